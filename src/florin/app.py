@@ -1,0 +1,221 @@
+"""App: the ASGI application of one instance, its parts, and the process `florin api`."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import FrameType
+
+import asyncpg
+import uvicorn
+from litestar import Litestar, Request, get
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.response import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from florin import __version__
+from florin.cards.hot import Hot
+from florin.cards.issue import Cards
+from florin.cards.lookup import Lookups
+from florin.cards.money import Money
+from florin.kit import log, metrics, valkey
+from florin.kit.db import Database, PoolTimeout
+from florin.kit.edge import BODY_MAX, Edge
+from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
+from florin.kit.health import Health
+from florin.kit.litestar import exception_handlers
+from florin.kit.seal import Sealer
+from florin.kit.settings import Settings, SettingsWrong, read
+from florin.ledger.issue import Issuer
+from florin.ledger.post import Ledger
+from florin.merchants.access import Access, Caller
+from florin.routes import BASE, api
+
+KEEP_ALIVE_S = 75  # longer than a balancer's, so that the balancer closes first
+FINISH_WITHIN_S = 25
+
+_log = log.get()
+
+
+class Parts:
+    """What an instance is made of; made once, passed in, closed in order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.database = Database(settings.primary_url, name=f"florin {settings.instance}")
+        self.valkey = (
+            valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
+        )
+        pepper = settings.code_pepper.get_secret_value()
+        sealer = Sealer(settings.seal_key.get_secret_value())
+        self.ledger = Ledger(self.database)
+        self.issuer = Issuer(self.database)
+        self.access = Access(self.database, settings)
+        self.money = Money(self.ledger, self.database, pepper)
+        self.cards = Cards(self.issuer, self.database, pepper, sealer)
+        self.lookups = Lookups(self.database, pepper)
+        self.health = Health(
+            dsn=self.database.limits.dsn,
+            ping=self.valkey.ping if self.valkey is not None else None,
+            release=settings.release,
+            instance=settings.instance,
+        )
+
+    async def open(self) -> None:
+        await self.database.open()
+        self.health.start()
+
+    async def close(self) -> None:
+        await self.ledger.settle()
+        await self.issuer.settle()
+        await self.health.stop()
+        await self.database.close()
+        if self.valkey is not None:
+            await self.valkey.aclose()
+
+
+def create(settings: Settings) -> Edge:
+    """Make the application of an instance."""
+    parts = Parts(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+        await parts.open()
+        try:
+            yield
+        finally:
+            await parts.close()
+
+    async def caller(request: Request[object, object, object]) -> Caller:
+        found = await parts.access.caller(request.headers.get("authorization"))
+        request.scope["actor"] = found.actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
+        return found
+
+    litestar = Litestar(
+        route_handlers=[api, health, health_live, health_ready, metrics_text],
+        dependencies={
+            "caller": Provide(caller),
+            "parts": Provide(lambda: parts, sync_to_thread=False),
+            "db": Provide(lambda: parts.database, sync_to_thread=False),
+            "settings": Provide(lambda: parts.settings, sync_to_thread=False),
+            "access": Provide(lambda: parts.access, sync_to_thread=False),
+            "ledger": Provide(lambda: parts.ledger, sync_to_thread=False),
+            "money": Provide(lambda: parts.money, sync_to_thread=False),
+            "cards": Provide(lambda: parts.cards, sync_to_thread=False),
+            "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
+        },
+        exception_handlers=exception_handlers(translate),
+        openapi_config=OpenAPIConfig(
+            title="Florin",
+            version=__version__,
+            path=BASE,
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        lifespan=[lifespan],
+        request_max_body_size=BODY_MAX,
+        logging_config=None,
+    )
+    hot = Hot(parts.access, parts.money, parts.lookups)
+    return Edge(
+        litestar,  # pyright: ignore[reportArgumentType] -- Litestar narrows the ASGI types
+        hot={
+            ("POST", f"{BASE}/redemptions"): hot.redeem,
+            ("POST", f"{BASE}/redemptions/batch"): hot.batch,
+            ("POST", f"{BASE}/cards/lookup"): hot.look_up,
+        },
+        translate=translate,
+        health=parts.health,
+    )
+
+
+def translate(error: Exception, method: str) -> Refusal | None:
+    """Name what the outside did to us; None for a bug."""
+    if isinstance(error, PoolTimeout):
+        metrics.pool_timeouts.inc()
+        return Overloaded("every connection to the database is in use")
+    if isinstance(
+        error,
+        asyncpg.PostgresConnectionError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.InterfaceError
+        | asyncpg.TooManyConnectionsError
+        | OSError,
+    ):
+        unreachable = "the database cannot be reached"
+        return Overloaded(unreachable) if method in {"GET", "HEAD"} else OutcomeUnknown(unreachable)
+    return None
+
+
+@get("/health", include_in_schema=False)
+async def health(parts: Parts) -> Response[dict[str, object]]:
+    status, document = await parts.health.report()
+    return Response(document, status_code=status, headers={"cache-control": "no-store"})
+
+
+@get("/health/live", include_in_schema=False)
+async def health_live() -> dict[str, str]:
+    return {"status": "alive"}
+
+
+@get("/health/ready", include_in_schema=False)
+async def health_ready(parts: Parts) -> Response[dict[str, str]]:
+    status = parts.health.ready()
+    words = {200: "ready", 404: "draining", 503: "unready"}
+    return Response({"status": words[status]}, status_code=status)
+
+
+@get("/metrics", include_in_schema=False)
+async def metrics_text(parts: Parts) -> Response[bytes]:
+    pool = parts.database.pool
+    metrics.pool_limit.set(pool.get_max_size())
+    metrics.pool_open.set(pool.get_size())
+    metrics.pool_idle.set(pool.get_idle_size())
+    metrics.ledger_waiting.set(parts.ledger.waiting())
+    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, told first that it drains, then to stop."""
+
+    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
+        super().__init__(config)
+        self._edge = edge
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._edge.drain()
+        super().handle_exit(sig, frame)
+
+
+def main() -> int:
+    """Serve `florin api`: one process, configured by the environment; return the exit code."""
+    try:
+        settings = read()
+    except SettingsWrong as wrong:
+        for mistake in wrong.mistakes:
+            print(mistake, file=sys.stderr)
+        return 2
+    log.set_up(level=settings.log_level, instance=settings.instance)
+    edge = create(settings)
+    config = uvicorn.Config(
+        edge,  # pyright: ignore[reportArgumentType] -- the same ASGI types, spelt differently
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=True,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=FINISH_WITHIN_S,
+        backlog=2048,
+    )
+    server = _Server(config, edge)
+    _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
+    server.run()
+    _log.info("stopped")
+    # Uvicorn raises the signal again after it finished; an orderly stop is not a failure.
+    return 0 if server.started else 1

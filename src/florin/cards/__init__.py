@@ -1,0 +1,1 @@
+"""Cards: the life of a gift card."""

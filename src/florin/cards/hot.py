@@ -1,0 +1,109 @@
+"""Hot: the routes that are asked most, as plain ASGI callables.
+
+They do what their documented twins in `api.py` do, without routing, dependency injection and
+signature models; see docs/decisions for what that saves.
+"""
+
+from typing import Any
+
+import msgspec
+
+from florin.cards.lookup import Lookups
+from florin.cards.money import Asked, Money
+from florin.cards.requests import (
+    BATCH_MAX,
+    BatchItem,
+    BatchRequest,
+    LookupRequest,
+    RedemptionRequest,
+)
+from florin.kit import http
+from florin.kit.edge import Receive, Scope, Send, header, read_body, reply
+from florin.kit.errors import InvalidRequest, Refusal
+from florin.ledger.post import Posting
+from florin.merchants.access import Access, Caller
+
+BATCH_BODY_MAX = 1024 * 1024  # bytes
+
+_redemption = msgspec.json.Decoder(RedemptionRequest)
+_lookup = msgspec.json.Decoder(LookupRequest)
+_batch = msgspec.json.Decoder(BatchRequest)
+_item = msgspec.json.Decoder(BatchItem)
+_encode = msgspec.json.Encoder().encode
+_REPLAYED = [(b"idempotency-replayed", b"true")]
+
+
+class Hot:
+    """The hot routes over the parts they need."""
+
+    def __init__(self, access: Access, money: Money, lookups: Lookups) -> None:
+        self._access = access
+        self._money = money
+        self._lookups = lookups
+
+    async def redeem(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/redemptions"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "redemptions:write")
+        want = http.decode(_redemption, await read_body(receive))
+        key = http.idempotency_key(header(scope, b"idempotency-key"), required=not want.simulate)
+        asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
+        redemption, posted = await self._money.redeem(asked, want)
+        scope["position"] = posted.position
+        await reply(
+            send,
+            200 if want.simulate else 201,
+            _encode(redemption),
+            headers=_REPLAYED if posted.replayed else None,
+        )
+
+    async def look_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/cards/lookup"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "cards:read")
+        want = http.decode(_lookup, await read_body(receive))
+        await reply(send, 200, _encode(await self._lookups.look_up(caller.merchant, want.code)))
+
+    async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/redemptions/batch"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "redemptions:write")
+        raw = http.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
+        if not 1 <= len(raw.redemptions) <= BATCH_MAX:
+            raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
+        items = [self._read(caller, item) for item in raw.redemptions]
+        answers = await self._money.redeem_all([item for item in items if isinstance(item, tuple)])
+        rest = iter(answers)
+        data: list[dict[str, Any]] = []
+        for item in items:
+            answer = item if isinstance(item, Refusal) else next(rest)
+            if isinstance(answer, Refusal):
+                problem = http.problem(answer, scope["request_id"])
+                data.append({"status": answer.status, "problem": problem})
+                continue
+            redemption, posted, simulated = answer
+            scope["position"] = posted.position
+            line: dict[str, Any] = {"status": 200 if simulated else 201, "redemption": redemption}
+            if posted.replayed:
+                line["replayed"] = True
+            data.append(line)
+        await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
+
+    def _read(
+        self, caller: Caller, raw: msgspec.Raw
+    ) -> tuple[Posting, RedemptionRequest] | Refusal:
+        """Read one item of a batch; what is wrong with it is its own answer."""
+        try:
+            want = http.decode(_item, bytes(raw))
+            key = http.idempotency_key(want.idempotency_key, required=not want.simulate)
+            asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
+            return self._money.spending(asked, "redeem", want), want
+        except Refusal as refusal:
+            return refusal
+
+    async def _caller(self, scope: Scope, needed: str) -> Caller:
+        authorization = header(scope, b"authorization")
+        caller = self._access.cached(authorization) or await self._access.caller(authorization)
+        scope["actor"] = caller.actor
+        caller.needs(needed)
+        return caller

@@ -1,0 +1,43 @@
+"""Look-up: a card by its code. Look-ups that wait share one query."""
+
+from uuid import UUID
+
+from florin.cards import code as codes
+from florin.cards.card import COLUMNS, JOINS, Card, from_row
+from florin.kit.coalesce import Coalescer
+from florin.kit.db import Database, Row
+from florin.ledger.refusals import CardNotFound
+
+# LATERAL … LIMIT 1 keeps each a probe of the index, whatever the statistics say.
+_SQL = f"""
+select w.n, r.* from unnest($1::uuid[], $2::bytea[]) with ordinality as w (merchant, hash, n)
+cross join lateral (
+  select {COLUMNS} from florin.account a {JOINS}
+  where a.merchant = w.merchant and a.code_hash = w.hash limit 1
+) r
+"""  # noqa: S608 -- our own text
+
+_Wanted = tuple[UUID, bytes]
+
+
+class Lookups:
+    """Finds cards by code."""
+
+    def __init__(self, database: Database, pepper: str) -> None:
+        self._database = database
+        self._pepper = pepper.encode()
+        self._waiting: Coalescer[_Wanted, Row] = Coalescer(self._find)
+
+    async def look_up(self, merchant: UUID, typed: str) -> Card:
+        """Raises CodeMalformed, CardNotFound."""
+        hashed = codes.lookup_hash(self._pepper, merchant, codes.read(typed))
+        return from_row(await self._waiting.submit((merchant, hashed)))
+
+    async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:
+        rows = await self._database.all(
+            _SQL, [merchant for merchant, _ in wanted], [hashed for _, hashed in wanted]
+        )
+        answers: list[Row | BaseException] = [CardNotFound() for _ in wanted]
+        for row in rows:
+            answers[row["n"] - 1] = row
+        return answers

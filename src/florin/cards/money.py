@@ -1,0 +1,230 @@
+"""Money: the verbs that move it: redeem, refund, load, transfer, adjust; hold, capture, void.
+
+Each takes who asks and what was asked, posts one item to the ledger and answers with its noun.
+A key that was used before is answered with the first answer again, read from the ledger's rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from florin.cards import code as codes
+from florin.cards import requests
+from florin.cards.card import card_id
+from florin.cards.nouns import Hold, Moved, Redemption, from_hold, from_transfer
+from florin.kit import ids
+from florin.kit.db import Database
+from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.http import fingerprint
+from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
+
+_NO_METADATA: dict[str, str] = {}
+
+# A redemption as first answered: nothing was refunded then.
+_TRANSFER = """
+select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
+"""
+_HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks, and under which key."""
+
+    merchant: UUID
+    actor: str
+    key: str | None
+
+
+class Money:
+    """The verbs, over a ledger."""
+
+    def __init__(self, ledger: Ledger, database: Database, pepper: str) -> None:
+        self._ledger = ledger
+        self._database = database
+        self._pepper = pepper.encode()
+
+    def spending(self, asked: Asked, op: str, want: requests.Spend) -> Posting:
+        """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
+        card, code = None, None
+        if (want.card is None) == (want.code is None):
+            raise InvalidRequest("give exactly one of code and card", param="card")
+        if want.card is not None:
+            card = card_id(want.card)
+        elif want.code is not None:
+            code = codes.lookup_hash(self._pepper, asked.merchant, codes.read(want.code))
+        expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
+        simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
+        remainder = isinstance(want, requests.RedemptionRequest) and want.allow_remainder
+        return Posting(
+            merchant=asked.merchant,
+            op=op,
+            actor=asked.actor,
+            key=None if simulate else asked.key,
+            fingerprint=fingerprint(
+                op,
+                want.card,
+                code and code.hex(),
+                want.amount,
+                want.currency,
+                remainder,
+                want.reference,
+                want.location,
+                want.metadata,
+                expires_in,
+            ),
+            card=card,
+            code=code,
+            amount=want.amount,
+            currency=want.currency,
+            remainder=remainder,
+            simulate=simulate,
+            expires_in=expires_in,
+            reference=want.reference,
+            location=want.location,
+            metadata=_json(want.metadata),
+        )
+
+    async def redeem(
+        self, asked: Asked, want: requests.RedemptionRequest
+    ) -> tuple[Redemption, Posted]:
+        posting = self.spending(asked, "redeem", want)
+        posted = await self._ledger.post(posting)
+        return await self.redemption(posting, posted, want), posted
+
+    async def redeem_all(
+        self, items: Sequence[tuple[Posting, requests.RedemptionRequest]]
+    ) -> list[tuple[Redemption, Posted, bool] | Refusal]:
+        """Redeem many; an answer says whether it was only simulated."""
+        answers: list[tuple[Redemption, Posted, bool] | Refusal] = []
+        posted_all = await self._ledger.post_all([posting for posting, _ in items])
+        for (posting, want), posted in zip(items, posted_all, strict=True):
+            if isinstance(posted, Refusal):
+                answers.append(posted)
+            else:
+                redemption = await self.redemption(posting, posted, want)
+                answers.append((redemption, posted, want.simulate))
+        return answers
+
+    async def redemption(
+        self, posting: Posting, posted: Posted, want: requests.RedemptionRequest
+    ) -> Redemption:
+        """The redemption that came of an item."""
+        if posted.recalled:
+            noun = await self._moved(posting.merchant, posted.id)
+            assert isinstance(noun, Redemption)
+            return noun
+        assert posted.card is not None
+        assert posted.at is not None
+        return Redemption(
+            id=ids.show("red", posted.id),
+            card=ids.show("crd", posted.card),
+            amount=posted.amount,
+            currency=posted.currency,
+            balance=posted.balance,
+            reference=want.reference,
+            location=want.location,
+            metadata=want.metadata or _NO_METADATA,
+            created_at=posted.at,
+        )
+
+    async def refund(self, asked: Asked, want: requests.RefundRequest) -> tuple[Moved, Posted]:
+        redemption = ids.parse("red", want.redemption)
+        if redemption is None:
+            raise RedemptionNotFound
+        return await self._move(asked, "refund", want, other=redemption)
+
+    async def load(self, asked: Asked, want: requests.LoadRequest) -> tuple[Moved, Posted]:
+        return await self._move(asked, "load", want, card=card_id(want.card))
+
+    async def transfer(self, asked: Asked, want: requests.TransferRequest) -> tuple[Moved, Posted]:
+        if want.from_ == want.to:
+            raise InvalidRequest("a card cannot pay itself", param="to")
+        return await self._move(
+            asked, "transfer", want, card=card_id(want.from_), other=card_id(want.to)
+        )
+
+    async def adjust(self, asked: Asked, want: requests.AdjustmentRequest) -> tuple[Moved, Posted]:
+        if want.amount == 0:
+            raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
+        return await self._move(asked, "adjust", want, card=card_id(want.card), reason=want.reason)
+
+    async def hold(self, asked: Asked, want: requests.HoldRequest) -> tuple[Hold, Posted]:
+        posted = await self._ledger.post(self.spending(asked, "hold", want))
+        hold = await self._hold(asked.merchant, posted.id)
+        # As first answered, whatever became of it since.
+        return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
+
+    async def capture(
+        self, asked: Asked, hold: str, want: requests.CaptureRequest
+    ) -> tuple[Hold, Posted]:
+        return await self._resolve(asked, "capture", hold, want.amount)
+
+    async def void(self, asked: Asked, hold: str) -> tuple[Hold, Posted]:
+        return await self._resolve(asked, "void", hold, None)
+
+    async def _resolve(
+        self, asked: Asked, op: str, hold: str, amount: int | None
+    ) -> tuple[Hold, Posted]:
+        uuid = ids.parse("hld", hold)
+        if uuid is None:
+            raise HoldNotFound
+        posted = await self._ledger.post(
+            Posting(
+                merchant=asked.merchant,
+                op=op,
+                actor=asked.actor,
+                key=asked.key,
+                fingerprint=fingerprint(op, hold, amount),
+                other=uuid,
+                amount=amount,
+            )
+        )
+        return await self._hold(asked.merchant, uuid), posted
+
+    async def _move(
+        self,
+        asked: Asked,
+        op: str,
+        want: requests.Movement,
+        *,
+        card: UUID | None = None,
+        other: UUID | None = None,
+        reason: str | None = None,
+    ) -> tuple[Moved, Posted]:
+        posted = await self._ledger.post(
+            Posting(
+                merchant=asked.merchant,
+                op=op,
+                actor=asked.actor,
+                key=asked.key,
+                fingerprint=fingerprint(op, want),
+                card=card,
+                other=other,
+                amount=want.amount,
+                reference=want.reference,
+                reason=reason,
+                metadata=_json(want.metadata),
+            )
+        )
+        return await self._moved(asked.merchant, posted.id), posted
+
+    async def _moved(self, merchant: UUID, transfer: UUID) -> Moved:
+        row = await self._database.one(_TRANSFER, merchant, transfer)
+        if row is None:
+            raise CardNotFound
+        return from_transfer(row)
+
+    async def _hold(self, merchant: UUID, hold: UUID) -> Hold:
+        row = await self._database.one(_HOLD, merchant, hold)
+        if row is None:
+            raise HoldNotFound
+        return from_hold(row)
+
+
+def _json(metadata: dict[str, Any] | None) -> str | None:
+    return msgspec.json.encode(metadata, order="sorted").decode() if metadata else None

@@ -1,0 +1,113 @@
+"""Requests: the bodies of the cards' routes. An unexpected field is refused."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from florin.cards.card import Recipient
+from florin.kit.http import Amount, Currency, LongText, Metadata, Request, SignedAmount, Text
+
+HOLD_MAX_S = 31_536_000  # a year
+BATCH_MAX = 1000
+
+CodeText = Annotated[str, Meta(min_length=1, max_length=64, description="The card's code.")]
+Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
+
+
+class CardRequest(Request, kw_only=True):
+    """Issue a card of a program. With `activate` false it stays pending."""
+
+    program: str
+    amount: Amount
+    recipient: Recipient | None = None
+    activate: bool = True
+    metadata: Metadata | None = None
+
+
+class LookupRequest(Request, kw_only=True):
+    code: CodeText
+
+
+class Spend(Request, kw_only=True):
+    """Give exactly one of `code` and `card`."""
+
+    code: CodeText | None = None
+    card: str | None = None
+    amount: Amount
+    currency: Currency
+    reference: Text | None = None
+    location: Text | None = None
+    metadata: Metadata | None = None
+
+
+class RedemptionRequest(Spend, kw_only=True):
+    """Spend from a card. `allow_remainder`: take less when the card has less."""
+
+    allow_remainder: bool = False
+    simulate: bool = False
+
+
+class BatchItem(RedemptionRequest, kw_only=True):
+    """A redemption of a batch, with its own key."""
+
+    idempotency_key: str | None = None
+
+
+class BatchRequest(Request, kw_only=True):
+    """Up to 1000 redemptions; each succeeds or fails on its own, exactly once by its own key."""
+
+    redemptions: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
+class HoldRequest(Spend, kw_only=True):
+    """Set money aside for `expires_in` seconds."""
+
+    expires_in: Seconds = 600
+
+
+class CaptureRequest(Request, kw_only=True):
+    """Without an amount the whole hold is captured; of a part the rest is freed."""
+
+    amount: Amount | None = None
+
+
+class RefundRequest(Request, kw_only=True):
+    """Return a redemption, or without an amount what is left of it, to its card."""
+
+    redemption: str
+    amount: Amount | None = None
+    reference: Text | None = None
+    metadata: Metadata | None = None
+
+
+class LoadRequest(Request, kw_only=True):
+    """Add money to a card."""
+
+    card: str
+    amount: Amount
+    reference: Text | None = None
+    metadata: Metadata | None = None
+
+
+class TransferRequest(Request, kw_only=True):
+    """Move money from one card to another."""
+
+    from_: str = msgspec.field(name="from")
+    to: str
+    amount: Amount
+    reference: Text | None = None
+    metadata: Metadata | None = None
+
+
+class AdjustmentRequest(Request, kw_only=True):
+    """Correct a balance by hand."""
+
+    card: str
+    amount: SignedAmount
+    reason: LongText
+    reference: Text | None = None
+    metadata: Metadata | None = None
+
+
+Movement = RefundRequest | LoadRequest | TransferRequest | AdjustmentRequest

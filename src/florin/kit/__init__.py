@@ -1,0 +1,1 @@
+"""Kit: what knows Python, PostgreSQL and Valkey, and has never heard of a gift card."""

@@ -1,0 +1,112 @@
+"""Refusals: every expected "no" has a name, a status and a sentence.
+
+A refusal is an answer, not an accident: it is documented, it never pages anybody. Whatever else
+is raised is a bug and is loud. Rendered as `application/problem+json` (RFC 9457).
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class Refusal(Exception):
+    """The base of all refusals; a subclass states `code`, `status` and, as docstring, the title."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    retry_after_s: ClassVar[int | None] = None
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        param: str | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(detail or self.title())
+        self.detail = detail or self.title()
+        self.param = param
+        self.extra = dict(extra or {})
+
+    @classmethod
+    def title(cls) -> str:
+        return (cls.__doc__ or cls.__name__).strip()
+
+
+class InvalidRequest(Refusal):
+    """The request is not well formed."""
+
+    code = "invalid_request"
+    status = 422
+
+
+class IdempotencyKeyRequired(Refusal):
+    """This operation needs an Idempotency-Key header."""
+
+    code = "idempotency_key_required"
+    status = 400
+
+
+class IdempotencyKeyReused(Refusal):
+    """This Idempotency-Key was used for another request."""
+
+    code = "idempotency_key_reused"
+    status = 422
+
+
+class Unauthenticated(Refusal):
+    """No valid credentials were given."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(Refusal):
+    """These credentials do not allow this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(Refusal):
+    """There is no such object."""
+
+    code = "not_found"
+    status = 404
+
+
+class MethodNotAllowed(Refusal):
+    """This address does not answer this method."""
+
+    code = "method_not_allowed"
+    status = 405
+
+
+class TooLarge(Refusal):
+    """The request is too large."""
+
+    code = "too_large"
+    status = 413
+
+
+class RateLimited(Refusal):
+    """Too many attempts; wait and try again."""
+
+    code = "rate_limited"
+    status = 429
+    retry_after_s = 30
+
+
+class Overloaded(Refusal):
+    """Too much is waiting; nothing happened, try again."""
+
+    code = "overloaded"
+    status = 503
+    retry_after_s = 1
+
+
+class OutcomeUnknown(Refusal):
+    """It is not known whether this happened; repeat it with the same key."""
+
+    code = "outcome_unknown"
+    status = 503
+    retry_after_s = 1

@@ -1,0 +1,1 @@
+"""Ledger: double entry; the only place where money moves."""

@@ -1,0 +1,52 @@
+-- The one clock: database time, plus the offset of a test merchant. Hosts' clocks decide nothing.
+create or replace function florin.clock(p_merchant uuid) returns timestamptz
+language sql volatile parallel safe set search_path = florin, pg_temp as $$
+  select clock_timestamp() + coalesce(
+    (select m.clock_offset from florin.merchant m where m.id = p_merchant), interval '0')
+$$;
+
+-- A time-ordered id (RFC 9562, version 7) for rows that begin in the database itself.
+create or replace function florin.new_id() returns uuid
+language sql volatile parallel safe set search_path = florin, pg_temp as $$
+  select encode(set_byte(
+    overlay(uuid_send(gen_random_uuid()) placing
+      substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+      from 1 for 6),
+    6, 112 + get_byte(uuid_send(gen_random_uuid()), 6) % 16), 'hex')::uuid
+$$;
+
+-- Every money transaction holds a shared advisory lock whose number is the millisecond at which
+-- it began, so that anybody can see how long ago the oldest one still running did. Shared locks
+-- never wait for each other. It is taken before the first row is locked or written, and every
+-- row is dated after that, so no row can appear before the instant the lock names.
+create or replace function florin.begin_money() returns void
+language plpgsql volatile set search_path = florin, pg_temp as $$
+begin
+  perform pg_advisory_xact_lock_shared(
+    x'f10c'::bigint << 47 | (extract(epoch from clock_timestamp()) * 1000)::bigint);
+end $$;
+
+-- The instant at which the oldest money transaction still running began; null when none runs.
+create or replace function florin.oldest_money() returns timestamptz
+language sql volatile set search_path = florin, pg_temp as $$
+  select to_timestamp(min((l.classid::bigint << 32 | l.objid::bigint) & (1::bigint << 47) - 1) / 1000.0)
+  from pg_locks l
+  where l.locktype = 'advisory' and l.objsubid = 1
+    and l.database = (select d.oid from pg_database d where d.datname = current_database())
+    and (l.classid::bigint << 32 | l.objid::bigint) >> 47 = x'f10c'::bigint
+$$;
+
+-- A card lives to the end of the day, where its merchant is, on which its months are over.
+create or replace function florin.expiry(p_from timestamptz, p_months integer, p_zone text)
+returns timestamptz language sql stable parallel safe as $$
+  select (date_trunc('day', p_from at time zone p_zone + make_interval(months => p_months))
+    + interval '1 day') at time zone p_zone
+$$;
+
+create or replace function florin.expiry_of(p_merchant uuid, p_card uuid, p_from timestamptz)
+returns timestamptz language sql stable set search_path = florin, pg_temp as $$
+  select florin.expiry(p_from, p.expires_after_months, m.timezone)
+  from account a join program p on p.merchant = a.merchant and p.id = a.program
+  join merchant m on m.id = a.merchant
+  where a.merchant = p_merchant and a.id = p_card
+$$;

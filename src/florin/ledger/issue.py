@@ -1,0 +1,144 @@
+"""Issue: create cards with their accounts. One call of `issue.sql` for the requests that wait."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from florin.kit import ids
+from florin.kit.db import Database
+from florin.ledger.lane import Lanes
+from florin.ledger.refusals import BY_OUTCOME
+
+SEALED_FOR = timedelta(hours=24)
+
+_SQL = (
+    "select * from florin.issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
+    " $6::bytea[], $7::uuid[], $8::bigint[], $9::boolean[], $10::bytea[], $11::text[],"
+    " $12::text[], $13::text[], $14::text[], $15::bytea[], $16::interval, $17::text[],"
+    " $18::integer)"
+)
+
+
+class Issuance(msgspec.Struct, kw_only=True, gc=False):
+    """One card to be made. `amount` in minor units of its program's currency."""
+
+    merchant: UUID
+    program: UUID
+    amount: int
+    code: bytes  # its keyed hash
+    last4: str
+    sealed: bytes
+    actor: str
+    activate: bool = True
+    id: UUID = msgspec.field(default_factory=ids.new)
+    transfer: UUID = msgspec.field(default_factory=ids.new)
+    event: UUID = msgspec.field(default_factory=ids.new)
+    key: str | None = None
+    fingerprint: bytes | None = None
+    recipient_name: str | None = None
+    recipient_email: str | None = None
+    metadata: str | None = None  # JSON
+
+
+class FirstAnswer(msgspec.Struct, kw_only=True):
+    """What a card was when it was issued."""
+
+    program: UUID
+    currency: str
+    state: str
+    balance: int
+    issued_at: datetime
+    expires_at: datetime | None
+
+
+class Issued(msgspec.Struct, kw_only=True):
+    id: UUID
+    recalled: bool  # issued by an earlier call: its code is in the sealed copy, not ours
+    replayed: bool
+    first: FirstAnswer
+    position: str
+
+
+class Issuer:
+    """The door through which cards come into being."""
+
+    def __init__(self, database: Database) -> None:
+        self._lanes = Lanes(database, _call_arguments, _SQL)
+
+    async def issue(self, issuance: Issuance) -> Issued:
+        """Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, Overloaded, …
+
+        Raises asyncpg.UniqueViolationError when the code is taken: make another.
+        """
+        row, position = await self._lanes.submit(issuance)
+        outcome: str = row["outcome"]
+        if outcome not in {"ok", "replayed"}:
+            raise BY_OUTCOME[outcome]
+        return Issued(
+            id=row["id"],
+            recalled=outcome == "replayed",
+            replayed=outcome == "replayed" and row["id"] != issuance.id,
+            first=msgspec.json.decode(row["answer"], type=FirstAnswer),
+            position=position,
+        )
+
+    async def settle(self) -> None:
+        await self._lanes.settle()
+
+
+async def rotate(
+    database: Database,
+    *,
+    merchant: UUID,
+    card: UUID,
+    code: bytes,
+    last4: str,
+    sealed: bytes,
+    key: str | None,
+    fingerprint: bytes,
+) -> str:
+    """Give a card a new code; return the outcome: ok or replayed. Raises refusals."""
+    async with database.connection() as connection:
+        try:
+            outcome: str = await connection.fetchval(
+                "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                merchant,
+                card,
+                ids.new(),
+                code,
+                last4,
+                sealed,
+                SEALED_FOR,
+                key,
+                fingerprint,
+            )
+        except asyncpg.LockNotAvailableError:
+            outcome = "busy"
+    if outcome not in {"ok", "replayed"}:
+        raise BY_OUTCOME[outcome]
+    return outcome
+
+
+def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
+    return [
+        [item.merchant for item in items],
+        [item.id for item in items],
+        [item.transfer for item in items],
+        [item.event for item in items],
+        [item.key for item in items],
+        [item.fingerprint for item in items],
+        [item.program for item in items],
+        [item.amount for item in items],
+        [item.activate for item in items],
+        [item.code for item in items],
+        [item.last4 for item in items],
+        [item.recipient_name for item in items],
+        [item.recipient_email for item in items],
+        [item.metadata for item in items],
+        [item.sealed for item in items],
+        SEALED_FOR,
+        [item.actor for item in items],
+        patience_ms,
+    ]

@@ -1,0 +1,153 @@
+-- Issue: create cards with their accounts, and book the first amount of those that are active.
+-- Any number in one call and one transaction; each is made or refused on its own.
+-- outcome: ok | replayed | busy (its key is held elsewhere, or twice in this call) | a refusal.
+-- p_expires: true when the card is to live as long as its program says; p_sealed_until is a
+-- duration from now.
+create or replace function florin.issue(
+  p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
+  p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
+  p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
+  p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50
+) returns table (outcome text, id uuid, answer jsonb)
+language plpgsql volatile security definer
+set search_path = florin, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  n constant integer := cardinality(p_merchant);
+begin
+  perform florin.begin_money();
+  perform set_config('lock_timeout', p_patience || 'ms', true);
+  perform florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
+    p_id, array_fill(false, array[n]), p_patience);
+
+  return query
+  with item as materialized (
+    select i.*,
+      case
+        when i.key is not null and q.noun is null then 'busy'
+        when q.noun <> i.id and q.noun = any (p_id) then 'busy'
+        when q.noun <> i.id and q.operation = 'issue' and q.fingerprint = i.fingerprint
+          then 'replayed'
+        when q.noun <> i.id then 'idempotency_key_reused'
+        when p.id is null then 'program_not_found'
+        when i.amount not between p.min_amount and p.max_amount
+          or not i.amount = any (coalesce(p.denominations, array[i.amount]))
+          then 'amount_not_allowed'
+        else 'ok'
+      end as outcome,
+      q.noun, q.answer, p.currency, p.partial_redemption, m.at,
+      case when i.activate then
+        florin.expiry(m.at, p.expires_after_months, m.timezone) end as expires_at
+    from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
+        p_activate, p_code, p_last4, p_recipient_name, p_recipient_email, p_metadata, p_sealed,
+        p_actor) with ordinality
+      as i (m, id, transfer, event, key, fingerprint, program, amount, activate, code, last4,
+        recipient_name, recipient_email, metadata, sealed, actor, n)
+    left join lateral (select z.timezone, clock_timestamp() + z.clock_offset as at from merchant z
+      where z.id = i.m limit 1) m on true
+    left join lateral (select z.* from program z
+      where z.merchant = i.m and z.id = i.program limit 1) p on true
+    left join lateral (select z.noun, z.operation, z.fingerprint, z.answer from idempotency z
+      where i.key is not null and z.merchant = i.m and z.key = i.key limit 1) q on true
+  ), decided as materialized (
+    select i.*, case i.outcome when 'ok' then jsonb_build_object(
+        'program', i.program, 'currency', i.currency,
+        'state', case when i.activate then 'active' else 'pending' end,
+        'balance', case when i.activate then i.amount else 0 end,
+        'issued_at', i.at, 'expires_at', i.expires_at)
+      when 'replayed' then i.answer end as first_answer
+    from item i
+  ), made as materialized (
+    select d.* from decided d where d.outcome = 'ok'
+  ), accounts as (
+    insert into account (merchant, id, program, currency, state, partial, code_hash, face, balance,
+      sequence, revision, expires_at)
+    select i.m, i.id, i.program, i.currency,
+      case when i.activate then 'active'::card_state else 'pending' end, i.partial_redemption,
+      i.code, i.amount, case when i.activate then i.amount else 0 end,
+      case when i.activate then 1 else 0 end, 1, i.expires_at
+    from made i
+  ), cards as (
+    insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,
+      sealed_until, issued_at)
+    select i.m, i.id, i.last4, i.recipient_name, i.recipient_email,
+      coalesce(i.metadata::jsonb, '{}'), i.sealed, clock_timestamp() + p_sealed_for, i.at
+    from made i
+  ), transfers as (
+    insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
+      credit_sequence, credit_balance, actor, created_at)
+    select i.m, i.transfer, 'issue', i.currency, i.amount, 'merchant_clearing', 'card', i.id, 1,
+      i.amount, i.actor, i.at
+    from made i where i.activate
+  ), events as (
+    insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+    select i.m, i.event, 'card.issued', i.id, i.id, 1, i.first_answer || '{"held": 0}', i.at
+    from made i
+  ), answers as (
+    update idempotency q set answer = i.first_answer
+    from made i where i.key is not null and q.merchant = i.m and q.key = i.key
+  ), unclaimed as (
+    delete from idempotency q using item i
+    where i.outcome not in ('ok', 'replayed', 'idempotency_key_reused') and i.key is not null
+      and q.merchant = i.m and q.key = i.key and q.noun = i.id
+  )
+  select i.outcome, case when i.outcome = 'replayed' then i.noun else i.id end,
+    i.first_answer
+  from decided i
+  order by i.n;
+end $$;
+
+-- Rotate: a new code for a card; the old one is dead from then on.
+create or replace function florin.rotate_code(
+  p_merchant uuid, p_card uuid, p_event uuid, p_code bytea, p_last4 text, p_sealed bytea,
+  p_sealed_for interval, p_key text, p_fingerprint bytea, p_patience integer default 10000
+) returns table (outcome text)
+language plpgsql volatile security definer
+set search_path = florin, pg_temp
+as $$
+#variable_conflict use_column
+declare
+  found_account record;
+  claimed record;
+begin
+  perform set_config('lock_timeout', p_patience || 'ms', true);
+  if p_key is not null then
+    perform florin.claim_keys(array[p_merchant], array[p_key], array['rotate-code'],
+      array[p_fingerprint], array[p_event], array[false], p_patience);
+    select q.noun, q.operation, q.fingerprint into claimed from idempotency q
+    where q.merchant = p_merchant and q.key = p_key;
+    if claimed.noun is null then
+      return query select 'busy'::text;
+      return;
+    elsif claimed.noun <> p_event then
+      return query select case when claimed.operation = 'rotate-code'
+        and claimed.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
+      return;
+    end if;
+  end if;
+  select a.state, a.revision, a.balance, a.held into found_account from account a
+  where a.merchant = p_merchant and a.id = p_card for no key update;
+  if found_account.state is null or found_account.state = 'closed' then
+    delete from idempotency q where q.merchant = p_merchant and q.key = p_key
+      and q.noun = p_event;
+    return query select case when found_account.state is null then 'card_not_found'
+      else 'card_closed' end;
+    return;
+  end if;
+  update account a set code_hash = p_code, revision = a.revision + 1
+  where a.merchant = p_merchant and a.id = p_card;
+  update card z set last4 = p_last4, sealed_code = p_sealed,
+    sealed_until = clock_timestamp() + p_sealed_for
+  where z.merchant = p_merchant and z.id = p_card;
+  insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+  values (p_merchant, p_event, 'card.code_rotated', p_card, p_card, found_account.revision + 1,
+    jsonb_build_object('state', found_account.state, 'balance', found_account.balance,
+      'held', found_account.held, 'last4', p_last4), florin.clock(p_merchant));
+  return query select 'ok'::text;
+end $$;

@@ -1,0 +1,161 @@
+"""Post: move money. One call of `post.sql` for the requests that wait, each with its own answer."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from florin.kit import ids
+from florin.kit.db import Database, Row
+from florin.kit.errors import Refusal
+from florin.ledger.lane import Lanes
+from florin.ledger.refusals import BY_OUTCOME, InsufficientFunds
+
+_SQL = (
+    "select * from florin.post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
+    " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
+    " $12::boolean[], $13::boolean[], $14::integer[], $15::text[], $16::text[], $17::text[],"
+    " $18::text[], $19::text[], $20::integer)"
+)
+
+
+class Posting(msgspec.Struct, kw_only=True, gc=False):
+    """One item for the ledger. Amounts in minor units; see `post.sql` for what each op needs."""
+
+    merchant: UUID
+    op: str
+    actor: str
+    id: UUID = msgspec.field(default_factory=ids.new)
+    event: UUID = msgspec.field(default_factory=ids.new)
+    key: str | None = None
+    fingerprint: bytes | None = None
+    card: UUID | None = None
+    code: bytes | None = None  # its keyed hash
+    other: UUID | None = None  # the redemption refunded, the hold resolved, the card paid to
+    amount: int | None = None
+    currency: str | None = None
+    remainder: bool = False
+    simulate: bool = False
+    expires_in: int | None = None  # seconds
+    reference: str | None = None
+    location: str | None = None
+    reason: str | None = None
+    metadata: str | None = None  # JSON
+
+
+class Posted(msgspec.Struct, kw_only=True, gc=False):
+    """What came of an item.
+
+    `recalled`: it happened in an earlier call; only `id`, its first noun, and `card` are given.
+    `replayed`: that earlier call was another request's, not a repetition of our own.
+    """
+
+    id: UUID
+    recalled: bool = False
+    replayed: bool = False
+    card: UUID | None = None
+    currency: str = ""
+    amount: int = 0
+    part: int | None = None  # of a refund the total returned; of a hold what was captured
+    balance: int = 0
+    held: int = 0
+    state: str = ""
+    expires_at: datetime | None = None
+    noun: UUID | None = None  # the redemption that was refunded, or that a capture made
+    sequence: int | None = None
+    at: datetime | None = None
+    position: str = ""
+
+
+class Ledger:
+    """The door to the money of existing cards."""
+
+    def __init__(self, database: Database) -> None:
+        self._lanes = Lanes(database, _call_arguments, _SQL)
+
+    async def post(self, posting: Posting) -> Posted:
+        """Post one item; concurrent calls share a transaction.
+
+        Raises the refusals of `ledger.refusals`, Overloaded (nothing happened) and OutcomeUnknown
+        (repeat with the same key).
+        """
+        row, position = await self._lanes.submit(posting)
+        return _posted(posting, row, position)
+
+    async def post_all(self, postings: Sequence[Posting]) -> list[Posted | Refusal]:
+        """Post many items of one request; each is answered, or refused, on its own."""
+        answers: list[Posted | Refusal] = []
+        for posting, answer in zip(postings, await self._lanes.submit_all(postings), strict=True):
+            try:
+                if isinstance(answer, BaseException):
+                    raise answer
+                answers.append(_posted(posting, *answer))
+            except Refusal as refusal:
+                answers.append(refusal)
+        return answers
+
+    async def settle(self) -> None:
+        await self._lanes.settle()
+
+    def waiting(self) -> int:
+        return self._lanes.waiting()
+
+
+def _posted(posting: Posting, row: Row, position: str) -> Posted:
+    """What a row of the ledger's answer means. Raises its refusal."""
+    outcome: str = row["outcome"]
+    if outcome == "replayed":
+        return Posted(
+            id=row["id"],
+            recalled=True,
+            replayed=row["id"] != posting.id,
+            card=row["card"],
+            position=position,
+        )
+    if outcome != "ok":
+        refusal = BY_OUTCOME[outcome]
+        extra: dict[str, int] = {}
+        if refusal is InsufficientFunds:
+            extra["available"] = row["balance"] - row["held"]
+        raise refusal(extra=extra)
+    return Posted(
+        id=row["id"],
+        card=row["card"],
+        currency=row["currency"],
+        amount=row["amount"] or 0,
+        part=row["part"],
+        balance=row["balance"],
+        held=row["held"],
+        state=row["state"],
+        expires_at=row["expires_at"],
+        noun=row["noun"],
+        sequence=row["sequence"],
+        at=row["at"],
+        position=position,
+    )
+
+
+def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:
+    return [
+        [item.merchant for item in items],
+        [item.op for item in items],
+        [item.id for item in items],
+        [item.event for item in items],
+        [item.key for item in items],
+        [item.fingerprint for item in items],
+        [item.card for item in items],
+        [item.code for item in items],
+        [item.other for item in items],
+        [item.amount for item in items],
+        [item.currency for item in items],
+        [item.remainder for item in items],
+        [item.simulate for item in items],
+        [item.expires_in for item in items],
+        [item.actor for item in items],
+        [item.reference for item in items],
+        [item.location for item in items],
+        [item.reason for item in items],
+        [item.metadata for item in items],
+        patience_ms,
+    ]

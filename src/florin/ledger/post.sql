@@ -1,0 +1,562 @@
+-- Post: the one door through which the money of existing cards moves.
+--
+-- Takes any number of items (parallel arrays, one element an item) in one call and one
+-- transaction; each item succeeds or is refused on its own, as if they came one after the other.
+--   1. resolve the cards meant          3. lock the cards, sorted
+--   2. claim the keys, sorted           4. decide item by item   5. record everything at once
+-- Keys before cards and both in one order: two calls can never wait for each other in a circle.
+--
+-- outcome: ok | replayed (the key's first answer: `id` names its noun) | busy (a key or card is
+-- held elsewhere for longer than p_patience ms; nothing happened) | the code of a refusal.
+-- Amounts are minor units. Of p_amount null means all: the rest of a redemption, a whole hold.
+create or replace function florin.post(
+  p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
+  p_card uuid[], p_code bytea[], p_other uuid[], p_amount bigint[], p_currency text[],
+  p_remainder boolean[], p_simulate boolean[], p_expires_in integer[],
+  p_actor text[], p_reference text[], p_location text[], p_reason text[], p_metadata text[],
+  p_patience integer default 50
+) returns table (
+  outcome text, id uuid, card uuid, currency text, amount bigint, part bigint, balance bigint,
+  held bigint, state text, expires_at timestamptz, noun uuid, sequence bigint, at timestamptz
+)
+language plpgsql volatile security definer
+set search_path = florin, pg_temp
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  n constant integer := cardinality(p_merchant);
+  real_now timestamptz;
+  -- the cards of this call, in the order in which they are locked
+  c_merchant uuid[]; c_id uuid[]; c_code bytea[]; c_currency text[]; c_state card_state[];
+  c_partial boolean[]; c_face bigint[]; c_balance bigint[]; c_held bigint[]; c_sequence bigint[];
+  c_before bigint[]; c_revision bigint[]; c_expires timestamptz[]; c_changed boolean[];
+  -- the items: which card, which second card; what came of it
+  x integer[]; y integer[]; y_item integer[]; y_rank integer[];
+  o_outcome text[]; o_kind transfer_kind[]; o_amount bigint[]; o_part bigint[];
+  o_out boolean[]; o_sequence bigint[]; o_balance bigint[]; o_held bigint[];
+  o_sequence2 bigint[]; o_balance2 bigint[]; o_state card_state[]; o_expires timestamptz[];
+  o_noun uuid[]; o_origin uuid[]; o_id uuid[]; o_at timestamptz[]; o_thief integer[];
+  o_event text[]; o_revision bigint[]; o_data jsonb[];
+  -- events beside the item's own one; refunds of this call, by redemption
+  e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
+  e_sequence bigint[]; e_data jsonb[]; e_at timestamptz[];
+  r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
+  item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
+  i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
+  now_here timestamptz; st card_state; refusal text; free bigint; take bigint; back bigint;
+  whole bigint;
+  kind transfer_kind; happened text; out_of boolean; held_change bigint; origin_amount bigint[];
+  any_refused boolean := false; any_key boolean := false; any_thief boolean := false;
+  any_answer boolean := false; any_moved boolean := false; any_event boolean := false;
+begin
+  perform florin.begin_money();
+  perform set_config('lock_timeout', p_patience || 'ms', true);
+
+  -- 1. Which cards?
+  with wanted as materialized (
+    select i.n, i.m,
+      case i.op when 'refund' then t.spent when 'capture' then h.card
+        when 'void' then h.card else a.id end as first,
+      b.id as second
+    from unnest(p_merchant, p_op, p_card, p_code, p_other)
+      with ordinality as i (m, op, card, code, other, n)
+    left join lateral (select z.id from account z where i.card is not null
+        and z.merchant = i.m and z.id = i.card
+      union all select z.id from account z where i.card is null and i.code is not null
+        and z.merchant = i.m and z.code_hash = i.code
+      limit 1) a on true
+    left join lateral (select z.id from account z where i.op = 'transfer'
+      and z.merchant = i.m and z.id = i.other limit 1) b on true
+    left join lateral (select z.debit_card as spent from transfer z where i.op = 'refund'
+      and z.merchant = i.m and z.id = i.other and z.kind = 'redeem' limit 1) t on true
+    left join lateral (select z.card from hold z where i.op in ('capture', 'void')
+      and z.merchant = i.m and z.id = i.other limit 1) h on true
+  ), slot as (
+    select w.n, false as other, w.m, w.first as c from wanted w
+    union all select w.n, true, w.m, w.second from wanted w where w.second is not null
+  ), ranked as (
+    select s.*, dense_rank() over (order by s.c is null, s.m, s.c) as r,
+      row_number() over (partition by s.m, s.c order by s.n) as nth
+    from slot s
+  )
+  select array_agg(case when r.c is not null then r.r end order by r.n) filter (where not r.other),
+    array_agg(r.n order by r.n) filter (where r.other),
+    array_agg(r.r order by r.n) filter (where r.other),
+    array_agg(r.m order by r.r) filter (where r.nth = 1 and r.c is not null),
+    array_agg(r.c order by r.r) filter (where r.nth = 1 and r.c is not null)
+  into x, y_item, y_rank, c_merchant, c_id
+  from ranked r;
+
+  -- 2. Claim the keys. A duplicate that runs elsewhere is waited for.
+  any_key := array_remove(p_key, null) <> '{}';
+  if any_key then
+    perform florin.claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate, p_patience);
+  end if;
+
+  -- 3. Lock the cards. One that is held elsewhere for too long is left out, not waited for.
+  begin
+    select array_agg(l.code_hash), array_agg(l.currency), array_agg(l.state), array_agg(l.partial),
+      array_agg(l.face), array_agg(l.balance), array_agg(l.held), array_agg(l.sequence),
+      array_agg(l.revision), array_agg(l.expires_at)
+    into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
+      c_revision, c_expires
+    from (
+      select a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
+      join account a on a.merchant = w.m and a.id = w.c
+      order by w.r for no key update of a
+    ) l;
+  exception when lock_not_available then
+    select array_agg(l.code_hash order by w.r), array_agg(l.currency order by w.r),
+      array_agg(l.state order by w.r), array_agg(l.partial order by w.r),
+      array_agg(l.face order by w.r), array_agg(l.balance order by w.r),
+      array_agg(l.held order by w.r), array_agg(l.sequence order by w.r),
+      array_agg(l.revision order by w.r), array_agg(l.expires_at order by w.r)
+    into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
+      c_revision, c_expires
+    from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
+    left join (
+      select w.r, a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
+      join account a on a.merchant = w.m and a.id = w.c
+      order by w.r for no key update of a skip locked
+    ) l on l.r = w.r;
+  end;
+  c_before := c_sequence;
+  c_changed := array_fill(false, array[coalesce(cardinality(c_id), 0)]);
+  real_now := clock_timestamp(); -- after the locks: a card's entries are dated in their order
+
+  y := array_fill(null::integer, array[n]);
+  for k in 1 .. coalesce(cardinality(y_item), 0) loop
+    y[y_item[k]] := y_rank[k];
+  end loop;
+  o_outcome := array_fill(null::text, array[n]);
+  o_kind := o_outcome; o_event := o_outcome; o_state := o_outcome; o_data := o_outcome;
+  o_amount := array_fill(null::bigint, array[n]);
+  o_part := o_amount; o_sequence := o_amount; o_balance := o_amount; o_held := o_amount;
+  o_sequence2 := o_amount; o_balance2 := o_amount; o_revision := o_amount;
+  origin_amount := o_amount; o_thief := o_amount;
+  o_out := array_fill(null::boolean, array[n]);
+  o_expires := array_fill(null::timestamptz, array[n]); o_at := o_expires;
+  o_noun := array_fill(null::uuid, array[n]); o_origin := o_noun; o_id := p_id;
+
+  -- Holds that ran out free their money before anything is decided.
+  if exists (select from unnest(c_held) h where h > 0) then
+    for due in
+      update hold h set state = 'expired', resolved_at = florin.clock(h.merchant)
+      from unnest(c_merchant, c_id, c_held) with ordinality as w (m, c, held, r)
+      where w.held > 0 and h.merchant = w.m and h.card = w.c and h.state = 'open'
+        and h.expires_at <= real_now + (select z.clock_offset from merchant z where z.id = w.m)
+      returning w.r::integer as r, h.id, h.amount, h.resolved_at
+    loop
+      c := due.r;
+      c_held[c] := c_held[c] - due.amount;
+      c_revision[c] := c_revision[c] + 1;
+      c_changed[c] := true;
+      e_merchant := e_merchant || c_merchant[c]; e_id := e_id || florin.new_id();
+      e_type := e_type || 'hold.expired'::text; e_card := e_card || c_id[c];
+      e_noun := e_noun || due.id; e_sequence := e_sequence || c_revision[c];
+      e_data := e_data || jsonb_build_object('state', 'expired'); e_at := e_at || due.resolved_at;
+    end loop;
+  end if;
+
+  -- 4. Decide, item by item.
+  for item in
+    select i.n::integer as n, i.op, i.id, i.m, i.card, i.code, i.other, i.amount, i.currency,
+      i.remainder, i.simulate, i.expires_in, i.key, i.event,
+      real_now + z.clock_offset as at,
+      q.noun as claimed_by, q.operation = i.op and q.fingerprint = i.fingerprint as same
+    from unnest(p_op, p_id, p_merchant, p_card, p_code, p_other, p_amount, p_currency, p_remainder,
+        p_simulate, p_expires_in, p_key, p_fingerprint, p_event)
+      with ordinality as i (op, id, m, card, code, other, amount, currency, remainder,
+        simulate, expires_in, key, fingerprint, event, n)
+    left join lateral (select z.clock_offset from merchant z where z.id = i.m limit 1) z on true
+    left join lateral (select q.noun, q.operation, q.fingerprint from idempotency q
+      where i.key is not null and not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q
+      on true
+    order by i.n
+  loop
+    i := item.n;
+    c := x[i];
+    d := y[i];
+    now_here := item.at;
+
+    -- Has its key been used: before this call, or by an item before it in this call?
+    if item.key is not null and not item.simulate then
+      if item.claimed_by is null then
+        o_outcome[i] := 'busy';
+        continue;
+      elsif item.claimed_by <> item.id then
+        j := array_position(p_id, item.claimed_by);
+        if j is null then
+          o_outcome[i] := case when item.same then 'replayed' else 'idempotency_key_reused' end;
+          o_id[i] := item.claimed_by;
+          continue;
+        end if;
+        j := coalesce(o_thief[j], j);
+        if o_outcome[j] = 'ok' then
+          o_outcome[i] := case
+            when p_op[j] = item.op and p_fingerprint[j] = p_fingerprint[i] then 'replayed'
+            else 'idempotency_key_reused' end;
+          o_id[i] := p_id[j];
+          continue;
+        elsif o_outcome[j] = 'busy' then
+          o_outcome[i] := 'busy';
+          continue;
+        end if; -- a refusal does not burn the key: this item has its turn
+      end if;
+    end if;
+
+    if c is null or item.op = 'transfer' and d is null then
+      o_outcome[i] := case item.op when 'refund' then 'redemption_not_found'
+        when 'capture' then 'hold_not_found' when 'void' then 'hold_not_found'
+        else 'card_not_found' end;
+      any_refused := true;
+      continue;
+    elsif c_balance[c] is null or d is not null and c_balance[d] is null then
+      o_outcome[i] := 'busy'; -- held elsewhere
+      any_refused := true;
+      continue;
+    end if;
+
+    st := c_state[c];
+    if st = 'active' and c_expires[c] <= now_here then
+      st := 'expired';
+    end if;
+    refusal := case when st = 'active' then null when st = 'pending' then 'card_not_active'
+      when st = 'blocked' then 'card_blocked' when st = 'expired' then 'card_expired'
+      else 'card_closed' end;
+    free := c_balance[c] - c_held[c];
+    take := item.amount;
+    kind := null; happened := null; held_change := 0; out_of := true;
+
+    if item.code is not null and item.card is null and c_code[c] <> item.code then
+      refusal := 'card_not_found'; -- its code was changed while we waited
+    elsif take < 1 and item.op <> 'adjust' or take = 0 or c = d then
+      refusal := 'invalid_request'; -- the API says so earlier, and better
+    elsif item.currency is not null and item.currency <> c_currency[c] then
+      refusal := 'currency_mismatch';
+    elsif item.op in ('redeem', 'hold') then
+      if refusal is not null then null;
+      else
+        if item.remainder and take > free then
+          take := free;
+        end if;
+        if take > free or take = 0 then
+          refusal := 'insufficient_funds';
+        elsif not c_partial[c] and take <> c_balance[c] then
+          refusal := 'partial_redemption_not_allowed';
+        elsif item.op = 'redeem' then
+          kind := 'redeem'; happened := 'card.redeemed';
+        else
+          happened := 'hold.created'; held_change := take;
+          o_expires[i] := now_here + make_interval(secs => item.expires_in);
+        end if;
+      end if;
+    elsif item.op = 'refund' then
+      select t.amount, coalesce((select max(f.refunded) from transfer f where f.merchant = item.m
+          and f.origin = item.other and f.kind = 'refund'), 0)
+      into whole, back
+      from transfer t where t.merchant = item.m and t.id = item.other;
+      origin_amount[i] := whole;
+      k := array_position(r_id, item.other);
+      back := coalesce(r_refunded[k], back);
+      take := coalesce(take, whole - back);
+      if st = 'closed' then
+        refusal := 'card_closed';
+      elsif take > whole - back or take = 0 then
+        refusal := 'refund_exceeds_redemption';
+      else -- also to a blocked or an expired card; its state stays
+        refusal := null;
+        kind := 'refund'; happened := 'card.refunded'; out_of := false;
+        o_part[i] := back + take; o_noun[i] := item.other; o_origin[i] := item.other;
+        if not item.simulate then
+          if k is null then
+            r_id := r_id || item.other; r_refunded := r_refunded || o_part[i];
+          else
+            r_refunded[k] := o_part[i];
+          end if;
+        end if;
+      end if;
+    elsif item.op in ('capture', 'void') then
+      select h.state, h.amount, h.expires_at into h_state, h_amount, h_expires
+      from hold h where h.merchant = item.m and h.id = item.other;
+      o_expires[i] := h_expires;
+      take := coalesce(take, h_amount);
+      if h_state <> 'open' then
+        refusal := 'hold_not_open';
+      elsif item.op = 'void' then
+        refusal := null; happened := 'hold.voided'; held_change := -h_amount;
+        o_part[i] := 0;
+      elsif take > h_amount then
+        refusal := 'capture_exceeds_hold';
+      elsif st = 'blocked' then
+        refusal := 'card_blocked';
+      elsif not c_partial[c] and take <> h_amount then
+        refusal := 'partial_redemption_not_allowed';
+      else -- a hold made in time is honoured after the card expired
+        refusal := null;
+        kind := 'redeem'; happened := 'hold.captured'; held_change := -h_amount;
+        o_part[i] := take; o_noun[i] := item.id; o_origin[i] := item.other;
+      end if;
+    elsif item.op = 'load' then
+      if refusal is null then
+        kind := 'load'; happened := 'card.loaded'; out_of := false;
+      end if;
+    elsif item.op = 'adjust' then
+      if refusal is null then
+        kind := 'adjust'; happened := 'card.adjusted'; out_of := take < 0; take := abs(take);
+        if out_of and take > free then
+          refusal := 'insufficient_funds';
+        end if;
+      end if;
+    elsif item.op = 'transfer' then
+      if refusal is null and (c_state[d] <> 'active' or c_expires[d] <= now_here) then
+        refusal := case when c_state[d] = 'active' then 'card_expired'
+          when c_state[d] = 'pending' then 'card_not_active'
+          else 'card_' || c_state[d]::text end;
+      end if;
+      if refusal is null then
+        if c_currency[c] <> c_currency[d] then
+          refusal := 'currency_mismatch';
+        elsif take > free then
+          refusal := 'insufficient_funds';
+        elsif not c_partial[c] and take <> c_balance[c] then
+          refusal := 'partial_redemption_not_allowed';
+        else
+          kind := 'transfer'; happened := 'card.transferred';
+        end if;
+      end if;
+    elsif item.op = 'activate' then
+      if st = 'active' then
+        refusal := null; -- already so
+      elsif st = 'pending' then
+        refusal := null;
+        kind := 'activate'; happened := 'card.activated'; out_of := false; take := c_face[c];
+        st := 'active';
+        c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
+      end if;
+    elsif item.op = 'block' then
+      if st = 'active' then
+        happened := 'card.blocked'; st := 'blocked';
+      elsif st = 'blocked' then
+        refusal := null;
+      end if;
+    elsif item.op = 'unblock' then
+      if st = 'blocked' then
+        refusal := null; happened := 'card.unblocked'; st := 'active';
+      end if; -- active: already so
+    elsif item.op = 'close' then
+      refusal := null;
+      if st <> 'closed' then
+        if c_balance[c] <> 0 or c_held[c] <> 0 then
+          refusal := 'card_not_empty';
+        else
+          happened := 'card.closed'; st := 'closed';
+        end if;
+      end if;
+    elsif item.op = 'expire' then
+      if c_state[c] in ('active', 'blocked') and c_expires[c] <= now_here then
+        refusal := null; happened := 'card.expired'; st := 'expired';
+        if free > 0 then
+          kind := 'expire'; take := free; -- what is held stays for its hold
+        end if;
+      elsif c_state[c] = 'expired' then
+        refusal := null;
+        if free > 0 then -- a hold or a refund came back to it
+          kind := 'expire'; happened := 'card.expired'; take := free;
+        end if;
+      elsif refusal is null then
+        refusal := 'card_not_due';
+      end if;
+    elsif item.op = 'reinstate' then
+      if st = 'active' then
+        refusal := null; -- already so
+      elsif st = 'expired' then
+        refusal := null; happened := 'card.reinstated';
+        c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
+        st := 'active';
+        select coalesce(sum(t.amount) filter (where t.kind = 'expire'), 0)
+          - coalesce((select sum(b.amount) from transfer b where b.merchant = item.m
+              and b.credit_card = c_id[c] and b.kind = 'reinstate'), 0)
+        into take
+        from transfer t where t.merchant = item.m and t.debit_card = c_id[c];
+        if take > 0 then
+          kind := 'reinstate'; out_of := false;
+        end if;
+      end if;
+    else
+      raise exception 'unknown operation %', item.op using errcode = 'invalid_parameter_value';
+    end if;
+
+    if refusal is null and kind is not null and (not out_of
+        and c_balance[c] + take > 9000000000000000
+        or kind = 'transfer' and c_balance[d] + take > 9000000000000000) then
+      refusal := 'balance_limit_exceeded';
+    end if;
+
+    o_at[i] := now_here;
+    if refusal is not null then
+      o_outcome[i] := refusal;
+      o_balance[i] := c_balance[c]; o_held[i] := c_held[c]; o_state[i] := st;
+      any_refused := true;
+      continue;
+    end if;
+
+    o_outcome[i] := 'ok';
+    o_amount[i] := case when item.op in ('capture', 'void') then h_amount
+      when item.op = 'adjust' and out_of then -take else take end;
+    back := case when kind is null then 0 when out_of then -take else take end;
+    if item.simulate then
+      o_balance[i] := c_balance[c] + back; o_held[i] := c_held[c] + held_change;
+      o_state[i] := st;
+      continue;
+    end if;
+
+    if item.claimed_by <> item.id then
+      o_thief[j] := i; any_thief := true;
+    end if;
+    if kind is not null then
+      any_moved := true;
+      o_kind[i] := kind; o_out[i] := out_of;
+      c_balance[c] := c_balance[c] + back;
+      c_sequence[c] := c_sequence[c] + 1;
+      o_sequence[i] := c_sequence[c];
+      if kind = 'transfer' then
+        c_balance[d] := c_balance[d] + take;
+        c_sequence[d] := c_sequence[d] + 1;
+        c_changed[d] := true;
+        o_sequence2[i] := c_sequence[d]; o_balance2[i] := c_balance[d];
+        c_revision[d] := c_revision[d] + 1;
+        e_merchant := e_merchant || item.m; e_id := e_id || item.id;
+        e_type := e_type || 'card.transferred'::text; e_card := e_card || c_id[d];
+        e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[d];
+        e_data := e_data || null::jsonb; e_at := e_at || now_here;
+      end if;
+    end if;
+    c_held[c] := c_held[c] + held_change;
+    o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
+    if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate') then
+      c_state[c] := st;
+      o_expires[i] := c_expires[c];
+      o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c],
+        'expires_at', c_expires[c]);
+      any_answer := any_answer or item.key is not null;
+    elsif item.op = 'hold' then
+      o_data[i] := jsonb_build_object('state', 'open', 'captured', 0);
+      insert into hold (merchant, id, card, currency, amount, actor, reference, location, metadata,
+        created_at, expires_at)
+      values (item.m, item.id, c_id[c], c_currency[c], take, p_actor[i], p_reference[i],
+        p_location[i], p_metadata[i]::jsonb, now_here, o_expires[i]);
+      o_part[i] := 0;
+    elsif item.op in ('capture', 'void') then
+      o_data[i] := jsonb_build_object(
+        'state', case item.op when 'capture' then 'captured' else 'voided' end,
+        'captured', o_part[i]);
+      update hold h set state = case item.op when 'capture' then 'captured'::hold_state
+          else 'voided' end, captured = o_part[i], redemption = o_noun[i], resolved_at = now_here
+      where h.merchant = item.m and h.id = item.other and h.state = 'open';
+      o_id[i] := item.other;
+      if item.op = 'capture' then
+        c_revision[c] := c_revision[c] + 1;
+        e_merchant := e_merchant || item.m; e_id := e_id || item.id;
+        e_type := e_type || 'card.redeemed'::text; e_card := e_card || c_id[c];
+        e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[c];
+        e_data := e_data || null::jsonb; e_at := e_at || now_here;
+      end if;
+    end if;
+    o_state[i] := st;
+    if happened is not null then
+      c_changed[c] := true;
+      any_event := true;
+      c_revision[c] := c_revision[c] + 1;
+      o_event[i] := happened;
+      o_revision[i] := c_revision[c];
+    end if;
+  end loop;
+
+  -- 5. Record.
+  update account a
+  set balance = w.balance, held = w.held, sequence = w.sequence, revision = w.revision,
+    state = w.state, expires_at = w.expires
+  from unnest(c_merchant, c_id, c_before, c_balance, c_held, c_sequence, c_revision, c_state,
+    c_expires, c_changed) as w (m, c, before, balance, held, sequence, revision, state, expires,
+    changed)
+  where w.changed and a.merchant = w.m and a.id = w.c and a.sequence = w.before;
+  get diagnostics written = row_count;
+  changed := coalesce(cardinality(array_positions(c_changed, true)), 0);
+  if written <> changed then
+    raise exception 'a card changed under its lock' using errcode = 'serialization_failure';
+  end if;
+
+  if any_moved then
+    insert into transfer (merchant, id, kind, currency, amount, debit, credit, debit_card,
+      credit_card, debit_sequence, credit_sequence, debit_balance, credit_balance, origin,
+      origin_amount, refunded, actor, reference, location, reason, metadata, created_at)
+    select w.m, w.id, w.kind, c_currency[w.c], abs(w.amount),
+      case when w.out_of then 'card' else w.against end,
+      case when not w.out_of or w.d is not null then 'card' else w.against end,
+      case when w.out_of then c_id[w.c] end,
+      case when not w.out_of then c_id[w.c] else c_id[w.d] end,
+      case when w.out_of then w.sequence end,
+      case when not w.out_of then w.sequence else w.sequence2 end,
+      case when w.out_of then w.balance end,
+      case when not w.out_of then w.balance else w.balance2 end,
+      w.origin, w.origin_amount, case when w.kind = 'refund' then w.part end,
+      w.actor, w.reference, w.location, w.reason, w.metadata::jsonb, w.at
+    from (
+      select u.*, case u.kind when 'redeem' then 'merchant_payable'::account_kind
+          when 'refund' then 'merchant_payable' when 'load' then 'merchant_clearing'
+          when 'activate' then 'merchant_clearing' when 'adjust' then 'adjustments'
+          when 'expire' then 'breakage' when 'reinstate' then 'breakage' end as against,
+        case when u.op = 'capture' then u.part else u.whole end as amount
+      from unnest(p_merchant, p_op, p_id, o_kind, o_amount, o_part, x, y, o_out, o_sequence,
+        o_sequence2, o_balance, o_balance2, o_origin, origin_amount, p_actor, p_reference,
+        p_location, p_reason, p_metadata, o_at)
+        as u (m, op, id, kind, whole, part, c, d, out_of, sequence, sequence2, balance, balance2,
+          origin, origin_amount, actor, reference, location, reason, metadata, at)
+      where u.kind is not null
+    ) w;
+  end if;
+
+  if any_event or e_id is not null then
+    insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+    select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.at
+    from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, o_at)
+      as u (m, event, type, c, id, revision, data, at)
+    where u.type is not null
+    union all
+    select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_at);
+  end if;
+
+  if any_key and any_thief then
+    update idempotency q set operation = u.op, fingerprint = u.fingerprint, noun = u.id
+    from unnest(p_id, o_thief) as o (id, thief)
+    join unnest(p_merchant, p_key, p_op, p_fingerprint, p_id) with ordinality
+      as u (m, key, op, fingerprint, id, n) on u.n = o.thief
+    where q.merchant = u.m and q.key = u.key and q.noun = o.id;
+  end if;
+  if any_key and any_refused then
+    delete from idempotency q
+    using unnest(p_merchant, p_key, p_id, o_outcome) as u (m, key, id, outcome)
+    where u.key is not null and u.outcome <> 'ok' and u.outcome <> 'replayed'
+      and q.merchant = u.m and q.key = u.key and q.noun = u.id;
+  end if;
+  if any_answer then
+    update idempotency q set answer = u.data
+    from unnest(p_merchant, p_key, p_id, o_data, o_outcome) as u (m, key, id, data, outcome)
+    where u.key is not null and u.data is not null and u.outcome = 'ok'
+      and q.merchant = u.m and q.key = u.key and q.noun = u.id;
+  end if;
+
+  return query
+    select u.outcome, u.id, c_id[u.c], c_currency[u.c], u.amount, u.part, u.balance, u.held,
+      u.state::text, u.expires_at, u.noun, u.sequence, u.at
+    from unnest(o_outcome, o_id, x, o_amount, o_part, o_balance, o_held, o_state, o_expires, o_noun,
+        o_sequence, o_at) with ordinality
+      as u (outcome, id, c, amount, part, balance, held, state, expires_at, noun, sequence, at, n)
+    order by u.n;
+end $$;

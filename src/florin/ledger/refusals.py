@@ -1,0 +1,155 @@
+"""Refusals of the ledger: each named in api.md, each a 402 unless it says otherwise."""
+
+from florin.kit.errors import (
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    Refusal,
+)
+
+
+class InsufficientFunds(Refusal):
+    """The card does not cover this amount."""
+
+    code = "insufficient_funds"
+    status = 402
+
+
+class CardExpired(Refusal):
+    """The card has expired."""
+
+    code = "card_expired"
+    status = 402
+
+
+class CardBlocked(Refusal):
+    """The card is blocked."""
+
+    code = "card_blocked"
+    status = 402
+
+
+class CardNotActive(Refusal):
+    """The card is not active yet."""
+
+    code = "card_not_active"
+    status = 402
+
+
+class CardClosed(Refusal):
+    """The card is closed."""
+
+    code = "card_closed"
+    status = 402
+
+
+class CardNotEmpty(Refusal):
+    """The card still has a balance or an open hold."""
+
+    code = "card_not_empty"
+    status = 402
+
+
+class CardNotDue(Refusal):
+    """The card has not reached the end of its life."""
+
+    code = "card_not_due"
+    status = 402
+
+
+class PartialRedemptionNotAllowed(Refusal):
+    """A card of this program is spent whole."""
+
+    code = "partial_redemption_not_allowed"
+    status = 402
+
+
+class RefundExceedsRedemption(Refusal):
+    """The refunds would exceed what the redemption took."""
+
+    code = "refund_exceeds_redemption"
+    status = 402
+
+
+class CaptureExceedsHold(Refusal):
+    """The capture would exceed what is held."""
+
+    code = "capture_exceeds_hold"
+    status = 402
+
+
+class HoldNotOpen(Refusal):
+    """The hold was resolved before, or ran out."""
+
+    code = "hold_not_open"
+    status = 402
+
+
+class BalanceLimitExceeded(Refusal):
+    """The balance would exceed what a card can carry."""
+
+    code = "balance_limit_exceeded"
+    status = 402
+
+
+class CardNotFound(Refusal):
+    """There is no such card."""
+
+    code = "card_not_found"
+    status = 404
+
+
+class RedemptionNotFound(NotFound):
+    """There is no such redemption."""
+
+
+class HoldNotFound(NotFound):
+    """There is no such hold."""
+
+
+class ProgramNotFound(NotFound):
+    """There is no such program."""
+
+
+class CurrencyMismatch(Refusal):
+    """The card has another currency."""
+
+    code = "currency_mismatch"
+    status = 422
+
+
+class AmountNotAllowed(Refusal):
+    """The program does not allow this amount."""
+
+    code = "amount_not_allowed"
+    status = 422
+
+
+# What the ledger's functions answer, and the refusal it is.
+_NAMED: tuple[type[Refusal], ...] = (
+    InsufficientFunds,
+    CardExpired,
+    CardBlocked,
+    CardNotActive,
+    CardClosed,
+    CardNotEmpty,
+    CardNotDue,
+    PartialRedemptionNotAllowed,
+    RefundExceedsRedemption,
+    CaptureExceedsHold,
+    HoldNotOpen,
+    BalanceLimitExceeded,
+    CardNotFound,
+    CurrencyMismatch,
+    AmountNotAllowed,
+    IdempotencyKeyReused,
+    InvalidRequest,
+)
+BY_OUTCOME: dict[str, type[Refusal]] = {
+    **{refusal.code: refusal for refusal in _NAMED},
+    "redemption_not_found": RedemptionNotFound,
+    "hold_not_found": HoldNotFound,
+    "program_not_found": ProgramNotFound,
+    "busy": Overloaded,
+}

@@ -1,0 +1,1 @@
+"""Merchants: who may do what."""
