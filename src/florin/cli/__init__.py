@@ -1,0 +1,31 @@
+"""Command line: `florin up`, `status`, `down` and the rest."""
+
+import sys
+from collections.abc import Sequence
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. A user's mistake is one sentence."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["api"]:
+        # An instance serves for months; it need not carry the command line in its memory.
+        from florin.cli.parts import run_api
+
+        return run_api()
+    from florin.cli.commands import app
+    from florin.ops.tell import Unable, voice
+
+    try:
+        code = app(words, prog_name="florin", standalone_mode=True)
+    except Unable as error:
+        voice.clear()
+        print(f"florin: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        voice.clear()
+        return _INTERRUPTED
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return code if isinstance(code, int) else 0

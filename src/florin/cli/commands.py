@@ -1,0 +1,42 @@
+"""Commands: every command of `florin`, on one page."""
+
+from typing import Annotated
+
+import typer
+
+import florin
+from florin.cli import later, options, product, running
+from florin.cli.options import HomeOption
+
+app = typer.Typer(
+    name="florin",
+    help="Florin: gift cards, exact to the cent. Begin with: florin up",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        print(f"florin {florin.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before(
+    home: HomeOption = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And stop.")
+    ] = False,
+) -> None:
+    del version
+    options.remember(home)
+
+
+for name, command, example in (*running.COMMANDS, *product.COMMANDS, *later.COMMANDS):
+    app.command(name, epilog=f"Example: {example}")(command)
+for name, command in product.HIDDEN:
+    app.command(name, hidden=True)(command)

@@ -1,0 +1,90 @@
+"""Product: commands that run one process of Florin, or look at it."""
+
+import os
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
+from florin.cli.parts import call, run_api
+from florin.ops.home import Home
+
+
+def api() -> None:
+    """Serve the API as one process, configured by the environment only."""
+    raise typer.Exit(run_api())
+
+
+def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Bring the database to the schema of this release: expand first, contract later."""
+    _know_engines(home_of(home))
+    raise typer.Exit(call("florin.kit.migrate", only_plan=plan, as_json=as_json))
+
+
+def demo(
+    load: Annotated[bool, typer.Option("--load", help="Go on until Ctrl-C.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sell, redeem, hold, refund on the running fleet; print the books."""
+    if load:
+        raise typer.BadParameter("is not there yet", param_hint="--load")
+    raise typer.Exit(call("florin.demo", home=home_of(home).path, as_json=as_json))
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="redeem, hot-card, batch or balance.")],
+    against: Annotated[
+        Literal["pgbench"] | None, typer.Option(help="What to compare with.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure: ratios, p50, p99, and where the time went."""
+    del home  # a benchmark brings its own topology
+    raise typer.Exit(call("florin.bench", name=name, against=against, as_json=as_json))
+
+
+def doctor(
+    topic: Annotated[
+        Literal["db", "config", "fleet"] | None, typer.Argument(help="Only these checks.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check settings, engines, ports, disk and connections; say what to do about each."""
+    import asyncio
+
+    from florin.ops import doctor as checks
+
+    found = asyncio.run(checks.examine(home_of(home), dict(os.environ), topic))
+    if as_json:
+        print(msgspec.json.encode({"checks": found}).decode())
+    else:
+        print(checks.text(found))
+    raise typer.Exit(1 if any(check.result == "fail" for check in found) else 0)
+
+
+def demo_merchant(as_json: JsonOption = False) -> None:
+    """Make sure of the demo merchant; print its program and key."""
+    raise typer.Exit(call("florin.demo_merchant", as_json=as_json))
+
+
+def _know_engines(home: Home) -> None:
+    """Name the home's own database to a command that was given none."""
+    from florin.ops.topology import running_urls
+
+    names = ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER", "DATABASE_URL_FILE")
+    if not any(os.environ.get(name) for name in names):
+        os.environ.update(running_urls(home))
+
+
+COMMANDS = (
+    ("api", api, "DATABASE_URL=postgresql://… florin api"),
+    ("migrate", migrate, "florin migrate --plan"),
+    ("demo", demo, "florin demo"),
+    ("bench", bench, "florin bench redeem --against pgbench"),
+    ("doctor", doctor, "florin doctor db"),
+)
+HIDDEN = (("demo-merchant", demo_merchant),)

@@ -1,0 +1,148 @@
+"""Running: start the fleet, look at it, stop it."""
+
+import asyncio
+import os
+import re
+import sys
+import time
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.ops.home import Home
+from florin.ops.tell import Unable, say
+
+_DEGRADED = 3
+_PORTS = 65_535
+
+
+def up(
+    *,
+    port: Annotated[
+        int, typer.Option(min=1, max=_PORTS, metavar="PORT", help="Where the API listens.")
+    ] = 8000,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
+    ] = False,
+    api: Annotated[int, typer.Option(min=1, metavar="N", help="Instances of the API.")] = 1,
+    workers: Annotated[str, typer.Option(metavar="auto|N", help="Workers.")] = "auto",
+    replicas: Annotated[int, typer.Option(min=0, metavar="N", help="Read replicas.")] = 0,
+    valkey: Annotated[
+        Literal["single", "sentinel", "cluster"], typer.Option(help="Topology of Valkey.")
+    ] = "single",
+    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
+    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
+    balance: Annotated[
+        Literal["roundrobin", "leastconn", "iphash"] | None,
+        typer.Option(help="How requests are spread."),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C."""
+    from florin.ops.options import Options
+    from florin.ops.up import up as run
+
+    without_effect = {
+        "--api": api != 1,
+        "--workers": workers != "auto",
+        "--replicas": replicas != 0,
+        "--valkey": valkey != "single",
+        "--tls-cert": tls_cert is not None,
+        "--tls-key": tls_key is not None,
+        "--balance": balance is not None,
+    }
+    _validate(workers, tls_cert, tls_key)
+    chosen = home_of(home)
+    detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
+    if not detached and any(without_effect.values()):
+        named = ", ".join(flag for flag, used in without_effect.items() if used)
+        say(f"Without effect yet: {named} (one instance, one PostgreSQL, one Valkey are started).")
+    if detach and not detached:
+        _detach(port, chosen, as_json)
+        return
+    options = Options(
+        home=chosen, environ=dict(os.environ), port=port, as_json=as_json, detached=detached
+    )
+    raise typer.Exit(run(options))
+
+
+def _detach(port: int, home: Home, as_json: bool) -> None:
+    from florin.ops import welcome
+    from florin.ops.detach import detach
+    from florin.ops.options import florin
+
+    os.environ["FLORIN_DETACHED"] = "1"
+    detach(home, florin("up", "--port", str(port), "--home", str(home.path)))
+    leader = home.fleet().part("supervisor")
+    shown = welcome.of(home, leader.address if leader and leader.address else "")
+    print(msgspec.json.encode(shown).decode() if as_json else welcome.text(shown))
+    say("It runs in the background; florin status shows it, florin down stops it.")
+
+
+def _validate(workers: str, tls_cert: str | None, tls_key: str | None) -> None:
+    if not re.fullmatch(r"auto|\d+", workers):
+        raise typer.BadParameter("must be auto or a number", param_hint="--workers")
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("needs the other one, too", param_hint="--tls-cert, --tls-key")
+    for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
+        if path is not None and not os.access(path, os.R_OK):
+            raise typer.BadParameter(f"{path} cannot be read", param_hint=flag)
+
+
+def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Stop the fleet in order, detached or not."""
+    from florin.ops.down import down as stop
+
+    chosen = home_of(home)
+    stopped = stop(chosen)
+    if as_json:
+        print(msgspec.json.encode({"stopped": stopped, "home": str(chosen.path)}).decode())
+    else:
+        print("Stopped." if stopped else f"Nothing runs from {chosen.path}.")
+
+
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every part: role, release, state, address, health, load. Exit code 3 when degraded."""
+    from florin.ops import status as seen
+
+    chosen = home_of(home)
+    while True:
+        shown = asyncio.run(seen.status(chosen))
+        if watch and sys.stdout.isatty():
+            print("\033[H\033[2J", end="")
+        print(msgspec.json.encode(shown).decode() if as_json else seen.table(shown), flush=True)
+        if not watch:
+            raise typer.Exit(0 if shown.state == "ready" else _DEGRADED)
+        time.sleep(1)
+
+
+def restart(
+    name: Annotated[str, typer.Argument(help="A part's name, from florin status.")],
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop one part and start it again; with a single instance, requests in between fail."""
+    from florin.ops.control import Order, order
+    from florin.ops.observe import observe, supervisor
+
+    chosen = home_of(home)
+    if supervisor(observe(chosen)) is None:
+        raise Unable(f"No supervisor runs in {chosen.path}; florin up starts one.")
+    said = asyncio.run(order(chosen, Order(verb="restart", name=name)))
+    print(msgspec.json.encode({"restarted": name}).decode() if as_json else said)
+
+
+COMMANDS = (
+    ("up", up, "florin up --port 8080 --detach"),
+    ("down", down, "florin down"),
+    ("status", status, "florin status --json"),
+    ("restart", restart, "florin restart api-1"),
+)

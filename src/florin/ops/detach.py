@@ -1,0 +1,82 @@
+"""Detach: the supervisor goes to the background; the command waits until the fleet serves."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from florin.ops import pids
+from florin.ops.home import Home
+from florin.ops.launch import rotate
+from florin.ops.observe import observe, supervisor
+from florin.ops.pids import Process
+from florin.ops.tell import Unable, say
+
+LOG = "supervisor"
+_POLL_S = 0.1
+
+
+def detach(home: Home, command: Sequence[str]) -> None:
+    """Start the supervisor and return once all serves; raises Unable with its last word."""
+    home.make()
+    running = supervisor(observe(home))
+    if running is not None:
+        raise Unable(
+            f"A supervisor (pid {running.pid}) already runs the fleet of {home.path}; see florin"
+            " status, or stop it with florin down."
+        )
+    log = home.log(LOG)
+    rotate(log)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    read_from = os.fstat(handle).st_size
+    try:
+        child: subprocess.Popen[Any] = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+    process = pids.find(child.pid)
+    try:
+        _await(home, child, process, read_from)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise Unable("Interrupted; what had started was stopped again.") from None
+
+
+def _await(
+    home: Home, child: subprocess.Popen[Any], process: Process | None, read_from: int
+) -> None:
+    unfinished = ""
+    while True:
+        ended = child.poll() is not None
+        ready = _is_ready(home, process)
+        text = unfinished + _read(home, read_from)
+        read_from = home.log(LOG).stat().st_size
+        *lines, unfinished = text.split("\n")
+        if ended:
+            said = [line for line in [*lines, unfinished] if line.strip()]
+            for line in said[:-1]:
+                say(line)
+            raise Unable(said[-1] if said else f"The supervisor ended; see {home.log(LOG)}.")
+        for line in lines:
+            say(line)
+        if ready:
+            return
+        time.sleep(_POLL_S)
+
+
+def _is_ready(home: Home, process: Process | None) -> bool:
+    me = home.fleet().part("supervisor")
+    return me is not None and process is not None and me.process == process and me.state == "ready"
+
+
+def _read(home: Home, start: int) -> str:
+    with home.log(LOG).open("rb") as file:
+        file.seek(start)
+        return file.read().decode(errors="replace")

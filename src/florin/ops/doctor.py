@@ -1,0 +1,1 @@
+"""Doctor: checks of settings, engines, ports and disk, each with what to do about it."""

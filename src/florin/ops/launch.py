@@ -1,0 +1,131 @@
+"""Launch: start one process that outlives its starter."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from florin.ops import pids
+from florin.ops.home import Home
+from florin.ops.pids import Process
+from florin.ops.tell import Unable
+
+_KEPT_LOGS = 3
+# The shell writes its number before it becomes the part: whoever starts next knows what runs, even
+# if this process is killed in the very moment.
+_NUMBERED = 'echo "$$" >&0 && exec "$@" </dev/null'
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user a process runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments with which subprocess becomes this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """How a part is started."""
+
+    name: str
+    argv: tuple[str, ...]
+    environ: Mapping[str, str]
+    account: Account | None = None
+
+
+class Started:
+    """A child just started: which process it is, and how it ended once it has."""
+
+    def __init__(self, child: subprocess.Popen[Any], process: Process | None) -> None:
+        self._child = child
+        self.process = process
+
+    def ending(self) -> str:
+        """Reap it and say how it ended: `exit code 1`, `signal 9`."""
+        code = self._child.poll()
+        if code is None:
+            return "still ending"
+        return f"exit code {code}" if code >= 0 else f"signal {-code}"
+
+
+def launch(home: Home, what: Launch) -> Started:
+    """Start it in a session of its own: no Ctrl-C of ours reaches it, no pipe ties it to us."""
+    rotate(home.log(what.name))
+    account = what.account
+    options = {} if account is None else account.options()
+    try:
+        number = os.open(pid_file(home, what.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log = os.open(home.log(what.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise Unable(f"{home.path} cannot be written: {error.strerror}.") from None
+    try:
+        child = subprocess.Popen(
+            ["/bin/sh", "-c", _NUMBERED, "florin", *what.argv],
+            stdin=number,
+            stdout=log,
+            stderr=log,
+            env=dict(what.environ),
+            cwd="/",
+            start_new_session=True,
+            umask=0o077,
+            **options,
+        )
+    except OSError as error:
+        raise Unable(f"{what.name} could not be started: {error.strerror}.") from None
+    finally:
+        os.close(number)
+        os.close(log)
+    return Started(child, pids.find(child.pid))
+
+
+def recorded(home: Home, name: str) -> Process | None:
+    """Return the process that wrote this part's pid file, if it lives.
+
+    A process that started after the file was written only inherited the number.
+    """
+    path = pid_file(home, name)
+    try:
+        pid, written = int(path.read_text("ascii")), path.stat().st_mtime
+    except (OSError, ValueError):
+        return None
+    process = pids.find(pid)
+    if process is None or pids.started_at(pid) > written + 1:
+        return None
+    return process
+
+
+def pid_file(home: Home, name: str) -> Path:
+    return home.run / f"{name}.pid"
+
+
+def rotate(log: Path, limit: int = 4 * 2**20) -> None:
+    """Put a grown log aside before its part starts again."""
+    try:
+        if log.stat().st_size < limit:
+            return
+    except OSError:
+        return
+    for number in range(_KEPT_LOGS - 1, 0, -1):
+        older = log.with_name(f"{log.name}.{number}")
+        if older.exists():
+            older.replace(log.with_name(f"{log.name}.{number + 1}"))
+    log.replace(log.with_name(f"{log.name}.1"))
+
+
+def last_words(log: Path, lines: int = 3) -> str:
+    """Return the end of a log, for the sentence that says why a part is down."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 4096))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())

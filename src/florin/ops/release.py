@@ -1,0 +1,52 @@
+"""Release: the name of the code as it lies there."""
+
+import hashlib
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import florin
+
+_CODE = ("src", "requirements")
+
+
+def current(checkout: Path | None) -> str:
+    """Return the commit, with a hash of the content when that differs; else the version."""
+    if checkout is not None and (checkout / ".git").exists():
+        commit = _git(checkout, "rev-parse", "--short=10", "HEAD")
+        if commit is not None:
+            changed = _git(checkout, "status", "--porcelain", "--", *_CODE)
+            return commit if changed == "" else f"{commit}+{content(checkout)}"
+    if checkout is not None and (checkout / "src").is_dir():
+        return f"{florin.__version__}+{content(checkout)}"
+    try:
+        return version("florin")
+    except PackageNotFoundError:
+        return florin.__version__
+
+
+def content(checkout: Path) -> str:
+    """Return a short hash over the code's files and their names."""
+    digest = hashlib.sha256()
+    for top in _CODE:
+        for path in sorted((checkout / top).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(checkout)}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _git(checkout: Path, *words: str) -> str | None:
+    # The code of this directory runs anyway: whose it is does not matter for reading its name.
+    trust = f"safe.directory={checkout}"
+    try:
+        said = subprocess.run(
+            ["git", "-c", trust, "-C", str(checkout), "--no-optional-locks", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.strip() if said.returncode == 0 else None

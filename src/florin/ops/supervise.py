@@ -1,0 +1,196 @@
+"""Supervise: keep what is wanted running, and write down what runs."""
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from florin.ops import act, pids
+from florin.ops.act import Died
+from florin.ops.fleet import Part
+from florin.ops.home import Home
+from florin.ops.launch import Started
+from florin.ops.observe import observe
+from florin.ops.tell import Unable, say
+from florin.ops.wanted import Wanted
+
+_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_WINDOW_S = 60.0
+
+
+def pause(deaths: Sequence[float], now: float) -> float | None:
+    """Return how long to wait before the next start; None when it died too often in a minute."""
+    recent = [death for death in deaths if now - death < _WINDOW_S]
+    return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
+
+
+class Supervisor:
+    """Holds the fleet: one task beside each part, woken by the end of its process."""
+
+    def __init__(self, home: Home, release: str) -> None:
+        self.home = home
+        self.release = release
+        self.fleet = observe(home)
+        self.hurry = asyncio.Event()
+        self._wanted: dict[str, Wanted] = {}
+        self._started: dict[str, Started] = {}
+        self._deaths: dict[str, deque[float]] = {}
+        self._asked: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._adopted: set[str] = set()
+
+    def record(self, part: Part) -> None:
+        self.fleet = self.fleet.having(part)
+        self.home.write_fleet(self.fleet)
+
+    def announce(self, state: str, address: str | None = None) -> None:
+        """Write down this process itself."""
+        me = pids.find(os.getpid())
+        self.record(
+            Part(
+                name="supervisor",
+                role="supervisor",
+                state="ready" if state == "ready" else "starting",
+                release=self.release,
+                address=address,
+                pid=os.getpid(),
+                started=me.started if me else None,
+                since=time.time(),
+            )
+        )
+
+    def show_given(self, given: Sequence[Part]) -> None:
+        """Write down the servers that were named by URL, in the place of those of the last time."""
+        self.fleet = self.fleet.without(part.name for part in self.fleet.parts if part.given)
+        for part in given:
+            self.record(part)
+
+    def adopt(self, want: Wanted) -> None:
+        """Take over a running part, untouched."""
+        part = self.fleet.part(want.name)
+        assert part is not None
+        self.record(replace(part, state="ready", address=want.address, wiring=want.wiring))
+        self._adopted.add(want.name)
+        self._watch(want)
+
+    async def start(self, want: Wanted) -> None:
+        """Start a part and watch over it from then on; raises when it does not serve."""
+        await self._start(want, restarts=0)
+        self._watch(want)
+
+    async def stop(self, name: str) -> None:
+        part = self.fleet.part(name)
+        if part is None or part.process is None:
+            return
+        self.record(replace(part, state="draining"))
+        await act.stop(
+            part.process, part.role, hurry=self.hurry, started=self._started.pop(name, None)
+        )
+        self.record(part.stopped())
+
+    async def restart(self, name: str) -> None:
+        """Stop one part and return once its successor serves."""
+        part = self.fleet.part(name)
+        if part is None or name not in self._wanted:
+            known = ", ".join(self._wanted)
+            raise Unable(f"There is no part {name}; there are: {known}.")
+        self._asked[name].set()
+        if part.process is not None:
+            started = self._started.get(name)
+            await act.stop(part.process, part.role, hurry=self.hurry, started=started)
+        async with asyncio.timeout(self._wanted[name].ready_within_s + 10):
+            while True:
+                now = self.fleet.part(name)
+                if now and now.state == "ready" and now.process not in (None, part.process):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def stop_all(self, *, spare_adopted: bool = False) -> None:
+        """Stop every part in order. What ran before us is spared when our own start failed."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for part in act.stop_order(self.fleet):
+            if spare_adopted and part.name in self._adopted:
+                continue
+            begun = time.monotonic()
+            await self.stop(part.name)
+            say(f"Stopped {part.name}: {time.monotonic() - begun:.1f} s")
+        me = self.fleet.part("supervisor")
+        if me is not None:
+            self.record(me.stopped())
+
+    def _watch(self, want: Wanted) -> None:
+        self._wanted[want.name] = want
+        self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
+        self._asked[want.name] = asyncio.Event()
+        self._tasks.append(asyncio.create_task(self._tend(want), name=f"tend {want.name}"))
+
+    async def _tend(self, want: Wanted) -> None:
+        restarts = 0
+        while True:
+            part = self.fleet.part(want.name)
+            if part is not None and part.process is not None:
+                await pids.gone(part.process)
+            restarts += 1
+            if not self._asked[want.name].is_set() and not await self._mourn(want):
+                await self._asked[want.name].wait()
+            self._asked[want.name].clear()
+            try:
+                await self._start(want, restarts=restarts)
+            except (Died, Unable) as error:
+                await self._abandon(want, str(error))
+            else:
+                say(f"{want.name} serves again.")
+
+    async def _mourn(self, want: Wanted) -> bool:
+        """Note a death and wait as long as is due; False when it is not to be tried again."""
+        started = self._started.pop(want.name, None)
+        ending = started.ending() if started else "adopted, so nobody knows how"
+        deaths = self._deaths[want.name]
+        deaths.append(time.monotonic())
+        wait_s = pause(deaths, time.monotonic())
+        part = self.fleet.part(want.name)
+        assert part is not None
+        note = part.note or f"ended ({ending})"
+        if wait_s is None:
+            say(
+                f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note});"
+                f" see {self.home.log(want.name)}, then florin restart {want.name}."
+            )
+            self.record(replace(part.stopped(note), state="failed"))
+            return False
+        say(f"{want.name} {note}; starting it again{f' in {wait_s:g} s' if wait_s else ''}.")
+        self.record(part.stopped(note))
+        await asyncio.sleep(wait_s)
+        return True
+
+    async def _start(self, want: Wanted, *, restarts: int) -> None:
+        part = Part(
+            name=want.name,
+            role=want.role,
+            state="starting",
+            release=want.release,
+            address=want.address,
+            since=time.time(),
+            restarts=restarts,
+            wiring=want.wiring,
+        )
+        self.record(part)
+        started = act.start(self.home, want)
+        self._started[want.name] = started
+        if started.process is not None:
+            part = replace(part, pid=started.process.pid, started=started.process.started)
+            self.record(part)
+        await act.until_ready(self.home, want, started)
+        await want.settle()
+        self.record(replace(part, state="ready"))
+
+    async def _abandon(self, want: Wanted, note: str) -> None:
+        """Leave nothing of a start that came to nothing."""
+        await self.stop(want.name)
+        part = self.fleet.part(want.name)
+        assert part is not None
+        self.record(part.stopped(note))

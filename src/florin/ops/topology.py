@@ -1,0 +1,102 @@
+"""Topology: what should run on this machine, and by which addresses it finds each other."""
+
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from florin.ops import api, ports, secrets
+from florin.ops.engines import account, postgres, session, valkey
+from florin.ops.fleet import Fleet, Part
+from florin.ops.home import Home, Layout
+from florin.ops.observe import observe
+from florin.ops.options import Options
+from florin.ops.tell import say
+from florin.ops.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """The parts in the order of their start, and the environment of the application."""
+
+    wanted: tuple[Wanted, ...]
+    given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
+    environ: dict[str, str]
+
+
+async def arrange(options: Options, fleet: Fleet, release: str) -> Topology:
+    """Decide what runs where. Starts nothing; remembers ports and places in the home."""
+    own = secrets.load(options.home)
+    environ = dict(options.environ) | secrets.for_application(own, options.environ)
+    environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
+    environ |= {"FLORIN_HOME": str(options.home.path), "FLORIN_RELEASE": release}
+    environ |= {"PYTHONSAFEPATH": "1"}
+    database, redis = given_database(options), options.given("REDIS_URL")
+    wanted: list[Wanted] = []
+    given: list[Part] = []
+    if database is not None:
+        await session.require(database, "DATABASE_URL")
+        given.append(_given("database", "postgres-primary", database, 5432))
+    if redis is not None:
+        given.append(_given("redis", "valkey-primary", redis, 6379))
+    if database is None or redis is None:
+        layout = _layout(options, fleet, (database is None, redis is None))
+        folder, user = account.prepare(options.home, layout.place)
+        options.home.write_layout(replace(layout, place=str(folder)))
+        if database is None:
+            engine = postgres.embedded(folder, layout.ports["postgres"], own, user)
+            environ["DATABASE_URL"] = engine.url(postgres.APP)
+            environ["DATABASE_URL_OWNER"] = engine.url(postgres.OWNER)
+            wanted.append(engine.wanted())
+        if redis is None:
+            memory = valkey.embedded(folder, layout.ports["valkey"], own, user)
+            environ["REDIS_URL"] = memory.url
+            wanted.append(memory.wanted())
+    wanted.append(api.Api(options=options, environ=environ, release=release).wanted())
+    return Topology(wanted=tuple(wanted), given=tuple(given), environ=environ)
+
+
+def running_urls(home: Home) -> dict[str, str]:
+    """Return the variables that name the home's own engines, those that run."""
+    own, fleet, urls = secrets.read(home), observe(home), dict[str, str]()
+    database, memory = fleet.part(postgres.NAME), fleet.part(valkey.NAME)
+    if database is not None and database.process is not None and database.address:
+        urls["DATABASE_URL"] = postgres.url_of(database.address, postgres.APP, own)
+        urls["DATABASE_URL_OWNER"] = postgres.url_of(database.address, postgres.OWNER, own)
+    if memory is not None and memory.process is not None and memory.address:
+        urls["REDIS_URL"] = valkey.url_of(memory.address, own)
+    return urls
+
+
+def given_database(options: Options) -> str | None:
+    return options.given("DATABASE_URL_PRIMARY") or options.given("DATABASE_URL")
+
+
+def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layout:
+    """Return where the engines listen: where they run, else where they did, else elsewhere."""
+    kept = options.home.layout()
+    chosen = dict(kept.ports)
+    for name, part_name, needed in zip(
+        ("postgres", "valkey"), (postgres.NAME, valkey.NAME), engines, strict=True
+    ):
+        part = fleet.part(part_name)
+        runs = part is not None and part.process is not None and name in kept.ports
+        if needed and not runs:
+            chosen[name] = ports.free_port(kept.ports.get(name))
+            if name in kept.ports and chosen[name] != kept.ports[name]:
+                say(
+                    f"Port {kept.ports[name]} of {part_name} is taken by"
+                    f" {ports.holder(kept.ports[name])}; it moves to {chosen[name]}."
+                )
+    return replace(kept, ports=chosen)
+
+
+def _given(name: str, role: str, url: str, port: int) -> Part:
+    parts = urlsplit(url)
+    address = f"{parts.hostname or 'localhost'}:{parts.port or port}"
+    return Part(
+        name=name,
+        role="postgres-primary" if role == "postgres-primary" else "valkey-primary",
+        state="ready",
+        release="",
+        address=address,
+        given=True,
+    )
