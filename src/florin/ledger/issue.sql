@@ -25,6 +25,7 @@ begin
   perform set_config('lock_timeout', p_patience || 'ms', true);
   perform florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
     p_id, array_fill(false, array[n]), p_patience);
+  perform set_config('lock_timeout', '0', true); -- a file that grows is waited for
 
   return query
   with item as materialized (

@@ -127,6 +127,8 @@ begin
   end;
   c_before := c_sequence;
   c_changed := array_fill(false, array[coalesce(cardinality(c_id), 0)]);
+  -- From here on only PostgreSQL's own short locks are waited for (a file that grows, a page).
+  perform set_config('lock_timeout', '0', true);
   real_now := clock_timestamp(); -- after the locks: a card's entries are dated in their order
 
   y := array_fill(null::integer, array[n]);
