@@ -134,9 +134,12 @@ make_environment() {
             read -r _ && read -r _ && read -r made_python && read -r made_checkout
         } <"$venv/florin-stamp" || made_python=''
         if [ "$made_checkout" = "$checkout" ] && [ -n "$made_python" ] &&
-            [ "$made_python" = "$(real "$venv/bin/python")" ] &&
-            "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-            fresh='' bare=''
+            [ "$made_python" = "$(real "$venv/bin/python")" ]; then
+            if "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+                fresh='' bare=''
+            elif [ -n "$bare" ]; then
+                fresh=''
+            fi
         fi
         rm -f "$venv/florin-stamp"
     fi

@@ -43,7 +43,7 @@ async def listen(home: Home, obey: Callable[[Order], Awaitable[str]]) -> asyncio
             writer.write(msgspec.json.encode(reply) + b"\n")
             await writer.drain()
 
-    path = _path(home)
+    path = socket_path(home)
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
     try:
@@ -56,7 +56,7 @@ async def order(home: Home, what: Order, *, within_s: float = 120) -> str:
     """Give an order and return what the supervisor says; raises Unable when it could not."""
     try:
         async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_unix_connection(_path(home))
+            reader, writer = await asyncio.open_unix_connection(socket_path(home))
             with contextlib.closing(writer):
                 writer.write(msgspec.json.encode(what) + b"\n")
                 reply = msgspec.json.decode(await reader.readline(), type=Reply)
@@ -69,7 +69,7 @@ async def order(home: Home, what: Order, *, within_s: float = 120) -> str:
     return reply.said
 
 
-def _path(home: Home) -> Path:
+def socket_path(home: Home) -> Path:
     path = home.run / "control.sock"
     if len(os.fsencode(path)) <= _PATH_LIMIT:
         return path

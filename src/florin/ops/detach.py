@@ -15,6 +15,7 @@ from florin.ops.tell import Unable, say
 
 LOG = "supervisor"
 _POLL_S = 0.1
+_VERDICT = "florin: "  # how the command begins the sentence with which it gives up
 
 
 def detach(home: Home, command: Sequence[str]) -> None:
@@ -52,20 +53,20 @@ def detach(home: Home, command: Sequence[str]) -> None:
 def _await(
     home: Home, child: subprocess.Popen[Any], process: Process | None, read_from: int
 ) -> None:
-    unfinished = ""
+    unfinished, verdict = "", ""
     while True:
         ended = child.poll() is not None
         ready = _is_ready(home, process)
-        text = unfinished + _read(home, read_from)
-        read_from = home.log(LOG).stat().st_size
-        *lines, unfinished = text.split("\n")
-        if ended:
-            said = [line for line in [*lines, unfinished] if line.strip()]
-            for line in said[:-1]:
-                say(line)
-            raise Unable(said[-1] if said else f"The supervisor ended; see {home.log(LOG)}.")
+        text = _read(home, read_from)
+        read_from += len(text)
+        *lines, unfinished = (unfinished + text.decode(errors="replace")).split("\n")
         for line in lines:
-            say(line)
+            if line.startswith(_VERDICT):
+                verdict = line.removeprefix(_VERDICT)
+            else:
+                say(line)
+        if ended:
+            raise Unable(verdict or f"The supervisor ended; see {home.log(LOG)}.")
         if ready:
             return
         time.sleep(_POLL_S)
@@ -76,7 +77,7 @@ def _is_ready(home: Home, process: Process | None) -> bool:
     return me is not None and process is not None and me.process == process and me.state == "ready"
 
 
-def _read(home: Home, start: int) -> str:
+def _read(home: Home, start: int) -> bytes:
     with home.log(LOG).open("rb") as file:
         file.seek(start)
-        return file.read().decode(errors="replace")
+        return file.read()

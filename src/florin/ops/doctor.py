@@ -1,1 +1,214 @@
-"""Doctor: checks of settings, engines, ports and disk, each with what to do about it."""
+"""Doctor: checks of settings, engines, disk and connections, each with what to do about it."""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from florin.kit.db import PoolLimits
+from florin.kit.settings import SettingsWrong, read
+from florin.ops import secrets
+from florin.ops.engines import wheels
+from florin.ops.engines.account import run_as
+from florin.ops.engines.session import NotYet, session
+from florin.ops.fleet import Fleet
+from florin.ops.home import Home
+from florin.ops.observe import observe, serves, supervisor
+from florin.ops.options import Options
+from florin.ops.tell import Unable
+from florin.ops.topology import given_database, running_urls
+
+Topic = Literal["db", "config", "fleet"]
+Result = Literal["ok", "warn", "fail"]
+_OLDEST, _LOW_MB = 15, 2048
+_RESERVED = 13  # connections for superusers, replicas and the operator
+_PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding: what was looked at, how it is, what to do."""
+
+    topic: Topic
+    name: str
+    result: Result
+    said: str
+
+
+async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
+    """Run the checks of one topic, or all. Changes nothing."""
+    fleet = observe(home)
+    options = Options(home=home, environ=environ)
+    found: list[Check] = []
+    if topic in (None, "config"):
+        found += _config(options)
+    if topic in (None, "fleet"):
+        found += [*_machine(home, options), *await _fleet(home, fleet)]
+    if topic in (None, "db"):
+        found += await _database(options, fleet)
+    return found
+
+
+def text(found: list[Check]) -> str:
+    marks = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+    width = max((len(check.name) for check in found), default=0)
+    return "\n".join(
+        f"{marks[check.result]}  {check.topic:<6}  {check.name:<{width}}  {check.said}"
+        for check in found
+    )
+
+
+def _config(options: Options) -> list[Check]:
+    try:
+        own = secrets.read(options.home)
+    except Unable as error:
+        return [Check("config", "secrets", "fail", str(error))]
+    environ = dict(options.environ)
+    environ |= {name: own[name] for name in secrets.APPLICATION if name in own} | environ
+    environ.setdefault("FLORIN_ENV", "development")
+    if options.given("DATABASE_URL") is None:
+        environ["DATABASE_URL"] = _PLACEHOLDER  # florin up brings its own
+    try:
+        settings = read(environ)
+    except SettingsWrong as error:
+        missing = not own and all(line.endswith("is missing") for line in error.mistakes)
+        if missing:
+            said = "the secrets are made by the first florin up"
+            return [Check("config", "settings", "warn", said)]
+        return [Check("config", "settings", "fail", line) for line in error.mistakes]
+    return [Check("config", "settings", "ok", f"complete; FLORIN_ENV is {settings.env}")]
+
+
+def _machine(home: Home, options: Options) -> list[Check]:
+    found: list[Check] = []
+    given = {"DATABASE_URL": given_database(options), "REDIS_URL": options.given("REDIS_URL")}
+    for wheel in (wheels.POSTGRES, wheels.VALKEY):
+        if given[wheel.url] is not None:
+            found.append(Check("fleet", wheel.engine, "ok", f"given by {wheel.url}"))
+            continue
+        try:
+            program = wheels.locate(wheel)
+        except Unable as error:
+            found.append(Check("fleet", wheel.engine, "fail", str(error)))
+            continue
+        said = run_as(None, [str(program), "--version"])
+        ok = said.returncode == 0
+        words = (said.stdout if ok else said.stderr).strip().splitlines()
+        found.append(
+            Check("fleet", wheel.engine, "ok" if ok else "fail", (words or ["does not run"])[-1])
+        )
+    place = home.path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free // 2**20
+    low = "; Florin stops taking writes when it is full" if free < _LOW_MB else ""
+    result = "warn" if low else "ok"
+    found.append(Check("fleet", "disk", result, f"{free} MB free at {place}{low}"))
+    return found
+
+
+async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
+    running = [part for part in fleet.parts if part.process is not None or part.given]
+    if not any(part.process for part in running):
+        return [Check("fleet", "parts", "warn", f"nothing runs from {home.path}; florin up")]
+    found: list[Check] = []
+    if supervisor(fleet) is None:
+        said = "nobody watches what runs; florin up adopts it"
+        found.append(Check("fleet", "supervisor", "fail", said))
+    for part in fleet.parts:
+        if part.process is None and not part.given:
+            said = f"{part.state}: {part.note or 'no note'}; see {home.log(part.name)}"
+            found.append(Check("fleet", part.name, "fail", said))
+        elif await serves(part):
+            found.append(Check("fleet", part.name, "ok", f"serves at {part.address}"))
+        else:
+            said = f"does not answer at {part.address}; see {home.log(part.name)}"
+            found.append(Check("fleet", part.name, "fail", said))
+    return found
+
+
+async def _database(options: Options, fleet: Fleet) -> list[Check]:
+    url = given_database(options) or running_urls(options.home).get("DATABASE_URL")
+    if url is None:
+        said = "no database runs and DATABASE_URL names none; florin up"
+        return [Check("db", "connection", "warn", said)]
+    try:
+        limits = PoolLimits(url)
+        async with session(limits.dsn) as connection:
+            row = await connection.fetchrow(_FACTS)
+    except ValueError as error:
+        return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
+    except NotYet as error:
+        return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
+    instances = max(1, len(fleet.of("api")))
+    return _facts(dict(row), limits.connections * instances)
+
+
+_FACTS = """
+select current_setting('server_version_num')::int / 10000 as major,
+       current_setting('server_version') as version,
+       current_setting('max_connections')::int as most,
+       current_setting('fsync') = 'on' as fsync,
+       current_setting('full_page_writes') = 'on' as full_pages,
+       current_setting('data_checksums') = 'on' as checksums,
+       current_setting('wal_level') as wal,
+       pg_encoding_to_char(encoding) as encoding,
+       pg_has_role(current_user, datdba, 'member') as owner,
+       exists (select from pg_available_extensions where name = 'pg_stat_statements') as statements
+  from pg_database where datname = current_database()
+"""
+
+
+def _facts(row: dict[str, Any], wanted: int) -> list[Check]:
+    """Judge what the database said; pure."""
+    room = row["most"] - _RESERVED
+    judged: tuple[tuple[str, bool, Result, str, str], ...] = (
+        (
+            "version",
+            row["major"] >= _OLDEST,
+            "fail",
+            row["version"],
+            f"; Florin needs {_OLDEST} or newer",
+        ),
+        (
+            "connections",
+            wanted <= room,
+            "fail",
+            f"{wanted} of {room} may be taken by pools",
+            "; lower connection_limit in DATABASE_URL or raise max_connections",
+        ),
+        (
+            "durability",
+            row["fsync"] and row["full_pages"],
+            "fail",
+            "fsync and full_page_writes",
+            " are off: a crash can lose money; switch them on",
+        ),
+        ("checksums", row["checksums"], "warn", "data checksums", " are off; see pg_checksums"),
+        (
+            "replication",
+            row["wal"] != "minimal",
+            "warn",
+            f"wal_level is {row['wal']}",
+            "; replicas and archives need replica",
+        ),
+        ("encoding", row["encoding"] == "UTF8", "fail", row["encoding"], "; Florin needs UTF8"),
+        (
+            "second belt",
+            not row["owner"],
+            "warn",
+            "the application's role and the owner",
+            " are one: set DATABASE_URL_OWNER to another role and run florin migrate",
+        ),
+        (
+            "advisor",
+            row["statements"],
+            "warn",
+            "pg_stat_statements",
+            " is not in this build: slow statements are found in the log only",
+        ),
+    )
+    return [
+        Check("db", name, "ok", said) if good else Check("db", name, bad, f"{said}{advice}")
+        for name, good, bad, said, advice in judged
+    ]

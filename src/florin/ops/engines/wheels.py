@@ -67,6 +67,11 @@ def program(wheel: Wheel, account: Account | None) -> Path:
     return target / wheel.program
 
 
+def locate(wheel: Wheel) -> Path:
+    """Return where the wheel brought its program; raises Unable when there is none."""
+    return _root(wheel) / wheel.program
+
+
 def _runs(path: Path, account: Account | None) -> Path | None:
     return path if run_as(account, [str(path), "--version"]).returncode == 0 else None
 

@@ -1,0 +1,227 @@
+"""Commands: what a user types, and what comes back."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli
+
+from florin.ops import pids
+from florin.ops.ports import free_port
+
+ROLES = {"supervisor", "api", "postgres-primary", "valkey-primary"}
+
+
+def florin(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "florin", *words],
+        env=os.environ | environ,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+
+
+COMMANDS = [
+    *("up", "down", "status", "balance", "scale", "deploy", "rollback", "drain", "restart"),
+    *("failover", "backup", "restore", "queue", "migrate", "doctor", "demo", "bench"),
+    *("alerts", "gameday", "api", "worker"),
+]
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    listed = florin("--help").stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in listed
+    for command in COMMANDS:
+        said = florin(command, "--help")
+        assert said.returncode == 0
+        assert f"florin {command}" in said.stdout.split("Example:")[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scale", "api=4"),
+        ("balance", "leastconn"),
+        ("deploy", "--rolling", "--plan"),
+        ("rollback",),
+        ("drain", "api-1"),
+        ("failover", "--to", "postgres-2"),
+        ("backup",),
+        ("restore", "--at", "2030-01-01T00:00:00Z"),
+        ("queue", "retry", "job_1"),
+        ("alerts", "test"),
+        ("gameday",),
+        ("worker", "--concurrency", "3"),
+    ],
+)
+def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
+    said = florin(*words, "--home", "/nonexistent/home")
+    assert said.returncode == 1
+    assert said.stdout == ""
+    (line,) = said.stderr.splitlines()
+    assert "not part of this release yet" in line
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("up", "--port", "0"),
+        ("up", "--workers", "many"),
+        ("up", "--valkey", "ring"),
+        ("up", "--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"),
+        ("up", "--tls-cert", "/etc/hostname"),
+        ("balance", "random"),
+        ("no-such-command",),
+        ("restart",),
+    ],
+)
+def test_a_mistake_is_told_without_a_stack_trace(words: tuple[str, ...]) -> None:
+    said = florin(*words)
+    assert said.returncode == 2
+    assert "Error" in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_nothing_runs(fleet: TestFleet) -> None:
+    shown = run_cli(fleet, "status", "--json")
+    assert shown.returncode == 3
+    assert document(shown)["parts"] == []
+    assert document(shown)["state"] == "stopped"
+    assert "florin up" in run_cli(fleet, "status").stdout
+    stopped = run_cli(fleet, "down")
+    assert stopped.returncode == 0
+    assert stopped.stdout == f"Nothing runs from {fleet.home.path}.\n"
+    assert run_cli(fleet, "restart", "api-1").returncode == 1
+
+
+def test_the_home_may_stand_before_the_command(fleet: TestFleet) -> None:
+    said = florin("--home", str(fleet.home.path), "status", "--json")
+    assert json.loads(said.stdout)["home"] == str(fleet.home.path)
+
+
+def test_status_is_the_document_of_the_contract(fleet: TestFleet) -> None:
+    child = fleet.up()
+    said = run_cli(fleet, "status", "--json")
+    assert said.returncode == 0
+    assert said.stderr == ""
+    shown = document(said)
+    assert shown["queues"] == []
+    assert shown["books"]["balanced"] is True
+    parts = {part["role"]: part for part in shown["parts"]}
+    assert set(parts) == ROLES
+    for part in parts.values():
+        assert {"name", "role", "release", "state", "pid", "address", "health", "load"} <= set(part)
+        assert part["state"] == "ready"
+        assert part["health"] == "ok"
+        assert part["release"]
+    assert parts["supervisor"]["pid"] == child.pid
+    assert parts["api"]["address"] == f"127.0.0.1:{fleet.port}"
+    assert Path(pids.command_line(parts["postgres-primary"]["pid"])[0]).name == "postgres"
+    text = run_cli(fleet, "status").stdout
+    assert all(part["name"] in text for part in parts.values())
+
+
+def test_a_part_that_hangs_is_shown_degraded(fleet: TestFleet) -> None:
+    fleet.up()
+    api = fleet.process("api-1")
+    pids.send(api, signal.SIGSTOP)
+    try:
+        said = run_cli(fleet, "status", "--json")
+        assert said.returncode == 3
+        (part,) = [part for part in document(said)["parts"] if part["role"] == "api"]
+        assert part["health"] == "failing"
+    finally:
+        pids.send(api, signal.SIGCONT)
+
+
+def test_restart_replaces_one_part(fleet: TestFleet) -> None:
+    fleet.up()
+    before = fleet.processes()
+    said = run_cli(fleet, "restart", "api-1")
+    assert said.returncode == 0, said.stderr
+    after = fleet.processes()
+    assert after["api-1"] != before["api-1"]
+    assert after["postgres-1"] == before["postgres-1"]
+    unknown = run_cli(fleet, "restart", "api-9")
+    assert unknown.returncode == 1
+    assert "api-1" in unknown.stderr
+
+
+def test_down_stops_a_fleet_in_the_foreground(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    assert run_cli(fleet, "down").returncode == 0
+    assert child.wait(5) == 0
+    assert not any(pids.lives(process) for process in running.values())
+
+
+def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    said = run_cli(fleet, "down")
+    assert said.returncode == 0
+    assert not any(pids.lives(process) for process in running.values())
+    stops = [line.split(":")[0] for line in said.stderr.splitlines() if "Stopped" in line]
+    assert stops == ["Stopped api-1", "Stopped valkey-1", "Stopped postgres-1"]
+    assert "Nothing runs" in run_cli(fleet, "down").stdout
+
+
+def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> None:
+    port = free_port()
+    said = run_cli(fleet, "up", "--detach", "--port", str(port), "--json")
+    assert said.returncode == 0, said.stderr
+    shown = document(said)
+    assert shown["url"] == f"http://127.0.0.1:{port}"
+    assert shown["demo"]["api_key"].startswith("flk_")
+    running = fleet.processes()
+    supervisor = fleet.process("supervisor")
+    assert os.getsid(supervisor.pid) == supervisor.pid
+    assert shown["demo"]["api_key"] not in fleet.home.log("supervisor").read_text("utf-8")
+    again = run_cli(fleet, "up", "--detach", "--port", str(port))
+    assert again.returncode == 1
+    assert f"(pid {supervisor.pid})" in again.stderr
+    assert run_cli(fleet, "down").returncode == 0
+    assert not any(pids.lives(process) for process in (*running.values(), supervisor))
+
+
+def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = run_cli(fleet, "up", "--detach", "--port", str(port))
+    assert said.returncode == 1
+    assert said.stderr.count("is taken by") == 1
+    assert said.stdout == ""
+    assert fleet.part("supervisor").process is None
+
+
+def test_flags_of_later_parts_are_said_to_be_without_effect(fleet: TestFleet) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        said = run_cli(fleet, "up", "--api", "2", "--replicas", "1", "--port", port)
+    assert "Without effect yet: --api, --replicas" in said.stderr
+
+
+def test_doctor_finds_what_is_wrong(fleet: TestFleet) -> None:
+    fleet.up()
+    found = run_cli(fleet, "doctor", "--json")
+    checks = {check["name"]: check for check in document(found)["checks"]}
+    assert {"settings", "disk", "durability", "connections", "second belt"} <= set(checks)
+    assert found.returncode == 0
+    assert checks["second belt"]["result"] == "ok"
+    fleet.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none?connection_limit=500"
+    found = run_cli(fleet, "doctor", "db", "--json")
+    assert found.returncode == 1
+    assert document(found)["checks"][0]["result"] == "fail"
+    fleet.environ["JWT_SECRET"] = "short"
+    found = run_cli(fleet, "doctor", "config")
+    assert found.returncode == 1
+    assert "JWT_SECRET" in found.stdout

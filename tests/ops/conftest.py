@@ -1,0 +1,176 @@
+"""Fleets for tests: real engines, free ports, homes of their own, nothing left behind."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from florin.ops import pids
+from florin.ops.fleet import Part
+from florin.ops.home import Home
+from florin.ops.observe import observe
+from florin.ops.pids import Process
+from florin.ops.ports import free_port
+
+STANDIN = Path(__file__).with_name("standin.py")
+WITHIN_S = 40
+_OURS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
+
+
+def until(ask: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
+    """Ask until there is an answer that is not None or False."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        answer = ask()
+        if answer:
+            return answer
+        time.sleep(0.05)
+    pytest.fail(f"waited {within_s} s in vain: {what}")
+
+
+class TestFleet:
+    """One home and the supervisors that ran it."""
+
+    __test__ = False
+
+    def __init__(self, path: Path) -> None:
+        self.home = Home(path)
+        self.port = free_port()
+        self.supervisors: list[subprocess.Popen[str]] = []
+        self.environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(_OURS)
+        }
+
+    def launch(self) -> subprocess.Popen[str]:
+        """Start a supervisor and return at once."""
+        command = [sys.executable, "-P", str(STANDIN), "up", str(self.home.path), str(self.port)]
+        child = subprocess.Popen(
+            command,
+            env=self.environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.supervisors.append(child)
+        return child
+
+    def up(self) -> subprocess.Popen[str]:
+        """Start a supervisor and return once all serves."""
+        child = self.launch()
+        until(lambda: child.poll() is not None or self.ready(child.pid), "the fleet to serve")
+        if child.returncode is not None:
+            pytest.fail(f"the supervisor ended: {child.communicate()[1]}")
+        return child
+
+    def ready(self, pid: int) -> bool:
+        me = self.home.fleet().part("supervisor")
+        return me is not None and me.pid == pid and me.state == "ready"
+
+    def refused(self) -> str:
+        """Start a supervisor that must give up, and return its last word."""
+        child = self.launch()
+        _, said = child.communicate(timeout=WITHIN_S)
+        assert child.returncode == 1, said
+        assert "Traceback" not in said
+        return said.strip().splitlines()[-1]
+
+    def part(self, name: str) -> Part:
+        part = observe(self.home).part(name)
+        assert part is not None, f"there is no {name}"
+        return part
+
+    def process(self, name: str) -> Process:
+        process = self.part(name).process
+        assert process is not None, f"{name} does not run"
+        return process
+
+    def processes(self) -> dict[str, Process]:
+        names = ("postgres-1", "valkey-1", "api-1")
+        return {name: self.process(name) for name in names}
+
+    def successor(self, name: str, before: Process) -> Process:
+        """Wait for the part's next process to serve."""
+
+        def ask() -> Process | None:
+            part = observe(self.home).part(name)
+            if part is None or part.state != "ready" or part.process in (None, before):
+                return None
+            return part.process
+
+        return until(ask, f"{name} to be started again")
+
+    def end(self, child: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
+        """Signal the supervisor alone, wait for its end, return what it said."""
+        child.send_signal(number)
+        _, said = child.communicate(timeout=WITHIN_S)
+        return said
+
+    def kill_supervisor(self, child: subprocess.Popen[str]) -> None:
+        child.kill()
+        child.communicate(timeout=WITHIN_S)
+
+    def clean_up(self) -> None:
+        for child in self.supervisors:
+            if child.poll() is None:
+                child.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.wait(15)
+                child.kill()
+            child.communicate()
+        for part in observe(self.home).parts:
+            if part.process is not None:
+                pids.send(part.process, signal.SIGKILL)
+        place = self.home.layout().place
+        if place is not None and place.startswith("/var/lib/florin/homes/"):
+            shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(self.home.path, ignore_errors=True)
+
+
+def run_cli(fleet: TestFleet, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", "-m", "florin", *words, "--home", str(fleet.home.path)],
+        env=fleet.environ,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S * 2,
+        check=False,
+    )
+
+
+def document(said: subprocess.CompletedProcess[str]) -> Any:
+    """Decode stdout, which must hold the document alone."""
+    return msgspec.json.decode(said.stdout)
+
+
+@pytest.fixture
+def make_fleet() -> Iterator[Callable[[], TestFleet]]:
+    """Make homes where every user may pass through, as /srv would be."""
+    made: list[TestFleet] = []
+
+    def make() -> TestFleet:
+        folder = Path(tempfile.mkdtemp(prefix="florin test "))
+        folder.chmod(0o711)
+        made.append(TestFleet(folder))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for fleet in made:
+            fleet.clean_up()
+
+
+@pytest.fixture
+def fleet(make_fleet: Callable[[], TestFleet]) -> TestFleet:
+    return make_fleet()

@@ -1,0 +1,175 @@
+"""Faults: whatever is killed, the rest goes on and the dead come back."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+from tests.ops.conftest import TestFleet, document, run_cli, until
+
+from florin.ops import home, pids
+from florin.ops.engines import wheels
+from florin.ops.engines.account import prepare, run_as
+from florin.ops.engines.session import session
+from florin.ops.tell import Unable
+from florin.ops.topology import running_urls
+
+
+def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    assert all(pids.lives(process) for process in running.values())
+    degraded = run_cli(fleet, "status", "--json")
+    assert degraded.returncode == 3
+    assert document(degraded)["state"] == "degraded"
+    child = fleet.up()
+    assert fleet.processes() == running
+    # An adopted part is nobody's child, and is watched all the same.
+    pids.send(running["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", running["api-1"])
+    running = fleet.processes()
+    said = fleet.end(child)
+    assert child.returncode == 0
+    assert said.count("adopted") >= 3
+    assert not any(pids.lives(process) for process in running.values())
+
+
+def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
+    fleet.up()
+    before = fleet.processes()
+    pids.send(before["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", before["api-1"])
+    after = fleet.processes()
+    assert after["postgres-1"] == before["postgres-1"]
+    assert fleet.part("api-1").restarts == 1
+    shown = document(run_cli(fleet, "status", "--json"))
+    assert shown["state"] == "ready"
+
+
+async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet: TestFleet) -> None:
+    fleet.up()
+    url = running_urls(fleet.home)["DATABASE_URL_OWNER"]
+    async with session(url) as connection:
+        await connection.execute("create table kept (n int); insert into kept values (7)")
+    before = fleet.process("postgres-1")
+    pids.send(before, signal.SIGKILL)
+    fleet.successor("postgres-1", before)
+    async with session(url) as connection:
+        assert await connection.fetchval("select n from kept") == 7
+
+
+def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
+    fleet.up()
+    before = fleet.process("valkey-1")
+    pids.send(before, signal.SIGKILL)
+    fleet.successor("valkey-1", before)
+
+
+def test_everything_killed_at_once(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    for process in running.values():
+        pids.send(process, signal.SIGKILL)
+    stopped = run_cli(fleet, "status", "--json")
+    assert stopped.returncode == 3
+    assert document(stopped)["state"] == "stopped"
+    child = fleet.up()
+    assert fleet.part("api-1").state == "ready"
+    fleet.end(child)
+
+
+def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    path = fleet.home.run / "fleet.json"
+    state = msgspec.json.decode(path.read_bytes())
+    for part in state["parts"]:
+        part |= {"state": "starting", "pid": None, "started": None}
+    path.write_bytes(msgspec.json.encode(state))
+    assert fleet.processes() == running
+    child = fleet.up()
+    assert fleet.processes() == running
+    fleet.end(child)
+
+
+def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
+    child = fleet.up()
+    fleet.end(child)
+    place = Path(fleet.home.layout().place or "")
+    lock = place / "postgres" / "data" / "postmaster.pid"
+    lock.write_text(f"{os.getpid()}\n{lock.parent}\n", "ascii")
+    shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
+    child = fleet.up()
+    fleet.end(child)
+
+
+def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
+    fleet.end(fleet.up())
+    folder, user = prepare(fleet.home, fleet.home.layout().place)
+    data = folder / "postgres" / "data"
+    stranger = subprocess.Popen(
+        [str(wheels.program(wheels.POSTGRES, user)), "-D", str(data)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        **({} if user is None else user.options()),
+    )
+    try:
+        until(
+            lambda: run_as(user, ["cat", str(data / "postmaster.pid")]).stdout.count("\n") >= 8,
+            "the stranger to start",
+        )
+        said = fleet.refused()
+        assert f"(pid {stranger.pid})" in said
+        assert f"kill -INT {stranger.pid}" in said
+        assert stranger.poll() is None
+    finally:
+        stranger.send_signal(signal.SIGINT)
+        stranger.wait(20)
+
+
+def test_a_zombie_is_not_alive() -> None:
+    child = subprocess.Popen(["true"])
+    try:
+        stat = Path(f"/proc/{child.pid}/stat")
+        until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "Z", "the child to end")
+        assert pids.find(child.pid) is None
+    finally:
+        child.wait()
+
+
+def test_a_number_that_passed_on_is_not_signalled() -> None:
+    me = pids.find(os.getpid())
+    assert me is not None
+    assert pids.lives(me)
+    before = pids.Process(me.pid, f"{me.started}1")
+    assert not pids.lives(before)
+    assert not pids.send(before, signal.SIGKILL)
+
+
+async def test_the_end_of_a_process_wakes_at_once() -> None:
+    child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
+    process = pids.find(child.pid)
+    assert process is not None
+    begun = time.monotonic()
+    child.kill()
+    await pids.gone(process)
+    assert time.monotonic() - begun < 1
+    child.wait()
+
+
+def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: object) -> object:
+        return SimpleNamespace(free=2**20)
+
+    monkeypatch.setattr("florin.ops.home.shutil.disk_usage", full)
+    with pytest.raises(Unable, match="is full: 1 MB are free"):
+        home.require_space(fleet.home.path, 300, "a new database")
