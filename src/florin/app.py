@@ -1,11 +1,13 @@
 """App: the ASGI application of one instance, its parts, and the process `florin api`."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import FrameType
+from typing import Any
 
 import asyncpg
+import msgspec
 import uvicorn
 from litestar import Litestar, Request, get
 from litestar.di import Provide
@@ -80,20 +82,20 @@ def create(settings: Settings) -> Edge:
     parts = Parts(settings)
 
     @asynccontextmanager
-    async def lifespan(_app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
         await parts.open()
         try:
             yield
         finally:
             await parts.close()
 
-    async def caller(request: Request[object, object, object]) -> Caller:
+    async def caller(request: Request[Any, Any, Any]) -> Caller:
         found = await parts.access.caller(request.headers.get("authorization"))
         request.scope["actor"] = found.actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
         return found
 
     litestar = Litestar(
-        route_handlers=[api, health, health_live, health_ready, metrics_text],
+        route_handlers=[api, openapi_json, health, health_live, health_ready, metrics_text],
         dependencies={
             "caller": Provide(caller),
             "parts": Provide(lambda: parts, sync_to_thread=False),
@@ -109,7 +111,9 @@ def create(settings: Settings) -> Edge:
         openapi_config=OpenAPIConfig(
             title="Florin",
             version=__version__,
-            path=BASE,
+            # Litestar answers every unknown address below this path with a page of its own, so the
+            # document is served by a route of ours, beside the others.
+            path="/openapi",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         lifespan=[lifespan],
@@ -126,6 +130,7 @@ def create(settings: Settings) -> Edge:
         },
         translate=translate,
         health=parts.health,
+        instance=settings.instance if settings.log_level in {"debug", "info"} else None,
     )
 
 
@@ -145,6 +150,13 @@ def translate(error: Exception, method: str) -> Refusal | None:
         unreachable = "the database cannot be reached"
         return Overloaded(unreachable) if method in {"GET", "HEAD"} else OutcomeUnknown(unreachable)
     return None
+
+
+@get(f"{BASE}/openapi.json", include_in_schema=False)
+async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The document of the interface: OpenAPI 3.1."""
+    document = msgspec.json.encode(request.app.openapi_schema.to_schema())
+    return Response(document, media_type="application/json")
 
 
 @get("/health", include_in_schema=False)
@@ -198,7 +210,7 @@ def main() -> int:
     log.set_up(level=settings.log_level, instance=settings.instance)
     edge = create(settings)
     config = uvicorn.Config(
-        edge,  # pyright: ignore[reportArgumentType] -- the same ASGI types, spelt differently
+        edge,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -208,6 +220,7 @@ def main() -> int:
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # who asks is told by the edge from trusted hops only
         date_header=True,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_WITHIN_S,

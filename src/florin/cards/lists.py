@@ -186,15 +186,16 @@ async def one_entry(database: Database, merchant: UUID, text: str) -> Entry:
 
 
 def entry_id(text: str) -> tuple[UUID, str] | None:
-    """`ent_…d` and `ent_…c` are the debit and the credit side of a transfer."""
-    uuid = ids.parse("ent", text[:-1])
-    return (uuid, text[-1]) if uuid is not None and text[-1] in "cd" else None
+    """`ent_…_d` and `ent_…_c` are the debit and the credit side of a transfer."""
+    body, _, side = text.rpartition("_")
+    uuid = ids.parse("ent", body)
+    return (uuid, side) if uuid is not None and side in {"c", "d"} else None
 
 
 def entry(row: Any) -> Entry:
     kind: str = row["kind"]
     return Entry(
-        id=ids.show("ent", row["id"]) + row["side"],
+        id=f"{ids.show('ent', row['id'])}_{row['side']}",
         card=ids.show("crd", row["card"]),
         kind=kind,
         amount=row["change"],

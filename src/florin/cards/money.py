@@ -6,7 +6,7 @@ A key that was used before is answered with the first answer again, read from th
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -14,13 +14,24 @@ import msgspec
 from florin.cards import code as codes
 from florin.cards import requests
 from florin.cards.card import card_id
-from florin.cards.nouns import Hold, Moved, Redemption, from_hold, from_transfer
+from florin.cards.nouns import (
+    Adjustment,
+    Hold,
+    Load,
+    Redemption,
+    Refund,
+    Transfer,
+    from_hold,
+    from_transfer,
+)
 from florin.kit import ids
 from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import fingerprint
 from florin.ledger.post import Ledger, Posted, Posting
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
+
+Noun = TypeVar("Noun", Refund, Load, Transfer, Adjustment, Redemption)
 
 _NO_METADATA: dict[str, str] = {}
 
@@ -115,9 +126,7 @@ class Money:
     ) -> Redemption:
         """The redemption that came of an item."""
         if posted.recalled:
-            noun = await self._moved(posting.merchant, posted.id)
-            assert isinstance(noun, Redemption)
-            return noun
+            return await self._moved(Redemption, posting.merchant, posted.id)
         assert posted.card is not None
         assert posted.at is not None
         return Redemption(
@@ -132,26 +141,32 @@ class Money:
             created_at=posted.at,
         )
 
-    async def refund(self, asked: Asked, want: requests.RefundRequest) -> tuple[Moved, Posted]:
+    async def refund(self, asked: Asked, want: requests.RefundRequest) -> tuple[Refund, Posted]:
         redemption = ids.parse("red", want.redemption)
         if redemption is None:
             raise RedemptionNotFound
-        return await self._move(asked, "refund", want, other=redemption)
+        return await self._move(Refund, asked, "refund", want, other=redemption)
 
-    async def load(self, asked: Asked, want: requests.LoadRequest) -> tuple[Moved, Posted]:
-        return await self._move(asked, "load", want, card=card_id(want.card))
+    async def load(self, asked: Asked, want: requests.LoadRequest) -> tuple[Load, Posted]:
+        return await self._move(Load, asked, "load", want, card=card_id(want.card))
 
-    async def transfer(self, asked: Asked, want: requests.TransferRequest) -> tuple[Moved, Posted]:
+    async def transfer(
+        self, asked: Asked, want: requests.TransferRequest
+    ) -> tuple[Transfer, Posted]:
         if want.from_ == want.to:
             raise InvalidRequest("a card cannot pay itself", param="to")
         return await self._move(
-            asked, "transfer", want, card=card_id(want.from_), other=card_id(want.to)
+            Transfer, asked, "transfer", want, card=card_id(want.from_), other=card_id(want.to)
         )
 
-    async def adjust(self, asked: Asked, want: requests.AdjustmentRequest) -> tuple[Moved, Posted]:
+    async def adjust(
+        self, asked: Asked, want: requests.AdjustmentRequest
+    ) -> tuple[Adjustment, Posted]:
         if want.amount == 0:
             raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
-        return await self._move(asked, "adjust", want, card=card_id(want.card), reason=want.reason)
+        return await self._move(
+            Adjustment, asked, "adjust", want, card=card_id(want.card), reason=want.reason
+        )
 
     async def hold(self, asked: Asked, want: requests.HoldRequest) -> tuple[Hold, Posted]:
         posted = await self._ledger.post(self.spending(asked, "hold", want))
@@ -188,6 +203,7 @@ class Money:
 
     async def _move(
         self,
+        noun: type[Noun],
         asked: Asked,
         op: str,
         want: requests.Movement,
@@ -195,7 +211,7 @@ class Money:
         card: UUID | None = None,
         other: UUID | None = None,
         reason: str | None = None,
-    ) -> tuple[Moved, Posted]:
+    ) -> tuple[Noun, Posted]:
         posted = await self._ledger.post(
             Posting(
                 merchant=asked.merchant,
@@ -211,13 +227,15 @@ class Money:
                 metadata=_json(want.metadata),
             )
         )
-        return await self._moved(asked.merchant, posted.id), posted
+        return await self._moved(noun, asked.merchant, posted.id), posted
 
-    async def _moved(self, merchant: UUID, transfer: UUID) -> Moved:
+    async def _moved(self, noun: type[Noun], merchant: UUID, transfer: UUID) -> Noun:
         row = await self._database.one(_TRANSFER, merchant, transfer)
         if row is None:
             raise CardNotFound
-        return from_transfer(row)
+        moved = from_transfer(row)
+        assert isinstance(moved, noun)
+        return moved
 
     async def _hold(self, merchant: UUID, hold: UUID) -> Hold:
         row = await self._database.one(_HOLD, merchant, hold)

@@ -86,6 +86,7 @@ class Adjustment(msgspec.Struct, kw_only=True):
     currency: str
     balance: int
     reason: str
+    reference: str | None = None
     metadata: dict[str, str] = {}
     created_at: datetime
 
@@ -158,7 +159,7 @@ def from_transfer(row: Mapping[str, Any]) -> Moved:
     if kind == "adjust":
         if spent is not None:
             common["amount"] = -row["amount"]
-        return Adjustment(reason=row["reason"], **common)
+        return Adjustment(reason=row["reason"], reference=row["reference"], **common)
     common["reference"] = row["reference"]
     if kind == "refund":
         return Refund(redemption=ids.show("red", row["origin"]), **common)

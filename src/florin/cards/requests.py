@@ -60,6 +60,12 @@ class BatchRequest(Request, kw_only=True):
     redemptions: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
+class BatchBody(Request, kw_only=True):
+    """The same, as documented: the items are read one by one, so that each fails by itself."""
+
+    redemptions: Annotated[list[BatchItem], Meta(min_length=1, max_length=BATCH_MAX)]
+
+
 class HoldRequest(Spend, kw_only=True):
     """Set money aside for `expires_in` seconds."""
 

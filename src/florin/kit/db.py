@@ -13,6 +13,15 @@ Connection = Any
 Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
 
 
+# asyncpg types its factories in part only.
+_asyncpg: Any = asyncpg
+
+
+async def connect(dsn: str, *, name: str) -> Connection:
+    """Open one connection, outside of any pool."""
+    return await _asyncpg.connect(dsn, server_settings={"application_name": name})
+
+
 class PoolLimits:
     """The limits a URL states: `?connection_limit=20&pool_timeout=20` (seconds)."""
 
@@ -72,7 +81,7 @@ class Database:
         self._timeline: str | None = None
 
     async def open(self) -> None:
-        self._pool = await asyncpg.create_pool(
+        self._pool = await _asyncpg.create_pool(
             self.limits.dsn,
             min_size=0,  # opens without a server: requests wait and say so, the process lives
             max_size=self.limits.connections,

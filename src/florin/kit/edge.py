@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
+from prometheus_client import Counter, Histogram
 
 from florin.kit import ids, log, metrics
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
@@ -38,11 +39,15 @@ class Edge:
         hot: dict[tuple[str, str], App],
         translate: Callable[[Exception, str], Refusal | None],
         health: Health,
+        *,
+        instance: str | None,
     ) -> None:
         self._app = app
         self._hot = hot
         self._translate = translate
         self._health = health
+        self._instance = instance  # None where requests are not logged
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
     def drain(self) -> None:
@@ -92,7 +97,31 @@ class Edge:
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
-            _account(scope, status, time.perf_counter() - started)
+            self._account(scope, status, time.perf_counter() - started)
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        labels = (scope["method"], route, status)
+        counted = self._counted.get(labels)
+        if counted is None:
+            counted = self._counted[labels] = (
+                metrics.requests.labels(*labels),
+                metrics.request_seconds.labels(*labels[:2]),
+            )
+        counted[0].inc()
+        counted[1].observe(seconds)
+        if self._instance is not None:
+            log.request(
+                self._instance,
+                {
+                    "request_id": scope["request_id"],
+                    "method": labels[0],
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 2),
+                    "actor": scope.get("actor"),
+                },
+            )
 
 
 async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
@@ -159,23 +188,7 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
     for key, value in headers:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
-    return ids.show("req", ids.new())
-
-
-def _account(scope: Scope, status: int, seconds: float) -> None:
-    route = _route(scope)
-    method: str = scope["method"]
-    metrics.requests.labels(method, route, status).inc()
-    metrics.request_seconds.labels(method, route).observe(seconds)
-    _log.info(
-        "request",
-        request_id=scope["request_id"],
-        method=method,
-        route=route,
-        status=status,
-        ms=round(seconds * 1000, 2),
-        actor=scope.get("actor"),
-    )
+    return f"req_{ids.new().hex}"
 
 
 def _route(scope: Scope) -> str:

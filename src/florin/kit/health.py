@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from florin.kit.db import Connection
+from florin.kit.db import Connection, connect
 
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
@@ -89,9 +89,7 @@ class Health:
     async def _probe_database(self) -> None:
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(
-                self._dsn, server_settings={"application_name": "florin health"}
-            )
+            connection = await connect(self._dsn, name="florin health")
             self._connection = connection
         try:
             await connection.fetchval("select 1 from florin.migration limit 1")

@@ -72,7 +72,7 @@ def invalid(error: Exception) -> InvalidRequest:
     text = str(error)
     where = _AT.search(text)
     field = _FIELD.search(text)
-    path = where.group(1) if where else ""
+    path = where.group(1).removeprefix("data.") if where else ""
     if field:
         path = f"{path}.{field.group(1)}" if path else field.group(1)
     if not isinstance(error, msgspec.ValidationError):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from litestar import Request
 from litestar.exceptions import (
     ClientException,
     HTTPException,
@@ -26,13 +25,13 @@ _log = log.get()
 def exception_handlers(translate: Translate) -> dict[Any, Any]:
     """One handler for all that is raised; `translate` names what the outside did to us."""
 
-    def answer(request: Request[Any, Any, Any], error: Exception) -> Response[Any]:
+    def answer(request: Any, error: Exception) -> Response[Any]:
         refusal = _refusal(error) or translate(error, request.method)
         if refusal is None:
             raise error  # a bug: the edge logs it and answers 500
         metrics.refusals.labels(refusal.code).inc()
         return Response(
-            problem(refusal, request.scope["request_id"]),  # pyright: ignore[reportGeneralTypeIssues]
+            problem(refusal, request.scope["request_id"]),
             status_code=refusal.status,
             media_type="application/problem+json",
             headers={"cache-control": "no-store", **problem_headers(refusal)},
@@ -52,7 +51,7 @@ def _refusal(error: Exception) -> Refusal | None:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, msgspec.MsgspecError):
             cause = cause.__cause__
-        if cause is not None:
+        if isinstance(cause, msgspec.MsgspecError):
             return invalid(cause)
     if isinstance(error, HTTPException):
         if error.status_code == 413:  # noqa: PLR2004 -- the framework's own limit

@@ -18,11 +18,17 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from florin.kit.db import Connection, PoolLimits
+from florin.kit.db import Connection, PoolLimits, connect
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
-_ROUTINES = ("ledger/clock.sql", "ledger/claim.sql", "ledger/post.sql", "ledger/issue.sql")
+_ROUTINES = (
+    "ledger/clock.sql",
+    "ledger/claim.sql",
+    "ledger/post.sql",
+    "ledger/issue.sql",
+    "kit/once.sql",
+)
 
 
 class MigrationFailed(Exception):
@@ -119,9 +125,7 @@ async def run(*, owner_url: str, app_url: str | None, only_plan: bool) -> list[s
 
 
 async def _connect(url: str) -> Connection:
-    return await asyncpg.connect(
-        PoolLimits(url).dsn, server_settings={"application_name": "florin migrate"}
-    )
+    return await connect(PoolLimits(url).dsn, name="florin migrate")
 
 
 async def _apply(connection: Connection, path: Path) -> None:

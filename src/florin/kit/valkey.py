@@ -1,5 +1,7 @@
 """Valkey: what may vanish at any moment. Losing it costs speed, never money, jobs or logins."""
 
+from typing import Any
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -7,9 +9,10 @@ from redis.backoff import NoBackoff
 TIMEOUT_S = 0.25
 
 
-def connect(url: str) -> "Redis":
+def connect(url: str) -> Any:
     """A client that gives up quickly: nobody waits long for what is not the truth."""
-    return Redis.from_url(
+    client: Any = Redis
+    return client.from_url(
         url,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,

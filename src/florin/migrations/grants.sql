@@ -11,4 +11,4 @@ grant delete on member to {role};
 grant update (name, scopes, revoked_at) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata)
   on program to {role};
-grant execute on function clock, new_id, oldest_money, post, issue, rotate_code to {role};
+grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, once to {role};

@@ -1,0 +1,30 @@
+"""Answering: what the routes of cards share: who asks, under which key, and how it is answered."""
+
+from typing import Annotated, Any, TypeVar
+
+from litestar import Request, Response
+from litestar.params import Parameter
+
+from florin.cards.money import Asked
+from florin.kit.http import idempotency_key
+from florin.merchants.access import Caller
+
+Answer = TypeVar("Answer")
+AnyRequest = Request[Any, Any, Any]
+Key = Annotated[
+    str | None,
+    Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),
+]
+
+
+def asked_by(caller: Caller, key: str | None, *, required: bool = True) -> Asked:
+    checked = idempotency_key(key, required=required)
+    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked)
+
+
+def answer(
+    request: AnyRequest, noun: Answer, *, status: int, position: str, replayed: bool
+) -> Response[Answer]:
+    request.scope["position"] = position  # pyright: ignore[reportGeneralTypeIssues] -- the edge's
+    headers = {"Idempotency-Replayed": "true"} if replayed else None
+    return Response(noun, status_code=status, headers=headers)

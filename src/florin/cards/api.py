@@ -1,0 +1,171 @@
+"""API: the routes of cards."""
+
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.params import Parameter
+
+from florin.cards import card as cards_
+from florin.cards import lists, money_api, noun_api
+from florin.cards import requests as want
+from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.card import Card, card_id
+from florin.cards.change import OPERATIONS, change
+from florin.cards.code import CodeMalformed
+from florin.cards.issue import Cards
+from florin.cards.lookup import Lookups
+from florin.cards.nouns import Entry
+from florin.kit.db import Database
+from florin.kit.errors import IdempotencyKeyReused, InvalidRequest, NotFound
+from florin.kit.http import Page
+from florin.kit.ids import parse
+from florin.kit.openapi import responses
+from florin.kit.paging import After, Limit, page
+from florin.ledger import refusals as no
+from florin.ledger.post import Ledger
+from florin.merchants.access import Caller
+
+
+@post(
+    "/cards",
+    summary="Issue a card",
+    responses=responses(no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyReused),
+)
+async def issue_card(
+    request: AnyRequest, caller: Caller, cards: Cards, data: want.CardRequest, key: Key = None
+) -> Response[Card]:
+    """Make a card of a program. Its code is shown in this answer only, and in a replay within 24
+    hours; `activate: false` leaves it pending, with nothing owed on it yet.
+    """
+    caller.needs("cards:write")
+    card, issued = await cards.issue(asked_by(caller, key), data)
+    return answer(request, card, status=201, position=issued.position, replayed=issued.replayed)
+
+
+@get("/cards", summary="List cards", responses=responses())
+async def list_cards(
+    caller: Caller,
+    db: Database,
+    limit: Limit = 20,
+    starting_after: After = None,
+    program: str | None = None,
+    card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
+    last4: str | None = None,
+) -> Page[Card]:
+    caller.needs("cards:read")
+    after = page.after("crd", starting_after)
+    of = parse("prg", program) if program is not None else None
+    if program is not None and of is None:
+        return Page(data=[], has_more=False)
+    found = await lists.cards(
+        db,
+        caller.merchant,
+        limit=limit + 1,
+        after=after,
+        program=of,
+        state=card_state,
+        last4=last4.upper() if last4 else None,
+    )
+    return page.of(found, limit)
+
+
+@get("/cards/{card:str}", summary="Get a card", responses=responses(no.CardNotFound))
+async def get_card(caller: Caller, db: Database, card: str) -> Card:
+    caller.needs("cards:read")
+    return await cards_.find(db, caller.merchant, card_id(card))
+
+
+@get(
+    "/cards/{card:str}/entries", summary="Statement of a card", responses=responses(no.CardNotFound)
+)
+async def card_entries(
+    caller: Caller, db: Database, card: str, limit: Limit = 20, starting_after: After = None
+) -> Page[Entry]:
+    """Every entry of a card, the latest first, each with the balance after it."""
+    caller.needs("cards:read")
+    uuid = card_id(card)
+    await cards_.find(db, caller.merchant, uuid)
+    before = None
+    if starting_after is not None:
+        try:
+            last = await lists.one_entry(db, caller.merchant, starting_after)
+        except NotFound:
+            raise InvalidRequest("no entry has this id", param="starting_after") from None
+        before = last.sequence
+    found = await lists.statement(db, caller.merchant, uuid, limit=limit + 1, before=before)
+    return page.of(found, limit)
+
+
+@post(
+    "/cards/lookup",
+    status_code=200,
+    summary="Look a card up by its code",
+    responses=responses(no.CardNotFound, CodeMalformed),
+)
+async def look_up(caller: Caller, lookups: Lookups, data: want.LookupRequest) -> Card:
+    """Find a card by what is printed on it. A read: it may be repeated at will."""
+    caller.needs("cards:read")
+    return await lookups.look_up(caller.merchant, data.code)
+
+
+@post(
+    "/cards/{card:str}/rotate-code",
+    status_code=200,
+    summary="Give a card a new code",
+    responses=responses(no.CardNotFound, no.CardClosed),
+)
+async def rotate_code(
+    request: AnyRequest, caller: Caller, cards: Cards, db: Database, card: str, key: Key = None
+) -> Response[Card]:
+    """The new code is in this answer; the old one is dead."""
+    caller.needs("cards:write")
+    rotated, outcome = await cards.rotate(asked_by(caller, key, required=False), card_id(card))
+    return answer(
+        request, rotated, status=200, position=await db.position(), replayed=outcome == "replayed"
+    )
+
+
+@post(
+    "/cards/{card:str}/{operation:str}",
+    status_code=200,
+    summary="Change a card's state",
+    responses=responses(
+        no.CardNotFound,
+        no.CardNotEmpty,
+        no.CardExpired,
+        no.CardBlocked,
+        no.CardNotActive,
+        no.CardClosed,
+    ),
+)
+async def change_card(
+    request: AnyRequest,
+    caller: Caller,
+    ledger: Ledger,
+    db: Database,
+    card: str,
+    operation: str,
+    key: Key = None,
+) -> Response[Card]:
+    """`activate`, `block`, `unblock`, `close` or `reinstate`. A card that is already so is answered
+    as it is. To close a card, nothing may be left or held on it.
+    """
+    caller.needs("cards:write")
+    if operation not in OPERATIONS:
+        raise NotFound
+    asked = asked_by(caller, key, required=operation == "activate")
+    found, posted = await change(ledger, db, asked, operation, card_id(card))
+    return answer(request, found, status=200, position=posted.position, replayed=posted.replayed)
+
+
+handlers = [
+    issue_card,
+    list_cards,
+    get_card,
+    card_entries,
+    look_up,
+    rotate_code,
+    change_card,
+    *money_api.handlers,
+    *noun_api.handlers,
+]

@@ -1,0 +1,148 @@
+"""Key: API keys: shown once, found by a keyed hash, told from a typing mistake by a checksum."""
+
+import secrets
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from florin.kit import ids
+from florin.kit.db import Database
+from florin.kit.errors import Forbidden, InvalidRequest, NotFound
+from florin.kit.http import Request, Text
+from florin.kit.seal import keyed_hash
+from florin.merchants.scopes import SCOPES
+
+PREFIX = "flk_"
+_RANDOM = 40  # symbols of 5 bits: 200 bits
+_CHECK = 6  # hexadecimal digits
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+
+class KeyRequest(Request, kw_only=True):
+    """A key for a program of yours. It may be given what its maker is allowed, and no more."""
+
+    name: Text
+    scopes: Annotated[list[str], Meta(min_length=1, max_length=50)]
+
+
+class ApiKey(msgspec.Struct, kw_only=True):
+    """An API key. `secret` is shown once, when it is made."""
+
+    id: str
+    object: Literal["api_key"] = "api_key"
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    revoked_at: datetime | None
+    secret: str | msgspec.UnsetType = msgspec.UNSET
+
+
+def make() -> str:
+    body = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
+    return f"{PREFIX}{body}{_checksum(body)}"
+
+
+def well_formed(secret: str) -> bool:
+    body = secret[len(PREFIX) :]
+    return (
+        len(body) == _RANDOM + _CHECK
+        and body.isascii()
+        and body[_RANDOM:] == _checksum(body[:_RANDOM])
+    )
+
+
+def lookup_hash(pepper: bytes, secret: str) -> bytes:
+    return keyed_hash(pepper, secret.encode())
+
+
+async def create(
+    database: Database,
+    *,
+    merchant: UUID,
+    want: KeyRequest,
+    allowed: frozenset[str],
+    pepper_hash: Any,
+) -> ApiKey:
+    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks."""
+    unknown = sorted(set(want.scopes) - SCOPES)
+    if unknown:
+        raise InvalidRequest(
+            f"{unknown[0]} is no scope; there are {', '.join(sorted(SCOPES))}", param="scopes"
+        )
+    lacking = sorted(set(want.scopes) - allowed)
+    if lacking:
+        raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
+    secret = make()
+    row = await database.one(
+        "insert into florin.api_key (merchant, id, name, scopes, hash)"
+        " values ($1, $2, $3, $4, $5) returning *",
+        merchant,
+        ids.new(),
+        want.name,
+        sorted(set(want.scopes)),
+        pepper_hash(secret),
+    )
+    assert row is not None
+    return msgspec.structs.replace(from_row(row), secret=secret)
+
+
+async def listed(
+    database: Database, merchant: UUID, *, limit: int, after: UUID | None
+) -> list[ApiKey]:
+    rows = await database.all(
+        "select * from florin.api_key where merchant = $1 and ($2::uuid is null or id < $2)"
+        " order by id desc limit $3",
+        merchant,
+        after,
+        limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def find(database: Database, merchant: UUID, text: str) -> ApiKey:
+    """Raises NotFound."""
+    row = await database.one(
+        "select * from florin.api_key where merchant = $1 and id = $2", merchant, _id(text)
+    )
+    if row is None:
+        raise NotFound
+    return from_row(row)
+
+
+async def revoke(database: Database, merchant: UUID, text: str) -> ApiKey:
+    """Raises NotFound. A key that was revoked before stays so."""
+    row = await database.one(
+        "update florin.api_key set revoked_at = coalesce(revoked_at, clock_timestamp())"
+        " where merchant = $1 and id = $2 returning *",
+        merchant,
+        _id(text),
+    )
+    if row is None:
+        raise NotFound
+    return from_row(row)
+
+
+def from_row(row: Mapping[str, Any]) -> ApiKey:
+    return ApiKey(
+        id=ids.show("key", row["id"]),
+        name=row["name"],
+        scopes=list(row["scopes"]),
+        created_at=row["created_at"],
+        revoked_at=row["revoked_at"],
+    )
+
+
+def _id(text: str) -> UUID:
+    uuid = ids.parse("key", text)
+    if uuid is None:
+        raise NotFound
+    return uuid
+
+
+def _checksum(body: str) -> str:
+    return f"{zlib.crc32(body.encode()) & 0xFFFFFF:06x}"

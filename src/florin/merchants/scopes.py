@@ -1,0 +1,24 @@
+"""Scopes: what a key may be allowed, and what each role of a member is."""
+
+SCOPES: frozenset[str] = frozenset(
+    {
+        "cards:read",
+        "cards:write",
+        "redemptions:read",
+        "redemptions:write",
+        "programs:read",
+        "programs:write",
+        "reports:read",
+        "events:read",
+        "webhooks:write",
+        "keys:write",
+        "members:write",
+    }
+)
+
+ROLES: dict[str, frozenset[str]] = {
+    "owner": SCOPES,
+    "manager": SCOPES - {"keys:write", "members:write"},
+    "cashier": frozenset({"cards:read", "redemptions:read", "redemptions:write", "programs:read"}),
+    "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+}

@@ -1,0 +1,44 @@
+"""API: the routes of events."""
+
+from litestar import get
+
+from florin.cards.card import card_id
+from florin.kit.db import Database
+from florin.kit.errors import NotFound
+from florin.kit.http import Page
+from florin.kit.openapi import responses
+from florin.kit.paging import After, Limit, page
+from florin.merchants.access import Caller
+from florin.webhooks import event
+from florin.webhooks.event import Event
+
+
+@get("/events", summary="List events", responses=responses())
+async def list_events(
+    caller: Caller,
+    db: Database,
+    limit: Limit = 20,
+    starting_after: After = None,
+    type: str | None = None,  # noqa: A002 -- the name in the query
+    card: str | None = None,
+) -> Page[Event]:
+    """What happened, each with its object as it was then."""
+    caller.needs("events:read")
+    found = await event.listed(
+        db,
+        caller.merchant,
+        limit=limit + 1,
+        after=page.after("evt", starting_after),
+        kind=type,
+        card=None if card is None else card_id(card),
+    )
+    return page.of(found, limit)
+
+
+@get("/events/{event_id:str}", summary="Get an event", responses=responses(NotFound))
+async def get_event(caller: Caller, db: Database, event_id: str) -> Event:
+    caller.needs("events:read")
+    return await event.find(db, caller.merchant, event_id)
+
+
+handlers = [list_events, get_event]

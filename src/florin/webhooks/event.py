@@ -1,0 +1,117 @@
+"""Event: what happened, as it was then. Recorded in the transaction of its cause."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.cards import card as cards
+from florin.cards.nouns import from_hold, from_transfer
+from florin.kit import ids
+from florin.kit.db import Database, Row
+from florin.kit.errors import NotFound
+
+# The events whose object is a row of the ledger; the others' is the card, or a hold.
+MOVED = frozenset(
+    {"card.redeemed", "card.refunded", "card.loaded", "card.transferred", "card.adjusted"}
+)
+
+
+class Event(msgspec.Struct, kw_only=True):
+    """Something that happened. `sequence` counts the events of a card without a gap."""
+
+    id: str
+    object: Literal["event"] = "event"
+    type: str
+    created_at: datetime
+    sequence: int
+    data: dict[str, Any]
+
+
+async def listed(
+    database: Database,
+    merchant: UUID,
+    *,
+    limit: int,
+    after: UUID | None,
+    kind: str | None = None,
+    card: UUID | None = None,
+) -> list[Event]:
+    rows = await database.all(
+        "select * from florin.event where merchant = $1 and ($2::uuid is null or id < $2)"
+        " and ($3::text is null or type = $3) and ($4::uuid is null or card = $4)"
+        " order by id desc limit $5",
+        merchant,
+        after,
+        kind,
+        card,
+        limit,
+    )
+    return await _rendered(database, merchant, rows)
+
+
+async def find(database: Database, merchant: UUID, text: str) -> Event:
+    """Raises NotFound."""
+    uuid = ids.parse("evt", text)
+    rows = await database.all(
+        "select * from florin.event where merchant = $1 and id = $2", merchant, uuid
+    )
+    if not rows:
+        raise NotFound
+    return (await _rendered(database, merchant, rows))[0]
+
+
+async def _rendered(database: Database, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
+    """Give each event its object: the noun it names, with what it was then laid over it."""
+    moved = [row["noun"] for row in rows if row["type"] in MOVED]
+    held = [row["noun"] for row in rows if row["type"].startswith("hold.")]
+    other = [row["noun"] for row in rows if row["noun"] not in {*moved, *held}]
+    nouns: dict[UUID, Any] = {}
+    for row in await _these(database, "select * from florin.transfer", merchant, moved):
+        nouns[row["id"]] = from_transfer(row)
+    for row in await _these(database, "select * from florin.hold", merchant, held):
+        nouns[row["id"]] = from_hold(row)
+    select = (
+        f"select * from (select {cards.COLUMNS}, a.merchant from florin.account a {cards.JOINS}) c"  # noqa: S608 -- our own text
+    )
+    for row in await _these(database, select, merchant, other):
+        nouns[row["id"]] = cards.from_row(row)
+    return [_event(row, nouns[row["noun"]]) for row in rows]
+
+
+async def _these(
+    database: Database, select: str, merchant: UUID, wanted: list[UUID]
+) -> Sequence[Row]:
+    if not wanted:
+        return []
+    return await database.all(
+        f"{select} where merchant = $1 and id = any($2)",
+        merchant,
+        wanted,
+    )
+
+
+def _event(row: Mapping[str, Any], noun: Any) -> Event:
+    was: dict[str, Any] = msgspec.to_builtins(noun)
+    if row["data"] is not None:
+        then: dict[str, Any] = msgspec.json.decode(row["data"])
+        was |= {field: value for field, value in then.items() if field in was}
+        if was["object"] == "card":
+            was["program"] = ids.show("prg", noun_program(was["program"]))
+            was["available"] = was["balance"] - was["held"]
+        elif was["state"] != "captured":
+            was["redemption"] = None
+    return Event(
+        id=ids.show("evt", row["id"]),
+        type=row["type"],
+        created_at=row["created_at"],
+        sequence=row["sequence"],
+        data={"object": was},
+    )
+
+
+def noun_program(text: str) -> UUID:
+    """A program as an event keeps it, bare, or as a card shows it."""
+    return ids.parse("prg", text) or UUID(text)
