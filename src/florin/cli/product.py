@@ -9,6 +9,7 @@ import typer
 from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
 from florin.cli.parts import call, run_api
 from florin.ops.home import Home
+from florin.ops.tell import Unable
 
 
 def api() -> None:
@@ -30,7 +31,25 @@ def demo(
     """Sell, redeem, hold, refund on the running fleet; print the books."""
     if load:
         raise typer.BadParameter("is not there yet", param_hint="--load")
-    raise typer.Exit(call("florin.demo", home=home_of(home).path, as_json=as_json))
+    from florin.ops import welcome
+    from florin.ops.observe import observe
+
+    chosen = home_of(home)
+    (api_part,) = observe(chosen).of("api")[:1] or (None,)
+    found = welcome.read(chosen)
+    if api_part is None or api_part.process is None:
+        raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
+    if found is None:
+        raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")
+    raise typer.Exit(
+        call(
+            "florin.demo",
+            base=f"http://{api_part.address}",
+            api_key=found.api_key,
+            program=found.program,
+            as_json=as_json,
+        )
+    )
 
 
 def bench(

@@ -14,8 +14,8 @@ from florin.ops.tell import Unable
 
 _KEPT_LOGS = 3
 # The shell writes its number before it becomes the part: whoever starts next knows what runs, even
-# if this process is killed in the very moment.
-_NUMBERED = 'echo "$$" >&0 && exec "$@" </dev/null'
+# if this process is killed in the very moment. A full disk does not keep it from starting.
+_NUMBERED = 'echo "$$" >&0; exec "$@" </dev/null'
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,13 +40,25 @@ class Supervisor:
         self._asked: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._adopted: set[str] = set()
+        self._risen = False
 
     def record(self, part: Part) -> None:
+        """Write down a fact.
+
+        Once all runs, a full disk is no reason to stop watching, nor to leave anything running:
+        whoever reads the facts checks them against the processes.
+        """
         self.fleet = self.fleet.having(part)
-        self.home.write_fleet(self.fleet)
+        try:
+            self.home.write_fleet(self.fleet)
+        except Unable as error:
+            if not self._risen:
+                raise
+            say(str(error))
 
     def announce(self, state: str, address: str | None = None) -> None:
         """Write down this process itself."""
+        self._risen = self._risen or state == "ready"
         me = pids.find(os.getpid())
         self.record(
             Part(
@@ -109,6 +121,7 @@ class Supervisor:
 
     async def stop_all(self, *, spare_adopted: bool = False) -> None:
         """Stop every part in order. What ran before us is spared when our own start failed."""
+        self._risen = True  # from here on nothing may keep us from stopping
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

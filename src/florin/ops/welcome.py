@@ -58,8 +58,8 @@ async def ensure(
         demo = msgspec.json.decode(out, type=Demo)
     except msgspec.DecodeError:
         words = err.decode(errors="replace").strip().splitlines()
-        why = words[-1] if words else f"exit code {child.returncode}"
-        raise Unable(f"The demo merchant could not be made: {why}") from None
+        unsaid = f"The demo merchant could not be made (exit code {child.returncode})."
+        raise Unable(words[-1] if words else unsaid) from None
     program = await _program(address, demo.api_key, demo.program)
     if program is not None:
         demo = Demo(demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD")))

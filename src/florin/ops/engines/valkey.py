@@ -68,13 +68,14 @@ class Valkey:
             os.chown(path, self.account.uid, self.account.gid)
 
     def _settings(self) -> str:
+        folder = str(self.folder).replace("\\", "\\\\").replace('"', '\\"')
         limit = max(64, min(512, tuning.memory() // 16 // _MB))
         return f"""\
 # Written at every start by florin up.
 bind 127.0.0.1
 port {self.port}
 requirepass {self.secrets[_SECRET]}
-dir "{self.folder}"
+dir "{folder}"
 daemonize no
 logfile ""
 set-proc-title no
