@@ -18,9 +18,11 @@ import pytest
 from florin.ops import pids
 from florin.ops.fleet import Part
 from florin.ops.home import Home
+from florin.ops.launch import Launch
 from florin.ops.observe import observe
 from florin.ops.pids import Process
 from florin.ops.ports import free_port
+from florin.ops.wanted import Wanted
 
 STANDIN = Path(__file__).with_name("standin.py")
 WITHIN_S = 40
@@ -129,7 +131,7 @@ class TestFleet:
                 child.kill()
             child.communicate()
         for part in observe(self.home).parts:
-            if part.process is not None:
+            if part.process is not None and part.pid != os.getpid():
                 pids.send(part.process, signal.SIGKILL)
         place = self.home.layout().place
         if place is not None and place.startswith("/var/lib/florin/homes/"):
@@ -151,6 +153,23 @@ def run_cli(fleet: TestFleet, *words: str) -> subprocess.CompletedProcess[str]:
 def document(said: subprocess.CompletedProcess[str]) -> Any:
     """Decode stdout, which must hold the document alone."""
     return msgspec.json.decode(said.stdout)
+
+
+async def yes() -> bool:
+    return True
+
+
+def wanted(name: str, *argv: str, wiring: str = "") -> Wanted:
+    return Wanted(
+        name=name,
+        role="api",
+        address="127.0.0.1:1",
+        release="r1",
+        launch=Launch(name=name, argv=argv or ("true",), environ={"PATH": "/bin:/usr/bin"}),
+        ready=yes,
+        ready_within_s=5,
+        wiring=wiring,
+    )
 
 
 @pytest.fixture

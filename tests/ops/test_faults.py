@@ -1,21 +1,26 @@
 """Faults: whatever is killed, the rest goes on and the dead come back."""
 
+import asyncio
 import os
 import shutil
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
-from tests.ops.conftest import TestFleet, document, run_cli, until
+from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
 
-from florin.ops import home, pids
+from florin.ops import home, pids, supervise
 from florin.ops.engines import wheels
 from florin.ops.engines.account import prepare, run_as
 from florin.ops.engines.session import session
+from florin.ops.launch import trim
+from florin.ops.ports import free_port
+from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable
 from florin.ops.topology import running_urls
 
@@ -173,3 +178,70 @@ def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("florin.ops.home.shutil.disk_usage", full)
     with pytest.raises(Unable, match="is full: 1 MB are free"):
         home.require_space(fleet.home.path, 300, "a new database")
+
+
+def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
+    fleet: TestFleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.home.make()
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("starting")
+
+    def full(_path: object, _content: bytes) -> None:
+        raise Unable("The disk is full.")
+
+    monkeypatch.setattr(home, "write", full)
+    with pytest.raises(Unable):
+        supervisor.announce("starting")
+    supervisor.announce("ready")
+    assert "The disk is full." in capsys.readouterr().err
+
+
+async def test_a_part_that_hangs_is_ended_and_started_again(
+    fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.05)
+    fleet.home.make()
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("ready")
+    silent: set[int | None] = set()
+
+    async def alive() -> bool:
+        return fleet.part("api-1").pid not in silent
+
+    want = replace(wanted("api-1", "sleep", "60"), alive=alive)
+    await supervisor.start(want)
+    before = fleet.process("api-1")
+    await asyncio.sleep(1)
+    assert fleet.process("api-1") == before
+    silent.add(before.pid)
+    async with asyncio.timeout(10):
+        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
+            await asyncio.sleep(0.05)
+    await supervisor.stop_all()
+    assert not pids.lives(before)
+
+
+def test_over_another_port_the_instance_is_replaced_the_engines_adopted(fleet: TestFleet) -> None:
+    child = fleet.up()
+    before = fleet.processes()
+    fleet.kill_supervisor(child)
+    fleet.port = free_port(fleet.port)
+    child = fleet.up()
+    after = fleet.processes()
+    assert after["postgres-1"] == before["postgres-1"]
+    assert after["api-1"] != before["api-1"]
+    assert fleet.part("api-1").address == f"127.0.0.1:{fleet.port}"
+    assert not pids.lives(before["api-1"])
+    fleet.end(child)
+
+
+def test_a_log_that_grows_under_its_writer_is_trimmed(tmp_path: Path) -> None:
+    log = tmp_path / "api-1.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"old " * 10)
+        assert not trim(log, limit=1000)
+        assert trim(log, limit=10)
+        writer.write(b"new")
+    assert log.read_bytes() == b"new"
+    assert log.with_name("api-1.log.1").read_bytes() == b"old " * 10

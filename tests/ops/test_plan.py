@@ -6,34 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.ops.conftest import TestFleet
+from tests.ops.conftest import TestFleet, wanted
 
 from florin.ops import act, control, supervise
 from florin.ops.engines import tuning
 from florin.ops.fleet import Fleet, Part, decode, encode
 from florin.ops.home import Home, locate
-from florin.ops.launch import Launch, pid_file, recorded, rotate
+from florin.ops.launch import pid_file, recorded, rotate
 from florin.ops.supervise import Supervisor, pause
-from florin.ops.wanted import Step, Wanted, plan
+from florin.ops.wanted import Step, plan
 
 _GIB = 2**30
-
-
-async def yes() -> bool:
-    return True
-
-
-def wanted(name: str, *argv: str, wiring: str = "") -> Wanted:
-    return Wanted(
-        name=name,
-        role="api",
-        address="127.0.0.1:1",
-        release="r1",
-        launch=Launch(name=name, argv=argv or ("true",), environ={"PATH": "/bin:/usr/bin"}),
-        ready=yes,
-        ready_within_s=5,
-        wiring=wiring,
-    )
 
 
 def part(name: str, pid: int | None = 1, wiring: str = "") -> Part:

@@ -55,13 +55,13 @@ def deploy(
 ) -> None:
     """Replace the release that runs."""
     del rolling, blue_green, release, plan, verify, batch, soak, target, home, as_json
-    _not_yet("Deploying", "florin restart api-1 starts the code as it lies there")
+    _not_yet("Deploying", "florin down, check out the new release, florin up")
 
 
 def rollback(home: HomeOption = None) -> None:
     """Return to the release before."""
     del home
-    _not_yet("Rolling back", "check out the release before and florin restart api-1")
+    _not_yet("Rolling back", "florin down, check out the release before, florin up")
 
 
 def drain(name: _Name, home: HomeOption = None) -> None:

@@ -47,6 +47,7 @@ class Api:
             launch=Launch(name=NAME, argv=self.options.commands.api, environ=environ),
             ready=self.ready,
             ready_within_s=30,
+            alive=self.alive,
             wiring=sha256(wires.encode()).hexdigest()[:12],
             prepare=self.prepare,
         )
@@ -54,6 +55,9 @@ class Api:
     async def ready(self) -> bool:
         answer = await probe.get(self.address, "/health/ready")
         return answer is not None and answer.status == _READY
+
+    async def alive(self) -> bool:
+        return await probe.get(self.address, "/health/live", within_s=3) is not None
 
     def prepare(self) -> None:
         require_port(self.options)

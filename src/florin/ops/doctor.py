@@ -162,53 +162,60 @@ select current_setting('server_version_num')::int / 10000 as major,
 def _facts(row: dict[str, Any], wanted: int) -> list[Check]:
     """Judge what the database said; pure."""
     room = row["most"] - _RESERVED
+    pools = f"pools may take {wanted} of {room} connections"
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
         (
             "version",
             row["major"] >= _OLDEST,
             "fail",
-            row["version"],
-            f"; Florin needs {_OLDEST} or newer",
+            f"PostgreSQL {row['version']}",
+            f"PostgreSQL {row['version']}; Florin needs {_OLDEST} or newer",
         ),
         (
             "connections",
             wanted <= room,
             "fail",
-            f"{wanted} of {room} may be taken by pools",
-            "; lower connection_limit in DATABASE_URL or raise max_connections",
+            pools,
+            f"{pools}; lower connection_limit in DATABASE_URL or raise max_connections",
         ),
         (
             "durability",
             row["fsync"] and row["full_pages"],
             "fail",
-            "fsync and full_page_writes",
-            " are off: a crash can lose money; switch them on",
+            "fsync and full_page_writes are on",
+            "a crash can lose money; switch fsync and full_page_writes on",
         ),
-        ("checksums", row["checksums"], "warn", "data checksums", " are off; see pg_checksums"),
+        (
+            "checksums",
+            row["checksums"],
+            "warn",
+            "data checksums are on",
+            "data checksums are off; pg_checksums --enable switches them on",
+        ),
         (
             "replication",
             row["wal"] != "minimal",
             "warn",
             f"wal_level is {row['wal']}",
-            "; replicas and archives need replica",
+            "wal_level is minimal; replicas and archives need replica",
         ),
-        ("encoding", row["encoding"] == "UTF8", "fail", row["encoding"], "; Florin needs UTF8"),
+        ("encoding", row["encoding"] == "UTF8", "fail", "UTF8", "Florin needs a database in UTF8"),
         (
             "second belt",
             not row["owner"],
             "warn",
-            "the application's role and the owner",
-            " are one: set DATABASE_URL_OWNER to another role and run florin migrate",
+            "the application's role is not the owner",
+            "the application's role is the owner; give DATABASE_URL a role of its own",
         ),
         (
             "advisor",
             row["statements"],
             "warn",
-            "pg_stat_statements",
-            " is not in this build: slow statements are found in the log only",
+            "pg_stat_statements can be had",
+            "pg_stat_statements is not in this build: slow statements are in the log only",
         ),
     )
     return [
-        Check("db", name, "ok", said) if good else Check("db", name, bad, f"{said}{advice}")
+        Check("db", name, "ok" if good else bad, said if good else advice)
         for name, good, bad, said, advice in judged
     ]

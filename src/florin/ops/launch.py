@@ -1,6 +1,7 @@
 """Launch: start one process that outlives its starter."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -113,11 +114,28 @@ def rotate(log: Path, limit: int = 4 * 2**20) -> None:
             return
     except OSError:
         return
+    _shift(log)
+    log.replace(log.with_name(f"{log.name}.1"))
+
+
+def trim(log: Path, limit: int = 64 * 2**20) -> bool:
+    """Copy a grown log aside and empty it under its writer, who only ever appends."""
+    try:
+        if log.stat().st_size < limit:
+            return False
+        _shift(log)
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
+    except OSError:
+        return False  # tried again in a while; a full disk is told elsewhere
+    return True
+
+
+def _shift(log: Path) -> None:
     for number in range(_KEPT_LOGS - 1, 0, -1):
         older = log.with_name(f"{log.name}.{number}")
         if older.exists():
             older.replace(log.with_name(f"{log.name}.{number + 1}"))
-    log.replace(log.with_name(f"{log.name}.1"))
 
 
 def last_words(log: Path, lines: int = 3) -> str:

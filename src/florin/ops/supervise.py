@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from florin.ops.wanted import Wanted
 
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WINDOW_S = 60.0
+_ASK_EVERY_S = 3.0
+_SILENCES = 5  # in a row, then it is taken for hung
 
 
 def pause(deaths: Sequence[float], now: float) -> float | None:
@@ -140,6 +143,25 @@ class Supervisor:
         self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
         self._asked[want.name] = asyncio.Event()
         self._tasks.append(asyncio.create_task(self._tend(want), name=f"tend {want.name}"))
+        if want.alive is not None:
+            self._tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
+
+    async def _ask(self, want: Wanted) -> None:
+        """End a part that runs but does not answer; its end wakes the one who tends it."""
+        assert want.alive is not None
+        silences, asked = 0, None
+        while True:
+            await asyncio.sleep(_ASK_EVERY_S)
+            part = self.fleet.part(want.name)
+            if part is None or part.process is None or part.state != "ready":
+                continue
+            silences = silences + 1 if part.process == asked else 0
+            asked = part.process
+            if await want.alive():
+                silences = 0
+            elif silences >= _SILENCES:
+                say(f"{want.name} has not answered {silences} times in a row; ending it.")
+                pids.send(part.process, signal.SIGKILL)
 
     async def _tend(self, want: Wanted) -> None:
         restarts = 0

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from florin.ops import api, ports, secrets
+from florin.ops import api, ports, probe, secrets
 from florin.ops.engines import account, postgres, session, valkey
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home, Layout
@@ -37,6 +37,8 @@ async def arrange(options: Options, fleet: Fleet, release: str) -> Topology:
         given.append(_given("database", "postgres-primary", database, 5432))
     if redis is not None:
         given.append(_given("redis", "valkey-primary", redis, 6379))
+        if not await probe.answers(given[-1].address or ""):
+            say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
     if database is None or redis is None:
         layout = _layout(options, fleet, (database is None, redis is None))
         folder, user = account.prepare(options.home, layout.place)

@@ -12,6 +12,7 @@ import msgspec
 from florin.ops import api, control, release, topology, welcome
 from florin.ops.act import Died
 from florin.ops.control import Order
+from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
 from florin.ops.supervise import Supervisor
@@ -128,6 +129,8 @@ async def _watch(options: Options, fleet: Supervisor, halt: asyncio.Event) -> No
         begun = time.monotonic()
         while not halt.is_set():
             voice.status(_line(fleet, time.monotonic() - begun))
+            for part in fleet.fleet.parts:
+                await asyncio.to_thread(trim, options.home.log(part.name))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
     voice.clear()

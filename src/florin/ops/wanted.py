@@ -22,6 +22,8 @@ class Wanted:
     launch: Launch
     ready: Callable[[], Awaitable[bool]]
     ready_within_s: float
+    # Whether its loop still turns, whatever it depends on; what does not answer for long is ended.
+    alive: Callable[[], Awaitable[bool]] | None = None
     wiring: str = ""
     # Before each start: makes what it needs, or raises Unable when only a human can help.
     prepare: Callable[[], None] = lambda: None
