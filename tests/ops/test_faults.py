@@ -106,14 +106,20 @@ def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -
 
 
 def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
-    child = fleet.up()
-    fleet.end(child)
-    place = Path(fleet.home.layout().place or "")
-    lock = place / "postgres" / "data" / "postmaster.pid"
-    lock.write_text(f"{os.getpid()}\n{lock.parent}\n", "ascii")
-    shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
-    child = fleet.up()
-    fleet.end(child)
+    fleet.end(fleet.up())
+    folder, user = prepare(fleet.home, fleet.home.layout().place)
+    lock = folder / "postgres" / "data" / "postmaster.pid"
+    options = {} if user is None else user.options()
+    # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
+    stranger = subprocess.Popen(["sleep", "60"], cwd="/", **options)
+    try:
+        lock.write_text(f"{stranger.pid}\n{lock.parent}\n", "ascii")
+        shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
+        fleet.end(fleet.up())
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:

@@ -67,6 +67,8 @@ def test_secrets_are_for_their_owner_alone(fleet: TestFleet) -> None:
 def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
+    for process in running.values():
+        assert os.getsid(process.pid) == process.pid
     os.killpg(child.pid, signal.SIGINT)
     _, said = child.communicate(timeout=30)
     assert child.returncode == 0
