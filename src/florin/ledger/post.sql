@@ -46,6 +46,7 @@ declare
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
   e_sequence bigint[]; e_data jsonb[]; e_at timestamptz[];
   r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
+  c_lost bigint[] := '{}'; -- expired in this call, less what was reinstated in it
   item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
   i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
   now_here timestamptz; st card_state; refusal text; free bigint; take bigint; back bigint;
@@ -365,11 +366,13 @@ begin
         refusal := null; happened := 'card.expired'; st := 'expired';
         if free > 0 then
           kind := 'expire'; take := free; -- what is held stays for its hold
+          c_lost[c] := coalesce(c_lost[c], 0) + take;
         end if;
       elsif c_state[c] = 'expired' then
         refusal := null;
         if free > 0 then -- a hold or a refund came back to it
           kind := 'expire'; happened := 'card.expired'; take := free;
+          c_lost[c] := coalesce(c_lost[c], 0) + take;
         end if;
       elsif refusal is null then
         refusal := 'card_not_due';
@@ -386,8 +389,10 @@ begin
               and b.credit_card = c_id[c] and b.kind = 'reinstate'), 0)
         into take
         from transfer t where t.merchant = item.m and t.debit_card = c_id[c];
+        take := take + coalesce(c_lost[c], 0);
         if take > 0 then
           kind := 'reinstate'; out_of := false;
+          c_lost[c] := coalesce(c_lost[c], 0) - take;
         end if;
       end if;
     else

@@ -1,0 +1,121 @@
+"""A PostgreSQL for tests: the real server, its own directory and port, gone afterwards."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from florin.kit import db, migrate
+from florin.ops.engines import account, wheels
+from florin.ops.ports import free_port
+
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin/postgres")
+_READY_WITHIN_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server; `pid` is the postmaster's."""
+
+    port: int
+    data: Path
+    process: subprocess.Popen[Any]
+
+    def url(self, role: str, database: str) -> str:
+        return f"postgresql://{role}@127.0.0.1:{self.port}/{database}"
+
+
+def program(*, debian: bool = False) -> Path:
+    return DEBIAN_15 if debian else wheels.program(wheels.POSTGRES, account.choose([]))
+
+
+@contextmanager
+def server(postgres: Path, *, durable: bool = False) -> Generator[Server]:
+    """Start a server of that program; `durable` where a test kills it."""
+    user = account.choose([])
+    place = Path(tempfile.mkdtemp(prefix="florin-test-"))
+    data = place / "data"
+    try:
+        place.chmod(0o755)
+        data.mkdir(mode=0o700)
+        if user is not None:
+            os.chown(data, user.uid, user.gid)
+        initdb = [str(postgres.with_name("initdb")), "-D", str(data), "-U", "postgres", "-E"]
+        initdb += ["UTF8", "--auth=trust", "--locale=C", "--no-instructions"]
+        said = account.run_as(user, initdb)
+        assert said.returncode == 0, said.stderr
+        settings = ["shared_buffers=256MB", "max_connections=200", "max_wal_size=2GB"]
+        settings += [f"fsync={'on' if durable else 'off'}", "listen_addresses='127.0.0.1'"]
+        settings += ["unix_socket_directories=''", "autovacuum_naptime='10s'"]
+        if not durable:
+            settings += ["synchronous_commit=off", "full_page_writes=off"]
+        with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("\n" + "\n".join(settings) + "\n")
+        process, port = start(postgres, data)
+        try:
+            yield Server(port, data, process)
+        finally:
+            stop(process)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def start(postgres: Path, data: Path, port: int | None = None) -> tuple[subprocess.Popen[Any], int]:
+    """Start a server on a directory and wait until it takes connections."""
+    user = account.choose([])
+    port = port or free_port(None)
+    options: dict[str, Any] = {} if user is None else dict(user.options())
+    with (data.parent / "log").open("ab") as log:
+        process: subprocess.Popen[Any] = subprocess.Popen(
+            [str(postgres), "-D", str(data), "-p", str(port)],
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": "/"},
+            start_new_session=True,
+            **options,
+        )
+    deadline = time.monotonic() + _READY_WITHIN_S
+    ready = [str(postgres.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    while account.run_as(user, ready).returncode != 0:
+        if process.poll() is not None or time.monotonic() > deadline:
+            stop(process)
+            raise AssertionError((data.parent / "log").read_text("utf-8")[-2000:])
+        time.sleep(0.02)
+    return process, port
+
+
+def stop(process: subprocess.Popen[Any]) -> None:
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(20)
+
+
+async def make_template(at: Server) -> None:
+    """A migrated database, to be copied by every module."""
+    admin = await db.connect(at.url("postgres", "postgres"), name="tests")
+    await admin.execute("create role florin_owner login createrole")
+    await admin.execute("create database florin_template owner florin_owner")
+    await admin.close()
+    await migrate.run(
+        owner_url=at.url("florin_owner", "florin_template"),
+        app_url=at.url("florin_app", "florin_template"),
+        only_plan=False,
+    )
+
+
+async def make_database(at: Server, name: str) -> None:
+    admin = await db.connect(at.url("postgres", "postgres"), name="tests")
+    await admin.execute(f'create database "{name}" template florin_template owner florin_owner')
+    await admin.close()

@@ -1,0 +1,37 @@
+"""200,000 random operations against the model. `bin/test tests/ledger/test_machine.py
+--operations 10000000 --seed 7` is the long form; a seed that was printed does the same again.
+"""
+
+import secrets
+from typing import Any
+
+import pytest
+
+from florin.kit.db import Database
+from florin.reports import books
+from tests.ledger import machine
+
+_RUNS = 4  # several at once, on databases of their own clocks and cards
+
+
+@pytest.mark.parametrize("part", range(_RUNS))
+async def test_the_ledger_agrees_with_its_model(
+    part: int, app: Any, owner: Any, database: Database, pytestconfig: pytest.Config
+) -> None:
+    seed: int | None = pytestconfig.getoption("--seed")
+    seed = secrets.randbelow(10**6) if seed is None else seed + part
+    asked: int = pytestconfig.getoption("--operations")
+    operations = asked // _RUNS
+    print(f"seed {seed}")
+    ran = await machine.run(app, owner, seed=seed, operations=operations)
+    for merchant in ran.merchants.values():
+        proof = await books.proof(database, merchant)
+        assert proof.balanced, proof.differences
+    # A run in which something never came up would prove less than it says.
+    missing = {
+        "ok", "replayed", "idempotency_key_reused", "insufficient_funds", "card_expired",
+        "card_blocked", "card_not_active", "card_closed", "currency_mismatch", "hold_not_open",
+        "capture_exceeds_hold", "refund_exceeds_redemption", "partial_redemption_not_allowed",
+        "card_not_found", "hold_not_found", "redemption_not_found",
+    } - set(ran.outcomes)  # fmt: skip
+    assert not missing or operations < 20_000, f"never seen: {missing}"
