@@ -20,7 +20,7 @@ async def test_the_ledger_agrees_with_its_model(
 ) -> None:
     seed: int | None = pytestconfig.getoption("--seed")
     seed = secrets.randbelow(10**6) if seed is None else seed + part
-    asked: int = pytestconfig.getoption("--operations")
+    asked = int(pytestconfig.getoption("--operations") or 0)
     operations = asked // _RUNS
     print(f"seed {seed}")
     ran = await machine.run(app, owner, seed=seed, operations=operations)
