@@ -22,7 +22,7 @@ from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
 from florin.kit import log, metrics, valkey
-from florin.kit.db import Database, PoolTimeout
+from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
@@ -139,14 +139,7 @@ def translate(error: Exception, method: str) -> Refusal | None:
     if isinstance(error, PoolTimeout):
         metrics.pool_timeouts.inc()
         return Overloaded("every connection to the database is in use")
-    if isinstance(
-        error,
-        asyncpg.PostgresConnectionError
-        | asyncpg.OperatorInterventionError
-        | asyncpg.InterfaceError
-        | asyncpg.TooManyConnectionsError
-        | OSError,
-    ):
+    if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
         unreachable = "the database cannot be reached"
         return Overloaded(unreachable) if method in {"GET", "HEAD"} else OutcomeUnknown(unreachable)
     return None

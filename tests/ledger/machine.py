@@ -108,6 +108,11 @@ class Machine:
         size = self.random.choice((1, 1, 2, 5, 10, 20, 40, BATCH_MAX))
         ops = [self._op() for _ in range(size)]
         self.recent = (self.recent + ops)[-120:]
+        await self._send(ops)
+        if self.random.random() < 0.05:  # the answer was lost: the same call again, to the letter
+            await self._send([op for op in ops if op.key is not None])
+
+    async def _send(self, ops: list[Op]) -> None:
         coded = frozenset(card for card in self.alive if self.random.random() < 0.3)
         rows = await calls.post(self.app, self.merchants, ops, by_code=coded)
         for n, (op, row) in enumerate(zip(ops, rows, strict=True)):

@@ -17,6 +17,18 @@ Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
 _asyncpg: Any = asyncpg
 
 
+# The server went away, is starting or stopping: the outcome of a statement in flight is unknown.
+# (asyncpg says InternalClientError where it finds the ruins of a connection that was cut.)
+BROKEN = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionError,
+    OSError,
+)
+
+
 async def connect(dsn: str, *, name: str) -> Connection:
     """Open one connection, outside of any pool."""
     return await _asyncpg.connect(dsn, server_settings={"application_name": name})
@@ -121,6 +133,9 @@ class Database:
             raise PoolTimeout from error
         try:
             yield connection
+        except BROKEN:
+            connection.terminate()  # the pool must not lend it again
+            raise
         finally:
             await self.pool.release(connection)
 

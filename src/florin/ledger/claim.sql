@@ -1,21 +1,28 @@
 -- Claim: take the keys of a call, sorted, before any card is locked. A duplicate that runs in
 -- another transaction is waited for, p_patience ms at most; a key still held then stays unclaimed.
--- A key claimed here bears its item's id as `noun`; any other noun was there before.
+-- Returns the ids of the items that claimed a key. Any other noun of a key was there before: also
+-- an item's own id, when an earlier try of the same call was committed and its answer lost.
 create or replace function florin.claim_keys(
   p_merchant uuid[], p_key text[], p_operation text[], p_fingerprint bytea[], p_id uuid[],
   p_simulate boolean[], p_patience integer
-) returns void
+) returns uuid[]
 language plpgsql volatile set search_path = florin, pg_temp as $$
 declare
   item record;
+  claimed uuid[] := '{}';
 begin
-  insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
-  select distinct on (i.m, i.key) i.m, i.key, i.operation, i.fingerprint, i.id, clock_timestamp()
-  from unnest(p_merchant, p_key, p_operation, p_fingerprint, p_id, p_simulate)
-    with ordinality as i (m, key, operation, fingerprint, id, simulate, n)
-  where i.key is not null and not i.simulate
-  order by i.m, i.key, i.n
-  on conflict (merchant, key) do nothing;
+  with made as (
+    insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
+    select distinct on (i.m, i.key) i.m, i.key, i.operation, i.fingerprint, i.id, clock_timestamp()
+    from unnest(p_merchant, p_key, p_operation, p_fingerprint, p_id, p_simulate)
+      with ordinality as i (m, key, operation, fingerprint, id, simulate, n)
+    where i.key is not null and not i.simulate
+    order by i.m, i.key, i.n
+    on conflict (merchant, key) do nothing
+    returning noun
+  )
+  select coalesce(array_agg(m.noun), '{}') into claimed from made m;
+  return claimed;
 exception when lock_not_available then
   perform set_config('lock_timeout', '1ms', true);
   for item in
@@ -29,8 +36,12 @@ exception when lock_not_available then
       insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
       values (item.m, item.key, item.operation, item.fingerprint, item.id, clock_timestamp())
       on conflict (merchant, key) do nothing;
+      if found then
+        claimed := claimed || item.id;
+      end if;
     exception when lock_not_available then null; -- whoever looks finds no row of it: busy
     end;
   end loop;
   perform set_config('lock_timeout', p_patience || 'ms', true);
+  return claimed;
 end $$;

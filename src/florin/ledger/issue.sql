@@ -20,10 +20,11 @@ as $$
 #variable_conflict use_column
 declare
   n constant integer := cardinality(p_merchant);
+  claimed uuid[];
 begin
   perform florin.begin_money();
   perform set_config('lock_timeout', p_patience || 'ms', true);
-  perform florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
+  claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
     p_id, array_fill(false, array[n]), p_patience);
   perform set_config('lock_timeout', '0', true); -- a file that grows is waited for
 
@@ -32,10 +33,10 @@ begin
     select i.*,
       case
         when i.key is not null and q.noun is null then 'busy'
-        when q.noun <> i.id and q.noun = any (p_id) then 'busy'
-        when q.noun <> i.id and q.operation = 'issue' and q.fingerprint = i.fingerprint
-          then 'replayed'
-        when q.noun <> i.id then 'idempotency_key_reused'
+        when q.noun <> i.id and q.noun = any (claimed) then 'busy'
+        when i.key is not null and not q.noun = any (claimed) then
+          case when q.operation = 'issue' and q.fingerprint = i.fingerprint then 'replayed'
+            else 'idempotency_key_reused' end
         when p.id is null then 'program_not_found'
         when i.amount not between p.min_amount and p.max_amount
           or not i.amount = any (coalesce(p.denominations, array[i.amount]))
@@ -115,20 +116,20 @@ as $$
 #variable_conflict use_column
 declare
   found_account record;
-  claimed record;
+  before record;
 begin
   perform set_config('lock_timeout', p_patience || 'ms', true);
   if p_key is not null then
     perform florin.claim_keys(array[p_merchant], array[p_key], array['rotate-code'],
       array[p_fingerprint], array[p_event], array[false], p_patience);
-    select q.noun, q.operation, q.fingerprint into claimed from idempotency q
+    select q.noun, q.operation, q.fingerprint into before from idempotency q
     where q.merchant = p_merchant and q.key = p_key;
-    if claimed.noun is null then
+    if before.noun is null then
       return query select 'busy'::text;
       return;
-    elsif claimed.noun <> p_event then
-      return query select case when claimed.operation = 'rotate-code'
-        and claimed.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
+    elsif before.noun <> p_event then
+      return query select case when before.operation = 'rotate-code'
+        and before.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
       return;
     end if;
   end if;

@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from florin.kit.coalesce import Coalescer
-from florin.kit.db import Database, PoolTimeout, Row, position
+from florin.kit.db import BROKEN, Database, PoolTimeout, Row, position
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 
 PATIENCE_MS = 50
@@ -28,14 +28,6 @@ MANY_WAIT_S = 5.0
 REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
 _TRANSIENT_ATTEMPTS = 5
 
-# The server went away, is starting or stopping: the outcome of a call in flight is unknown.
-_BROKEN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.OperatorInterventionError,
-    ConnectionError,
-    OSError,
-)
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
@@ -179,7 +171,7 @@ class Lanes:
                 transient += 1
                 if transient >= _TRANSIENT_ATTEMPTS:
                     raise Overloaded from None
-            except _BROKEN:
+            except BROKEN:
                 if time.monotonic() > give_up:
                     raise (OutcomeUnknown() if sent else Overloaded()) from None
             except asyncpg.PostgresError as error:

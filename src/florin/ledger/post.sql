@@ -50,7 +50,7 @@ declare
   item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
   i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
   now_here timestamptz; st card_state; refusal text; free bigint; take bigint; back bigint;
-  whole bigint;
+  whole bigint; claimed uuid[];
   kind transfer_kind; happened text; out_of boolean; held_change bigint; origin_amount bigint[];
   any_refused boolean := false; any_key boolean := false; any_thief boolean := false;
   any_answer boolean := false; any_moved boolean := false; any_event boolean := false;
@@ -96,7 +96,8 @@ begin
   -- 2. Claim the keys. A duplicate that runs elsewhere is waited for.
   any_key := array_remove(p_key, null) <> '{}';
   if any_key then
-    perform florin.claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate, p_patience);
+    claimed := florin.claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate,
+      p_patience);
   end if;
 
   -- 3. Lock the cards. One that is held elsewhere for too long is left out, not waited for.
@@ -192,13 +193,12 @@ begin
       if item.claimed_by is null then
         o_outcome[i] := 'busy';
         continue;
+      elsif not item.claimed_by = any (claimed) then
+        o_outcome[i] := case when item.same then 'replayed' else 'idempotency_key_reused' end;
+        o_id[i] := item.claimed_by;
+        continue;
       elsif item.claimed_by <> item.id then
         j := array_position(p_id, item.claimed_by);
-        if j is null then
-          o_outcome[i] := case when item.same then 'replayed' else 'idempotency_key_reused' end;
-          o_id[i] := item.claimed_by;
-          continue;
-        end if;
         j := coalesce(o_thief[j], j);
         if o_outcome[j] = 'ok' then
           o_outcome[i] := case

@@ -1,0 +1,358 @@
+"""Many at once. No oracle here: money is conserved, nobody deadlocks, and every no has a name."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from florin.kit import ids
+from florin.kit.db import Database, connect
+from florin.kit.errors import Refusal
+from florin.ledger.lane import PATIENCE_ALONE_MS
+from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.refusals import BY_OUTCOME
+from florin.reports import books
+from tests.conftest import Urls
+from tests.ledger import calls
+from tests.ledger.model import Op
+
+NAMED = {*BY_OUTCOME, "ok", "replayed", "busy"}
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+@pytest.fixture
+async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
+    """A merchant with eight cards of 1000."""
+    merchant = await calls.make_merchant(owner)
+    program = await calls.make_program(owner, merchant)
+    cards = [ids.new() for _ in range(8)]
+    await calls.issue(owner, merchant, program, cards, [1000] * 8, activate=[True] * 8)
+    return merchant, cards
+
+
+@pytest.fixture
+async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
+    """Somebody else's connection."""
+    connection = await connect(urls.owner, name="elsewhere")
+    yield connection
+    await connection.close()
+
+
+def redemption(
+    merchant: UUID, card: UUID, amount: int = 1, key: str | None = None, op: str = "redeem"
+) -> Posting:
+    return Posting(
+        merchant=merchant, op=op, actor="test", card=card, amount=amount, currency="EUR",
+        key=key or str(ids.new()), fingerprint=b"%d" % amount,
+    )  # fmt: skip
+
+
+async def deadlocks(owner: Any) -> int:
+    await owner.execute("select pg_stat_clear_snapshot(), pg_stat_force_next_flush()")
+    count: int = await owner.fetchval(
+        "select deadlocks from pg_stat_database where datname = current_database()"
+    )
+    return count
+
+
+async def test_as_many_succeed_as_the_balance_allows(
+    ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    other = Ledger(database)  # another instance, as far as the ledger knows
+    answers = await asyncio.gather(
+        *(
+            (ledger if n % 2 else other).post(redemption(merchant, cards[0], 10))
+            for n in range(300)
+        ),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(answer, Posted) for answer in answers) == 100
+    refused = [answer for answer in answers if not isinstance(answer, Posted)]
+    assert {getattr(answer, "code", answer) for answer in refused} == {"insufficient_funds"}
+    assert sorted(a.balance for a in answers if isinstance(a, Posted)) == list(range(0, 1000, 10))
+
+
+async def test_one_key_at_once_has_one_effect(
+    ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    other = Ledger(database)
+    answers = await asyncio.gather(
+        *(
+            (ledger if n % 2 else other).post(redemption(merchant, cards[0], 7, key="the-key"))
+            for n in range(50)
+        )
+    )
+    assert len({answer.id for answer in answers}) == 1
+    assert sum(not answer.recalled for answer in answers) == 1
+    row = await database.one("select balance, sequence from florin.account where id = $1", cards[0])
+    assert row is not None
+    assert (row["balance"], row["sequence"]) == (993, 2)
+
+
+def random_op(pick: random.Random, cards: list[UUID], held: list[UUID], redeemed: list[UUID]) -> Op:
+    kind = pick.choice(
+        ("redeem", "transfer", "transfer", "hold", "capture", "refund", "load", "void")
+    )
+    op = Op(kind=kind, merchant="m", id=ids.new(), card=pick.choice(cards), amount=5,
+            key=f"k{pick.randrange(3000)}", expires_in=600)  # fmt: skip
+    if kind == "transfer":
+        op.other = pick.choice([card for card in cards if card != op.card])
+    elif kind in {"capture", "void"}:
+        op.card, op.other, op.amount = None, pick.choice(held or [ids.new()]), None
+    elif kind == "refund":
+        op.card, op.other = None, pick.choice(redeemed or [ids.new()])
+    return op
+
+
+async def test_random_operations_conserve_money(
+    urls: Urls, owner: Any, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    before = await deadlocks(owner)
+    outcomes: set[str] = set()
+    connections = [await connect(urls.app, name=f"client {n}") for n in range(16)]
+
+    async def client(connection: Any, seed: int) -> None:
+        pick = random.Random(seed)
+        redeemed: list[UUID] = []
+        held: list[UUID] = []
+        for _ in range(40):
+            ops = [random_op(pick, cards, held, redeemed) for _ in range(pick.choice((1, 3, 12)))]
+            rows = await calls.post(connection, {"m": merchant}, ops)
+            for op, row in zip(ops, rows, strict=True):
+                outcomes.add(row["outcome"])
+                if row["outcome"] == "ok" and op.kind == "redeem":
+                    redeemed.append(op.id)
+                if row["outcome"] == "ok" and op.kind == "hold":
+                    held.append(op.id)
+
+    try:
+        await asyncio.gather(*(client(each, n) for n, each in enumerate(connections)))
+    finally:
+        for connection in connections:
+            await connection.close()
+    assert outcomes <= NAMED
+    assert {"ok", "replayed", "idempotency_key_reused"} <= outcomes
+    assert await deadlocks(owner) == before
+    proof = await books.proof(database, merchant)
+    assert proof.balanced, proof.differences
+    total = await database.one("select sum(balance) as s from florin.account where merchant = $1",
+                               merchant)  # fmt: skip
+    balances = await books.balances(database, merchant, as_of=None, currency=None)
+    assert total is not None
+    assert balances.liability == total["s"]
+    assert sum(account.balance for account in balances.accounts) == 0
+
+
+async def test_calls_with_crossed_keys_and_cards_do_not_deadlock(
+    urls: Urls, owner: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    before = await deadlocks(owner)
+    one, two = [await connect(urls.app, name=f"crossed {n}") for n in range(2)]
+
+    def ops(turn: int, *, backwards: bool) -> list[Op]:
+        made = [
+            Op(kind="redeem", merchant="m", id=ids.new(), card=card, amount=1, currency="EUR",
+               key=f"crossed-{turn}-{n}")
+            for n, card in enumerate(cards)
+        ]  # fmt: skip
+        return made[::-1] if backwards else made
+
+    try:
+        for turn in range(150):
+            both = await asyncio.gather(
+                calls.post(one, {"m": merchant}, ops(turn, backwards=False)),
+                calls.post(two, {"m": merchant}, ops(turn, backwards=True)),
+            )
+            outcomes = sorted(row["outcome"] for rows in both for row in rows)
+            assert outcomes == ["ok"] * 8 + ["replayed"] * 8
+    finally:
+        await one.close()
+        await two.close()
+    assert await deadlocks(owner) == before
+
+
+async def test_a_card_held_elsewhere_does_not_hold_up_its_neighbours(
+    ledger: Ledger, elsewhere: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    holding = elsewhere.transaction()
+    await holding.start()
+    await elsewhere.execute("select from florin.account where id = $1 for update", cards[0])
+    stuck = [asyncio.ensure_future(ledger.post(redemption(merchant, cards[0]))) for _ in range(5)]
+    for _ in range(20):
+        neighbours = [ledger.post(redemption(merchant, card)) for card in cards[1:]]
+        async with asyncio.timeout(PATIENCE_ALONE_MS / 1000 / 2):
+            await asyncio.gather(*neighbours)
+    assert not any(task.done() for task in stuck)
+    await holding.rollback()
+    posted = await asyncio.gather(*stuck)
+    assert sorted(each.balance for each in posted) == [995, 996, 997, 998, 999]
+
+
+async def test_a_duplicate_waits_for_a_key_that_runs_elsewhere(
+    ledger: Ledger, elsewhere: Any, urls: Urls, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    op = Op(kind="redeem", merchant="m", id=ids.new(), card=cards[0], amount=1, key="slow")
+    running = elsewhere.transaction()
+    await running.start()
+    await elsewhere.execute("set search_path = florin")
+    assert (await calls.post(elsewhere, {"m": merchant}, [op]))[0]["outcome"] == "ok"
+    again = replace(op, id=ids.new())
+    connection = await connect(urls.app, name="duplicate")
+    try:
+        hurried = await calls.post(connection, {"m": merchant}, [again], patience_ms=50)
+        assert hurried[0]["outcome"] == "busy"
+        patient = asyncio.ensure_future(calls.post(connection, {"m": merchant}, [again]))
+        done, _ = await asyncio.wait([patient], timeout=0.3)
+        assert not done
+        # Others are not held up meanwhile, not even in the same call as a third duplicate.
+        async with asyncio.timeout(5):
+            await ledger.post(redemption(merchant, cards[1]))
+        await running.commit()
+        row = (await patient)[0]
+        assert (row["outcome"], row["id"]) == ("replayed", op.id)
+    finally:
+        await connection.close()
+
+
+async def test_connections_cut_in_the_middle_cost_nothing(
+    ledger: Ledger, urls: Urls, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    """Calls in flight are repeated with their keys: each load happens once."""
+    merchant, cards = shop
+    over = False
+
+    async def cut() -> int:
+        """One connection at a time, with room between: a call that is always cut never ends."""
+        admin = await connect(urls.superuser, name="cutter")
+        cuts = 0
+        while not over:
+            cuts += await admin.fetchval(
+                "select count(pg_terminate_backend(pid)) from ("
+                " select pid from pg_stat_activity"
+                " where datname = current_database() and usename = 'florin_app'"
+                " and query like '%florin.post(%' and state = 'active' limit 1) as one"
+            )
+            await asyncio.sleep(0.1)
+        await admin.close()
+        return cuts
+
+    cutting = asyncio.ensure_future(cut())
+    posted: list[Posted | BaseException] = []
+    # Loads, so that the cards never run dry.
+    rounds = 0
+    until = time.monotonic() + 3
+    while time.monotonic() < until:
+        rounds += 1
+        posted += await asyncio.gather(
+            *(ledger.post(redemption(merchant, card, op="load")) for card in cards),
+            return_exceptions=True,
+        )
+    over = True
+    cuts = await cutting
+    assert cuts >= 3
+    assert all(isinstance(each, Posted) for each in posted), [
+        each for each in posted if not isinstance(each, Posted)
+    ][:3]
+    rows = await database.all("select balance from florin.account where merchant = $1", merchant)
+    assert [row["balance"] for row in rows] == [1000 + rounds] * 8
+
+
+async def test_a_request_that_was_cancelled_still_happens_once(
+    ledger: Ledger, elsewhere: Any, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    holding = elsewhere.transaction()
+    await holding.start()
+    await elsewhere.execute("select from florin.account where id = $1 for update", cards[0])
+    posting = redemption(merchant, cards[0], 5, key="left")
+    gone = asyncio.ensure_future(ledger.post(posting))
+    await asyncio.wait([gone], timeout=0.2)
+    gone.cancel()
+    await holding.rollback()
+    again = redemption(merchant, cards[0], 5, key="left")
+    assert (await ledger.post(again)).recalled
+    row = await database.one("select balance from florin.account where id = $1", cards[0])
+    assert row is not None
+    assert row["balance"] == 995
+
+
+async def test_a_balance_at_an_instant_never_changes(
+    elsewhere: Any, ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    running = elsewhere.transaction()
+    await running.start()
+    await elsewhere.execute("set search_path = florin")
+    op = Op(kind="redeem", merchant="m", id=ids.new(), card=cards[0], amount=100, key="long")
+    await calls.post(elsewhere, {"m": merchant}, [op])
+    await ledger.post(redemption(merchant, cards[1], 3))
+    row = await database.one("select clock_timestamp() as now")
+    assert row is not None
+    with pytest.raises(books.AsOfNotSettled):
+        await books.balances(database, merchant, as_of=row["now"], currency=None)
+    # Without an instant the latest settled one is given: before the long transaction began.
+    early = await books.balances(database, merchant, as_of=None, currency=None)
+    assert (early.liability, early.as_of < row["now"]) == (8000, True)
+    await running.commit()
+    then = await books.balances(database, merchant, as_of=row["now"], currency=None)
+    assert then.liability == 8000 - 103
+    assert await books.balances(database, merchant, as_of=early.as_of, currency=None) == early
+    await ledger.post(redemption(merchant, cards[0], 1))
+    assert await books.balances(database, merchant, as_of=row["now"], currency=None) == then
+
+
+async def test_balances_under_load_never_change_afterwards(
+    ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    until = time.monotonic() + 2
+    seen: list[books.Balances] = []
+
+    async def spend(card: UUID) -> None:
+        while time.monotonic() < until:
+            await ledger.post(redemption(merchant, card))
+
+    async def look() -> None:
+        while time.monotonic() < until:
+            row = await database.one("select clock_timestamp() as now")
+            assert row is not None
+            seen.append(await books.balances(database, merchant, as_of=row["now"], currency=None))
+
+    await asyncio.gather(*(spend(card) for card in cards), look(), look())
+    assert len(seen) > 10
+    for answer in seen:
+        again = await books.balances(database, merchant, as_of=answer.as_of, currency=None)
+        assert again == answer
+
+
+async def test_one_bad_item_does_not_fail_its_neighbours(
+    ledger: Ledger, shop: tuple[UUID, list[UUID]]
+) -> None:
+    """A bug that makes the database raise for one item is that item's alone."""
+    merchant, cards = shop
+    bad = redemption(merchant, cards[0])
+    bad.metadata = "{this is not JSON"
+    answers = await asyncio.gather(
+        ledger.post(bad),
+        *(ledger.post(redemption(merchant, card)) for card in cards[1:]),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], asyncpg.PostgresError)
+    assert not isinstance(answers[0], Refusal)
+    assert all(isinstance(answer, Posted) for answer in answers[1:])
