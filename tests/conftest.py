@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
 from florin.kit.db import Database, connect
 from tests import engine
+from tests.instance import Instance, Shop, instance, make_shop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -75,3 +77,25 @@ async def app(urls: Urls) -> AsyncGenerator[Any]:
     connection = await connect(urls.app, name="tests")
     yield connection
     await connection.close()
+
+
+@pytest.fixture(scope="module")
+def api(urls: Urls) -> Iterator[Instance]:
+    """An API process on the module's database."""
+    with instance(f"{urls.app}?connection_limit=10&pool_timeout=20") as running:
+        yield running
+
+
+@pytest.fixture
+async def shop(owner: Any, database: Database) -> Shop:
+    return await make_shop(owner, database)
+
+
+@pytest.fixture
+async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    """A client of the shop, below /api/v1."""
+    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
+    async with httpx.AsyncClient(
+        base_url=f"{api.base}/api/v1", headers=shop.headers, limits=limits, timeout=30
+    ) as client:
+        yield client
