@@ -7,7 +7,6 @@ from types import FrameType
 from typing import Any
 
 import asyncpg
-import msgspec
 import uvicorn
 from litestar import Litestar, Request, get
 from litestar.di import Provide
@@ -21,7 +20,7 @@ from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
-from florin.kit import log, metrics, valkey
+from florin.kit import docs_api, log, metrics, valkey
 from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
@@ -95,7 +94,14 @@ def create(settings: Settings) -> Edge:
         return found
 
     litestar = Litestar(
-        route_handlers=[api, openapi_json, health, health_live, health_ready, metrics_text],
+        route_handlers=[
+            api,
+            *docs_api.routes(BASE),
+            health,
+            health_live,
+            health_ready,
+            metrics_text,
+        ],
         dependencies={
             "caller": Provide(caller),
             "parts": Provide(lambda: parts, sync_to_thread=False),
@@ -143,13 +149,6 @@ def translate(error: Exception, method: str) -> Refusal | None:
         unreachable = "the database cannot be reached"
         return Overloaded(unreachable) if method in {"GET", "HEAD"} else OutcomeUnknown(unreachable)
     return None
-
-
-@get(f"{BASE}/openapi.json", include_in_schema=False)
-async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The document of the interface: OpenAPI 3.1."""
-    document = msgspec.json.encode(request.app.openapi_schema.to_schema())
-    return Response(document, media_type="application/json")
 
 
 @get("/health", include_in_schema=False)
