@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,16 +31,31 @@ class Urls:
     superuser: str
 
 
-@pytest.fixture(scope="session")
-def postgres_18() -> Iterator[engine.Server]:
-    with engine.server(engine.program()) as running:
-        yield running
+class Servers:
+    """PostgreSQL servers by version, each started and migrated when first asked for."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._running: dict[str, engine.Server] = {}
+
+    async def migrated(self, version: str) -> engine.Server:
+        if version not in self._running:
+            program = engine.program(debian=version == "15")
+            self._running[version] = self._stack.enter_context(engine.server(program))
+            await engine.make_template(self._running[version])
+        return self._running[version]
 
 
 @pytest.fixture(scope="session")
-async def template(postgres_18: engine.Server) -> engine.Server:
-    await engine.make_template(postgres_18)
-    return postgres_18
+def servers() -> Iterator[Servers]:
+    with ExitStack() as stack:
+        yield Servers(stack)
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers) -> engine.Server:
+    """A server with a migrated database to copy; see also ledger/conftest.py."""
+    return await servers.migrated("18")
 
 
 @pytest.fixture(scope="module")

@@ -324,9 +324,9 @@ async def test_balances_under_load_never_change_afterwards(
     until = time.monotonic() + 2
     seen: list[books.Balances] = []
 
-    async def spend(card: UUID) -> None:
+    async def move(card: UUID) -> None:
         while time.monotonic() < until:
-            await ledger.post(redemption(merchant, card))
+            await ledger.post(redemption(merchant, card, op="load"))
 
     async def look() -> None:
         while time.monotonic() < until:
@@ -334,7 +334,7 @@ async def test_balances_under_load_never_change_afterwards(
             assert row is not None
             seen.append(await books.balances(database, merchant, as_of=row["now"], currency=None))
 
-    await asyncio.gather(*(spend(card) for card in cards), look(), look())
+    await asyncio.gather(*(move(card) for card in cards), look(), look())
     assert len(seen) > 10
     for answer in seen:
         again = await books.balances(database, merchant, as_of=answer.as_of, currency=None)

@@ -50,12 +50,12 @@ class Card(msgspec.Struct, kw_only=True):
 COLUMNS = """
   a.id, a.program, a.currency, a.balance, c.last4, c.recipient_name, c.recipient_email, c.metadata,
   c.issued_at, a.expires_at,
-  case when a.state = 'active' and a.expires_at <= clock_timestamp() + m.clock_offset
+  case when a.state = 'active' and a.expires_at <= statement_timestamp() + m.clock_offset
     then 'expired' else a.state end::text as state,
   case when a.held = 0 then 0 else a.held - coalesce((
     select sum(h.amount) from florin.hold h
     where h.merchant = a.merchant and h.card = a.id and h.state = 'open'
-      and h.expires_at <= clock_timestamp() + m.clock_offset), 0) end::bigint as held
+      and h.expires_at <= statement_timestamp() + m.clock_offset), 0) end::bigint as held
 """
 JOINS = """
   join florin.card c on c.merchant = a.merchant and c.id = a.id

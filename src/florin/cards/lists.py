@@ -20,18 +20,25 @@ _REFUNDED = """,
 _HOLD = """
   h.id, h.card, h.amount, h.captured, h.currency, h.redemption, h.reference, h.location, h.metadata,
   h.expires_at, h.created_at,
-  case when h.state = 'open' and h.expires_at <= clock_timestamp() + m.clock_offset
+  case when h.state = 'open' and h.expires_at <= statement_timestamp() + m.clock_offset
     then 'expired' else h.state end::text as state
 """
 
-# The two sides of a transfer as entries of the cards on them.
-_ENTRIES = """
+# The two sides of a transfer, as entries of the cards on them.
+_SIDES = """
+cross join lateral (values
+  ('d', t.debit_card, -t.amount, t.debit_balance, t.debit_sequence),
+  ('c', t.credit_card, t.amount, t.credit_balance, t.credit_sequence)
+) as e (side, card, change, after, sequence)
+"""
+
+_STATEMENT = """
 select t.*, t.debit_card as card, -t.amount as change, t.debit_balance as after,
   t.debit_sequence as sequence, 'd' as side
-from florin.transfer t where t.merchant = $1 and t.debit_card {which}
+from florin.transfer t where t.merchant = $1 and t.debit_card = $2
 union all
 select t.*, t.credit_card, t.amount, t.credit_balance, t.credit_sequence, 'c'
-from florin.transfer t where t.merchant = $1 and t.credit_card {which}
+from florin.transfer t where t.merchant = $1 and t.credit_card = $2
 """
 
 
@@ -144,7 +151,7 @@ async def statement(
 ) -> list[Entry]:
     """The entries of a card, latest first; `before` is a sequence number."""
     rows = await database.all(
-        f"select * from ({_ENTRIES.format(which='= $2')}) e"  # noqa: S608 -- our own text
+        f"select * from ({_STATEMENT}) e"  # noqa: S608 -- our own text
         " where ($3::bigint is null or e.sequence < $3) order by e.sequence desc limit $4",
         merchant,
         card,
@@ -160,9 +167,15 @@ async def entries(
     """The entries of all cards; of a transfer between cards both sides."""
     transfer, side = after or (None, None)
     rows = await database.all(
-        f"""select * from ({_ENTRIES.format(which="is not null")}) e
-        where ($2::uuid is null or (e.id, e.side) < ($2, $3))
-        order by e.id desc, e.side desc limit $4""",  # noqa: S608 -- our own text
+        # A transfer has one entry at least, so this many transfers are enough for a page.
+        f"""select t.*, e.* from (
+          select * from florin.transfer t
+          where t.merchant = $1 and ($2::uuid is null or t.id <= $2)
+            and (t.debit_card is not null or t.credit_card is not null)
+          order by t.id desc limit $4 + 1
+        ) t {_SIDES}
+        where e.card is not null and ($2::uuid is null or (t.id, e.side) < ($2, $3::text))
+        order by t.id desc, e.side desc limit $4""",  # noqa: S608 -- our own text
         merchant,
         transfer,
         side,
@@ -175,8 +188,8 @@ async def one_entry(database: Database, merchant: UUID, text: str) -> Entry:
     """Raises NotFound."""
     which = entry_id(text)
     row = which and await database.one(
-        f"select * from ({_ENTRIES.format(which='is not null')}) e"  # noqa: S608 -- our own text
-        " where e.id = $2 and e.side = $3",
+        f"select t.*, e.* from florin.transfer t {_SIDES}"  # noqa: S608 -- our own text
+        " where t.merchant = $1 and t.id = $2 and e.side = $3 and e.card is not null",
         merchant,
         *which,
     )

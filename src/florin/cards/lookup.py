@@ -9,7 +9,7 @@ from florin.kit.db import Database, Row
 from florin.ledger.refusals import CardNotFound
 
 # LATERAL … LIMIT 1 keeps each a probe of the index, whatever the statistics say.
-_SQL = f"""
+SQL = f"""
 select w.n, r.* from unnest($1::uuid[], $2::bytea[]) with ordinality as w (merchant, hash, n)
 cross join lateral (
   select {COLUMNS} from florin.account a {JOINS}
@@ -35,7 +35,7 @@ class Lookups:
 
     async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:
         rows = await self._database.all(
-            _SQL, [merchant for merchant, _ in wanted], [hashed for _, hashed in wanted]
+            SQL, [merchant for merchant, _ in wanted], [hashed for _, hashed in wanted]
         )
         answers: list[Row | BaseException] = [CardNotFound() for _ in wanted]
         for row in rows:

@@ -14,6 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
+from florin.kit import metrics
 from florin.kit.coalesce import Coalescer
 from florin.kit.db import BROKEN, Database, PoolTimeout, Row, position
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
@@ -161,7 +162,11 @@ class Lanes:
             try:
                 async with self._database.connection() as connection:
                     sent = True
-                    rows = await connection.fetch(self._sql, *self._arguments(items, patience_ms))
+                    with metrics.ledger_seconds.time():
+                        rows = await connection.fetch(
+                            self._sql, *self._arguments(items, patience_ms)
+                        )
+                    metrics.batch_items.observe(len(items))
                     where = await position(connection)
                 return [(row, where) for row in rows]
             except PoolTimeout:

@@ -1,0 +1,20 @@
+"""The ledger's tests run on the embedded PostgreSQL and on the oldest that is supported."""
+
+import pytest
+
+from tests import engine
+from tests.conftest import Servers
+
+OLDEST = "15"
+
+
+@pytest.fixture(scope="session", params=["18", OLDEST])
+def version(request: pytest.FixtureRequest) -> str:
+    if request.param == OLDEST and not engine.DEBIAN_15.exists():
+        pytest.skip("PostgreSQL 15 is not installed (Debian: postgresql-15)")
+    return request.param
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers, version: str) -> engine.Server:
+    return await servers.migrated(version)
