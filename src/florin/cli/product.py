@@ -53,16 +53,42 @@ def demo(
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="redeem, hot-card, batch or balance.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; mutants."
+        ),
+    ],
     against: Annotated[
         Literal["pgbench"] | None, typer.Option(help="What to compare with.")
     ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each part of a round is.")] = 10,
+    connections: Annotated[int, typer.Option(min=1, help="Connections of the load.")] = 64,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of the API.")] = 1,
+    cards: Annotated[
+        int | None, typer.Option(min=1, help="Cards; else as many as suit it.", show_default=False)
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="The figures are medians of these.")] = 3,
+    seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure: ratios, p50, p99, and where the time went."""
+    """Measure: ratios, p50, p99, and where the time went. Brings its own servers and no traces."""
     del home  # a benchmark brings its own topology
-    raise typer.Exit(call("florin.bench", name=name, against=against, as_json=as_json))
+    raise typer.Exit(
+        call(
+            "florin.bench",
+            name=name,
+            against=against,
+            as_json=as_json,
+            seconds=seconds,
+            connections=connections,
+            instances=instances,
+            cards=cards,
+            rounds=rounds,
+            seed=seed,
+        )
+    )
 
 
 def doctor(

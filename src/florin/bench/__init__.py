@@ -1,0 +1,104 @@
+"""Bench: measure Florin beside pgbench on the same server, and judge the books afterwards."""
+
+import asyncio
+import os
+import signal
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import asyncpg
+import msgspec
+
+from florin.bench import report
+from florin.bench.result import Found
+from florin.bench.terms import COMPARED, MUTANTS, NAMES, Terms
+from florin.kit.migrate import MigrationFailed
+from florin.ops import release
+from florin.ops.tell import Unable, voice
+
+_CONNECTIONS_MAX = 1_000
+_CLIENTS_MAX = 150  # of pgbench: the server takes 200 connections in all
+
+
+def main(
+    name: str,
+    against: str | None = None,
+    as_json: bool = False,
+    *,
+    seconds: float = 10,
+    connections: int = 64,
+    instances: int = 1,
+    cards: int | None = None,
+    rounds: int = 3,
+    seed: int = 1,
+) -> int:
+    """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
+    if name == MUTANTS:
+        return _mutants(as_json=as_json)
+    terms = Terms(
+        name=name,
+        against=against,
+        seconds=seconds,
+        connections=connections,
+        instances=instances,
+        cards=cards,
+        rounds=rounds,
+        seed=seed,
+    )
+    _check(terms)
+    found = asyncio.run(_measure(terms))
+    document = found.document()
+    print(msgspec.json.encode(document).decode() if as_json else report.text(document))
+    return 0 if found.right else 1
+
+
+def _mutants(*, as_json: bool) -> int:
+    if find_spec("florin.bench.mutants") is None:
+        raise Unable("florin bench mutants is not part of this release yet.")
+    return int(import_module("florin.bench.mutants").main(as_json=as_json))
+
+
+def _check(terms: Terms) -> None:
+    if terms.name not in NAMES:
+        raise Unable(f"There is no benchmark {terms.name}; there are {', '.join(NAMES)}.")
+    if terms.against is not None and terms.name not in COMPARED:
+        raise Unable(
+            f"{terms.name} compares with itself; --against pgbench is for {', '.join(COMPARED)}."
+        )
+    if not 1 <= terms.connections <= _CONNECTIONS_MAX:
+        raise Unable(f"--connections is from 1 to {_CONNECTIONS_MAX}.")
+    if terms.against is not None and terms.connections > _CLIENTS_MAX:
+        raise Unable(
+            f"--against pgbench takes at most {_CLIENTS_MAX} connections: each is one of the server"
+        )
+    if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
+        raise Unable("--instances is from 1 to 8, and not more than --connections.")
+    if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
+        raise Unable("--seconds, --rounds and --cards begin at 1.")
+
+
+async def _measure(terms: Terms) -> Found:
+    # Imported here: `florin bench mutants` needs none of it.
+    from florin.bench.contests import contest
+
+    task = asyncio.current_task()
+    assert task is not None
+    # TERM ends it as Ctrl-C does: everything that was started is stopped.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await contest(terms, _commit())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    except MigrationFailed as failed:
+        raise Unable(f"The database could not be migrated: {failed}.") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        words = str(error).splitlines() or [type(error).__name__]
+        raise Unable(f"The benchmark was broken off: {words[0]}") from None
+    finally:
+        voice.clear()
+
+
+def _commit() -> str:
+    checkout = os.environ.get("FLORIN_CHECKOUT")
+    return release.current(Path(checkout) if checkout else Path(__file__).parents[3])

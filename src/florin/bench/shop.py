@@ -1,0 +1,125 @@
+"""Shop: the merchant, key and cards that a benchmark spends from."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from florin.bench.topology import Bench
+from florin.cards import code as codes
+from florin.kit import ids
+from florin.kit.db import Database
+from florin.kit.seal import Sealer
+from florin.ledger.issue import Issuance, Issuer
+from florin.merchants import key, program
+from florin.merchants.scopes import SCOPES
+from florin.ops.engines import postgres
+from florin.ops.tell import voice
+
+FUNDS = 10**10  # minor units on a card: no benchmark spends one
+# The n-th card's id is a function of n, so that pgbench can name a random one by itself.
+_CARD_ID = 0x0192F0C0_0000_7000_8000_000000000000
+_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """A merchant with an API key. `codes` are those of the cards that are spent."""
+
+    database: str
+    merchant: UUID
+    program: UUID
+    secret: str
+    cards: int
+    codes: tuple[str, ...]
+    hashes: tuple[bytes, ...]
+
+
+def card_id(n: int) -> UUID:
+    return UUID(int=_CARD_ID | n)
+
+
+def card_sql(n: str) -> str:
+    """The same in SQL, of an expression for n."""
+    prefix = str(card_id(0))[:24]
+    return f"('{prefix}' || lpad(to_hex(({n})::bigint), 12, '0'))::uuid"
+
+
+async def open_shop(
+    bench: Bench, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
+) -> Shop:
+    """Make the merchant, and through the ledger's own door its cards, numbered from 1.
+
+    Without `issue` only as many codes are made; history.py makes their cards.
+    """
+    opened = Database(f"{bench.url(postgres.APP, database)}?connection_limit=4", name="bench")
+    await opened.open()
+    try:
+        merchant, program_id = ids.new(), ids.new()
+        secret = await _merchant(bench, opened, merchant, program_id)
+        made = tuple(codes.make() for _ in range(cards))
+        pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
+        shop = Shop(
+            database=database,
+            merchant=merchant,
+            program=program_id,
+            secret=secret,
+            cards=cards,
+            codes=made,
+            hashes=tuple(codes.lookup_hash(pepper, merchant, code) for code in made),
+        )
+        if issue:
+            await _issue(bench, opened, shop)
+    finally:
+        await opened.close()
+    return shop
+
+
+async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: UUID) -> str:
+    async with opened.transaction() as tx:
+        await tx.run(
+            "insert into florin.merchant (id, name, country, currency, timezone)"
+            " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
+            merchant,
+        )
+        wanted = program.ProgramRequest(
+            name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
+        )
+        await program.create(tx, merchant, wanted, program=program_id)
+    made = await key.create(
+        opened,
+        merchant=merchant,
+        want=key.KeyRequest(name="bench", scopes=sorted(SCOPES)),
+        allowed=SCOPES,
+        pepper_hash=partial(key.lookup_hash, bench.secrets["FLORIN_KEY_PEPPER"].encode()),
+    )
+    assert isinstance(made.secret, str)
+    return made.secret
+
+
+async def _issue(bench: Bench, opened: Database, shop: Shop) -> None:
+    sealer = Sealer(bench.secrets["FLORIN_SEAL_KEY"])
+    issuer = Issuer(opened)
+    for start in range(0, shop.cards, _AT_ONCE):
+        voice.status(f"Issuing cards … {start}")
+        await asyncio.gather(
+            *(
+                issuer.issue(_issuance(shop, sealer, n))
+                for n in range(start, min(start + _AT_ONCE, shop.cards))
+            )
+        )
+    await issuer.settle()
+
+
+def _issuance(shop: Shop, sealer: Sealer, n: int) -> Issuance:
+    card, code = card_id(n + 1), shop.codes[n]
+    return Issuance(
+        merchant=shop.merchant,
+        program=shop.program,
+        amount=FUNDS,
+        code=shop.hashes[n],
+        last4=code[-4:],
+        sealed=sealer.seal(code, bound_to=shop.merchant.bytes + card.bytes),
+        actor="bench",
+        id=card,
+    )

@@ -1,0 +1,180 @@
+"""Topology: a PostgreSQL and instances of a benchmark's own, gone afterwards whatever happens."""
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import florin
+from florin.bench import machine
+from florin.bench.machine import Used
+from florin.kit import migrate
+from florin.kit.db import connect
+from florin.ops import act, ports, probe, secrets
+from florin.ops.engines import account, postgres
+from florin.ops.engines.postgres import Postgres
+from florin.ops.home import Home, require_space
+from florin.ops.launch import Launch, Started
+from florin.ops.tell import Unable, voice
+from florin.ops.wanted import Wanted
+
+_READY = 200
+_SPACE_MB = 3_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One process of the API."""
+
+    address: str
+    pid: int
+
+    @property
+    def port(self) -> int:
+        return probe.split(self.address)[1]
+
+
+class Bench:
+    """The topology: one server, any number of databases, instances on them."""
+
+    def __init__(self, home: Home, stack: AsyncExitStack, release: str) -> None:
+        self.home = home
+        self.release = release
+        self.secrets = secrets.load(home)
+        self.instances: list[Instance] = []
+        self._stack = stack
+        self._server: Postgres | None = None
+        self._postmaster = 0
+
+    @property
+    def server(self) -> Postgres:
+        assert self._server is not None
+        return self._server
+
+    def url(self, role: str, database: str = postgres.DATABASE) -> str:
+        parts = urlsplit(self.server.url(role))
+        return urlunsplit(parts._replace(path=f"/{database}"))
+
+    def used(self) -> Used:
+        return machine.used([instance.pid for instance in self.instances], self._postmaster)
+
+    def peak_rss_mb(self) -> float:
+        return max((machine.peak_rss_mb(instance.pid) for instance in self.instances), default=0)
+
+    async def start_postgres(self, *, space_mb: int = _SPACE_MB) -> None:
+        """Start the server that fsyncs as in production, with a migrated database."""
+        require_space(self.home.path, space_mb, "this benchmark")
+        folder, user = account.prepare(self.home, None)
+        if folder != self.home.path:
+            self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        require_space(folder, space_mb, "this benchmark")
+        self._server = postgres.embedded(folder, ports.free_port(), self.secrets, user)
+        want = self.server.wanted()
+        started = await self._start(want)
+        assert started.process is not None
+        self._postmaster = started.process.pid
+        await want.settle()
+        await self._migrate(postgres.DATABASE)
+
+    async def add_database(self, name: str) -> None:
+        """Make another migrated database on the same server."""
+        admin = await self.admin()
+        try:
+            await admin.execute(f"create database {name} owner {postgres.OWNER}")
+        finally:
+            await admin.close()
+        await self._migrate(name)
+
+    async def admin(self, database: str = postgres.DATABASE) -> Any:
+        """A connection as the superuser, to seed and to judge; the caller closes it."""
+        return await connect(self.url(postgres.SUPERUSER, database), name="florin bench")
+
+    async def start_instance(self, database: str = postgres.DATABASE) -> Instance:
+        name = f"api-{len(self.instances) + 1}"
+        address = f"127.0.0.1:{ports.free_port()}"
+        environ = {
+            "PATH": os.defpath,
+            "PYTHONPATH": str(Path(florin.__file__).parents[1]),
+            "DATABASE_URL": self.url(postgres.APP, database),
+            "FLORIN_ENV": "production",
+            "FLORIN_PORT": str(probe.split(address)[1]),
+            "FLORIN_INSTANCE": name,
+            "FLORIN_RELEASE": self.release,
+            "FLORIN_LOG_LEVEL": "info",
+            **secrets.for_application(self.secrets, {}),
+        }
+
+        async def ready() -> bool:
+            answer = await probe.get(address, "/health/ready")
+            return answer is not None and answer.status == _READY
+
+        want = Wanted(
+            name=name,
+            role="api",
+            address=address,
+            release=self.release,
+            launch=Launch(
+                name=name, argv=(sys.executable, "-P", "-m", "florin", "api"), environ=environ
+            ),
+            ready=ready,
+            ready_within_s=30,
+        )
+        started = await self._start(want)
+        assert started.process is not None
+        instance = Instance(address=address, pid=started.process.pid)
+        self.instances.append(instance)
+        return instance
+
+    async def _start(self, want: Wanted) -> Started:
+        voice.status(f"Starting {want.name} …")
+        started = act.start(self.home, want)
+        if started.process is not None:
+            self._stack.push_async_callback(act.stop, started.process, want.role, started=started)
+        try:
+            await act.until_ready(self.home, want, started)
+        except act.Died as died:
+            raise Unable(str(died)) from None
+        return started
+
+    async def _migrate(self, database: str) -> None:
+        voice.status("Migrating …")
+        await migrate.run(
+            owner_url=self.url(postgres.OWNER, database),
+            app_url=self.url(postgres.APP, database),
+            only_plan=False,
+        )
+
+
+def _home(folder: Path) -> Home:
+    # Root's engines run as another user, who must be able to pass through.
+    folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
+    home = Home(folder)
+    home.make()
+    return home
+
+
+@asynccontextmanager
+async def topology(release: str) -> AsyncGenerator[Bench]:
+    """A temporary home; at the end what was started is stopped, last first, and it is removed."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="florin-bench-"))
+    except OSError as error:
+        raise Unable(
+            f"No temporary directory could be made ({error.strerror}); set TMPDIR to one with room."
+        ) from None
+    stack = AsyncExitStack()
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        home = _home(folder)
+        yield Bench(home, stack, release)
+    finally:
+        voice.clear()
+        # Shielded: a Ctrl-C while everything stops must not leave the rest running.
+        await asyncio.shield(asyncio.ensure_future(stack.aclose()))
