@@ -79,17 +79,6 @@ async def bout(bench: Bench, shop: Shop, kind: Kind, *, clients: int, seconds: f
     )
 
 
-async def best_clients(
-    bench: Bench, shop: Shop, kind: Kind, *, connections: int, seconds: float
-) -> int:
-    """Let pgbench have the number of connections that suits it better."""
-    rates = {
-        clients: (await bout(bench, shop, kind, clients=clients, seconds=seconds)).rate
-        for clients in sorted({USUAL_CLIENTS, connections})
-    }
-    return max(rates, key=lambda clients: rates[clients])
-
-
 def text(shop: Shop, kind: Kind) -> str:
     return _look_up(shop) if kind == "lookup" else _redeem(shop)
 
