@@ -25,7 +25,7 @@ from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
-from florin.kit.litestar import exception_handlers
+from florin.kit.litestar import StrictRequest, check_query, exception_handlers
 from florin.kit.seal import Sealer
 from florin.kit.settings import Settings, SettingsWrong, read
 from florin.ledger.issue import Issuer
@@ -35,6 +35,7 @@ from florin.routes import BASE, api
 
 KEEP_ALIVE_S = 75  # longer than a balancer's, so that the balancer closes first
 FINISH_WITHIN_S = 25
+_METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
 _log = log.get()
 
@@ -91,6 +92,7 @@ def create(settings: Settings) -> Edge:
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         found = await parts.access.caller(request.headers.get("authorization"))
         request.scope["actor"] = found.actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
+        check_query(request)
         return found
 
     litestar = Litestar(
@@ -123,6 +125,7 @@ def create(settings: Settings) -> Edge:
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         lifespan=[lifespan],
+        request_class=StrictRequest,
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
@@ -176,7 +179,7 @@ async def metrics_text(parts: Parts) -> Response[bytes]:
     metrics.pool_open.set(pool.get_size())
     metrics.pool_idle.set(pool.get_idle_size())
     metrics.ledger_waiting.set(parts.ledger.waiting())
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
@@ -10,15 +11,20 @@ from florin.cards import lists, money_api, noun_api
 from florin.cards import requests as want
 from florin.cards.answering import AnyRequest, Key, answer, asked_by
 from florin.cards.card import Card, card_id
-from florin.cards.change import OPERATIONS, change
+from florin.cards.change import change
 from florin.cards.code import CodeMalformed
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.nouns import Entry
 from florin.kit.db import Database
-from florin.kit.errors import IdempotencyKeyReused, InvalidRequest, NotFound
+from florin.kit.errors import (
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotFound,
+    Refusal,
+)
 from florin.kit.http import Page
-from florin.kit.ids import parse
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.ledger import refusals as no
@@ -29,7 +35,9 @@ from florin.merchants.access import Caller
 @post(
     "/cards",
     summary="Issue a card",
-    responses=responses(no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyReused),
+    responses=responses(
+        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
 )
 async def issue_card(
     request: AnyRequest, caller: Caller, cards: Cards, data: want.CardRequest, key: Key = None
@@ -54,15 +62,12 @@ async def list_cards(
 ) -> Page[Card]:
     caller.needs("cards:read")
     after = page.after("crd", starting_after)
-    of = parse("prg", program) if program is not None else None
-    if program is not None and of is None:
-        return Page(data=[], has_more=False)
     found = await lists.cards(
         db,
         caller.merchant,
         limit=limit + 1,
         after=after,
-        program=of,
+        program=page.only("prg", program),
         state=card_state,
         last4=last4.upper() if last4 else None,
     )
@@ -90,7 +95,11 @@ async def card_entries(
         try:
             last = await lists.one_entry(db, caller.merchant, starting_after)
         except NotFound:
-            raise InvalidRequest("no entry has this id", param="starting_after") from None
+            raise InvalidRequest(
+                "no entry of this card has this id", param="starting_after"
+            ) from None
+        if last.card != card:
+            raise InvalidRequest("no entry of this card has this id", param="starting_after")
         before = last.sequence
     found = await lists.statement(db, caller.merchant, uuid, limit=limit + 1, before=before)
     return page.of(found, limit)
@@ -112,7 +121,7 @@ async def look_up(caller: Caller, lookups: Lookups, data: want.LookupRequest) ->
     "/cards/{card:str}/rotate-code",
     status_code=200,
     summary="Give a card a new code",
-    responses=responses(no.CardNotFound, no.CardClosed),
+    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def rotate_code(
     request: AnyRequest, caller: Caller, cards: Cards, db: Database, card: str, key: Key = None
@@ -125,37 +134,63 @@ async def rotate_code(
     )
 
 
-@post(
-    "/cards/{card:str}/{operation:str}",
-    status_code=200,
-    summary="Change a card's state",
-    responses=responses(
-        no.CardNotFound,
-        no.CardNotEmpty,
-        no.CardExpired,
-        no.CardBlocked,
-        no.CardNotActive,
-        no.CardClosed,
+_STATES: dict[str, tuple[str, str, tuple[type[Refusal], ...]]] = {
+    "activate": (
+        "Activate a card",
+        "What is owed on it begins now.",
+        (IdempotencyKeyRequired, no.CardExpired, no.CardBlocked, no.CardClosed),
     ),
-)
-async def change_card(
-    request: AnyRequest,
-    caller: Caller,
-    ledger: Ledger,
-    db: Database,
-    card: str,
-    operation: str,
-    key: Key = None,
-) -> Response[Card]:
-    """`activate`, `block`, `unblock`, `close` or `reinstate`. A card that is already so is answered
-    as it is. To close a card, nothing may be left or held on it.
-    """
-    caller.needs("cards:write")
-    if operation not in OPERATIONS:
-        raise NotFound
-    asked = asked_by(caller, key, required=operation == "activate")
-    found, posted = await change(ledger, db, asked, operation, card_id(card))
-    return answer(request, found, status=200, position=posted.position, replayed=posted.replayed)
+    "block": (
+        "Block a card",
+        "Nothing can be spent from it until it is unblocked.",
+        (no.CardExpired, no.CardNotActive, no.CardClosed),
+    ),
+    "unblock": (
+        "Unblock a card",
+        "It can be spent from again.",
+        (no.CardExpired, no.CardNotActive, no.CardClosed),
+    ),
+    "close": (
+        "Close a card",
+        "For good; nothing may be left or held on it.",
+        (no.CardNotEmpty,),
+    ),
+    "reinstate": (
+        "Reinstate an expired card",
+        "It lives again as long as its program says, with what it lost when it expired.",
+        (no.CardBlocked, no.CardNotActive, no.CardClosed),
+    ),
+}
+
+
+def _changing(operation: str) -> HTTPRouteHandler:
+    """The route that brings a card to another state."""
+    summary, meaning, refusals = _STATES[operation]
+
+    @post(
+        f"/cards/{{card:str}}/{operation}",
+        status_code=200,
+        summary=summary,
+        description=f"{meaning} A card that is already so is answered as it is.",
+        operation_id=f"{operation}_card",
+        responses=responses(no.CardNotFound, *refusals, IdempotencyKeyReused),
+    )
+    async def changed(
+        request: AnyRequest,
+        caller: Caller,
+        ledger: Ledger,
+        db: Database,
+        card: str,
+        key: Key = None,
+    ) -> Response[Card]:
+        caller.needs("cards:write")
+        asked = asked_by(caller, key, required=operation == "activate")
+        found, posted = await change(ledger, db, asked, operation, card_id(card))
+        return answer(
+            request, found, status=200, position=posted.position, replayed=posted.replayed
+        )
+
+    return changed
 
 
 handlers = [
@@ -165,7 +200,7 @@ handlers = [
     card_entries,
     look_up,
     rotate_code,
-    change_card,
+    *(_changing(operation) for operation in _STATES),
     *money_api.handlers,
     *noun_api.handlers,
 ]

@@ -15,8 +15,6 @@ from florin.kit.db import Database
 from florin.kit.http import fingerprint
 from florin.ledger.post import Ledger, Posted, Posting
 
-OPERATIONS = ("activate", "block", "unblock", "close", "reinstate")
-
 
 class _Answer(msgspec.Struct, kw_only=True):
     """What the ledger keeps of the first answer under its key."""

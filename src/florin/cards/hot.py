@@ -18,6 +18,7 @@ from florin.cards.requests import (
     RedemptionRequest,
 )
 from florin.kit import http
+from florin.kit.db import latest
 from florin.kit.edge import Receive, Scope, Send, header, read_body, reply
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.ledger.post import Posting
@@ -75,6 +76,7 @@ class Hot:
         answers = await self._money.redeem_all([item for item in items if isinstance(item, tuple)])
         rest = iter(answers)
         data: list[dict[str, Any]] = []
+        positions: list[str] = []
         for item in items:
             answer = item if isinstance(item, Refusal) else next(rest)
             if isinstance(answer, Refusal):
@@ -82,11 +84,13 @@ class Hot:
                 data.append({"status": answer.status, "problem": problem})
                 continue
             redemption, posted, simulated = answer
-            scope["position"] = posted.position
+            positions.append(posted.position)
             line: dict[str, Any] = {"status": 200 if simulated else 201, "redemption": redemption}
             if posted.replayed:
                 line["replayed"] = True
             data.append(line)
+        if positions:
+            scope["position"] = latest(positions)
         await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
 
     def _read(

@@ -9,7 +9,7 @@ from florin.cards.answering import AnyRequest, Key, answer, asked_by
 from florin.cards.code import CodeMalformed
 from florin.cards.money import Money
 from florin.cards.nouns import Adjustment, Hold, Load, Redemption, Refund, Transfer
-from florin.kit.errors import IdempotencyKeyReused, NotFound, Refusal
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
 from florin.kit.openapi import responses
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller
@@ -27,6 +27,7 @@ _SPEND: tuple[type[Refusal], ...] = (
     no.CurrencyMismatch,
     no.PartialRedemptionNotAllowed,
     CodeMalformed,
+    IdempotencyKeyRequired,
     IdempotencyKeyReused,
 )
 
@@ -36,12 +37,6 @@ _SPEND: tuple[type[Refusal], ...] = (
     summary="Redeem",
     responses=responses(
         *_SPEND,
-        no.CardExpired,
-        no.CardBlocked,
-        no.CardNotActive,
-        no.CardClosed,
-        no.PartialRedemptionNotAllowed,
-        IdempotencyKeyReused,
     ),
 )
 async def redeem(
@@ -72,7 +67,11 @@ async def redeem_batch(data: want.BatchBody) -> dict[str, Any]:
     "/refunds",
     summary="Refund a redemption",
     responses=responses(
-        no.RefundExceedsRedemption, no.CardClosed, no.RedemptionNotFound, IdempotencyKeyReused
+        no.RefundExceedsRedemption,
+        no.CardClosed,
+        no.RedemptionNotFound,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
     ),
 )
 async def refund(
@@ -96,6 +95,7 @@ async def refund(
         no.CardNotActive,
         no.CardClosed,
         no.BalanceLimitExceeded,
+        IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),
 )
@@ -119,6 +119,7 @@ async def load(
         no.CardNotActive,
         no.CardClosed,
         no.CurrencyMismatch,
+        IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),
 )
@@ -142,6 +143,7 @@ async def transfer(
         no.CardNotActive,
         no.CardClosed,
         no.BalanceLimitExceeded,
+        IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),
 )
@@ -175,7 +177,12 @@ async def place_hold(
     status_code=200,
     summary="Capture a hold",
     responses=responses(
-        no.HoldNotFound, no.HoldNotOpen, no.CaptureExceedsHold, no.CardBlocked, IdempotencyKeyReused
+        no.HoldNotFound,
+        no.HoldNotOpen,
+        no.CaptureExceedsHold,
+        no.CardBlocked,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
     ),
 )
 async def capture_hold(
@@ -200,7 +207,9 @@ async def capture_hold(
     "/holds/{hold:str}/void",
     status_code=200,
     summary="Void a hold",
-    responses=responses(no.HoldNotFound, no.HoldNotOpen, IdempotencyKeyReused),
+    responses=responses(
+        no.HoldNotFound, no.HoldNotOpen, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
 )
 async def void_hold(
     request: AnyRequest, caller: Caller, money: Money, hold: str, key: Key = None

@@ -6,7 +6,6 @@ from litestar import get
 from litestar.params import Parameter
 
 from florin.cards import lists
-from florin.cards.card import card_id
 from florin.cards.nouns import Adjustment, Entry, Hold, Load, Redemption, Refund, Transfer
 from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest, NotFound
@@ -37,7 +36,7 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
             kind,
             limit=limit + 1,
             after=page.after(prefix, starting_after),
-            card=None if card is None else card_id(card),
+            card=page.only("crd", card),
         )
         return page.of(found, limit)
 
@@ -73,7 +72,7 @@ async def list_holds(
         caller.merchant,
         limit=limit + 1,
         after=page.after("hld", starting_after),
-        card=None if card is None else card_id(card),
+        card=page.only("crd", card),
         state=hold_state,
     )
     return page.of(found, limit)

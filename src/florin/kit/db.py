@@ -1,6 +1,6 @@
 """Database: pools to PostgreSQL, transactions, and the position that proves what was seen."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -167,6 +167,11 @@ async def position(connection: Connection) -> str:
         " substring(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline"
     )
     return f"{int(row['timeline'], 16):x}.{int(row['lsn']):x}"
+
+
+def latest(positions: Iterable[str]) -> str:
+    """The position that covers all of these."""
+    return max(positions, key=lambda each: [int(part, 16) for part in each.split(".")])
 
 
 async def _leave_as_it_is(_connection: object) -> None:

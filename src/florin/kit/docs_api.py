@@ -24,7 +24,7 @@ def routes(base: str) -> list[Any]:
         shown = docs_page.page(request.app.openapi_schema.to_schema(), base=base, example_host=host)
         return Response(
             shown,
-            media_type="text/html; charset=utf-8",
+            media_type="text/html",
             headers={
                 "content-security-policy": docs_page.POLICY,
                 "cache-control": "no-cache",

@@ -61,6 +61,7 @@ class Edge:
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id
+        scope = _head_as_get(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
@@ -189,6 +190,11 @@ def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()
     return f"req_{ids.new().hex}"
+
+
+def _head_as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
+    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
 
 def _route(scope: Scope) -> str:

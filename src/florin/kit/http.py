@@ -3,11 +3,12 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
 
+from florin.kit.currency import CURRENCIES
 from florin.kit.errors import IdempotencyKeyRequired, InvalidRequest, Refusal
 
 Body = TypeVar("Body")
@@ -32,7 +33,8 @@ Metadata = Annotated[
 ]
 
 _AT = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
-_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_ERRORS_MAX = 20
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -48,36 +50,68 @@ class Page(msgspec.Struct, Generic[Noun], kw_only=True):
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
-    """Read a body. Raises InvalidRequest naming the field to blame."""
-    if b"\\u0000" in body:
+    """Read a body. Raises InvalidRequest naming the field, or the fields, to blame."""
+    if b"\\u0000" in body and _NUL.search(body):
         raise InvalidRequest("text must not contain the character U+0000")
     try:
         return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise wrong(mistakes(decoder.type, body) or [_mistake(error, "")]) from None
     except msgspec.MsgspecError as error:
-        raise invalid(error) from None
+        raise InvalidRequest(f"the body is not JSON: {error}") from None
     except UnicodeDecodeError:
         raise InvalidRequest("the body is not UTF-8") from None
+    except RecursionError:
+        raise InvalidRequest("the body is nested too deeply") from None
 
 
-def convert(kind: type[Body], value: object) -> Body:
-    """The same for a part that was parsed before."""
+def wrong(errors: list[dict[str, str]]) -> InvalidRequest:
+    """The refusal of one mistake, or of several."""
+    if len(errors) == 1:
+        return InvalidRequest(errors[0]["detail"], param=errors[0]["param"] or None)
+    detail = f"{len(errors)} fields are wrong: {', '.join(each['param'] for each in errors)}"
+    return InvalidRequest(detail, extra={"errors": errors[:_ERRORS_MAX]})
+
+
+def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
+    """Every field that is wrong: the decoder stops at the first, a caller wants to see them all."""
+    shapes = [each for each in (get_args(kind) or (kind,)) if isinstance(each, type)]
+    shape = next((each for each in shapes if issubclass(each, msgspec.Struct)), None)
+    if shape is None:
+        return []
     try:
-        return msgspec.convert(value, kind)
-    except msgspec.MsgspecError as error:
-        raise invalid(error) from None
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+    found: list[dict[str, str]] = []
+    for field in msgspec.structs.fields(shape):
+        name = field.encode_name
+        value = given.pop(name, None)
+        if value is None:
+            if field.required:
+                found.append({"param": f"{within}{name}", "detail": "this field is required"})
+            continue
+        try:
+            msgspec.json.decode(value, type=field.type)
+        except msgspec.ValidationError as error:
+            inside = mistakes(field.type, bytes(value), f"{within}{name}.")
+            found.extend(inside or [_mistake(error, f"{within}{name}")])
+    found.extend({"param": f"{within}{name}", "detail": "there is no such field"} for name in given)
+    return found
 
 
-def invalid(error: Exception) -> InvalidRequest:
-    """Turn a decoding error into the refusal that names the field."""
+def _mistake(error: Exception, param: str) -> dict[str, str]:
     text = str(error)
     where = _AT.search(text)
-    field = _FIELD.search(text)
-    path = where.group(1).removeprefix("data.") if where else ""
-    if field:
-        path = f"{path}.{field.group(1)}" if path else field.group(1)
-    if not isinstance(error, msgspec.ValidationError):
-        return InvalidRequest(f"the body is not JSON: {text}")
-    return InvalidRequest(_AT.sub("", text), param=path or None)
+    inner = where.group(1) if where else ""
+    between = "." if param and inner and not inner.startswith("[") else ""
+    return {"param": f"{param}{between}{inner}", "detail": _AT.sub("", text)}
+
+
+def check_currency(code: str, *, param: str) -> None:
+    """Raises InvalidRequest for money that does not exist."""
+    if code not in CURRENCIES:
+        raise InvalidRequest(f"{code} is no currency of ISO 4217", param=param)
 
 
 def idempotency_key(value: str | None, *, required: bool) -> str | None:
@@ -86,9 +120,10 @@ def idempotency_key(value: str | None, *, required: bool) -> str | None:
         if required:
             raise IdempotencyKeyRequired
         return None
-    if len(value) > KEY_MAX or not value.isprintable():
+    # A header has no encoding beyond ASCII; a batch item's key must mean the same as a header's.
+    if len(value) > KEY_MAX or not (value.isascii() and value.isprintable()):
         raise InvalidRequest(
-            f"the key must be at most {KEY_MAX} printable characters", param="Idempotency-Key"
+            f"the key must be at most {KEY_MAX} printable ASCII characters", param="Idempotency-Key"
         )
     return value
 

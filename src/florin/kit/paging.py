@@ -17,6 +17,8 @@ After = Annotated[
     str | None, Parameter(description="The id of the last object of the page before.")
 ]
 
+_NOBODY = UUID(int=0)
+
 
 class page:  # noqa: N801 -- reads as a word where it is used
     """Reading the cursor and making the list."""
@@ -30,6 +32,13 @@ class page:  # noqa: N801 -- reads as a word where it is used
         if uuid is None:
             raise InvalidRequest("no object of this list has this id", param="starting_after")
         return uuid
+
+    @staticmethod
+    def only(prefix: str, text: str | None) -> UUID | None:
+        """The object a list is narrowed to. Nothing is of one that does not exist, whatever its id
+        looks like.
+        """
+        return None if text is None else ids.parse(prefix, text) or _NOBODY
 
     @staticmethod
     def of(found: Sequence[Noun], limit: int) -> Page[Noun]:

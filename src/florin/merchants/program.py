@@ -11,7 +11,7 @@ from msgspec import Meta
 from florin.kit import ids
 from florin.kit.db import Database, Tx
 from florin.kit.errors import InvalidRequest, NotFound
-from florin.kit.http import Amount, Currency, Metadata, Request, Text
+from florin.kit.http import Amount, Currency, Metadata, Request, Text, check_currency
 
 Months = Annotated[int, Meta(ge=1, le=1200)]
 Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
@@ -59,6 +59,7 @@ class Program(msgspec.Struct, kw_only=True):
 
 async def create(tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID) -> None:
     """Raises InvalidRequest."""
+    check_currency(want.currency, param="currency")
     denominations = _checked(want.min_amount, want.max_amount, want.denominations)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"

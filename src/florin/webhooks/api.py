@@ -2,7 +2,6 @@
 
 from litestar import get
 
-from florin.cards.card import card_id
 from florin.kit.db import Database
 from florin.kit.errors import NotFound
 from florin.kit.http import Page
@@ -30,7 +29,7 @@ async def list_events(
         limit=limit + 1,
         after=page.after("evt", starting_after),
         kind=type,
-        card=None if card is None else card_id(card),
+        card=page.only("crd", card),
     )
     return page.of(found, limit)
 
