@@ -317,6 +317,13 @@ async def test_a_balance_at_an_instant_never_changes(
     assert await books.balances(database, merchant, as_of=row["now"], currency=None) == then
 
 
+async def test_a_money_transaction_never_seems_to_begin_later_than_it_does(elsewhere: Any) -> None:
+    for _ in range(50):
+        async with elsewhere.transaction():
+            now = await elsewhere.fetchrow("select florin.begin_money(), clock_timestamp() as then")
+            assert await elsewhere.fetchval("select florin.oldest_money()") <= now["then"]
+
+
 async def test_balances_under_load_never_change_afterwards(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
