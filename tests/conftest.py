@@ -20,6 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--operations", type=int, default=200_000, help="how many operations the model is asked for"
     )
+    parser.addoption(
+        "--rounds",
+        type=int,
+        default=2,
+        help="how often each part is killed in the middle of a load",
+    )
 
 
 @dataclass(frozen=True, slots=True)
