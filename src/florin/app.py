@@ -27,7 +27,7 @@ from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
 from florin.kit.seal import Sealer
-from florin.kit.settings import Settings, SettingsWrong, read
+from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
@@ -203,6 +203,8 @@ def main() -> int:
             print(mistake, file=sys.stderr)
         return 2
     log.set_up(level=settings.log_level, instance=settings.instance)
+    for remark in advice():
+        _log.warning("a setting", detail=remark)
     edge = create(settings)
     config = uvicorn.Config(
         edge,

@@ -95,6 +95,10 @@ def doctor(
     topic: Annotated[
         Literal["db", "config", "fleet"] | None, typer.Argument(help="Only these checks.")
     ] = None,
+    show: Annotated[
+        Literal["example", "page"] | None,
+        typer.Option(help="With config: print .env.example, or the page of the settings."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,6 +107,11 @@ def doctor(
 
     from florin.ops import doctor as checks
 
+    if show is not None:
+        from florin.kit.settings import document
+
+        print(document.shown(show), end="")
+        return
     found = asyncio.run(checks.examine(home_of(home), dict(os.environ), topic))
     if as_json:
         print(msgspec.json.encode({"checks": found}).decode())

@@ -9,7 +9,6 @@ so that a migration never makes the money queue behind it.
 import asyncio
 import hashlib
 import json
-import os
 import secrets
 import sys
 from importlib.resources import files
@@ -19,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from florin.kit.db import Connection, PoolLimits, connect
+from florin.kit.settings import SettingsWrong, given
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
@@ -168,8 +168,12 @@ def _checksum(path: Path) -> str:
 
 def main(*, only_plan: bool = False, as_json: bool = False) -> int:
     """Serve `florin migrate`; return the exit code."""
-    app_url = os.environ.get("DATABASE_URL_PRIMARY") or os.environ.get("DATABASE_URL")
-    owner_url = os.environ.get("DATABASE_URL_OWNER") or app_url
+    try:
+        app_url = given("DATABASE_URL_PRIMARY") or given("DATABASE_URL")
+        owner_url = given("DATABASE_URL_OWNER") or app_url
+    except SettingsWrong as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
     if owner_url is None:
         print("Set DATABASE_URL_OWNER (or DATABASE_URL) to the database.", file=sys.stderr)
         return 2

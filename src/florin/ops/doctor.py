@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from florin.kit.db import PoolLimits
-from florin.kit.settings import SettingsWrong, read
+from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
 from florin.ops.engines import wheels
 from florin.ops.engines.account import run_as
@@ -68,6 +68,7 @@ def _config(options: Options) -> list[Check]:
     environ.setdefault("FLORIN_ENV", "development")
     if options.given("DATABASE_URL") is None:
         environ["DATABASE_URL"] = _PLACEHOLDER  # florin up brings its own
+    remarks = [Check("config", "settings", "warn", line) for line in advice(environ)]
     try:
         settings = read(environ)
     except SettingsWrong as error:
@@ -75,8 +76,9 @@ def _config(options: Options) -> list[Check]:
         if missing:
             said = "the secrets are made by the first florin up"
             return [Check("config", "settings", "warn", said)]
-        return [Check("config", "settings", "fail", line) for line in error.mistakes]
-    return [Check("config", "settings", "ok", f"complete; FLORIN_ENV is {settings.env}")]
+        return [Check("config", "settings", "fail", line) for line in error.mistakes] + remarks
+    said = f"complete; FLORIN_ENV is {settings.env}"
+    return [Check("config", "settings", "ok", said), *remarks]
 
 
 def _machine(home: Home, options: Options) -> list[Check]:

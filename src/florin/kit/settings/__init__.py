@@ -1,0 +1,9 @@
+"""Settings: every variable Florin reads, once, typed, with all mistakes told together.
+
+A variable is a field of one of the sections (`process`, `stores`, `keys`, `outside`); what must
+hold between several is a rule in `rules`. docs/run/settings.md and .env.example are generated.
+"""
+
+from florin.kit.settings.environment import Settings, SettingsWrong, advice, given, names, read
+
+__all__ = ["Settings", "SettingsWrong", "advice", "given", "names", "read"]

@@ -1,0 +1,75 @@
+"""Process: what this process is, where it listens, who may ask."""
+
+from typing import Literal
+
+from pydantic_settings import BaseSettings
+
+from florin.kit.settings.variable import Networks, Origins, WebUrl, variable
+
+
+class Process(BaseSettings):
+    """This process"""
+
+    env: Literal["development", "test", "production"] = variable(
+        "FLORIN_ENV",
+        "Where this runs. `production` refuses weak secrets; `florin up` takes `development`.",
+        "production",
+    )
+    host: str = variable("FLORIN_HOST", "Address to listen on; `0.0.0.0` for all.", "127.0.0.1")
+    port: int = variable("FLORIN_PORT", "Port to listen on.", 8000, ge=1, le=65535)
+    public_url: WebUrl | None = variable(
+        "FLORIN_PUBLIC_URL",
+        "Where people and payment providers reach Florin; with `https` answers carry HSTS.",
+        None,
+        example="https://cards.example.com",
+    )
+    instance: str = variable("FLORIN_INSTANCE", "What this process is called in logs.", "api")
+    release: str = variable("FLORIN_RELEASE", "What runs, as logs and health say it.", "unknown")
+    log_level: Literal["debug", "info", "warn", "error"] = variable(
+        "FLORIN_LOG_LEVEL", "Least level that is logged.", "info"
+    )
+
+
+class Openness(BaseSettings):
+    """Who may do what"""
+
+    signup: Literal["open", "closed"] = variable(
+        "FLORIN_SIGNUP", "Whether anybody may register a merchant.", "open"
+    )
+    cors_origins: Origins = variable(
+        "FLORIN_CORS_ORIGINS",
+        "Origins whose web pages may call the API, exact, with commas between; none by default.",
+        (),
+        example="https://shop.example.com,https://till.example.com",
+    )
+    trusted_proxies: Networks = variable(
+        "FLORIN_TRUSTED_PROXIES",
+        "Networks whose `X-Forwarded-For` is believed: your balancers, nobody else.",
+        (),
+        example="10.0.0.0/8",
+    )
+    webhook_allow: Networks | None = variable(
+        "FLORIN_WEBHOOK_ALLOW",
+        "Internal networks that webhooks may be sent to; in development loopback, else none.",
+        None,
+        example="10.20.0.0/16",
+    )
+    single_role: Literal["refuse", "accept"] = variable(
+        "FLORIN_SINGLE_ROLE",
+        "Whether production may run with the role that owns the ledger, without the second belt.",
+        "refuse",
+    )
+
+
+class Machine(BaseSettings):
+    """The fleet on one machine (`florin up`)"""
+
+    home: str | None = variable(
+        "FLORIN_HOME", "Where data, logs and made secrets lie; `.florin/` by default.", None
+    )
+    checkout: str | None = variable(
+        "FLORIN_CHECKOUT", "The checkout that runs; `bin/florin` says it.", None
+    )
+    detached: str | None = variable(
+        "FLORIN_DETACHED", "Set by `florin up --detach` for the process in the background.", None
+    )
