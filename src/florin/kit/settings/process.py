@@ -30,6 +30,32 @@ class Process(BaseSettings):
     )
 
 
+class Stopping(BaseSettings):
+    """How it keeps connections, and lets go of them when it stops"""
+
+    idle_s: float = variable(
+        "FLORIN_IDLE_S",
+        "Seconds it keeps an idle connection; more than a balancer before it does.",
+        75.0,
+        gt=0,
+    )
+    drain_s: float = variable(
+        "FLORIN_DRAIN_S",
+        "Seconds it still serves after SIGTERM, not ready any more, so that balancers notice.",
+        4.0,
+        ge=0,
+    )
+    drain_max_s: float = variable(
+        "FLORIN_DRAIN_MAX_S",
+        "Seconds after which it takes no more requests although some still arrive.",
+        10.0,
+        ge=0,
+    )
+    finish_s: float = variable(
+        "FLORIN_FINISH_S", "Seconds that requests in flight then have to finish.", 30.0, gt=0
+    )
+
+
 class Openness(BaseSettings):
     """Who may do what"""
 

@@ -1,0 +1,216 @@
+"""Timing: every period, time-out and limit between a balancer, the instances and who stops them.
+
+One value of `Timing` makes HAProxy's configuration and the environment of the instances; nothing
+else states these numbers. `violations` names the inequalities that must hold between them, each
+with what went wrong where it did not.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil, log2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What runs by default. A test scales it down; the inequalities hold all the same."""
+
+    # The balancer asks an instance.
+    probe_every_s: float = 1.0
+    probe_when_doubtful_s: float = 0.2  # between the first different answer and the verdict
+    probe_timeout_s: float = 1.0
+    probe_fall: int = 2
+    probe_rise: int = 2
+
+    # The balancer and an instance.
+    connect_timeout_s: float = 1.0
+    server_timeout_s: float = 35.0
+    retries: int = 3
+    panic_retries: int = 8  # bridges the restart of the only instance
+    retry_pause_s: float = 1.0  # HAProxy's own, before it asks the same server again
+    retry_body_bytes: int = 24 * 1024
+    buffer_bytes: int = 32 * 1024
+    buffer_reserve_bytes: int = 1024  # HAProxy keeps it free for headers it adds
+    idle_s: float = 30.0  # of a connection to an instance
+    idle_purge_every_s: float = 3.0  # each time half of what is idle and unneeded is closed
+    idle_per_server: int = 256
+
+    # A client and the balancer.
+    client_timeout_s: float = 40.0
+    client_idle_s: float = 60.0
+    client_request_s: float = 10.0
+    queue_timeout_s: float = 5.0
+    connections: int = 8_000
+
+    # An instance.
+    app_idle_s: float = 75.0
+    app_request_s: float = 30.0  # the slowest request that is not a mistake
+    start_s: float = 1.5
+
+    # An instance that stops: it serves for `drain_s` and on while anything arrives, but no longer
+    # than `drain_max_s`; then closes its listener and finishes what it has.
+    drain_s: float = 4.0
+    drain_quiet_s: float = 0.5
+    drain_max_s: float = 10.0
+    finish_s: float = 30.0
+    stop_grace_s: float = 50.0  # what whoever stops it waits before a kill
+
+    # The balancer itself.
+    slots: int = 32
+    balancer_back_s: float = 1.0
+
+    @property
+    def ejected_within_s(self) -> float:
+        """An instance that says no, or is gone: until nothing new is sent to it."""
+        return self.probe_every_s + self.probe_when_doubtful_s * (self.probe_fall - 1)
+
+    @property
+    def silent_out_within_s(self) -> float:
+        """The same of an instance that takes connections and says nothing."""
+        return self.ejected_within_s + self.probe_timeout_s * self.probe_fall
+
+    @property
+    def readmitted_within_s(self) -> float:
+        return self.probe_every_s + self.probe_when_doubtful_s * self.probe_rise
+
+    @property
+    def drain_noticed_within_s(self) -> float:
+        """Until the balancer has read a 404 of readiness, which needs no second one."""
+        return self.probe_every_s + self.probe_timeout_s
+
+    @property
+    def idle_gone_within_s(self) -> float:
+        """Until an unneeded connection to an instance has been closed, whichever it is."""
+        return self.idle_purge_every_s * (ceil(log2(self.idle_per_server)) + 1)
+
+    def environ(self) -> dict[str, str]:
+        """What an instance is told; the defaults of its settings are those of this model."""
+        return {
+            "FLORIN_DRAIN_S": f"{self.drain_s:g}",
+            "FLORIN_DRAIN_MAX_S": f"{self.drain_max_s:g}",
+            "FLORIN_FINISH_S": f"{self.finish_s:g}",
+            "FLORIN_IDLE_S": f"{self.app_idle_s:g}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`small` must be less than `large`; else what happened elsewhere happens here."""
+
+    says: str
+    small: Callable[[Timing], float]
+    large: Callable[[Timing], float]
+    prevents: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "the balancer forgets an idle connection before the instance does",
+        lambda t: t.idle_s,
+        lambda t: t.app_idle_s,
+        "a request sent into a connection that the instance is closing: steady 502 in no app log"
+        " (growthbook-proxy#135, prowler#11647)",
+    ),
+    Rule(
+        "purging reaches every unneeded connection in time",
+        lambda t: t.idle_gone_within_s,
+        lambda t: t.idle_s,
+        "the same, where the balancer has no idle time-out but halves its pool",
+    ),
+    Rule(
+        "an instance serves for longer than the balancer needs to notice, and a second more",
+        lambda t: t.drain_noticed_within_s + 1,
+        lambda t: t.drain_s,
+        "refused connections in every rolling update (kubernetes#43576, skipper#652)",
+    ),
+    Rule(
+        "also where a balancer needs as many failures as for an ejection",
+        lambda t: t.silent_out_within_s,
+        lambda t: t.drain_s,
+        "an instance gone before a balancer without drain by 404 has counted (terrapod#222)",
+    ),
+    Rule(
+        "draining that is extended ends",
+        lambda t: t.drain_s + t.drain_quiet_s,
+        lambda t: t.drain_max_s,
+        "a stop that never ends because one client keeps calling (Provenance#196)",
+    ),
+    Rule(
+        "who stops an instance waits until it has drained and finished",
+        lambda t: t.drain_max_s + t.finish_s + 5,
+        lambda t: t.stop_grace_s,
+        "killed at 10 s in a drain of 25 s, work lost (chatwoot#15886, kamal#1348)",
+    ),
+    Rule(
+        "what is in flight may take as long as a request may",
+        lambda t: t.app_request_s - 0.001,
+        lambda t: t.finish_s,
+        "the slowest honest request cut off by a deploy",
+    ),
+    Rule(
+        "the instance gives up on a request before the balancer gives up on the instance",
+        lambda t: t.app_request_s,
+        lambda t: t.server_timeout_s,
+        "a retry beside a first attempt that still runs (skipper#652, caddy#6267)",
+    ),
+    Rule(
+        "the balancer answers for a silent instance before it gives up on the client",
+        lambda t: t.server_timeout_s,
+        lambda t: t.client_timeout_s,
+        "a client cut off without an answer",
+    ),
+    Rule(
+        "an instance that says no is out within 2 s",
+        lambda t: t.ejected_within_s,
+        lambda _: 2.0,
+        "traffic to what is known to be broken for 30 s, a common default (uncloud#70)",
+    ),
+    Rule(
+        "a silent instance is out before a keyed request has waited 4 s",
+        lambda t: t.silent_out_within_s,
+        lambda _: 4.0,
+        "requests that wait for the whole server time-out at a frozen instance",
+    ),
+    Rule(
+        "a probe ends before the next is due",
+        lambda t: t.probe_timeout_s - 0.001,
+        lambda t: t.probe_every_s,
+        "probes that overlap, and cancelled ones that count as failures (caddy#7625)",
+    ),
+    Rule(
+        "one lost probe ejects nobody",
+        lambda _: 1,
+        lambda t: t.probe_fall,
+        "ejection of an instance that was only slow: 56 % 503 (frankendeploy#94)",
+    ),
+    Rule(
+        "an instance that answers again is back within 3 s",
+        lambda t: t.readmitted_within_s,
+        lambda _: 3.0,
+        "capacity that stays away for a minute after a hiccup (n8n-hosting#124)",
+    ),
+    Rule(
+        "the only instance restarts within the retries of a request that waits for it",
+        lambda t: t.start_s * 2,
+        lambda t: t.panic_retries * t.retry_pause_s,
+        "a single replica refuses while it is replaced (moby#25464)",
+    ),
+    Rule(
+        "a retried body fits the buffer, with room for its headers",
+        lambda t: t.retry_body_bytes + 4096,
+        lambda t: t.buffer_bytes - t.buffer_reserve_bytes,
+        "a keyed request that cannot be replayed because its body was not kept",
+    ),
+)
+
+
+def violations(timing: Timing) -> list[str]:
+    """Name every inequality that does not hold, with its numbers and what it prevents."""
+    found: list[str] = []
+    for rule in RULES:
+        small, large = rule.small(timing), rule.large(timing)
+        if not small < large:
+            found.append(f"{rule.says}: {small:g} < {large:g} is false. Prevents: {rule.prevents}.")
+    return found
+
+
+DEFAULT = Timing()

@@ -1,0 +1,114 @@
+"""Stand-ins: tiny HTTP/1.1 instances inside the test, which count what they are sent."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
+
+
+@dataclass(slots=True)
+class Call:
+    """One request as it arrived, whether or not it was answered."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(slots=True)
+class StandIn:
+    """One instance: what it says to probes, how slow it is, what it was sent."""
+
+    name: str
+    ready: int = 200
+    delay_s: float = 0
+    breaks: int = 0  # as many of the next requests are read and then cut off without an answer
+    # Clear: it takes connections and answers nothing, as one that is stopped.
+    speaking: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: list[Call] = field(default_factory=list)
+    probes: int = 0
+    port: int = 0
+    _server: asyncio.Server | None = None
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def count(self, header: str, value: str) -> int:
+        return sum(call.headers.get(header) == value for call in self.calls)
+
+    async def start(self) -> None:
+        self.speaking.set()
+        self._server = await asyncio.start_server(
+            self._serve, "127.0.0.1", self.port, limit=2**20, reuse_address=True
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def die(self) -> None:
+        """Go as a killed process goes: its port is closed and every connection is reset."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while line := await reader.readline():
+                await self._answer(line, reader, writer)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()
+
+    async def _answer(
+        self, line: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        method, path, _ = line.decode().split()
+        headers: dict[str, str] = {}
+        while (raw := await reader.readline()).strip():
+            name, _, value = raw.decode("latin-1").partition(":")
+            headers[name.strip().lower()] = value.strip()
+        body = await reader.readexactly(int(headers.get("content-length", 0)))
+        await self.speaking.wait()
+        if path == "/health/ready":
+            self.probes += 1
+            await self._say(writer, self.ready, {})
+            return
+        self.calls.append(Call(method, path, headers, body))
+        if self.breaks:
+            self.breaks -= 1
+            writer.transport.abort()
+            return
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
+        await self._say(writer, 200, {"name": self.name, "headers": headers})
+
+    @staticmethod
+    async def _say(writer: asyncio.StreamWriter, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        head = f"HTTP/1.1 {status} {REASONS[status]}\r\nContent-Length: {len(body)}\r\n"
+        writer.write(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        await writer.drain()
+
+
+@asynccontextmanager
+async def standins(*names: str) -> AsyncGenerator[dict[str, StandIn]]:
+    made = {name: StandIn(name) for name in names}
+    try:
+        for each in made.values():
+            await each.start()
+        yield made
+    finally:
+        for each in made.values():
+            each.speaking.set()
+            with contextlib.suppress(OSError):
+                await each.die()

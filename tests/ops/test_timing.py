@@ -1,0 +1,48 @@
+"""The timing model: its inequalities, and that nothing else states its numbers."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from florin.kit.settings import Settings
+from florin.ops.timing import DEFAULT, RULES, Rule, Timing, violations
+
+
+def test_what_runs_by_default_violates_nothing() -> None:
+    assert violations(DEFAULT) == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=[rule.says for rule in RULES])
+def test_every_rule_can_fail_and_says_what_it_prevents(rule: Rule) -> None:
+    """A rule that holds whatever the numbers are protects nobody."""
+    broken = [
+        name
+        for field in fields(Timing)
+        for factor in (0, 0.1, 20)
+        if (name := field.name)
+        and any(
+            rule.says in said
+            for said in violations(replace(DEFAULT, **{name: getattr(DEFAULT, name) * factor or 1}))
+        )
+    ]
+    assert broken
+    assert rule.prevents
+
+
+def test_the_keep_alive_inversion_is_named() -> None:
+    said = violations(replace(DEFAULT, app_idle_s=5))
+    assert any("growthbook-proxy#135" in line for line in said)
+
+
+def test_settings_default_to_the_model() -> None:
+    """`florin api` started by hand drains as one started by a fleet."""
+    defaults = {
+        str(field.validation_alias): field.default for field in Settings.model_fields.values()
+    }
+    for name, value in DEFAULT.environ().items():
+        assert defaults[name] == float(value), name
+
+
+def test_a_settings_value_is_told_exactly() -> None:
+    told = replace(DEFAULT, drain_s=0.25, app_idle_s=1.5).environ()
+    assert (told["FLORIN_DRAIN_S"], told["FLORIN_IDLE_S"]) == ("0.25", "1.5")
