@@ -12,7 +12,7 @@ import msgspec
 
 from florin.bench import report
 from florin.bench.result import Found
-from florin.bench.terms import COMPARED, MUTANTS, NAMES, Terms
+from florin.bench.terms import AUTOSCALE, COMPARED, MUTANTS, NAMES, Terms
 from florin.kit.migrate import MigrationFailed
 from florin.ops import release
 from florin.ops.tell import Unable, voice
@@ -36,6 +36,10 @@ def main(
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
         return _mutants(as_json=as_json)
+    if name == AUTOSCALE:
+        from florin.bench import autoscale
+
+        return autoscale.main(as_json=as_json, seed=seed)
     terms = Terms(
         name=name,
         against=against,

@@ -104,6 +104,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     ),
 }
 MUTANTS = "mutants"
-NAMES = (*BENCHMARKS, MUTANTS)
+AUTOSCALE = "autoscale"
+NAMES = (*BENCHMARKS, MUTANTS, AUTOSCALE)
 COMPARED = ("redeem", "hot-card", "hot-cards", "batch", "balance")
 BATCH = 1000

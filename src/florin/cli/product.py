@@ -56,7 +56,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; mutants."
+            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; mutants;"
+            " autoscale."
         ),
     ],
     against: Annotated[

@@ -1,0 +1,131 @@
+"""Policies: ours, and what others do by default, asked the same questions.
+
+HPA and KEDA: ⌈metric / target⌉ on waiting and running jobs, asked every 15 s, a tolerance of 10 %,
+up by at most 100 % or four, down to the most that was wanted in 300 s (the defaults that the
+documentation of Kubernetes' autoscaling/v2 and of KEDA's scalers states). Stepping: one worker more
+or less as the oldest job's wait leaves a band.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+from florin.bench.autoscale.traces import OBJECTIVE_S
+from florin.kit.autoscale import Limits, Load, Memory, Reading, decide
+
+MOST = 40
+LEAST = 1
+_SLOTS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a policy may know at an instant; `blind` takes all but the clock away."""
+
+    at: float
+    blind: bool
+    deploying: bool
+    waiting: int
+    running: int
+    oldest_s: float
+    rate: float
+    done: float
+    service_s: float
+    workers: int
+    starting: int
+
+
+class Policy(Protocol):
+    """Asked every `every_s` seconds how many workers there should be; None leaves them."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def every_s(self) -> float: ...
+    def wanted(self, view: View) -> int | None: ...
+
+
+class Ours:
+    """florin.kit.autoscale, as a fleet asks it."""
+
+    name = "florin"
+    every_s = 5.0
+
+    def __init__(self) -> None:
+        self._limits = Limits(slots=_SLOTS, least=LEAST, most=MOST)
+        self._memory = Memory(workers=2)
+
+    def wanted(self, view: View) -> int | None:
+        reading = None if view.blind else _reading(view)
+        decision, self._memory = decide(self._limits, self._memory, reading)
+        return decision.workers
+
+
+class Fixed:
+    """As many as ever, whatever comes."""
+
+    every_s = 60.0
+
+    def __init__(self, workers: int) -> None:
+        self.name = f"fixed {workers}"
+        self._workers = workers
+
+    def wanted(self, view: View) -> int | None:
+        del view
+        return self._workers
+
+
+class Hpa:
+    """KEDA's metric through the defaults of the horizontal pod autoscaler."""
+
+    name = "HPA/KEDA"
+    every_s = 15.0
+
+    def __init__(self) -> None:
+        self._wants: list[tuple[float, int]] = []
+
+    def wanted(self, view: View) -> int | None:
+        if view.blind or view.workers == 0:
+            return None
+        metric = view.waiting + view.running
+        ratio = metric / (_SLOTS * view.workers)
+        want = view.workers if abs(ratio - 1) <= 0.1 else math.ceil(metric / _SLOTS)
+        want = max(LEAST, min(MOST, want, view.workers + max(4, view.workers)))
+        self._wants = [each for each in self._wants if view.at - each[0] <= 300]
+        self._wants.append((view.at, want))
+        return max(each for _, each in self._wants) if want < view.workers else want
+
+
+class Stepping:
+    """By the age of the oldest job: one more above half of the objective, one less when idle."""
+
+    name = "queue age"
+    every_s = 10.0
+
+    def wanted(self, view: View) -> int | None:
+        if view.blind:
+            return None
+        if view.oldest_s > OBJECTIVE_S / 2:
+            return min(MOST, view.workers + 1)
+        if view.oldest_s < OBJECTIVE_S / 10 and view.running < _SLOTS * (view.workers - 1):
+            return max(LEAST, view.workers - 1)
+        return None
+
+
+def _reading(view: View) -> Reading:
+    load = Load(
+        name="jobs",
+        waiting=view.waiting,
+        oldest_s=view.oldest_s,
+        rate=view.rate,
+        service_s=view.service_s,
+        objective_s=OBJECTIVE_S,
+    )
+    return Reading(
+        at=view.at,
+        loads=(load,),
+        workers=view.workers,
+        starting=view.starting,
+        done=view.done,
+        deploying=view.deploying,
+    )

@@ -1,0 +1,160 @@
+"""The function that sizes a fleet of workers."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from florin.bench.autoscale import contest
+from florin.bench.autoscale.traces import TRACES
+from florin.kit.autoscale import Decision, Limits, Load, Memory, Reading, decide, wanted
+
+LIMITS = Limits(slots=5, least=1, most=20)
+
+loads = st.builds(
+    Load,
+    name=st.just("q"),
+    waiting=st.integers(0, 100_000),
+    oldest_s=st.floats(0, 1_000),
+    rate=st.floats(0, 1_000),
+    service_s=st.floats(0.001, 100),
+    objective_s=st.sampled_from([None, 10.0, 60.0]),
+    floor=st.sampled_from([0.0, 2.0]),
+)
+
+
+@st.composite
+def readings(draw: st.DrawFn) -> list[Reading | None]:
+    found: list[Reading | None] = []
+    for n in range(draw(st.integers(1, 40))):
+        if draw(st.integers(0, 9)) == 0:
+            found.append(None)
+            continue
+        workers = draw(st.integers(0, 25))
+        found.append(
+            Reading(
+                at=5.0 * n,
+                loads=tuple(draw(st.lists(loads, max_size=3))),
+                workers=workers,
+                starting=draw(st.integers(0, workers)),
+                done=draw(st.floats(0, 500)),
+                failed=draw(st.sampled_from([0.0, 0.1, 0.5])),
+                deploying=draw(st.booleans()),
+            )
+        )
+    return found
+
+
+def play(seen: list[Reading | None], limits: Limits = LIMITS) -> list[Decision]:
+    memory, made = Memory(workers=2), list[Decision]()
+    for reading in seen:
+        decision, memory = decide(limits, memory, reading)
+        made.append(decision)
+    return made
+
+
+def load(*, waiting: int = 0, rate: float = 0.0, oldest_s: float = 0.0) -> Load:
+    return Load(
+        name="q", waiting=waiting, oldest_s=oldest_s, rate=rate, service_s=0.5, objective_s=10.0
+    )
+
+
+def reading(at: float, workers: int, *, done: float = 0.0, **more: float) -> Reading:
+    return Reading(at=at, loads=(load(**more),), workers=workers, done=done)  # pyright: ignore[reportArgumentType]
+
+
+@settings(max_examples=200, deadline=None)
+@given(readings())
+def test_a_decision_keeps_to_the_limits_and_can_be_replayed_from_its_log(
+    seen: list[Reading | None],
+) -> None:
+    for decision in play(seen):
+        assert LIMITS.least <= decision.workers <= LIMITS.most
+        written = msgspec.json.encode(decision)
+        read = msgspec.json.decode(written, type=Decision)
+        assert read.again() == read == decision
+
+
+@settings(max_examples=200, deadline=None)
+@given(readings())
+def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
+    seen: list[Reading | None],
+) -> None:
+    last: float | None = None
+    for decision in play(seen):
+        now = decision.reading
+        if decision.reason != "shrink":
+            continue
+        assert now is not None
+        assert decision.workers >= 0.75 * now.workers - 1
+        recent = [want for at, want in decision.before.wants if now.at - at <= LIMITS.window_s]
+        assert decision.workers >= min(now.workers, max([*recent, 0]))
+        assert last is None or now.at - last >= LIMITS.shrink_every_s
+        last = now.at
+
+
+def test_what_arrives_is_served_before_a_queue_has_grown() -> None:
+    # 35/s · 0.5 s / 0.7 = 25 slots
+    assert wanted(LIMITS, (load(rate=35),)) == 5
+
+
+def test_a_backlog_is_to_be_gone_within_half_of_the_objective() -> None:
+    # 500 · 0.5 s / 5 s = 50 slots
+    assert wanted(LIMITS, (load(waiting=500),)) == 10
+
+
+def test_it_grows_at_once_and_waits_a_whole_window_before_it_shrinks() -> None:
+    seen: list[Reading | None] = [reading(0, 2, rate=35.0)]
+    seen += [reading(5.0 * n, 5) for n in range(1, 60)]
+    made = play(seen)
+    assert (made[0].reason, made[0].workers) == ("grow", 5)
+    first = next(decision for decision in made if decision.reason == "shrink")
+    assert first.reading is not None
+    assert first.reading.at >= LIMITS.window_s
+    assert first.workers == 4
+
+
+def test_without_sight_it_holds_and_then_falls_back_to_a_normal_day() -> None:
+    limits = Limits(slots=5, fallback=4)
+    made = play([reading(0, 2), None, None, None, None], limits)
+    assert [d.reason for d in made] == ["steady", "blind", "blind", "fallback", "fallback"]
+    assert [d.workers for d in made] == [2, 2, 2, 4, 4]
+
+
+def test_failing_jobs_do_not_call_for_more_workers() -> None:
+    asked = msgspec.structs.replace(reading(0, 2, waiting=10_000, oldest_s=60.0), failed=0.5)
+    (decision,) = play([asked])
+    assert (decision.reason, decision.workers) == ("failing", 2)
+
+
+def test_a_deploy_is_not_disturbed_unless_jobs_are_late() -> None:
+    calm = msgspec.structs.replace(reading(0, 2, rate=100.0), deploying=True)
+    late = msgspec.structs.replace(reading(0, 2, rate=100.0, oldest_s=5.0), deploying=True)
+    assert play([calm])[0].reason == "deploying"
+    assert play([late])[0].reason == "grow"
+
+
+def test_more_workers_that_do_no_more_work_are_given_back() -> None:
+    seen: list[Reading | None] = [
+        reading(5.0 * n, 4 if n < 4 else 12, waiting=100 + 20 * n, oldest_s=30.0, done=10.0)
+        for n in range(30)
+    ]
+    saturated = next(decision for decision in play(seen) if decision.reason == "saturated")
+    assert saturated.workers == 4
+    # The same growth, and the queue shrinks: it was needed.
+    useful: list[Reading | None] = [
+        reading(5.0 * n, 4 if n < 4 else 12, waiting=1000 - 20 * n, oldest_s=30.0, done=10.0)
+        for n in range(30)
+    ]
+    assert "saturated" not in [decision.reason for decision in play(useful)]
+
+
+def test_it_keeps_its_promise_on_the_traces_at_a_bounded_cost() -> None:
+    """The figures that `florin bench autoscale` prints, for the two that are promised."""
+    by_name = {trace.name: trace for trace in TRACES}
+    for name, cost in (("flash", 2.2), ("day", 1.4)):
+        ours, hpa, _, fixed = contest(by_name[name], seed=1, seeds=1)
+        assert ours.within >= 0.995
+        assert ours.within >= max(hpa.within, fixed.within)
+        assert ours.worker_hours <= cost * ours.ideal_hours
+        assert ours.flips / 1.5 <= 4
+        assert ours.unfinished == 0
