@@ -100,6 +100,7 @@ def instance(database_url: str, **settings: str) -> Generator[Instance]:
             "DATABASE_URL": database_url,
             "FLORIN_ENV": "test",
             "FLORIN_PORT": str(port),
+            "FLORIN_DRAIN_S": "0",
             **SECRETS,
             **settings,
         }

@@ -3,11 +3,9 @@
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from types import FrameType
 from typing import Any
 
 import asyncpg
-import uvicorn
 from litestar import Litestar, Request, get
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
@@ -22,19 +20,19 @@ from florin.cards.lookup import Lookups
 from florin.cards.money import Money
 from florin.kit import docs_api, log, metrics, valkey
 from florin.kit.db import BROKEN, Database, PoolTimeout
+from florin.kit.drain import Drain
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
 from florin.kit.seal import Sealer
+from florin.kit.serve import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
 from florin.routes import BASE, api
 
-KEEP_ALIVE_S = 75  # longer than a balancer's, so that the balancer closes first
-FINISH_WITHIN_S = 25
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
 _log = log.get()
@@ -57,7 +55,9 @@ class Parts:
         self.money = Money(self.ledger, self.database, pepper)
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
         self.lookups = Lookups(self.database, pepper)
+        self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.health = Health(
+            drain=self.drain,
             dsn=self.database.limits.dsn,
             ping=self.valkey.ping if self.valkey is not None else None,
             release=settings.release,
@@ -138,7 +138,7 @@ def create(settings: Settings) -> Edge:
             ("POST", f"{BASE}/cards/lookup"): hot.look_up,
         },
         translate=translate,
-        health=parts.health,
+        drain=parts.drain,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
     )
 
@@ -182,18 +182,6 @@ async def metrics_text(parts: Parts) -> Response[bytes]:
     return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn, told first that it drains, then to stop."""
-
-    def __init__(self, config: uvicorn.Config, edge: Edge) -> None:
-        super().__init__(config)
-        self._edge = edge
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self._edge.drain()
-        super().handle_exit(sig, frame)
-
-
 def main() -> int:
     """Serve `florin api`: one process, configured by the environment; return the exit code."""
     try:
@@ -205,27 +193,4 @@ def main() -> int:
     log.set_up(level=settings.log_level, instance=settings.instance)
     for remark in advice():
         _log.warning("a setting", detail=remark)
-    edge = create(settings)
-    config = uvicorn.Config(
-        edge,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # who asks is told by the edge from trusted hops only
-        date_header=True,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=FINISH_WITHIN_S,
-        backlog=2048,
-    )
-    server = _Server(config, edge)
-    _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
-    server.run()
-    _log.info("stopped")
-    # Uvicorn raises the signal again after it finished; an orderly stop is not a failure.
-    return 0 if server.started else 1
+    return serve(create(settings), settings)

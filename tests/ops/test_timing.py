@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 
 import pytest
 
+from florin.kit import drain
 from florin.kit.settings import Settings
 from florin.ops.timing import DEFAULT, RULES, Rule, Timing, violations
 
@@ -46,3 +47,7 @@ def test_settings_default_to_the_model() -> None:
 def test_a_settings_value_is_told_exactly() -> None:
     told = replace(DEFAULT, drain_s=0.25, app_idle_s=1.5).environ()
     assert (told["FLORIN_DRAIN_S"], told["FLORIN_IDLE_S"]) == ("0.25", "1.5")
+
+
+def test_how_long_quiet_is_stands_where_it_is_measured() -> None:
+    assert DEFAULT.drain_quiet_s == drain.QUIET_S

@@ -108,6 +108,7 @@ class Bench:
             "FLORIN_INSTANCE": name,
             "FLORIN_RELEASE": self.release,
             "FLORIN_LOG_LEVEL": "info",
+            "FLORIN_DRAIN_S": "0",
             **secrets.for_application(self.secrets, {}),
         }
 

@@ -14,8 +14,8 @@ import msgspec
 from prometheus_client import Counter, Histogram
 
 from florin.kit import ids, log, metrics
+from florin.kit.drain import Drain
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
-from florin.kit.health import Health
 from florin.kit.http import problem, problem_headers
 
 Scope = MutableMapping[str, Any]
@@ -38,21 +38,17 @@ class Edge:
         app: App,
         hot: dict[tuple[str, str], App],
         translate: Callable[[Exception, str], Refusal | None],
-        health: Health,
+        drain: Drain,
         *,
         instance: str | None,
     ) -> None:
         self._app = app
         self._hot = hot
         self._translate = translate
-        self._health = health
+        self.drain = drain
         self._instance = instance  # None where requests are not logged
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
-
-    def drain(self) -> None:
-        """From now on answer what comes and ask callers to connect elsewhere."""
-        self._health.draining = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -65,6 +61,7 @@ class Edge:
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
+        self.drain.arrived(scope["path"])
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
@@ -75,7 +72,7 @@ class Edge:
                 headers.append((b"x-content-type-options", b"nosniff"))
                 if "position" in scope:
                     headers.append((b"florin-consistency", scope["position"].encode()))
-                if self._health.draining:
+                if self.drain.begun:
                     headers.append((b"connection", b"close"))
             await send(message)
 

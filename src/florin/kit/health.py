@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 
 from florin.kit.db import Connection, connect
+from florin.kit.drain import Drain
 
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
@@ -25,8 +26,15 @@ class Health:
     """Probes the database and Valkey in the background and answers from what it saw."""
 
     def __init__(
-        self, *, dsn: str, ping: Callable[[], Awaitable[Any]] | None, release: str, instance: str
+        self,
+        *,
+        drain: Drain,
+        dsn: str,
+        ping: Callable[[], Awaitable[Any]] | None,
+        release: str,
+        instance: str,
     ) -> None:
+        self._drain = drain
         self._dsn = dsn
         self._ping = ping
         self._release = release
@@ -37,7 +45,6 @@ class Health:
         self._redis = False
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
-        self.draining = False
 
     def start(self) -> None:
         self._task = asyncio.ensure_future(self._probe_forever())
@@ -52,7 +59,7 @@ class Health:
 
     def ready(self) -> int:
         """The status for the balancer: 200, 404 while draining, 503 otherwise."""
-        if self.draining:
+        if self._drain.begun:
             return 404
         seen = self._database_seen
         fresh = seen is not None and time.monotonic() - seen < PRIMARY_GRACE_S

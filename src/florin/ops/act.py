@@ -10,6 +10,7 @@ from florin.ops.home import Home
 from florin.ops.launch import Started, last_words, launch
 from florin.ops.pids import Process
 from florin.ops.tell import Unable
+from florin.ops.timing import DEFAULT
 from florin.ops.wanted import Wanted
 
 _POLL_S = 0.05
@@ -28,7 +29,7 @@ class Signal:
 
 
 _POLITE = (Signal(signal.SIGTERM, 10), Signal(signal.SIGKILL, 10))
-_SERVING = (Signal(signal.SIGTERM, 40), Signal(signal.SIGKILL, 10))
+_SERVING = (Signal(signal.SIGTERM, DEFAULT.stop_grace_s), Signal(signal.SIGKILL, 10))
 # Fast: sessions are ended, all is written. Immediate: like a crash, the log replays it.
 _DATABASE = (
     Signal(signal.SIGINT, 30),

@@ -1,0 +1,66 @@
+"""Serve: one process that answers over HTTP until it is told to leave."""
+
+import signal
+from types import FrameType
+
+import uvicorn
+
+from florin.kit import log
+from florin.kit.drain import Drain
+from florin.kit.edge import Edge
+from florin.kit.settings import Settings
+
+_log = log.get()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, which would close its listener first; this one drains before.
+
+    SIGTERM drains, a second one stops waiting for late arrivals. SIGINT comes from a human at a
+    terminal: it does not wait either, and a second one does not even finish.
+    """
+
+    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        del frame
+        # Not handed on to uvicorn, which raises the signal again at the end: an orderly stop is
+        # no failure.
+        if self._drain.begun or sig == signal.SIGINT or not self.started:
+            self.force_exit = self.force_exit or (self._drain.begun and sig == signal.SIGINT)
+            self._drain.hurry()
+            self.should_exit = self.should_exit or not self.started
+        else:
+            self._drain.begin()
+
+    async def on_tick(self, counter: int) -> bool:
+        # Ten times a second; the answer True ends the loop, whereupon the listener is closed.
+        return await super().on_tick(counter) or self._drain.over()
+
+
+def serve(edge: Edge, settings: Settings) -> int:
+    """Serve until the end; return the exit code."""
+    config = uvicorn.Config(
+        edge,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,  # who asks is told by the edge from trusted hops only
+        date_header=True,
+        timeout_keep_alive=settings.idle_s,  # pyright: ignore[reportArgumentType] -- any number
+        timeout_graceful_shutdown=settings.finish_s,  # pyright: ignore[reportArgumentType] -- same
+        backlog=2048,
+    )
+    server = Server(config, edge.drain)
+    _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
+    server.run()
+    _log.info("stopped")
+    return 0 if server.started else 1

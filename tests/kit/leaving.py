@@ -1,0 +1,78 @@
+"""Leaving: an instance without a database, to see how one drains: `leaving.py PORT`.
+
+It answers /slow?SECONDS after that time, /events with a stream of events, and everything else at
+once; readiness is that of a real instance.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncGenerator
+from typing import Any
+from urllib.parse import unquote
+
+from florin.kit import log
+from florin.kit.drain import Drain
+from florin.kit.edge import Edge, reply
+from florin.kit.serve import serve
+from florin.kit.settings import read
+
+
+class App:
+    def __init__(self, drain: Drain) -> None:
+        self.drain = drain
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            while (await receive())["type"] != "lifespan.shutdown":
+                await send({"type": "lifespan.startup.complete"})
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        match scope["path"]:
+            case "/health/ready":
+                await reply(send, 404 if self.drain.begun else 200, b"{}")
+            case "/slow":
+                await asyncio.sleep(float(unquote(scope["query_string"].decode())))
+                await reply(send, 200, b"slow")
+            case "/events":
+                await self._stream(send)
+            case _:
+                await reply(send, 200, str(id(self)).encode())
+
+    async def _stream(self, send: Any) -> None:
+        head = [(b"content-type", b"text/event-stream")]
+        await send({"type": "http.response.start", "status": 200, "headers": head})
+        async for event in self.drain.ending(_events()):
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def _events() -> AsyncGenerator[bytes]:
+    number = 0
+    while True:
+        number += 1
+        yield f"data: {number}\n\n".encode()
+        await asyncio.sleep(0.05)
+
+
+def main(port: int) -> int:
+    log.set_up(level="error", instance="leaving")
+    secrets = {
+        name: f"{name}-of-an-instance-that-only-leaves"
+        for name in (
+            "JWT_SECRET",
+            "JWT_REFRESH_SECRET",
+            "FLORIN_CODE_PEPPER",
+            "FLORIN_KEY_PEPPER",
+            "FLORIN_SEAL_KEY",
+        )
+    }
+    environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    settings = read({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
+    drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
+    edge = Edge(App(drain), {}, lambda _error, _method: None, drain, instance=None)
+    return serve(edge, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
