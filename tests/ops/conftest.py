@@ -98,7 +98,7 @@ class TestFleet:
         return process
 
     def processes(self) -> dict[str, Process]:
-        names = ("postgres-1", "valkey-1", "api-1")
+        names = ("postgres-1", "valkey-1", "api-1", "api-2", "balancer")
         return {name: self.process(name) for name in names}
 
     def successor(self, name: str, before: Process) -> Process:

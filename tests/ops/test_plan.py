@@ -55,7 +55,7 @@ def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
 def test_who_keeps_the_money_stops_last() -> None:
     roles = ("postgres-primary", "valkey-primary", "api", "worker", "balancer", "supervisor")
     fleet = Fleet(parts=tuple(replace(part(role), role=role) for role in roles))
-    order = [stopping.role for stopping in act.stop_order(fleet)]
+    order = [part.role for alike in act.stop_order(fleet) for part in alike]
     assert order == ["balancer", "api", "worker", "valkey-primary", "postgres-primary"]
 
 

@@ -38,7 +38,9 @@ async def test_the_first_start_serves_and_sigterm_leaves_nothing(fleet: TestFlee
     assert child.returncode == 0
     assert gone(fleet, running)
     stops = [line.split(":")[0] for line in said.splitlines() if line.startswith("Stopped ")]
-    assert stops == ["Stopped api-1", "Stopped valkey-1", "Stopped postgres-1"]
+    assert stops[0] == "Stopped balancer"
+    assert set(stops[1:3]) == {"Stopped api-1", "Stopped api-2"}
+    assert stops[3:] == ["Stopped valkey-1", "Stopped postgres-1"]
 
 
 async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:

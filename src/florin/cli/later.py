@@ -4,12 +4,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from florin.cli.options import HomeOption, JsonOption, PlanOption
+from florin.cli.options import HomeOption, JsonOption
 from florin.ops.tell import Unable
 
-_Algorithm = Literal["roundrobin", "leastconn", "iphash"]
 _Instant = Annotated[str, typer.Option("--at", metavar="TIME", help="An instant, RFC 3339.")]
-_Name = Annotated[str, typer.Argument(help="A part's name, from florin status.")]
 
 
 def _not_yet(what: str, instead: str) -> None:
@@ -23,51 +21,6 @@ def worker(
     """Run jobs as one process, configured by the environment only."""
     del concurrency, home
     _not_yet("The worker", "the API needs none so far")
-
-
-def scale(
-    counts: Annotated[list[str], typer.Argument(metavar="PART=N", help="As api=4.")],
-    home: HomeOption = None,
-) -> None:
-    """Change how many instances and workers run, without a failed request."""
-    del counts, home
-    _not_yet("Scaling", "one instance of the API runs")
-
-
-def balance(algorithm: _Algorithm, home: HomeOption = None) -> None:
-    """Switch the balancer's algorithm while it runs."""
-    del algorithm, home
-    _not_yet("The balancer", "requests go to the API directly")
-
-
-def deploy(
-    *,
-    rolling: Annotated[bool, typer.Option("--rolling")] = False,
-    blue_green: Annotated[bool, typer.Option("--blue-green")] = False,
-    release: Annotated[str | None, typer.Option(metavar="REF|PATH")] = None,
-    plan: PlanOption = False,
-    verify: Annotated[bool, typer.Option("--verify")] = False,
-    batch: Annotated[int, typer.Option(min=1)] = 1,
-    soak: Annotated[str, typer.Option(metavar="TIME")] = "5s",
-    target: Annotated[Literal["local", "compose"], typer.Option()] = "local",
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Replace the release that runs."""
-    del rolling, blue_green, release, plan, verify, batch, soak, target, home, as_json
-    _not_yet("Deploying", "florin down, check out the new release, florin up")
-
-
-def rollback(home: HomeOption = None) -> None:
-    """Return to the release before."""
-    del home
-    _not_yet("Rolling back", "florin down, check out the release before, florin up")
-
-
-def drain(name: _Name, home: HomeOption = None) -> None:
-    """Take one instance out of the balancer and let it finish."""
-    del name, home
-    _not_yet("Draining", "there is one instance, and nothing to take its requests")
 
 
 def failover(
@@ -119,11 +72,6 @@ def gameday(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 COMMANDS = (
     ("worker", worker, "florin worker --concurrency 5"),
-    ("scale", scale, "florin scale api=4 workers=auto"),
-    ("balance", balance, "florin balance leastconn"),
-    ("deploy", deploy, "florin deploy --rolling --plan"),
-    ("rollback", rollback, "florin rollback"),
-    ("drain", drain, "florin drain api-2"),
     ("failover", failover, "florin failover --to postgres-2"),
     ("backup", backup, "florin backup"),
     ("restore", restore, "florin restore --at 2030-01-01T12:00:00Z"),

@@ -5,14 +5,15 @@ import os
 import re
 import sys
 import time
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of
-from florin.ops.home import Home
-from florin.ops.tell import Unable, say
+from florin.ops.options import Options
+from florin.ops.tell import say
 
 _DEGRADED = 3
 _PORTS = 65_535
@@ -21,68 +22,85 @@ _PORTS = 65_535
 def up(
     *,
     port: Annotated[
-        int, typer.Option(min=1, max=_PORTS, metavar="PORT", help="Where the API listens.")
+        int, typer.Option(min=1, max=_PORTS, metavar="PORT", help="Where the balancer listens.")
     ] = 8000,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
     ] = False,
-    api: Annotated[int, typer.Option(min=1, metavar="N", help="Instances of the API.")] = 1,
+    api: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Instances of the API; 2, or as scaled last."),
+    ] = None,
     workers: Annotated[str, typer.Option(metavar="auto|N", help="Workers.")] = "auto",
     replicas: Annotated[int, typer.Option(min=0, metavar="N", help="Read replicas.")] = 0,
     valkey: Annotated[
         Literal["single", "sentinel", "cluster"], typer.Option(help="Topology of Valkey.")
     ] = "single",
-    tls_cert: Annotated[str | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
-    tls_key: Annotated[str | None, typer.Option(metavar="FILE", help="Its key.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     balance: Annotated[
         Literal["roundrobin", "leastconn", "iphash"] | None,
-        typer.Option(help="How requests are spread."),
+        typer.Option(help="How requests are spread; roundrobin, or as chosen last."),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything on this machine and keep it running until Ctrl-C."""
-    from florin.ops.options import Options
-    from florin.ops.up import up as run
+    from florin.ops import up as fleet
 
     without_effect = {
-        "--api": api != 1,
         "--workers": workers != "auto",
         "--replicas": replicas != 0,
         "--valkey": valkey != "single",
-        "--tls-cert": tls_cert is not None,
-        "--tls-key": tls_key is not None,
-        "--balance": balance is not None,
     }
-    _validate(workers, tls_cert, tls_key)
+    tls = _validate(workers, tls_cert, tls_key)
     chosen = home_of(home)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
+    adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
     if not detached and any(without_effect.values()):
         named = ", ".join(flag for flag, used in without_effect.items() if used)
-        say(f"Without effect yet: {named} (one instance, one PostgreSQL, one Valkey are started).")
-    if detach and not detached:
-        _detach(port, chosen, as_json)
-        return
+        say(f"Without effect yet: {named} (one PostgreSQL, one Valkey are started).")
     options = Options(
-        home=chosen, environ=dict(os.environ), port=port, as_json=as_json, detached=detached
+        home=chosen,
+        environ=dict(os.environ),
+        port=port,
+        api=None if adopting else api,
+        algorithm=None if adopting else balance,
+        tls=tls,
+        as_json=as_json,
+        detached=detached,
     )
-    raise typer.Exit(run(options))
+    if detach and not detached:
+        _detach(options)
+        return
+    code = fleet.up(options)
+    if code == fleet.AGAIN:
+        fleet.again(options)
+    raise typer.Exit(code)
 
 
-def _detach(port: int, home: Home, as_json: bool) -> None:
+def _detach(options: Options) -> None:
     from florin.ops import welcome
     from florin.ops.detach import detach
     from florin.ops.options import florin
 
+    words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
+    words += ["--api", str(options.api)] if options.api else []
+    words += ["--balance", options.algorithm] if options.algorithm else []
+    if options.tls:
+        words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
     os.environ["FLORIN_DETACHED"] = "1"
-    detach(home, florin("up", "--port", str(port), "--home", str(home.path)))
-    leader = home.fleet().part("supervisor")
-    shown = welcome.of(home, leader.address if leader and leader.address else "")
-    print(msgspec.json.encode(shown).decode() if as_json else welcome.text(shown))
+    detach(options.home, florin(*words))
+    leader = options.home.fleet().part("supervisor")
+    address = leader.address if leader and leader.address else ""
+    shown = welcome.of(options.home, f"{'https' if options.tls else 'http'}://{address}")
+    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown))
     say("It runs in the background; florin status shows it, florin down stops it.")
 
 
-def _validate(workers: str, tls_cert: str | None, tls_key: str | None) -> None:
+def _validate(
+    workers: str, tls_cert: Path | None, tls_key: Path | None
+) -> tuple[Path, Path] | None:
     if not re.fullmatch(r"auto|\d+", workers):
         raise typer.BadParameter("must be auto or a number", param_hint="--workers")
     if (tls_cert is None) != (tls_key is None):
@@ -90,6 +108,9 @@ def _validate(workers: str, tls_cert: str | None, tls_key: str | None) -> None:
     for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not os.access(path, os.R_OK):
             raise typer.BadParameter(f"{path} cannot be read", param_hint=flag)
+    if tls_cert is None or tls_key is None:
+        return None
+    return tls_cert.absolute(), tls_key.absolute()
 
 
 def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -124,25 +145,8 @@ def status(
         time.sleep(1)
 
 
-def restart(
-    name: Annotated[str, typer.Argument(help="A part's name, from florin status.")],
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Stop one part and start it again; with a single instance, requests in between fail."""
-    from florin.ops.control import Order, order
-    from florin.ops.observe import observe, supervisor
-
-    chosen = home_of(home)
-    if supervisor(observe(chosen)) is None:
-        raise Unable(f"No supervisor runs in {chosen.path}; florin up starts one.")
-    said = asyncio.run(order(chosen, Order(verb="restart", name=name)))
-    print(msgspec.json.encode({"restarted": name}).decode() if as_json else said)
-
-
 COMMANDS = (
     ("up", up, "florin up --port 8080 --detach"),
     ("down", down, "florin down"),
     ("status", status, "florin status --json"),
-    ("restart", restart, "florin restart api-1"),
 )

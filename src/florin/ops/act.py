@@ -3,6 +3,7 @@
 import asyncio
 import signal
 from dataclasses import dataclass
+from itertools import groupby
 
 from florin.ops import pids
 from florin.ops.fleet import Fleet, Part, Role
@@ -30,6 +31,8 @@ class Signal:
 
 _POLITE = (Signal(signal.SIGTERM, 10), Signal(signal.SIGKILL, 10))
 _SERVING = (Signal(signal.SIGTERM, DEFAULT.stop_grace_s), Signal(signal.SIGKILL, 10))
+# It closes its port, lets go of idle connections and finishes what is in flight.
+_DOOR = (Signal(signal.SIGUSR1, 3), Signal(signal.SIGTERM, 5), Signal(signal.SIGKILL, 10))
 # Fast: sessions are ended, all is written. Immediate: like a crash, the log replays it.
 _DATABASE = (
     Signal(signal.SIGINT, 30),
@@ -37,7 +40,7 @@ _DATABASE = (
     Signal(signal.SIGKILL, 10),
 )
 STOPS: dict[Role, tuple[Signal, ...]] = {
-    "balancer": _POLITE,
+    "balancer": _DOOR,
     "api": _SERVING,
     "worker": _SERVING,
     "sentinel": _POLITE,
@@ -49,10 +52,11 @@ STOPS: dict[Role, tuple[Signal, ...]] = {
 _ORDER = tuple(STOPS)  # who takes requests goes first, who keeps the money goes last
 
 
-def stop_order(fleet: Fleet) -> tuple[Part, ...]:
-    """Return the running parts in the order in which they stop."""
+def stop_order(fleet: Fleet) -> tuple[tuple[Part, ...], ...]:
+    """Return the running parts in the order in which they stop; those of one role together."""
     running = [part for part in fleet.parts if part.process is not None and part.role in STOPS]
-    return tuple(sorted(running, key=lambda part: _ORDER.index(part.role)))
+    running.sort(key=lambda part: _ORDER.index(part.role))
+    return tuple(tuple(alike) for _, alike in groupby(running, key=lambda part: part.role))
 
 
 def start(home: Home, want: Wanted) -> Started:
@@ -98,3 +102,4 @@ async def stop(
             break
     if started is not None:
         started.ending()  # reaped
+    pids.reap(process)

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,33 +15,59 @@ from florin.ops.home import Home
 from florin.ops.tell import Unable
 
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
+_LINE_LIMIT = 2**20
+
+Tell = Callable[[str], None]
 
 
-class Order(msgspec.Struct, frozen=True):
-    """What the supervisor is asked to do."""
+class Order(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the supervisor is asked to do, by whom, with the command as it was given."""
 
     verb: str
     name: str = ""
+    who: str = ""
+    what: str = ""
+    options: dict[str, Any] = {}
 
 
-class Reply(msgspec.Struct, frozen=True):
-    """How it went; `said` is a sentence for the user."""
+class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How it goes (`done` is None) or how it went; `said` is a sentence for the user."""
 
-    done: bool
     said: str
+    done: bool | None = None
+    document: dict[str, Any] | None = None
 
 
-async def listen(home: Home, obey: Callable[[Order], Awaitable[str]]) -> asyncio.Server:
-    """Take orders until the server is closed. Only this user reaches the socket."""
+class Undone(Unable):
+    """It was tried, did not work out, and all is as before; `document` says more."""
+
+    def __init__(self, said: str, document: dict[str, Any]) -> None:
+        super().__init__(said)
+        self.document = document
+
+
+async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) -> asyncio.Server:
+    """Take orders until the server is closed. Only this user reaches the socket.
+
+    An order goes on when the one who gave it goes away.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        def send(reply: Reply) -> None:
+            with contextlib.suppress(OSError, RuntimeError):
+                writer.write(msgspec.json.encode(reply) + b"\n")
+
         with contextlib.closing(writer), contextlib.suppress(OSError):
             try:
                 order = msgspec.json.decode(await reader.readline(), type=Order)
-                reply = Reply(done=True, said=await obey(order))
+                reply = await obey(order, lambda said: send(Reply(said)))
+            except Undone as error:
+                reply = Reply(str(error), done=False, document=error.document)
             except (Unable, TimeoutError, msgspec.DecodeError) as error:
-                reply = Reply(done=False, said=str(error) or "It took too long.")
-            writer.write(msgspec.json.encode(reply) + b"\n")
+                reply = Reply(str(error) or "It took too long.", done=False)
+            except asyncio.CancelledError:
+                reply = Reply("The supervisor was stopped before it was done.", done=False)
+            send(reply)
             await writer.drain()
 
     path = socket_path(home)
@@ -52,21 +79,25 @@ async def listen(home: Home, obey: Callable[[Order], Awaitable[str]]) -> asyncio
         os.umask(before)
 
 
-async def order(home: Home, what: Order, *, within_s: float = 120) -> str:
-    """Give an order and return what the supervisor says; raises Unable when it could not."""
+async def order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
+    """Give an order, pass on what is said meanwhile, and return how it went."""
     try:
-        async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_unix_connection(socket_path(home))
-            with contextlib.closing(writer):
-                writer.write(msgspec.json.encode(what) + b"\n")
+        reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=_LINE_LIMIT)
+        with contextlib.closing(writer):
+            writer.write(msgspec.json.encode(what) + b"\n")
+            while True:
                 reply = msgspec.json.decode(await reader.readline(), type=Reply)
-    except TimeoutError:
-        raise Unable(f"The supervisor did not finish within {within_s:.0f} s.") from None
-    except (OSError, msgspec.DecodeError):
+                if reply.done is not None:
+                    break
+                if tell is not None:
+                    tell(reply.said)
+    except msgspec.DecodeError:
+        raise Unable(
+            "The supervisor ended before it was done; florin up adopts what runs and finishes it."
+        ) from None
+    except OSError:
         raise Unable(f"No supervisor answers in {home.path}; start it with florin up.") from None
-    if not reply.done:
-        raise Unable(reply.said)
-    return reply.said
+    return reply
 
 
 def socket_path(home: Home) -> Path:

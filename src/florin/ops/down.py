@@ -62,9 +62,8 @@ async def _stop_orphans(home: Home) -> None:
     """Stop what a killed supervisor left running."""
     say("The supervisor is gone; stopping what it left.")
     fleet = observe(home)
-    for part in act.stop_order(fleet):
-        if part.process is None:
-            continue
+    for part in (part for alike in act.stop_order(fleet) for part in alike):
+        assert part.process is not None
         begun = time.monotonic()
         try:
             await act.stop(part.process, part.role, started=None)

@@ -35,6 +35,8 @@ class Part:
     pid: int | None = None
     started: str | None = None
     since: float = 0.0
+    generation: int = 0  # of which deployment of its release
+    drained: bool = False  # the balancer sends it nothing
     restarts: int = 0
     wiring: str = ""  # what it was started against; a part with other wiring is replaced
     note: str = ""

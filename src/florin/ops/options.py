@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from florin.ops.balancer.facts import Algorithm
 from florin.ops.home import Home
 from florin.ops.tell import Unable
 
@@ -28,6 +29,9 @@ class Options:
     home: Home
     environ: Mapping[str, str]
     port: int = 8000
+    api: int | None = None  # instances; None: as many as were asked for last
+    algorithm: Algorithm | None = None  # None: the one chosen last
+    tls: tuple[Path, Path] | None = None  # certificate and key
     as_json: bool = False
     detached: bool = False  # this process is the supervisor in the background
     commands: Commands = field(default_factory=Commands)

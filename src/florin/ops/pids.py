@@ -77,6 +77,12 @@ async def gone(process: Process) -> None:
         os.close(handle)
 
 
+def reap(process: Process) -> None:
+    """Take leave of an ended child, also one from before this process became another program."""
+    with contextlib.suppress(ChildProcessError, OSError):
+        os.waitpid(process.pid, os.WNOHANG)
+
+
 def started_at(pid: int) -> float:
     """Return when it started, in seconds of the clock that files are stamped with; 0 if unknown."""
     stat = _stat(pid)

@@ -13,9 +13,9 @@ _CODE = ("src", "requirements")
 def current(checkout: Path | None) -> str:
     """Return the commit, with a hash of the content when that differs; else the version."""
     if checkout is not None and (checkout / ".git").exists():
-        commit = _git(checkout, "rev-parse", "--short=10", "HEAD")
+        commit = git(checkout, "rev-parse", "--short=10", "HEAD")
         if commit is not None:
-            changed = _git(checkout, "status", "--porcelain", "--", *_CODE)
+            changed = git(checkout, "status", "--porcelain", "--", *_CODE)
             return commit if changed == "" else f"{commit}+{content(checkout)}"
     if checkout is not None and (checkout / "src").is_dir():
         return f"{florin.__version__}+{content(checkout)}"
@@ -36,7 +36,8 @@ def content(checkout: Path) -> str:
     return digest.hexdigest()[:8]
 
 
-def _git(checkout: Path, *words: str) -> str | None:
+def git(checkout: Path, *words: str) -> str | None:
+    """Ask git about the checkout; None when it has no answer."""
     # The code of this directory runs anyway: whose it is does not matter for reading its name.
     trust = f"safe.directory={checkout}"
     try:

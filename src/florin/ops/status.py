@@ -50,7 +50,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 async def status(home: Home) -> Status:
     """Look at everything; changes nothing."""
-    fleet = observe(home)
+    fleet = _in_order(observe(home))
     before = {part.name: pids.load(part.process) for part in fleet.parts if part.process}
     begun = time.monotonic()
     answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
@@ -68,6 +68,14 @@ async def status(home: Home) -> Status:
         queues=[],
         books=books if isinstance(books, dict) else {"balanced": None},
     )
+
+
+def _in_order(fleet: Fleet) -> Fleet:
+    """Sort the instances by number at the place of the first: they come and go in any order."""
+    instances = sorted(fleet.of("api"), key=lambda part: (len(part.name), part.name))
+    others = [part for part in fleet.parts if part.role != "api"]
+    place = next((i for i, part in enumerate(fleet.parts) if part.role == "api"), len(others))
+    return Fleet(parts=(*others[:place], *instances, *others[place:]))
 
 
 def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> Seen:

@@ -1,7 +1,6 @@
 """Supervise: keep what is wanted running, and write down what runs."""
 
 import asyncio
-import os
 import signal
 import time
 from collections import deque
@@ -10,10 +9,10 @@ from dataclasses import replace
 
 from florin.ops import act, pids
 from florin.ops.act import Died
+from florin.ops.facts import Facts
 from florin.ops.fleet import Part
 from florin.ops.home import Home
 from florin.ops.launch import Started
-from florin.ops.observe import observe
 from florin.ops.tell import Unable, say
 from florin.ops.wanted import Wanted
 
@@ -29,73 +28,48 @@ def pause(deaths: Sequence[float], now: float) -> float | None:
     return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
 
 
-class Supervisor:
+class Supervisor(Facts):
     """Holds the fleet: one task beside each part, woken by the end of its process."""
 
     def __init__(self, home: Home, release: str) -> None:
-        self.home = home
-        self.release = release
-        self.fleet = observe(home)
+        super().__init__(home, release)
         self.hurry = asyncio.Event()
         self._wanted: dict[str, Wanted] = {}
         self._started: dict[str, Started] = {}
         self._deaths: dict[str, deque[float]] = {}
         self._asked: dict[str, asyncio.Event] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._adopted: set[str] = set()
-        self._risen = False
-
-    def record(self, part: Part) -> None:
-        """Write down a fact.
-
-        Once all runs, a full disk is no reason to stop watching, nor to leave anything running:
-        whoever reads the facts checks them against the processes.
-        """
-        self.fleet = self.fleet.having(part)
-        try:
-            self.home.write_fleet(self.fleet)
-        except Unable as error:
-            if not self._risen:
-                raise
-            say(str(error))
-
-    def announce(self, state: str, address: str | None = None) -> None:
-        """Write down this process itself."""
-        self._risen = self._risen or state == "ready"
-        me = pids.find(os.getpid())
-        self.record(
-            Part(
-                name="supervisor",
-                role="supervisor",
-                state="ready" if state == "ready" else "starting",
-                release=self.release,
-                address=address,
-                pid=os.getpid(),
-                started=me.started if me else None,
-                since=time.time(),
-            )
-        )
-
-    def show_given(self, given: Sequence[Part]) -> None:
-        """Write down the servers that were named by URL, in the place of those of the last time."""
-        self.fleet = self.fleet.without(part.name for part in self.fleet.parts if part.given)
-        for part in given:
-            self.record(part)
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._before = {part.process for part in self.fleet.parts}
 
     def adopt(self, want: Wanted) -> None:
         """Take over a running part, untouched."""
         part = self.fleet.part(want.name)
         assert part is not None
-        self.record(replace(part, state="ready", address=want.address, wiring=want.wiring))
-        self._adopted.add(want.name)
+        state = "draining" if part.drained else "ready"
+        self.record(replace(part, state=state, address=want.address, wiring=want.wiring))
         self._watch(want)
 
-    async def start(self, want: Wanted) -> None:
-        """Start a part and watch over it from then on; raises when it does not serve."""
-        await self._start(want, restarts=0)
+    async def start(self, want: Wanted, *, drained: bool = False) -> None:
+        """Start a part and watch over it from then on; raises when it does not serve.
+
+        Nothing is left of one that does not. `drained`: the balancer sends it nothing yet.
+        """
+        await self.stop(want.name)  # it may be about to be started again by itself
+        try:
+            await self._start(want, restarts=0, drained=drained)
+        except BaseException as error:
+            await self._abandon(want, str(error))
+            raise
         self._watch(want)
 
     async def stop(self, name: str) -> None:
+        """Stop a part and watch over it no longer."""
+        for task in self._tasks.pop(name, ()):
+            task.cancel()
+        self._wanted.pop(name, None)
+        await self._end(name)
+
+    async def _end(self, name: str) -> None:
         part = self.fleet.part(name)
         if part is None or part.process is None:
             return
@@ -125,26 +99,30 @@ class Supervisor:
     async def stop_all(self, *, spare_adopted: bool = False) -> None:
         """Stop every part in order. What ran before us is spared when our own start failed."""
         self._risen = True  # from here on nothing may keep us from stopping
-        for task in self._tasks:
+        tasks = [task for several in self._tasks.values() for task in several]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for part in act.stop_order(self.fleet):
-            if spare_adopted and part.name in self._adopted:
-                continue
-            begun = time.monotonic()
-            await self.stop(part.name)
-            say(f"Stopped {part.name}: {time.monotonic() - begun:.1f} s")
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for alike in act.stop_order(self.fleet):
+            chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
+            await asyncio.gather(*(self._stop(part.name) for part in chosen))
         me = self.fleet.part("supervisor")
         if me is not None:
             self.record(me.stopped())
+
+    async def _stop(self, name: str) -> None:
+        begun = time.monotonic()
+        await self.stop(name)
+        say(f"Stopped {name}: {time.monotonic() - begun:.1f} s")
 
     def _watch(self, want: Wanted) -> None:
         self._wanted[want.name] = want
         self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
         self._asked[want.name] = asyncio.Event()
-        self._tasks.append(asyncio.create_task(self._tend(want), name=f"tend {want.name}"))
+        tasks = [asyncio.create_task(self._tend(want), name=f"tend {want.name}")]
         if want.alive is not None:
-            self._tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
+            tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
+        self._tasks[want.name] = tasks
 
     async def _ask(self, want: Wanted) -> None:
         """End a part that runs but does not answer; its end wakes the one who tends it."""
@@ -173,8 +151,10 @@ class Supervisor:
             if not self._asked[want.name].is_set() and not await self._mourn(want):
                 await self._asked[want.name].wait()
             self._asked[want.name].clear()
+            part = self.fleet.part(want.name)  # as it was when it died, not when it was started
+            drained = part is not None and part.drained
             try:
-                await self._start(want, restarts=restarts)
+                await self._start(want, restarts=restarts, drained=drained)
             except (Died, Unable) as error:
                 await self._abandon(want, str(error))
             else:
@@ -202,12 +182,14 @@ class Supervisor:
         await asyncio.sleep(wait_s)
         return True
 
-    async def _start(self, want: Wanted, *, restarts: int) -> None:
+    async def _start(self, want: Wanted, *, restarts: int, drained: bool) -> None:
         part = Part(
             name=want.name,
             role=want.role,
             state="starting",
             release=want.release,
+            generation=want.generation,
+            drained=drained,
             address=want.address,
             since=time.time(),
             restarts=restarts,
@@ -221,11 +203,12 @@ class Supervisor:
             self.record(part)
         await act.until_ready(self.home, want, started)
         await want.settle()
-        self.record(replace(part, state="ready"))
+        waits = "draining" if restarts else "starting"  # until the balancer admits it
+        self.record(replace(part, state=waits if drained else "ready"))
 
     async def _abandon(self, want: Wanted, note: str) -> None:
         """Leave nothing of a start that came to nothing."""
-        await self.stop(want.name)
+        await self._end(want.name)
         part = self.fleet.part(want.name)
-        assert part is not None
-        self.record(part.stopped(note))
+        if part is not None:
+            self.record(part.stopped(note))

@@ -1,36 +1,70 @@
 """Topology: what should run on this machine, and by which addresses it finds each other."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from florin.ops import api, ports, probe, secrets
+from florin.ops import api, door, pids, ports, probe, secrets
+from florin.ops.balancer.balancer import Balancer
 from florin.ops.engines import account, postgres, session, valkey
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home, Layout
 from florin.ops.observe import observe
 from florin.ops.options import Options
+from florin.ops.rolling import Mark
 from florin.ops.tell import say
 from florin.ops.wanted import Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """The parts in the order of their start, and the environment of the application."""
+    """The engines in the order of their start, what stands in front, and how instances are made."""
 
-    wanted: tuple[Wanted, ...]
+    database: str  # the URL that instances get
+    engines: tuple[Wanted, ...]
     given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
-    environ: dict[str, str]
+    environ: dict[str, str]  # of the application's processes
+    balancer: Balancer
+    options: Options
+
+    @property
+    def url(self) -> str:
+        """Return where the public reaches the fleet, as far as this machine knows."""
+        return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
+
+    def instance(self, name: str, mark: Mark) -> Wanted:
+        """Return one instance on the port it had, else a free one, which is remembered."""
+        home = self.options.home
+        layout = home.layout()
+        part = home.fleet().part(name)
+        runs = part is not None and part.process is not None and pids.lives(part.process)
+        port = layout.ports.get(name)
+        if port is None or not runs:
+            port = ports.free_port(port)
+            home.write_layout(replace(layout, ports=layout.ports | {name: port}))
+        return api.Api(
+            home=home,
+            command=self.options.commands.api,
+            environ=self.environ,
+            name=name,
+            port=port,
+            mark=mark,
+        ).wanted()
+
+    def wanted(self, marks: Mapping[str, Mark]) -> tuple[Wanted, ...]:
+        """Return everything in the order of its start: the balancer comes when somebody serves."""
+        instances = (self.instance(name, mark) for name, mark in marks.items())
+        return (*self.engines, *instances, self.balancer.wanted())
 
 
-async def arrange(options: Options, fleet: Fleet, release: str) -> Topology:
+async def arrange(options: Options, fleet: Fleet) -> Topology:
     """Decide what runs where. Starts nothing; remembers ports and places in the home."""
     own = secrets.load(options.home)
     environ = dict(options.environ) | secrets.for_application(own, options.environ)
     environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
-    environ |= {"FLORIN_HOME": str(options.home.path), "FLORIN_RELEASE": release}
-    environ |= {"PYTHONSAFEPATH": "1"}
+    environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
     database, redis = given_database(options), options.given("REDIS_URL")
-    wanted: list[Wanted] = []
+    engines: list[Wanted] = []
     given: list[Part] = []
     if database is not None:
         await session.require(database, "DATABASE_URL")
@@ -39,21 +73,29 @@ async def arrange(options: Options, fleet: Fleet, release: str) -> Topology:
         given.append(_given("redis", "valkey-primary", redis, 6379))
         if not await probe.answers(given[-1].address or ""):
             say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
+    layout = _layout(options, fleet, (database is None, redis is None))
+    options.home.write_layout(layout)
     if database is None or redis is None:
-        layout = _layout(options, fleet, (database is None, redis is None))
         folder, user = account.prepare(options.home, layout.place)
         options.home.write_layout(replace(layout, place=str(folder)))
         if database is None:
             engine = postgres.embedded(folder, layout.ports["postgres"], own, user)
-            environ["DATABASE_URL"] = engine.url(postgres.APP)
+            database = environ["DATABASE_URL"] = engine.url(postgres.APP)
             environ["DATABASE_URL_OWNER"] = engine.url(postgres.OWNER)
-            wanted.append(engine.wanted())
+            engines.append(engine.wanted())
         if redis is None:
             memory = valkey.embedded(folder, layout.ports["valkey"], own, user)
             environ["REDIS_URL"] = memory.url
-            wanted.append(memory.wanted())
-    wanted.append(api.Api(options=options, environ=environ, release=release).wanted())
-    return Topology(wanted=tuple(wanted), given=tuple(given), environ=environ)
+            engines.append(memory.wanted())
+    assert database is not None
+    return Topology(
+        database=database,
+        engines=tuple(engines),
+        given=tuple(given),
+        environ=environ,
+        balancer=door.balancer(options, layout.ports[door.OPERATOR]),
+        options=options,
+    )
 
 
 def running_urls(home: Home) -> dict[str, str]:
@@ -76,8 +118,12 @@ def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layou
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
+    needs = (*engines, True)
     for name, part_name, needed in zip(
-        ("postgres", "valkey"), (postgres.NAME, valkey.NAME), engines, strict=True
+        ("postgres", "valkey", door.OPERATOR),
+        (postgres.NAME, valkey.NAME, door.NAME),
+        needs,
+        strict=True,
     ):
         part = fleet.part(part_name)
         runs = part is not None and part.process is not None and name in kept.ports

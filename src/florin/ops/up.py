@@ -4,25 +4,28 @@ import asyncio
 import contextlib
 import os
 import signal
+import sys
 import time
-from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
-from florin.ops import api, control, release, topology, welcome
+from florin.ops import audit, control, operation, orders, release, welcome
 from florin.ops.act import Died
-from florin.ops.control import Order
+from florin.ops.control import Order, Reply, Tell
 from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
+from florin.ops.rise import rise
+from florin.ops.running import Running
 from florin.ops.supervise import Supervisor
-from florin.ops.tell import Unable, say, timed, voice
-from florin.ops.topology import Topology
-from florin.ops.wanted import Step, plan
+from florin.ops.tell import Unable, say, voice
+
+AGAIN = -1  # not an exit code: the caller calls `again`
 
 
 def up(options: Options) -> int:
-    """Run the fleet in this process until a signal; return the exit code."""
+    """Run the fleet in this process until a signal; return the exit code, or AGAIN."""
     options.home.make()
     handle = options.home.lock()
     if handle is None:
@@ -30,7 +33,7 @@ def up(options: Options) -> int:
         pid = f" (pid {holder.pid})" if holder else ""
         raise Unable(
             f"A supervisor{pid} already runs the fleet of {options.home.path}; see florin status,"
-            " or stop it with florin down."
+            " stop it with florin down, or bring it to this code with florin restart supervisor."
         )
     try:
         return asyncio.run(_run(options))
@@ -38,12 +41,20 @@ def up(options: Options) -> int:
         os.close(handle)
 
 
+def again(options: Options) -> NoReturn:
+    """Become the supervisor anew, with the code as it lies there now: the same process."""
+    environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
+    if options.detached:
+        environ["FLORIN_DETACHED"] = "1"
+    os.execve(sys.orig_argv[0], sys.orig_argv, environ)  # noqa: S606 - our own command line
+
+
 async def _run(options: Options) -> int:
     named = await asyncio.to_thread(release.current, options.checkout)
     fleet = Supervisor(options.home, named)
     halt = asyncio.Event()
     _listen_to_signals(halt, fleet.hurry)
-    rising = asyncio.create_task(_rise(options, fleet))
+    rising = asyncio.create_task(rise(options, fleet))
     halted = asyncio.create_task(halt.wait())
     await asyncio.wait({rising, halted}, return_when=asyncio.FIRST_COMPLETED)
     if not rising.done():
@@ -53,95 +64,61 @@ async def _run(options: Options) -> int:
         await fleet.stop_all()
         return 0
     try:
-        rising.result()
+        running = rising.result()
     except (Unable, Died) as error:
         await fleet.stop_all(spare_adopted=True)
         raise Unable(_plain(str(error))) from None
-    await _watch(options, fleet, halt)
-    return 0
+    return await _watch(running, halt)
 
 
-async def _rise(options: Options, fleet: Supervisor) -> None:
-    fleet.announce("starting")
-    _require_port(options, fleet)
-    wanted = await topology.arrange(options, fleet.fleet, fleet.release)
-    fleet.show_given(wanted.given)
-    steps = plan(fleet.fleet, wanted.wanted)
-    for step in steps:
-        await _take(step, options, fleet, wanted)
-    address = wanted.wanted[-1].address
-    if options.development:
-        await welcome.ensure(options.home, address, options.commands.demo, wanted.environ)
-    fleet.announce("ready", address)
+async def _watch(running: Running, halt: asyncio.Event) -> int:
+    """Take orders and look after what runs until somebody says stop; return the exit code."""
+    options, fleet = running.options, running.fleet
+    again, busy = asyncio.Event(), set[asyncio.Task[Reply]]()
 
-
-async def _take(step: Step, options: Options, fleet: Supervisor, wanted: Topology) -> None:
-    if step.verb in ("stop", "replace"):
-        await fleet.stop(step.name)
-        say(f"Stopped {step.name}, which no longer fits.")
-    if step.verb == "stop":
-        return
-    want = next(want for want in wanted.wanted if want.name == step.name)
-    if step.verb == "adopt":
-        fleet.adopt(want)
-        part = fleet.fleet.part(want.name)
-        say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
-        return
-    if want.role == "api":
-        with timed("Migrating the database"):
-            await _migrate(options, wanted.environ)
-    with timed(f"Starting {want.name} ({want.release}) at {want.address}"):
-        await fleet.start(want)
-
-
-async def _migrate(options: Options, environ: dict[str, str]) -> None:
-    child = await asyncio.create_subprocess_exec(
-        *options.commands.migrate,
-        env=environ,
-        cwd=Path("/"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        _, said = await child.communicate()
-    except asyncio.CancelledError:
-        with contextlib.suppress(ProcessLookupError):
-            child.kill()
-        await child.wait()
-        raise
-    if child.returncode != 0:
-        words = said.decode(errors="replace").strip().splitlines()
-        raise Unable(words[-1] if words else f"florin migrate ended with {child.returncode}.")
-
-
-async def _watch(options: Options, fleet: Supervisor, halt: asyncio.Event) -> None:
-    async def obey(order: Order) -> str:
-        if order.verb == "restart":
-            await fleet.restart(order.name)
-            return f"{order.name} was restarted."
-        raise Unable(f"This supervisor does not know {order.verb}; restart it with florin up.")
+    async def obey(order: Order, tell: Tell) -> Reply:
+        if (order.verb, order.name) == ("restart", "supervisor"):
+            return _leave(running, order, again)
+        task = asyncio.create_task(orders.obey(running, order, tell))
+        busy.add(task)
+        task.add_done_callback(busy.discard)
+        return await asyncio.shield(task)
 
     async with await control.listen(options.home, obey):
         if not options.detached:
-            _show(options, fleet)
+            _show(running)
         begun = time.monotonic()
-        while not halt.is_set():
+        while not halt.is_set() and not again.is_set():
             voice.status(_line(fleet, time.monotonic() - begun))
             for part in fleet.fleet.parts:
                 await asyncio.to_thread(trim, options.home.log(part.name))
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
+        for task in busy:
+            task.cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
     voice.clear()
+    if again.is_set() and not halt.is_set():
+        return AGAIN
     say("Stopping.")
     await fleet.stop_all()
+    return 0
 
 
-def _show(options: Options, fleet: Supervisor) -> None:
-    me = fleet.fleet.part("supervisor")
-    shown = welcome.of(options.home, me.address if me and me.address else "")
-    document = msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown)
+def _leave(running: Running, order: Order, again: asyncio.Event) -> Reply:
+    """Have this process become the supervisor of the code as it lies there; all else runs on."""
+    holder = operation.left(running.home)
+    if holder is not None:
+        raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
+    audit.note(running.home, order.who, order.what, "done")
+    again.set()
+    return Reply("The supervisor starts again.", done=True, document={"restarted": "supervisor"})
+
+
+def _show(running: Running) -> None:
+    shown = welcome.of(running.home, running.topology.url)
+    as_json = running.options.as_json
+    document = msgspec.json.encode(shown).decode() if as_json else welcome.text(shown)
     with contextlib.suppress(OSError):
         print(document, flush=True)
     say("Ctrl-C stops everything in order.")
@@ -166,13 +143,6 @@ def _listen_to_signals(halt: asyncio.Event, hurry: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ask)
-
-
-def _require_port(options: Options, fleet: Supervisor) -> None:
-    """Say that the port is taken before anything starts; our own instance may sit on it."""
-    part = fleet.fleet.part(api.NAME)
-    if part is None or part.process is None:
-        api.require_port(options)
 
 
 def _plain(sentence: str) -> str:

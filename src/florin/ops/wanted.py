@@ -19,6 +19,7 @@ class Wanted:
     role: Role
     address: str
     release: str
+    generation: int = 0  # of which deployment of the release
     launch: Launch
     ready: Callable[[], Awaitable[bool]]
     ready_within_s: float

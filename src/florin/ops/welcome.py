@@ -73,8 +73,7 @@ async def _program(address: str, key: str, program: str) -> dict[str, Any] | Non
     return answer.json() if answer is not None and answer.status == 200 else None  # noqa: PLR2004
 
 
-def of(home: Home, address: str) -> Welcome:
-    url = f"http://{address}"
+def of(home: Home, url: str) -> Welcome:
     return Welcome(url=url, docs=f"{url}/api/v1/docs", home=str(home.path), demo=read(home))
 
 

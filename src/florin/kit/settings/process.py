@@ -99,3 +99,12 @@ class Machine(BaseSettings):
     detached: str | None = variable(
         "FLORIN_DETACHED", "Set by `florin up --detach` for the process in the background.", None
     )
+    adopt: str | None = variable(
+        "FLORIN_ADOPT", "Set by `florin restart supervisor` for the supervisor that goes on.", None
+    )
+    operator: str | None = variable(
+        "FLORIN_OPERATOR",
+        "Who acts, for the lock and the audit trail; else the user of the system.",
+        None,
+        example="alice",
+    )

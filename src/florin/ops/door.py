@@ -1,0 +1,51 @@
+"""Door: the fleet's balancer, where it listens and whom it believes."""
+
+from ipaddress import ip_network
+
+from florin.ops import ports
+from florin.ops.balancer import certificate, program
+from florin.ops.balancer.balancer import NAME, Balancer
+from florin.ops.balancer.edge import Edge
+from florin.ops.fleet import Fleet
+from florin.ops.options import Options
+from florin.ops.tell import Unable
+from florin.ops.timing import DEFAULT
+
+OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
+__all__ = ["NAME", "OPERATOR", "balancer", "require_port"]
+
+
+def balancer(options: Options, operator_port: int) -> Balancer:
+    """Return the balancer as the options want it. Raises Unable when there is no HAProxy."""
+    edge = Edge(
+        timing=DEFAULT,
+        host=options.host,
+        port=options.port,
+        operator_port=operator_port,
+        trusted_proxies=_trusted(options.environ.get("FLORIN_TRUSTED_PROXIES", "")),
+        tls=options.tls is not None,
+        folder=options.home.path / "balancer",
+    )
+    if options.tls is not None:
+        certificate.install(*options.tls, edge.certificate)
+    return Balancer(edge=edge, program=program.find())
+
+
+def require_port(options: Options, fleet: Fleet) -> None:
+    """Say that the port is taken before anything starts; our own balancer may sit on it."""
+    part = fleet.part(NAME)
+    port = options.port
+    if part is not None and part.process is not None and (part.address or "").endswith(f":{port}"):
+        return
+    if not ports.is_free(port, options.host):
+        raise Unable(
+            f"Port {port} is taken by {ports.holder(port)}; stop it, or choose another:"
+            f" florin up --port {ports.free_port(port + 1)}."
+        )
+
+
+def _trusted(words: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(word.strip())) for word in words.split(",") if word.strip())
+    except ValueError as error:
+        raise Unable(f"FLORIN_TRUSTED_PROXIES: {error}.") from None

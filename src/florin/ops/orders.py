@@ -1,0 +1,228 @@
+"""Orders: what an operator may ask of a running fleet; one at a time, each in the audit trail."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+from florin.ops import audit, intent, operation, rolling, snapshot
+from florin.ops.act import Died
+from florin.ops.balancer.facts import Algorithm
+from florin.ops.balancer.socket import Refused, Unreachable
+from florin.ops.control import Order, Reply, Tell, Undone
+from florin.ops.operation import Operation
+from florin.ops.rolling import Mark
+from florin.ops.running import Running, carry_out, preview, require_connections
+from florin.ops.tell import Unable, say
+
+_API_MAX = 24
+
+Verb = Callable[[Running, Order, Operation, Tell], Awaitable[Reply]]
+
+
+async def obey(running: Running, order: Order, tell: Tell) -> Reply:
+    """Do what is asked, under the lock, and write down how it went."""
+    verb = VERBS.get(order.verb)
+    if verb is None:
+        raise Unable(f"This supervisor does not know {order.verb}; florin restart supervisor.")
+    blank = Operation(who=order.who or "somebody", what=order.what or order.verb)
+    if order.options.get("plan"):
+        return await verb(running, order, blank, tell)
+
+    def both(said: str) -> None:
+        say(said)
+        tell(said)
+
+    left, begun = operation.left(running.home), time.monotonic()
+    taken = operation.take(running.home, blank)
+    if left is not None:
+        both(f"The lock of {left.said()} was left by a process that is gone; taken over.")
+    audit.note(running.home, taken.who, taken.what, "begun")
+    outcome, said = "cut off", ""
+    try:
+        reply = await verb(running, order, taken, both)
+        outcome, said = "done", reply.said
+    except Undone as error:
+        outcome, said = "undone", str(error)
+        raise
+    except (Unable, Died, Unreachable, Refused, TimeoutError) as error:
+        outcome, said = "failed", str(error)
+        raise Unable(said) from None
+    else:
+        return reply
+    finally:
+        operation.release(running.home)
+        audit.note(running.home, taken.who, taken.what, outcome, said=said, begun=begun)
+
+
+async def resume(running: Running, left: Operation) -> None:
+    """Finish, or undo, what a killed supervisor was in the middle of."""
+    say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
+    taken, begun = operation.take(running.home, left), time.monotonic()
+    try:
+        await carry_out(running, taken, say)
+        outcome, said = "done", "finished after it was cut off"
+    except Undone as error:
+        outcome, said = "undone", str(error)
+        say(said)
+    except Unable as error:
+        outcome, said = "failed", str(error)
+        say(said)
+    finally:
+        operation.release(running.home)
+    audit.note(running.home, left.who, left.what, outcome, said=said, begun=begun)
+
+
+async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    count = int(order.options["api"])
+    if not 1 <= count <= _API_MAX:
+        raise Unable(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
+    await _require_ready(running)
+    kept, marks = intent.read(running.home), running.marks()
+    goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
+    change = replace(lock, goal=goal, undo=marks)
+    await require_connections(running, change)
+    if order.options.get("plan"):
+        return planned(await preview(running, change))
+    operation.keep(running.home, change)
+    await carry_out(running, change, tell)
+    return Reply(f"{count} instances of the API serve.", done=True, document={"api": count})
+
+
+async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) -> Reply:
+    name = order.name
+    one = next((one for one in await running.instances.crew() if one.name == name), None)
+    if one is None:
+        raise Unable(f"No instance {name} runs; there are: {', '.join(running.marks())}.")
+    step = rolling.Step("drain", (name,))
+    if one.admitted:
+        try:
+            rolling.after(await running.instances.crew(), step)
+        except rolling.Impossible:
+            raise Unable(
+                f"{name} is the last instance that serves; florin scale api=2 gives it company."
+            ) from None
+        tell(f"{step}")
+        await running.instances.take(step, 0)
+    said = f"{name} gets no requests and has none left; florin restart {name} brings it back."
+    return Reply(said, done=True, document={"drained": name})
+
+
+async def restart(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    name, marks = order.name, running.marks()
+    if name not in marks:
+        await running.fleet.restart(name)
+        return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
+    kept = intent.read(running.home)
+    generation = kept.generation + 1
+    intent.keep(running.home, replace(kept, generation=generation))
+    goal = marks | {name: Mark(marks[name].release, generation)}
+    change = replace(lock, goal=goal, undo=marks)
+    operation.keep(running.home, change)
+    await carry_out(running, change, tell)
+    return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
+
+
+async def balance(running: Running, order: Order, _lock: Operation, _tell: Tell) -> Reply:
+    await switch(running, order.name)
+    intent.keep(running.home, replace(intent.read(running.home), algorithm=order.name))
+    said = f"Requests are spread by {order.name}."
+    return Reply(said, done=True, document={"balance": order.name})
+
+
+async def switch(running: Running, algorithm: str) -> None:
+    for known in get_args(Algorithm):
+        if known == algorithm:
+            await running.topology.balancer.switch(known)
+            return
+    raise Unable(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
+
+
+async def deploy(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    options = running.options
+    wanted = order.options.get("release")
+    checkout = order.options.get("checkout")
+    release = await _snapshot(running, wanted, checkout)
+    if snapshot.other_lock(options.home, release, options.checkout):
+        tell(f"{release} was made for other packages than the environment has (requirements/).")
+    return await _replace_all(running, order, lock, tell, release, back=False)
+
+
+async def rollback(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    previous = intent.read(running.home).previous
+    if not previous or not snapshot.path(running.home, previous).is_dir():
+        raise Unable("There is no release to go back to; florin deploy --release REF|PATH.")
+    return await _replace_all(running, order, lock, tell, previous, back=True)
+
+
+async def _replace_all(
+    running: Running, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
+) -> Reply:
+    """Replace every instance by one of the release, a few at a time."""
+    kept, marks, begun = intent.read(running.home), running.marks(), time.monotonic()
+    mark = Mark(release, kept.generation + 1)
+    count = max(1, kept.api)
+    change = replace(
+        lock,
+        goal=dict.fromkeys(intent.names(count), mark),
+        undo=marks,
+        release=release,
+        back=back,
+        batch=min(int(order.options.get("batch", 1)), count),
+        surge=True,
+        soak_s=float(order.options.get("soak_s", 0)),
+    )
+    await require_connections(running, change)
+    if order.options.get("plan"):
+        return planned(await preview(running, change))
+    intent.keep(running.home, replace(kept, generation=mark.generation))
+    operation.keep(running.home, change)
+    steps = await carry_out(running, change, tell)
+    seconds = time.monotonic() - begun
+    document: dict[str, Any] = {
+        "outcome": "rolled back" if back else "deployed",
+        "release": release,
+        "before": kept.release,
+        "steps": steps,
+        "seconds": round(seconds, 1),
+    }
+    said = f"{count} instances run {release} (before: {kept.release}); {seconds:.1f} s."
+    return Reply(said, done=True, document=document)
+
+
+async def _snapshot(running: Running, wanted: str | None, checkout: str | None) -> str:
+    import asyncio
+    from pathlib import Path
+
+    root = Path(checkout) if checkout else running.options.checkout
+    return await asyncio.to_thread(snapshot.of, running.home, wanted, root)
+
+
+async def _require_ready(running: Running) -> None:
+    """Refuse to change what nobody could use: the trouble lies elsewhere then."""
+    crew = await running.instances.crew()
+    if crew and not any(one.ready for one in crew):
+        raise Unable(
+            "No instance is ready; florin doctor says what they lack. Nothing was changed."
+        )
+
+
+def planned(steps: tuple[rolling.Step, ...]) -> Reply:
+    lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
+    document = {
+        "plan": [
+            {"verb": s.verb, "names": list(s.names), "release": s.mark.release if s.mark else None}
+            for s in steps
+        ]
+    }
+    return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
+
+
+VERBS: dict[str, Verb] = {
+    "scale": scale,
+    "drain": drain,
+    "restart": restart,
+    "balance": balance,
+    "deploy": deploy,
+    "rollback": rollback,
+}

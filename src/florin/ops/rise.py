@@ -1,0 +1,160 @@
+"""Rise: start what is missing, adopt what runs, finish what was cut off."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from florin.ops import (
+    audit,
+    budget,
+    door,
+    intent,
+    operation,
+    orders,
+    snapshot,
+    topology,
+    welcome,
+)
+from florin.ops.balancer.socket import Unreachable
+from florin.ops.fleet import Part
+from florin.ops.instances import Instances
+from florin.ops.intent import Intent
+from florin.ops.operation import Operation
+from florin.ops.options import Options
+from florin.ops.rolling import Mark
+from florin.ops.running import Running, run_migrate
+from florin.ops.supervise import Supervisor
+from florin.ops.tell import Unable, say, timed
+from florin.ops.wanted import Step, Wanted, plan
+
+
+async def rise(options: Options, fleet: Supervisor) -> Running:
+    fleet.announce("starting")
+    door.require_port(options, fleet.fleet)
+    arranged = await topology.arrange(options, fleet.fleet)
+    fleet.show_given(arranged.given)
+    running = Running(
+        options, fleet, arranged, Instances(fleet, arranged.balancer, arranged.instance)
+    )
+    left = operation.left(options.home)
+    alive = [part for part in fleet.fleet.of("api") if part.process is not None]
+    kept = intent.read(options.home) if alive else await _fresh(running)
+    marks = _marks(alive) if alive else dict.fromkeys(intent.names(kept.api), kept.mark)
+    wanted = arranged.wanted(marks)
+    await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+    await _tell_balancer(running, options.algorithm or kept.algorithm)
+    if alive:
+        await _complete(running, kept, left)
+    if options.development:
+        environ = arranged.environ | snapshot.environ(options.home, kept.release)
+        direct = next(part.address or "" for part in fleet.fleet.of("api"))
+        await welcome.ensure(options.home, direct, options.commands.demo, environ)
+    fleet.announce("ready", arranged.balancer.address)
+    return running
+
+
+async def _fresh(running: Running) -> Intent:
+    """Nothing runs: the code as it lies there will, as many times as asked for last."""
+    options, fleet = running.options, running.fleet
+    kept = intent.read(options.home)
+    release = await asyncio.to_thread(snapshot.of_checkout, options.home, options.checkout)
+    previous = kept.previous if kept.release in ("", release) else kept.release
+    kept = replace(
+        kept,
+        api=options.api or kept.api,
+        release=release,
+        previous=previous,
+        generation=kept.generation + 1,
+    )
+    intent.keep(options.home, kept)
+    for part in fleet.fleet.of("api"):
+        fleet.forget(part.name)
+    operation.release(options.home)  # what was cut off ended with what it was done to
+    return kept
+
+
+def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
+    return {part.name: Mark(part.release, part.generation) for part in parts}
+
+
+async def _take(
+    running: Running, steps: Sequence[Step], wanted: Sequence[Wanted], release: str
+) -> None:
+    """Take the steps in order; instances start together, once the schema is theirs."""
+    fleet, wants = running.fleet, {want.name: want for want in wanted}
+    ready_for_api = False
+    starting: list[Wanted] = []
+    for step in steps:
+        want = wants.get(step.name)
+        api = want is not None and want.role == "api"
+        if not api and starting:
+            await _start_together(fleet, starting)
+            starting = []
+        if step.verb in ("stop", "replace"):
+            await fleet.stop(step.name)
+            say(f"Stopped {step.name}, which no longer fits.")
+        if want is None or step.verb == "stop":
+            continue
+        if step.verb == "adopt":
+            fleet.adopt(want)
+            part = fleet.fleet.part(want.name)
+            say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
+        elif api:
+            if not ready_for_api:
+                await _prepare_for_api(running, release)
+                ready_for_api = True
+            starting.append(want)
+        else:
+            with timed(f"Starting {want.name} ({want.release}) at {want.address}"):
+                await fleet.start(want)
+
+
+async def _prepare_for_api(running: Running, release: str) -> None:
+    (await budget.of(running.topology.database, len(running.marks()) + 1)).require()
+    environ = running.topology.environ | snapshot.environ(running.home, release)
+    with timed("Migrating the database"):
+        await run_migrate(running.options.commands.migrate, environ)
+
+
+async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
+    names = ", ".join(want.name for want in wants)
+    with timed(f"Starting {names} ({wants[0].release})"):
+        async with asyncio.TaskGroup() as group:
+            for want in wants:
+                group.create_task(fleet.start(want, drained=True))
+
+
+async def _tell_balancer(running: Running, algorithm: str) -> None:
+    """Make it know exactly the instances that run, each admitted unless it was drained."""
+    balancer, fleet = running.topology.balancer, running.fleet
+    parts = [part for part in fleet.fleet.of("api") if part.process is not None]
+    try:
+        await balancer.restore()
+        known = {server.name for server in balancer.facts().servers}
+        for name in known - {part.name for part in parts}:
+            await balancer.forget(name)
+        for part in parts:
+            if part.state == "draining":
+                await balancer.drain(part.name)
+            else:
+                await running.instances.admit(part.name)
+    except Unreachable as error:
+        raise Unable(f"The balancer does not answer: {error}.") from None
+    await orders.switch(running, algorithm)
+
+
+async def _complete(running: Running, kept: Intent, left: Operation | None) -> None:
+    """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
+    if left is not None and left.goal:
+        await orders.resume(running, left)
+        kept = intent.read(running.home)
+    elif left is not None:
+        operation.release(running.home)
+        audit.note(running.home, left.who, left.what, "cut off")
+        say(f"{left.said()} was cut off.")
+    marks = running.marks()
+    count = running.options.api or kept.api
+    goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
+    if goal != marks:
+        what = f"florin up --api {count}"
+        await orders.resume(running, Operation(who="florin", what=what, goal=goal, undo=marks))

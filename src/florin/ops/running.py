@@ -1,0 +1,164 @@
+"""Running: the fleet in the hands of its supervisor, and how a change to it is carried out."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from florin.ops import budget, intent, operation, rolling, snapshot
+from florin.ops.act import Died
+from florin.ops.control import Tell, Undone
+from florin.ops.home import Home
+from florin.ops.instances import Instances
+from florin.ops.operation import Operation
+from florin.ops.options import Options
+from florin.ops.rolling import Goal, Mark, Step
+from florin.ops.supervise import Supervisor
+from florin.ops.tell import Unable
+from florin.ops.topology import Topology
+
+_ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    options: Options
+    fleet: Supervisor
+    topology: Topology
+    instances: Instances
+
+    @property
+    def home(self) -> Home:
+        return self.options.home
+
+    def marks(self) -> dict[str, Mark]:
+        """Return what the instances were started from, in the order of their numbers."""
+        parts = [part for part in self.fleet.fleet.of("api") if part.release]
+        parts.sort(key=lambda part: number(part.name))
+        return {part.name: Mark(part.release, part.generation) for part in parts}
+
+
+def number(name: str) -> int:
+    last = name.rpartition("-")[2]
+    return int(last) if last.isdigit() else 0
+
+
+async def carry_out(running: Running, change: Operation, tell: Tell) -> int:
+    """Reach the operation's goal; return the number of steps.
+
+    When the new instances do not bear it the fleet goes back to what it was: raises Undone.
+    """
+    steps = 0
+    if not change.undoing:
+        try:
+            if change.release and not change.back:
+                await migrate(running, change.release)
+            steps = await _reach(running, change, change.goal, change.soak_s, tell)
+        except (Unable, Died) as error:
+            tell(f"{error}; going back.")
+            change = replace(change, undoing=True)
+            operation.keep(running.home, change)
+            await _undo(running, change, tell)
+            raise _undone(change, str(error)) from None
+    else:
+        await _undo(running, change, tell)
+        raise _undone(change, "it had begun to go back")
+    if change.release and change.back:
+        await _put_back_routines(running, change.release, tell)
+    _settle(running.home, change)
+    return steps
+
+
+def _undone(change: Operation, why: str) -> Undone:
+    return Undone(
+        f"Undone, all is as before: {why}.",
+        {"outcome": "undone", "release": change.release, "why": why},
+    )
+
+
+def _settle(home: Home, change: Operation) -> None:
+    """Write down what the fleet shall be from now on."""
+    kept = replace(intent.read(home), api=len(change.goal))
+    if change.release:
+        if change.release != kept.release:
+            kept = replace(kept, previous=kept.release, release=change.release)
+        generation = max(mark.generation for mark in change.goal.values())
+        kept = replace(kept, generation=generation, previous=kept.previous or change.release)
+        snapshot.prune(home, {kept.release, kept.previous})
+    intent.keep(home, kept)
+
+
+async def preview(running: Running, change: Operation) -> tuple[Step, ...]:
+    """Return what would be done; changes nothing."""
+    crew = await running.instances.crew()
+    return rolling.plan(crew, change.goal, batch=change.batch, surge=change.surge)
+
+
+async def require_connections(running: Running, change: Operation) -> None:
+    """Refuse a change for which the server has too few connections, the spare ones included."""
+    (await budget.of(running.topology.database, len(change.goal) + change.batch)).require()
+
+
+async def _undo(running: Running, change: Operation, tell: Tell) -> None:
+    try:
+        await _reach(running, change, change.undo, 0.0, tell)
+    except (Unable, Died) as error:
+        raise Unable(
+            f"It could not be undone either: {error}; see florin status, and florin rollback or"
+            " florin deploy with a release that runs."
+        ) from None
+
+
+async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float, tell: Tell) -> int:
+    taken = 0
+    for _ in range(_ROUNDS):
+        crew = await running.instances.crew()
+        steps = rolling.plan(crew, goal, batch=change.batch, surge=change.surge)
+        if not steps:
+            return taken
+        for index, step in enumerate(steps, start=1):
+            tell(f"[{index}/{len(steps)}] {step}")
+            await running.instances.take(step, soak_s)
+        taken += len(steps)
+    return taken
+
+
+async def migrate(running: Running, release: str) -> None:
+    """Bring the schema to this release; raises Unable, the release's own word in it."""
+    environ = running.topology.environ | snapshot.environ(running.home, release)
+    await run_migrate(running.options.commands.migrate, environ)
+
+
+async def _put_back_routines(running: Running, release: str, tell: Tell) -> None:
+    """Let an earlier release define its functions again, once nobody calls the later ones.
+
+    Tables stay as they are: what was added bothers nobody. Its code runs with the later
+    functions as well, so a failure is only told.
+    """
+    try:
+        await migrate(running, release)
+    except Unable as error:
+        tell(f"The functions of {release} were not put back: {error}")
+
+
+async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(environ),
+        cwd=Path("/"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        _, said = await child.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+        raise
+    if child.returncode != 0:
+        words = said.decode(errors="replace").strip().splitlines()
+        raise Unable(words[-1] if words else f"florin migrate ended with {child.returncode}.")

@@ -1,0 +1,171 @@
+"""Rolling: over random fleets, no step leaves a gap and every plan ends in what was wanted."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from florin.ops.rolling import Crew, Impossible, Instance, Mark, Step, after, plan
+
+OLD, NEW = Mark("r1", 1), Mark("r2", 2)
+marks = st.builds(Mark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))
+
+
+@st.composite
+def crews(draw: st.DrawFn) -> Crew:
+    names = draw(st.sets(st.integers(1, 7), max_size=6))
+    return tuple(
+        Instance(
+            name=f"api-{number}",
+            mark=draw(marks),
+            ready=draw(st.booleans()),
+            admitted=draw(st.booleans()),
+        )
+        for number in sorted(names)
+    )
+
+
+@st.composite
+def goals(draw: st.DrawFn) -> dict[str, Mark]:
+    count = draw(st.integers(1, 5))
+    return {f"api-{number}": draw(marks) for number in range(1, count + 1)}
+
+
+def serving(crew: Crew) -> int:
+    return sum(one.serves for one in crew)
+
+
+def reached(crew: Crew, goal: dict[str, Mark]) -> bool:
+    return {one.name: one.mark for one in crew} == goal and all(one.serves for one in crew)
+
+
+def walk(crew: Crew, steps: tuple[Step, ...], goal: dict[str, Mark], batch: int) -> list[Crew]:
+    """Take every step, looking after each."""
+    seen = [crew]
+    for step in steps:
+        before, crew = crew, after(crew, step)
+        seen.append(crew)
+        if serving(before):
+            assert serving(crew) >= 1
+        if step.verb == "drain":
+            wanted = [one for one in before if one.name in step.names and one.name in goal]
+            assert sum(one.serves for one in wanted) <= batch
+    assert reached(crew, goal)
+    return seen
+
+
+@settings(max_examples=400, deadline=None)
+@given(crews(), goals(), st.integers(1, 4), st.booleans())
+def test_every_plan_keeps_one_serving_and_ends_as_wanted(
+    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool
+) -> None:
+    walk(crew, plan(crew, goal, batch=batch, surge=surge), goal, batch)
+
+
+@settings(max_examples=400, deadline=None)
+@given(crews(), goals(), st.integers(1, 4), st.booleans(), st.data())
+def test_cut_off_anywhere_another_plan_finishes(
+    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool, data: st.DataObject
+) -> None:
+    steps = plan(crew, goal, batch=batch, surge=surge)
+    if not steps:
+        return
+    number = data.draw(st.integers(0, len(steps) - 1))
+    for step in steps[:number]:
+        crew = after(crew, step)
+    step = steps[number]
+    # The step itself is half done: for some of its instances, and what was started may be silent.
+    done = tuple(name for name in step.names if data.draw(st.booleans()))
+    if done:
+        crew = after(crew, replace(step, names=done))
+    if step.verb == "start":
+        crew = tuple(
+            replace(one, ready=data.draw(st.booleans())) if one.name in done else one
+            for one in crew
+        )
+    back = data.draw(st.booleans())
+    other = data.draw(goals()) if back else goal
+    walk(crew, plan(crew, other, batch=batch, surge=surge), other, batch)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
+    crew, goal = fleet(count), dict.fromkeys((f"api-{n}" for n in range(1, count + 1)), NEW)
+    seen = walk(crew, plan(crew, goal, batch=batch, surge=True), goal, batch)
+    assert min(serving(crew) for crew in seen) == count
+    assert max(len(crew) for crew in seen) == count + min(batch, count)
+
+
+@given(crews(), goals(), st.integers(1, 4), st.booleans())
+def test_what_is_as_wanted_is_left_alone(
+    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool
+) -> None:
+    for step in plan(crew, goal, batch=batch, surge=surge):
+        crew = after(crew, step)
+    assert plan(crew, goal, batch=batch, surge=surge) == ()
+
+
+def fleet(count: int, mark: Mark = OLD) -> Crew:
+    return tuple(
+        Instance(name=f"api-{number}", mark=mark, ready=True, admitted=True)
+        for number in range(1, count + 1)
+    )
+
+
+def words(steps: tuple[Step, ...]) -> list[str]:
+    return [str(step) for step in steps]
+
+
+def test_a_deploy_reads_as_a_story() -> None:
+    goal = {"api-1": NEW, "api-2": NEW}
+    assert words(plan(fleet(2), goal, surge=True)) == [
+        "start api-3 of r2",
+        "admit api-3",
+        "watch api-3",
+        "drain api-1",
+        "stop api-1",
+        "start api-1 of r2",
+        "admit api-1",
+        "watch api-1",
+        "drain api-2",
+        "stop api-2",
+        "start api-2 of r2",
+        "admit api-2",
+        "watch api-2",
+        "drain api-3",
+        "stop api-3",
+    ]
+
+
+def test_a_single_instance_has_a_stand_in_while_it_is_restarted() -> None:
+    steps = words(plan(fleet(1), {"api-1": Mark("r1", 2)}))
+    assert steps[:4] == ["start api-2 of r1", "admit api-2", "watch api-2", "drain api-1"]
+    assert steps[-2:] == ["drain api-2", "stop api-2"]
+
+
+def test_one_of_two_is_restarted_without() -> None:
+    steps = words(plan(fleet(2), {"api-1": Mark("r1", 2), "api-2": OLD}))
+    assert steps[0] == "drain api-1"
+    assert len(steps) == 5
+
+
+def test_undoing_a_first_step_touches_nothing_else() -> None:
+    crew = (*fleet(2), Instance(name="api-3", mark=NEW, ready=False, admitted=True))
+    assert words(plan(crew, {"api-1": OLD, "api-2": OLD})) == ["drain api-3", "stop api-3"]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("drain", ("api-1", "api-2")),
+        Step("stop", ("api-1",)),
+        Step("start", ("api-1",), NEW),
+        Step("admit", ("api-1",)),
+        Step("watch", ("api-9",)),
+    ],
+)
+def test_a_step_that_must_not_be_taken_is_refused(step: Step) -> None:
+    with pytest.raises(Impossible):
+        after(fleet(2), step)
