@@ -31,6 +31,7 @@ from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
+from florin.merchants.people import People
 from florin.routes import BASE, api
 
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
@@ -48,10 +49,11 @@ class Parts:
             valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
         )
         pepper = settings.code_pepper.get_secret_value()
-        sealer = Sealer(settings.seal_key.get_secret_value())
+        sealer = Sealer(*settings.ring("seal_key"))
         self.ledger = Ledger(self.database)
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
+        self.people = People.of(settings, self.database, sealer)
         self.money = Money(self.ledger, self.database, pepper)
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
         self.lookups = Lookups(self.database, pepper)
@@ -110,6 +112,7 @@ def create(settings: Settings) -> Edge:
             "db": Provide(lambda: parts.database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
             "access": Provide(lambda: parts.access, sync_to_thread=False),
+            "people": Provide(lambda: parts.people, sync_to_thread=False),
             "ledger": Provide(lambda: parts.ledger, sync_to_thread=False),
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),

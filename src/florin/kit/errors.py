@@ -13,7 +13,7 @@ class Refusal(Exception):
 
     code: ClassVar[str]
     status: ClassVar[int]
-    retry_after_s: ClassVar[int | None] = None
+    retry_after_s: int | None = None
 
     def __init__(
         self,
@@ -21,11 +21,14 @@ class Refusal(Exception):
         *,
         param: str | None = None,
         extra: Mapping[str, Any] | None = None,
+        retry_after_s: int | None = None,
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail or self.title()
         self.param = param
         self.extra = dict(extra or {})
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
 
     @classmethod
     def title(cls) -> str:

@@ -25,21 +25,29 @@ def keyed_hash(pepper: bytes, text: bytes) -> bytes:
 
 
 class Sealer:
-    """AES-256-GCM (NIST SP 800-38D) under a key derived from the setting, bound to an object."""
+    """AES-256-GCM (NIST SP 800-38D) under a key derived from the setting, bound to an object.
 
-    def __init__(self, key: str) -> None:
-        self._cipher = AESGCM(hashlib.sha256(b"florin seal 1\0" + key.encode()).digest())
+    It seals with the first key and opens with any: while the key is changed, what was sealed under
+    the other one is still read.
+    """
+
+    def __init__(self, *keys: str) -> None:
+        self._ciphers = [
+            AESGCM(hashlib.sha256(b"florin seal 1\0" + key.encode()).digest()) for key in keys
+        ]
 
     def seal(self, secret: str, *, bound_to: bytes) -> bytes:
         nonce = os.urandom(_NONCE)
-        return _VERSION + nonce + self._cipher.encrypt(nonce, secret.encode(), bound_to)
+        return _VERSION + nonce + self._ciphers[0].encrypt(nonce, secret.encode(), bound_to)
 
     def unseal(self, sealed: bytes, *, bound_to: bytes) -> str:
         """Raises SealBroken."""
         if sealed[:1] != _VERSION:
             raise SealBroken
-        try:
-            nonce, body = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
-            return self._cipher.decrypt(nonce, body, bound_to).decode()
-        except InvalidTag:
-            raise SealBroken from None
+        nonce, body = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
+        for cipher in self._ciphers:
+            try:
+                return cipher.decrypt(nonce, body, bound_to).decode()
+            except InvalidTag:
+                continue
+        raise SealBroken

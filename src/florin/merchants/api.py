@@ -1,9 +1,6 @@
-"""API: the routes of merchants: registering, keys, programs."""
+"""API: the routes of merchants: keys, programs, and by modules beside this one people."""
 
-from typing import Any, Literal
-
-import msgspec
-from litestar import Request, Response, delete, get, patch, post
+from litestar import Response, delete, get, patch, post
 
 from florin.kit import ids
 from florin.kit.db import Database
@@ -12,66 +9,11 @@ from florin.kit.http import Page, fingerprint, idempotency_key
 from florin.kit.once import Key, once
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
-from florin.kit.settings import Settings
-from florin.merchants import key, program
+from florin.merchants import account_api, auth_api, key, member_api, program
 from florin.merchants.access import Access, Caller
+from florin.merchants.answering import AnyRequest, by, wrote
 from florin.merchants.key import ApiKey, KeyRequest
 from florin.merchants.program import Program, ProgramChange, ProgramRequest
-from florin.merchants.register import (
-    EmailTaken,
-    Merchant,
-    Registered,
-    RegisterRequest,
-    SignupClosed,
-    User,
-    merchant_from,
-    register,
-    user_from,
-)
-
-AnyRequest = Request[Any, Any, Any]
-
-
-class Me(msgspec.Struct, kw_only=True):
-    """Who you are, and what you may do."""
-
-    object: Literal["caller"] = "caller"
-    actor: str
-    scopes: list[str]
-    merchant: Merchant
-    user: User | None
-
-
-@post(
-    "/auth/register",
-    summary="Register a merchant",
-    responses=responses(EmailTaken, SignupClosed, public=True),
-)
-async def register_merchant(
-    request: AnyRequest, db: Database, access: Access, settings: Settings, data: RegisterRequest
-) -> Registered:
-    """Make a merchant with you as its owner, and sign you in."""
-    if settings.signup == "closed":
-        raise SignupClosed
-    registered = await register(db, access.tokens, data)
-    await _wrote(request, db)
-    return registered
-
-
-@get("/auth/me", summary="Who am I?", responses=responses())
-async def me(caller: Caller, db: Database) -> Me:
-    merchant = await db.one("select * from florin.merchant where id = $1", caller.merchant)
-    assert merchant is not None
-    member = ids.parse("usr", caller.actor)
-    user = member and await db.one(
-        "select * from florin.member where merchant = $1 and id = $2", caller.merchant, member
-    )
-    return Me(
-        actor=caller.actor,
-        scopes=sorted(caller.scopes),
-        merchant=merchant_from(merchant),
-        user=user_from(user) if user else None,
-    )
 
 
 @post("/api-keys", summary="Make an API key", responses=responses())
@@ -81,9 +23,15 @@ async def create_key(
     """The secret is in this answer and nowhere else afterwards."""
     caller.needs("keys:write")
     made = await key.create(
-        db, merchant=caller.merchant, want=data, allowed=caller.scopes, pepper_hash=access.hash_of
+        db,
+        merchant=caller.merchant,
+        want=data,
+        allowed=caller.scopes,
+        pepper_hash=access.hash_of,
+        by=by(request, caller),
+        location=caller.location,
     )
-    await _wrote(request, db)
+    await wrote(request, db)
     return made
 
 
@@ -108,11 +56,14 @@ async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
     summary="Revoke an API key",
     responses=responses(NotFound),
 )
-async def revoke_key(request: AnyRequest, caller: Caller, db: Database, key_id: str) -> ApiKey:
+async def revoke_key(
+    request: AnyRequest, caller: Caller, db: Database, access: Access, key_id: str
+) -> ApiKey:
     """It is refused everywhere within five seconds."""
     caller.needs("keys:write")
-    revoked = await key.revoke(db, caller.merchant, key_id)
-    await _wrote(request, db)
+    revoked = await key.revoke(db, by(request, caller), key_id)
+    access.forget(revoked.id)
+    await wrote(request, db)
     return revoked
 
 
@@ -138,8 +89,8 @@ async def create_program(
                 noun=made,
             )
         if first == made:
-            await program.create(tx, caller.merchant, data, program=made)
-    await _wrote(request, db)
+            await program.create(tx, caller.merchant, data, program=made, by=by(request, caller))
+    await wrote(request, db)
     answer = await program.find(db, caller.merchant, ids.show("prg", first))
     replayed = {"Idempotency-Replayed": "true"} if first != made else None
     return Response(answer, headers=replayed)
@@ -165,19 +116,15 @@ async def change_program(
     request: AnyRequest, caller: Caller, db: Database, program_id: str, data: ProgramChange
 ) -> Program:
     caller.needs("programs:write")
-    changed = await program.change(db, caller.merchant, program_id, data)
-    await _wrote(request, db)
+    changed = await program.change(db, by(request, caller), program_id, data)
+    await wrote(request, db)
     return changed
 
 
-async def _wrote(request: AnyRequest, db: Database) -> None:
-    """Tell the caller how far he must be able to read."""
-    request.scope["position"] = await db.position()  # pyright: ignore[reportGeneralTypeIssues]
-
-
 handlers = [
-    register_merchant,
-    me,
+    *auth_api.handlers,
+    *account_api.handlers,
+    *member_api.handlers,
     create_key,
     list_keys,
     get_key,

@@ -15,6 +15,8 @@ from florin.kit.db import Database
 from florin.kit.errors import Forbidden, InvalidRequest, NotFound
 from florin.kit.http import Request, Text
 from florin.kit.seal import keyed_hash
+from florin.merchants import audit
+from florin.merchants.audit import By
 from florin.merchants.scopes import SCOPES
 
 PREFIX = "flk_"
@@ -24,10 +26,13 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 
 
 class KeyRequest(Request, kw_only=True):
-    """A key for a program of yours. It may be given what its maker is allowed, and no more."""
+    """A key for a program of yours. It may be given what its maker is allowed, and no more. With a
+    `location` it redeems and holds there only, and says so on each.
+    """
 
     name: Text
     scopes: Annotated[list[str], Meta(min_length=1, max_length=50)]
+    location: Text | None = None
 
 
 class ApiKey(msgspec.Struct, kw_only=True):
@@ -37,6 +42,7 @@ class ApiKey(msgspec.Struct, kw_only=True):
     object: Literal["api_key"] = "api_key"
     name: str
     scopes: list[str]
+    location: str | None
     created_at: datetime
     revoked_at: datetime | None
     secret: str | msgspec.UnsetType = msgspec.UNSET
@@ -67,8 +73,12 @@ async def create(
     want: KeyRequest,
     allowed: frozenset[str],
     pepper_hash: Any,
+    by: By | None = None,
+    location: str | None = None,
 ) -> ApiKey:
-    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks."""
+    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks. `location`:
+    the one its maker is bound to.
+    """
     unknown = sorted(set(want.scopes) - SCOPES)
     if unknown:
         raise InvalidRequest(
@@ -77,18 +87,25 @@ async def create(
     lacking = sorted(set(want.scopes) - allowed)
     if lacking:
         raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
+    if location is not None and want.location != location:
+        raise Forbidden(f"you cannot make a key for another location than {location}")
     secret = make()
-    row = await database.one(
-        "insert into florin.api_key (merchant, id, name, scopes, hash)"
-        " values ($1, $2, $3, $4, $5) returning *",
-        merchant,
-        ids.new(),
-        want.name,
-        sorted(set(want.scopes)),
-        pepper_hash(secret),
-    )
-    assert row is not None
-    return msgspec.structs.replace(from_row(row), secret=secret)
+    async with database.transaction() as tx:
+        row = await tx.one(
+            "insert into florin.api_key (merchant, id, name, scopes, location, hash)"
+            " values ($1, $2, $3, $4, $5, $6) returning *",
+            merchant,
+            ids.new(),
+            want.name,
+            sorted(set(want.scopes)),
+            want.location,
+            pepper_hash(secret),
+        )
+        assert row is not None
+        made = from_row(row)
+        by = by or By(merchant=merchant, actor=audit.FLORIN)
+        await audit.record(tx, by, "api_key.created", made.id, after=_facts(made))
+    return msgspec.structs.replace(made, secret=secret)
 
 
 async def listed(
@@ -114,17 +131,20 @@ async def find(database: Database, merchant: UUID, text: str) -> ApiKey:
     return from_row(row)
 
 
-async def revoke(database: Database, merchant: UUID, text: str) -> ApiKey:
+async def revoke(database: Database, by: By, text: str) -> ApiKey:
     """Raises NotFound. A key that was revoked before stays so."""
-    row = await database.one(
-        "update florin.api_key set revoked_at = coalesce(revoked_at, clock_timestamp())"
-        " where merchant = $1 and id = $2 returning *",
-        merchant,
-        _id(text),
-    )
-    if row is None:
-        raise NotFound
-    return from_row(row)
+    async with database.transaction() as tx:
+        row = await tx.one(
+            "update florin.api_key set revoked_at = clock_timestamp()"
+            " where merchant = $1 and id = $2 and revoked_at is null returning *",
+            by.merchant,
+            _id(text),
+        )
+        if row is not None:
+            revoked = from_row(row)
+            await audit.record(tx, by, "api_key.revoked", text, before=_facts(revoked))
+            return revoked
+    return await find(database, by.merchant, text)
 
 
 def from_row(row: Mapping[str, Any]) -> ApiKey:
@@ -132,6 +152,7 @@ def from_row(row: Mapping[str, Any]) -> ApiKey:
         id=ids.show("key", row["id"]),
         name=row["name"],
         scopes=list(row["scopes"]),
+        location=row["location"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
     )
@@ -142,6 +163,10 @@ def _id(text: str) -> UUID:
     if uuid is None:
         raise NotFound
     return uuid
+
+
+def _facts(key: ApiKey) -> dict[str, Any]:
+    return {"name": key.name, "scopes": key.scopes, "location": key.location}
 
 
 def _checksum(body: str) -> str:

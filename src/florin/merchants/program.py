@@ -12,6 +12,8 @@ from florin.kit import ids
 from florin.kit.db import Database, Tx
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http import Amount, Currency, Metadata, Request, Text, check_currency
+from florin.merchants import audit
+from florin.merchants.audit import By
 
 Months = Annotated[int, Meta(ge=1, le=1200)]
 Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
@@ -57,7 +59,9 @@ class Program(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def create(tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID) -> None:
+async def create(
+    tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: By | None = None
+) -> None:
     """Raises InvalidRequest."""
     check_currency(want.currency, param="currency")
     denominations = _checked(want.min_amount, want.max_amount, want.denominations)
@@ -76,14 +80,19 @@ async def create(tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID)
         want.partial_redemption,
         _json(want.metadata or {}),
     )
+    by = by or By(merchant=merchant, actor=audit.FLORIN)
+    facts = {
+        field: value for field, value in msgspec.structs.asdict(want).items() if value is not None
+    }
+    await audit.record(tx, by, "program.created", ids.show("prg", program), after=facts)
 
 
-async def change(database: Database, merchant: UUID, text: str, want: ProgramChange) -> Program:
+async def change(database: Database, by: By, text: str, want: ProgramChange) -> Program:
     """Raises NotFound, InvalidRequest."""
     async with database.transaction() as tx:
         row = await tx.one(
             "select * from florin.program where merchant = $1 and id = $2 for no key update",
-            merchant,
+            by.merchant,
             program_id(text),
         )
         if row is None:
@@ -100,7 +109,7 @@ async def change(database: Database, merchant: UUID, text: str, want: ProgramCha
             "update florin.program set name = $3, min_amount = $4, max_amount = $5,"
             " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb"
             " where merchant = $1 and id = $2 returning *",
-            merchant,
+            by.merchant,
             row["id"],
             then.name,
             then.min_amount,
@@ -109,6 +118,8 @@ async def change(database: Database, merchant: UUID, text: str, want: ProgramCha
             then.expires_after_months,
             _json(then.metadata),
         )
+        before = {field: getattr(now, field) for field in given}
+        await audit.record(tx, by, "program.changed", text, before=before, after=given)
     assert changed is not None
     return from_row(changed)
 

@@ -1,7 +1,5 @@
-"""Register: a merchant and its first member, the owner; and signing in."""
+"""Register: a merchant and its first member, the owner, who is signed in at once."""
 
-import asyncio
-import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
@@ -9,34 +7,20 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 import msgspec
-from argon2 import PasswordHasher
 from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import Currency, Request, Text, check_currency
-from florin.merchants import token
-from florin.merchants.token import Tokens
+from florin.merchants import audit, member, password, session
+from florin.merchants.member import Email, User
+from florin.merchants.password import Password
+from florin.merchants.people import Client, People
+from florin.merchants.session import SignedIn
 
-# OWASP's second equal-strength choice for argon2id: 19 MiB, two passes.
-_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_hashing = asyncio.Semaphore(2)  # more at once would only take memory from the rest
-
-Email = Annotated[
-    str, Meta(min_length=3, max_length=254, pattern="^[^@\\s]+@[^@\\s]+$", examples=["a@shop.nl"])
-]
-Password = Annotated[str, Meta(min_length=10, max_length=200)]
 Country = Annotated[
     str, Meta(pattern="^[A-Z]{2}$", max_length=2, description="ISO 3166.", examples=["NL"])
 ]
-
-
-class EmailTaken(Refusal):
-    """Somebody registered with this e-mail address before."""
-
-    code = "email_taken"
-    status = 422
 
 
 class SignupClosed(Refusal):
@@ -63,7 +47,7 @@ class RegisterRequest(Request, kw_only=True):
 
 
 class Merchant(msgspec.Struct, kw_only=True):
-    """A business whose cards these are."""
+    """A business whose cards these are. `second_factor_roles`: who must have a second factor."""
 
     id: str
     object: Literal["merchant"] = "merchant"
@@ -72,43 +56,23 @@ class Merchant(msgspec.Struct, kw_only=True):
     currency: str
     timezone: str
     test: bool
+    second_factor_roles: list[str]
     created_at: datetime
 
 
-class User(msgspec.Struct, kw_only=True):
-    """A member of a merchant's staff."""
-
-    id: str
-    object: Literal["user"] = "user"
-    email: str
-    role: str
-    created_at: datetime
-
-
-class Registered(msgspec.Struct, kw_only=True):
+class Registered(SignedIn, kw_only=True):
     merchant: Merchant
     user: User
-    access_token: str
-    refresh_token: str
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 -- a kind, not a secret
-    expires_in: int = token.ACCESS_S
 
 
-async def register(database: Database, tokens: Tokens, want: RegisterRequest) -> Registered:
-    """Raises EmailTaken, InvalidRequest."""
-    email = want.email.lower()
+async def register(people: People, client: Client, want: RegisterRequest) -> Registered:
+    """Raises EmailTaken, InvalidRequest, Overloaded."""
     check_currency(want.merchant.currency, param="merchant.currency")
     check_zone(want.merchant.timezone)
-    async with _hashing:
-        password_hash = await asyncio.to_thread(_hasher.hash, want.password)
-    merchant, member = ids.new(), ids.new()
-    async with database.transaction() as tx:
-        # An address is used once in the installation. A unique key would have to begin with the
-        # merchant, so two who register with it at once are ordered by a lock on its hash.
-        number = int.from_bytes(hashlib.sha256(email.encode()).digest()[:8], "big", signed=True)
-        await tx.run("select pg_advisory_xact_lock($1)", number)
-        if await tx.one("select 1 from florin.member where email = $1 limit 1", email):
-            raise EmailTaken(param="email")
+    password_hash = await password.make_hash(want.password)
+    merchant, owner = ids.new(), ids.new()
+    by = client.by(merchant, ids.show("usr", owner))
+    async with people.database.transaction() as tx:
         merchant_row = await tx.one(
             "insert into florin.merchant (id, name, country, currency, timezone, test)"
             " values ($1, $2, $3, $4, $5, $6) returning *",
@@ -119,21 +83,24 @@ async def register(database: Database, tokens: Tokens, want: RegisterRequest) ->
             want.merchant.timezone,
             want.merchant.test,
         )
-        member_row = await tx.one(
-            "insert into florin.member (merchant, id, email, password_hash, role)"
-            " values ($1, $2, $3, $4, 'owner') returning *",
-            merchant,
-            member,
-            email,
-            password_hash,
+        member_row = await member.add(
+            tx,
+            merchant=merchant,
+            member=owner,
+            email=want.email.lower(),
+            role="owner",
+            password_hash=password_hash,
         )
+        await people.letters.write(tx, merchant, owner, "email_verification")
+        signed_in = await session.begin(tx, people, client, merchant, owner, second_factor=False)
+        facts = {"name": want.merchant.name, "owner": by.actor}
+        await audit.record(tx, by, "merchant.registered", ids.show("mer", merchant), after=facts)
     assert merchant_row is not None
-    assert member_row is not None
     return Registered(
         merchant=merchant_from(merchant_row),
-        user=user_from(member_row),
-        access_token=tokens.access(merchant, member),
-        refresh_token=tokens.refresh(merchant, member),
+        user=member.from_row(member_row),
+        access_token=signed_in.access_token,
+        refresh_token=signed_in.refresh_token,
     )
 
 
@@ -159,14 +126,6 @@ def merchant_from(row: Mapping[str, Any]) -> Merchant:
         currency=row["currency"],
         timezone=row["timezone"],
         test=row["test"],
-        created_at=row["created_at"],
-    )
-
-
-def user_from(row: Mapping[str, Any]) -> User:
-    return User(
-        id=ids.show("usr", row["id"]),
-        email=row["email"],
-        role=row["role"],
+        second_factor_roles=list(row["second_factor_roles"]),
         created_at=row["created_at"],
     )

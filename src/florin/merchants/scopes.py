@@ -12,7 +12,9 @@ SCOPES: frozenset[str] = frozenset(
         "events:read",
         "webhooks:write",
         "keys:write",
+        "members:read",
         "members:write",
+        "audit:read",
     }
 )
 
@@ -20,5 +22,6 @@ ROLES: dict[str, frozenset[str]] = {
     "owner": SCOPES,
     "manager": SCOPES - {"keys:write", "members:write"},
     "cashier": frozenset({"cards:read", "redemptions:read", "redemptions:write", "programs:read"}),
-    "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read")),
+    "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read"))
+    - {"members:read", "audit:read"},
 }

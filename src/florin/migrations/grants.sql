@@ -5,10 +5,16 @@ grant usage on schema florin to {role};
 revoke all on all tables in schema florin from {role};
 revoke all on all functions in schema florin from public, {role};
 grant select on all tables in schema florin to {role};
-grant insert on merchant, member, api_key, program to {role};
-grant update (role, password_hash) on member to {role};
-grant delete on member to {role};
-grant update (name, scopes, revoked_at) on api_key to {role};
+grant insert on merchant, member, api_key, program, session, letter, attempt, audit to {role};
+grant update (second_factor_roles) on merchant to {role};
+grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
+  recovery_hashes) on member to {role};
+grant update (current_hash, previous_hash, nonce, client_hash, second_factor, rotated_at, revoked_at,
+  reused) on session to {role};
+grant update (sealed, delivered_at, used_at) on letter to {role};
+grant update on attempt to {role};
+grant delete on member, session, letter, attempt to {role};
+grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata)
   on program to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, once to {role};

@@ -129,7 +129,13 @@ def _listed(check: Callable[[str], str]) -> BeforeValidator:
     return BeforeValidator(split)
 
 
+def _spaced(value: Any) -> Any:
+    """A secret has no spaces, and may have commas."""
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
 Key = Annotated[SecretStr, AfterValidator(_secret(SECRET_MIN))]
+OtherKeys = Annotated[tuple[Key, ...], BeforeValidator(_spaced)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_secret(WEBHOOK_SECRET_MIN))]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 PostgresUrls = Annotated[SecretStr, AfterValidator(_several)]
