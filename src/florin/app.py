@@ -14,6 +14,7 @@ from litestar.response import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin import __version__
+from florin.cards.guessing import Guesses
 from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
@@ -24,7 +25,9 @@ from florin.kit.drain import Drain
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
+from florin.kit.limits import Limit, Limits
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
+from florin.kit.proxies import Proxies
 from florin.kit.seal import Sealer
 from florin.kit.serve import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
@@ -54,9 +57,17 @@ class Parts:
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
         self.people = People.of(settings, self.database, sealer)
-        self.money = Money(self.ledger, self.database, pepper)
+        self.limits = Limits(
+            self.valkey,
+            shares=settings.limit_shares,
+            patience_s=settings.limit_patience_ms / 1000,
+        )
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.guesses = Guesses(self.limits, settings)
+        self.requests = Limit("requests", settings.requests_per_minute, 60)
+        self.money = Money(self.ledger, self.database, pepper, self.guesses)
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, pepper)
+        self.lookups = Lookups(self.database, pepper, self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.health = Health(
             drain=self.drain,
@@ -94,8 +105,12 @@ def create(settings: Settings) -> Edge:
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         found = await parts.access.caller(request.headers.get("authorization"))
         request.scope["actor"] = found.actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
+        await counted(found)
         check_query(request)
         return found
+
+    async def counted(caller: Caller) -> None:
+        await parts.limits.take(parts.requests, caller.actor)
 
     litestar = Litestar(
         route_handlers=[
@@ -117,6 +132,7 @@ def create(settings: Settings) -> Edge:
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),
             "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
+            "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(translate),
         openapi_config=OpenAPIConfig(
@@ -132,7 +148,7 @@ def create(settings: Settings) -> Edge:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = Hot(parts.access, parts.money, parts.lookups)
+    hot = Hot(parts.access, parts.money, parts.lookups, parts.proxies, counted)
     return Edge(
         litestar,  # pyright: ignore[reportArgumentType] -- Litestar narrows the ASGI types
         hot={

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 from litestar import Request, Response
 from litestar.params import Parameter
 
-from florin.cards.money import Asked
+from florin.cards.asking import Asked
 from florin.kit.http import idempotency_key
 from florin.merchants.access import Caller
 
@@ -17,9 +17,11 @@ Key = Annotated[
 ]
 
 
-def asked_by(caller: Caller, key: str | None, *, required: bool = True) -> Asked:
+def asked_by(
+    caller: Caller, key: str | None, *, required: bool = True, address: str = "unknown"
+) -> Asked:
     checked = idempotency_key(key, required=required)
-    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked)
+    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked, address=address)
 
 
 def answer(

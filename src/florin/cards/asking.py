@@ -1,0 +1,14 @@
+"""Asking: who asks for something, under which key, and from where."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks, under which key; `address` is the client's, where codes are tried."""
+
+    merchant: UUID
+    actor: str
+    key: str | None
+    address: str = "unknown"
