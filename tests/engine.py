@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +37,8 @@ def program(*, debian: bool = False) -> Path:
 
 
 @contextmanager
-def server(postgres: Path, *, durable: bool = False) -> Generator[Server]:
-    """Start a server of that program; `durable` where a test kills it."""
+def server(postgres: Path, *, durable: bool = False, more: Sequence[str] = ()) -> Generator[Server]:
+    """Start a server of that program; `durable` where a test kills it; `more` of its settings."""
     user = account.choose([])
     place = Path(tempfile.mkdtemp(prefix="florin-test-"))
     data = place / "data"
@@ -57,7 +57,7 @@ def server(postgres: Path, *, durable: bool = False) -> Generator[Server]:
         if not durable:
             settings += ["synchronous_commit=off", "full_page_writes=off"]
         with (data / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("\n" + "\n".join(settings) + "\n")
+            file.write("\n" + "\n".join([*settings, *more]) + "\n")
         process, port = start(postgres, data)
         try:
             yield Server(port, data, process)

@@ -14,7 +14,6 @@ from litestar.response import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin import __version__
-from florin.cards.guessing import Guesses
 from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
@@ -23,14 +22,15 @@ from florin.kit import docs_api, log, metrics, valkey
 from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.drain import Drain
 from florin.kit.edge import BODY_MAX, Edge
-from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
+from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
-from florin.kit.limits import Limit, Limits
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
-from florin.kit.proxies import Proxies
+from florin.kit.reads import Reads, Routing
+from florin.kit.replica import Replica
 from florin.kit.seal import Sealer
 from florin.kit.serve import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
+from florin.kit.tokens import Tokens
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
@@ -51,23 +51,16 @@ class Parts:
         self.valkey = (
             valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
         )
+        self.routing = self._routing()
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.ring("seal_key"))
         self.ledger = Ledger(self.database)
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
         self.people = People.of(settings, self.database, sealer)
-        self.limits = Limits(
-            self.valkey,
-            shares=settings.limit_shares,
-            patience_s=settings.limit_patience_ms / 1000,
-        )
-        self.proxies = Proxies(settings.trusted_proxies)
-        self.guesses = Guesses(self.limits, settings)
-        self.requests = Limit("requests", settings.requests_per_minute, 60)
-        self.money = Money(self.ledger, self.database, pepper, self.guesses)
+        self.money = Money(self.ledger, self.database, pepper)
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, pepper, self.guesses)
+        self.lookups = Lookups(self.database, pepper)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.health = Health(
             drain=self.drain,
@@ -77,14 +70,27 @@ class Parts:
             instance=settings.instance,
         )
 
+    def _routing(self) -> Routing:
+        name = f"florin {self.settings.instance} reads"
+        replicas = [
+            Replica(url, name=name, server=f"replica-{n}")
+            for n, url in enumerate(self.settings.replica_urls, 1)
+        ]
+        if replicas and self.valkey is None:
+            _log.warning("replicas are not read: REDIS_URL is not set")
+        tokens = Tokens(self.valkey, self.database.position) if self.valkey is not None else None
+        return Routing(self.database, replicas, tokens)
+
     async def open(self) -> None:
         await self.database.open()
+        await self.routing.open()
         self.health.start()
 
     async def close(self) -> None:
         await self.ledger.settle()
         await self.issuer.settle()
         await self.health.stop()
+        await self.routing.close()
         await self.database.close()
         if self.valkey is not None:
             await self.valkey.aclose()
@@ -105,12 +111,16 @@ def create(settings: Settings) -> Edge:
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         found = await parts.access.caller(request.headers.get("authorization"))
         request.scope["actor"] = found.actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
-        await counted(found)
         check_query(request)
         return found
 
-    async def counted(caller: Caller) -> None:
-        await parts.limits.take(parts.requests, caller.actor)
+    async def reads(request: Request[Any, Any, Any], caller: Caller) -> Reads:
+        given = request.headers.get("florin-consistency")
+        try:
+            return parts.routing.reads(caller.actor, given=given)
+        except ValueError:
+            detail = "this is no position that an answer gave"
+            raise InvalidRequest(detail, param="Florin-Consistency") from None
 
     litestar = Litestar(
         route_handlers=[
@@ -123,6 +133,7 @@ def create(settings: Settings) -> Edge:
         ],
         dependencies={
             "caller": Provide(caller),
+            "reads": Provide(reads),
             "parts": Provide(lambda: parts, sync_to_thread=False),
             "db": Provide(lambda: parts.database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
@@ -132,7 +143,6 @@ def create(settings: Settings) -> Edge:
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),
             "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
-            "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
         },
         exception_handlers=exception_handlers(translate),
         openapi_config=OpenAPIConfig(
@@ -148,7 +158,7 @@ def create(settings: Settings) -> Edge:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = Hot(parts.access, parts.money, parts.lookups, parts.proxies, counted)
+    hot = Hot(parts.access, parts.money, parts.lookups)
     return Edge(
         litestar,  # pyright: ignore[reportArgumentType] -- Litestar narrows the ASGI types
         hot={
@@ -158,6 +168,7 @@ def create(settings: Settings) -> Edge:
         },
         translate=translate,
         drain=parts.drain,
+        wrote=parts.routing.wrote if parts.routing.tokens is not None else None,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
     )
 
@@ -165,7 +176,6 @@ def create(settings: Settings) -> Edge:
 def translate(error: Exception, method: str) -> Refusal | None:
     """Name what the outside did to us; None for a bug."""
     if isinstance(error, PoolTimeout):
-        metrics.pool_timeouts.inc()
         return Overloaded("every connection to the database is in use")
     if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
         unreachable = "the database cannot be reached"
@@ -193,10 +203,8 @@ async def health_ready(parts: Parts) -> Response[dict[str, str]]:
 
 @get("/metrics", include_in_schema=False)
 async def metrics_text(parts: Parts) -> Response[bytes]:
-    pool = parts.database.pool
-    metrics.pool_limit.set(pool.get_max_size())
-    metrics.pool_open.set(pool.get_size())
-    metrics.pool_idle.set(pool.get_idle_size())
+    for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
+        pool.measure()
     metrics.ledger_waiting.set(parts.ledger.waiting())
     return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
 

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import AsyncGenerator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -150,7 +151,7 @@ async def test_random_operations_conserve_money(
     assert proof.balanced, proof.differences
     total = await database.one("select sum(balance) as s from florin.account where merchant = $1",
                                merchant)  # fmt: skip
-    balances = await books.balances(database, merchant, as_of=None, currency=None)
+    balances = await balances_at(database, merchant, None)
     assert total is not None
     assert balances.liability == total["s"]
     assert sum(account.balance for account in balances.accounts) == 0
@@ -305,16 +306,16 @@ async def test_a_balance_at_an_instant_never_changes(
     row = await database.one("select clock_timestamp() as now")
     assert row is not None
     with pytest.raises(books.AsOfNotSettled):
-        await books.balances(database, merchant, as_of=row["now"], currency=None)
+        await balances_at(database, merchant, row["now"])
     # Without an instant the latest settled one is given: before the long transaction began.
-    early = await books.balances(database, merchant, as_of=None, currency=None)
+    early = await balances_at(database, merchant, None)
     assert (early.liability, early.as_of < row["now"]) == (8000, True)
     await running.commit()
-    then = await books.balances(database, merchant, as_of=row["now"], currency=None)
+    then = await balances_at(database, merchant, row["now"])
     assert then.liability == 8000 - 103
-    assert await books.balances(database, merchant, as_of=early.as_of, currency=None) == early
+    assert await balances_at(database, merchant, early.as_of) == early
     await ledger.post(redemption(merchant, cards[0], 1))
-    assert await books.balances(database, merchant, as_of=row["now"], currency=None) == then
+    assert await balances_at(database, merchant, row["now"]) == then
 
 
 async def test_a_money_transaction_never_seems_to_begin_later_than_it_does(elsewhere: Any) -> None:
@@ -339,12 +340,14 @@ async def test_balances_under_load_never_change_afterwards(
         while time.monotonic() < until:
             row = await database.one("select clock_timestamp() as now")
             assert row is not None
-            seen.append(await books.balances(database, merchant, as_of=row["now"], currency=None))
+            seen.append(await balances_at(database, merchant, row["now"]))
 
     await asyncio.gather(*(move(card) for card in cards), look(), look())
     assert len(seen) > 10
     for answer in seen:
-        again = await books.balances(database, merchant, as_of=answer.as_of, currency=None)
+        again = await books.balances(
+            database, database, merchant, as_of=answer.as_of, currency=None
+        )
         assert again == answer
 
 
@@ -363,3 +366,7 @@ async def test_one_bad_item_does_not_fail_its_neighbours(
     assert isinstance(answers[0], asyncpg.PostgresError)
     assert not isinstance(answers[0], Refusal)
     assert all(isinstance(answer, Posted) for answer in answers[1:])
+
+
+async def balances_at(database: Database, merchant: UUID, as_of: datetime | None) -> books.Balances:
+    return await books.balances(database, database, merchant, as_of=as_of, currency=None)

@@ -5,7 +5,9 @@ from typing import Annotated, Any, TypeVar
 from litestar import Request, Response
 from litestar.params import Parameter
 
-from florin.cards.asking import Asked
+from florin.cards.card import Card
+from florin.cards.money import Asked
+from florin.cards.nouns import Transfer
 from florin.kit.http import idempotency_key
 from florin.merchants.access import Caller
 
@@ -17,16 +19,25 @@ Key = Annotated[
 ]
 
 
-def asked_by(
-    caller: Caller, key: str | None, *, required: bool = True, address: str = "unknown"
-) -> Asked:
+def asked_by(caller: Caller, key: str | None, *, required: bool = True) -> Asked:
     checked = idempotency_key(key, required=required)
-    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked, address=address)
+    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked)
 
 
 def answer(
     request: AnyRequest, noun: Answer, *, status: int, position: str, replayed: bool
 ) -> Response[Answer]:
     request.scope["position"] = position  # pyright: ignore[reportGeneralTypeIssues] -- the edge's
+    request.scope["touched"] = touched(noun)  # pyright: ignore[reportGeneralTypeIssues] -- too
     headers = {"Idempotency-Replayed": "true"} if replayed else None
     return Response(noun, status_code=status, headers=headers)
+
+
+def touched(noun: object) -> list[str]:
+    """The cards that a noun tells of: who asks about them next must see it."""
+    if isinstance(noun, Card):
+        return [noun.id]
+    if isinstance(noun, Transfer):
+        return [noun.from_, noun.to]
+    card: str | None = getattr(noun, "card", None)
+    return [card] if card is not None else []

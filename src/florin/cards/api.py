@@ -27,7 +27,7 @@ from florin.kit.errors import (
 from florin.kit.http import Page
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
-from florin.kit.proxies import Proxies
+from florin.kit.reads import Reads
 from florin.ledger import refusals as no
 from florin.ledger.post import Ledger
 from florin.merchants.access import Caller
@@ -54,7 +54,7 @@ async def issue_card(
 @get("/cards", summary="List cards", responses=responses())
 async def list_cards(
     caller: Caller,
-    db: Database,
+    reads: Reads,
     limit: Limit = 20,
     starting_after: After = None,
     program: str | None = None,
@@ -64,7 +64,7 @@ async def list_cards(
     caller.needs("cards:read")
     after = page.after("crd", starting_after)
     found = await lists.cards(
-        db,
+        reads,
         caller.merchant,
         limit=limit + 1,
         after=after,
@@ -85,16 +85,17 @@ async def get_card(caller: Caller, db: Database, card: str) -> Card:
     "/cards/{card:str}/entries", summary="Statement of a card", responses=responses(no.CardNotFound)
 )
 async def card_entries(
-    caller: Caller, db: Database, card: str, limit: Limit = 20, starting_after: After = None
+    caller: Caller, reads: Reads, card: str, limit: Limit = 20, starting_after: After = None
 ) -> Page[Entry]:
     """Every entry of a card, the latest first, each with the balance after it."""
     caller.needs("cards:read")
     uuid = card_id(card)
-    await cards_.find(db, caller.merchant, uuid)
+    reads.about(card)
+    await cards_.find(reads, caller.merchant, uuid)
     before = None
     if starting_after is not None:
         try:
-            last = await lists.one_entry(db, caller.merchant, starting_after)
+            last = await lists.one_entry(reads, caller.merchant, starting_after)
         except NotFound:
             raise InvalidRequest(
                 "no entry of this card has this id", param="starting_after"
@@ -102,7 +103,7 @@ async def card_entries(
         if last.card != card:
             raise InvalidRequest("no entry of this card has this id", param="starting_after")
         before = last.sequence
-    found = await lists.statement(db, caller.merchant, uuid, limit=limit + 1, before=before)
+    found = await lists.statement(reads, caller.merchant, uuid, limit=limit + 1, before=before)
     return page.of(found, limit)
 
 
@@ -112,20 +113,10 @@ async def card_entries(
     summary="Look a card up by its code",
     responses=responses(no.CardNotFound, CodeMalformed),
 )
-async def look_up(
-    request: AnyRequest,
-    caller: Caller,
-    lookups: Lookups,
-    proxies: Proxies,
-    data: want.LookupRequest,
-) -> Card:
-    """Find a card by what is printed on it. A read: it may be repeated at will. Codes that are
-    wrong are counted, here as in redemptions and holds, and who tries too many is refused for a
-    while with `rate_limited`, whatever he asks then.
-    """
+async def look_up(caller: Caller, lookups: Lookups, data: want.LookupRequest) -> Card:
+    """Find a card by what is printed on it. A read: it may be repeated at will."""
     caller.needs("cards:read")
-    asked = asked_by(caller, None, required=False, address=proxies.client(request.scope))
-    return await lookups.look_up(asked, data.code)
+    return await lookups.look_up(caller.merchant, data.code)
 
 
 @post(

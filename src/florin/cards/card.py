@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.db import Reader
 from florin.kit.http import Text
 from florin.ledger.refusals import CardNotFound
 
@@ -98,7 +98,7 @@ def card_id(text: str) -> UUID:
     return uuid
 
 
-async def find(database: Database, merchant: UUID, card: UUID) -> Card:
+async def find(database: Reader, merchant: UUID, card: UUID) -> Card:
     """Read one card. Raises CardNotFound."""
     row = await database.one(_BY_ID, merchant, card)
     if row is None:

@@ -4,15 +4,12 @@ They do what their documented twins in `api.py` do, without routing, dependency 
 signature models; see docs/decisions for what that saves.
 """
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
-from florin.cards.asking import Asked
-from florin.cards.batch import redeem_all
 from florin.cards.lookup import Lookups
-from florin.cards.money import Money
+from florin.cards.money import Asked, Money
 from florin.cards.requests import (
     BATCH_MAX,
     BatchItem,
@@ -24,7 +21,7 @@ from florin.kit import http
 from florin.kit.db import latest
 from florin.kit.edge import Receive, Scope, Send, header, read_body, reply
 from florin.kit.errors import InvalidRequest, Refusal
-from florin.kit.proxies import Proxies
+from florin.ledger.post import Posting
 from florin.merchants.access import Access, Caller
 
 BATCH_BODY_MAX = 1024 * 1024  # bytes
@@ -40,19 +37,10 @@ _REPLAYED = [(b"idempotency-replayed", b"true")]
 class Hot:
     """The hot routes over the parts they need."""
 
-    def __init__(
-        self,
-        access: Access,
-        money: Money,
-        lookups: Lookups,
-        proxies: Proxies,
-        counted: Callable[[Caller], Awaitable[None]],
-    ) -> None:
+    def __init__(self, access: Access, money: Money, lookups: Lookups) -> None:
         self._access = access
         self._money = money
         self._lookups = lookups
-        self._proxies = proxies
-        self._counted = counted
 
     async def redeem(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions"""
@@ -60,9 +48,10 @@ class Hot:
         caller = await self._caller(scope, "redemptions:write")
         want = http.decode(_redemption, await read_body(receive))
         key = http.idempotency_key(header(scope, b"idempotency-key"), required=not want.simulate)
-        asked = self._asked(scope, caller, key)
+        asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
         redemption, posted = await self._money.redeem(asked, want)
         scope["position"] = posted.position
+        scope["touched"] = (redemption.card,)
         await reply(
             send,
             200 if want.simulate else 201,
@@ -75,8 +64,7 @@ class Hot:
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "cards:read")
         want = http.decode(_lookup, await read_body(receive))
-        asked = self._asked(scope, caller, None)
-        await reply(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
+        await reply(send, 200, _encode(await self._lookups.look_up(caller.merchant, want.code)))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions/batch"""
@@ -85,11 +73,12 @@ class Hot:
         raw = http.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
         if not 1 <= len(raw.redemptions) <= BATCH_MAX:
             raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
-        items = [self._read(scope, caller, item) for item in raw.redemptions]
-        answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
+        items = [self._read(caller, item) for item in raw.redemptions]
+        answers = await self._money.redeem_all([item for item in items if isinstance(item, tuple)])
         rest = iter(answers)
         data: list[dict[str, Any]] = []
         positions: list[str] = []
+        touched: list[str] = []
         for item in items:
             answer = item if isinstance(item, Refusal) else next(rest)
             if isinstance(answer, Refusal):
@@ -98,33 +87,31 @@ class Hot:
                 continue
             redemption, posted, simulated = answer
             positions.append(posted.position)
+            touched.append(redemption.card)
             line: dict[str, Any] = {"status": 200 if simulated else 201, "redemption": redemption}
             if posted.replayed:
                 line["replayed"] = True
             data.append(line)
         if positions:
             scope["position"] = latest(positions)
+            scope["touched"] = touched
         await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
 
     def _read(
-        self, scope: Scope, caller: Caller, raw: msgspec.Raw
-    ) -> tuple[Asked, RedemptionRequest] | Refusal:
+        self, caller: Caller, raw: msgspec.Raw
+    ) -> tuple[Posting, RedemptionRequest] | Refusal:
         """Read one item of a batch; what is wrong with it is its own answer."""
         try:
             want = http.decode(_item, bytes(raw))
             key = http.idempotency_key(want.idempotency_key, required=not want.simulate)
+            asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
+            return self._money.spending(asked, "redeem", want), want
         except Refusal as refusal:
             return refusal
-        return self._asked(scope, caller, key), want
-
-    def _asked(self, scope: Scope, caller: Caller, key: str | None) -> Asked:
-        address = self._proxies.client(scope)
-        return Asked(merchant=caller.merchant, actor=caller.actor, key=key, address=address)
 
     async def _caller(self, scope: Scope, needed: str) -> Caller:
         authorization = header(scope, b"authorization")
         caller = self._access.cached(authorization) or await self._access.caller(authorization)
         scope["actor"] = caller.actor
-        await self._counted(caller)
         caller.needs(needed)
         return caller

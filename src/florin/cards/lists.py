@@ -6,7 +6,7 @@ from uuid import UUID
 from florin.cards.card import COLUMNS, JOINS, Card, from_row
 from florin.cards.nouns import PREFIXES, Entry, Hold, Moved, from_hold, from_transfer, metadata
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.db import Database, Reader
 from florin.kit.errors import NotFound
 
 # A refund states the total returned so far, so the latest one knows.
@@ -43,7 +43,7 @@ from florin.transfer t where t.merchant = $1 and t.credit_card = $2
 
 
 async def cards(
-    database: Database,
+    reads: Reader,
     merchant: UUID,
     *,
     limit: int,
@@ -52,7 +52,7 @@ async def cards(
     state: str | None = None,
     last4: str | None = None,
 ) -> list[Card]:
-    rows = await database.all(
+    rows = await reads.all(
         f"""select * from (select {COLUMNS} from florin.account a {JOINS}
         where a.merchant = $1 and ($2::uuid is null or a.id < $2)
           and ($3::uuid is null or a.program = $3) and ($5::text is null or c.last4 = $5)) r
@@ -69,7 +69,7 @@ async def cards(
 
 
 async def moved(
-    database: Database,
+    reads: Reader,
     merchant: UUID,
     kind: str,
     *,
@@ -78,7 +78,7 @@ async def moved(
     card: UUID | None = None,
 ) -> list[Moved]:
     """Redemptions, refunds, loads, transfers or adjustments."""
-    rows = await database.all(
+    rows = await reads.all(
         f"""select t.* {_REFUNDED} from florin.transfer t
         where t.merchant = $1 and t.kind = $2::text::florin.transfer_kind
           and ($3::uuid is null or t.id < $3)
@@ -93,10 +93,10 @@ async def moved(
     return [from_transfer(row) for row in rows]
 
 
-async def one_moved(database: Database, merchant: UUID, kind: str, text: str) -> Moved:
+async def one_moved(reads: Reader, merchant: UUID, kind: str, text: str) -> Moved:
     """Raises NotFound."""
     uuid = ids.parse(PREFIXES[kind], text)
-    row = uuid and await database.one(
+    row = uuid and await reads.one(
         f"select t.* {_REFUNDED} from florin.transfer t"  # noqa: S608 -- our own text
         " where t.merchant = $1 and t.id = $2 and t.kind = $3::text::florin.transfer_kind",
         merchant,
@@ -109,7 +109,7 @@ async def one_moved(database: Database, merchant: UUID, kind: str, text: str) ->
 
 
 async def holds(
-    database: Database,
+    reads: Reader,
     merchant: UUID,
     *,
     limit: int,
@@ -117,7 +117,7 @@ async def holds(
     card: UUID | None = None,
     state: str | None = None,
 ) -> list[Hold]:
-    rows = await database.all(
+    rows = await reads.all(
         f"""select * from (select {_HOLD} from florin.hold h
           join florin.merchant m on m.id = h.merchant
           where h.merchant = $1 and ($2::uuid is null or h.id < $2)
@@ -147,10 +147,10 @@ async def one_hold(database: Database, merchant: UUID, text: str) -> Hold:
 
 
 async def statement(
-    database: Database, merchant: UUID, card: UUID, *, limit: int, before: int | None
+    reads: Reader, merchant: UUID, card: UUID, *, limit: int, before: int | None
 ) -> list[Entry]:
     """The entries of a card, latest first; `before` is a sequence number."""
-    rows = await database.all(
+    rows = await reads.all(
         f"select * from ({_STATEMENT}) e"  # noqa: S608 -- our own text
         " where ($3::bigint is null or e.sequence < $3) order by e.sequence desc limit $4",
         merchant,
@@ -162,11 +162,11 @@ async def statement(
 
 
 async def entries(
-    database: Database, merchant: UUID, *, limit: int, after: tuple[UUID, str] | None
+    reads: Reader, merchant: UUID, *, limit: int, after: tuple[UUID, str] | None
 ) -> list[Entry]:
     """The entries of all cards; of a transfer between cards both sides."""
     transfer, side = after or (None, None)
-    rows = await database.all(
+    rows = await reads.all(
         # A transfer has one entry at least, so this many transfers are enough for a page.
         f"""select t.*, e.* from (
           select * from florin.transfer t
@@ -184,10 +184,10 @@ async def entries(
     return [entry(row) for row in rows]
 
 
-async def one_entry(database: Database, merchant: UUID, text: str) -> Entry:
+async def one_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
     """Raises NotFound."""
     which = entry_id(text)
-    row = which and await database.one(
+    row = which and await reads.one(
         f"select t.*, e.* from florin.transfer t {_SIDES}"  # noqa: S608 -- our own text
         " where t.merchant = $1 and t.id = $2 and e.side = $3 and e.card is not null",
         merchant,

@@ -3,9 +3,7 @@
 from uuid import UUID
 
 from florin.cards import code as codes
-from florin.cards.asking import Asked
 from florin.cards.card import COLUMNS, JOINS, Card, from_row
-from florin.cards.guessing import Guesses
 from florin.kit.coalesce import Coalescer
 from florin.kit.db import Database, Row
 from florin.ledger.refusals import CardNotFound
@@ -25,20 +23,15 @@ _Wanted = tuple[UUID, bytes]
 class Lookups:
     """Finds cards by code."""
 
-    def __init__(self, database: Database, pepper: str, guesses: Guesses) -> None:
+    def __init__(self, database: Database, pepper: str) -> None:
         self._database = database
         self._pepper = pepper.encode()
-        self._guesses = guesses
         self._waiting: Coalescer[_Wanted, Row] = Coalescer(self._find)
 
-    async def look_up(self, asked: Asked, typed: str) -> Card:
-        """Raises CodeMalformed, CardNotFound; RateLimited for who tried too many."""
-
-        async def attempt() -> Card:
-            hashed = codes.lookup_hash(self._pepper, asked.merchant, codes.read(typed))
-            return from_row(await self._waiting.submit((asked.merchant, hashed)))
-
-        return await self._guesses.watch(asked, typed, attempt)
+    async def look_up(self, merchant: UUID, typed: str) -> Card:
+        """Raises CodeMalformed, CardNotFound."""
+        hashed = codes.lookup_hash(self._pepper, merchant, codes.read(typed))
+        return from_row(await self._waiting.submit((merchant, hashed)))
 
     async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:
         rows = await self._database.all(

@@ -4,6 +4,8 @@ Each takes who asks and what was asked, posts one item to the ledger and answers
 A key that was used before is answered with the first answer again, read from the ledger's rows.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -11,9 +13,7 @@ import msgspec
 
 from florin.cards import code as codes
 from florin.cards import requests
-from florin.cards.asking import Asked
 from florin.cards.card import card_id
-from florin.cards.guessing import Guesses
 from florin.cards.nouns import (
     Adjustment,
     Hold,
@@ -26,7 +26,7 @@ from florin.cards.nouns import (
 )
 from florin.kit import ids
 from florin.kit.db import Database
-from florin.kit.errors import InvalidRequest
+from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import fingerprint
 from florin.ledger.post import Ledger, Posted, Posting
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
@@ -42,13 +42,21 @@ select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
 _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks, and under which key."""
+
+    merchant: UUID
+    actor: str
+    key: str | None
+
+
 class Money:
     """The verbs, over a ledger."""
 
-    def __init__(self, ledger: Ledger, database: Database, pepper: str, guesses: Guesses) -> None:
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger, database: Database, pepper: str) -> None:
+        self._ledger = ledger
         self._database = database
-        self.guesses = guesses
         self._pepper = pepper.encode()
 
     def spending(self, asked: Asked, op: str, want: requests.Spend) -> Posting:
@@ -92,20 +100,26 @@ class Money:
             metadata=_json(want.metadata),
         )
 
-    async def _spend(self, asked: Asked, op: str, want: requests.Spend) -> tuple[Posting, Posted]:
-        async def attempt() -> tuple[Posting, Posted]:
-            posting = self.spending(asked, op, want)
-            return posting, await self.ledger.post(posting)
-
-        return await (
-            attempt() if want.code is None else self.guesses.watch(asked, want.code, attempt)
-        )
-
     async def redeem(
         self, asked: Asked, want: requests.RedemptionRequest
     ) -> tuple[Redemption, Posted]:
-        posting, posted = await self._spend(asked, "redeem", want)
+        posting = self.spending(asked, "redeem", want)
+        posted = await self._ledger.post(posting)
         return await self.redemption(posting, posted, want), posted
+
+    async def redeem_all(
+        self, items: Sequence[tuple[Posting, requests.RedemptionRequest]]
+    ) -> list[tuple[Redemption, Posted, bool] | Refusal]:
+        """Redeem many; an answer says whether it was only simulated."""
+        answers: list[tuple[Redemption, Posted, bool] | Refusal] = []
+        posted_all = await self._ledger.post_all([posting for posting, _ in items])
+        for (posting, want), posted in zip(items, posted_all, strict=True):
+            if isinstance(posted, Refusal):
+                answers.append(posted)
+            else:
+                redemption = await self.redemption(posting, posted, want)
+                answers.append((redemption, posted, want.simulate))
+        return answers
 
     async def redemption(
         self, posting: Posting, posted: Posted, want: requests.RedemptionRequest
@@ -155,7 +169,7 @@ class Money:
         )
 
     async def hold(self, asked: Asked, want: requests.HoldRequest) -> tuple[Hold, Posted]:
-        _, posted = await self._spend(asked, "hold", want)
+        posted = await self._ledger.post(self.spending(asked, "hold", want))
         hold = await self._hold(asked.merchant, posted.id)
         # As first answered, whatever became of it since.
         return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
@@ -174,7 +188,7 @@ class Money:
         uuid = ids.parse("hld", hold)
         if uuid is None:
             raise HoldNotFound
-        posted = await self.ledger.post(
+        posted = await self._ledger.post(
             Posting(
                 merchant=asked.merchant,
                 op=op,
@@ -198,7 +212,7 @@ class Money:
         other: UUID | None = None,
         reason: str | None = None,
     ) -> tuple[Noun, Posted]:
-        posted = await self.ledger.post(
+        posted = await self._ledger.post(
             Posting(
                 merchant=asked.merchant,
                 op=op,

@@ -12,6 +12,7 @@ from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http import Page
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
+from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 
 
@@ -24,14 +25,14 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
     )
     async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
         caller: Caller,
-        db: Database,
+        reads: Reads,
         limit: Limit = 20,
         starting_after: After = None,
         card: str | None = None,
     ) -> Page[noun]:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
         found = await lists.moved(
-            db,
+            reads.about(card),
             caller.merchant,
             kind,
             limit=limit + 1,
@@ -47,10 +48,10 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
         responses=responses(NotFound),
     )
     async def one(  # pyright: ignore[reportUnknownParameterType]
-        caller: Caller, db: Database, noun_id: str
+        caller: Caller, reads: Reads, noun_id: str
     ) -> noun:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
-        return await lists.one_moved(db, caller.merchant, kind, noun_id)
+        return await lists.one_moved(reads, caller.merchant, kind, noun_id)
 
     return [listed, one]
 
@@ -58,7 +59,7 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
 @get("/holds", summary="List holds", responses=responses())
 async def list_holds(
     caller: Caller,
-    db: Database,
+    reads: Reads,
     limit: Limit = 20,
     starting_after: After = None,
     card: str | None = None,
@@ -68,7 +69,7 @@ async def list_holds(
 ) -> Page[Hold]:
     caller.needs("redemptions:read")
     found = await lists.holds(
-        db,
+        reads.about(card),
         caller.merchant,
         limit=limit + 1,
         after=page.after("hld", starting_after),
@@ -86,7 +87,7 @@ async def get_hold(caller: Caller, db: Database, hold: str) -> Hold:
 
 @get("/entries", summary="List entries", responses=responses())
 async def list_entries(
-    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+    caller: Caller, reads: Reads, limit: Limit = 20, starting_after: After = None
 ) -> Page[Entry]:
     """The entries of all cards; a transfer between cards has one on each."""
     caller.needs("cards:read")
@@ -95,14 +96,14 @@ async def list_entries(
         after = lists.entry_id(starting_after)
         if after is None:
             raise InvalidRequest("no entry has this id", param="starting_after")
-    found = await lists.entries(db, caller.merchant, limit=limit + 1, after=after)
+    found = await lists.entries(reads, caller.merchant, limit=limit + 1, after=after)
     return page.of(found, limit)
 
 
 @get("/entries/{entry:str}", summary="Get an entry", responses=responses(NotFound))
-async def get_entry(caller: Caller, db: Database, entry: str) -> Entry:
+async def get_entry(caller: Caller, reads: Reads, entry: str) -> Entry:
     caller.needs("cards:read")
-    return await lists.one_entry(db, caller.merchant, entry)
+    return await lists.one_entry(reads, caller.merchant, entry)
 
 
 handlers = [

@@ -1,51 +1,43 @@
-"""Database: pools to PostgreSQL, transactions, and the position that proves what was seen."""
+"""Database: the primary, transactions on it, and the position that proves what was seen."""
 
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
-import asyncpg
+from florin.kit.pool import BROKEN, Connection, Pool, PoolLimits, PoolTimeout, connect
 
-Pool = Any  # asyncpg types neither its pools nor the proxies they lend
-Connection = Any
+__all__ = [
+    "BROKEN",
+    "Connection",
+    "Database",
+    "PoolLimits",
+    "PoolTimeout",
+    "Reader",
+    "Row",
+    "Tx",
+    "connect",
+    "latest",
+    "lsn_of",
+    "parts_of",
+    "position",
+]
 
 Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
 
 
-# asyncpg types its factories in part only.
-_asyncpg: Any = asyncpg
+class Reader(Protocol):
+    """What a function takes whose statements a replica may answer: kit/reads, or the Database.
 
+    One that takes the Database asks the primary, always: whatever decides about money does.
+    """
 
-# The server went away, is starting or stopping: the outcome of a statement in flight is unknown.
-# (asyncpg says InternalClientError where it finds the ruins of a connection that was cut.)
-BROKEN = (
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    ConnectionError,
-    OSError,
-)
+    async def all(self, sql: str, *args: object) -> Sequence[Row]: ...
 
+    async def one(self, sql: str, *args: object) -> Row | None: ...
 
-async def connect(dsn: str, *, name: str) -> Connection:
-    """Open one connection, outside of any pool."""
-    return await _asyncpg.connect(dsn, server_settings={"application_name": name})
-
-
-class PoolLimits:
-    """The limits a URL states: `?connection_limit=20&pool_timeout=20` (seconds)."""
-
-    def __init__(self, url: str, *, connections: int = 10, timeout_s: float = 10) -> None:
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        self.connections = int(query.pop("connection_limit", connections))
-        self.timeout_s = float(query.pop("pool_timeout", timeout_s))
-        self.dsn = urlunsplit(parts._replace(query=urlencode(query)))
-        if self.connections < 1 or self.timeout_s <= 0:
-            msg = "connection_limit and pool_timeout must be positive"
-            raise ValueError(msg)
+    def at_least(self, position: str) -> Any:
+        """What is read from now on must hold all up to that position."""
+        ...
 
 
 class Tx:
@@ -74,70 +66,28 @@ class Tx:
         return await self._connection.execute(sql, *args)
 
 
-class PoolTimeout(Exception):
-    """No connection became free in time; nothing was sent."""
-
-
 class Database:
-    """The primary, through one pool.
-
-    `reset` is left out on purpose: no statement here changes a session, and the reset would cost a
-    round trip. A time-out is never given to asyncpg: it would send a cancel, which during a commit
-    can leave the outcome unknown.
-    """
+    """The primary, through one pool."""
 
     def __init__(self, url: str, *, name: str = "florin") -> None:
         self.limits = PoolLimits(url)
-        self._name = name
-        self._pool: Pool | None = None
-        self._timeline: str | None = None
+        self.pool = Pool(self.limits, name=name, server="primary")
 
     async def open(self) -> None:
-        self._pool = await _asyncpg.create_pool(
-            self.limits.dsn,
-            min_size=0,  # opens without a server: requests wait and say so, the process lives
-            max_size=self.limits.connections,
-            max_inactive_connection_lifetime=0,
-            statement_cache_size=256,
-            reset=_leave_as_it_is,
-            server_settings={
-                "application_name": self._name,
-                "search_path": "florin",
-                "timezone": "UTC",
-                "jit": "off",
-            },
-        )
+        await self.pool.open()
 
     async def close(self) -> None:
-        if self._pool is not None:
-            await self._pool.close()
+        await self.pool.close()
 
     def abandon(self) -> None:
-        if self._pool is not None:
-            self._pool.terminate()
+        self.pool.abandon()
 
-    @property
-    def pool(self) -> Pool:
-        assert self._pool is not None, "the database is not open"
-        return self._pool
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncGenerator[Connection]:
+    def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection; statements run each in its own transaction.
 
         Raises PoolTimeout when none becomes free within the URL's pool_timeout.
         """
-        try:
-            connection = await self.pool.acquire(timeout=self.limits.timeout_s)
-        except TimeoutError as error:
-            raise PoolTimeout from error
-        try:
-            yield connection
-        except BROKEN:
-            connection.terminate()  # the pool must not lend it again
-            raise
-        finally:
-            await self.pool.release(connection)
+        return self.pool.connection()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Tx]:
@@ -151,6 +101,11 @@ class Database:
     async def one(self, sql: str, *args: object) -> Row | None:
         async with self.connection() as connection:
             return await connection.fetchrow(sql, *args)
+
+    def at_least(self, position: str) -> "Database":
+        """The primary holds every position it gave."""
+        del position
+        return self
 
     async def position(self) -> str:
         """How far the primary's log is: `timeline.position`, hexadecimal, for Florin-Consistency.
@@ -171,8 +126,15 @@ async def position(connection: Connection) -> str:
 
 def latest(positions: Iterable[str]) -> str:
     """The position that covers all of these."""
-    return max(positions, key=lambda each: [int(part, 16) for part in each.split(".")])
+    return max(positions, key=parts_of)
 
 
-async def _leave_as_it_is(_connection: object) -> None:
-    """Run at a connection's return to the pool."""
+def parts_of(position: str) -> tuple[int, int]:
+    """Timeline and place in the log of a position. Raises ValueError."""
+    timeline, _, lsn = position.partition(".")
+    return int(timeline, 16), int(lsn, 16)
+
+
+def lsn_of(position: str) -> int:
+    """The place alone. After a failover the log goes on where it was, so places stay comparable."""
+    return parts_of(position)[1]

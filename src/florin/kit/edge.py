@@ -7,7 +7,7 @@ OpenAPI by the ordinary handlers that stand behind them.
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -41,12 +41,14 @@ class Edge:
         drain: Drain,
         *,
         instance: str | None,
+        wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
     ) -> None:
         self._app = app
         self._hot = hot
         self._translate = translate
         self.drain = drain
         self._instance = instance  # None where requests are not logged
+        self._wrote = wrote
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -71,6 +73,7 @@ class Edge:
                 headers.append((b"x-request-id", request_id.encode()))
                 headers.append((b"x-content-type-options", b"nosniff"))
                 if "position" in scope:
+                    await self._tell(scope)
                     headers.append((b"florin-consistency", scope["position"].encode()))
                 if self.drain.begun:
                     headers.append((b"connection", b"close"))
@@ -96,6 +99,12 @@ class Edge:
             self.in_flight -= 1
             metrics.in_flight.dec()
             self._account(scope, status, time.perf_counter() - started)
+
+    async def _tell(self, scope: Scope) -> None:
+        """Let all instances know who has seen how much, before the caller hears of it."""
+        if self._wrote is not None:
+            who = (scope.get("actor"), *scope.get("touched", ()))
+            await self._wrote([each for each in who if each], scope["position"])
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)

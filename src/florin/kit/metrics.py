@@ -39,23 +39,69 @@ ledger_seconds = Histogram(
     buckets=_SECONDS,
     registry=registry,
 )
-limited = Counter(
-    "florin_limited_total",
-    "Attempts refused because there were too many.",
-    ["kind"],
-    registry=registry,
-)
-limits_alone = Counter(
-    "florin_limits_alone_total",
-    "Counts of limits made by this process alone, Valkey being away or slow.",
-    registry=registry,
-)
 ledger_waiting = Gauge(
     "florin_ledger_waiting", "Items waiting for a call of the ledger.", registry=registry
 )
-pool_limit = Gauge("florin_pool_limit", "Connections the pool may open.", registry=registry)
-pool_open = Gauge("florin_pool_open", "Connections the pool has open.", registry=registry)
-pool_idle = Gauge("florin_pool_idle", "Connections nobody uses now.", registry=registry)
+pool_limit = Gauge(
+    "florin_pool_limit", "Connections the pool may open.", ["server"], registry=registry
+)
+pool_open = Gauge(
+    "florin_pool_open", "Connections the pool has open.", ["server"], registry=registry
+)
+pool_idle = Gauge("florin_pool_idle", "Connections nobody uses now.", ["server"], registry=registry)
+pool_waiting = Gauge(
+    "florin_pool_waiting", "Who waits for a connection now.", ["server"], registry=registry
+)
+pool_wait_seconds = Histogram(
+    "florin_pool_wait_seconds",
+    "Time until a connection was lent, where none was idle.",
+    ["server"],
+    buckets=_SECONDS,
+    registry=registry,
+)
 pool_timeouts = Counter(
-    "florin_pool_timeouts_total", "Waits for a connection that gave up.", registry=registry
+    "florin_pool_timeouts_total",
+    "Waits for a connection that gave up.",
+    ["server"],
+    registry=registry,
+)
+replica_reads = Counter(
+    "florin_replica_reads_total",
+    "Reads that a replica may answer: who was asked, and what came of it or why.",
+    ["server", "why"],
+    registry=registry,
+)
+replica_lag_bytes = Gauge(
+    "florin_replica_lag_bytes", "Log the replica has not replayed.", ["server"], registry=registry
+)
+replica_lag_seconds = Gauge(
+    "florin_replica_lag_seconds",
+    "Age of the last heartbeat the replica replayed; infinite when it is cut off.",
+    ["server"],
+    registry=registry,
+)
+replica_usable = Gauge(
+    "florin_replica_usable", "Whether reads go to the replica.", ["server"], registry=registry
+)
+writes_maybe_lost = Counter(
+    "florin_writes_maybe_lost_total",
+    "Positions given to callers that the primary's log does not reach.",
+    ["told_by"],
+    registry=registry,
+)
+tokens_failed = Counter(
+    "florin_tokens_failed_total",
+    "Positions that could not be kept in Valkey; their writers waited for the replicas.",
+    registry=registry,
+)
+valkey_failures = Counter(
+    "florin_valkey_failures_total",
+    "Commands that Valkey did not answer, by reason.",
+    ["reason"],
+    registry=registry,
+)
+valkey_open = Gauge(
+    "florin_valkey_breaker_open",
+    "1 while Valkey is not asked because it failed.",
+    registry=registry,
 )

@@ -17,4 +17,5 @@ grant delete on member, session, letter, attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata)
   on program to {role};
+grant update (at) on heartbeat to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, once to {role};

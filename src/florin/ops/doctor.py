@@ -2,13 +2,13 @@
 
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
-from florin.ops.advisor import advise
-from florin.ops.check import Check, Result, Topic
 from florin.ops.engines import wheels
 from florin.ops.engines.account import run_as
 from florin.ops.engines.session import NotYet, session
@@ -19,9 +19,20 @@ from florin.ops.options import Options
 from florin.ops.tell import Unable
 from florin.ops.topology import given_database, running_urls
 
+Topic = Literal["db", "config", "fleet"]
+Result = Literal["ok", "warn", "fail"]
 _OLDEST, _LOW_MB = 15, 2048
 _RESERVED = 13  # connections for superusers, replicas and the operator
 _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding: what was looked at, how it is, what to do."""
+
+    topic: Topic
+    name: str
+    result: Result
+    said: str
 
 
 async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
@@ -119,9 +130,7 @@ async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
 
 
 async def _database(options: Options, fleet: Fleet) -> list[Check]:
-    running = {} if given_database(options) else running_urls(options.home)
-    url = given_database(options) or running.get("DATABASE_URL")
-    owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
+    url = given_database(options) or running_urls(options.home).get("DATABASE_URL")
     if url is None:
         said = "no database runs and DATABASE_URL names none; florin up"
         return [Check("db", "connection", "warn", said)]
@@ -129,14 +138,12 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
         limits = PoolLimits(url)
         async with session(limits.dsn) as connection:
             row = await connection.fetchrow(_FACTS)
-        async with session(PoolLimits(owner or url).dsn) as connection:
-            advised = await advise(connection)
     except ValueError as error:
         return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
     except NotYet as error:
         return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
     instances = max(1, len(fleet.of("api")))
-    return [*_facts(dict(row), limits.connections * instances), *advised]
+    return _facts(dict(row), limits.connections * instances)
 
 
 _FACTS = """

@@ -11,6 +11,7 @@ from litestar.params import Parameter
 from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest
 from florin.kit.openapi import responses
+from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 from florin.reports import books
 from florin.reports.books import AsOfNotSettled, Balances, Proof
@@ -25,6 +26,7 @@ _INSTANT = re.compile(
 async def get_balances(
     caller: Caller,
     db: Database,
+    reads: Reads,
     as_of: Annotated[
         str | None, Parameter(description="RFC 3339; the latest settled instant when left out.")
     ] = None,
@@ -38,7 +40,11 @@ async def get_balances(
     """
     caller.needs("reports:read")
     return await books.balances(
-        db, caller.merchant, as_of=None if as_of is None else _instant(as_of), currency=currency
+        db,
+        reads,
+        caller.merchant,
+        as_of=None if as_of is None else _instant(as_of),
+        currency=currency,
     )
 
 

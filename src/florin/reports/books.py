@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 
-from florin.kit.db import Database
+from florin.kit.db import Database, Reader
 from florin.kit.errors import InvalidRequest, Refusal
 
 SETTLE_WITHIN_S = 2.0
@@ -88,7 +88,12 @@ class Proof(msgspec.Struct, kw_only=True):
 
 
 async def balances(
-    database: Database, merchant: UUID, *, as_of: datetime | None, currency: str | None
+    database: Database,
+    reads: Reader,
+    merchant: UUID,
+    *,
+    as_of: datetime | None,
+    currency: str | None,
 ) -> Balances:
     """Read the balances at `as_of`, or at the latest settled instant.
 
@@ -113,8 +118,9 @@ async def balances(
         if as_of is not None:
             raise AsOfNotSettled
         at = oldest + now_row["clock_offset"] - _MILLISECOND
-    # A statement of its own: it sees all that was committed while we waited.
-    rows = await database.all(_BALANCES, merchant, currency or now_row["currency"], at)
+    # A statement of its own: it sees all that was committed while we waited, on a replica, too.
+    reads.at_least(await database.position())
+    rows = await reads.all(_BALANCES, merchant, currency or now_row["currency"], at)
     found = {row["account"]: row["balance"] for row in rows}
     return Balances(
         as_of=at,
@@ -125,7 +131,7 @@ async def balances(
 
 
 async def proof(database: Database, merchant: UUID) -> Proof:
-    """Check the books: one statement, one snapshot."""
+    """Check the books: one statement, one snapshot, and of the primary: it is what is proved."""
     row = await database.one(_PROOF, merchant)
     assert row is not None
     differences = msgspec.json.decode(row["differences"], type=list[Difference])

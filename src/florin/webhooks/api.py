@@ -2,11 +2,11 @@
 
 from litestar import get
 
-from florin.kit.db import Database
 from florin.kit.errors import NotFound
 from florin.kit.http import Page
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
+from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 from florin.webhooks import event
 from florin.webhooks.event import Event
@@ -15,7 +15,7 @@ from florin.webhooks.event import Event
 @get("/events", summary="List events", responses=responses())
 async def list_events(
     caller: Caller,
-    db: Database,
+    reads: Reads,
     limit: Limit = 20,
     starting_after: After = None,
     type: str | None = None,  # noqa: A002 -- the name in the query
@@ -24,7 +24,7 @@ async def list_events(
     """What happened, each with its object as it was then."""
     caller.needs("events:read")
     found = await event.listed(
-        db,
+        reads.about(card),
         caller.merchant,
         limit=limit + 1,
         after=page.after("evt", starting_after),
@@ -35,9 +35,9 @@ async def list_events(
 
 
 @get("/events/{event_id:str}", summary="Get an event", responses=responses(NotFound))
-async def get_event(caller: Caller, db: Database, event_id: str) -> Event:
+async def get_event(caller: Caller, reads: Reads, event_id: str) -> Event:
     caller.needs("events:read")
-    return await event.find(db, caller.merchant, event_id)
+    return await event.find(reads, caller.merchant, event_id)
 
 
 handlers = [list_events, get_event]

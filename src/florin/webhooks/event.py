@@ -10,7 +10,7 @@ import msgspec
 from florin.cards import card as cards
 from florin.cards.nouns import from_hold, from_transfer
 from florin.kit import ids
-from florin.kit.db import Database, Row
+from florin.kit.db import Reader, Row
 from florin.kit.errors import NotFound
 
 # The events whose object is a row of the ledger; the others' is the card, or a hold.
@@ -31,7 +31,7 @@ class Event(msgspec.Struct, kw_only=True):
 
 
 async def listed(
-    database: Database,
+    reads: Reader,
     merchant: UUID,
     *,
     limit: int,
@@ -39,7 +39,7 @@ async def listed(
     kind: str | None = None,
     card: UUID | None = None,
 ) -> list[Event]:
-    rows = await database.all(
+    rows = await reads.all(
         "select * from florin.event where merchant = $1 and ($2::uuid is null or id < $2)"
         " and ($3::text is null or type = $3) and ($4::uuid is null or card = $4)"
         " order by id desc limit $5",
@@ -49,44 +49,42 @@ async def listed(
         card,
         limit,
     )
-    return await _rendered(database, merchant, rows)
+    return await _rendered(reads, merchant, rows)
 
 
-async def find(database: Database, merchant: UUID, text: str) -> Event:
+async def find(reads: Reader, merchant: UUID, text: str) -> Event:
     """Raises NotFound."""
     uuid = ids.parse("evt", text)
-    rows = await database.all(
+    row = await reads.one(
         "select * from florin.event where merchant = $1 and id = $2", merchant, uuid
     )
-    if not rows:
+    if row is None:
         raise NotFound
-    return (await _rendered(database, merchant, rows))[0]
+    return (await _rendered(reads, merchant, [row]))[0]
 
 
-async def _rendered(database: Database, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
+async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
     """Give each event its object: the noun it names, with what it was then laid over it."""
     moved = [row["noun"] for row in rows if row["type"] in MOVED]
     held = [row["noun"] for row in rows if row["type"].startswith("hold.")]
     other = [row["noun"] for row in rows if row["noun"] not in {*moved, *held}]
     nouns: dict[UUID, Any] = {}
-    for row in await _these(database, "select * from florin.transfer", merchant, moved):
+    for row in await _these(reads, "select * from florin.transfer", merchant, moved):
         nouns[row["id"]] = from_transfer(row)
-    for row in await _these(database, "select * from florin.hold", merchant, held):
+    for row in await _these(reads, "select * from florin.hold", merchant, held):
         nouns[row["id"]] = from_hold(row)
     select = (
         f"select * from (select {cards.COLUMNS}, a.merchant from florin.account a {cards.JOINS}) c"  # noqa: S608 -- our own text
     )
-    for row in await _these(database, select, merchant, other):
+    for row in await _these(reads, select, merchant, other):
         nouns[row["id"]] = cards.from_row(row)
     return [_event(row, nouns[row["noun"]]) for row in rows]
 
 
-async def _these(
-    database: Database, select: str, merchant: UUID, wanted: list[UUID]
-) -> Sequence[Row]:
+async def _these(reads: Reader, select: str, merchant: UUID, wanted: list[UUID]) -> Sequence[Row]:
     if not wanted:
         return []
-    return await database.all(
+    return await reads.all(
         f"{select} where merchant = $1 and id = any($2)",
         merchant,
         wanted,

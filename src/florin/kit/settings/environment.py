@@ -15,24 +15,11 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from florin.kit.settings import rules, vaults
 from florin.kit.settings.keys import Keys
-from florin.kit.settings.limiting import Limiting
 from florin.kit.settings.outside import Messages, Payments, Watching
 from florin.kit.settings.process import Machine, Openness, Process, Stopping
 from florin.kit.settings.stores import Stores, Vault
 
-SECTIONS = (
-    Process,
-    Stopping,
-    Stores,
-    Keys,
-    Openness,
-    Limiting,
-    Payments,
-    Messages,
-    Watching,
-    Vault,
-    Machine,
-)
+SECTIONS = (Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine)
 _FILE_MAX = 64 * 1024  # bytes
 
 
@@ -45,17 +32,7 @@ class SettingsWrong(Exception):
 
 
 class Settings(
-    Process,
-    Stopping,
-    Stores,
-    Keys,
-    Openness,
-    Limiting,
-    Payments,
-    Messages,
-    Watching,
-    Vault,
-    Machine,
+    Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine
 ):
     """Every variable Florin reads. Secrets never appear in its representation."""
 

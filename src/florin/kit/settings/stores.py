@@ -20,7 +20,7 @@ class Stores(BaseSettings):
     )
     database_url_replica: PostgresUrls | None = variable(
         "DATABASE_URL_REPLICA",
-        "Replicas for reads; several with commas between them.",
+        "Replicas for lists and reports; several with commas between them. Needs REDIS_URL.",
         None,
         example="postgresql://florin_app:…@db-2.example.com/florin,postgresql://florin_app:…@db-3.example.com/florin",
     )
@@ -32,7 +32,9 @@ class Stores(BaseSettings):
     )
     redis_url: RedisUrl | None = variable(
         "REDIS_URL",
-        "Valkey or Redis, for what can be rebuilt. Without it each instance counts for itself.",
+        "Valkey or Redis, for what can be rebuilt. Without it each instance counts for itself, and"
+        " replicas are not read. `redis://host`, `redis+sentinel://host,host/NAME`,"
+        " `redis+cluster://host,host`; with TLS `rediss…`.",
         None,
         example="rediss://florin:…@cache.example.com:6379/0",
     )

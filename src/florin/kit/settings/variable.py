@@ -13,7 +13,7 @@ from pydantic_settings import NoDecode
 SECRET_MIN = 32  # characters: 128 bits even when it is hexadecimal
 WEBHOOK_SECRET_MIN = 24
 _POOL = ("connection_limit", "pool_timeout")
-_REDIS = re.compile(r"(rediss?|valkeys?|unix)(\+[a-z]+)?")
+_REDIS = re.compile(r"(rediss?|valkeys?)(\+sentinel|\+cluster)?|unix")
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 

@@ -1,0 +1,422 @@
+"""Reads on replicas are never older than what their caller has seen; money never reads one."""
+
+import asyncio
+import os
+import random
+import signal
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit import metrics, valkey
+from florin.kit.db import Database, connect, lsn_of
+from florin.kit.primary import Primary
+from florin.kit.reads import Routing
+from florin.kit.replica import LAG_MAX_S, Replica
+from florin.kit.tokens import Tokens
+from tests import engine, replicas, valkeys
+from tests.instance import instance, make_shop
+
+NAMES = ("replica_1", "replica_2")
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A primary, two replicas, a Valkey, and a database with a table to probe."""
+
+    primary: engine.Server
+    replicas: tuple[engine.Server, ...]
+    valkeys: valkeys.Valkeys
+    admins: tuple[Any, ...]  # superusers on the replicas
+
+    def url(self, server: engine.Server, role: str = "florin_app") -> str:
+        return server.url(role, "florin_template")
+
+    @asynccontextmanager
+    async def process(self) -> AsyncGenerator[Routing]:
+        """What one instance has."""
+        database = Database(f"{self.url(self.primary)}?connection_limit=4")
+        client = valkey.connect(self.valkeys.url)
+        found = [
+            Replica(f"{self.url(each)}?connection_limit=8", name="reads", server=name)
+            for each, name in zip(self.replicas, NAMES, strict=True)
+        ]
+        routing = Routing(database, found, Tokens(client, database.position))
+        await database.open()
+        await routing.open()
+        try:
+            await usable(routing)
+            yield routing
+        finally:
+            await routing.close()
+            await database.close()
+            await client.aclose()
+
+
+async def usable(routing: Routing, *, count: int = 2) -> None:
+    await until(lambda: sum(each.usable() for each in routing.replicas) == count)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110 -- servers of their own tell no event of this loop
+            await asyncio.sleep(0.02)
+
+
+def value(metric: Any) -> float:
+    """What a counter or a gauge says."""
+    return next(iter(metric.collect())).samples[0].value
+
+
+@pytest.fixture(scope="module")
+async def fleet() -> AsyncGenerator[Fleet]:
+    program = engine.program()
+    async with AsyncExitStack() as stack:
+        primary = stack.enter_context(engine.server(program, more=replicas.PRIMARY))
+        await engine.make_template(primary)
+        owner = await connect(primary.url("florin_owner", "florin_template"), name="tests")
+        await owner.execute(
+            "create table florin.probe (name text primary key, n bigint not null);"
+            " grant select, insert, update on florin.probe to florin_app"
+        )
+        copies = tuple(
+            stack.enter_context(replicas.replica(program, primary, name)) for name in NAMES
+        )
+        running = await stack.enter_async_context(valkeys.single())
+        admins = [
+            await connect(each.url("postgres", "florin_template"), name="tests") for each in copies
+        ]
+        try:
+            yield Fleet(primary, copies, running, tuple(admins))
+        finally:
+            for each in (owner, *admins):
+                each.terminate()
+
+
+async def write(routing: Routing, name: str, *about: str) -> int:
+    row = await routing.database.one(
+        "insert into florin.probe as p values ($1, 1)"
+        " on conflict (name) do update set n = p.n + 1 returning n",
+        name,
+    )
+    assert row is not None
+    await routing.wrote([*about, name], await routing.database.position())
+    return row["n"]
+
+
+async def read(routing: Routing, principal: str, name: str, given: str | None = None) -> int:
+    rows = await routing.reads(principal, given=given).all(
+        "select n from florin.probe where name = $1", name
+    )
+    return rows[0]["n"] if rows else 0
+
+
+def served() -> tuple[float, float]:
+    """Reads so far, by replicas and in all."""
+    replicas_, primary = counted("why", "fresh"), counted("server", "primary")
+    return replicas_, replicas_ + primary
+
+
+def counted(label: str, wanted: str) -> float:
+    samples = next(iter(metrics.replica_reads.collect())).samples
+    return sum(
+        each.value
+        for each in samples
+        if each.name.endswith("_total") and each.labels[label] == wanted
+    )
+
+
+async def test_no_read_is_older_than_what_its_caller_saw(
+    fleet: Fleet, request: pytest.FixtureRequest
+) -> None:
+    """Random pauses of the replay, three processes, forty callers who write and read at any."""
+    wanted = int(str(request.config.getoption("--reads")))
+    seed = int(str(request.config.getoption("--seed") or random.randrange(2**32)))
+    chance = random.Random(seed)
+    stale: list[tuple[str, int, int]] = []
+    seen: dict[str, int] = {}
+    reads = 0
+    async with AsyncExitStack() as stack:
+        processes = [await stack.enter_async_context(fleet.process()) for _ in range(3)]
+        before = served()
+
+        async def caller(name: str) -> None:
+            nonlocal reads
+            while reads < wanted:
+                process = chance.choice(processes)
+                if chance.random() < 0.2:
+                    least = await write(process, name)
+                else:
+                    reads += 1
+                    found = await read(process, name, name)
+                    least = seen.get(name, 0)
+                    if found < least:
+                        stale.append((name, found, least))
+                    least = found
+                seen[name] = max(seen.get(name, 0), least)
+
+        pauses = asyncio.ensure_future(pause(fleet, chance))
+        await asyncio.gather(*(caller(f"{seed} {n}") for n in range(40)))
+        pauses.cancel()
+        await asyncio.gather(pauses, return_exceptions=True)
+        for admin in fleet.admins:
+            await admin.execute("select pg_wal_replay_resume()")
+        after = served()
+    assert stale == [], f"--seed {seed}"
+    share = (after[0] - before[0]) / (after[1] - before[1])
+    print(f"seed {seed}: {reads} reads, {share:.1%} by replicas, {len(stale)} stale")
+    assert share >= 0.8, f"--seed {seed}"
+
+
+async def pause(fleet: Fleet, chance: random.Random) -> None:
+    while True:
+        admin = chance.choice(fleet.admins)
+        await admin.execute("select pg_wal_replay_pause()")
+        await asyncio.sleep(chance.uniform(0.02, 0.4))
+        await admin.execute("select pg_wal_replay_resume()")
+        await asyncio.sleep(chance.uniform(0, 0.1))
+
+
+async def test_without_tokens_such_reads_are_stale(fleet: Fleet) -> None:
+    """The control: what the tokens prevent does happen."""
+    async with fleet.process() as process:
+        await write(process, "control")
+        for admin in fleet.admins:
+            await admin.execute("select pg_wal_replay_pause()")
+        try:
+            written = await write(process, "control")
+            for replica in process.replicas:
+                async with replica.pool.connection() as connection:
+                    found = await connection.fetchval(
+                        "select n from florin.probe where name = 'control'"
+                    )
+                assert found == written - 1
+            assert await read(process, "control", "control") == written
+        finally:
+            for admin in fleet.admins:
+                await admin.execute("select pg_wal_replay_resume()")
+
+
+async def test_an_object_and_a_header_count_like_the_caller(fleet: Fleet) -> None:
+    async with fleet.process() as process:
+        await write(process, "shared")
+        await read(process, "somebody", "shared")
+        for admin in fleet.admins:
+            await admin.execute("select pg_wal_replay_pause()")
+        try:
+            written = await write(process, "shared", "crd_1")
+            position = await process.database.position()
+            sql = "select n from florin.probe where name = 'shared'"
+            by_object = await process.reads("another").about("crd_1").all(sql)
+            assert by_object[0]["n"] == written
+            assert await read(process, "a third", "shared", position) == written
+            missing = await write(process, "new")
+            assert missing == 1
+            found = await process.reads("a fourth").one(
+                "select n from florin.probe where name = 'new'"
+            )
+            assert found is not None, "a replica's no is asked of the primary"
+        finally:
+            for admin in fleet.admins:
+                await admin.execute("select pg_wal_replay_resume()")
+
+
+async def test_valkey_gone_emptied_or_frozen_is_never_stale(fleet: Fleet) -> None:
+    async with fleet.process() as process, fleet.process() as other:
+        node = fleet.valkeys.nodes[0]
+        await write(process, "lost")
+        await read(other, "lost", "lost")
+        for admin in fleet.admins:
+            await admin.execute("select pg_wal_replay_pause()")
+        try:
+            written = await write(process, "lost")
+            node.ask("FLUSHALL")
+            assert await read(other, "lost", "lost") == written
+            assert await read(process, "lost", "lost") == written
+            node.freeze()
+            written = await write(process, "lost")  # waits until no replica is asked
+            assert await read(other, "lost", "lost") == written
+            node.thaw()
+            await asyncio.sleep(0.6)  # the breaker lets one through
+            assert await read(other, "lost", "lost") == written
+        finally:
+            node.thaw()
+            for admin in fleet.admins:
+                await admin.execute("select pg_wal_replay_resume()")
+        await usable(process)
+        before = served()
+        async with asyncio.timeout(10):
+            while served()[0] == before[0]:
+                await read(process, "lost", "lost")
+        assert value(metrics.tokens_failed) > 0
+
+
+async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
+    """It has replayed all it received; only its receiver and the heartbeat tell."""
+    async with fleet.process() as process:
+        admin, cut = fleet.admins[0], process.replicas[0]
+        source = await admin.fetchval("select current_setting('primary_conninfo')")
+        await admin.execute("alter system set primary_conninfo = 'host=127.0.0.1 port=1'")
+        await admin.execute("select pg_reload_conf()")
+        try:
+            await usable(process, count=1)
+            assert not cut.usable()
+            gauge = value(metrics.replica_lag_seconds.labels(cut.server))
+            assert gauge == float("inf")
+        finally:
+            quoted = await admin.fetchval("select quote_literal($1::text)", source)
+            await admin.execute(f"alter system set primary_conninfo = {quoted}")
+            await admin.execute("select pg_reload_conf()")
+        await usable(process)
+
+
+async def test_a_frozen_replica_is_left_and_asked_again(fleet: Fleet) -> None:
+    async with fleet.process() as process:
+        pids = family(fleet.replicas[1].process.pid)
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            written = await write(process, "frozen")
+            async with asyncio.timeout(LAG_MAX_S + 15):
+                found = await asyncio.gather(*(read(process, "x", "frozen") for _ in range(20)))
+            assert max(found) == written
+            await usable(process, count=1)
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+        await usable(process)
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children: a signal to the postmaster leaves them running."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+    return [pid, *(int(each) for each in children)]
+
+
+async def test_a_conflict_with_the_replay_is_asked_elsewhere(fleet: Fleet) -> None:
+    async with fleet.process() as process:
+        for admin in fleet.admins:
+            await admin.execute("alter system set max_standby_streaming_delay = 0")
+            await admin.execute("alter system set hot_standby_feedback = off")
+            await admin.execute("select pg_reload_conf()")
+        owner = await connect(fleet.url(fleet.primary, "postgres"), name="tests")
+        await owner.execute("create table florin.conflict as select generate_series(1, 1000) as n")
+        await owner.execute("grant select on florin.conflict to florin_app")
+        await process.wrote(["conflict"], await process.database.position())
+        fresh = counted("why", "fresh")
+        while counted("why", "fresh") == fresh:  # at first it trusts no token
+            await process.reads("conflict").all("select 1 from florin.conflict limit 1")
+        before = counted("why", "conflict")
+        slow = asyncio.ensure_future(
+            process.reads("conflict").all(
+                "select count(*) as n, pg_sleep(1.5) from florin.conflict where n > 0"
+            )
+        )
+        await asyncio.sleep(0.5)
+        await owner.execute("delete from florin.conflict where n > 500")
+        await owner.execute("vacuum (truncate true) florin.conflict")
+        await owner.close()
+        assert (await slow)[0]["n"] in {500, 1000}
+        assert counted("why", "conflict") > before
+        for admin in fleet.admins:
+            await admin.execute("alter system reset max_standby_streaming_delay")
+            await admin.execute("alter system reset hot_standby_feedback")
+            await admin.execute("select pg_reload_conf()")
+
+
+async def test_a_promise_that_the_log_does_not_reach_is_an_alarm(
+    fleet: Fleet,
+) -> None:
+    async with fleet.process() as process:
+        lost = metrics.writes_maybe_lost.labels("us")
+        before = value(lost)
+        position = await process.database.position()
+        await process.wrote(["x"], position)
+        await asyncio.sleep(0.6)
+        assert value(lost) == before
+        await process.wrote([], f"1.{lsn_of(position) + 2**40:x}")
+        await until(lambda: value(lost) > before)
+
+
+def test_a_place_beyond_the_end_of_an_earlier_timeline_is_an_alarm() -> None:
+    lost = metrics.writes_maybe_lost.labels("a test")
+    primary = Primary("")
+    primary.lsn, primary.timeline = 5000, 2
+    primary.check("a test", 1, 900, 1000)
+    assert value(lost) == 0
+    primary.check("a test", 2, 4000, 1000)
+    assert value(lost) == 0
+    primary.check("a test", 1, 1001, 1000)
+    assert value(lost) == 1
+
+
+async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
+    """The servers' own logs say who was asked what."""
+    urls = ",".join(fleet.url(each) for each in fleet.replicas)
+    owner = await connect(fleet.url(fleet.primary, "florin_owner"), name="tests")
+    database = Database(fleet.url(fleet.primary))
+    await database.open()
+    shop = await make_shop(owner, database)
+    await owner.close()
+    settings = {"DATABASE_URL_REPLICA": urls, "REDIS_URL": fleet.valkeys.url}
+    with instance(fleet.url(fleet.primary), FLORIN_INSTANCE="api-9", **settings) as running:
+        async with httpx.AsyncClient(
+            base_url=f"{running.base}/api/v1", headers=shop.headers, timeout=30
+        ) as http:
+            await asyncio.sleep(1.2)  # until it knows its replicas
+            for round_ in range(5):
+                await everything(http, shop.program, round_)
+            lines = (await http.get(f"{running.base}/metrics")).text.splitlines()
+            bad = await http.get("/cards", headers={"Florin-Consistency": "now"})
+    await database.close()
+    assert bad.status_code == 422
+    assert any(line.startswith('florin_pool_limit{server="replica-1"} 10') for line in lines)
+    asked = [
+        what for each in fleet.replicas for who, what in replicas.asked(each) if "api-9" in who
+    ]
+    kinds = {"florin.transfer", "florin.event", "florin.account", "florin.hold"}
+    assert all(any(kind in what for what in asked) for kind in kinds), "lists are asked there"
+    for what in asked:
+        words = what.lower()
+        for never in ("florin.post", "florin.issue", "for update", "api_key", "idempotency"):
+            assert never not in words, what
+        assert words.strip().startswith(("select", "with recursive typeinfo_tree")), what
+    told = [what for who, what in replicas.asked(fleet.primary) if "api-9" in who]
+    assert any("florin.post(" in what for what in told)
+    assert any("api_key" in what for what in told)
+
+
+async def everything(http: httpx.AsyncClient, program: str, n: int) -> None:
+    """Money, and reads of what it did: each read shows it, wherever it was answered."""
+
+    async def post(path: str, body: dict[str, Any], key: str) -> Any:
+        said = await http.post(path, json=body, headers={"Idempotency-Key": f"{key} {n}"})
+        assert said.status_code in {200, 201}, said.text
+        return said.json()
+
+    async def get(path: str, **params: Any) -> Any:
+        said = await http.get(path, params=params)
+        assert said.status_code == 200, said.text
+        return said.json()
+
+    card = await post("/cards", {"program": program, "amount": 5000}, "sale")
+    assert (await get("/cards", limit=1))["data"][0]["id"] == card["id"]
+    spend = {"card": card["id"], "amount": 700, "currency": "EUR"}
+    spent = await post(
+        "/redemptions", {"code": card["code"], "amount": 700, "currency": "EUR"}, "r"
+    )
+    assert (await get("/redemptions", limit=1))["data"][0]["id"] == spent["id"]
+    assert (await get(f"/cards/{card['id']}/entries"))["data"][0]["balance_after"] == 4300
+    held = await post("/holds", spend, "h")
+    assert (await get("/holds", limit=1))["data"][0]["id"] == held["id"]
+    await post(f"/holds/{held['id']}/capture", {}, "c")
+    await post("/refunds", {"redemption": spent["id"], "amount": 100}, "f")
+    assert (await get("/entries", limit=1))["data"][0]["balance_after"] == 3700
+    assert (await get("/events", limit=1))["data"][0]["type"] == "card.refunded"
+    assert (await get("/ledger/proof"))["balanced"] is True
+    assert (await get("/ledger/balances"))["liability"] >= 3700
