@@ -22,11 +22,10 @@ class Timing:
     probe_rise: int = 2
 
     # The balancer and an instance.
-    connect_timeout_s: float = 1.0
+    connect_timeout_s: float = 0.3  # as long HAProxy waits before it asks the same server again
     server_timeout_s: float = 35.0
     retries: int = 3
-    panic_retries: int = 8  # bridges the restart of the only instance
-    retry_pause_s: float = 1.0  # HAProxy's own, before it asks the same server again
+    panic_retries: int = 30  # bridges the restart of the only instance
     retry_body_bytes: int = 24 * 1024
     buffer_bytes: int = 32 * 1024
     buffer_reserve_bytes: int = 1024  # HAProxy keeps it free for headers it adds
@@ -190,8 +189,8 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "the only instance restarts within the retries of a request that waits for it",
-        lambda t: t.start_s * 2,
-        lambda t: t.panic_retries * t.retry_pause_s,
+        lambda t: t.start_s * 4,
+        lambda t: t.panic_retries * min(1.0, t.connect_timeout_s),
         "a single replica refuses while it is replaced (moby#25464)",
     ),
     Rule(

@@ -1,7 +1,6 @@
 """Running: a real HAProxy of a test's own, on free ports, ended by its pid."""
 
 import asyncio
-import os
 import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -15,6 +14,7 @@ import httpx
 from florin.ops.balancer import program
 from florin.ops.balancer.balancer import Balancer, Seen
 from florin.ops.balancer.edge import Edge
+from florin.ops.engines import account
 from florin.ops.ports import free_port
 from florin.ops.timing import DEFAULT, Timing
 
@@ -100,8 +100,10 @@ async def running(
         fleet_metrics_port=free_port(),
         trusted_proxies=trusted,
         tls=tls,
-        folder=folder / "a balancer's own",
-        threads=1 if os.environ.get("FLORIN_TEST_THREADS") == "1" else 2,
+        # With blanks, and longer than the path of a socket may be.
+        folder=folder / f"a balancer's own {'x' * 90}",
+        user=account.choose([]),
+        threads=2,
     )
     made = Running(Balancer(edge, program.find()), folder / "balancer.log")
     try:

@@ -63,7 +63,7 @@ class StandIn:
         try:
             while line := await reader.readline():
                 await self._answer(line, reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._writers.discard(writer)

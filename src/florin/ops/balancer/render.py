@@ -63,8 +63,9 @@ def _defaults(edge: Edge) -> str:
         f"inter {seconds(t.probe_every_s)} fastinter {seconds(t.probe_when_doubtful_s)}"
         f" downinter {seconds(t.probe_every_s)} fall {t.probe_fall} rise {t.probe_rise}"
     )
-    # A failed connection is only a reason to probe at once: the probe decides.
-    watch = "observe layer4 error-limit 3 on-error sudden-death on-marked-down shutdown-sessions"
+    # A failed connection is only a reason to probe sooner; the probe decides. Were a server marked
+    # down by the failure itself, the request that failed would be ended with the server's others.
+    watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
     pool = f"pool-max-conn {t.idle_per_server} pool-purge-delay {seconds(t.idle_purge_every_s)}"
     return f"""\
 defaults
