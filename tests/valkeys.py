@@ -139,7 +139,11 @@ async def sentinel() -> AsyncGenerator[Valkeys]:
 
 
 def _sentinel(made: Valkeys) -> None:
-    fast = "repl-diskless-sync yes\nrepl-diskless-sync-delay 0"
+    # A master that the others left takes no writes: nothing is told to one that was replaced.
+    fast = (
+        "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
+        "min-replicas-to-write 1\nmin-replicas-max-lag 2"
+    )
     master = made.start(fast)
     replicas = [made.start(f"{fast}\nreplicaof 127.0.0.1 {master.port}") for _ in range(2)]
     until(lambda: all(str(each.ask("ROLE")[3]) == "connected" for each in replicas))

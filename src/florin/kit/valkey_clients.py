@@ -26,6 +26,10 @@ class Unavailable(no.ConnectionError):
     """It failed several times in a row and is left alone for a moment."""
 
 
+class NotNow(no.ConnectionError):
+    """The server takes no writes for want of replicas, or no node of the cluster answers."""
+
+
 # The server did nothing and said so: somebody else is the master, or soon will be.
 _ELSEWHERE = (
     no.ReadOnlyError,
@@ -39,7 +43,6 @@ _ELSEWHERE = (
 GONE = (
     no.ConnectionError,
     no.TimeoutError,
-    no.RedisClusterException,
     no.OutOfMemoryError,
     *_ELSEWHERE,
     OSError,  # asyncio's TimeoutError is one
@@ -59,7 +62,7 @@ class _Guard:
             raise Unavailable("left alone after several failures")
         try:
             async with asyncio.timeout(BUDGET_S):
-                answer = await (self._twice(call) if attempts > 1 else call())
+                answer = await (self._twice(call) if attempts > 1 else _named(call))
         except GONE as error:
             self._breaker.failed()
             metrics.valkey_failures.labels(type(error).__name__).inc()
@@ -72,12 +75,26 @@ class _Guard:
 
     async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         try:
-            return await call()
+            return await _named(call)
         except no.MaxConnectionsError:
             raise
         except (no.ConnectionError, *_ELSEWHERE):
             await self._forget()
+        return await _named(call)
+
+
+async def _named(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Give their own name to two answers for which redis-py has none."""
+    try:
         return await call()
+    except no.ResponseError as error:
+        if str(error).startswith("NOREPLICAS"):  # a master that was, cut off from the others
+            raise NotNow(str(error)) from error
+        raise
+    except no.RedisClusterException as error:
+        if "cannot be connected" in str(error):
+            raise NotNow(str(error)) from error
+        raise
 
 
 class _Connects:
