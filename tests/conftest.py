@@ -21,6 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--operations", type=int, default=200_000, help="how many operations the model is asked for"
     )
     parser.addoption("--reads", type=int, default=3_000, help="how many reads replicas are asked")
+    parser.addoption("--only-embedded", action="store_true", help="leave the oldest PostgreSQL out")
     parser.addoption(
         "--rounds",
         type=int,

@@ -76,8 +76,9 @@ async def test_the_waiting_room_is_bounded_in_count() -> None:
     await settle()
     inside += [asyncio.ensure_future(together.submit(item)) for item in (2, 3)]
     await settle()
-    with pytest.raises(Overloaded):
-        await together.submit(4)
+    async with asyncio.timeout(5):
+        with pytest.raises(Overloaded):
+            await together.submit(4)
     calls.gate.set()
     assert await asyncio.gather(*inside) == [2, 4, 6]
     assert 4 not in [item for batch in calls.batches for item in batch]

@@ -10,6 +10,8 @@ OLDEST = "15"
 
 @pytest.fixture(scope="session", params=["18", OLDEST])
 def version(request: pytest.FixtureRequest) -> str:
+    if request.param == OLDEST and request.config.getoption("--only-embedded"):
+        pytest.skip("--only-embedded")
     if request.param == OLDEST and not engine.DEBIAN_15.exists():
         pytest.skip("PostgreSQL 15 is not installed (Debian: postgresql-15)")
     return request.param

@@ -1,0 +1,155 @@
+"""What the ledger's callers may do to it: go away, be slow, lose the server. Nothing is guessed."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from florin.kit import ids
+from florin.kit.db import Database, connect
+from florin.kit.errors import OutcomeUnknown, Overloaded
+from florin.ledger import lane
+from florin.ledger.post import Ledger, Posted, Posting
+from tests.conftest import Urls
+from tests.ledger import calls
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+@pytest.fixture
+async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
+    """A merchant with four cards of 1000."""
+    merchant = await calls.make_merchant(owner)
+    program = await calls.make_program(owner, merchant)
+    cards = [ids.new() for _ in range(4)]
+    await calls.issue(owner, merchant, program, cards, [1000] * 4, activate=[True] * 4)
+    return merchant, cards
+
+
+@pytest.fixture
+async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
+    """Somebody else's connection, as the superuser."""
+    connection = await connect(urls.superuser, name="elsewhere")
+    yield connection
+    await connection.close()
+
+
+def redemption(merchant: UUID, card: UUID, key: str) -> Posting:
+    return Posting(
+        merchant=merchant, op="redeem", actor="test", card=card, amount=5, currency="EUR",
+        key=key, fingerprint=b"5",
+    )  # fmt: skip
+
+
+async def hold(elsewhere: Any, card: UUID) -> Any:
+    """Lock a card as a transaction that does not end would."""
+    holding = elsewhere.transaction()
+    await holding.start()
+    await elsewhere.execute("select from florin.account where id = $1 for update", card)
+    return holding
+
+
+async def waiting(elsewhere: Any) -> list[tuple[int, Any]]:
+    """The calls of the ledger that wait for a lock: process and beginning."""
+    rows = await elsewhere.fetch(
+        "select pid, query_start from pg_stat_activity where datname = current_database()"
+        " and query like '%florin.post(%' and state = 'active' and wait_event_type = 'Lock'"
+    )
+    return [(row["pid"], row["query_start"]) for row in rows]
+
+
+async def until_waiting(elsewhere: Any, *, ms: int = 0) -> tuple[int, Any]:
+    """The call that waits, once it has waited for so long."""
+    async with asyncio.timeout(10):
+        while True:
+            await elsewhere.execute("select pg_stat_clear_snapshot()")
+            for pid, since in await waiting(elsewhere):
+                waited = await elsewhere.fetchval(
+                    "select extract(epoch from clock_timestamp() - $1::timestamptz) * 1000", since
+                )
+                if waited >= ms:
+                    return pid, since
+            await asyncio.sleep(0.01)
+
+
+async def balance(owner: Any, card: UUID) -> int:
+    found: int = await owner.fetchval("select balance from florin.account where id = $1", card)
+    return found
+
+
+async def test_a_batch_whose_client_goes_away_still_happens(
+    ledger: Ledger, elsewhere: Any, owner: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    # Held on the table, so that the call as a whole waits, and cannot leave the card out.
+    holding = elsewhere.transaction()
+    await holding.start()
+    await elsewhere.execute("lock table florin.transfer in exclusive mode")
+    postings = [redemption(merchant, card, f"batch {n}") for n, card in enumerate(cards)]
+    gone = asyncio.ensure_future(ledger.post_all(postings))
+    await until_waiting(elsewhere)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    await asyncio.sleep(0)
+    assert len(await waiting(elsewhere)) == 1  # nobody told the server to stop
+    await holding.rollback()
+    again = await ledger.post_all(
+        [redemption(merchant, card, f"batch {n}") for n, card in enumerate(cards)]
+    )
+    assert all(isinstance(each, Posted) and each.replayed for each in again)
+    assert [await balance(owner, card) for card in cards] == [995] * 4
+
+
+async def test_a_slow_server_is_never_told_to_cancel(
+    ledger: Ledger, elsewhere: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    """A cancel can arrive during a commit, and then nobody knows what happened."""
+    merchant, cards = shop
+    holding = await hold(elsewhere, cards[0])
+    posting = asyncio.ensure_future(ledger.post(redemption(merchant, cards[0], "slow")))
+    first = await until_waiting(elsewhere, ms=200)
+    await asyncio.sleep(0.6)
+    await elsewhere.execute("select pg_stat_clear_snapshot()")
+    assert await waiting(elsewhere) == [first]
+    await holding.rollback()
+    assert (await posting).balance == 995
+
+
+async def test_who_cannot_know_does_not_say_that_nothing_happened(
+    ledger: Ledger,
+    elsewhere: Any,
+    owner: Any,
+    shop: tuple[UUID, list[UUID]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane, "REPEAT_FOR_S", 0)
+    merchant, cards = shop
+    holding = await hold(elsewhere, cards[0])
+    posting = asyncio.ensure_future(ledger.post(redemption(merchant, cards[0], "cut off")))
+    pid, _ = await until_waiting(elsewhere, ms=200)
+    await elsewhere.execute("select pg_terminate_backend($1)", pid)
+    with pytest.raises(OutcomeUnknown):
+        await posting
+    await holding.rollback()
+    posted = await ledger.post(redemption(merchant, cards[0], "cut off"))
+    assert (posted.replayed, await balance(owner, cards[0])) == (False, 995)
+
+
+async def test_who_never_asked_says_that_nothing_happened(
+    urls: Urls, shop: tuple[UUID, list[UUID]]
+) -> None:
+    merchant, cards = shop
+    one = Database(f"{urls.app}?connection_limit=1&pool_timeout=0.1")
+    await one.open()
+    try:
+        async with one.connection():
+            with pytest.raises(Overloaded):
+                await Ledger(one).post(redemption(merchant, cards[0], "never sent"))
+    finally:
+        await one.close()
