@@ -10,6 +10,7 @@ import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import FrameType
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -21,11 +22,13 @@ class Answers(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(0)
+
+
 def serve() -> None:
-    if not os.environ.get("STANDIN_STUBBORN"):
-        signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(0))
-    else:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN if os.environ.get("STANDIN_STUBBORN") else leave)
     address = (os.environ["FLORIN_HOST"], int(os.environ["FLORIN_PORT"]))
     ThreadingHTTPServer(address, Answers).serve_forever()
 

@@ -12,7 +12,7 @@ import msgspec
 
 from florin.bench import report
 from florin.bench.result import Found
-from florin.bench.terms import AUTOSCALE, COMPARED, MUTANTS, NAMES, Terms
+from florin.bench.terms import AUTOSCALE, COMPARED, DEPLOYS, MUTANTS, NAMES, Terms
 from florin.kit.migrate import MigrationFailed
 from florin.ops import release
 from florin.ops.tell import Unable, voice
@@ -32,6 +32,8 @@ def main(
     cards: int | None = None,
     rounds: int = 3,
     seed: int = 1,
+    rate: float = 200,
+    requests: int = 0,
 ) -> int:
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
@@ -40,6 +42,18 @@ def main(
         from florin.bench import autoscale
 
         return autoscale.main(as_json=as_json, seed=seed)
+    if name == DEPLOYS:
+        from florin.bench import deploys
+
+        return deploys.main(
+            as_json=as_json,
+            instances=max(2, instances),
+            connections=connections,
+            rate=rate,
+            requests=requests,
+            seconds=seconds,
+            seed=seed,
+        )
     terms = Terms(
         name=name,
         against=against,

@@ -105,6 +105,7 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 MUTANTS = "mutants"
 AUTOSCALE = "autoscale"
-NAMES = (*BENCHMARKS, MUTANTS, AUTOSCALE)
+DEPLOYS = "deploys"
+NAMES = (*BENCHMARKS, MUTANTS, AUTOSCALE, DEPLOYS)
 COMPARED = ("redeem", "hot-card", "hot-cards", "batch", "balance")
 BATCH = 1000

@@ -57,7 +57,7 @@ def bench(
         str,
         typer.Argument(
             help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; mutants;"
-            " autoscale."
+            " autoscale; deploys."
         ),
     ],
     against: Annotated[
@@ -71,6 +71,8 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="The figures are medians of these.")] = 3,
     seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
+    rate: Annotated[float, typer.Option(min=1, help="deploys: requests a second.")] = 200,
+    requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -88,6 +90,8 @@ def bench(
             cards=cards,
             rounds=rounds,
             seed=seed,
+            rate=rate,
+            requests=requests,
         )
     )
 

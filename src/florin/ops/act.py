@@ -31,6 +31,8 @@ class Signal:
 
 _POLITE = (Signal(signal.SIGTERM, 10), Signal(signal.SIGKILL, 10))
 _SERVING = (Signal(signal.SIGTERM, DEFAULT.stop_grace_s), Signal(signal.SIGKILL, 10))
+# Nothing is sent to it any more: it need not wait for late arrivals, only finish what it has.
+_DRAINED = (Signal(signal.SIGINT, DEFAULT.stop_grace_s), Signal(signal.SIGKILL, 10))
 # It closes its port, lets go of idle connections and finishes what is in flight.
 _DOOR = (Signal(signal.SIGUSR1, 3), Signal(signal.SIGTERM, 5), Signal(signal.SIGKILL, 10))
 # Fast: sessions are ended, all is written. Immediate: like a crash, the log replays it.
@@ -83,17 +85,23 @@ async def until_ready(home: Home, want: Wanted, started: Started) -> None:
 
 
 async def stop(
-    process: Process, role: Role, *, hurry: asyncio.Event | None = None, started: Started | None
+    process: Process,
+    role: Role,
+    *,
+    hurry: asyncio.Event | None = None,
+    started: Started | None,
+    drained: bool = False,
 ) -> None:
     """End a process: politely, then less so. `hurry` skips what waiting is left."""
     hurry = hurry or asyncio.Event()
-    for step in STOPS[role]:
+    steps = _DRAINED if drained and role == "api" else STOPS[role]
+    for step in steps:
         if not pids.send(process, step.number):
             break
         ended = asyncio.ensure_future(pids.gone(process))
         hurried = asyncio.ensure_future(hurry.wait())
         # Nobody is too hurried for the last word to be heard.
-        waits = {ended} if step is STOPS[role][-1] else {ended, hurried}
+        waits = {ended} if step is steps[-1] else {ended, hurried}
         await asyncio.wait(waits, timeout=step.wait_s, return_when=asyncio.FIRST_COMPLETED)
         gone = ended.done()
         ended.cancel()

@@ -66,7 +66,8 @@ async def _stop_orphans(home: Home) -> None:
         assert part.process is not None
         begun = time.monotonic()
         try:
-            await act.stop(part.process, part.role, started=None)
+            # The balancer went first: nothing arrives any more.
+            await act.stop(part.process, part.role, started=None, drained=True)
         except PermissionError:
             raise Unable(f"{part.name} belongs to another user; run this as that user.") from None
         fleet = fleet.having(part.stopped())

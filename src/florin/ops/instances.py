@@ -17,7 +17,7 @@ from florin.ops.wanted import Wanted
 
 _READY = 200
 _POLL_S = 0.1
-_SOAK_EVERY_S = 0.5
+_SOAK_EVERY_S = 0.25
 _UP_WITHIN_S = 10.0
 _QUIET_WITHIN_S = 35.0  # as long as a request may take; what stops the instance waits again
 
@@ -90,6 +90,10 @@ class Instances:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            for name in names:
+                part = self._fleet.fleet.part(name)
+                if part is not None and part.process is None:
+                    self._fleet.forget(name)  # it never served; why is told and in its log
             raise
 
     async def _stop(self, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import subprocess
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Sequence
 from pathlib import Path
 
 import florin
@@ -11,7 +11,10 @@ _CODE = ("src", "requirements")
 
 
 def current(checkout: Path | None) -> str:
-    """Return the commit, with a hash of the content when that differs; else the version."""
+    """Return the commit, with a hash of the content when that differs.
+
+    Without a checkout it is the version with a hash of the package as it is installed.
+    """
     if checkout is not None and (checkout / ".git").exists():
         commit = git(checkout, "rev-parse", "--short=10", "HEAD")
         if commit is not None:
@@ -19,19 +22,20 @@ def current(checkout: Path | None) -> str:
             return commit if changed == "" else f"{commit}+{content(checkout)}"
     if checkout is not None and (checkout / "src").is_dir():
         return f"{florin.__version__}+{content(checkout)}"
-    try:
-        return version("florin")
-    except PackageNotFoundError:
-        return florin.__version__
+    return f"{florin.__version__}+{_hash(Path(florin.__file__).parent, [Path()])}"
 
 
 def content(checkout: Path) -> str:
     """Return a short hash over the code's files and their names."""
+    return _hash(checkout, [Path(top) for top in _CODE])
+
+
+def _hash(root: Path, tops: Sequence[Path]) -> str:
     digest = hashlib.sha256()
-    for top in _CODE:
-        for path in sorted((checkout / top).rglob("*")):
+    for top in tops:
+        for path in sorted((root / top).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
-                digest.update(f"{path.relative_to(checkout)}\0".encode())
+                digest.update(f"{path.relative_to(root)}\0".encode())
                 digest.update(path.read_bytes())
     return digest.hexdigest()[:8]
 

@@ -152,8 +152,11 @@ async def _complete(running: Running, kept: Intent, left: Operation | None) -> N
         operation.release(running.home)
         audit.note(running.home, left.who, left.what, "cut off")
         say(f"{left.said()} was cut off.")
-    marks = running.marks()
     count = running.options.api or kept.api
+    for part in running.fleet.fleet.of("api"):
+        if part.process is None and part.name not in intent.names(count):
+            running.fleet.forget(part.name)
+    marks = running.marks()
     goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
     if goal != marks:
         what = f"florin up --api {count}"

@@ -34,7 +34,9 @@ class Running:
 
     def marks(self) -> dict[str, Mark]:
         """Return what the instances were started from, in the order of their numbers."""
-        parts = [part for part in self.fleet.fleet.of("api") if part.release]
+        count = intent.read(self.home).api
+        known = [part for part in self.fleet.fleet.of("api") if part.release]
+        parts = [part for part in known if part.process or number(part.name) <= count]
         parts.sort(key=lambda part: number(part.name))
         return {part.name: Mark(part.release, part.generation) for part in parts}
 

@@ -8,7 +8,7 @@ from florin.ops import probe
 
 ERRORS_MAX = 0.005  # of the requests, where nobody runs to compare with
 _SLOWER_MAX = 10.0  # times
-_SLOW_S, _ENOUGH = 0.25, 50  # below this nothing is slow, with fewer requests nothing is known
+_SLOW_S, _ENOUGH = 0.25, 20  # below this nothing is slow, with fewer requests nothing is known
 _OK, _BUSY = 200, "503"
 _SAMPLE = re.compile(r"(florin_http_requests_total|florin_http_request_seconds_sum)\{(.*)\} (\S+)")
 _OURS = re.compile(r'route="/(health|metrics)')  # asked by us, not by clients

@@ -74,8 +74,9 @@ class Supervisor(Facts):
         if part is None or part.process is None:
             return
         self.record(replace(part, state="draining"))
+        started = self._started.pop(name, None)
         await act.stop(
-            part.process, part.role, hurry=self.hurry, started=self._started.pop(name, None)
+            part.process, part.role, hurry=self.hurry, started=started, drained=part.drained
         )
         self.record(part.stopped())
 
@@ -103,6 +104,9 @@ class Supervisor(Facts):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for part in self.fleet.of("api"):
+            if not spare_adopted:
+                self.hold(part.name, drained=True)  # the balancer goes first
         for alike in act.stop_order(self.fleet):
             chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
             await asyncio.gather(*(self._stop(part.name) for part in chosen))
