@@ -19,8 +19,10 @@ from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
-from florin.kit import docs_api, log, metrics, valkey
+from florin.kit import headers, log, metrics, valkey
+from florin.kit.compress import compressing
 from florin.kit.db import BROKEN, Database, PoolTimeout
+from florin.kit.docs_api import Docs
 from florin.kit.drain import Drain
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
@@ -36,7 +38,7 @@ from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
 from florin.merchants.people import People
-from florin.routes import BASE, api
+from florin.routes import BASE, NEEDS, api
 
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
@@ -100,6 +102,7 @@ class Parts:
 def create(settings: Settings) -> Edge:
     """Make the application of an instance."""
     parts = Parts(settings)
+    docs = Docs(BASE, NEEDS, settings.public_url)
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
@@ -115,6 +118,10 @@ def create(settings: Settings) -> Edge:
             scope: Any = asked.scope
             scope["caller"] = await parts.access.caller(asked.headers.get("authorization"))
             scope["actor"] = scope["caller"].actor  # the log's
+            path = str(scope["path_template"]).removeprefix(BASE)
+            need = NEEDS[f"{scope['method']} {path}"]
+            if ":" in need:
+                scope["caller"].needs(need)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         check_query(request)
@@ -132,7 +139,7 @@ def create(settings: Settings) -> Edge:
     litestar = Litestar(
         route_handlers=[
             api,
-            *docs_api.routes(BASE),
+            *docs.routes(),
             health,
             health_live,
             health_ready,
@@ -156,6 +163,7 @@ def create(settings: Settings) -> Edge:
         openapi_config=OpenAPIConfig(
             title="Florin",
             version=__version__,
+            operation_id_creator=lambda handler, _method, _parts: handler.handler_name,
             # Litestar answers every unknown address below this path with a page of its own, so the
             # document is served by a route of ours, beside the others.
             path="/openapi",
@@ -167,8 +175,10 @@ def create(settings: Settings) -> Edge:
         logging_config=None,
     )
     hot = Hot(parts.access, parts.money, parts.lookups)
+    lists = docs.lists(litestar)
     return Edge(
-        litestar,  # pyright: ignore[reportArgumentType] -- Litestar narrows the ASGI types
+        # Litestar narrows the ASGI types
+        compressing(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
         hot={
             ("POST", f"{BASE}/redemptions"): hot.redeem,
             ("POST", f"{BASE}/redemptions/batch"): hot.batch,
@@ -178,6 +188,7 @@ def create(settings: Settings) -> Edge:
         drain=parts.drain,
         wrote=parts.routing.wrote if parts.routing.tokens is not None else None,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
+        headers=headers.always(settings.public_url),
     )
 
 

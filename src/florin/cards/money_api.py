@@ -1,8 +1,10 @@
 """Money API: the routes that move money."""
 
-from typing import Any
+from typing import Literal
 
+import msgspec
 from litestar import Response, post
+from litestar.openapi.datastructures import ResponseSpec
 
 from florin.cards import requests as want
 from florin.cards.answering import AnyRequest, Key, answer, asked_by
@@ -10,7 +12,7 @@ from florin.cards.code import CodeMalformed
 from florin.cards.money import Money
 from florin.cards.nouns import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
-from florin.kit.openapi import responses
+from florin.kit.openapi import Problem, responses
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller
 
@@ -35,9 +37,10 @@ _SPEND: tuple[type[Refusal], ...] = (
 @post(
     "/redemptions",
     summary="Redeem",
-    responses=responses(
-        *_SPEND,
-    ),
+    responses={
+        **responses(*_SPEND),
+        200: ResponseSpec(Redemption, description="Simulated.", generate_examples=False),
+    },
 )
 async def redeem(
     request: AnyRequest, caller: Caller, money: Money, data: want.RedemptionRequest, key: Key = None
@@ -54,8 +57,25 @@ async def redeem(
     )
 
 
+class BatchLine(msgspec.Struct, kw_only=True):
+    """What became of one item: a redemption or a problem, under its own status."""
+
+    status: int
+    redemption: Redemption | msgspec.UnsetType = msgspec.UNSET
+    problem: Problem | msgspec.UnsetType = msgspec.UNSET
+    replayed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchAnswer(msgspec.Struct, kw_only=True):
+    """The items' answers in their order."""
+
+    object: Literal["list"] = "list"
+    data: list[BatchLine]
+    has_more: Literal[False]
+
+
 @post("/redemptions/batch", status_code=200, summary="Redeem many", responses=responses())
-async def redeem_batch(data: want.BatchBody) -> dict[str, Any]:
+async def redeem_batch(data: want.BatchBody) -> BatchAnswer:
     """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
     own. `data` answers them in order: `{status, redemption}` or `{status, problem}`.
     """

@@ -1,35 +1,70 @@
-"""Docs API: the interface described, for machines and for people."""
+"""Docs API: the interface described, for machines and for people. Kept by whoever read it once."""
 
+from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
-from litestar import Request, Response, get
+from litestar import Litestar, Request, Response, get
 
-from florin.kit import docs_page
+from florin.kit import docs_page, kept
+from florin.kit.openapi_document import Json, complete
+
+_HOSTS_MAX = 16  # pages kept: the host stands in the examples, and a caller may claim any
 
 
-def routes(base: str) -> list[Any]:
-    """`base`/openapi.json and `base`/docs."""
+class Docs:
+    """The document of an application, made once, and its page."""
 
-    @get(f"{base}/openapi.json", include_in_schema=False)
-    async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """The document of the interface: OpenAPI 3.1."""
-        document = msgspec.json.encode(request.app.openapi_schema.to_schema())
-        return Response(document, media_type="application/json")
+    def __init__(self, base: str, needs: Mapping[str, str], public_url: str | None) -> None:
+        self._base, self._needs, self._public_url = base, needs, public_url
+        self._document: Json | None = None
+        self._encoded: kept.Kept | None = None
+        self._pages: dict[str, kept.Kept] = {}
 
-    @get(f"{base}/docs", include_in_schema=False)
-    async def docs(request: Request[Any, Any, Any]) -> Response[str]:
-        """The same as a page."""
-        host = f"{request.url.scheme}://{request.url.netloc}"
-        shown = docs_page.page(request.app.openapi_schema.to_schema(), base=base, example_host=host)
-        return Response(
-            shown,
-            media_type="text/html",
-            headers={
-                "content-security-policy": docs_page.POLICY,
-                "cache-control": "no-cache",
-                "referrer-policy": "no-referrer",
-            },
+    def document(self, app: Litestar) -> Json:
+        """Raises LookupError for a route that says not who may call it."""
+        if self._document is None:
+            server = self._public_url or "/"
+            self._document = complete(app, base=self._base, needs=self._needs, server=server)
+        return self._document
+
+    def lists(self, app: Litestar) -> frozenset[str]:
+        """The routes whose answers are lists: they show no code and no secret."""
+        return frozenset(
+            path
+            for path, operations in self.document(app)["paths"].items()
+            if operations.get("get", {}).get("operationId", "").startswith("list_")
         )
 
-    return [openapi_json, docs]
+    def encoded(self, app: Litestar) -> kept.Kept:
+        if self._encoded is None:
+            self._encoded = kept.keep(msgspec.json.encode(self.document(app)), "application/json")
+        return self._encoded
+
+    def page(self, app: Litestar, asked: str) -> kept.Kept:
+        host = self._public_url or asked
+        found = self._pages.get(host)
+        if found is None:
+            shown = docs_page.page(self.document(app), base=self._base, example_host=host)
+            found = kept.keep(shown.encode(), "text/html")
+            if len(self._pages) < _HOSTS_MAX:
+                self._pages[host] = found
+        return found
+
+    def routes(self) -> list[Any]:
+        """`base`/openapi.json and `base`/docs."""
+
+        @get(f"{self._base}/openapi.json", include_in_schema=False)
+        async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+            """The document of the interface: OpenAPI 3.1."""
+            return kept.answer(request, self.encoded(request.app))
+
+        @get(f"{self._base}/docs", include_in_schema=False)
+        async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
+            """The same as a page."""
+            url = urlsplit(str(request.base_url))
+            page = self.page(request.app, f"{url.scheme}://{url.netloc}")
+            return kept.answer(request, page, content_security_policy=docs_page.POLICY)
+
+        return [openapi_json, docs, kept.static]

@@ -4,15 +4,18 @@ import json
 import re
 from collections.abc import Mapping
 from html import escape
-from importlib.resources import files
 from typing import Any
 
+from florin.kit import kept
 from florin.kit.errors import Refusal
 
 Node = Mapping[str, Any]
 
 # What a browser may do with the page: show it.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
 _METHODS = ("get", "post", "patch", "put", "delete")
 
 
@@ -30,12 +33,11 @@ def page(document: Node, *, base: str, example_host: str) -> str:
         f'<section id="{name}"><h2>{escape(_title(name))}</h2>{"".join(shown)}</section>'
         for name, shown in groups.items()
     )
-    style = files("florin.kit").joinpath("docs_page.css").read_text("utf-8")
     title = f"{escape(document['info']['title'])} API {escape(document['info']['version'])}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{style}</style></head><body>"
+        f'<title>{title}</title><link rel="stylesheet" href="{kept.url("docs.css")}"></head><body>'
         f'<nav aria-label="Contents"><strong>{title}</strong>{menu}'
         '<a href="#refusals">Refusals</a><a href="openapi.json">OpenAPI 3.1</a></nav>'
         f"<main><h1>{title}</h1>{_INTRODUCTION.format(base=escape(base))}{body}{_refusals()}</main></body></html>"
@@ -66,13 +68,15 @@ def _operation(document: Node, path: str, method: str, operation: Node, host: st
     ]
     if operation.get("description"):
         parts.append(f"<p>{_prose(operation['description'])}</p>")
-    parameters = [_parameter(document, each) for each in operation.get("parameters", ())]
+    parameters = [
+        _parameter(document, _resolve(document, each)) for each in operation.get("parameters", ())
+    ]
     if parameters:
         parts.append(_table("Parameters", parameters))
     wanted = _schema_of(document, operation.get("requestBody", {}))
     if wanted is not None:
         parts.append(_table("Body", _fields(document, wanted)))
-    parts.append(_example(document, path, method, operation, wanted, host))
+    parts.append(_example(path, method, operation, wanted, host))
     parts.append(_answers(document, operation))
     return "".join([*parts, "</article>"])
 
@@ -125,41 +129,21 @@ def _kind(document: Node, schema: Node) -> str:
     return word
 
 
-def _example(
-    document: Node, path: str, method: str, operation: Node, wanted: Node | None, host: str
-) -> str:
+def _example(path: str, method: str, operation: Node, wanted: Node | None, host: str) -> str:
     """The request as a curl line."""
     lines = [f"curl {host}{path.replace('{', '').replace('}', '')}"]
     if method not in {"get", "post"} or (method == "post" and wanted is None):
         lines.append(f"  -X {method.upper()}")
     if "401" in operation["responses"]:
         lines.append('  -H "Authorization: Bearer $FLORIN_KEY"')
-    if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", ())):
+    if any(each.get("name") == "Idempotency-Key" for each in operation.get("parameters", ())):
         lines.append('  -H "Idempotency-Key: $(uuidgen)"')
     if wanted is not None:
-        body = {
-            name: _sample(document, name, field)
-            for name, field in wanted.get("properties", {}).items()
-            if name in wanted.get("required", ()) or name == "card"
-        }
+        (media,) = operation["requestBody"]["content"].values()
+        body = media["example"]
         lines.append("  -H 'Content-Type: application/json'")
         lines.append(f"  -d '{json.dumps(body, ensure_ascii=False)}'")
     return "<pre>" + escape(" \\\n".join(lines)) + "</pre>"
-
-
-def _sample(document: Node, name: str, schema: Node) -> Any:
-    if "$ref" in schema:
-        schema = _resolve(document, schema)
-        fields = schema.get("properties", {})
-        wanted = schema.get("required", ())
-        return {key: _sample(document, key, fields[key]) for key in fields if key in wanted}
-    if schema.get("examples"):
-        return schema["examples"][0]
-    if "oneOf" in schema:
-        return _sample(document, name, {**schema["oneOf"][0]})
-    kind = schema.get("type", "object")
-    samples: dict[str, Any] = {"integer": 1000, "boolean": True, "array": [], "object": {}}
-    return samples.get(kind, f"{name}…")
 
 
 def _answers(document: Node, operation: Node) -> str:
@@ -168,7 +152,7 @@ def _answers(document: Node, operation: Node) -> str:
         schema = _schema_of(document, answer)
         if int(status) < 400:  # noqa: PLR2004 -- the statuses that say yes
             what = schema.get("title", "") if schema is not None else "nothing"
-            rows.append((status, _plain(what), ""))
+            rows.append((status, what, ""))
             continue
         for line in answer.get("description", "").split("\n\n"):
             code, _, why = line.partition(": ")
@@ -220,21 +204,17 @@ def _schema_of(document: Node, content: Node) -> Node | None:
         schema = media.get("schema")
         if schema is None:
             continue
-        options = [each for each in schema.get("oneOf", ()) if each.get("type") != "null"]
+        either = (*schema.get("oneOf", ()), *schema.get("anyOf", ()))
+        options = [each for each in either if each.get("type") != "null"]
         return _resolve(document, options[0] if options else schema)
     return None
 
 
 def _resolve(document: Node, schema: Node) -> Node:
     while "$ref" in schema:
-        schema = document["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+        _, _, kind, name = schema["$ref"].split("/")
+        schema = document["components"][kind][name]
     return schema
-
-
-def _plain(title: str) -> str:
-    """`Page[florin.cards.card.Card]` is a list of cards."""
-    found = re.search(r"Page.*\.(\w+)", title)
-    return f"list of {found[1]}" if found else title
 
 
 def _prose(text: str) -> str:

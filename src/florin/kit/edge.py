@@ -7,22 +7,17 @@ OpenAPI by the ordinary handlers that stand behind them.
 
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from prometheus_client import Counter, Histogram
 
 from florin.kit import ids, log, metrics
+from florin.kit.asgi import App, Message, Receive, Scope, Send
 from florin.kit.drain import Drain
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
+from florin.kit.headers import Headers, always
 from florin.kit.http import problem, problem_headers
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 BODY_MAX = 256 * 1024  # bytes
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -42,6 +37,7 @@ class Edge:
         *,
         instance: str | None,
         wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
+        headers: Callable[[Headers], None] | None = None,
     ) -> None:
         self._app = app
         self._hot = hot
@@ -49,6 +45,7 @@ class Edge:
         self.drain = drain
         self._instance = instance  # None where requests are not logged
         self._wrote = wrote
+        self._add_headers = headers or always(None)
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -69,14 +66,9 @@ class Edge:
             nonlocal status, begun
             if message["type"] == "http.response.start":
                 status, begun = message["status"], True
-                headers = message["headers"] = list(message.get("headers", ()))
-                headers.append((b"x-request-id", request_id.encode()))
-                headers.append((b"x-content-type-options", b"nosniff"))
                 if "position" in scope:
                     await self._tell(scope)
-                    headers.append((b"florin-consistency", scope["position"].encode()))
-                if self.drain.begun:
-                    headers.append((b"connection", b"close"))
+                message["headers"] = self._headers(scope, message)
             await send(message)
 
         self.in_flight += 1
@@ -105,6 +97,16 @@ class Edge:
         if self._wrote is not None:
             who = (scope.get("actor"), *scope.get("touched", ()))
             await self._wrote([each for each in who if each], scope["position"])
+
+    def _headers(self, scope: Scope, start: Message) -> Headers:
+        headers = list(start.get("headers", ()))
+        headers.append((b"x-request-id", scope["request_id"].encode()))
+        self._add_headers(headers)
+        if "position" in scope:
+            headers.append((b"florin-consistency", scope["position"].encode()))
+        if self.drain.begun:
+            headers.append((b"connection", b"close"))
+        return headers
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
@@ -159,7 +161,6 @@ async def reply(
             "headers": [
                 (b"content-type", kind),
                 (b"content-length", str(len(body)).encode()),
-                (b"cache-control", b"no-store"),
                 *(headers or ()),
             ],
         }
@@ -191,7 +192,7 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-def _request_id(headers: list[tuple[bytes, bytes]]) -> str:
+def _request_id(headers: Headers) -> str:
     for key, value in headers:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()

@@ -91,6 +91,20 @@ class TooLarge(Refusal):
     status = 413
 
 
+class HeadersTooLarge(Refusal):
+    """The headers of the request are too large."""
+
+    code = "headers_too_large"
+    status = 431
+
+
+class TooSlow(Refusal):
+    """The request took too long to arrive."""
+
+    code = "too_slow"
+    status = 408
+
+
 class RateLimited(Refusal):
     """Too many attempts; wait and try again."""
 

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -44,7 +44,7 @@ class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class Page(msgspec.Struct, Generic[Noun], kw_only=True):
     """A list, newest first."""
 
-    object: str = "list"
+    object: Literal["list"] = "list"
     data: list[Noun]
     has_more: bool
 

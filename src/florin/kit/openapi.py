@@ -13,8 +13,17 @@ from florin.kit.errors import (
 )
 
 
+class Mistake(msgspec.Struct, kw_only=True):
+    """One of several fields that are wrong."""
+
+    param: str
+    detail: str
+
+
 class Problem(msgspec.Struct, kw_only=True):
-    """A problem document (RFC 9457). `code` is stable; `param` names the field to blame."""
+    """A problem document (RFC 9457). `code` is stable; `param` names the field to blame, `errors`
+    several; `available` is what a card still has where that was not enough.
+    """
 
     type: str
     title: str
@@ -23,6 +32,8 @@ class Problem(msgspec.Struct, kw_only=True):
     code: str
     request_id: str
     param: str | msgspec.UnsetType = msgspec.UNSET
+    errors: list[Mistake] | msgspec.UnsetType = msgspec.UNSET
+    available: int | msgspec.UnsetType = msgspec.UNSET
 
 
 _ALWAYS: tuple[type[Refusal], ...] = (

@@ -8,6 +8,8 @@ import uvicorn
 from florin.kit import log
 from florin.kit.drain import Drain
 from florin.kit.edge import Edge
+from florin.kit.headers import cross_origin
+from florin.kit.protocol import Bounded
 from florin.kit.settings import Settings
 
 _log = log.get()
@@ -42,12 +44,13 @@ class Server(uvicorn.Server):
 
 def serve(edge: Edge, settings: Settings) -> int:
     """Serve until the end; return the exit code."""
+    origins = settings.cors_origins
     config = uvicorn.Config(
-        edge,
+        cross_origin(edge, origins) if origins else edge,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=Bounded,
         ws="none",
         lifespan="on",
         access_log=False,
