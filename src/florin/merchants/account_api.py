@@ -3,26 +3,22 @@
 from litestar import post
 
 from florin.kit.openapi import responses
-from florin.merchants import account
+from florin.merchants import account, second_factor
 from florin.merchants.access import Access, Caller
 from florin.merchants.account import (
     Accepted,
     ChangePasswordRequest,
-    CodeProof,
     EmailRequest,
-    FactorAlreadyOn,
-    FactorOff,
-    FactorProof,
     NewPasswordRequest,
-    PasswordProof,
     TokenRequest,
 )
 from florin.merchants.answering import AnyRequest, by, wrote
 from florin.merchants.factor import Enrolment, RecoveryCodes
 from florin.merchants.letter import LetterInvalid
-from florin.merchants.login import InvalidCredentials
 from florin.merchants.member import User
 from florin.merchants.people import People
+from florin.merchants.proof import FactorOff, InvalidCredentials
+from florin.merchants.second_factor import CodeProof, FactorAlreadyOn, FactorProof, PasswordProof
 
 
 @post(
@@ -116,7 +112,7 @@ async def enrol(
 ) -> Enrolment:
     """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
     me = caller.signed_in()
-    enrolment = await account.enrol(people, by(request, caller), me, data.password)
+    enrolment = await second_factor.enrol(people, by(request, caller), me, data.password)
     await wrote(request, people.database)
     return enrolment
 
@@ -134,7 +130,7 @@ async def confirm(
     codes: they are shown once.
     """
     me = caller.signed_in()
-    codes = await account.confirm(people, by(request, caller), me, data.code)
+    codes = await second_factor.confirm(people, by(request, caller), me, data.code)
     access.forget(caller.actor)
     await wrote(request, people.database)
     return codes
@@ -151,7 +147,7 @@ async def renew_recovery(
 ) -> RecoveryCodes:
     """The old ones are void."""
     me = caller.signed_in()
-    codes = await account.renew_recovery(people, by(request, caller), me, data)
+    codes = await second_factor.renew_recovery(people, by(request, caller), me, data)
     await wrote(request, people.database)
     return codes
 
@@ -166,7 +162,7 @@ async def disable(
     request: AnyRequest, caller: Caller, access: Access, people: People, data: FactorProof
 ) -> User:
     me = caller.signed_in()
-    user = await account.disable(people, by(request, caller), me, data)
+    user = await second_factor.disable(people, by(request, caller), me, data)
     access.forget(caller.actor)
     await wrote(request, people.database)
     return user

@@ -14,10 +14,11 @@ from florin.kit.settings import Settings
 from florin.merchants import audit, login, member, session
 from florin.merchants.access import Access, Caller
 from florin.merchants.answering import AnyRequest, by, wrote
-from florin.merchants.login import InvalidCredentials, LoginRequest, MfaRequest, MfaRequired
+from florin.merchants.login import LoginRequest, MfaRequest, MfaRequired
 from florin.merchants.member import EmailTaken, User
 from florin.merchants.password import Typed
 from florin.merchants.people import People
+from florin.merchants.proof import InvalidCredentials
 from florin.merchants.register import (
     Merchant,
     Registered,

@@ -11,10 +11,10 @@ from florin.kit.db import Row, Tx
 from florin.kit.errors import Refusal, Unauthenticated
 from florin.kit.http import Request
 from florin.merchants import audit, lockout, password, session
-from florin.merchants.audit import By
 from florin.merchants.lockout import Door
 from florin.merchants.password import Typed
 from florin.merchants.people import Client, People
+from florin.merchants.proof import InvalidCredentials, wrong_proof
 from florin.merchants.session import SignedIn
 from florin.merchants.token import CHALLENGE_S, Challenged, state_of
 
@@ -33,13 +33,6 @@ select email from florin.member where merchant = $1 and id = $2 and password_has
 _CHALLENGED = """
 select password_hash from florin.member where merchant = $1 and id = $2 for no key update
 """
-
-
-class InvalidCredentials(Refusal):
-    """This address and this password do not belong together."""
-
-    code = "invalid_credentials"
-    status = 401
 
 
 class MfaRequired(Refusal):
@@ -105,14 +98,6 @@ async def second(people: People, client: Client, want: MfaRequest) -> SignedIn:
     if isinstance(answer, Refusal):
         raise answer
     return answer
-
-
-async def wrong_proof(tx: Tx, doors: list[Door], by: By, action: str) -> Refusal:
-    """Count a wrong proof of somebody who is known; what to answer once that is committed."""
-    if not await lockout.failed(tx, doors):
-        return lockout.refused()
-    await audit.record(tx, by, action, by.actor)
-    return InvalidCredentials("this proof is wrong")
 
 
 async def _enter(tx: Tx, people: People, client: Client, found: Row) -> SignedIn | Refusal:

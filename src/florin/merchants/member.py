@@ -16,7 +16,7 @@ from florin.kit import ids
 from florin.kit.db import Database, Row, Tx
 from florin.kit.errors import Forbidden, NotFound, Refusal
 from florin.kit.http import Request
-from florin.merchants import audit, factor, session
+from florin.merchants import audit
 from florin.merchants.audit import By
 from florin.merchants.letter import Letters
 from florin.merchants.password import Password
@@ -102,7 +102,7 @@ async def create(
     password_hash: str | None,
 ) -> User:
     """Raises Forbidden, EmailTaken."""
-    _may_touch(allowed, want.role)
+    may_touch(allowed, want.role)
     member = ids.new()
     async with database.transaction() as tx:
         row = await add(
@@ -125,11 +125,11 @@ async def change(
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
-        was = await _lock(tx, by.merchant, text)
+        was = await lock(tx, by.merchant, text)
         if was["role"] == role:
             return from_row(was)
-        _may_touch(allowed, was["role"])
-        _may_touch(allowed, role)
+        may_touch(allowed, was["role"])
+        may_touch(allowed, role)
         await _not_the_last_owner(tx, was)
         row = await tx.one(
             "update florin.member set role = $3 where merchant = $1 and id = $2 returning *",
@@ -147,29 +147,14 @@ async def change(
 async def remove(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
-        was = await _lock(tx, by.merchant, text)
-        _may_touch(allowed, was["role"])
+        was = await lock(tx, by.merchant, text)
+        may_touch(allowed, was["role"])
         await _not_the_last_owner(tx, was)
         await tx.run(
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
         )
         await audit.record(tx, by, "member.removed", text, before=_facts(from_row(was)))
     return from_row(was)
-
-
-async def reset_factor(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
-    """Help a member who lost his authenticator and his recovery codes; he is signed out.
-
-    Raises NotFound, Forbidden.
-    """
-    async with database.transaction() as tx:
-        was = await _lock(tx, by.merchant, text)
-        _may_touch(allowed, was["role"])
-        await factor.remove(tx, by.merchant, was["id"])
-        await session.revoke_all(tx, by.merchant, was["id"])
-        await audit.record(tx, by, "member.second_factor_reset", text)
-        row = await _row(tx, by.merchant, was["id"])
-    return from_row(row)
 
 
 async def listed(
@@ -210,7 +195,7 @@ def member_id(text: str) -> UUID:
     return uuid
 
 
-def _may_touch(allowed: frozenset[str], role: str) -> None:
+def may_touch(allowed: frozenset[str], role: str) -> None:
     if not ROLES[role] <= allowed:
         raise Forbidden(f"you are not allowed all that the role {role} is")
 
@@ -228,7 +213,7 @@ async def _row(database: Database | Tx, merchant: UUID, member: UUID) -> Row:
     return row
 
 
-async def _lock(tx: Tx, merchant: UUID, text: str) -> Row:
+async def lock(tx: Tx, merchant: UUID, text: str) -> Row:
     # The owners first, in order: of two who remove each other the second sees the first's work.
     await tx.all(
         "select id from florin.member where merchant = $1 and role = 'owner'"

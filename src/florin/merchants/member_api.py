@@ -7,7 +7,7 @@ from florin.kit.errors import NotFound
 from florin.kit.http import Page
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
-from florin.merchants import audit, member, password
+from florin.merchants import audit, member, password, second_factor
 from florin.merchants.access import Access, Caller
 from florin.merchants.answering import AnyRequest, by, wrote
 from florin.merchants.audit import Record
@@ -103,7 +103,7 @@ async def reset_second_factor(
 ) -> User:
     """For who lost authenticator and recovery codes. Every sign-in of his ends."""
     caller.needs("members:write")
-    user = await member.reset_factor(db, by(request, caller), member_id, allowed=caller.scopes)
+    user = await second_factor.reset(db, by(request, caller), member_id, allowed=caller.scopes)
     access.forget(user.id)
     await wrote(request, db)
     return user

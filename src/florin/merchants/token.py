@@ -107,7 +107,7 @@ class _Ring:
             read = msgspec.convert(claims, shape)
         except (jwt.InvalidTokenError, msgspec.ValidationError, ValueError, RecursionError):
             return None
-        return read if self._sign(key, claims) == token else None
+        return read if self._sign(key, msgspec.to_builtins(read)) == token else None
 
     def _sign(self, key: _Key, claims: dict[str, Any]) -> str:
         headers = {"typ": self._kind, "kid": key.kid}

@@ -1,0 +1,118 @@
+"""Second factor: what members do about their own, and what helps one who lost it."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from florin.kit.db import Database
+from florin.kit.errors import Refusal, Unauthenticated
+from florin.kit.http import Request
+from florin.merchants import audit, factor, member, session
+from florin.merchants.access import Person
+from florin.merchants.audit import By
+from florin.merchants.factor import Enrolment, RecoveryCodes
+from florin.merchants.member import User
+from florin.merchants.password import Typed
+from florin.merchants.people import People
+from florin.merchants.proof import InvalidCredentials, prove_code, prove_password
+
+Code = Annotated[str, Meta(min_length=6, max_length=40)]
+
+
+class FactorAlreadyOn(Refusal):
+    """There is a second factor already: turn it off first."""
+
+    code = "second_factor_already_on"
+    status = 422
+
+
+class PasswordProof(Request, kw_only=True):
+    """Your password again: whoever found a console open must not change how it is opened."""
+
+    password: Typed
+
+
+class CodeProof(Request, kw_only=True):
+    code: Code
+
+
+class FactorProof(Request, kw_only=True):
+    """`code`: of the authenticator, or a recovery code."""
+
+    password: Typed
+    code: Code
+
+
+async def enrol(people: People, by: By, me: Person, typed: str) -> Enrolment:
+    """Raises InvalidCredentials, FactorAlreadyOn, RateLimited."""
+    await prove_password(people, by, me, typed)
+    async with people.database.transaction() as tx:
+        row = await tx.one(
+            "select email, totp_confirmed_at from florin.member"
+            " where merchant = $1 and id = $2 for no key update",
+            me.merchant,
+            me.member,
+        )
+        if row is None:
+            raise Unauthenticated
+        if row["totp_confirmed_at"] is not None:
+            raise FactorAlreadyOn
+        enrolment = await people.factors.enrol(tx, me.merchant, me.member, row["email"])
+        await audit.record(tx, by, "second_factor.begun", by.actor)
+    return enrolment
+
+
+async def confirm(people: People, by: By, me: Person, code: str) -> RecoveryCodes:
+    """Turn it on: this sign-in counts as proved, your others end. Raises InvalidCredentials."""
+    async with people.database.transaction() as tx:
+        codes = await people.factors.confirm(tx, me.merchant, me.member, code)
+        if codes is None:
+            raise InvalidCredentials("this is not the code of the authenticator now")
+        await tx.run(
+            "update florin.session set second_factor = true where merchant = $1 and id = $2",
+            me.merchant,
+            me.session,
+        )
+        await session.revoke_all(tx, me.merchant, me.member, but=me.session)
+        await audit.record(tx, by, "second_factor.on", by.actor)
+    return RecoveryCodes(recovery_codes=codes)
+
+
+async def renew_recovery(people: People, by: By, me: Person, want: FactorProof) -> RecoveryCodes:
+    """Raises InvalidCredentials, FactorOff, RateLimited."""
+    await prove_password(people, by, me, want.password)
+    async with people.database.transaction() as tx:
+        refusal = await prove_code(tx, people, by, me, want.code)
+        if refusal is None:
+            codes = await people.factors.new_recovery(tx, me.merchant, me.member)
+            await audit.record(tx, by, "second_factor.recovery_renewed", by.actor)
+            return RecoveryCodes(recovery_codes=codes)
+    raise refusal
+
+
+async def disable(people: People, by: By, me: Person, want: FactorProof) -> User:
+    """Raises InvalidCredentials, FactorOff, RateLimited."""
+    await prove_password(people, by, me, want.password)
+    async with people.database.transaction() as tx:
+        refusal = await prove_code(tx, people, by, me, want.code)
+        if refusal is None:
+            await factor.remove(tx, me.merchant, me.member)
+            await audit.record(tx, by, "second_factor.off", by.actor)
+    if refusal is not None:
+        raise refusal
+    return await member.find(people.database, me.merchant, by.actor)
+
+
+async def reset(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
+    """Help a member who lost his authenticator and his recovery codes; he is signed out.
+
+    Raises NotFound, Forbidden.
+    """
+    async with database.transaction() as tx:
+        was = await member.lock(tx, by.merchant, text)
+        member.may_touch(allowed, was["role"])
+        await factor.remove(tx, by.merchant, was["id"])
+        await session.revoke_all(tx, by.merchant, was["id"])
+        await audit.record(tx, by, "member.second_factor_reset", text)
+        row = await member.lock(tx, by.merchant, text)
+    return member.from_row(row)
