@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class StandIn:
     speaking: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Call] = field(default_factory=list)
     probes: int = 0
+    idled_s: list[float] = field(default_factory=list[float])  # before each reuse of a connection
     port: int = 0
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -60,9 +62,13 @@ class StandIn:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        answered: float | None = None
         try:
             while line := await reader.readline():
+                if answered is not None:
+                    self.idled_s.append(time.monotonic() - answered)
                 await self._answer(line, reader, writer)
+                answered = time.monotonic()
         except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:

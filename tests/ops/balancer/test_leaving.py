@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 from tests.ops.balancer.running import FAST, Running, client, running
+from tests.ops.balancer.standins import standins
 
 from florin.kit.drain import RECONNECT
 from florin.ops import probe
@@ -126,3 +127,29 @@ async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) 
     assert seen.answers["idle"] >= 2 * len(GAPS)
     assert len(seen.streams) >= 3
     assert all(stream.endswith(RECONNECT) for stream in seen.streams)
+
+
+async def test_no_connection_is_reused_that_an_instance_may_be_closing(tmp_path: Path) -> None:
+    """On one machine the race itself is too short to be met; how long what is reused was idle, not.
+
+    Many connections from a moment of many requests, then few requests, then many again.
+    """
+    async with standins("a") as fleet, running(tmp_path) as run:
+        await run.balancer.admit("a", fleet["a"].address)
+        async with client(run.base, limits=httpx.Limits(keepalive_expiry=None)) as http:
+
+            async def burst() -> None:
+                answers = await asyncio.gather(*(http.post("/api/v1/cards") for _ in range(24)))
+                assert {answer.status_code for answer in answers} == {200}
+
+            fleet["a"].delay_s = 0.1
+            await burst()
+            await burst()
+            fleet["a"].delay_s = 0
+            for _ in range(8):
+                await asyncio.sleep(FAST.app_idle_s / 7)
+                await http.post("/api/v1/cards")
+            fleet["a"].delay_s = 0.1
+            await burst()
+        assert fleet["a"].idled_s
+        assert max(fleet["a"].idled_s) < FAST.idle_s < FAST.app_idle_s
