@@ -70,7 +70,8 @@ def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, An
     assert found["rate"] > 0
     assert 0 < found["p50_ms"] <= found["p99_ms"]
     assert found["peak_rss_mb"] > 10
-    assert set(found["cpu"]) == {"api", "postgres", "generator"}
+    parts = {"balancer"} if "--balancer" in words else set[str]()
+    assert set(found["cpu"]) == parts | {"api", "postgres", "generator"}
     assert all(used["ms_per_request"] > 0 for used in found["cpu"].values())
     assert found["commit"]
     assert found["terms"]["seed"] == 1
@@ -116,6 +117,14 @@ def test_a_held_card_is_redeemed_when_it_is_free(place: Path) -> None:
     assert found["terms"]["instances"] == 2
     assert len(found["rounds"][0]["beside"]) == 2
     assert found["p99_growth"] > 0
+
+
+def test_through_the_balancer(place: Path) -> None:
+    words = ("--against", "pgbench", "--balancer", "--instances", "2", "--cards", "20")
+    found = measure(place, "redeem", *words)
+    assert found["terms"]["balancer"]
+    assert found["target"]["bound"] == 0.8
+    assert found["cpu"]["balancer"]["percent"] > 0
 
 
 def test_memory(place: Path) -> None:

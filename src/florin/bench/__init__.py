@@ -32,6 +32,7 @@ def main(
     cards: int | None = None,
     rounds: int = 3,
     seed: int = 1,
+    balancer: bool = False,
     rate: float = 200,
     requests: int = 0,
 ) -> int:
@@ -63,6 +64,7 @@ def main(
         cards=cards,
         rounds=rounds,
         seed=seed,
+        balancer=balancer,
     )
     _check(terms)
     found = asyncio.run(_measure(terms))
@@ -92,6 +94,8 @@ def _check(terms: Terms) -> None:
         )
     if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
         raise Unable("--instances is from 1 to 8, and not more than --connections.")
+    if terms.balancer and terms.name in {"growth", "held-card"}:
+        raise Unable(f"{terms.name} compares with itself; --balancer is for the others.")
     if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
         raise Unable("--seconds, --rounds and --cards begin at 1.")
 

@@ -107,6 +107,8 @@ async def _ordinary(run: Run) -> tuple[list[Shop], list[Round]]:
     shop = await open_shop(bench, cards=_cards(terms))
     await _settle(bench, shop)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
+    if terms.balancer:
+        instances = [await bench.start_balancer()]  # the one address the load knows
     await run.warm(shop, instances)
     clients = await _clients(run, shop) if terms.against is not None else 0
     rounds: list[Round] = []

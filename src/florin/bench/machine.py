@@ -11,27 +11,30 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """CPU seconds so far: of the instances, of PostgreSQL, of the generators that ended."""
+    """CPU seconds so far: of the parts, of PostgreSQL, of the generators that ended."""
 
     api: float
     postgres: float
     generator: float
+    balancer: float = 0  # none was started
 
     def since(self, before: "Used") -> "Used":
         return Used(
             self.api - before.api,
             self.postgres - before.postgres,
             self.generator - before.generator,
+            self.balancer - before.balancer,
         )
 
 
-def used(instances: list[int], postmaster: int) -> Used:
+def used(instances: list[int], postmaster: int, balancer: int | None) -> Used:
     """Read the clocks. PostgreSQL's includes its processes that ended, as their parent counts."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Used(
         sum(_cpu(pid) for pid in instances),
         _cpu(postmaster, children=True) + sum(_cpu(pid) for pid in _children(postmaster)),
         ended.ru_utime + ended.ru_stime,
+        0 if balancer is None else _cpu(balancer),
     )
 
 

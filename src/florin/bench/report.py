@@ -2,7 +2,12 @@
 
 from typing import Any
 
-_PARTS = {"api": "API", "postgres": "PostgreSQL", "generator": "generator"}
+_PARTS = {
+    "balancer": "balancer",
+    "api": "API",
+    "postgres": "PostgreSQL",
+    "generator": "generator",
+}
 
 
 def text(document: dict[str, Any]) -> str:
@@ -36,9 +41,10 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _terms(document: dict[str, Any]) -> str:
     terms = document["terms"]
+    behind = " behind the balancer" if terms["balancer"] else ""
     return (
         f"{terms['connections']} connections, {terms['instances']} instance"
-        f"{'' if terms['instances'] == 1 else 's'}, {terms['cards']:,} cards,"
+        f"{'' if terms['instances'] == 1 else 's'}{behind}, {terms['cards']:,} cards,"
         f" {terms['rounds']} rounds of {terms['seconds']:g} s"
     )
 

@@ -72,7 +72,7 @@ class Found:
         }
 
     def document(self) -> dict[str, Any]:
-        target = BENCHMARKS[self.terms.name].target
+        target = self.terms.target
         figures = self.figures()
         return {
             "object": "benchmark",
@@ -96,6 +96,7 @@ class Found:
                 "seconds": self.terms.seconds,
                 "connections": self.terms.driven,
                 "instances": self.terms.instances,
+                "balancer": self.terms.balancer,
                 "cards": self.cards,
                 "rounds": self.terms.rounds,
                 "seed": self.terms.seed,
@@ -115,7 +116,9 @@ def cpu(drives: Sequence[Drive]) -> dict[str, dict[str, float]]:
     requests = sum(drive.requests for drive in drives)
     whole = sum(drive.seconds for drive in drives) * machine.cores()
     split: dict[str, dict[str, float]] = {}
-    for part in ("api", "postgres", "generator"):
+    for part in ("balancer", "api", "postgres", "generator"):
+        if part == "balancer" and not any(drive.used.balancer for drive in drives):
+            continue  # there was none
         seconds = sum(getattr(drive.used, part) for drive in drives)
         split[part] = {
             "ms_per_request": round(seconds * 1000 / requests, 4) if requests else 0.0,

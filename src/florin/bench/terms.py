@@ -19,6 +19,13 @@ class Terms:
     cards: int | None = None
     rounds: int = 3
     seed: int = 1
+    balancer: bool = False  # the load goes through HAProxy, as a fleet's does
+
+    @property
+    def target(self) -> "Target":
+        if self.balancer and self.name == "redeem":
+            return Target(what="ratio", sense="at least", bound=0.8)
+        return BENCHMARKS[self.name].target
 
     @property
     def driven(self) -> int:

@@ -18,11 +18,14 @@ from florin.bench.machine import Used
 from florin.kit import migrate
 from florin.kit.db import connect
 from florin.ops import act, ports, probe, secrets
+from florin.ops.balancer import balancer, program
+from florin.ops.balancer.edge import Edge
 from florin.ops.engines import account, postgres
 from florin.ops.engines.postgres import Postgres
 from florin.ops.home import Home, require_space
 from florin.ops.launch import Launch, Started
 from florin.ops.tell import Unable, voice
+from florin.ops.timing import DEFAULT
 from florin.ops.wanted import Wanted
 
 _READY = 200
@@ -52,6 +55,7 @@ class Bench:
         self._stack = stack
         self._server: Postgres | None = None
         self._postmaster = 0
+        self._balancer: int | None = None
 
     @property
     def server(self) -> Postgres:
@@ -63,7 +67,8 @@ class Bench:
         return urlunsplit(parts._replace(path=f"/{database}"))
 
     def used(self) -> Used:
-        return machine.used([instance.pid for instance in self.instances], self._postmaster)
+        pids = [instance.pid for instance in self.instances]
+        return machine.used(pids, self._postmaster, self._balancer)
 
     def peak_rss_mb(self) -> float:
         return max((machine.peak_rss_mb(instance.pid) for instance in self.instances), default=0)
@@ -132,6 +137,25 @@ class Bench:
         instance = Instance(address=address, pid=started.process.pid)
         self.instances.append(instance)
         return instance
+
+    async def start_balancer(self) -> Instance:
+        """Put HAProxy in front of the instances there are, as a fleet does."""
+        edge = Edge(
+            timing=DEFAULT,
+            port=ports.free_port(),
+            operator_port=ports.free_port(),
+            folder=self.home.run / balancer.NAME,
+            user=account.choose([]),
+        )
+        made = balancer.Balancer(edge, program.find())
+        want = made.wanted()
+        started = await self._start(want)
+        await want.settle()
+        for number, instance in enumerate(self.instances, 1):
+            await made.admit(f"api-{number}", instance.address)
+        assert started.process is not None
+        self._balancer = started.process.pid
+        return Instance(address=made.address, pid=self._balancer)
 
     async def _start(self, want: Wanted) -> Started:
         voice.status(f"Starting {want.name} …")

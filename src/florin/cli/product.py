@@ -71,6 +71,9 @@ def bench(
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="The figures are medians of these.")] = 3,
     seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
+    balancer: Annotated[
+        bool, typer.Option("--balancer", help="Send the load through HAProxy, as a fleet does.")
+    ] = False,
     rate: Annotated[float, typer.Option(min=1, help="deploys: requests a second.")] = 200,
     requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
     home: HomeOption = None,
@@ -90,6 +93,7 @@ def bench(
             cards=cards,
             rounds=rounds,
             seed=seed,
+            balancer=balancer,
             rate=rate,
             requests=requests,
         )
