@@ -61,9 +61,9 @@ class Parts:
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
         self.people = People.of(settings, self.database, sealer)
-        self.money = Money(self.ledger, self.database, pepper)
+        self.money = Money(self.ledger, self.database, settings.ring("code_pepper"))
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, pepper)
+        self.lookups = Lookups(self.database, settings.ring("code_pepper"))
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.health = Health(
             drain=self.drain,

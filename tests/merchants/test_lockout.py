@@ -11,7 +11,8 @@ import pytest
 
 from florin.merchants import lockout
 from tests.api.calls import problem, together
-from tests.instance import SECRETS, Instance
+from tests.conftest import Urls
+from tests.instance import SECRETS, Instance, instance
 from tests.merchants.people import PASSWORD, Somebody, address, client_of, login, register
 
 PEPPER = SECRETS["FLORIN_KEY_PEPPER"].encode()
@@ -137,6 +138,22 @@ async def test_a_network_is_stopped_whatever_accounts_it_tries(
     counted = Counter(each.status_code for each in answers)
     assert counted == {401: lockout.NETWORK_MOST, 429: 20}
     problem(await login(http, address(), "wrong"), 429, "rate_limited")
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_networks_are_told_apart_as_trusted_proxies_tell(urls: Urls, trusted: bool) -> None:
+    """A header that a stranger wrote himself opens no door."""
+    settings = {"FLORIN_TRUSTED_PROXIES": "127.0.0.1"} if trusted else {}
+    with instance(urls.app, **settings) as running:
+        async with client_of(running) as http:
+            somebody = await register(http)
+            here, there = {"x-forwarded-for": "192.0.2.1"}, {"x-forwarded-for": "192.0.2.2"}
+            for _ in range(lockout.PAIR_MOST):
+                answer = await login(http, somebody.email, "wrong", **here)
+                problem(answer, 401, "invalid_credentials")
+            problem(await login(http, somebody.email, **here), 429, "rate_limited")
+            elsewhere = await login(http, somebody.email, **there)
+            assert elsewhere.status_code == (200 if trusted else 429)
 
 
 async def test_nobody_takes_as_long_as_somebody(http: httpx.AsyncClient) -> None:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, TypeVar
 from litestar import Request, Response
 from litestar.params import Parameter
 
+from florin.cards.asking import Asked
 from florin.cards.card import Card
-from florin.cards.money import Asked
 from florin.cards.nouns import Transfer
 from florin.kit.http import idempotency_key
 from florin.merchants.access import Caller
@@ -21,7 +21,9 @@ Key = Annotated[
 
 def asked_by(caller: Caller, key: str | None, *, required: bool = True) -> Asked:
     checked = idempotency_key(key, required=required)
-    return Asked(merchant=caller.merchant, actor=caller.actor, key=checked)
+    return Asked(
+        merchant=caller.merchant, actor=caller.actor, key=checked, location=caller.location
+    )
 
 
 def answer(

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import msgspec
 
+from florin.cards.asking import Asked
 from florin.cards.card import Card, State, find
-from florin.cards.money import Asked
 from florin.kit.db import Database
 from florin.kit.http import fingerprint
 from florin.ledger.post import Ledger, Posted, Posting

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from florin.cards.answering import asked_by
 from florin.cards.lookup import Lookups
-from florin.cards.money import Asked, Money
+from florin.cards.money import Money
 from florin.cards.requests import (
     BATCH_MAX,
     BatchItem,
@@ -47,8 +48,8 @@ class Hot:
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "redemptions:write")
         want = http.decode(_redemption, await read_body(receive))
-        key = http.idempotency_key(header(scope, b"idempotency-key"), required=not want.simulate)
-        asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
+        key = header(scope, b"idempotency-key")
+        asked = asked_by(caller, key, required=not want.simulate)
         redemption, posted = await self._money.redeem(asked, want)
         scope["position"] = posted.position
         scope["touched"] = (redemption.card,)
@@ -103,8 +104,7 @@ class Hot:
         """Read one item of a batch; what is wrong with it is its own answer."""
         try:
             want = http.decode(_item, bytes(raw))
-            key = http.idempotency_key(want.idempotency_key, required=not want.simulate)
-            asked = Asked(merchant=caller.merchant, actor=caller.actor, key=key)
+            asked = asked_by(caller, want.idempotency_key, required=not want.simulate)
             return self._money.spending(asked, "redeem", want), want
         except Refusal as refusal:
             return refusal

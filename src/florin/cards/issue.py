@@ -6,8 +6,8 @@ import asyncpg
 import msgspec
 
 from florin.cards import code as codes
+from florin.cards.asking import Asked
 from florin.cards.card import Card, find
-from florin.cards.money import Asked
 from florin.cards.requests import CardRequest
 from florin.kit import ids
 from florin.kit.db import Database

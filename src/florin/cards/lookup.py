@@ -1,5 +1,6 @@
 """Look-up: a card by its code. Look-ups that wait share one query."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from florin.cards import code as codes
@@ -23,14 +24,23 @@ _Wanted = tuple[UUID, bytes]
 class Lookups:
     """Finds cards by code."""
 
-    def __init__(self, database: Database, pepper: str) -> None:
+    def __init__(self, database: Database, peppers: Sequence[str]) -> None:
         self._database = database
-        self._pepper = pepper.encode()
+        self._peppers = [pepper.encode() for pepper in peppers]
         self._waiting: Coalescer[_Wanted, Row] = Coalescer(self._find)
 
     async def look_up(self, merchant: UUID, typed: str) -> Card:
         """Raises CodeMalformed, CardNotFound."""
-        hashed = codes.lookup_hash(self._pepper, merchant, codes.read(typed))
+        code = codes.read(typed)
+        *before, last = self._peppers
+        for pepper in before:  # more than one only while the secret is changed
+            try:
+                return await self._one(merchant, codes.lookup_hash(pepper, merchant, code))
+            except CardNotFound:
+                continue
+        return await self._one(merchant, codes.lookup_hash(last, merchant, code))
+
+    async def _one(self, merchant: UUID, hashed: bytes) -> Card:
         return from_row(await self._waiting.submit((merchant, hashed)))
 
     async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:

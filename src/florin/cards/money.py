@@ -5,14 +5,13 @@ A key that was used before is answered with the first answer again, read from th
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from florin.cards import code as codes
 from florin.cards import requests
+from florin.cards.asking import Asked
 from florin.cards.card import card_id
 from florin.cards.nouns import (
     Adjustment,
@@ -24,6 +23,7 @@ from florin.cards.nouns import (
     from_hold,
     from_transfer,
 )
+from florin.cards.spending import spending
 from florin.kit import ids
 from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest, Refusal
@@ -42,63 +42,17 @@ select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
 _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Who asks, and under which key."""
-
-    merchant: UUID
-    actor: str
-    key: str | None
-
-
 class Money:
     """The verbs, over a ledger."""
 
-    def __init__(self, ledger: Ledger, database: Database, pepper: str) -> None:
+    def __init__(self, ledger: Ledger, database: Database, peppers: Sequence[str]) -> None:
         self._ledger = ledger
         self._database = database
-        self._pepper = pepper.encode()
+        self._peppers = [pepper.encode() for pepper in peppers]
 
     def spending(self, asked: Asked, op: str, want: requests.Spend) -> Posting:
         """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
-        card, code = None, None
-        if (want.card is None) == (want.code is None):
-            raise InvalidRequest("give exactly one of code and card", param="card")
-        if want.card is not None:
-            card = card_id(want.card)
-        elif want.code is not None:
-            code = codes.lookup_hash(self._pepper, asked.merchant, codes.read(want.code))
-        expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
-        simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
-        remainder = isinstance(want, requests.RedemptionRequest) and want.allow_remainder
-        return Posting(
-            merchant=asked.merchant,
-            op=op,
-            actor=asked.actor,
-            key=None if simulate else asked.key,
-            fingerprint=fingerprint(
-                op,
-                want.card,
-                code and code.hex(),
-                want.amount,
-                want.currency,
-                remainder,
-                want.reference,
-                want.location,
-                want.metadata,
-                expires_in,
-            ),
-            card=card,
-            code=code,
-            amount=want.amount,
-            currency=want.currency,
-            remainder=remainder,
-            simulate=simulate,
-            expires_in=expires_in,
-            reference=want.reference,
-            location=want.location,
-            metadata=_json(want.metadata),
-        )
+        return spending(self._peppers, asked, op, want)
 
     async def redeem(
         self, asked: Asked, want: requests.RedemptionRequest
@@ -136,7 +90,7 @@ class Money:
             currency=posted.currency,
             balance=posted.balance,
             reference=want.reference,
-            location=want.location,
+            location=posting.location,
             metadata=want.metadata or _NO_METADATA,
             created_at=posted.at,
         )

@@ -8,10 +8,12 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.db import Database, Row
-from florin.kit.errors import Refusal
+from florin.kit.errors import IdempotencyKeyReused, Refusal
 from florin.ledger.lane import Lanes
-from florin.ledger.refusals import BY_OUTCOME, InsufficientFunds
+from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds
 
+# What a card, or a key's request, that was recorded under another secret looks like.
+_UNKNOWN = (CardNotFound, IdempotencyKeyReused)
 _SQL = (
     "select * from florin.post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
@@ -42,6 +44,8 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     location: str | None = None
     reason: str | None = None
     metadata: str | None = None  # JSON
+    # The same, as it is known under the secret that keyed codes before: tried if this is unknown.
+    instead: "Posting | None" = None
 
 
 class Posted(msgspec.Struct, kw_only=True, gc=False):
@@ -81,7 +85,15 @@ class Ledger:
         (repeat with the same key).
         """
         row, position = await self._lanes.submit(posting)
-        return _posted(posting, row, position)
+        try:
+            return _posted(posting, row, position)
+        except _UNKNOWN as refusal:
+            if posting.instead is None:
+                raise
+            (answer,) = await self.post_all([posting.instead])
+            if isinstance(answer, Posted):
+                return answer
+            raise refusal if isinstance(answer, _UNKNOWN) else answer from None
 
     async def post_all(self, postings: Sequence[Posting]) -> list[Posted | Refusal]:
         """Post many items of one request; each is answered, or refused, on its own."""
@@ -93,6 +105,15 @@ class Ledger:
                 answers.append(_posted(posting, *answer))
             except Refusal as refusal:
                 answers.append(refusal)
+        instead = {
+            at: posting.instead
+            for at, (posting, answer) in enumerate(zip(postings, answers, strict=True))
+            if posting.instead is not None and isinstance(answer, _UNKNOWN)
+        }
+        if instead:
+            found = await self.post_all(list(instead.values()))
+            for at, answer in zip(instead, found, strict=True):
+                answers[at] = answers[at] if isinstance(answer, _UNKNOWN) else answer
         return answers
 
     async def settle(self) -> None:

@@ -1,11 +1,11 @@
 """People: what signing in and changing accounts needs: keys, and where a request comes from."""
 
-import ipaddress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from florin.kit.db import Database
+from florin.kit.proxies import Proxies, site
 from florin.kit.seal import Sealer, keyed_hash
 from florin.kit.settings import Settings
 from florin.merchants.audit import By
@@ -35,6 +35,7 @@ class People:
     tokens: Tokens
     letters: Letters
     factors: Factors
+    proxies: Proxies
     pepper: bytes
 
     @staticmethod
@@ -45,11 +46,12 @@ class People:
             tokens=Tokens(settings),
             letters=Letters(sealer=sealer, peppers=peppers),
             factors=Factors(sealer, peppers),
+            proxies=Proxies(settings.trusted_proxies),
             pepper=peppers[0],
         )
 
     def client(self, request: Any) -> Client:
-        network = _network(request.scope["client"][0] if request.scope.get("client") else "")
+        network = site(self.proxies.client(request.scope))
         program = request.headers.get("user-agent", "")
         return Client(
             request_id=request.scope["request_id"],
@@ -57,15 +59,3 @@ class People:
             program=keyed_hash(self.pepper, b"program\0" + program.encode()),
             place=keyed_hash(self.pepper, b"place\0" + network.encode()),
         )
-
-
-def _network(address: str) -> str:
-    """An address of IPv4, of IPv6 the /64 that one subscriber has."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address):
-        mapped = found.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

@@ -1,0 +1,14 @@
+"""Asking: who asks for something, and under which key."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Who asks, and under which key; `location`: the only one at which he may spend."""
+
+    merchant: UUID
+    actor: str
+    key: str | None
+    location: str | None = None

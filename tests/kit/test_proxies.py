@@ -1,0 +1,52 @@
+"""Whom a request comes from: only trusted hops are believed."""
+
+from typing import Any
+
+import pytest
+
+from florin.kit.proxies import Proxies, site
+
+
+def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
+    return {
+        "client": None if peer is None else (peer, 1234),
+        "headers": [
+            (b"host", b"x"),
+            *((b"x-forwarded-for", value.encode("latin-1")) for value in forwarded),
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "client"),
+    [
+        ("203.0.113.9", [], "203.0.113.9"),
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # a stranger says what it likes
+        ("10.0.0.2", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["1.1.1.1", "198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["198.51.100.1, 10.0.0.7"], "198.51.100.1"),
+        ("10.0.0.2", ["10.0.0.9, 10.0.0.7"], "10.0.0.9"),
+        ("10.0.0.2", ["198.51.100.1:4711"], "198.51.100.1"),
+        ("10.0.0.2", ["[2001:db8::1]:4711"], "2001:db8::1"),
+        ("10.0.0.2", ["::ffff:198.51.100.1"], "198.51.100.1"),
+        ("::ffff:10.0.0.2", ["198.51.100.1"], "198.51.100.1"),
+        ("10.0.0.2", ["198.51.100.1, rubbish\xff"], "10.0.0.2"),
+        ("10.0.0.2", [""], "10.0.0.2"),
+        ("10.0.0.2", ["9" * 5000 + ", 198.51.100.1"], "198.51.100.1"),
+        (None, ["198.51.100.1"], "unknown"),
+        ("unix:", [], "unknown"),
+    ],
+)
+def test_the_last_hop_that_is_not_ours_is_the_client(
+    peer: str | None, forwarded: list[str], client: str
+) -> None:
+    assert Proxies(("10.0.0.0/8", "::1/128")).client(scope(peer, *forwarded)) == client
+    assert Proxies(()).client(scope("10.0.0.2", *forwarded)) == "10.0.0.2"
+
+
+def test_a_network_of_six_is_one_client() -> None:
+    assert site("203.0.113.9") == "203.0.113.9"
+    assert site("2001:db8:1:2:3::1") == site("2001:db8:1:2::ffff") == "2001:db8:1:2::/64"
+    assert site("2001:db8:1:3::1") != site("2001:db8:1:2::1")
+    assert site("unknown") == "unknown"
