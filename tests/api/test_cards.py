@@ -4,33 +4,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
-import pytest
 
-from florin.kit.db import Database
 from tests.api.calls import Json, balanced, issue, made, post, problem, read, redeem, spend
-from tests.instance import Instance, Shop, make_shop
+from tests.instance import Shop
 
 FIELDS = {
     "id", "object", "program", "state", "currency", "balance", "held", "available", "code", "last4",
     "recipient", "issued_at", "expires_at", "metadata", "created_at",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def aging(owner: Any, database: Database, api: Instance) -> Any:
-    """A client of a test merchant, and how to let its time pass."""
-    shop = await make_shop(owner, database, test=True)
-
-    async def pass_time(**span: float) -> None:
-        await owner.execute(
-            "update florin.merchant set clock_offset = clock_offset + $2 where id = $1",
-            shop.merchant,
-            timedelta(**span),
-        )
-
-    base = f"{api.base}/api/v1"
-    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as client:
-        yield client, shop, pass_time
 
 
 async def change(http: httpx.AsyncClient, card: Json, verb: str) -> Json:

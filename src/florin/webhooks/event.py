@@ -64,10 +64,10 @@ async def find(reads: Reader, merchant: UUID, text: str) -> Event:
 
 
 async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
-    """Give each event its object: the noun it names, with what it was then laid over it."""
+    """Give each event its object, with what it was then laid over it."""
     moved = [row["noun"] for row in rows if row["type"] in MOVED]
     held = [row["noun"] for row in rows if row["type"].startswith("hold.")]
-    other = [row["noun"] for row in rows if row["noun"] not in {*moved, *held}]
+    other = [row["card"] for row in rows if _object(row) not in {*moved, *held}]
     nouns: dict[UUID, Any] = {}
     for row in await _these(reads, "select * from florin.transfer", merchant, moved):
         nouns[row["id"]] = from_transfer(row)
@@ -78,7 +78,17 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
     )
     for row in await _these(reads, select, merchant, other):
         nouns[row["id"]] = cards.from_row(row)
-    return [_event(row, nouns[row["noun"]]) for row in rows]
+    return [_event(row, nouns[_object(row)]) for row in rows]
+
+
+def _object(row: Row) -> UUID:
+    """What an event is about: the movement or the hold it names, else its card: of a change of
+    state the noun is the change itself, which moved money only where the card was activated, or
+    expired, or was reinstated.
+    """
+    itself = row["type"] in MOVED or row["type"].startswith("hold.")
+    about: UUID = row["noun"] if itself else row["card"]
+    return about
 
 
 async def _these(reads: Reader, select: str, merchant: UUID, wanted: list[UUID]) -> Sequence[Row]:
