@@ -76,6 +76,10 @@ def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
         ("up", "--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"),
         ("up", "--tls-cert", "/etc/hostname"),
         ("balance", "random"),
+        ("scale", "api=many"),
+        ("scale", "api=2", "postgres=3"),
+        ("deploy", "--soak", "soon"),
+        ("deploy", "--rolling", "--blue-green"),
         ("no-such-command",),
         ("restart",),
     ],
@@ -96,7 +100,12 @@ def test_nothing_runs(fleet: TestFleet) -> None:
     stopped = run_cli(fleet, "down")
     assert stopped.returncode == 0
     assert stopped.stdout == f"Nothing runs from {fleet.home.path}.\n"
-    assert run_cli(fleet, "restart", "api-1").returncode == 1
+    for words in (("restart", "api-1"), ("scale", "api=2"), ("deploy",), ("rollback",)):
+        said = run_cli(fleet, *words)
+        assert said.returncode == 1
+        assert said.stderr.count("No supervisor runs in") == 1
+        assert "florin up starts one and adopts what runs" in said.stderr
+    assert run_cli(fleet, "audit").stdout == "Nothing was done yet.\n"
 
 
 def test_the_home_may_stand_before_the_command(fleet: TestFleet) -> None:

@@ -101,6 +101,9 @@ class TestFleet:
         names = ("postgres-1", "valkey-1", "api-1", "api-2", "balancer")
         return {name: self.process(name) for name in names}
 
+    def processes_of(self, role: str) -> dict[str, Process | None]:
+        return {part.name: part.process for part in observe(self.home).parts if part.role == role}
+
     def successor(self, name: str, before: Process) -> Process:
         """Wait for the part's next process to serve."""
 

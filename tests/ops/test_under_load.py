@@ -19,7 +19,7 @@ import pytest
 from florin.bench import releases, steady
 from florin.bench.own_fleet import Fleet, own_fleet
 from florin.bench.steady import Asked, Steady
-from florin.ops import audit, intent, pids
+from florin.ops import audit, door, intent, pids, probe
 from florin.ops.observe import observe
 from florin.ops.tell import Unable
 
@@ -181,6 +181,14 @@ async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: Fleet)
         # It still tends what it did not start itself.
         await fleet.kill("api-2", signal.SIGKILL)
     assert failed(log) == []
+
+
+async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
+    port = fleet.home.layout().ports[door.OPERATOR]
+    answer = await probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
+    assert answer is not None
+    for name in ("api-1", "api-2"):
+        assert f'florin_instance_up{{instance="{name}"}} 1'.encode() in answer.body
 
 
 async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fleet) -> None:

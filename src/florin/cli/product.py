@@ -35,9 +35,9 @@ def demo(
     from florin.ops.observe import observe
 
     chosen = home_of(home)
-    (api_part,) = observe(chosen).of("api")[:1] or (None,)
+    api_part = next((part for part in observe(chosen).of("api") if part.process), None)
     found = welcome.read(chosen)
-    if api_part is None or api_part.process is None:
+    if api_part is None:
         raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
         raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")

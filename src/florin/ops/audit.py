@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -44,12 +45,21 @@ def note(
     try:
         handle = os.open(home.path / _FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            os.write(handle, msgspec.json.encode(entry) + b"\n")
+            # A line that a power cut left half done must not take this one with it.
+            torn = b"" if _whole(home.path / _FILE) else b"\n"
+            os.write(handle, torn + msgspec.json.encode(entry) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
         say(f"The audit trail could not be written: {error.strerror}.")
+
+
+def _whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return size == 0 or file.read(1) == b"\n"
 
 
 def trail(home: Home, last: int | None = None) -> list[Entry]:

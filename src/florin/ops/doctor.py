@@ -9,6 +9,7 @@ import msgspec
 from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
+from florin.ops.budget import Budget
 from florin.ops.engines import wheels
 from florin.ops.engines.account import run_as
 from florin.ops.engines.session import NotYet, session
@@ -22,7 +23,6 @@ from florin.ops.topology import given_database, running_urls
 Topic = Literal["db", "config", "fleet"]
 Result = Literal["ok", "warn", "fail"]
 _OLDEST, _LOW_MB = 15, 2048
-_RESERVED = 13  # connections for superusers, replicas and the operator
 _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
 
 
@@ -142,14 +142,22 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
         return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
     except NotYet as error:
         return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
-    instances = max(1, len(fleet.of("api")))
-    return _facts(dict(row), limits.connections * instances)
+    # One more than run: a deployment starts it before it stops another.
+    budget = Budget(
+        instances=max(1, len(fleet.of("api"))) + 1,
+        pool=limits.connections,
+        most=row["most"],
+        reserved=row["reserved"],
+    )
+    return _facts(dict(row), budget)
 
 
 _FACTS = """
 select current_setting('server_version_num')::int / 10000 as major,
        current_setting('server_version') as version,
        current_setting('max_connections')::int as most,
+       current_setting('superuser_reserved_connections')::int
+         + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
        current_setting('fsync') = 'on' as fsync,
        current_setting('full_page_writes') = 'on' as full_pages,
        current_setting('data_checksums') = 'on' as checksums,
@@ -161,10 +169,9 @@ select current_setting('server_version_num')::int / 10000 as major,
 """
 
 
-def _facts(row: dict[str, Any], wanted: int) -> list[Check]:
+def _facts(row: dict[str, Any], budget: Budget) -> list[Check]:
     """Judge what the database said; pure."""
-    room = row["most"] - _RESERVED
-    pools = f"pools may take {wanted} of {room} connections"
+    pools = budget.said()
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
         (
             "version",
@@ -175,7 +182,7 @@ def _facts(row: dict[str, Any], wanted: int) -> list[Check]:
         ),
         (
             "connections",
-            wanted <= room,
+            budget.fits,
             "fail",
             pools,
             f"{pools}; lower connection_limit in DATABASE_URL or raise max_connections",

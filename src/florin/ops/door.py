@@ -1,5 +1,6 @@
 """Door: the fleet's balancer, where it listens and whom it believes."""
 
+from collections.abc import Mapping
 from ipaddress import ip_network
 
 from florin.ops import ports
@@ -7,21 +8,26 @@ from florin.ops.balancer import certificate, program
 from florin.ops.balancer.balancer import NAME, Balancer
 from florin.ops.balancer.edge import Edge
 from florin.ops.fleet import Fleet
+from florin.ops.launch import Account
 from florin.ops.options import Options
 from florin.ops.tell import Unable
 from florin.ops.timing import DEFAULT
 
+__all__ = ["METRICS", "NAME", "OPERATOR", "balancer", "require_port"]
+
 OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
-__all__ = ["NAME", "OPERATOR", "balancer", "require_port"]
+METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
 
 
-def balancer(options: Options, operator_port: int) -> Balancer:
+def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -> Balancer:
     """Return the balancer as the options want it. Raises Unable when there is no HAProxy."""
     edge = Edge(
         timing=DEFAULT,
         host=options.host,
         port=options.port,
-        operator_port=operator_port,
+        operator_port=ports[OPERATOR],
+        fleet_metrics_port=ports[METRICS],
+        user=user,
         trusted_proxies=_trusted(options.environ.get("FLORIN_TRUSTED_PROXIES", "")),
         tls=options.tls is not None,
         folder=options.home.path / "balancer",

@@ -101,7 +101,8 @@ async def _take(
             say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
         elif api:
             if not ready_for_api:
-                await _prepare_for_api(running, release)
+                count = sum(want.role == "api" for want in wanted)
+                await _prepare_for_api(running, release, count)
                 ready_for_api = True
             starting.append(want)
         else:
@@ -109,8 +110,9 @@ async def _take(
                 await fleet.start(want)
 
 
-async def _prepare_for_api(running: Running, release: str) -> None:
-    (await budget.of(running.topology.database, len(running.marks()) + 1)).require()
+async def _prepare_for_api(running: Running, release: str, count: int) -> None:
+    # One more than will run: a deployment starts it before it stops another.
+    (await budget.of(running.topology.database, count + 1)).require()
     environ = running.topology.environ | snapshot.environ(running.home, release)
     with timed("Migrating the database"):
         await run_migrate(running.options.commands.migrate, environ)

@@ -75,6 +75,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
             say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
     layout = _layout(options, fleet, (database is None, redis is None))
     options.home.write_layout(layout)
+    user = None
     if database is None or redis is None:
         folder, user = account.prepare(options.home, layout.place)
         options.home.write_layout(replace(layout, place=str(folder)))
@@ -93,7 +94,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         engines=tuple(engines),
         given=tuple(given),
         environ=environ,
-        balancer=door.balancer(options, layout.ports[door.OPERATOR]),
+        balancer=door.balancer(options, layout.ports, user),
         options=options,
     )
 
@@ -118,12 +119,11 @@ def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layou
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
-    needs = (*engines, True)
-    for name, part_name, needed in zip(
-        ("postgres", "valkey", door.OPERATOR),
-        (postgres.NAME, valkey.NAME, door.NAME),
-        needs,
-        strict=True,
+    for name, part_name, needed in (
+        ("postgres", postgres.NAME, engines[0]),
+        ("valkey", valkey.NAME, engines[1]),
+        (door.OPERATOR, door.NAME, True),
+        (door.METRICS, door.NAME, True),
     ):
         part = fleet.part(part_name)
         runs = part is not None and part.process is not None and name in kept.ports

@@ -6,16 +6,19 @@ import os
 import signal
 import sys
 import time
+from collections.abc import AsyncGenerator
 from typing import NoReturn
 
 import msgspec
 
 from florin.ops import audit, control, operation, orders, release, welcome
 from florin.ops.act import Died
+from florin.ops.balancer import merge
 from florin.ops.control import Order, Reply, Tell
 from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
+from florin.ops.renewal import Renewal
 from florin.ops.rise import rise
 from florin.ops.running import Running
 from florin.ops.supervise import Supervisor
@@ -84,7 +87,8 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
         task.add_done_callback(busy.discard)
         return await asyncio.shield(task)
 
-    async with await control.listen(options.home, obey):
+    renewal = Renewal(running.topology.balancer, options.tls)
+    async with await control.listen(options.home, obey), _metrics(running):
         if not options.detached:
             _show(running)
         begun = time.monotonic()
@@ -92,6 +96,7 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
             voice.status(_line(fleet, time.monotonic() - begun))
             for part in fleet.fleet.parts:
                 await asyncio.to_thread(trim, options.home.log(part.name))
+            await renewal.look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
         for task in busy:
@@ -103,6 +108,26 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     say("Stopping.")
     await fleet.stop_all()
     return 0
+
+
+@contextlib.asynccontextmanager
+async def _metrics(running: Running) -> AsyncGenerator[None]:
+    """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
+
+    def instances() -> dict[str, str]:
+        parts = running.fleet.fleet.of("api")
+        return {part.name: part.address for part in parts if part.process and part.address}
+
+    port = running.topology.balancer.edge.fleet_metrics_port
+    assert port is not None
+    try:
+        server = await merge.serve(port, instances)
+    except OSError as error:
+        say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
+        yield
+        return
+    async with server:
+        yield
 
 
 def _leave(running: Running, order: Order, again: asyncio.Event) -> Reply:

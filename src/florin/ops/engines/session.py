@@ -6,6 +6,7 @@ from typing import Any
 
 import asyncpg
 
+from florin.kit.db import PoolLimits
 from florin.ops.tell import Unable
 
 # asyncpg states no types for it.
@@ -18,7 +19,8 @@ NotYet = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 @asynccontextmanager
 async def session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
-    connection = await _connect(url, timeout=within_s)
+    # What a URL says about pools is for pools; PostgreSQL would not know it.
+    connection = await _connect(PoolLimits(url).dsn, timeout=within_s)
     try:
         yield connection
     finally:

@@ -1,0 +1,64 @@
+"""Overload: with every connection busy an instance says no early, and nothing has happened."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit.db import Database
+from tests.conftest import Urls
+from tests.instance import Instance, Shop, instance
+
+_LIMIT, _WAIT_S = 2, 0.3
+
+
+@pytest.fixture(scope="module")
+def small(urls: Urls) -> Iterator[Instance]:
+    """An instance that may open two connections and waits a third of a second for one."""
+    url = f"{urls.app}?connection_limit={_LIMIT}&pool_timeout={_WAIT_S}"
+    with instance(url) as running:
+        yield running
+
+
+async def test_a_pool_in_use_is_told_early_and_changes_nothing(
+    small: Instance, shop: Shop, owner: Any, database: Database
+) -> None:
+    del database
+    base = f"{small.base}/api/v1"
+    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as http:
+        sale = {"program": shop.program, "amount": 500}
+        sold = (await http.post("/cards", json=sale, headers={"Idempotency-Key": "first"})).json()
+        async with owner.transaction():
+            # Whoever reads programs waits for this lock, its connection in its hands.
+            await owner.execute("lock table florin.program in access exclusive mode")
+            waiting = [asyncio.create_task(http.get("/programs")) for _ in range(_LIMIT)]
+            await asyncio.sleep(0.3)
+            begun = time.monotonic()
+            refused = await http.get("/programs")
+            spend = {"card": sold["id"], "amount": 100, "currency": "EUR"}
+            keyed = {"Idempotency-Key": "spend"}
+            unspent = await http.post("/redemptions", json=spend, headers=keyed)
+            waited = time.monotonic() - begun
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+        for answer in (refused, unspent):
+            assert answer.status_code == 503
+            assert answer.json()["code"] == "overloaded"
+            assert "retry-after" in answer.headers
+        assert waited < 10  # two waits of a third of a second, on a busy machine
+        card = (await http.get(f"/cards/{sold['id']}")).json()
+        assert card["balance"] == 500
+        # The same key, once there is room: nothing of the first try is in its way.
+        spent = await http.post("/redemptions", json=spend, headers=keyed)
+        assert spent.status_code == 201
+        assert spent.headers.get("idempotency-replayed") is None
+        metrics = (await http.get(f"{small.base}/metrics")).text
+        (timeouts,) = [
+            float(line.rsplit(" ", 1)[1])
+            for line in metrics.splitlines()
+            if line.startswith("florin_pool_timeouts_total")
+        ]
+        assert timeouts >= 1
+        assert f'florin_pool_limit{{server="primary"}} {_LIMIT}.0' in metrics

@@ -1,0 +1,152 @@
+"""Operation, audit, snapshots, renewal: what is kept beside a fleet while it is changed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from florin.ops import audit, operation, pids, snapshot
+from florin.ops.home import Home
+from florin.ops.operation import Operation
+from florin.ops.renewal import Renewal
+from florin.ops.rolling import Mark
+from florin.ops.tell import Unable
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = Home(tmp_path / "home")
+    made.make()
+    return made
+
+
+def wanted(who: str) -> Operation:
+    return Operation(who=who, what="florin deploy", goal={"api-1": Mark("r2", 2)})
+
+
+def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Home) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    process = pids.find(child.pid)
+    assert process is not None
+    operation.keep(home, replace(wanted("alice"), pid=process.pid, started=process.started))
+    try:
+        with pytest.raises(Unable, match=r"being changed by alice \(florin deploy, since"):
+            operation.take(home, wanted("bob"))
+    finally:
+        child.kill()
+        child.wait()
+    taken = operation.take(home, wanted("bob"))
+    assert operation.left(home) == taken
+    assert taken.pid == os.getpid()
+    operation.release(home)
+    assert operation.left(home) is None
+
+
+def test_the_trail_is_only_added_to_and_outlives_half_a_line(home: Home) -> None:
+    audit.note(home, "alice", "florin scale api=3", "begun")
+    audit.note(home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0)
+    path = home.path / "audit.jsonl"
+    before = path.read_bytes()
+    path.write_bytes(before + b'{"at": "2030')
+    audit.note(home, "bob", "florin rollback", "begun")
+    assert path.read_bytes().startswith(before)
+    assert [entry.who for entry in audit.trail(home)] == ["alice", "alice", "bob"]
+    assert audit.trail(home, 1)[0].who == "bob"
+    assert "florin scale api=3" in audit.text(audit.trail(home))
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_operator_is_who_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert audit.operator({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
+    assert audit.operator({"SUDO_USER": "bob"}) == "bob"
+    monkeypatch.setenv("LOGNAME", "carol")
+    assert audit.operator({}) == "carol"
+
+
+def checkout(tmp_path: Path, word: str) -> Path:
+    root = tmp_path / "checkout"
+    package = root / "src" / "florin"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(f'__version__ = "1"\nword = "{word}"\n', "utf-8")
+    (root / "requirements").mkdir(exist_ok=True)
+    (root / "requirements" / "core.txt").write_text("one\n", "utf-8")
+    return root
+
+
+def runs(home: Home, name: str) -> str:
+    command = [sys.executable, "-P", "-c", "import florin; print(florin.word)"]
+    environ = snapshot.environ(home, name)
+    assert environ["FLORIN_RELEASE"] == name
+    return subprocess.check_output(command, env=environ, text=True).strip()
+
+
+def test_a_release_is_kept_as_it_was(home: Home, tmp_path: Path) -> None:
+    root = checkout(tmp_path, "first")
+    first = snapshot.of(home, None, root)
+    checkout(tmp_path, "second")
+    second = snapshot.of(home, str(root), None)
+    assert first != second
+    assert [runs(home, first), runs(home, second)] == ["first", "second"]
+    assert snapshot.of(home, first, None) == first
+    (root / "requirements" / "core.txt").write_text("two\n", "utf-8")
+    assert snapshot.other_lock(home, first, root)
+
+
+def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Path) -> None:
+    root = checkout(tmp_path, "committed")
+    who = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+    checkout(tmp_path, "changed")
+    commit, dirty = snapshot.of(home, "HEAD", root), snapshot.of(home, None, root)
+    assert [runs(home, commit), runs(home, dirty)] == ["committed", "changed"]
+    assert dirty.startswith(f"{commit}+")
+    with pytest.raises(Unable, match="neither a commit"):
+        snapshot.of(home, "no-such-ref", root)
+
+
+def test_what_runs_is_never_pruned(home: Home, tmp_path: Path) -> None:
+    names = [snapshot.of(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
+    for age, name in enumerate(reversed(names)):
+        os.utime(snapshot.path(home, name), (1000 - age, 1000 - age))
+    snapshot.prune(home, {names[0], names[1]})
+    kept = {path.name for path in (home.path / "releases").iterdir()}
+    assert {names[0], names[1], names[8]} <= kept
+    assert len(kept) < len(names)
+
+
+async def test_a_certificate_renewed_on_disk_is_used(tmp_path: Path) -> None:
+    used: list[str] = []
+
+    class Recorder:
+        async def replace_certificate(self, cert: Path, key: Path) -> None:
+            if got(cert) != got(key):
+                raise Unable("they do not fit")
+            used.append(got(cert))
+
+    pair = (tmp_path / "c.pem", tmp_path / "k.pem")
+    recorder: Any = Recorder()
+    for path in pair:
+        put(path, "one")
+    renewal = Renewal(recorder, pair)
+    await renewal.look()
+    assert used == []
+    for path in pair:  # one after the other: the half-way state is told, then forgotten
+        put(path, "two")
+        await renewal.look()
+    assert used == ["two"]
+    await renewal.look()
+    assert used == ["two"]
+
+
+def put(path: Path, content: str) -> None:
+    path.with_suffix(".new").write_text(content, "ascii")
+    path.with_suffix(".new").replace(path)
+
+
+def got(path: Path) -> str:
+    return path.read_text("ascii")
