@@ -35,6 +35,7 @@ def main(
     balancer: bool = False,
     rate: float = 200,
     requests: int = 0,
+    only: list[str] | None = None,
 ) -> int:
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
@@ -54,6 +55,7 @@ def main(
             requests=requests,
             seconds=seconds,
             seed=seed,
+            only=only or [],
         )
     terms = Terms(
         name=name,

@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -16,10 +17,22 @@ import msgspec
 from florin.bench import steady
 from florin.bench.own_fleet import Fleet, own_fleet
 from florin.bench.steady import Asked, Steady
-from florin.ops.tell import say, voice
+from florin.ops import intent
+from florin.ops.tell import Unable, say, voice
 
 _CARDS = 100
 _REST_S = 1.0  # after a change, still counted to it
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    instances: int
+    connections: int
+    rate: float
+    requests: int
+    seconds: float
+    seed: int
+    kinds: tuple[str, ...]
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +61,12 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Change = Callable[[Fleet], Awaitable[object]]
+
+
+async def _rollback(fleet: Fleet) -> None:
+    if not intent.read(fleet.home).previous:
+        await fleet.deploy("good")
+    await fleet.florin("rollback")
 
 
 async def _scale(fleet: Fleet) -> None:
@@ -85,7 +104,7 @@ def _bad(release: str) -> Change:
 # Name, change, and whether some failures cannot be helped.
 KINDS: tuple[tuple[str, Change, bool], ...] = (
     ("rolling", lambda fleet: fleet.deploy("good"), False),
-    ("rollback", lambda fleet: fleet.florin("rollback"), False),
+    ("rollback", _rollback, False),
     ("scale", _scale, False),
     ("restart", lambda fleet: fleet.florin("restart", "api-1"), False),
     ("balance", _balance, False),
@@ -112,43 +131,52 @@ def main(
     requests: int,
     seconds: float,
     seed: int,
+    only: list[str],
 ) -> int:
     """Serve `florin bench deploys`; return 1 when a request failed that must not."""
-    found = asyncio.run(_measure(instances, connections, rate, requests, seconds, seed))
+    names = [name for name, _, _ in KINDS]
+    for name in only:
+        if name not in names:
+            raise Unable(f"There is no kind {name}; there are: {', '.join(names)}.")
+    terms = Terms(instances, connections, rate, requests, seconds, seed, tuple(only or names))
+    found = asyncio.run(_measure(terms))
     voice.clear()
     print(msgspec.json.encode(found).decode() if as_json else text(found))
     return 0 if found.right else 1
 
 
-async def _measure(
-    instances: int, connections: int, rate: float, requests: int, seconds: float, seed: int
-) -> Found:
+async def _measure(terms: Terms) -> Found:
     task = asyncio.current_task()
     assert task is not None
+    # TERM ends it as Ctrl-C does: everything that was started is stopped.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="florin-deploys-") as folder:
-        fleet = own_fleet(Path(folder), instances)
+        fleet = own_fleet(Path(folder), terms.instances)
         try:
             await fleet.up()
             shop = await fleet.open_shop(cards=_CARDS)
-            load = Steady(shop, rate=rate, connections=connections, seed=seed)
-            rows = await _rows(fleet, load, requests, seconds)
+            load = Steady(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+            rows = await _rows(fleet, load, terms)
             differences = await steady.differences(load)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
         finally:
             await asyncio.shield(fleet.florin("down"))
-    return Found(instances=instances, rate=rate, rows=rows, differences=differences)
+    return Found(instances=terms.instances, rate=terms.rate, rows=rows, differences=differences)
 
 
-async def _rows(fleet: Fleet, load: Steady, requests: int, seconds: float) -> list[Row]:
+async def _rows(fleet: Fleet, load: Steady, terms: Terms) -> list[Row]:
     rows: list[Row] = []
     async with load.running():
         await asyncio.sleep(1)
         load.cut()
-        await asyncio.sleep(seconds)
+        await asyncio.sleep(terms.seconds)
         rows.append(_row("steady", 0, load.cut(), allowed=False))
         for name, change, allowed in KINDS:
+            if name not in terms.kinds:
+                continue
             log, changes = list[Asked](), 0
-            while not changes or len(log) < requests:
+            while not changes or len(log) < terms.requests:
                 voice.status(f"{name}: {len(log)} requests …")
                 await change(fleet)
                 await asyncio.sleep(_REST_S)

@@ -76,6 +76,9 @@ def bench(
     ] = False,
     rate: Annotated[float, typer.Option(min=1, help="deploys: requests a second.")] = 200,
     requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="deploys: this kind alone; repeatable.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -96,6 +99,7 @@ def bench(
             balancer=balancer,
             rate=rate,
             requests=requests,
+            only=only,
         )
     )
 

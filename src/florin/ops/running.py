@@ -104,12 +104,24 @@ async def require_connections(running: Running, change: Operation) -> None:
 
 async def _undo(running: Running, change: Operation, tell: Tell) -> None:
     try:
+        await _withdraw(running, change, tell)
         await _reach(running, change, change.undo, 0.0, tell)
     except (Unable, Died) as error:
         raise Unable(
             f"It could not be undone either: {error}; see florin status, and florin rollback or"
             " florin deploy with a release that runs."
         ) from None
+
+
+async def _withdraw(running: Running, change: Operation, tell: Tell) -> None:
+    """Send nothing more to the new ones, at once, where any of the old ones still serves."""
+    crew = await running.instances.crew()
+    old = {one.name for one in crew if change.undo.get(one.name) == one.mark}
+    new = tuple(one.name for one in crew if one.admitted and one.name not in old)
+    if new and any(one.serves for one in crew if one.name in old):
+        step = Step("drain", new)
+        tell(str(step))
+        await running.instances.take(step, 0)
 
 
 async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float, tell: Tell) -> int:
