@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import Mapping
-from typing import Any, Literal
-
-import msgspec
+from typing import Any
 
 from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
+from florin.ops.advisor import advise
 from florin.ops.budget import Budget
+from florin.ops.check import Check, Result, Topic
 from florin.ops.engines import wheels
 from florin.ops.engines.account import run_as
 from florin.ops.engines.session import NotYet, session
@@ -20,19 +20,8 @@ from florin.ops.options import Options
 from florin.ops.tell import Unable
 from florin.ops.topology import given_database, running_urls
 
-Topic = Literal["db", "config", "fleet"]
-Result = Literal["ok", "warn", "fail"]
 _OLDEST, _LOW_MB = 15, 2048
 _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
-
-
-class Check(msgspec.Struct, frozen=True):
-    """One finding: what was looked at, how it is, what to do."""
-
-    topic: Topic
-    name: str
-    result: Result
-    said: str
 
 
 async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
@@ -130,7 +119,9 @@ async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
 
 
 async def _database(options: Options, fleet: Fleet) -> list[Check]:
-    url = given_database(options) or running_urls(options.home).get("DATABASE_URL")
+    running = {} if given_database(options) else running_urls(options.home)
+    url = given_database(options) or running.get("DATABASE_URL")
+    owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
     if url is None:
         said = "no database runs and DATABASE_URL names none; florin up"
         return [Check("db", "connection", "warn", said)]
@@ -149,7 +140,16 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
         most=row["most"],
         reserved=row["reserved"],
     )
-    return _facts(dict(row), budget)
+    return [*_facts(dict(row), budget), *await _advised(owner or url)]
+
+
+async def _advised(url: str) -> list[Check]:
+    try:
+        async with session(PoolLimits(url).dsn) as connection:
+            return await advise(connection)
+    except (ValueError, *NotYet) as error:
+        said = f"the indexes could not be looked at: {error or 'no answer'}"
+        return [Check("db", "indexes", "warn", said)]
 
 
 _FACTS = """
