@@ -16,6 +16,7 @@ from tests.instance import Instance, Shop, instance, make_shop
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--minutes", type=float, default=0, help="how long Schemathesis goes on")
     parser.addoption("--seed", type=int, default=None, help="repeat a random run")
     parser.addoption(
         "--operations", type=int, default=200_000, help="how many operations the model is asked for"

@@ -160,6 +160,7 @@ def create(settings: Settings) -> Edge:
         },
         guards=[authenticate],
         exception_handlers=exception_handlers(translate),
+        before_request=docs.options,
         openapi_config=OpenAPIConfig(
             title="Florin",
             version=__version__,

@@ -37,6 +37,17 @@ class Docs:
             if operations.get("get", {}).get("operationId", "").startswith("list_")
         )
 
+    async def options(self, request: Request[Any, Any, Any]) -> Response[None] | None:
+        """Answer OPTIONS: the framework names only the methods of one of a path's handlers."""
+        if request.method != "OPTIONS":
+            return None
+        path = str(request.scope["path_template"])
+        found = {method.upper() for method in self.document(request.app)["paths"].get(path, ())}
+        found = found or {"GET"}  # what is not in the document is read only
+        found |= {"OPTIONS", *(("HEAD",) if "GET" in found else ())}
+        allowed = ", ".join(sorted(found))
+        return Response(None, status_code=204, headers={"allow": allowed})
+
     def encoded(self, app: Litestar) -> kept.Kept:
         if self._encoded is None:
             self._encoded = kept.keep(msgspec.json.encode(self.document(app)), "application/json")

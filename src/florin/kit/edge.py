@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from florin.kit import ids, log, metrics
+from florin.kit import ids, log, metrics, scrub
 from florin.kit.asgi import App, Message, Receive, Scope, Send
 from florin.kit.drain import Drain
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
@@ -56,6 +56,7 @@ class Edge:
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id
+        log.during(request_id)
         scope = _head_as_get(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
@@ -195,7 +196,9 @@ def header(scope: Scope, name: bytes) -> str | None:
 def _request_id(headers: Headers) -> str:
     for key, value in headers:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            return value.decode()
+            given = value.decode()
+            if not scrub.looks_secret(given):  # it will stand in the log
+                return given
     return f"req_{ids.new().hex}"
 
 

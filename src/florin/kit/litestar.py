@@ -40,6 +40,8 @@ def check_query(request: Request[Any, Any, Any]) -> None:
     for name, value in request.query_params.multi_items():
         if name not in known.values():
             errors.append({"param": name, "detail": "there is no such parameter"})
+        elif str(value).lower() == "null":  # the framework would take it for "not given"
+            errors.append({"param": name, "detail": "null is no value; leave the parameter out"})
         elif "\0" in str(value):
             errors.append({"param": name, "detail": "text must not contain the character U+0000"})
     if errors:

@@ -1,10 +1,11 @@
-"""Log: one JSON object a line, on standard error; no secrets, no card codes.
+"""Log: one JSON object a line, on standard error; no secrets, no card codes. docs/run/logs.md.
 
-Levels error, warn, info, debug. The request id is bound for the duration of a request.
+Levels error, warn, info, debug. A line said during a request has its id.
 """
 
 import logging
 import sys
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -13,8 +14,11 @@ import msgspec
 import structlog
 from structlog.typing import EventDict
 
+from florin.kit import scrub
+
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_asked: ContextVar[str | None] = ContextVar("request_id", default=None)
 _NAMES = {"warning": "warn", "critical": "error", "exception": "error"}
 
 
@@ -25,7 +29,7 @@ def set_up(*, level: str, instance: str) -> None:
             structlog.contextvars.merge_contextvars,
             _level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
-            structlog.processors.format_exc_info,
+            _exception,
             partial(_render, instance),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
@@ -39,6 +43,11 @@ def set_up(*, level: str, instance: str) -> None:
 
 def get() -> Any:
     return structlog.get_logger()
+
+
+def during(request_id: str) -> None:
+    """What this task says from now on belongs to that request."""
+    _asked.set(request_id)
 
 
 def request(instance: str, event: dict[str, Any]) -> None:
@@ -56,24 +65,37 @@ def _level(_logger: object, name: str, event: EventDict) -> EventDict:
     return event
 
 
+def _exception(_logger: object, _name: str, event: EventDict) -> EventDict:
+    asked = event.pop("exc_info", None)
+    if asked:
+        error = asked if isinstance(asked, BaseException) else sys.exc_info()[1]
+        event["exception"] = scrub.exception(error)
+    return event
+
+
 def _render(instance: str, _logger: object, _name: str, event: EventDict) -> bytes:
-    return _encode({"instance": instance, **event})
+    asked = {"request_id": _asked.get()} if _asked.get() is not None else {}
+    clean = {k: scrub.secrets(v) if isinstance(v, str) else v for k, v in event.items()}
+    return _encode({"instance": instance, **asked, **clean})
 
 
 class _Library(logging.Formatter):
-    """Libraries speak the same JSON."""
+    """Libraries speak the same JSON; what they quote is left out."""
 
     def __init__(self, instance: str) -> None:
         super().__init__()
         self._instance = instance
 
     def format(self, record: logging.LogRecord) -> str:
-        event = {
+        event: dict[str, Any] = {
             "instance": self._instance,
-            "event": record.getMessage(),
+            "event": scrub.message(record.getMessage()),
             "logger": record.name,
             "level": _NAMES.get(record.levelname.lower(), record.levelname.lower()),
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
         }
+        if _asked.get() is not None:
+            event["request_id"] = _asked.get()
         if record.exc_info:
-            event["exception"] = self.formatException(record.exc_info)
+            event["exception"] = scrub.exception(record.exc_info[1])
         return _encode(event).decode()

@@ -110,8 +110,9 @@ def _ask(operation: Json, path: str, method: str, need: str) -> None:
         options = [one for one in each["schema"].get("oneOf", ()) if one.get("type") != "null"]
         each["schema"] = _given({**(options[0] if options else {}), **shape})
         if each["name"] == "Idempotency-Key":
-            each["schema"] |= {"minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"}
             each["required"] = keyed and not path.startswith("/redemptions")
+            each["schema"] |= {"maxLength": 255, "pattern": "^[ -~]*$"}
+            each["schema"] |= {"minLength": 1} if each["required"] else {}
         each["example"] = _example_of(path, each)
         parameters.append(each)
     names = ["request_id", *(("consistency",) if method == "GET" else ())]

@@ -138,22 +138,15 @@ def _object(schema: Json, name: str, schemas: Json) -> Any:
     if "properties" not in schema:
         return _VALUES.get(name, {})
     made: dict[str, Any] = {}
+    both = {"code", "card"} <= set(schema["properties"]) and "object" not in schema["properties"]
     for key, field in schema["properties"].items():
         if key == "id":
             prefix = _KINDS.get(schema.get("title", ""), "obj")
             made[key] = f"{prefix}_{ID['']}"
-        elif (
-            key == "card"
-            and "code" in schema["properties"]
-            and "object" not in schema["properties"]
-        ):
-            continue  # exactly one of the two is given
-        elif key == "problem":
-            continue  # the example is of one that went well
-        elif key == "default" or field.get("default", ...) is None:
-            continue
-        else:
-            made[key] = sample(field, key, schemas)
+        elif (both and key == "card") or key == "idempotency_key":
+            made[key] = sample(field, key, schemas)  # of card and code exactly one is given
+        elif key != "problem" and field.get("default", ...) is not None:
+            made[key] = sample(field, key, schemas)  # the example is of what went well
     return made
 
 
