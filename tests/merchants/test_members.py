@@ -1,5 +1,6 @@
 """Members over HTTP: roles, invitations, the last owner, and that everything is audited."""
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -8,8 +9,10 @@ import asyncpg
 import httpx
 import pytest
 
+from florin.kit.db import connect
 from florin.merchants.scopes import ROLES, SCOPES
 from tests.api.calls import problem, together
+from tests.conftest import Urls
 from tests.instance import Instance
 from tests.merchants.people import (
     PASSWORD,
@@ -255,3 +258,35 @@ async def test_the_audit_is_append_only(
     for connection in (app, owner):  # by privilege, and for the owner by trigger
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(change)
+
+
+async def test_of_two_owners_who_remove_each_other_one_stays(
+    http: httpx.AsyncClient, owner: Any, urls: Urls
+) -> None:
+    """Both are held right before they are done, each having looked for another owner."""
+    one = await register(http)
+    other = await member(http, one, "owner")
+    async with owner.transaction():
+        await owner.execute("lock table florin.audit in share mode")
+        calls = [
+            asyncio.create_task(http.delete(f"/members/{target.id}", headers=by.headers))
+            for target, by in ((other, one), (one, other))
+        ]
+        async with asyncio.timeout(20):
+            while await _waiting(urls) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
+                await asyncio.sleep(0.05)
+    answers = await asyncio.gather(*calls)
+    assert Counter(each.status_code for each in answers)[200] == 1
+
+
+async def _waiting(urls: Urls) -> int:
+    """How many statements wait for a lock; only the superuser sees those of others."""
+    connection = await connect(urls.superuser, name="tests")
+    try:
+        found: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return found
