@@ -28,6 +28,8 @@ from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
+from florin.kit.queue.seen import Gauges
+from florin.kit.queue.wake import Wake
 from florin.kit.reads import Reads, Routing
 from florin.kit.replica import Replica
 from florin.kit.seal import Sealer
@@ -57,6 +59,9 @@ class Parts:
         self.routing = self._routing()
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.ring("seal_key"))
+        self.sealer = sealer
+        self.wake = Wake(self.valkey)
+        self.queues = Gauges(self.database)
         self.ledger = Ledger(self.database)
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
@@ -151,6 +156,8 @@ def create(settings: Settings) -> Edge:
             "parts": Provide(lambda: parts, sync_to_thread=False),
             "db": Provide(lambda: parts.database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
+            "wake": Provide(lambda: parts.wake, sync_to_thread=False),
+            "sealer": Provide(lambda: parts.sealer, sync_to_thread=False),
             "access": Provide(lambda: parts.access, sync_to_thread=False),
             "people": Provide(lambda: parts.people, sync_to_thread=False),
             "ledger": Provide(lambda: parts.ledger, sync_to_thread=False),
@@ -226,6 +233,7 @@ async def metrics_text(parts: Parts) -> Response[bytes]:
     for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
         pool.measure()
     metrics.ledger_waiting.set(parts.ledger.waiting())
+    await parts.queues.refresh()
     return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
 
 

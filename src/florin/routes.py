@@ -8,6 +8,7 @@ from litestar import Router
 from florin.cards import api as cards
 from florin.merchants import api as merchants
 from florin.reports import api as reports
+from florin.reports import queues_api as queues
 from florin.webhooks import api as webhooks
 
 BASE = "/api/v1"
@@ -18,6 +19,7 @@ api = Router(
         *merchants.handlers,
         *cards.handlers,
         *reports.handlers,
+        *queues.handlers,
         *webhooks.handlers,
     ],
 )
@@ -69,6 +71,11 @@ NEEDS: dict[str, str] = {
     "GET /cards/{card}": "cards:read",
     "GET /cards/{card}/entries": "cards:read",
     "POST /cards/lookup": "cards:read",
+    "POST /cards/bulk": "cards:write",
+    "GET /jobs": "cards:read",
+    "GET /jobs/{job}": "cards:read",
+    "GET /jobs/{job}/codes": "cards:write",
+    "GET /queues": "queues:read",
     "POST /cards/{card}/rotate-code": "cards:write",
     "POST /cards/{card}/activate": "cards:write",
     "POST /cards/{card}/block": "cards:write",

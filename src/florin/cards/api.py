@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
-from florin.cards import lists, money_api, noun_api
+from florin.cards import job_api, lists, money_api, noun_api
 from florin.cards import requests as want
 from florin.cards.answering import AnyRequest, Key, answer, asked_by
 from florin.cards.card import Card, card_id
@@ -203,6 +203,7 @@ handlers = [
     look_up,
     rotate_code,
     *(_changing(operation) for operation in _STATES),
+    *job_api.handlers,
     *money_api.handlers,
     *noun_api.handlers,
 ]

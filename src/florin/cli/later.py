@@ -14,15 +14,6 @@ def _not_yet(what: str, instead: str) -> None:
     raise Unable(f"{what} is not part of this release yet; {instead}.")
 
 
-def worker(
-    concurrency: Annotated[int, typer.Option(min=1, help="Jobs at once.")] = 5,
-    home: HomeOption = None,
-) -> None:
-    """Run jobs as one process, configured by the environment only."""
-    del concurrency, home
-    _not_yet("The worker", "the API needs none so far")
-
-
 def failover(
     to: Annotated[str | None, typer.Option("--to", metavar="NAME")] = None,
     accept_loss: Annotated[bool, typer.Option("--accept-loss")] = False,
@@ -45,19 +36,6 @@ def restore(at: _Instant, home: HomeOption = None) -> None:
     _not_yet("Restoring", "there are no backups of florin's to restore")
 
 
-def queue(
-    verb: Annotated[
-        Literal["list", "failed", "retry", "pause", "resume"], typer.Argument()
-    ] = "list",
-    names: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]…")] = None,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Look after the queues by hand."""
-    del verb, names, home, as_json
-    _not_yet("The queue", "there are no jobs")
-
-
 def alerts(verb: Annotated[Literal["test"], typer.Argument()], home: HomeOption = None) -> None:
     """Send one alert to each receiver."""
     del verb, home
@@ -71,11 +49,9 @@ def gameday(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 COMMANDS = (
-    ("worker", worker, "florin worker --concurrency 5"),
     ("failover", failover, "florin failover --to postgres-2"),
     ("backup", backup, "florin backup"),
     ("restore", restore, "florin restore --at 2030-01-01T12:00:00Z"),
-    ("queue", queue, "florin queue failed"),
     ("alerts", alerts, "florin alerts test"),
     ("gameday", gameday, "florin gameday"),
 )

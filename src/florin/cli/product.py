@@ -19,7 +19,7 @@ def api() -> None:
 
 def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Bring the database to the schema of this release: expand first, contract later."""
-    _know_engines(home_of(home))
+    know_engines(home_of(home))
     raise typer.Exit(call("florin.kit.migrate", only_plan=plan, as_json=as_json))
 
 
@@ -138,7 +138,7 @@ def demo_merchant(as_json: JsonOption = False) -> None:
     raise typer.Exit(call("florin.demo_merchant", as_json=as_json))
 
 
-def _know_engines(home: Home) -> None:
+def know_engines(home: Home) -> None:
     """Name the home's own database to a command that was given none."""
     from florin.ops.topology import running_urls
 

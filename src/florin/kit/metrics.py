@@ -105,3 +105,58 @@ valkey_open = Gauge(
     "1 while Valkey is not asked because it failed.",
     registry=registry,
 )
+
+# The queues. Of one process: what it ran. Of the database, by every process alike: the gauges.
+_RUN_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
+queue_jobs = Counter(
+    "florin_queue_jobs_total",
+    "Jobs this worker completed, saw failing, and gave up (dead).",
+    ["queue", "outcome"],
+    registry=registry,
+)
+queue_fenced = Counter(
+    "florin_queue_fenced_total",
+    "Outcomes refused because the lease was lost: the job ran elsewhere, too.",
+    ["queue"],
+    registry=registry,
+)
+queue_wait_seconds = Histogram(
+    "florin_queue_wait_seconds",
+    "Time from a job being due to its begin.",
+    ["queue"],
+    buckets=_RUN_SECONDS,
+    registry=registry,
+)
+queue_run_seconds = Histogram(
+    "florin_queue_run_seconds",
+    "Time a job ran.",
+    ["queue"],
+    buckets=_RUN_SECONDS,
+    registry=registry,
+)
+queue_busy = Gauge("florin_queue_busy", "Jobs this worker runs now.", registry=registry)
+queue_length = Gauge(
+    "florin_queue_length",
+    "Jobs of a queue that are waiting, delayed, active, dead.",
+    ["queue", "state"],
+    registry=registry,
+)
+queue_totals = Gauge(
+    "florin_queue_totals",
+    "Jobs of a queue that arrived, were completed, failed, died, in the whole fleet, ever.",
+    ["queue", "what"],
+    registry=registry,
+)
+queue_oldest_seconds = Gauge(
+    "florin_queue_oldest_seconds", "Age of the oldest waiting job.", ["queue"], registry=registry
+)
+queue_workers = Gauge(
+    "florin_queue_workers",
+    "Workers of the fleet, by state: live, stopping, silent.",
+    ["state"],
+    registry=registry,
+)
+outbox_waiting = Gauge("florin_outbox_waiting", "Rows of the outbox.", registry=registry)
+outbox_oldest_seconds = Gauge(
+    "florin_outbox_oldest_seconds", "Age of the outbox's oldest row.", registry=registry
+)

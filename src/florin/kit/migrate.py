@@ -27,7 +27,10 @@ _ROUTINES = (
     "ledger/claim.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
+    "ledger/expire.sql",
     "kit/once.sql",
+    "kit/queue/queue.sql",
+    "cards/bulk.sql",
 )
 
 

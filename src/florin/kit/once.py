@@ -1,29 +1,14 @@
 """Once: an Idempotency-Key for what is not money: claimed in the transaction that makes it."""
 
 from typing import Annotated
-from uuid import UUID
 
 from litestar.params import Parameter
 
-from florin.kit.db import Tx
-from florin.kit.errors import IdempotencyKeyReused
+from florin.kit.claim import once
+
+__all__ = ["Key", "once"]
 
 Key = Annotated[
     str | None,
     Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),
 ]
-
-
-async def once(
-    tx: Tx, *, merchant: UUID, key: str, operation: str, fingerprint: bytes, noun: UUID
-) -> UUID:
-    """Return the id of what the key made: `noun`, or of an earlier request's.
-
-    Raises IdempotencyKeyReused when the key was used for another request.
-    """
-    first: UUID | None = await tx.value(
-        "select florin.once($1, $2, $3, $4, $5)", merchant, key, operation, fingerprint, noun
-    )
-    if first is None:
-        raise IdempotencyKeyReused
-    return first

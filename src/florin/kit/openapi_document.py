@@ -74,9 +74,12 @@ def _documented(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 def _kinds(handler: HTTPRouteHandler) -> tuple[Any, Any]:
     """The types of what a route takes and what it answers."""
     data, answer = handler.parsed_data_field, handler.parsed_return_field
+    asked = None if data is None else data.annotation
     if answer.is_subclass_of(Response):
+        if not answer.inner_types:
+            return asked, str  # a file, as it is sent
         answer = answer.inner_types[0]
-    return None if data is None else data.annotation, answer.annotation
+    return asked, answer.annotation
 
 
 def _list_name(name: str) -> str:

@@ -7,8 +7,8 @@ import asyncpg
 import msgspec
 
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.ledger.lane import Lanes
+from florin.kit.db import Database, Tx
+from florin.ledger.lane import PATIENCE_MS, Lanes
 from florin.ledger.refusals import BY_OUTCOME
 
 SEALED_FOR = timedelta(hours=24)
@@ -29,7 +29,7 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     amount: int
     code: bytes  # its keyed hash
     last4: str
-    sealed: bytes
+    sealed: bytes | None
     actor: str
     activate: bool = True
     id: UUID = msgspec.field(default_factory=ids.new)
@@ -86,6 +86,18 @@ class Issuer:
 
     async def settle(self) -> None:
         await self._lanes.settle()
+
+
+async def issue_in(tx: Tx, issuances: list[Issuance]) -> FirstAnswer:
+    """Make cards in a transaction of the caller's own, all of them or none; the first one's answer.
+
+    Raises the refusal of the first that was refused, and asyncpg.UniqueViolationError.
+    """
+    rows = await tx.all(_SQL, *_call_arguments(issuances, PATIENCE_MS))
+    for row in rows:
+        if row["outcome"] != "ok":
+            raise BY_OUTCOME[row["outcome"]]
+    return msgspec.json.decode(rows[0]["answer"], type=FirstAnswer)
 
 
 async def rotate(

@@ -91,6 +91,11 @@ begin
     insert into event (merchant, id, type, card, noun, sequence, data, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1, i.first_answer || '{"held": 0}', i.at
     from made i
+    returning merchant, id, type
+  ), told as (
+    insert into outbox (topic, merchant, noun)
+    select e.type, e.merchant, e.id from events e
+    where exists (select from merchant z where z.id = e.merchant and z.followed)
   ), answers as (
     update idempotency q set answer = i.first_answer
     from made i where i.key is not null and q.merchant = i.m and q.key = i.key
@@ -151,5 +156,8 @@ begin
   values (p_merchant, p_event, 'card.code_rotated', p_card, p_card, found_account.revision + 1,
     jsonb_build_object('state', found_account.state, 'balance', found_account.balance,
       'held', found_account.held, 'last4', p_last4), florin.clock(p_merchant));
+  insert into outbox (topic, merchant, noun)
+  select 'card.code_rotated', p_merchant, p_event from merchant z
+  where z.id = p_merchant and z.followed;
   return query select 'ok'::text;
 end $$;

@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from florin.kit import ids
-from florin.kit.db import Database, Row
+from florin.kit.db import Database, Row, Tx
 from florin.kit.errors import IdempotencyKeyReused, Refusal
-from florin.ledger.lane import Lanes
+from florin.ledger.lane import PATIENCE_MS, Lanes
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds
 
 # What a card, or a key's request, that was recorded under another secret looks like.
@@ -121,6 +121,14 @@ class Ledger:
 
     def waiting(self) -> int:
         return self._lanes.waiting()
+
+
+async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
+    """Post in a transaction of the caller's own; return the outcomes. For work in the background:
+    what is held elsewhere is `busy`, and comes again.
+    """
+    rows = await tx.all(_SQL, *_call_arguments(postings, PATIENCE_MS))
+    return [row["outcome"] for row in rows]
 
 
 def _posted(posting: Posting, row: Row, position: str) -> Posted:

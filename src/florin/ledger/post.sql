@@ -530,13 +530,19 @@ begin
   end if;
 
   if any_event or e_id is not null then
-    insert into event (merchant, id, type, card, noun, sequence, data, created_at)
-    select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.at
-    from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, o_at)
-      as u (m, event, type, c, id, revision, data, at)
-    where u.type is not null
-    union all
-    select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_at);
+    with made as (
+      insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+      select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.at
+      from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, o_at)
+        as u (m, event, type, c, id, revision, data, at)
+      where u.type is not null
+      union all
+      select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_at)
+      returning merchant, id, type
+    )
+    insert into outbox (topic, merchant, noun) -- where somebody follows them
+    select e.type, e.merchant, e.id from made e
+    where exists (select from merchant z where z.id = e.merchant and z.followed);
   end if;
 
   if any_key and any_thief then

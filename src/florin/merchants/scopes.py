@@ -15,13 +15,14 @@ SCOPES: frozenset[str] = frozenset(
         "members:read",
         "members:write",
         "audit:read",
+        "queues:read",
     }
 )
 
 ROLES: dict[str, frozenset[str]] = {
     "owner": SCOPES,
-    "manager": SCOPES - {"keys:write", "members:write"},
+    "manager": SCOPES - {"keys:write", "members:write", "queues:read"},
     "cashier": frozenset({"cards:read", "redemptions:read", "redemptions:write", "programs:read"}),
     "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read"))
-    - {"members:read", "audit:read"},
+    - {"members:read", "audit:read", "queues:read"},
 }

@@ -19,3 +19,15 @@ grant update (name, min_amount, max_amount, denominations, expires_after_months,
   on program to {role};
 grant update (at) on heartbeat to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, once to {role};
+grant insert, update, delete on queue_job, outbox, queue_flow, queue_worker to {role};
+grant insert, delete on queue_tick to {role};
+grant insert on queue_audit to {role};
+grant insert, update on queue to {role};
+grant usage on sequence queue_fence to {role};
+grant execute on function queue_claim, queue_allowance, queue_beat, queue_hold, queue_done,
+  queue_fail, queue_give_back, queue_again, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
+  queue_tick, queue_count, queue_prune, queue_facts to {role};
+grant execute on function expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
+  finish_job to {role};
+grant insert, update on job to {role};
+grant insert, delete on job_sheet to {role};

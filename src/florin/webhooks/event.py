@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from florin.cards import card as cards
+from florin.cards.job import from_row as from_job
 from florin.cards.nouns import from_hold, from_transfer
 from florin.kit import ids
 from florin.kit.db import Reader, Row
@@ -67,7 +68,8 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
     """Give each event its object, with what it was then laid over it."""
     moved = [row["noun"] for row in rows if row["type"] in MOVED]
     held = [row["noun"] for row in rows if row["type"].startswith("hold.")]
-    other = [row["card"] for row in rows if _object(row) not in {*moved, *held}]
+    jobs = [row["noun"] for row in rows if row["type"].startswith("job.")]
+    other = [row["card"] for row in rows if _object(row) not in {*moved, *held, *jobs}]
     nouns: dict[UUID, Any] = {}
     for row in await _these(reads, "select * from florin.transfer", merchant, moved):
         nouns[row["id"]] = from_transfer(row)
@@ -78,6 +80,8 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
     )
     for row in await _these(reads, select, merchant, other):
         nouns[row["id"]] = cards.from_row(row)
+    for row in await _these(reads, "select * from florin.job", merchant, jobs):
+        nouns[row["id"]] = from_job(row)
     return [_event(row, nouns[_object(row)]) for row in rows]
 
 
@@ -86,7 +90,7 @@ def _object(row: Row) -> UUID:
     state the noun is the change itself, which moved money only where the card was activated, or
     expired, or was reinstated.
     """
-    itself = row["type"] in MOVED or row["type"].startswith("hold.")
+    itself = row["type"] in MOVED or row["type"].startswith(("hold.", "job."))
     about: UUID = row["noun"] if itself else row["card"]
     return about
 
@@ -109,7 +113,7 @@ def _event(row: Mapping[str, Any], noun: Any) -> Event:
         if was["object"] == "card":
             was["program"] = ids.show("prg", noun_program(was["program"]))
             was["available"] = was["balance"] - was["held"]
-        elif was["state"] != "captured":
+        elif was["object"] == "hold" and was["state"] != "captured":
             was["redemption"] = None
     return Event(
         id=ids.show("evt", row["id"]),

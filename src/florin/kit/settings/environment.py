@@ -18,8 +18,21 @@ from florin.kit.settings.keys import Keys
 from florin.kit.settings.outside import Messages, Payments, Watching
 from florin.kit.settings.process import Machine, Openness, Process, Stopping
 from florin.kit.settings.stores import Stores, Vault
+from florin.kit.settings.working import Working
 
-SECTIONS = (Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine)
+SECTIONS = (
+    Process,
+    Stopping,
+    Stores,
+    Keys,
+    Openness,
+    Working,
+    Payments,
+    Messages,
+    Watching,
+    Vault,
+    Machine,
+)
 _FILE_MAX = 64 * 1024  # bytes
 
 
@@ -32,7 +45,17 @@ class SettingsWrong(Exception):
 
 
 class Settings(
-    Process, Stopping, Stores, Keys, Openness, Payments, Messages, Watching, Vault, Machine
+    Process,
+    Stopping,
+    Stores,
+    Keys,
+    Openness,
+    Working,
+    Payments,
+    Messages,
+    Watching,
+    Vault,
+    Machine,
 ):
     """Every variable Florin reads. Secrets never appear in its representation."""
 

@@ -1,0 +1,18 @@
+-- Finish a job: all its cards are made; say so in the same transaction.
+create or replace function florin.finish_job(p_merchant uuid, p_job uuid, p_event uuid)
+returns boolean
+language plpgsql volatile security definer set search_path = florin, pg_temp as $$
+begin
+  update job j set state = 'finished', finished_at = clock_timestamp()
+  where j.merchant = p_merchant and j.id = p_job and j.state <> 'finished' and j.done = j.total;
+  if not found then
+    return false;
+  end if;
+  insert into event (merchant, id, type, noun, sequence, data, created_at)
+  select p_merchant, p_event, 'job.finished', p_job, 1,
+    jsonb_build_object('state', 'finished', 'done', j.done), florin.clock(p_merchant)
+  from job j where j.merchant = p_merchant and j.id = p_job;
+  insert into outbox (topic, merchant, noun)
+  select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;
+  return true;
+end $$;

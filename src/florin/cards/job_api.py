@@ -1,0 +1,89 @@
+"""API: the routes of bulk issue and its jobs."""
+
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from florin.cards import bulk, sheets
+from florin.cards import job as jobs
+from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.bulk import BulkRequest
+from florin.cards.job import Job
+from florin.kit.db import Database
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
+from florin.kit.http import Page
+from florin.kit.openapi import responses
+from florin.kit.paging import After, Limit, page
+from florin.kit.queue.wake import Wake
+from florin.kit.seal import Sealer
+from florin.ledger import refusals as no
+from florin.merchants.access import Caller
+
+
+@post(
+    "/cards/bulk",
+    summary="Issue many cards",
+    status_code=202,
+    responses=responses(
+        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
+)
+async def bulk_cards(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    wake: Wake,
+    data: BulkRequest,
+    key: Key = None,
+) -> Response[Job]:
+    """Make up to 1,000,000 active cards in the background. The job says how far it is; when it is
+    finished, its codes can be taken once.
+    """
+    caller.needs("cards:write")
+    job, replayed = await bulk.start(db, asked_by(caller, key), data)
+    wake.everybody()
+    return answer(request, job, status=202, position=await db.position(), replayed=replayed)
+
+
+@get("/jobs", summary="List jobs", responses=responses())
+async def list_jobs(
+    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+) -> Page[Job]:
+    caller.needs("cards:read")
+    after = page.after("job", starting_after)
+    return page.of(await jobs.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+
+
+@get("/jobs/{job:str}", summary="Get a job", responses=responses(NotFound))
+async def get_job(caller: Caller, db: Database, job: str) -> Job:
+    """How far it is. `failed`: it was tried three times and waits for the operator."""
+    caller.needs("cards:read")
+    return await jobs.find(db, caller.merchant, jobs.job_id(job))
+
+
+@get(
+    "/jobs/{job:str}/codes",
+    summary="Take the codes of a job",
+    media_type="text/csv",
+    responses=responses(
+        NotFound,
+        sheets.JobNotFinished,
+        sheets.CodesTaken,
+        sheets.CodesExpired,
+        sheets.CodesLeaving,
+    ),
+)
+async def job_codes(caller: Caller, db: Database, sealer: Sealer, job: str) -> Stream:
+    """The codes as a file, once: afterwards they are erased. A download that breaks off can be
+    begun again.
+    """
+    caller.needs("cards:write")
+    lines = await sheets.take(db, sealer, caller.merchant, jobs.job_id(job))
+    headers = {
+        "content-disposition": f'attachment; filename="{job}.csv"',
+        "cache-control": "no-store",
+    }
+    return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+handlers: list[HTTPRouteHandler] = [bulk_cards, list_jobs, get_job, job_codes]

@@ -1,0 +1,51 @@
+"""Retention: erase what was kept long enough: sealed codes, idempotency keys, codes never taken."""
+
+import asyncio
+import time
+
+from florin.kit.queue.job import Again, Job
+
+SLICE_S = 5.0
+CODES = 1000
+PAGES = 256  # of 8 kB: what one transaction looks at
+SHEETS_KEPT = "30 days"
+_PAUSE_S = 0.01
+
+
+async def erase_codes(job: Job) -> Again | None:
+    """Erase the sealed copies of codes that nobody may ask for any more."""
+    until = time.monotonic() + SLICE_S
+    while time.monotonic() < until and not job.stopping:
+        async with job.effect() as tx:
+            erased = await tx.value("select florin.erase_codes($1)", CODES)
+        if erased < CODES:
+            return None
+    return Again()
+
+
+async def erase_sheets(job: Job) -> None:
+    """Erase the files of codes that were not taken within a month."""
+    async with job.effect(last=True) as tx:
+        await tx.run(
+            "with old as (update florin.job set codes = 'expired' where codes in"
+            " ('waiting', 'leaving') and finished_at < clock_timestamp() - $1::text::interval"
+            " returning merchant, id)"
+            " delete from florin.job_sheet s using old o"
+            " where s.merchant = o.merchant and s.job = o.id",
+            SHEETS_KEPT,
+        )
+
+
+async def forget_keys(job: Job, *, days: int) -> None:
+    """Walk over the idempotency keys and forget those that are older than `days`.
+
+    A walk that is cut off begins again: what it had forgotten is forgotten.
+    """
+    page = 0
+    while not job.stopping:
+        async with job.effect() as tx:
+            gone = await tx.value("select florin.forget_keys($1, $2, $3)", page, PAGES, days)
+        if gone is None:
+            return
+        page += PAGES
+        await asyncio.sleep(_PAUSE_S)

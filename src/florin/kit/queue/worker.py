@@ -1,0 +1,248 @@
+"""Worker: takes jobs, runs them, keeps their leases, and stops without losing one.
+
+Loops beside each other: take, run (as many as `concurrency`), write outcomes, beat, move the
+outbox, tend (leases that ran out, the clock's jobs). Each survives an outage of the database by
+itself. Beats go on until the last job ended, whatever the worker was told meanwhile.
+"""
+
+import asyncio
+import contextlib
+import faulthandler
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from florin.kit import ids, log, metrics
+from florin.kit.db import BROKEN, Database, PoolTimeout
+from florin.kit.queue import tend
+from florin.kit.queue.hands import Hands
+from florin.kit.queue.job import Again, Job
+from florin.kit.queue.outcome import Outcomes
+from florin.kit.queue.rules import Plan
+from florin.kit.queue.run import Runners
+from florin.kit.queue.wake import Wake
+
+FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
+WRITE_WITHIN_S = 5.0  # and for their outcomes
+HUNG_S = 20.0  # a loop that stands still so long is ended: its leases are lost anyway
+_AWAY_S = 0.5
+_MOVE_MOST = 2000
+_AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
+
+_CLAIM = "select * from florin.queue_claim($1, $2, $3, $4, $5, $6, $7)"
+_BEAT = """
+insert into florin.queue_worker (id, name, release, concurrency, busy, stopping)
+values ($1, $2, $3, $4, $5, $6)
+on conflict (id) do update set busy = excluded.busy, stopping = excluded.stopping,
+  beat_at = clock_timestamp()
+"""
+
+_log = log.get()
+
+
+class Worker:
+    """One worker. `context` is what verbs get beside their job; `alone` runs a job that lost its
+    worker before in a process of its own.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        control: Database,
+        database: Database,
+        context: Any,
+        name: str,
+        release: str,
+        concurrency: int,
+        wake: Wake,
+        alone: Callable[[Job], Awaitable[Again | None]],
+    ) -> None:
+        self.id: UUID = ids.new()
+        self._plan = plan
+        self._queues = {queue.name: queue for queue in plan.queues}
+        self._control = control
+        self._database = database
+        self._name = name
+        self._release = release
+        self._concurrency = concurrency
+        self._wake = wake
+        self._hands = Hands(self._queues, concurrency)
+        self._outcomes = Outcomes(control, self._queues, self._hands)
+        self._kinds = [
+            (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
+        ]
+        self._stop = asyncio.Event()
+        self._room = asyncio.Event()
+        self._ticks: dict[str, datetime] = {}
+        self._runners = Runners(
+            self._queues, self._hands, self._outcomes, context=context, alone=alone, room=self._room
+        )
+        self.deaf = 0  # jobs that did not end when they were told
+
+    def stop(self) -> None:
+        """Take nothing more, finish what runs."""
+        self._stop.set()
+        self._wake.here()
+        self._room.set()
+
+    async def run(self) -> None:
+        """Work until `stop`; return when nothing is held any more."""
+        await self._forever(self._introduce, once=True)
+        self._runners.start(self._concurrency)
+        taking = [
+            asyncio.ensure_future(self._forever(step))
+            for step in (self._take, self._move, self._tend)
+        ]
+        keeping = [
+            asyncio.ensure_future(self._outcomes.write_forever()),
+            asyncio.ensure_future(self._forever(self._beat)),
+        ]
+        stopped = asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait([*taking, *keeping, stopped], return_when=asyncio.FIRST_COMPLETED)
+        self.stop()  # also when a loop ended by a bug: the process ends, and says why
+        await asyncio.wait(taking)
+        await self._finish()
+        for task in (*keeping, stopped):
+            task.cancel()
+        self.deaf = await self._runners.end()
+        ended = await asyncio.gather(*taking, *keeping, return_exceptions=True)
+        faulthandler.cancel_dump_traceback_later()
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
+
+    # -- loops -------------------------------------------------------------------------------
+
+    async def _forever(self, step: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
+        """Repeat a step; an outage of the database is waited for."""
+        keeps = step == self._beat
+        while keeps or not self._stop.is_set():
+            try:
+                await step()
+                if once:
+                    return
+            except _AWAY as error:
+                _log.warning("the database is away", during=step.__name__, error=repr(error))
+                await asyncio.sleep(_AWAY_S)
+
+    async def _introduce(self) -> None:
+        await tend.declare(self._control, self._plan)
+        await self._say_hello()
+
+    async def _take(self) -> None:
+        """Take as many jobs as there are hands for, or wait."""
+        wants = self._hands.wants()
+        if not wants:
+            self._room.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    await self._room.wait()
+            return
+        rows = await self._control.all(
+            _CLAIM,
+            self.id,
+            list(wants),
+            list(wants.values()),
+            max(wants.values()),
+            [kind for kind, _ in self._kinds],
+            [version for _, version in self._kinds],
+            self._plan.lease,
+        )
+        for row in sorted(rows, key=lambda row: (-row["priority"], row["id"])):
+            job = Job(row, self._database, lease=self._plan.lease, stopping=self._stop.is_set)
+            metrics.queue_wait_seconds.labels(job.queue).observe(max(0.0, job.waited_s))
+            self._hands.take(job)
+        if not rows:
+            await self._wake.wait()
+
+    async def _move(self) -> None:
+        """Move what lies in the outbox into the queue."""
+        followers = self._plan.followers
+        taken, put = (
+            await self._control.all(
+                "select taken, put from florin.queue_relay($1, $2, $3, $4, $5)",
+                [follower.topic.replace("*", "%") for follower in followers],
+                [follower.queue for follower in followers],
+                [follower.kind for follower in followers],
+                [self._queues[each.queue].kinds[each.kind].version for each in followers],
+                _MOVE_MOST,
+            )
+        )[0]
+        if put:
+            self._wake.everybody()
+        if not taken:
+            await self._wake.wait()
+
+    async def _tend(self) -> None:
+        try:
+            await tend.tend(self._control, self._plan, self._ticks)
+        except _AWAY:
+            # Everybody's leases may have run out meanwhile; those who live say so first.
+            await self._pause(self._plan.lease.total_seconds() / 2)
+            raise
+        await self._pause(tend.EVERY_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+    async def _beat(self) -> None:
+        """Keep every lease, say hello, count; and prove that this loop turns."""
+        with contextlib.suppress(RuntimeError):  # no memory for its thread: at the next beat
+            faulthandler.dump_traceback_later(HUNG_S, exit=True)
+        self._runners.leave_overdue()
+        held = list(self._hands.held.values())
+        lost = await self._control.all(
+            "select fence from florin.queue_beat($1, $2, $3) as fence",
+            [job.id for job in held],
+            [job.fence for job in held],
+            self._plan.lease,
+        )
+        for row in lost:
+            self._hands.lose(row["fence"])
+        await self._say_hello()
+        await self._outcomes.count()
+        await asyncio.sleep(self._plan.lease.total_seconds() / 4)
+
+    async def _say_hello(self) -> None:
+        busy = len(self._hands.begun)
+        metrics.queue_busy.set(busy)
+        async with self._control.connection() as connection:
+            await connection.execute(
+                _BEAT,
+                self.id,
+                self._name,
+                self._release,
+                self._concurrency,
+                busy,
+                self._stop.is_set(),
+            )
+
+    # -- stopping ----------------------------------------------------------------------------
+
+    async def _finish(self) -> None:
+        """Give back what was not begun, finish what runs, write what ended."""
+        _log.info("stopping", running=len(self._hands.begun))
+        with contextlib.suppress(*_AWAY):
+            await self._outcomes.give_back(self._hands.drop_backlog())
+        await _until(lambda: not self._hands.begun, FINISH_WITHIN_S)
+        self._runners.late = True
+        self._hands.hurry()
+        await _until(lambda: not self._hands.begun and not self._outcomes.waiting, WRITE_WITHIN_S)
+        with contextlib.suppress(*_AWAY):
+            await self._outcomes.give_back(list(self._hands.held.values()))
+            await self._outcomes.count()
+            async with self._control.connection() as connection:
+                await connection.execute("delete from florin.queue_worker where id = $1", self.id)
+
+
+async def _until(true: Callable[[], bool], within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while not true() and time.monotonic() < deadline:  # noqa: ASYNC110 -- many things end
+        await asyncio.sleep(0.02)

@@ -1,0 +1,30 @@
+"""A database with the toys' table, and a crew of workers that play with them."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from florin.kit.db import connect
+from tests.conftest import Urls
+from tests.kit.queue import toys
+from tests.workers import Crew, crew
+
+
+@pytest.fixture(scope="module")
+async def toy_table(urls: Urls) -> None:
+    connection = await connect(urls.owner, name="tests")
+    await connection.execute(toys.TABLE)
+    await connection.close()
+
+
+@pytest.fixture
+async def play(urls: Urls, toy_table: None, owner: Any) -> AsyncGenerator[Crew]:
+    """Workers of the toys, on an empty queue."""
+    del toy_table
+    await owner.execute(
+        "delete from florin.queue_job; delete from florin.outbox; delete from florin.queue_worker;"
+        " delete from florin.toy; update florin.queue set paused = false"
+    )
+    with crew(urls.app, "tests.kit.queue.toys") as made:
+        yield made

@@ -1,0 +1,118 @@
+"""Outbox: what is asked for in a transaction happens with it, once, and never without it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from florin.kit import ids
+from florin.kit.db import Database, connect
+from florin.kit.queue.ask import ask, tell
+from tests.kit.queue.test_worker import empty, left, noted
+from tests.kit.queue.toys import word
+from tests.workers import Crew, until
+
+
+class Undone(Exception):
+    pass
+
+
+async def outbox(owner: Any) -> int:
+    return await owner.fetchval("select count(*) from florin.outbox")
+
+
+async def over(owner: Any) -> bool:
+    return await outbox(owner) == 0 and await empty(owner)
+
+
+async def test_what_is_rolled_back_was_never_asked_for(
+    play: Crew, owner: Any, database: Database
+) -> None:
+    async def undone() -> None:
+        async with database.transaction() as tx:
+            await ask(tx, word("no"))
+            await tell(tx, "toy.no", merchant=ids.new(), noun=ids.new())
+            raise Undone
+
+    with pytest.raises(Undone):
+        await undone()
+    async with database.transaction() as tx:
+        await ask(tx, word("yes"))
+    play.start("2")
+    await until(lambda: over(owner))
+    assert len(await noted(owner, "yes")) == 1
+    assert not await noted(owner, "no")
+
+
+async def test_a_message_goes_to_whoever_follows_its_topic(
+    play: Crew, owner: Any, database: Database
+) -> None:
+    async with database.transaction() as tx:
+        await tell(tx, "toy.broken", merchant=ids.new(), noun=ids.new())
+        await tell(tx, "other.thing", merchant=ids.new(), noun=ids.new())
+    play.start("2")
+    await until(lambda: over(owner))
+    assert len(await noted(owner, "toy.broken")) == 1
+    assert not await noted(owner, "other.thing")
+
+
+async def test_many_movers_killed_at_random_lose_and_double_nothing(
+    play: Crew, owner: Any, database: Database
+) -> None:
+    """The outbox is filled and emptied at once, while those who empty it are killed."""
+    number = 6000
+
+    async def fill() -> None:
+        for start in range(0, number, 200):
+            async with database.transaction() as tx:
+                await ask(tx, *(word(n) for n in range(start, start + 200)))
+            await asyncio.sleep(0.05)
+
+    filling = asyncio.ensure_future(fill())
+    for _ in range(4):
+        workers = [play.start("3") for _ in range(2)]
+        await asyncio.sleep(1.2)
+        for worker in workers:
+            play.kill(worker)
+    await filling
+    play.start("5")
+    await until(lambda: over(owner), within_s=60)
+    row = await owner.fetchrow(
+        "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
+    )
+    assert tuple(row) == (number, number)
+
+
+async def test_between_the_steps_of_a_move_there_is_no_step(
+    owner: Any, urls: Any, toy_table: None
+) -> None:
+    """A move is one statement: until it commits, the row is in the outbox and nowhere else."""
+    del toy_table
+    await owner.execute("delete from florin.queue_job; delete from florin.outbox")
+    await owner.execute(
+        "insert into florin.outbox (queue, kind, payload) values ('toys', 'effect', '{}')"
+    )
+    mover = await connect(urls.app, name="tests")
+    await mover.execute("begin")
+    moved = await mover.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+    assert tuple(moved) == (1, 1)
+    assert (await outbox(owner), await left(owner)) == (1, 0)
+    # Another mover meanwhile leaves it alone.
+    other = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+    assert tuple(other) == (0, 0)
+    mover.terminate()
+    await until(lambda: _one(owner))
+    again = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+    assert tuple(again) == (1, 1)
+    assert (await outbox(owner), await left(owner)) == (0, 1)
+    position = await owner.fetchval("select position from florin.queue_job")
+    assert len(position.split(".")) == 2
+    await owner.execute("delete from florin.queue_job")
+
+
+async def _one(owner: Any) -> bool:
+    moving = await owner.fetchval(
+        "select count(*) from pg_stat_activity where application_name = 'tests' and"
+        " query like '%queue_relay%' and state = 'idle in transaction'"
+    )
+    return moving == 0

@@ -1,0 +1,149 @@
+"""Worker: killed, stopped, standing still: every job happens, and none twice."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+from tests.kit.queue.toys import LEASE_S, fill, word
+from tests.workers import Crew, until
+
+HERE = 10_000
+
+
+async def left(owner: Any) -> int:
+    return await owner.fetchval("select count(*) from florin.queue_job")
+
+
+async def noted(owner: Any, what: str) -> list[Any]:
+    return await owner.fetch("select * from florin.toy where word = $1 order by id", what)
+
+
+async def test_every_job_runs_once(play: Crew, owner: Any) -> None:
+    for start in range(0, HERE, 1000):
+        await fill(owner, *(word(n) for n in range(start, start + 1000)))
+    workers = [play.start("5") for _ in range(2)]
+    await until(lambda: empty(owner), within_s=60)
+    row = await owner.fetchrow(
+        "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
+    )
+    assert tuple(row) == (HERE, HERE)
+    facts = await until(lambda: _completed(owner, HERE))
+    assert (facts["arrived"], facts["failed"], facts["waiting"]) == (HERE, 0, 0)
+    assert [play.stop(worker) for worker in workers] == [0, 0]
+    assert await owner.fetchval("select count(*) from florin.queue_worker") == 0
+
+
+async def test_jobs_without_an_effect_of_their_own_are_done_in_bulk(play: Crew, owner: Any) -> None:
+    for start in range(0, HERE, 1000):
+        await fill(owner, *(word(n, "nothing") for n in range(start, start + 1000)))
+    play.start("5")
+    play.start("5")
+    # Before a lease can run out: each is done when its worker says so, none is forgotten.
+    await until(lambda: empty(owner), within_s=60)
+    facts = await until(lambda: _completed(owner, 2 * HERE))
+    assert facts["failed"] == 0
+    assert await owner.fetchval("select count(*) from florin.queue_job where crashes > 0") == 0
+
+
+async def test_a_killed_workers_job_runs_again_and_has_one_effect(play: Crew, owner: Any) -> None:
+    await fill(owner, word("long", "slow", seconds=3))
+    first = play.start("5")
+    await until(lambda: noted(owner, "long:begun"))
+    play.start("5")
+    play.kill(first)
+    await until(lambda: empty(owner))
+    (row,) = await noted(owner, "long")
+    assert row["attempt"] == 2
+    times = [row["at"] for row in await noted(owner, "long:begun")]
+    assert (times[1] - times[0]).total_seconds() < LEASE_S * 5
+
+
+async def test_killed_within_the_transaction_of_its_effect(play: Crew, owner: Any) -> None:
+    await fill(owner, word("cut", "slow", seconds=0, within=2))
+    first = play.start("1")
+    await until(lambda: noted(owner, "cut:begun"))
+    await asyncio.sleep(0.5)  # within the transaction now: what it wrote nobody sees yet
+    play.kill(first)
+    assert not await noted(owner, "cut")
+    play.start("1")
+    await until(lambda: empty(owner))
+    assert len(await noted(owner, "cut")) == 1
+
+
+async def test_a_worker_that_stood_still_changes_nothing_afterwards(play: Crew, owner: Any) -> None:
+    await fill(owner, word("zombie", "stopped"))
+    zombie = play.start("1")
+    await until(lambda: noted(owner, "zombie:begun"))
+    heir = play.start("1")
+    taken = await until(lambda: begun(owner, "zombie:begun", 2))
+    os.kill(zombie.pid, signal.SIGCONT)
+    await asyncio.sleep(1)
+    assert not await noted(owner, "zombie"), "the zombie had its effect without a lease"
+    assert await left(owner) == 1, "the zombie ended the heir's job"
+    await until(lambda: empty(owner))
+    (row,) = await noted(owner, "zombie")
+    assert row["pid"] == taken[1]["pid"]
+    assert play.stop(heir) == 0
+
+
+async def test_stopped_it_finishes_what_runs_and_gives_back_the_rest(
+    play: Crew, owner: Any
+) -> None:
+    await fill(owner, *(word(n, "slow", seconds=LEASE_S * 2.5) for n in range(4)))
+    first = play.start("2")
+    await until(lambda: begun(owner, "0:begun", 1))
+    await until(lambda: begun(owner, "1:begun", 1))
+    second = play.start("2")
+    # It goes on beating: the second one, which looks for lost leases, takes only the other two.
+    assert play.stop(first) == 0
+    assert play.stop(second) == 0
+    rows = await owner.fetch("select word, attempt from florin.toy where word not like '%begun'")
+    assert sorted(row["word"] for row in rows) == ["0", "1", "2", "3"][: len(rows)]
+    assert {row["attempt"] for row in rows} == {1}
+    assert await left(owner) == 4 - len(rows)
+
+
+async def test_a_long_job_goes_on_where_it_was(play: Crew, owner: Any) -> None:
+    await fill(owner, word("long", "steps"))
+    for steps in (2, 5, 8):
+        worker = play.start("1")
+        await until(lambda: begun(owner, "long", steps))  # noqa: B023 -- awaited at once
+        play.kill(worker)
+    play.start("1")
+    await until(lambda: empty(owner))
+    assert len(await noted(owner, "long")) == 10
+
+
+async def test_the_job_that_is_fenced_twice_at_once(play: Crew, owner: Any) -> None:
+    """Two holders of the same row, one with the fence: one effect."""
+    await fill(owner, word("once"))
+    taken = await owner.fetchrow(_CLAIM, ["effect"], [2])
+    await owner.execute("update florin.queue_job set lease_until = now() - interval '1 s'")
+    play.start("1")
+    await until(lambda: empty(owner))
+    assert not await owner.fetchval(
+        "select florin.queue_hold($1, $2, interval '1 s')", taken["id"], taken["fence"]
+    )
+    assert len(await noted(owner, "once")) == 1
+
+
+_CLAIM = """
+select * from florin.queue_claim(gen_random_uuid(), array['toys'], array[1], 1, $1, $2,
+  interval '60 s')
+"""
+
+
+async def empty(owner: Any) -> bool:
+    return await left(owner) == 0
+
+
+async def begun(owner: Any, what: str, number: int) -> list[Any] | None:
+    rows = await noted(owner, what)
+    return rows if len(rows) >= number else None
+
+
+async def _completed(owner: Any, number: int) -> Any:
+    return await owner.fetchrow(
+        "select * from florin.queue_facts() where name = 'toys' and completed >= $1", number
+    )

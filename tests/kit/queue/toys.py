@@ -1,0 +1,181 @@
+"""Toys: a worker with jobs that do what jobs should not, as a process: python -m …toys.
+
+What they do is counted in the table `toy`, which the worker itself never reads.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+from florin.kit import log
+from florin.kit.db import Database
+from florin.kit.queue import process, worker
+from florin.kit.queue.ask import Asked, put
+from florin.kit.queue.job import Again, GiveUp, Job
+from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule
+from florin.kit.settings import Settings, read
+
+LEASE_S = 2.0
+TABLE = """
+create table florin.toy (
+  id bigint generated always as identity, word text, job bigint, pid integer, attempt integer,
+  at timestamptz not null default clock_timestamp());
+grant select, insert on florin.toy to florin_app
+"""
+_NOTE = "insert into florin.toy (word, job, pid, attempt) values ($1, $2, $3, $4)"
+
+
+async def note(job: Job, database: Database, *, suffix: str = "") -> None:
+    """Outside of any lease: that it was tried."""
+    async with database.connection() as connection:
+        await connection.execute(_NOTE, _word(job) + suffix, job.id, os.getpid(), job.attempts)
+
+
+async def effect(job: Job, _database: Database) -> None:
+    async with job.effect(last=True) as tx:
+        await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
+
+
+async def slow(job: Job, database: Database) -> None:
+    """Say that it begins, take its time, then have its effect."""
+    await note(job, database, suffix=":begun")
+    await asyncio.sleep(job.payload.get("seconds", 1))
+    async with job.effect(last=True) as tx:
+        await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
+        await asyncio.sleep(job.payload.get("within", 0))
+
+
+async def stopped(job: Job, database: Database) -> None:
+    """Stand still, the whole process of it, as a machine does that is short of everything; the
+    one who takes over takes his time.
+    """
+    await note(job, database, suffix=":begun")
+    if job.attempts == 1:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    else:
+        await asyncio.sleep(2 * LEASE_S)
+    async with job.effect(last=True) as tx:
+        await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
+
+
+async def steps(job: Job, database: Database) -> Again | None:
+    """Ten effects, one a slice; where it is stands in the table itself."""
+    async with job.effect() as tx:
+        done = await tx.value("select count(*) from florin.toy where word = $1", _word(job))
+        if done < 10:
+            await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
+    await asyncio.sleep(0.05)
+    del database
+    return Again() if done < 9 else None
+
+
+async def nothing(job: Job, database: Database) -> None:
+    del job, database
+
+
+async def poison(job: Job, database: Database) -> None:  # noqa: C901, PLR0912 -- one case a poison
+    await note(job, database, suffix=":begun")
+    match job.payload["how"]:
+        case "raise":
+            raise ValueError("no \0 good")
+        case "give up":
+            raise GiveUp("never")
+        case "cancel":
+            raise asyncio.CancelledError
+        case "exit":
+            raise SystemExit(3)
+        case "hang":
+            await asyncio.Event().wait()
+        case "deaf":
+            while True:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    continue
+        case "block":
+            time.sleep(3600)  # noqa: ASYNC251 -- that is its poison
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "eat":
+            eaten: list[bytes] = []
+            while True:
+                eaten.append(bytes(32_000_000))
+        case _:
+            raise AssertionError
+
+
+def _word(job: Job) -> str:
+    payload = job.payload
+    return str(payload.get("word") or payload.get("topic") or payload.get("tick") or job.kind)
+
+
+PLAN = Plan(
+    queues=(
+        Queue(
+            name="toys",
+            importance=1,
+            timeout_s=30,
+            back_off_s=0.2,
+            kinds={
+                "note": Kind(run=note),
+                "effect": Kind(run=effect, version=2),
+                "slow": Kind(run=slow),
+                "stopped": Kind(run=stopped),
+                "steps": Kind(run=steps),
+                "nothing": Kind(run=nothing),
+            },
+        ),
+        Queue(
+            name="poison",
+            importance=2,
+            timeout_s=1,
+            back_off_s=0.2,
+            kinds={"poison": Kind(run=poison)},
+        ),
+        Queue(name="few", importance=3, at_once=3, kinds={"slow few": Kind(run=slow)}),
+        Queue(name="slowly", importance=4, per_second=10, kinds={"seldom": Kind(run=effect)}),
+        Queue(name="ticks", importance=5, kinds={"tick": Kind(run=effect)}),
+        Queue(name="heard", importance=6, kinds={"heard": Kind(run=effect)}),
+    ),
+    schedules=(Schedule(name="minutely", cron="* * * * *", queue="ticks", kind="tick"),),
+    followers=(Follower(topic="toy.*", queue="heard", kind="heard"),),
+    lease=timedelta(seconds=LEASE_S),
+)
+
+
+def word(number: int | str, kind: str = "effect", queue: str = "toys", **more: Any) -> Asked:
+    asked = {name: more.pop(name) for name in list(more) if name in Asked.__struct_fields__}
+    return Asked(queue=queue, kind=kind, payload={"word": str(number), **more}, **asked)
+
+
+async def fill(connection: Any, *wanted: Asked) -> int:
+    return await put(connection, *wanted)
+
+
+def main(arguments: list[str]) -> int:
+    settings = read()
+    log.set_up(level=settings.log_level, instance=settings.instance)
+    worker.HUNG_S = float(os.environ.get("TOYS_HUNG_S", worker.HUNG_S))
+    if arguments[0] == "one":
+        return process.serve_one(
+            settings, PLAN, _database, job=int(arguments[1]), fence=int(arguments[2])
+        )
+    return process.serve(
+        settings,
+        PLAN,
+        _database,
+        concurrency=int(arguments[0]),
+        command=[sys.executable, "-P", "-m", "tests.kit.queue.toys", "one"],
+    )
+
+
+def _database(_settings: Settings, database: Database) -> Database:
+    return database
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
