@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from florin.kit import ids, log
 from florin.kit.errors import HeadersTooLarge, InvalidRequest, Refusal, TooSlow
+from florin.kit.gather import Gathered
 from florin.kit.http import problem
 
 HEAD_MAX = 16 * 1024  # bytes: request line and headers
@@ -38,7 +39,8 @@ class Bounded(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(transport)
+        gathered: Any = Gathered(transport, self.loop)
+        super().connection_made(gathered)
         self._wait(FIRST_WITHIN_S, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
