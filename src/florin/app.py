@@ -15,6 +15,7 @@ from litestar.response import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin import __version__
+from florin.cards.guessing import Guesses
 from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
@@ -27,7 +28,9 @@ from florin.kit.drain import Drain
 from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
+from florin.kit.limits import Limit, Limits
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
+from florin.kit.proxies import Proxies
 from florin.kit.queue.seen import Gauges
 from florin.kit.queue.wake import Wake
 from florin.kit.reads import Reads, Routing
@@ -66,9 +69,17 @@ class Parts:
         self.issuer = Issuer(self.database)
         self.access = Access(self.database, settings)
         self.people = People.of(settings, self.database, sealer)
-        self.money = Money(self.ledger, self.database, settings.ring("code_pepper"))
+        self.limits = Limits(
+            self.valkey,
+            shares=settings.limit_shares,
+            patience_s=settings.limit_patience_ms / 1000,
+        )
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.guesses = Guesses(self.limits, settings)
+        self.requests = Limit("requests", settings.requests_per_minute, 60)
+        self.money = Money(self.ledger, self.database, settings.ring("code_pepper"), self.guesses)
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, settings.ring("code_pepper"))
+        self.lookups = Lookups(self.database, settings.ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.health = Health(
             drain=self.drain,
@@ -129,8 +140,9 @@ def create(settings: Settings) -> Edge:
                 scope["caller"].needs(need)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
-        check_query(request)
         scope: Any = request.scope
+        await counted(scope["caller"])
+        check_query(request)
         return scope["caller"]
 
     async def reads(request: Request[Any, Any, Any], caller: Caller) -> Reads:
@@ -140,6 +152,9 @@ def create(settings: Settings) -> Edge:
         except ValueError:
             detail = "this is no position that an answer gave"
             raise InvalidRequest(detail, param="Florin-Consistency") from None
+
+    async def counted(caller: Caller) -> None:
+        await parts.limits.take(parts.requests, caller.actor)
 
     litestar = Litestar(
         route_handlers=[
@@ -164,6 +179,7 @@ def create(settings: Settings) -> Edge:
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),
             "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
+            "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
         },
         guards=[authenticate],
         exception_handlers=exception_handlers(translate),
@@ -182,7 +198,7 @@ def create(settings: Settings) -> Edge:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = Hot(parts.access, parts.money, parts.lookups)
+    hot = Hot(parts.access, parts.money, parts.lookups, parts.proxies, counted)
     lists = docs.lists(litestar)
     return Edge(
         # Litestar narrows the ASGI types

@@ -19,10 +19,16 @@ Key = Annotated[
 ]
 
 
-def asked_by(caller: Caller, key: str | None, *, required: bool = True) -> Asked:
+def asked_by(
+    caller: Caller, key: str | None, *, required: bool = True, address: str = "unknown"
+) -> Asked:
     checked = idempotency_key(key, required=required)
     return Asked(
-        merchant=caller.merchant, actor=caller.actor, key=checked, location=caller.location
+        merchant=caller.merchant,
+        actor=caller.actor,
+        key=checked,
+        location=caller.location,
+        address=address,
     )
 
 

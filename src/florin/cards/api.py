@@ -27,6 +27,7 @@ from florin.kit.errors import (
 from florin.kit.http import Page
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
+from florin.kit.proxies import Proxies
 from florin.kit.reads import Reads
 from florin.ledger import refusals as no
 from florin.ledger.post import Ledger
@@ -113,10 +114,20 @@ async def card_entries(
     summary="Look a card up by its code",
     responses=responses(no.CardNotFound, CodeMalformed),
 )
-async def look_up(caller: Caller, lookups: Lookups, data: want.LookupRequest) -> Card:
-    """Find a card by what is printed on it. A read: it may be repeated at will."""
+async def look_up(
+    request: AnyRequest,
+    caller: Caller,
+    lookups: Lookups,
+    proxies: Proxies,
+    data: want.LookupRequest,
+) -> Card:
+    """Find a card by what is printed on it. A read: it may be repeated at will. Codes that are
+    wrong are counted, here as in redemptions and holds, and who tries too many is refused for a
+    while with `rate_limited`, whatever he asks then.
+    """
     caller.needs("cards:read")
-    return await lookups.look_up(caller.merchant, data.code)
+    asked = asked_by(caller, None, required=False, address=proxies.client(request.scope))
+    return await lookups.look_up(asked, data.code)
 
 
 @post(

@@ -1,4 +1,4 @@
-"""Asking: who asks for something, and under which key."""
+"""Asking: who asks for something, under which key, and from where."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,9 +6,12 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """Who asks, and under which key; `location`: the only one at which he may spend."""
+    """Who asks, and under which key; `location`: the only one at which he may spend; `address`: the
+    client's, where codes are tried.
+    """
 
     merchant: UUID
     actor: str
     key: str | None
     location: str | None = None
+    address: str = "unknown"

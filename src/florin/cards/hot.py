@@ -4,11 +4,14 @@ They do what their documented twins in `api.py` do, without routing, dependency 
 signature models; see docs/decisions for what that saves.
 """
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 
 from florin.cards.answering import asked_by
+from florin.cards.asking import Asked
+from florin.cards.batch import redeem_all
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
 from florin.cards.requests import (
@@ -22,7 +25,7 @@ from florin.kit import http
 from florin.kit.db import latest
 from florin.kit.edge import Receive, Scope, Send, header, read_body, reply
 from florin.kit.errors import InvalidRequest, Refusal
-from florin.ledger.post import Posting
+from florin.kit.proxies import Proxies
 from florin.merchants.access import Access, Caller
 
 BATCH_BODY_MAX = 1024 * 1024  # bytes
@@ -38,10 +41,19 @@ _REPLAYED = [(b"idempotency-replayed", b"true")]
 class Hot:
     """The hot routes over the parts they need."""
 
-    def __init__(self, access: Access, money: Money, lookups: Lookups) -> None:
+    def __init__(
+        self,
+        access: Access,
+        money: Money,
+        lookups: Lookups,
+        proxies: Proxies,
+        counted: Callable[[Caller], Awaitable[None]],
+    ) -> None:
         self._access = access
         self._money = money
         self._lookups = lookups
+        self._proxies = proxies
+        self._counted = counted
 
     async def redeem(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions"""
@@ -49,7 +61,7 @@ class Hot:
         caller = await self._caller(scope, "redemptions:write")
         want = http.decode(_redemption, await read_body(receive))
         key = header(scope, b"idempotency-key")
-        asked = asked_by(caller, key, required=not want.simulate)
+        asked = self._asked(scope, caller, key, required=not want.simulate)
         redemption, posted = await self._money.redeem(asked, want)
         scope["position"] = posted.position
         scope["touched"] = (redemption.card,)
@@ -65,7 +77,8 @@ class Hot:
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "cards:read")
         want = http.decode(_lookup, await read_body(receive))
-        await reply(send, 200, _encode(await self._lookups.look_up(caller.merchant, want.code)))
+        asked = self._asked(scope, caller, None, required=False)
+        await reply(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions/batch"""
@@ -74,8 +87,8 @@ class Hot:
         raw = http.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
         if not 1 <= len(raw.redemptions) <= BATCH_MAX:
             raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
-        items = [self._read(caller, item) for item in raw.redemptions]
-        answers = await self._money.redeem_all([item for item in items if isinstance(item, tuple)])
+        items = [self._read(scope, caller, item) for item in raw.redemptions]
+        answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
         rest = iter(answers)
         data: list[dict[str, Any]] = []
         positions: list[str] = []
@@ -99,19 +112,26 @@ class Hot:
         await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
 
     def _read(
-        self, caller: Caller, raw: msgspec.Raw
-    ) -> tuple[Posting, RedemptionRequest] | Refusal:
+        self, scope: Scope, caller: Caller, raw: msgspec.Raw
+    ) -> tuple[Asked, RedemptionRequest] | Refusal:
         """Read one item of a batch; what is wrong with it is its own answer."""
         try:
             want = http.decode(_item, bytes(raw))
-            asked = asked_by(caller, want.idempotency_key, required=not want.simulate)
-            return self._money.spending(asked, "redeem", want), want
+            required = not want.simulate
+            return self._asked(scope, caller, want.idempotency_key, required=required), want
         except Refusal as refusal:
             return refusal
+
+    def _asked(
+        self, scope: Scope, caller: Caller, key: str | None, *, required: bool = True
+    ) -> Asked:
+        address = self._proxies.client(scope)
+        return asked_by(caller, key, required=required, address=address)
 
     async def _caller(self, scope: Scope, needed: str) -> Caller:
         authorization = header(scope, b"authorization")
         caller = self._access.cached(authorization) or await self._access.caller(authorization)
         scope["actor"] = caller.actor
+        await self._counted(caller)
         caller.needs(needed)
         return caller

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from florin.cards import code as codes
+from florin.cards.asking import Asked
 from florin.cards.card import COLUMNS, JOINS, Card, from_row
+from florin.cards.guessing import Guesses
 from florin.kit.coalesce import Coalescer
 from florin.kit.db import Database, Row
 from florin.ledger.refusals import CardNotFound
@@ -24,13 +26,21 @@ _Wanted = tuple[UUID, bytes]
 class Lookups:
     """Finds cards by code."""
 
-    def __init__(self, database: Database, peppers: Sequence[str]) -> None:
+    def __init__(self, database: Database, peppers: Sequence[str], guesses: Guesses) -> None:
         self._database = database
         self._peppers = [pepper.encode() for pepper in peppers]
+        self._guesses = guesses
         self._waiting: Coalescer[_Wanted, Row] = Coalescer(self._find)
 
-    async def look_up(self, merchant: UUID, typed: str) -> Card:
-        """Raises CodeMalformed, CardNotFound."""
+    async def look_up(self, asked: Asked, typed: str) -> Card:
+        """Raises CodeMalformed, CardNotFound; RateLimited for who tried too many."""
+
+        async def attempt() -> Card:
+            return await self._find_by(asked.merchant, typed)
+
+        return await self._guesses.watch(asked, typed, attempt)
+
+    async def _find_by(self, merchant: UUID, typed: str) -> Card:
         code = codes.read(typed)
         *before, last = self._peppers
         for pepper in before:  # more than one only while the secret is changed

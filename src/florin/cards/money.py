@@ -13,6 +13,7 @@ import msgspec
 from florin.cards import requests
 from florin.cards.asking import Asked
 from florin.cards.card import card_id
+from florin.cards.guessing import Guesses
 from florin.cards.nouns import (
     Adjustment,
     Hold,
@@ -26,7 +27,7 @@ from florin.cards.nouns import (
 from florin.cards.spending import spending
 from florin.kit import ids
 from florin.kit.db import Database
-from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.errors import InvalidRequest
 from florin.kit.http import fingerprint
 from florin.ledger.post import Ledger, Posted, Posting
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
@@ -45,35 +46,32 @@ _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 class Money:
     """The verbs, over a ledger."""
 
-    def __init__(self, ledger: Ledger, database: Database, peppers: Sequence[str]) -> None:
-        self._ledger = ledger
+    def __init__(
+        self, ledger: Ledger, database: Database, peppers: Sequence[str], guesses: Guesses
+    ) -> None:
+        self.ledger = ledger
         self._database = database
+        self.guesses = guesses
         self._peppers = [pepper.encode() for pepper in peppers]
 
     def spending(self, asked: Asked, op: str, want: requests.Spend) -> Posting:
         """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
         return spending(self._peppers, asked, op, want)
 
+    async def _spend(self, asked: Asked, op: str, want: requests.Spend) -> tuple[Posting, Posted]:
+        async def attempt() -> tuple[Posting, Posted]:
+            posting = self.spending(asked, op, want)
+            return posting, await self.ledger.post(posting)
+
+        return await (
+            attempt() if want.code is None else self.guesses.watch(asked, want.code, attempt)
+        )
+
     async def redeem(
         self, asked: Asked, want: requests.RedemptionRequest
     ) -> tuple[Redemption, Posted]:
-        posting = self.spending(asked, "redeem", want)
-        posted = await self._ledger.post(posting)
+        posting, posted = await self._spend(asked, "redeem", want)
         return await self.redemption(posting, posted, want), posted
-
-    async def redeem_all(
-        self, items: Sequence[tuple[Posting, requests.RedemptionRequest]]
-    ) -> list[tuple[Redemption, Posted, bool] | Refusal]:
-        """Redeem many; an answer says whether it was only simulated."""
-        answers: list[tuple[Redemption, Posted, bool] | Refusal] = []
-        posted_all = await self._ledger.post_all([posting for posting, _ in items])
-        for (posting, want), posted in zip(items, posted_all, strict=True):
-            if isinstance(posted, Refusal):
-                answers.append(posted)
-            else:
-                redemption = await self.redemption(posting, posted, want)
-                answers.append((redemption, posted, want.simulate))
-        return answers
 
     async def redemption(
         self, posting: Posting, posted: Posted, want: requests.RedemptionRequest
@@ -123,7 +121,7 @@ class Money:
         )
 
     async def hold(self, asked: Asked, want: requests.HoldRequest) -> tuple[Hold, Posted]:
-        posted = await self._ledger.post(self.spending(asked, "hold", want))
+        _, posted = await self._spend(asked, "hold", want)
         hold = await self._hold(asked.merchant, posted.id)
         # As first answered, whatever became of it since.
         return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
@@ -142,7 +140,7 @@ class Money:
         uuid = ids.parse("hld", hold)
         if uuid is None:
             raise HoldNotFound
-        posted = await self._ledger.post(
+        posted = await self.ledger.post(
             Posting(
                 merchant=asked.merchant,
                 op=op,
@@ -166,7 +164,7 @@ class Money:
         other: UUID | None = None,
         reason: str | None = None,
     ) -> tuple[Noun, Posted]:
-        posted = await self._ledger.post(
+        posted = await self.ledger.post(
             Posting(
                 merchant=asked.merchant,
                 op=op,

@@ -13,6 +13,7 @@ from florin.cards.money import Money
 from florin.cards.nouns import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
 from florin.kit.openapi import Problem, responses
+from florin.kit.proxies import Proxies
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller
 
@@ -43,13 +44,19 @@ _SPEND: tuple[type[Refusal], ...] = (
     },
 )
 async def redeem(
-    request: AnyRequest, caller: Caller, money: Money, data: want.RedemptionRequest, key: Key = None
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    proxies: Proxies,
+    data: want.RedemptionRequest,
+    key: Key = None,
 ) -> Response[Redemption]:
     """Spend from a card. With `allow_remainder` less may be taken than asked: `amount` tells how
     much. With `simulate` nothing happens, the answer is 200, and no key is needed.
     """
     caller.needs("redemptions:write")
-    asked = asked_by(caller, key, required=not data.simulate)
+    address = proxies.client(request.scope)
+    asked = asked_by(caller, key, required=not data.simulate, address=address)
     redemption, posted = await money.redeem(asked, data)
     status = 200 if data.simulate else 201
     return answer(
@@ -182,13 +189,19 @@ async def adjust(
 
 @post("/holds", summary="Place a hold", responses=responses(*_SPEND))
 async def place_hold(
-    request: AnyRequest, caller: Caller, money: Money, data: want.HoldRequest, key: Key = None
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    proxies: Proxies,
+    data: want.HoldRequest,
+    key: Key = None,
 ) -> Response[Hold]:
     """Set money aside for `expires_in` seconds. It counts at once: it can be spent by nothing else
     until the hold is captured, voided, or runs out.
     """
     caller.needs("redemptions:write")
-    hold, posted = await money.hold(asked_by(caller, key), data)
+    asked = asked_by(caller, key, address=proxies.client(request.scope))
+    hold, posted = await money.hold(asked, data)
     return answer(request, hold, status=201, position=posted.position, replayed=posted.replayed)
 
 

@@ -39,6 +39,17 @@ ledger_seconds = Histogram(
     buckets=_SECONDS,
     registry=registry,
 )
+limited = Counter(
+    "florin_limited_total",
+    "Attempts refused because there were too many.",
+    ["kind"],
+    registry=registry,
+)
+limits_alone = Counter(
+    "florin_limits_alone_total",
+    "Counts of limits made by this process alone, Valkey being away or slow.",
+    registry=registry,
+)
 ledger_waiting = Gauge(
     "florin_ledger_waiting", "Items waiting for a call of the ledger.", registry=registry
 )

@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from florin.kit.settings import rules, vaults
 from florin.kit.settings.keys import Keys
+from florin.kit.settings.limiting import Limiting
 from florin.kit.settings.outside import Messages, Payments, Watching
 from florin.kit.settings.process import Machine, Openness, Process, Stopping
 from florin.kit.settings.stores import Stores, Vault
@@ -27,6 +28,7 @@ SECTIONS = (
     Keys,
     Openness,
     Working,
+    Limiting,
     Payments,
     Messages,
     Watching,
@@ -51,6 +53,7 @@ class Settings(
     Keys,
     Openness,
     Working,
+    Limiting,
     Payments,
     Messages,
     Watching,
