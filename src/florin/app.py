@@ -29,6 +29,7 @@ from florin.kit.edge import BODY_MAX, Edge
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.health import Health
 from florin.kit.limits import Limit, Limits
+from florin.kit.listing import created
 from florin.kit.litestar import StrictRequest, check_query, exception_handlers
 from florin.kit.proxies import Proxies
 from florin.kit.queue.seen import Gauges
@@ -71,7 +72,7 @@ class Parts:
         self.people = People.of(settings, self.database, sealer)
         self.limits = Limits(
             self.valkey,
-            shares=settings.limit_shares,
+            shares=settings.limit_shares if self.valkey is not None else 1,
             patience_s=settings.limit_patience_ms / 1000,
         )
         self.proxies = Proxies(settings.trusted_proxies)
@@ -179,6 +180,7 @@ def create(settings: Settings) -> Edge:
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),
             "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
+            "created": Provide(created, sync_to_thread=False),
             "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
         },
         guards=[authenticate],

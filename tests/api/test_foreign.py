@@ -78,8 +78,12 @@ async def test_reading(
         assert (await read(http, f"/{plural}", card=card))["data"] == []
     assert (await read(http, "/events", card=card))["data"] == []
     assert (await read(http, "/cards", program=nouns["programs"]["id"]))["data"] == []
-    answer = await http.get("/entries", params={"starting_after": nouns["entries"]["id"]})
-    assert answer.json()["data"] == []
+    # A place in their list is none in ours.
+    after = nouns["entries"]["id"]
+    answer = await http.get("/entries", params={"starting_after": after})
+    problem(answer, 422, "invalid_request", param="starting_after")
+    nowhere = f"ent_{'0' * 32}{after[-2:]}"
+    same(answer, await http.get("/entries", params={"starting_after": nowhere}))
 
 
 async def test_looking_up(http: httpx.AsyncClient, nouns: dict[str, Json]) -> None:

@@ -7,15 +7,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
-from florin.cards import job_api, lists, money_api, noun_api
+from florin.cards import card_lists, job_api, lists, money_api, move_lists, noun_api
 from florin.cards import requests as want
 from florin.cards.answering import AnyRequest, Key, answer, asked_by
 from florin.cards.card import Card, card_id
+from florin.cards.card_lists import CardFilter
 from florin.cards.change import change
 from florin.cards.code import CodeMalformed
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
-from florin.cards.nouns import Entry
+from florin.cards.move_lists import MoveFilter
+from florin.cards.nouns import Entry, EntryKind
 from florin.kit.db import Database
 from florin.kit.errors import (
     IdempotencyKeyRequired,
@@ -25,6 +27,8 @@ from florin.kit.errors import (
     Refusal,
 )
 from florin.kit.http import Page
+from florin.kit.listing import Created
+from florin.kit.litestar import NarrowedByMetadata, metadata_asked
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.proxies import Proxies
@@ -52,27 +56,41 @@ async def issue_card(
     return answer(request, card, status=201, position=issued.position, replayed=issued.replayed)
 
 
-@get("/cards", summary="List cards", responses=responses())
+@get(
+    "/cards",
+    summary="List cards",
+    operation_class=NarrowedByMetadata,
+    responses=responses(),
+)
 async def list_cards(
+    request: AnyRequest,
     caller: Caller,
     reads: Reads,
+    created: Created,
     limit: Limit = 20,
     starting_after: After = None,
     program: str | None = None,
     card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
-    last4: str | None = None,
+    last4: Annotated[
+        str | None, Parameter(max_length=4, description="The last four symbols of the code.")
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        Parameter(max_length=255, description="An e-mail address or a name, in any case."),
+    ] = None,
 ) -> Page[Card]:
+    """The latest first. Each parameter narrows the list further."""
     caller.needs("cards:read")
-    after = page.after("crd", starting_after)
-    found = await lists.cards(
-        reads,
-        caller.merchant,
-        limit=limit + 1,
-        after=after,
+    only = CardFilter(
         program=page.only("prg", program),
         state=card_state,
         last4=last4.upper() if last4 else None,
+        recipient=recipient,
+        created=created.bounds(),
+        metadata=metadata_asked(request),
     )
+    after = page.after("crd", starting_after)
+    found = await card_lists.cards(reads, caller.merchant, limit=limit + 1, after=after, only=only)
     return page.of(found, limit)
 
 
@@ -86,7 +104,13 @@ async def get_card(caller: Caller, db: Database, card: str) -> Card:
     "/cards/{card:str}/entries", summary="Statement of a card", responses=responses(no.CardNotFound)
 )
 async def card_entries(
-    caller: Caller, reads: Reads, card: str, limit: Limit = 20, starting_after: After = None
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    card: str,
+    limit: Limit = 20,
+    starting_after: After = None,
+    kind: EntryKind | None = None,
 ) -> Page[Entry]:
     """Every entry of a card, the latest first, each with the balance after it."""
     caller.needs("cards:read")
@@ -104,7 +128,10 @@ async def card_entries(
         if last.card != card:
             raise InvalidRequest("no entry of this card has this id", param="starting_after")
         before = last.sequence
-    found = await lists.statement(reads, caller.merchant, uuid, limit=limit + 1, before=before)
+    only = MoveFilter(card=uuid, created=created.bounds())
+    found = await move_lists.statement(
+        reads, caller.merchant, limit=limit + 1, before=before, only=only, kind=kind
+    )
     return page.of(found, limit)
 
 

@@ -49,7 +49,7 @@ class Card(msgspec.Struct, kw_only=True):
 # holds nothing, whether or not the entry that follows was made.
 COLUMNS = """
   a.id, a.program, a.currency, a.balance, c.last4, c.recipient_name, c.recipient_email, c.metadata,
-  c.issued_at, a.expires_at,
+  a.issued_at, a.expires_at,
   case when a.state = 'active' and a.expires_at <= statement_timestamp() + m.clock_offset
     then 'expired' else a.state end::text as state,
   case when a.held = 0 then 0 else a.held - coalesce((

@@ -1,22 +1,39 @@
 """Noun API: lists of the ledger's nouns, and each of them by its id."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from litestar import get
 from litestar.params import Parameter
 
-from florin.cards import lists
-from florin.cards.nouns import Adjustment, Entry, Hold, Load, Redemption, Refund, Transfer
+from florin.cards import hold_lists, lists, move_lists
+from florin.cards.hold_lists import HoldFilter
+from florin.cards.move_lists import MoveFilter
+from florin.cards.nouns import (
+    Adjustment,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    Load,
+    Redemption,
+    Refund,
+    Transfer,
+)
 from florin.kit.db import Database
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http import Page
+from florin.kit.listing import Created
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 
+Given = Annotated[
+    str | None, Parameter(max_length=255, description="As it was given, to the letter.")
+]
 
-def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[Any]:
+
+def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> list[Any]:
     """The two routes of a noun that is a row of transfers."""
     name = plural[:-1]
 
@@ -26,18 +43,23 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
     async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
         caller: Caller,
         reads: Reads,
+        created: Created,
         limit: Limit = 20,
         starting_after: After = None,
         card: str | None = None,
+        reference: Given = None,
+        location: Given = None,
     ) -> Page[noun]:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
-        found = await lists.moved(
-            reads.about(card),
-            caller.merchant,
-            kind,
-            limit=limit + 1,
-            after=page.after(prefix, starting_after),
+        only = MoveFilter(
             card=page.only("crd", card),
+            reference=reference,
+            location=location,
+            created=created.bounds(),
+        )
+        after = page.after(prefix, starting_after)
+        found = await move_lists.moved(
+            reads.about(card), caller.merchant, kind, limit=limit + 1, after=after, only=only
         )
         return page.of(found, limit)
 
@@ -60,21 +82,25 @@ def _moved(plural: str, kind: str, prefix: str, noun: Any, scope: str) -> list[A
 async def list_holds(
     caller: Caller,
     reads: Reads,
+    created: Created,
     limit: Limit = 20,
     starting_after: After = None,
     card: str | None = None,
-    hold_state: Annotated[
-        Literal["open", "captured", "voided", "expired"] | None, Parameter(query="state")
-    ] = None,
+    reference: Given = None,
+    location: Given = None,
+    hold_state: Annotated[HoldState | None, Parameter(query="state")] = None,
 ) -> Page[Hold]:
     caller.needs("redemptions:read")
-    found = await lists.holds(
-        reads.about(card),
-        caller.merchant,
-        limit=limit + 1,
-        after=page.after("hld", starting_after),
+    only = HoldFilter(
         card=page.only("crd", card),
         state=hold_state,
+        reference=reference,
+        location=location,
+        created=created.bounds(),
+    )
+    after = page.after("hld", starting_after)
+    found = await hold_lists.holds(
+        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
     return page.of(found, limit)
 
@@ -87,7 +113,14 @@ async def get_hold(caller: Caller, db: Database, hold: str) -> Hold:
 
 @get("/entries", summary="List entries", responses=responses())
 async def list_entries(
-    caller: Caller, reads: Reads, limit: Limit = 20, starting_after: After = None
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
+    kind: EntryKind | None = None,
+    reference: Given = None,
+    location: Given = None,
 ) -> Page[Entry]:
     """The entries of all cards; a transfer between cards has one on each."""
     caller.needs("cards:read")
@@ -96,7 +129,10 @@ async def list_entries(
         after = lists.entry_id(starting_after)
         if after is None:
             raise InvalidRequest("no entry has this id", param="starting_after")
-    found = await lists.entries(reads, caller.merchant, limit=limit + 1, after=after)
+    only = MoveFilter(reference=reference, location=location, created=created.bounds())
+    found = await move_lists.entries(
+        reads, caller.merchant, limit=limit + 1, after=after, only=only, kind=kind
+    )
     return page.of(found, limit)
 
 

@@ -129,6 +129,10 @@ class Entry(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
+HoldState = Literal["open", "captured", "voided", "expired"]
+EntryKind = Literal[
+    "issue", "activate", "load", "redeem", "refund", "transfer", "adjust", "expire", "reinstate"
+]
 PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", "adjust": "adj"}
 
 Moved = Redemption | Refund | Load | Transfer | Adjustment

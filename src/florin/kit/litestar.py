@@ -1,6 +1,8 @@
 """Litestar: bodies and queries read strictly, and the framework's own errors as our refusals."""
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -12,6 +14,9 @@ from litestar.exceptions import (
     NotFoundException,
     ValidationException,
 )
+from litestar.openapi.spec import OpenAPIType, Operation, Schema
+from litestar.openapi.spec import Parameter as OpenAPIParameter
+from litestar.params import QueryParameter
 from litestar.response import Response
 
 from florin.kit import log, metrics
@@ -20,6 +25,7 @@ from florin.kit.http import decode, problem, problem_headers, wrong
 
 Translate = Callable[[Exception, str], Refusal | None]
 _log = log.get()
+_PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -38,7 +44,7 @@ def check_query(request: Request[Any, Any, Any]) -> None:
     known = _query_names(request.route_handler)
     errors: list[dict[str, str]] = []
     for name, value in request.query_params.multi_items():
-        if name not in known.values():
+        if name not in known.values() and not _is_pair(request, name):
             errors.append({"param": name, "detail": "there is no such parameter"})
         elif str(value).lower() == "null":  # the framework would take it for "not given"
             errors.append({"param": name, "detail": "null is no value; leave the parameter out"})
@@ -48,18 +54,57 @@ def check_query(request: Request[Any, Any, Any]) -> None:
         raise wrong(errors)
 
 
+def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The pairs of `metadata[key]=value` in a query."""
+    return {
+        match.group(1): value
+        for name, value in request.query_params.multi_items()
+        if (match := _PAIR.fullmatch(name))
+    }
+
+
+@dataclass
+class NarrowedByMetadata(Operation):
+    """The operation of a route that takes `metadata[key]=value`."""
+
+    def __post_init__(self) -> None:
+        described = OpenAPIParameter(
+            name="metadata",
+            param_in="query",
+            description="Pairs that an object must have: `metadata[key]=value`.",
+            schema=Schema(
+                type=OpenAPIType.OBJECT, additional_properties=Schema(type=OpenAPIType.STRING)
+            ),
+            style="deepObject",
+            explode=True,
+        )
+        self.parameters = [*(self.parameters or ()), described]
+
+
+def _is_pair(request: Request[Any, Any, Any], name: str) -> bool:
+    narrowed = request.route_handler.operation_class is NarrowedByMetadata
+    return narrowed and _PAIR.fullmatch(name) is not None
+
+
 @cache
 def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(kind)
 
 
+def _named(definition: Any) -> str | None:
+    if isinstance(definition, QueryParameter):
+        return definition.name
+    return getattr(definition, "query", None)
+
+
 @cache
 def _query_names(handler: Any) -> dict[str, str]:
     """The parameters of a route's function and what each is called in the query."""
-    return {
-        name: getattr(field.kwarg_definition, "query", None) or name
-        for name, field in handler.parsed_fn_signature.parameters.items()
-    }
+    fields = dict(handler.parsed_fn_signature.parameters)
+    for name, provided in handler.resolve_dependencies().items():
+        if fields.pop(name, None) is not None:
+            fields |= provided.parsed_fn_signature.parameters
+    return {name: _named(field.kwarg_definition) or name for name, field in fields.items()}
 
 
 def exception_handlers(translate: Translate) -> dict[Any, Any]:

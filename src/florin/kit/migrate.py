@@ -1,9 +1,10 @@
 """Migrate: bring a database to the schema of this release.
 
-Numbered files run once, in order, each in its own transaction; routines (the `.sql` beside their
-module) are created again when their text changed; grants are applied every time. All of it under
-one advisory lock, so that two releases starting at once do not collide, and under `lock_timeout`,
-so that a migration never makes the money queue behind it.
+Numbered files run once, in order, each in its own transaction, but for those whose name ends in
+`_concurrently`: their statements run one by one, and again after a failure. Routines (the `.sql`
+beside their module) are created again when their text changed; grants are applied every time. All
+of it under one advisory lock, so that two releases starting at once do not collide, and under
+`lock_timeout`, so that a migration never makes the money queue behind it.
 """
 
 import asyncio
@@ -32,6 +33,13 @@ _ROUTINES = (
     "kit/queue/queue.sql",
     "cards/bulk.sql",
 )
+
+
+_INVALID = """
+select format('%I.%I', n.nspname, c.relname) as name from pg_index i
+join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'florin' and not i.indisvalid
+"""
 
 
 class MigrationFailed(Exception):
@@ -131,7 +139,36 @@ async def _connect(url: str) -> Connection:
     return await connect(PoolLimits(url).dsn, name="florin migrate")
 
 
+async def _apply_concurrently(connection: Connection, path: Path) -> None:
+    """Run the statements of a file each by itself: indexes that are built while money moves.
+
+    One that was cut off leaves an index that is never used; it is dropped and built again.
+    """
+    await connection.execute("set search_path = florin; set lock_timeout = '0'")
+    for row in await connection.fetch(_INVALID):
+        await connection.execute(f"drop index concurrently {row['name']}")
+    lines = [line for line in _text(path).splitlines() if not line.lstrip().startswith("--")]
+    for statement in "\n".join(lines).split(";"):
+        if statement.strip():
+            await connection.execute(statement)
+    await connection.execute("reset search_path; reset lock_timeout")
+    await _record(connection, path)
+
+
+async def _record(connection: Connection, path: Path) -> None:
+    await connection.execute(
+        "insert into florin.migration (name, checksum) values ($1, $2)"
+        " on conflict (name) do update"
+        " set checksum = excluded.checksum, applied_at = clock_timestamp()",
+        path.name,
+        _checksum(path),
+    )
+
+
 async def _apply(connection: Connection, path: Path) -> None:
+    if path.stem.endswith("_concurrently"):
+        await _apply_concurrently(connection, path)
+        return
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             async with connection.transaction():
@@ -139,13 +176,7 @@ async def _apply(connection: Connection, path: Path) -> None:
                     "set local search_path = florin; set local lock_timeout = '2s'"
                 )
                 await connection.execute(_text(path))
-                await connection.execute(
-                    "insert into florin.migration (name, checksum) values ($1, $2)"
-                    " on conflict (name) do update"
-                    " set checksum = excluded.checksum, applied_at = clock_timestamp()",
-                    path.name,
-                    _checksum(path),
-                )
+                await _record(connection, path)
         except asyncpg.LockNotAvailableError:
             if attempt == _ATTEMPTS:
                 msg = f"{path.name} waited {_ATTEMPTS} times for a lock; nothing was changed by it"

@@ -69,11 +69,11 @@ begin
     select d.* from decided d where d.outcome = 'ok'
   ), accounts as (
     insert into account (merchant, id, program, currency, state, partial, code_hash, face, balance,
-      sequence, revision, expires_at)
+      sequence, revision, expires_at, issued_at)
     select i.m, i.id, i.program, i.currency,
       case when i.activate then 'active'::card_state else 'pending' end, i.partial_redemption,
       i.code, i.amount, case when i.activate then i.amount else 0 end,
-      case when i.activate then 1 else 0 end, 1, i.expires_at
+      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at
     from made i
   ), cards as (
     insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,

@@ -6,6 +6,7 @@ from florin.kit import ids
 from florin.kit.db import Database
 from florin.kit.errors import IdempotencyKeyReused, NotFound
 from florin.kit.http import Page, fingerprint, idempotency_key
+from florin.kit.listing import Created
 from florin.kit.once import Key, once
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
@@ -98,11 +99,18 @@ async def create_program(
 
 @get("/programs", summary="List programs", responses=responses())
 async def list_programs(
-    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+    caller: Caller,
+    db: Database,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
 ) -> Page[Program]:
     caller.needs("programs:read")
     after = page.after("prg", starting_after)
-    return page.of(await program.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+    found = await program.listed(
+        db, caller.merchant, limit=limit + 1, after=after, created=created.bounds()
+    )
+    return page.of(found, limit)
 
 
 @get("/programs/{program_id:str}", summary="Get a program", responses=responses(NotFound))

@@ -12,6 +12,7 @@ from florin.kit import ids
 from florin.kit.db import Database, Tx
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http import Amount, Currency, Metadata, Request, Text, check_currency
+from florin.kit.listing import Bounds, Conditions
 from florin.merchants import audit
 from florin.merchants.audit import By
 
@@ -125,14 +126,16 @@ async def change(database: Database, by: By, text: str, want: ProgramChange) -> 
 
 
 async def listed(
-    database: Database, merchant: UUID, *, limit: int, after: UUID | None
+    database: Database, merchant: UUID, *, limit: int, after: UUID | None, created: Bounds = ()
 ) -> list[Program]:
+    where = Conditions([merchant])
+    where.between("created_at", created)
+    if after is not None:
+        where.add("id < {}", after)
+    page = where.give(limit)
     rows = await database.all(
-        "select * from florin.program where merchant = $1 and ($2::uuid is null or id < $2)"
-        " order by id desc limit $3",
-        merchant,
-        after,
-        limit,
+        f"select * from florin.program where merchant = $1{where} order by id desc limit {page}",  # noqa: S608 -- our own text
+        *where.arguments,
     )
     return [from_row(row) for row in rows]
 

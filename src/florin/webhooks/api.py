@@ -4,18 +4,20 @@ from litestar import get
 
 from florin.kit.errors import NotFound
 from florin.kit.http import Page
+from florin.kit.listing import Created
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 from florin.webhooks import event
-from florin.webhooks.event import Event
+from florin.webhooks.event import Event, EventFilter
 
 
 @get("/events", summary="List events", responses=responses())
 async def list_events(
     caller: Caller,
     reads: Reads,
+    created: Created,
     limit: Limit = 20,
     starting_after: After = None,
     type: str | None = None,  # noqa: A002 -- the name in the query
@@ -23,13 +25,10 @@ async def list_events(
 ) -> Page[Event]:
     """What happened, each with its object as it was then."""
     caller.needs("events:read")
+    only = EventFilter(kind=type, card=page.only("crd", card), created=created.bounds())
+    after = page.after("evt", starting_after)
     found = await event.listed(
-        reads.about(card),
-        caller.merchant,
-        limit=limit + 1,
-        after=page.after("evt", starting_after),
-        kind=type,
-        card=page.only("crd", card),
+        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
     return page.of(found, limit)
 

@@ -12,7 +12,8 @@ from florin.cards.job import from_row as from_job
 from florin.cards.nouns import from_hold, from_transfer
 from florin.kit import ids
 from florin.kit.db import Reader, Row
-from florin.kit.errors import NotFound
+from florin.kit.errors import InvalidRequest, NotFound
+from florin.kit.listing import Bounds, Conditions, cursor
 
 # The events whose object is a row of the ledger; the others' is the card, or a hold.
 MOVED = frozenset(
@@ -31,25 +32,61 @@ class Event(msgspec.Struct, kw_only=True):
     data: dict[str, Any]
 
 
+class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """What an event must be; None is anything."""
+
+    kind: str | None = None
+    card: UUID | None = None
+    created: Bounds = ()
+
+
+_AFTER = """
+select created_at, id, card, sequence from florin.event where merchant = $1 and id = $2
+"""
+# The types a merchant has events of, one look into the index each: a list of all of them merges one
+# ordered list a type, and needs no index of its own.
+_TYPES = """
+with recursive types as (
+  (select e.type from florin.event e where e.merchant = $1 order by e.type limit 1)
+  union all
+  select (select e.type from florin.event e where e.merchant = $1 and e.type > k.type
+    order by e.type limit 1) from types k where k.type is not null
+)
+"""
+
+
 async def listed(
     reads: Reader,
     merchant: UUID,
     *,
     limit: int,
     after: UUID | None,
-    kind: str | None = None,
-    card: UUID | None = None,
+    only: EventFilter,
 ) -> list[Event]:
-    rows = await reads.all(
-        "select * from florin.event where merchant = $1 and ($2::uuid is null or id < $2)"
-        " and ($3::text is null or type = $3) and ($4::uuid is null or card = $4)"
-        " order by id desc limit $5",
-        merchant,
-        after,
-        kind,
-        card,
-        limit,
-    )
+    """The latest first. Raises InvalidRequest for a cursor that is no event."""
+    last = await cursor(reads, _AFTER, merchant, after)
+    where = Conditions([merchant])
+    where.between("e.created_at", only.created)
+    select = "select e.* from florin.event e where e.merchant = $1"
+    if only.card is not None:  # its own numbers are the order
+        if last is not None and last["card"] != only.card:
+            raise InvalidRequest("no object of this list has this id", param="starting_after")
+        where.equal("e.type", only.kind)
+        where.equal("e.card", only.card)
+        if last is not None:
+            where.add("e.sequence < {}", last["sequence"])
+        sql = f"{select}{where} order by e.sequence desc limit {where.give(limit)}"
+    else:
+        if last is not None:
+            where.add("(e.created_at, e.id) < ({}, {})", last["created_at"], last["id"])
+        order = f"order by e.created_at desc, e.id desc limit {where.give(limit)}"
+        if only.kind is not None:
+            where.equal("e.type", only.kind)
+            sql = f"{select}{where} {order}"
+        else:
+            each = f"{select} and e.type = k.type{where} {order}"
+            sql = f"{_TYPES} select e.* from types k cross join lateral ({each}) e {order}"  # noqa: S608 -- our own text
+    rows = await reads.all(sql, *where.arguments)
     return await _rendered(reads, merchant, rows)
 
 
