@@ -391,6 +391,43 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
     assert any("api_key" in what for what in told)
 
 
+async def test_a_commit_that_nobody_confirms_is_of_unknown_outcome(fleet: Fleet) -> None:
+    """No replica confirms it: it is neither acknowledged nor cancelled, nor done twice."""
+    owner = await connect(fleet.url(fleet.primary, "florin_owner"), name="tests")
+    database = Database(fleet.url(fleet.primary))
+    await database.open()
+    shop = await make_shop(owner, database)
+    await owner.close()
+    await database.close()
+    admin = await connect(fleet.primary.url("postgres", "postgres"), name="tests")
+    with instance(fleet.url(fleet.primary)) as running:
+        base = f"{running.base}/api/v1"
+        async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as http:
+            sold = await http.post(
+                "/cards",
+                json={"program": shop.program, "amount": 1000},
+                headers={"Idempotency-Key": "sale"},
+            )
+            spend = {"card": sold.json()["id"], "amount": 100, "currency": "EUR"}
+            keyed = {"Idempotency-Key": "waits"}
+            await admin.execute("alter system set synchronous_standby_names = 'nobody'")
+            await admin.execute("select pg_reload_conf()")
+            try:
+                said = await http.post("/redemptions", json=spend, headers=keyed)
+                assert said.status_code == 503, said.text
+                assert said.json()["code"] == "outcome_unknown"
+            finally:
+                await admin.execute("alter system reset synchronous_standby_names")
+                await admin.execute("select pg_reload_conf()")
+            said = await http.post("/redemptions", json=spend, headers=keyed)
+            assert said.status_code == 201
+            assert said.headers["idempotency-replayed"] == "true"
+            assert said.json()["balance"] == 900
+            card = await http.get(f"/cards/{sold.json()['id']}")
+            assert card.json()["balance"] == 900
+    await admin.close()
+
+
 async def everything(http: httpx.AsyncClient, program: str, n: int) -> None:
     """Money, and reads of what it did: each read shows it, wherever it was answered."""
 

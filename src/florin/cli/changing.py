@@ -106,6 +106,20 @@ def rollback(
     _give(home, as_json, "rollback", options={"plan": plan, "batch": batch})
 
 
+def failover(
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who takes over.")] = "",
+    *,
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="Also when none is known to have all."),
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a replica become the primary; requests wait for it, none fails."""
+    _give(home, as_json, "failover", to, options={"accept_loss": accept_loss})
+
+
 def audit(
     last: Annotated[int, typer.Option("-n", "--last", min=1, help="How many lines.")] = 20,
     home: HomeOption = None,
@@ -167,5 +181,6 @@ COMMANDS = (
     ("rollback", rollback, "florin rollback"),
     ("drain", drain, "florin drain api-2"),
     ("restart", restart, "florin restart api-1"),
+    ("failover", failover, "florin failover --to postgres-2"),
     ("audit", audit, "florin audit -n 50"),
 )

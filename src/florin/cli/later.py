@@ -14,16 +14,6 @@ def _not_yet(what: str, instead: str) -> None:
     raise Unable(f"{what} is not part of this release yet; {instead}.")
 
 
-def failover(
-    to: Annotated[str | None, typer.Option("--to", metavar="NAME")] = None,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss")] = False,
-    home: HomeOption = None,
-) -> None:
-    """Make a replica the primary."""
-    del to, accept_loss, home
-    _not_yet("Failover", "there are no replicas")
-
-
 def backup(home: HomeOption = None) -> None:
     """Take a base backup."""
     del home
@@ -49,7 +39,6 @@ def gameday(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 COMMANDS = (
-    ("failover", failover, "florin failover --to postgres-2"),
     ("backup", backup, "florin backup"),
     ("restore", restore, "florin restore --at 2030-01-01T12:00:00Z"),
     ("alerts", alerts, "florin alerts test"),

@@ -50,7 +50,6 @@ def up(
 
     without_effect = {
         "--workers": workers != "auto",
-        "--replicas": replicas != 0,
         "--valkey": valkey != "single",
     }
     tls = _validate(workers, tls_cert, tls_key)
@@ -59,12 +58,13 @@ def up(
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
     if not detached and any(without_effect.values()):
         named = ", ".join(flag for flag, used in without_effect.items() if used)
-        say(f"Without effect yet: {named} (one PostgreSQL, one Valkey are started).")
+        say(f"Without effect yet: {named} (one Valkey is started).")
     options = Options(
         home=chosen,
         environ=dict(os.environ),
         port=port,
         api=None if adopting else api,
+        replicas=replicas,
         algorithm=None if adopting else balance,
         tls=tls,
         as_json=as_json,
@@ -86,6 +86,7 @@ def _detach(options: Options) -> None:
 
     words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
     words += ["--api", str(options.api)] if options.api else []
+    words += ["--replicas", str(options.replicas)]
     words += ["--balance", options.algorithm] if options.algorithm else []
     if options.tls:
         words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]

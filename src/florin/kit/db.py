@@ -1,5 +1,8 @@
 """Database: the primary, transactions on it, and the position that proves what was seen."""
 
+import asyncio
+import re
+import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
@@ -21,6 +24,10 @@ __all__ = [
     "parts_of",
     "position",
 ]
+
+REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
+_PAUSE_S = 0.05
+_READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
 
@@ -95,12 +102,22 @@ class Database:
             yield Tx(connection)
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
-        async with self.connection() as connection:
-            return await connection.fetch(sql, *args)
+        return await self._ask("fetch", sql, args)
 
     async def one(self, sql: str, *args: object) -> Row | None:
-        async with self.connection() as connection:
-            return await connection.fetchrow(sql, *args)
+        return await self._ask("fetchrow", sql, args)
+
+    async def _ask(self, how: str, sql: str, args: Sequence[object]) -> Any:
+        """Run one statement; one that reads is asked again where its connection broke."""
+        give_up = time.monotonic() + REPEAT_FOR_S
+        while True:
+            try:
+                async with self.connection() as connection:
+                    return await getattr(connection, how)(sql, *args)
+            except BROKEN:
+                if not _READS.match(sql) or time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
 
     def at_least(self, position: str) -> "Database":
         """The primary holds every position it gave."""

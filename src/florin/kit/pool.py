@@ -5,8 +5,9 @@ new connection is made to the first that answers and fits, so that a pool follow
 it had is broken or read-only, is thrown away, and is opened again where the primary is now.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -35,6 +36,7 @@ BROKEN = (
 # To one host; a host that is frozen or unplugged must not keep us from the next one for long. It
 # bounds the making of a connection only: no statement is ever cancelled by it.
 CONNECT_WITHIN_S = 3.0
+_PAUSE_S, _PAUSE_MAX_S = 0.02, 0.25
 
 
 class PoolTimeout(Exception):
@@ -126,18 +128,29 @@ class Pool:
             await self._pool.release(connection)
 
     async def _borrow(self) -> Connection:
-        if self._pool.get_idle_size() > 0:
-            return await self._pool.acquire(timeout=self.limits.timeout_s)
+        """A connection, waited for as long as the URL says, also where no server takes one."""
         began = perf_counter()
-        self.waiting += 1
+        pause_s = _PAUSE_S
+        waits = self._pool.get_idle_size() == 0
+        self.waiting += waits
         try:
-            return await self._pool.acquire(timeout=self.limits.timeout_s)
-        except TimeoutError as error:
-            self._timeouts.inc()
-            raise PoolTimeout from error
+            while True:
+                left_s = self.limits.timeout_s - (perf_counter() - began)
+                try:
+                    return await self._pool.acquire(timeout=max(left_s, 0.001))
+                except TimeoutError as error:
+                    self._timeouts.inc()
+                    raise PoolTimeout from error
+                except BROKEN:
+                    # Nothing was sent. While another server becomes the primary, all wait here.
+                    if left_s <= pause_s:
+                        raise
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _PAUSE_MAX_S)
         finally:
-            self.waiting -= 1
-            self._waits.observe(perf_counter() - began)
+            self.waiting -= waits
+            if waits:
+                self._waits.observe(perf_counter() - began)
 
     def measure(self) -> None:
         """Bring the gauges up to date."""
@@ -147,6 +160,19 @@ class Pool:
         metrics.pool_open.labels(self.server).set(self._pool.get_size())
         metrics.pool_idle.labels(self.server).set(self._pool.get_idle_size())
         metrics.pool_waiting.labels(self.server).set(self.waiting)
+
+
+@contextmanager
+def ended_after(connection: Connection, seconds: float) -> Generator[None]:
+    """End the connection when the time is up: what was sent is not cancelled, its outcome is open.
+
+    A commit may wait for a replica for ever, and to cancel that would let it stand on one server.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 async def connect(dsn: str, *, name: str) -> Connection:

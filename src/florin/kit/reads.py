@@ -10,6 +10,7 @@ was seen by a read is noted as what was written is, so that a caller never goes 
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -17,12 +18,22 @@ from typing import Any
 import asyncpg
 
 from florin.kit import metrics
-from florin.kit.db import BROKEN, Connection, Database, PoolTimeout, Row, lsn_of, parts_of
+from florin.kit.db import (
+    BROKEN,
+    REPEAT_FOR_S,
+    Connection,
+    Database,
+    PoolTimeout,
+    Row,
+    lsn_of,
+    parts_of,
+)
 from florin.kit.db import position as position_of
 from florin.kit.primary import POLL_S, Primary
 from florin.kit.replica import LAG_MAX_S, Replica
 from florin.kit.tokens import Tokens
 
+_PAUSE_S = 0.05
 READ_WITHIN_S = 5.0  # by a replica; after that the primary is asked
 _CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with the replay
 _RETRIED = (*BROKEN, *_CONFLICT, PoolTimeout)
@@ -196,6 +207,17 @@ class Reads:
         return ("behind" if seen < needed else "fresh"), found, seen
 
     async def _by_primary(self, how: str, sql: str, args: Sequence[object]) -> Any:
+        """Ask the primary, again where the connection broke: another one may be it by then."""
+        give_up = time.monotonic() + REPEAT_FOR_S
+        while True:
+            try:
+                return await self._by_primary_once(how, sql, args)
+            except BROKEN:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _by_primary_once(self, how: str, sql: str, args: Sequence[object]) -> Any:
         if self._routing.tokens is None:
             async with self._routing.database.connection() as connection:
                 return await getattr(connection, how)(sql, *args)

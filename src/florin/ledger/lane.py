@@ -18,6 +18,7 @@ from florin.kit import metrics
 from florin.kit.coalesce import Coalescer
 from florin.kit.db import BROKEN, Database, PoolTimeout, Row, position
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
+from florin.kit.pool import ended_after
 
 PATIENCE_MS = 50
 PATIENCE_ALONE_MS = 10_000
@@ -26,7 +27,7 @@ ALONE_WAITING_MAX = 500
 MANY_MAX = 200  # items of a batch request in one call: their cards stay locked until it commits
 MANY_IN_FLIGHT_MAX = 2
 MANY_WAIT_S = 5.0
-REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
+REPEAT_FOR_S = 10.0  # how long a broken connection is tried again, and an answer is waited for
 _TRANSIENT_ATTEMPTS = 5
 
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -162,7 +163,8 @@ class Lanes:
             try:
                 async with self._database.connection() as connection:
                     sent = True
-                    with metrics.ledger_seconds.time():
+                    within_s = REPEAT_FOR_S + patience_ms / 1000
+                    with metrics.ledger_seconds.time(), ended_after(connection, within_s):
                         rows = await connection.fetch(
                             self._sql, *self._arguments(items, patience_ms)
                         )

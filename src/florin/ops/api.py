@@ -13,7 +13,7 @@ from florin.ops.timing import DEFAULT
 from florin.ops.wanted import Wanted
 
 HOST = "127.0.0.1"  # only the balancer reaches an instance
-_WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_HOST", "FLORIN_PORT")
+_WIRES = ("DATABASE_URL", "DATABASE_URL_REPLICA", "REDIS_URL", "FLORIN_HOST", "FLORIN_PORT")
 _READY = 200
 
 

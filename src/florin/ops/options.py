@@ -30,6 +30,7 @@ class Options:
     environ: Mapping[str, str]
     port: int = 8000
     api: int | None = None  # instances; None: as many as were asked for last
+    replicas: int = 0  # of PostgreSQL
     algorithm: Algorithm | None = None  # None: the one chosen last
     tls: tuple[Path, Path] | None = None  # certificate and key
     as_json: bool = False

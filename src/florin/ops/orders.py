@@ -1,11 +1,12 @@
 """Orders: what an operator may ask of a running fleet; one at a time, each in the audit trail."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, get_args
 
-from florin.ops import audit, intent, operation, rolling, snapshot
+from florin.ops import audit, intent, operation, rolling, snapshot, succession
 from florin.ops.act import Died
 from florin.ops.balancer.facts import Algorithm
 from florin.ops.balancer.socket import Refused, Unreachable
@@ -191,7 +192,6 @@ async def _replace_all(
 
 
 async def _snapshot(running: Running, wanted: str | None, checkout: str | None) -> str:
-    import asyncio
     from pathlib import Path
 
     root = Path(checkout) if checkout else running.options.checkout
@@ -219,6 +219,7 @@ def planned(steps: tuple[rolling.Step, ...]) -> Reply:
 
 
 VERBS: dict[str, Verb] = {
+    "failover": succession.failover,
     "scale": scale,
     "drain": drain,
     "restart": restart,

@@ -12,7 +12,7 @@ from florin.ops.act import Died
 from florin.ops.facts import Facts
 from florin.ops.fleet import Part
 from florin.ops.home import Home
-from florin.ops.launch import Started
+from florin.ops.launch import Started, launch
 from florin.ops.tell import Unable, say
 from florin.ops.wanted import Wanted
 
@@ -46,7 +46,8 @@ class Supervisor(Facts):
         part = self.fleet.part(want.name)
         assert part is not None
         state = "draining" if part.drained else "ready"
-        self.record(replace(part, state=state, address=want.address, wiring=want.wiring))
+        role = want.role_now() if want.role_now is not None else want.role
+        self.record(replace(part, role=role, state=state, address=want.address, wiring=want.wiring))
         self._watch(want)
 
     async def start(self, want: Wanted, *, drained: bool = False) -> None:
@@ -200,7 +201,12 @@ class Supervisor(Facts):
             wiring=want.wiring,
         )
         self.record(part)
-        started = act.start(self.home, want)
+        # In a thread: to copy a database takes its time, and the others are watched meanwhile.
+        await asyncio.to_thread(want.prepare)
+        if want.role_now is not None:
+            part = replace(part, role=want.role_now())
+            self.record(part)
+        started = launch(self.home, want.launch)
         self._started[want.name] = started
         if started.process is not None:
             part = replace(part, pid=started.process.pid, started=started.process.started)

@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 from florin.ops import api, door, pids, ports, probe, secrets
 from florin.ops.balancer.balancer import Balancer
 from florin.ops.engines import account, postgres, session, valkey
+from florin.ops.engines import members as members_
+from florin.ops.engines.member import Member
+from florin.ops.engines.members import Members
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home, Layout
 from florin.ops.observe import observe
@@ -26,6 +29,7 @@ class Topology:
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
     options: Options
+    members: Members | None = None  # the PostgreSQL servers, where they are ours
 
     @property
     def url(self) -> str:
@@ -66,6 +70,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     database, redis = given_database(options), options.given("REDIS_URL")
     engines: list[Wanted] = []
     given: list[Part] = []
+    members: Members | None = None
     if database is not None:
         await session.require(database, "DATABASE_URL")
         given.append(_given("database", "postgres-primary", database, 5432))
@@ -80,10 +85,16 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         folder, user = account.prepare(options.home, layout.place)
         options.home.write_layout(replace(layout, place=str(folder)))
         if database is None:
-            engine = postgres.embedded(folder, layout.ports["postgres"], own, user)
-            database = environ["DATABASE_URL"] = engine.url(postgres.APP)
-            environ["DATABASE_URL_OWNER"] = engine.url(postgres.OWNER)
-            engines.append(engine.wanted())
+            servers = {
+                name: postgres.embedded(folder, layout.ports[_port_of(name)], own, user, name=name)
+                for name in members_.names(options.replicas)
+            }
+            members = members_.arranged(options.home, servers)
+            database = environ["DATABASE_URL"] = members.url(postgres.APP)
+            environ["DATABASE_URL_OWNER"] = members.url(postgres.OWNER)
+            if replica_urls := members.replica_urls():
+                environ["DATABASE_URL_REPLICA"] = replica_urls
+            engines += _by_role(members)
         if redis is None:
             memory = valkey.embedded(folder, layout.ports["valkey"], own, user)
             environ["REDIS_URL"] = memory.url
@@ -96,13 +107,26 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         environ=environ,
         balancer=door.balancer(options, layout.ports, user),
         options=options,
+        members=members,
     )
+
+
+def _by_role(members: Members) -> list[Wanted]:
+    """The primary first: the others copy it."""
+    wants = [Member(server, members).wanted() for server in members.servers.values()]
+    return sorted(wants, key=lambda want: want.role != "postgres-primary")
+
+
+def _port_of(name: str) -> str:
+    """By which name the layout remembers a member's port."""
+    return "postgres" if name == postgres.NAME else name
 
 
 def running_urls(home: Home) -> dict[str, str]:
     """Return the variables that name the home's own engines, those that run."""
     own, fleet, urls = secrets.read(home), observe(home), dict[str, str]()
-    database, memory = fleet.part(postgres.NAME), fleet.part(valkey.NAME)
+    primaries = [part for part in fleet.of("postgres-primary") if not part.given]
+    database, memory = next(iter(primaries), None), fleet.part(valkey.NAME)
     if database is not None and database.process is not None and database.address:
         urls["DATABASE_URL"] = postgres.url_of(database.address, postgres.APP, own)
         urls["DATABASE_URL_OWNER"] = postgres.url_of(database.address, postgres.OWNER, own)
@@ -119,12 +143,10 @@ def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layou
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
-    for name, part_name, needed in (
-        ("postgres", postgres.NAME, engines[0]),
-        ("valkey", valkey.NAME, engines[1]),
-        (door.OPERATOR, door.NAME, True),
-        (door.METRICS, door.NAME, True),
-    ):
+    wanted = [(_port_of(name), name, engines[0]) for name in members_.names(options.replicas)]
+    wanted += [("valkey", valkey.NAME, engines[1])]
+    wanted += [(door.OPERATOR, door.NAME, True), (door.METRICS, door.NAME, True)]
+    for name, part_name, needed in wanted:
         part = fleet.part(part_name)
         runs = part is not None and part.process is not None and name in kept.ports
         if needed and not runs:

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -15,6 +15,7 @@ from florin.ops import audit, control, operation, orders, release, welcome
 from florin.ops.act import Died
 from florin.ops.balancer import merge
 from florin.ops.control import Order, Reply, Tell
+from florin.ops.engines.keeper import Keeper
 from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
@@ -77,7 +78,7 @@ async def _run(options: Options) -> int:
 async def _watch(running: Running, halt: asyncio.Event) -> int:
     """Take orders and look after what runs until somebody says stop; return the exit code."""
     options, fleet = running.options, running.fleet
-    again, busy = asyncio.Event(), set[asyncio.Task[Reply]]()
+    again, busy = asyncio.Event(), set[asyncio.Task[Any]]()
 
     async def obey(order: Order, tell: Tell) -> Reply:
         if (order.verb, order.name) == ("restart", "supervisor"):
@@ -88,6 +89,9 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
         return await asyncio.shield(task)
 
     renewal = Renewal(running.topology.balancer, options.tls)
+    members = running.topology.members
+    keeping = members is not None and len(members.servers) > 1
+    keeper = asyncio.ensure_future(Keeper(fleet, members).watch()) if members and keeping else None
     async with await control.listen(options.home, obey), _metrics(running):
         if not options.detached:
             _show(running)
@@ -99,6 +103,7 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
             await renewal.look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
+        busy |= {keeper} if keeper is not None else set()
         for task in busy:
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)

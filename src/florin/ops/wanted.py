@@ -28,6 +28,8 @@ class Wanted:
     wiring: str = ""
     # Before each start: makes what it needs, or raises Unable when only a human can help.
     prepare: Callable[[], None] = lambda: None
+    # What it turned out to be, once it is prepared: another one may have taken its role meanwhile.
+    role_now: Callable[[], Role] | None = None
     # After each start, once it serves and before others may rely on it.
     settle: Callable[[], Awaitable[None]] = _nothing
 

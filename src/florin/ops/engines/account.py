@@ -4,7 +4,7 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,7 +48,11 @@ def prepare(home: Home, remembered: str | None) -> tuple[Path, Account | None]:
 
 
 def run_as(
-    account: Account | None, argv: Sequence[str], *, within_s: float = 120
+    account: Account | None,
+    argv: Sequence[str],
+    *,
+    within_s: float = 120,
+    more: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end as the account, from a directory everybody may be in."""
     options = {} if account is None else account.options()
@@ -56,7 +60,7 @@ def run_as(
         return subprocess.run(
             list(argv),
             cwd="/",
-            env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
+            env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"} | dict(more or {}),
             stdin=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C meant for us leaves it to finish
             capture_output=True,

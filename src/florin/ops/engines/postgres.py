@@ -2,7 +2,8 @@
 
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,11 +17,16 @@ from florin.ops.tell import Unable, timed
 from florin.ops.wanted import Wanted
 
 NAME = "postgres-1"
-SUPERUSER, OWNER, APP = "postgres", "florin_owner", "florin_app"
+SUPERUSER, OWNER, APP, REPLICA = "postgres", "florin_owner", "florin_app", "florin_replica"
 DATABASE = "florin"
 _MAJOR = "18"
 _SPACE_MB = 300
-_SECRET = {SUPERUSER: "POSTGRES_PASSWORD", OWNER: "OWNER_PASSWORD", APP: "APP_PASSWORD"}
+_SECRET = {
+    SUPERUSER: "POSTGRES_PASSWORD",
+    OWNER: "OWNER_PASSWORD",
+    APP: "APP_PASSWORD",
+    REPLICA: "REPLICA_PASSWORD",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +38,8 @@ class Postgres:
     port: int
     account: Account | None
     secrets: Secrets
+    name: str = NAME
+    more: Mapping[str, str] = field(default_factory=dict[str, str])  # settings of its own
 
     @property
     def address(self) -> str:
@@ -42,12 +50,12 @@ class Postgres:
 
     def wanted(self) -> Wanted:
         return Wanted(
-            name=NAME,
+            name=self.name,
             role="postgres-primary",
             address=self.address,
             release=self.version(),
             launch=Launch(
-                name=NAME,
+                name=self.name,
                 argv=(str(self.program), "-D", str(self.data)),
                 environ={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
                 account=self.account,
@@ -89,8 +97,11 @@ class Postgres:
                 " pg_upgrade, or use another home."
             )
         require_space(folder, 50, "PostgreSQL")
-        tuning.write_settings(self.data / "florin.conf", self.port, self.account)
+        self.write_settings()
         self.clear_remains()
+
+    def write_settings(self) -> None:
+        tuning.write_settings(self.data / "florin.conf", self.port, self.account, self.more)
 
     def clear_remains(self) -> None:
         """Remove what a killed server left; refuse when another one uses the data."""
@@ -111,7 +122,9 @@ class Postgres:
     async def make_roles(self) -> None:
         """Create the owner, the application's role and the database where they are missing."""
         async with session(self.url(SUPERUSER)) as connection:
-            for role, options in ((OWNER, " createrole"), (APP, "")):
+            # There are no replicas yet that could confirm it.
+            await connection.execute("set synchronous_commit = local")
+            for role, options in ((OWNER, " createrole"), (APP, ""), (REPLICA, " replication")):
                 known = "select 1 from pg_roles where rolname = $1"
                 if not await connection.fetchval(known, role):
                     await connection.execute(f"create role {role} login{options}")
@@ -191,11 +204,22 @@ def url_of(address: str, role: str, secrets: Secrets) -> str:
     return f"postgresql://{role}:{password}@{address}/{database}"
 
 
-def embedded(place: Path, port: int, secrets: Secrets, user: Account | None) -> Postgres:
+def embedded(
+    place: Path,
+    port: int,
+    secrets: Secrets,
+    user: Account | None,
+    *,
+    name: str = NAME,
+    more: Mapping[str, str] | None = None,
+) -> Postgres:
     return Postgres(
         program=wheels.program(wheels.POSTGRES, user),
-        data=place / "postgres" / "data",
+        # The first one's data lies where it was before there were others.
+        data=place / ("postgres" if name == NAME else name) / "data",
         port=port,
         account=user,
         secrets=secrets,
+        name=name,
+        more=more or {},
     )

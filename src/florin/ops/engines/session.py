@@ -23,8 +23,13 @@ async def session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
     connection = await _connect(PoolLimits(url).dsn, timeout=within_s)
     try:
         yield connection
-    finally:
-        await connection.close()
+    except BaseException:
+        connection.terminate()  # a server that is frozen would never say goodbye
+        raise
+    try:
+        await connection.close(timeout=within_s)
+    except NotYet:
+        connection.terminate()
 
 
 async def require(url: str, variable: str) -> None:

@@ -1,6 +1,7 @@
 """Tuning: PostgreSQL's settings for a machine of this size. Durability is never tuned."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from florin.ops.home import write
@@ -63,9 +64,10 @@ def settings(port: int, ram: int) -> dict[str, str]:
     }
 
 
-def write_settings(path: Path, port: int, account: Account | None) -> None:
+def write_settings(path: Path, port: int, account: Account | None, more: Mapping[str, str]) -> None:
     lines = ["# Written at every start by florin up; ALTER SYSTEM overrides it."]
-    lines += [f"{name} = '{value}'" for name, value in settings(port, memory()).items()]
+    chosen = settings(port, memory()) | dict(more)
+    lines += [f"{name} = '{value}'" for name, value in chosen.items()]
     write(path, ("\n".join(lines) + "\n").encode())
     if account is not None:
         os.chown(path, account.uid, account.gid)

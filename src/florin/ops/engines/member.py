@@ -1,0 +1,59 @@
+"""Member: one PostgreSQL of several, as a part of the fleet: the primary or a replica of it."""
+
+from dataclasses import dataclass, replace
+
+from florin.ops.engines import election, postgres
+from florin.ops.engines.follow import control, ended_at, follow
+from florin.ops.engines.members import Members
+from florin.ops.engines.postgres import Postgres
+from florin.ops.engines.session import session
+from florin.ops.fleet import Role
+from florin.ops.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server and those it is one of."""
+
+    server: Postgres
+    members: Members
+
+    def wanted(self) -> Wanted:
+        want = self.server.wanted()
+        return replace(
+            want,
+            role=self.role(),
+            role_now=self.role,
+            ready=self.ready,
+            ready_within_s=want.ready_within_s,
+            prepare=self.prepare,
+            settle=self.settle,
+        )
+
+    def role(self) -> Role:
+        mine = self.members.record().primary == self.server.name
+        return "postgres-primary" if mine else "postgres-replica"
+
+    def prepare(self) -> None:
+        """Become what the record says; a primary that ended lets another one take over first."""
+        members, name = self.members, self.server.name
+        if members.record().primary == name and control(self.server):
+            election.hand_over(members, name, ended=ended_at(self.server))
+        if members.record().primary == name:
+            self.server.prepare()
+            return
+        rebuild = name in members.rebuild
+        follow(self.server, members.primary(), rebuild=rebuild)
+        members.rebuild.discard(name)
+
+    async def ready(self) -> bool:
+        return await self.server.ready()
+
+    async def settle(self) -> None:
+        if self.members.record().primary != self.server.name:
+            return
+        async with session(self.server.url(postgres.SUPERUSER)) as connection:
+            behind = await connection.fetchval("select pg_is_in_recovery()")
+        if behind:
+            await election.promote(self.server)  # it was to be, and was ended in between
+        await self.server.make_roles()
