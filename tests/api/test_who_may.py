@@ -86,7 +86,7 @@ async def _things(http: httpx.AsyncClient, owner: Somebody) -> tuple[dict[str, s
 
     async def make(path: str, body: Json) -> Json:
         answer = await http.post(path, json=body, headers=owner.headers | key())
-        assert answer.status_code in {200, 201}, answer.text
+        assert answer.status_code in {200, 201, 202}, answer.text
         found: Json = answer.json()
         return found
 
@@ -106,6 +106,7 @@ async def _things(http: httpx.AsyncClient, owner: Somebody) -> tuple[dict[str, s
         await make("/adjustments", {"card": card["id"], "amount": -1, "reason": "r"}),
         await make("/holds", spent),
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
+        await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
     ]
     lists = ("/entries", "/events", "/sessions", "/audit", "/members")
     made += [(await http.get(path, headers=owner.headers)).json()["data"][0] for path in lists]
@@ -238,7 +239,7 @@ async def test_one_scope_less_is_not_enough(world: World) -> None:
                 assert scope in refused.json()["detail"]
                 if route.method == "GET":
                     allowed = await _call(world, route, alone)
-                    assert allowed.status_code == 200, (route.name, allowed.text)
+                    assert allowed.status_code not in {401, 403}, (route.name, allowed.text)
             elif ":" in route.need:
                 refused = await _call(world, route, alone)
                 assert refused.status_code == 403, (route.name, refused.text)
@@ -255,7 +256,7 @@ async def test_a_lesser_role_may_do_no_more(world: World, role: str) -> None:
             tried += 1
         elif route.method == "GET" and route.need != "person":
             answer = await _call(world, route, somebody.headers)
-            assert answer.status_code == 200, (role, route.name, answer.text)
+            assert answer.status_code not in {401, 403}, (role, route.name, answer.text)
     assert tried > 3
 
 

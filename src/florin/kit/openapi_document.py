@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 
 from florin.kit.errors import OutcomeUnknown, TooLarge
 from florin.kit.openapi import Problem
-from florin.kit.openapi_examples import ID, problem_example, sample
+from florin.kit.openapi_examples import CSV, ID, problem_example, sample
 from florin.kit.openapi_words import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
 
 Json = dict[str, Any]
@@ -151,6 +151,9 @@ def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
             if given is not None and "application/json" in answer.get("content", {}):
                 content = {"schema": given, "example": sample(given, "", schemas)}
                 answer["content"] = {"application/json": content}
+            elif "text/csv" in answer.get("content", {}):
+                content = {"schema": {"type": "string"}, "example": CSV}
+                answer["content"] = {"text/csv": content}
 
 
 def _refusals(operation: Json, method: str, problem: Any, schemas: Json) -> None:

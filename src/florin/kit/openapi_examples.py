@@ -85,6 +85,7 @@ _VALUES: dict[str, Any] = {
     "secret": "flk_…",
     "type": "card.redeemed",
 }
+CSV = "code\nM4H0-0NX1-8FT6-GXMN\n"
 _TIME = "2026-11-24T16:27:07.206897Z"
 
 

@@ -42,6 +42,7 @@ TAGS: dict[str, str] = {
     "entries": "Every movement on every card.",
     "ledger": "The books, at any instant, and their proof.",
     "events": "What happened, as it was then.",
+    "queues": "What waits to be done, for operators.",
     "jobs": "Work that takes longer than a request.",
 }
 
