@@ -50,8 +50,6 @@ def test_every_command_has_help_with_an_example() -> None:
     [
         ("scale", "workers=2"),
         ("deploy", "--blue-green"),
-        ("backup",),
-        ("restore", "--at", "2030-01-01T00:00:00Z"),
         ("queue", "retry", "job_1"),
         ("alerts", "test"),
         ("gameday",),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import florin
-from florin.cli import changing, later, options, product, queues, running
+from florin.cli import changing, later, options, product, queues, running, saving
 from florin.cli.options import HomeOption
 
 app = typer.Typer(
@@ -36,7 +36,14 @@ def _before(
     options.remember(home)
 
 
-_PAGES = (running.COMMANDS, changing.COMMANDS, product.COMMANDS, queues.COMMANDS, later.COMMANDS)
+_PAGES = (
+    running.COMMANDS,
+    changing.COMMANDS,
+    product.COMMANDS,
+    queues.COMMANDS,
+    saving.COMMANDS,
+    later.COMMANDS,
+)
 for name, command, example in (line for page in _PAGES for line in page):
     app.command(name, epilog=f"Example: {example}")(command)
 for name, command in product.HIDDEN:

@@ -7,23 +7,9 @@ import typer
 from florin.cli.options import HomeOption, JsonOption
 from florin.ops.tell import Unable
 
-_Instant = Annotated[str, typer.Option("--at", metavar="TIME", help="An instant, RFC 3339.")]
-
 
 def _not_yet(what: str, instead: str) -> None:
     raise Unable(f"{what} is not part of this release yet; {instead}.")
-
-
-def backup(home: HomeOption = None) -> None:
-    """Take a base backup."""
-    del home
-    _not_yet("Backing up", "pg_basebackup works with the URL that florin doctor db shows")
-
-
-def restore(at: _Instant, home: HomeOption = None) -> None:
-    """Restore the database as it was at an instant."""
-    del at, home
-    _not_yet("Restoring", "there are no backups of florin's to restore")
 
 
 def alerts(verb: Annotated[Literal["test"], typer.Argument()], home: HomeOption = None) -> None:
@@ -39,8 +25,6 @@ def gameday(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 
 COMMANDS = (
-    ("backup", backup, "florin backup"),
-    ("restore", restore, "florin restore --at 2030-01-01T12:00:00Z"),
     ("alerts", alerts, "florin alerts test"),
     ("gameday", gameday, "florin gameday"),
 )

@@ -89,7 +89,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
                 name: postgres.embedded(folder, layout.ports[_port_of(name)], own, user, name=name)
                 for name in members_.names(options.replicas)
             }
-            members = members_.arranged(options.home, servers)
+            members = members_.arranged(options.home, servers, folder)
             database = environ["DATABASE_URL"] = members.url(postgres.APP)
             environ["DATABASE_URL_OWNER"] = members.url(postgres.OWNER)
             if replica_urls := members.replica_urls():

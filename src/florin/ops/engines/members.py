@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from florin.ops.engines import postgres
+from florin.ops.engines import backups, postgres
 from florin.ops.engines.postgres import Postgres
 from florin.ops.home import Home, write
 
@@ -105,11 +105,12 @@ class Members:
         return self.home.path / "postgres.json"
 
 
-def arranged(home: Home, servers: dict[str, Postgres]) -> Members:
+def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> Members:
     """The members, each told of the others."""
     members = Members(home=home, servers=servers)
     for name, server in list(servers.items()):
-        servers[name] = replace(server, more=members.settings(name))
+        more = members.settings(name) | backups.settings(place)
+        servers[name] = replace(server, more=more)
     return members
 
 
