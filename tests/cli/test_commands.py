@@ -50,10 +50,8 @@ def test_every_command_has_help_with_an_example() -> None:
     [
         ("scale", "workers=2"),
         ("deploy", "--blue-green"),
-        ("queue", "retry", "job_1"),
         ("alerts", "test"),
         ("gameday",),
-        ("worker", "--concurrency", "3"),
     ],
 )
 def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
