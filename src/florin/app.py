@@ -20,7 +20,7 @@ from florin.cards.hot import Hot
 from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
-from florin.kit import headers, log, metrics, valkey
+from florin.kit import headers, log, metrics, outcome, valkey
 from florin.kit.compress import compressing
 from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.docs_api import Docs
@@ -30,7 +30,7 @@ from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusa
 from florin.kit.health import Health
 from florin.kit.limits import Limit, Limits
 from florin.kit.listing import created
-from florin.kit.litestar import StrictRequest, check_query, exception_handlers
+from florin.kit.litestar import StrictRequest, check_body, check_query, exception_handlers
 from florin.kit.proxies import Proxies
 from florin.kit.queue.seen import Gauges
 from florin.kit.queue.wake import Wake
@@ -41,10 +41,11 @@ from florin.kit.serve import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.kit.tokens import Tokens
 from florin.ledger.issue import Issuer
+from florin.ledger.lane import DISK_FULL
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller
 from florin.merchants.people import People
-from florin.routes import BASE, NEEDS, api
+from florin.routes import BASE, NEEDS, api, reads_only
 
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
@@ -144,6 +145,7 @@ def create(settings: Settings) -> Edge:
         scope: Any = request.scope
         await counted(scope["caller"])
         check_query(request)
+        await check_body(request)
         return scope["caller"]
 
     async def reads(request: Request[Any, Any, Any], caller: Caller) -> Reads:
@@ -218,13 +220,16 @@ def create(settings: Settings) -> Edge:
     )
 
 
-def translate(error: Exception, method: str) -> Refusal | None:
+def translate(error: Exception, scope: Any) -> Refusal | None:
     """Name what the outside did to us; None for a bug."""
     if isinstance(error, PoolTimeout):
-        return Overloaded("every connection to the database is in use")
+        busy = "every connection to the database is in use"
+        return OutcomeUnknown(busy) if outcome.may_have_changed() else Overloaded(busy)
+    if isinstance(error, asyncpg.DiskFullError):
+        return OutcomeUnknown(DISK_FULL) if outcome.may_have_changed() else Overloaded(DISK_FULL)
     if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
         unreachable = "the database cannot be reached"
-        return Overloaded(unreachable) if method in {"GET", "HEAD"} else OutcomeUnknown(unreachable)
+        return Overloaded(unreachable) if reads_only(scope) else OutcomeUnknown(unreachable)
     return None
 
 

@@ -3,6 +3,8 @@
 A route that is not in NEEDS does not start: who may call it is decided here, not forgotten.
 """
 
+from typing import Any
+
 from litestar import Router
 
 from florin.cards import api as cards
@@ -110,3 +112,9 @@ NEEDS: dict[str, str] = {
     "GET /events": "events:read",
     "GET /events/{event_id}": "events:read",
 }
+
+
+def reads_only(scope: Any) -> bool:
+    """Whether a request, an ASGI scope, can change nothing: a look-up only reads, by POST."""
+    need = NEEDS.get(f"{scope['method']} {scope['path'].removeprefix(BASE)}", "")
+    return scope["method"] in {"GET", "HEAD"} or need.endswith(":read")

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol
 
+from florin.kit import outcome
 from florin.kit.pool import BROKEN, Connection, Pool, PoolLimits, PoolTimeout, connect
 
 __all__ = [
@@ -98,8 +99,10 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Tx]:
-        async with self.connection() as connection, connection.transaction():
-            yield Tx(connection)
+        async with self.connection() as connection:
+            async with connection.transaction():
+                yield Tx(connection)
+            outcome.changed()
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
         return await self._ask("fetch", sql, args)

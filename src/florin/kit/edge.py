@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from florin.kit import ids, log, metrics, scrub
+from florin.kit import ids, log, metrics, outcome, scrub
 from florin.kit.asgi import App, Message, Receive, Scope, Send
 from florin.kit.drain import Drain
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
@@ -32,7 +32,7 @@ class Edge:
         self,
         app: App,
         hot: dict[tuple[str, str], App],
-        translate: Callable[[Exception, str], Refusal | None],
+        translate: Callable[[Exception, Scope], Refusal | None],
         drain: Drain,
         *,
         instance: str | None,
@@ -57,6 +57,7 @@ class Edge:
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id
         log.during(request_id)
+        outcome.begin()
         scope = _head_as_get(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
@@ -77,9 +78,7 @@ class Edge:
         try:
             await (route or self._app)(scope, receive, answer)
         except Exception as error:
-            refusal = (
-                error if isinstance(error, Refusal) else self._translate(error, scope["method"])
-            )
+            refusal = error if isinstance(error, Refusal) else self._translate(error, scope)
             if refusal is None:
                 _log.exception("a bug", request_id=request_id, route=_route(scope))
             if begun:

@@ -19,13 +19,14 @@ from litestar.openapi.spec import Parameter as OpenAPIParameter
 from litestar.params import QueryParameter
 from litestar.response import Response
 
-from florin.kit import log, metrics
+from florin.kit import http, log, metrics
 from florin.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
 from florin.kit.http import decode, problem, problem_headers, wrong
 
-Translate = Callable[[Exception, str], Refusal | None]
+Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
 _log = log.get()
 _PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
+_nothing = msgspec.json.Decoder(http.Request)
 
 
 class StrictRequest(Request[Any, Any, Any]):
@@ -86,6 +87,14 @@ def _is_pair(request: Request[Any, Any, Any], name: str) -> bool:
     return narrowed and _PAIR.fullmatch(name) is not None
 
 
+async def check_body(request: Request[Any, Any, Any]) -> None:
+    """Refuse what a route that takes no body does not know; nothing and `{}` are fine."""
+    if request.route_handler.parsed_data_field is None and request.method != "GET":
+        body = await request.body()
+        if body.strip():
+            decode(_nothing, body)
+
+
 @cache
 def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
     return msgspec.json.Decoder(kind)
@@ -111,7 +120,7 @@ def exception_handlers(translate: Translate) -> dict[Any, Any]:
     """One handler for all that is raised; `translate` names what the outside did to us."""
 
     def answer(request: Any, error: Exception) -> Response[Any]:
-        refusal = _refusal(request, error) or translate(error, request.method)
+        refusal = _refusal(request, error) or translate(error, request.scope)
         if refusal is None:
             raise error  # a bug: the edge logs it and answers 500
         metrics.refusals.labels(refusal.code).inc()

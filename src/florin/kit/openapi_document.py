@@ -54,7 +54,8 @@ def complete(app: Litestar, *, base: str, needs: Mapping[str, str], server: str)
         wanted, given = _kinds(handler)
         _ask(operation, path.removeprefix(base), method, needs[name])
         _bodies(operation, known.get(repr(wanted)), known.get(repr(given)), schemas)
-        _refusals(operation, method, known["problem"], schemas)
+        reads = method == "GET" or needs[name].endswith(":read")
+        _refusals(operation, known["problem"], reads=reads)
         _headers(operation, method)
     document["tags"] = [
         {"name": tag, "description": TAGS.get(tag, tag)} for tag in dict.fromkeys(used)
@@ -156,14 +157,14 @@ def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
                 answer["content"] = {"text/csv": content}
 
 
-def _refusals(operation: Json, method: str, problem: Any, schemas: Json) -> None:
+def _refusals(operation: Json, problem: Any, *, reads: bool) -> None:
     answers: Json = operation["responses"]
     framework = answers.get("400", {})
     if "application/problem+json" not in framework.get("content", {}):
         answers.pop("400", None)  # Florin says 422, with its own document
     if "requestBody" in operation:
         answers["413"] = {"description": f"`{TooLarge.code}`: {TooLarge.title()}"}
-    if method != "GET" and OutcomeUnknown.code not in answers["503"]["description"]:
+    if not reads and OutcomeUnknown.code not in answers["503"]["description"]:
         line = f"`{OutcomeUnknown.code}`: {OutcomeUnknown.title()}"
         answers["503"]["description"] += f"\n\n{line}"
     for status, answer in answers.items():
@@ -178,7 +179,6 @@ def _refusals(operation: Json, method: str, problem: Any, schemas: Json) -> None
                 "application/problem+json": {"schema": problem, "examples": examples}
             }
     operation["responses"] = dict(sorted(answers.items()))
-    del schemas
 
 
 def _headers(operation: Json, method: str) -> None:

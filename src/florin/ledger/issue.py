@@ -8,6 +8,7 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.db import Database, Tx
+from florin.kit.outcome import changed
 from florin.ledger.lane import PATIENCE_MS, Lanes
 from florin.ledger.refusals import BY_OUTCOME
 
@@ -130,6 +131,7 @@ async def rotate(
             outcome = "busy"
     if outcome not in {"ok", "replayed"}:
         raise BY_OUTCOME[outcome]
+    changed()
     return outcome
 
 

@@ -18,8 +18,10 @@ from florin.kit import metrics
 from florin.kit.coalesce import Coalescer
 from florin.kit.db import BROKEN, Database, PoolTimeout, Row, position
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
+from florin.kit.outcome import changed
 from florin.kit.pool import ended_after
 
+DISK_FULL = "the disk of the database is full"
 PATIENCE_MS = 50
 PATIENCE_ALONE_MS = 10_000
 ALONE_MAX = 4  # connections that may wait for a held card at once
@@ -27,7 +29,8 @@ ALONE_WAITING_MAX = 500
 MANY_MAX = 200  # items of a batch request in one call: their cards stay locked until it commits
 MANY_IN_FLIGHT_MAX = 2
 MANY_WAIT_S = 5.0
-REPEAT_FOR_S = 10.0  # how long a broken connection is tried again, and an answer is waited for
+REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
+ANSWERED_WITHIN_S = 10.0  # beyond the patience; then the connection counts as broken
 _TRANSIENT_ATTEMPTS = 5
 
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -72,6 +75,11 @@ class Lanes:
         self._held: dict[object, _Lane] = {}  # by the card or key that is held elsewhere
 
     async def submit(self, item: LaneItem) -> Answered:
+        answered = await self._submit(item)
+        changed()
+        return answered
+
+    async def _submit(self, item: LaneItem) -> Answered:
         if self._held:
             for name in _names(item):
                 if name in self._held:
@@ -109,6 +117,7 @@ class Lanes:
             finally:
                 self._many.release()
             answers.extend(called)
+        changed()
         busy = [n for n, answer in enumerate(answers) if _is_busy(answer)]
         again = await asyncio.gather(*(self.submit(items[n]) for n in busy), return_exceptions=True)
         for n, answer in zip(busy, again, strict=True):
@@ -163,7 +172,7 @@ class Lanes:
             try:
                 async with self._database.connection() as connection:
                     sent = True
-                    within_s = REPEAT_FOR_S + patience_ms / 1000
+                    within_s = ANSWERED_WITHIN_S + patience_ms / 1000
                     with metrics.ledger_seconds.time(), ended_after(connection, within_s):
                         rows = await connection.fetch(
                             self._sql, *self._arguments(items, patience_ms)
@@ -181,6 +190,8 @@ class Lanes:
             except BROKEN:
                 if time.monotonic() > give_up:
                     raise (OutcomeUnknown() if sent else Overloaded()) from None
+            except asyncpg.DiskFullError:  # rolled back, too
+                raise (OutcomeUnknown() if sent_before else Overloaded(DISK_FULL)) from None
             except asyncpg.PostgresError as error:
                 if len(items) == 1:
                     return [error]
