@@ -1,0 +1,53 @@
+"""Documents: what they point to is there."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+_FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def documents() -> list[Path]:
+    return [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """The names of a page's headings, as the usual renderers make them."""
+    text = _FENCED.sub("", page.read_text("utf-8"))
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in _HEADING.findall(text)
+    }
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    dead: list[str] = []
+    followed = 0
+    for page in documents():
+        for link in _LINK.findall(_FENCED.sub("", page.read_text("utf-8"))):
+            if re.match(r"[a-z]+:|/", link):
+                continue
+            followed += 1
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor not in anchors(target)):
+                dead.append(f"{page.relative_to(ROOT)}: {link}")
+    assert not dead
+    assert followed > 30
+
+
+def test_every_page_is_reached_from_the_start() -> None:
+    reached: set[Path] = set()
+    ahead = [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        for link in _LINK.findall(_FENCED.sub("", page.read_text("utf-8"))):
+            target = (page.parent / link.partition("#")[0]).resolve()
+            if target.is_file():
+                ahead.append(target)
+    assert {page.resolve() for page in (ROOT / "docs").rglob("*.md")} <= reached
