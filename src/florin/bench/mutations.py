@@ -197,6 +197,8 @@ _BELTS = (
     _("a card is shown to another merchant", "src/florin/cards/card.py",
       "where a.merchant = $1 and a.id = $2\n", "where $1::uuid is not null and a.id = $2\n",
       "tests/api/test_foreign.py"),
+    _("what happened is denied when its answer cannot be read", "src/florin/kit/outcome.py",
+      "return bool(_changed.get())", "return False", "tests/api/test_outcome.py"),
     _("a revoked key is remembered", "src/florin/merchants/access.py",
       "CACHED_S = 4.0", "CACHED_S = 400.0", "tests/api/test_access.py"),
 )  # fmt: skip
