@@ -1,5 +1,6 @@
 """What the tests over HTTP may ask for beside the shop and its client."""
 
+from collections.abc import AsyncGenerator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -7,7 +8,9 @@ import httpx
 import pytest
 
 from florin.kit.db import Database
-from tests.instance import Instance, make_shop
+from tests.api.corpus import Books
+from tests.conftest import Urls
+from tests.instance import Instance, Shop, instance, make_shop
 
 
 @pytest.fixture
@@ -25,3 +28,26 @@ async def aging(owner: Any, database: Database, api: Instance) -> Any:
     base = f"{api.base}/api/v1"
     async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as client:
         yield client, shop, pass_time
+
+
+@pytest.fixture(scope="module")
+def open_api(urls: Urls) -> Iterator[Instance]:
+    """An instance that does not stop a guesser: he would be refused before what is tested."""
+    most = dict.fromkeys(("ADDRESS", "PRINCIPAL", "PREFIX"), "1000000")
+    settings = {f"FLORIN_GUESSES_PER_{what}": number for what, number in most.items()}
+    with instance(
+        f"{urls.app}?connection_limit=5", FLORIN_REQUESTS_PER_MINUTE="1000000", **settings
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def till(open_api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    base = f"{open_api.base}/api/v1"
+    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def books(owner: Any) -> Books:
+    return Books(owner)

@@ -28,6 +28,7 @@ __all__ = [
 
 REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
 _PAUSE_S = 0.05
+_POSITION = re.compile(r"([0-9a-f]{1,8})\.([0-9a-f]{1,16})")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 
 Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
@@ -151,8 +152,11 @@ def latest(positions: Iterable[str]) -> str:
 
 def parts_of(position: str) -> tuple[int, int]:
     """Timeline and place in the log of a position. Raises ValueError."""
-    timeline, _, lsn = position.partition(".")
-    return int(timeline, 16), int(lsn, 16)
+    found = _POSITION.fullmatch(position)
+    if found is None:
+        msg = "this is no position"
+        raise ValueError(msg)
+    return int(found[1], 16), int(found[2], 16)
 
 
 def lsn_of(position: str) -> int:

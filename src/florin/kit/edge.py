@@ -20,6 +20,9 @@ from florin.kit.headers import Headers, always
 from florin.kit.http import problem, problem_headers
 
 BODY_MAX = 256 * 1024  # bytes
+_ONE_EACH = frozenset(
+    (b"authorization", b"content-type", b"florin-consistency", b"idempotency-key")
+)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _encode = msgspec.json.Encoder().encode
 _log = log.get()
@@ -76,6 +79,7 @@ class Edge:
         self.in_flight += 1
         metrics.in_flight.inc()
         try:
+            _unambiguous(scope["headers"])
             await (route or self._app)(scope, receive, answer)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else self._translate(error, scope)
@@ -199,6 +203,17 @@ def _request_id(headers: Headers) -> str:
             if not scrub.looks_secret(given):  # it will stand in the log
                 return given
     return f"req_{ids.new().hex}"
+
+
+def _unambiguous(headers: Headers) -> None:
+    """Refuse a header that means one thing and stands twice: a proxy may have read the other."""
+    names = [name for name, _ in headers]
+    if len(set(names)) == len(names):
+        return
+    for name in _ONE_EACH:
+        if names.count(name) > 1:
+            param = name.decode().title()
+            raise InvalidRequest("this header is given more than once", param=param)
 
 
 def _head_as_get(scope: Scope) -> Scope:

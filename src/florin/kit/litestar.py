@@ -44,13 +44,17 @@ def check_query(request: Request[Any, Any, Any]) -> None:
     """Refuse what a route does not know: a misspelt filter must not list everything."""
     known = _query_names(request.route_handler)
     errors: list[dict[str, str]] = []
+    seen: set[str] = set()
     for name, value in request.query_params.multi_items():
         if name not in known.values() and not _is_pair(request, name):
             errors.append({"param": name, "detail": "there is no such parameter"})
+        elif name in seen:
+            errors.append({"param": name, "detail": "this parameter is given more than once"})
         elif str(value).lower() == "null":  # the framework would take it for "not given"
             errors.append({"param": name, "detail": "null is no value; leave the parameter out"})
         elif "\0" in str(value):
             errors.append({"param": name, "detail": "text must not contain the character U+0000"})
+        seen.add(name)
     if errors:
         raise wrong(errors)
 
