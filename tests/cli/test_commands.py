@@ -48,7 +48,6 @@ def test_every_command_has_help_with_an_example() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("scale", "workers=2"),
         ("deploy", "--blue-green"),
         ("alerts", "test"),
         ("gameday",),

@@ -48,6 +48,7 @@ class TestFleet:
     def __init__(self, path: Path) -> None:
         self.home = Home(path)
         self.port = free_port()
+        self.workers = ""  # a number, auto or last: real ones, on a real schema
         self.supervisors: list[subprocess.Popen[str]] = []
         self.environ = {
             name: value for name, value in os.environ.items() if not name.startswith(_OURS)
@@ -56,6 +57,7 @@ class TestFleet:
     def launch(self) -> subprocess.Popen[str]:
         """Start a supervisor and return at once."""
         command = [sys.executable, "-P", str(STANDIN), "up", str(self.home.path), str(self.port)]
+        command += [self.workers] if self.workers else []
         child = subprocess.Popen(
             command,
             env=self.environ,

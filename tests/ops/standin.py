@@ -1,7 +1,8 @@
 """Stand-in: an instance that knows health and one program, for tests of the supervisor alone.
 
-Run as `standin.py api | migrate | demo | up HOME PORT`; the last one is a supervisor whose
-processes are the other three.
+Run as `standin.py api | migrate | demo | toil | up HOME PORT [WORKERS]`; the last one is a
+supervisor whose processes are the others; with WORKERS on a schema, and workers that play with the
+toys of tests/kit/queue.
 """
 
 import json
@@ -33,20 +34,40 @@ def serve() -> None:
     ThreadingHTTPServer(address, Answers).serve_forever()
 
 
-def supervise(home: str, port: str) -> int:
+def toil() -> int:
+    root = str(Path(__file__).parents[2])
+    sys.path.insert(0, root)
+    os.environ["PYTHONPATH"] = f"{os.environ['PYTHONPATH']}:{root}"  # for jobs that run alone
+    from tests.kit.queue import toys
+
+    return toys.main(["5"])
+
+
+def supervise(home: str, port: str, workers: str = "") -> int:
+    from florin.kit.autoscale import Limits
     from florin.ops.home import Home
-    from florin.ops.options import Commands, Options
+    from florin.ops.options import Commands, Options, florin
     from florin.ops.tell import Unable
     from florin.ops.up import up
 
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
 
-    commands = Commands(api=me("api"), migrate=me("migrate"), demo=me("demo"))
+    asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
+    migrate = florin("migrate") if workers else me("migrate")
+    commands = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
+    # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
+    quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     try:
         return up(
             Options(
-                home=Home(Path(home)), environ=dict(os.environ), port=int(port), commands=commands
+                home=Home(Path(home)),
+                environ=dict(os.environ),
+                port=int(port),
+                workers=asked,
+                limits=quick,
+                scale_every_s=0.5,
+                commands=commands,
             )
         )
     except Unable as error:
@@ -62,7 +83,9 @@ if __name__ == "__main__":
             pass
         case ["demo"]:
             print(json.dumps({"merchant": "mer_1", "program": "prg_1", "api_key": "flk_1"}))
-        case ["up", home, port]:
-            sys.exit(supervise(home, port))
+        case ["toil"]:
+            sys.exit(toil())
+        case ["up", home, port, *workers]:
+            sys.exit(supervise(home, port, *workers))
         case _:
             sys.exit(2)

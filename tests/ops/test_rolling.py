@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from florin.ops.rolling import Crew, Impossible, Instance, Mark, Step, after, plan
+from florin.ops.rolling import Crew, Impossible, Instance, Mark, Step, after, plan, plan_workers
 
 OLD, NEW = Mark("r1", 1), Mark("r2", 2)
 marks = st.builds(Mark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))
@@ -169,3 +169,18 @@ def test_undoing_a_first_step_touches_nothing_else() -> None:
 def test_a_step_that_must_not_be_taken_is_refused(step: Step) -> None:
     with pytest.raises(Impossible):
         after(fleet(2), step)
+
+
+@given(crews(), st.dictionaries(st.integers(1, 7).map("api-{}".format), marks), st.integers(1, 3))
+def test_every_plan_of_workers_ends_in_what_was_wanted(
+    crew: Crew, goal: dict[str, Mark], batch: int
+) -> None:
+    crew = tuple(replace(one, admitted=False) for one in crew)  # they are sent nothing
+    fits = {one.name for one in crew if one.ready and goal.get(one.name) == one.mark}
+    for step in plan_workers(crew, goal, batch=batch):
+        assert not fits & set(step.names)  # who fits is left alone
+        assert step.verb in ("start", "stop")
+        crew = after(crew, step)
+    assert {one.name: one.mark for one in crew} == goal
+    assert all(one.ready for one in crew)
+    assert not plan_workers(crew, goal, batch=batch)

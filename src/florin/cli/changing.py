@@ -23,16 +23,16 @@ _AGAIN_WITHIN_S = 60
 
 
 def scale(
-    counts: Annotated[list[str], typer.Argument(metavar="PART=N", help="As api=4.")],
+    counts: Annotated[
+        list[str], typer.Argument(metavar="PART=N", help="As api=4 workers=2, or workers=auto.")
+    ],
     plan: PlanOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change how many instances and workers run, without a failed request."""
     wanted = dict(_count(word) for word in counts)
-    if "workers" in wanted:
-        raise Unable("Workers are not part of this release yet; the API needs none so far.")
-    _give(home, as_json, "scale", options={"api": int(wanted["api"]), "plan": plan})
+    _give(home, as_json, "scale", options={**wanted, "plan": plan})
 
 
 def balance(

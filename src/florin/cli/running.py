@@ -17,6 +17,7 @@ from florin.ops.tell import say
 
 _DEGRADED = 3
 _PORTS = 65_535
+_WORKERS_MAX = 64
 
 
 def up(
@@ -31,7 +32,10 @@ def up(
         int | None,
         typer.Option(min=1, metavar="N", help="Instances of the API; 2, or as scaled last."),
     ] = None,
-    workers: Annotated[str, typer.Option(metavar="auto|N", help="Workers.")] = "auto",
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="auto|N", help="Workers; as many as the work needs, or as last."),
+    ] = None,
     replicas: Annotated[int, typer.Option(min=0, metavar="N", help="Read replicas.")] = 0,
     valkey: Annotated[
         Literal["single", "sentinel", "cluster"], typer.Option(help="Topology of Valkey.")
@@ -49,10 +53,9 @@ def up(
     from florin.ops import up as fleet
 
     without_effect = {
-        "--workers": workers != "auto",
         "--valkey": valkey != "single",
     }
-    tls = _validate(workers, tls_cert, tls_key)
+    tls = _validate(tls_cert, tls_key)
     chosen = home_of(home)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
@@ -64,6 +67,7 @@ def up(
         environ=dict(os.environ),
         port=port,
         api=None if adopting else api,
+        workers=None if adopting or workers is None else _workers(workers),
         replicas=replicas,
         algorithm=None if adopting else balance,
         tls=tls,
@@ -86,6 +90,7 @@ def _detach(options: Options) -> None:
 
     words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
     words += ["--api", str(options.api)] if options.api else []
+    words += ["--workers", str(options.workers)] if options.workers is not None else []
     words += ["--replicas", str(options.replicas)]
     words += ["--balance", options.algorithm] if options.algorithm else []
     if options.tls:
@@ -99,11 +104,15 @@ def _detach(options: Options) -> None:
     say("It runs in the background; florin status shows it, florin down stops it.")
 
 
-def _validate(
-    workers: str, tls_cert: Path | None, tls_key: Path | None
-) -> tuple[Path, Path] | None:
-    if not re.fullmatch(r"auto|\d+", workers):
-        raise typer.BadParameter("must be auto or a number", param_hint="--workers")
+def _workers(said: str) -> int | Literal["auto"]:
+    if said == "auto":
+        return "auto"
+    if not re.fullmatch(r"\d+", said) or int(said) > _WORKERS_MAX:
+        raise typer.BadParameter(f"must be auto or 0 to {_WORKERS_MAX}", param_hint="--workers")
+    return int(said)
+
+
+def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("needs the other one, too", param_hint="--tls-cert, --tls-key")
     for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):

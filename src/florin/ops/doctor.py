@@ -136,6 +136,7 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
     # One more than run: a deployment starts it before it stops another.
     budget = Budget(
         instances=max(1, len(fleet.of("api"))) + 1,
+        workers=len(fleet.of("worker")),
         pool=limits.connections,
         most=row["most"],
         reserved=row["reserved"],

@@ -10,6 +10,7 @@ from florin.ops.fleet import Part
 from florin.ops.home import Home
 from florin.ops.observe import observe
 from florin.ops.tell import Unable, say
+from florin.ops.wanted import Wanted
 
 
 class Facts:
@@ -57,6 +58,19 @@ class Facts:
         self.fleet = self.fleet.without(part.name for part in self.fleet.parts if part.given)
         for part in given:
             self.record(part)
+
+    def expect(self, want: Wanted) -> None:
+        """Write down a part that is about to be started: it counts from now on."""
+        self.record(
+            Part(
+                name=want.name,
+                role=want.role,
+                state="starting",
+                release=want.release,
+                generation=want.generation,
+                address=want.address,
+            )
+        )
 
     def hold(self, name: str, *, drained: bool) -> None:
         """Write down whether the balancer sends it requests."""

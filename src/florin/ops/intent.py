@@ -1,5 +1,6 @@
 """Intent: what the operator last asked for and got. Kept beside the data, so that it survives."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -11,6 +12,7 @@ from florin.ops.rolling import Mark
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     api: int = 2
+    workers: int | None = None  # None: as many as the work needs
     algorithm: str = "roundrobin"
     release: str = ""
     generation: int = 0  # counts deployments; never used twice
@@ -32,5 +34,21 @@ def keep(home: Home, intent: Intent) -> None:
     write(home.path / "intent.json", msgspec.json.encode(intent))
 
 
-def names(count: int) -> tuple[str, ...]:
-    return tuple(f"api-{number}" for number in range(1, count + 1))
+def names(count: int, stem: str = "api") -> tuple[str, ...]:
+    return tuple(f"{stem}-{number}" for number in range(1, count + 1))
+
+
+def works(name: str) -> bool:
+    """Say whether that is the name of a worker."""
+    return name.startswith("worker-")
+
+
+def workers(marks: Mapping[str, Mark], mark: Mark, count: int | None) -> dict[str, Mark]:
+    """Return so many workers: those there are first, then new ones. None: those there are."""
+    there = [name for name in marks if works(name)]
+    if count is None:
+        return {name: marks[name] for name in there}
+    kept = there[:count]
+    free = [name for name in names(len(there) + count, "worker") if name not in there]
+    added = free[: count - len(kept)]
+    return {name: marks.get(name, mark) for name in (*kept, *added)}

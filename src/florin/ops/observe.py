@@ -46,6 +46,7 @@ async def serves(part: Part) -> bool:
     if part.address is None:
         return True
     if part.role in ("api", "worker"):
-        answer = await probe.get(part.address, "/health/ready")
+        path = "/health/ready" if part.role == "api" else "/metrics"
+        answer = await probe.get(part.address, path)
         return answer is not None and answer.status == 200  # noqa: PLR2004
     return await probe.answers(part.address)

@@ -26,6 +26,7 @@ class Operation:
     goal: dict[str, Mark] = field(default_factory=dict[str, Mark])  # empty: nothing to finish
     undo: dict[str, Mark] = field(default_factory=dict[str, Mark])
     undoing: bool = False
+    workers: str = ""  # asked for from now on: a number or auto; empty: as it was
     release: str = ""  # whose schema it needs; empty where no other release comes
     back: bool = False  # to an earlier release: its routines are put back last
     batch: int = 1

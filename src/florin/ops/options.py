@@ -4,7 +4,9 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+from florin.kit.autoscale import Limits
 from florin.ops.balancer.facts import Algorithm
 from florin.ops.home import Home
 from florin.ops.tell import Unable
@@ -20,6 +22,7 @@ class Commands:
     """The processes of the product, which this package starts and otherwise does not know."""
 
     api: tuple[str, ...] = field(default_factory=lambda: florin("api"))
+    worker: tuple[str, ...] = field(default_factory=lambda: florin("worker"))
     migrate: tuple[str, ...] = field(default_factory=lambda: florin("migrate"))
     demo: tuple[str, ...] = field(default_factory=lambda: florin("demo-merchant", "--json"))
 
@@ -30,6 +33,9 @@ class Options:
     environ: Mapping[str, str]
     port: int = 8000
     api: int | None = None  # instances; None: as many as were asked for last
+    workers: int | Literal["auto"] | None = None  # None: as asked for last
+    limits: Limits | None = None  # of scaling; None: what suits the machine and its database
+    scale_every_s: float = 5.0
     replicas: int = 0  # of PostgreSQL
     algorithm: Algorithm | None = None  # None: the one chosen last
     tls: tuple[Path, Path] | None = None  # certificate and key

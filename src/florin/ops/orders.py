@@ -17,6 +17,7 @@ from florin.ops.running import Running, carry_out, preview, require_connections
 from florin.ops.tell import Unable, say
 
 _API_MAX = 24
+_WORKERS_MAX = 64
 
 Verb = Callable[[Running, Order, Operation, Tell], Awaitable[Reply]]
 
@@ -36,6 +37,7 @@ async def obey(running: Running, order: Order, tell: Tell) -> Reply:
 
     left, begun = operation.left(running.home), time.monotonic()
     taken = operation.take(running.home, blank)
+    await running.workers.settle()
     if left is not None:
         both(f"The lock of {left.said()} was left by a process that is gone; taken over.")
     audit.note(running.home, taken.who, taken.what, "begun")
@@ -75,26 +77,36 @@ async def resume(running: Running, left: Operation) -> None:
 
 
 async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
-    count = int(order.options["api"])
+    kept, marks = intent.read(running.home), running.marks()
+    count, asked = int(order.options.get("api") or kept.api), order.options.get("workers")
     if not 1 <= count <= _API_MAX:
         raise Unable(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
+    if asked is not None and asked != "auto" and int(asked) > _WORKERS_MAX:
+        raise Unable(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
     await _require_ready(running)
-    kept, marks = intent.read(running.home), running.marks()
+    fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
     goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
-    change = replace(lock, goal=goal, undo=marks)
+    goal |= intent.workers(marks, kept.mark, fixed)
+    change = replace(lock, goal=goal, undo=marks, workers=asked or "")
     await require_connections(running, change)
     if order.options.get("plan"):
         return planned(await preview(running, change))
     operation.keep(running.home, change)
     await carry_out(running, change, tell)
-    return Reply(f"{count} instances of the API serve.", done=True, document={"api": count})
+    said, document = f"{count} instances of the API serve", dict[str, Any](api=count)
+    if asked is not None:
+        number = "as many as the work needs" if fixed is None else f"{fixed}"
+        said += f"; workers: {number}"
+        document["workers"] = "auto" if fixed is None else fixed
+    return Reply(f"{said}.", done=True, document=document)
 
 
 async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) -> Reply:
     name = order.name
     one = next((one for one in await running.instances.crew() if one.name == name), None)
     if one is None:
-        raise Unable(f"No instance {name} runs; there are: {', '.join(running.marks())}.")
+        there = [known for known in running.marks() if not intent.works(known)]
+        raise Unable(f"No instance {name} runs; there are: {', '.join(there)}.")
     step = rolling.Step("drain", (name,))
     if one.admitted:
         try:
@@ -163,9 +175,10 @@ async def _replace_all(
     kept, marks, begun = intent.read(running.home), running.marks(), time.monotonic()
     mark = Mark(release, kept.generation + 1)
     count = max(1, kept.api)
+    working = intent.workers(marks, mark, kept.workers)
     change = replace(
         lock,
-        goal=dict.fromkeys(intent.names(count), mark),
+        goal=dict.fromkeys((*intent.names(count), *working), mark),
         undo=marks,
         release=release,
         back=back,

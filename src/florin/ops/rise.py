@@ -16,7 +16,7 @@ from florin.ops import (
     welcome,
 )
 from florin.ops.balancer.socket import Unreachable
-from florin.ops.fleet import Part
+from florin.ops.fleet import Part, Role
 from florin.ops.instances import Instances
 from florin.ops.intent import Intent
 from florin.ops.operation import Operation
@@ -26,6 +26,7 @@ from florin.ops.running import Running, run_migrate
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable, say, timed
 from florin.ops.wanted import Step, Wanted, plan
+from florin.ops.workers import Workers
 
 
 async def rise(options: Options, fleet: Supervisor) -> Running:
@@ -34,12 +35,21 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
     arranged = await topology.arrange(options, fleet.fleet)
     fleet.show_given(arranged.given)
     running = Running(
-        options, fleet, arranged, Instances(fleet, arranged.balancer, arranged.instance)
+        options,
+        fleet,
+        arranged,
+        Instances(fleet, arranged.balancer, arranged.instance),
+        Workers(fleet, arranged.instance),
     )
     left = operation.left(options.home)
     alive = [part for part in fleet.fleet.of("api") if part.process is not None]
     kept = intent.read(options.home) if alive else await _fresh(running)
-    marks = _marks(alive) if alive else dict.fromkeys(intent.names(kept.api), kept.mark)
+    if alive:
+        working = [part for part in running.workers.there() if part.process is not None]
+        marks = _marks([*alive, *working])
+    else:
+        marks = dict.fromkeys(intent.names(kept.api), kept.mark)
+        marks |= intent.workers({}, kept.mark, _count(kept))
     wanted = arranged.wanted(marks)
     await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
     await _tell_balancer(running, options.algorithm or kept.algorithm)
@@ -62,15 +72,28 @@ async def _fresh(running: Running) -> Intent:
     kept = replace(
         kept,
         api=options.api or kept.api,
+        workers=_asked(options, kept),
         release=release,
         previous=previous,
         generation=kept.generation + 1,
     )
     intent.keep(options.home, kept)
-    for part in fleet.fleet.of("api"):
+    for part in (*fleet.fleet.of("api"), *fleet.fleet.of("worker")):
+        await fleet.stop(part.name)
         fleet.forget(part.name)
     operation.release(options.home)  # what was cut off ended with what it was done to
     return kept
+
+
+def _asked(options: Options, kept: Intent) -> int | None:
+    if options.workers is None:
+        return kept.workers
+    return None if options.workers == "auto" else options.workers
+
+
+def _count(kept: Intent) -> int:
+    """How many workers to begin with: what the work needs is seen soon after."""
+    return 1 if kept.workers is None else kept.workers
 
 
 def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
@@ -86,7 +109,7 @@ async def _take(
     starting: list[Wanted] = []
     for step in steps:
         want = wants.get(step.name)
-        api = want is not None and want.role == "api"
+        api = want is not None and want.role in ("api", "worker")
         if not api and starting:
             await _start_together(fleet, starting)
             starting = []
@@ -101,8 +124,7 @@ async def _take(
             say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
         elif api:
             if not ready_for_api:
-                count = sum(want.role == "api" for want in wanted)
-                await _prepare_for_api(running, release, count)
+                await _prepare_for_api(running, release, [want.role for want in wanted])
                 ready_for_api = True
             starting.append(want)
         else:
@@ -110,9 +132,10 @@ async def _take(
                 await fleet.start(want)
 
 
-async def _prepare_for_api(running: Running, release: str, count: int) -> None:
+async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]) -> None:
     # One more than will run: a deployment starts it before it stops another.
-    (await budget.of(running.topology.database, count + 1)).require()
+    instances, workers = roles.count("api") + 1, roles.count("worker")
+    (await budget.of(running.topology.database, instances, workers)).require()
     environ = running.topology.environ | snapshot.environ(running.home, release)
     with timed("Migrating the database"):
         await run_migrate(running.options.commands.migrate, environ)
@@ -123,7 +146,7 @@ async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
     with timed(f"Starting {names} ({wants[0].release})"):
         async with asyncio.TaskGroup() as group:
             for want in wants:
-                group.create_task(fleet.start(want, drained=True))
+                group.create_task(fleet.start(want, drained=want.role == "api"))
 
 
 async def _tell_balancer(running: Running, algorithm: str) -> None:
@@ -158,8 +181,12 @@ async def _complete(running: Running, kept: Intent, left: Operation | None) -> N
     for part in running.fleet.fleet.of("api"):
         if part.process is None and part.name not in intent.names(count):
             running.fleet.forget(part.name)
+    kept = replace(kept, workers=_asked(running.options, kept))
+    intent.keep(running.home, kept)
     marks = running.marks()
     goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
-    if goal != marks:
+    least = max(1, sum(intent.works(name) for name in marks))
+    goal |= intent.workers(marks, kept.mark, least if kept.workers is None else kept.workers)
+    if goal != marks or any(part.process is None for part in running.workers.there()):
         what = f"florin up --api {count}"
         await orders.resume(running, Operation(who="florin", what=what, goal=goal, undo=marks))

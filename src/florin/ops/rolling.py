@@ -91,6 +91,28 @@ def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tupl
     return (*steps, *_each("drain", drained), *_each("stop", stopped))
 
 
+def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[Step, ...]:
+    """Return the steps of workers: nobody stands in for one that is replaced, its queue waits.
+
+    Who stops ends its jobs first.
+    """
+    there = {instance.name: instance for instance in crew}
+    broken = [name for name in goal if name in there and not there[name].ready]
+    missing = [name for name in goal if name not in there or name in broken]
+    stale = [name for name in goal if name in there and there[name].mark != goal[name]]
+    stale = [name for name in stale if name not in broken]
+    steps = [*_each("stop", broken), *_start(missing, goal)]
+    for first in range(0, len(stale), batch):
+        chunk = stale[first : first + batch]
+        steps += [*_each("stop", chunk), *_start(chunk, goal)]
+    return (*steps, *_each("stop", [one.name for one in crew if one.name not in goal]))
+
+
+def _start(names: Sequence[str], goal: Goal) -> Iterator[Step]:
+    for mark in dict.fromkeys(goal[name] for name in names):
+        yield Step("start", tuple(name for name in names if goal[name] == mark), mark)
+
+
 def _spares(
     extra: Sequence[Instance], serving: int, stale: int, batch: int, surge: bool
 ) -> tuple[int, int]:

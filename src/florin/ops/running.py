@@ -17,6 +17,7 @@ from florin.ops.rolling import Goal, Mark, Step
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable
 from florin.ops.topology import Topology
+from florin.ops.workers import Workers
 
 _ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
 
@@ -27,17 +28,19 @@ class Running:
     fleet: Supervisor
     topology: Topology
     instances: Instances
+    workers: Workers
 
     @property
     def home(self) -> Home:
         return self.options.home
 
     def marks(self) -> dict[str, Mark]:
-        """Return what the instances were started from, in the order of their numbers."""
+        """Return what instances and workers were started from, in the order of their numbers."""
         count = intent.read(self.home).api
         known = [part for part in self.fleet.fleet.of("api") if part.release]
         parts = [part for part in known if part.process or number(part.name) <= count]
         parts.sort(key=lambda part: number(part.name))
+        parts += sorted(self.workers.there(), key=lambda part: number(part.name))
         return {part.name: Mark(part.release, part.generation) for part in parts}
 
 
@@ -81,7 +84,9 @@ def _undone(change: Operation, why: str) -> Undone:
 
 def _settle(home: Home, change: Operation) -> None:
     """Write down what the fleet shall be from now on."""
-    kept = replace(intent.read(home), api=len(change.goal))
+    kept = replace(intent.read(home), api=len(_api(change.goal)))
+    if change.workers:
+        kept = replace(kept, workers=None if change.workers == "auto" else int(change.workers))
     if change.release:
         if change.release != kept.release:
             kept = replace(kept, previous=kept.release, release=change.release)
@@ -93,13 +98,31 @@ def _settle(home: Home, change: Operation) -> None:
 
 async def preview(running: Running, change: Operation) -> tuple[Step, ...]:
     """Return what would be done; changes nothing."""
+    return await _plan(running, change, change.goal)
+
+
+async def _plan(running: Running, change: Operation, goal: Goal) -> tuple[Step, ...]:
+    """The instances first: a release they do not bear reaches no job."""
     crew = await running.instances.crew()
-    return rolling.plan(crew, change.goal, batch=change.batch, surge=change.surge)
+    first = rolling.plan(crew, _api(goal), batch=change.batch, surge=change.surge)
+    working = {name: mark for name, mark in goal.items() if intent.works(name)}
+    crew = running.workers.crew()
+    return (*first, *rolling.plan_workers(crew, working, batch=change.batch))
+
+
+def _api(goal: Goal) -> dict[str, Mark]:
+    return {name: mark for name, mark in goal.items() if not intent.works(name)}
 
 
 async def require_connections(running: Running, change: Operation) -> None:
     """Refuse a change for which the server has too few connections, the spare ones included."""
-    (await budget.of(running.topology.database, len(change.goal) + change.batch)).require()
+    instances = len(_api(change.goal))
+    asked = await budget.of(
+        running.topology.database,
+        instances + change.batch,
+        len(change.goal) - instances,
+    )
+    asked.require()
 
 
 async def _undo(running: Running, change: Operation, tell: Tell) -> None:
@@ -127,13 +150,15 @@ async def _withdraw(running: Running, change: Operation, tell: Tell) -> None:
 async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float, tell: Tell) -> int:
     taken = 0
     for _ in range(_ROUNDS):
-        crew = await running.instances.crew()
-        steps = rolling.plan(crew, goal, batch=change.batch, surge=change.surge)
+        steps = await _plan(running, change, goal)
         if not steps:
             return taken
         for index, step in enumerate(steps, start=1):
             tell(f"[{index}/{len(steps)}] {step}")
-            await running.instances.take(step, soak_s)
+            if intent.works(step.names[0]):
+                await running.workers.take(step)
+            else:
+                await running.instances.take(step, soak_s)
         taken += len(steps)
     return taken
 

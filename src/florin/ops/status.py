@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from florin.ops import pids, probe, welcome
+from florin.ops import pids, probe, queues, welcome
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home
 from florin.ops.observe import observe, serves, supervisor
@@ -32,7 +32,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     health: str  # "ok", "failing", or "none" where nothing runs
     load: Load | None
     lag: float | None
-    queue: str | None
+    queue: str | None  # of a worker: jobs it runs / jobs it could, as it said last
     uptime: float | None
     restarts: int
     note: str
@@ -53,32 +53,42 @@ async def status(home: Home) -> Status:
     fleet = _in_order(observe(home))
     before = {part.name: pids.load(part.process) for part in fleet.parts if part.process}
     begun = time.monotonic()
+    looking = asyncio.ensure_future(queues.look(home))
     answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
+    looked = await looking
     await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
     seconds = time.monotonic() - begun
     *healths, books = answers
     parts = [
-        _seen(part, bool(health), before.get(part.name), seconds)
+        _seen(part, bool(health), before.get(part.name), seconds, looked.busy(part.name))
         for part, health in zip(fleet.parts, healths, strict=True)
     ]
     return Status(
         state=_state(fleet, parts),
         home=str(home.path),
         parts=parts,
-        queues=[],
+        queues=msgspec.to_builtins(looked.queues),
         books=books if isinstance(books, dict) else {"balanced": None},
     )
 
 
 def _in_order(fleet: Fleet) -> Fleet:
     """Sort the instances by number at the place of the first: they come and go in any order."""
-    instances = sorted(fleet.of("api"), key=lambda part: (len(part.name), part.name))
-    others = [part for part in fleet.parts if part.role != "api"]
-    place = next((i for i, part in enumerate(fleet.parts) if part.role == "api"), len(others))
-    return Fleet(parts=(*others[:place], *instances, *others[place:]))
+    many = ("api", "worker")
+    numbered = [part for part in fleet.parts if part.role in many]
+    numbered.sort(key=lambda part: (part.role, len(part.name), part.name))
+    others = [part for part in fleet.parts if part.role not in many]
+    place = next((i for i, part in enumerate(fleet.parts) if part.role in many), len(others))
+    return Fleet(parts=(*others[:place], *numbered, *others[place:]))
 
 
-def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> Seen:
+def _seen(
+    part: Part,
+    health: bool,
+    before: tuple[float, int] | None,
+    seconds: float,
+    busy: str | None,
+) -> Seen:
     runs = part.process is not None or part.given
     state = part.state
     if runs and state == "ready" and not health:
@@ -98,7 +108,7 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
         health=("ok" if health else "failing") if runs else "none",
         load=load,
         lag=None,
-        queue=None,
+        queue=busy if part.role == "worker" else None,
         uptime=round(time.time() - part.since, 1) if part.process is not None else None,
         restarts=part.restarts,
         note=part.note,
@@ -109,7 +119,10 @@ def _state(fleet: Fleet, parts: list[Seen]) -> str:
     if not any(part.process for part in fleet.parts):
         return "stopped"
     whole = supervisor(fleet) is not None and all(
-        part.state in ("ready", "standby") for part in parts
+        part.state in ("ready", "standby")
+        # They come and go with the work.
+        or (part.role == "worker" and part.state in ("starting", "draining"))
+        for part in parts
     )
     return "ready" if whole else "degraded"
 
@@ -131,7 +144,7 @@ def table(shown: Status) -> str:
     """Return the document as lines for a human."""
     if shown.state == "stopped":
         return f"Nothing runs from {shown.home}; florin up starts it."
-    rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "RELEASE")]
+    rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "BUSY", "RELEASE")]
     rows += [
         (
             part.name,
@@ -141,6 +154,7 @@ def table(shown: Status) -> str:
             _span(part.uptime),
             f"{part.load.cpu:.0%}" if part.load else "",
             f"{part.load.memory_mb:.0f} MB" if part.load else "",
+            part.queue or "",
             part.release,
         )
         for part in shown.parts
@@ -153,11 +167,24 @@ def table(shown: Status) -> str:
     balanced = shown.books.get("balanced")
     words = {True: "balanced", False: "NOT BALANCED", None: "not asked (no instance answers)"}
     lines.append(f"Books: {words[balanced]}.")
+    lines += _queues(shown.queues)
     lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
     leader = next((part for part in shown.parts if part.role == "supervisor"), None)
     if leader is None or leader.pid is None:
         lines.append("No supervisor watches; florin up adopts what runs.")
     return "\n".join(lines)
+
+
+def _queues(queues: list[dict[str, Any]]) -> list[str]:
+    """Return a line a queue that holds anything."""
+    states = ("waiting", "active", "delayed", "dead")
+    return [
+        f"Queue {queue['name']}: {', '.join(f'{queue[s]} {s}' for s in states if queue[s])}"
+        + (f"; the oldest waits for {queue['oldest_s']:.0f} s" if queue["waiting"] else "")
+        + ("; paused" if queue["paused"] else "")
+        for queue in queues
+        if any(queue[state] for state in states)
+    ]
 
 
 def _span(seconds: float | None) -> str:

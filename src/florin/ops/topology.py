@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from florin.ops import api, door, pids, ports, probe, secrets
+from florin.ops import api, door, intent, pids, ports, probe, secrets, worker
 from florin.ops.balancer.balancer import Balancer
 from florin.ops.engines import account, postgres, session, valkey
 from florin.ops.engines import members as members_
@@ -37,7 +37,7 @@ class Topology:
         return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
 
     def instance(self, name: str, mark: Mark) -> Wanted:
-        """Return one instance on the port it had, else a free one, which is remembered."""
+        """Return one instance or worker on the port it had, else a free one, remembered."""
         home = self.options.home
         layout = home.layout()
         part = home.fleet().part(name)
@@ -46,13 +46,14 @@ class Topology:
         if port is None or not runs:
             port = ports.free_port(port)
             home.write_layout(replace(layout, ports=layout.ports | {name: port}))
+        commands, environ = self.options.commands, self.environ
+        if intent.works(name):
+            made = worker.Worker(
+                home=home, command=commands.worker, environ=environ, name=name, port=port, mark=mark
+            )
+            return made.wanted()
         return api.Api(
-            home=home,
-            command=self.options.commands.api,
-            environ=self.environ,
-            name=name,
-            port=port,
-            mark=mark,
+            home=home, command=commands.api, environ=environ, name=name, port=port, mark=mark
         ).wanted()
 
     def wanted(self, marks: Mapping[str, Mark]) -> tuple[Wanted, ...]:

@@ -120,7 +120,7 @@ async def _metrics(running: Running) -> AsyncGenerator[None]:
     """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
 
     def instances() -> dict[str, str]:
-        parts = running.fleet.fleet.of("api")
+        parts = (*running.fleet.fleet.of("api"), *running.workers.there())
         return {part.name: part.address for part in parts if part.process and part.address}
 
     port = running.topology.balancer.edge.fleet_metrics_port

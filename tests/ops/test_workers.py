@@ -1,0 +1,110 @@
+"""Workers of a fleet: as many as asked for, healed, replaced, sent home; no job is lost."""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tests.kit.queue import toys
+from tests.ops.conftest import TestFleet, document, run_cli
+
+from florin.ops import intent, pids
+from florin.ops.engines.session import session
+from florin.ops.topology import running_urls
+
+WITHIN_S = 40
+
+
+async def until(ask: Callable[[], Awaitable[Any]]) -> Any:
+    async with asyncio.timeout(WITHIN_S):
+        while True:
+            if answer := await ask():
+                return answer
+            await asyncio.sleep(0.1)
+
+
+@asynccontextmanager
+async def toy_table(fleet: TestFleet) -> AsyncGenerator[Any]:
+    async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
+        await connection.execute(toys.TABLE)
+    async with session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
+        await connection.set_type_codec(
+            "jsonb", encoder=_text, decoder=str, schema="pg_catalog", format="text"
+        )
+        yield connection
+
+
+def _text(payload: object) -> str:
+    return json.dumps(payload)
+
+
+def working(fleet: TestFleet) -> dict[str, Any]:
+    return {
+        part.name: part.process
+        for part in fleet.home.fleet().of("worker")
+        if part.process and part.state == "ready" and pids.lives(part.process)
+    }
+
+
+async def effects(connection: Any) -> list[int]:
+    """Return how often each job had its effect."""
+    rows = await connection.fetch(
+        "select count(*) times from florin.toy where word !~ 'begun' group by word"
+    )
+    return [row["times"] for row in rows]
+
+
+async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
+    fleet: TestFleet,
+) -> None:
+    fleet.workers = "2"
+    child = fleet.up()
+    assert set(working(fleet)) == {"worker-1", "worker-2"}
+    async with toy_table(fleet) as connection:
+        await toys.fill(connection, *(toys.word(n, "slow", seconds=0.5) for n in range(30)))
+        killed = working(fleet)["worker-1"]
+        await asyncio.sleep(0.3)
+        pids.send(killed, signal.SIGKILL)
+        fleet.successor("worker-1", killed)
+        await until(lambda: _all(connection, 30))
+        assert set(await effects(connection)) == {1}
+
+        shown = document(run_cli(fleet, "status", "--json"))
+        workers = {part["name"]: part for part in shown["parts"] if part["role"] == "worker"}
+        assert set(workers) == {"worker-1", "worker-2"}
+        assert workers["worker-2"]["queue"].endswith("/5")
+        assert workers["worker-2"]["state"] == "ready"
+        assert {queue["name"] for queue in shown["queues"]} >= {"toys", "poison", "few"}
+        assert {"waiting", "active", "delayed", "dead", "oldest_s"} <= set(shown["queues"][0])
+
+        grown = document(run_cli(fleet, "scale", "workers=3", "--json"))
+        assert grown["workers"] == 3
+        assert set(working(fleet)) == {"worker-1", "worker-2", "worker-3"}
+        # Who is sent home ends what it has.
+        await toys.fill(connection, *(toys.word(f"late {n}", "slow", seconds=1) for n in range(15)))
+        await asyncio.sleep(0.5)
+        less = run_cli(fleet, "scale", "workers=1")
+        assert less.returncode == 0, less.stderr
+        assert set(working(fleet)) == {"worker-1"}
+        await until(lambda: _all(connection, 45))
+        assert set(await effects(connection)) == {1}
+    before, fleet.workers = working(fleet), "last"
+    fleet.kill_supervisor(child)
+    child = fleet.up()
+    assert working(fleet) == before
+    assert intent.read(fleet.home).workers == 1
+
+    said = run_cli(fleet, "restart", "worker-1")
+    assert said.returncode == 0, said.stderr
+    after = working(fleet)
+    assert set(after) == {"worker-1"}
+    assert after != before
+    last = fleet.end(child)
+    stops = [line.split(":")[0] for line in last.splitlines() if line.startswith("Stopped ")]
+    assert stops[3:] == ["Stopped worker-1", "Stopped valkey-1", "Stopped postgres-1"]
+
+
+async def _all(connection: Any, count: int) -> bool:
+    return len(await effects(connection)) >= count
