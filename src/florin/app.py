@@ -21,6 +21,7 @@ from florin.cards.issue import Cards
 from florin.cards.lookup import Lookups
 from florin.cards.money import Money
 from florin.kit import headers, log, metrics, outcome, valkey
+from florin.kit.belt import Belt
 from florin.kit.compress import compressing
 from florin.kit.db import BROKEN, Database, PoolTimeout
 from florin.kit.docs_api import Docs
@@ -89,6 +90,7 @@ class Parts:
             ping=self.valkey.ping if self.valkey is not None else None,
             release=settings.release,
             instance=settings.instance,
+            first=Belt(settings).check,
         )
 
     def _routing(self) -> Routing:

@@ -33,10 +33,12 @@ class Health:
         ping: Callable[[], Awaitable[Any]] | None,
         release: str,
         instance: str,
+        first: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._drain = drain
         self._dsn = dsn
         self._ping = ping
+        self._first = first  # what is to be looked at before we are ready
         self._release = release
         self._instance = instance
         self._started = time.monotonic()
@@ -100,6 +102,7 @@ class Health:
             self._connection = connection
         try:
             await connection.fetchval("select 1 from florin.migration limit 1")
+            await self._first(connection)
         except BaseException:
             self._connection = None  # never asked again: it may hold an answer nobody read
             connection.terminate()

@@ -23,6 +23,7 @@ from florin.kit.settings import SettingsWrong, given
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
+APPLICATION = "florin_app"  # made where one URL names the owner only
 _ROUTINES = (
     "ledger/clock.sql",
     "ledger/claim.sql",
@@ -129,10 +130,33 @@ async def run(*, owner_url: str, app_url: str | None, only_plan: bool) -> list[s
             if role and role != me:
                 await ensure_role(connection, role, unquote(parts.password or "") or None)
             else:
-                role = None
+                role = await _second_role(connection, str(me))
         return await migrate(connection, role=role)
     finally:
         await connection.close()
+
+
+async def _second_role(connection: Connection, me: str) -> str | None:
+    """The application's role where the only URL is the owner's: made if we may.
+
+    It is granted what the application needs; what is left to do is said each time.
+    """
+    if me == APPLICATION:
+        return None
+    role = None
+    try:
+        await ensure_role(connection, APPLICATION, None)
+    except MigrationFailed:
+        said = f"create another (CREATE ROLE {APPLICATION} LOGIN PASSWORD '…')"
+    else:
+        role = APPLICATION
+        said = f"{role} is there for it (ALTER ROLE {role} PASSWORD '…')"
+    print(
+        f"The application still uses the role that owns the ledger, {me}: {said}, name it in"
+        " DATABASE_URL and this one in DATABASE_URL_OWNER.",
+        file=sys.stderr,
+    )
+    return role
 
 
 async def _connect(url: str) -> Connection:

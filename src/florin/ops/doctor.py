@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from florin.kit.belt import ADVICE, MISSING, OWNS
 from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
@@ -141,7 +142,9 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
         most=row["most"],
         reserved=row["reserved"],
     )
-    return [*_facts(dict(row), budget), *await _advised(owner or url)]
+    strict = options.given("FLORIN_ENV") == "production"
+    strict = strict and options.given("FLORIN_SINGLE_ROLE") != "accept"
+    return [*_facts(dict(row), budget, strict=strict), *await _advised(owner or url)]
 
 
 async def _advised(url: str) -> list[Check]:
@@ -153,7 +156,7 @@ async def _advised(url: str) -> list[Check]:
         return [Check("db", "indexes", "warn", said)]
 
 
-_FACTS = """
+_FACTS = f"""
 select current_setting('server_version_num')::int / 10000 as major,
        current_setting('server_version') as version,
        current_setting('max_connections')::int as most,
@@ -164,14 +167,14 @@ select current_setting('server_version_num')::int / 10000 as major,
        current_setting('data_checksums') = 'on' as checksums,
        current_setting('wal_level') as wal,
        pg_encoding_to_char(encoding) as encoding,
-       pg_has_role(current_user, datdba, 'member') as owner,
+       {OWNS} as owner,
        exists (select from pg_available_extensions where name = 'pg_stat_statements') as statements
   from pg_database where datname = current_database()
-"""
+"""  # noqa: S608 -- our own words
 
 
-def _facts(row: dict[str, Any], budget: Budget) -> list[Check]:
-    """Judge what the database said; pure."""
+def _facts(row: dict[str, Any], budget: Budget, *, strict: bool = False) -> list[Check]:
+    """Judge what the database said; pure. `strict`: without the belt nothing starts."""
     pools = budget.said()
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
         (
@@ -213,9 +216,9 @@ def _facts(row: dict[str, Any], budget: Budget) -> list[Check]:
         (
             "second belt",
             not row["owner"],
-            "warn",
-            "the application's role is not the owner",
-            "the application's role is the owner; give DATABASE_URL a role of its own",
+            "fail" if strict else "warn",
+            "the application's role owns nothing of the ledger",
+            f"{MISSING}; {ADVICE}",
         ),
         (
             "advisor",

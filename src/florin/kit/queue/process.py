@@ -12,6 +12,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from florin.kit import log, metrics, valkey
+from florin.kit.belt import Belt
 from florin.kit.db import Database
 from florin.kit.queue import alone
 from florin.kit.queue.rules import Plan
@@ -73,9 +74,11 @@ async def _serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
     wake.start()
+    checking = asyncio.ensure_future(Belt(settings).check_soon(control))
     try:
         await worker.run()
     finally:
+        checking.cancel()
         await wake.stop()
         database.abandon()  # a job that did not end in time may still hold a connection
         control.abandon()
