@@ -7,10 +7,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from tests.kit.queue import toys
 from tests.ops.conftest import TestFleet, document, run_cli
 
-from florin.ops import intent, pids
+from florin.ops import decisions, door, intent, pids, probe
 from florin.ops.engines.session import session
 from florin.ops.topology import running_urls
 
@@ -108,3 +109,51 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
 
 async def _all(connection: Any, count: int) -> bool:
     return len(await effects(connection)) >= count
+
+
+async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> None:
+    fleet.workers = "auto"
+    child = fleet.up()
+    assert set(working(fleet)) == {"worker-1"}
+    async with toy_table(fleet) as connection:
+        await toys.fill(connection, *(toys.word(n, "slow", seconds=0.7) for n in range(100)))
+        await until(lambda: _count(fleet, lambda count: count >= 3))
+        text = await _fleet_metrics(fleet)
+        assert int(text.split("\nflorin_workers_wanted ")[1].split()[0]) >= 3
+
+        before, fleet.workers = working(fleet), "last"
+        fleet.kill_supervisor(child)
+        child = fleet.up()
+        assert before.items() <= working(fleet).items()
+
+        await until(lambda: _all(connection, 100))
+        # Somebody is sent home; what comes meanwhile is done as well.
+        await until(lambda: _count(fleet, lambda count: count < 3))
+        await toys.fill(connection, *(toys.word(f"late {n}") for n in range(50)))
+        await until(lambda: _all(connection, 150))
+        assert set(await effects(connection)) == {1}
+
+    fixed = run_cli(fleet, "scale", "workers=2")
+    assert fixed.returncode == 0, fixed.stderr
+    assert len(working(fleet)) == 2
+    decided = decisions.read(fleet.home)
+    assert {"grow", "shrink"} <= {entry.decision.reason for entry in decided}
+    replayed = document(run_cli(fleet, "audit", "--autoscale", "--replay", "--json"))
+    assert replayed == {"decisions": len(decided), "equal": len(decided)}
+
+    # One that was tampered with is found out.
+    first = next(entry for entry in decided if entry.decision.reason == "grow")
+    forged = msgspec.structs.replace(first.decision, workers=first.decision.workers + 1)
+    decisions.note(fleet.home, msgspec.structs.replace(first, decision=forged))
+    assert run_cli(fleet, "audit", "--autoscale", "--replay").returncode == 1
+
+
+async def _count(fleet: TestFleet, fits: Callable[[int], bool]) -> bool:
+    return fits(len(working(fleet)))
+
+
+async def _fleet_metrics(fleet: TestFleet) -> str:
+    port = fleet.home.layout().ports[door.METRICS]
+    answer = await probe.get(f"127.0.0.1:{port}", "/metrics", within_s=5)
+    assert answer is not None
+    return answer.body.decode()

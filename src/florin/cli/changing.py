@@ -122,15 +122,43 @@ def failover(
 
 def audit(
     last: Annotated[int, typer.Option("-n", "--last", min=1, help="How many lines.")] = 20,
+    *,
+    autoscale: Annotated[
+        bool, typer.Option("--autoscale", help="The decisions about the number of workers.")
+    ] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="With --autoscale: decide all of them again.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show who did what to the fleet, when, and how it ended."""
+    if autoscale or replay:
+        _decided(home_of(home), last, replay=replay, as_json=as_json)
+        return
     entries = trail.trail(home_of(home), last)
     if as_json:
         print(msgspec.json.encode({"entries": entries}).decode())
     else:
         print(trail.text(entries) or "Nothing was done yet.")
+
+
+def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
+    from florin.ops import decisions
+
+    entries = decisions.read(home, None if replay else last)
+    if not replay:
+        document = msgspec.json.encode({"decisions": entries}).decode()
+        print(document if as_json else decisions.text(entries) or "Nothing was decided yet.")
+        return
+    other = decisions.differing(entries)
+    equal = len(entries) - len(other)
+    if as_json:
+        print(msgspec.json.encode({"decisions": len(entries), "equal": equal}).decode())
+    else:
+        print(f"{equal} of {len(entries)} decisions come out the same.")
+    if other:
+        raise Unable(f"The one of {other[0].at} does not: it was made by other code.")
 
 
 def _give(

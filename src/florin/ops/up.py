@@ -22,6 +22,7 @@ from florin.ops.options import Options
 from florin.ops.renewal import Renewal
 from florin.ops.rise import rise
 from florin.ops.running import Running
+from florin.ops.scaling import Scaling
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable, say, voice
 
@@ -92,7 +93,9 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     members = running.topology.members
     keeping = members is not None and len(members.servers) > 1
     keeper = asyncio.ensure_future(Keeper(fleet, members).watch()) if members and keeping else None
-    async with await control.listen(options.home, obey), _metrics(running):
+    scaling = Scaling(running)
+    growing = asyncio.create_task(scaling.watch())
+    async with await control.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
         begun = time.monotonic()
@@ -103,10 +106,11 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
             await renewal.look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
-        busy |= {keeper} if keeper is not None else set()
+        busy |= {keeper, growing} if keeper is not None else {growing}
         for task in busy:
             task.cancel()
         await asyncio.gather(*busy, return_exceptions=True)
+        await running.workers.halt()
     voice.clear()
     if again.is_set() and not halt.is_set():
         return AGAIN
@@ -116,7 +120,7 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
 
 
 @contextlib.asynccontextmanager
-async def _metrics(running: Running) -> AsyncGenerator[None]:
+async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
     """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
 
     def instances() -> dict[str, str]:
@@ -126,7 +130,7 @@ async def _metrics(running: Running) -> AsyncGenerator[None]:
     port = running.topology.balancer.edge.fleet_metrics_port
     assert port is not None
     try:
-        server = await merge.serve(port, instances)
+        server = await merge.serve(port, instances, scaling.metrics)
     except OSError as error:
         say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
         yield

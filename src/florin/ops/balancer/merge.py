@@ -55,15 +55,22 @@ async def collected(instances: Mapping[str, str]) -> str:
     return merged(dict(zip(instances, told, strict=True)))
 
 
-async def serve(port: int, instances: Callable[[], Mapping[str, str]]) -> asyncio.Server:
-    """Answer every request on that port with the metrics of the instances there are by then."""
+async def serve(
+    port: int,
+    instances: Callable[[], Mapping[str, str]],
+    more: Callable[[], str] = lambda: "",
+) -> asyncio.Server:
+    """Answer every request on that port with the metrics of the instances there are by then.
+
+    `more` is what nobody but the one who serves it knows.
+    """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError):
             async with asyncio.timeout(_WITHIN_S * 2):
                 while (await reader.readline()).strip():
                     pass
-                body = (await collected(instances())).encode()
+                body = (await collected(instances()) + more()).encode()
                 writer.write(_HEAD % len(body) + body)
                 await writer.drain()
         writer.close()
