@@ -19,6 +19,8 @@ from tests.instance import SECRETS, Instance, instance
 from tests.workers import crew, until
 
 from florin.kit import db
+from florin.ops import doctor
+from florin.ops.home import Home
 
 STRONG = {name: f"{uuid.uuid4().hex}-{uuid.uuid4().hex}" for name in SECRETS}
 MISSING = "second belt is missing"
@@ -142,3 +144,19 @@ def test_without_a_database_it_lives(tmp_path: Path, urls: Urls) -> None:
         assert not made.ready()
     finally:
         made.stop()
+
+
+@pytest.mark.parametrize(
+    ("who", "env", "result"),
+    [
+        ("owner", "production", "fail"),
+        ("owner", "development", "warn"),
+        ("app", "production", "ok"),
+    ],
+)
+async def test_doctor_says_so(urls: Urls, tmp_path: Path, who: str, env: str, result: str) -> None:
+    environ = {"DATABASE_URL": url_of(urls, who), "FLORIN_ENV": env}
+    found = await doctor.examine(Home(tmp_path), environ, "db")
+    (belt,) = [check for check in found if check.name == "second belt"]
+    assert belt.result == result
+    assert (MISSING in belt.said) is (result != "ok")
