@@ -29,8 +29,6 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Sell, redeem, hold, refund on the running fleet; print the books."""
-    if load:
-        raise typer.BadParameter("is not there yet", param_hint="--load")
     from florin.ops import welcome
     from florin.ops.observe import observe
 
@@ -41,6 +39,11 @@ def demo(
         raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
         raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")
+    if load:
+        base = f"http://{api_part.address}"
+        raise typer.Exit(
+            call("florin.demo_load", base=base, api_key=found.api_key, program=found.program)
+        )
     raise typer.Exit(
         call(
             "florin.demo",
