@@ -12,6 +12,7 @@ from florin.kit.pool import BROKEN, Connection, Pool, PoolLimits, PoolTimeout, c
 
 __all__ = [
     "BROKEN",
+    "MAY_CALL",
     "Connection",
     "Database",
     "PoolLimits",
@@ -22,6 +23,7 @@ __all__ = [
     "connect",
     "latest",
     "lsn_of",
+    "only_reads",
     "parts_of",
     "position",
 ]
@@ -29,7 +31,17 @@ __all__ = [
 REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
 _PAUSE_S = 0.05
 _POSITION = re.compile(r"([0-9a-f]{1,8})\.([0-9a-f]{1,16})")
+
+# What may run a second time where nobody knows whether it did: statements that call nothing of ours
+# but these. All others are their caller's to repeat, who has a key, or a way to look.
+MAY_CALL = ("clock", "metadata_token", "oldest_money", "queue_begin", "queue_facts")
+_COMMENT = re.compile(r"--[^\n]*")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
+_ACTS = re.compile(
+    r"\b(insert|update|delete|merge|nextval|setval|set_config|pg_notify|pg_\w*advisory\w*)\b"
+    rf"|\bflorin\s*\.\s*(?!({'|'.join(MAY_CALL)})\b)\w+\s*\(",
+    re.IGNORECASE,
+)
 
 Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
 
@@ -112,14 +124,14 @@ class Database:
         return await self._ask("fetchrow", sql, args)
 
     async def _ask(self, how: str, sql: str, args: Sequence[object]) -> Any:
-        """Run one statement; one that reads is asked again where its connection broke."""
+        """Run one statement; one that only reads is asked again where its connection broke."""
         give_up = time.monotonic() + REPEAT_FOR_S
         while True:
             try:
                 async with self.connection() as connection:
                     return await getattr(connection, how)(sql, *args)
             except BROKEN:
-                if not _READS.match(sql) or time.monotonic() > give_up:
+                if not only_reads(sql) or time.monotonic() > give_up:
                     raise
             await asyncio.sleep(_PAUSE_S)
 
@@ -135,6 +147,12 @@ class Database:
         """
         async with self.connection() as connection:
             return await position(connection)
+
+
+def only_reads(sql: str) -> bool:
+    """Whether it does not matter if this statement runs once or twice. In doubt it does."""
+    text = _COMMENT.sub(" ", sql)
+    return bool(_READS.match(text)) and not _ACTS.search(text)
 
 
 async def position(connection: Connection) -> str:

@@ -1,0 +1,114 @@
+"""A statement whose connection broke runs again only where it does not matter how often it runs."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import florin
+from florin.cards import card, lookup
+from florin.kit.db import BROKEN, MAY_CALL, Database, connect, only_reads
+from florin.kit.queue import worker
+from florin.merchants import access
+from florin.reports import books
+from tests.conftest import Urls
+
+# It counts where no rollback reaches, and the first call loses its connection.
+_STRIKE = """
+create sequence florin.strikes;
+grant usage, select on florin.strikes to florin_app;
+create function florin.strike() returns bigint language plpgsql as $$
+declare n bigint := nextval('florin.strikes');
+begin
+  if n = 1 then perform pg_terminate_backend(pg_backend_pid()); perform pg_sleep(10); end if;
+  return n;
+end $$;
+grant execute on function florin.strike() to florin_app;
+"""
+
+
+@pytest.fixture
+async def strikes(owner: Any) -> AsyncGenerator[Any]:
+    await owner.execute(_STRIKE)
+    yield owner
+    await owner.execute("drop function florin.strike(); drop sequence florin.strikes")
+
+
+@pytest.mark.parametrize("how", ["one", "all"])
+async def test_what_acts_is_not_repeated(database: Database, strikes: Any, how: str) -> None:
+    with pytest.raises(BROKEN):
+        await getattr(database, how)("select florin.strike() as n")
+    assert await strikes.fetchval("select last_value from florin.strikes") == 1
+
+
+@pytest.mark.parametrize("how", ["one", "all"])
+async def test_what_reads_is_repeated(database: Database, urls: Urls, how: str) -> None:
+    name = f"repeat {how}"
+    asking = asyncio.ensure_future(getattr(database, how)(f"select 2 as n, '{name}', pg_sleep(1)"))
+    root = await connect(urls.superuser, name="tests")
+    ended = False
+    while not ended:
+        assert not asking.done()
+        ended = await root.fetchval(
+            "select bool_or(pg_terminate_backend(pid)) from pg_stat_activity"
+            " where query like '%' || $1 || '%' and wait_event = 'PgSleep'",
+            name,
+        )
+    found: Any = await asking
+    assert (found if how == "one" else found[0])["n"] == 2
+    await root.close()
+
+
+@pytest.mark.parametrize(
+    ("reads", "sql"),
+    [
+        (True, "select 1"),
+        (True, "-- update nothing\n with a as (select updated_at from b) select * from a"),
+        (True, "select florin.clock($1), x from florin.account where (a)"),
+        (True, vars(books)["_PROOF"]),
+        (True, lookup.SQL),
+        (True, vars(card)["_BY_ID"]),
+        (True, vars(access)["_KEY"]),
+        (False, vars(worker)["_CLAIM"]),
+        (False, "select * from florin.post($1)"),
+        (False, "select FLORIN.Post ($1)"),
+        (False, "select florin . post($1)"),
+        (False, "select florin.clock_of($1)"),
+        (False, "with gone as (delete from florin.session returning 1) select count(*) from gone"),
+        (False, "select nextval('a')"),
+        (False, "select pg_try_advisory_lock(1)"),
+        (False, "update florin.session set a = 1"),
+    ],
+)
+def test_what_passes_for_a_read(*, reads: bool, sql: str) -> None:
+    assert only_reads(sql) is reads
+
+
+async def test_what_may_be_called_twice_changes_nothing(owner: Any) -> None:
+    """Each function of the list runs where nothing can be written; one sets the same again."""
+    rows = await owner.fetch(
+        "select proname, array(select format_type(t, null) from unnest(proargtypes) t) as types"
+        " from pg_proc where pronamespace = 'florin'::regnamespace and proname = any($1)",
+        list(MAY_CALL),
+    )
+    assert {row["proname"] for row in rows} == set(MAY_CALL)
+    for row in rows:
+        if row["proname"] == "queue_begin":
+            continue  # `set begun = true` under a fence
+        nothing = ", ".join(f"null::{kind}" for kind in row["types"])
+        async with owner.transaction(readonly=True):
+            await owner.fetch(f"select florin.{row['proname']}({nothing})")
+
+
+def test_no_statement_calls_an_effect_by_a_short_name() -> None:
+    """The list knows functions of ours by their schema; nothing in the code leaves it out."""
+    root = Path(florin.__file__).parent
+    names = ("post", "issue", "rotate_code", "once", "queue_[a-z]+", "expire_due", "erase_codes")
+    bare = re.compile(rf"select (\w+, )*(\* from )?({'|'.join(names)})\(")  # noqa: S608 -- a pattern
+    found = [
+        str(path) for path in root.rglob("*.py") if bare.search(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
