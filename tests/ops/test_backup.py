@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.ops.test_failover import Fleet
+from tests.ops.replicated import Fleet
 
 
 async def sell(http: httpx.AsyncClient, key: str) -> str:

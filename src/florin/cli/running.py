@@ -36,7 +36,10 @@ def up(
         str | None,
         typer.Option(metavar="auto|N", help="Workers; as many as the work needs, or as last."),
     ] = None,
-    replicas: Annotated[int, typer.Option(min=0, metavar="N", help="Read replicas.")] = 0,
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Replicas of PostgreSQL; none, or as asked last."),
+    ] = None,
     valkey: Annotated[
         Literal["single", "sentinel", "cluster"], typer.Option(help="Topology of Valkey.")
     ] = "single",
@@ -68,7 +71,7 @@ def up(
         port=port,
         api=None if adopting else api,
         workers=None if adopting or workers is None else _workers(workers),
-        replicas=replicas,
+        replicas=None if adopting else replicas,
         algorithm=None if adopting else balance,
         tls=tls,
         as_json=as_json,
@@ -91,7 +94,7 @@ def _detach(options: Options) -> None:
     words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
     words += ["--api", str(options.api)] if options.api else []
     words += ["--workers", str(options.workers)] if options.workers is not None else []
-    words += ["--replicas", str(options.replicas)]
+    words += ["--replicas", str(options.replicas)] if options.replicas is not None else []
     words += ["--balance", options.algorithm] if options.algorithm else []
     if options.tls:
         words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]

@@ -13,6 +13,7 @@ from florin.ops.rolling import Mark
 class Intent:
     api: int = 2
     workers: int | None = None  # None: as many as the work needs
+    replicas: int = 0  # of PostgreSQL, beside its primary
     algorithm: str = "roundrobin"
     release: str = ""
     generation: int = 0  # counts deployments; never used twice

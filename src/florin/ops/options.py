@@ -36,7 +36,7 @@ class Options:
     workers: int | Literal["auto"] | None = None  # None: as asked for last
     limits: Limits | None = None  # of scaling; None: what suits the machine and its database
     scale_every_s: float = 5.0
-    replicas: int = 0  # of PostgreSQL
+    replicas: int | None = None  # of PostgreSQL; None: as many as were asked for last
     algorithm: Algorithm | None = None  # None: the one chosen last
     tls: tuple[Path, Path] | None = None  # certificate and key
     as_json: bool = False

@@ -33,6 +33,7 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
     fleet.announce("starting")
     door.require_port(options, fleet.fleet)
     arranged = await topology.arrange(options, fleet.fleet)
+    _remember_replicas(options)
     fleet.show_given(arranged.given)
     running = Running(
         options,
@@ -61,6 +62,12 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
         await welcome.ensure(options.home, direct, options.commands.demo, environ)
     fleet.announce("ready", arranged.balancer.address)
     return running
+
+
+def _remember_replicas(options: Options) -> None:
+    """Keep what was asked for, so that an `up` which does not say leaves the replicas there."""
+    if options.replicas is not None:
+        intent.keep(options.home, replace(intent.read(options.home), replicas=options.replicas))
 
 
 async def _fresh(running: Running) -> Intent:

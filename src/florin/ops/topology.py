@@ -88,7 +88,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         if database is None:
             servers = {
                 name: postgres.embedded(folder, layout.ports[_port_of(name)], own, user, name=name)
-                for name in members_.names(options.replicas)
+                for name in _members(options)
             }
             members = members_.arranged(options.home, servers, folder)
             database = environ["DATABASE_URL"] = members.url(postgres.APP)
@@ -118,6 +118,13 @@ def _by_role(members: Members) -> list[Wanted]:
     return sorted(wants, key=lambda want: want.role != "postgres-primary")
 
 
+def _members(options: Options) -> tuple[str, ...]:
+    """The PostgreSQL servers by name: as many as asked for, whoever is the primary among them."""
+    kept = intent.read(options.home).replicas
+    replicas = kept if options.replicas is None else options.replicas
+    return members_.names(replicas, members_.recorded(options.home).primary)
+
+
 def _port_of(name: str) -> str:
     """By which name the layout remembers a member's port."""
     return "postgres" if name == postgres.NAME else name
@@ -144,7 +151,7 @@ def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layou
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
-    wanted = [(_port_of(name), name, engines[0]) for name in members_.names(options.replicas)]
+    wanted = [(_port_of(name), name, engines[0]) for name in _members(options)]
     wanted += [("valkey", valkey.NAME, engines[1])]
     wanted += [(door.OPERATOR, door.NAME, True), (door.METRICS, door.NAME, True)]
     for name, part_name, needed in wanted:

@@ -43,13 +43,10 @@ class Members:
         return len(self.servers) > SYNCHRONOUS_FROM
 
     def record(self) -> Record:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Record)
-        except (OSError, msgspec.DecodeError):
-            return Record()
+        return recorded(self.home)
 
     def keep(self, record: Record) -> None:
-        write(self._path, msgspec.json.encode(record))
+        write(_path(self.home), msgspec.json.encode(record))
 
     def wish(self, name: str, *, accept_loss: bool) -> None:
         self.keep(replace(self.record(), wish=name, accept_loss=accept_loss))
@@ -100,10 +97,6 @@ class Members:
             told["synchronous_standby_names"] = f"ANY 1 ({names})"
         return told
 
-    @property
-    def _path(self) -> Path:
-        return self.home.path / "postgres.json"
-
 
 def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> Members:
     """The members, each told of the others."""
@@ -114,5 +107,20 @@ def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> Members:
     return members
 
 
-def names(replicas: int) -> tuple[str, ...]:
-    return tuple(f"postgres-{number}" for number in range(1, replicas + 2))
+def names(replicas: int, primary: str = postgres.NAME) -> tuple[str, ...]:
+    """So many replicas and the primary, which stays whoever else goes."""
+    others = (f"postgres-{number}" for number in range(1, replicas + 2))
+    kept = [name for name in others if name != primary][:replicas]
+    return tuple(sorted((primary, *kept), key=lambda name: int(name.rpartition("-")[2])))
+
+
+def recorded(home: Home) -> Record:
+    """Who is the primary; the first one where nothing else was written down."""
+    try:
+        return msgspec.json.decode(_path(home).read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return Record()
+
+
+def _path(home: Home) -> Path:
+    return home.path / "postgres.json"

@@ -1,0 +1,62 @@
+"""Replicas stay as many as were asked for, and the primary whoever it is."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from tests.ops.conftest import until
+from tests.ops.replicated import Fleet
+
+from florin.ops.engines.members import names
+from florin.ops.observe import observe
+
+
+@pytest.mark.parametrize(
+    ("replicas", "primary", "members"),
+    [
+        (0, "postgres-1", ("postgres-1",)),
+        (2, "postgres-1", ("postgres-1", "postgres-2", "postgres-3")),
+        (2, "postgres-2", ("postgres-1", "postgres-2", "postgres-3")),
+        (1, "postgres-3", ("postgres-1", "postgres-3")),
+        (0, "postgres-3", ("postgres-3",)),
+    ],
+)
+def test_who_is_a_member(replicas: int, primary: str, members: tuple[str, ...]) -> None:
+    assert names(replicas, primary) == members
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    made = Fleet(tmp_path_factory.mktemp("failover"))
+    made.home.path.chmod(0o755)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.florin("down")
+
+
+async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
+    """Down and up without --replicas: as many, the same primary, all that was written."""
+    said = await asyncio.to_thread(fleet.florin, "failover", "--to", "postgres-2")
+    assert said.returncode == 0, said.stderr
+    await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
+    async with fleet.http() as http:
+        load = await fleet.load(http, 0.5)
+    await asyncio.to_thread(fleet.again)
+    assert fleet.primary().name == "postgres-2"
+    await asyncio.to_thread(until, fleet.whole, "all three")
+    async with fleet.http() as http:
+        await fleet.judge(http, load)
+
+
+async def test_fewer_replicas_leave_the_primary(fleet: Fleet) -> None:
+    before = fleet.primary().name
+    assert before != "postgres-1"
+    async with fleet.http() as http:
+        load = await fleet.load(http, 0.5)
+    await asyncio.to_thread(fleet.again, "--replicas", "0")
+    parts = [part for part in observe(fleet.home).parts if part.name.startswith("postgres")]
+    assert [part.name for part in parts if part.process] == [before]
+    async with fleet.http() as http:
+        await fleet.judge(http, load)
