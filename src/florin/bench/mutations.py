@@ -157,8 +157,8 @@ _WAITING = (
       f"{MANY}::test_connections_cut_in_the_middle_cost_nothing"),
     _("nothing is said to have happened when nobody knows", LANE,
       "                    raise (OutcomeUnknown() if sent else Overloaded()) from None\n"
-      "            except asyncpg.PostgresError",
-      "                    raise Overloaded from None\n            except asyncpg.PostgresError",
+      "            except asyncpg.DiskFullError",
+      "                    raise Overloaded from None\n            except asyncpg.DiskFullError",
       LANES),
     _("an item that fails fails its neighbours", LANE,
       "                if len(items) == 1:\n                    return [error]\n",
