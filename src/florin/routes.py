@@ -79,6 +79,7 @@ NEEDS: dict[str, str] = {
     "GET /jobs/{job}/codes": "cards:write",
     "GET /queues": "queues:read",
     "POST /cards/{card}/rotate-code": "cards:write",
+    "POST /cards/{card}/reset-pin": "cards:write",
     "POST /cards/{card}/activate": "cards:write",
     "POST /cards/{card}/block": "cards:write",
     "POST /cards/{card}/unblock": "cards:write",

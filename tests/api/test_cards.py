@@ -177,7 +177,7 @@ async def test_closing_needs_an_empty_card(http: httpx.AsyncClient, shop: Shop) 
         assert (await change(http, card, "close"))["state"] == "closed"
     bodies: list[tuple[str, Any]] = [
         (f"/cards/{card['id']}/{verb}", None)
-        for verb in ("activate", "block", "unblock", "reinstate", "rotate-code")
+        for verb in ("activate", "block", "unblock", "reinstate", "rotate-code", "reset-pin")
     ]
     bodies += [
         ("/redemptions", spend(card, 1)),

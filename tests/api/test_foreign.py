@@ -91,7 +91,7 @@ async def test_looking_up(http: httpx.AsyncClient, nouns: dict[str, Json]) -> No
     problem(answer, 404, "card_not_found")
 
 
-CHANGES = ("activate", "block", "unblock", "close", "reinstate", "rotate-code")
+CHANGES = ("activate", "block", "unblock", "close", "reinstate", "rotate-code", "reset-pin")
 
 
 @pytest.mark.parametrize("change", CHANGES)

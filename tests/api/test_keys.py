@@ -215,7 +215,9 @@ async def test_simulating_needs_and_uses_no_key(http: httpx.AsyncClient, shop: S
     assert (spent.status_code, spent.json()["balance"]) == (201, 60)
 
 
-@pytest.mark.parametrize("change", ["block", "unblock", "close", "rotate-code", "reinstate"])
+@pytest.mark.parametrize(
+    "change", ["block", "unblock", "close", "rotate-code", "reset-pin", "reinstate"]
+)
 async def test_keys_are_honoured_elsewhere(
     http: httpx.AsyncClient, shop: Shop, change: str
 ) -> None:

@@ -108,7 +108,9 @@ async def test_a_full_disk_is_no_bug(http: httpx.AsyncClient, shop: Shop, owner:
         assert answer.status_code == 201, answer.text
 
 
-@pytest.mark.parametrize("path", ["activate", "block", "unblock", "rotate-code", "close"])
+@pytest.mark.parametrize(
+    "path", ["activate", "block", "unblock", "rotate-code", "reset-pin", "close"]
+)
 async def test_what_takes_no_body_refuses_fields(
     http: httpx.AsyncClient, shop: Shop, path: str
 ) -> None:

@@ -74,7 +74,7 @@ async def test_an_unknown_id_and_anothers_are_answered_alike(
         expected = scrubbed(await http.get(f"/cards/{nobody}{path}"))
         for card in foreign:
             assert scrubbed(await http.get(f"/cards/{card['id']}{path}")) == expected
-    for verb in ("activate", "block", "unblock", "close", "reinstate", "rotate-code"):
+    for verb in ("activate", "block", "unblock", "close", "reinstate", "rotate-code", "reset-pin"):
         expected = scrubbed(await http.post(f"/cards/{nobody}/{verb}", headers=key()))
         assert expected[0] == 404
         for card in foreign:

@@ -21,6 +21,7 @@ from tests.instance import SECRETS, Instance, Shop, instance
 
 CANARY = "kanarie7Zq"
 PAN = "4242424242424242"
+WRONG_PIN = "731906"
 CODE = "K4N4-R1E0-8FT6-GXMN"
 TOKEN = f"eyJhbGciOiJIUzI1NiJ9.{CANARY}.{CANARY}"
 
@@ -83,6 +84,13 @@ async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> N
             assert (await http.post("/redemptions", json=spend, headers=key())).status_code == 201
             found = await http.post("/cards/lookup", json={"code": code})
             assert found.status_code == 200
+            made = await http.post("/cards", json=asked | {"pin": True}, headers=key())
+            pin = made.json()["pin"]
+            spend |= {"code": made.json()["code"], "pin": pin}
+            for body in (spend | {"pin": WRONG_PIN}, spend | {"pin": f"{pin}x"}, spend):
+                answered = await http.post("/redemptions", json=body, headers=key())
+            assert answered.status_code == 201
+            reset = await http.post(f"/cards/{made.json()['id']}/reset-pin", headers=key())
             await http.get("/cards", headers={"x-request-id": code})
             metrics = (await http.get(f"{api.base}/metrics")).text
         api.stop()
@@ -93,6 +101,9 @@ async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> N
     for secret in (CANARY, PAN, CODE, code, shop.secret, *SECRETS.values()):
         for text in (told, metrics):
             assert secret not in text, text[max(0, text.find(secret) - 300) :][:600]
+    for secret in (pin, WRONG_PIN, reset.json()["pin"]):  # six digits by themselves
+        for text in (told, metrics):
+            assert not re.search(rf"(?<![\w.]){secret}(?![\w.])", text), secret
 
 
 async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> None:

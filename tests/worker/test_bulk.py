@@ -161,3 +161,20 @@ async def test_a_job_that_fails_says_so_and_goes_on_when_it_is_retried(
     await owner.execute("update florin.program set max_amount = 1000000")
     await owner.execute("update florin.queue_job set state = 0, attempts = 0 where state = 2")
     assert (await finished(http, job))["done"] == 100
+
+
+async def test_pins_are_on_the_sheet(http: Client, shop: Shop, workers: Crew) -> None:
+    rules = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5000, "pin": True}
+    program = (await http.post("/programs", json=rules, headers={"idempotency-key": "p"})).json()
+    job = (await ask(http, shop, 3, "bulk-pin", program=program["id"])).json()
+    workers.start("--concurrency", "1")
+    await finished(http, job["id"])
+    lines = rows((await http.get(f"/jobs/{job['id']}/codes")).text)
+    assert len(lines) == 3
+    for line in lines:
+        spend = {"code": line["code"], "amount": 1, "currency": "EUR"}
+        answers = [
+            await http.post("/redemptions", json=body, headers={"idempotency-key": line["card"]})
+            for body in (spend, spend | {"pin": line["pin"]})
+        ]
+        assert [answer.status_code for answer in answers] == [402, 201]

@@ -17,6 +17,7 @@ MACHINE = "tests/ledger/test_machine.py"
 MANY = "tests/ledger/test_concurrency.py"
 LANES = "tests/ledger/test_lanes.py"
 BELTS = "tests/ledger/test_belts.py"
+PIN = "tests/cards/test_pin.py"
 FAULTS = "tests/faults"
 TOGETHER = "tests/kit/test_coalesce.py"
 
@@ -102,6 +103,15 @@ _MONEY = (
       "if false then\n      st := 'expired';", MACHINE),
     _("a card with money on it is closed", POST,
       "if c_balance[c] <> 0 or c_held[c] <> 0 then", "if false then", MACHINE),
+    _("a wrong PIN is not counted", POST,
+      "          c_failed[c] := coalesce(c_failed[c], '') || pin_mark;\n"
+      "          c_changed[c] := true;\n",
+      "          c_failed[c] := coalesce(c_failed[c], '') || pin_mark;\n", PIN),
+    _("a PIN that is locked is looked at", POST,
+      "      if octet_length(c_failed[c]) >= 5 * 16 then", "      if false then", PIN),
+    _("any PIN is right", POST,
+      "substr(item.code, p, 32)) = c_pin[c]) then", "substr(item.code, p, 32)) is not null) then",
+      PIN),
     _("another currency is taken for the card's", POST,
       "elsif item.currency is not null and item.currency <> c_currency[c] then",
       "elsif false then", MACHINE),

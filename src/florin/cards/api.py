@@ -7,7 +7,15 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
-from florin.cards import card_lists, job_api, lists, money_api, move_lists, noun_api
+from florin.cards import (
+    card_lists,
+    job_api,
+    lists,
+    money_api,
+    move_lists,
+    noun_api,
+    secret_api,
+)
 from florin.cards import requests as want
 from florin.cards.answering import AnyRequest, Key, answer, asked_by
 from florin.cards.card import Card, card_id
@@ -48,8 +56,8 @@ from florin.merchants.access import Caller
 async def issue_card(
     request: AnyRequest, caller: Caller, cards: Cards, data: want.CardRequest, key: Key = None
 ) -> Response[Card]:
-    """Make a card of a program. Its code is shown in this answer only, and in a replay within 24
-    hours; `activate: false` leaves it pending, with nothing owed on it yet.
+    """Make a card of a program. Its code, and its PIN if it has one, are shown in this answer only,
+    and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
     """
     caller.needs("cards:write")
     card, issued = await cards.issue(asked_by(caller, key), data)
@@ -148,30 +156,13 @@ async def look_up(
     proxies: Proxies,
     data: want.LookupRequest,
 ) -> Card:
-    """Find a card by what is printed on it. A read: it may be repeated at will. Codes that are
-    wrong are counted, here as in redemptions and holds, and who tries too many is refused for a
-    while with `rate_limited`, whatever he asks then.
+    """Find a card by what is printed on it; no PIN is asked. A read: it may be repeated at will.
+    Codes that are wrong are counted, here as in redemptions and holds, and who tries too many is
+    refused for a while with `rate_limited`, whatever he asks then.
     """
     caller.needs("cards:read")
     asked = asked_by(caller, None, required=False, address=proxies.client(request.scope))
     return await lookups.look_up(asked, data.code)
-
-
-@post(
-    "/cards/{card:str}/rotate-code",
-    status_code=200,
-    summary="Give a card a new code",
-    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
-)
-async def rotate_code(
-    request: AnyRequest, caller: Caller, cards: Cards, db: Database, card: str, key: Key = None
-) -> Response[Card]:
-    """The new code is in this answer; the old one is dead."""
-    caller.needs("cards:write")
-    rotated, outcome = await cards.rotate(asked_by(caller, key, required=False), card_id(card))
-    return answer(
-        request, rotated, status=200, position=await db.position(), replayed=outcome == "replayed"
-    )
 
 
 _STATES: dict[str, tuple[str, str, tuple[type[Refusal], ...]]] = {
@@ -239,7 +230,7 @@ handlers = [
     get_card,
     card_entries,
     look_up,
-    rotate_code,
+    *secret_api.handlers,
     *(_changing(operation) for operation in _STATES),
     *job_api.handlers,
     *money_api.handlers,

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from florin.cards import code as codes
 from florin.cards import job as jobs
+from florin.cards import pin as pins
 from florin.cards.job import Job
 from florin.cards.money import Asked
 from florin.kit import ids
@@ -36,6 +37,7 @@ CHUNK = 1000
 SLICE_S = 5.0  # after which another job has its turn
 YIELD = 0.1  # of the time a chunk took: money requests come first
 HEADER = "card,code,amount,currency,expires_at\n"
+HEADER_WITH_PIN = "card,code,amount,currency,expires_at,pin\n"
 _COLLISIONS_MAX = 3  # a code is taken with a chance of cards / 2^75
 
 _PROGRAM = """
@@ -43,7 +45,9 @@ select currency, min_amount, max_amount, denominations from florin.program
 where merchant = $1 and id = $2
 """
 _JOB = """
-select program, amount, total, done, state, actor from florin.job where merchant = $1 and id = $2
+select j.program, j.amount, j.total, j.done, j.state, j.actor,
+  (select p.pin from florin.program p where p.merchant = j.merchant and p.id = j.program) as pin
+from florin.job j where j.merchant = $1 and j.id = $2
 """
 _COUNT = """
 update florin.job set state = 'running', done = done + $3 where merchant = $1 and id = $2
@@ -121,6 +125,7 @@ class Chunk(msgspec.Struct, kw_only=True):
     first: int
     issuances: list[Issuance]
     codes: list[str]
+    pins: list[str]  # each empty where the program has none
 
 
 class Bulk:
@@ -166,20 +171,25 @@ class Bulk:
     def prepare(self, merchant: UUID, row: Row, first: int) -> Chunk:
         """Draw the codes of the job's next cards; none when all are made."""
         drawn = [codes.make() for _ in range(min(CHUNK, row["total"] - first))]
+        cards = [ids.new() for _ in drawn]
+        drawn_pins = [pins.make() if row["pin"] else "" for _ in drawn]
         return Chunk(
             first=first,
             codes=drawn,
+            pins=drawn_pins,
             issuances=[
                 Issuance(
+                    id=card,
                     merchant=merchant,
                     program=row["program"],
                     amount=row["amount"],
                     code=codes.lookup_hash(self._pepper, merchant, code),
+                    pin=pins.kept(self._pepper, merchant, card, pin) if pin else None,
                     last4=code[-4:],
                     sealed=None,
                     actor=row["actor"],
                 )
-                for code in drawn
+                for card, code, pin in zip(cards, drawn, drawn_pins, strict=True)
             ],
         )
 
@@ -193,8 +203,8 @@ class Bulk:
             expires = first.expires_at.isoformat() if first.expires_at else ""
             lines = "".join(
                 f"{ids.show('crd', each.id)},{codes.show(code)},{each.amount},{first.currency},"
-                f"{expires}\n"
-                for each, code in zip(chunk.issuances, chunk.codes, strict=True)
+                f"{expires}{',' if pin else ''}{pin}\n"
+                for each, code, pin in zip(chunk.issuances, chunk.codes, chunk.pins, strict=True)
             )
             await tx.run(
                 "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)",

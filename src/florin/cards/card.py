@@ -26,7 +26,9 @@ class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, kw_only=True):
-    """A gift card. Amounts in minor units of `currency`; `available` is `balance` less `held`."""
+    """A gift card. Amounts in minor units of `currency`; `available` is `balance` less `held`.
+    `code` and `pin` are there when they are shown: after they were made.
+    """
 
     id: str
     object: Literal["card"] = "card"
@@ -37,6 +39,7 @@ class Card(msgspec.Struct, kw_only=True):
     held: int
     available: int
     code: str | None = None
+    pin: str | msgspec.UnsetType = msgspec.UNSET
     last4: str
     recipient: Recipient | None = None
     issued_at: datetime

@@ -6,6 +6,7 @@ import asyncpg
 import msgspec
 
 from florin.cards import code as codes
+from florin.cards import pin as pins
 from florin.cards.asking import Asked
 from florin.cards.card import Card, find
 from florin.cards.requests import CardRequest
@@ -18,6 +19,14 @@ from florin.ledger.issue import Issuance, Issued, Issuer
 from florin.ledger.refusals import ProgramNotFound
 
 _ATTEMPTS = 3  # a code is taken with a chance of cards / 2^75
+
+
+class _Shown(msgspec.Struct, kw_only=True):
+    """What is shown of a card once, and for a day to who asks with the same key."""
+
+    last4: str
+    code: str | None = None
+    pin: str | None = None
 
 
 class Cards:
@@ -35,17 +44,17 @@ class Cards:
         if program is None:
             raise ProgramNotFound(param="program")
         for _ in range(_ATTEMPTS):
-            card, code = ids.new(), codes.make()
+            card, code, pin = ids.new(), codes.make(), pins.make()
             try:
                 issued = await self._issuer.issue(
-                    self._issuance(asked, want, program=program, card=card, code=code)
+                    self._issuance(asked, want, program=program, card=card, code=code, pin=pin)
                 )
             except asyncpg.UniqueViolationError:
                 continue
+            shown = _Shown(last4=code[-4:], code=code, pin=pin)
             if issued.recalled:
-                recalled, last4 = await self._recall(asked.merchant, issued.id)
-                return _card(want, issued, recalled, last4), issued
-            return _card(want, issued, code, code[-4:]), issued
+                shown = await self._recall(asked.merchant, issued.id)
+            return _card(want, issued, shown), issued
         msg = "three fresh codes were taken"
         raise AssertionError(msg)
 
@@ -63,11 +72,27 @@ class Cards:
             fingerprint=fingerprint("rotate-code", card.hex),
         )
         found = await find(self._database, asked.merchant, card)
-        shown = code if outcome == "ok" else (await self._recall(asked.merchant, card))[0]
+        shown = code if outcome == "ok" else (await self._recall(asked.merchant, card)).code
         return msgspec.structs.replace(found, code=shown and codes.show(shown)), outcome
 
+    async def reset_pin(self, asked: Asked, card: UUID) -> tuple[Card, str]:
+        """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
+        pin = pins.make()
+        outcome = await ledger.reset_pin(
+            self._database,
+            merchant=asked.merchant,
+            card=card,
+            pin=pins.kept(self._pepper, asked.merchant, card, pin),
+            sealed=self._sealer.seal(pin, bound_to=asked.merchant.bytes + card.bytes),
+            key=asked.key,
+            fingerprint=fingerprint("reset-pin", card.hex),
+        )
+        found = await find(self._database, asked.merchant, card)
+        shown = pin if outcome == "ok" else (await self._recall(asked.merchant, card)).pin
+        return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
+
     def _issuance(
-        self, asked: Asked, want: CardRequest, *, program: UUID, card: UUID, code: str
+        self, asked: Asked, want: CardRequest, *, program: UUID, card: UUID, code: str, pin: str
     ) -> Issuance:
         recipient = want.recipient
         return Issuance(
@@ -77,8 +102,10 @@ class Cards:
             activate=want.activate,
             id=card,
             code=codes.lookup_hash(self._pepper, asked.merchant, code),
+            pin=None if want.pin is False else pins.kept(self._pepper, asked.merchant, card, pin),
+            pin_wanted=want.pin is True,
             last4=code[-4:],
-            sealed=self._sealer.seal(code, bound_to=asked.merchant.bytes + card.bytes),
+            sealed=self._sealer.seal(code + pin, bound_to=asked.merchant.bytes + card.bytes),
             actor=asked.actor,
             key=asked.key,
             fingerprint=fingerprint("issue", want),
@@ -89,8 +116,8 @@ class Cards:
             else None,
         )
 
-    async def _recall(self, merchant: UUID, card: UUID) -> tuple[str | None, str]:
-        """The code, while its sealed copy lives, and the last four symbols."""
+    async def _recall(self, merchant: UUID, card: UUID) -> _Shown:
+        """What may be shown again, while its sealed copy lives."""
         row = await self._database.one(
             "select last4,"
             " case when sealed_until > clock_timestamp() then sealed_code end as sealed"
@@ -99,15 +126,17 @@ class Cards:
             card,
         )
         if row is None or row["sealed"] is None:
-            return None, row["last4"] if row else ""
+            return _Shown(last4=row["last4"] if row else "")
         try:
-            code = self._sealer.unseal(row["sealed"], bound_to=merchant.bytes + card.bytes)
+            text = self._sealer.unseal(row["sealed"], bound_to=merchant.bytes + card.bytes)
         except SealBroken:
-            return None, row["last4"]  # sealed under a key that was taken away since
-        return code, row["last4"]
+            return _Shown(last4=row["last4"])  # sealed under a key that was taken away since
+        # A code, a PIN, or both: what was made last.
+        at = codes.LENGTH if len(text) >= codes.LENGTH else 0
+        return _Shown(last4=row["last4"], code=text[:at] or None, pin=text[at:] or None)
 
 
-def _card(want: CardRequest, issued: Issued, code: str | None, last4: str) -> Card:
+def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
     """The card as it was when it was issued."""
     first = issued.first
     return Card(
@@ -118,8 +147,9 @@ def _card(want: CardRequest, issued: Issued, code: str | None, last4: str) -> Ca
         balance=first.balance,
         held=0,
         available=first.balance,
-        code=codes.show(code) if code else None,
-        last4=last4,
+        code=codes.show(shown.code) if shown.code else None,
+        pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
+        last4=shown.last4,
         recipient=want.recipient,
         issued_at=first.issued_at,
         expires_at=first.expires_at,

@@ -12,17 +12,23 @@ HOLD_MAX_S = 31_536_000  # a year
 BATCH_MAX = 1000
 
 CodeText = Annotated[str, Meta(min_length=1, max_length=64, description="The card's code.")]
+PinText = Annotated[
+    str, Meta(pattern="^[0-9]{6}$", description="The card's PIN, where it has one.")
+]
 Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 
 
 class CardRequest(Request, kw_only=True):
-    """Issue a card of a program. With `activate` false it stays pending."""
+    """Issue a card of a program. With `activate` false it stays pending. `pin`: whether it has
+    a PIN; without, what its program says.
+    """
 
     program: str
     amount: Amount
     recipient: Recipient | None = None
     activate: bool = True
     metadata: Metadata | None = None
+    pin: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class LookupRequest(Request, kw_only=True):
@@ -30,9 +36,10 @@ class LookupRequest(Request, kw_only=True):
 
 
 class Spend(Request, kw_only=True):
-    """Give exactly one of `code` and `card`."""
+    """Give exactly one of `code` and `card`; with a code the PIN of a card that has one."""
 
     code: CodeText | None = None
+    pin: PinText | None = None
     card: str | None = None
     amount: Amount
     currency: Currency

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from uuid import UUID
 
 from florin.cards import job as jobs
-from florin.cards.bulk import HEADER, sheet_binding
+from florin.cards.bulk import HEADER, HEADER_WITH_PIN, sheet_binding
 from florin.kit.db import Database
 from florin.kit.errors import NotFound, Refusal
 from florin.kit.seal import Sealer
@@ -41,6 +41,12 @@ delete from florin.job_sheet s using taken t where s.merchant = t.merchant and s
 _BACK = """
 update florin.job set codes = 'waiting', leaving_until = null
 where merchant = $1 and id = $2 and codes = 'leaving'
+"""
+
+
+_PIN = """
+select p.pin from florin.job j join florin.program p on p.merchant = j.merchant and p.id = j.program
+where j.merchant = $1 and j.id = $2
 """
 
 
@@ -95,7 +101,9 @@ async def _read(
 ) -> AsyncGenerator[bytes]:
     taken = False
     try:
-        yield HEADER.encode()
+        program = await database.one(_PIN, merchant, job)
+        header = HEADER_WITH_PIN if program is not None and program["pin"] else HEADER
+        yield header.encode()
         last = -1
         while rows := await database.all(_SHEETS, merchant, job, last, SHEETS):
             for row in rows:

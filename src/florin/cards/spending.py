@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from florin.cards import code as codes
+from florin.cards import pin as pins
 from florin.cards import requests
 from florin.cards.asking import Asked
 from florin.cards.card import card_id
@@ -27,12 +28,15 @@ def spending(peppers: Sequence[bytes], asked: Asked, op: str, want: requests.Spe
     elif want.code is not None:
         typed = codes.read(want.code)
         code = codes.lookup_hash(peppers[0], asked.merchant, typed)
+    if want.pin is not None and want.code is None:
+        raise InvalidRequest("a PIN goes with a code", param="pin")
     location = _location(asked, want.location)
     expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
     simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
     remainder = isinstance(want, requests.RedemptionRequest) and want.allow_remainder
 
     def print_of(hashed: bytes | None) -> bytes:
+        # Without the PIN: whether a key's request had the right one is not to be asked of its key.
         return fingerprint(
             op,
             want.card,
@@ -54,6 +58,7 @@ def spending(peppers: Sequence[bytes], asked: Asked, op: str, want: requests.Spe
         fingerprint=print_of(code),
         card=card,
         code=code,
+        pin=None if want.pin is None else pins.tried(peppers, asked.merchant, want.pin),
         amount=want.amount,
         currency=want.currency,
         remainder=remainder,

@@ -29,6 +29,7 @@ _ROUTINES = (
     "ledger/claim.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
+    "ledger/pin.sql",
     "ledger/expire.sql",
     "kit/once.sql",
     "kit/queue/queue.sql",

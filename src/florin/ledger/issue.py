@@ -29,6 +29,8 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     program: UUID
     amount: int
     code: bytes  # its keyed hash
+    pin: bytes | None = None  # the hash of its PIN, which it has if its program says so
+    pin_wanted: bool = False  # whatever its program says
     last4: str
     sealed: bytes | None
     actor: str
@@ -52,6 +54,7 @@ class FirstAnswer(msgspec.Struct, kw_only=True):
     balance: int
     issued_at: datetime
     expires_at: datetime | None
+    pin: bool = False
 
 
 class Issued(msgspec.Struct, kw_only=True):
@@ -113,26 +116,63 @@ async def rotate(
     fingerprint: bytes,
 ) -> str:
     """Give a card a new code; return the outcome: ok or replayed. Raises refusals."""
+    return await _changed(
+        database,
+        "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        merchant,
+        card,
+        ids.new(),
+        code,
+        last4,
+        sealed,
+        SEALED_FOR,
+        key,
+        fingerprint,
+    )
+
+
+async def reset_pin(
+    database: Database,
+    *,
+    merchant: UUID,
+    card: UUID,
+    pin: bytes,
+    sealed: bytes,
+    key: str | None,
+    fingerprint: bytes,
+) -> str:
+    """Give a card a new PIN; return the outcome: ok or replayed. Raises refusals."""
+    return await _changed(
+        database,
+        "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8)",
+        merchant,
+        card,
+        ids.new(),
+        pin,
+        sealed,
+        SEALED_FOR,
+        key,
+        fingerprint,
+    )
+
+
+async def _changed(database: Database, sql: str, *arguments: object) -> str:
     async with database.connection() as connection:
         try:
-            outcome: str = await connection.fetchval(
-                "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                merchant,
-                card,
-                ids.new(),
-                code,
-                last4,
-                sealed,
-                SEALED_FOR,
-                key,
-                fingerprint,
-            )
+            outcome: str = await connection.fetchval(sql, *arguments)
         except asyncpg.LockNotAvailableError:
             outcome = "busy"
     if outcome not in {"ok", "replayed"}:
         raise BY_OUTCOME[outcome]
     changed()
     return outcome
+
+
+def _code_and_pin(item: Issuance) -> bytes:
+    """As `issue.sql` reads them."""
+    if item.pin is None:
+        return item.code
+    return item.code + item.pin + (b"\x01" if item.pin_wanted else b"")
 
 
 def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
@@ -146,7 +186,7 @@ def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
         [item.program for item in items],
         [item.amount for item in items],
         [item.activate for item in items],
-        [item.code for item in items],
+        [_code_and_pin(item) for item in items],
         [item.last4 for item in items],
         [item.recipient_name for item in items],
         [item.recipient_email for item in items],

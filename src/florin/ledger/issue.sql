@@ -2,7 +2,8 @@
 -- Any number in one call and one transaction; each is made or refused on its own.
 -- outcome: ok | replayed | busy (its key is held elsewhere, or twice in this call) | a refusal.
 -- p_expires: true when the card is to live as long as its program says; p_sealed_until is a
--- duration from now.
+-- duration from now. p_code is the code's hash (32 bytes), then that of a PIN (32) for a card whose
+-- program says it has one, then a byte if the card has one whatever its program says.
 create or replace function florin.issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
@@ -44,6 +45,8 @@ begin
         else 'ok'
       end as outcome,
       q.noun, q.answer, p.currency, p.partial_redemption, m.at,
+      case when octet_length(i.code) > case when p.pin then 32 else 64 end
+        then substr(i.code, 33, 32) end as pin_hash,
       case when i.activate then
         florin.expiry(m.at, p.expires_after_months, m.timezone) end as expires_at
     from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
@@ -63,17 +66,18 @@ begin
         'state', case when i.activate then 'active' else 'pending' end,
         'balance', case when i.activate then i.amount else 0 end,
         'issued_at', i.at, 'expires_at', i.expires_at)
+        || case when i.pin_hash is null then '{}' else '{"pin": true}'::jsonb end
       when 'replayed' then i.answer end as first_answer
     from item i
   ), made as materialized (
     select d.* from decided d where d.outcome = 'ok'
   ), accounts as (
     insert into account (merchant, id, program, currency, state, partial, code_hash, face, balance,
-      sequence, revision, expires_at, issued_at)
+      sequence, revision, expires_at, issued_at, pin_hash)
     select i.m, i.id, i.program, i.currency,
       case when i.activate then 'active'::card_state else 'pending' end, i.partial_redemption,
-      i.code, i.amount, case when i.activate then i.amount else 0 end,
-      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at
+      substr(i.code, 1, 32), i.amount, case when i.activate then i.amount else 0 end,
+      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at, i.pin_hash
     from made i
   ), cards as (
     insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,

@@ -10,7 +10,7 @@ from florin.kit import ids
 from florin.kit.db import Database, Row, Tx
 from florin.kit.errors import IdempotencyKeyReused, Refusal
 from florin.ledger.lane import PATIENCE_MS, Lanes
-from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds
+from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
 # What a card, or a key's request, that was recorded under another secret looks like.
 _UNKNOWN = (CardNotFound, IdempotencyKeyReused)
@@ -34,6 +34,7 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     fingerprint: bytes | None = None
     card: UUID | None = None
     code: bytes | None = None  # its keyed hash
+    pin: bytes | None = None  # beside the code: its keyed hash under each secret, one after another
     other: UUID | None = None  # the redemption refunded, the hold resolved, the card paid to
     amount: int | None = None
     currency: str | None = None
@@ -147,6 +148,8 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
         extra: dict[str, int] = {}
         if refusal is InsufficientFunds:
             extra["available"] = row["balance"] - row["held"]
+        elif refusal is PinIncorrect:
+            extra["attempts_left"] = row["part"]
         raise refusal(extra=extra)
     return Posted(
         id=row["id"],
@@ -174,7 +177,7 @@ def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:
         [item.key for item in items],
         [item.fingerprint for item in items],
         [item.card for item in items],
-        [item.code for item in items],
+        [item.code + item.pin if item.code and item.pin else item.code for item in items],
         [item.other for item in items],
         [item.amount for item in items],
         [item.currency for item in items],

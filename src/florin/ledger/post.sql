@@ -8,6 +8,8 @@
 --
 -- outcome: ok | replayed (the key's first answer: `id` names its noun) | busy (a key or card is
 -- held elsewhere for longer than p_patience ms; nothing happened) | the code of a refusal.
+-- p_code is the code's keyed hash (32 bytes) and, where a PIN was given, the PIN's, under each secret
+-- that may have keyed it (32 bytes each). A wrong PIN is counted though its item is refused.
 -- Amounts are minor units. Of p_amount null means all: the rest of a redemption, a whole hold.
 create or replace function florin.post(
   p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
@@ -35,6 +37,7 @@ declare
   c_merchant uuid[]; c_id uuid[]; c_code bytea[]; c_currency text[]; c_state card_state[];
   c_partial boolean[]; c_face bigint[]; c_balance bigint[]; c_held bigint[]; c_sequence bigint[];
   c_before bigint[]; c_revision bigint[]; c_expires timestamptz[]; c_changed boolean[];
+  c_pin bytea[]; c_failed bytea[];
   -- the items: which card, which second card; what came of it
   x integer[]; y integer[]; y_item integer[]; y_rank integer[];
   o_outcome text[]; o_kind transfer_kind[]; o_amount bigint[]; o_part bigint[];
@@ -46,6 +49,7 @@ declare
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
   e_sequence bigint[]; e_data jsonb[]; e_at timestamptz[];
   r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
+  pin_said text; pin_mark bytea; -- of the item: what its PIN came to, and what tells a try from another
   c_lost bigint[] := '{}'; -- expired in this call, less what was reinstated in it
   item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
   i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
@@ -69,7 +73,7 @@ begin
     left join lateral (select z.id from account z where i.card is not null
         and z.merchant = i.m and z.id = i.card
       union all select z.id from account z where i.card is null and i.code is not null
-        and z.merchant = i.m and z.code_hash = i.code
+        and z.merchant = i.m and z.code_hash = substr(i.code, 1, 32)
       limit 1) a on true
     left join lateral (select z.id from account z where i.op = 'transfer'
       and z.merchant = i.m and z.id = i.other limit 1) b on true
@@ -104,9 +108,10 @@ begin
   begin
     select array_agg(l.code_hash), array_agg(l.currency), array_agg(l.state), array_agg(l.partial),
       array_agg(l.face), array_agg(l.balance), array_agg(l.held), array_agg(l.sequence),
-      array_agg(l.revision), array_agg(l.expires_at)
+      array_agg(l.revision), array_agg(l.expires_at), array_agg(l.pin_hash),
+      array_agg(l.pin_failed)
     into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
-      c_revision, c_expires
+      c_revision, c_expires, c_pin, c_failed
     from (
       select a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
       join account a on a.merchant = w.m and a.id = w.c
@@ -117,9 +122,10 @@ begin
       array_agg(l.state order by w.r), array_agg(l.partial order by w.r),
       array_agg(l.face order by w.r), array_agg(l.balance order by w.r),
       array_agg(l.held order by w.r), array_agg(l.sequence order by w.r),
-      array_agg(l.revision order by w.r), array_agg(l.expires_at order by w.r)
+      array_agg(l.revision order by w.r), array_agg(l.expires_at order by w.r),
+      array_agg(l.pin_hash order by w.r), array_agg(l.pin_failed order by w.r)
     into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
-      c_revision, c_expires
+      c_revision, c_expires, c_pin, c_failed
     from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
     left join (
       select w.r, a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
@@ -236,8 +242,33 @@ begin
     take := item.amount;
     kind := null; happened := null; held_change := 0; out_of := true;
 
-    if item.code is not null and item.card is null and c_code[c] <> item.code then
+    pin_said := null;
+    if c_pin[c] is not null and item.card is null and item.op in ('redeem', 'hold')
+        and c_code[c] = substr(item.code, 1, 32) then
+      if octet_length(c_failed[c]) >= 5 * 16 then
+        pin_said := 'pin_locked';
+      elsif octet_length(item.code) < 64 then
+        pin_said := 'pin_required';
+      elsif exists (select from generate_series(33, octet_length(item.code) - 31, 32) p
+          where sha256(uuid_send(c_id[c]) || substr(item.code, p, 32)) = c_pin[c]) then
+        c_changed[c] := c_changed[c] or c_failed[c] is not null;
+        c_failed[c] := null;
+      else
+        pin_said := 'pin_incorrect';
+        pin_mark := substr(sha256(convert_to(coalesce(item.key, item.id::text), 'UTF8')
+          || p_fingerprint[i] || item.code), 1, 16);
+        if coalesce(position(pin_mark in c_failed[c]), 0) = 0 then -- not a repetition
+          c_failed[c] := coalesce(c_failed[c], '') || pin_mark;
+          c_changed[c] := true;
+        end if;
+        o_part[i] := 5 - octet_length(c_failed[c]) / 16; -- tries left
+      end if;
+    end if;
+
+    if item.code is not null and item.card is null and c_code[c] <> substr(item.code, 1, 32) then
       refusal := 'card_not_found'; -- its code was changed while we waited
+    elsif pin_said is not null then
+      refusal := pin_said;
     elsif take < 1 and item.op <> 'adjust' or take = 0 or c = d then
       refusal := 'invalid_request'; -- the API says so earlier, and better
     elsif item.currency is not null and item.currency <> c_currency[c] then
@@ -488,10 +519,10 @@ begin
   -- 5. Record.
   update account a
   set balance = w.balance, held = w.held, sequence = w.sequence, revision = w.revision,
-    state = w.state, expires_at = w.expires
+    state = w.state, expires_at = w.expires, pin_failed = w.failed
   from unnest(c_merchant, c_id, c_before, c_balance, c_held, c_sequence, c_revision, c_state,
-    c_expires, c_changed) as w (m, c, before, balance, held, sequence, revision, state, expires,
-    changed)
+    c_expires, c_failed, c_changed) as w (m, c, before, balance, held, sequence, revision, state,
+    expires, failed, changed)
   where w.changed and a.merchant = w.m and a.id = w.c and a.sequence = w.before;
   get diagnostics written = row_count;
   changed := coalesce(cardinality(array_positions(c_changed, true)), 0);

@@ -93,6 +93,27 @@ class BalanceLimitExceeded(Refusal):
     status = 402
 
 
+class PinRequired(Refusal):
+    """This card is spent by its code with its PIN."""
+
+    code = "pin_required"
+    status = 402
+
+
+class PinIncorrect(Refusal):
+    """This is not the card's PIN."""
+
+    code = "pin_incorrect"
+    status = 402
+
+
+class PinLocked(Refusal):
+    """The card's PIN was wrong too often; it needs a new one."""
+
+    code = "pin_locked"
+    status = 402
+
+
 class CardNotFound(Refusal):
     """There is no such card."""
 
@@ -140,6 +161,9 @@ _NAMED: tuple[type[Refusal], ...] = (
     CaptureExceedsHold,
     HoldNotOpen,
     BalanceLimitExceeded,
+    PinRequired,
+    PinIncorrect,
+    PinLocked,
     CardNotFound,
     CurrencyMismatch,
     AmountNotAllowed,

@@ -21,7 +21,9 @@ Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
 
 
 class ProgramRequest(Request, kw_only=True):
-    """Cards of this program are issued in `currency`, within the limits, in the denominations."""
+    """Cards of this program are issued in `currency`, within the limits, in the denominations;
+    `pin`: with a PIN beside the code.
+    """
 
     name: Text
     currency: Currency
@@ -31,6 +33,7 @@ class ProgramRequest(Request, kw_only=True):
     expires_after_months: Months | None = None
     partial_redemption: bool = True
     metadata: Metadata | None = None
+    pin: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
@@ -56,6 +59,7 @@ class Program(msgspec.Struct, kw_only=True):
     denominations: list[int] | None
     expires_after_months: int | None
     partial_redemption: bool
+    pin: bool
     metadata: dict[str, str]
     created_at: datetime
 
@@ -68,8 +72,8 @@ async def create(
     denominations = _checked(want.min_amount, want.max_amount, want.denominations)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
-        " denominations, expires_after_months, partial_redemption, metadata)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb)",
+        " denominations, expires_after_months, partial_redemption, metadata, pin)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11)",
         merchant,
         program,
         want.name,
@@ -80,10 +84,13 @@ async def create(
         want.expires_after_months,
         want.partial_redemption,
         _json(want.metadata or {}),
+        want.pin is True,
     )
     by = by or By(merchant=merchant, actor=audit.FLORIN)
     facts = {
-        field: value for field, value in msgspec.structs.asdict(want).items() if value is not None
+        field: value
+        for field, value in msgspec.structs.asdict(want).items()
+        if value is not None and value is not msgspec.UNSET
     }
     await audit.record(tx, by, "program.created", ids.show("prg", program), after=facts)
 
@@ -160,6 +167,7 @@ def from_row(row: Mapping[str, Any]) -> Program:
         denominations=None if row["denominations"] is None else list(row["denominations"]),
         expires_after_months=row["expires_after_months"],
         partial_redemption=row["partial_redemption"],
+        pin=row["pin"],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],
     )
