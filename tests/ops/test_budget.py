@@ -7,14 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.ops.conftest import TestFleet, document, run_cli
 
-from florin.ops.budget import Budget
+from florin.ops.budget import Budget, as_replica
 from florin.ops.tell import Unable
 from florin.ops.topology import running_urls
 
 
-@given(st.integers(1, 40), st.integers(1, 60), st.integers(10, 400))
-def test_exactly_as_many_instances_are_allowed_as_fit(instances: int, pool: int, most: int) -> None:
-    budget = Budget(instances=instances, pool=pool, most=most, reserved=3)
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 20), st.integers(10, 400))
+def test_exactly_as_many_instances_are_allowed_as_fit(
+    instances: int, pool: int, reads: int, most: int
+) -> None:
+    budget = Budget(instances=instances, pool=pool, reads=reads, most=most, reserved=3)
     assert budget.fits == (instances <= budget.instances_max)
     if budget.fits:
         budget.require()
@@ -22,6 +24,31 @@ def test_exactly_as_many_instances_are_allowed_as_fit(instances: int, pool: int,
     else:
         with pytest.raises(Unable, match="The connections do not suffice"):
             budget.require()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "each"),
+    [
+        ("", 20 + 1),
+        # The pool to whoever becomes the primary, what watches it as a replica, what the primary.
+        ("postgresql://app@a/florin", 20 + 1 + 10 + 2),
+        ("postgresql://app@a/florin?connection_limit=4", 20 + 1 + 4 + 2),
+        (
+            "postgresql://app@a/f?connection_limit=4,postgresql://app@b/f?connection_limit=30",
+            20 + 1 + 30 + 2,
+        ),
+    ],
+)
+def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
+    reads = as_replica(replicas)
+    one = Budget(instances=1, pool=20, reads=reads, most=100, reserved=3)
+    three = Budget(instances=3, pool=20, reads=reads, workers=2, most=1000, reserved=3)
+    assert one.each == each
+    assert three.needed - Budget(instances=0, pool=20, workers=2, most=1000, reserved=3).needed == (
+        3 * each
+    )
+    assert f"20 + 1{f' + {reads}' if reads else ''} connections" in three.said()
+    assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
 
 
 def test_too_many_connections_are_refused_at_up_and_scale_and_shown(

@@ -1,13 +1,19 @@
 """Replicas stay as many as were asked for, and the primary whoever it is."""
 
 import asyncio
+import json
+import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet
 
+from florin.ops import secrets
 from florin.ops.engines.members import names
+from florin.ops.engines.postgres import SUPERUSER, url_of
+from florin.ops.engines.session import session
 from florin.ops.observe import observe
 
 
@@ -48,6 +54,32 @@ async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
     await asyncio.to_thread(until, fleet.whole, "all three")
     async with fleet.http() as http:
         await fleet.judge(http, load)
+
+
+async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> None:
+    behind, other = (part for part in observe(fleet.home).of("postgres-replica"))
+    url = url_of(behind.address or "", SUPERUSER, secrets.read(fleet.home))
+
+    def lags() -> dict[str, Any]:
+        parts = json.loads(fleet.florin("status", "--json").stdout)["parts"]
+        return {part["name"]: part["lag"] for part in parts}
+
+    async with session(url) as connection:
+        await connection.execute("select pg_wal_replay_pause()")
+        async with fleet.http() as http:
+            load = await fleet.load(http, 1)
+        seen = await asyncio.to_thread(lags)
+        table = (await asyncio.to_thread(fleet.florin, "status")).stdout
+        await connection.execute("select pg_wal_replay_resume()")
+    assert load.failed == []
+    assert seen[behind.name]["bytes"] > 10_000
+    assert seen[behind.name]["seconds"] >= 1
+    assert seen[other.name]["bytes"] < seen[behind.name]["bytes"]
+    assert seen[fleet.primary().name] is None
+    assert seen["api-1"] is None
+    assert "LAG" in table
+    line = next(line for line in table.splitlines() if line.startswith(behind.name))
+    assert re.search(r"\d+ [KM]B, \d+\.\d s", line)
 
 
 async def test_fewer_replicas_leave_the_primary(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops import secrets
 from florin.ops.advisor import advise
-from florin.ops.budget import Budget
+from florin.ops.budget import Budget, as_replica
 from florin.ops.check import Check, Result, Topic
 from florin.ops.engines import wheels
 from florin.ops.engines.account import run_as
@@ -134,11 +134,15 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
         return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
     except NotYet as error:
         return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
+    replicas = options.given("DATABASE_URL_REPLICA") or (
+        running.get("DATABASE_URL", "") if fleet.of("postgres-replica") else ""
+    )
     # One more than run: a deployment starts it before it stops another.
     budget = Budget(
         instances=max(1, len(fleet.of("api"))) + 1,
         workers=len(fleet.of("worker")),
         pool=limits.connections,
+        reads=as_replica(replicas),
         most=row["most"],
         reserved=row["reserved"],
     )

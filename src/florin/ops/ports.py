@@ -3,6 +3,7 @@
 import contextlib
 import random
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 from florin.ops import pids
@@ -25,13 +26,13 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
     return True
 
 
-def free_port(remembered: int | None = None) -> int:
-    """Return the remembered port if it is free, else another."""
+def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> int:
+    """Return the remembered port if it is free, else another; none that somebody else is to get."""
     if remembered is not None and is_free(remembered):
         return remembered
     while True:
         port = random.randrange(_FIRST, _LAST)  # noqa: S311 - not a secret
-        if is_free(port):
+        if port not in but and is_free(port):
             return port
 
 

@@ -142,7 +142,10 @@ async def _take(
 async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]) -> None:
     # One more than will run: a deployment starts it before it stops another.
     instances, workers = roles.count("api") + 1, roles.count("worker")
-    (await budget.of(running.topology.database, instances, workers)).require()
+    asked = await budget.of(
+        running.topology.database, instances, workers, replicas=running.topology.replicas
+    )
+    asked.require()
     environ = running.topology.environ | snapshot.environ(running.home, release)
     with timed("Migrating the database"):
         await run_migrate(running.options.commands.migrate, environ)

@@ -121,6 +121,7 @@ async def require_connections(running: Running, change: Operation) -> None:
         running.topology.database,
         instances + change.batch,
         len(change.goal) - instances,
+        replicas=running.topology.replicas,
     )
     asked.require()
 

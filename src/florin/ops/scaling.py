@@ -102,7 +102,10 @@ class Scaling:
                 crew = await seen.workers(connection)
                 if self._running.options.limits is None:
                     spared = len(fleet.of("api")) + 1
-                    room = await budget.ask(connection, pool.connections, spared, 0)
+                    replicas = self._running.topology.replicas
+                    room = await budget.ask(
+                        connection, pool.connections, spared, 0, replicas=replicas
+                    )
                     self._limit(room.workers_max)
         except (ValueError, *NotYet):
             return None

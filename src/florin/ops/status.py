@@ -6,9 +6,10 @@ from typing import Any
 
 import msgspec
 
-from florin.ops import pids, probe, queues, welcome
+from florin.ops import lag, pids, probe, queues, welcome
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home
+from florin.ops.lag import Lag
 from florin.ops.observe import observe, serves, supervisor
 
 _SAMPLE_S = 0.2
@@ -31,7 +32,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None
     health: str  # "ok", "failing", or "none" where nothing runs
     load: Load | None
-    lag: float | None
+    lag: Lag | None  # of a replica of PostgreSQL
     queue: str | None  # of a worker: jobs it runs / jobs it could, as it said last
     uptime: float | None
     restarts: int
@@ -53,14 +54,18 @@ async def status(home: Home) -> Status:
     fleet = _in_order(observe(home))
     before = {part.name: pids.load(part.process) for part in fleet.parts if part.process}
     begun = time.monotonic()
-    looking = asyncio.ensure_future(queues.look(home))
+    looking = asyncio.gather(queues.look(home), lag.look(home, fleet))
     answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
-    looked = await looking
+    looked, lags = await looking
     await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
     seconds = time.monotonic() - begun
     *healths, books = answers
     parts = [
-        _seen(part, bool(health), before.get(part.name), seconds, looked.busy(part.name))
+        msgspec.structs.replace(
+            _seen(part, bool(health), before.get(part.name), seconds),
+            lag=lags.get(part.name),
+            queue=looked.busy(part.name) if part.role == "worker" else None,
+        )
         for part, health in zip(fleet.parts, healths, strict=True)
     ]
     return Status(
@@ -82,13 +87,7 @@ def _in_order(fleet: Fleet) -> Fleet:
     return Fleet(parts=(*others[:place], *numbered, *others[place:]))
 
 
-def _seen(
-    part: Part,
-    health: bool,
-    before: tuple[float, int] | None,
-    seconds: float,
-    busy: str | None,
-) -> Seen:
+def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> Seen:
     runs = part.process is not None or part.given
     state = part.state
     if runs and state == "ready" and not health:
@@ -108,7 +107,7 @@ def _seen(
         health=("ok" if health else "failing") if runs else "none",
         load=load,
         lag=None,
-        queue=busy if part.role == "worker" else None,
+        queue=None,
         uptime=round(time.time() - part.since, 1) if part.process is not None else None,
         restarts=part.restarts,
         note=part.note,
@@ -144,7 +143,7 @@ def table(shown: Status) -> str:
     """Return the document as lines for a human."""
     if shown.state == "stopped":
         return f"Nothing runs from {shown.home}; florin up starts it."
-    rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "BUSY", "RELEASE")]
+    rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "BUSY", "LAG", "RELEASE")]
     rows += [
         (
             part.name,
@@ -155,6 +154,7 @@ def table(shown: Status) -> str:
             f"{part.load.cpu:.0%}" if part.load else "",
             f"{part.load.memory_mb:.0f} MB" if part.load else "",
             part.queue or "",
+            lag.said(part.lag),
             part.release,
         )
         for part in shown.parts

@@ -32,6 +32,11 @@ class Topology:
     members: Members | None = None  # the PostgreSQL servers, where they are ours
 
     @property
+    def replicas(self) -> str:
+        """Return the URLs of the replicas that instances get; empty where there are none."""
+        return self.environ.get("DATABASE_URL_REPLICA", "")
+
+    @property
     def url(self) -> str:
         """Return where the public reaches the fleet, as far as this machine knows."""
         return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
@@ -44,7 +49,7 @@ class Topology:
         runs = part is not None and part.process is not None and pids.lives(part.process)
         port = layout.ports.get(name)
         if port is None or not runs:
-            port = ports.free_port(port)
+            port = ports.free_port(port, but=layout.ports.values())
             home.write_layout(replace(layout, ports=layout.ports | {name: port}))
         commands, environ = self.options.commands, self.environ
         if intent.works(name):
@@ -158,7 +163,7 @@ def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layou
         part = fleet.part(part_name)
         runs = part is not None and part.process is not None and name in kept.ports
         if needed and not runs:
-            chosen[name] = ports.free_port(kept.ports.get(name))
+            chosen[name] = ports.free_port(kept.ports.get(name), but=chosen.values())
             if name in kept.ports and chosen[name] != kept.ports[name]:
                 say(
                     f"Port {kept.ports[name]} of {part_name} is taken by"
