@@ -241,3 +241,36 @@ async def test_a_program_is_made_once(http: httpx.AsyncClient) -> None:
     assert sum("idempotency-replayed" not in answer.headers for answer in answers) == 1
     answer = await post(http, "/programs", body | {"name": "Q"}, under="p")
     problem(answer, 422, "idempotency_key_reused")
+
+
+async def test_an_api_key_is_made_once_under_its_key(http: httpx.AsyncClient) -> None:
+    body = {"name": "till", "scopes": ["cards:read"]}
+    first, *again = await asyncio.gather(
+        *(post(http, "/api-keys", body, under="one-key") for _ in range(5))
+    )
+    answers = [first, *again]
+    assert [answer.status_code for answer in answers] == [201] * 5, first.text
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    shown = [answer for answer in answers if "secret" in answer.json()]
+    assert len(shown) == 1
+    assert "idempotency-replayed" not in shown[0].headers
+    for answer in answers:
+        if answer is not shown[0]:
+            assert answer.headers["idempotency-replayed"] == "true"
+            assert answer.json() == {k: v for k, v in shown[0].json().items() if k != "secret"}
+    other = await post(http, "/api-keys", body | {"name": "other"}, under="one-key")
+    problem(other, 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("secret", ["rotate-code", "reset-pin"])
+async def test_a_repeated_sale_never_shows_a_secret_that_came_after_it(
+    http: httpx.AsyncClient, shop: Shop, secret: str
+) -> None:
+    body = {"program": shop.program, "amount": 100}
+    sold = (await post(http, "/cards", body, under=f"sale {secret}")).json()
+    again = (await post(http, "/cards", body, under=f"sale {secret}")).json()
+    assert again == sold
+    await made(http, f"/cards/{sold['id']}/{secret}", status=200)
+    late = await post(http, "/cards", body, under=f"sale {secret}")
+    assert late.headers["idempotency-replayed"] == "true"
+    assert late.json()["code"] is None

@@ -1,5 +1,6 @@
 """API: the routes of merchants: keys, programs, and by modules beside this one people."""
 
+import msgspec
 from litestar import Response, delete, get, patch, post
 
 from florin.kit import ids
@@ -17,11 +18,18 @@ from florin.merchants.key import ApiKey, KeyRequest
 from florin.merchants.program import Program, ProgramChange, ProgramRequest
 
 
-@post("/api-keys", summary="Make an API key", responses=responses())
+@post("/api-keys", summary="Make an API key", responses=responses(IdempotencyKeyReused))
 async def create_key(
-    request: AnyRequest, caller: Caller, db: Database, access: Access, data: KeyRequest
-) -> ApiKey:
-    """The secret is in this answer and nowhere else afterwards."""
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    access: Access,
+    data: KeyRequest,
+    idempotency: Key = None,
+) -> Response[ApiKey]:
+    """The secret is in this answer and nowhere else afterwards: a repetition with the same
+    Idempotency-Key makes no second key, and cannot show the secret of the first.
+    """
     caller.needs("keys:write")
     made = await key.create(
         db,
@@ -31,9 +39,11 @@ async def create_key(
         pepper_hash=access.hash_of,
         by=by(request, caller),
         location=caller.location,
+        under=idempotency_key(idempotency, required=False),
     )
     await wrote(request, db)
-    return made
+    replayed = {"Idempotency-Replayed": "true"} if made.secret is msgspec.UNSET else None
+    return Response(made, headers=replayed)
 
 
 @get("/api-keys", summary="List API keys", responses=responses())

@@ -11,9 +11,10 @@ import msgspec
 from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.claim import once
+from florin.kit.db import Database, Tx
 from florin.kit.errors import Forbidden, InvalidRequest, NotFound
-from florin.kit.http import Request, Text
+from florin.kit.http import Request, Text, fingerprint
 from florin.kit.seal import keyed_hash
 from florin.merchants import audit
 from florin.merchants.audit import By
@@ -75,9 +76,11 @@ async def create(
     pepper_hash: Any,
     by: By | None = None,
     location: str | None = None,
+    under: str | None = None,
 ) -> ApiKey:
     """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks. `location`:
-    the one its maker is bound to.
+    the one its maker is bound to. What was made `under` the same idempotency key before is
+    returned without its secret: only its hash was kept.
     """
     unknown = sorted(set(want.scopes) - SCOPES)
     if unknown:
@@ -89,13 +92,20 @@ async def create(
         raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
     if location is not None and want.location != location:
         raise Forbidden(f"you cannot make a key for another location than {location}")
-    secret = make()
+    secret, uuid = make(), ids.new()
     async with database.transaction() as tx:
+        first = uuid if under is None else await _once(tx, merchant, under, want, uuid)
+        if first != uuid:
+            before = await tx.one(
+                "select * from florin.api_key where merchant = $1 and id = $2", merchant, first
+            )
+            assert before is not None
+            return from_row(before)
         row = await tx.one(
             "insert into florin.api_key (merchant, id, name, scopes, location, hash)"
             " values ($1, $2, $3, $4, $5, $6) returning *",
             merchant,
-            ids.new(),
+            uuid,
             want.name,
             sorted(set(want.scopes)),
             want.location,
@@ -106,6 +116,17 @@ async def create(
         by = by or By(merchant=merchant, actor=audit.FLORIN)
         await audit.record(tx, by, "api_key.created", made.id, after=_facts(made))
     return msgspec.structs.replace(made, secret=secret)
+
+
+async def _once(tx: Tx, merchant: UUID, under: str, want: KeyRequest, noun: UUID) -> UUID:
+    return await once(
+        tx,
+        merchant=merchant,
+        key=under,
+        operation="create-key",
+        fingerprint=fingerprint("create-key", want),
+        noun=noun,
+    )
 
 
 async def listed(
