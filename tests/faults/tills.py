@@ -136,8 +136,11 @@ class Till:
         ]  # fmt: skip
         while True:
             said = await self._settled("/redemptions/batch", {"redemptions": items}, None)
-            lines = said.json()["data"]
-            if all(line["status"] != 503 for line in lines):
+            # The balancer repeats no batch: what was in flight with a killed instance is answered
+            # 502 or 504, of unknown outcome, and repeated by its client.
+            found: Json = {"data": []} if said.status_code in {502, 504} else said.json()
+            lines: list[Json] = found["data"]
+            if lines and all(line["status"] != 503 for line in lines):
                 break
             self._log.interrupted += 1
             await asyncio.sleep(_PAUSE_S)
