@@ -1,9 +1,8 @@
 """Answering: what the routes of cards share: who asks, under which key, and how it is answered."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 from litestar import Request, Response
-from litestar.params import Parameter
 
 from florin.cards.asking import Asked
 from florin.cards.card import Card
@@ -13,10 +12,6 @@ from florin.merchants.access import Caller
 
 Answer = TypeVar("Answer")
 AnyRequest = Request[Any, Any, Any]
-Key = Annotated[
-    str | None,
-    Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),
-]
 
 
 def asked_by(

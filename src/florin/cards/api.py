@@ -17,7 +17,7 @@ from florin.cards import (
     secret_api,
 )
 from florin.cards import requests as want
-from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.answering import AnyRequest, answer, asked_by
 from florin.cards.card import Card, card_id
 from florin.cards.card_lists import CardFilter
 from florin.cards.change import change
@@ -37,6 +37,7 @@ from florin.kit.errors import (
 from florin.kit.http import Page
 from florin.kit.listing import Created
 from florin.kit.litestar import NarrowedByMetadata, metadata_asked
+from florin.kit.once import Key
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.proxies import Proxies

@@ -6,12 +6,13 @@ from litestar.response import Stream
 
 from florin.cards import bulk, sheets
 from florin.cards import job as jobs
-from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.answering import AnyRequest, answer, asked_by
 from florin.cards.bulk import BulkRequest
 from florin.cards.job import Job
 from florin.kit.db import Database
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
 from florin.kit.http import Page
+from florin.kit.once import Key
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.queue.wake import Wake

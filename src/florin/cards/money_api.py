@@ -7,11 +7,12 @@ from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
 
 from florin.cards import requests as want
-from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.answering import AnyRequest, answer, asked_by
 from florin.cards.code import CodeMalformed
 from florin.cards.money import Money
 from florin.cards.nouns import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
+from florin.kit.once import Key
 from florin.kit.openapi import Problem, responses
 from florin.kit.proxies import Proxies
 from florin.ledger import refusals as no

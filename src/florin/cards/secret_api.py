@@ -2,11 +2,12 @@
 
 from litestar import Response, post
 
-from florin.cards.answering import AnyRequest, Key, answer, asked_by
+from florin.cards.answering import AnyRequest, answer, asked_by
 from florin.cards.card import Card, card_id
 from florin.cards.issue import Cards
 from florin.kit.db import Database
 from florin.kit.errors import IdempotencyKeyReused
+from florin.kit.once import Key
 from florin.kit.openapi import responses
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller

@@ -114,6 +114,56 @@ begin
   order by i.n;
 end $$;
 
+-- A secret of a card is replaced in three steps: `begin_secret` claims the key and locks the card,
+-- the caller writes the secret and the next revision, `end_secret` records that it did. The answer of the first is ok, or
+-- why nothing may be written: replayed, busy, or the code of a refusal.
+create or replace function florin.begin_secret(
+  p_merchant uuid, p_card uuid, p_event uuid, p_operation text, p_key text, p_fingerprint bytea,
+  p_patience integer
+) returns text
+language plpgsql volatile set search_path = florin, pg_temp as $$
+declare
+  found_state card_state;
+  before record;
+begin
+  perform set_config('lock_timeout', p_patience || 'ms', true);
+  if p_key is not null then
+    perform florin.claim_keys(array[p_merchant], array[p_key], array[p_operation],
+      array[p_fingerprint], array[p_event], array[false], p_patience);
+    select q.noun, q.operation, q.fingerprint into before from idempotency q
+    where q.merchant = p_merchant and q.key = p_key;
+    if before.noun is null then
+      return 'busy';
+    elsif before.noun <> p_event then
+      return case when before.operation = p_operation
+        and before.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
+    end if;
+  end if;
+  select a.state into found_state from account a
+  where a.merchant = p_merchant and a.id = p_card for no key update;
+  if found_state is null or found_state = 'closed' then
+    delete from idempotency q where q.merchant = p_merchant and q.key = p_key
+      and q.noun = p_event;
+    return case when found_state is null then 'card_not_found' else 'card_closed' end;
+  end if;
+  return 'ok';
+end $$;
+
+create or replace function florin.end_secret(
+  p_merchant uuid, p_card uuid, p_event uuid, p_type text, p_data jsonb
+) returns void
+language plpgsql volatile set search_path = florin, pg_temp as $$
+begin
+  insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+  select p_merchant, p_event, p_type, p_card, p_card, a.revision,
+    jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data,
+    florin.clock(p_merchant)
+  from account a where a.merchant = p_merchant and a.id = p_card;
+  insert into outbox (topic, merchant, noun)
+  select p_type, p_merchant, p_event from merchant z
+  where z.id = p_merchant and z.followed;
+end $$;
+
 -- Rotate: a new code for a card; the old one is dead from then on.
 create or replace function florin.rotate_code(
   p_merchant uuid, p_card uuid, p_event uuid, p_code bytea, p_last4 text, p_sealed bytea,
@@ -124,44 +174,17 @@ set search_path = florin, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  found_account record;
-  before record;
+  may text := florin.begin_secret(p_merchant, p_card, p_event, 'rotate-code', p_key, p_fingerprint,
+    p_patience);
 begin
-  perform set_config('lock_timeout', p_patience || 'ms', true);
-  if p_key is not null then
-    perform florin.claim_keys(array[p_merchant], array[p_key], array['rotate-code'],
-      array[p_fingerprint], array[p_event], array[false], p_patience);
-    select q.noun, q.operation, q.fingerprint into before from idempotency q
-    where q.merchant = p_merchant and q.key = p_key;
-    if before.noun is null then
-      return query select 'busy'::text;
-      return;
-    elsif before.noun <> p_event then
-      return query select case when before.operation = 'rotate-code'
-        and before.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
-      return;
-    end if;
+  if may = 'ok' then
+    update account a set code_hash = p_code, revision = a.revision + 1
+    where a.merchant = p_merchant and a.id = p_card;
+    update card z set last4 = p_last4, sealed_code = p_sealed,
+      sealed_until = clock_timestamp() + p_sealed_for
+    where z.merchant = p_merchant and z.id = p_card;
+    perform florin.end_secret(p_merchant, p_card, p_event, 'card.code_rotated',
+      jsonb_build_object('last4', p_last4));
   end if;
-  select a.state, a.revision, a.balance, a.held into found_account from account a
-  where a.merchant = p_merchant and a.id = p_card for no key update;
-  if found_account.state is null or found_account.state = 'closed' then
-    delete from idempotency q where q.merchant = p_merchant and q.key = p_key
-      and q.noun = p_event;
-    return query select case when found_account.state is null then 'card_not_found'
-      else 'card_closed' end;
-    return;
-  end if;
-  update account a set code_hash = p_code, revision = a.revision + 1
-  where a.merchant = p_merchant and a.id = p_card;
-  update card z set last4 = p_last4, sealed_code = p_sealed,
-    sealed_until = clock_timestamp() + p_sealed_for
-  where z.merchant = p_merchant and z.id = p_card;
-  insert into event (merchant, id, type, card, noun, sequence, data, created_at)
-  values (p_merchant, p_event, 'card.code_rotated', p_card, p_card, found_account.revision + 1,
-    jsonb_build_object('state', found_account.state, 'balance', found_account.balance,
-      'held', found_account.held, 'last4', p_last4), florin.clock(p_merchant));
-  insert into outbox (topic, merchant, noun)
-  select 'card.code_rotated', p_merchant, p_event from merchant z
-  where z.id = p_merchant and z.followed;
-  return query select 'ok'::text;
+  return query select may;
 end $$;
