@@ -52,7 +52,8 @@ class Instances:
         match step.verb:
             case "start":
                 assert step.mark is not None
-                await self._start(step.names, step.mark)
+                wanted = [self._make(name, step.mark) for name in step.names]
+                await self._fleet.start_all(wanted, drained=True)
             case "admit":
                 for name in step.names:
                     await self.admit(name)
@@ -78,23 +79,6 @@ class Instances:
         with contextlib.suppress(Unreachable):
             await self._balancer.drain(name)
         self._fleet.hold(name, drained=True)
-
-    async def _start(self, names: Iterable[str], mark: Mark) -> None:
-        tasks = [
-            asyncio.create_task(self._fleet.start(self._make(name, mark), drained=True))
-            for name in names
-        ]
-        try:
-            await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for name in names:
-                part = self._fleet.fleet.part(name)
-                if part is not None and part.process is None:
-                    self._fleet.forget(name)  # it never served; why is told and in its log
-            raise
 
     async def _stop(self, name: str) -> None:
         await self._fleet.stop(name)

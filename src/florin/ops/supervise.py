@@ -63,6 +63,26 @@ class Supervisor(Facts):
             raise
         self._watch(want)
 
+    async def start_all(
+        self, wanted: Sequence[Wanted], *, drained: bool = False, hold_s: float = 0.0
+    ) -> None:
+        """Start some parts beside each other and wait `hold_s` once all serve; raises as `start`
+        does, and then, or when it is cut off, forgets those that never served: why is in the logs.
+        """
+        tasks = [asyncio.create_task(self.start(want, drained=drained)) for want in wanted]
+        try:
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(hold_s)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for want in wanted:
+                part = self.fleet.part(want.name)
+                if part is not None and part.process is None:
+                    self.forget(want.name)
+            raise
+
     async def stop(self, name: str) -> None:
         """Stop a part and watch over it no longer."""
         for task in self._tasks.pop(name, ()):

@@ -88,19 +88,8 @@ class Workers:
             say(f"{error}")
 
     async def _start(self, names: tuple[str, ...], mark: Mark) -> None:
-        tasks = [asyncio.ensure_future(self._fleet.start(self._make(n, mark))) for n in names]
-        try:
-            await asyncio.gather(*tasks)
-            await asyncio.sleep(_HOLDS_S)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            for name in names:
-                part = self._fleet.fleet.part(name)
-                if part is not None and part.process is None:
-                    self._fleet.forget(name)
-            raise
+        wanted = [self._make(name, mark) for name in names]
+        await self._fleet.start_all(wanted, hold_s=_HOLDS_S)
         for name in names:
             part = self._fleet.fleet.part(name)
             if part is None or part.process is None or part.restarts:
