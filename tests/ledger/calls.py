@@ -134,3 +134,12 @@ async def make_program(
         partial,
     )
     return program
+
+
+async def make_shop(owner: Any, count: int) -> tuple[UUID, list[UUID]]:
+    """A merchant with so many cards of 1000."""
+    merchant = await make_merchant(owner)
+    program = await make_program(owner, merchant)
+    cards = [ids.new() for _ in range(count)]
+    await issue(owner, merchant, program, cards, [1000] * count, activate=[True] * count)
+    return merchant, cards

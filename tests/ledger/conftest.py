@@ -2,6 +2,8 @@
 
 import pytest
 
+from florin.kit.db import Database
+from florin.ledger.post import Ledger
 from tests import engine
 from tests.conftest import Servers
 
@@ -20,3 +22,8 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 async def template(servers: Servers, version: str) -> engine.Server:
     return await servers.migrated(version)
+
+
+@pytest.fixture
+async def ledger(database: Database) -> Ledger:
+    return Ledger(database)

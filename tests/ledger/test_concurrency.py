@@ -28,18 +28,8 @@ NAMED = {*BY_OUTCOME, "ok", "replayed", "busy"}
 
 
 @pytest.fixture
-async def ledger(database: Database) -> Ledger:
-    return Ledger(database)
-
-
-@pytest.fixture
 async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
-    """A merchant with eight cards of 1000."""
-    merchant = await calls.make_merchant(owner)
-    program = await calls.make_program(owner, merchant)
-    cards = [ids.new() for _ in range(8)]
-    await calls.issue(owner, merchant, program, cards, [1000] * 8, activate=[True] * 8)
-    return merchant, cards
+    return await calls.make_shop(owner, 8)
 
 
 @pytest.fixture

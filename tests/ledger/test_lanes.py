@@ -7,7 +7,6 @@ from uuid import UUID
 
 import pytest
 
-from florin.kit import ids
 from florin.kit.db import Database, connect
 from florin.kit.errors import OutcomeUnknown, Overloaded
 from florin.ledger import lane
@@ -17,18 +16,8 @@ from tests.ledger import calls
 
 
 @pytest.fixture
-async def ledger(database: Database) -> Ledger:
-    return Ledger(database)
-
-
-@pytest.fixture
 async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
-    """A merchant with four cards of 1000."""
-    merchant = await calls.make_merchant(owner)
-    program = await calls.make_program(owner, merchant)
-    cards = [ids.new() for _ in range(4)]
-    await calls.issue(owner, merchant, program, cards, [1000] * 4, activate=[True] * 4)
-    return merchant, cards
+    return await calls.make_shop(owner, 4)
 
 
 @pytest.fixture

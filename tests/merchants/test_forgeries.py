@@ -1,7 +1,5 @@
 """Forged tokens over HTTP: none is let in, none is told more than another, none is an accident."""
 
-from collections.abc import AsyncGenerator
-
 import httpx
 import pytest
 
@@ -9,15 +7,9 @@ from florin.kit import ids
 from florin.kit.settings import read
 from florin.merchants.token import Tokens
 from tests.api.calls import problem
-from tests.instance import SECRETS, Instance
+from tests.instance import SECRETS
 from tests.merchants.forgeries import Good, forgeries
-from tests.merchants.people import Somebody, client_of, register, uuid_of
-
-
-@pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
+from tests.merchants.people import Somebody, register, uuid_of
 
 
 def forged(victim: Somebody, other: Somebody) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Password resets and proofs of an address over HTTP: one answer to all, one use, an end."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -9,25 +8,18 @@ import pytest
 
 from florin.merchants import lockout
 from tests.api.calls import problem, together
-from tests.instance import SECRETS, Instance
+from tests.instance import SECRETS
 from tests.merchants.people import (
     PASSWORD,
     address,
     audited,
     bearer,
-    client_of,
     letter,
     login,
     register,
 )
 
 NEW = "a new horse battery"
-
-
-@pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
 
 
 async def ask(http: httpx.AsyncClient, email: str) -> httpx.Response:

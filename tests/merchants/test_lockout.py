@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -12,16 +11,10 @@ import pytest
 from florin.merchants import lockout
 from tests.api.calls import problem, together
 from tests.conftest import Urls
-from tests.instance import SECRETS, Instance, instance
+from tests.instance import SECRETS, instance
 from tests.merchants.people import PASSWORD, Somebody, address, client_of, login, register
 
 PEPPER = SECRETS["FLORIN_KEY_PEPPER"].encode()
-
-
-@pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
 
 
 @pytest.fixture(autouse=True)

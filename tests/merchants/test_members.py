@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import asyncpg
@@ -13,26 +12,18 @@ from florin.kit.db import connect
 from florin.merchants.scopes import ROLES, SCOPES
 from tests.api.calls import problem, together
 from tests.conftest import Urls
-from tests.instance import Instance
 from tests.merchants.people import (
     PASSWORD,
     Somebody,
     address,
     audited,
     bearer,
-    client_of,
     letter,
     login,
     member,
     register,
     uuid_of,
 )
-
-
-@pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
 
 
 async def key_of(

@@ -3,7 +3,6 @@
 import base64
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -13,24 +12,16 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from florin.merchants import lockout
 from tests.api.calls import problem, together
-from tests.instance import Instance
 from tests.merchants.people import (
     PASSWORD,
     Json,
     Somebody,
     audited,
     bearer,
-    client_of,
     login,
     member,
     register,
 )
-
-
-@pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
 
 
 class Authenticator:

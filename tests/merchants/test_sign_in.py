@@ -36,12 +36,6 @@ def second(urls: Urls) -> Iterator[Instance]:
 
 
 @pytest.fixture
-async def http(api: Instance) -> AsyncGenerator[httpx.AsyncClient]:
-    async with client_of(api) as client:
-        yield client
-
-
-@pytest.fixture
 async def other(second: Instance) -> AsyncGenerator[httpx.AsyncClient]:
     async with client_of(second) as client:
         yield client

@@ -9,8 +9,8 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -136,3 +136,15 @@ class Fleet:
             assert 10_000 - found["balance"] == load.acknowledged[card]
         assert (await http.get("/ledger/proof")).json()["balanced"] is True
         assert load.slowest_s < WRITES_AGAIN_WITHIN_S
+
+
+@contextmanager
+def running(folder: Path) -> Generator[Fleet]:
+    """A fleet that is up in the folder, and taken down afterwards."""
+    made = Fleet(folder)
+    made.home.path.chmod(0o755)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.florin("down")

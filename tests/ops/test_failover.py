@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.ops.conftest import until
-from tests.ops.replicated import Fleet
+from tests.ops.replicated import Fleet, running
 
 from florin.ops.engines.election import Seen, elect
 from florin.ops.observe import observe
@@ -46,13 +46,8 @@ def test_who_takes_over(
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    made = Fleet(tmp_path_factory.mktemp("failover"))
-    made.home.path.chmod(0o755)
-    try:
-        made.up()
+    with running(tmp_path_factory.mktemp("failover")) as made:
         yield made
-    finally:
-        made.florin("down")
 
 
 async def test_the_primary_is_killed(fleet: Fleet) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from tests.ops.conftest import until
-from tests.ops.replicated import Fleet
+from tests.ops.replicated import Fleet, running
 
 from florin.ops import secrets
 from florin.ops.engines.members import names
@@ -33,13 +33,8 @@ def test_who_is_a_member(replicas: int, primary: str, members: tuple[str, ...]) 
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    made = Fleet(tmp_path_factory.mktemp("failover"))
-    made.home.path.chmod(0o755)
-    try:
-        made.up()
+    with running(tmp_path_factory.mktemp("failover")) as made:
         yield made
-    finally:
-        made.florin("down")
 
 
 async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
