@@ -1,60 +1,19 @@
 """Every benchmark from the command line, tiny: its document, its books, and no trace left."""
 
 import json
-import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import florin
 from florin.bench.terms import BENCHMARKS, COMPARED
 from florin.ops import pids
+from tests.bench.running import bench, start
 
-_SRC = str(Path(florin.__file__).parents[1])
 _TINY = ("--seconds", "1", "--rounds", "1", "--connections", "4")
-_WITHIN_S = 240
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """Where the run makes its temporary directory; the engines' user may pass through."""
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.owner() == tmp_path.owner() and folder != Path("/"):
-            folder.chmod(folder.stat().st_mode | 0o011)
-    made = tmp_path / "temporary"
-    made.mkdir(mode=0o711)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-def start(place: Path, *words: str, **environ: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "florin", "bench", *words],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": _SRC, "TMPDIR": str(place), **environ},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def bench(place: Path, *words: str, **environ: str) -> "subprocess.CompletedProcess[str]":
-    process = start(place, *words, **environ)
-    try:
-        out, error = process.communicate(timeout=_WITHIN_S)
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=60)
-    return subprocess.CompletedProcess(words, process.returncode, out, error)
 
 
 def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, Any]:

@@ -1,21 +1,15 @@
 """Bench: measure Florin beside pgbench on the same server, and judge the books afterwards."""
 
 import asyncio
-import os
-import signal
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 
-import asyncpg
 import msgspec
 
 from florin.bench import report
-from florin.bench.result import Found
-from florin.bench.terms import AUTOSCALE, COMPARED, DEPLOYS, MUTANTS, NAMES, Terms
-from florin.kit.migrate import MigrationFailed
-from florin.ops import release
-from florin.ops.tell import Unable, voice
+from florin.bench.measuring import commit, measure
+from florin.bench.terms import AUTOSCALE, COMPARED, DEPLOYS, MUTANTS, NAMES, WORK, Terms
+from florin.ops.tell import Unable
 
 _CONNECTIONS_MAX = 1_000
 _CLIENTS_MAX = 150  # of pgbench: the server takes 200 connections in all
@@ -36,6 +30,7 @@ def main(
     rate: float = 200,
     requests: int = 0,
     only: list[str] | None = None,
+    jobs: int = 50_000,
 ) -> int:
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
@@ -57,6 +52,20 @@ def main(
             seed=seed,
             only=only or [],
         )
+    if name in WORK:
+        from florin.bench import work
+
+        return work.main(
+            name,
+            as_json=as_json,
+            jobs=jobs,
+            cards=cards,
+            rounds=rounds,
+            seconds=seconds,
+            rate=rate,
+            connections=connections,
+            seed=seed,
+        )
     terms = Terms(
         name=name,
         against=against,
@@ -69,7 +78,10 @@ def main(
         balancer=balancer,
     )
     _check(terms)
-    found = asyncio.run(_measure(terms))
+    # Imported here: `florin bench mutants` needs none of it.
+    from florin.bench.contests import contest
+
+    found = asyncio.run(measure(contest(terms, commit())))
     document = found.document()
     print(msgspec.json.encode(document).decode() if as_json else report.text(document))
     return 0 if found.right else 1
@@ -100,29 +112,3 @@ def _check(terms: Terms) -> None:
         raise Unable(f"{terms.name} compares with itself; --balancer is for the others.")
     if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
         raise Unable("--seconds, --rounds and --cards begin at 1.")
-
-
-async def _measure(terms: Terms) -> Found:
-    # Imported here: `florin bench mutants` needs none of it.
-    from florin.bench.contests import contest
-
-    task = asyncio.current_task()
-    assert task is not None
-    # TERM ends it as Ctrl-C does: everything that was started is stopped.
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return await contest(terms, _commit())
-    except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
-    except MigrationFailed as failed:
-        raise Unable(f"The database could not be migrated: {failed}.") from None
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        words = str(error).splitlines() or [type(error).__name__]
-        raise Unable(f"The benchmark was broken off: {words[0]}") from None
-    finally:
-        voice.clear()
-
-
-def _commit() -> str:
-    checkout = os.environ.get("FLORIN_CHECKOUT")
-    return release.current(Path(checkout) if checkout else Path(__file__).parents[3])

@@ -5,11 +5,11 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import florin
@@ -24,11 +24,17 @@ from florin.ops.engines import account, postgres
 from florin.ops.engines.postgres import Postgres
 from florin.ops.home import Home, require_space
 from florin.ops.launch import Launch, Started
+from florin.ops.pids import Process
 from florin.ops.tell import Unable, voice
 from florin.ops.timing import DEFAULT
 from florin.ops.wanted import Wanted
 
 _READY = 200
+# By role: the setting that names its port, and where it answers once it does its work.
+_ANSWERS = {
+    "api": ("FLORIN_PORT", "/health/ready"),
+    "worker": ("FLORIN_WORKER_PORT", "/metrics"),
+}
 _SPACE_MB = 3_000
 
 
@@ -44,6 +50,20 @@ class Instance:
         return probe.split(self.address)[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that works in the background, and what it says."""
+
+    address: str
+    process: Process
+    started: Started
+    log: Path
+
+    async def stop(self) -> None:
+        """End it as a deployment does: it finishes what it has."""
+        await act.stop(self.process, "worker", started=self.started)
+
+
 class Bench:
     """The topology: one server, any number of databases, instances on them."""
 
@@ -56,6 +76,7 @@ class Bench:
         self._server: Postgres | None = None
         self._postmaster = 0
         self._balancer: int | None = None
+        self._workers = 0
 
     @property
     def server(self) -> Postgres:
@@ -66,8 +87,10 @@ class Bench:
         parts = urlsplit(self.server.url(role))
         return urlunsplit(parts._replace(path=f"/{database}"))
 
-    def used(self) -> Used:
+    def used(self, *workers: Worker) -> Used:
+        """CPU so far; workers count as instances do."""
         pids = [instance.pid for instance in self.instances]
+        pids += [worker.process.pid for worker in workers]
         return machine.used(pids, self._postmaster, self._balancer)
 
     def peak_rss_mb(self) -> float:
@@ -103,40 +126,61 @@ class Bench:
 
     async def start_instance(self, database: str = postgres.DATABASE) -> Instance:
         name = f"api-{len(self.instances) + 1}"
+        told = {"FLORIN_DRAIN_S": "0"}
+        found = await self._start_own(name, "api", ("florin", "api"), database, told)
+        instance = Instance(address=found.address, pid=found.process.pid)
+        self.instances.append(instance)
+        return instance
+
+    async def start_worker(
+        self, *module: str, database: str = postgres.DATABASE, told: Mapping[str, str] | None = None
+    ) -> "Worker":
+        """Start `python -m MODULE …`, which answers /metrics once it works."""
+        self._workers += 1
+        return await self._start_own(
+            f"worker-{self._workers}", "worker", module, database, told or {}
+        )
+
+    async def _start_own(
+        self,
+        name: str,
+        role: Literal["api", "worker"],
+        module: Sequence[str],
+        database: str,
+        told: Mapping[str, str],
+    ) -> "Worker":
+        """Start a process of Florin by the role of the application, as in production."""
         address = f"127.0.0.1:{ports.free_port()}"
+        wire, path = _ANSWERS[role]
         environ = {
             "PATH": os.defpath,
             "PYTHONPATH": str(Path(florin.__file__).parents[1]),
             "DATABASE_URL": self.url(postgres.APP, database),
             "FLORIN_ENV": "production",
-            "FLORIN_PORT": str(probe.split(address)[1]),
+            wire: str(probe.split(address)[1]),
             "FLORIN_INSTANCE": name,
             "FLORIN_RELEASE": self.release,
             "FLORIN_LOG_LEVEL": "info",
-            "FLORIN_DRAIN_S": "0",
             **secrets.for_application(self.secrets, {}),
+            **told,
         }
 
         async def ready() -> bool:
-            answer = await probe.get(address, "/health/ready")
+            answer = await probe.get(address, path)
             return answer is not None and answer.status == _READY
 
         want = Wanted(
             name=name,
-            role="api",
+            role=role,
             address=address,
             release=self.release,
-            launch=Launch(
-                name=name, argv=(sys.executable, "-P", "-m", "florin", "api"), environ=environ
-            ),
+            launch=Launch(name=name, argv=(sys.executable, "-P", "-m", *module), environ=environ),
             ready=ready,
             ready_within_s=30,
         )
         started = await self._start(want)
         assert started.process is not None
-        instance = Instance(address=address, pid=started.process.pid)
-        self.instances.append(instance)
-        return instance
+        return Worker(address, started.process, started, self.home.log(name))
 
     async def start_balancer(self) -> Instance:
         """Put HAProxy in front of the instances there are, as a fleet does."""

@@ -59,8 +59,8 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; mutants;"
-            " autoscale; deploys."
+            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; queue,"
+            " expiry, bulk, beside; mutants; autoscale; deploys."
         ),
     ],
     against: Annotated[
@@ -77,11 +77,12 @@ def bench(
     balancer: Annotated[
         bool, typer.Option("--balancer", help="Send the load through HAProxy, as a fleet does.")
     ] = False,
-    rate: Annotated[float, typer.Option(min=1, help="deploys: requests a second.")] = 200,
+    rate: Annotated[float, typer.Option(min=1, help="deploys, beside: requests a second.")] = 200,
     requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
     only: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="deploys: this kind alone; repeatable.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="queue: no-op jobs of a round.")] = 50_000,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -103,6 +104,7 @@ def bench(
             rate=rate,
             requests=requests,
             only=only,
+            jobs=jobs,
         )
     )
 

@@ -1,0 +1,61 @@
+"""Work: what workers do, measured beside the shortest way to the same rows, or another's queue."""
+
+import asyncio
+from importlib import import_module
+
+import msgspec
+
+from florin.bench.measuring import commit, measure
+from florin.bench.topology import topology
+from florin.bench.work import report
+from florin.bench.work.result import Found
+from florin.bench.work.terms import BENCHMARKS, Terms
+from florin.ops.tell import Unable
+
+_CONNECTIONS_MAX = 32  # of a load that asks at an even rate
+
+
+def main(
+    name: str,
+    *,
+    as_json: bool,
+    jobs: int,
+    cards: int | None,
+    rounds: int,
+    seconds: float,
+    rate: float,
+    connections: int,
+    seed: int,
+) -> int:
+    """Serve one of them; return 1 when something was lost, doubled or out of balance."""
+    if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
+        raise Unable("--jobs, --cards and --rounds begin at 1.")
+    terms = Terms(
+        name=name,
+        jobs=jobs,
+        cards=cards or BENCHMARKS[name].cards,
+        rounds=rounds,
+        seconds=seconds,
+        rate=rate,
+        connections=min(connections, _CONNECTIONS_MAX),
+        seed=seed,
+    )
+    found = asyncio.run(measure(_contest(terms, commit())))
+    document = found.document()
+    print(msgspec.json.encode(document).decode() if as_json else report.text(document))
+    return 0 if found.right else 1
+
+
+async def _contest(terms: Terms, release: str) -> Found:
+    play = import_module(f"florin.bench.work.{terms.name}")
+    async with topology(release) as bench:
+        await bench.start_postgres(space_mb=play.space_mb(terms))
+        rounds, wrong, notes = await play.contest(bench, terms)
+        return Found(
+            terms=terms,
+            rounds=rounds,
+            wrong=wrong,
+            notes=notes,
+            postgres=bench.server.version(),
+            commit=release,
+        )

@@ -1,0 +1,48 @@
+"""No-ops: a worker of ours, as it is, whose jobs do nothing: python -m …noops JOBS."""
+
+import sys
+
+from florin.bench.work.counting import Count
+from florin.kit import log
+from florin.kit.db import Database
+from florin.kit.queue import process
+from florin.kit.queue.ask import Asked
+from florin.kit.queue.job import Job
+from florin.kit.queue.rules import Kind, Plan, Queue
+from florin.kit.settings import Settings, read
+from florin.ops.worker import SLOTS
+
+QUEUE = "noops"
+KIND = "nothing"
+
+
+async def _nothing(_job: Job, count: Count) -> None:
+    count()
+
+
+PLAN = Plan(
+    queues=(Queue(name=QUEUE, importance=1, kinds={KIND: Kind(run=_nothing)}),),
+)
+
+
+def asked(number: int) -> Asked:
+    return Asked(queue=QUEUE, kind=KIND, payload={"number": number})
+
+
+def main(jobs: int) -> int:
+    """Work until SIGTERM."""
+    settings = read()
+    log.set_up(level=settings.log_level, instance=settings.instance)
+    count = Count(jobs)
+
+    def context(_settings: Settings, _database: Database) -> Count:
+        return count
+
+    try:
+        return process.serve(settings, PLAN, context, concurrency=SLOTS, command=["false"])
+    finally:
+        count.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
