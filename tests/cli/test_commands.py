@@ -184,6 +184,8 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     assert shown["url"] == f"http://127.0.0.1:{port}"
     assert shown["demo"]["api_key"].startswith("flk_")
     running = fleet.processes()
+    (replica,) = fleet.processes_of("postgres-replica").values()  # one, unless said otherwise
+    assert replica is not None
     supervisor = fleet.process("supervisor")
     assert os.getsid(supervisor.pid) == supervisor.pid
     assert shown["demo"]["api_key"] not in fleet.home.log("supervisor").read_text("utf-8")
@@ -191,7 +193,7 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     assert again.returncode == 1
     assert f"(pid {supervisor.pid})" in again.stderr
     assert run_cli(fleet, "down").returncode == 0
-    assert not any(pids.lives(process) for process in (*running.values(), supervisor))
+    assert not any(pids.lives(each) for each in (*running.values(), replica, supervisor))
 
 
 def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
@@ -202,13 +204,6 @@ def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
     assert said.stderr.count("is taken by") == 1
     assert said.stdout == ""
     assert fleet.part("supervisor").process is None
-
-
-def test_flags_of_later_parts_are_said_to_be_without_effect(fleet: TestFleet) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        said = run_cli(fleet, "up", "--api", "2", "--valkey", "cluster", "--port", port)
-    assert "Without effect yet: --valkey" in said.stderr
 
 
 def test_doctor_finds_what_is_wrong(fleet: TestFleet) -> None:

@@ -36,10 +36,11 @@ class Load:
 
 
 class Fleet:
-    """One fleet from the command line, with two replicas."""
+    """One fleet from the command line, with two replicas unless said otherwise."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *asked: str) -> None:
         self.home = Home(path)
+        self.asked = asked or ("--replicas", "2")
         self.port = free_port()
         ours = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
         self.environ = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
@@ -56,8 +57,8 @@ class Fleet:
         )
 
     def up(self, *more: str) -> None:
-        words = ("up", "--replicas", "2", "--api", "2", "--port", str(self.port), "--detach")
-        said = self.florin(*words, *more)
+        words = ("up", "--api", "2", "--port", str(self.port), "--detach")
+        said = self.florin(*words, *self.asked, *more)
         assert said.returncode == 0, said.stderr
 
     def again(self, *more: str) -> None:
@@ -95,7 +96,13 @@ class Fleet:
             client.headers["x-program"] = demo["program"]
             yield client
 
-    async def load(self, http: httpx.AsyncClient, seconds: float, clients: int = 6) -> Load:
+    async def load(
+        self,
+        http: httpx.AsyncClient,
+        seconds: float,
+        clients: int = 6,
+        enough: asyncio.Event | None = None,
+    ) -> Load:
         """Redeem and list in a loop; what is listed must hold what was just redeemed."""
         load, tag = Load(), uuid.uuid4().hex[:8]
         until_ = time.monotonic() + seconds
@@ -106,7 +113,7 @@ class Fleet:
             card = sold.json()["id"]
             load.cards.append(card)
             count = 0
-            while time.monotonic() < until_:
+            while time.monotonic() < until_ and not (enough and enough.is_set()):
                 count += 1
                 began = time.monotonic()
                 said = await http.post(
@@ -139,9 +146,9 @@ class Fleet:
 
 
 @contextmanager
-def running(folder: Path) -> Generator[Fleet]:
+def running(folder: Path, *asked: str) -> Generator[Fleet]:
     """A fleet that is up in the folder, and taken down afterwards."""
-    made = Fleet(folder)
+    made = Fleet(folder, *asked)
     made.home.path.chmod(0o755)
     try:
         made.up()

@@ -58,20 +58,20 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     owner.up()
     url = running_urls(owner.home)["DATABASE_URL"]
     guest.environ |= running_urls(owner.home)
-    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=130"
     said = guest.refused()
-    # Two instances and the spare one of a deployment, of 200 connections.
-    assert "3 instances with 90 + 1 connections" in said
-    assert "make 279 of 197" in said
+    # Two instances and the spare one of a deployment, of 300 connections.
+    assert "3 instances with 130 + 1 connections" in said
+    assert "make 399 of 297" in said
     assert "takes 2 instances" in said
-    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=50"
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
     guest.up()
     before = guest.processes_of("api")
     refused = run_cli(guest, "scale", "api=4")
     assert refused.returncode == 1
-    assert "5 instances with 50 + 1 connections" in refused.stderr
+    assert "5 instances with 90 + 1 connections" in refused.stderr
     assert guest.processes_of("api") == before
     checks = document(run_cli(guest, "doctor", "db", "--json"))["checks"]
     (shown,) = [check for check in checks if check["name"] == "connections"]
     assert shown["result"] == "ok"
-    assert "make 159 of 197" in shown["said"]
+    assert "make 279 of 297" in shown["said"]

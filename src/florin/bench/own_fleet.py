@@ -46,8 +46,8 @@ class Fleet:
         return said
 
     async def up(self) -> None:
-        count = str(self.instances)
-        await self.florin("up", "--detach", "--port", str(self.port), "--api", count)
+        words = ("--api", str(self.instances), "--replicas", "0")  # what is measured stands alone
+        await self.florin("up", "--detach", "--port", str(self.port), *words)
 
     async def open_shop(self, *, cards: int) -> Shop:
         """Sell cards of the demo merchant to spend from."""

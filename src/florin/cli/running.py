@@ -38,11 +38,15 @@ def up(
     ] = None,
     replicas: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Replicas of PostgreSQL; none, or as asked last."),
+        typer.Option(min=0, metavar="N", help="Replicas of PostgreSQL; 1, or as asked last."),
     ] = None,
     valkey: Annotated[
-        Literal["single", "sentinel", "cluster"], typer.Option(help="Topology of Valkey.")
-    ] = "single",
+        Literal["single", "sentinel", "cluster"] | None,
+        typer.Option(
+            help="One Valkey; one, two replicas and three Sentinels; three and a replica of each."
+            " single, or as asked last."
+        ),
+    ] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     balance: Annotated[
@@ -55,16 +59,10 @@ def up(
     """Start everything on this machine and keep it running until Ctrl-C."""
     from florin.ops import up as fleet
 
-    without_effect = {
-        "--valkey": valkey != "single",
-    }
     tls = _validate(tls_cert, tls_key)
     chosen = home_of(home)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
-    if not detached and any(without_effect.values()):
-        named = ", ".join(flag for flag, used in without_effect.items() if used)
-        say(f"Without effect yet: {named} (one Valkey is started).")
     options = Options(
         home=chosen,
         environ=dict(os.environ),
@@ -72,6 +70,7 @@ def up(
         api=None if adopting else api,
         workers=None if adopting or workers is None else _workers(workers),
         replicas=None if adopting else replicas,
+        valkey=None if adopting else valkey,
         algorithm=None if adopting else balance,
         tls=tls,
         as_json=as_json,
@@ -95,6 +94,7 @@ def _detach(options: Options) -> None:
     words += ["--api", str(options.api)] if options.api else []
     words += ["--workers", str(options.workers)] if options.workers is not None else []
     words += ["--replicas", str(options.replicas)] if options.replicas is not None else []
+    words += ["--valkey", options.valkey] if options.valkey else []
     words += ["--balance", options.algorithm] if options.algorithm else []
     if options.tls:
         words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]

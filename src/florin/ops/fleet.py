@@ -20,6 +20,7 @@ Role = Literal[
     "valkey-replica",
     "sentinel",
 ]
+Kind = Literal["single", "sentinel", "cluster"]  # of Valkey
 State = Literal["starting", "ready", "draining", "standby", "stopped", "failed"]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from florin.ops.fleet import Kind
 from florin.ops.home import Home, write
 from florin.ops.rolling import Mark
 
@@ -13,7 +14,8 @@ from florin.ops.rolling import Mark
 class Intent:
     api: int = 2
     workers: int | None = None  # None: as many as the work needs
-    replicas: int = 0  # of PostgreSQL, beside its primary
+    replicas: int = 1  # of PostgreSQL, beside its primary
+    valkey: Kind = "single"
     algorithm: str = "roundrobin"
     release: str = ""
     generation: int = 0  # counts deployments; never used twice

@@ -8,6 +8,7 @@ from typing import Literal
 
 from florin.kit.autoscale import Limits
 from florin.ops.balancer.facts import Algorithm
+from florin.ops.fleet import Kind
 from florin.ops.home import Home
 from florin.ops.tell import Unable
 
@@ -37,6 +38,7 @@ class Options:
     limits: Limits | None = None  # of scaling; None: what suits the machine and its database
     scale_every_s: float = 5.0
     replicas: int | None = None  # of PostgreSQL; None: as many as were asked for last
+    valkey: Kind | None = None  # None: as asked for last
     algorithm: Algorithm | None = None  # None: the one chosen last
     tls: tuple[Path, Path] | None = None  # certificate and key
     as_json: bool = False

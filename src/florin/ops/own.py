@@ -15,6 +15,7 @@ from florin.ops.wanted import Wanted
 HOST = "127.0.0.1"  # only the balancer reaches an instance; a worker tells its metrics there
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
 _OK = 200
+OWN = "own"  # they start beside each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class OwnProcess:
             alive=alive,
             wiring=sha256(wiring.encode()).hexdigest()[:12],
             prepare=self.prepare,
+            together=OWN,
         )
 
     def prepare(self) -> None:

@@ -32,24 +32,6 @@ async def get(
         return None
 
 
-async def ping_valkey(address: str, password: str, *, within_s: float = 2) -> bool:
-    host, port = split(address)
-    try:
-        async with asyncio.timeout(within_s):
-            reader, writer = await asyncio.open_connection(host, port)
-            with contextlib.closing(writer):
-                secret = password.encode()
-                writer.write(
-                    b"*2\r\n$4\r\nAUTH\r\n$%d\r\n%s\r\n*1\r\n$4\r\nPING\r\n" % (len(secret), secret)
-                )
-                return [await reader.readline(), await reader.readline()] == [
-                    b"+OK\r\n",
-                    b"+PONG\r\n",
-                ]
-    except (OSError, TimeoutError):
-        return False
-
-
 async def answers(address: str, *, within_s: float = 2) -> bool:
     """Say whether anything listens there."""
     host, port = split(address)

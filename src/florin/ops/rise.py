@@ -16,24 +16,29 @@ from florin.ops import (
     welcome,
 )
 from florin.ops.balancer.socket import Unreachable
+from florin.ops.engines.memory import ROLES, until_whole
 from florin.ops.fleet import Part, Role
 from florin.ops.instances import Instances
 from florin.ops.intent import Intent
 from florin.ops.operation import Operation
 from florin.ops.options import Options
+from florin.ops.own import OWN
 from florin.ops.rolling import Mark
 from florin.ops.running import Running, run_migrate
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable, say, timed
+from florin.ops.topology import Topology
 from florin.ops.wanted import Step, Wanted, plan
 from florin.ops.workers import Workers
+
+_ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 
 async def rise(options: Options, fleet: Supervisor) -> Running:
     fleet.announce("starting")
     door.require_port(options, fleet.fleet)
     arranged = await topology.arrange(options, fleet.fleet)
-    _remember_replicas(options)
+    _remember(options, arranged)
     fleet.show_given(arranged.given)
     running = Running(
         options,
@@ -53,6 +58,7 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
         marks |= intent.workers({}, kept.mark, _count(kept))
     wanted = arranged.wanted(marks)
     await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+    _forget_others(fleet, wanted)
     await _tell_balancer(running, options.algorithm or kept.algorithm)
     if alive:
         await _complete(running, kept, left)
@@ -60,14 +66,28 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
         environ = arranged.environ | snapshot.environ(options.home, kept.release)
         direct = next(part.address or "" for part in fleet.fleet.of("api"))
         await welcome.ensure(options.home, direct, options.commands.demo, environ)
+    if arranged.memory is not None and not await until_whole(arranged.memory):
+        say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
     fleet.announce("ready", arranged.balancer.address)
     return running
 
 
-def _remember_replicas(options: Options) -> None:
-    """Keep what was asked for, so that an `up` which does not say leaves the replicas there."""
+def _remember(options: Options, arranged: Topology) -> None:
+    """Keep which engines were asked for: an `up` that does not say leaves them as they are."""
+    kept = intent.read(options.home)
     if options.replicas is not None:
-        intent.keep(options.home, replace(intent.read(options.home), replicas=options.replicas))
+        kept = replace(kept, replicas=options.replicas)
+    if options.valkey is not None and arranged.memory is not None:
+        kept = replace(kept, valkey=options.valkey)
+    intent.keep(options.home, kept)
+
+
+def _forget_others(fleet: Supervisor, wanted: Sequence[Wanted]) -> None:
+    """Drop engines that stand still and are no longer asked for: nobody misses them."""
+    names = {want.name for want in wanted}
+    for part in fleet.fleet.parts:
+        if part.role in _ENGINES and part.name not in names and not (part.process or part.given):
+            fleet.forget(part.name)
 
 
 async def _fresh(running: Running) -> Intent:
@@ -110,14 +130,14 @@ def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
 async def _take(
     running: Running, steps: Sequence[Step], wanted: Sequence[Wanted], release: str
 ) -> None:
-    """Take the steps in order; instances start together, once the schema is theirs."""
+    """Take the steps in order; alike start together, instances once the schema is theirs."""
     fleet, wants = running.fleet, {want.name: want for want in wanted}
     ready_for_api = False
     starting: list[Wanted] = []
     for step in steps:
         want = wants.get(step.name)
-        api = want is not None and want.role in ("api", "worker")
-        if not api and starting:
+        together = want.together if want is not None else ""
+        if starting and together != starting[0].together:
             await _start_together(fleet, starting)
             starting = []
         if step.verb in ("stop", "replace"):
@@ -129,8 +149,8 @@ async def _take(
             fleet.adopt(want)
             part = fleet.fleet.part(want.name)
             say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
-        elif api:
-            if not ready_for_api:
+        elif together:
+            if together == OWN and not ready_for_api:
                 await _prepare_for_api(running, release, [want.role for want in wanted])
                 ready_for_api = True
             starting.append(want)
@@ -154,9 +174,12 @@ async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]
 async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
     names = ", ".join(want.name for want in wants)
     with timed(f"Starting {names} ({wants[0].release})"):
-        async with asyncio.TaskGroup() as group:
-            for want in wants:
-                group.create_task(fleet.start(want, drained=want.role == "api"))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for want in wants:
+                    group.create_task(fleet.start(want, drained=want.role == "api"))
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
 
 
 async def _tell_balancer(running: Running, algorithm: str) -> None:

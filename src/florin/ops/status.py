@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from florin.ops import lag, pids, probe, queues, welcome
+from florin.ops.engines import lookout
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home
 from florin.ops.lag import Lag
@@ -54,15 +55,18 @@ async def status(home: Home) -> Status:
     fleet = _in_order(observe(home))
     before = {part.name: pids.load(part.process) for part in fleet.parts if part.process}
     begun = time.monotonic()
-    looking = asyncio.gather(queues.look(home), lag.look(home, fleet))
+    looking = asyncio.gather(queues.look(home), lag.look(home, fleet), lookout.roles(home, fleet))
     answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
-    looked, lags = await looking
+    looked, lags, roles = await looking
     await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
     seconds = time.monotonic() - begun
     *healths, books = answers
+    # They decide among themselves who is what; one that is asked and says nothing does not serve.
+    silent = {name for name, role in roles.items() if role is None}
     parts = [
         msgspec.structs.replace(
-            _seen(part, bool(health), before.get(part.name), seconds),
+            _seen(part, bool(health) and part.name not in silent, before.get(part.name), seconds),
+            role=roles.get(part.name) or part.role,
             lag=lags.get(part.name),
             queue=looked.busy(part.name) if part.role == "worker" else None,
         )

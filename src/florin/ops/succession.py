@@ -5,6 +5,7 @@ import time
 
 from florin.ops.control import Order, Reply, Tell
 from florin.ops.engines import election
+from florin.ops.engines.keeper import name_roles
 from florin.ops.operation import Operation
 from florin.ops.running import Running
 from florin.ops.tell import Unable
@@ -29,6 +30,7 @@ async def failover(running: Running, order: Order, _lock: Operation, tell: Tell)
         await running.fleet.restart(before)
     else:
         await asyncio.to_thread(election.hand_over, members, before)
+    name_roles(running.fleet, members)
     now = members.record().primary
     if now == before:
         raise Unable(

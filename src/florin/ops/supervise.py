@@ -194,7 +194,8 @@ class Supervisor(Facts):
         wait_s = pause(deaths, time.monotonic())
         part = self.fleet.part(want.name)
         assert part is not None
-        note = part.note or f"ended ({ending})"
+        failed = part.note if part.process is None else ""  # else it is what it did while it ran
+        note = failed or f"ended ({ending})"
         if wait_s is None:
             say(
                 f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note});"

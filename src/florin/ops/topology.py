@@ -6,16 +6,17 @@ from urllib.parse import urlsplit
 
 from florin.ops import api, door, intent, pids, ports, probe, secrets, worker
 from florin.ops.balancer.balancer import Balancer
-from florin.ops.engines import account, postgres, session, valkey
+from florin.ops.engines import account, memory, postgres, session
 from florin.ops.engines import members as members_
 from florin.ops.engines.member import Member
 from florin.ops.engines.members import Members
-from florin.ops.fleet import Fleet, Part
+from florin.ops.engines.memory import Memory
+from florin.ops.fleet import Fleet, Kind, Part
 from florin.ops.home import Home, Layout
 from florin.ops.observe import observe
 from florin.ops.options import Options
 from florin.ops.rolling import Mark
-from florin.ops.tell import say
+from florin.ops.tell import Unable, say
 from florin.ops.wanted import Wanted
 
 
@@ -30,6 +31,7 @@ class Topology:
     balancer: Balancer
     options: Options
     members: Members | None = None  # the PostgreSQL servers, where they are ours
+    memory: Memory | None = None  # the Valkeys, where they are ours
 
     @property
     def replicas(self) -> str:
@@ -77,6 +79,8 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     engines: list[Wanted] = []
     given: list[Part] = []
     members: Members | None = None
+    valkeys: Memory | None = None
+    kind = kind_of(options, fleet)
     if database is not None:
         await session.require(database, "DATABASE_URL")
         given.append(_given("database", "postgres-primary", database, 5432))
@@ -84,7 +88,8 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         given.append(_given("redis", "valkey-primary", redis, 6379))
         if not await probe.answers(given[-1].address or ""):
             say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
-    layout = _layout(options, fleet, (database is None, redis is None))
+    needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
+    layout = _layout(options, fleet, needed)
     options.home.write_layout(layout)
     user = None
     if database is None or redis is None:
@@ -102,9 +107,10 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
                 environ["DATABASE_URL_REPLICA"] = replica_urls
             engines += _by_role(members)
         if redis is None:
-            memory = valkey.embedded(folder, layout.ports["valkey"], own, user)
-            environ["REDIS_URL"] = memory.url
-            engines.append(memory.wanted())
+            running = [part.name for part in fleet.parts if part.process is not None]
+            valkeys = memory.embedded(kind, folder, layout.ports, own, user, running=running)
+            environ["REDIS_URL"] = valkeys.url
+            engines += valkeys.wanted()
     assert database is not None
     return Topology(
         database=database,
@@ -114,6 +120,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         balancer=door.balancer(options, layout.ports, user),
         options=options,
         members=members,
+        memory=valkeys,
     )
 
 
@@ -139,12 +146,13 @@ def running_urls(home: Home) -> dict[str, str]:
     """Return the variables that name the home's own engines, those that run."""
     own, fleet, urls = secrets.read(home), observe(home), dict[str, str]()
     primaries = [part for part in fleet.of("postgres-primary") if not part.given]
-    database, memory = next(iter(primaries), None), fleet.part(valkey.NAME)
+    database = next(iter(primaries), None)
+    redis = memory.running_url(intent.read(home).valkey, fleet, own)
     if database is not None and database.process is not None and database.address:
         urls["DATABASE_URL"] = postgres.url_of(database.address, postgres.APP, own)
         urls["DATABASE_URL_OWNER"] = postgres.url_of(database.address, postgres.OWNER, own)
-    if memory is not None and memory.process is not None and memory.address:
-        urls["REDIS_URL"] = valkey.url_of(memory.address, own)
+    if redis is not None:
+        urls["REDIS_URL"] = redis
     return urls
 
 
@@ -152,17 +160,38 @@ def given_database(options: Options) -> str | None:
     return options.given("DATABASE_URL_PRIMARY") or options.given("DATABASE_URL")
 
 
-def _layout(options: Options, fleet: Fleet, engines: tuple[bool, bool]) -> Layout:
+def kind_of(options: Options, fleet: Fleet) -> Kind:
+    """The topology of Valkey: as asked for, else as last. Nothing carries one over that runs."""
+    kept = intent.read(options.home).valkey
+    asked = options.valkey or kept
+    if options.given("REDIS_URL") is not None:
+        if options.valkey is not None:
+            say("REDIS_URL names what stands for Valkey; --valkey is without effect.")
+        return kept
+    runs = [part for part in fleet.parts if part.role in memory.ROLES and part.process is not None]
+    if asked != kept and runs:
+        raise Unable(
+            f"Valkey runs as {kept}, not as {asked}; stop the fleet first (florin down), then"
+            f" florin up --valkey {asked}."
+        )
+    return asked
+
+
+def _ports(options: Options, *, database: bool, valkey: Kind | None) -> dict[str, str]:
+    """The ports that are needed, by the layout's name of each, and whose they are."""
+    needed = {_port_of(name): name for name in _members(options)} if database else {}
+    needed |= memory.ports(valkey) if valkey is not None else {}
+    return needed | {door.OPERATOR: door.NAME, door.METRICS: door.NAME}
+
+
+def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
-    wanted = [(_port_of(name), name, engines[0]) for name in _members(options)]
-    wanted += [("valkey", valkey.NAME, engines[1])]
-    wanted += [(door.OPERATOR, door.NAME, True), (door.METRICS, door.NAME, True)]
-    for name, part_name, needed in wanted:
+    for name, part_name in needed.items():
         part = fleet.part(part_name)
         runs = part is not None and part.process is not None and name in kept.ports
-        if needed and not runs:
+        if not runs:
             chosen[name] = ports.free_port(kept.ports.get(name), but=chosen.values())
             if name in kept.ports and chosen[name] != kept.ports[name]:
                 say(

@@ -15,7 +15,9 @@ from florin.ops import audit, control, operation, orders, release, welcome
 from florin.ops.act import Died
 from florin.ops.balancer import merge
 from florin.ops.control import Order, Reply, Tell
+from florin.ops.engines import lookout
 from florin.ops.engines.keeper import Keeper
+from florin.ops.engines.memory import Single
 from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
@@ -91,10 +93,13 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
 
     renewal = Renewal(running.topology.balancer, options.tls)
     members = running.topology.members
-    keeping = members is not None and len(members.servers) > 1
-    keeper = asyncio.ensure_future(Keeper(fleet, members).watch()) if members and keeping else None
     scaling = Scaling(running)
-    growing = asyncio.create_task(scaling.watch())
+    watches = [asyncio.create_task(scaling.watch())]
+    if members is not None and len(members.servers) > 1:
+        watches.append(asyncio.create_task(Keeper(fleet, members).watch()))
+    memory = running.topology.memory
+    if memory is not None and not isinstance(memory, Single):
+        watches.append(asyncio.create_task(lookout.watch(fleet, memory)))
     async with await control.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
@@ -106,10 +111,9 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
             await renewal.look()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(halt.wait(), 1)
-        busy |= {keeper, growing} if keeper is not None else {growing}
-        for task in busy:
+        for task in (*watches, *busy):
             task.cancel()
-        await asyncio.gather(*busy, return_exceptions=True)
+        await asyncio.gather(*watches, *busy, return_exceptions=True)
         await running.workers.halt()
     voice.clear()
     if again.is_set() and not halt.is_set():

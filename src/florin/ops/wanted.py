@@ -26,6 +26,7 @@ class Wanted:
     # Whether its loop still turns, whatever it depends on; what does not answer for long is ended.
     alive: Callable[[], Awaitable[bool]] | None = None
     wiring: str = ""
+    together: str = ""  # those of one word in a row start beside each other
     # Before each start: makes what it needs, or raises Unable when only a human can help.
     prepare: Callable[[], None] = lambda: None
     # What it turned out to be, once it is prepared: another one may have taken its role meanwhile.

@@ -13,6 +13,7 @@ from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable, say
 
 LOOK_EVERY_S = 0.2
+LOOK_IDLY_EVERY_S = 1.0  # where nobody is promoted by itself: each look costs a connection
 ANSWER_WITHIN_S = 0.5
 SILENCES = 3  # in a row: then it is taken for frozen, ended, and another one takes over
 ALONE_WITHIN_S = 20.0  # a replica that does not stream for so long is made a copy again
@@ -31,15 +32,16 @@ class Keeper:
 
     async def watch(self) -> None:
         """Look for ever."""
+        every_s = LOOK_EVERY_S if self._members.synchronous else LOOK_IDLY_EVERY_S
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(every_s)
             try:
                 await self._look()
             except (Unable, OSError) as error:
                 say(f"The primary could not be looked after: {error}")
 
     async def _look(self) -> None:
-        self._name_roles()
+        name_roles(self._fleet, self._members)
         name = self._members.record().primary
         part = self._fleet.fleet.part(name)
         if part is None or part.state == "starting":
@@ -88,10 +90,12 @@ class Keeper:
                 self._streamed[name] = now
                 pids.send(part.process, signal.SIGINT)
 
-    def _name_roles(self) -> None:
-        primary = self._members.record().primary
-        for name in self._members.servers:
-            part = self._fleet.fleet.part(name)
-            role = "postgres-primary" if name == primary else "postgres-replica"
-            if part is not None and part.role != role:
-                self._fleet.record(replace(part, role=role))
+
+def name_roles(fleet: Supervisor, members: Members) -> None:
+    """Write down who is the primary and who a replica."""
+    primary = members.record().primary
+    for name in members.servers:
+        part = fleet.fleet.part(name)
+        role = "postgres-primary" if name == primary else "postgres-replica"
+        if part is not None and part.role != role:
+            fleet.record(replace(part, role=role))

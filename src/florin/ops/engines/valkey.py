@@ -1,19 +1,19 @@
 """Valkey: the shared memory that a fleet brings along. All in it can be rebuilt."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from florin.ops import probe
-from florin.ops.engines import account, tuning, wheels
+from florin.ops.engines import account, ask, tuning, wheels
 from florin.ops.home import write
 from florin.ops.launch import Account, Launch
 from florin.ops.secrets import Secrets
 from florin.ops.wanted import Wanted
 
 NAME = "valkey-1"
-_SECRET = "VALKEY_PASSWORD"  # noqa: S105 - its name
+SECRET = "VALKEY_PASSWORD"  # noqa: S105 - its name
 _MB = 2**20
 
 
@@ -22,63 +22,53 @@ class Valkey:
     """One embedded server: its program, its directory, its port."""
 
     program: Path
+    version: str
     folder: Path
     port: int
     account: Account | None
     secrets: Secrets
+    name: str = NAME
+    shares: int = 1  # servers that share what memory there is for all
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    @property
-    def url(self) -> str:
-        return url_of(self.address, self.secrets)
-
     def wanted(self) -> Wanted:
         return Wanted(
-            name=NAME,
+            name=self.name,
             role="valkey-primary",
             address=self.address,
-            release=self.version(),
+            release=self.version,
             launch=Launch(
-                name=NAME,
+                name=self.name,
                 argv=(str(self.program), str(self.folder / "valkey.conf")),
                 environ={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
                 account=self.account,
             ),
             ready=self.ready,
             ready_within_s=15,
+            alive=self.ready,
             prepare=self.prepare,
+            together="valkey",
         )
 
-    def version(self) -> str:
-        said = account.run_as(self.account, [str(self.program), "--version"]).stdout.split()
-        found = [word.removeprefix("v=") for word in said if word.startswith("v=")]
-        return f"Valkey {found[0]}" if found else "Valkey"
-
     async def ready(self) -> bool:
-        return await probe.ping_valkey(self.address, self.secrets[_SECRET])
+        return await ask.answers(self.address, self.secrets[SECRET])
 
-    def prepare(self) -> None:
+    def prepare(self, more: Mapping[str, str | int] | None = None) -> None:
+        """Write its settings; `more` are those of its topology."""
         account.private(self.folder, self.account)
-        path = self.folder / "valkey.conf"
-        write(path, self._settings().encode())
-        if self.account is not None:
-            os.chown(path, self.account.uid, self.account.gid)
+        # What a replica once received: it would be read again, old as it is.
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
+        lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
+        put(self.folder / "valkey.conf", self._settings() + "".join(lines), self.account)
 
     def _settings(self) -> str:
-        folder = str(self.folder).replace("\\", "\\\\").replace('"', '\\"')
-        limit = max(64, min(512, tuning.memory() // 16 // _MB))
+        limit = max(64, min(512, tuning.memory() // 16 // _MB) // self.shares)
         return f"""\
 # Written at every start by florin up.
-bind 127.0.0.1
-port {self.port}
-requirepass {self.secrets[_SECRET]}
-dir "{folder}"
-daemonize no
-logfile ""
-set-proc-title no
+{common(self.port, self.folder, self.secrets)}\
 # Nothing here is the only copy: neither a snapshot nor a log of it is kept.
 save ""
 appendonly no
@@ -91,14 +81,41 @@ tcp-keepalive 60
 """
 
 
-def url_of(address: str, secrets: Secrets) -> str:
-    return f"redis://:{quote(secrets[_SECRET], safe='')}@{address}/0"
+def common(port: int, folder: Path, secrets: Secrets) -> str:
+    """Return what a server and a Sentinel are told alike."""
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    return f"""\
+bind 127.0.0.1
+port {port}
+requirepass {secrets[SECRET]}
+dir "{quoted}"
+daemonize no
+logfile ""
+set-proc-title no
+"""
 
 
-def embedded(place: Path, port: int, secrets: Secrets, user: Account | None) -> Valkey:
+def put(path: Path, settings: str, user: Account | None) -> None:
+    """Write settings for whoever runs the server."""
+    write(path, settings.encode())
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
+
+
+def user_of(password: str) -> str:
+    """Return what stands before the `@` of a URL."""
+    return f":{quote(password, safe='')}"
+
+
+def embedded(folder: Path, port: int, secrets: Secrets, user: Account | None) -> Valkey:
+    """Return the first server, or the only one; others are made from it."""
+    program = wheels.program(wheels.VALKEY, user)
+    said = account.run_as(user, [str(program), "--version"]).stdout.split()
+    found = [word.removeprefix("v=") for word in said if word.startswith("v=")]
     return Valkey(
-        program=wheels.program(wheels.VALKEY, user),
-        folder=place / "valkey",
+        program=program,
+        version=f"Valkey {found[0]}" if found else "Valkey",
+        folder=folder,
         port=port,
         account=user,
         secrets=secrets,

@@ -1,0 +1,173 @@
+"""Which topology Valkey has, who leads by the Sentinels' files, what a cluster is told. Pure."""
+
+from pathlib import Path
+
+import pytest
+
+from florin.ops import intent, topology
+from florin.ops.engines.sentinels import Sentinels
+from florin.ops.engines.slots import Command, missing, own, view
+from florin.ops.engines.valkey import Valkey
+from florin.ops.fleet import Fleet, Kind, Part
+from florin.ops.home import Home
+from florin.ops.intent import Intent
+from florin.ops.options import Options
+from florin.ops.tell import Unable
+
+PLACES = {f"valkey-{n}": (7000 + n, 8000 + n) for n in range(1, 7)}
+SLOTS = {1: "0-5460", 2: "5461-10921", 3: "10922-16383"}
+
+
+def line(n: int, *flags: str, master: str = "-", slots: str = "", port: int = 0) -> str:
+    said = ",".join(flags)
+    return (
+        f"id{n} 127.0.0.1:{port or 7000 + n}@{8000 + n} {said} {master} 0 0 {n} connected {slots}"
+    )
+
+
+def seen_by(me: int, lines: dict[int, str]) -> str:
+    return "\n".join(
+        each.replace(" master", " myself,master").replace(" slave", " myself,slave")
+        if n == me
+        else each
+        for n, each in lines.items()
+    )
+
+
+def whole() -> dict[int, str]:
+    masters = {n: line(n, "master", slots=SLOTS[n]) for n in SLOTS}
+    return masters | {n: line(n, "slave", master=f"id{n - 3}") for n in (4, 5, 6)}
+
+
+def told(lines: dict[int, str], **others: str) -> list[Command]:
+    views = {f"valkey-{n}": view(others.get(f"n{n}") or seen_by(n, lines)) for n in range(1, 7)}
+    return missing(views, PLACES)
+
+
+def test_a_line_is_understood() -> None:
+    text = (
+        "a1 127.0.0.1:7001@8001,,shard-id=x myself,master - 0 0 1 connected 0-2 7 [9->-b2]\n"
+        "b2 127.0.0.1:7002@8002 slave,fail? a1 5 5 1 disconnected\n"
+    )
+    first, second = view(text)
+    assert own((second, first)) == first
+    assert (first.port, first.slots) == (7001, {0, 1, 2, 7})
+    assert (second.master, second.flags, second.slots) == ("a1", {"slave", "fail?"}, set())
+
+
+def test_nothing_is_missing() -> None:
+    assert told(whole()) == []
+
+
+def test_strangers_become_one_cluster_step_by_step() -> None:
+    """Introduced, given the slots, given masters."""
+    views = {f"valkey-{n}": view(seen_by(n, {n: line(n, "master")})) for n in range(1, 7)}
+    met = missing(views, PLACES)
+    assert [each.to for each in met] == ["valkey-1"] * 5
+    assert met[0].words == ("CLUSTER", "MEET", "127.0.0.1", 7002, 8002)
+    acquainted = {n: line(n, "master") for n in range(1, 7)}
+    added = told(acquainted)
+    assert [each.to for each in added] == ["valkey-1", "valkey-2", "valkey-3"]
+    ranges = [each.words[2:] for each in added]
+    assert ranges == [(0, 5460), (5461, 10921), (10922, 16383)]
+    serving = {n: line(n, "master", slots=SLOTS.get(n, "")) for n in range(1, 7)}
+    following = told(serving)
+    assert {each.to for each in following} == {"valkey-4", "valkey-5", "valkey-6"}
+    assert {each.words for each in following} == {("CLUSTER", "REPLICATE", f"id{n}") for n in SLOTS}
+
+
+def test_a_handshake_is_waited_for() -> None:
+    unsure = whole() | {6: line(6, "handshake")}
+    assert told(whole(), n2=seen_by(2, unsure)) == []
+
+
+def test_a_replaced_master_is_left_to_the_others() -> None:
+    """It still says that the slots are its own; they are the successor's, by a later vote."""
+    after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
+    assert told(after, n1=seen_by(1, whole())) == []
+
+
+def test_one_that_came_back_with_nothing_follows_who_has_no_replica() -> None:
+    after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
+    assert told(after) == [Command("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
+
+
+def test_one_at_another_port_is_introduced_again() -> None:
+    stale = whole() | {5: line(5, "slave", master="id2", port=7999)}
+    views = {f"valkey-{n}": view(seen_by(n, stale)) for n in range(1, 7)}
+    assert [each.words[-2:] for each in missing(views, PLACES)] == [(7005, 8005)]
+
+
+@pytest.mark.parametrize(("flag", "slots", "forgotten"), [("fail", "", 6), ("fail", "0-9", 0)])
+def test_who_began_anew_is_forgotten_by_his_old_name(flag: str, slots: str, forgotten: int) -> None:
+    """Unless he has slots: then somebody is about to take them over."""
+    lines = whole() | {9: line(9, "master", flag, slots=slots)}
+    found = told(lines)
+    assert [each.words for each in found] == [("CLUSTER", "FORGET", "id9")] * forgotten
+
+
+def test_slots_that_nobody_has_go_to_who_has_the_fewest() -> None:
+    lines = whole() | {3: line(3, "master", slots="10922-16380")}
+    assert told(lines) == [Command("valkey-3", ("CLUSTER", "ADDSLOTS", 16381, 16382, 16383))]
+
+
+@pytest.mark.parametrize(
+    ("kept", "asked", "chosen"),
+    [
+        ("single", None, "single"),
+        ("cluster", None, "cluster"),
+        ("single", "sentinel", "sentinel"),
+        ("cluster", "single", "single"),
+    ],
+)
+def test_the_topology_is_the_one_asked_for_else_the_last(
+    tmp_path: Path, kept: Kind, asked: Kind | None, chosen: Kind
+) -> None:
+    """Over one that runs it is not changed; a server of others is none of ours to arrange."""
+    home = Home(tmp_path)
+    intent.keep(home, Intent(valkey=kept))
+    options = Options(home=home, environ={}, valkey=asked)
+    assert topology.kind_of(options, Fleet()) == chosen
+    part = Part(
+        name="valkey-1", role="valkey-replica", state="ready", release="", pid=1, started=""
+    )
+    if chosen != kept:
+        with pytest.raises(Unable, match=f"Valkey runs as {kept}, not as {chosen}; stop"):
+            topology.kind_of(options, Fleet(parts=(part,)))
+    else:
+        assert topology.kind_of(options, Fleet(parts=(part,))) == kept
+    given = Options(home=home, environ={"REDIS_URL": "redis://a"}, valkey=asked)
+    assert topology.kind_of(given, Fleet()) == kept
+
+
+def test_a_new_home_has_a_replica_and_one_valkey() -> None:
+    assert (Intent().replicas, Intent().valkey) == (1, "single")
+
+
+def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
+    def server(n: int) -> Valkey:
+        return Valkey(
+            program=tmp_path,
+            version="",
+            folder=tmp_path,
+            port=7000 + n,
+            account=None,
+            secrets={"VALKEY_PASSWORD": "x"},
+            name=f"valkey-{n}",
+        )
+
+    ports = {f"sentinel-{n}": 9000 + n for n in (1, 2, 3)}
+    servers = {f"valkey-{n}": server(n) for n in (1, 2, 3)}
+    made = Sentinels(servers=servers, ports=ports, folder=tmp_path)
+    assert made.leader() == "valkey-1"
+    for n, (port, epoch) in enumerate([(7002, 4), (7003, 12), (7002, 4)], start=1):
+        (tmp_path / f"sentinel-{n}").mkdir()
+        said = f"port 1\nsentinel monitor florin 127.0.0.1 {port} 2\n"
+        said += f"sentinel config-epoch florin {epoch}\n"
+        (tmp_path / f"sentinel-{n}" / "sentinel.conf").write_text(said, "utf-8")
+    assert made.leader() == "valkey-3"
+    assert {want.name: want.role for want in made.wanted()[:3]} == {
+        "valkey-1": "valkey-replica",
+        "valkey-2": "valkey-replica",
+        "valkey-3": "valkey-primary",
+    }
