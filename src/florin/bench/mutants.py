@@ -47,6 +47,9 @@ class Fate(msgspec.Struct, kw_only=True):
 
 def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
     """Serve `florin bench mutants`; return 1 when a mutant is not caught."""
+    # In the background a shell has its programs ignore SIGINT, and so would the tests that are
+    # ended by it: their servers would stay.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     checkout = _checkout()
     wanted = [each for each in MUTATIONS if not only or each.name in only]
     with tempfile.TemporaryDirectory(prefix="florin-mutants-") as folder:
