@@ -11,6 +11,7 @@ import pytest
 from florin.kit.db import connect
 from florin.ops.ports import free_port
 from tests import engine
+from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.kit.queue.toys import fill, word
 from tests.workers import Crew, crew, until
@@ -57,11 +58,31 @@ async def test_postgresql_killed_and_back(durable: engine.Server) -> None:
 
 async def test_stopped_while_postgresql_is_away_it_still_ends(play: Crew, owner: Any) -> None:
     """A worker that cannot write what became of its jobs does not wait for ever."""
-    gone = play.start("2", DATABASE_URL=f"postgresql://x@127.0.0.1:{free_port(None)}/x")
+    nowhere = f"postgresql://x@127.0.0.1:{free_port(None)}/x?pool_timeout=1"
+    gone = play.start("2", DATABASE_URL=nowhere)
     await asyncio.sleep(2)
     assert gone.poll() is None
     assert await asyncio.to_thread(play.stop, gone) == 0
     del owner
+
+
+async def test_every_connection_cut_the_same_workers_go_on(
+    play: Crew, owner: Any, urls: Urls
+) -> None:
+    await fill(owner, word("long", "slow", seconds=3), *(word(n) for n in range(3000)))
+    workers = [play.start("5") for _ in range(2)]
+    await until(lambda: _begun(owner))
+    superuser = await connect(urls.superuser, name="tests")
+    cut = await superuser.fetchval(
+        "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+        " where application_name like 'florin worker-%'"
+    )
+    await superuser.close()
+    assert cut > 2
+    await until(lambda: _over(owner), within_s=60)
+    assert tuple(await owner.fetchrow(NOTED)) == (3000, 3000)
+    assert await owner.fetchval("select count(*) from florin.toy where word = 'long'") == 1
+    assert [worker.poll() for worker in workers] == [None, None], "a worker left its loop"
 
 
 async def _begun(owner: Any) -> bool:

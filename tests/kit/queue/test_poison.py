@@ -79,7 +79,7 @@ async def test_a_worker_whose_loop_stands_still_ends_itself(play: Crew, owner: A
 
 
 async def test_a_job_that_does_not_listen_keeps_nobody_from_working(play: Crew, owner: Any) -> None:
-    worker = play.start("1")
+    worker = play.start("1", TOYS_OVERDUE_S="1")
     await fill(owner, word("bad", "poison", "poison", how="deaf"))
     await until(lambda: noted(owner, "bad:begun"))
     await fill(owner, *(word(n) for n in range(HARMLESS)))

@@ -38,7 +38,7 @@ async def test_the_same_work_is_put_once_until_it_is_done(play: Crew, owner: Any
     assert await fill(owner, word("one", dedupe="x"), word("one", dedupe="x")) == 1
     assert await fill(owner, word("one", dedupe="x")) == 0
     assert await fill(owner, word("tick", "tick", "ticks", dedupe="x")) == 1  # another queue
-    await owner.execute("delete from florin.queue_job where queue = 'ticks'")
+    await owner.execute("delete from florin.queue_job where queue = 'ticks'")  # the test's own
     play.start("1")
     await until(lambda: empty(owner))
     assert len(await noted(owner, "one")) == 1
@@ -69,6 +69,21 @@ async def test_the_fleet_keeps_its_limits(play: Crew, owner: Any) -> None:
     assert times["took"] >= timedelta(seconds=1)  # twenty at ten a second, ten of them at once
 
 
+async def test_a_limit_is_free_again_when_who_used_it_up_is_lost(play: Crew, owner: Any) -> None:
+    await fill(owner, *(word(n, "slow few", "few", seconds=25) for n in range(3)))
+    first = play.start("5")
+    for n in range(3):
+        await until(lambda: noted(owner, f"{n}:begun"))  # noqa: B023 -- awaited at once
+    await fill(owner, *(word(n, "slow few", "few", seconds=0) for n in range(3, 9)))
+    play.kill(first)
+    await owner.execute("update florin.queue_job set payload = payload - 'seconds' || $1",
+                        '{"seconds": 0}')  # fmt: skip
+    play.start("5")
+    await until(lambda: empty(owner), within_s=60)
+    done = await owner.fetch("select word from florin.toy where word ~ '^[0-9]$' order by 1")
+    assert [row["word"] for row in done] == [str(n) for n in range(9)]
+
+
 async def test_a_newer_payload_is_left_for_a_newer_worker(play: Crew, owner: Any) -> None:
     await fill(owner, word("old", version=1), word("new", version=3), word("now", version=2))
     play.start("2")
@@ -84,12 +99,25 @@ async def test_a_tick_is_taken_once_by_many_workers(play: Crew, owner: Any) -> N
     for _ in range(4):
         play.start("1")
     await until(lambda: _workers(owner, 4))
-    await until(lambda: empty(owner))
+    await until(lambda: noted(owner, "20%"))
     await asyncio.sleep(1)
     ticks = await owner.fetchval("select count(*) from florin.queue_tick")
     ran = await owner.fetchval("select count(*) from florin.toy where word like '20%'")
     assert ticks == ran
     assert 1 <= ticks <= 2  # a minute may have passed
+
+
+async def test_a_tick_that_was_taken_is_not_taken_again(owner: Any, toy_table: None) -> None:
+    """Nor when its job is done long since."""
+    del toy_table
+    tick = datetime(2026, 5, 4, 3, 23, tzinfo=UTC)
+    sql = "select florin.queue_tick('daily', $1, 'ticks', 'tick', 1, '{}')"
+    taken = [await owner.fetchval(sql, each) for each in (tick, tick)]
+    await owner.execute("delete from florin.queue_job where dedupe = 'tick:daily'")
+    taken += [await owner.fetchval(sql, each) for each in (tick, tick + timedelta(days=1))]
+    assert taken == [True, False, False, True]
+    gone = await owner.execute("delete from florin.queue_job where dedupe = 'tick:daily'")
+    assert gone == "DELETE 1"
 
 
 def test_of_missed_ticks_the_last_is_made_up() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from florin.kit import log
 from florin.kit.db import Database
-from florin.kit.queue import process, worker
+from florin.kit.queue import process, run, worker
 from florin.kit.queue.ask import Asked, put
 from florin.kit.queue.job import Again, GiveUp, Job
 from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule
@@ -156,10 +156,23 @@ async def fill(connection: Any, *wanted: Asked) -> int:
     return await put(connection, *wanted)
 
 
+async def fill_misled(connection: Any, *wanted: Asked) -> None:
+    """Fill, and let the planner believe that nothing is there: it looked when all was done and not
+    yet vacuumed away, as it does in a queue that is empty and full by turns.
+    """
+    for delete in (True, False):
+        for start in range(0, len(wanted), 1000):
+            await fill(connection, *wanted[start : start + 1000])
+        if delete:
+            await connection.execute("delete from florin.queue_job; analyze florin.queue_job")
+
+
 def main(arguments: list[str]) -> int:
     settings = read()
     log.set_up(level=settings.log_level, instance=settings.instance)
     worker.HUNG_S = float(os.environ.get("TOYS_HUNG_S", worker.HUNG_S))
+    run.OVERDUE_S = float(os.environ.get("TOYS_OVERDUE_S", run.OVERDUE_S))
+    worker.FINISH_WITHIN_S = float(os.environ.get("TOYS_FINISH_S", worker.FINISH_WITHIN_S))
     if arguments[0] == "one":
         return process.serve_one(
             settings, PLAN, _database, job=int(arguments[1]), fence=int(arguments[2])

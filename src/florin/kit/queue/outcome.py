@@ -40,6 +40,12 @@ class Tally:
     dead: int = 0
     run_s: float = 0.0
 
+    def add(self, other: "Tally") -> None:
+        self.completed += other.completed
+        self.failed += other.failed
+        self.dead += other.dead
+        self.run_s += other.run_s
+
 
 @dataclass(slots=True)
 class Outcomes:
@@ -115,19 +121,24 @@ class Outcomes:
 
     async def count(self) -> None:
         """Add what happened to the queues' totals."""
-        tallies, self.tallies = self.tallies, defaultdict(Tally)
+        tallies, self.tallies = self.tallies, defaultdict[str, Tally](Tally)
         if not tallies:
             return
-        rows = list(tallies.items())
-        async with self.database.connection() as connection:
-            await connection.execute(
-                "select florin.queue_count($1, $2, $3, $4, $5)",
-                [name for name, _ in rows],
-                [tally.completed for _, tally in rows],
-                [tally.failed for _, tally in rows],
-                [tally.dead for _, tally in rows],
-                [tally.run_s for _, tally in rows],
-            )
+        rows = sorted(tallies.items())  # two workers never wait for each other crosswise
+        try:
+            async with self.database.connection() as connection:
+                await connection.execute(
+                    "select florin.queue_count($1, $2, $3, $4, $5)",
+                    [name for name, _ in rows],
+                    [tally.completed for _, tally in rows],
+                    [tally.failed for _, tally in rows],
+                    [tally.dead for _, tally in rows],
+                    [tally.run_s for _, tally in rows],
+                )
+        except BaseException:
+            for name, tally in rows:  # with the next beat
+                self.tallies[name].add(tally)
+            raise
 
     async def _write_done(self, jobs: list[Job]) -> None:
         rows = await self.database.all(

@@ -2,7 +2,10 @@
 -- Whoever took a job names its fence in every later write: a worker that lost its lease, and does
 -- not know, changes nothing. Times are the database's.
 --
--- Plans are pinned: these tables are empty and full by turns, and statistics lag behind.
+-- Plans are pinned: these tables are empty and full by turns, and statistics lag behind. Rows that
+-- are picked and locked are named by `id = any (array(select ...))`, which runs once. In a join the
+-- planner, who believes the table empty, may run the pick again for every row of it: each run locks
+-- others, so that a claim of 400 jobs takes all there are, after minutes.
 
 -- Take up to p_most jobs of the queues, the most important first; of the kinds, and versions of
 -- their payload, that the caller reads. The attempt is counted now: one that kills its worker is
@@ -32,10 +35,9 @@ begin
     -- What was delayed and is due becomes ready.
     if exists (select from queue_job j
         where j.queue = asked.name and j.state = 3 and j.due_at <= right_now) then
-      update queue_job j set state = 0 from (
+      update queue_job j set state = 0 where j.id = any (array(
         select z.id from queue_job z where z.queue = asked.name and z.state = 3
-          and z.due_at <= right_now order by z.due_at limit 1000 for update skip locked
-      ) due where j.id = due.id;
+          and z.due_at <= right_now order by z.due_at limit 1000 for update skip locked));
     end if;
     continue when not exists (
       select from queue_job j where j.queue = asked.name and j.state = 0);
@@ -48,14 +50,12 @@ begin
       update queue_job j
       set state = 1, attempts = j.attempts + 1, fence = nextval('queue_fence'), worker = p_worker,
         lease_until = right_now + p_lease, begun = j.crashes = 0
-      from (
+      where j.id = any (array(
         select z.id from queue_job z
         where z.queue = asked.name and z.state = 0 and exists (
           select from unnest(p_kinds, p_versions) k (kind, version)
           where k.kind = z.kind and k.version >= z.version)
-        order by z.priority desc, z.id limit n for update skip locked
-      ) pick
-      where j.id = pick.id
+        order by z.priority desc, z.id limit n for update skip locked))
       returning j.id, j.queue, j.kind, j.version, j.priority, j.attempts, j.crashes, j.fence,
         j.payload::text, j.trace, j.position,
         extract(epoch from right_now - j.due_at)::double precision;
@@ -95,19 +95,17 @@ begin
 end $$;
 
 -- Keep leases: of those not held by an effect's own transaction. Returns the fences that were lost.
+-- A fence was given once, to one job: that both are in their lists says that they belong together.
 create or replace function florin.queue_beat(p_ids bigint[], p_fences bigint[], p_lease interval)
 returns setof bigint
 language plpgsql volatile set search_path = florin, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
-  update queue_job j set lease_until = clock_timestamp() + p_lease
-  from (
-    select z.id from unnest(p_ids, p_fences) h (id, fence)
-    join queue_job z on z.id = h.id and z.fence = h.fence
-    for update of z skip locked
-  ) mine where j.id = mine.id;
-  return query select h.fence from unnest(p_ids, p_fences) h (id, fence)
-    where not exists (select from queue_job z where z.id = h.id and z.fence = h.fence);
+  update queue_job j set lease_until = clock_timestamp() + p_lease where j.id = any (array(
+    select z.id from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences)
+    for update skip locked));
+  return query select unnest(p_fences)
+    except select z.fence from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences);
 end $$;
 
 -- Hold a lease within the transaction of an effect: from here to its end nobody else takes the
@@ -125,10 +123,9 @@ end $$;
 create or replace function florin.queue_done(p_ids bigint[], p_fences bigint[])
 returns setof bigint
 language sql volatile set search_path = florin, pg_temp
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off
-set enable_mergejoin = off as $$
-  delete from florin.queue_job j using unnest(p_ids, p_fences) h (id, fence)
-  where j.id = h.id and j.fence = h.fence returning j.id
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+  delete from florin.queue_job j where j.id = any (p_ids) and j.fence = any (p_fences)
+  returning j.id
 $$;
 
 -- Failed: try again after a delay, or, all attempts used up, keep it as dead. Returns whether it
@@ -149,10 +146,11 @@ $$;
 
 -- Give back: not begun, or not finished by a worker that stops. The attempt does not count.
 create or replace function florin.queue_give_back(p_ids bigint[], p_fences bigint[]) returns void
-language sql volatile set search_path = florin, pg_temp as $$
+language sql volatile set search_path = florin, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   update florin.queue_job j set state = 0, fence = null, worker = null, lease_until = null,
     attempts = j.attempts - 1
-  from unnest(p_ids, p_fences) h (id, fence) where j.id = h.id and j.fence = h.fence
+  where j.id = any (p_ids) and j.fence = any (p_fences)
 $$;
 
 -- Again: one slice of a long job is done, the next one waits for its turn like any other job.
@@ -173,18 +171,17 @@ create or replace function florin.queue_reap() returns table (queue text, dead b
 language sql volatile set search_path = florin, pg_temp
 set enable_seqscan = off as $$
   update florin.queue_job j
-  set state = case when j.begun and j.attempts >= gone.attempts then 2 else 0 end, fence = null,
+  set state = case when j.begun and j.attempts >= r.attempts then 2 else 0 end, fence = null,
     worker = null, lease_until = null, crashes = j.crashes + j.begun::integer,
     attempts = j.attempts - (not j.begun)::integer,
     error = case when j.begun then
       'the worker that ran it was lost' || coalesce('; before that: ' || j.error, '')
       else j.error end
-  from (
-    select z.id, r.attempts from florin.queue r
-    join florin.queue_job z on z.queue = r.name and z.state = 1
-    where z.lease_until < clock_timestamp() for update of z skip locked
-  ) gone
-  where j.id = gone.id
+  from florin.queue r
+  where r.name = j.queue and j.id = any (array(
+    select z.id from florin.queue_job z
+    where z.queue = any (array(select q.name from florin.queue q)) and z.state = 1
+      and z.lease_until < clock_timestamp() for update skip locked))
   returning j.queue, j.state = 2
 $$;
 
@@ -219,6 +216,7 @@ begin
   ), counted as (
     insert into queue_flow as f (queue, slot, shard, arrived)
     select m.queue, florin.queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
+    order by 1
     on conflict (queue, slot, shard) do update set arrived = f.arrived + excluded.arrived
   )
   select count(*) into n from made;
@@ -245,9 +243,9 @@ declare
     ::bigint) || '.' || to_hex((pg_current_wal_insert_lsn() - '0/0')::bigint);
 begin
   with rows as (
-    delete from outbox o using (
-      select z.id from outbox z order by z.id limit p_most for update skip locked
-    ) w where o.id = w.id returning o.*
+    delete from outbox o where o.id = any (array(
+      select z.id from outbox z order by z.id limit p_most for update skip locked))
+    returning o.*
   ), wanted as (
     select r.id, r.queue, r.kind, r.version, r.priority, r.due_at, r.dedupe, r.payload, r.trace
     from rows r where r.queue is not null
@@ -270,6 +268,7 @@ begin
   ), counted as (
     insert into queue_flow as f (queue, slot, shard, arrived)
     select m.queue, florin.queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
+    order by 1
     on conflict (queue, slot, shard) do update set arrived = f.arrived + excluded.arrived
   )
   select (select count(*) from rows), (select count(*) from made) into taken, put;

@@ -89,7 +89,6 @@ class Runners:
     async def _run(self, job: Job) -> Ended:
         """Run the verb to its end, whatever that is."""
         queue = self._queues[job.queue]
-        run = queue.kinds[job.kind].run
         structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue, trace=job.trace)
         try:
             extra_s = ALONE_S if job.crashes >= LOST_MOST else 0
@@ -99,7 +98,8 @@ class Runners:
                     await self._outcomes.begin(job)
                 if job.crashes >= LOST_MOST:
                     return await self._alone(job)
-                return await run(job, self._context)
+                # A kind of another queue's fails here, as a job, not as a worker.
+                return await queue.kinds[job.kind].run(job, self._context)
         except LeaseLost as lost:
             self._hands.drop(job)
             return failed(lost)

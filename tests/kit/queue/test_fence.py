@@ -1,0 +1,131 @@
+"""Fence: whoever lost a lease changes nothing by any verb; an attempt counts when a job is taken.
+
+The rows as two workers see them who believe to have the same job, one after the other's lease.
+"""
+
+from typing import Any
+
+import pytest
+
+from florin.kit.queue.job import Job, LeaseLost
+from tests.kit.queue.test_worker import left
+from tests.kit.queue.toys import PLAN, fill, word
+
+CLAIM = """
+select * from florin.queue_claim(gen_random_uuid(), array['toys'], array[$1::integer], $1,
+  array['effect'], array[2], interval '60 s')
+"""
+CLEAN = "delete from florin.queue_job; delete from florin.toy"
+LAPSE = "update florin.queue_job set lease_until = now() - interval '1 s' where state = 1"
+
+
+@pytest.fixture
+async def rows(owner: Any, toy_table: None) -> Any:
+    """The owner's connection, on an empty queue that nobody works at."""
+    del toy_table
+    await owner.execute("insert into florin.queue (name) values ('toys') on conflict do nothing")
+    await owner.execute(CLEAN)
+    yield owner
+    await owner.execute(CLEAN)
+
+
+async def two_holders(rows: Any) -> tuple[Any, Any]:
+    """One who lost its lease, and who has the job now."""
+    await fill(rows, word("x"))
+    zombie = await rows.fetchrow(CLAIM, 1)
+    await rows.execute(LAPSE)
+    await rows.fetch("select * from florin.queue_reap()")
+    heir = await rows.fetchrow(CLAIM, 1)
+    assert (heir["id"], heir["attempts"], heir["crashes"]) == (zombie["id"], 2, 1)
+    assert heir["fence"] > zombie["fence"]
+    return zombie, heir
+
+
+async def test_a_job_is_one_workers_until_its_lease_is_over(rows: Any) -> None:
+    await fill(rows, word("x"))
+    first = await rows.fetchrow(CLAIM, 1)
+    assert await rows.fetchrow(CLAIM, 1) is None
+    assert await rows.fetch("select * from florin.queue_reap()") == []
+    assert await rows.fetchrow(CLAIM, 1) is None
+    await rows.execute(LAPSE)
+    assert len(await rows.fetch("select * from florin.queue_reap()")) == 1
+    assert (await rows.fetchrow(CLAIM, 1))["id"] == first["id"]
+
+
+async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
+    await fill(rows, word("x"), word("y"))
+    await app.execute("set lock_timeout = '5s'")
+    async with rows.transaction():
+        first = await rows.fetchrow(CLAIM, 1)
+        second = await app.fetchrow(CLAIM, 5)  # the other one, and nothing else
+    assert {first["id"], second["id"]} == {
+        row["id"] for row in await rows.fetch("select id from florin.queue_job where state = 1")
+    }
+
+
+@pytest.mark.parametrize(
+    ("verb", "nothing"),
+    [
+        ("queue_hold($1, $2, '60 s')", False),
+        ("queue_begin($1, $2)", False),
+        ("queue_again($1, $2, '0')", False),
+        ("queue_fail($1, $2, 'late', '0', true)", None),
+        ("(select count(*) from florin.queue_done(array[$1], array[$2]))", 0),
+        ("queue_give_back(array[$1], array[$2])", "void"),
+        ("queue_beat(array[$1], array[$2], '60 s')", "lost"),
+    ],
+)
+async def test_who_lost_the_lease_changes_nothing(rows: Any, verb: str, nothing: object) -> None:
+    zombie, heir = await two_holders(rows)
+    before = await rows.fetchrow("select * from florin.queue_job")
+    sql = f"select {verb if verb.startswith('(') else f'florin.{verb}'}"
+    found = await rows.fetchval(sql.replace("$1", "$1::bigint").replace("$2", "$2::bigint"),
+                                zombie["id"], zombie["fence"])  # fmt: skip
+    if nothing != "void":
+        assert found == (zombie["fence"] if nothing == "lost" else nothing)
+    after = await rows.fetchrow("select * from florin.queue_job")
+    assert after == before, "it changed the row of the one who has it"
+    assert after["fence"] == heir["fence"]
+
+
+async def test_an_effect_without_the_lease_is_none(rows: Any, database: Any) -> None:
+    zombie, heir = await two_holders(rows)
+    insert = "insert into florin.toy (word) values ($1)"
+
+    async def try_it() -> None:
+        async with Job(zombie, database, lease=PLAN.lease).effect(last=True) as tx:
+            await tx.run(insert, "zombie")
+
+    with pytest.raises(LeaseLost):
+        await try_it()
+    async with Job(heir, database, lease=PLAN.lease).effect(last=True) as tx:
+        await tx.run(insert, "heir")
+    assert [row["word"] for row in await rows.fetch("select word from florin.toy")] == ["heir"]
+    assert await left(rows) == 0
+
+
+async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
+    """A poison that kills every worker is dead after three, though nobody could say so."""
+    await fill(rows, word("x"))
+    for attempt in (1, 2, 3):
+        job = await rows.fetchrow(CLAIM, 1)
+        assert (job["attempts"], job["crashes"]) == (attempt, attempt - 1)
+        await rows.fetchval("select florin.queue_begin($1, $2)", job["id"], job["fence"])
+        await rows.execute(LAPSE)
+        (reaped,) = await rows.fetch("select * from florin.queue_reap()")
+        assert reaped["dead"] == (attempt == 3)
+    assert await rows.fetchrow(CLAIM, 1) is None
+    assert "lost" in await rows.fetchval("select error from florin.queue_job where state = 2")
+
+
+async def test_a_lease_that_is_held_in_an_effect_does_not_run_out(rows: Any, database: Any) -> None:
+    """While its transaction is open nobody takes the job, however long that lasts."""
+    await fill(rows, word("x"))
+    job = Job(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
+    await rows.execute(LAPSE)
+    async with job.effect(last=True), database.connection() as other:
+        assert await other.fetch("select * from florin.queue_reap()") == []
+        # Nor is it said to be lost to who keeps the other leases of that worker.
+        lost = "select * from florin.queue_beat(array[$1::bigint], array[$2::bigint], '60 s')"
+        assert await other.fetch(lost, job.id, job.fence) == []
+    assert await left(rows) == 0

@@ -1,0 +1,69 @@
+"""Wake: a word through Valkey wakes who waits; without Valkey everybody looks by himself."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from florin.kit import valkey
+from florin.kit.queue import wake
+from florin.kit.queue.wake import Wake
+from tests import valkeys
+
+NEVER_S = 3600.0
+WITHIN_S = 30
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[valkeys.Valkeys]:
+    async with valkeys.single() as made:
+        yield made
+
+
+async def told(one: Wake, other: Wake) -> None:
+    """Until a word of one wakes the other: it may not listen yet, or listen again."""
+    waiting = asyncio.ensure_future(other.wait())
+    async with asyncio.timeout(WITHIN_S):
+        while not waiting.done():
+            one.everybody()
+            await asyncio.sleep(0.05)
+
+
+async def test_words_are_heard_lost_and_heard_again(
+    server: valkeys.Valkeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+        monkeypatch.setattr(wake, name, NEVER_S)
+    clients = [valkey.connect(server.url) for _ in range(2)]
+    one, other = (Wake(client) for client in clients)
+    other.start()
+    try:
+        await told(one, other)
+        (node,) = server.nodes
+        node.kill()
+        monkeypatch.setattr(wake, "LOOK_EVERY_S", 0.05)
+        async with asyncio.timeout(WITHIN_S):
+            # Nobody says anything now. Once it is noticed, whoever waits looks.
+            monkeypatch.setattr(wake, "LOOK_EVERY_WOKEN_S", 0.05)
+            for _ in range(3):
+                await other.wait()
+        for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+            monkeypatch.setattr(wake, name, NEVER_S)
+        await asyncio.to_thread(server.start, "", port=node.port)
+        await told(one, other)
+    finally:
+        await one.stop()
+        await other.stop()
+        for client in clients:
+            await client.aclose()
+
+
+async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+        monkeypatch.setattr(wake, name, NEVER_S)
+    alone = Wake(None)
+    waiting = [asyncio.ensure_future(alone.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    alone.everybody()
+    async with asyncio.timeout(WITHIN_S):
+        await asyncio.gather(*waiting)
