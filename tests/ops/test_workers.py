@@ -133,6 +133,7 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
         await until(lambda: _all(connection, 150))
         assert set(await effects(connection)) == {1}
 
+    await _is_loud_when_it_cannot_see(fleet)
     fixed = run_cli(fleet, "scale", "workers=2")
     assert fixed.returncode == 0, fixed.stderr
     assert len(working(fleet)) == 2
@@ -146,6 +147,32 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
     forged = msgspec.structs.replace(first.decision, workers=first.decision.workers + 1)
     decisions.note(fleet.home, msgspec.structs.replace(first, decision=forged))
     assert run_cli(fleet, "audit", "--autoscale", "--replay").returncode == 1
+
+
+async def _is_loud_when_it_cannot_see(fleet: TestFleet) -> None:
+    """Nobody is sent home by one who is blind; the status says so, and no longer when he sees."""
+    assert _note(fleet) == ""
+    async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
+        rename = "alter function florin.{}() rename to {}"
+        await connection.execute(rename.format("queue_facts", "queue_facts_gone"))
+        try:
+            await until(lambda: _told(fleet, "the queues cannot be read"))
+        finally:
+            await connection.execute(rename.format("queue_facts_gone", "queue_facts"))
+    assert len(working(fleet)) >= 1
+    errors = (await _fleet_metrics(fleet)).split("\nflorin_scaling_errors_total ")[1].split()[0]
+    assert int(errors) >= 1
+    await until(lambda: _told(fleet, ""))
+
+
+def _note(fleet: TestFleet) -> str:
+    me = fleet.home.fleet().part("supervisor")
+    assert me is not None
+    return me.note
+
+
+async def _told(fleet: TestFleet, words: str) -> bool:
+    return words in _note(fleet) if words else not _note(fleet)
 
 
 async def _count(fleet: TestFleet, fits: Callable[[int], bool]) -> bool:

@@ -3,8 +3,11 @@
 import asyncio
 import os
 import time
+import traceback
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
@@ -38,32 +41,58 @@ class Scaling:
         self._busy: dict[str, int] = {}
         self._noted: tuple[float, str] = (0.0, "")
         self._failed, self._rests_until = 0, 0.0
+        self._trouble = ""
         self.wanted = len(running.workers.there())
+        self.errors = 0  # looks that came to nothing
 
     async def watch(self) -> None:
         """Look every few seconds, as long as no number is asked for."""
         while True:
-            fixed = intent.read(self._running.home).workers
-            if fixed is None:
-                try:
-                    await self._look()
-                except (Unable, OSError) as error:  # a full disk, no port: it is asked again
-                    say(f"The number of workers stays: {error}")
-            else:
-                self.wanted, self._memory = fixed, Memory()
+            try:
+                fixed = intent.read(self._running.home).workers
+                if fixed is not None:
+                    self.wanted, self._memory = fixed, Memory()
+                if fixed is not None or await self._look():
+                    self._quiet()
+            except (Unable, OSError) as error:  # a full disk, no port: it is asked again
+                self._loud(str(error))
+            except Exception as error:  # noqa: BLE001 -- it must not end with the first bug
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                self._loud(f"{error!r} ({Path(last.filename).name}:{last.lineno})")
             await asyncio.sleep(self._running.options.scale_every_s)
 
     def metrics(self) -> str:
-        name = "florin_workers_wanted"
+        name, errors = "florin_workers_wanted", "florin_scaling_errors_total"
         return (
             f"# HELP {name} How many workers there should be.\n# TYPE {name} gauge\n"
             f"{name} {self.wanted}\n"
+            f"# HELP {errors} Looks at the queues that came to nothing: the number of workers"
+            f" stayed.\n# TYPE {errors} counter\n{errors} {self.errors}\n"
         )
 
-    async def _look(self) -> None:
+    def _loud(self, trouble: str) -> None:
+        """Count a look that came to nothing; say so once, and as long as it lasts in the status."""
+        self.errors += 1
+        if trouble != self._trouble:
+            self._trouble = trouble
+            say(f"Error: the number of workers stays as it is: {trouble}")
+            self._tell(f"the number of workers stays as it is: {trouble}")
+
+    def _quiet(self) -> None:
+        if self._trouble:
+            self._trouble = ""
+            self._tell("")
+
+    def _tell(self, note: str) -> None:
+        me = self._running.fleet.fleet.part("supervisor")
+        if me is not None:
+            self._running.fleet.record(replace(me, note=note))
+
+    async def _look(self) -> bool:
+        """Return whether there was anything to be seen."""
         reading = await self._read()
         if intent.read(self._running.home).workers is not None:
-            return  # an operator asked for a number meanwhile
+            return True  # an operator asked for a number meanwhile
         decision, self._memory = autoscale.decide(self._limits, self._memory, reading)
         self.wanted = decision.workers
         there = len(self._running.workers.there())
@@ -71,6 +100,7 @@ class Scaling:
         # Who changes the fleet has it to himself; what is wanted then is seen again afterwards.
         if operation.left(self._running.home) is None:
             self._drive(decision.workers, there)
+        return reading is not None
 
     def _drive(self, wanted: int, there: int) -> None:
         workers, now = self._running.workers, time.monotonic()
@@ -107,7 +137,8 @@ class Scaling:
                         connection, pool.connections, spared, 0, replicas=replicas
                     )
                     self._limit(room.workers_max)
-        except (ValueError, *NotYet):
+        except (ValueError, *NotYet) as error:
+            self._loud(f"the queues cannot be read ({type(error).__name__}: {error})")
             return None
         self._busy = {each.name: each.busy for each in crew if not each.silent}
         there = self._running.workers.there()

@@ -1,0 +1,56 @@
+"""Scaling: a look that fails by a bug is counted and told, and the next one follows."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from florin.ops import intent
+from florin.ops.fleet import Fleet, Part
+from florin.ops.scaling import Scaling
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 -- a look is no event
+            await asyncio.sleep(0.01)
+
+
+async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = Part(name="supervisor", role="supervisor", state="ready", release="r1")
+    fleet = SimpleNamespace(fleet=Fleet(parts=(me,)))
+
+    def record(part: Part) -> None:
+        fleet.fleet = Fleet(parts=(part,))
+
+    fleet.record = record
+    nobody = SimpleNamespace(there=tuple, failed=0)
+    options = SimpleNamespace(limits=None, scale_every_s=0.01)
+    running: Any = SimpleNamespace(options=options, fleet=fleet, workers=nobody, home=None)
+    scaling = Scaling(running)
+    looks = 0
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        raise KeyError("a bug")
+
+    auto = SimpleNamespace(workers=None)
+
+    def read(_home: object) -> SimpleNamespace:
+        return auto
+
+    monkeypatch.setattr(intent, "read", read)
+    monkeypatch.setattr(scaling, "_look", look)
+    watching = asyncio.ensure_future(scaling.watch())
+    await until(lambda: looks >= 3)
+    note = cast("Fleet", fleet.fleet).parts[0].note
+    assert "KeyError('a bug') (test_scaling.py:" in note
+    assert scaling.errors >= 2
+    assert "\nflorin_scaling_errors_total " in scaling.metrics()
+    auto.workers = 2  # an operator takes it over
+    await until(lambda: not fleet.fleet.parts[0].note)
+    assert not watching.done()
+    watching.cancel()
