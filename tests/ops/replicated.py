@@ -10,13 +10,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from florin.ops import secrets
+from florin.ops.engines import postgres
+from florin.ops.engines.session import session
 from florin.ops.home import Home
 from florin.ops.observe import observe
 from florin.ops.ports import free_port
@@ -95,6 +98,26 @@ class Fleet:
         async with httpx.AsyncClient(base_url=base, headers=headers, timeout=60) as client:
             client.headers["x-program"] = demo["program"]
             yield client
+
+    @asynccontextmanager
+    async def segments_ending(self) -> AsyncGenerator[None]:
+        """End a segment of the log twice a second: nobody waits for `archive_timeout` meanwhile."""
+        own = secrets.read(self.home)
+
+        async def end() -> None:
+            while True:
+                url = postgres.url_of(self.primary().address, postgres.SUPERUSER, own)
+                async with session(url) as connection:
+                    await connection.execute("select pg_switch_wal()")
+                await asyncio.sleep(0.5)
+
+        task = asyncio.ensure_future(end())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def load(
         self,

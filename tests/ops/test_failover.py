@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,15 +52,26 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 async def test_the_primary_is_killed(fleet: Fleet) -> None:
+    """What it had no time to archive is archived all the same, by a replica."""
+    assert (await asyncio.to_thread(fleet.florin, "backup")).returncode == 0
+    archiver = archiver_of(fleet.primary().pid)
     async with fleet.http() as http:
         loading = asyncio.ensure_future(fleet.load(http, 5))
-        await asyncio.sleep(1.5)
-        before = fleet.signal(signal.SIGKILL)
+        os.kill(archiver, signal.SIGSTOP)
+        try:
+            async with fleet.segments_ending():
+                await asyncio.sleep(1.5)
+        finally:
+            before = fleet.signal(signal.SIGKILL)
+            os.kill(archiver, signal.SIGKILL)
         load = await loading
         assert fleet.primary().name != before
         await fleet.judge(http, load)
         print(f"killed: slowest {load.slowest_s:.2f} s of {load.acknowledged.total()}")
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
+    async with fleet.segments_ending():
+        verified = await asyncio.to_thread(fleet.florin, "backup", "--verify")
+    assert verified.returncode == 0, verified.stderr
 
 
 async def test_the_primary_is_frozen(fleet: Fleet) -> None:
@@ -111,3 +123,10 @@ async def test_a_fleet_that_was_stopped_starts_where_its_primary_is(fleet: Fleet
     assert fleet.primary().name == before
     async with fleet.http() as http:
         await fleet.judge(http, await fleet.load(http, 1))
+
+
+def archiver_of(postmaster: int) -> int:
+    for child in Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text("ascii").split():
+        if b"archiver" in Path(f"/proc/{child}/cmdline").read_bytes():
+            return int(child)
+    pytest.fail("the server has no archiver")

@@ -1,5 +1,7 @@
 """Saving: backups of the home's own database, and the way back to an instant."""
 
+import os
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,58 +14,163 @@ from florin.ops.tell import Unable
 
 
 def backup(
+    *,
     keep: Annotated[int, typer.Option(min=1, help="How many are kept, this one included.")] = 2,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Take none: restore the last one on the side.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Copy the running database and check the copy; from the first one on its log is archived."""
-    from florin.ops.engines import backups
+    from florin.ops import saved
 
-    place, members = _own(home)
-    made = backups.take(place, members.primary(), keep=keep)
-    document = {"backup": str(made.path), "from": made.ended.isoformat()}
-    said = f"{made.path}; florin restore --at goes back to {made.ended.isoformat()} or later."
-    print(msgspec.json.encode(document).decode() if as_json else said)
+    chosen = home_of(home)
+    own = _own(chosen)
+    what: saved.What = "verified" if verify else "taken"
+    try:
+        document = _verify(own) if verify else _take(own, keep)
+    except Unable as error:
+        saved.ill(chosen, what, str(error))
+        raise
+    saved.well(chosen, what, **document)
+    print(msgspec.json.encode(document).decode() if as_json else _said(document))
+
+
+def _said(document: dict[str, Any]) -> str:
+    if "backup" in document:
+        there = f" It is in {document['stored']}, too." if document["stored"] else ""
+        return (
+            f"{document['backup']}; florin restore --at goes back to {document['from']} or"
+            f" later.{there}"
+        )
+    kept = document["kept_within_s"]
+    said = f"What is written is safe within {kept} s." if kept is not None else ""
+    return (
+        f"The backup of {document['base']} can be restored to {document['reaches']}; the books of"
+        f" {document['merchants']} merchants balance. {said}".strip()
+    )
+
+
+def _take(own: "_Own", keep: int) -> dict[str, Any]:
+    from florin.ops.engines import backups
+    from florin.ops.offsite import sending
+
+    primary = own.members.primary()
+    made = backups.take(own.place, primary)
+    stored = None
+    if own.bucket is not None:
+        bucket = own.bucket.below(sending.folder_of(primary))
+        sending.ship(own.place, bucket, set(bucket.below("wal").names()))
+        sending.send(bucket, made)
+        sending.prune(bucket, keep=keep)
+        stored = f"s3://{bucket.name}/{bucket.prefix}base/{made.path.name}.tar.gz"
+    backups.prune(own.place, keep=keep)  # last: nothing goes here that is not there
+    return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
+
+
+def _verify(own: "_Own") -> dict[str, Any]:
+    """Restore from where a lost machine would be restored from, and prove the books."""
+    from florin.cli.proving import prove
+    from florin.ops.engines import arrival, backups, recovery, rehearsal
+    from florin.ops.offsite import fetching, sending
+
+    primary = own.members.primary()
+    if own.bucket is None:
+        saved = own.place
+        archive = backups.archive(saved)
+        kept = arrival.measure(primary, lambda: recovery.newest_of(archive))
+        found = rehearsal.rehearse(saved, primary, prove)
+    else:
+        bucket = own.bucket.below(sending.folder_of(primary))
+        log = bucket.below("wal")
+        kept = arrival.measure(primary, lambda: recovery.newest(log.names()))
+        saved = own.place / "fetched"
+        try:
+            fetching.fetch(bucket, None, saved, primary.account)
+            found = rehearsal.rehearse(saved, primary, prove)
+        finally:
+            shutil.rmtree(saved, ignore_errors=True)
+    return {
+        "base": found.base.isoformat(),
+        "reaches": found.reaches.isoformat(),
+        "behind_s": found.behind_s,
+        "kept_within_s": kept,
+        **found.found,
+    }
 
 
 def restore(
+    *,
     at: Annotated[
         str | None, typer.Option("--at", metavar="TIME", help="An instant, RFC 3339; else the end.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which one, where BACKUP_URL holds several."),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Bring the database of a stopped fleet to an instant; what was there is kept beside it."""
-    from florin.ops.engines import backups
+    from florin.ops.engines import recovery
     from florin.ops.observe import observe
+    from florin.ops.offsite import fetching
 
-    instant = None
-    if at is not None:
-        try:
-            instant = datetime.fromisoformat(at)
-        except ValueError:
-            instant = None
-        if instant is None or instant.tzinfo is None:
-            raise Unable(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
-    runs = [part.name for part in observe(home_of(home)).parts if part.process is not None]
+    instant = _instant(at)
+    chosen = home_of(home)
+    runs = [part.name for part in observe(chosen).parts if part.process is not None]
     if runs:
         raise Unable(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
-    place, members = _own(home)
-    primary = members.primary()
-    others = [server.data for server in members.others(primary.name).values()]
-    before = backups.restore(place, primary, instant, others=others)
-    document = {"restored": str(primary.data), "before": str(before), "at": at}
-    said = f"Restored. florin up starts it, then florin backup; what was there: {before}."
+    own = _own(chosen, restoring=True)
+    primary = own.members.primary()
+    others = [server.data for server in own.members.others(primary.name).values()]
+    saved = own.place
+    try:
+        if own.bucket is not None:
+            bucket = fetching.database_in(own.bucket, database or recovery.system_of(primary))
+            saved = fetching.fetch(bucket, instant, own.place / "fetched", primary.account)
+        before = recovery.restore(saved, own.place, primary, instant, others=others)
+    finally:
+        if saved != own.place:
+            shutil.rmtree(saved, ignore_errors=True)
+    document = {"restored": str(primary.data), "before": before and str(before), "at": at}
+    there = f"; what was there: {before}" if before else ""
+    said = f"Restored. florin up starts it, then florin backup{there}."
     print(msgspec.json.encode(document).decode() if as_json else said)
 
 
-def _own(option: Path | None) -> tuple[Path, Any]:
-    """The place of the home's own servers, and the servers. Raises Unable."""
+def _instant(at: str | None) -> datetime | None:
+    if at is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(at)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise Unable(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
+    return instant
+
+
+class _Own(msgspec.Struct, frozen=True):
+    """The home's own servers, where they and their backups lie, and where else backups go."""
+
+    place: Path
+    members: Any
+    bucket: Any
+
+
+def _own(home: Any, *, restoring: bool = False) -> _Own:
+    """Raises Unable where the home has no database, and is not to be given one from elsewhere."""
     from florin.ops import secrets
     from florin.ops.engines import account, members, postgres
+    from florin.ops.offsite.bucket import opened
+    from florin.ops.options import Options
 
-    home = home_of(option)
+    bucket = opened(Options(home=home, environ=os.environ).given)
     layout = home.layout()
+    if layout.place is None and restoring and bucket is not None:
+        layout = _make(home)
     known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
     if layout.place is None or not known:
         raise Unable(
@@ -77,7 +184,27 @@ def _own(option: Path | None) -> tuple[Path, Any]:
         for port in known
         for name in [postgres.NAME if port == "postgres" else port]
     }
-    return place, members.arranged(home, servers, place)
+    return _Own(place, members.arranged(home, servers, place), bucket)
+
+
+def _make(home: Any) -> Any:
+    """A home on another machine, for a database whose own is lost."""
+    from dataclasses import replace
+
+    from florin.ops.engines import account
+    from florin.ops.ports import free_port
+
+    if not home.secrets.exists():
+        raise Unable(
+            f"Put the secrets.json of the lost home into {home.path} first: without it neither the"
+            " database nor any card code can be opened."
+        )
+    home.make()
+    place, _ = account.prepare(home, None)
+    layout = home.layout()
+    layout = replace(layout, place=str(place), ports=layout.ports | {"postgres": free_port()})
+    home.write_layout(layout)
+    return layout
 
 
 COMMANDS = (

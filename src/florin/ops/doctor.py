@@ -7,7 +7,7 @@ from typing import Any
 from florin.kit.belt import ADVICE, MISSING, OWNS
 from florin.kit.db import PoolLimits
 from florin.kit.settings import SettingsWrong, advice, read
-from florin.ops import secrets
+from florin.ops import saved, secrets
 from florin.ops.advisor import advise
 from florin.ops.budget import Budget, as_replica
 from florin.ops.check import Check, Result, Topic
@@ -34,6 +34,8 @@ async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -
         found += _config(options)
     if topic in (None, "fleet"):
         found += [*_machine(home, options), *await _fleet(home, fleet)]
+        if given_database(options) is None:
+            found += saved.checks(home, runs=supervisor(fleet) is not None)
     if topic in (None, "db"):
         found += await _database(options, fleet)
     return found

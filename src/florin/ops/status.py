@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from florin.ops import lag, pids, probe, queues, welcome
+from florin.ops import lag, pids, probe, queues, saved, welcome
 from florin.ops.engines import lookout
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home
@@ -48,6 +48,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[Seen]
     queues: list[dict[str, Any]]
     books: dict[str, Any]
+    backups: dict[str, Any]  # of each thing its age and what is wrong with it; see `saved`
 
 
 async def status(home: Home) -> Status:
@@ -78,6 +79,7 @@ async def status(home: Home) -> Status:
         parts=parts,
         queues=msgspec.to_builtins(looked.queues),
         books=books if isinstance(books, dict) else {"balanced": None},
+        backups=saved.document(home),
     )
 
 
@@ -171,6 +173,7 @@ def table(shown: Status) -> str:
     balanced = shown.books.get("balanced")
     words = {True: "balanced", False: "NOT BALANCED", None: "not asked (no instance answers)"}
     lines.append(f"Books: {words[balanced]}.")
+    lines += filter(None, [saved.line(shown.backups)])
     lines += _queues(shown.queues)
     lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
     leader = next((part for part in shown.parts if part.role == "supervisor"), None)

@@ -72,7 +72,9 @@ class Topology:
 async def arrange(options: Options, fleet: Fleet) -> Topology:
     """Decide what runs where. Starts nothing; remembers ports and places in the home."""
     own = secrets.load(options.home)
-    environ = dict(options.environ) | secrets.for_application(own, options.environ)
+    # Whoever serves requests needs no key to the backups.
+    told = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
+    environ = told | secrets.for_application(own, options.environ)
     environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
     environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
     database, redis = given_database(options), options.given("REDIS_URL")

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from florin.ops import audit, control, operation, orders, release, welcome
+from florin.ops import audit, control, operation, orders, release, saved, welcome
 from florin.ops.act import Died
 from florin.ops.balancer import merge
 from florin.ops.control import Order, Reply, Tell
@@ -20,6 +20,7 @@ from florin.ops.engines.keeper import Keeper
 from florin.ops.engines.memory import Single
 from florin.ops.launch import trim
 from florin.ops.observe import observe, supervisor
+from florin.ops.offsite import sending
 from florin.ops.options import Options
 from florin.ops.renewal import Renewal
 from florin.ops.rise import rise
@@ -92,14 +93,9 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
         return await asyncio.shield(task)
 
     renewal = Renewal(running.topology.balancer, options.tls)
-    members = running.topology.members
+    shipping = sending.begun(options, running.topology.members)
     scaling = Scaling(running)
-    watches = [asyncio.create_task(scaling.watch())]
-    if members is not None and len(members.servers) > 1:
-        watches.append(asyncio.create_task(Keeper(fleet, members).watch()))
-    memory = running.topology.memory
-    if memory is not None and not isinstance(memory, Single):
-        watches.append(asyncio.create_task(lookout.watch(fleet, memory)))
+    watches = _watches(running, scaling)
     async with await control.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
@@ -120,7 +116,20 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
         return AGAIN
     say("Stopping.")
     await fleet.stop_all()
+    if shipping is not None:
+        await asyncio.to_thread(shipping.finish)
     return 0
+
+
+def _watches(running: Running, scaling: Scaling) -> list[asyncio.Task[None]]:
+    """What looks after the parts for as long as the fleet runs."""
+    fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
+    watches = [asyncio.create_task(scaling.watch())]
+    if members is not None and len(members.servers) > 1:
+        watches.append(asyncio.create_task(Keeper(fleet, members).watch()))
+    if memory is not None and not isinstance(memory, Single):
+        watches.append(asyncio.create_task(lookout.watch(fleet, memory)))
+    return watches
 
 
 @contextlib.asynccontextmanager
@@ -131,10 +140,13 @@ async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
         parts = (*running.fleet.fleet.of("api"), *running.workers.there())
         return {part.name: part.address for part in parts if part.process and part.address}
 
+    def own() -> str:
+        return scaling.metrics() + saved.metrics(running.home)
+
     port = running.topology.balancer.edge.fleet_metrics_port
     assert port is not None
     try:
-        server = await merge.serve(port, instances, scaling.metrics)
+        server = await merge.serve(port, instances, own)
     except OSError as error:
         say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
         yield

@@ -18,6 +18,7 @@ from florin.kit.settings.keys import Keys
 from florin.kit.settings.limiting import Limiting
 from florin.kit.settings.outside import Messages, Payments, Watching
 from florin.kit.settings.process import Machine, Openness, Process, Stopping
+from florin.kit.settings.saving import Saving
 from florin.kit.settings.stores import Stores, Vault
 from florin.kit.settings.working import Working
 
@@ -33,6 +34,7 @@ SECTIONS = (
     Messages,
     Watching,
     Vault,
+    Saving,
     Machine,
 )
 _FILE_MAX = 64 * 1024  # bytes
@@ -58,6 +60,7 @@ class Settings(
     Messages,
     Watching,
     Vault,
+    Saving,
     Machine,
 ):
     """Every variable Florin reads. Secrets never appear in its representation."""

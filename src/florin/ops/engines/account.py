@@ -103,6 +103,14 @@ def private(folder: Path, account: Account | None) -> Path:
     return folder
 
 
+def own(folder: Path, account: Account | None) -> None:
+    """Give a folder and all in it to the account."""
+    if account is None:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
 def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
     """Copy the trees, their places relative to root kept, to where every user may read them."""
     target = OUTSIDE / "engines" / key

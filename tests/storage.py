@@ -1,0 +1,71 @@
+"""S3-compatible storage for tests: moto's server, a process of its own on a port of its own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from florin.ops.offsite.bucket import Bucket, opened
+from florin.ops.ports import free_port
+
+_READY_WITHIN_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """One server with one bucket in it."""
+
+    process: subprocess.Popen[Any]
+    endpoint: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "BACKUP_URL": "s3://backups/some/place",
+            "BACKUP_ENDPOINT": self.endpoint,
+            "BACKUP_ACCESS_KEY_ID": "tests",
+            "BACKUP_SECRET_ACCESS_KEY": "a-secret-of-the-tests",
+        }
+
+    def bucket(self) -> Bucket:
+        made = opened(self.environ.get)
+        assert made is not None
+        return made
+
+
+@contextmanager
+def storage() -> Generator[Storage]:
+    port = free_port()
+    endpoint = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + _READY_WITHIN_S
+        while not _answers(endpoint):
+            assert process.poll() is None, "moto ended"
+            assert time.monotonic() < deadline, "moto does not answer"
+            time.sleep(0.1)
+        made = Storage(process, endpoint)
+        bucket = made.bucket()
+        bucket.client.create_bucket(Bucket=bucket.name)
+        yield made
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _answers(endpoint: str) -> bool:
+    try:
+        return httpx.get(f"{endpoint}/moto-api/", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
