@@ -10,7 +10,7 @@ from tests.ops.conftest import TestFleet, wanted
 
 from florin.ops import act, control, supervise
 from florin.ops.engines import tuning
-from florin.ops.fleet import Fleet, Part, decode, encode
+from florin.ops.fleet import Fleet, Part, Role, decode, encode
 from florin.ops.home import Home, locate
 from florin.ops.launch import pid_file, recorded, rotate
 from florin.ops.supervise import Supervisor, pause
@@ -53,10 +53,16 @@ def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
 
 
 def test_who_keeps_the_money_stops_last() -> None:
-    roles = ("postgres-primary", "valkey-primary", "api", "worker", "balancer", "supervisor")
+    roles: tuple[Role, ...] = (
+        *("postgres-primary", "postgres-replica", "valkey-primary", "valkey-replica", "sentinel"),
+        *("api", "worker", "balancer", "supervisor"),
+    )
     fleet = Fleet(parts=tuple(replace(part(role), role=role) for role in roles))
     order = [part.role for alike in act.stop_order(fleet) for part in alike]
-    assert order == ["balancer", "api", "worker", "valkey-primary", "postgres-primary"]
+    assert order == [
+        *("balancer", "api", "worker", "sentinel", "valkey-replica", "valkey-primary"),
+        *("postgres-replica", "postgres-primary"),
+    ]
 
 
 def test_deaths_are_answered_ever_later_and_then_not_at_all() -> None:

@@ -31,6 +31,7 @@ from florin.ops.topology import Topology
 from florin.ops.wanted import Step, Wanted, plan
 from florin.ops.workers import Workers
 
+_FOUND_WITHIN_S = 15  # once all else serves
 _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 
@@ -57,17 +58,22 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
         marks = dict.fromkeys(intent.names(kept.api), kept.mark)
         marks |= intent.workers({}, kept.mark, _count(kept))
     wanted = arranged.wanted(marks)
-    await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
-    _forget_others(fleet, wanted)
-    await _tell_balancer(running, options.algorithm or kept.algorithm)
-    if alive:
-        await _complete(running, kept, left)
-    if options.development:
-        environ = arranged.environ | snapshot.environ(options.home, kept.release)
-        direct = next(part.address or "" for part in fleet.fleet.of("api"))
-        await welcome.ensure(options.home, direct, options.commands.demo, environ)
-    if arranged.memory is not None and not await until_whole(arranged.memory):
-        say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
+    finding = asyncio.create_task(until_whole(arranged.memory))  # while the rest starts
+    try:
+        await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+        _forget_others(fleet, wanted)
+        await _tell_balancer(running, options.algorithm or kept.algorithm)
+        if alive:
+            await _complete(running, kept, left)
+        if options.development:
+            environ = arranged.environ | snapshot.environ(options.home, kept.release)
+            direct = next(part.address or "" for part in fleet.fleet.of("api"))
+            await welcome.ensure(options.home, direct, options.commands.demo, environ)
+        await asyncio.wait({finding}, timeout=_FOUND_WITHIN_S)
+        if not finding.done():
+            say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
+    finally:
+        finding.cancel()
     fleet.announce("ready", arranged.balancer.address)
     return running
 

@@ -4,7 +4,6 @@ Nothing is kept on disk but who is what, so that a fleet that stands still may c
 """
 
 import asyncio
-import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -120,14 +119,10 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
     return url_of(servers[0], secrets)
 
 
-async def until_whole(memory: Memory, within_s: float = 15) -> bool:
-    """Wait until nothing is missing; False when it takes too long."""
-    deadline = time.monotonic() + within_s
-    while not await memory.whole():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.1)
-    return True
+async def until_whole(memory: Memory | None) -> None:
+    """Wait, as long as it takes, until nothing is missing."""
+    while memory is not None and not await memory.whole():  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.2)
 
 
 def _bus(name: str) -> str:

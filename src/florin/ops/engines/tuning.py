@@ -8,7 +8,7 @@ from florin.ops.home import write
 from florin.ops.launch import Account
 
 # The pools of all parts together stay below; `florin doctor` adds them up. With a replica there is
-# room for eleven instances; a connection that nobody opens costs some 25 KB of shared memory.
+# room for eleven instances; a connection that nobody opens costs some 50 KB of shared memory.
 MAX_CONNECTIONS = 300
 _MB = 2**20
 _UNLIMITED = 2**60
