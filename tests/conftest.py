@@ -1,6 +1,7 @@
 """What every test may ask for: a PostgreSQL, and a migrated database of its own."""
 
 import re
+import signal
 import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack
@@ -9,10 +10,14 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import settings
 
 from florin.kit.db import Database, connect
 from tests import engine
-from tests.instance import Instance, Shop, instance, make_shop
+from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
+
+# The same examples each time, however long each takes: --hypothesis-profile=default draws others.
+settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=2,
         help="how often each part is killed in the middle of a load",
     )
+
+
+def pytest_configure() -> None:
+    # Told to end, as by a time-out, it takes down what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,24 +94,30 @@ async def urls(template: engine.Server, request: pytest.FixtureRequest) -> Urls:
 async def database(urls: Urls) -> AsyncGenerator[Database]:
     opened = Database(f"{urls.app}?connection_limit=20&pool_timeout=20")
     await opened.open()
-    yield opened
-    await opened.close()
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 @pytest.fixture
 async def owner(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the owner of the ledger."""
     connection = await connect(urls.owner, name="tests")
-    yield connection
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.fixture
 async def app(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the application."""
     connection = await connect(urls.app, name="tests")
-    yield connection
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +137,10 @@ async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
     """A client of the shop, below /api/v1."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     async with httpx.AsyncClient(
-        base_url=f"{api.base}/api/v1", headers=shop.headers, limits=limits, timeout=30
+        base_url=f"{api.base}/api/v1",
+        headers=shop.headers,
+        limits=limits,
+        timeout=60,
+        verify=NO_TLS,
     ) as client:
         yield client

@@ -14,10 +14,10 @@ from typing import Any
 
 from florin.kit import db, migrate
 from florin.ops.engines import account, wheels
-from florin.ops.ports import free_port
+from tests.ports import free_port
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin/postgres")
-_READY_WITHIN_S = 30
+_READY_WITHIN_S = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def server(postgres: Path, *, durable: bool = False, more: Sequence[str] = ()) -
 def start(postgres: Path, data: Path, port: int | None = None) -> tuple[subprocess.Popen[Any], int]:
     """Start a server on a directory and wait until it takes connections."""
     user = account.choose([])
-    port = port or free_port(None)
+    port = port or free_port()
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with (data.parent / "log").open("ab") as log:
         process: subprocess.Popen[Any] = subprocess.Popen(
@@ -105,9 +105,11 @@ def stop(process: subprocess.Popen[Any]) -> None:
 async def make_template(at: Server) -> None:
     """A migrated database, to be copied by every module."""
     admin = await db.connect(at.url("postgres", "postgres"), name="tests")
-    await admin.execute("create role florin_owner login createrole")
-    await admin.execute("create database florin_template owner florin_owner")
-    await admin.close()
+    try:
+        await admin.execute("create role florin_owner login createrole")
+        await admin.execute("create database florin_template owner florin_owner")
+    finally:
+        await admin.close()
     await migrate.run(
         owner_url=at.url("florin_owner", "florin_template"),
         app_url=at.url("florin_app", "florin_template"),
@@ -117,5 +119,7 @@ async def make_template(at: Server) -> None:
 
 async def make_database(at: Server, name: str) -> None:
     admin = await db.connect(at.url("postgres", "postgres"), name="tests")
-    await admin.execute(f'create database "{name}" template florin_template owner florin_owner')
-    await admin.close()
+    try:
+        await admin.execute(f'create database "{name}" template florin_template owner florin_owner')
+    finally:
+        await admin.close()

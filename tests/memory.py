@@ -14,9 +14,9 @@ from typing import Any
 import redis
 
 from florin.ops.engines import account, wheels
-from florin.ops.ports import free_port
+from tests.ports import free_port
 
-_READY_WITHIN_S = 15
+_READY_WITHIN_S = 60
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ def memory() -> Generator[Memory]:
     user = account.choose([])
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
-        port = free_port(None)
+        port = free_port()
         argv = [str(wheels.program(wheels.VALKEY, user)), "--port", str(port)]
         argv += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]
         with (Path(folder) / "log").open("wb") as log:

@@ -16,10 +16,10 @@ from typing import Any
 import redis
 
 from florin.ops.engines import account, wheels
-from florin.ops.ports import free_port
+from tests.ports import free_port
 
 NAME = "florin"
-_READY_WITHIN_S = 20
+_READY_WITHIN_S = 60
 _COMMON = 'bind 127.0.0.1\nsave ""\nappendonly no\ndaemonize no\nlogfile ""\n'
 
 
@@ -63,7 +63,7 @@ class Valkeys:
 
     def start(self, settings: str, *, sentinel: bool = False, port: int | None = None) -> Node:
         user = account.choose([])
-        port = port or free_port(None)
+        port = port or free_port()
         folder = self.place / f"{port}"
         folder.mkdir(exist_ok=True)
         path = folder / "valkey.conf"
@@ -180,7 +180,7 @@ def _cluster(made: Valkeys) -> None:
         "cluster-enabled yes\ncluster-node-timeout 1500\ncluster-config-file nodes.conf\n"
         "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\ncluster-require-full-coverage no"
     )
-    buses = [free_port(None) for _ in range(6)]
+    buses = [free_port() for _ in range(6)]
     nodes = [made.start(f"{settings}\ncluster-port {bus}") for bus in buses]
     names = [str(node.ask("CLUSTER", "MYID")) for node in nodes]
     for node, bus in zip(nodes[1:], buses[1:], strict=True):

@@ -15,7 +15,7 @@ from typing import Any
 
 from tests.instance import SECRETS
 
-STOPPED_WITHIN_S = 45
+STOPPED_WITHIN_S = 90
 _ROOT = Path(__file__).parents[1]
 
 
@@ -84,7 +84,7 @@ def crew(url: str, *module: str) -> Generator[Crew]:
             made.end()
 
 
-async def until(true: Callable[[], Awaitable[Any]], *, within_s: float = 30) -> Any:
+async def until(true: Callable[[], Awaitable[Any]], *, within_s: float = 90) -> Any:
     """Ask until the answer is true; return it."""
     deadline = time.monotonic() + within_s
     while True:

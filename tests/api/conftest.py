@@ -10,7 +10,7 @@ import pytest
 from florin.kit.db import Database
 from tests.api.corpus import Books
 from tests.conftest import Urls
-from tests.instance import Instance, Shop, instance, make_shop
+from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ async def aging(owner: Any, database: Database, api: Instance) -> Any:
         )
 
     base = f"{api.base}/api/v1"
-    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as client:
+    async with httpx.AsyncClient(
+        base_url=base, headers=shop.headers, timeout=60, verify=NO_TLS
+    ) as client:
         yield client, shop, pass_time
 
 
@@ -44,7 +46,9 @@ def open_api(urls: Urls) -> Iterator[Instance]:
 @pytest.fixture
 async def till(open_api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
     base = f"{open_api.base}/api/v1"
-    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as client:
+    async with httpx.AsyncClient(
+        base_url=base, headers=shop.headers, timeout=60, verify=NO_TLS
+    ) as client:
         yield client
 
 

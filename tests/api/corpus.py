@@ -131,7 +131,7 @@ async def raw(api: Instance, text: bytes) -> tuple[int, bytes]:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     try:
         writer.write(text)
-        answer = await asyncio.wait_for(reader.read(), 30)
+        answer = await asyncio.wait_for(reader.read(), 90)
         return int(answer.split(b" ", 2)[1]), answer
     finally:
         writer.close()

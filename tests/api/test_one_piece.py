@@ -16,7 +16,7 @@ async def test_an_answer_arrives_whole(api: Instance, shop: Shop) -> None:
             )
             head += f"Content-Type: application/json\r\nAuthorization: Bearer {shop.secret}\r\n\r\n"
             writer.write(head.encode() + body)
-            answer = await asyncio.wait_for(reader.read(65536), 20)
+            answer = await asyncio.wait_for(reader.read(65536), 60)
             said, _, rest = answer.partition(b"\r\n\r\n")
             lines = [line for line in said.lower().split(b"\r\n") if b"content-length" in line]
             assert len(rest) == int(lines[0].split(b":")[1]) > 0

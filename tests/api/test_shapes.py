@@ -162,7 +162,7 @@ async def test_the_log_has_the_request_and_no_secret(
     assert answer.status_code == 201
     await http.get(f"/cards/{card['code']}")  # nobody should, somebody will
     lines: list[Json] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not lines:
             text = api.log.read_text("utf-8")
             every: list[Any] = [json.loads(line) for line in text.splitlines() if line[:1] == "{"]

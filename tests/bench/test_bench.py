@@ -129,10 +129,11 @@ def test_stopped_in_the_middle_it_leaves_nothing(place: Path, number: signal.Sig
     try:
         running = _until_serving(process, place)
         process.send_signal(number)
-        process.communicate(timeout=60)
+        process.communicate(timeout=120)
     finally:
         if process.poll() is None:
             process.kill()
+            process.communicate()
     assert process.returncode == 130
     assert not any(pids.lives(found) for found in running)
     assert list(place.iterdir()) == []

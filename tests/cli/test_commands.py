@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli
+from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
+from tests.ports import free_port
 
 from florin.ops import pids
-from florin.ops.ports import free_port
 
 ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
 
@@ -159,7 +159,7 @@ def test_down_stops_a_fleet_in_the_foreground(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     assert run_cli(fleet, "down").returncode == 0
-    assert child.wait(5) == 0
+    assert child.wait(WITHIN_S) == 0
     assert not any(pids.lives(process) for process in running.values())
 
 
@@ -206,12 +206,18 @@ def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
     assert fleet.part("supervisor").process is None
 
 
+def _well(
+    found: subprocess.CompletedProcess[str],
+) -> subprocess.CompletedProcess[str] | None:
+    return found if found.returncode == 0 else None
+
+
 def test_doctor_finds_what_is_wrong(fleet: TestFleet) -> None:
     fleet.up()
-    found = run_cli(fleet, "doctor", "--json")
+    # On a busy machine a part may take longer to answer than the doctor waits.
+    found = until(lambda: _well(run_cli(fleet, "doctor", "--json")), "all to be well")
     checks = {check["name"]: check for check in document(found)["checks"]}
     assert {"settings", "disk", "durability", "connections", "second belt"} <= set(checks)
-    assert found.returncode == 0
     assert checks["second belt"]["result"] == "ok"
     fleet.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none?connection_limit=500"
     found = run_cli(fleet, "doctor", "db", "--json")

@@ -1,12 +1,10 @@
 """kill -9 in the middle of a load over HTTP: the tills' log equals the books to the cent.
 
-`bin/test tests/faults --rounds 50` kills each part fifty times; a seed that was printed draws the
-same requests again.
+`bin/test tests/faults --rounds 50` kills each part fifty times; a seed draws the same requests.
 """
 
 import asyncio
 import random
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, ExitStack
 
@@ -56,14 +54,16 @@ async def clients(fleet: Fleet) -> AsyncIterator[tuple[list[httpx.AsyncClient], 
     """A merchant of the test's own: a client at each instance, and its program."""
     url = fleet.url("florin_owner")
     owner, database = await connect(url, name="tests"), Database(fleet.url("florin_app"))
-    await database.open()
-    shop = await make_shop(owner, database)
-    await owner.close()
-    await database.close()
+    try:
+        await database.open()
+        shop = await make_shop(owner, database)
+    finally:
+        await owner.close()
+        await database.close()
     async with AsyncExitStack() as stack:
         made = [
             await stack.enter_async_context(
-                httpx.AsyncClient(base_url=f"{one.base}/api/v1", headers=shop.headers, timeout=30)
+                httpx.AsyncClient(base_url=f"{one.base}/api/v1", headers=shop.headers, timeout=60)
             )
             for one in fleet.instances
         ]
@@ -89,7 +89,7 @@ async def test_the_tills_log_equals_the_books(
     fault: str,
     pytestconfig: pytest.Config,
 ) -> None:
-    seed = int(pytestconfig.getoption("--seed") or secrets.randbelow(10**6))
+    seed = int(pytestconfig.getoption("--seed") or 1)
     rounds = int(pytestconfig.getoption("--rounds") or 0)
     print(f"seed {seed}")
     https, program = clients

@@ -1,7 +1,7 @@
 """Leaving: an instance without a database, to see how one drains: `leaving.py PORT`.
 
-It answers /slow?SECONDS after that time, /events with a stream of events, and everything else at
-once; readiness is that of a real instance.
+It answers /slow?SECONDS after that time, /health/slow with how many of these are under way,
+/events with a stream of events, and everything else at once; readiness is that of a real instance.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from florin.kit.settings import read
 class App:
     def __init__(self, drain: Drain) -> None:
         self.drain = drain
+        self.slow = 0  # under way
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -31,8 +32,14 @@ class App:
         match scope["path"]:
             case "/health/ready":
                 await reply(send, 404 if self.drain.begun else 200, b"{}")
+            case "/health/slow":
+                await reply(send, 200, str(self.slow).encode())
             case "/slow":
-                await asyncio.sleep(float(unquote(scope["query_string"].decode())))
+                self.slow += 1
+                try:
+                    await asyncio.sleep(float(unquote(scope["query_string"].decode())))
+                finally:
+                    self.slow -= 1
                 await reply(send, 200, b"slow")
             case "/events":
                 await self._stream(send)

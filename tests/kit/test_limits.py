@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from florin.kit import debts, valkey
+from florin.kit import debts, valkey, valkey_clients
 from florin.kit import limits as limits_
 from florin.kit.errors import RateLimited
 from florin.kit.limits import Limit, Limits
 from tests.memory import Memory, memory
 
 FIVE = Limit("five", 5)
-PATIENT_S = 1.0  # on a busy machine an answer may be late through no fault of the server's
+PATIENT_S = 30.0  # on a busy machine an answer may be late through no fault of the server's
 HURRIED = Limit("hurried", 2, 0.4)
 
 
@@ -43,9 +43,18 @@ def shared() -> Iterator[Memory]:
 @pytest.fixture
 async def client(shared: Memory) -> AsyncGenerator[Any]:
     made = valkey.connect(shared.url)
-    await made.flushall()
-    yield made
-    await made.aclose()
+    try:
+        await made.flushall()
+        yield made
+    finally:
+        await made.aclose()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is the client: what is tested here is what is counted."""
+    monkeypatch.setattr(valkey, "TIMEOUT_S", PATIENT_S)
+    monkeypatch.setattr(valkey_clients, "BUDGET_S", PATIENT_S)
 
 
 async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
@@ -57,19 +66,23 @@ async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
     assert wait is not None
     assert 60 < wait <= 120, "one of five in ten minutes is paid off in two"
     assert await limits.blocked((FIVE, "b")) is None
-    assert await limits.blocked((FIVE, "b"), (FIVE, "a")) == wait
+    again = await limits.blocked((FIVE, "b"), (FIVE, "a"))
+    assert again is not None
+    assert 60 < again <= wait, "the longer of both"
     await limits.forgive(FIVE, "a")
     assert await limits.blocked((FIVE, "a")) is None
 
 
 async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
     limits = Limits(client, patience_s=PATIENT_S)
-    assert await limits.count((HURRIED, "a"), times=2) is None
-    assert await limits.blocked((HURRIED, "a")) == 1, "whole seconds, rounded up"
-    deadline = time.monotonic() + 20
-    while await limits.blocked((HURRIED, "a")) is not None:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(60):
+        wait = None
+        while wait is None:  # unless it took longer to ask than to pay
+            await limits.count((HURRIED, "a"), times=2)
+            wait = await limits.blocked((HURRIED, "a"))
+        assert wait == 1, "whole seconds, rounded up"
+        while await limits.blocked((HURRIED, "a")) is not None:  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     assert limits.quiet or await limits.blocked((HURRIED, "a")) is None
     assert limits.quiet, "what was paid off is forgotten"
@@ -176,23 +189,28 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
     with memory() as running:
         client = valkey.connect(running.url)
-        counting = Counting(client)
-        limits = Limits(counting, shares=1, patience_s=0.05)
-        await limits.count((FIVE, "a"), times=5)
-        running.freeze()
-        for _ in range(200):
-            await limits.blocked((FIVE, "a"))
-            await limits.count((FIVE, "b"), times=0.01)
-        running.thaw()
-        assert counting.asked < 30, "a hanging server is left alone"
-        running.kill()
-        assert await limits.blocked((FIVE, "a")) is not None
-        for _ in range(4):
+        try:
+            counting = Counting(client)
+            limits = Limits(counting, shares=1, patience_s=0.05)
+            await limits.count((FIVE, "a"), times=5)
+            running.freeze()
+            began = time.monotonic()
+            for _ in range(200):
+                await limits.blocked((FIVE, "a"))
+                await limits.count((FIVE, "b"), times=0.01)
+            rests = (time.monotonic() - began) / debts.REST_S
+            running.thaw()
+            asked = counting.asked
+            assert asked < 20 + rests * (debts.SLOW_MAX + 1), "a hanging server is left alone"
+            running.kill()
+            assert await limits.blocked((FIVE, "a")) is not None
+            for _ in range(4):
+                await limits.count((FIVE, "c"))
+            assert await limits.blocked((FIVE, "c")) is None
             await limits.count((FIVE, "c"))
-        assert await limits.blocked((FIVE, "c")) is None
-        await limits.count((FIVE, "c"))
-        assert await limits.blocked((FIVE, "c")) is not None
-        await client.aclose()
+            assert await limits.blocked((FIVE, "c")) is not None
+        finally:
+            await client.aclose()
 
 
 async def test_a_valkey_that_comes_back_is_used_again(
@@ -200,18 +218,19 @@ async def test_a_valkey_that_comes_back_is_used_again(
 ) -> None:
     monkeypatch.setattr(debts, "REST_S", 0.1)
     client = valkey.connect(shared.url)
-    counting = Counting(client)
-    limits = Limits(counting)
-    await client.flushall()
-    shared.freeze()
     try:
-        for _ in range(20):
-            await limits.count((FIVE, "x"), times=0.01)
+        counting = Counting(client)
+        limits = Limits(counting)
+        await client.flushall()
+        shared.freeze()
+        try:
+            for _ in range(20):
+                await limits.count((FIVE, "x"), times=0.01)
+        finally:
+            shared.thaw()
+        async with asyncio.timeout(60):
+            while not await client.exists(limits_.key_of(FIVE, "later")):  # late or not
+                await limits.count((FIVE, "later"), times=0.01)
+                await asyncio.sleep(0.05)
     finally:
-        shared.thaw()
-    deadline = time.monotonic() + 20
-    while not await client.exists(limits_.key_of(FIVE, "later")):  # late or not
-        assert time.monotonic() < deadline
-        await limits.count((FIVE, "later"), times=0.01)
-        await asyncio.sleep(0.05)
-    await client.aclose()
+        await client.aclose()

@@ -47,19 +47,32 @@ async def test_what_acts_is_not_repeated(database: Database, strikes: Any, how: 
 @pytest.mark.parametrize("how", ["one", "all"])
 async def test_what_reads_is_repeated(database: Database, urls: Urls, how: str) -> None:
     name = f"repeat {how}"
-    asking = asyncio.ensure_future(getattr(database, how)(f"select 2 as n, '{name}', pg_sleep(1)"))
     root = await connect(urls.superuser, name="tests")
-    ended = False
-    while not ended:
-        assert not asking.done()
-        ended = await root.fetchval(
-            "select bool_or(pg_terminate_backend(pid)) from pg_stat_activity"
-            " where query like '%' || $1 || '%' and wait_event = 'PgSleep'",
-            name,
+    try:
+        # It sleeps for as long as it is told when it begins: until it is cut off, then not at all.
+        await root.execute(
+            "create table florin.nap (s int); insert into florin.nap values (60);"
+            " grant select on florin.nap to florin_app"
         )
-    found: Any = await asking
-    assert (found if how == "one" else found[0])["n"] == 2
-    await root.close()
+        asking = asyncio.ensure_future(
+            getattr(database, how)(f"select 2 as n, '{name}', pg_sleep(s) from florin.nap")  # noqa: S608
+        )
+        async with asyncio.timeout(60):
+            while not await root.fetchval(_SLEEPING, name):
+                assert not asking.done()
+        await root.execute("update florin.nap set s = 0")
+        assert await root.fetchval(f"select pg_terminate_backend(({_SLEEPING}))", name)
+        found: Any = await asking
+        assert (found if how == "one" else found[0])["n"] == 2
+    finally:
+        await root.execute("drop table if exists florin.nap")
+        await root.close()
+
+
+_SLEEPING = (
+    "select pid from pg_stat_activity where datname = current_database()"
+    " and query like '%' || $1 || '%' and wait_event = 'PgSleep'"
+)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ async def waiting(elsewhere: Any) -> list[tuple[int, Any]]:
 
 async def until_waiting(elsewhere: Any, *, ms: int = 0) -> tuple[int, Any]:
     """The call that waits, once it has waited for so long."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             await elsewhere.execute("select pg_stat_clear_snapshot()")
             for pid, since in await waiting(elsewhere):

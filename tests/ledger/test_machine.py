@@ -1,10 +1,9 @@
 """200,000 random operations against the model; on the oldest PostgreSQL a tenth of them.
 
-`bin/test tests/ledger/test_machine.py --operations 10000000 --seed 7` is the long form; a seed that
-was printed does the same again.
+`bin/test tests/ledger/test_machine.py --operations 10000000 --seed 7` is the long form; a seed does
+the same again. The short form has always the same, for it stands between a change and its landing.
 """
 
-import secrets
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from florin.reports import books
 from tests.ledger import machine
 from tests.ledger.conftest import OLDEST
 
+_SEED = 1764
 _RUNS = 4  # several at once, on databases of their own clocks and cards
 
 
@@ -27,7 +27,7 @@ async def test_the_ledger_agrees_with_its_model(
     pytestconfig: pytest.Config,
 ) -> None:
     seed: int | None = pytestconfig.getoption("--seed")
-    seed = secrets.randbelow(10**6) if seed is None else seed + part
+    seed = (_SEED if seed is None else seed) + part
     asked = int(pytestconfig.getoption("--operations") or 0)
     operations = asked // _RUNS // (10 if version == OLDEST else 1)
     print(f"seed {seed}")

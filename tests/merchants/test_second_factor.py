@@ -1,5 +1,6 @@
 """The second factor over HTTP: set up, asked for, used once, never guessed, required by role."""
 
+import asyncio
 import base64
 import time
 from collections import Counter
@@ -129,6 +130,7 @@ async def test_clocks_may_differ_a_little(
     somebody = await register(http)
     phone, _ = await enrolled(http, owner, somebody)
     token = await challenge(http, somebody.email)
+    await asyncio.sleep(max(0.0, time.time() % 30 - 24))  # not in the last moments of a step
     assert (await answer(http, token, phone.code(steps))).status_code == status
 
 

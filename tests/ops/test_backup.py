@@ -73,7 +73,7 @@ async def test_it_comes_back_as_it_was_at_an_instant(
                 assert proof["cards"] == 2
                 await sell(http, "later")
         finally:
-            second.florin("down")
+            second.end()
             lose(first)
 
 

@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,13 +12,13 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
+from tests.ports import free_port
 
 from florin.ops import home, pids, supervise
 from florin.ops.engines import wheels
 from florin.ops.engines.account import prepare, run_as
 from florin.ops.engines.session import session
 from florin.ops.launch import trim
-from florin.ops.ports import free_port
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable
 from florin.ops.topology import running_urls
@@ -111,7 +110,7 @@ def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
     lock = folder / "postgres" / "data" / "postmaster.pid"
     options = {} if user is None else user.options()
     # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
-    stranger = subprocess.Popen(["sleep", "60"], cwd="/", **options)
+    stranger = subprocess.Popen(["sleep", "600"], cwd="/", **options)
     try:
         lock.write_text(f"{stranger.pid}\n{lock.parent}\n", "ascii")
         shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
@@ -144,7 +143,7 @@ def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
         assert stranger.poll() is None
     finally:
         stranger.send_signal(signal.SIGINT)
-        stranger.wait(20)
+        stranger.wait(90)
 
 
 def test_a_zombie_is_not_alive() -> None:
@@ -170,11 +169,12 @@ async def test_the_end_of_a_process_wakes_at_once() -> None:
     child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
     process = pids.find(child.pid)
     assert process is not None
-    begun = time.monotonic()
     child.kill()
-    await pids.gone(process)
-    assert time.monotonic() - begun < 1
-    child.wait()
+    try:
+        async with asyncio.timeout(15):  # else it would have slept for 30 s
+            await pids.gone(process)
+    finally:
+        child.wait()
 
 
 def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +221,7 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
     await asyncio.sleep(1)
     assert fleet.process("api-1") == before
     silent.add(before.pid)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
             await asyncio.sleep(0.05)
     await supervisor.stop_all()
@@ -232,7 +232,7 @@ def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: Test
     child = fleet.up()
     before = fleet.processes()
     fleet.kill_supervisor(child)
-    fleet.port = free_port(fleet.port)
+    fleet.port = free_port()
     child = fleet.up()
     after = fleet.processes()
     assert {name for name in after if after[name] != before[name]} == {"balancer"}

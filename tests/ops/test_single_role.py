@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import pytest
 from tests import engine
 from tests.conftest import Urls
@@ -48,7 +49,7 @@ def test_the_refusal_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
     with pytest.raises(AssertionError):
         made.start()
     assert made.process is not None
-    assert made.process.wait(20) == 2
+    assert made.process.wait(60) == 2
 
 
 @pytest.mark.parametrize(
@@ -88,8 +89,10 @@ class Empty:
 async def empty() -> AsyncGenerator[Empty]:
     with engine.server(engine.program()) as server:
         superuser = await db.connect(server.url("postgres", "postgres"), name="tests")
-        yield Empty(server, superuser)
-        await superuser.close()
+        try:
+            yield Empty(server, superuser)
+        finally:
+            superuser.terminate()
 
 
 def migrate(url: str) -> subprocess.CompletedProcess[str]:
@@ -139,11 +142,24 @@ def test_without_a_database_it_lives(tmp_path: Path, urls: Urls) -> None:
             env=dict(made.environ),
         )
     try:
-        time.sleep(3)  # three probes fail
+        deadline = time.monotonic() + 90
+        while not _lives(made.base):
+            assert made.process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1.5)  # meanwhile it asks again
         assert made.process.poll() is None
+        assert _lives(made.base)
         assert not made.ready()
     finally:
         made.stop()
+
+
+def _lives(base: str) -> bool:
+    try:
+        return httpx.get(f"{base}/health/live", timeout=10).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.ops.conftest import TestFleet, document, run_cli, until
+from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
+from tests.ports import free_port
 
-from florin.ops import pids, ports, secrets
+from florin.ops import pids, secrets
 from florin.ops.engines.session import session
 from florin.ops.topology import running_urls
 
@@ -72,7 +73,7 @@ def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
     for process in running.values():
         assert os.getsid(process.pid) == process.pid
     os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=30)
+    _, said = child.communicate(timeout=WITHIN_S)
     assert child.returncode == 0
     assert gone(fleet, running)
     assert "serves again" not in said
@@ -128,7 +129,7 @@ def test_an_unusable_home_is_one_sentence(fleet: TestFleet, path: str) -> None:
         env=fleet.environ,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=WITHIN_S,
         check=False,
     )
     assert said.returncode == 1
@@ -166,7 +167,7 @@ def test_a_database_that_cannot_be_used(make_fleet: MakeFleet) -> None:
     url = running_urls(owner.home)["DATABASE_URL"]
     reasons = {
         url.replace("florin_app:", "florin_app:wrong"): "password",
-        url.replace(owner.part("postgres-1").address or "", f"127.0.0.1:{ports.free_port()}"): (
+        url.replace(owner.part("postgres-1").address or "", f"127.0.0.1:{free_port()}"): (
             "nothing answers"
         ),
         f"{url}_": "no database",

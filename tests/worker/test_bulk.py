@@ -29,7 +29,7 @@ async def finished(http: Client, job: str) -> dict[str, Any]:
         found = (await http.get(f"/jobs/{job}")).json()
         return found if found["state"] == "finished" else None
 
-    found: dict[str, Any] = await until(look, within_s=60)
+    found: dict[str, Any] = await until(look, within_s=180)
     return found
 
 
@@ -86,7 +86,7 @@ async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
         worker = workers.start("--concurrency", "3")
         await until(lambda: beyond(part))  # noqa: B023 -- awaited at once
         worker.send_signal(how)
-        await asyncio.to_thread(worker.wait, 40)
+        await asyncio.to_thread(worker.wait, 90)
         # The next one need not wait for the lease here.
         await owner.execute("update florin.queue_job set lease_until = now() where state = 1")
     workers.start()

@@ -90,7 +90,7 @@ async def test_killed_in_the_middle_it_goes_on_and_nothing_expires_twice(
         # The next one need not wait for the lease here.
         await owner.execute("update florin.queue_job set lease_until = now() where state = 1")
     workers.start()
-    await until(lambda: _all(owner, merchant, "expired", 8000))
+    await until(lambda: _all(owner, merchant, "expired", 8000), within_s=180)
     found = await proof(owner, merchant)
     assert dict(found) == {"breakage": 800_000, "entries": 8000, "events": 8000, "wrong": 0}
 

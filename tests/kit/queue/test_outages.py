@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from florin.kit.db import connect
-from florin.ops.ports import free_port
 from tests import engine
 from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.kit.queue.toys import fill, word
+from tests.ports import free_port
 from tests.workers import Crew, crew, until
 
 NOTED = "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
@@ -33,35 +33,42 @@ async def test_postgresql_killed_and_back(durable: engine.Server) -> None:
     url = durable.url("florin_app", "florin_template")
     with crew(url, "tests.kit.queue.toys") as play:
         # Valkey is not there, either: nobody listens at its address.
-        redis = f"redis://127.0.0.1:{free_port(None)}/0"
-        owner = await connect(url, name="tests")
-        await fill(owner, word("long", "slow", seconds=4), *(word(n) for n in range(3000)))
-        await fill(owner, *(word(n, "slow", seconds=0.2) for n in range(3000, 3100)))
-        workers = [play.start("5", REDIS_URL=redis) for _ in range(2)]
-        await until(lambda: _begun(owner))
-        os.kill(durable.process.pid, signal.SIGKILL)
-        durable.process.wait(10)
+        redis = f"redis://127.0.0.1:{free_port()}/0"
+        before = await connect(url, name="tests")
+        try:
+            await fill(before, word("long", "slow", seconds=4), *(word(n) for n in range(3000)))
+            await fill(before, *(word(n, "slow", seconds=0.2) for n in range(3000, 3100)))
+            workers = [play.start("5", REDIS_URL=redis) for _ in range(2)]
+            await until(lambda: _begun(before))
+            os.kill(durable.process.pid, signal.SIGKILL)
+            durable.process.wait(60)
+        finally:
+            before.terminate()
         await asyncio.sleep(1)
         process, _ = engine.start(engine.program(), durable.data, durable.port)
+        owner = await connect(url, name="tests")
         try:
-            owner = await connect(url, name="tests")
-            await until(lambda: _over(owner), within_s=60)
+            await until(lambda: _over(owner), within_s=180)
             assert tuple(await owner.fetchrow(NOTED)) == (3100, 3100)
             row = await owner.fetchrow("select count(*) from florin.toy where word = 'long'")
             assert row["count"] == 1
             assert [worker.poll() for worker in workers] == [None, None], "a worker left its loop"
             assert [play.stop(worker) for worker in workers] == [0, 0]
-            await owner.close()
         finally:
+            owner.terminate()
             engine.stop(process)
 
 
 async def test_stopped_while_postgresql_is_away_it_still_ends(play: Crew, owner: Any) -> None:
     """A worker that cannot write what became of its jobs does not wait for ever."""
-    nowhere = f"postgresql://x@127.0.0.1:{free_port(None)}/x?pool_timeout=1"
-    gone = play.start("2", DATABASE_URL=nowhere)
-    await asyncio.sleep(2)
-    assert gone.poll() is None
+    url = f"postgresql://x@127.0.0.1:{free_port()}/x?pool_timeout=1"
+    gone = play.start("2", DATABASE_URL=url)
+
+    async def noticed() -> bool:
+        assert gone.poll() is None
+        return "the database is away" in play.log(gone)
+
+    await until(noticed)
     assert await asyncio.to_thread(play.stop, gone) == 0
     del owner
 

@@ -76,7 +76,7 @@ async def test_many_movers_killed_at_random_lose_and_double_nothing(
             play.kill(worker)
     await filling
     play.start("5")
-    await until(lambda: over(owner), within_s=60)
+    await until(lambda: over(owner), within_s=180)
     row = await owner.fetchrow(
         "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
     )
@@ -93,14 +93,16 @@ async def test_between_the_steps_of_a_move_there_is_no_step(
         "insert into florin.outbox (queue, kind, payload) values ('toys', 'effect', '{}')"
     )
     mover = await connect(urls.app, name="tests")
-    await mover.execute("begin")
-    moved = await mover.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
-    assert tuple(moved) == (1, 1)
-    assert (await outbox(owner), await left(owner)) == (1, 0)
-    # Another mover meanwhile leaves it alone.
-    other = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
-    assert tuple(other) == (0, 0)
-    mover.terminate()
+    try:
+        await mover.execute("begin")
+        moved = await mover.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+        assert tuple(moved) == (1, 1)
+        assert (await outbox(owner), await left(owner)) == (1, 0)
+        # Another mover meanwhile leaves it alone.
+        other = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+        assert tuple(other) == (0, 0)
+    finally:
+        mover.terminate()
     await until(lambda: _one(owner))
     again = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
     assert tuple(again) == (1, 1)

@@ -46,7 +46,8 @@ async def slow(job: Job, database: Database) -> None:
     await asyncio.sleep(job.payload.get("seconds", 1))
     async with job.effect(last=True) as tx:
         await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
-        await asyncio.sleep(job.payload.get("within", 0))
+        if job.attempts == 1:
+            await asyncio.sleep(job.payload.get("within", 0))
 
 
 async def stopped(job: Job, database: Database) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tests.instance import NO_TLS
+from tests.ports import free_port
 
 from florin.ops.balancer import program
 from florin.ops.balancer.balancer import Balancer, Seen
 from florin.ops.balancer.edge import Edge
 from florin.ops.engines import account
-from florin.ops.ports import free_port
 from florin.ops.timing import DEFAULT, Timing
 
 # Everything a test waits for, ten times as quick; the inequalities hold here, too.
@@ -57,7 +58,7 @@ class Running:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
                 want.launch.argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
             )
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not await want.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(self.log.read_text("utf-8")[-3000:])
@@ -68,12 +69,12 @@ class Running:
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
     async def seen(self, name: str) -> Seen:
         return next(seen for seen in await self.balancer.observe() if seen.name == name)
 
-    async def until(self, name: str, holds: Callable[[Seen], bool], within_s: float = 20) -> float:
+    async def until(self, name: str, holds: Callable[[Seen], bool], within_s: float = 60) -> float:
         """Wait until the balancer sees it so; return how long that took."""
         begun = time.monotonic()
         while not holds(await self.seen(name)):
@@ -116,5 +117,6 @@ async def running(
 
 @asynccontextmanager
 async def client(base: str, **options: Any) -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=base, timeout=20, **options) as made:
+    options = {"verify": NO_TLS, "timeout": 60, **options}
+    async with httpx.AsyncClient(base_url=base, **options) as made:
         yield made

@@ -31,6 +31,8 @@ class StandIn:
     breaks: int = 0  # as many of the next requests are read and then cut off without an answer
     # Clear: it takes connections and answers nothing, as one that is stopped.
     speaking: asyncio.Event = field(default_factory=asyncio.Event)
+    # Clear: probes are answered, and what arrives waits until it is set.
+    answering: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Call] = field(default_factory=list)
     probes: int = 0
     idled_s: list[float] = field(default_factory=list[float])  # before each reuse of a connection
@@ -47,6 +49,7 @@ class StandIn:
 
     async def start(self) -> None:
         self.speaking.set()
+        self.answering.set()
         self._server = await asyncio.start_server(
             self._serve, "127.0.0.1", self.port, limit=2**20, reuse_address=True
         )
@@ -94,6 +97,7 @@ class StandIn:
             self.breaks -= 1
             writer.transport.abort()
             return
+        await self.answering.wait()
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         await self._say(writer, 200, {"name": self.name, "headers": headers})
@@ -116,5 +120,6 @@ async def standins(*names: str) -> AsyncGenerator[dict[str, StandIn]]:
     finally:
         for each in made.values():
             each.speaking.set()
+            each.answering.set()
             with contextlib.suppress(OSError):
                 await each.die()

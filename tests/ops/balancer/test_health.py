@@ -20,6 +20,12 @@ async def _admit(run: Running, fleet: dict[str, StandIn]) -> None:
         await run.balancer.admit(name, each.address)
 
 
+async def _until_called(each: StandIn, times: int) -> None:
+    async with asyncio.timeout(60):
+        while len(each.calls) < times:  # noqa: ASYNC110 - what a socket brings
+            await asyncio.sleep(0.01)
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 async def test_who_says_no_is_out_and_comes_back(tmp_path: Path, algorithm: Algorithm) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
@@ -36,10 +42,10 @@ async def test_who_says_no_is_out_and_comes_back(tmp_path: Path, algorithm: Algo
         await run.until("b", lambda seen: seen.check == "down")
         assert await _ask(run, 20) == [200] * 20
         assert len(fleet["a"].calls) == 20
-        # Bounds of the model ten times over: a machine that builds is no place for a stopwatch.
+        # A machine that builds is no place for a stopwatch: the model's bounds, very generously.
         timing = run.balancer.edge.timing
-        assert out < timing.ejected_within_s * 10
-        assert back < timing.readmitted_within_s * 10
+        assert out < timing.ejected_within_s * 60
+        assert back < timing.readmitted_within_s * 60
 
 
 async def test_the_last_one_is_never_taken_out(tmp_path: Path) -> None:
@@ -58,16 +64,18 @@ async def test_an_instance_that_says_it_leaves_finishes_and_gets_nothing_new(
 ) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
-        fleet["a"].delay_s = fleet["b"].delay_s = 1.5
+        for each in fleet.values():
+            each.answering.clear()
         async with client(run.base) as http:
             begun = [asyncio.ensure_future(http.post("/api/v1/cards", json={})) for _ in range(4)]
-            while len(fleet["a"].calls) < 2:  # noqa: ASYNC110 - what a socket brings
-                await asyncio.sleep(0.01)
+            await _until_called(fleet["a"], 2)
+            await _until_called(fleet["b"], 2)
             fleet["a"].ready = 404
             await run.until("a", lambda seen: seen.check == "draining")
             assert (await run.seen("a")).sessions == 2
-            fleet["b"].delay_s = 0
+            fleet["b"].answering.set()
             assert await _ask(run, 10) == [200] * 10
+            fleet["a"].answering.set()
             assert [(await each).status_code for each in begun] == [200] * 4
         assert len(fleet["a"].calls) == 2
 
@@ -87,7 +95,7 @@ async def test_requests_wait_for_the_restart_of_the_only_instance(tmp_path: Path
         await run.until("a", lambda seen: seen.check == "down")
         async with client(run.base) as http:
             waiting = asyncio.ensure_future(http.post("/api/v1/cards", json={}))
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1)
             await fleet["a"].start()
             assert (await waiting).status_code == 200
         assert len(fleet["a"].calls) == 1
@@ -96,16 +104,18 @@ async def test_requests_wait_for_the_restart_of_the_only_instance(tmp_path: Path
 async def test_drained_by_hand_it_finishes_and_ready_it_is_back(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
-        fleet["a"].delay_s = fleet["b"].delay_s = 0.5
+        for each in fleet.values():
+            each.answering.clear()
         async with client(run.base) as http:
             begun = [asyncio.ensure_future(http.get("/api/v1/cards")) for _ in range(4)]
-            while len(fleet["a"].calls) < 2:  # noqa: ASYNC110 - what a socket brings
-                await asyncio.sleep(0.01)
+            await _until_called(fleet["a"], 2)
+            await _until_called(fleet["b"], 2)
             await run.balancer.drain("a")
             seen = await run.seen("a")
             assert (seen.admin, seen.sessions) == ("drain", 2)
-            fleet["b"].delay_s = 0
+            fleet["b"].answering.set()
             assert await _ask(run, 10) == [200] * 10
+            fleet["a"].answering.set()
             assert [(await each).status_code for each in begun] == [200] * 4
         assert len(fleet["a"].calls) == 2
         # Not even panic asks one that an operator took out.
@@ -114,7 +124,6 @@ async def test_drained_by_hand_it_finishes_and_ready_it_is_back(tmp_path: Path) 
         assert await _ask(run, 10) == [200] * 10
         assert len(fleet["a"].calls) == 2
         await run.balancer.ready("a")
-        fleet["a"].delay_s = 0
         assert await _ask(run, 10) == [200] * 10
         assert len(fleet["a"].calls) > 2
 

@@ -94,7 +94,7 @@ async def _shop(server: engine.Server) -> Shop:
 async def test_no_keyed_request_fails_and_the_books_agree(balanced: Balanced, fault: str) -> None:
     shop, log, stop = await _shop(balanced.server), Log(), asyncio.Event()
     base = f"{balanced.run.base}/api/v1"
-    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as http:
+    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as http:
         tills = [Till([http], shop.program, log, seed=seed) for seed in range(_TILLS)]
         await asyncio.gather(*(till.sell() for till in tills))
         working = [asyncio.ensure_future(till.work(stop)) for till in tills]

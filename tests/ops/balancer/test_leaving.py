@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 from tests.ops.balancer.running import FAST, Running, client, running
 from tests.ops.balancer.standins import standins
+from tests.ports import free_port
 
 from florin.kit.drain import RECONNECT
 from florin.ops import probe
-from florin.ops.ports import free_port
 from florin.ops.timing import Timing, violations
 
 SCRIPT = Path(__file__).parents[2] / "kit" / "leaving.py"
@@ -53,7 +53,7 @@ async def _start(name: str, run: Running) -> Leaver:
         env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(sys.path), **TIMING.environ()},
     )
     made = Leaver(name, process, port)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while (await probe.get(f"127.0.0.1:{port}", "/health/ready")) is None:
             assert process.poll() is None
             await asyncio.sleep(0.02)
@@ -111,7 +111,7 @@ async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) 
                 await asyncio.sleep(1)
                 for leaver in tuple(leavers):
                     leaver.process.send_signal(signal.SIGTERM)
-                    assert await asyncio.to_thread(leaver.process.wait, 30) == 0
+                    assert await asyncio.to_thread(leaver.process.wait, 90) == 0
                     await run.balancer.forget(leaver.name)
                     leavers.append(await _start(f"{leaver.name}2", run))
                 # Whoever waits 3 s has called twice; and the streams of the first ones ended.
@@ -152,4 +152,5 @@ async def test_no_connection_is_reused_that_an_instance_may_be_closing(tmp_path:
             fleet["a"].delay_s = 0.1
             await burst()
         assert fleet["a"].idled_s
-        assert max(fleet["a"].idled_s) < FAST.idle_s < FAST.app_idle_s
+        # Not idle_s: by when this process notices that it is asked again, that may be over.
+        assert max(fleet["a"].idled_s) < FAST.app_idle_s

@@ -120,4 +120,4 @@ async def test_a_frozen_instance_keeps_no_keyed_request(
         )
     assert [answer.status_code for answer in answers] == [200] * 6
     assert {answer.json()["name"] for answer in answers} == {"b"}
-    assert time.monotonic() - begun < FAST.server_timeout_s / 4
+    assert time.monotonic() - begun < FAST.server_timeout_s

@@ -50,7 +50,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
         if told_again:
             assert (await run.seen("b")).admin == "drain"
         await run.balancer.ready("b")
-        assert back < 5  # a second on a machine with nothing else to do
+        assert back < 30  # a second on a machine with nothing else to do
 
 
 async def test_what_was_killed_between_file_and_socket_is_restored(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def _shown(port: int) -> tuple[str, str | None]:
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
     with (
-        sockets.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        sockets.create_connection(("127.0.0.1", port), timeout=60) as raw,
         context.wrap_socket(raw) as tls,
     ):
         shown = x509.load_der_x509_certificate(tls.getpeercert(binary_form=True) or b"")
@@ -215,5 +215,5 @@ async def test_root_gives_itself_up(tmp_path: Path) -> None:
         uid = next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:"))
         assert int(uid) != 0
         run.process.send_signal(signal.SIGTERM)
-        assert run.process.wait(10) in {0, 143, -signal.SIGTERM}
+        assert run.process.wait(60) in {0, 143, -signal.SIGTERM}
         assert os.path.exists(run.balancer.edge.configuration)  # noqa: PTH110, ASYNC240
