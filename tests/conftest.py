@@ -39,6 +39,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     # Told to end, as by a time-out, it takes down what it started, as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # In the background a shell has it ignored, and what the tests start would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True, slots=True)
