@@ -12,7 +12,7 @@ import pytest
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
 from tests.ports import free_port
 
-from florin.ops import pids
+from florin.ops import intent, pids
 
 ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
 
@@ -65,6 +65,7 @@ def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
     "words",
     [
         ("up", "--port", "0"),
+        ("up", "--api", "25"),
         ("up", "--workers", "many"),
         ("up", "--valkey", "ring"),
         ("up", "--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"),
@@ -189,9 +190,18 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     supervisor = fleet.process("supervisor")
     assert os.getsid(supervisor.pid) == supervisor.pid
     assert shown["demo"]["api_key"] not in fleet.home.log("supervisor").read_text("utf-8")
-    again = run_cli(fleet, "up", "--detach", "--port", str(port))
-    assert again.returncode == 1
-    assert f"(pid {supervisor.pid})" in again.stderr
+    # A second time it says where to look; what differs is changed; the supervisor stays.
+    again = run_cli(fleet, "up", "--detach", "--json")
+    assert again.returncode == 0, again.stderr
+    assert document(again) == shown
+    assert f"It ran already (pid {supervisor.pid})" in again.stderr
+    other = run_cli(fleet, "up", "--detach", "--api", "1", "--balance", "leastconn")
+    assert other.returncode == 0, other.stderr
+    assert "florin scale api=1" in other.stderr
+    assert "florin balance leastconn" in other.stderr
+    assert intent.read(fleet.home).algorithm == "leastconn"
+    assert set(fleet.processes_of("api")) == {"api-1"}
+    assert fleet.process("supervisor") == supervisor
     assert run_cli(fleet, "down").returncode == 0
     assert not any(pids.lives(each) for each in (*running.values(), replica, supervisor))
 

@@ -5,11 +5,13 @@ supervisor whose processes are the others; with WORKERS on a schema, and workers
 toys of tests/kit/queue.
 """
 
+import asyncio
 import json
 import os
 import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
@@ -43,8 +45,28 @@ def toil() -> int:
     return toys.main(["5"])
 
 
+def die_at(number: int) -> None:
+    """End as by a kill in this step of a plan, a moment after it has begun."""
+    from florin.ops.instances import Instances
+    from florin.ops.rolling import Step
+
+    take, begun = Instances.take, count(1)
+
+    async def dying(self: Instances, step: Step, soak_s: float) -> None:
+        if next(begun) == number:
+            if step.verb in ("start", "admit", "stop"):
+                loop = asyncio.get_running_loop()
+                loop.call_later(0.05, os.kill, os.getpid(), signal.SIGKILL)
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        await take(self, step, soak_s)
+
+    Instances.take = dying
+
+
 def supervise(home: str, port: str, workers: str = "") -> int:
     from florin.kit.autoscale import Limits
+    from florin.ops import door
     from florin.ops.home import Home
     from florin.ops.options import Commands, Options, florin
     from florin.ops.tell import Unable
@@ -58,12 +80,16 @@ def supervise(home: str, port: str, workers: str = "") -> int:
     commands = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
     # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
     quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
+    if os.environ.get("STANDIN_DIES_AT"):
+        die_at(int(os.environ["STANDIN_DIES_AT"]))
+    pair = [Path(path) for path in os.environ.get("STANDIN_TLS", "").split(os.pathsep) if path]
     try:
         return up(
             Options(
                 home=Home(Path(home)),
                 environ=dict(os.environ),
                 port=int(port),
+                tls=(pair[0], pair[1]) if pair else door.runs(Home(Path(home))).tls,
                 workers=asked,
                 replicas=0,
                 valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]

@@ -188,6 +188,21 @@ async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: Fleet)
     assert failed(log) == []
 
 
+async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> None:
+    """A second `florin up`, in a terminal; then that one goes to the background again."""
+    async with load(fleet) as log:
+        first = fleet.part("supervisor").process
+        before = {name: fleet.part(name).process for name in ("balancer", *processes(fleet))}
+        second = await fleet.foreground()
+        assert first is not None
+        assert not pids.lives(first)
+        await fleet.florin("up", "--detach")
+        assert await second.wait() == 0
+        assert {name: fleet.part(name).process for name in before} == before
+        await fleet.kill("api-1", signal.SIGKILL)
+    assert failed(log) == []
+
+
 async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
     port = fleet.home.layout().ports[door.OPERATOR]
     answer = await probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)

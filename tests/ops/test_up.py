@@ -138,14 +138,6 @@ def test_an_unusable_home_is_one_sentence(fleet: TestFleet, path: str) -> None:
     assert "--home" in line
 
 
-def test_two_supervisors_of_one_home(fleet: TestFleet) -> None:
-    child = fleet.up()
-    said = fleet.refused()
-    assert f"(pid {child.pid})" in said
-    assert "florin down" in said
-    assert fleet.part("api-1").state == "ready"
-
-
 def test_given_urls_replace_the_engines(make_fleet: MakeFleet) -> None:
     owner, guest = make_fleet(), make_fleet()
     owner.up()

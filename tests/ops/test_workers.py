@@ -30,6 +30,13 @@ async def until(ask: Callable[[], Awaitable[Any]]) -> Any:
 async def toy_table(fleet: TestFleet) -> AsyncGenerator[Any]:
     async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
         await connection.execute(toys.TABLE)
+    async with toy_session(fleet) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def toy_session(fleet: TestFleet) -> AsyncGenerator[Any]:
+    """Open a session that can put toys into their queues."""
     async with session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
         await connection.set_type_codec(
             "jsonb", encoder=_text, decoder=str, schema="pg_catalog", format="text"

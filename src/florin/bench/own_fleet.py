@@ -32,10 +32,9 @@ class Fleet:
 
     async def florin(self, *words: str, expect: int = 0) -> str:
         """Run a command; raises Unable when it ends otherwise than expected."""
-        environ = {n: v for n, v in os.environ.items() if not n.startswith(_OURS)}
         child = await asyncio.create_subprocess_exec(
             *florin(*words, "--home", str(self.home.path)),
-            env=environ,
+            env=_environ(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
@@ -48,6 +47,24 @@ class Fleet:
     async def up(self) -> None:
         words = ("--api", str(self.instances), "--replicas", "0")  # what is measured stands alone
         await self.florin("up", "--detach", "--port", str(self.port), *words)
+
+    async def foreground(self) -> asyncio.subprocess.Process:
+        """Start a supervisor as in a terminal: it takes over; return once it watches."""
+        child = await asyncio.create_subprocess_exec(
+            *florin("up", "--home", str(self.home.path)),
+            env=_environ(),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + _BACK_WITHIN_S
+        while time.monotonic() < deadline:
+            now = observe(self.home).part("supervisor")
+            if now is not None and now.pid == child.pid and now.state == "ready":
+                return child
+            if child.returncode is not None:
+                break
+            await asyncio.sleep(0.1)
+        raise Unable("Another supervisor did not take over.")
 
     async def open_shop(self, *, cards: int) -> Shop:
         """Sell cards of the demo merchant to spend from."""
@@ -109,6 +126,10 @@ class Fleet:
 
     def _made(self, release: str) -> bool:
         return (self.releases / release.replace(" ", "-")).is_dir()
+
+
+def _environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
 def own_fleet(folder: Path, instances: int) -> Fleet:

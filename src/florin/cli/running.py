@@ -12,25 +12,40 @@ import msgspec
 import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.ops import welcome
 from florin.ops.options import Options
 from florin.ops.tell import say
+from florin.ops.welcome import Welcome
 
 _DEGRADED = 3
 _PORTS = 65_535
+_API_MAX = 24
 _WORKERS_MAX = 64
+_PORT = 8000
 
 
 def up(
     *,
     port: Annotated[
-        int, typer.Option(min=1, max=_PORTS, metavar="PORT", help="Where the balancer listens.")
-    ] = 8000,
+        int | None,
+        typer.Option(
+            min=1,
+            max=_PORTS,
+            metavar="PORT",
+            help="Where the balancer listens; 8000, or where it does now.",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
     ] = False,
     api: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Instances of the API; 2, or as scaled last."),
+        typer.Option(
+            min=1,
+            max=_API_MAX,
+            metavar="N",
+            help="Instances of the API; 2, or as scaled last.",
+        ),
     ] = None,
     workers: Annotated[
         str | None,
@@ -56,23 +71,29 @@ def up(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Start everything on this machine and keep it running until Ctrl-C."""
+    """Start everything on this machine and keep it running until Ctrl-C.
+
+    Over a fleet that runs it takes over from its supervisor, changes what the options ask for, and
+    stops nothing.
+    """
+    from florin.ops import door
     from florin.ops import up as fleet
 
     tls = _validate(tls_cert, tls_key)
     chosen = home_of(home)
+    runs = door.runs(chosen)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
     options = Options(
         home=chosen,
         environ=dict(os.environ),
-        port=port,
+        port=port or runs.port or _PORT,
         api=None if adopting else api,
         workers=None if adopting or workers is None else _workers(workers),
         replicas=None if adopting else replicas,
         valkey=None if adopting else valkey,
         algorithm=None if adopting else balance,
-        tls=tls,
+        tls=tls or runs.tls,
         as_json=as_json,
         detached=detached,
     )
@@ -86,25 +107,35 @@ def up(
 
 
 def _detach(options: Options) -> None:
-    from florin.ops import welcome
+    from florin.ops import takeover
     from florin.ops.detach import detach
     from florin.ops.options import florin
 
-    words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
-    words += ["--api", str(options.api)] if options.api else []
-    words += ["--workers", str(options.workers)] if options.workers is not None else []
-    words += ["--replicas", str(options.replicas)] if options.replicas is not None else []
-    words += ["--valkey", options.valkey] if options.valkey else []
-    words += ["--balance", options.algorithm] if options.algorithm else []
-    if options.tls:
-        words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
-    os.environ["FLORIN_DETACHED"] = "1"
-    detach(options.home, florin(*words))
+    before = takeover.leader(options.home)
+    if before is None or takeover.needed(options, before):
+        words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
+        words += ["--api", str(options.api)] if options.api else []
+        words += ["--workers", str(options.workers)] if options.workers is not None else []
+        words += ["--replicas", str(options.replicas)] if options.replicas is not None else []
+        words += ["--valkey", options.valkey] if options.valkey else []
+        words += ["--balance", options.algorithm] if options.algorithm else []
+        if options.tls:
+            words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
+        os.environ["FLORIN_DETACHED"] = "1"
+        detach(options.home, florin(*words))
+        said = "It runs in the background"
+    else:
+        changed = takeover.change(options)
+        said = f"It ran already (pid {before.pid}) and {'is changed' if changed else 'runs on'}"
+    shown = _welcome(options)
+    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown))
+    say(f"{said}; florin status shows it, florin down stops it.")
+
+
+def _welcome(options: Options) -> Welcome:
     leader = options.home.fleet().part("supervisor")
     address = leader.address if leader and leader.address else ""
-    shown = welcome.of(options.home, f"{'https' if options.tls else 'http'}://{address}")
-    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown))
-    say("It runs in the background; florin status shows it, florin down stops it.")
+    return welcome.of(options.home, f"{'https' if options.tls else 'http'}://{address}")
 
 
 def _workers(said: str) -> int | Literal["auto"]:

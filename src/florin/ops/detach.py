@@ -9,7 +9,6 @@ from typing import Any
 from florin.ops import pids
 from florin.ops.home import Home
 from florin.ops.launch import rotate
-from florin.ops.observe import observe, supervisor
 from florin.ops.pids import Process
 from florin.ops.tell import Unable, say
 
@@ -19,14 +18,11 @@ _VERDICT = "florin: "  # how the command begins the sentence with which it gives
 
 
 def detach(home: Home, command: Sequence[str]) -> None:
-    """Start the supervisor and return once all serves; raises Unable with its last word."""
+    """Start the supervisor and return once all serves; raises Unable with its last word.
+
+    It takes over from one that lives.
+    """
     home.make()
-    running = supervisor(observe(home))
-    if running is not None:
-        raise Unable(
-            f"A supervisor (pid {running.pid}) already runs the fleet of {home.path}; see florin"
-            " status, or stop it with florin down."
-        )
     log = home.log(LOG)
     rotate(log)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -47,7 +43,7 @@ def detach(home: Home, command: Sequence[str]) -> None:
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        raise Unable("Interrupted; what had started was stopped again.") from None
+        raise Unable("Interrupted; what it had started was stopped again.") from None
 
 
 def _await(

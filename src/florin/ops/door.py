@@ -1,22 +1,46 @@
 """Door: the fleet's balancer, where it listens and whom it believes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_network
+from pathlib import Path
 
-from florin.ops import ports
+from florin.ops import intent, ports
 from florin.ops.balancer import certificate, program
 from florin.ops.balancer.balancer import NAME, Balancer
 from florin.ops.balancer.edge import Edge
 from florin.ops.fleet import Fleet
+from florin.ops.home import Home
 from florin.ops.launch import Account
+from florin.ops.observe import observe
 from florin.ops.options import Options
 from florin.ops.tell import Unable
 from florin.ops.timing import DEFAULT
 
-__all__ = ["METRICS", "NAME", "OPERATOR", "balancer", "require_port"]
+__all__ = ["METRICS", "NAME", "OPERATOR", "Runs", "balancer", "require_port", "runs"]
 
 OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
 METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Where the fleet that runs is reached, and with which certificate and key."""
+
+    port: int | None = None  # None: none runs
+    tls: tuple[Path, Path] | None = None
+
+
+def runs(home: Home) -> Runs:
+    """Return what an `up` that does not say leaves as it is."""
+    fleet = observe(home)
+    part = fleet.part(NAME)
+    if part is None or not any(each.process for each in (part, *fleet.of("api"))):
+        return Runs()
+    port = (part.address or "").rpartition(":")[2]
+    pair = intent.read(home).tls
+    tls = None if pair is None else (Path(pair[0]), Path(pair[1]))
+    return Runs(int(port), tls) if port.isdigit() else Runs()
 
 
 def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -> Balancer:

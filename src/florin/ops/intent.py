@@ -17,6 +17,7 @@ class Intent:
     replicas: int = 1  # of PostgreSQL, beside its primary
     valkey: Kind = "single"
     algorithm: str = "roundrobin"
+    tls: tuple[str, str] | None = None  # the files of certificate and key
     release: str = ""
     generation: int = 0  # counts deployments; never used twice
     previous: str = ""  # where florin rollback goes

@@ -61,10 +61,15 @@ async def obey(running: Running, order: Order, tell: Tell) -> Reply:
 async def resume(running: Running, left: Operation) -> None:
     """Finish, or undo, what a killed supervisor was in the middle of."""
     say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
-    taken, begun = operation.take(running.home, left), time.monotonic()
+    await finish(running, left, "finished after it was cut off")
+
+
+async def finish(running: Running, change: Operation, said: str) -> None:
+    """Carry out a change that nobody waits for; how it went is told and written down."""
+    taken, begun = operation.take(running.home, change), time.monotonic()
     try:
         await carry_out(running, taken, say)
-        outcome, said = "done", "finished after it was cut off"
+        outcome = "done"
     except Undone as error:
         outcome, said = "undone", str(error)
         say(said)
@@ -73,7 +78,7 @@ async def resume(running: Running, left: Operation) -> None:
         say(said)
     finally:
         operation.release(running.home)
-    audit.note(running.home, left.who, left.what, outcome, said=said, begun=begun)
+    audit.note(running.home, change.who, change.what, outcome, said=said, begun=begun)
 
 
 async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:

@@ -12,6 +12,7 @@ from florin.ops import (
     operation,
     orders,
     snapshot,
+    takeover,
     topology,
     welcome,
 )
@@ -24,7 +25,7 @@ from florin.ops.operation import Operation
 from florin.ops.options import Options
 from florin.ops.own import OWN
 from florin.ops.rolling import Mark
-from florin.ops.running import Running, run_migrate
+from florin.ops.running import Running, require_connections, run_migrate
 from florin.ops.supervise import Supervisor
 from florin.ops.tell import Unable, say, timed
 from florin.ops.topology import Topology
@@ -38,6 +39,7 @@ _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 async def rise(options: Options, fleet: Supervisor) -> Running:
     fleet.announce("starting")
     door.require_port(options, fleet.fleet)
+    takeover.require_same_database(options, fleet.fleet)
     arranged = await topology.arrange(options, fleet.fleet)
     _remember(options, arranged)
     fleet.show_given(arranged.given)
@@ -60,11 +62,11 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
     wanted = arranged.wanted(marks)
     finding = asyncio.create_task(until_whole(arranged.memory))  # while the rest starts
     try:
-        await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+        rewired = await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
         _forget_others(fleet, wanted)
         await _tell_balancer(running, options.algorithm or kept.algorithm)
         if alive:
-            await _complete(running, kept, left)
+            await _complete(running, left, rewired)
         if options.development:
             environ = arranged.environ | snapshot.environ(options.home, kept.release)
             direct = next(part.address or "" for part in fleet.fleet.of("api"))
@@ -81,6 +83,8 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
 def _remember(options: Options, arranged: Topology) -> None:
     """Keep which engines were asked for: an `up` that does not say leaves them as they are."""
     kept = intent.read(options.home)
+    pair = None if options.tls is None else (str(options.tls[0]), str(options.tls[1]))
+    kept = replace(kept, tls=pair)
     if options.replicas is not None:
         kept = replace(kept, replicas=options.replicas)
     if options.valkey is not None and arranged.memory is not None:
@@ -135,9 +139,14 @@ def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
 
 async def _take(
     running: Running, steps: Sequence[Step], wanted: Sequence[Wanted], release: str
-) -> None:
-    """Take the steps in order; alike start together, instances once the schema is theirs."""
+) -> tuple[str, ...]:
+    """Take the steps in order; alike start together, instances once the schema is theirs.
+
+    Instances and workers that run against other engines than they would get today serve on; their
+    names are returned, to be replaced one after the other.
+    """
     fleet, wants = running.fleet, {want.name: want for want in wanted}
+    rewired = tuple(s.name for s in steps if s.verb == "replace" and _own(wants.get(s.name)))
     ready_for_api = False
     starting: list[Wanted] = []
     for step in steps:
@@ -146,14 +155,14 @@ async def _take(
         if starting and together != starting[0].together:
             await _start_together(fleet, starting)
             starting = []
-        if step.verb in ("stop", "replace"):
+        if step.verb in ("stop", "replace") and step.name not in rewired:
             await fleet.stop(step.name)
             say(f"Stopped {step.name}, which no longer fits.")
         if want is None or step.verb == "stop":
             continue
-        if step.verb == "adopt":
-            fleet.adopt(want)
+        if step.verb == "adopt" or step.name in rewired:
             part = fleet.fleet.part(want.name)
+            fleet.adopt(replace(want, wiring=part.wiring) if part is not None else want)
             say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
         elif together:
             if together == OWN and not ready_for_api:
@@ -163,6 +172,11 @@ async def _take(
         else:
             with timed(f"Starting {want.name} ({want.release}) at {want.address}"):
                 await fleet.start(want)
+    return rewired
+
+
+def _own(want: Wanted | None) -> bool:
+    return want is not None and want.role in ("api", "worker")
 
 
 async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]) -> None:
@@ -207,25 +221,36 @@ async def _tell_balancer(running: Running, algorithm: str) -> None:
     await orders.switch(running, algorithm)
 
 
-async def _complete(running: Running, kept: Intent, left: Operation | None) -> None:
+async def _complete(running: Running, left: Operation | None, rewired: Sequence[str]) -> None:
     """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
     if left is not None and left.goal:
         await orders.resume(running, left)
-        kept = intent.read(running.home)
     elif left is not None:
         operation.release(running.home)
         audit.note(running.home, left.who, left.what, "cut off")
         say(f"{left.said()} was cut off.")
+    kept = intent.read(running.home)
     count = running.options.api or kept.api
     for part in running.fleet.fleet.of("api"):
         if part.process is None and part.name not in intent.names(count):
             running.fleet.forget(part.name)
-    kept = replace(kept, workers=_asked(running.options, kept))
+    generation = kept.generation + (1 if rewired else 0)
+    kept = replace(kept, workers=_asked(running.options, kept), generation=generation)
     intent.keep(running.home, kept)
     marks = running.marks()
     goal = {name: marks.get(name, kept.mark) for name in intent.names(count)}
     least = max(1, sum(intent.works(name) for name in marks))
     goal |= intent.workers(marks, kept.mark, least if kept.workers is None else kept.workers)
+    for name in rewired:
+        if name in goal:
+            goal[name] = Mark(goal[name].release, generation)
     if goal != marks or any(part.process is None for part in running.workers.there()):
         what = f"florin up --api {count}"
-        await orders.resume(running, Operation(who="florin", what=what, goal=goal, undo=marks))
+        change = Operation(who="florin", what=what, goal=goal, undo=marks, surge=bool(rewired))
+        try:
+            await require_connections(running, change)
+        except Unable as error:
+            say(f"{error} What runs stays as it is.")
+            audit.note(running.home, change.who, change.what, "failed", said=str(error))
+        else:
+            await orders.finish(running, change, "")

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from florin.ops import audit, control, operation, orders, release, saved, welcome
+from florin.ops import audit, control, operation, orders, release, saved, takeover, welcome
 from florin.ops.act import Died
 from florin.ops.balancer import merge
 from florin.ops.control import Order, Reply, Tell
@@ -19,7 +19,6 @@ from florin.ops.engines import lookout
 from florin.ops.engines.keeper import Keeper
 from florin.ops.engines.memory import Single
 from florin.ops.launch import trim
-from florin.ops.observe import observe, supervisor
 from florin.ops.offsite import sending
 from florin.ops.options import Options
 from florin.ops.renewal import Renewal
@@ -33,16 +32,14 @@ AGAIN = -1  # not an exit code: the caller calls `again`
 
 
 def up(options: Options) -> int:
-    """Run the fleet in this process until a signal; return the exit code, or AGAIN."""
+    """Run the fleet in this process until a signal; return the exit code, or AGAIN.
+
+    It ends as well when another supervisor takes over: nothing else stops then.
+    """
     options.home.make()
     handle = options.home.lock()
     if handle is None:
-        holder = supervisor(observe(options.home))
-        pid = f" (pid {holder.pid})" if holder else ""
-        raise Unable(
-            f"A supervisor{pid} already runs the fleet of {options.home.path}; see florin status,"
-            " stop it with florin down, or bring it to this code with florin restart supervisor."
-        )
+        handle = takeover.take_over(options)
     try:
         return asyncio.run(_run(options))
     finally:
@@ -68,25 +65,37 @@ async def _run(options: Options) -> int:
     if not rising.done():
         rising.cancel()
         await asyncio.gather(rising, return_exceptions=True)
-        say("Stopped while starting.")
-        await fleet.stop_all()
+        await fleet.stop_all(spare_adopted=True)
+        say(f"Stopped while starting.{_left_alone(fleet)}")
         return 0
     try:
         running = rising.result()
     except (Unable, Died) as error:
         await fleet.stop_all(spare_adopted=True)
-        raise Unable(_plain(str(error))) from None
+        raise Unable(f"{_plain(str(error))}{_left_alone(fleet)}") from None
     return await _watch(running, halt)
+
+
+def _left_alone(fleet: Supervisor) -> str:
+    """Say so where a fleet ran before and runs on, with nobody to start what dies."""
+    if not any(part.process for part in fleet.fleet.parts):
+        return ""
+    return " What ran before runs on, unwatched: florin up adopts it, florin down stops it."
 
 
 async def _watch(running: Running, halt: asyncio.Event) -> int:
     """Take orders and look after what runs until somebody says stop; return the exit code."""
     options, fleet = running.options, running.fleet
-    again, busy = asyncio.Event(), set[asyncio.Task[Any]]()
+    left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    busy = set[asyncio.Task[Any]]()
 
     async def obey(order: Order, tell: Tell) -> Reply:
+        if left.done():
+            raise Unable("Another supervisor takes over just now; try again in a moment.")
         if (order.verb, order.name) == ("restart", "supervisor"):
-            return _leave(running, order, again)
+            return _leave(running, order, left, AGAIN)
+        if order.verb == takeover.HAND_OVER:
+            return _leave(running, order, left, 0)
         task = asyncio.create_task(orders.obey(running, order, tell))
         busy.add(task)
         task.add_done_callback(busy.discard)
@@ -99,21 +108,20 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     async with await control.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
-        begun = time.monotonic()
-        while not halt.is_set() and not again.is_set():
+        begun, halted = time.monotonic(), asyncio.ensure_future(halt.wait())
+        while not halt.is_set() and not left.done():
             voice.status(_line(fleet, time.monotonic() - begun))
             for part in fleet.fleet.parts:
                 await asyncio.to_thread(trim, options.home.log(part.name))
             await renewal.look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(halt.wait(), 1)
-        for task in (*watches, *busy):
+            await asyncio.wait({halted, left}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        for task in (halted, *watches, *busy):
             task.cancel()
         await asyncio.gather(*watches, *busy, return_exceptions=True)
         await running.workers.halt()
     voice.clear()
-    if again.is_set() and not halt.is_set():
-        return AGAIN
+    if left.done() and not halt.is_set():
+        return left.result()
     say("Stopping.")
     await fleet.stop_all()
     if shipping is not None:
@@ -155,14 +163,20 @@ async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
         yield
 
 
-def _leave(running: Running, order: Order, again: asyncio.Event) -> Reply:
-    """Have this process become the supervisor of the code as it lies there; all else runs on."""
+def _leave(running: Running, order: Order, left: asyncio.Future[int], code: int) -> Reply:
+    """Have this process end, or become the supervisor of the code as it lies there: all else runs
+    on. Between two changes only, so that nothing is cut off.
+    """
     holder = operation.left(running.home)
     if holder is not None:
         raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
     audit.note(running.home, order.who, order.what, "done")
-    again.set()
-    return Reply("The supervisor starts again.", done=True, document={"restarted": "supervisor"})
+    left.set_result(code)
+    if code == AGAIN:
+        said = "The supervisor starts again."
+        return Reply(said, done=True, document={"restarted": "supervisor"})
+    say(f"Another supervisor takes over, for {order.who} ({order.what}); everything else runs on.")
+    return Reply("It hands over.", done=True)
 
 
 def _show(running: Running) -> None:

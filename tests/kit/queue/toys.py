@@ -11,6 +11,7 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import florin
 from florin.kit import log
 from florin.kit.db import Database
 from florin.kit.queue import process, run, worker
@@ -20,11 +21,13 @@ from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule
 from florin.kit.settings import Settings, read
 
 LEASE_S = 2.0
+NEWEST = int(getattr(florin, "TOYS_VERSION", 2))  # of payloads; a release may say another
+# To everybody: what the role is granted by name, each migration grants anew.
 TABLE = """
 create table florin.toy (
   id bigint generated always as identity, word text, job bigint, pid integer, attempt integer,
   at timestamptz not null default clock_timestamp());
-grant select, insert on florin.toy to florin_app
+grant select, insert on florin.toy to public
 """
 _NOTE = "insert into florin.toy (word, job, pid, attempt) values ($1, $2, $3, $4)"
 
@@ -123,7 +126,7 @@ PLAN = Plan(
             back_off_s=0.2,
             kinds={
                 "note": Kind(run=note),
-                "effect": Kind(run=effect, version=2),
+                "effect": Kind(run=effect, version=NEWEST),
                 "slow": Kind(run=slow),
                 "stopped": Kind(run=stopped),
                 "steps": Kind(run=steps),

@@ -1,0 +1,106 @@
+"""Takeover: `florin up` over a living supervisor. It ends, the next watches, nothing else stops."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.ops.conftest import TestFleet
+
+from florin.ops import audit, control, operation, pids, takeover
+from florin.ops.control import Order, Reply, Tell
+from florin.ops.fleet import Fleet, Part
+from florin.ops.home import Home
+from florin.ops.intent import Intent
+from florin.ops.operation import Operation
+from florin.ops.options import Options
+from florin.ops.ports import free_port
+from florin.ops.tell import Unable
+
+
+def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> None:
+    first = fleet.up()
+    running = fleet.processes()
+    second = fleet.up()
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 0
+    assert "Another supervisor takes over" in said
+    assert "Stopped" not in said
+    assert fleet.processes() == running
+    assert audit.trail(fleet.home)[-1].what == f"florin up (pid {second.pid})"
+    # What it did not start itself it watches all the same, and stops in order.
+    pids.send(running["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", running["api-1"])
+    running = fleet.processes()
+    assert "Stopped postgres-1" in fleet.end(second)
+    assert not any(pids.lives(process) for process in running.values())
+
+
+def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
+    first = fleet.up()
+    me = pids.find(first.pid)
+    assert me is not None
+    changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
+    operation.keep(fleet.home, changing)
+    said = fleet.refused()
+    assert "is being changed by alice (florin deploy" in said
+    operation.release(fleet.home)
+    before = fleet.process("api-1")
+    pids.send(before, signal.SIGKILL)
+    fleet.successor("api-1", before)  # the first one still watches
+
+
+def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> None:
+    first = fleet.up()
+    fleet.environ["DATABASE_URL"] = "postgresql://somebody@127.0.0.1:1/elsewhere"
+    said = fleet.refused()
+    assert "a PostgreSQL of its own; DATABASE_URL names 127.0.0.1:1" in said
+    assert first.poll() is None
+    fleet.kill_supervisor(first)
+    said = fleet.refused()
+    assert "DATABASE_URL names 127.0.0.1:1" in said
+    assert "florin up adopts it" in said
+    assert fleet.part("api-1").process is not None
+
+
+async def test_a_supervisor_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, me = Home(tmp_path / "home"), pids.find(os.getpid())
+    home.make()
+    handle = home.lock()
+    assert handle is not None
+    assert me is not None
+    options = Options(home=home, environ=dict(os.environ), port=free_port())
+    with pytest.raises(Unable, match="is just starting or ending"):
+        await asyncio.to_thread(takeover.take_over, options)
+    frozen = Part(name="supervisor", role="supervisor", state="ready", release="r1", pid=me.pid)
+    home.write_fleet(Fleet(parts=(replace(frozen, started=me.started),)))
+    monkeypatch.setattr(takeover, "_ANSWERS_WITHIN_S", 0.2)
+    silence = asyncio.Event()
+
+    async def hear(_order: Order, _tell: Tell) -> Reply:
+        await silence.wait()
+        return Reply("", done=True)
+
+    async with await control.listen(home, hear):
+        with pytest.raises(Unable, match=rf"kill -KILL {me.pid} stops nothing else"):
+            await asyncio.to_thread(takeover.take_over, options)
+        silence.set()
+    os.close(handle)
+
+
+def test_only_what_differs_is_ordered(tmp_path: Path) -> None:
+    options = Options(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
+    as_asked = Intent(api=3, workers=2, algorithm="iphash")
+    assert takeover.differing(options, as_asked) == []
+    assert takeover.differing(replace(options, api=None), replace(as_asked, api=5)) == []
+    assert takeover.differing(options, Intent()) == [
+        ("scale", "", {"api": "3", "workers": "2"}),
+        ("balance", "iphash", {}),
+    ]
+    assert takeover.differing(replace(options, workers="auto"), as_asked) == [
+        ("scale", "", {"workers": "auto"})
+    ]
