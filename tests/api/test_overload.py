@@ -1,6 +1,7 @@
 """Overload: with every connection busy an instance says no early, and nothing has happened."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -68,4 +69,9 @@ async def test_a_pool_in_use_is_told_early_and_changes_nothing(
             if line.startswith("florin_pool_timeouts_total")
         ]
         assert timeouts >= 1
+        # In use, and how long somebody waited for one.
+        assert 'florin_pool_open{server="primary"}' in metrics
+        assert 'florin_pool_idle{server="primary"}' in metrics
+        (waited,) = re.findall(r'florin_pool_wait_seconds_count\{server="primary"\} (\S+)', metrics)
+        assert float(waited) >= 1
         assert f'florin_pool_limit{{server="primary"}} {_LIMIT}.0' in metrics

@@ -237,7 +237,7 @@ def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: Test
     after = fleet.processes()
     assert {name for name in after if after[name] != before[name]} == {"balancer"}
     assert fleet.part("balancer").address == f"127.0.0.1:{fleet.port}"
-    assert not pids.lives(before["balancer"])
+    until(lambda: not pids.lives(before["balancer"]), "the one before to finish")
     fleet.end(child)
 
 

@@ -156,6 +156,21 @@ def test_undoing_a_first_step_touches_nothing_else() -> None:
     assert words(plan(crew, {"api-1": OLD, "api-2": OLD})) == ["drain api-3", "stop api-3"]
 
 
+def test_what_an_operator_took_out_comes_back_by_its_own_restart_alone() -> None:
+    first, second, third = fleet(3)
+    crew = (first, replace(second, admitted=False, held=True), third)
+    stay = {one.name: OLD for one in crew}
+    assert plan(crew, stay) == ()
+    assert not any("api-2" in line for line in words(plan(crew, stay | {"api-1": NEW})))
+    assert words(plan(crew, stay | {"api-2": NEW}))[:3] == [
+        "stop api-2",
+        "start api-2 of r2",
+        "admit api-2",
+    ]
+    forgotten = (first, replace(second, admitted=False), third)  # a plan was cut off
+    assert words(plan(forgotten, stay)) == ["admit api-2"]
+
+
 @pytest.mark.parametrize(
     "step",
     [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.ops.conftest import TestFleet
+from tests.ports import free_port
 
 from florin.ops import audit, control, operation, pids, takeover
 from florin.ops.control import Order, Reply, Tell
@@ -16,7 +17,6 @@ from florin.ops.home import Home
 from florin.ops.intent import Intent
 from florin.ops.operation import Operation
 from florin.ops.options import Options
-from florin.ops.ports import free_port
 from florin.ops.tell import Unable
 
 
@@ -90,6 +90,15 @@ async def test_a_supervisor_that_does_not_answer_is_named(
             await asyncio.to_thread(takeover.take_over, options)
         silence.set()
     os.close(handle)
+
+
+def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
+    """A frozen supervisor finds it when it goes on, its successor having given up."""
+    me = pids.find(os.getpid())
+    assert me is not None
+    there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
+    gone = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": "before"})
+    assert (takeover.waits(there), takeover.waits(gone)) == (True, False)
 
 
 def test_only_what_differs_is_ordered(tmp_path: Path) -> None:

@@ -121,6 +121,10 @@ async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Flee
         answered = await _answered(fleet, "api-2")
         await asyncio.sleep(1)
         assert await _answered(fleet, "api-2") == answered
+        # Nor does another's restart bring it back, nor does it leave the other alone.
+        assert "florin restart api-2" in await fleet.florin("drain", "api-1", expect=1)
+        await fleet.florin("restart", "api-1")
+        assert fleet.part("api-2").state == "draining"
         await fleet.florin("restart", "api-2")
         async with asyncio.timeout(60):
             while await _answered(fleet, "api-2") == 0:  # noqa: ASYNC110 - another process
@@ -166,7 +170,14 @@ async def test_an_instance_that_ends_or_freezes(fleet: Fleet, number: signal.Sig
     assert failed(log) == []
 
 
-@pytest.mark.parametrize("step", [1, 5, 9])
+async def test_an_instance_that_is_slow(fleet: Fleet) -> None:
+    """It gets the processor a quarter of the time."""
+    async with load(fleet) as log:
+        await fleet.slow("api-1", 4)
+    assert failed(log) == []
+
+
+@pytest.mark.parametrize("step", [1, 9])  # at every step of stand-ins: test_deployed
 async def test_a_supervisor_killed_in_the_middle(fleet: Fleet, step: int) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
@@ -209,6 +220,16 @@ async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> No
     assert answer is not None
     for name in ("api-1", "api-2"):
         assert f'florin_instance_up{{instance="{name}"}} 1'.encode() in answer.body
+
+
+async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        before = fleet.part("balancer").process
+        await fleet.florin("restart", "balancer")
+        assert fleet.part("balancer").process != before
+        assert fleet.part("balancer").state == "ready"
+        await asyncio.sleep(1)
+    assert failed(log) == []
 
 
 async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fleet) -> None:

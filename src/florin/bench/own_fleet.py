@@ -99,6 +99,16 @@ class Fleet:
             await asyncio.sleep(0.1)
         raise Unable(f"{name} did not come back.")
 
+    async def slow(self, name: str, seconds: float) -> None:
+        """Give a part the processor a quarter of the time."""
+        process, until = self.part(name).process, time.monotonic() + seconds
+        assert process is not None
+        while time.monotonic() < until:
+            pids.send(process, signal.SIGSTOP)
+            await asyncio.sleep(0.15)
+            pids.send(process, signal.SIGCONT)
+            await asyncio.sleep(0.05)
+
     async def deploy(self, release: str, *, expect: int = 0, soak: str = "2s") -> str:
         path = releases.make(self.releases, release) if not self._made(release) else None
         path = path or self.releases / release.replace(" ", "-")

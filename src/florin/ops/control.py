@@ -16,6 +16,7 @@ from florin.ops.tell import Unable
 
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
 _LINE_LIMIT = 2**20
+_SILENT_S = 10.0
 
 Tell = Callable[[str], None]
 
@@ -85,12 +86,18 @@ async def order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
         reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=_LINE_LIMIT)
         with contextlib.closing(writer):
             writer.write(msgspec.json.encode(what) + b"\n")
+            first = asyncio.ensure_future(reader.readline())
+            await asyncio.wait({first}, timeout=_SILENT_S)
+            if not first.done() and tell is not None:
+                tell(f"The supervisor says nothing yet; its log is {home.log('supervisor')}.")
+            line = await first
             while True:
-                reply = msgspec.json.decode(await reader.readline(), type=Reply)
+                reply = msgspec.json.decode(line, type=Reply)
                 if reply.done is not None:
                     break
                 if tell is not None:
                     tell(reply.said)
+                line = await reader.readline()
     except msgspec.DecodeError:
         raise Unable(
             "The supervisor ended before it was done; florin up adopts what runs and finishes it."

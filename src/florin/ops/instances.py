@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterable
 
-from florin.ops import probe, soak
+from florin.ops import intent, probe, soak
 from florin.ops.act import Died
 from florin.ops.balancer.balancer import Balancer, Seen
 from florin.ops.balancer.socket import Unreachable
@@ -36,6 +36,7 @@ class Instances:
         """Observe those whose process runs."""
         parts = [part for part in self._fleet.fleet.of("api") if part.process is not None]
         ready = await asyncio.gather(*(_ready(part) for part in parts))
+        held = intent.read(self._fleet.home).drained
         inside = {(one.name, one.address) for one in await self._seen() if one.admin == "ready"}
         return tuple(
             Instance(
@@ -43,6 +44,7 @@ class Instances:
                 mark=Mark(part.release, part.generation),
                 ready=serves,
                 admitted=(part.name, part.address) in inside if inside else not part.drained,
+                held=held.get(part.name) == part.generation,
             )
             for part, serves in zip(parts, ready, strict=True)
         )

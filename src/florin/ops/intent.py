@@ -1,7 +1,7 @@
 """Intent: what the operator last asked for and got. Kept beside the data, so that it survives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -21,6 +21,8 @@ class Intent:
     release: str = ""
     generation: int = 0  # counts deployments; never used twice
     previous: str = ""  # where florin rollback goes
+    # Instances an operator took out, with the generation they are of: a successor is another one.
+    drained: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def mark(self) -> Mark:

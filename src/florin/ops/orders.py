@@ -13,7 +13,7 @@ from florin.ops.balancer.socket import Refused, Unreachable
 from florin.ops.control import Order, Reply, Tell, Undone
 from florin.ops.operation import Operation
 from florin.ops.rolling import Mark
-from florin.ops.running import Running, carry_out, preview, require_connections
+from florin.ops.running import Running, carry_out, planned, preview, require_connections
 from florin.ops.tell import Unable, say
 
 _API_MAX = 24
@@ -117,13 +117,21 @@ async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) ->
         try:
             rolling.after(await running.instances.crew(), step)
         except rolling.Impossible:
-            raise Unable(
-                f"{name} is the last instance that serves; florin scale api=2 gives it company."
-            ) from None
+            raise Unable(f"{name} is the last instance that serves; {_company(running)}.") from None
         tell(f"{step}")
         await running.instances.take(step, 0)
+    kept = intent.read(running.home)
+    drained = kept.drained | {name: one.mark.generation}
+    intent.keep(running.home, replace(kept, drained=drained))
     said = f"{name} gets no requests and has none left; florin restart {name} brings it back."
     return Reply(said, done=True, document={"drained": name})
+
+
+def _company(running: Running) -> str:
+    out = [part.name for part in running.fleet.fleet.of("api") if part.state == "draining"]
+    if out:
+        return f"florin restart {out[0]} brings another back first"
+    return "florin scale api=2 gives it company"
 
 
 async def restart(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
@@ -223,17 +231,6 @@ async def _require_ready(running: Running) -> None:
         raise Unable(
             "No instance is ready; florin doctor says what they lack. Nothing was changed."
         )
-
-
-def planned(steps: tuple[rolling.Step, ...]) -> Reply:
-    lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
-    document = {
-        "plan": [
-            {"verb": s.verb, "names": list(s.names), "release": s.mark.release if s.mark else None}
-            for s in steps
-        ]
-    }
-    return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
 
 
 VERBS: dict[str, Verb] = {

@@ -155,6 +155,9 @@ async def _take(
         if starting and together != starting[0].together:
             await _start_together(fleet, starting)
             starting = []
+        if step.verb == "replace" and want is not None and await fleet.relieve(want):
+            say(f"{want.name} no longer fitted; another at {want.address} relieved it.")
+            continue
         if step.verb in ("stop", "replace") and step.name not in rewired:
             await fleet.stop(step.name)
             say(f"Stopped {step.name}, which no longer fits.")

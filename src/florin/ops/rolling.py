@@ -30,6 +30,7 @@ class Instance:
     mark: Mark
     ready: bool  # it would answer
     admitted: bool  # the balancer sends it requests
+    held: bool = False  # an operator took it out: nothing but its replacement brings it back
 
     @property
     def serves(self) -> bool:
@@ -64,7 +65,7 @@ def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tupl
     fits = {name for name, one in there.items() if one.ready and goal.get(name) == one.mark}
     broken = [name for name in goal if name in there and not there[name].ready]
     steps = [
-        *_each("admit", [name for name in goal if name in fits and not there[name].admitted]),
+        *_each("admit", [name for name in goal if name in fits and _waits(there[name])]),
         *_each("drain", [name for name in broken if there[name].admitted]),
         *_each("stop", broken),
         *_launch([name for name in goal if name not in there or name in broken], goal),
@@ -74,7 +75,7 @@ def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tupl
     if stale:
         serving = sum(one.serves for one in crew) + sum(len(s.names) for s in steps if _adds(s))
         spares, size = _spares(extra, serving, len(stale), batch, surge)
-        idle = [one.name for one in extra if one.ready and not one.admitted][:spares]
+        idle = [one.name for one in extra if one.ready and _waits(one)][:spares]
         steps += _each("admit", idle)
         mark = goal[stale[-1]]
         fresh = _names(there, goal, spares - len(idle))
@@ -130,6 +131,10 @@ def _names(there: Mapping[str, Instance], goal: Goal, count: int) -> list[str]:
     stem = next(iter(goal)).rpartition("-")[0]
     free = (f"{stem}-{number}" for number in range(1, len(taken) + count + 1))
     return [name for name in free if name not in taken][:count]
+
+
+def _waits(one: Instance) -> bool:
+    return not one.admitted and not one.held
 
 
 def _adds(step: Step) -> bool:

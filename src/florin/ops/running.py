@@ -8,7 +8,7 @@ from pathlib import Path
 
 from florin.ops import budget, intent, operation, rolling, snapshot
 from florin.ops.act import Died
-from florin.ops.control import Tell, Undone
+from florin.ops.control import Reply, Tell, Undone
 from florin.ops.home import Home
 from florin.ops.instances import Instances
 from florin.ops.operation import Operation
@@ -84,7 +84,9 @@ def _undone(change: Operation, why: str) -> Undone:
 
 def _settle(home: Home, change: Operation) -> None:
     """Write down what the fleet shall be from now on."""
-    kept = replace(intent.read(home), api=len(_api(change.goal)))
+    kept = intent.read(home)
+    held = {name: number for name, number in kept.drained.items() if name in change.goal}
+    kept = replace(kept, api=len(_api(change.goal)), drained=held)
     if change.workers:
         kept = replace(kept, workers=None if change.workers == "auto" else int(change.workers))
     if change.release:
@@ -99,6 +101,18 @@ def _settle(home: Home, change: Operation) -> None:
 async def preview(running: Running, change: Operation) -> tuple[Step, ...]:
     """Return what would be done; changes nothing."""
     return await _plan(running, change, change.goal)
+
+
+def planned(steps: tuple[Step, ...]) -> Reply:
+    """Return a plan as what was asked for."""
+    lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
+    document = {
+        "plan": [
+            {"verb": s.verb, "names": list(s.names), "release": s.mark.release if s.mark else None}
+            for s in steps
+        ]
+    }
+    return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
 
 
 async def _plan(running: Running, change: Operation, goal: Goal) -> tuple[Step, ...]:
@@ -200,5 +214,13 @@ async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> N
         await child.wait()
         raise
     if child.returncode != 0:
-        words = said.decode(errors="replace").strip().splitlines()
-        raise Unable(words[-1] if words else f"florin migrate ended with {child.returncode}.")
+        raise Unable(_last_words(said.decode(errors="replace"), child.returncode))
+
+
+def _last_words(said: str, code: int | None) -> str:
+    """Return its one sentence; of a release that is broken where it is, too."""
+    words = [line.strip() for line in said.strip().splitlines()]
+    if not words:
+        return f"florin migrate ended with {code}."
+    places = [line for line in words if line.startswith('File "')]
+    return f"its code does not run: {words[-1]} ({places[-1]})" if places else words[-1]

@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
-from florin.ops import act, pids
+from florin.ops import act, pids, relief
 from florin.ops.act import Died
-from florin.ops.facts import Facts
-from florin.ops.fleet import Part
 from florin.ops.home import Home
-from florin.ops.launch import Started, launch
+from florin.ops.pids import Process
+from florin.ops.processes import Processes
 from florin.ops.tell import Unable, say
 from florin.ops.wanted import Wanted
 
@@ -28,17 +27,16 @@ def pause(deaths: Sequence[float], now: float) -> float | None:
     return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
 
 
-class Supervisor(Facts):
+class Supervisor(Processes):
     """Holds the fleet: one task beside each part, woken by the end of its process."""
 
     def __init__(self, home: Home, release: str) -> None:
         super().__init__(home, release)
-        self.hurry = asyncio.Event()
         self._wanted: dict[str, Wanted] = {}
-        self._started: dict[str, Started] = {}
         self._deaths: dict[str, deque[float]] = {}
         self._asked: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._relieved: list[Process] = []
         self._before = {part.process for part in self.fleet.parts}
 
     def adopt(self, want: Wanted) -> None:
@@ -90,23 +88,14 @@ class Supervisor(Facts):
         self._wanted.pop(name, None)
         await self._end(name)
 
-    async def _end(self, name: str) -> None:
-        part = self.fleet.part(name)
-        if part is None or part.process is None:
-            return
-        self.record(replace(part, state="draining"))
-        started = self._started.pop(name, None)
-        await act.stop(
-            part.process, part.role, hurry=self.hurry, started=started, drained=part.drained
-        )
-        self.record(part.stopped())
-
     async def restart(self, name: str) -> None:
         """Stop one part and return once its successor serves."""
         part = self.fleet.part(name)
         if part is None or name not in self._wanted:
             known = ", ".join(self._wanted)
             raise Unable(f"There is no part {name}; there are: {known}.")
+        if await self.relieve(self._wanted[name]):
+            return
         self._asked[name].set()
         if part.process is not None:
             started = self._started.get(name)
@@ -117,6 +106,29 @@ class Supervisor(Facts):
                 if now and now.state == "ready" and now.process not in (None, part.process):
                     return
                 await asyncio.sleep(0.05)
+
+    async def relieve(self, want: Wanted) -> bool:
+        """Start its next process beside the one that runs, which then finishes and ends by itself.
+
+        False where that is not possible: it runs on as it did.
+        """
+        part, before = self.fleet.part(want.name), self._wanted.get(want.name)
+        if part is None or part.process is None or want.relief is None:
+            return False
+        for task in self._tasks.pop(want.name, ()):
+            task.cancel()
+        found = None
+        try:
+            found = await relief.relieve(self.home, part, want)
+        finally:
+            if found is not None:
+                self._relieved.append(part.process)
+                self.record(found[0])
+                self._started[want.name] = found[1]
+                self._watch(want)
+            elif before is not None:
+                self._watch(before)
+        return found is not None
 
     async def stop_all(self, *, spare_adopted: bool = False) -> None:
         """Stop every part in order. What ran before us is spared when our own start failed."""
@@ -131,6 +143,8 @@ class Supervisor(Facts):
         for alike in act.stop_order(self.fleet):
             chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
             await asyncio.gather(*(self._stop(part.name) for part in chosen))
+            for process in self._relieved:  # those that still finish what they had
+                pids.send(process, signal.SIGTERM)
         me = self.fleet.part("supervisor")
         if me is not None:
             self.record(me.stopped())
@@ -207,39 +221,3 @@ class Supervisor(Facts):
         self.record(part.stopped(note))
         await asyncio.sleep(wait_s)
         return True
-
-    async def _start(self, want: Wanted, *, restarts: int, drained: bool) -> None:
-        part = Part(
-            name=want.name,
-            role=want.role,
-            state="starting",
-            release=want.release,
-            generation=want.generation,
-            drained=drained,
-            address=want.address,
-            since=time.time(),
-            restarts=restarts,
-            wiring=want.wiring,
-        )
-        self.record(part)
-        # In a thread: to copy a database takes its time, and the others are watched meanwhile.
-        await asyncio.to_thread(want.prepare)
-        if want.role_now is not None:
-            part = replace(part, role=want.role_now())
-            self.record(part)
-        started = launch(self.home, want.launch)
-        self._started[want.name] = started
-        if started.process is not None:
-            part = replace(part, pid=started.process.pid, started=started.process.started)
-            self.record(part)
-        await act.until_ready(self.home, want, started)
-        await want.settle()
-        waits = "draining" if restarts else "starting"  # until the balancer admits it
-        self.record(replace(part, state=waits if drained else "ready"))
-
-    async def _abandon(self, want: Wanted, note: str) -> None:
-        """Leave nothing of a start that came to nothing."""
-        await self._end(want.name)
-        part = self.fleet.part(want.name)
-        if part is not None:
-            self.record(part.stopped(note))

@@ -9,13 +9,14 @@ import os
 import time
 from urllib.parse import urlsplit
 
-from florin.ops import audit, control, door, intent, topology
+from florin.ops import audit, control, door, intent, pids, topology
 from florin.ops.balancer import certificate
 from florin.ops.control import Order
 from florin.ops.fleet import Fleet, Part
 from florin.ops.home import Home
 from florin.ops.observe import observe, supervisor
 from florin.ops.options import Options
+from florin.ops.pids import Process
 from florin.ops.tell import Unable, say
 
 HAND_OVER = "hand over"
@@ -45,7 +46,11 @@ def take_over(options: Options) -> int:
     topology.kind_of(options, observe(home))
     change(options)
     say(f"Taking over from the supervisor (pid {before.pid}); nothing else stops.")
-    order = Order(HAND_OVER, who=_who(options), what=f"florin up (pid {os.getpid()})")
+    me = pids.find(os.getpid())
+    assert me is not None
+    successor = {"pid": me.pid, "started": me.started}
+    what = f"florin up (pid {me.pid})"
+    order = Order(HAND_OVER, who=_who(options), what=what, options=successor)
     _ask(home, before, order, within_s=_ANSWERS_WITHIN_S)
     deadline = time.monotonic() + _GONE_WITHIN_S
     while time.monotonic() < deadline:
@@ -91,6 +96,11 @@ def differing(options: Options, kept: intent.Intent) -> list[tuple[str, str, dic
     return wanted
 
 
+def waits(order: Order) -> bool:
+    """Say whether who asked to take over is still there: an order may have lain for long."""
+    return pids.lives(Process(order.options["pid"], order.options["started"]))
+
+
 def needed(options: Options, before: Part) -> bool:
     """Say whether `--detach` needs another supervisor than the one that lives.
 
@@ -103,6 +113,7 @@ def needed(options: Options, before: Part) -> bool:
         options.port != (runs.port or options.port)
         or options.tls != runs.tls
         or options.replicas not in (None, kept.replicas)
+        or options.valkey not in (None, kept.valkey)
         or os.getsid(before.pid) != before.pid
     )
 

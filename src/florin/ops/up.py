@@ -167,6 +167,8 @@ def _leave(running: Running, order: Order, left: asyncio.Future[int], code: int)
     """Have this process end, or become the supervisor of the code as it lies there: all else runs
     on. Between two changes only, so that nothing is cut off.
     """
+    if order.verb == takeover.HAND_OVER and not takeover.waits(order):
+        raise Unable("Who asked to take over has gone.")
     holder = operation.left(running.home)
     if holder is not None:
         raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")

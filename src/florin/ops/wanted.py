@@ -11,6 +11,14 @@ from florin.ops.launch import Launch
 async def _nothing() -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Relief:
+    """How a part's next process starts beside the one that runs; see `relief`."""
+
+    launch: Callable[[int], Launch]  # given the number of the one that runs
+    answers: Callable[[int], Awaitable[bool]]  # whether it is the process of this number that does
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """One part that should run."""
@@ -33,6 +41,7 @@ class Wanted:
     role_now: Callable[[], Role] | None = None
     # After each start, once it serves and before others may rely on it.
     settle: Callable[[], Awaitable[None]] = _nothing
+    relief: Relief | None = None  # None: the one that runs is stopped first
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,27 @@ class Running:
         if restore:
             await want.settle()
 
+    async def relieve(self) -> subprocess.Popen[Any]:
+        """Start another beside it, as a fleet does; return the one that was relieved."""
+        want, before = self.balancer.wanted(), self.process
+        assert want.relief is not None
+        assert before is not None
+        want.prepare()
+        argv = want.relief.launch(before.pid).argv
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
+                argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
+            )
+        deadline = time.monotonic() + 20
+        while not await want.relief.answers(self.process.pid):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                before.kill()
+                before.wait(10)
+                raise AssertionError(self.log.read_text("utf-8")[-3000:])
+            await asyncio.sleep(0.01)
+        await want.settle()
+        return before
+
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()

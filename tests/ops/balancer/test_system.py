@@ -28,6 +28,7 @@ CLAIMS: dict[Claim, dict[str, Any]] = {
     test_health.test_requests_wait_for_the_restart_of_the_only_instance: {},
     test_leaving.test_no_connection_is_reused_that_an_instance_may_be_closing: {},
     test_survival.test_killed_it_comes_back_with_servers_drains_and_algorithm: {"told_again": True},
+    test_survival.test_relieved_by_another_it_breaks_no_connection: {},
     test_survival.test_a_certificate_is_replaced_while_connections_go_on: {},
     test_survival.test_the_operators_port_shows_the_balancer_and_the_fleet: {},
 }

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from florin.ops import probe
 from florin.ops.balancer import certificate, facts, render, socket
-from florin.ops.balancer.edge import CERTIFICATE, CONFIGURATION, MAP, Edge
+from florin.ops.balancer.edge import CERTIFICATE, CONFIGURATION, MAP, SOCKET, Edge
 from florin.ops.balancer.facts import Algorithm, Facts, Server
 from florin.ops.balancer.program import Program
 from florin.ops.balancer.socket import Admin, Check, Unreachable
 from florin.ops.home import write
 from florin.ops.launch import Launch
-from florin.ops.wanted import Wanted
+from florin.ops.wanted import Relief, Wanted
 
 NAME = "balancer"
 _LOCK_POLL_S = 0.01
@@ -60,21 +60,21 @@ class Balancer:
             role="balancer",
             address=self.address,
             release=f"HAProxy {self.program.version}",
-            launch=Launch(
-                name=NAME,
-                argv=(
-                    *(str(self.program.path), "-db"),
-                    *("-C", str(self.edge.folder), "-f", CONFIGURATION),
-                ),
-                environ={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
-            ),
+            launch=self._launch(),
             ready=self.ready_to_serve,
             ready_within_s=10,
             alive=self.alive,
             wiring=sha256(fixed.encode()).hexdigest()[:12],
             prepare=self.prepare,
             settle=self.restore,
+            # It is handed the open ports by the one that runs, and has that one finish.
+            relief=Relief(lambda pid: self._launch("-x", SOCKET, "-sf", str(pid)), self.answers_as),
         )
+
+    def _launch(self, *more: str) -> Launch:
+        words = ("-db", "-C", str(self.edge.folder), "-f", CONFIGURATION, *more)
+        environ = {"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"}
+        return Launch(name=NAME, argv=(str(self.program.path), *words), environ=environ)
 
     def prepare(self) -> None:
         """Write what HAProxy reads when it starts."""
@@ -83,6 +83,13 @@ class Balancer:
 
     async def ready_to_serve(self) -> bool:
         return await self.alive() and await probe.answers(self.address)
+
+    async def answers_as(self, pid: int) -> bool:
+        """Say whether it is this process that has the socket now."""
+        try:
+            return f"\nPid: {pid}\n" in await socket.ask(self.edge.socket, "show info", within_s=3)
+        except Unreachable:
+            return False
 
     async def alive(self) -> bool:
         try:

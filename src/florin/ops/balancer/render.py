@@ -45,7 +45,7 @@ def _global(edge: Edge) -> str:
 # Written by florin up; changes go over the socket and into this file alike.
 global
   log stdout format raw daemon err
-  stats socket unix@{SOCKET} mode 600 level admin
+  stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
   stats timeout {seconds(60)}
 {user}  maxconn {edge.connections()}
   nbthread {edge.threads}
@@ -75,6 +75,7 @@ defaults
   option dontlog-normal
   option log-separate-errors
   option http-keep-alive
+  option idle-close-on-response
   option http-buffer-request
   option redispatch 1
   retries {t.retries}
