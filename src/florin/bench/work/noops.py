@@ -1,4 +1,7 @@
-"""No-ops: a worker of ours, as it is, whose jobs do nothing: python -m …noops JOBS."""
+"""No-ops: a worker of ours, as it is, whose jobs do nothing.
+
+python -m florin.bench.work.noops JOBS [early]
+"""
 
 import sys
 
@@ -29,20 +32,23 @@ def asked(number: int) -> Asked:
     return Asked(queue=QUEUE, kind=KIND, payload={"number": number})
 
 
-def main(jobs: int) -> int:
+def main(jobs: int, *, early: bool) -> int:
     """Work until SIGTERM."""
     settings = read()
     log.set_up(level=settings.log_level, instance=settings.instance)
-    count = Count(jobs)
+    counts: list[Count] = []
 
     def context(_settings: Settings, _database: Database) -> Count:
-        return count
+        """Called once, when nothing of the outbox was moved yet."""
+        counts.append(Count(jobs, early=early))
+        return counts[0]
 
     try:
         return process.serve(settings, PLAN, context, concurrency=SLOTS, command=["false"])
     finally:
-        count.close()
+        for count in counts:
+            count.close()
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main(int(sys.argv[1]), early="early" in sys.argv[2:]))

@@ -2,7 +2,7 @@
 
 Measured from the first job's beginning to the empty queue in the database, on both sides: starting
 a process and filling the queue are not in it. By the outbox the jobs lie there, as their causes
-left them, and the same worker moves and runs them.
+left them, and the same worker moves and runs them; measured from before it connects.
 """
 
 import sys
@@ -144,7 +144,8 @@ async def _ours(bench: Bench, jobs: int, *, by_outbox: bool) -> Drained:
         await opened.close()
     admin = await bench.admin()
     try:
-        module = ("florin.bench.work.noops", str(jobs))
+        early = ("early",) if by_outbox else ()
+        module = ("florin.bench.work.noops", str(jobs), *early)
         return await _drained(bench, admin, jobs, postgres.DATABASE, module)
     finally:
         await admin.close()
