@@ -12,6 +12,7 @@ import pytest
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
 from tests.ports import free_port
 
+from florin.cli import main, parts
 from florin.ops import intent, pids
 
 ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
@@ -75,15 +76,44 @@ def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
         ("scale", "api=2", "postgres=3"),
         ("deploy", "--soak", "soon"),
         ("deploy", "--rolling", "--blue-green"),
+        ("up", "--prot", "8000"),
+        ("down", "now"),
+        ("audit", "-n", "many"),
+        ("queue", "frobnicate"),
         ("no-such-command",),
         ("restart",),
     ],
 )
-def test_a_mistake_is_told_without_a_stack_trace(words: tuple[str, ...]) -> None:
+def test_a_mistake_is_one_sentence_that_says_what_to_do(words: tuple[str, ...]) -> None:
     said = florin(*words)
-    assert said.returncode == 2
-    assert "Error" in said.stderr
-    assert "Traceback" not in said.stderr
+    assert (said.returncode, said.stdout) == (2, "")
+    (line,) = said.stderr.splitlines()
+    assert line.startswith("florin: ")
+    command = f"florin {words[0]}" if words[0] in COMMANDS else "florin"
+    assert line.endswith(f"; {command} --help shows what may be given.")
+    assert not any(word in line for word in ("Input should", "Value error", "unable to parse"))
+    assert any(word in line for word in words[1:] or ("NAME is missing", "no-such-command")), line
+
+
+def test_an_instance_stopped_while_it_starts_ends_without_a_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At whatever line of its start: no KeyboardInterrupt, whose trace would stand in its log."""
+    seen: list[object] = []
+
+    def run_api() -> int:
+        seen.append(signal.getsignal(signal.SIGINT))
+        return 0
+
+    monkeypatch.setattr(parts, "run_api", run_api)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        for given in (signal.default_int_handler, signal.SIG_IGN):
+            signal.signal(signal.SIGINT, given)
+            assert main(["api"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIG_DFL, signal.SIG_IGN]
 
 
 def test_nothing_runs(fleet: TestFleet) -> None:

@@ -1,5 +1,6 @@
 """Command line: `florin up`, `status`, `down` and the rest."""
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -13,17 +14,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # An instance serves for months; it need not carry the command line in its memory.
         from florin.cli.parts import run_api
 
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopped while it starts is no bug
         return run_api()
+    import typer
+
+    from florin.cli import mistakes
     from florin.cli.commands import app
     from florin.ops.tell import Unable, voice
 
     try:
-        code = app(words, prog_name="florin", standalone_mode=True)
+        code = app(words, prog_name="florin", standalone_mode=False)
     except Unable as error:
         voice.clear()
         print(f"florin: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except typer.TyperException as error:
+        said = error.message if mistakes.is_help(error) else f"florin: {mistakes.sentence(error)}"
+        print(said, file=sys.stderr)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
         voice.clear()
         return _INTERRUPTED
     except SystemExit as end:

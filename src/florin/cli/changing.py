@@ -85,7 +85,7 @@ def deploy(
 ) -> None:
     """Replace the release that runs; goes back by itself when the new one does not bear it."""
     if rolling and blue_green:
-        raise typer.BadParameter("is one way, --blue-green the other", param_hint="--rolling")
+        raise typer.BadParameter("give this or --blue-green, not both", param_hint="--rolling")
     if blue_green or verify or target != "local":
         what = "--blue-green" if blue_green else "--verify" if verify else "--target compose"
         raise Unable(f"{what} is not part of this release yet; florin deploy --rolling is.")
@@ -198,7 +198,7 @@ def _count(word: str) -> tuple[str, str]:
 def _seconds(word: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", word)
     if found is None:
-        raise typer.BadParameter("is a time such as 5s, 500ms or 1m", param_hint="--soak")
+        raise typer.BadParameter("give a time such as 5s, 500ms or 1m", param_hint="--soak")
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2] or "s"]
 
 

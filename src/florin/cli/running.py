@@ -142,13 +142,13 @@ def _workers(said: str) -> int | Literal["auto"]:
     if said == "auto":
         return "auto"
     if not re.fullmatch(r"\d+", said) or int(said) > _WORKERS_MAX:
-        raise typer.BadParameter(f"must be auto or 0 to {_WORKERS_MAX}", param_hint="--workers")
+        raise typer.BadParameter(f"give auto, or 0 to {_WORKERS_MAX}", param_hint="--workers")
     return int(said)
 
 
 def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:
     if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter("needs the other one, too", param_hint="--tls-cert, --tls-key")
+        raise typer.BadParameter("give both, or neither", param_hint="--tls-cert, --tls-key")
     for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not os.access(path, os.R_OK):
             raise typer.BadParameter(f"{path} cannot be read", param_hint=flag)
