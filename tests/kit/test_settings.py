@@ -61,6 +61,7 @@ def test_all_mistakes_are_told_together(good: Environ) -> None:
         "FLORIN_TRUSTED_PROXIES",
         "JWT_REFRESH_SECRET",
         "JWT_SECRET",
+        "PAYPAL_CLIENT_ID",
         "PAYPAL_CLIENT_SECRET",
         "PAYPAL_WEBHOOK_ID",
         "STRIPE_WEBHOOK_SECRET",
@@ -140,8 +141,70 @@ def test_production_refuses_a_password_everybody_tries(good: Environ, password: 
     assert "first" in mistake
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL_PRIMARY", "postgresql://florin_app:secret@db/florin", "first"),
+        (
+            "DATABASE_URL_REPLICA",
+            "postgresql://app:h7Kq2@a/florin,postgresql://app:postgres@b/florin",
+            "first",
+        ),
+        ("DATABASE_URL_OWNER", "postgresql://florin_owner:florin_owner@db/florin", "first"),
+        ("REDIS_URL", "rediss://florin:changeme@cache:6379/0", "first"),
+        ("STRIPE_SECRET_KEY", "sk_live_1", "shorter"),
+        ("STRIPE_SECRET_KEY", "sk_test_your_secret_key_goes_here", "placeholder"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_xxxxxxxxxxxxxxxxxxxxxxxx", "placeholder"),
+        ("PAYPAL_CLIENT_ID", "client-id", "shorter"),
+        ("PAYPAL_CLIENT_ID", "replace-with-your-client-id", "placeholder"),
+        ("PAYPAL_CLIENT_SECRET", "change-me-change-me-change-me", "placeholder"),
+        ("TWILIO_AUTH_TOKEN", "your_auth_token_0123456789abcdef", "placeholder"),
+        ("SMTP_PASSWORD", "Password", "first"),
+    ],
+)
+def test_production_refuses_what_nobody_issued(
+    good: Environ, variable: str, value: str, said: str
+) -> None:
+    others = {
+        "STRIPE_SECRET_KEY": f"sk_live_{secrets.token_hex(16)}",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}",
+        "PAYPAL_CLIENT_ID": secrets.token_urlsafe(60),
+        "PAYPAL_CLIENT_SECRET": secrets.token_urlsafe(60),
+        "PAYPAL_WEBHOOK_ID": "8PT597110X687430L",
+        "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}",
+        "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+        "TWILIO_FROM": "+15005550006",
+        "SMTP_HOST": "smtp.example.com",
+        "SMTP_FROM": "cards@example.com",
+        "SMTP_USER": "cards",
+        "SMTP_PASSWORD": secrets.token_urlsafe(12),
+        "FLORIN_PUBLIC_URL": "https://c.example",
+    }
+    everything = good | others
+    assert read(everything).public_url == "https://c.example"
+    told = mistakes(everything | {variable: value})
+    assert [mistake.partition(":")[0] for mistake in told] == [variable]
+    assert said in told[0]
+    assert value not in told[0]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_production_refuses_a_missing_and_a_short_secret(good: Environ, name: str) -> None:
+    short = good[name][:31]
+    missing = {key: value for key, value in good.items() if key != name}
+    for environ, said in (
+        (good | {name: short}, "shorter than 32"),
+        (good | {name: ""}, "is missing"),
+        (missing, "is missing"),
+    ):
+        (mistake,) = mistakes(environ)
+        assert mistake.startswith(f"{name}: ")
+        assert said in mistake
+
+
 def test_payments_need_what_confirms_them(good: Environ) -> None:
-    stripe = good | {"STRIPE_SECRET_KEY": "sk_live_1", "FLORIN_PUBLIC_URL": "https://c.example"}
+    key = f"sk_live_{secrets.token_hex(16)}"
+    stripe = good | {"STRIPE_SECRET_KEY": key, "FLORIN_PUBLIC_URL": "https://c.example"}
     (mistake,) = mistakes(stripe)
     assert mistake.startswith("STRIPE_WEBHOOK_SECRET: is missing")
     settled = stripe | {"STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
-from florin.kit.settings.strength import weakness
-from florin.kit.settings.variable import is_local
+from florin.kit.settings.strength import placeholder, weakness
+from florin.kit.settings.variable import is_local, urls_of
 
 Given = Mapping[str, str]
 KEYS = (
@@ -27,7 +27,19 @@ _NEED_EVENTS = (
     ("PAYPAL_CLIENT_ID", "PAYPAL_WEBHOOK_ID"),
 )
 _NEED_ADDRESS = ("STRIPE_SECRET_KEY", "PAYPAL_CLIENT_ID", "SMTP_HOST")
-_URLS = ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER", "REDIS_URL")
+_URLS = (
+    *("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_REPLICA", "DATABASE_URL_OWNER"),
+    "REDIS_URL",
+)
+# What others issue, and how short it never is.
+_ISSUED = {
+    "STRIPE_SECRET_KEY": 24,
+    "STRIPE_WEBHOOK_SECRET": 24,
+    "PAYPAL_CLIENT_ID": 16,
+    "PAYPAL_CLIENT_SECRET": 16,
+    "TWILIO_AUTH_TOKEN": 16,
+    "SMTP_PASSWORD": 1,
+}
 _DEFAULT_PASSWORDS = {
     *("postgres", "password", "florin", "secret", "changeme", "change-me", "admin", "root"),
     *("test", "example", "default", "redis", "valkey", "florin_app", "florin_owner"),
@@ -79,13 +91,30 @@ def _strong(given: Given) -> Iterator[str]:
 
 def _no_default_password(given: Given) -> Iterator[str]:
     for name in _URLS:
-        try:
-            parts = urlsplit(given.get(name, ""))
-            password = unquote(parts.password or "").lower()
-        except ValueError:
-            continue  # told by the variable itself
-        if password and password in {*_DEFAULT_PASSWORDS, unquote(parts.username or "").lower()}:
+        if any(map(_tried_first, urls_of(given.get(name, "")))):
             yield f"{name}: has a password that anybody would try first"
+
+
+def _tried_first(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        password = unquote(parts.password or "").lower()
+    except ValueError:
+        return False  # told by the variable itself
+    return password in {*_DEFAULT_PASSWORDS, unquote(parts.username or "").lower()} - {""}
+
+
+def _really_issued(given: Given) -> Iterator[str]:
+    for name, least in _ISSUED.items():
+        value = given.get(name)
+        if value is None:
+            continue
+        if value.lower() in _DEFAULT_PASSWORDS:
+            yield f"{name}: is one that anybody would try first"
+        elif len(value) < least:
+            yield f"{name}: is shorter than any that is issued"
+        elif why := placeholder(value):
+            yield f"{name}: {why}"
 
 
 def _events(given: Given) -> Iterator[str]:
@@ -112,6 +141,7 @@ _ALWAYS: tuple[Callable[[Given], Iterator[str]], ...] = (
 _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
     _strong,
     _no_default_password,
+    _really_issued,
     _events,
     _address,
 )

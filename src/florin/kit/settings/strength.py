@@ -14,11 +14,16 @@ _PLACEHOLDERS = re.compile(
 _STEPS = {-1, 0, 1}  # aaaa, abcd, 4321
 
 
+def placeholder(secret: str) -> str | None:
+    """Say what makes it look like none; None when nothing does."""
+    found = _PLACEHOLDERS.search(secret)
+    return f"contains “{found.group()}”: it looks like a placeholder" if found else None
+
+
 def weakness(secret: str) -> str | None:
     """Say what makes it guessable; None when nothing was found."""
-    found = _PLACEHOLDERS.search(secret)
-    if found:
-        return f"contains “{found.group()}”: it looks like a placeholder"
+    if why := placeholder(secret):
+        return why
     if secret in (secret + secret)[1:-1]:
         return "repeats itself"
     steps = sum(ord(b) - ord(a) in _STEPS for a, b in pairwise(secret))

@@ -79,9 +79,10 @@ def _several(value: SecretStr) -> SecretStr:
     return value
 
 
-def urls_of(value: SecretStr) -> list[str]:
+def urls_of(value: SecretStr | str) -> list[str]:
     """Several URLs with commas between them; a comma between the hosts of one stays."""
-    return [each.strip() for each in re.split(r",\s*(?=postgres)", value.get_secret_value())]
+    text = value if isinstance(value, str) else value.get_secret_value()
+    return [each.strip() for each in re.split(r",\s*(?=postgres)", text)]
 
 
 def _redis(value: SecretStr) -> SecretStr:
