@@ -9,7 +9,8 @@ import pytest
 
 from tests.instance import Instance
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "chrome")
+CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 def test_every_route_and_every_refusal_is_on_the_page(api: Instance) -> None:
