@@ -32,6 +32,7 @@ from florin.kit.health import Health
 from florin.kit.limits import Limit, Limits
 from florin.kit.listing import created
 from florin.kit.litestar import StrictRequest, check_body, check_query, exception_handlers
+from florin.kit.position import Position
 from florin.kit.proxies import Proxies
 from florin.kit.queue.seen import Gauges
 from florin.kit.queue.wake import Wake
@@ -44,9 +45,9 @@ from florin.kit.tokens import Tokens
 from florin.ledger.issue import Issuer
 from florin.ledger.lane import DISK_FULL
 from florin.ledger.post import Ledger
-from florin.merchants.access import Access, Caller
+from florin.merchants.access import Access, Caller, SecondFactorRequired
 from florin.merchants.people import People
-from florin.routes import BASE, NEEDS, api, reads_only
+from florin.routes import BASE, NEEDS, api, reads_only, writes
 
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
@@ -63,6 +64,7 @@ class Parts:
             valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
         )
         self.routing = self._routing()
+        self.position = Position(self.database)
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.ring("seal_key"))
         self.sealer = sealer
@@ -122,7 +124,7 @@ class Parts:
 def create(settings: Settings) -> Edge:
     """Make the application of an instance."""
     parts = Parts(settings)
-    docs = Docs(BASE, NEEDS, settings.public_url)
+    docs = Docs(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
@@ -160,6 +162,11 @@ def create(settings: Settings) -> Edge:
 
     async def counted(caller: Caller) -> None:
         await parts.limits.take(parts.requests, caller.actor)
+
+    async def position(scope: Any) -> str | None:
+        # A stranger's refusal is no write of his, and a position that moves would tell him what his
+        # request had made us write.
+        return await parts.position.now() if "actor" in scope and writes(scope) else None
 
     litestar = Litestar(
         route_handlers=[
@@ -216,6 +223,7 @@ def create(settings: Settings) -> Edge:
         },
         translate=translate,
         drain=parts.drain,
+        position=position,
         wrote=parts.routing.wrote if parts.routing.tokens is not None else None,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
         headers=headers.always(settings.public_url),

@@ -115,6 +115,13 @@ NEEDS: dict[str, str] = {
 }
 
 
+def writes(scope: Any) -> bool:
+    """Whether a request, an ASGI scope, is for a route that may change something."""
+    path = scope.get("path_template") or scope["path"]
+    need = NEEDS.get(f"{scope['method']} {path.removeprefix(BASE)}", ":read")
+    return scope["method"] != "GET" and not need.endswith(":read")
+
+
 def reads_only(scope: Any) -> bool:
     """Whether a request, an ASGI scope, can change nothing: a look-up only reads, by POST."""
     need = NEEDS.get(f"{scope['method']} {scope['path'].removeprefix(BASE)}", "")

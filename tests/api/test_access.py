@@ -184,6 +184,7 @@ def _unsigned(body: Json) -> str:
         ({"password": "short"}, "password"),
         ({"merchant": {"name": "", "country": "NL", "currency": "EUR"}}, "merchant.name"),
         ({"merchant": {"name": "S", "country": "nl", "currency": "EUR"}}, "merchant.country"),
+        ({"merchant": {"name": "S", "country": "ZZ", "currency": "EUR"}}, "merchant.country"),
         ({"merchant": {"name": "S", "country": "NL", "currency": "XYZ"}}, "merchant.currency"),
         (
             {"merchant": {"name": "S", "country": "NL", "currency": "EUR", "timezone": "Mars"}},

@@ -211,6 +211,8 @@ async def test_simulating_needs_and_uses_no_key(http: httpx.AsyncClient, shop: S
         answer = await http.post("/redemptions", json=body, headers=headers)
         assert (answer.status_code, answer.json()["balance"]) == (200, 70)
         assert "idempotency-replayed" not in answer.headers
+        assert answer.json()["id"] == f"red_{'0' * 32}", "nothing that anybody could ask for"
+        problem(await http.get(f"/redemptions/{answer.json()['id']}"), 404, "not_found")
     spent = await post(http, "/redemptions", spend(card, 40), under="unused")
     assert (spent.status_code, spent.json()["balance"]) == (201, 60)
 

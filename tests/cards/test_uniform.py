@@ -14,6 +14,7 @@ from florin.kit.db import Database
 from tests.api.calls import issue, key
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance, make_shop
+from tests.ranks import often
 
 ROUNDS = 250
 TRIES = 4
@@ -115,8 +116,3 @@ async def seconds(
             await http.post("/cards/lookup", json={"code": code}, headers=headers)
             taken[which].append(time.perf_counter() - started)
     return taken
-
-
-def often(one: list[float], other: list[float]) -> float:
-    """How often the one took longer than the other, of all pairs (Mann and Whitney's measure)."""
-    return sum(a > b for a in one for b in other) / (len(one) * len(other))

@@ -174,7 +174,8 @@ async def test_all_that_is_administered_is_audited(http: httpx.AsyncClient) -> N
     cashier = await member(http, boss, "cashier")
     request = {"x-request-id": "req-promote", **boss.headers}
     await http.patch(f"/members/{cashier.id}", json={"role": "viewer"}, headers=request)
-    await http.delete(f"/members/{cashier.id}", headers=boss.headers)
+    removed = await http.delete(f"/members/{cashier.id}", headers=boss.headers)
+    assert (removed.json()["id"], removed.json()["state"]) == (cashier.id, "removed")
     key = (await key_of(http, boss, "cards:read", location="Till 1")).json()
     await http.delete(f"/api-keys/{key['id']}", headers=boss.headers)
     await http.delete(f"/api-keys/{key['id']}", headers=boss.headers)  # already revoked: no record

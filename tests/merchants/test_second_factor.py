@@ -123,6 +123,33 @@ async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None
     )
 
 
+async def test_what_is_on_is_not_confirmed_again(http: httpx.AsyncClient, owner: Any) -> None:
+    """Whoever found a console open would be shown new recovery codes, and void the old ones."""
+    somebody = await register(http)
+    phone, codes = await enrolled(http, owner, somebody)
+    for _ in range(2):
+        body = {"code": phone.code()}
+        again = await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+        problem(again, 401, "invalid_credentials")
+    token = await challenge(http, somebody.email)
+    assert (await answer(http, token, codes[0])).status_code == 200
+
+
+async def test_what_is_not_on_yet_cannot_be_guessed(http: httpx.AsyncClient) -> None:
+    somebody = await register(http)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    phone = Authenticator(begun.json()["secret"])
+
+    async def confirm(code: str) -> httpx.Response:
+        body = {"code": code}
+        return await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+
+    answers = await together(confirm(phone.wrong()) for _ in range(20))
+    counted = Counter(each.status_code for each in answers)
+    assert counted == {401: lockout.PROOF_MOST, 429: 20 - lockout.PROOF_MOST}
+    problem(await confirm(phone.code()), 429, "rate_limited")
+
+
 @pytest.mark.parametrize(("steps", "status"), [(-3, 401), (-1, 200), (1, 200), (3, 401)])
 async def test_clocks_may_differ_a_little(
     http: httpx.AsyncClient, owner: Any, steps: int, status: int

@@ -74,6 +74,30 @@ async def test_register_sign_in_ask_and_sign_out(http: httpx.AsyncClient) -> Non
     assert still.status_code == 200
 
 
+async def test_signing_out_may_name_another_sign_in(http: httpx.AsyncClient) -> None:
+    owner, stranger = await register(http), await register(http)
+    one, other, third = [(await login(http, owner.email)).json() for _ in range(3)]
+    for body in ({"refresh_token": 5}, {"token": "x"}):
+        answer = await http.post("/auth/logout", json=body, headers=owner.headers)
+        problem(answer, 422, "invalid_request", param=next(iter(body)))
+    for body, headers in (
+        ({"refresh_token": other["refresh_token"]}, bearer(one["access_token"])),
+        ({"refresh_token": stranger.tokens["refresh_token"]}, bearer(third["access_token"])),
+    ):
+        out = await http.post("/auth/logout", json=body, headers=headers)
+        assert out.status_code == 200, out.text
+        gone = await http.get("/auth/me", headers=headers)
+        problem(gone, 401, "unauthenticated")
+    problem(await refresh(http, other["refresh_token"]), 401, "unauthenticated")
+    await refused_within_5_s(http, bearer(other["access_token"]))
+    for still in (owner, stranger):
+        assert (await http.get("/auth/me", headers=still.headers)).status_code == 200
+    assert (await refresh(http, stranger.tokens["refresh_token"])).status_code == 200
+    for own in ({"refresh_token": owner.tokens["refresh_token"]}, {}):
+        headers = owner.headers if own else stranger.headers
+        assert (await http.post("/auth/logout", json=own, headers=headers)).status_code == 200
+
+
 async def test_an_address_is_registered_once(http: httpx.AsyncClient) -> None:
     body: dict[str, Any] = {
         "email": address(),

@@ -15,9 +15,15 @@ AnyRequest = Request[Any, Any, Any]
 
 
 def asked_by(
-    caller: Caller, key: str | None, *, required: bool = True, address: str = "unknown"
+    caller: Caller,
+    key: str | None,
+    *,
+    required: bool = True,
+    address: str = "unknown",
+    named: str = "Idempotency-Key",
 ) -> Asked:
-    checked = idempotency_key(key, required=required)
+    """Who asks, under a key that is the header's, or a batch item's own field of that name."""
+    checked = idempotency_key(key, required=required, param=named)
     return Asked(
         merchant=caller.merchant,
         actor=caller.actor,

@@ -118,15 +118,24 @@ class Hot:
         try:
             want = http.decode(_item, bytes(raw))
             required = not want.simulate
-            return self._asked(scope, caller, want.idempotency_key, required=required), want
+            asked = self._asked(
+                scope, caller, want.idempotency_key, required=required, named="idempotency_key"
+            )
         except Refusal as refusal:
             return refusal
+        return asked, want
 
     def _asked(
-        self, scope: Scope, caller: Caller, key: str | None, *, required: bool = True
+        self,
+        scope: Scope,
+        caller: Caller,
+        key: str | None,
+        *,
+        required: bool = True,
+        named: str = "Idempotency-Key",
     ) -> Asked:
         address = self._proxies.client(scope)
-        return asked_by(caller, key, required=required, address=address)
+        return asked_by(caller, key, required=required, address=address, named=named)
 
     async def _caller(self, scope: Scope, needed: str) -> Caller:
         authorization = header(scope, b"authorization")

@@ -1,5 +1,7 @@
 """Issue: make a card, show its code once, and keep a sealed copy for as long as it may be asked."""
 
+from datetime import datetime
+from typing import cast
 from uuid import UUID
 
 import asyncpg
@@ -8,7 +10,7 @@ import msgspec
 from florin.cards import code as codes
 from florin.cards import pin as pins
 from florin.cards.asking import Asked
-from florin.cards.card import Card, find
+from florin.cards.card import Card, State, find
 from florin.cards.requests import CardRequest
 from florin.kit import ids
 from florin.kit.db import Database
@@ -20,6 +22,14 @@ from florin.ledger.refusals import ProgramNotFound
 
 _ATTEMPTS = 3  # a code is taken with a chance of cards / 2^75
 
+# What was answered under a key that replaced a secret; the sealed copy only while it is that one's.
+_REPLACED = """
+select q.answer, case when c.sealed_until > clock_timestamp()
+  and encode(sha256(c.sealed_code), 'hex') = q.answer->>'sealed' then c.sealed_code end as sealed
+from florin.idempotency q join florin.card c on c.merchant = q.merchant and c.id = $3
+where q.merchant = $1 and q.key = $2
+"""
+
 
 class _Shown(msgspec.Struct, kw_only=True):
     """What is shown of a card once, and for a day to who asks with the same key."""
@@ -27,6 +37,16 @@ class _Shown(msgspec.Struct, kw_only=True):
     last4: str
     code: str | None = None
     pin: str | None = None
+
+
+class _Replaced(msgspec.Struct, kw_only=True):
+    """What a card was when its secret was replaced."""
+
+    state: str
+    balance: int
+    held: int
+    expires_at: datetime | None
+    last4: str
 
 
 class Cards:
@@ -75,8 +95,8 @@ class Cards:
             key=asked.key,
             fingerprint=fingerprint("rotate-code", card.hex),
         )
-        found = await find(self._database, asked.merchant, card)
-        shown = code if outcome == "ok" else (await self._recall(asked.merchant, card)).code
+        found, sealed = await self._as_answered(asked, card)
+        shown = code if outcome == "ok" else sealed.code
         return msgspec.structs.replace(found, code=shown and codes.show(shown)), outcome
 
     async def reset_pin(self, asked: Asked, card: UUID) -> tuple[Card, str]:
@@ -91,8 +111,8 @@ class Cards:
             key=asked.key,
             fingerprint=fingerprint("reset-pin", card.hex),
         )
-        found = await find(self._database, asked.merchant, card)
-        shown = pin if outcome == "ok" else (await self._recall(asked.merchant, card)).pin
+        found, sealed = await self._as_answered(asked, card)
+        shown = pin if outcome == "ok" else sealed.pin
         return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
 
     def _issuance(
@@ -129,15 +149,42 @@ class Cards:
             merchant,
             card,
         )
-        if row is None or row["sealed"] is None:
-            return _Shown(last4=row["last4"] if row else "")
+        last4 = row["last4"] if row is not None else ""
+        return self._unseal(merchant, card, row["sealed"] if row is not None else None, last4)
+
+    async def _as_answered(self, asked: Asked, card: UUID) -> tuple[Card, _Shown]:
+        """The card as it was when this key's request replaced its secret, and what may be shown of
+        that: nothing once another secret took its place. Without a key the card as it is.
+        """
+        found = await find(self._database, asked.merchant, card)
+        nothing = _Shown(last4=found.last4)
+        if asked.key is None:
+            return found, nothing
+        row = await self._database.one(_REPLACED, asked.merchant, asked.key, card)
+        if row is None or row["answer"] is None:
+            return found, nothing
+        then = msgspec.json.decode(row["answer"], type=_Replaced)
+        card_then = msgspec.structs.replace(
+            found,
+            state=cast("State", then.state),
+            balance=then.balance,
+            held=then.held,
+            available=then.balance - then.held,
+            expires_at=then.expires_at,
+            last4=then.last4,
+        )
+        return card_then, self._unseal(asked.merchant, card, row["sealed"], then.last4)
+
+    def _unseal(self, merchant: UUID, card: UUID, sealed: bytes | None, last4: str) -> _Shown:
+        """A code, a PIN, or both: what was made together."""
+        if sealed is None:
+            return _Shown(last4=last4)
         try:
-            text = self._sealer.unseal(row["sealed"], bound_to=merchant.bytes + card.bytes)
+            text = self._sealer.unseal(sealed, bound_to=merchant.bytes + card.bytes)
         except SealBroken:
-            return _Shown(last4=row["last4"])  # sealed under a key that was taken away since
-        # A code, a PIN, or both: what was made last.
+            return _Shown(last4=last4)  # sealed under a key that was taken away since
         at = codes.LENGTH if len(text) >= codes.LENGTH else 0
-        return _Shown(last4=row["last4"], code=text[:at] or None, pin=text[at:] or None)
+        return _Shown(last4=last4, code=text[:at] or None, pin=text[at:] or None)
 
 
 def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
@@ -153,7 +200,7 @@ def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
         available=first.balance,
         code=codes.show(shown.code) if shown.code else None,
         pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
-        last4=shown.last4,
+        last4=first.last4 or shown.last4,
         recipient=want.recipient,
         issued_at=first.issued_at,
         expires_at=first.expires_at,

@@ -82,7 +82,7 @@ class Money:
         assert posted.card is not None
         assert posted.at is not None
         return Redemption(
-            id=ids.show("red", posted.id),
+            id=ids.show("red", ids.NONE if want.simulate else posted.id),
             card=ids.show("crd", posted.card),
             amount=posted.amount,
             currency=posted.currency,

@@ -56,7 +56,8 @@ async def redeem(
     key: Key = None,
 ) -> Response[Redemption]:
     """Spend from a card. With `allow_remainder` less may be taken than asked: `amount` tells how
-    much. With `simulate` nothing happens, the answer is 200, and no key is needed.
+    much. With `simulate` nothing happens, the answer is 200 with an `id` of zeros, and no key is
+    needed.
     """
     caller.needs("redemptions:write")
     address = proxies.client(request.scope)
@@ -100,6 +101,7 @@ async def redeem_batch(data: want.BatchBody) -> BatchAnswer:
     responses=responses(
         no.RefundExceedsRedemption,
         no.CardClosed,
+        no.BalanceLimitExceeded,
         no.RedemptionNotFound,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
@@ -150,6 +152,8 @@ async def load(
         no.CardNotActive,
         no.CardClosed,
         no.CurrencyMismatch,
+        no.PartialRedemptionNotAllowed,
+        no.BalanceLimitExceeded,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),
@@ -218,6 +222,7 @@ async def place_hold(
         no.HoldNotOpen,
         no.CaptureExceedsHold,
         no.CardBlocked,
+        no.PartialRedemptionNotAllowed,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),

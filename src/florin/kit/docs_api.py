@@ -1,6 +1,6 @@
 """Docs API: the interface described, for machines and for people. Kept by whoever read it once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +8,7 @@ import msgspec
 from litestar import Litestar, Request, Response, get
 
 from florin.kit import docs_page, kept
+from florin.kit.errors import Refusal
 from florin.kit.openapi_document import Json, complete
 
 _HOSTS_MAX = 16  # pages kept: the host stands in the examples, and a caller may claim any
@@ -16,8 +17,15 @@ _HOSTS_MAX = 16  # pages kept: the host stands in the examples, and a caller may
 class Docs:
     """The document of an application, made once, and its page."""
 
-    def __init__(self, base: str, needs: Mapping[str, str], public_url: str | None) -> None:
+    def __init__(
+        self,
+        base: str,
+        needs: Mapping[str, str],
+        public_url: str | None,
+        scoped: Sequence[type[Refusal]] = (),
+    ) -> None:
         self._base, self._needs, self._public_url = base, needs, public_url
+        self._scoped = scoped
         self._document: Json | None = None
         self._encoded: kept.Kept | None = None
         self._pages: dict[str, kept.Kept] = {}
@@ -26,7 +34,9 @@ class Docs:
         """Raises LookupError for a route that says not who may call it."""
         if self._document is None:
             server = self._public_url or "/"
-            self._document = complete(app, base=self._base, needs=self._needs, server=server)
+            self._document = complete(
+                app, base=self._base, needs=self._needs, server=server, scoped=self._scoped
+            )
         return self._document
 
     def lists(self, app: Litestar) -> frozenset[str]:

@@ -39,6 +39,7 @@ class Edge:
         drain: Drain,
         *,
         instance: str | None,
+        position: Callable[[Scope], Awaitable[str | None]] | None = None,
         wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
         headers: Callable[[Headers], None] | None = None,
     ) -> None:
@@ -47,6 +48,7 @@ class Edge:
         self._translate = translate
         self.drain = drain
         self._instance = instance  # None where requests are not logged
+        self._position = position  # what is said where a write changed nothing
         self._wrote = wrote
         self._add_headers = headers or always(None)
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -73,6 +75,9 @@ class Edge:
                 status, begun = message["status"], True
                 if "position" in scope:
                     await self._tell(scope)
+                elif status < 500 and self._position is not None:  # noqa: PLR2004 -- else: who knows?
+                    where = await self._position(scope)
+                    scope.update({"position": where} if where is not None else {})
                 message["headers"] = self._headers(scope, message)
             await send(message)
 
@@ -139,6 +144,8 @@ class Edge:
 
 async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer a refusal as a problem document."""
+    if refusal.position is not None:
+        scope["position"] = refusal.position
     metrics.refusals.labels(refusal.code).inc()
     await reply(
         send,

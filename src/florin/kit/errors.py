@@ -22,11 +22,13 @@ class Refusal(Exception):
         param: str | None = None,
         extra: Mapping[str, Any] | None = None,
         retry_after_s: int | None = None,
+        position: str | None = None,
     ) -> None:
         super().__init__(detail or self.title())
         self.detail = detail or self.title()
         self.param = param
         self.extra = dict(extra or {})
+        self.position = position  # of the database's log, where the ledger said no
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
 

@@ -4,13 +4,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from florin.kit.country import COUNTRIES
 from florin.kit.currency import CURRENCIES
 from florin.kit.errors import IdempotencyKeyRequired, InvalidRequest, Refusal
+from florin.kit.mistakes import mistake, mistakes, with_nul
 
 Body = TypeVar("Body")
 Noun = TypeVar("Noun")
@@ -33,7 +35,6 @@ Metadata = Annotated[
     Meta(max_length=METADATA_PAIRS_MAX, description="At most 50 pairs of strings."),
 ]
 
-_AT = re.compile(r" - at `(?:key in )?\$\.?([^`]*)`$")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ERRORS_MAX = 20
 _NAME_MAX = 100  # characters of a caller's own name that a refusal repeats
@@ -54,12 +55,13 @@ class Page(msgspec.Struct, Generic[Noun], kw_only=True):
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     """Read a body. Raises InvalidRequest naming the field, or the fields, to blame."""
     if b"\\u0000" in body and _NUL.search(body):
-        raise InvalidRequest("text must not contain the character U+0000")
+        blamed = (with_nul(body) or "")[:_NAME_MAX] or None
+        raise InvalidRequest("text must not contain the character U+0000", param=blamed)
     try:
         found = decoder.decode(body)
         _names.decode(body.decode())
     except msgspec.ValidationError as error:
-        raise wrong(mistakes(decoder.type, body) or [_mistake(error, "")]) from None
+        raise wrong(mistakes(decoder.type, body) or [mistake(error, "")]) from None
     except (msgspec.MsgspecError, json.JSONDecodeError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from None
     except UnicodeDecodeError:
@@ -95,57 +97,33 @@ def wrong(errors: list[dict[str, str]]) -> InvalidRequest:
     return InvalidRequest(detail, extra={"errors": errors})
 
 
-def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
-    """Every field that is wrong: the decoder stops at the first, a caller wants to see them all."""
-    shapes = [each for each in (get_args(kind) or (kind,)) if isinstance(each, type)]
-    shape = next((each for each in shapes if issubclass(each, msgspec.Struct)), None)
-    if shape is None:
-        return []
-    try:
-        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return []
-    found: list[dict[str, str]] = []
-    for field in msgspec.structs.fields(shape):
-        name = field.encode_name
-        value = given.pop(name, None)
-        if value is None:
-            if field.required:
-                found.append({"param": f"{within}{name}", "detail": "this field is required"})
-            continue
-        try:
-            msgspec.json.decode(value, type=field.type)
-        except msgspec.ValidationError as error:
-            inside = mistakes(field.type, bytes(value), f"{within}{name}.")
-            found.extend(inside or [_mistake(error, f"{within}{name}")])
-    found.extend({"param": f"{within}{name}", "detail": "there is no such field"} for name in given)
-    return found
-
-
-def _mistake(error: Exception, param: str) -> dict[str, str]:
-    text = str(error)
-    where = _AT.search(text)
-    inner = where.group(1) if where else ""
-    between = "." if param and inner and not inner.startswith("[") else ""
-    return {"param": f"{param}{between}{inner}", "detail": _AT.sub("", text)}
-
-
 def check_currency(code: str, *, param: str) -> None:
     """Raises InvalidRequest for money that does not exist."""
     if code not in CURRENCIES:
         raise InvalidRequest(f"{code} is no currency of ISO 4217", param=param)
 
 
-def idempotency_key(value: str | None, *, required: bool) -> str | None:
-    """Check the Idempotency-Key header. Raises IdempotencyKeyRequired, InvalidRequest."""
+def check_country(code: str, *, param: str) -> None:
+    """Raises InvalidRequest for a country that does not exist."""
+    if code not in COUNTRIES:
+        raise InvalidRequest(f"{code} is no country of ISO 3166-1", param=param)
+
+
+def idempotency_key(
+    value: str | None, *, required: bool, param: str = "Idempotency-Key"
+) -> str | None:
+    """Check a key: of the header, or the field `param` of a batch's item.
+
+    Raises IdempotencyKeyRequired, InvalidRequest.
+    """
     if value is None or value == "":
         if required:
-            raise IdempotencyKeyRequired
+            raise IdempotencyKeyRequired(param=param)
         return None
     # A header has no encoding beyond ASCII; a batch item's key must mean the same as a header's.
     if len(value) > KEY_MAX or not (value.isascii() and value.isprintable()):
         raise InvalidRequest(
-            f"the key must be at most {KEY_MAX} printable ASCII characters", param="Idempotency-Key"
+            f"the key must be at most {KEY_MAX} printable ASCII characters", param=param
         )
     return value
 

@@ -7,6 +7,8 @@ import os
 import time
 from uuid import UUID
 
+NONE = UUID(int=0)  # stands where there is no object: nothing ever has it
+
 _DIGITS = 32
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _COUNTER_MAX = 0xFFF  # 12 bits

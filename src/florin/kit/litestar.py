@@ -127,6 +127,8 @@ def exception_handlers(translate: Translate) -> dict[Any, Any]:
         refusal = _refusal(request, error) or translate(error, request.scope)
         if refusal is None:
             raise error  # a bug: the edge logs it and answers 500
+        if refusal.position is not None:
+            request.scope["position"] = refusal.position
         metrics.refusals.labels(refusal.code).inc()
         return Response(
             problem(refusal, request.scope["request_id"]),

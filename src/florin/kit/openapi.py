@@ -48,9 +48,8 @@ _ALWAYS: tuple[type[Refusal], ...] = (
 def responses(*refusals: type[Refusal], public: bool = False) -> dict[int, ResponseSpec]:
     """What a route may refuse, by status; `public`: it asks for no credentials."""
     by_status: dict[int, list[str]] = {}
-    for refusal in (*refusals, *_ALWAYS):
-        if public and refusal in {Unauthenticated, Forbidden}:
-            continue
+    always = [each for each in _ALWAYS if not public or each not in {Unauthenticated, Forbidden}]
+    for refusal in (*refusals, *always):
         line = f"`{refusal.code}`: {refusal.title()}"
         lines = by_status.setdefault(refusal.status, [])
         if line not in lines:

@@ -3,7 +3,7 @@ every header and refusal, and an example of each request and answer.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +11,7 @@ from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from florin.kit.errors import OutcomeUnknown, TooLarge
+from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge
 from florin.kit.openapi import Problem
 from florin.kit.openapi_examples import CSV, ID, problem_example, sample
 from florin.kit.openapi_words import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
@@ -23,8 +23,18 @@ _LINE = re.compile(r"^`(\w+)`: (.*)$")
 _KEY_REQUIRED = "`idempotency_key_required`"
 
 
-def complete(app: Litestar, *, base: str, needs: Mapping[str, str], server: str) -> Json:
-    """Return the whole document. Raises LookupError for a route that says not who may call it."""
+def complete(
+    app: Litestar,
+    *,
+    base: str,
+    needs: Mapping[str, str],
+    server: str,
+    scoped: Sequence[type[Refusal]] = (),
+) -> Json:
+    """Return the whole document; `scoped`: what whoever lacks a scope may be answered, too.
+
+    Raises LookupError for a route that says not who may call it.
+    """
     document: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     handlers = list(_documented(app))
     kinds = [kind for _, _, handler in handlers for kind in _kinds(handler) if kind is not None]
@@ -55,8 +65,9 @@ def complete(app: Litestar, *, base: str, needs: Mapping[str, str], server: str)
         _ask(operation, path.removeprefix(base), method, needs[name])
         _bodies(operation, known.get(repr(wanted)), known.get(repr(given)), schemas)
         reads = method == "GET" or needs[name].endswith(":read")
-        _refusals(operation, known["problem"], reads=reads)
-        _headers(operation, method)
+        more = scoped if ":" in needs[name] else ()
+        _refusals(operation, known["problem"], more, reads=reads)
+        _headers(operation, writes=not reads)
     document["tags"] = [
         {"name": tag, "description": TAGS.get(tag, tag)} for tag in dict.fromkeys(used)
     ]
@@ -157,16 +168,17 @@ def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
                 answer["content"] = {"text/csv": content}
 
 
-def _refusals(operation: Json, problem: Any, *, reads: bool) -> None:
+def _refusals(operation: Json, problem: Any, more: Sequence[type[Refusal]], *, reads: bool) -> None:
     answers: Json = operation["responses"]
     framework = answers.get("400", {})
     if "application/problem+json" not in framework.get("content", {}):
         answers.pop("400", None)  # Florin says 422, with its own document
     if "requestBody" in operation:
         answers["413"] = {"description": f"`{TooLarge.code}`: {TooLarge.title()}"}
-    if not reads and OutcomeUnknown.code not in answers["503"]["description"]:
-        line = f"`{OutcomeUnknown.code}`: {OutcomeUnknown.title()}"
-        answers["503"]["description"] += f"\n\n{line}"
+    for refusal in (*more, *(() if reads else (OutcomeUnknown,))):
+        said = answers[str(refusal.status)]
+        if f"`{refusal.code}`" not in said["description"]:
+            said["description"] += f"\n\n`{refusal.code}`: {refusal.title()}"
     for status, answer in answers.items():
         if int(status) >= 400:  # noqa: PLR2004 -- the statuses that say no
             found = [_LINE.match(line) for line in answer["description"].split("\n\n")]
@@ -181,13 +193,12 @@ def _refusals(operation: Json, problem: Any, *, reads: bool) -> None:
     operation["responses"] = dict(sorted(answers.items()))
 
 
-def _headers(operation: Json, method: str) -> None:
+def _headers(operation: Json, *, writes: bool) -> None:
     keyed = any(each.get("name") == "Idempotency-Key" for each in operation["parameters"])
     for status, answer in operation["responses"].items():
         names = ["X-Request-Id"]
-        if status.startswith("2"):
-            names += ["Florin-Consistency"] * (method != "GET")
-            names += ["Idempotency-Replayed"] * keyed
+        names += ["Florin-Consistency"] * (writes and int(status) < 500)  # noqa: PLR2004
+        names += ["Idempotency-Replayed"] * (keyed and status.startswith("2"))
         names += {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}.get(
             status, []
         )

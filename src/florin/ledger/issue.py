@@ -21,6 +21,8 @@ _SQL = (
     " $18::integer)"
 )
 
+_BLAMED = {"amount_not_allowed": "amount", "program_not_found": "program"}
+
 
 class Issuance(msgspec.Struct, kw_only=True, gc=False):
     """One card to be made. `amount` in minor units of its program's currency."""
@@ -55,6 +57,7 @@ class FirstAnswer(msgspec.Struct, kw_only=True):
     issued_at: datetime
     expires_at: datetime | None
     pin: bool = False
+    last4: str = ""  # of the code it had then; empty where that was not recorded yet
 
 
 class Issued(msgspec.Struct, kw_only=True):
@@ -79,7 +82,7 @@ class Issuer:
         row, position = await self._lanes.submit(issuance)
         outcome: str = row["outcome"]
         if outcome not in {"ok", "replayed"}:
-            raise BY_OUTCOME[outcome]
+            raise BY_OUTCOME[outcome](param=_BLAMED.get(outcome), position=position)
         return Issued(
             id=row["id"],
             recalled=outcome == "replayed",

@@ -65,7 +65,7 @@ begin
         'program', i.program, 'currency', i.currency,
         'state', case when i.activate then 'active' else 'pending' end,
         'balance', case when i.activate then i.amount else 0 end,
-        'issued_at', i.at, 'expires_at', i.expires_at)
+        'issued_at', i.at, 'expires_at', i.expires_at, 'last4', i.last4)
         || case when i.pin_hash is null then '{}' else '{"pin": true}'::jsonb end
       when 'replayed' then i.answer end as first_answer
     from item i
@@ -93,7 +93,8 @@ begin
     from made i where i.activate
   ), events as (
     insert into event (merchant, id, type, card, noun, sequence, data, created_at)
-    select i.m, i.event, 'card.issued', i.id, i.id, 1, i.first_answer || '{"held": 0}', i.at
+    select i.m, i.event, 'card.issued', i.id, i.id, 1,
+      (i.first_answer - 'last4') || '{"held": 0}', i.at
     from made i
     returning merchant, id, type
   ), told as (
@@ -115,8 +116,9 @@ begin
 end $$;
 
 -- A secret of a card is replaced in three steps: `begin_secret` claims the key and locks the card,
--- the caller writes the secret and the next revision, `end_secret` records that it did. The answer of the first is ok, or
--- why nothing may be written: replayed, busy, or the code of a refusal.
+-- the caller writes the secret and the next revision, `end_secret` records that it did, and
+-- `keep_secret_answer` what a repetition is to be answered. The answer of the first is ok, or why
+-- nothing may be written: replayed, busy, or the code of a refusal.
 create or replace function florin.begin_secret(
   p_merchant uuid, p_card uuid, p_event uuid, p_operation text, p_key text, p_fingerprint bytea,
   p_patience integer
@@ -164,6 +166,27 @@ begin
   where z.id = p_merchant and z.followed;
 end $$;
 
+-- The card as it is shown now, and which sealed copy is this request's: a later one replaces it, and
+-- what that holds is another request's to show.
+create or replace function florin.keep_secret_answer(p_merchant uuid, p_card uuid, p_key text)
+returns void
+language plpgsql volatile set search_path = florin, pg_temp as $$
+declare
+  now_here constant timestamptz := florin.clock(p_merchant);
+begin
+  update idempotency q set answer = jsonb_build_object(
+    'state', case when a.state = 'active' and a.expires_at <= now_here then 'expired'
+      else a.state::text end,
+    'balance', a.balance,
+    'held', a.held - coalesce((select sum(h.amount) from hold h where h.merchant = a.merchant
+      and h.card = a.id and h.state = 'open' and h.expires_at <= now_here), 0),
+    'expires_at', a.expires_at, 'last4', z.last4,
+    'sealed', encode(sha256(z.sealed_code), 'hex'))
+  from account a join card z on z.merchant = a.merchant and z.id = a.id
+  where p_key is not null and q.merchant = p_merchant and q.key = p_key
+    and a.merchant = p_merchant and a.id = p_card;
+end $$;
+
 -- Rotate: a new code for a card; the old one is dead from then on.
 create or replace function florin.rotate_code(
   p_merchant uuid, p_card uuid, p_event uuid, p_code bytea, p_last4 text, p_sealed bytea,
@@ -185,6 +208,7 @@ begin
     where z.merchant = p_merchant and z.id = p_card;
     perform florin.end_secret(p_merchant, p_card, p_event, 'card.code_rotated',
       jsonb_build_object('last4', p_last4));
+    perform florin.keep_secret_answer(p_merchant, p_card, p_key);
   end if;
   return query select may;
 end $$;

@@ -18,6 +18,7 @@ begin
     update card z set sealed_code = p_sealed, sealed_until = clock_timestamp() + p_sealed_for
     where z.merchant = p_merchant and z.id = p_card;
     perform florin.end_secret(p_merchant, p_card, p_event, 'card.pin_reset', '{}');
+    perform florin.keep_secret_answer(p_merchant, p_card, p_key);
   end if;
   return query select may;
 end $$;

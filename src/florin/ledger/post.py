@@ -150,7 +150,7 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
             extra["available"] = row["balance"] - row["held"]
         elif refusal is PinIncorrect:
             extra["attempts_left"] = row["part"]
-        raise refusal(extra=extra)
+        raise refusal(param=_blamed(outcome, posting.op), extra=extra, position=position)
     return Posted(
         id=row["id"],
         card=row["card"],
@@ -166,6 +166,13 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
         at=row["at"],
         position=position,
     )
+
+
+def _blamed(outcome: str, op: str) -> str | None:
+    """The field that a refusal is about."""
+    if outcome != "currency_mismatch":
+        return None
+    return "to" if op == "transfer" else "currency"
 
 
 def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:

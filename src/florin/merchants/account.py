@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from florin.kit import ids
+from florin.kit import evenly, ids
 from florin.kit.errors import Unauthenticated
 from florin.kit.http import Request
 from florin.merchants import audit, lockout, member, password, session
@@ -51,6 +51,7 @@ class Accepted(msgspec.Struct, kw_only=True):
 
 async def ask(people: People, client: Client, kind: Kind, email: str) -> Accepted:
     """Write a letter to whom the address belongs. Too many at once are not written."""
+    began = evenly.now()
     email = email.lower()
     doors = lockout.letters(people.pepper, email=email, network=client.network)
     async with people.database.transaction() as tx:
@@ -64,6 +65,7 @@ async def ask(people: People, client: Client, kind: Kind, email: str) -> Accepte
         if found and allowed:
             by = client.by(merchant, audit.NOBODY)
             await audit.record(tx, by, f"{kind}.requested", ids.show("usr", who))
+    await evenly.leave(began)
     return Accepted()
 
 

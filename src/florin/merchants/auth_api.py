@@ -1,6 +1,7 @@
 """Auth API: the routes of signing in and out."""
 
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 from litestar import delete, get, post
@@ -12,7 +13,7 @@ from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
 from florin.kit.settings import Settings
 from florin.merchants import audit, login, member, session
-from florin.merchants.access import Access, Caller
+from florin.merchants.access import Access, Caller, Person
 from florin.merchants.answering import AnyRequest, by, wrote
 from florin.merchants.login import LoginRequest, MfaRequest, MfaRequired
 from florin.merchants.member import EmailTaken, User
@@ -32,6 +33,14 @@ from florin.merchants.session import Session, SignedIn, TokenReused
 
 class RefreshRequest(Request, kw_only=True):
     refresh_token: Typed
+
+
+class LogoutRequest(Request, kw_only=True):
+    """`refresh_token`: of another sign-in of yours that is to end as well. It may be left out: with
+    the sign-in that asks, its own refresh token ends anyway.
+    """
+
+    refresh_token: Typed | None = None
 
 
 class Me(msgspec.Struct, kw_only=True):
@@ -107,17 +116,39 @@ async def refresh(request: AnyRequest, people: People, data: RefreshRequest) -> 
 
 
 @post("/auth/logout", status_code=200, summary="Sign out", responses=responses())
-async def logout(request: AnyRequest, caller: Caller, access: Access, people: People) -> Session:
-    """End this sign-in: its tokens are refused everywhere within five seconds."""
+async def logout(
+    request: AnyRequest,
+    caller: Caller,
+    access: Access,
+    people: People,
+    data: LogoutRequest | None = None,
+) -> Session:
+    """End this sign-in: its tokens are refused everywhere within five seconds. So are those of a
+    `refresh_token` that is given, if it is yours.
+    """
     me = caller.signed_in()
+    other = _named(people, me, data)
     async with people.database.transaction() as tx:
         row = await session.revoke(tx, me.merchant, me.member, me.session)
         if row is None:
             raise Unauthenticated
+        if other is not None:
+            await session.revoke(tx, me.merchant, me.member, other)
         await audit.record(tx, by(request, caller), "logout", caller.actor)
     access.forget(caller.actor)
     await wrote(request, people.database)
     return session.from_row(row, current=me.session)
+
+
+def _named(people: People, me: Person, data: LogoutRequest | None) -> UUID | None:
+    """The sign-in of the refresh token, where it is this member's. What is wrong with one is not
+    told (RFC 7009, 2.2).
+    """
+    presented = data.refresh_token if data is not None else None
+    claims = people.tokens.read_refresh(presented) if presented is not None else None
+    if claims is None or (claims.merchant, claims.member) != (me.merchant, me.member):
+        return None
+    return claims.session
 
 
 @get("/auth/me", summary="Who am I?", responses=responses())

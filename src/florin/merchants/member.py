@@ -55,13 +55,15 @@ class MemberChange(Request, kw_only=True):
 
 
 class User(msgspec.Struct, kw_only=True):
-    """A member of a merchant's staff. `invited`: has not chosen a password yet."""
+    """A member of a merchant's staff. `invited`: has not chosen a password yet; `removed`: only in
+    the answer that removed him.
+    """
 
     id: str
     object: Literal["user"] = "user"
     email: str
     role: str
-    state: Literal["active", "invited"]
+    state: Literal["active", "invited", "removed"]
     email_verified: bool
     second_factor: bool
     created_at: datetime
@@ -154,7 +156,7 @@ async def remove(database: Database, by: By, text: str, *, allowed: frozenset[st
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
         )
         await audit.record(tx, by, "member.removed", text, before=_facts(from_row(was)))
-    return from_row(was)
+    return msgspec.structs.replace(from_row(was), state="removed")
 
 
 async def listed(

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, Refusal
-from florin.kit.http import Currency, Request, Text, check_currency
+from florin.kit.http import Currency, Request, Text, check_country, check_currency
 from florin.merchants import audit, member, password, session
 from florin.merchants.member import Email, User
 from florin.merchants.password import Password
@@ -67,6 +67,7 @@ class Registered(SignedIn, kw_only=True):
 
 async def register(people: People, client: Client, want: RegisterRequest) -> Registered:
     """Raises EmailTaken, InvalidRequest, Overloaded."""
+    check_country(want.merchant.country, param="merchant.country")
     check_currency(want.merchant.currency, param="merchant.currency")
     check_zone(want.merchant.timezone)
     password_hash = await password.make_hash(want.password)

@@ -7,16 +7,19 @@ from msgspec import Meta
 from florin.kit.db import Database
 from florin.kit.errors import Refusal, Unauthenticated
 from florin.kit.http import Request
-from florin.merchants import audit, factor, member, session
+from florin.merchants import audit, factor, lockout, member, session
 from florin.merchants.access import Person
 from florin.merchants.audit import By
 from florin.merchants.factor import Enrolment, RecoveryCodes
 from florin.merchants.member import User
 from florin.merchants.password import Typed
 from florin.merchants.people import People
-from florin.merchants.proof import InvalidCredentials, prove_code, prove_password
+from florin.merchants.proof import prove_code, prove_password, wrong_proof
 
 Code = Annotated[str, Meta(min_length=6, max_length=40)]
+
+# Of attempts at once each is counted before the next is looked at.
+_ALONE = "select 1 from florin.member where merchant = $1 and id = $2 for no key update"
 
 
 class FactorAlreadyOn(Refusal):
@@ -63,19 +66,27 @@ async def enrol(people: People, by: By, me: Person, typed: str) -> Enrolment:
 
 
 async def confirm(people: People, by: By, me: Person, code: str) -> RecoveryCodes:
-    """Turn it on: this sign-in counts as proved, your others end. Raises InvalidCredentials."""
+    """Turn it on: this sign-in counts as proved, your others end.
+
+    Raises InvalidCredentials, RateLimited.
+    """
+    doors = lockout.proof(people.pepper, "code", by.actor)
     async with people.database.transaction() as tx:
+        await tx.one(_ALONE, me.merchant, me.member)
+        await lockout.check(tx, doors)
         codes = await people.factors.confirm(tx, me.merchant, me.member, code)
-        if codes is None:
-            raise InvalidCredentials("this is not the code of the authenticator now")
-        await tx.run(
-            "update florin.session set second_factor = true where merchant = $1 and id = $2",
-            me.merchant,
-            me.session,
-        )
-        await session.revoke_all(tx, me.merchant, me.member, but=me.session)
-        await audit.record(tx, by, "second_factor.on", by.actor)
-    return RecoveryCodes(recovery_codes=codes)
+        if codes is not None:
+            await lockout.passed(tx, doors)
+            await tx.run(
+                "update florin.session set second_factor = true where merchant = $1 and id = $2",
+                me.merchant,
+                me.session,
+            )
+            await session.revoke_all(tx, me.merchant, me.member, but=me.session)
+            await audit.record(tx, by, "second_factor.on", by.actor)
+            return RecoveryCodes(recovery_codes=codes)
+        refusal = await wrong_proof(tx, doors, by, "proof.failed")
+    raise refusal
 
 
 async def renew_recovery(people: People, by: By, me: Person, want: FactorProof) -> RecoveryCodes:
