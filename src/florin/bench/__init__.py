@@ -34,7 +34,7 @@ def main(
 ) -> int:
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
-        return _mutants(as_json=as_json)
+        return _mutants(as_json=as_json, only=only or [])
     if name == AUTOSCALE:
         from florin.bench import autoscale
 
@@ -87,10 +87,10 @@ def main(
     return 0 if found.right else 1
 
 
-def _mutants(*, as_json: bool) -> int:
+def _mutants(*, as_json: bool, only: list[str]) -> int:
     if find_spec("florin.bench.mutants") is None:
         raise Unable("florin bench mutants is not part of this release yet.")
-    return int(import_module("florin.bench.mutants").main(as_json=as_json))
+    return int(import_module("florin.bench.mutants").main(as_json=as_json, only=only))
 
 
 def _check(terms: Terms) -> None:

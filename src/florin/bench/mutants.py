@@ -27,6 +27,7 @@ from florin.ops.tell import Unable, say, voice
 
 OPERATIONS = 20_000  # of the machine: enough for what each mutation breaks to come up
 SEED = 1
+_NAMES = "src/florin/bench/mutations*.py"
 _COPIED = ("src", "tests", "pyproject.toml")
 _UNBROKEN_WITHIN_S = 1800
 _WITHIN_S = 180  # or thrice what all the tests took unbroken, on a machine that is slow
@@ -46,12 +47,16 @@ class Fate(msgspec.Struct, kw_only=True):
 
 
 def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
-    """Serve `florin bench mutants`; return 1 when a mutant is not caught."""
+    """Serve `florin bench mutants`; return 1 when a mutant is not caught. `only`: those whose name
+    has one of these in it.
+    """
     # In the background a shell has its programs ignore SIGINT, and so would the tests that are
     # ended by it: their servers would stay.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     checkout = _checkout()
-    wanted = [each for each in MUTATIONS if not only or each.name in only]
+    wanted = [each for each in MUTATIONS if not only or any(word in each.name for word in only)]
+    if not wanted:
+        raise Unable(f"No mutant is called so; their names are in {_NAMES}.")
     with tempfile.TemporaryDirectory(prefix="florin-mutants-") as folder:
         place = Path(folder)
         place.chmod(0o755)  # the engines' user passes through

@@ -1,10 +1,14 @@
-"""Mutations: guards of the money, and how each is taken away. A test must notice every one.
+"""Mutations: guards of the money and of who may touch it, and how each is taken away. A test must
+notice every one.
 
 A mutation replaces one text, found exactly once in its file, and names the tests that should
 notice. One whose text is not found any more is as bad as one that nobody notices.
 """
 
-from dataclasses import dataclass
+from florin.bench.mutation import Mutation
+from florin.bench.mutation import without as _
+from florin.bench.mutations_limits import LIMITS
+from florin.bench.mutations_people import PEOPLE
 
 POST = "src/florin/ledger/post.sql"
 ISSUE = "src/florin/ledger/issue.sql"
@@ -20,21 +24,6 @@ BELTS = "tests/ledger/test_belts.py"
 PIN = "tests/cards/test_pin.py"
 FAULTS = "tests/faults"
 TOGETHER = "tests/kit/test_coalesce.py"
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """`find` becomes `put` in `file`, a path in the checkout; `tests` are pytest's arguments."""
-
-    name: str
-    file: str
-    find: str
-    put: str
-    tests: tuple[str, ...]
-
-
-def _(name: str, file: str, find: str, put: str, *tests: str) -> Mutation:
-    return Mutation(name, file, find, put, tests)
 
 
 _LOCKS = (
@@ -213,4 +202,6 @@ _BELTS = (
       "CACHED_S = 4.0", "CACHED_S = 400.0", "tests/api/test_access.py"),
 )  # fmt: skip
 
-MUTATIONS = (*_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS)
+MUTATIONS: tuple[Mutation, ...] = (
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE
+)  # fmt: skip

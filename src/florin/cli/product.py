@@ -80,7 +80,11 @@ def bench(
     rate: Annotated[float, typer.Option(min=1, help="deploys, beside: requests a second.")] = 200,
     requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="deploys: this kind alone; repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="deploys: this kind; mutants: those whose name has this in it. Repeatable.",
+        ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="queue: no-op jobs of a round.")] = 50_000,
     home: HomeOption = None,
