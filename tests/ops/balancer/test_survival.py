@@ -228,6 +228,7 @@ async def test_with_nobody_to_ask_it_answers_as_the_api_would(tmp_path: Path) ->
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.headers["retry-after"] == "1"
         assert answer.json()["code"] == "overloaded"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
 async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Path) -> None:

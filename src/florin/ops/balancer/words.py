@@ -11,6 +11,7 @@ RULES = """\
   http-request del-header X-Forwarded-Host
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Request-Id req_%[uuid()] unless has_id
+  http-request set-var(txn.request_id) req.hdr(x-request-id)
   http-request return status 404 if {{ path /metrics }} !of_here
   acl reads method GET HEAD
   acl posts method POST
@@ -26,15 +27,21 @@ _SAYS = {
 
 
 def problem(status: int, code: str) -> str:
-    """An error that HAProxy answers itself, as a problem document like those of the API."""
+    """An error that HAProxy answers itself, as a problem document like those of the API.
+
+    What it cannot read as HTTP at all (400) it answers with a page that cannot be changed.
+    """
+    request_id = "%[var(txn.request_id)]"
     document = {
         "type": f"/api/v1/docs#{code}",
         "title": _SAYS[code],
         "status": status,
         "detail": "No instance answered.",
         "code": code,
+        "request_id": request_id,
     }
     return (
         f"http-error status {status} content-type application/problem+json"
-        f" string '{json.dumps(document)}' hdr Retry-After 1 hdr Cache-Control no-store"
+        f" lf-string '{json.dumps(document)}' hdr X-Request-Id {request_id}"
+        " hdr Retry-After 1 hdr Cache-Control no-store"
     )
