@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from florin.kit.db import Database, connect
-from tests import engine
+from tests import documented, engine
 from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
 
 # The same examples each time, however long each takes: --hypothesis-profile=default draws others.
@@ -144,5 +144,6 @@ async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
         limits=limits,
         timeout=60,
         verify=NO_TLS,
+        event_hooks={"response": [documented.hook(api.base)]},
     ) as client:
         yield client

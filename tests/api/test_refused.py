@@ -13,6 +13,7 @@ import pytest
 from florin.kit.db import lsn_of
 from tests.api.calls import Json, issue, key, made, post, problem, read, redeem, spend
 from tests.instance import Instance, Shop
+from tests.merchants.people import client_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
@@ -123,7 +124,7 @@ def place(answer: httpx.Response) -> int:
 async def test_every_refused_write_says_it(http: httpx.AsyncClient, api: Instance) -> None:
     """To whom we know: what strangers are told must not show what their request made us write."""
     tried = 0
-    async with httpx.AsyncClient(base_url=f"{api.base}/api/v1") as stranger:
+    async with client_of(api) as stranger:
         for name, need in NEEDS.items():
             method, _, path = name.partition(" ")
             address = "/".join(f"x_{NIL}" if part[:1] == "{" else part for part in path.split("/"))

@@ -11,6 +11,7 @@ import httpx
 from florin.kit import ids
 from florin.kit.seal import Sealer
 from florin.merchants.letter import Letters
+from tests import documented
 from tests.instance import NO_TLS, SECRETS, Instance
 
 Json = dict[str, Any]
@@ -47,7 +48,12 @@ def address(name: str = "somebody") -> str:
 async def client_of(api: Instance, **headers: str) -> AsyncGenerator[httpx.AsyncClient]:
     limits = httpx.Limits(max_connections=128, max_keepalive_connections=128)
     async with httpx.AsyncClient(
-        base_url=f"{api.base}/api/v1", headers=headers, limits=limits, timeout=60, verify=NO_TLS
+        base_url=f"{api.base}/api/v1",
+        headers=headers,
+        limits=limits,
+        timeout=60,
+        verify=NO_TLS,
+        event_hooks={"response": [documented.hook(api.base)]},
     ) as client:
         yield client
 
