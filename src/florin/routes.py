@@ -74,6 +74,7 @@ NEEDS: dict[str, str] = {
     "GET /cards/{card}/entries": "cards:read",
     "POST /cards/lookup": "cards:read",
     "POST /cards/bulk": "cards:write",
+    "POST /cards/import": "cards:write",
     "GET /jobs": "cards:read",
     "GET /jobs/{job}": "cards:read",
     "GET /jobs/{job}/codes": "cards:write",

@@ -4,6 +4,7 @@ import sys
 
 from florin.cards import expire, retention
 from florin.cards.bulk import Bulk
+from florin.cards.import_cards import Import
 from florin.kit import log
 from florin.kit.db import Database
 from florin.kit.queue import process
@@ -22,15 +23,17 @@ class Parts:
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
-        self.bulk = Bulk(
-            database,
-            settings.code_pepper.get_secret_value(),
-            Sealer(*settings.ring("seal_key")),
-        )
+        sealer = Sealer(*settings.ring("seal_key"))
+        self.bulk = Bulk(database, settings.code_pepper.get_secret_value(), sealer)
+        self.imports = Import(database, settings.ring("code_pepper"), sealer)
 
 
 async def _issue(job: Job, parts: Parts) -> Again | None:
     return await parts.bulk.issue(job)
+
+
+async def _import(job: Job, parts: Parts) -> Again | None:
+    return await parts.imports.go_on(job)
 
 
 async def _sweep(job: Job, _parts: Parts) -> Again | None:
@@ -39,6 +42,10 @@ async def _sweep(job: Job, _parts: Parts) -> Again | None:
 
 async def _expire(job: Job, _parts: Parts) -> Again | None:
     return await expire.expire(job)
+
+
+async def _lapse(job: Job, _parts: Parts) -> Again | None:
+    return await expire.lapse(job)
 
 
 async def _erase_codes(job: Job, _parts: Parts) -> Again | None:
@@ -79,7 +86,11 @@ PLAN = Plan(
             timeout_s=120,
             at_once=4,
             at_once_here=2,
-            kinds={"sweep": Kind(run=_sweep), "expire": Kind(run=_expire)},
+            kinds={
+                "sweep": Kind(run=_sweep),
+                "expire": Kind(run=_expire),
+                "lapse": Kind(run=_lapse),
+            },
         ),
         Queue(name="expiry-reminders", importance=40, objective_s=600),
         Queue(
@@ -88,7 +99,7 @@ PLAN = Plan(
             timeout_s=120,
             at_once=4,
             at_once_here=2,
-            kinds={"issue": Kind(run=_issue)},
+            kinds={"issue": Kind(run=_issue), "import": Kind(run=_import)},
         ),
         Queue(name="cleanup-tokens", importance=60, kinds={"cleanup": Kind(run=_cleanup)}),
         Queue(

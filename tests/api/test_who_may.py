@@ -203,7 +203,7 @@ async def test_what_is_anothers_is_not_there(world: World) -> None:
 
 async def test_lists_show_nothing_of_anothers_whatever_is_asked(world: World) -> None:
     tried = 0
-    for route in world.routes:
+    for route in (each for each in world.routes if each.method == "GET"):
         for parameter in route.operation["parameters"]:
             if parameter.get("in") == "query" and parameter["schema"]["type"] == "string":
                 for ours in world.secrets:

@@ -1,8 +1,8 @@
 """Stand-in: an instance that knows health and one program, for tests of the supervisor alone.
 
-Run as `standin.py api | migrate | demo | toil | up HOME PORT [WORKERS]`; the last one is a
+Run as `standin.py api | migrate | demo | toil | up HOME PORT [WORKERS [whole]]`; the last one is a
 supervisor whose processes are the others; with WORKERS on a schema, and workers that play with the
-toys of tests/kit/queue.
+toys of tests/kit/queue; whole: with the product's own processes, and only its day is short.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ def die_at(number: int) -> None:
     Instances.take = dying
 
 
-def supervise(home: str, port: str, workers: str = "") -> int:
+def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.kit.autoscale import Limits
     from florin.ops import door
     from florin.ops.home import Home
@@ -77,7 +77,7 @@ def supervise(home: str, port: str, workers: str = "") -> int:
 
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin("migrate") if workers else me("migrate")
-    commands = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
+    standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
     # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
     quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     if os.environ.get("STANDIN_DIES_AT"):
@@ -95,7 +95,7 @@ def supervise(home: str, port: str, workers: str = "") -> int:
                 valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
                 limits=quick,
                 scale_every_s=0.5,
-                commands=commands,
+                commands=Commands() if whole else standins,
             )
         )
     except Unable as error:
@@ -113,7 +113,7 @@ if __name__ == "__main__":
             print(json.dumps({"merchant": "mer_1", "program": "prg_1", "api_key": "flk_1"}))
         case ["toil"]:
             sys.exit(toil())
-        case ["up", home, port, *workers]:
-            sys.exit(supervise(home, port, *workers))
+        case ["up", home, port, *more]:
+            sys.exit(supervise(home, port, *more))
         case _:
             sys.exit(2)

@@ -146,6 +146,42 @@ async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
     del free
 
 
+async def test_what_comes_back_to_an_expired_card_is_breakage(owner: Any, workers: Crew) -> None:
+    """A refund and the rest of a hold, after the end; reinstated, a card has it all again."""
+    merchant, (refunded, voided) = await cards(owner, 2, amount=1000)
+
+    async def one(kind: str, **more: Any) -> Any:
+        op = Op(merchant="m", kind=kind, id=ids.new(), **more)
+        (row,) = await post(owner, {"m": merchant}, [op])
+        assert row["outcome"] == "ok", row
+        return row
+
+    spent = await one("redeem", card=refunded, amount=700, currency="EUR")
+    held = await one("hold", card=voided, amount=400, currency="EUR", expires_in=86_400 * 300)
+    workers.start()
+    await later(owner, merchant, timedelta(days=60))
+    await put(owner, SWEEP)
+    await until(lambda: _all(owner, merchant, "expired", 2))
+    assert (await proof(owner, merchant))["breakage"] == 300 + 600
+
+    back = await one("refund", other=spent["id"], amount=500)
+    assert (back["state"], back["balance"]) == ("expired", 500)
+    await one("void", other=held["id"])
+    await until(lambda: _broken(owner, merchant, 300 + 600 + 500 + 400))
+    found = await proof(owner, merchant)
+    assert (found["entries"], found["wrong"]) == (4, 0)
+    left = await owner.fetchval(
+        "select sum(balance) from florin.account where merchant = $1", merchant
+    )
+    assert left == 0
+    again = await one("reinstate", card=refunded)
+    assert again["balance"] == 800
+
+
+async def _broken(owner: Any, merchant: UUID, amount: int) -> bool:
+    return (await proof(owner, merchant))["breakage"] == amount
+
+
 async def _idle(owner: Any) -> bool:
     return await owner.fetchval("select count(*) from florin.queue_job") == 0
 

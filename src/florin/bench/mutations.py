@@ -1,5 +1,5 @@
-"""Mutations: guards of the money and of who may touch it, and how each is taken away. A test must
-notice every one.
+"""Mutations: guards of the money, of who may touch it and of jobs, and how each is taken away. A
+test must notice every one.
 
 A mutation replaces one text, found exactly once in its file, and names the tests that should
 notice. One whose text is not found any more is as bad as one that nobody notices.
@@ -9,6 +9,7 @@ from florin.bench.mutation import Mutation
 from florin.bench.mutation import without as _
 from florin.bench.mutations_limits import LIMITS
 from florin.bench.mutations_people import PEOPLE
+from florin.bench.mutations_queue import QUEUE
 
 POST = "src/florin/ledger/post.sql"
 ISSUE = "src/florin/ledger/issue.sql"
@@ -203,5 +204,5 @@ _BELTS = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *QUEUE
 )  # fmt: skip

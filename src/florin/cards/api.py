@@ -9,6 +9,7 @@ from litestar.params import Parameter
 from florin.cards import card as cards_
 from florin.cards import (
     card_lists,
+    import_api,
     job_api,
     lists,
     money_api,
@@ -234,6 +235,7 @@ handlers = [
     *secret_api.handlers,
     *(_changing(operation) for operation in _STATES),
     *job_api.handlers,
+    *import_api.handlers,
     *money_api.handlers,
     *noun_api.handlers,
 ]

@@ -70,6 +70,19 @@ async def expire(job: Job) -> Again | None:
     return Again()
 
 
+async def lapse(job: Job) -> Again | None:
+    """End a card once more, to which a refund or the rest of a hold came back after its end.
+
+    Reinstated meanwhile, it stays as it is; reinstated later, it gets this back, too.
+    """
+    merchant, card = UUID(job.payload["merchant"]), UUID(job.payload["card"])
+    async with job.effect() as tx:
+        outcomes = await post_in(
+            tx, [Posting(merchant=merchant, op="expire", actor=ACTOR, card=card)]
+        )
+    return Again(delay_s=1) if "busy" in outcomes else None
+
+
 async def expire_some(tx: Tx, merchant: UUID) -> int:
     """Expire a batch; return how many cards were looked after, 0 when nothing is due."""
     row: Any = await tx.one(

@@ -11,6 +11,8 @@ from florin.kit import ids
 from florin.kit.db import Database
 from florin.kit.errors import NotFound
 
+ERRORS_MAX = 1000  # that a job keeps; `refused` counts all
+
 State = Literal["queued", "running", "finished", "failed"]
 
 
@@ -22,7 +24,8 @@ class LineError(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """Cards that are being made: `done` of `total`. `codes`: waiting to be taken, taken, none.
+    """Cards that are being made: `done` of `total`, of which `refused` were not; `errors` says why,
+    of the first thousand. `codes`: waiting to be taken, taken, none.
 
     A job that failed goes on where it was when the operator retries it.
     """
@@ -33,6 +36,7 @@ class Job(msgspec.Struct, kw_only=True):
     state: State
     done: int
     total: int
+    refused: int
     program: str | None
     amount: int | None
     codes: Literal["waiting", "leaving", "taken", "expired", "none"]
@@ -93,6 +97,7 @@ def from_row(row: Mapping[str, Any]) -> Job:
         state="failed" if row.get("failed") else cast("State", row["state"]),
         done=row["done"],
         total=row["total"],
+        refused=row["refused"],
         program=ids.show("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
         codes=row["codes"],

@@ -24,7 +24,9 @@ async def erase_codes(job: Job) -> Again | None:
 
 
 async def erase_sheets(job: Job) -> None:
-    """Erase the files of codes that were not taken within a month."""
+    """Erase the files of codes that were not taken within a month, and what there is of imported
+    files that never arrived.
+    """
     async with job.effect(last=True) as tx:
         await tx.run(
             "with old as (update florin.job set codes = 'expired' where codes in"
@@ -33,6 +35,11 @@ async def erase_sheets(job: Job) -> None:
             " delete from florin.job_sheet s using old o"
             " where s.merchant = o.merchant and s.job = o.id",
             SHEETS_KEPT,
+        )
+        await tx.run(
+            "delete from florin.job_part p"
+            " where p.created_at < clock_timestamp() - interval '1 day' and not exists ("
+            "select from florin.job j where j.merchant = p.merchant and j.id = p.job)"
         )
 
 

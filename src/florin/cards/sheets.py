@@ -44,8 +44,10 @@ where merchant = $1 and id = $2 and codes = 'leaving'
 """
 
 
+# An imported file is of any number of programs: its lines have room for a PIN.
 _PIN = """
-select p.pin from florin.job j join florin.program p on p.merchant = j.merchant and p.id = j.program
+select j.kind = 'import' or p.pin as pin
+from florin.job j left join florin.program p on p.merchant = j.merchant and p.id = j.program
 where j.merchant = $1 and j.id = $2
 """
 

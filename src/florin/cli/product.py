@@ -1,6 +1,7 @@
 """Product: commands that run one process of Florin, or look at it."""
 
 import os
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
@@ -25,29 +26,39 @@ def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOpti
 
 def demo(
     load: Annotated[bool, typer.Option("--load", help="Go on until Ctrl-C.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="--load: how long; else until Ctrl-C.")
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sell, redeem, hold, refund on the running fleet; print the books."""
-    from florin.ops import welcome
+    from florin.ops import footprint, welcome
     from florin.ops.observe import observe
 
     chosen = home_of(home)
-    api_part = next((part for part in observe(chosen).of("api") if part.process), None)
+    bases = [f"http://{part.address}" for part in observe(chosen).of("api") if part.process]
     found = welcome.read(chosen)
-    if api_part is None:
+    if not bases:
         raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
         raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")
     if load:
-        base = f"http://{api_part.address}"
         raise typer.Exit(
-            call("florin.demo_load", base=base, api_key=found.api_key, program=found.program)
+            call(
+                "florin.demo_load",
+                bases=bases,
+                api_key=found.api_key,
+                program=found.program,
+                look=partial(footprint.take, chosen),
+                minutes=minutes,
+                as_json=as_json,
+            )
         )
     raise typer.Exit(
         call(
             "florin.demo",
-            base=f"http://{api_part.address}",
+            base=bases[0],
             api_key=found.api_key,
             program=found.program,
             as_json=as_json,

@@ -93,7 +93,10 @@ def _is_pair(request: Request[Any, Any, Any], name: str) -> bool:
 
 async def check_body(request: Request[Any, Any, Any]) -> None:
     """Refuse what a route that takes no body does not know; nothing and `{}` are fine."""
-    if request.route_handler.parsed_data_field is None and request.method != "GET":
+    handler = request.route_handler
+    if handler.opt.get("streams"):
+        return  # it reads its body itself, piece by piece
+    if handler.parsed_data_field is None and request.method != "GET":
         body = await request.body()
         if body.strip():
             decode(_nothing, body)

@@ -1,5 +1,6 @@
 """Issue: create cards with their accounts. One call of `issue.sql` for the requests that wait."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -7,7 +8,7 @@ import asyncpg
 import msgspec
 
 from florin.kit import ids
-from florin.kit.db import Database, Tx
+from florin.kit.db import Database, Row, Tx
 from florin.kit.outcome import changed
 from florin.ledger.lane import PATIENCE_MS, Lanes
 from florin.ledger.refusals import BY_OUTCOME
@@ -105,6 +106,15 @@ async def issue_in(tx: Tx, issuances: list[Issuance]) -> FirstAnswer:
         if row["outcome"] != "ok":
             raise BY_OUTCOME[row["outcome"]]
     return msgspec.json.decode(rows[0]["answer"], type=FirstAnswer)
+
+
+async def issue_each_in(tx: Tx, issuances: list[Issuance]) -> Sequence[Row]:
+    """Make cards in a transaction of the caller's own, each for itself: a row for each, with its
+    outcome and answer. Raises asyncpg.UniqueViolationError.
+    """
+    if not issuances:
+        return []
+    return await tx.all(_SQL, *_call_arguments(issuances, PATIENCE_MS))
 
 
 async def rotate(

@@ -529,6 +529,14 @@ begin
   if written <> changed then
     raise exception 'a card changed under its lock' using errcode = 'serialization_failure';
   end if;
+  if 'expired' = any (c_state) then -- what came back to a card that had ended is breakage, too
+    insert into outbox (queue, kind, version, payload, dedupe)
+    select 'gift-card-expiry', 'lapse', 1, jsonb_build_object('merchant', w.m, 'card', w.c),
+      'lapse:' || w.c
+    from unnest(c_merchant, c_id, c_state, c_balance, c_held, c_changed)
+      as w (m, c, state, balance, held, changed)
+    where w.changed and w.state = 'expired' and w.balance > w.held;
+  end if;
 
   if any_moved then
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, debit_card,

@@ -31,4 +31,4 @@ grant execute on function queue_claim, queue_allowance, queue_beat, queue_hold, 
 grant execute on function expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
   finish_job to {role};
 grant insert, update on job to {role};
-grant insert, delete on job_sheet to {role};
+grant insert, delete on job_sheet, job_part to {role};

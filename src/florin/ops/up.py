@@ -108,13 +108,8 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     async with await control.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
-        begun, halted = time.monotonic(), asyncio.ensure_future(halt.wait())
-        while not halt.is_set() and not left.done():
-            voice.status(_line(fleet, time.monotonic() - begun))
-            for part in fleet.fleet.parts:
-                await asyncio.to_thread(trim, options.home.log(part.name))
-            await renewal.look()
-            await asyncio.wait({halted, left}, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        halted = asyncio.ensure_future(halt.wait())
+        await _look_after(running, renewal, {halted, left})
         for task in (halted, *watches, *busy):
             task.cancel()
         await asyncio.gather(*watches, *busy, return_exceptions=True)
@@ -127,6 +122,17 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     if shipping is not None:
         await asyncio.to_thread(shipping.finish)
     return 0
+
+
+async def _look_after(running: Running, renewal: Renewal, ends: set[asyncio.Future[Any]]) -> None:
+    """Once a second, until one of the ends has come."""
+    begun = time.monotonic()
+    while not any(end.done() for end in ends):
+        voice.status(_line(running.fleet, time.monotonic() - begun))
+        for part in running.fleet.fleet.parts:
+            await asyncio.to_thread(trim, running.options.home.log(part.name))
+        await renewal.look()
+        await asyncio.wait(ends, timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _watches(running: Running, scaling: Scaling) -> list[asyncio.Task[None]]:

@@ -71,6 +71,18 @@ async def test_the_fleet_keeps_its_limits(play: Crew, owner: Any) -> None:
     assert times["took"] >= timedelta(seconds=0.4)
 
 
+@pytest.mark.parametrize(("kind", "queue"), [("alone", "one"), ("slow few", "few")])
+async def test_a_hand_that_is_free_takes_the_next_job_at_once(
+    play: Crew, owner: Any, kind: str, queue: str
+) -> None:
+    """It does not wait for the next look, which never comes here."""
+    await fill(owner, *(word(n, kind, queue, seconds=0) for n in range(50)))
+    play.start("5", TOYS_LOOK_S="3600")
+    await until(lambda: empty(owner))
+    done = await owner.fetchval("select count(*) from florin.toy where word ~ '^[0-9]+$'")
+    assert done == 50
+
+
 async def test_a_limit_is_free_again_when_who_used_it_up_is_lost(play: Crew, owner: Any) -> None:
     await fill(owner, *(word(n, "slow few", "few", seconds=25) for n in range(3)))
     first = play.start("5")

@@ -58,6 +58,23 @@ async def test_words_are_heard_lost_and_heard_again(
             await client.aclose()
 
 
+async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wake, "LOOK_EVERY_S", NEVER_S)
+    alone = Wake(None)
+    words = alone.words
+    alone.here()  # nobody waits yet
+    async with asyncio.timeout(WITHIN_S):
+        await alone.wait(words)
+    waiting = asyncio.ensure_future(alone.wait(alone.words))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    alone.here()
+    async with asyncio.timeout(WITHIN_S):
+        await waiting
+
+
 async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
         monkeypatch.setattr(wake, name, NEVER_S)

@@ -14,7 +14,7 @@ from typing import Any
 import florin
 from florin.kit import log
 from florin.kit.db import Database
-from florin.kit.queue import process, run, worker
+from florin.kit.queue import process, run, wake, worker
 from florin.kit.queue.ask import Asked, put
 from florin.kit.queue.job import Again, GiveUp, Job
 from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule
@@ -141,6 +141,7 @@ PLAN = Plan(
             kinds={"poison": Kind(run=poison)},
         ),
         Queue(name="few", importance=3, at_once=3, kinds={"slow few": Kind(run=slow)}),
+        Queue(name="one", importance=3, at_once_here=1, kinds={"alone": Kind(run=effect)}),
         Queue(name="slowly", importance=4, per_second=10, kinds={"seldom": Kind(run=effect)}),
         Queue(name="ticks", importance=5, kinds={"tick": Kind(run=effect)}),
         Queue(name="heard", importance=6, kinds={"heard": Kind(run=effect)}),
@@ -175,6 +176,8 @@ def main(arguments: list[str]) -> int:
     settings = read()
     log.set_up(level=settings.log_level, instance=settings.instance)
     worker.HUNG_S = float(os.environ.get("TOYS_HUNG_S", worker.HUNG_S))
+    if look := os.environ.get("TOYS_LOOK_S"):
+        wake.LOOK_EVERY_S = wake.LOOK_EVERY_WOKEN_S = float(look)
     run.OVERDUE_S = float(os.environ.get("TOYS_OVERDUE_S", run.OVERDUE_S))
     worker.FINISH_WITHIN_S = float(os.environ.get("TOYS_FINISH_S", worker.FINISH_WITHIN_S))
     if arguments[0] == "one":

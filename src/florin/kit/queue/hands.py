@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from florin.kit.queue.job import Job
 from florin.kit.queue.rules import Queue
@@ -16,15 +16,19 @@ _WEIGHT = 0.05  # of the newest run in the running mean
 class Hands:
     """What one worker holds, by fence: the same job may come twice, under another fence.
 
-    A job is in `held` from its claim until its outcome is written.
+    A job is in `held` from its claim until its outcome is written. `freed` is called when a job of
+    a queue with limits leaves it: another one may be taken now.
     """
 
-    def __init__(self, queues: Mapping[str, Queue], concurrency: int) -> None:
+    def __init__(
+        self, queues: Mapping[str, Queue], concurrency: int, freed: Callable[[], None]
+    ) -> None:
         self.held: dict[int, Job] = {}
         self.begun: dict[int, asyncio.Timeout] = {}
         self.backlog: asyncio.Queue[Job] = asyncio.Queue()
         self._queues = queues
         self._concurrency = concurrency
+        self._freed = freed
         self._mean_s = dict.fromkeys(queues, _USUAL_S)
 
     def wants(self) -> dict[str, int]:
@@ -54,12 +58,23 @@ class Hands:
         return job.fence in self.held
 
     def drop(self, job: Job) -> None:
-        self.held.pop(job.fence, None)
+        self._let_go(job.fence)
 
     def lose(self, fence: int) -> None:
         """The lease is somebody else's: whatever runs of it is stopped where it awaits."""
-        if self.held.pop(fence, None) is not None and fence in self.begun:
+        if self._let_go(fence) and fence in self.begun:
             self.begun[fence].reschedule(asyncio.get_running_loop().time())
+
+    def leave(self, fence: int) -> None:
+        """It does not listen: its place is another one's."""
+        del self.begun[fence]
+        self._let_go(fence)
+
+    def _let_go(self, fence: int) -> bool:
+        job = self.held.pop(fence, None)
+        if job is not None and self._queues[job.queue].limited:
+            self._freed()
+        return job is not None
 
     def hurry(self) -> None:
         """Whatever runs is stopped where it awaits."""

@@ -45,6 +45,11 @@ class Queue:
     per_second: float | None = None
     objective_s: float | None = None
 
+    @property
+    def limited(self) -> bool:
+        """Whether a job may have to wait for another one of the queue to end."""
+        return self.at_once is not None or self.at_once_here is not None
+
     def delay(self, attempts: int) -> timedelta:
         """How long to wait after that many attempts: doubled each time, and never in step."""
         seconds = min(self.back_off_s * 2 ** (attempts - 1), BACK_OFF_MAX_S)

@@ -115,6 +115,5 @@ class Runners:
         for fence, timeout in list(self._hands.begun.items()):
             when = timeout.when()
             if timeout.expired() and when is not None and now > when + OVERDUE_S:
-                del self._hands.begun[fence]
-                self._hands.held.pop(fence, None)
+                self._hands.leave(fence)
                 self._start_one()

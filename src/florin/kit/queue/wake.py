@@ -25,6 +25,7 @@ class Wake:
         self._waiting: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listening = False
+        self.words = 0  # that were heard so far
 
     def start(self) -> None:
         if self._client is not None:
@@ -36,8 +37,12 @@ class Wake:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def wait(self) -> None:
-        """Return when there may be something to do."""
+    async def wait(self, since: int | None = None) -> None:
+        """Return when there may be something to do; at once, when a word came after the number
+        `since` of words: it came while the caller looked, who cannot know what he missed.
+        """
+        if since is not None and since != self.words:
+            return
         event = asyncio.Event()
         self._waiting.add(event)
         try:
@@ -55,6 +60,7 @@ class Wake:
             self._begin(self._publish())
 
     def here(self) -> None:
+        self.words += 1
         for event in self._waiting:
             event.set()
 

@@ -71,7 +71,7 @@ class Worker:
         self._release = release
         self._concurrency = concurrency
         self._wake = wake
-        self._hands = Hands(self._queues, concurrency)
+        self._hands = Hands(self._queues, concurrency, wake.here)
         self._outcomes = Outcomes(control, self._queues, self._hands)
         self._kinds = [
             (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
@@ -136,6 +136,7 @@ class Worker:
 
     async def _take(self) -> None:
         """Take as many jobs as there are hands for, or wait."""
+        words = self._wake.words  # what comes while we look must not be slept over
         wants = self._hands.wants()
         if not wants:
             self._room.clear()
@@ -158,10 +159,11 @@ class Worker:
             metrics.queue_wait_seconds.labels(job.queue).observe(max(0.0, job.waited_s))
             self._hands.take(job)
         if not rows:
-            await self._wake.wait()
+            await self._wake.wait(words)
 
     async def _move(self) -> None:
         """Move what lies in the outbox into the queue."""
+        words = self._wake.words
         followers = self._plan.followers
         taken, put = (
             await self._control.all(
@@ -176,7 +178,7 @@ class Worker:
         if put:
             self._wake.everybody()
         if not taken:
-            await self._wake.wait()
+            await self._wake.wait(words)
 
     async def _tend(self) -> None:
         try:
