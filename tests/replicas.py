@@ -7,11 +7,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from florin.bench import told
 from florin.ops.engines import account
 from tests import engine
 
-# What was asked of a server, by whom: the test reads it in the server's own log.
-TOLD = ("log_statement='all'", "log_line_prefix='%a|'", "log_min_duration_statement=-1")
+TOLD = tuple(f"{name}='{value}'" for name, value in told.SETTINGS.items())
 # fsync apart, a commit is written at once: a replica receives what was written only.
 PRIMARY = ("synchronous_commit=on", "wal_level=replica", "max_wal_senders=10", *TOLD)
 
@@ -41,11 +41,4 @@ def replica(postgres: Path, of: engine.Server, name: str) -> Generator[engine.Se
 
 def asked(server: engine.Server) -> list[tuple[str, str]]:
     """What a server was asked so far, as (application, statement): its own view."""
-    found: list[tuple[str, str]] = []
-    for line in (server.data.parent / "log").read_text("utf-8", "replace").splitlines():
-        application, bar, rest = line.partition("|")
-        if bar and (kind := rest.partition(": ")[2]) and rest.startswith("LOG"):
-            found.append((application, kind.partition(": ")[2]))
-        elif found and not bar:
-            found[-1] = (found[-1][0], f"{found[-1][1]} {line.strip()}")
-    return found
+    return list(told.asked(server.data.parent / "log"))

@@ -98,6 +98,23 @@ def test_without_wrk_it_has_a_generator(place: Path, name: str) -> None:
     assert found["machine"]["generator"] == "florin"
 
 
+def test_own_reads_are_never_stale_and_money_asks_no_replica(place: Path) -> None:
+    said = bench(place, "replicas", "--requests", "400", "--connections", "8", "--json")
+    assert said.returncode == 0, said.stderr + said.stdout
+    found = json.loads(said.stdout)
+    assert found["reads"] >= 400
+    assert found["writes"] > 0
+    assert found["pauses"] > 0
+    assert found["stale"] == found["failures"] == []
+    assert 0 < found["share"] <= 1
+    primary = found["servers"].pop(found["primary"])
+    assert primary["decisions"] > 0
+    assert len(found["servers"]) == 2
+    assert all(each["reads"] > 0 for each in found["servers"].values())
+    assert all(each["decisions"] == 0 for each in found["servers"].values())
+    assert list(place.iterdir()) == []
+
+
 def test_the_table_names_what_was_found(place: Path) -> None:
     said = bench(place, "redeem", *_TINY, "--cards", "20")
     assert said.returncode == 0, said.stderr
@@ -112,6 +129,7 @@ def test_the_table_names_what_was_found(place: Path) -> None:
         (("memory", "--against", "pgbench"), "--against pgbench is for redeem, "),
         (("redeem", "--instances", "9"), "--instances is from 1 to 8"),
         (("redeem", "--against", "pgbench", "--connections", "900"), "at most 150 connections"),
+        (("failover", "--only", "bored"), "no kind bored; there are: killed, frozen, cut off."),
     ],
 )
 def test_what_cannot_be_is_one_sentence(place: Path, words: tuple[str, ...], sentence: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 from tests.ports import free_port
 
+from florin.bench import losses, own_fleet
 from florin.ops import secrets
 from florin.ops.engines import postgres
 from florin.ops.engines.session import session
@@ -84,19 +85,27 @@ class Fleet:
     def signal(self, number: signal.Signals) -> str:
         """Send it to the primary, and with it to all its children where they are to stop."""
         part = self.primary()
-        pids = [part.pid]
-        if number == signal.SIGSTOP:
-            path = Path(f"/proc/{part.pid}/task/{part.pid}/children")
-            pids += [int(pid) for pid in path.read_text("ascii").split()]
-        for pid in pids:
+        for pid in losses.family(part.pid) if number == signal.SIGSTOP else [part.pid]:
             os.kill(pid, number)
         return part.name
 
+    def data(self, name: str) -> Path:
+        """Where a server keeps its database."""
+        place = Path(self.home.layout().place or "")
+        return place / ("postgres" if name == "postgres-1" else name) / "data"
+
+    def url(self, name: str, role: str) -> str:
+        part = observe(self.home).part(name)
+        assert part is not None
+        return postgres.url_of(part.address or "", role, secrets.read(self.home))
+
     def whole(self) -> bool:
         """Whether there is a primary, and two replicas that serve."""
-        parts = [part for part in observe(self.home).parts if part.name.startswith("postgres")]
-        roles = Counter(part.role for part in parts if part.state == "ready" and part.process)
-        return roles == {"postgres-primary": 1, "postgres-replica": 2}
+        return losses.whole(self.home, 2)
+
+    def bench(self) -> own_fleet.Fleet:
+        """The same fleet, as benchmarks know one."""
+        return own_fleet.Fleet(self.home, self.port, self.home.path / "releases", 2, 2)
 
     @asynccontextmanager
     async def http(self) -> AsyncGenerator[httpx.AsyncClient]:
@@ -110,11 +119,10 @@ class Fleet:
     @asynccontextmanager
     async def segments_ending(self) -> AsyncGenerator[None]:
         """End a segment of the log twice a second: nobody waits for `archive_timeout` meanwhile."""
-        own = secrets.read(self.home)
 
         async def end() -> None:
             while True:
-                url = postgres.url_of(self.primary().address, postgres.SUPERUSER, own)
+                url = self.url(self.primary().name, postgres.SUPERUSER)
                 async with session(url) as connection:
                     await connection.execute("select pg_switch_wal()")
                 await asyncio.sleep(0.5)

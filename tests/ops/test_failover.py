@@ -3,8 +3,10 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,14 @@ import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet, running
 
+from florin.bench import failover
 from florin.ops.engines.election import Seen, elect
 from florin.ops.observe import observe
 
 BOTH = frozenset({"b", "c"})
+TERMS = failover.Terms(
+    2, connections=6, rate=60, rounds=1, seed=1, control=True, kinds=("cut off",)
+)
 
 
 def standby(received: int) -> Seen:
@@ -104,6 +110,14 @@ async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
 
 
+async def test_a_primary_whose_replicas_hear_nothing_acknowledges_nothing(fleet: Fleet) -> None:
+    """It is cut off from them for a moment, then killed, as the benchmark does it."""
+    found = await failover.phase(fleet.bench(), TERMS, ["cut off"])
+    assert found.right, found
+    assert found.kept.acknowledged > 0
+    assert found.losses[0].again_s < inf
+
+
 async def test_the_supervisor_was_away_when_the_primary_died(fleet: Fleet) -> None:
     supervisor = next(iter(observe(fleet.home).of("supervisor")))
     assert supervisor.pid is not None
@@ -123,6 +137,27 @@ async def test_a_fleet_that_was_stopped_starts_where_its_primary_is(fleet: Fleet
     assert fleet.primary().name == before
     async with fleet.http() as http:
         await fleet.judge(http, await fleet.load(http, 1))
+
+
+async def test_a_primary_whose_database_is_gone_begins_no_new_one(fleet: Fleet) -> None:
+    """A new and empty one would be copied over what the replicas have."""
+    async with fleet.http() as http:
+        load = await fleet.load(http, 0.5)
+        before = fleet.primary().name
+        shutil.rmtree(fleet.data(before))
+        fleet.signal(signal.SIGKILL)
+        await asyncio.to_thread(until, lambda: fleet.whole() and fleet.primary().name != before, "")
+        await fleet.judge(http, load)
+        assert (fleet.data(before) / "standby.signal").exists()
+
+
+async def test_the_control_loses_what_no_replica_confirmed(fleet: Fleet) -> None:
+    """The last one: commits wait for no replica from here on."""
+    await failover.confirm_nothing(fleet.bench())
+    found = await failover.phase(fleet.bench(), TERMS, ["cut off"])
+    assert found.kept.lost > 0
+    assert found.differences != []
+    assert found.alarms > 0
 
 
 def archiver_of(postmaster: int) -> int:

@@ -8,9 +8,20 @@ import msgspec
 
 from florin.bench import report
 from florin.bench.measuring import commit, measure
-from florin.bench.terms import AUTOSCALE, COMPARED, DEPLOYS, MUTANTS, NAMES, WORK, Terms
+from florin.bench.terms import (
+    AUTOSCALE,
+    COMPARED,
+    DEPLOYS,
+    FAILOVER,
+    MUTANTS,
+    NAMES,
+    REPLICAS,
+    WORK,
+    Terms,
+)
 from florin.ops.tell import Unable
 
+_READS = 2_000
 _CONNECTIONS_MAX = 1_000
 _CLIENTS_MAX = 150  # of pgbench: the server takes 200 connections in all
 
@@ -31,6 +42,7 @@ def main(
     requests: int = 0,
     only: list[str] | None = None,
     jobs: int = 50_000,
+    control: bool = False,
 ) -> int:
     """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
     if name == MUTANTS:
@@ -39,18 +51,19 @@ def main(
         from florin.bench import autoscale
 
         return autoscale.main(as_json=as_json, seed=seed)
-    if name == DEPLOYS:
-        from florin.bench import deploys
-
-        return deploys.main(
+    if name in {DEPLOYS, REPLICAS, FAILOVER}:
+        return _many(
+            name,
             as_json=as_json,
             instances=max(2, instances),
             connections=connections,
             rate=rate,
             requests=requests,
+            rounds=rounds,
             seconds=seconds,
             seed=seed,
             only=only or [],
+            control=control,
         )
     if name in WORK:
         from florin.bench import work
@@ -85,6 +98,43 @@ def main(
     document = found.document()
     print(msgspec.json.encode(document).decode() if as_json else report.text(document))
     return 0 if found.right else 1
+
+
+def _many(
+    name: str,
+    *,
+    as_json: bool,
+    instances: int,
+    connections: int,
+    rate: float,
+    requests: int,
+    rounds: int,
+    seconds: float,
+    seed: int,
+    only: list[str],
+    control: bool,
+) -> int:
+    """Serve those that bring several of everything."""
+    from florin.bench import deploys, failover, replicas
+
+    if name == DEPLOYS:
+        return deploys.main(
+            as_json=as_json,
+            instances=instances,
+            connections=connections,
+            rate=rate,
+            requests=requests,
+            seconds=seconds,
+            seed=seed,
+            only=only,
+        )
+    if name == REPLICAS:
+        reads = requests or _READS
+        asked = replicas.Terms(instances, connections, reads, seed)
+        return replicas.main(asked, as_json=as_json)
+    kinds = failover.kinds_of(only)
+    terms = failover.Terms(instances, connections, rate, rounds, seed, control, kinds)
+    return failover.main(terms, as_json=as_json)
 
 
 def _mutants(*, as_json: bool, only: list[str]) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from florin.bench import held, history, pgbench
 from florin.bench.books import Answered, judge
+from florin.bench.front import start_balancer
 from florin.bench.load import Drive, drive, generator
 from florin.bench.result import Found, Round
 from florin.bench.shop import Shop, open_shop
@@ -108,7 +109,7 @@ async def _ordinary(run: Run) -> tuple[list[Shop], list[Round]]:
     await _settle(bench, shop)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     if terms.balancer:
-        instances = [await bench.start_balancer()]  # the one address the load knows
+        instances = [await start_balancer(bench)]  # the one address the load knows
     await run.warm(shop, instances)
     clients = await _clients(run, shop) if terms.against is not None else 0
     rounds: list[Round] = []

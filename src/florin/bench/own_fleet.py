@@ -29,6 +29,7 @@ class Fleet:
     port: int
     releases: Path
     instances: int
+    replicas: int = 0
 
     async def florin(self, *words: str, expect: int = 0) -> str:
         """Run a command; raises Unable when it ends otherwise than expected."""
@@ -45,7 +46,8 @@ class Fleet:
         return said
 
     async def up(self) -> None:
-        words = ("--api", str(self.instances), "--replicas", "0")  # what is measured stands alone
+        # Replicas only where they are what is measured.
+        words = ("--api", str(self.instances), "--replicas", str(self.replicas))
         await self.florin("up", "--detach", "--port", str(self.port), *words)
 
     async def foreground(self) -> asyncio.subprocess.Process:
@@ -142,7 +144,8 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
-def own_fleet(folder: Path, instances: int) -> Fleet:
+def own_fleet(folder: Path, instances: int, replicas: int = 0) -> Fleet:
     """Return a fleet that will live below the folder, on a free port."""
     folder.chmod(0o711)  # the user who runs the engines passes through
-    return Fleet(Home(folder / "home"), free_port(), folder / "releases", instances)
+    home = Home(folder / "home")
+    return Fleet(home, free_port(), folder / "releases", instances, replicas)

@@ -86,6 +86,20 @@ async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: 
             name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
         )
         await program.create(tx, merchant, wanted, program=program_id)
+    return await _key(bench, opened, merchant)
+
+
+async def more_keys(bench: Bench, shop: Shop, count: int) -> list[str]:
+    """Make further keys of the merchant: callers who know nothing of each other."""
+    opened = Database(f"{bench.url(postgres.APP, shop.database)}?connection_limit=4", name="bench")
+    await opened.open()
+    try:
+        return [await _key(bench, opened, shop.merchant) for _ in range(count)]
+    finally:
+        await opened.close()
+
+
+async def _key(bench: Bench, opened: Database, merchant: UUID) -> str:
     made = await key.create(
         opened,
         merchant=merchant,

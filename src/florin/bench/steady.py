@@ -33,7 +33,10 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """One request: when, of what, how long, and its status; 0 where no answer came."""
+    """One request: when, of what, how long, and its status; 0 where no answer came.
+
+    Of a redemption also its key, and what was made of it.
+    """
 
     at: float
     kind: Kind
@@ -41,10 +44,17 @@ class Asked:
     seconds: float
     status: int
     said: str = ""
+    key: str = ""
+    made: str = ""
 
     @property
     def failed(self) -> bool:
         return not 0 < self.status < _OK_BELOW
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody knows if it happened."""
+        return self.status == 0 or self.status >= _SERVER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,30 +190,32 @@ class Steady:
         card, begun = self.shop.cards[index], time.monotonic()
         kind: Kind = "lookup" if self._random.random() < _LOOKUPS else "redeem"
         amount = 0 if kind == "lookup" else self._random.randrange(1, 3)
-        key, said = f"steady-{self._run}-{self._number}", ""
+        key, said, made = f"steady-{self._run}-{self._number}", "", ""
         try:
             if kind == "lookup":
                 status, answer = await connection.ask("POST", "/cards/lookup", {"code": card.code})
             else:
                 body = {"code": card.code, "amount": amount, "currency": self.shop.currency}
                 status, answer = await connection.ask("POST", "/redemptions", body, key)
+                made = answer["id"] if status < _OK_BELOW else ""
             said = "" if status < _OK_BELOW else str(answer)[:300]
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             status, said = 0, f"{type(error).__name__}: {error}"
-        if 0 < status < _OK_BELOW:
-            self.spent[index] += amount
-        elif status == 0 or status >= _SERVER:
-            self.unknown[index] += amount
-        self.log.append(
-            Asked(
-                at=begun,
-                kind=kind,
-                amount=amount,
-                seconds=time.monotonic() - begun,
-                status=status,
-                said=said,
-            )
+        asked = Asked(
+            at=begun,
+            kind=kind,
+            amount=amount,
+            seconds=time.monotonic() - begun,
+            status=status,
+            said=said,
+            key=key,
+            made=made,
         )
+        if not asked.failed:
+            self.spent[index] += amount
+        elif asked.unknown:
+            self.unknown[index] += amount
+        self.log.append(asked)
 
 
 def figures(log: Sequence[Asked]) -> Figures:

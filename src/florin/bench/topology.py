@@ -18,15 +18,12 @@ from florin.bench.machine import Used
 from florin.kit import migrate
 from florin.kit.db import connect
 from florin.ops import act, ports, probe, secrets
-from florin.ops.balancer import balancer, program
-from florin.ops.balancer.edge import Edge
 from florin.ops.engines import account, postgres
 from florin.ops.engines.postgres import Postgres
 from florin.ops.home import Home, require_space
-from florin.ops.launch import Launch, Started
+from florin.ops.launch import Account, Launch, Started
 from florin.ops.pids import Process
 from florin.ops.tell import Unable, voice
-from florin.ops.timing import DEFAULT
 from florin.ops.wanted import Wanted
 
 _READY = 200
@@ -75,7 +72,7 @@ class Bench:
         self._stack = stack
         self._server: Postgres | None = None
         self._postmaster = 0
-        self._balancer: int | None = None
+        self.balancer: int | None = None
         self._workers = 0
 
     @property
@@ -91,25 +88,34 @@ class Bench:
         """CPU so far; workers count as instances do."""
         pids = [instance.pid for instance in self.instances]
         pids += [worker.process.pid for worker in workers]
-        return machine.used(pids, self._postmaster, self._balancer)
+        return machine.used(pids, self._postmaster, self.balancer)
 
     def peak_rss_mb(self) -> float:
         return max((machine.peak_rss_mb(instance.pid) for instance in self.instances), default=0)
 
     async def start_postgres(self, *, space_mb: int = _SPACE_MB) -> None:
         """Start the server that fsyncs as in production, with a migrated database."""
+        folder, user = self.place(space_mb)
+        server = postgres.embedded(folder, ports.free_port(), self.secrets, user)
+        await self.serve(server, server.wanted())
+        await self.migrate(postgres.DATABASE)
+
+    def place(self, space_mb: int = _SPACE_MB) -> tuple[Path, Account | None]:
+        """Where the engines' data goes, and the user they run as."""
         require_space(self.home.path, space_mb, "this benchmark")
         folder, user = account.prepare(self.home, None)
         if folder != self.home.path:
             self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         require_space(folder, space_mb, "this benchmark")
-        self._server = postgres.embedded(folder, ports.free_port(), self.secrets, user)
-        want = self.server.wanted()
-        started = await self._start(want)
+        return folder, user
+
+    async def serve(self, server: Postgres, want: Wanted) -> None:
+        """Start the server that everything writes to."""
+        self._server = server
+        started = await self.start(want)
         assert started.process is not None
         self._postmaster = started.process.pid
         await want.settle()
-        await self._migrate(postgres.DATABASE)
 
     async def add_database(self, name: str) -> None:
         """Make another migrated database on the same server."""
@@ -118,15 +124,17 @@ class Bench:
             await admin.execute(f"create database {name} owner {postgres.OWNER}")
         finally:
             await admin.close()
-        await self._migrate(name)
+        await self.migrate(name)
 
     async def admin(self, database: str = postgres.DATABASE) -> Any:
         """A connection as the superuser, to seed and to judge; the caller closes it."""
         return await connect(self.url(postgres.SUPERUSER, database), name="florin bench")
 
-    async def start_instance(self, database: str = postgres.DATABASE) -> Instance:
+    async def start_instance(
+        self, database: str = postgres.DATABASE, *, told: Mapping[str, str] | None = None
+    ) -> Instance:
         name = f"api-{len(self.instances) + 1}"
-        told = {"FLORIN_DRAIN_S": "0"}
+        told = {"FLORIN_DRAIN_S": "0", **(told or {})}
         found = await self._start_own(name, "api", ("florin", "api"), database, told)
         instance = Instance(address=found.address, pid=found.process.pid)
         self.instances.append(instance)
@@ -178,30 +186,11 @@ class Bench:
             ready=ready,
             ready_within_s=30,
         )
-        started = await self._start(want)
+        started = await self.start(want)
         assert started.process is not None
         return Worker(address, started.process, started, self.home.log(name))
 
-    async def start_balancer(self) -> Instance:
-        """Put HAProxy in front of the instances there are, as a fleet does."""
-        edge = Edge(
-            timing=DEFAULT,
-            port=ports.free_port(),
-            operator_port=ports.free_port(),
-            folder=self.home.run / balancer.NAME,
-            user=account.choose([]),
-        )
-        made = balancer.Balancer(edge, program.find())
-        want = made.wanted()
-        started = await self._start(want)
-        await want.settle()
-        for number, instance in enumerate(self.instances, 1):
-            await made.admit(f"api-{number}", instance.address)
-        assert started.process is not None
-        self._balancer = started.process.pid
-        return Instance(address=made.address, pid=self._balancer)
-
-    async def _start(self, want: Wanted) -> Started:
+    async def start(self, want: Wanted) -> Started:
         voice.status(f"Starting {want.name} …")
         started = act.start(self.home, want)
         if started.process is not None:
@@ -212,7 +201,7 @@ class Bench:
             raise Unable(str(died)) from None
         return started
 
-    async def _migrate(self, database: str) -> None:
+    async def migrate(self, database: str) -> None:
         voice.status("Migrating …")
         await migrate.run(
             owner_url=self.url(postgres.OWNER, database),

@@ -71,7 +71,7 @@ def bench(
         str,
         typer.Argument(
             help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; queue,"
-            " expiry, bulk, beside; mutants; autoscale; deploys."
+            " expiry, bulk, beside; mutants; autoscale; deploys; replicas, failover."
         ),
     ],
     against: Annotated[
@@ -83,21 +83,30 @@ def bench(
     cards: Annotated[
         int | None, typer.Option(min=1, help="Cards; else as many as suit it.", show_default=False)
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="The figures are medians of these.")] = 3,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="The figures are medians of these; failover: losses.")
+    ] = 3,
     seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
     balancer: Annotated[
         bool, typer.Option("--balancer", help="Send the load through HAProxy, as a fleet does.")
     ] = False,
-    rate: Annotated[float, typer.Option(min=1, help="deploys, beside: requests a second.")] = 200,
-    requests: Annotated[int, typer.Option(min=0, help="deploys: of each kind, at least.")] = 0,
+    rate: Annotated[
+        float, typer.Option(min=1, help="deploys, beside, failover: requests a second.")
+    ] = 200,
+    requests: Annotated[
+        int, typer.Option(min=0, help="deploys: of each kind, at least; replicas: reads.")
+    ] = 0,
     only: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="deploys: this kind; mutants: those whose name has this in it. Repeatable.",
+            help="deploys, failover: this kind; mutants: names with this in them. Repeatable.",
         ),
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="queue: no-op jobs of a round.")] = 50_000,
+    control: Annotated[
+        bool, typer.Option("--control", help="failover: also where commits wait for no replica.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -120,6 +129,7 @@ def bench(
             requests=requests,
             only=only,
             jobs=jobs,
+            control=control,
         )
     )
 

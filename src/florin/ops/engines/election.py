@@ -125,9 +125,11 @@ async def promote(server: Postgres) -> None:
 
 def fence(server: Postgres) -> None:
     """End what is left of a server: nothing of it may commit beside its successor."""
-    data = server.data.resolve()
+    data = str(server.data.resolve())
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes()
-            if b"postgres" in words and (entry / "cwd").resolve() == data:
+            # The directory of a server may have been removed under it.
+            where = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
+            if b"postgres" in words and where == data:
                 os.kill(int(entry.name), signal.SIGKILL)

@@ -8,6 +8,7 @@ from florin.ops.engines.members import Members
 from florin.ops.engines.postgres import Postgres
 from florin.ops.engines.session import session
 from florin.ops.fleet import Role
+from florin.ops.tell import Unable
 from florin.ops.wanted import Wanted
 
 
@@ -37,9 +38,19 @@ class Member:
     def prepare(self) -> None:
         """Become what the record says; a primary that ended lets another one take over first."""
         members, name = self.members, self.server.name
-        if members.record().primary == name and control(self.server):
+        mine = control(self.server)
+        # Who has a database where ours is gone.
+        others = () if mine else [n for n, each in members.others(name).items() if control(each)]
+        if members.record().primary == name and (mine or others):
             election.hand_over(members, name, ended=ended_at(self.server))
         if members.record().primary == name:
+            if others:
+                # A new and empty one would be copied over what they have.
+                raise Unable(
+                    f"The database of {name} is gone from {self.server.data}, and nobody was known"
+                    f" to have all of it; {' and '.join(others)} may lack what was written last."
+                    " Put it back, or florin failover --accept-loss, or florin restore."
+                )
             self.server.prepare()
             return
         rebuild = name in members.rebuild
