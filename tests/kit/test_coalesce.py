@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import pytest
 
+from florin.kit import coalesce
 from florin.kit.coalesce import Coalescer
 from florin.kit.errors import Overloaded
 
@@ -96,6 +98,51 @@ async def test_the_waiting_room_is_bounded_in_age() -> None:
     with pytest.raises(Overloaded):
         await waited
     assert calls.batches == []
+
+
+async def test_behind_a_call_that_stands_still_nothing_grows_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A primary froze and another took over: what waited meanwhile is done, not refused."""
+    now = 1000.0
+    monkeypatch.setattr(coalesce, "time", SimpleNamespace(monotonic=lambda: now))
+    calls = Calls()
+    together = Coalescer(calls, in_flight_max=1, batch_max=1, wait_max_s=3)
+    waiting = [asyncio.ensure_future(together.submit(1))]
+    await settle()
+    waiting += [asyncio.ensure_future(together.submit(item)) for item in (2, 3)]
+    await settle()
+    now += 5
+    calls.gate.set()
+    assert await asyncio.gather(*waiting) == [2, 4, 6]
+
+    calls.gate.clear()
+    waiting = [asyncio.ensure_future(together.submit(item)) for item in (4, 5)]
+    await settle()
+    now += 10.5
+    calls.gate.set()
+    assert await waiting[0] == 8
+    with pytest.raises(Overloaded):
+        await waiting[1]
+
+
+async def test_where_calls_come_back_what_waits_grows_old(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(coalesce, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def call(items: list[int]) -> Sequence[int | BaseException]:
+        nonlocal now
+        now += 0.4
+        return items
+
+    together = Coalescer(call, in_flight_max=1, batch_max=1, wait_max_s=3)
+    answers = await asyncio.gather(
+        *(together.submit(item) for item in range(12)), return_exceptions=True
+    )
+    assert answers[:8] == list(range(8))
+    assert all(isinstance(answer, Overloaded) for answer in answers[8:])
 
 
 async def test_who_goes_away_does_not_cancel_the_call() -> None:

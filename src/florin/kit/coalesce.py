@@ -2,6 +2,10 @@
 
 While a call is in flight the next requests gather; the first one never waits for company. What
 waits is bounded in count and in age: beyond it a request is refused, nothing having happened.
+
+Time in which no call came back does not age what waits: then it waits for the database, as the
+calls do, and not because there is too much of it. While another server becomes the primary that
+takes seconds; it is bounded, too.
 """
 
 import asyncio
@@ -11,6 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from florin.kit.errors import Overloaded
+
+STILL_S = 0.5  # without any answer: from then on nothing moves
+STOOD_MAX_S = 10.0  # what waits, all in all
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -37,7 +44,10 @@ class Coalescer(Generic[Item, Answer]):
         self._in_flight_max = in_flight_max
         self._waiting_max = waiting_max
         self._wait_max_s = wait_max_s
-        self._waiting: deque[tuple[float, Item, asyncio.Future[Answer]]] = deque()
+        self._stood_max_s = max(wait_max_s, STOOD_MAX_S)
+        self._waiting: deque[tuple[float, float, Item, asyncio.Future[Answer]]] = deque()
+        self._moved_s = 0.0
+        self._answered_at = time.monotonic()
         self._calls: set[asyncio.Task[None]] = set()
         self._woken = False
 
@@ -55,7 +65,10 @@ class Coalescer(Generic[Item, Answer]):
             raise Overloaded
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
-        self._waiting.append((time.monotonic(), item, answer))
+        now = time.monotonic()
+        if not self._calls and not self._waiting:
+            self._turn(now)  # nobody was asked anything meanwhile
+        self._waiting.append((now, self._moving_s(now), item, answer))
         if not self._woken:
             # After this turn of the loop, so that requests read from sockets together go together.
             self._woken = True
@@ -75,10 +88,11 @@ class Coalescer(Generic[Item, Answer]):
         self._woken = False
         while self._waiting and len(self._calls) < self._in_flight_max:
             batch: list[tuple[Item, asyncio.Future[Answer]]] = []
-            oldest = time.monotonic() - self._wait_max_s
+            now = time.monotonic()
+            oldest, oldest_moved = now - self._stood_max_s, self._moving_s(now) - self._wait_max_s
             while self._waiting and len(batch) < self._batch_max:
-                since, item, answer = self._waiting.popleft()
-                if since < oldest:
+                since, since_moved, item, answer = self._waiting.popleft()
+                if since_moved < oldest_moved or since < oldest:
                     _fail(answer, Overloaded())
                 else:
                     batch.append((item, answer))
@@ -89,7 +103,15 @@ class Coalescer(Generic[Item, Answer]):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._calls.discard(task)
+        self._turn(time.monotonic())
         self._pump()
+
+    def _turn(self, now: float) -> None:
+        self._moved_s, self._answered_at = self._moving_s(now), now
+
+    def _moving_s(self, now: float) -> float:
+        """A clock that stands still while no call comes back."""
+        return self._moved_s + min(now - self._answered_at, STILL_S)
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:

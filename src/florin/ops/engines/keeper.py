@@ -14,6 +14,7 @@ from florin.ops.tell import Unable, say
 
 LOOK_EVERY_S = 0.2
 LOOK_IDLY_EVERY_S = 1.0  # where nobody is promoted by itself: each look costs a connection
+LOOK_AGAIN_S = 0.05  # after a silence
 ANSWER_WITHIN_S = 0.5
 SILENCES = 3  # in a row: then it is taken for frozen, ended, and another one takes over
 ALONE_WITHIN_S = 20.0  # a replica that does not stream for so long is made a copy again
@@ -34,7 +35,8 @@ class Keeper:
         """Look for ever."""
         every_s = LOOK_EVERY_S if self._members.synchronous else LOOK_IDLY_EVERY_S
         while True:
-            await asyncio.sleep(every_s)
+            silent = self._silences and self._members.synchronous
+            await asyncio.sleep(LOOK_AGAIN_S if silent else every_s)
             try:
                 await self._look()
             except (Unable, OSError) as error:
