@@ -63,6 +63,7 @@ class Keeper:
             say(f"{name} has not answered {self._silences} times in a row; ending it.")
             pids.send(part.process, signal.SIGKILL)
             await asyncio.to_thread(election.fence, self._members.servers[name])
+            await asyncio.to_thread(election.hand_over, self._members, name)
             self._silences = 0
 
     async def _answers(self, name: str) -> bool:
