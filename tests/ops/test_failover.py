@@ -144,7 +144,7 @@ async def test_a_primary_whose_database_is_gone_begins_no_new_one(fleet: Fleet) 
     async with fleet.http() as http:
         load = await fleet.load(http, 0.5)
         before = fleet.primary().name
-        shutil.rmtree(fleet.data(before))
+        fleet.data(before).rename(fleet.data(before).with_name("gone"))
         fleet.signal(signal.SIGKILL)
         await asyncio.to_thread(until, lambda: fleet.whole() and fleet.primary().name != before, "")
         await fleet.judge(http, load)
