@@ -37,10 +37,20 @@ def program(*, debian: bool = False) -> Path:
 
 
 @contextmanager
-def server(postgres: Path, *, durable: bool = False, more: Sequence[str] = ()) -> Generator[Server]:
-    """Start a server of that program; `durable` where a test kills it; `more` of its settings."""
+def server(
+    postgres: Path,
+    *,
+    durable: bool = False,
+    more: Sequence[str] = (),
+    disk: Path | None = None,
+    log: Path | None = None,
+) -> Generator[Server]:
+    """Start a server of that program; `durable` where a test kills it; `more` of its settings.
+
+    `disk` is where its directory is made, `log` an empty directory for its write-ahead log.
+    """
     user = account.choose([])
-    place = Path(tempfile.mkdtemp(prefix="florin-test-"))
+    place = Path(tempfile.mkdtemp(prefix="florin-test-", dir=disk))
     data = place / "data"
     try:
         place.chmod(0o755)
@@ -49,6 +59,7 @@ def server(postgres: Path, *, durable: bool = False, more: Sequence[str] = ()) -
             os.chown(data, user.uid, user.gid)
         initdb = [str(postgres.with_name("initdb")), "-D", str(data), "-U", "postgres", "-E"]
         initdb += ["UTF8", "--auth=trust", "--locale=C", "--no-instructions"]
+        initdb += [] if log is None else [f"--waldir={account.private(log, user)}"]
         said = account.run_as(user, initdb)
         assert said.returncode == 0, said.stderr
         settings = ["shared_buffers=256MB", "max_connections=200", "max_wal_size=2GB"]
@@ -67,14 +78,23 @@ def server(postgres: Path, *, durable: bool = False, more: Sequence[str] = ()) -
         shutil.rmtree(place, ignore_errors=True)
 
 
-def start(postgres: Path, data: Path, port: int | None = None) -> tuple[subprocess.Popen[Any], int]:
+def start(
+    postgres: Path, data: Path, port: int | None = None, more: Sequence[str] = ()
+) -> tuple[subprocess.Popen[Any], int]:
     """Start a server on a directory and wait until it takes connections."""
     user = account.choose([])
     port = port or free_port()
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with (data.parent / "log").open("ab") as log:
         process: subprocess.Popen[Any] = subprocess.Popen(
-            [str(postgres), "-D", str(data), "-p", str(port)],
+            [
+                str(postgres),
+                "-D",
+                str(data),
+                "-p",
+                str(port),
+                *(w for m in more for w in ("-c", m)),
+            ],
             stdout=log,
             stderr=log,
             cwd="/",

@@ -2,13 +2,13 @@
 
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from florin.ops import pids
 from tests import engine
-from tests.instance import Instance
+from tests.instance import Instance, instance
 
 DATABASE = "faults"
 _GONE_WITHIN_S = 90
@@ -62,34 +62,56 @@ class Fleet:
         self.process.kill()
         self.process.wait(_GONE_WITHIN_S)
         _await_gone(children)
-        self._start()
+        self.start_database()
 
     def _database(self) -> None:
-        self._kill_database()
-        self._start()
+        self.kill_database()
+        self.start_database()
 
     def _everything(self) -> None:
         for one in self.instances:
             one.kill()
-        self._kill_database()
-        self._start()
+        self.kill_database()
+        self.start_database()
         for one in self.instances:
             one.start()
 
-    def _kill_database(self) -> None:
+    def freeze_database(self) -> None:
+        """Nothing of it runs any more, and nothing of it is gone."""
+        self.process.send_signal(signal.SIGSTOP)  # first: it starts nobody meanwhile
+        for child in self._children():
+            pids.send(child, signal.SIGSTOP)
+
+    def kill_database(self) -> None:
         children = self._children()
         self.process.kill()
         _kill(children)
         self.process.wait(_GONE_WITHIN_S)
         _await_gone(children)
 
-    def _start(self) -> None:
-        self.process, _ = engine.start(self._postgres, self._data, self._port)
+    def start_database(self, *more: str) -> None:
+        """`more` are settings, for this start alone."""
+        self.process, _ = engine.start(self._postgres, self._data, self._port, more)
 
     def _children(self) -> list[pids.Process]:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         found = [pids.find(int(number)) for number in listed.read_text("ascii").split()]
         return [child for child in found if child is not None]
+
+
+@asynccontextmanager
+async def running(server: engine.Server, postgres: Path) -> AsyncGenerator[Fleet]:
+    """Two instances on a database of their own in that server, which is stopped in the end."""
+    with ExitStack() as stack:
+        await engine.make_template(server)
+        await engine.make_database(server, DATABASE)
+        url = f"{server.url('florin_app', DATABASE)}?connection_limit=6&pool_timeout=20"
+        instances: list[Instance] = [stack.enter_context(instance(url)) for _ in range(2)]
+        made = Fleet(server, postgres, instances)
+        try:
+            yield made
+        finally:
+            engine.stop(made.process)
 
 
 def _title(process: pids.Process) -> bytes:

@@ -6,17 +6,15 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, ExitStack
 
 import httpx
 import pytest
 
-from florin.kit.db import Database, connect
 from tests import engine
 from tests.faults import accounts
-from tests.faults.shop import DATABASE, Fleet, processes_of
+from tests.faults.clients import opened
+from tests.faults.shop import Fleet, processes_of, running
 from tests.faults.tills import Log, Till
-from tests.instance import Instance, instance, make_shop
 
 FAULTS = (
     "an instance",
@@ -35,39 +33,17 @@ _REPEATED = 150
 @pytest.fixture(scope="module")
 async def fleet() -> AsyncGenerator[Fleet]:
     """A durable server, for it is killed, with two instances on it."""
-    with ExitStack() as stack:
-        postgres = engine.program()
-        server = stack.enter_context(engine.server(postgres, durable=True))
-        await engine.make_template(server)
-        await engine.make_database(server, DATABASE)
-        url = f"{server.url('florin_app', DATABASE)}?connection_limit=6&pool_timeout=20"
-        instances: list[Instance] = [stack.enter_context(instance(url)) for _ in range(2)]
-        running = Fleet(server, postgres, instances)
-        try:
-            yield running
-        finally:
-            engine.stop(running.process)
+    postgres = engine.program()
+    with engine.server(postgres, durable=True) as server:
+        async with running(server, postgres) as made:
+            yield made
 
 
 @pytest.fixture
 async def clients(fleet: Fleet) -> AsyncIterator[tuple[list[httpx.AsyncClient], str]]:
     """A merchant of the test's own: a client at each instance, and its program."""
-    url = fleet.url("florin_owner")
-    owner, database = await connect(url, name="tests"), Database(fleet.url("florin_app"))
-    try:
-        await database.open()
-        shop = await make_shop(owner, database)
-    finally:
-        await owner.close()
-        await database.close()
-    async with AsyncExitStack() as stack:
-        made = [
-            await stack.enter_async_context(
-                httpx.AsyncClient(base_url=f"{one.base}/api/v1", headers=shop.headers, timeout=60)
-            )
-            for one in fleet.instances
-        ]
-        yield made, shop.program
+    async with opened(fleet) as made:
+        yield made
 
 
 async def kill_again_and_again(fleet: Fleet, fault: str, log: Log, rounds: int) -> None:

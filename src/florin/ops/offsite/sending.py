@@ -4,6 +4,7 @@ A database's own folder is named by its system identifier, so that two never mix
 backup as one packed file and, stored last, what describes it; `wal/` the segments of the log.
 """
 
+import contextlib
 import hashlib
 import subprocess
 import threading
@@ -147,13 +148,8 @@ class Shipping:
             if str(error) != self._why:
                 say(f"The log is not passed on: {error}")
             self._why = str(error)
-            self._note_failure()
-
-    def _note_failure(self) -> None:
-        try:
-            saved.ill(self._home, "shipped", self._why)
-        except (Unable, OSError) as error:
-            say(f"That could not be written down: {error}")
+            with contextlib.suppress(Unable, OSError):
+                saved.ill(self._home, "shipped", self._why)
 
 
 def begun(options: Options, members: Members | None) -> Shipping | None:
@@ -163,14 +159,15 @@ def begun(options: Options, members: Members | None) -> Shipping | None:
         return None
     try:
         bucket = opened(options.given)
-    except Unable as error:
+        if bucket is None:
+            return None
+        # From now on, whether a backup was taken or not: a database that was restored goes on.
+        account.private(backups.archive(Path(place)), members.primary().account)
+    except Unable as error:  # told, and no reason to stop what serves
         say(f"The log is not passed on: {error}")
-        saved.ill(options.home, "shipped", str(error))
+        with contextlib.suppress(Unable):
+            saved.ill(options.home, "shipped", str(error))
         return None
-    if bucket is None:
-        return None
-    # From now on, whether a backup was taken or not: a database that was restored goes on.
-    account.private(backups.archive(Path(place)), members.primary().account)
     shipping = Shipping(options.home, Path(place), bucket, members)
     shipping.start()
     return shipping
