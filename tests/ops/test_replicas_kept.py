@@ -102,6 +102,7 @@ async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
 
 async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> None:
     behind, other = (part for part in observe(fleet.home).of("postgres-replica"))
+
     def lagging() -> dict[str, Any] | None:
         seen = lags(fleet)
         # The other one comes after, sooner or later; this one does not.
