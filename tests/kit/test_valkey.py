@@ -122,6 +122,38 @@ async def test_a_lone_replica_is_no_store() -> None:
 
 
 @pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"-MISCONF Errors writing to the AOF file: No space left on device\r\n",
+        b"-ERR whatever it may be\r\n",
+    ],
+    ids=["another server", "a full disk", "a refusal"],
+)
+async def test_what_answers_something_else_is_gone(answer: bytes) -> None:
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            writer.write(answer * 4)
+            with suppress(ConnectionError):
+                await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        client = valkey.connect(f"redis://127.0.0.1:{port}/0")
+        try:
+            with pytest.raises(valkey.GONE):
+                await client.set("a", 1)
+            pipe = client.pipeline(transaction=False)
+            pipe.zadd("b", {"c": 1})
+            with pytest.raises(valkey.GONE):
+                await pipe.execute()
+        finally:
+            await client.aclose()
+
+
 @pytest.mark.parametrize("kind", [valkeys.single, valkeys.cluster])
 async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> None:
     """Each asks for his own and is cut off at any moment; nobody ever gets another's."""

@@ -72,13 +72,14 @@ class Edge:
         async def answer(message: Message) -> None:
             nonlocal status, begun
             if message["type"] == "http.response.start":
-                status, begun = message["status"], True
+                status = message["status"]
                 if "position" in scope:
                     await self._tell(scope)
                 elif status < 500 and self._position is not None:  # noqa: PLR2004 -- else: who knows?
                     where = await self._position(scope)
                     scope.update({"position": where} if where is not None else {})
                 message["headers"] = self._headers(scope, message)
+                begun = True
             await send(message)
 
         self.in_flight += 1
@@ -95,6 +96,7 @@ class Edge:
             if refusal is not None:
                 await refuse(scope, answer, refusal)
             else:
+                scope.pop("position", None)  # telling it may have been the bug
                 await reply(answer, 500, _bug(request_id), kind=b"application/problem+json")
         finally:
             self.in_flight -= 1

@@ -39,11 +39,11 @@ _ELSEWHERE = (
     no.TryAgainError,
     no.SlotNotCoveredError,
 )
-# No answer, or none of use.
+# No answer, or none of use: gone, frozen, full (OOM, MISCONF), or somebody else at that address. No
+# caller may fail for it.
 GONE = (
-    no.ConnectionError,
-    no.TimeoutError,
-    no.OutOfMemoryError,
+    no.RedisError,
+    no.RedisClusterException,  # which is none
     *_ELSEWHERE,
     OSError,  # asyncio's TimeoutError is one
 )
