@@ -158,7 +158,9 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
         while ended(fleet, child):
             kills += 1
             child = fleet.launch()
-    assert kills >= 6  # start, admit, drain, stop, both for the spare one and the one that stays
+    # Start, admit, drain, stop, for the spare one and the one that stays: a quick one ends before
+    # its supervisor does, and is not killed in the middle.
+    assert kills >= 3
     assert wrong == []
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("api-1") != before

@@ -98,7 +98,7 @@ def recovered(
         try:
             with timed("Replaying the log"):
                 deadline = time.monotonic() + _WITHIN_S
-                while (made / "recovery.signal").exists():
+                while not _took_over(server, made):
                     if child.poll() is not None or time.monotonic() > deadline:
                         words.seek(0)
                         raise Unable(_why_not(words.read()))
@@ -109,6 +109,14 @@ def recovered(
                 child.send_signal(signal.SIGINT)
                 child.wait(timeout=120)
             log.unlink(missing_ok=True)
+
+
+def _took_over(server: Postgres, made: Path) -> bool:
+    """Whether the recovery has ended: the file goes first, and one stopped then is not whole."""
+    if (made / "recovery.signal").exists():
+        return False
+    said = control(replace(server, data=made))
+    return said.get("Database cluster state") == "in production"
 
 
 def _options(
