@@ -168,7 +168,7 @@ _WAITING = (
       "        if len(self._waiting) >= self._waiting_max:\n            raise Overloaded\n", "",
       TOGETHER),
     _("what waited too long is done all the same", COALESCE,
-      "                if since < oldest:", "                if False:", TOGETHER),
+      "if since_moved < oldest_moved or since < oldest:", "if False:", TOGETHER),
 )  # fmt: skip
 
 _BELTS = (
