@@ -31,7 +31,8 @@ def test_it_says_what_it_found(place: Path, name: str) -> None:
     )
     (only,) = found["rounds"]
     assert only
-    assert all(figure > 0 for figure in only.values()), only
+    # The clock of the CPU has ticks of 10 ms: so little work may take none.
+    assert all(figure > 0 or what.endswith("_ms") for what, figure in only.items()), only
     assert [target["what"] for target in found["targets"]] == [
         target.what for target in BENCHMARKS[name].targets
     ]
