@@ -61,8 +61,9 @@ def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
         place = Path(folder)
         place.chmod(0o755)  # the engines' user passes through
         try:
-            took = _run_unbroken(checkout, place, wanted)
-            fates = _run_all(checkout, place, wanted, max(_WITHIN_S, 3 * took))
+            with _copy(checkout, place) as whole:  # whoever edits meanwhile changes nothing
+                took = _run_unbroken(whole, place, wanted)
+                fates = _run_all(whole, place, wanted, max(_WITHIN_S, 3 * took))
         finally:
             voice.clear()
     missed = [fate for fate in fates if fate.fate != "caught"]
