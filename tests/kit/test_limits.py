@@ -213,6 +213,23 @@ async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
             await client.aclose()
 
 
+async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
+    """Though no call of it ever fails."""
+    late = asyncio.Event()
+
+    class Late:
+        async def eval(self, *_arguments: Any) -> int:
+            await late.wait()
+            return 0
+
+    asking = debts.Debts(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
+    for _ in range(debts.SLOW_MAX):
+        assert not asking.away
+        assert await asking.add("k", 1, 10) is None
+    assert asking.away
+    late.set()
+
+
 async def test_a_valkey_that_comes_back_is_used_again(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:

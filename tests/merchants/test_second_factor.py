@@ -179,6 +179,23 @@ async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> N
         problem(refused, 429, "rate_limited")
 
 
+async def test_a_right_password_does_not_open_the_door_to_codes(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    answers = [
+        await http.post(
+            "/auth/totp/disable",
+            json={"password": PASSWORD, "code": phone.wrong()},
+            headers=somebody.headers,
+        )
+        for _ in range(lockout.PROOF_MOST + 2)
+    ]
+    assert [each.status_code for each in answers[-2:]] == [429, 429]
+    assert 429 not in {each.status_code for each in answers[:-2]}
+
+
 async def test_a_recovery_code_is_good_once(http: httpx.AsyncClient, owner: Any) -> None:
     somebody = await register(http)
     phone, codes = await enrolled(http, owner, somebody)

@@ -100,7 +100,8 @@ async def prune(owner: Any) -> tuple[Asked, Check]:
     await owner.execute(
         "insert into florin.queue_flow (queue, slot, shard, arrived, completed) values"
         " ('old', now() - interval '2 hours', 0, 7, 5),"
-        " ('old', now() - interval '3 hours', 1, 1, 1)"
+        " ('old', now() - interval '3 hours', 1, 1, 1), ('old', '-infinity', 0, 3, 2)"
+        " on conflict (queue, slot, shard) do nothing"  # pruned before: the total so far
     )
     before = tuple(await owner.fetchrow(totals))
 

@@ -84,7 +84,7 @@ _COUNTING = (
       f"{COUNTS}::test_nobody_is_refused_for_longer_than_the_debt_can_grow"),
     _("a Valkey that hangs is asked again and again", DEBTS,
       "        if self._slow >= SLOW_MAX:\n", "        if False:\n",
-      f"{COUNTS}::test_a_lost_valkey_forgives_nobody_and_holds_up_nobody"),
+      f"{COUNTS}::test_a_valkey_that_answers_too_late_is_left_alone"),
     _("requests are not counted", "src/florin/app.py",
       "        await parts.limits.take(parts.requests, caller.actor)\n", "        pass\n",
       f"{GUESSES}::test_requests_are_limited_where_a_setting_says_so"),

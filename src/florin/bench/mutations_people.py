@@ -77,7 +77,7 @@ _SIGNING_IN = (
       f"{SECOND}::test_codes_cannot_be_guessed"),
     _("a right password opens the door to guessing codes", LOCKOUT,
       "_subject(pepper, what, member)", '_subject(pepper, "proof", member)',
-      f"{SECOND}::test_codes_cannot_be_guessed"),
+      f"{SECOND}::test_a_right_password_does_not_open_the_door_to_codes"),
     _("a challenge outlives the password it was given for", LOGIN,
       "if current is None or state_of(current) != challenged.state:", "if current is None:",
       f"{SECOND}::test_a_challenge_is_for_one_password"),

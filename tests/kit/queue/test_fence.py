@@ -45,6 +45,10 @@ async def test_a_job_is_one_workers_until_its_lease_is_over(rows: Any) -> None:
     await fill(rows, word("x"))
     first = await rows.fetchrow(CLAIM, 1)
     assert await rows.fetchrow(CLAIM, 1) is None
+    await fill(rows, word("y"))
+    (other,) = await rows.fetch(CLAIM, 5)
+    assert other["id"] != first["id"]
+    await rows.execute("delete from florin.queue_job where id = $1", other["id"])
     assert await rows.fetch("select * from florin.queue_reap()") == []
     assert await rows.fetchrow(CLAIM, 1) is None
     await rows.execute(LAPSE)
