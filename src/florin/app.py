@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 from litestar import Litestar, Request, get
@@ -35,19 +36,20 @@ from florin.kit.litestar import StrictRequest, check_body, check_query, exceptio
 from florin.kit.position import Position
 from florin.kit.proxies import Proxies
 from florin.kit.queue.seen import Gauges
-from florin.kit.queue.wake import Wake
 from florin.kit.reads import Reads, Routing
 from florin.kit.replica import Replica
 from florin.kit.seal import Sealer
 from florin.kit.serve import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.kit.tokens import Tokens
+from florin.kit.wake import Wake
 from florin.ledger.issue import Issuer
 from florin.ledger.lane import DISK_FULL
 from florin.ledger.post import Ledger
 from florin.merchants.access import Access, Caller, SecondFactorRequired
 from florin.merchants.people import People
 from florin.routes import BASE, NEEDS, api, reads_only, writes
+from florin.webhooks.live import HAPPENED, Live
 
 _METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
 
@@ -70,8 +72,9 @@ class Parts:
         self.sealer = sealer
         self.wake = Wake(self.valkey)
         self.queues = Gauges(self.database)
-        self.ledger = Ledger(self.database)
-        self.issuer = Issuer(self.database)
+        self.happened = Wake(self.valkey, HAPPENED)
+        self.ledger = Ledger(self.database, self._happened)
+        self.issuer = Issuer(self.database, self._happened)
         self.access = Access(self.database, settings)
         self.people = People.of(settings, self.database, sealer)
         self.limits = Limits(
@@ -86,6 +89,7 @@ class Parts:
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
         self.lookups = Lookups(self.database, settings.ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
+        self.live = Live(self.database, self.happened, self.access, self.drain)
         self.health = Health(
             drain=self.drain,
             dsn=self.database.limits.dsn,
@@ -94,6 +98,9 @@ class Parts:
             instance=settings.instance,
             first=Belt(settings).check,
         )
+
+    def _happened(self, merchants: set[UUID]) -> None:
+        self.happened.about(each.bytes for each in merchants)
 
     def _routing(self) -> Routing:
         name = f"florin {self.settings.instance} reads"
@@ -109,12 +116,14 @@ class Parts:
     async def open(self) -> None:
         await self.database.open()
         await self.routing.open()
+        self.happened.start()
         self.health.start()
 
     async def close(self) -> None:
         await self.ledger.settle()
         await self.issuer.settle()
         await self.health.stop()
+        await self.happened.stop()
         await self.routing.close()
         await self.database.close()
         if self.valkey is not None:
@@ -184,6 +193,7 @@ def create(settings: Settings) -> Edge:
             "db": Provide(lambda: parts.database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
             "wake": Provide(lambda: parts.wake, sync_to_thread=False),
+            "live": Provide(lambda: parts.live, sync_to_thread=False),
             "sealer": Provide(lambda: parts.sealer, sync_to_thread=False),
             "access": Provide(lambda: parts.access, sync_to_thread=False),
             "people": Provide(lambda: parts.people, sync_to_thread=False),

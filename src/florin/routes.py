@@ -112,6 +112,7 @@ NEEDS: dict[str, str] = {
     "GET /ledger/balances": "reports:read",
     "GET /ledger/proof": "reports:read",
     "GET /events": "events:read",
+    "GET /events/stream": "events:read",
     "GET /events/{event_id}": "events:read",
 }
 

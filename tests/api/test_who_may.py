@@ -23,6 +23,7 @@ Json = dict[str, Any]
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
     NEEDS: dict[str, str] = import_module("florin.routes").NEEDS
+_STREAM = {"last-event-id": "evt_nobodys"}  # a stream never ends; this one does not begin
 HIDDEN = "01a20e61e846768583118b9d6d8d48f4"  # what examples end in
 
 
@@ -140,7 +141,7 @@ async def _call(world: World, route: Route, headers: dict[str, str]) -> httpx.Re
         route.method,
         _path(world, route),
         json=_ours(world, route.body()),
-        headers=headers | key(),
+        headers=headers | key() | _STREAM,
     )
 
 

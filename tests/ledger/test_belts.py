@@ -205,6 +205,18 @@ async def test_functions_of_the_owner_are_pinned_and_nobody_elses(owner: Any) ->
         assert ",=X" not in row["acl"], row
 
 
+async def test_whatever_dates_an_event_says_that_it_runs(owner: Any) -> None:
+    """What a stream of events has passed by cannot be added any more (florin.begin_money)."""
+    rows = await owner.fetch(
+        "select p.proname, p.prosrc from pg_proc p"
+        " where p.pronamespace = 'florin'::regnamespace and p.prosrc like '%into event%'"
+    )
+    assert len(rows) >= 5
+    for row in rows:
+        before, _, _ = row["prosrc"].partition("into event")
+        assert "perform florin.begin_money();" in before, row["proname"]
+
+
 async def test_money_is_counted_in_64_bits(owner: Any) -> None:
     """In the tables that hold any; months are no money."""
     rows = await owner.fetch(

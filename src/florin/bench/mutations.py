@@ -7,6 +7,7 @@ notice. One whose text is not found any more is as bad as one that nobody notice
 
 from florin.bench.mutation import Mutation
 from florin.bench.mutation import without as _
+from florin.bench.mutations_events import EVENTS
 from florin.bench.mutations_limits import LIMITS
 from florin.bench.mutations_people import PEOPLE
 from florin.bench.mutations_queue import QUEUE
@@ -54,7 +55,7 @@ _LOCKS = (
       "  perform florin.begin_money();\n", "",
       f"{MANY}::test_a_balance_at_an_instant_never_changes"),
     _("a card that is being issued is given as settled", ISSUE,
-      "  perform florin.begin_money();\n", "",
+      "  perform florin.begin_money();\n  perform", "  perform",
       f"{MANY}::test_a_balance_waits_for_a_card_that_is_being_issued"),
     _("a balance does not wait for what still runs", "src/florin/reports/books.py",
       "        if began is None or began > until:\n", "        if began is None or True:\n",
@@ -204,5 +205,5 @@ _BELTS = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *QUEUE
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *QUEUE, *EVENTS
 )  # fmt: skip

@@ -8,6 +8,7 @@ begin
   if not found then
     return false;
   end if;
+  perform florin.begin_money();
   insert into event (merchant, id, type, noun, sequence, data, created_at)
   select p_merchant, p_event, 'job.finished', p_job, 1,
     jsonb_build_object('state', 'finished', 'done', j.done), florin.clock(p_merchant)

@@ -26,8 +26,8 @@ from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, Inva
 from florin.kit.http import AMOUNT_MAX
 from florin.kit.once import Key
 from florin.kit.openapi import responses
-from florin.kit.queue.wake import Wake
 from florin.kit.seal import Sealer
+from florin.kit.wake import Wake
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller
 

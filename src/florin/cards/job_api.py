@@ -15,8 +15,8 @@ from florin.kit.http import Page
 from florin.kit.once import Key
 from florin.kit.openapi import responses
 from florin.kit.paging import After, Limit, page
-from florin.kit.queue.wake import Wake
 from florin.kit.seal import Sealer
+from florin.kit.wake import Wake
 from florin.ledger import refusals as no
 from florin.merchants.access import Caller
 

@@ -6,7 +6,6 @@ for long enough and nothing arrives any more it closes its listener and finishes
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
@@ -66,14 +65,12 @@ class Drain:
     async def ending(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         """An event stream that ends when this instance leaves, telling its reader to come back."""
         told = asyncio.ensure_future(self.told.wait())
+        coming = None
         try:
             while not told.done():
                 coming = asyncio.ensure_future(anext(events))
                 await asyncio.wait({coming, told}, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
-                    coming.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await coming
                     break
                 try:
                     yield coming.result()
@@ -82,3 +79,5 @@ class Drain:
             yield RECONNECT
         finally:
             told.cancel()
+            if coming is not None and not coming.done():  # whoever reads may have gone away, too
+                coming.cancel()

@@ -24,6 +24,7 @@ _ONE_EACH = frozenset(
     (b"authorization", b"content-type", b"florin-consistency", b"idempotency-key")
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _encode = msgspec.json.Encoder().encode
 _log = log.get()
 
@@ -101,7 +102,7 @@ class Edge:
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
-            self._account(scope, status, time.perf_counter() - started)
+            self._account(scope, status, scope.get("begun", time.perf_counter()) - started)
 
     async def _tell(self, scope: Scope) -> None:
         """Let all instances know who has seen how much, before the caller hears of it."""
@@ -111,6 +112,8 @@ class Edge:
 
     def _headers(self, scope: Scope, start: Message) -> Headers:
         headers = list(start.get("headers", ()))
+        if _EVENTS in headers:  # when it ends says nothing about us
+            scope["begun"] = time.perf_counter()
         headers.append((b"x-request-id", scope["request_id"].encode()))
         self._add_headers(headers)
         if "position" in scope:
@@ -227,7 +230,7 @@ def _unambiguous(headers: Headers) -> None:
 
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
-    return {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+    return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
 
 
 def _route(scope: Scope) -> str:

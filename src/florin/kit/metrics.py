@@ -24,6 +24,7 @@ request_seconds = Histogram(
     registry=registry,
 )
 in_flight = Gauge("florin_http_in_flight", "Requests being answered.", registry=registry)
+event_streams = Gauge("florin_event_streams", "Event streams that are open.", registry=registry)
 refusals = Counter(
     "florin_refusals_total", "Requests refused, by code.", ["code"], registry=registry
 )

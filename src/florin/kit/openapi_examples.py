@@ -85,6 +85,10 @@ _VALUES: dict[str, Any] = {
     "secret": "flk_…",
     "type": "card.redeemed",
 }
+EVENTS = (
+    'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":"evt_01a20e61e846768583118b9d6d8d48f4",'
+    '"object":"event","type":"card.redeemed"}\n\n'
+)
 CSV = "code\nM4H0-0NX1-8FT6-GXMN\n"
 _TIME = "2026-11-24T16:27:07.206897Z"
 

@@ -15,8 +15,8 @@ language sql volatile parallel safe set search_path = florin, pg_temp as $$
     6, 112 + get_byte(uuid_send(gen_random_uuid()), 6) % 16), 'hex')::uuid
 $$;
 
--- Every money transaction holds a shared advisory lock whose number is the millisecond at which
--- it began, so that anybody can see how long ago the oldest one still running did. Shared locks
+-- Every transaction that dates an entry or an event holds a shared advisory lock whose number is the
+-- millisecond at which it began, so that anybody can see how long ago the oldest one still running did. Shared locks
 -- never wait for each other. It is taken before the first row is locked or written, and every
 -- row is dated after that, so no row can appear before the instant the lock names.
 create or replace function florin.begin_money() returns void

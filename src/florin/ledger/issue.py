@@ -1,6 +1,6 @@
 """Issue: create cards with their accounts. One call of `issue.sql` for the requests that wait."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -10,7 +10,7 @@ import msgspec
 from florin.kit import ids
 from florin.kit.db import Database, Row, Tx
 from florin.kit.outcome import changed
-from florin.ledger.lane import PATIENCE_MS, Lanes
+from florin.ledger.lane import PATIENCE_MS, Lanes, nobody
 from florin.ledger.refusals import BY_OUTCOME
 
 SEALED_FOR = timedelta(hours=24)
@@ -72,8 +72,8 @@ class Issued(msgspec.Struct, kw_only=True):
 class Issuer:
     """The door through which cards come into being."""
 
-    def __init__(self, database: Database) -> None:
-        self._lanes = Lanes(database, _call_arguments, _SQL)
+    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = nobody) -> None:
+        self._lanes = Lanes(database, _call_arguments, _SQL, told)
 
     async def issue(self, issuance: Issuance) -> Issued:
         """Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, Overloaded, …

@@ -156,6 +156,7 @@ create or replace function florin.end_secret(
 ) returns void
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
+  perform florin.begin_money();
   insert into event (merchant, id, type, card, noun, sequence, data, created_at)
   select p_merchant, p_event, p_type, p_card, p_card, a.revision,
     jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data,

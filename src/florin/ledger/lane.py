@@ -57,16 +57,24 @@ class _Lane:
         self.waiting = 0
 
 
+def nobody(_merchants: set[UUID]) -> None:
+    """Hears whose something changed, where nobody asks."""
+
+
 class Lanes:
-    """Calls one function of the ledger. `arguments(items, patience_ms)` makes its parameters."""
+    """Calls one function of the ledger. `arguments(items, patience_ms)` makes its parameters;
+    `told` hears whose something may have changed.
+    """
 
     def __init__(
         self,
         database: Database,
         arguments: Callable[[list[Any], int], list[object]],
         sql: str,
+        told: Callable[[set[UUID]], None] = nobody,
     ) -> None:
         self._database = database
+        self._told = told
         self._arguments = arguments
         self._sql = sql
         self._together: Coalescer[Any, Answered] = Coalescer(self._call_together)
@@ -179,6 +187,7 @@ class Lanes:
                         )
                     metrics.batch_items.observe(len(items))
                     where = await position(connection)
+                self._told({item.merchant for item in items})
                 return [(row, where) for row in rows]
             except PoolTimeout:
                 raise (OutcomeUnknown() if sent else Overloaded()) from None

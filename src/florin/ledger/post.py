@@ -1,6 +1,6 @@
 """Post: move money. One call of `post.sql` for the requests that wait, each with its own answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -9,7 +9,7 @@ import msgspec
 from florin.kit import ids
 from florin.kit.db import Database, Row, Tx
 from florin.kit.errors import IdempotencyKeyReused, Refusal
-from florin.ledger.lane import PATIENCE_MS, Lanes
+from florin.ledger.lane import PATIENCE_MS, Lanes, nobody
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
 # What a card, or a key's request, that was recorded under another secret looks like.
@@ -76,8 +76,8 @@ class Posted(msgspec.Struct, kw_only=True, gc=False):
 class Ledger:
     """The door to the money of existing cards."""
 
-    def __init__(self, database: Database) -> None:
-        self._lanes = Lanes(database, _call_arguments, _SQL)
+    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = nobody) -> None:
+        self._lanes = Lanes(database, _call_arguments, _SQL, told)
 
     async def post(self, posting: Posting) -> Posted:
         """Post one item; concurrent calls share a transaction.

@@ -1,7 +1,12 @@
 """API: the routes of events."""
 
-from litestar import get
+from typing import Annotated
 
+from litestar import get
+from litestar.params import Parameter
+from litestar.response import Stream
+
+from florin.cards.answering import AnyRequest
 from florin.kit.errors import NotFound
 from florin.kit.http import Page
 from florin.kit.listing import Created
@@ -11,6 +16,7 @@ from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 from florin.webhooks import event
 from florin.webhooks.event import Event, EventFilter
+from florin.webhooks.live import STREAM, Live
 
 
 @get("/events", summary="List events", responses=responses())
@@ -39,4 +45,35 @@ async def get_event(caller: Caller, reads: Reads, event_id: str) -> Event:
     return await event.find(reads, caller.merchant, event_id)
 
 
-handlers = [list_events, get_event]
+LastEventId = Annotated[
+    str | None,
+    Parameter(header="Last-Event-ID", description="The last event seen: all after it are sent."),
+]
+
+
+@get(
+    "/events/stream",
+    summary="Follow events",
+    media_type=STREAM,
+    responses=responses(),
+    opt={"endless": True},
+)
+async def follow_events(
+    request: AnyRequest,
+    caller: Caller,
+    reads: Reads,
+    live: Live,
+    last_event_id: LastEventId = None,
+) -> Stream:
+    """What happens from now on, or since the event named, as server-sent events in the order in
+    which it happened. Whoever is told to reconnect sends the last id he saw, and misses nothing.
+    """
+    caller.needs("events:read")
+    authorization = request.headers.get("authorization")
+    lines = await live.follow(
+        reads, caller, authorization, since=last_event_id, endless="head" not in request.scope
+    )
+    return Stream(lines, media_type=STREAM, headers={"x-accel-buffering": "no"})
+
+
+handlers = [list_events, follow_events, get_event]

@@ -90,6 +90,37 @@ async def listed(
     return await _rendered(reads, merchant, rows)
 
 
+_COMING = f"""{_TYPES}
+select e.* from types k cross join lateral (
+  select e.* from florin.event e where e.merchant = $1 and e.type = k.type
+    and (e.created_at, e.id) > ($2, $3) and e.created_at < $4
+    order by e.created_at, e.id limit $5
+) e order by e.created_at, e.id limit $5
+"""  # noqa: S608 -- our own text
+
+Place = tuple[datetime, UUID]  # of an event in the order of a merchant's
+
+
+async def place(reads: Reader, merchant: UUID, text: str) -> Place | None:
+    """Where an event stands; None when there is none of this id."""
+    uuid = ids.parse("evt", text)
+    row = await reads.one(_AFTER, merchant, uuid) if uuid is not None else None
+    return (row["created_at"], row["id"]) if row is not None else None
+
+
+async def coming(
+    reads: Reader, merchant: UUID, after: Place, before: datetime, *, most: int
+) -> tuple[list[Event], Place]:
+    """The first events behind a place and before an instant, the earliest first, and the place of
+    the last of them.
+    """
+    rows = await reads.all(_COMING, merchant, *after, before, most)
+    if not rows:
+        return [], after
+    last = (rows[-1]["created_at"], rows[-1]["id"])
+    return await _rendered(reads, merchant, rows), last
+
+
 async def find(reads: Reader, merchant: UUID, text: str) -> Event:
     """Raises NotFound."""
     uuid = ids.parse("evt", text)

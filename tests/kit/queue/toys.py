@@ -12,9 +12,9 @@ from datetime import timedelta
 from typing import Any
 
 import florin
-from florin.kit import log
+from florin.kit import log, wake
 from florin.kit.db import Database
-from florin.kit.queue import process, run, wake, worker
+from florin.kit.queue import process, run, worker
 from florin.kit.queue.ask import Asked, put
 from florin.kit.queue.job import Again, GiveUp, Job
 from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule

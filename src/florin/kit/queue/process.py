@@ -16,9 +16,9 @@ from florin.kit.belt import Belt
 from florin.kit.db import Database
 from florin.kit.queue import alone
 from florin.kit.queue.rules import Plan
-from florin.kit.queue.wake import Wake
 from florin.kit.queue.worker import Worker
 from florin.kit.settings import Settings
+from florin.kit.wake import Wake
 
 CONTROL_CONNECTIONS = 3  # beside one a job: taking, beating, and writing never wait for jobs
 _MB = 1024 * 1024

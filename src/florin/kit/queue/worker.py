@@ -24,7 +24,7 @@ from florin.kit.queue.job import Again, Job
 from florin.kit.queue.outcome import Outcomes
 from florin.kit.queue.rules import Plan
 from florin.kit.queue.run import Runners
-from florin.kit.queue.wake import Wake
+from florin.kit.wake import Wake
 
 FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
 WRITE_WITHIN_S = 5.0  # and for their outcomes

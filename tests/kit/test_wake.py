@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from florin.kit import valkey
-from florin.kit.queue import wake
-from florin.kit.queue.wake import Wake
+from florin.kit import valkey, wake
+from florin.kit.wake import Wake
 from tests import valkeys
 
 NEVER_S = 3600.0

@@ -1,0 +1,224 @@
+"""The stream of events: each once, in order, as it happens, whatever else runs or fails."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit import ids
+from florin.kit.db import Database
+from tests import valkeys
+from tests.api.calls import Json, issue, made, post, problem, read, redeem, spend, together
+from tests.conftest import Urls
+from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
+from tests.ledger import calls
+from tests.ledger.calls import Op
+
+WITHIN_S = 60
+QUIET_S = 1.5  # longer than a stream sleeps: it has looked
+
+
+class Lines:
+    """What a stream says."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        self.answer = answer
+        self._lines = answer.aiter_lines()
+        self._coming: asyncio.Future[Json | None] | None = None
+
+    async def event(self, within_s: float = WITHIN_S) -> Json | None:
+        """The next event; None at the end. Raises TimeoutError, and is asked again then."""
+        self._coming = self._coming or asyncio.ensure_future(self._next(self._lines))
+        async with asyncio.timeout(within_s):
+            found = await asyncio.shield(self._coming)
+        self._coming = None
+        return found
+
+    async def _next(self, lines: AsyncIterator[str]) -> Json | None:
+        last = None
+        async for line in lines:
+            if line.startswith("id: "):
+                last = line.removeprefix("id: ")
+            elif line.startswith("data: "):
+                found: Json = json.loads(line.removeprefix("data: "))
+                assert found["id"] == last
+                return found
+        return None
+
+    async def many(self, number: int) -> list[Json]:
+        found = [await self.event() for _ in range(number)]
+        return [each for each in found if each is not None]
+
+
+@asynccontextmanager
+async def stream(
+    http: httpx.AsyncClient, *, since: str | None = None, base: str | None = None
+) -> AsyncGenerator[Lines]:
+    headers = {"last-event-id": since} if since is not None else {}
+    url = f"{base}/api/v1/events/stream" if base is not None else "/events/stream"
+    async with http.stream("GET", url, headers=headers, timeout=WITHIN_S) as answer:
+        assert answer.status_code == 200, await answer.aread()
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        yield Lines(answer)
+
+
+async def happened(http: httpx.AsyncClient, since: str) -> list[str]:
+    """The ids of all events after one, the earliest first, as the list has them."""
+    found: list[str] = []
+    after: dict[str, str] = {}
+    while True:
+        answer = await read(http, "/events", limit=100, **after)
+        for each in answer["data"]:
+            if each["id"] == since:
+                return found[::-1]
+            found.append(each["id"])
+        assert answer["has_more"]
+        after = {"starting_after": found[-1]}
+
+
+async def test_each_event_comes_once_and_in_order_from_every_instance(
+    urls: Urls, shop: Shop, database: Database, owner: Any
+) -> None:
+    other = await make_shop(owner, database)
+    url = f"{urls.app}?connection_limit=10&pool_timeout=20"
+    async with AsyncExitStack() as stack:
+        valkey = await stack.enter_async_context(valkeys.single())
+        one = stack.enter_context(instance(url, REDIS_URL=valkey.url))
+        two = stack.enter_context(instance(url, REDIS_URL=valkey.url))
+        here = await stack.enter_async_context(client(one, shop))
+        there = await stack.enter_async_context(client(two, shop))
+        strangers = await stack.enter_async_context(client(two, other))
+        cards = [await issue(here, shop, 1000) for _ in range(5)]
+        theirs = await issue(strangers, other, 1000)
+        first = await newest(here)
+        lines = await stack.enter_async_context(stream(here))
+        for _ in range(4):
+            await together(
+                post(http, "/redemptions", spend(card, 1))
+                for http in (here, there)
+                for card in cards
+            )
+            await redeem(strangers, theirs, 1)
+        await made(there, f"/cards/{cards[0]['id']}/block", status=200)
+        got = await lines.many(41)
+        assert [each["id"] for each in got] == await happened(here, first)
+        assert got[-1]["type"] == "card.blocked"
+        (node,) = valkey.nodes
+        node.kill()
+        told = await redeem(there, cards[1], 7)
+        (late,) = await lines.many(1)
+        assert late["data"]["object"]["id"] == told["id"]
+
+
+async def test_what_began_earlier_and_ended_later_is_not_left_out(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    slow, quick = await issue(http, shop, 1000), await issue(http, shop, 1000)
+    first = await newest(http)
+    async with stream(http) as lines:
+        running = owner.transaction()
+        await running.start()
+        await owner.execute("set search_path = florin")
+        op = Op(kind="redeem", merchant="m", id=ids.new(), card=bare(slow["id"]), amount=1, key="s")
+        (row,) = await calls.post(owner, {"m": shop.merchant}, [op])
+        assert row["outcome"] == "ok"
+        await redeem(http, quick, 1)
+        with pytest.raises(TimeoutError):  # it is not said what may not be the next
+            await lines.event(QUIET_S)
+        await running.commit()
+        got = await lines.many(2)
+        assert [each["id"] for each in got] == await happened(http, first)
+        assert got[0]["data"]["object"]["card"] == slow["id"]
+
+
+async def test_a_reader_comes_back_and_misses_nothing(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any, api: Instance
+) -> None:
+    card = await issue(http, shop, 1000)
+    async with stream(http) as lines:
+        await redeem(http, card, 1)
+        (seen,) = await lines.many(1)
+    await made_many(http, card, 250)  # more than a page
+    async with stream(http, since=seen["id"]) as lines:
+        got = await lines.many(250)
+        assert [each["id"] for each in got] == await happened(http, seen["id"])
+    for nobodys in ("evt_0", "nonsense", f"evt_{ids.new().hex}"):
+        answer = await http.get("/events/stream", headers={"last-event-id": nobodys})
+        assert problem(answer, 422, "invalid_request")["param"] == "Last-Event-ID"
+    other = await make_shop(owner, database)
+    async with client(api, other) as strangers:
+        answer = await strangers.get("/events/stream", headers={"last-event-id": seen["id"]})
+        problem(answer, 422, "invalid_request")
+    assert (await http.head("/events/stream")).status_code == 200
+    for _ in range(20 * WITHIN_S):  # whoever went away is noticed
+        if "florin_event_streams 0.0" in (await http.get(f"{api.base}/metrics")).text:
+            break
+        await asyncio.sleep(0.05)
+    else:
+        raise AssertionError("a stream goes on that nobody reads")
+
+
+async def test_a_revoked_key_ends_its_stream(http: httpx.AsyncClient, api: Instance) -> None:
+    key = await made(http, "/api-keys", {"name": "screen", "scopes": ["events:read"]})
+    headers = {"authorization": f"Bearer {key['secret']}"}
+    async with httpx.AsyncClient(
+        base_url=f"{api.base}/api/v1", headers=headers, verify=NO_TLS
+    ) as reader:
+        async with stream(reader) as lines:
+            assert (await http.delete(f"/api-keys/{key['id']}")).status_code < 300
+            assert await lines.event() is None
+        problem(await reader.get("/events/stream"), 401, "unauthenticated")
+
+
+async def test_one_merchant_does_not_take_all_streams(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any, api: Instance
+) -> None:
+    readers = [stream(http) for _ in range(20)]
+    opened = [await each.__aenter__() for each in readers]
+    try:
+        problem(await http.get("/events/stream"), 503, "overloaded")
+        async with client(api, await make_shop(owner, database)) as other, stream(other):
+            pass
+        card = await issue(http, shop, 10)
+        got = {(await lines.many(1))[0]["data"]["object"]["id"] for lines in opened}
+        assert got == {card["id"]}
+    finally:
+        for each in readers:
+            await each.__aexit__(None, None, None)
+
+
+async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: Shop) -> None:
+    url = f"{urls.app}?connection_limit=5&pool_timeout=20"
+    with instance(url) as leaving:
+        async with client(leaving, shop) as http, stream(http) as lines:
+            stopping = asyncio.ensure_future(asyncio.to_thread(leaving.stop))
+            assert await lines.event() is None
+            assert await stopping == 0
+
+
+async def newest(http: httpx.AsyncClient) -> str:
+    found: str = (await read(http, "/events", limit=1))["data"][0]["id"]
+    return found
+
+
+async def made_many(http: httpx.AsyncClient, card: Json, number: int) -> None:
+    lines = [{"idempotency_key": ids.new().hex, **spend(card, 1)} for _ in range(number)]
+    answer = await http.post("/redemptions/batch", json={"redemptions": lines})
+    assert {each["status"] for each in answer.json()["data"]} == {201}
+
+
+def bare(text: str) -> Any:
+    return ids.parse("crd", text)
+
+
+@asynccontextmanager
+async def client(of: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    base = f"{of.base}/api/v1"
+    async with httpx.AsyncClient(
+        base_url=base, headers=shop.headers, timeout=WITHIN_S, verify=NO_TLS
+    ) as made:
+        yield made
