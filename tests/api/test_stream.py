@@ -180,7 +180,8 @@ async def test_one_merchant_does_not_take_all_streams(
     readers = [stream(http) for _ in range(20)]
     opened = [await each.__aenter__() for each in readers]
     try:
-        problem(await http.get("/events/stream"), 503, "overloaded")
+        async with http.stream("GET", "/events/stream") as refused:
+            assert refused.status_code == 503
         async with client(api, await make_shop(owner, database)) as other, stream(other):
             pass
         card = await issue(http, shop, 10)
