@@ -19,6 +19,8 @@ loads = st.builds(
     service_s=st.floats(0.001, 100),
     objective_s=st.sampled_from([None, 10.0, 60.0]),
     floor=st.sampled_from([0.0, 2.0]),
+    at_once=st.sampled_from([None, 4]),
+    here=st.sampled_from([None, 2]),
 )
 
 
@@ -95,6 +97,16 @@ def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
 def test_what_arrives_is_served_before_a_queue_has_grown() -> None:
     # 35/s · 0.5 s / 0.7 = 25 slots
     assert wanted(LIMITS, (load(rate=35),)) == 5
+
+
+def test_a_queue_of_which_a_worker_takes_few_needs_more_workers() -> None:
+    """And no more than there is to do at once in the whole fleet."""
+    busy = Load(name="bulk", waiting=0, oldest_s=0, rate=15, service_s=0.13)  # 2.8 slots
+    assert wanted(LIMITS, (busy,)) == 1
+    assert wanted(LIMITS, (msgspec.structs.replace(busy, here=2),)) == 2
+    busier = msgspec.structs.replace(busy, rate=150, here=2)
+    assert wanted(LIMITS, (busier,)) == 14
+    assert wanted(LIMITS, (msgspec.structs.replace(busier, at_once=4),)) == 2
 
 
 def test_a_backlog_is_to_be_gone_within_half_of_the_objective() -> None:

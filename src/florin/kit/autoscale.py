@@ -59,6 +59,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     service_s: float  # how long a job takes, smoothed
     objective_s: float | None = None  # within which a job should start; None for bulk work
     floor: float = 0.0  # slots this queue has, whatever comes
+    at_once: int | None = None  # jobs that the whole fleet does at once
+    here: int | None = None  # and one worker, of all its slots
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,13 +115,18 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def wanted(limits: Limits, loads: tuple[Load, ...]) -> int:
     """Return the workers that the formula asks for, within the limits."""
-    slots = 0.0
+    slots = least = 0.0
     for load in loads:
         within_s = limits.bulk_within_s if load.objective_s is None else load.objective_s / 2
         busy = load.rate * load.service_s / limits.utilisation
         backlog = load.waiting * load.service_s / within_s
-        slots += max(load.floor, busy + backlog)
-    return _bounded(limits, math.ceil(slots / limits.slots - 1e-9))
+        own = max(load.floor, busy + backlog)
+        if load.at_once is not None:  # more are not done at once, however many workers there are
+            own = min(own, load.at_once)
+        if load.here is not None:
+            least = max(least, own / load.here)
+        slots += own
+    return _bounded(limits, math.ceil(max(slots / limits.slots, least) - 1e-9))
 
 
 def decide(limits: Limits, memory: Memory, reading: Reading | None) -> tuple[Decision, Memory]:

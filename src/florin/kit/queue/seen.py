@@ -12,6 +12,10 @@ from florin.kit.db import BROKEN, Connection, Database, PoolTimeout
 CACHED_S = 1.0
 SILENT_S = 30.0  # a worker that has not been heard of for so long counts as lost
 
+_QUEUES = """
+select f.*, q.at_once, q.at_once_here
+from florin.queue_facts() f join florin.queue q on q.name = f.name order by f.importance, f.name
+"""
 _WORKERS = """
 select id::text, name, release, concurrency, busy, stopping, started_at, beat_at,
   beat_at < clock_timestamp() - make_interval(secs => $1) as silent
@@ -29,13 +33,16 @@ class QueueFacts(msgspec.Struct, kw_only=True):
     `waiting` is due now, `delayed` later, `active` in a worker's hands, `dead` was tried for the
     last time; `completed`, `failed` (attempts), `died` count from the beginning. Rates are of the
     last ten or thirty seconds; `service_s` is what a job took in the last five minutes;
-    `failing` is the share of the last minute's attempts that failed.
+    `failing` is the share of the last minute's attempts that failed. At most `at_once` are done
+    at once by all workers, `at_once_here` by each; None: no limit of its own.
     """
 
     name: str
     importance: int
     paused: bool
     objective_s: float | None
+    at_once: int | None
+    at_once_here: int | None
     waiting: int
     delayed: int
     active: int
@@ -67,7 +74,7 @@ class WorkerFacts(msgspec.Struct, kw_only=True):
 
 
 async def queues(connection: Connection) -> list[QueueFacts]:
-    rows = await connection.fetch("select * from florin.queue_facts()")
+    rows = await connection.fetch(_QUEUES)
     return [msgspec.convert(dict(row), QueueFacts) for row in rows]
 
 

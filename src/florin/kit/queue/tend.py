@@ -12,14 +12,16 @@ from florin.kit.queue.rules import Plan, Schedule
 EVERY_S = 1.0
 
 _DECLARE = """
-insert into florin.queue as q (name, importance, attempts, at_once, per_second, objective_s)
-select * from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::real[],
-  $6::real[])
+insert into florin.queue as q (name, importance, attempts, at_once, at_once_here, per_second,
+  objective_s)
+select * from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[],
+  $6::real[], $7::real[])
 on conflict (name) do update set importance = excluded.importance, attempts = excluded.attempts,
-  at_once = excluded.at_once, per_second = excluded.per_second, objective_s = excluded.objective_s
-where (q.importance, q.attempts, q.at_once, q.per_second, q.objective_s)
-  is distinct from (excluded.importance, excluded.attempts, excluded.at_once, excluded.per_second,
-    excluded.objective_s)
+  at_once = excluded.at_once, at_once_here = excluded.at_once_here,
+  per_second = excluded.per_second, objective_s = excluded.objective_s
+where (q.importance, q.attempts, q.at_once, q.at_once_here, q.per_second, q.objective_s)
+  is distinct from (excluded.importance, excluded.attempts, excluded.at_once,
+    excluded.at_once_here, excluded.per_second, excluded.objective_s)
 """
 
 _REAP = """
@@ -40,6 +42,7 @@ async def declare(database: Database, plan: Plan) -> None:
             [queue.importance for queue in queues],
             [queue.attempts for queue in queues],
             [queue.at_once for queue in queues],
+            [queue.at_once_here for queue in queues],
             [queue.per_second for queue in queues],
             [queue.objective_s for queue in queues],
         )
