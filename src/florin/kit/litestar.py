@@ -76,10 +76,9 @@ class NarrowedByMetadata(Operation):
         described = OpenAPIParameter(
             name="metadata",
             param_in="query",
-            description="Pairs that an object must have: `metadata[key]=value`.",
-            schema=Schema(
-                type=OpenAPIType.OBJECT, additional_properties=Schema(type=OpenAPIType.STRING)
-            ),
+            description="Pairs that an object must have: `metadata[key]=value`, both text.",
+            # Of any type: in an address a number is text as well, so none is refused.
+            schema=Schema(type=OpenAPIType.OBJECT, additional_properties=True),
             style="deepObject",
             explode=True,
         )
