@@ -19,8 +19,8 @@ import httpx
 from florin.demo import DemoFailed
 from florin.demo_found import Found, Sample
 
-WAVE, CARDS, EVERY_S = 150, 1_000, 90.0  # jobs of a wave, cards of each, and how often one comes
-WAVES_MOST = 12  # of a long load: what it makes lies on the disk
+WAVE, CARDS, EVERY_S = 100, 2_500, 300.0  # jobs of a wave, cards of each, and how often one comes
+WAVES_MOST = 5  # of a long load: what one makes takes two gigabytes, with a replica
 _ASKERS = 4
 _PAUSE_S = 0.02  # between two sales: the machine is the workers', too
 _SAMPLES_MOST = 600
