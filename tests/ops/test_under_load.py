@@ -13,8 +13,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
+from tests.instance import NO_TLS
+from tests.ops.followed import follow, since
 
 from florin.bench import releases, steady
 from florin.bench.own_fleet import Fleet, own_fleet
@@ -230,6 +233,28 @@ async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Flee
         assert fleet.part("balancer").state == "ready"
         await asyncio.sleep(1)
     assert failed(log) == []
+
+
+async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: Fleet) -> None:
+    shop = await fleet.open_shop(cards=1)
+    async with httpx.AsyncClient(
+        base_url=f"http://{shop.address}/api/v1",
+        headers={"authorization": f"Bearer {shop.key}"},
+        verify=NO_TLS,
+        timeout=30,
+    ) as http:
+        seen: list[str] = [(await http.get("/events?limit=1")).json()["data"][0]["id"]]
+        reading = asyncio.create_task(follow(http, seen))
+        async with load(fleet):
+            for name in ("api-1", "balancer", "api-2"):
+                await fleet.florin("restart", name)
+            await fleet.kill("api-1", signal.SIGKILL)
+        there = await since(http, seen[0])
+        async with asyncio.timeout(60):
+            while len(seen) <= len(there):  # noqa: ASYNC110 -- it is read elsewhere
+                await asyncio.sleep(0.05)
+        reading.cancel()
+    assert seen[1:] == there
 
 
 async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fleet) -> None:

@@ -1,0 +1,28 @@
+"""Following the events of a merchant, and the list that tells what there was to follow."""
+
+import asyncio
+import contextlib
+
+import httpx
+
+
+async def follow(http: httpx.AsyncClient, seen: list[str]) -> None:
+    """Read the stream, and again from where it broke off, as its answers ask."""
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            async with http.stream(
+                "GET", "/events/stream", headers={"last-event-id": seen[-1]}
+            ) as answer:
+                async for line in answer.aiter_lines():
+                    seen.extend([line.removeprefix("id: ")] if line.startswith("id: ") else [])
+        await asyncio.sleep(0.05)
+
+
+async def since(http: httpx.AsyncClient, first: str) -> list[str]:
+    """The ids of all events after one, the earliest first, as the list has them."""
+    found: list[str] = []
+    while first not in found:
+        after = {"starting_after": found[-1]} if found else {}
+        answer = (await http.get("/events", params={"limit": 100, **after})).json()
+        found += [each["id"] for each in answer["data"]]
+    return found[: found.index(first)][::-1]
