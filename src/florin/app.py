@@ -89,7 +89,7 @@ class Parts:
         self.cards = Cards(self.issuer, self.database, pepper, sealer)
         self.lookups = Lookups(self.database, settings.ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-        self.live = Live(self.database, self.happened, self.access, self.drain)
+        self.live = Live(self.database, self.happened, self.access)
         self.health = Health(
             drain=self.drain,
             dsn=self.database.limits.dsn,
@@ -193,6 +193,7 @@ def create(settings: Settings) -> Edge:
             "db": Provide(lambda: parts.database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
             "wake": Provide(lambda: parts.wake, sync_to_thread=False),
+            "drain": Provide(lambda: parts.drain, sync_to_thread=False),
             "live": Provide(lambda: parts.live, sync_to_thread=False),
             "sealer": Provide(lambda: parts.sealer, sync_to_thread=False),
             "access": Provide(lambda: parts.access, sync_to_thread=False),

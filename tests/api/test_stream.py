@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -154,12 +156,7 @@ async def test_a_reader_comes_back_and_misses_nothing(
         answer = await strangers.get("/events/stream", headers={"last-event-id": seen["id"]})
         problem(answer, 422, "invalid_request")
     assert (await http.head("/events/stream")).status_code == 200
-    for _ in range(20 * WITHIN_S):  # whoever went away is noticed
-        if "florin_event_streams 0.0" in (await http.get(f"{api.base}/metrics")).text:
-            break
-        await asyncio.sleep(0.05)
-    else:
-        raise AssertionError("a stream goes on that nobody reads")
+    await nobody_reads(http, api)
 
 
 async def test_a_revoked_key_ends_its_stream(http: httpx.AsyncClient, api: Instance) -> None:
@@ -192,6 +189,72 @@ async def test_one_merchant_does_not_take_all_streams(
             await each.__aexit__(None, None, None)
 
 
+async def test_as_many_as_may_are_let_in_however_many_come_at_once(
+    http: httpx.AsyncClient, api: Instance
+) -> None:
+    async def knock() -> int:
+        async with http.stream("GET", "/events/stream") as answer:
+            there.append(answer.status_code)
+            async with asyncio.timeout(WITHIN_S):
+                await all_there.wait()
+            return answer.status_code
+
+    there: list[int] = []
+    all_there = asyncio.Event()
+    knocking = [asyncio.ensure_future(knock()) for _ in range(40)]
+    async with asyncio.timeout(WITHIN_S):
+        while len(there) < len(knocking):  # noqa: ASYNC110 -- they count for themselves
+            await asyncio.sleep(0.01)
+    all_there.set()
+    assert sorted(await asyncio.gather(*knocking)) == [200] * 20 + [503] * 20
+    await nobody_reads(http, api)
+
+
+async def test_who_vanishes_at_any_moment_gives_his_place_back(
+    http: httpx.AsyncClient, api: Instance, shop: Shop
+) -> None:
+    asked = (
+        f"GET /api/v1/events/stream HTTP/1.1\r\nHost: x\r\n"
+        f"Authorization: Bearer {shop.secret}\r\n\r\n"
+    )
+    for after_ms in (0, 2, 4, 6, 8, 12, 20, 40):
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", api.port)
+            linger = struct.pack("ii", 1, 0)  # a reset, no farewell
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.write(asked.encode())
+            await asyncio.sleep(after_ms / 1000)
+            writer.transport.abort()
+    await nobody_reads(http, api)
+
+
+async def test_the_events_of_a_card_come_as_they_are_numbered(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    card = await issue(http, shop, 1000)
+    async with stream(http) as lines:
+        held = await made(http, "/holds", {**spend(card, 1), "expires_in": 1})
+        while (await read(http, f"/holds/{held['id']}"))["state"] == "open":  # noqa: ASYNC110 -- time
+            await asyncio.sleep(0.05)
+        await redeem(http, card, 1)  # frees what ran out, in the same call
+        # Some wait alone for a card that is held, and go on with whoever came later.
+        async with owner.transaction():
+            await owner.execute(
+                "select from florin.account where id = $1 for no key update", bare(card["id"])
+            )
+            waiting = [
+                asyncio.ensure_future(post(http, "/redemptions", spend(card, 1))) for _ in range(20)
+            ]
+            for _ in range(10):
+                await asyncio.sleep(0.02)
+                waiting.append(asyncio.ensure_future(post(http, "/redemptions", spend(card, 1))))
+        assert {each.status_code for each in await asyncio.gather(*waiting)} == {201}
+        got = await lines.many(33)
+    assert [each["type"] for each in got[:3]] == ["hold.created", "hold.expired", "card.redeemed"]
+    numbers = [each["sequence"] for each in got]
+    assert numbers == sorted(numbers)
+
+
 async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: Shop) -> None:
     url = f"{urls.app}?connection_limit=5&pool_timeout=20"
     with instance(url) as leaving:
@@ -199,6 +262,15 @@ async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: 
             stopping = asyncio.ensure_future(asyncio.to_thread(leaving.stop))
             assert await lines.event() is None
             assert await stopping == 0
+
+
+async def nobody_reads(http: httpx.AsyncClient, api: Instance) -> None:
+    """Whoever went away is noticed, without a look at what lies about in the memory."""
+    for _ in range(20 * WITHIN_S):
+        if "florin_event_streams 0.0" in (await http.get(f"{api.base}/metrics")).text:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("a stream goes on that nobody reads")
 
 
 async def newest(http: httpx.AsyncClient) -> str:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import unquote
 
-from florin.kit import log
+from florin.kit import log, sse
 from florin.kit.drain import Drain
 from florin.kit.edge import Edge, reply
 from florin.kit.serve import serve
@@ -42,16 +42,9 @@ class App:
                     self.slow -= 1
                 await reply(send, 200, b"slow")
             case "/events":
-                await self._stream(send)
+                await sse.answer(_events(), self.drain, scope, receive, send)
             case _:
                 await reply(send, 200, str(id(self)).encode())
-
-    async def _stream(self, send: Any) -> None:
-        head = [(b"content-type", b"text/event-stream")]
-        await send({"type": "http.response.start", "status": 200, "headers": head})
-        async for event in self.drain.ending(_events()):
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
 
 
 async def _events() -> AsyncGenerator[bytes]:

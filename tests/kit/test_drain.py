@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from florin.kit.drain import QUIET_S, RECONNECT, Drain
+from florin.kit.drain import QUIET_S, Drain
+from florin.kit.sse import RECONNECT
 from tests.instance import NO_TLS
 from tests.ports import free_port
 
@@ -66,25 +67,6 @@ def test_probes_do_not_keep_it_open() -> None:
     for path in ("/health/ready", "/health/live", "/metrics"):
         drain.arrived(path)
     assert drain.over()
-
-
-async def test_a_stream_without_events_is_told_as_well() -> None:
-    async def silent() -> AsyncGenerator[bytes]:
-        await asyncio.sleep(60)
-        yield b"never"
-
-    drain = Drain(least_s=0, most_s=0)
-    drain.begin()
-    assert drain.over()
-    assert [event async for event in drain.ending(silent())] == [RECONNECT]
-
-
-async def test_a_stream_that_ends_by_itself_is_left_alone() -> None:
-    async def short() -> AsyncGenerator[bytes]:
-        yield b"one"
-
-    drain = Drain(least_s=0, most_s=0)
-    assert [event async for event in drain.ending(short())] == [b"one"]
 
 
 @contextmanager

@@ -7,10 +7,9 @@ for long enough and nothing arrives any more it closes its listener and finishes
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import Callable
 
 QUIET_S = 0.5  # without a request: nobody sends here any more
-RECONNECT = b"retry: 1000\n\n"  # milliseconds; for the reader of an event stream
 _PROBES = ("/health", "/metrics")
 
 
@@ -61,23 +60,3 @@ class Drain:
         quiet = now - self._arrived >= min(QUIET_S, self._least_s)
         since = now - self._begun
         return since >= self._most_s or (since >= self._least_s and quiet)
-
-    async def ending(self, events: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-        """An event stream that ends when this instance leaves, telling its reader to come back."""
-        told = asyncio.ensure_future(self.told.wait())
-        coming = None
-        try:
-            while not told.done():
-                coming = asyncio.ensure_future(anext(events))
-                await asyncio.wait({coming, told}, return_when=asyncio.FIRST_COMPLETED)
-                if not coming.done():
-                    break
-                try:
-                    yield coming.result()
-                except StopAsyncIteration:
-                    return
-            yield RECONNECT
-        finally:
-            told.cancel()
-            if coming is not None and not coming.done():  # whoever reads may have gone away, too
-                coming.cancel()

@@ -21,7 +21,13 @@ from florin.kit.http import problem, problem_headers
 
 BODY_MAX = 256 * 1024  # bytes
 _ONE_EACH = frozenset(
-    (b"authorization", b"content-type", b"florin-consistency", b"idempotency-key")
+    (
+        b"authorization",
+        b"content-type",
+        b"florin-consistency",
+        b"idempotency-key",
+        b"last-event-id",
+    )
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")

@@ -16,7 +16,10 @@ _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, idempotency-key, florin-consistency, x-request-id",
+        (
+            b"authorization, content-type, idempotency-key, florin-consistency, last-event-id,"
+            b" x-request-id"
+        ),
     ),
     (b"access-control-max-age", b"7200"),  # seconds, the longest that browsers keep it
 ]

@@ -84,6 +84,7 @@ _VALUES: dict[str, Any] = {
     "as_of": "2026-11-24T16:00:00Z",
     "secret": "flk_…",
     "type": "card.redeemed",
+    "Last-Event-ID": "evt_01a20e61e846768583118b9d6d8d48f4",
 }
 EVENTS = (
     'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":"evt_01a20e61e846768583118b9d6d8d48f4",'

@@ -17,8 +17,8 @@ $$;
 
 -- Every transaction that dates an entry or an event holds a shared advisory lock whose number is the
 -- millisecond at which it began, so that anybody can see how long ago the oldest one still running did. Shared locks
--- never wait for each other. It is taken before the first row is locked or written, and every
--- row is dated after that, so no row can appear before the instant the lock names.
+-- never wait for each other. It is taken before anything is dated, so no entry and no event can
+-- appear before the instant the lock names.
 create or replace function florin.begin_money() returns void
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin

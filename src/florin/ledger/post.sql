@@ -48,6 +48,8 @@ declare
   -- events beside the item's own one; refunds of this call, by redemption
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
   e_sequence bigint[]; e_data jsonb[]; e_at timestamptz[];
+  -- The events of a call are dated one after the other: their order is that of their instants.
+  ticks integer := 0; microsecond constant interval := '1 microsecond';
   r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
   pin_said text; pin_mark bytea; -- of the item: what its PIN came to, and what tells a try from another
   c_lost bigint[] := '{}'; -- expired in this call, less what was reinstated in it
@@ -156,7 +158,8 @@ begin
   -- Holds that ran out free their money before anything is decided.
   if exists (select from unnest(c_held) h where h > 0) then
     for due in
-      update hold h set state = 'expired', resolved_at = florin.clock(h.merchant)
+      update hold h set state = 'expired',
+        resolved_at = real_now + (select z.clock_offset from merchant z where z.id = w.m)
       from unnest(c_merchant, c_id, c_held) with ordinality as w (m, c, held, r)
       where w.held > 0 and h.merchant = w.m and h.card = w.c and h.state = 'open'
         and h.expires_at <= real_now + (select z.clock_offset from merchant z where z.id = w.m)
@@ -169,7 +172,8 @@ begin
       e_merchant := e_merchant || c_merchant[c]; e_id := e_id || florin.new_id();
       e_type := e_type || 'hold.expired'::text; e_card := e_card || c_id[c];
       e_noun := e_noun || due.id; e_sequence := e_sequence || c_revision[c];
-      e_data := e_data || jsonb_build_object('state', 'expired'); e_at := e_at || due.resolved_at;
+      e_data := e_data || jsonb_build_object('state', 'expired');
+      ticks := ticks + 1; e_at := e_at || due.resolved_at + ticks * microsecond;
     end loop;
   end if;
 
@@ -472,7 +476,7 @@ begin
         e_merchant := e_merchant || item.m; e_id := e_id || item.id;
         e_type := e_type || 'card.transferred'::text; e_card := e_card || c_id[d];
         e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[d];
-        e_data := e_data || null::jsonb; e_at := e_at || now_here;
+        e_data := e_data || null::jsonb; e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
       end if;
     end if;
     c_held[c] := c_held[c] + held_change;
@@ -503,7 +507,7 @@ begin
         e_merchant := e_merchant || item.m; e_id := e_id || item.id;
         e_type := e_type || 'card.redeemed'::text; e_card := e_card || c_id[c];
         e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[c];
-        e_data := e_data || null::jsonb; e_at := e_at || now_here;
+        e_data := e_data || null::jsonb; e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
       end if;
     end if;
     o_state[i] := st;
@@ -571,9 +575,10 @@ begin
   if any_event or e_id is not null then
     with made as (
       insert into event (merchant, id, type, card, noun, sequence, data, created_at)
-      select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.at
+      select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data,
+        u.at + (ticks + 2 * u.i) * microsecond
       from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, o_at)
-        as u (m, event, type, c, id, revision, data, at)
+        with ordinality as u (m, event, type, c, id, revision, data, at, i)
       where u.type is not null
       union all
       select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_at)

@@ -1,12 +1,17 @@
 """API: the routes of events."""
 
-from typing import Annotated
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any
 
 from litestar import get
 from litestar.params import Parameter
-from litestar.response import Stream
+from litestar.response import Response
 
 from florin.cards.answering import AnyRequest
+from florin.kit import sse
+from florin.kit.asgi import Receive, Scope, Send
+from florin.kit.drain import Drain
 from florin.kit.errors import NotFound
 from florin.kit.http import Page
 from florin.kit.listing import Created
@@ -16,7 +21,7 @@ from florin.kit.reads import Reads
 from florin.merchants.access import Caller
 from florin.webhooks import event
 from florin.webhooks.event import Event, EventFilter
-from florin.webhooks.live import STREAM, Live
+from florin.webhooks.live import Live
 
 
 @get("/events", summary="List events", responses=responses())
@@ -45,6 +50,24 @@ async def get_event(caller: Caller, reads: Reads, event_id: str) -> Event:
     return await event.find(reads, caller.merchant, event_id)
 
 
+Events = AsyncGenerator[bytes]
+
+
+class Streamed(Response[bytes]):
+    """The events that a context opens, which may refuse to."""
+
+    def __init__(self, events: AbstractAsyncContextManager[Events], drain: Drain) -> None:
+        super().__init__(b"", media_type=sse.KIND)
+        self._events, self._drain = events, drain
+
+    def to_asgi_response(self, *_more: Any, **_rest: Any) -> Any:
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._events as events:
+            await sse.answer(events, self._drain, scope, receive, send)
+
+
 LastEventId = Annotated[
     str | None,
     Parameter(header="Last-Event-ID", description="The last event seen: all after it are sent."),
@@ -54,26 +77,23 @@ LastEventId = Annotated[
 @get(
     "/events/stream",
     summary="Follow events",
-    media_type=STREAM,
+    media_type=sse.KIND,
     responses=responses(),
-    opt={"endless": True},
 )
 async def follow_events(
     request: AnyRequest,
     caller: Caller,
     reads: Reads,
     live: Live,
+    drain: Drain,
     last_event_id: LastEventId = None,
-) -> Stream:
+) -> Streamed:
     """What happens from now on, or since the event named, as server-sent events in the order in
     which it happened. Whoever is told to reconnect sends the last id he saw, and misses nothing.
     """
     caller.needs("events:read")
     authorization = request.headers.get("authorization")
-    lines = await live.follow(
-        reads, caller, authorization, since=last_event_id, endless="head" not in request.scope
-    )
-    return Stream(lines, media_type=STREAM, headers={"x-accel-buffering": "no"})
+    return Streamed(live.following(reads, caller, authorization, since=last_event_id), drain)
 
 
 handlers = [list_events, follow_events, get_event]

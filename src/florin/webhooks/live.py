@@ -8,33 +8,32 @@ while it waits.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from datetime import UTC, datetime
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
 
 from florin.kit import metrics
 from florin.kit.db import BROKEN, Database, PoolTimeout
-from florin.kit.drain import RECONNECT, Drain
 from florin.kit.errors import InvalidRequest, Overloaded, Refusal
 from florin.kit.reads import Reads
+from florin.kit.sse import RECONNECT
 from florin.kit.wake import Wake
 from florin.merchants.access import Access, Caller
 from florin.webhooks import event
 from florin.webhooks.event import Event, Place
 
 HAPPENED = "florin:happened"  # the channel on which processes tell whose money moved
-STREAM = "text/event-stream"
 STREAMS_MAX = 200  # of an instance
 STREAMS_OF_ONE_MAX = 20  # of a merchant
-BEAT_S = 5.0  # something is sent as often: proxies end what is silent, and a dead peer is noticed
+BEAT_S = 3.5  # then something is sent, within five: proxies end what is silent, peers may be dead
 LOOK_EVERY_S = 1.0  # what workers do comes without a word
 _LOOK_LEAST_S = 0.1
 _PAGE = 200
 _BEAT = b":\n\n"
 _NOBODY = UUID(int=0)
-_NEVER = datetime.min.replace(tzinfo=UTC)
 
 # The time of the statement lies before the look at the locks: what began since is later.
 _SETTLED = """
@@ -46,44 +45,42 @@ from florin.merchant m where m.id = $1
 class Live:
     """The streams of one instance."""
 
-    def __init__(self, database: Database, wake: Wake, access: Access, drain: Drain) -> None:
+    def __init__(self, database: Database, wake: Wake, access: Access) -> None:
         self._database = database
         self._wake = wake
         self._access = access
-        self._drain = drain
         self._streams: Counter[UUID] = Counter()
 
-    async def follow(
-        self,
-        reads: Reads,
-        caller: Caller,
-        authorization: str | None,
-        *,
-        since: str | None,
-        endless: bool = True,
-    ) -> AsyncIterator[bytes]:
-        """A stream of what happens from now on, or after the event `since`, while the caller may
-        see it. Raises InvalidRequest, Overloaded.
+    @asynccontextmanager
+    async def following(
+        self, reads: Reads, caller: Caller, authorization: str | None, *, since: str | None
+    ) -> AsyncGenerator[AsyncGenerator[bytes]]:
+        """What happens from now on, or after the event `since`, while the caller may see it.
+        Raises InvalidRequest, Overloaded.
         """
         merchant = caller.merchant
         if self._streams[merchant] >= STREAMS_OF_ONE_MAX or self._streams.total() >= STREAMS_MAX:
             raise Overloaded("this instance has as many streams of events as it can")
-        if since is None:
-            after = (await self._beginning(merchant), _NOBODY)
-        else:
-            found = await event.place(reads, merchant, since)
-            if found is None:
-                raise InvalidRequest("there is no such event", param="Last-Event-ID")
-            after = found
-        lines = self._lines(reads, caller, authorization, after)
-        return self._drain.ending(lines if endless else _nothing())
+        self._streams[merchant] += 1
+        metrics.event_streams.inc()
+        try:
+            if since is None:  # what a list that is read next may lack is sent
+                after = ((await self._settled(merchant))[0], _NOBODY)
+            else:
+                found = await event.place(reads, merchant, since)
+                if found is None:
+                    raise InvalidRequest("there is no such event", param="Last-Event-ID")
+                after = found
+            async with aclosing(self._lines(reads, caller, authorization, after)) as lines:
+                yield lines
+        finally:
+            self._streams -= Counter([merchant])  # and forget whoever has none left
+            metrics.event_streams.dec()
 
     async def _lines(
         self, reads: Reads, caller: Caller, authorization: str | None, after: Place
     ) -> AsyncGenerator[bytes]:
         merchant = caller.merchant
-        self._streams[merchant] += 1
-        metrics.event_streams.inc()
         beats = _Beats()
         try:
             with self._wake.ear(merchant.bytes) as ear:
@@ -106,17 +103,6 @@ class Live:
         except (Refusal, PoolTimeout, *BROKEN):
             # Begun answers end; the next try is told why, or finds another server.
             return
-        finally:
-            self._streams[merchant] -= 1
-            metrics.event_streams.dec()
-
-    async def _beginning(self, merchant: UUID) -> datetime:
-        """From when on: what a list that is read next may lack is sent."""
-        while True:
-            until, _ = await self._settled(merchant)
-            if until > _NEVER:
-                return until
-            await asyncio.sleep(_LOOK_LEAST_S)
 
     async def _settled(self, merchant: UUID) -> tuple[datetime, bool]:
         """The instant before which nothing is added any more, on the merchant's clock, and whether
@@ -125,10 +111,6 @@ class Live:
         row = await self._database.one(_SETTLED, merchant)
         assert row is not None
         running = row["began"] is not None
-        if (
-            running and row["shift"]
-        ):  # dated by this shift of a test merchant's clock, or by another
-            return _NEVER, True
         until: datetime = row["began"] if running else row["now"]
         return until + row["shift"], running
 
@@ -150,9 +132,3 @@ class _Beats:
 
 def _shown(each: Event) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (each.id.encode(), msgspec.json.encode(each))
-
-
-async def _nothing() -> AsyncGenerator[bytes]:
-    """The body of what was asked with HEAD."""
-    return
-    yield b""

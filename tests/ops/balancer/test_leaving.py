@@ -17,7 +17,7 @@ from tests.ops.balancer.running import FAST, Running, client, running
 from tests.ops.balancer.standins import standins
 from tests.ports import free_port
 
-from florin.kit.drain import RECONNECT
+from florin.kit.sse import RECONNECT
 from florin.ops import probe
 from florin.ops.timing import Timing, violations
 

@@ -1,0 +1,105 @@
+"""Server-sent events end with any of their sides, and with a reader that does not read."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from florin.kit import sse
+from florin.kit.drain import Drain
+
+WITHIN_S = 30
+
+
+class Reader:
+    """One side of an answer: what was sent, whether it reads, when it goes."""
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+        self.ended = False
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self.gone = asyncio.Event()
+
+    async def receive(self) -> dict[str, Any]:
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        await self.reads.wait()
+        if message["type"] == "http.response.body":
+            self.got += [message["body"]] if message["body"] else []
+            self.ended = not message["more_body"]
+
+
+class Events:
+    """Some events, then silence, or the end; whether they can be closed afterwards."""
+
+    def __init__(self, *said: bytes, end: bool = False) -> None:
+        self.said, self.end, self.left = said, end, False
+
+    async def all(self) -> AsyncGenerator[bytes]:
+        try:
+            for each in self.said:
+                yield each
+            if not self.end:
+                await asyncio.Event().wait()
+        finally:
+            self.left = True
+
+
+@pytest.fixture
+def drain() -> Drain:
+    return Drain(least_s=0, most_s=0)
+
+
+async def answered(events: Events, drain: Drain, reader: Reader, **scope: Any) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        generator = events.all()
+        await sse.answer(generator, drain, scope, reader.receive, reader.send)
+        await generator.aclose()  # which fails where it is still being asked
+
+
+async def test_they_end_with_the_events(drain: Drain) -> None:
+    reader = Reader()
+    await answered(Events(b"one", b"two", end=True), drain, reader)
+    assert (reader.got, reader.ended) == ([b"one", b"two"], True)
+
+
+async def test_an_instance_that_leaves_says_so_though_nothing_happens(drain: Drain) -> None:
+    reader, events = Reader(), Events(b"one")
+    answering = asyncio.ensure_future(answered(events, drain, reader))
+    while not reader.got:  # noqa: ASYNC110 -- the other task fills it
+        await asyncio.sleep(0)
+    drain.begin()
+    assert drain.over()
+    await answering
+    assert (reader.got, reader.ended, events.left) == ([b"one", sse.RECONNECT], True, True)
+
+
+async def test_who_goes_away_is_noticed_though_nothing_happens(drain: Drain) -> None:
+    reader, events = Reader(), Events()
+    reader.gone.set()
+    await answered(events, drain, reader)
+    assert reader.got == []
+
+
+async def test_who_does_not_read_is_left(drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "READ_WITHIN_S", 0.05)
+    reader, events = Reader(), Events(b"one", b"two")
+
+    async def full(message: Any) -> None:
+        await Reader.send(reader, message)
+        if reader.got:
+            reader.reads.clear()
+
+    reader.send = full
+    await answered(events, drain, reader)
+    assert (reader.got, events.left) == ([b"one"], True)
+
+
+async def test_a_head_has_no_body(drain: Drain) -> None:
+    reader = Reader()
+    await answered(Events(b"one"), drain, reader, head=True)
+    assert (reader.got, reader.ended) == ([], True)
