@@ -103,6 +103,7 @@ async def replicated(fleet: Fleet, master: Part) -> None:
 async def killed(fleet: Fleet, part: Part, roles: dict[str, int]) -> None:
     """Kill it; wait until keys can be written, and until it is back and all are what they were."""
     async with store(fleet) as client:
+        await writable(client)  # all Sentinels name the same one after the loss before
         for n in range(30):
             await client.set(valkey.key("kept", f"{n}"), n)
         if part.role == "valkey-primary":
