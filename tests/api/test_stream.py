@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ from florin.kit.db import Database
 from tests import valkeys
 from tests.api.calls import Json, issue, made, post, problem, read, redeem, spend, together
 from tests.conftest import Urls
+from tests.followed import since
 from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
 from tests.ledger import calls
 from tests.ledger.calls import Op
@@ -28,21 +29,20 @@ class Lines:
     """What a stream says."""
 
     def __init__(self, answer: httpx.Response) -> None:
-        self.answer = answer
         self._lines = answer.aiter_lines()
         self._coming: asyncio.Future[Json | None] | None = None
 
     async def event(self, within_s: float = WITHIN_S) -> Json | None:
         """The next event; None at the end. Raises TimeoutError, and is asked again then."""
-        self._coming = self._coming or asyncio.ensure_future(self._next(self._lines))
+        self._coming = self._coming or asyncio.ensure_future(self._next())
         async with asyncio.timeout(within_s):
             found = await asyncio.shield(self._coming)
         self._coming = None
         return found
 
-    async def _next(self, lines: AsyncIterator[str]) -> Json | None:
+    async def _next(self) -> Json | None:
         last = None
-        async for line in lines:
+        async for line in self._lines:
             if line.startswith("id: "):
                 last = line.removeprefix("id: ")
             elif line.startswith("data: "):
@@ -57,29 +57,12 @@ class Lines:
 
 
 @asynccontextmanager
-async def stream(
-    http: httpx.AsyncClient, *, since: str | None = None, base: str | None = None
-) -> AsyncGenerator[Lines]:
-    headers = {"last-event-id": since} if since is not None else {}
-    url = f"{base}/api/v1/events/stream" if base is not None else "/events/stream"
-    async with http.stream("GET", url, headers=headers, timeout=WITHIN_S) as answer:
+async def stream(http: httpx.AsyncClient, *, after: str | None = None) -> AsyncGenerator[Lines]:
+    headers = {"last-event-id": after} if after is not None else {}
+    async with http.stream("GET", "/events/stream", headers=headers, timeout=WITHIN_S) as answer:
         assert answer.status_code == 200, await answer.aread()
         assert answer.headers["content-type"].startswith("text/event-stream")
         yield Lines(answer)
-
-
-async def happened(http: httpx.AsyncClient, since: str) -> list[str]:
-    """The ids of all events after one, the earliest first, as the list has them."""
-    found: list[str] = []
-    after: dict[str, str] = {}
-    while True:
-        answer = await read(http, "/events", limit=100, **after)
-        for each in answer["data"]:
-            if each["id"] == since:
-                return found[::-1]
-            found.append(each["id"])
-        assert answer["has_more"]
-        after = {"starting_after": found[-1]}
 
 
 async def test_each_event_comes_once_and_in_order_from_every_instance(
@@ -107,7 +90,7 @@ async def test_each_event_comes_once_and_in_order_from_every_instance(
             await redeem(strangers, theirs, 1)
         await made(there, f"/cards/{cards[0]['id']}/block", status=200)
         got = await lines.many(41)
-        assert [each["id"] for each in got] == await happened(here, first)
+        assert [each["id"] for each in got] == await since(here, first)
         assert got[-1]["type"] == "card.blocked"
         (node,) = valkey.nodes
         node.kill()
@@ -133,7 +116,7 @@ async def test_what_began_earlier_and_ended_later_is_not_left_out(
             await lines.event(QUIET_S)
         await running.commit()
         got = await lines.many(2)
-        assert [each["id"] for each in got] == await happened(http, first)
+        assert [each["id"] for each in got] == await since(http, first)
         assert got[0]["data"]["object"]["card"] == slow["id"]
 
 
@@ -145,9 +128,9 @@ async def test_a_reader_comes_back_and_misses_nothing(
         await redeem(http, card, 1)
         (seen,) = await lines.many(1)
     await made_many(http, card, 250)  # more than a page
-    async with stream(http, since=seen["id"]) as lines:
+    async with stream(http, after=seen["id"]) as lines:
         got = await lines.many(250)
-        assert [each["id"] for each in got] == await happened(http, seen["id"])
+        assert [each["id"] for each in got] == await since(http, seen["id"])
     for nobodys in ("evt_0", "nonsense", f"evt_{ids.new().hex}"):
         answer = await http.get("/events/stream", headers={"last-event-id": nobodys})
         assert problem(answer, 422, "invalid_request")["param"] == "Last-Event-ID"
@@ -174,9 +157,8 @@ async def test_a_revoked_key_ends_its_stream(http: httpx.AsyncClient, api: Insta
 async def test_one_merchant_does_not_take_all_streams(
     http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any, api: Instance
 ) -> None:
-    readers = [stream(http) for _ in range(20)]
-    opened = [await each.__aenter__() for each in readers]
-    try:
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(stream(http)) for _ in range(20)]
         async with http.stream("GET", "/events/stream") as refused:
             assert refused.status_code == 503
         async with client(api, await make_shop(owner, database)) as other, stream(other):
@@ -184,9 +166,6 @@ async def test_one_merchant_does_not_take_all_streams(
         card = await issue(http, shop, 10)
         got = {(await lines.many(1))[0]["data"]["object"]["id"] for lines in opened}
         assert got == {card["id"]}
-    finally:
-        for each in readers:
-            await each.__aexit__(None, None, None)
 
 
 async def test_as_many_as_may_are_let_in_however_many_come_at_once(

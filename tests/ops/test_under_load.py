@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from tests.followed import follow, since
 from tests.instance import NO_TLS
-from tests.ops.followed import follow, since
 
 from florin.bench import releases, steady
 from florin.bench.own_fleet import Fleet, own_fleet

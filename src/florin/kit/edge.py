@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from florin.kit import ids, log, metrics, outcome, scrub
+from florin.kit import ids, log, metrics, outcome, scrub, sse
 from florin.kit.asgi import App, Message, Receive, Scope, Send
 from florin.kit.drain import Drain
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
@@ -30,7 +30,6 @@ _ONE_EACH = frozenset(
     )
 )
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _encode = msgspec.json.Encoder().encode
 _log = log.get()
 
@@ -118,7 +117,7 @@ class Edge:
 
     def _headers(self, scope: Scope, start: Message) -> Headers:
         headers = list(start.get("headers", ()))
-        if _EVENTS in headers:  # when it ends says nothing about us
+        if sse.CONTENT_TYPE in headers:  # when it ends says nothing about us
             scope["begun"] = time.perf_counter()
         headers.append((b"x-request-id", scope["request_id"].encode()))
         self._add_headers(headers)

@@ -13,7 +13,7 @@ from litestar.routes import HTTPRoute
 
 from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge
 from florin.kit.openapi import Problem
-from florin.kit.openapi_examples import CSV, EVENTS, ID, problem_example, sample
+from florin.kit.openapi_examples import ID, TEXTS, problem_example, sample
 from florin.kit.openapi_words import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
 
 Json = dict[str, Any]
@@ -163,12 +163,10 @@ def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
             if given is not None and "application/json" in answer.get("content", {}):
                 content = {"schema": given, "example": sample(given, "", schemas)}
                 answer["content"] = {"application/json": content}
-            elif "text/csv" in answer.get("content", {}):
-                content = {"schema": {"type": "string"}, "example": CSV}
-                answer["content"] = {"text/csv": content}
-            elif "text/event-stream" in answer.get("content", {}):
-                content = {"schema": {"type": "string"}, "example": EVENTS}
-                answer["content"] = {"text/event-stream": content}
+            for kind, example in TEXTS.items():
+                if kind in answer.get("content", {}):
+                    content = {"schema": {"type": "string"}, "example": example}
+                    answer["content"] = {kind: content}
 
 
 def _refusals(operation: Json, problem: Any, more: Sequence[type[Refusal]], *, reads: bool) -> None:

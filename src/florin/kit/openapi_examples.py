@@ -7,6 +7,8 @@ A test holds each against its schema. A field that needs a value of its own carr
 from collections.abc import Mapping
 from typing import Any
 
+from florin.kit import sse
+
 Json = Mapping[str, Any]
 
 # The prefix of ids, by route and by field; "" is what comes behind it.
@@ -86,11 +88,11 @@ _VALUES: dict[str, Any] = {
     "type": "card.redeemed",
     "Last-Event-ID": "evt_01a20e61e846768583118b9d6d8d48f4",
 }
-EVENTS = (
-    'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":"evt_01a20e61e846768583118b9d6d8d48f4",'
-    '"object":"event","type":"card.redeemed"}\n\n'
-)
-CSV = "code\nM4H0-0NX1-8FT6-GXMN\n"
+TEXTS = {  # by their media type
+    "text/csv": "code\nM4H0-0NX1-8FT6-GXMN\n",
+    sse.KIND: 'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":'
+    '"evt_01a20e61e846768583118b9d6d8d48f4","object":"event","type":"card.redeemed"}\n\n',
+}
 _TIME = "2026-11-24T16:27:07.206897Z"
 
 

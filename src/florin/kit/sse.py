@@ -12,6 +12,7 @@ from florin.kit.asgi import Message, Receive, Scope, Send
 from florin.kit.drain import Drain
 
 KIND = "text/event-stream"
+CONTENT_TYPE = (b"content-type", f"{KIND}; charset=utf-8".encode())
 RECONNECT = b"retry: 1000\n\n"  # milliseconds
 READ_WITHIN_S = 10.0  # whoever reads nothing for so long holds a place that others want
 _FAREWELL_S = 1.0
@@ -21,10 +22,7 @@ async def answer(
     events: AsyncGenerator[bytes], drain: Drain, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Send the events; they are not closed here, but not used any more when this returns."""
-    headers = [
-        (b"content-type", f"{KIND}; charset=utf-8".encode()),
-        (b"x-accel-buffering", b"no"),
-    ]
+    headers = [CONTENT_TYPE, (b"x-accel-buffering", b"no")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     if scope.get("head"):
         await send(_body(b"", more=False))

@@ -63,12 +63,10 @@ class Wake:
         finally:
             del self._waiting[event]
 
-    async def heard(self, event: asyncio.Event, *, most_s: float = 3600.0) -> None:
-        """Wait for an ear; no longer than `most_s`, and less where no word would come."""
+    async def heard(self, event: asyncio.Event) -> None:
+        """Wait for an ear; no longer than until it is time to look, word or not."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(
-                min(most_s, LOOK_EVERY_WOKEN_S if self._listening else LOOK_EVERY_S)
-            ):
+            async with asyncio.timeout(LOOK_EVERY_WOKEN_S if self._listening else LOOK_EVERY_S):
                 await event.wait()
 
     def everybody(self) -> None:

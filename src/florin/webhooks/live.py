@@ -2,11 +2,12 @@
 
 They come from the database, in their order, none left out and none twice: only up to the instant at
 which the oldest transaction still running began, as balances do. Valkey says no more than when to
-look: without it a stream is up to a second late. A stream holds no connection to the database
-while it waits.
+look: streams look by themselves as often as kit/wake says, which is how what workers do is seen. A
+stream holds no connection to the database while it waits.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
@@ -29,7 +30,6 @@ HAPPENED = "florin:happened"  # the channel on which processes tell whose money 
 STREAMS_MAX = 200  # of an instance
 STREAMS_OF_ONE_MAX = 20  # of a merchant
 BEAT_S = 3.5  # then something is sent, within five: proxies end what is silent, peers may be dead
-LOOK_EVERY_S = 1.0  # what workers do comes without a word
 _LOOK_LEAST_S = 0.1
 _PAGE = 200
 _BEAT = b":\n\n"
@@ -81,7 +81,7 @@ class Live:
         self, reads: Reads, caller: Caller, authorization: str | None, after: Place
     ) -> AsyncGenerator[bytes]:
         merchant = caller.merchant
-        beats = _Beats()
+        said = time.monotonic()
         try:
             with self._wake.ear(merchant.bytes) as ear:
                 yield RECONNECT  # where it ends, come back after so long; and: here we are
@@ -95,11 +95,15 @@ class Live:
                         yield _shown(each)
                     if len(found) == _PAGE:
                         continue
-                    if beats.due(said=bool(found)):
+                    now = time.monotonic()
+                    if found:
+                        said = now
+                    elif now - said >= BEAT_S:
+                        said = now
                         yield _BEAT
                     await asyncio.sleep(_LOOK_LEAST_S)
                     if not running:
-                        await self._wake.heard(ear, most_s=LOOK_EVERY_S)
+                        await self._wake.heard(ear)
         except (Refusal, PoolTimeout, *BROKEN):
             # Begun answers end; the next try is told why, or finds another server.
             return
@@ -113,21 +117,6 @@ class Live:
         running = row["began"] is not None
         until: datetime = row["began"] if running else row["now"]
         return until + row["shift"], running
-
-
-class _Beats:
-    """When something has to be sent again."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._said = self._loop.time()
-
-    def due(self, *, said: bool) -> bool:
-        now = self._loop.time()
-        due = not said and now - self._said >= BEAT_S
-        if said or due:
-            self._said = now
-        return due
 
 
 def _shown(each: Event) -> bytes:

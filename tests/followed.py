@@ -5,6 +5,8 @@ import contextlib
 
 import httpx
 
+from tests.api.calls import read
+
 
 async def follow(http: httpx.AsyncClient, seen: list[str]) -> None:
     """Read the stream, and again from where it broke off, as its answers ask."""
@@ -21,8 +23,12 @@ async def follow(http: httpx.AsyncClient, seen: list[str]) -> None:
 async def since(http: httpx.AsyncClient, first: str) -> list[str]:
     """The ids of all events after one, the earliest first, as the list has them."""
     found: list[str] = []
-    while first not in found:
-        after = {"starting_after": found[-1]} if found else {}
-        answer = (await http.get("/events", params={"limit": 100, **after})).json()
-        found += [each["id"] for each in answer["data"]]
-    return found[: found.index(first)][::-1]
+    after: dict[str, str] = {}
+    while True:
+        answer = await read(http, "/events", limit=100, **after)
+        for each in answer["data"]:
+            if each["id"] == first:
+                return found[::-1]
+            found.append(each["id"])
+        assert answer["has_more"]
+        after = {"starting_after": found[-1]}
