@@ -89,9 +89,8 @@ async def fleet() -> AsyncGenerator[Fleet]:
             stack.enter_context(replicas.replica(program, primary, name)) for name in NAMES
         )
         running = await stack.enter_async_context(valkeys.single())
-        admins = [
-            await connect(each.url("postgres", "florin_template"), name="tests") for each in copies
-        ]
+        # On a database of their own: the replay is in nobody's way there.
+        admins = [await connect(each.url("postgres", "postgres"), name="tests") for each in copies]
         try:
             yield Fleet(primary, copies, running, tuple(admins))
         finally:

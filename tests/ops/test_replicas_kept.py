@@ -76,7 +76,8 @@ def stopped(pids: list[int]) -> Generator[None]:
 
 def there_again(fleet: Fleet, name: str, before: int) -> bool:
     """Whether all serve, and this one with another process."""
-    return fleet.whole() and pid_of(fleet, name) != before
+    part = observe(fleet.home).part(name)  # between two looks it may have been seen to be dead
+    return part is not None and part.pid not in {None, before} and fleet.whole()
 
 
 def pid_of(fleet: Fleet, name: str) -> int:
