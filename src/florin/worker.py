@@ -40,8 +40,8 @@ async def _sweep(job: Job, _parts: Parts) -> Again | None:
     return await expire.sweep(job)
 
 
-async def _expire(job: Job, _parts: Parts) -> Again | None:
-    return await expire.expire(job)
+async def _expire(job: Job, parts: Parts) -> Again | None:
+    return await expire.expire(job, parts.database)
 
 
 async def _lapse(job: Job, _parts: Parts) -> Again | None:

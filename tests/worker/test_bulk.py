@@ -11,6 +11,7 @@ import httpx
 
 from florin.cards import sheets
 from florin.cards.bulk import HEADER
+from florin.cards.pace import LEAST
 from florin.kit.db import Database
 from florin.kit.seal import Sealer
 from tests.instance import SECRETS, Shop
@@ -117,7 +118,7 @@ async def test_a_download_that_breaks_off_can_be_begun_again(
     sealer, uuid = Sealer(SECRETS["FLORIN_SEAL_KEY"]), UUID(job.removeprefix("job_"))
     first = await sheets.take(database, sealer, shop.merchant, uuid)
     assert await anext(first) == HEADER.encode()
-    assert len((await anext(first)).splitlines()) == 1000
+    assert len((await anext(first)).splitlines()) == LEAST
     second = await http.get(f"/jobs/{job}/codes")
     assert (second.status_code, second.json()["code"]) == (409, "codes_being_taken")
     await first.aclose()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from florin.cards import bulk, expire, retention
+from florin.cards import pace, retention
 from florin.kit.db import Database
 from florin.kit.settings import read
 from florin.worker import PLAN
@@ -26,7 +26,7 @@ async def runs(
     urls: Urls, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Runs]:
     """Nothing in the queue, and batches so small that a job has several."""
-    for where, name in ((bulk, "CHUNK"), (expire, "BATCH"), (retention, "CODES")):
+    for where, name in ((pace, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
     settings = read({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})

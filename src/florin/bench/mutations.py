@@ -55,7 +55,7 @@ _LOCKS = (
       "  perform florin.begin_money();\n", "",
       f"{MANY}::test_a_balance_at_an_instant_never_changes"),
     _("a card that is being issued is given as settled", ISSUE,
-      "  perform florin.begin_money();\n  perform", "  perform",
+      "  perform florin.begin_money();\n  if p_key[1]", "  if p_key[1]",
       f"{MANY}::test_a_balance_waits_for_a_card_that_is_being_issued"),
     _("a balance does not wait for what still runs", "src/florin/reports/books.py",
       "        if began is None or began > until:\n", "        if began is None or True:\n",

@@ -116,8 +116,8 @@ _EFFECTS = (
       "  if 'expired' = any (c_state) then", "  if false then",
       "tests/worker/test_expiry.py::test_what_comes_back_to_an_expired_card_is_breakage"),
     _("a part of a file is made cards by everybody", "src/florin/cards/import_cards.py",
-      "            if await tx.value(_END, merchant, uuid, nth) is None:",
-      "            if await tx.value(_END, merchant, uuid, -1) is not None:",
+      "            if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):",
+      "            if await tx.all(_END, merchant, uuid, [-1]):",
       "tests/worker/test_kinds.py::test_twice"),
     _("the totals of what was pruned before are forgotten", SQL,
       "do update set arrived = f.arrived + excluded.arrived,\n    completed",
@@ -125,4 +125,19 @@ _EFFECTS = (
       "tests/worker/test_kinds.py::test_twice"),
 )  # fmt: skip
 
-QUEUE = (*_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS)
+_MEASURE = "tests/worker/test_pace.py::test_little_at_a_time_beside_whoever_waits"
+_PACE = (
+    _("a long job does not see who redeems", "src/florin/ledger/post.sql",
+      "    perform nextval('money_asked');\n", "", _MEASURE),
+    _("a long job does not see who buys", "src/florin/ledger/issue.sql",
+      "    perform nextval('money_asked');\n", "", _MEASURE),
+    _("a long job gives way to its own cards", "src/florin/ledger/issue.sql",
+      "  if p_key[1] is not null then", "  if true then", _MEASURE),
+    _("a long job gives way to its own ends", "src/florin/ledger/post.sql",
+      "  if p_op[1] <> 'expire' then", "  if true then", _MEASURE),
+    _("long jobs do not count each other", "src/florin/cards/pace.py",
+      '_BESIDE * max(row["jobs"], 1)', "_BESIDE",
+      "tests/worker/test_pace.py::test_jobs_side_by_side_rest_for_each_other"),
+)  # fmt: skip
+
+QUEUE = (*_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS, *_PACE)

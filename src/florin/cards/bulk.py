@@ -19,6 +19,7 @@ from florin.cards import job as jobs
 from florin.cards import pin as pins
 from florin.cards.job import Job
 from florin.cards.money import Asked
+from florin.cards.pace import Pace
 from florin.kit import ids
 from florin.kit.claim import once
 from florin.kit.db import Database, Row, Tx
@@ -33,9 +34,7 @@ from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
 
 QUEUE = "bulk"
 MOST = 1_000_000
-CHUNK = 1000
 SLICE_S = 5.0  # after which another job has its turn
-YIELD = 0.1  # of the time a chunk took: money requests come first
 HEADER = "card,code,amount,currency,expires_at\n"
 HEADER_WITH_PIN = "card,code,amount,currency,expires_at,pin\n"
 _COLLISIONS_MAX = 3  # a code is taken with a chance of cards / 2^75
@@ -142,7 +141,8 @@ class Bulk:
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
             raise GiveUp("there is no such job")
-        chunk = self.prepare(merchant, row, row["done"])
+        pace = Pace(self._database, job.queue)
+        chunk = self.prepare(merchant, row, row["done"], pace.size)
         until = time.monotonic() + SLICE_S
         collisions = 0
         while chunk.codes:
@@ -154,23 +154,23 @@ class Bulk:
                 # While the database books one chunk, the next one's codes are drawn.
                 _, chunk_after = await asyncio.gather(
                     self._book(job, merchant, uuid, chunk),
-                    asyncio.to_thread(self.prepare, merchant, row, following),
+                    asyncio.to_thread(self.prepare, merchant, row, following, pace.size),
                 )
             except asyncpg.UniqueViolationError:
                 collisions += 1
                 if collisions == _COLLISIONS_MAX:
                     raise
-                chunk = self.prepare(merchant, row, chunk.first)
+                chunk = self.prepare(merchant, row, chunk.first, pace.size)
                 continue
             except Refusal as refusal:  # the program has changed: it will not come true later
                 raise GiveUp(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
-            await asyncio.sleep((time.monotonic() - started) * YIELD)
+            await pace.rest(time.monotonic() - started)
         return None
 
-    def prepare(self, merchant: UUID, row: Row, first: int) -> Chunk:
+    def prepare(self, merchant: UUID, row: Row, first: int, most: int) -> Chunk:
         """Draw the codes of the job's next cards; none when all are made."""
-        drawn = [codes.make() for _ in range(min(CHUNK, row["total"] - first))]
+        drawn = [codes.make() for _ in range(min(most, row["total"] - first))]
         cards = [ids.new() for _ in drawn]
         drawn_pins = [pins.make() if row["pin"] else "" for _ in drawn]
         return Chunk(

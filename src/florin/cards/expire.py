@@ -5,23 +5,21 @@ its balance to breakage follows. A job is a merchant's; killed anywhere, the nex
 what is still due: what is done is no longer found.
 """
 
-import asyncio
 import time
 from typing import Any
 from uuid import UUID
 
+from florin.cards.pace import Pace
 from florin.kit import ids
-from florin.kit.db import Tx
+from florin.kit.db import Database, Tx
 from florin.kit.queue.ask import Asked, put
 from florin.kit.queue.job import Again, Job
 from florin.ledger.post import Posting, post_in
 
 ACTOR = "florin"
-BATCH = 1000  # cards in a transaction: they stay locked until it commits
-HOLDS = 200
+HOLDS = 200  # cards with holds in a transaction
 MERCHANTS = 1000
 SLICE_S = 5.0  # after which another merchant has its turn
-YIELD = 0.2  # of the time a batch took: money requests come first
 
 QUEUE = "gift-card-expiry"
 _NOBODY = UUID(int=0)
@@ -54,19 +52,19 @@ async def sweep(job: Job) -> Again | None:
         after = due[-1]
 
 
-async def expire(job: Job) -> Again | None:
+async def expire(job: Job, database: Database) -> Again | None:
     """Expire what is due at a merchant."""
     merchant = UUID(job.payload["merchant"])
-    until = time.monotonic() + SLICE_S
+    pace, until = Pace(database, job.queue), time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
         started = time.monotonic()
         async with job.effect() as tx:
-            found = await expire_some(tx, merchant)
+            found = await expire_some(tx, merchant, pace.size)
             if found:
                 await job.step(tx)
         if not found:
             return None
-        await asyncio.sleep((time.monotonic() - started) * YIELD)
+        await pace.rest(time.monotonic() - started)
     return Again()
 
 
@@ -83,12 +81,12 @@ async def lapse(job: Job) -> Again | None:
     return Again(delay_s=1) if "busy" in outcomes else None
 
 
-async def expire_some(tx: Tx, merchant: UUID) -> int:
-    """Expire a batch; return how many cards were looked after, 0 when nothing is due."""
+async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
+    """Expire some cards; return how many were looked after, 0 when nothing is due."""
     row: Any = await tx.one(
         "select * from florin.expire_due($1, $2, $3)",
         merchant,
-        [ids.new() for _ in range(BATCH)],
+        [ids.new() for _ in range(most)],
         ACTOR,
     )
     held: list[UUID] = [*row["with_holds"]]

@@ -1,8 +1,8 @@
 """Import cards: make the cards of an imported file, exactly once each, wherever it is cut off.
 
-Every part of the file is one transaction: the lease of the job, the cards with their money, a
+Some parts of the file are one transaction: the lease of the job, the cards with their money, a
 sealed sheet of what their sender does not know, the count, what was refused, and the end of the
-part itself. What is killed before its commit never was.
+parts themselves. What is killed before its commit never was.
 """
 
 import asyncio
@@ -15,12 +15,14 @@ import msgspec
 
 from florin.cards import code as codes
 from florin.cards import pin as pins
-from florin.cards.bulk import SLICE_S, YIELD, sheet_binding
-from florin.cards.import_file import unseal
+from florin.cards.bulk import SLICE_S, sheet_binding
+from florin.cards.import_file import PART, unseal
 from florin.cards.import_rows import Row
 from florin.cards.job import ERRORS_MAX, LineError
+from florin.cards.pace import Pace
 from florin.kit import ids
 from florin.kit.db import Database, Tx
+from florin.kit.db import Row as Record
 from florin.kit.queue.job import Again, GiveUp
 from florin.kit.queue.job import Job as QueueJob
 from florin.kit.seal import Sealer
@@ -31,10 +33,12 @@ _COLLISIONS_MAX = 3  # of a code that was drawn, or is imported elsewhere at the
 _TAKEN = "this code is on another card"
 
 _JOB = "select actor, state, done, total from florin.job where merchant = $1 and id = $2"
-_PART = """
-select nth, sealed from florin.job_part where merchant = $1 and job = $2 order by nth limit 1
+_PARTS = """
+select nth, sealed from florin.job_part where merchant = $1 and job = $2 order by nth limit $3
 """
-_END = "delete from florin.job_part where merchant = $1 and job = $2 and nth = $3 returning nth"
+_END = """
+delete from florin.job_part where merchant = $1 and job = $2 and nth = any ($3) returning nth
+"""
 _PINS = "select id, pin from florin.program where merchant = $1 and id = any ($2)"
 _FOUND = "select code_hash from florin.account where merchant = $1 and code_hash = any ($2)"
 _SHEET = "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)"
@@ -70,27 +74,31 @@ class Import:
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
             raise GiveUp("there is no such job")
+        pace = Pace(self._database, job.queue)
         until, collisions = time.monotonic() + SLICE_S, 0
         while True:
-            part = await self._database.one(_PART, merchant, uuid)
-            if part is None:
+            number = max(1, pace.size // PART)
+            parts = await self._database.all(_PARTS, merchant, uuid, number)
+            if not parts:
                 await self._finish(job, merchant, uuid)
                 return None
             if time.monotonic() > until or job.stopping:
                 return Again()
             started = time.monotonic()
-            rows = await asyncio.to_thread(
-                unseal, self._sealer, part["sealed"], merchant, uuid, part["nth"]
-            )
+            rows = await asyncio.to_thread(self._unseal, merchant, uuid, parts)
             with_pin = await self._with_pin(merchant, rows)
             drawn = await asyncio.to_thread(self._draw, merchant, row["actor"], rows, with_pin)
             try:
-                await self._book(job, merchant, uuid, part["nth"], drawn)
+                await self._book(job, merchant, uuid, [part["nth"] for part in parts], drawn)
             except asyncpg.UniqueViolationError:
                 collisions += 1
                 if collisions == _COLLISIONS_MAX:
                     raise
-            await asyncio.sleep((time.monotonic() - started) * YIELD)
+            await pace.rest(time.monotonic() - started)
+
+    def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[Row]:
+        found = [unseal(self._sealer, part["sealed"], merchant, job, part["nth"]) for part in parts]
+        return [row for rows in found for row in rows]
 
     async def _with_pin(self, merchant: UUID, rows: list[Row]) -> set[UUID]:
         programs = list({row.program for row in rows})
@@ -122,11 +130,11 @@ class Import:
         return Drawn(row, code, pin, issuance, hashes)
 
     async def _book(
-        self, job: QueueJob, merchant: UUID, uuid: UUID, nth: int, drawn: list[Drawn]
+        self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[Drawn]
     ) -> None:
         async with job.effect() as tx:
             await tx.one(f"{_JOB} for no key update", merchant, uuid)
-            if await tx.value(_END, merchant, uuid, nth) is None:
+            if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):
                 raise RuntimeError("somebody else went on with this job")
             fresh, errors = await _told_apart(tx, merchant, drawn)
             lines: list[str] = []
@@ -137,9 +145,9 @@ class Import:
                 elif each.row.code is None or each.pin:
                     lines.append(_line(each, msgspec.json.decode(row["answer"], type=FirstAnswer)))
             if lines:
-                bound = sheet_binding(merchant, uuid, nth)
+                bound = sheet_binding(merchant, uuid, parts[0])
                 sealed = self._sealer.seal("".join(lines), bound_to=bound)
-                await tx.run(_SHEET, merchant, uuid, nth, sealed)
+                await tx.run(_SHEET, merchant, uuid, parts[0], sealed)
             errors.sort(key=lambda error: error.line)
             said = msgspec.json.encode(errors[:ERRORS_MAX]).decode()
             whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), said)

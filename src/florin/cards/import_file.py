@@ -1,6 +1,6 @@
 """Import file: take a file of cards that were sold elsewhere, keep it sealed, and ask for its job.
 
-What arrives is read and kept a thousand lines at a time, each part sealed and on its own; the job
+What arrives is read and kept a thousand lines at a time, in parts each sealed on its own; the job
 that makes them known comes last, with its key, in one transaction. A file that is cut off, or whose
 control totals are wrong, leaves nothing but parts that nobody names; they are deleted.
 """
@@ -20,6 +20,7 @@ from florin.cards.asking import Asked
 from florin.cards.bulk import MOST, QUEUE
 from florin.cards.import_rows import Part, ProgramFacts, Reader, Row, lines
 from florin.cards.job import ERRORS_MAX, Job, LineError
+from florin.cards.pace import LEAST
 from florin.kit import ids
 from florin.kit.claim import once
 from florin.kit.db import BROKEN, Database, PoolTimeout
@@ -30,7 +31,11 @@ from florin.kit.seal import Sealer
 from florin.ledger.refusals import ProgramNotFound
 
 _PROGRAMS = "select id, currency, pin from florin.program where merchant = $1"
-_KEEP = "insert into florin.job_part (merchant, job, nth, sealed) values ($1, $2, $3, $4)"
+PART = LEAST  # lines; what is booked together is whole parts
+_KEEP = """
+insert into florin.job_part (merchant, job, nth, sealed)
+select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinality s (sealed, n)
+"""
 _DROP = "delete from florin.job_part where merchant = $1 and job = $2"
 _JOB = """
 insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor)
@@ -114,10 +119,16 @@ async def _keep(
         kept.errors += part.errors[: max(0, ERRORS_MAX - len(kept.errors))]
         if part.rows:
             kept.gives_codes = kept.gives_codes or _gives_codes(part, programs)
-            sealed = await asyncio.to_thread(seal, sealer, part.rows, merchant, job, kept.parts)
+            parts = await asyncio.to_thread(_sealed, sealer, part.rows, merchant, job, kept.parts)
             async with database.connection() as connection:
-                await connection.execute(_KEEP, merchant, job, kept.parts, sealed)
-            kept.parts += 1
+                await connection.execute(_KEEP, merchant, job, kept.parts, parts)
+            kept.parts += len(parts)
+
+
+def _sealed(sealer: Sealer, rows: list[Row], merchant: UUID, job: UUID, first: int) -> list[bytes]:
+    """The parts of these rows; the first one's number is `first`."""
+    parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
+    return [seal(sealer, part, merchant, job, first + n) for n, part in enumerate(parts)]
 
 
 async def _hashed(blocks: AsyncIterator[bytes], digest: Any) -> AsyncIterator[bytes]:

@@ -18,7 +18,7 @@ from florin.kit.errors import InvalidRequest
 from florin.kit.http import AMOUNT_MAX
 
 COLUMNS = ("program", "amount", "code", "currency", "recipient_name", "recipient_email")
-CHUNK = 1000  # lines that are read, kept and booked together
+CHUNK = 1000  # lines that are read and kept together
 LINE_MAX = 8192  # bytes
 _AMOUNT = re.compile(r"[0-9]{1,13}")
 

@@ -24,6 +24,9 @@ declare
   claimed uuid[];
 begin
   perform florin.begin_money();
+  if p_key[1] is not null then -- a request's; the cards of a job have none
+    perform nextval('money_asked');
+  end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
   claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
     p_id, array_fill(false, array[n]), p_patience);

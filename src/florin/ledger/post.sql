@@ -62,6 +62,9 @@ declare
   any_answer boolean := false; any_moved boolean := false; any_event boolean := false;
 begin
   perform florin.begin_money();
+  if p_op[1] <> 'expire' then -- nobody waits for those
+    perform nextval('money_asked');
+  end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
 
   -- 1. Which cards?

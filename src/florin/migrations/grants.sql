@@ -25,6 +25,7 @@ grant insert, delete on queue_tick to {role};
 grant insert on queue_audit to {role};
 grant insert, update on queue to {role};
 grant usage on sequence queue_fence to {role};
+grant select on sequence money_asked to {role};
 grant execute on function queue_claim, queue_allowance, queue_beat, queue_hold, queue_done,
   queue_fail, queue_give_back, queue_again, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
   queue_tick, queue_count, queue_prune, queue_facts to {role};
