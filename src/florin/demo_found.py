@@ -33,6 +33,7 @@ class Found(msgspec.Struct, kw_only=True):
     cards_made: int = 0
     lost: list[str] = msgspec.field(default_factory=list[str])  # jobs that are not what was asked
     left: int = 0  # in the queues at the end
+    broken: int = 0  # connections; what was asked was asked again with its key
     balanced: bool = False
     samples: list[Sample] = msgspec.field(default_factory=list[Sample])
 
@@ -80,6 +81,7 @@ class Found(msgspec.Struct, kw_only=True):
             f"{self.refunded} refunds, {self.held} holds captured.",
             f"Jobs: {self.asked} asked for, {self.finished} finished, {self.left} left.",
             f"Cards of theirs: {self.cards_asked} asked for, {self.cards_made} made.",
+            f"Broken connections: {self.broken}.",
             f"Workers: {before} before, {most} at most, {after} at the end.",
         ]
         for name, (first, last, peak) in self._spans().items():

@@ -27,6 +27,8 @@ _SAMPLES_MOST = 600
 _GONE_WITHIN_S = 900.0  # for workers to go, after the work
 _SERVER = 500
 _SAY_EVERY_S = 10.0
+_LEFT_S = 10.0  # for the queue to be empty, after the last job
+_REPEAT_S, _REPEAT_EVERY_S = 10.0, 0.25  # after a connection broke
 
 
 class Taken(Protocol):
@@ -208,7 +210,12 @@ class Load:
             self.found.finished += job["state"] == "finished"
             if (job["state"], job["done"]) != ("finished", self._cards):
                 self.found.lost.append(f"{name}: {job['state']}, {job['done']} cards")
-        self.found.left = await self._waiting()
+        # A job is finished a moment before the queue knows.
+        deadline = time.monotonic() + _LEFT_S
+        while (left := await self._waiting()) and time.monotonic() < deadline:
+            if await self._stopped(_REPEAT_EVERY_S):
+                break
+        self.found.left = left
 
     async def _see_them_go(self) -> None:
         before, deadline = self.found.workers[0], time.monotonic() + _GONE_WITHIN_S
@@ -222,8 +229,19 @@ class Load:
         return bulk["waiting"] + bulk["active"] + bulk["delayed"]
 
     async def _ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """Ask once; where the connection breaks, again with the same key, as any caller should."""
         keyed = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
-        answer = await next(self._clients).request(method, path, json=body or None, headers=keyed)
+        deadline = time.monotonic() + _REPEAT_S
+        while True:
+            client = next(self._clients)
+            try:
+                answer = await client.request(method, path, json=body or None, headers=keyed)
+                break
+            except httpx.TransportError:
+                if time.monotonic() > deadline:
+                    raise
+                self.found.broken += 1
+                await asyncio.sleep(_REPEAT_EVERY_S)
         if answer.is_error:
             raise DemoFailed(f"{path} answered {answer.status_code}: {answer.text}")
         document: dict[str, Any] = answer.json()

@@ -1,13 +1,15 @@
 """Demo load: workers come with it and go after it, the queue is empty, and no job was lost."""
 
 import asyncio
+import os
+import signal
 from functools import partial
 
 from tests.ops.conftest import TestFleet
 
 from florin.demo_found import Found, Sample
 from florin.demo_load import Load
-from florin.ops import decisions, footprint, welcome
+from florin.ops import decisions, door, footprint, welcome
 
 WAVE, CARDS = 200, 50
 WITHIN_S = 240
@@ -26,8 +28,8 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
         every_s=3600,
         minutes=10,
     )
-    bases = [f"http://{part.address}" for part in fleet.home.fleet().of("api")]
-    assert len(bases) == 2
+    bases = door.entrances(fleet.home)
+    assert len(bases) == 1
     found = load.found
     running = asyncio.ensure_future(load.run(bases, {"authorization": f"Bearer {demo.api_key}"}))
     async with asyncio.timeout(WITHIN_S):
@@ -35,6 +37,15 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
         while found.asked < WAVE or found.redeemed < 2 or found.workers[1] < 2:
             assert not running.done(), running.exception()
             await asyncio.sleep(0.1)
+        for name in ("api-1", "balancer"):
+            sold, ended = found.sold, fleet.process(name)
+            os.kill(ended.pid, signal.SIGKILL)
+            await asyncio.to_thread(fleet.successor, name, ended)
+            while found.sold < sold + 10:
+                assert not running.done(), running.exception()
+                await asyncio.sleep(0.1)
+            if name == "api-1":
+                assert found.broken == 0, "the balancer asks another one"
         load.stop()
         await running
     assert (found.asked, found.finished, found.lost, found.left) == (WAVE, WAVE, [], 0)

@@ -165,7 +165,8 @@ class Bulk:
             except Refusal as refusal:  # the program has changed: it will not come true later
                 raise GiveUp(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
-            await pace.rest(time.monotonic() - started)
+            if chunk.codes:
+                await pace.rest(time.monotonic() - started)
         return None
 
     def prepare(self, merchant: UUID, row: Row, first: int, most: int) -> Chunk:

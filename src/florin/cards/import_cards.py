@@ -89,7 +89,9 @@ class Import:
             with_pin = await self._with_pin(merchant, rows)
             drawn = await asyncio.to_thread(self._draw, merchant, row["actor"], rows, with_pin)
             try:
-                await self._book(job, merchant, uuid, [part["nth"] for part in parts], drawn)
+                numbers = [part["nth"] for part in parts]
+                if await self._book(job, merchant, uuid, numbers, drawn):
+                    return None
             except asyncpg.UniqueViolationError:
                 collisions += 1
                 if collisions == _COLLISIONS_MAX:
@@ -131,7 +133,8 @@ class Import:
 
     async def _book(
         self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[Drawn]
-    ) -> None:
+    ) -> bool:
+        """Make the cards of some parts; whether these were the last."""
         async with job.effect() as tx:
             await tx.one(f"{_JOB} for no key update", merchant, uuid)
             if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):
@@ -154,6 +157,7 @@ class Import:
             await job.step(tx)
             if whole:
                 await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+        return bool(whole)
 
     async def _finish(self, job: QueueJob, merchant: UUID, uuid: UUID) -> None:
         """Of a file of which no line could be read; else it is finished with its last part."""

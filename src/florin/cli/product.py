@@ -33,11 +33,10 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Sell, redeem, hold, refund on the running fleet; print the books."""
-    from florin.ops import footprint, welcome
-    from florin.ops.observe import observe
+    from florin.ops import door, footprint, welcome
 
     chosen = home_of(home)
-    bases = [f"http://{part.address}" for part in observe(chosen).of("api") if part.process]
+    bases = door.entrances(chosen)
     found = welcome.read(chosen)
     if not bases:
         raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")

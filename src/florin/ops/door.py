@@ -9,7 +9,7 @@ from florin.ops import intent, ports
 from florin.ops.balancer import certificate, program
 from florin.ops.balancer.balancer import NAME, Balancer
 from florin.ops.balancer.edge import Edge
-from florin.ops.fleet import Fleet
+from florin.ops.fleet import Fleet, Role
 from florin.ops.home import Home
 from florin.ops.launch import Account
 from florin.ops.observe import observe
@@ -17,7 +17,7 @@ from florin.ops.options import Options
 from florin.ops.tell import Unable
 from florin.ops.timing import DEFAULT
 
-__all__ = ["METRICS", "NAME", "OPERATOR", "Runs", "balancer", "require_port", "runs"]
+__all__ = ["METRICS", "NAME", "OPERATOR", "Runs", "balancer", "entrances", "require_port", "runs"]
 
 OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
 METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
@@ -29,6 +29,21 @@ class Runs:
 
     port: int | None = None  # None: none runs
     tls: tuple[Path, Path] | None = None
+
+
+def entrances(home: Home) -> list[str]:
+    """Where a caller on this machine asks: the balancer, which spares him the end of an instance.
+
+    With TLS each instance: whether the certificate is for this host nobody knows. Empty when
+    nothing runs.
+    """
+    fleet = observe(home)
+    roles: tuple[Role, ...] = ("balancer", "api") if intent.read(home).tls is None else ("api",)
+    for role in roles:
+        found = [f"http://{part.address}" for part in fleet.of(role) if part.process]
+        if found:
+            return found
+    return []
 
 
 def runs(home: Home) -> Runs:
