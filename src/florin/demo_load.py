@@ -125,6 +125,8 @@ class Load:
             if self._minutes is not None:
                 await self._see_them_go()
             self.found.balanced = (await self._ask("GET", "/ledger/proof"))["balanced"]
+            if watching.done():  # a report without samples would look like a good one
+                watching.result()
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:

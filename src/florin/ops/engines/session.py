@@ -14,7 +14,13 @@ _connect: Any = vars(asyncpg)["connect"]
 
 BadPassword = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
 Refused = asyncpg.PostgresError
-NotYet = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+NotYet = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the ruins of a connection that was cut
+)
 
 
 @asynccontextmanager
