@@ -9,13 +9,14 @@ import httpx
 from florin.cards import bulk
 from florin.cards.pace import LEAST, MOST, Pace
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.db import Database, connect
 from florin.kit.queue.ask import Asked, put
+from tests.conftest import Urls
 from tests.instance import Shop
 from tests.ledger.calls import issue, post
 from tests.ledger.model import Op
 from tests.worker.test_bulk import ask, finished
-from tests.workers import Crew
+from tests.workers import Crew, until
 
 Client = httpx.AsyncClient
 CARDS = 4_000
@@ -96,3 +97,26 @@ async def test_a_worker_gives_way_while_money_flows(
     spending.cancel()
     assert sorted(beside)[len(beside) // 2] == LEAST, beside
     assert (sum(alone), sum(beside)) == (CARDS, CARDS)
+
+
+async def test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are(
+    http: Client, shop: Shop, urls: Urls, workers: Crew
+) -> None:
+    superuser = await connect(urls.superuser, name="tests")
+    try:
+        await superuser.execute("alter table florin.card set (autovacuum_enabled = false)")
+        workers.start()
+        await finished(http, (await ask(http, shop, 600, "pace-filled")).json()["id"])
+
+        async def counted() -> bool:
+            return await superuser.fetchval(
+                "select pg_stat_get_live_tuples('florin.card'::regclass) >= 600"
+            )
+
+        await until(counted)
+        await superuser.execute("update pg_class set reltuples = 1 where relname = 'card'")
+        await finished(http, (await ask(http, shop, 1, "pace-grown")).json()["id"])
+        known = await superuser.fetchval("select reltuples from pg_class where relname = 'card'")
+        assert known >= 600
+    finally:
+        await superuser.close()

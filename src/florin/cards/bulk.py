@@ -142,6 +142,7 @@ class Bulk:
         if row is None:
             raise GiveUp("there is no such job")
         pace = Pace(self._database, job.queue)
+        await pace.begin()
         chunk = self.prepare(merchant, row, row["done"], pace.size)
         until = time.monotonic() + SLICE_S
         collisions = 0

@@ -75,6 +75,7 @@ class Import:
         if row is None:
             raise GiveUp("there is no such job")
         pace = Pace(self._database, job.queue)
+        await pace.begin()
         until, collisions = time.monotonic() + SLICE_S, 0
         while True:
             number = max(1, pace.size // PART)

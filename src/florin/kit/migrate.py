@@ -31,6 +31,7 @@ _ROUTINES = (
     "ledger/issue.sql",
     "ledger/pin.sql",
     "ledger/expire.sql",
+    "ledger/grown.sql",
     "kit/once.sql",
     "kit/queue/queue.sql",
     "cards/bulk.sql",
