@@ -15,10 +15,12 @@ import pytest
 _MB, _PAGE = 2**20, 4096
 # Nothing is written back by the clock of the file system: what is on the disk was asked for.
 _OPTIONS = "commit=300,noatime"
+_PATH = f"{os.defpath}:/usr/sbin:/sbin"  # of root, whatever shell the tests came from
 
 
-def _run(*words: str) -> str:
-    said = subprocess.run(words, capture_output=True, text=True, check=False)
+def _run(name: str, *words: str) -> str:
+    program = shutil.which(name, path=_PATH) or name
+    said = subprocess.run([program, *words], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr
     return said.stdout.strip()
 
@@ -26,8 +28,7 @@ def _run(*words: str) -> str:
 def _require(*programs: str) -> None:
     if os.geteuid() != 0:
         pytest.skip("to mount a disk of its own this test needs root")
-    path = f"{os.defpath}:/usr/sbin:/sbin"
-    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    missing = [program for program in programs if shutil.which(program, path=_PATH) is None]
     if missing:
         pytest.skip(f"this system lacks {', '.join(missing)}")
 
