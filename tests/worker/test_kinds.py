@@ -26,7 +26,7 @@ async def runs(
     urls: Urls, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Runs]:
     """Nothing in the queue, and batches so small that a job has several."""
-    for where, name in ((pace, "MOST"), (retention, "CODES")):
+    for where, name in ((pace, "LEAST"), (pace, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
     settings = read({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})

@@ -24,7 +24,7 @@ class Pace:
     """The pace of one job. `size`: how many cards it may have in its next transaction."""
 
     def __init__(self, database: Database, queue: str) -> None:
-        self.size = min(LEAST, MOST)
+        self.size = LEAST
         self._database = database
         self._queue = queue
         self._asked: int | None = None

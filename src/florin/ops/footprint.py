@@ -37,10 +37,7 @@ async def _connections(home: Home) -> int | None:
     if not url:
         return None
     try:
-        async with (
-            asyncio.timeout(_WITHIN_S),
-            session(url, within_s=_WITHIN_S) as connection,
-        ):
+        async with asyncio.timeout(_WITHIN_S), session(url) as connection:
             return int(await connection.fetchval(_CONNECTIONS))
     except (ValueError, *NotYet):
         return None

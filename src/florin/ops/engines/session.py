@@ -6,7 +6,7 @@ from typing import Any
 
 import asyncpg
 
-from florin.kit.db import PoolLimits
+from florin.kit.db import BROKEN, PoolLimits
 from florin.ops.tell import Unable
 
 # asyncpg states no types for it.
@@ -14,13 +14,7 @@ _connect: Any = vars(asyncpg)["connect"]
 
 BadPassword = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
 Refused = asyncpg.PostgresError
-NotYet = (
-    OSError,
-    TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # the ruins of a connection that was cut
-)
+NotYet = (asyncpg.PostgresError, *BROKEN)
 
 
 @asynccontextmanager
