@@ -167,6 +167,8 @@ async def test_without_tokens_such_reads_are_stale(fleet: Fleet) -> None:
     """The control: what the tokens prevent does happen."""
     async with fleet.process() as process:
         await write(process, "control")
+        position = lsn_of(await process.database.position())
+        await until(lambda: all(each.replayed >= position for each in process.replicas))
         for admin in fleet.admins:
             await admin.execute("select pg_wal_replay_pause()")
         try:
