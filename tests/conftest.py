@@ -12,7 +12,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from florin.kit.db import Database, connect
+from florin.kit.postgres.database import Database, connect
 from tests import documented, engine
 from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from florin.kit import db, migrate
-from florin.ops.engines import account, wheels
+from florin.kit.postgres import database as db
+from florin.kit.postgres import migrations
+from florin.ops.system import bundled_programs, os_user
 from tests.ports import free_port
 
 DEBIAN_15 = Path("/usr/lib/postgresql/15/bin/postgres")
@@ -33,7 +34,11 @@ class Server:
 
 
 def program(*, debian: bool = False) -> Path:
-    return DEBIAN_15 if debian else wheels.program(wheels.POSTGRES, account.choose([]))
+    return (
+        DEBIAN_15
+        if debian
+        else bundled_programs.program(bundled_programs.POSTGRES, os_user.choose([]))
+    )
 
 
 @contextmanager
@@ -49,7 +54,7 @@ def server(
 
     `disk` is where its directory is made, `log` an empty directory for its write-ahead log.
     """
-    user = account.choose([])
+    user = os_user.choose([])
     place = Path(tempfile.mkdtemp(prefix="florin-test-", dir=disk))
     data = place / "data"
     try:
@@ -59,8 +64,8 @@ def server(
             os.chown(data, user.uid, user.gid)
         initdb = [str(postgres.with_name("initdb")), "-D", str(data), "-U", "postgres", "-E"]
         initdb += ["UTF8", "--auth=trust", "--locale=C", "--no-instructions"]
-        initdb += [] if log is None else [f"--waldir={account.private(log, user)}"]
-        said = account.run_as(user, initdb)
+        initdb += [] if log is None else [f"--waldir={os_user.private(log, user)}"]
+        said = os_user.run_as(user, initdb)
         assert said.returncode == 0, said.stderr
         settings = ["shared_buffers=256MB", "max_connections=200", "max_wal_size=2GB"]
         settings += [f"fsync={'on' if durable else 'off'}", "listen_addresses='127.0.0.1'"]
@@ -82,7 +87,7 @@ def start(
     postgres: Path, data: Path, port: int | None = None, more: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[Any], int]:
     """Start a server on a directory and wait until it takes connections."""
-    user = account.choose([])
+    user = os_user.choose([])
     port = port or free_port()
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with (data.parent / "log").open("ab") as log:
@@ -104,7 +109,7 @@ def start(
         )
     deadline = time.monotonic() + _READY_WITHIN_S
     ready = [str(postgres.with_name("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(port)]
-    while account.run_as(user, ready).returncode != 0:
+    while os_user.run_as(user, ready).returncode != 0:
         if process.poll() is not None or time.monotonic() > deadline:
             stop(process)
             raise AssertionError((data.parent / "log").read_text("utf-8")[-2000:])
@@ -130,7 +135,7 @@ async def make_template(at: Server) -> None:
         await admin.execute("create database florin_template owner florin_owner")
     finally:
         await admin.close()
-    await migrate.run(
+    await migrations.run(
         owner_url=at.url("florin_owner", "florin_template"),
         app_url=at.url("florin_app", "florin_template"),
         only_plan=False,

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from florin.identity import api_keys
+from florin.identity.scopes import SCOPES
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.merchants import key, program
-from florin.merchants.scopes import SCOPES
+from florin.kit.postgres.database import Database
+from florin.merchants import programs
 from tests.ports import free_port
 
 SECRETS = {
@@ -142,17 +143,17 @@ async def make_shop(
         merchant,
         test,
     )
-    wanted = program.ProgramRequest(
+    wanted = programs.ProgramRequest(
         name="Card", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
     )
     async with database.transaction() as tx:
-        await program.create(tx, merchant, wanted, program=uuid)
-    made = await key.create(
+        await programs.create(tx, merchant, wanted, program=uuid)
+    made = await api_keys.create(
         database,
         merchant=merchant,
-        want=key.KeyRequest(name="tests", scopes=sorted(scopes)),
+        want=api_keys.KeyRequest(name="tests", scopes=sorted(scopes)),
         allowed=SCOPES,
-        pepper_hash=partial(key.lookup_hash, SECRETS["FLORIN_KEY_PEPPER"].encode()),
+        pepper_hash=partial(api_keys.lookup_hash, SECRETS["FLORIN_KEY_PEPPER"].encode()),
     )
     assert isinstance(made.secret, str)
     return Shop(merchant, ids.show("prg", uuid), made.secret)

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis
 
-from florin.ops.engines import account, wheels
+from florin.ops.system import bundled_programs, os_user
 from tests.ports import free_port
 
 _READY_WITHIN_S = 60
@@ -44,11 +44,11 @@ class Memory:
 @contextmanager
 def memory() -> Generator[Memory]:
     """Start a server; what it holds is lost with it."""
-    user = account.choose([])
+    user = os_user.choose([])
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
         port = free_port()
-        argv = [str(wheels.program(wheels.VALKEY, user)), "--port", str(port)]
+        argv = [str(bundled_programs.program(bundled_programs.VALKEY, user)), "--port", str(port)]
         argv += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(

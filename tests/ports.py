@@ -8,7 +8,7 @@ import os
 import random
 from itertools import cycle
 
-from florin.ops import ports
+from florin.ops.system import ports
 
 _FIRST, _LAST = 10_000, 20_000
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))

@@ -7,18 +7,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from florin.bench import told
-from florin.ops.engines import account
+from florin.bench.verify import statement_log
+from florin.ops.system import os_user
 from tests import engine
 
-TOLD = tuple(f"{name}='{value}'" for name, value in told.SETTINGS.items())
+TOLD = tuple(f"{name}='{value}'" for name, value in statement_log.SETTINGS.items())
 # fsync apart, a commit is written at once: a replica receives what was written only.
 PRIMARY = ("synchronous_commit=on", "wal_level=replica", "max_wal_senders=10", *TOLD)
 
 
 @contextmanager
 def replica(postgres: Path, of: engine.Server, name: str) -> Generator[engine.Server]:
-    user = account.choose([])
+    user = os_user.choose([])
     place = Path(tempfile.mkdtemp(prefix="florin-test-"))
     try:
         place.chmod(0o755)
@@ -28,7 +28,7 @@ def replica(postgres: Path, of: engine.Server, name: str) -> Generator[engine.Se
         source = f"host=127.0.0.1 port={of.port} user=postgres application_name={name}"
         arguments = ["-D", str(data), "-d", source, "-R", "-C", "-S", name, "-X", "stream"]
         arguments += ["-c", "fast", "--no-sync"]
-        said = account.run_as(user, [str(postgres.with_name("pg_basebackup")), *arguments])
+        said = os_user.run_as(user, [str(postgres.with_name("pg_basebackup")), *arguments])
         assert said.returncode == 0, said.stderr
         process, port = engine.start(postgres, data)
         try:
@@ -41,4 +41,4 @@ def replica(postgres: Path, of: engine.Server, name: str) -> Generator[engine.Se
 
 def asked(server: engine.Server) -> list[tuple[str, str]]:
     """What a server was asked so far, as (application, statement): its own view."""
-    return list(told.asked(server.data.parent / "log"))
+    return list(statement_log.asked(server.data.parent / "log"))

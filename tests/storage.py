@@ -10,8 +10,8 @@ from typing import Any
 
 import httpx
 
-from florin.ops.offsite.bucket import Bucket, opened
-from florin.ops.ports import free_port
+from florin.ops.backups.s3 import Bucket, opened
+from florin.ops.system.ports import free_port
 
 _READY_WITHIN_S = 60
 

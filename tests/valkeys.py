@@ -15,7 +15,7 @@ from typing import Any
 
 import redis
 
-from florin.ops.engines import account, wheels
+from florin.ops.system import bundled_programs, os_user
 from tests.ports import free_port
 
 NAME = "florin"
@@ -62,7 +62,7 @@ class Valkeys:
     sentinels: list[Node] = field(default_factory=list[Node])
 
     def start(self, settings: str, *, sentinel: bool = False, port: int | None = None) -> Node:
-        user = account.choose([])
+        user = os_user.choose([])
         port = port or free_port()
         folder = self.place / f"{port}"
         folder.mkdir(exist_ok=True)
@@ -74,7 +74,7 @@ class Valkeys:
             for each in (folder, path):
                 os.chown(each, user.uid, user.gid)
             options = dict(user.options())
-        program = str(wheels.program(wheels.VALKEY, user))
+        program = str(bundled_programs.program(bundled_programs.VALKEY, user))
         with (folder / "log").open("ab") as log:
             process: subprocess.Popen[Any] = subprocess.Popen(
                 [program, str(path), *(["--sentinel"] if sentinel else [])],

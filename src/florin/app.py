@@ -4,130 +4,41 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import asyncpg
-from litestar import Litestar, Request, get
+from litestar import Litestar, Request
 from litestar.connection import ASGIConnection
 from litestar.di import Provide
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.response import Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin import __version__
-from florin.cards.guessing import Guesses
-from florin.cards.hot import Hot
-from florin.cards.issue import Cards
-from florin.cards.lookup import Lookups
-from florin.cards.money import Money
-from florin.kit import headers, log, metrics, outcome, valkey
-from florin.kit.belt import Belt
-from florin.kit.compress import compressing
-from florin.kit.db import BROKEN, Database, PoolTimeout
-from florin.kit.docs_api import Docs
-from florin.kit.drain import Drain
-from florin.kit.edge import BODY_MAX, Edge
+from florin.cards.api.fast_routes import Hot
+from florin.identity.authentication import Caller, SecondFactorRequired
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
-from florin.kit.health import Health
-from florin.kit.limits import Limit, Limits
-from florin.kit.listing import created
-from florin.kit.litestar import StrictRequest, check_body, check_query, exception_handlers
-from florin.kit.position import Position
-from florin.kit.proxies import Proxies
-from florin.kit.queue.seen import Gauges
-from florin.kit.reads import Reads, Routing
-from florin.kit.replica import Replica
-from florin.kit.seal import Sealer
-from florin.kit.serve import serve
+from florin.kit.http import headers
+from florin.kit.http.compression import compressing
+from florin.kit.http.list_filters import created
+from florin.kit.http.litestar_adapter import (
+    StrictRequest,
+    check_body,
+    check_query,
+    exception_handlers,
+)
+from florin.kit.http.middleware import BODY_MAX, Edge
+from florin.kit.observability import logging
+from florin.kit.openapi.routes import Docs
+from florin.kit.postgres import commit_tracking
+from florin.kit.postgres.database import BROKEN, PoolTimeout
+from florin.kit.replicas.routing import Reads
+from florin.kit.server.server import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
-from florin.kit.tokens import Tokens
-from florin.kit.wake import Wake
-from florin.ledger.issue import Issuer
-from florin.ledger.lane import DISK_FULL
-from florin.ledger.post import Ledger
-from florin.merchants.access import Access, Caller, SecondFactorRequired
-from florin.merchants.people import People
+from florin.ledger.batching import DISK_FULL
+from florin.operations_api import health, health_live, health_ready, metrics_text
 from florin.routes import BASE, NEEDS, api, reads_only, writes
-from florin.webhooks.live import HAPPENED, Live
+from florin.services import Parts
 
-_METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
-
-_log = log.get()
-
-
-class Parts:
-    """What an instance is made of; made once, passed in, closed in order."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.database = Database(settings.primary_url, name=f"florin {settings.instance}")
-        self.valkey = (
-            valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
-        )
-        self.routing = self._routing()
-        self.position = Position(self.database)
-        pepper = settings.code_pepper.get_secret_value()
-        sealer = Sealer(*settings.ring("seal_key"))
-        self.sealer = sealer
-        self.wake = Wake(self.valkey)
-        self.queues = Gauges(self.database)
-        self.happened = Wake(self.valkey, HAPPENED)
-        self.ledger = Ledger(self.database, self._happened)
-        self.issuer = Issuer(self.database, self._happened)
-        self.access = Access(self.database, settings)
-        self.people = People.of(settings, self.database, sealer)
-        self.limits = Limits(
-            self.valkey,
-            shares=settings.limit_shares if self.valkey is not None else 1,
-            patience_s=settings.limit_patience_ms / 1000,
-        )
-        self.proxies = Proxies(settings.trusted_proxies)
-        self.guesses = Guesses(self.limits, settings)
-        self.requests = Limit("requests", settings.requests_per_minute, 60)
-        self.money = Money(self.ledger, self.database, settings.ring("code_pepper"), self.guesses)
-        self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, settings.ring("code_pepper"), self.guesses)
-        self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-        self.live = Live(self.database, self.happened, self.access)
-        self.health = Health(
-            drain=self.drain,
-            dsn=self.database.limits.dsn,
-            ping=self.valkey.ping if self.valkey is not None else None,
-            release=settings.release,
-            instance=settings.instance,
-            first=Belt(settings).check,
-        )
-
-    def _happened(self, merchants: set[UUID]) -> None:
-        self.happened.about(each.bytes for each in merchants)
-
-    def _routing(self) -> Routing:
-        name = f"florin {self.settings.instance} reads"
-        replicas = [
-            Replica(url, name=name, server=f"replica-{n}")
-            for n, url in enumerate(self.settings.replica_urls, 1)
-        ]
-        if replicas and self.valkey is None:
-            _log.warning("replicas are not read: REDIS_URL is not set")
-        tokens = Tokens(self.valkey, self.database.position) if self.valkey is not None else None
-        return Routing(self.database, replicas, tokens)
-
-    async def open(self) -> None:
-        await self.database.open()
-        await self.routing.open()
-        self.happened.start()
-        self.health.start()
-
-    async def close(self) -> None:
-        await self.ledger.settle()
-        await self.issuer.settle()
-        await self.health.stop()
-        await self.happened.stop()
-        await self.routing.close()
-        await self.database.close()
-        if self.valkey is not None:
-            await self.valkey.aclose()
+_log = logging.get()
 
 
 def create(settings: Settings) -> Edge:
@@ -245,40 +156,17 @@ def translate(error: Exception, scope: Any) -> Refusal | None:
     """Name what the outside did to us; None for a bug."""
     if isinstance(error, PoolTimeout):
         busy = "every connection to the database is in use"
-        return OutcomeUnknown(busy) if outcome.may_have_changed() else Overloaded(busy)
+        return OutcomeUnknown(busy) if commit_tracking.may_have_changed() else Overloaded(busy)
     if isinstance(error, asyncpg.DiskFullError):
-        return OutcomeUnknown(DISK_FULL) if outcome.may_have_changed() else Overloaded(DISK_FULL)
+        return (
+            OutcomeUnknown(DISK_FULL)
+            if commit_tracking.may_have_changed()
+            else Overloaded(DISK_FULL)
+        )
     if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
         unreachable = "the database cannot be reached"
         return Overloaded(unreachable) if reads_only(scope) else OutcomeUnknown(unreachable)
     return None
-
-
-@get("/health", include_in_schema=False)
-async def health(parts: Parts) -> Response[dict[str, object]]:
-    status, document = await parts.health.report()
-    return Response(document, status_code=status, headers={"cache-control": "no-store"})
-
-
-@get("/health/live", include_in_schema=False)
-async def health_live() -> dict[str, str]:
-    return {"status": "alive"}
-
-
-@get("/health/ready", include_in_schema=False)
-async def health_ready(parts: Parts) -> Response[dict[str, str]]:
-    status = parts.health.ready()
-    words = {200: "ready", 404: "draining", 503: "unready"}
-    return Response({"status": words[status]}, status_code=status)
-
-
-@get("/metrics", include_in_schema=False)
-async def metrics_text(parts: Parts) -> Response[bytes]:
-    for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
-        pool.measure()
-    metrics.ledger_waiting.set(parts.ledger.waiting())
-    await parts.queues.refresh()
-    return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
 
 
 def main() -> int:
@@ -289,7 +177,7 @@ def main() -> int:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)
         return 2
-    log.set_up(level=settings.log_level, instance=settings.instance)
+    logging.set_up(level=settings.log_level, instance=settings.instance)
     for remark in advice():
         _log.warning("a setting", detail=remark)
     return serve(create(settings), settings)

@@ -7,11 +7,12 @@ from typing import Any
 
 from litestar import Router
 
-from florin.cards import api as cards
+from florin.cards.api import cards
+from florin.events import api as webhooks
+from florin.identity.api import api_keys, members, profile, sign_in
 from florin.merchants import api as merchants
+from florin.operator import queues
 from florin.reports import api as reports
-from florin.reports import queues_api as queues
-from florin.webhooks import api as webhooks
 
 BASE = "/api/v1"
 
@@ -19,6 +20,10 @@ api = Router(
     path=BASE,
     route_handlers=[
         *merchants.handlers,
+        *sign_in.handlers,
+        *profile.handlers,
+        *members.handlers,
+        *api_keys.handlers,
         *cards.handlers,
         *reports.handlers,
         *queues.handlers,

@@ -2,17 +2,17 @@
 
 import sys
 
-from florin.cards import expire, retention
-from florin.cards.bulk import Bulk
-from florin.cards.import_cards import Import
-from florin.kit import log
-from florin.kit.db import Database
-from florin.kit.queue import process
+from florin.cards.jobs import expiry, retention
+from florin.cards.jobs.bulk_issue import Bulk
+from florin.cards.jobs.import_cards import Import
+from florin.identity import jobs
+from florin.kit.encryption import Sealer
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database
+from florin.kit.queue import main as process
+from florin.kit.queue.config import Kind, Plan, Queue, Schedule
 from florin.kit.queue.job import Again, Job
-from florin.kit.queue.rules import Kind, Plan, Queue, Schedule
-from florin.kit.seal import Sealer
 from florin.kit.settings import Settings, SettingsWrong, read
-from florin.merchants import cleanup
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
@@ -37,15 +37,15 @@ async def _import(job: Job, parts: Parts) -> Again | None:
 
 
 async def _sweep(job: Job, _parts: Parts) -> Again | None:
-    return await expire.sweep(job)
+    return await expiry.sweep(job)
 
 
 async def _expire(job: Job, parts: Parts) -> Again | None:
-    return await expire.expire(job, parts.database)
+    return await expiry.expire(job, parts.database)
 
 
 async def _lapse(job: Job, _parts: Parts) -> Again | None:
-    return await expire.lapse(job)
+    return await expiry.lapse(job)
 
 
 async def _erase_codes(job: Job, _parts: Parts) -> Again | None:
@@ -67,7 +67,7 @@ async def _prune(job: Job, _parts: Parts) -> None:
 
 async def _cleanup(job: Job, parts: Parts) -> Again | None:
     while not job.stopping:  # whoever else does the same finds other rows
-        if not await cleanup.clean_up(parts.database):
+        if not await jobs.clean_up(parts.database):
             return None
     return Again()
 
@@ -137,7 +137,7 @@ def main(concurrency: int = 5, one: tuple[int, int] | None = None) -> int:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)
         return 2
-    log.set_up(level=settings.log_level, instance=settings.instance)
+    logging.set_up(level=settings.log_level, instance=settings.instance)
     if one is not None:
         return process.serve_one(settings, PLAN, Parts, job=one[0], fence=one[1])
     return process.serve(

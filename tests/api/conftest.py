@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.api.corpus import Books
 from tests.conftest import Urls
 from tests.instance import NO_TLS, Instance, Shop, instance, make_shop

@@ -9,8 +9,8 @@ import httpx
 import jwt
 import pytest
 
-from florin.kit.db import Database
-from florin.merchants.scopes import SCOPES
+from florin.identity.scopes import SCOPES
+from florin.kit.postgres.database import Database
 from tests.api.calls import Json, issue, made, post, problem, read, spend
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance, make_shop

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.api.calls import Json, issue, made, post, problem, read, redeem, spend
 from tests.instance import Instance, Shop, make_shop
 

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.api.calls import Json, balanced, issue, made, post, problem, read, redeem, spend
 from tests.instance import Instance, Shop, make_shop
 

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.api.calls import issue, key, post, problem
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance

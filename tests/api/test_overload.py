@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance
 

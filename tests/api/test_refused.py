@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.db import lsn_of
+from florin.kit.postgres.database import lsn_of
 from tests.api.calls import Json, issue, key, made, post, problem, read, redeem, spend
 from tests.instance import Instance, Shop
 from tests.merchants.people import client_of

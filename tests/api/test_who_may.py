@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.db import Database
-from florin.merchants.scopes import ROLES, SCOPES
+from florin.identity.scopes import ROLES, SCOPES
+from florin.kit.postgres.database import Database
 from tests.api.calls import key
 from tests.instance import Instance, Shop, make_shop
 from tests.merchants.people import Somebody, client_of, member, register

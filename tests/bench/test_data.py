@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from florin.bench import kept, own_reads, survived, told
-from florin.bench.kept import Kept, Recorded
-from florin.bench.steady import Asked
+from florin.bench.load.constant_rate import Asked
+from florin.bench.scenarios import read_your_writes
+from florin.bench.verify import acknowledged_writes, failover_report, statement_log
+from florin.bench.verify.acknowledged_writes import Kept, Recorded
 
 
 def redeem(at: float, n: int, *, status: int = 201, seconds: float = 0.1, amount: int = 2) -> Asked:
@@ -38,13 +39,13 @@ def redeem(at: float, n: int, *, status: int = 201, seconds: float = 0.1, amount
 def test_when_writes_succeed_again(answered: list[float], seconds: float) -> None:
     log = [redeem(at - 0.1, n) for n, at in enumerate(answered)]
     log.append(redeem(10.7, 99, status=503))
-    assert survived.again(log, 10.0) == pytest.approx(seconds)
+    assert failover_report.again(log, 10.0) == pytest.approx(seconds)
 
 
 def test_percentiles_are_times_that_were_measured() -> None:
     times = [float(n) for n in range(1, 21)]
-    assert [survived.percentile(times, each) for each in (50, 95, 100)] == [10.0, 19.0, 20.0]
-    assert survived.percentile([7.0], 95) == 7.0
+    assert [failover_report.percentile(times, each) for each in (50, 95, 100)] == [10.0, 19.0, 20.0]
+    assert failover_report.percentile([7.0], 95) == 7.0
 
 
 @pytest.mark.parametrize(
@@ -61,13 +62,13 @@ def test_percentiles_are_times_that_were_measured() -> None:
 )
 def test_what_was_lost_and_what_doubled(books: list[Recorded], lost: int, doubled: int) -> None:
     log = [redeem(0, 1), redeem(1, 2), redeem(2, 3, status=503), redeem(3, 4, status=402)]
-    found = kept.judge(log, books)
+    found = acknowledged_writes.judge(log, books)
     assert found == Kept(acknowledged=2, lost=lost, doubled=doubled, unknown=1)
 
 
 def test_two_answers_for_one_redemption_are_a_loss() -> None:
     log = [redeem(0, 1), redeem(1, 1)]
-    assert kept.judge(log, [Recorded("red_1", 2, "k1")]).lost == 1
+    assert acknowledged_writes.judge(log, [Recorded("red_1", 2, "k1")]).lost == 1
 
 
 async def test_a_stale_read_is_found() -> None:
@@ -81,7 +82,7 @@ async def test_a_stale_read_is_found() -> None:
 
     chance = random.Random(1)
     chance.random = lambda: 1.0
-    found = await own_reads.follow(["a"], write, read, reads=6, chance=chance)
+    found = await read_your_writes.follow(["a"], write, read, reads=6, chance=chance)
     assert found.stale == ["a read 2 after 3", "a read 1 after 4"]
     assert (found.reads, found.writes, found.failures) == (6, 0, 1)
 
@@ -100,7 +101,7 @@ def test_what_was_asked_is_read_from_a_log(tmp_path: Path) -> None:
         "florin api-2|LOG:  statement: BEGIN;\n",
         "utf-8",
     )
-    assert list(told.asked(log)) == [
+    assert list(statement_log.asked(log)) == [
         ("florin api-1", "select 'a' || 'b' from florin.transfer"),
         ("florin api-2", "select * from florin.post($1)"),
         ("florin api-2", "BEGIN;"),
@@ -116,12 +117,12 @@ def test_who_answered_what_replicas_may() -> None:
         "q": Counter({list_: 10, look: 20}),
         "r": Counter({list_: 6, look: 2}),
     }
-    servers = told.judge("p", before, after)
+    servers = statement_log.judge("p", before, after)
     assert {name: each.reads for name, each in servers.items()} == {"p": 2, "q": 5, "r": 1}
     assert {name: each.decisions for name, each in servers.items()} == {"p": 40, "q": 0, "r": 0}
-    assert told.share("p", servers) == 0.75
+    assert statement_log.share("p", servers) == 0.75
     after["r"][post] += 1
-    assert told.judge("p", before, after)["r"].decisions == 1
+    assert statement_log.judge("p", before, after)["r"].decisions == 1
 
 
 @pytest.mark.parametrize(
@@ -136,4 +137,4 @@ def test_who_answered_what_replicas_may() -> None:
     ],
 )
 def test_what_is_never_asked_of_a_replica(statement: str, *, decides: bool) -> None:
-    assert told.decides(statement) is decides
+    assert statement_log.decides(statement) is decides

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from florin.bench import mutants, mutations
-from florin.bench.mutations import BELTS, MUTATIONS, POST, TOGETHER, Mutation
+from florin.bench.mutation import ledger, runner
+from florin.bench.mutation.ledger import BELTS, MUTATIONS, POST, TOGETHER, Mutation
 
 CHECKOUT = Path(__file__).parents[2]
 SOME = (
@@ -38,7 +38,7 @@ def test_every_mutation_still_finds_its_guard_and_its_tests() -> None:
 
 
 def test_some_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
-    assert mutants.main(as_json=True, only=SOME) == 0
+    assert runner.main(as_json=True, only=SOME) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (document["ok"], document["caught"]) == (True, len(SOME))
     assert {one["name"]: one["fate"] for one in document["mutants"]} == dict.fromkeys(
@@ -55,12 +55,12 @@ def test_one_that_nobody_notices_is_told(
     )
     gone = Mutation("its guard has gone", POST, "this was never there", "", (BELTS,))
     senseless = Mutation("nothing runs", TOGETHER, "import asyncio\n", "import\n", (TOGETHER,))
-    monkeypatch.setattr(mutants, "MUTATIONS", (harmless, gone, senseless))
-    monkeypatch.setattr(mutants, "_run_unbroken", _at_once)
-    assert mutants.main() == 1
+    monkeypatch.setattr(runner, "MUTATIONS", (harmless, gone, senseless))
+    monkeypatch.setattr(runner, "_run_unbroken", _at_once)
+    assert runner.main() == 1
     said = capsys.readouterr()
     assert said.out == "0 of 3 mutants were caught.\n"
     assert "survived a word is lost" in said.err
     assert f"broken   its guard has gone  (its text is in {POST} 0 times" in said.err
     assert "broken   nothing runs" in said.err
-    assert mutations.MUTATIONS is MUTATIONS
+    assert ledger.MUTATIONS is MUTATIONS

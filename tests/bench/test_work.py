@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from florin.bench.work import report
-from florin.bench.work.counting import Count
-from florin.bench.work.result import Found
-from florin.bench.work.terms import BENCHMARKS, Terms
+from florin.bench.workers import report
+from florin.bench.workers.catalog import BENCHMARKS, Terms
+from florin.bench.workers.job_counter import Count
+from florin.bench.workers.result import Found
 from tests.bench.running import bench
 
 TINY = {

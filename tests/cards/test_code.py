@@ -2,7 +2,7 @@
 
 import pytest
 
-from florin.cards import code as codes
+from florin.cards import codes
 
 
 def test_every_symbol_comes_in_every_place_and_no_code_twice() -> None:

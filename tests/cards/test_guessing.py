@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.cards import code as codes
-from florin.kit.db import Database
+from florin.cards import codes
+from florin.kit.postgres.database import Database
 from tests.api.calls import Json, issue, key, made, post, problem, spend
 from tests.conftest import Urls
 from tests.instance import NO_TLS, Instance, Shop, instance, make_shop

@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.cards import code as codes
+from florin.cards import codes
 from florin.kit import ids
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from tests.api.calls import issue, key
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance, make_shop

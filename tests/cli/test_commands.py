@@ -12,8 +12,9 @@ import pytest
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
 from tests.ports import free_port
 
-from florin.cli import main, parts
-from florin.ops import intent, pids
+from florin.cli import lazy_import, main
+from florin.ops.fleet import desired_state
+from florin.ops.system import processes
 
 ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
 
@@ -105,7 +106,7 @@ def test_an_instance_stopped_while_it_starts_ends_without_a_word(
         seen.append(signal.getsignal(signal.SIGINT))
         return 0
 
-    monkeypatch.setattr(parts, "run_api", run_api)
+    monkeypatch.setattr(lazy_import, "run_api", run_api)
     before = signal.getsignal(signal.SIGINT)
     try:
         for given in (signal.default_int_handler, signal.SIG_IGN):
@@ -155,7 +156,7 @@ def test_status_is_the_document_of_the_contract(fleet: TestFleet) -> None:
         assert part["release"]
     assert parts["supervisor"]["pid"] == child.pid
     assert parts["balancer"]["address"] == f"127.0.0.1:{fleet.port}"
-    assert Path(pids.command_line(parts["postgres-primary"]["pid"])[0]).name == "postgres"
+    assert Path(processes.command_line(parts["postgres-primary"]["pid"])[0]).name == "postgres"
     text = run_cli(fleet, "status").stdout
     assert all(part["name"] in text for part in parts.values())
 
@@ -163,14 +164,14 @@ def test_status_is_the_document_of_the_contract(fleet: TestFleet) -> None:
 def test_a_part_that_hangs_is_shown_degraded(fleet: TestFleet) -> None:
     fleet.up()
     api = fleet.process("api-1")
-    pids.send(api, signal.SIGSTOP)
+    processes.send(api, signal.SIGSTOP)
     try:
         said = run_cli(fleet, "status", "--json")
         assert said.returncode == 3
         (part,) = [part for part in document(said)["parts"] if part["name"] == "api-1"]
         assert part["health"] == "failing"
     finally:
-        pids.send(api, signal.SIGCONT)
+        processes.send(api, signal.SIGCONT)
 
 
 def test_restart_replaces_one_part(fleet: TestFleet) -> None:
@@ -191,7 +192,7 @@ def test_down_stops_a_fleet_in_the_foreground(fleet: TestFleet) -> None:
     running = fleet.processes()
     assert run_cli(fleet, "down").returncode == 0
     assert child.wait(WITHIN_S) == 0
-    assert not any(pids.lives(process) for process in running.values())
+    assert not any(processes.lives(process) for process in running.values())
 
 
 def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
@@ -200,7 +201,7 @@ def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
     fleet.kill_supervisor(child)
     said = run_cli(fleet, "down")
     assert said.returncode == 0
-    assert not any(pids.lives(process) for process in running.values())
+    assert not any(processes.lives(process) for process in running.values())
     stops = [line.split(":")[0] for line in said.stderr.splitlines() if "Stopped" in line]
     wanted = ["balancer", "api-1", "api-2", "valkey-1", "postgres-1"]
     assert stops == [f"Stopped {name}" for name in wanted]
@@ -229,11 +230,11 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     assert other.returncode == 0, other.stderr
     assert "florin scale api=1" in other.stderr
     assert "florin balance leastconn" in other.stderr
-    assert intent.read(fleet.home).algorithm == "leastconn"
+    assert desired_state.read(fleet.home).algorithm == "leastconn"
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("supervisor") == supervisor
     assert run_cli(fleet, "down").returncode == 0
-    assert not any(pids.lives(each) for each in (*running.values(), replica, supervisor))
+    assert not any(processes.lives(each) for each in (*running.values(), replica, supervisor))
 
 
 def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import Urls
 
 from florin.cli import queues
-from florin.kit.queue.ask import Asked, put
-from florin.ops.tell import Unable
+from florin.kit.queue.enqueue import Asked, put
+from florin.ops.system.console import Unable
 
 
 class Hand:

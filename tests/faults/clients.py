@@ -6,7 +6,7 @@ from typing import Protocol
 
 import httpx
 
-from florin.kit.db import Database, connect
+from florin.kit.postgres.database import Database, connect
 from tests.instance import Instance, make_shop
 
 

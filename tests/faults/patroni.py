@@ -16,10 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.ops import pids
-from florin.ops.engines import account
-from florin.ops.launch import Account
-from florin.ops.ports import free_port
+from florin.ops.system import os_user, processes
+from florin.ops.system.os_user import Account
+from florin.ops.system.ports import free_port
 from tests import engine
 from tests.instance import Instance
 
@@ -85,11 +84,11 @@ class Cluster:
         """The machine is gone: Patroni and all of its server, at once."""
         assert node.process is not None
         postmaster = int((node.folder / "data" / "postmaster.pid").read_text().split()[0])
-        family = [pids.find(number) for number in (*_children(postmaster), postmaster)]
+        family = [processes.find(number) for number in (*_children(postmaster), postmaster)]
         node.process.kill()
         for member in family:
             if member is not None:
-                pids.send(member, signal.SIGKILL)
+                processes.send(member, signal.SIGKILL)
         node.process.wait(20)
 
     def start(self, node: Node) -> None:
@@ -113,7 +112,7 @@ class Cluster:
     def switch(self, to: Node) -> None:
         """Another one leads, in order."""
         words = ["patronictl", "-c", str(to.config), "switchover", "--candidate", to.name]
-        said = account.run_as(self.user, [*words, "--force"])
+        said = os_user.run_as(self.user, [*words, "--force"])
         assert said.returncode == 0, said.stdout + said.stderr
 
     def stop(self) -> None:
@@ -148,7 +147,7 @@ def cluster() -> Generator[Cluster]:
         folder = Path(tempfile.mkdtemp(prefix="florin-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        user = account.choose([])
+        user = os_user.choose([])
         etcd = stack.enter_context(_etcd(folder))
         nodes = [_node(folder / name, name, etcd, user) for name in _NAMES]
         made = Cluster(nodes, user)
@@ -178,7 +177,7 @@ def _etcd(folder: Path) -> Generator[int]:
 
 
 def _node(folder: Path, name: str, etcd: int, user: Account | None) -> Node:
-    account.private(folder, user)
+    os_user.private(folder, user)
     node = Node(name, folder, free_port(), free_port())
     superuser = {"username": "postgres", "password": _SECRET}
     parameters = {"max_connections": 100, "wal_keep_size": "128MB", "fsync": "on"}

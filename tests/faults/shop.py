@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
-from florin.ops import pids
+from florin.ops.system import processes as pids
 from tests import engine
 from tests.instance import Instance, instance
 

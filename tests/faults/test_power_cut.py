@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from florin.kit.db import connect
+from florin.kit.postgres.database import connect
 from tests import engine
 from tests.faults import accounts, disks
 from tests.faults.clients import opened

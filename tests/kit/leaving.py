@@ -11,10 +11,11 @@ from collections.abc import AsyncGenerator
 from typing import Any
 from urllib.parse import unquote
 
-from florin.kit import log, sse
-from florin.kit.drain import Drain
-from florin.kit.edge import Edge, reply
-from florin.kit.serve import serve
+from florin.kit.http import sse
+from florin.kit.http.drain import Drain
+from florin.kit.http.middleware import Edge, reply
+from florin.kit.observability import logging
+from florin.kit.server.server import serve
 from florin.kit.settings import read
 
 
@@ -56,7 +57,7 @@ async def _events() -> AsyncGenerator[bytes]:
 
 
 def main(port: int) -> int:
-    log.set_up(level="error", instance="leaving")
+    logging.set_up(level="error", instance="leaving")
     secrets = {
         name: f"{name}-of-an-instance-that-only-leaves"
         for name in (

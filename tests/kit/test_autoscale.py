@@ -4,9 +4,9 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from florin.bench.autoscale import contest
+from florin.bench.autoscale.main import contest
 from florin.bench.autoscale.traces import TRACES
-from florin.kit.autoscale import Decision, Limits, Load, Memory, Reading, decide, wanted
+from florin.ops.planning.autoscaling import Decision, Limits, Load, Memory, Reading, decide, wanted
 
 LIMITS = Limits(slots=5, least=1, most=20)
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from florin.kit import coalesce
-from florin.kit.coalesce import Coalescer
+from florin.kit import batcher
+from florin.kit.batcher import Coalescer
 from florin.kit.errors import Overloaded
 
 
@@ -105,7 +105,7 @@ async def test_behind_a_call_that_stands_still_nothing_grows_old(
 ) -> None:
     """A primary froze and another took over: what waited meanwhile is done, not refused."""
     now = 1000.0
-    monkeypatch.setattr(coalesce, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(batcher, "time", SimpleNamespace(monotonic=lambda: now))
     calls = Calls()
     together = Coalescer(calls, in_flight_max=1, batch_max=1, wait_max_s=3)
     waiting = [asyncio.ensure_future(together.submit(1))]
@@ -130,7 +130,7 @@ async def test_where_calls_come_back_what_waits_grows_old(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(coalesce, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(batcher, "time", SimpleNamespace(monotonic=lambda: now))
 
     async def call(items: list[int]) -> Sequence[int | BaseException]:
         nonlocal now

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from florin.kit.drain import QUIET_S, Drain
-from florin.kit.sse import RECONNECT
+from florin.kit.http.drain import QUIET_S, Drain
+from florin.kit.http.sse import RECONNECT
 from tests.instance import NO_TLS
 from tests.ports import free_port
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from florin.kit import compress, protocol
-from florin.kit.asgi import Receive
+from florin.kit.http import compression
+from florin.kit.http.asgi import Receive
+from florin.kit.server import protocol
 from tests.api.calls import key
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance
@@ -162,7 +163,7 @@ async def test_lists_are_compressed_and_single_objects_never(
     ],
 )
 def test_what_gzip_is_accepted_by(header: str, wanted: bool) -> None:
-    assert compress.accepts(header) is wanted
+    assert compression.accepts(header) is wanted
 
 
 async def raw(api: Instance, *pieces: bytes, within_s: float = 20) -> bytes:

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from florin.kit import debts, valkey, valkey_clients
-from florin.kit import limits as limits_
 from florin.kit.errors import RateLimited
-from florin.kit.limits import Limit, Limits
+from florin.kit.rate_limits import limiter as limits_
+from florin.kit.rate_limits import store
+from florin.kit.rate_limits.limiter import Limit, Limits
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey import topologies
 from tests.memory import Memory, memory
 
 FIVE = Limit("five", 5)
@@ -54,7 +56,7 @@ async def client(shared: Memory) -> AsyncGenerator[Any]:
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So is the client: what is tested here is what is counted."""
     monkeypatch.setattr(valkey, "TIMEOUT_S", PATIENT_S)
-    monkeypatch.setattr(valkey_clients, "BUDGET_S", PATIENT_S)
+    monkeypatch.setattr(topologies, "BUDGET_S", PATIENT_S)
 
 
 async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
@@ -198,10 +200,10 @@ async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
             for _ in range(200):
                 await limits.blocked((FIVE, "a"))
                 await limits.count((FIVE, "b"), times=0.01)
-            rests = (time.monotonic() - began) / debts.REST_S
+            rests = (time.monotonic() - began) / store.REST_S
             running.thaw()
             asked = counting.asked
-            assert asked < 20 + rests * (debts.SLOW_MAX + 1), "a hanging server is left alone"
+            assert asked < 20 + rests * (store.SLOW_MAX + 1), "a hanging server is left alone"
             running.kill()
             assert await limits.blocked((FIVE, "a")) is not None
             for _ in range(4):
@@ -222,8 +224,8 @@ async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
             await late.wait()
             return 0
 
-    asking = debts.Debts(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
-    for _ in range(debts.SLOW_MAX):
+    asking = store.Debts(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
+    for _ in range(store.SLOW_MAX):
         assert not asking.away
         assert await asking.add("k", 1, 10) is None
     assert asking.away
@@ -233,7 +235,7 @@ async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
 async def test_a_valkey_that_comes_back_is_used_again(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(debts, "REST_S", 0.1)
+    monkeypatch.setattr(store, "REST_S", 0.1)
     client = valkey.connect(shared.url)
     try:
         counting = Counting(client)

@@ -14,8 +14,9 @@ import asyncpg
 import httpx
 import pytest
 
-from florin.kit import log, scrub
-from florin.kit.db import connect
+from florin.kit.observability import logging as log
+from florin.kit.observability import redaction
+from florin.kit.postgres.database import connect
 from tests.api.calls import key
 from tests.conftest import Urls
 from tests.instance import SECRETS, Instance, Shop, instance
@@ -40,7 +41,7 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 async def _everywhere(api: Instance, secret: str) -> None:
     """Send a secret in every place that a request has."""
-    named = secret if scrub.looks_secret(secret) else "till-1"  # the caller's own word stays
+    named = secret if redaction.looks_secret(secret) else "till-1"  # the caller's own word stays
     async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", timeout=30) as http:
         for headers in (
             {"authorization": f"Bearer {secret}"},
@@ -130,7 +131,7 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
     assert len(failures) == 4
     assert sum(CANARY in str(error) or PAN in str(error) for error in failures) >= 3
     for error in failures:
-        shown = json.dumps(scrub.exception(error))
+        shown = json.dumps(redaction.exception(error))
         assert CANARY not in shown
         assert PAN not in shown
         assert "test_logs.py" in shown
@@ -152,10 +153,10 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
     ],
 )
 def test_what_libraries_say_is_scrubbed(text: str) -> None:
-    shown = scrub.message(text)
+    shown = redaction.message(text)
     for secret in (CANARY, PAN, CODE, "4242 4242"):
         assert secret not in shown
-    assert scrub.GONE in shown
+    assert redaction.GONE in shown
 
 
 def test_what_is_no_secret_stays() -> None:
@@ -166,7 +167,7 @@ def test_what_is_no_secret_stays() -> None:
         "till-3-0001",
         "1764000000",
     ):
-        assert not scrub.looks_secret(text), text
+        assert not redaction.looks_secret(text), text
 
 
 def test_bugs_and_libraries_speak_the_same_json() -> None:
@@ -177,11 +178,11 @@ def test_bugs_and_libraries_speak_the_same_json() -> None:
         text=True,
         timeout=60,
         check=True,
-        env={"PYTHONPATH": f"{Path(log.__file__).parents[2]}:{Path(__file__).parents[2]}"},
+        env={"PYTHONPATH": f"{Path(log.__file__).parents[3]}:{Path(__file__).parents[2]}"},
     ).stderr
     assert CANARY not in said
     events = lines(said)
-    assert [each["event"] for each in events] == ["a bug", f"task {scrub.GONE} broke", "slow"]
+    assert [each["event"] for each in events] == ["a bug", f"task {redaction.GONE} broke", "slow"]
     assert [each["level"] for each in events] == ["error", "error", "warn"]
     assert {each["request_id"] for each in events} == {"req_1"}
     (first,) = events[0]["exception"]

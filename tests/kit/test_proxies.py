@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.proxies import Proxies, site
+from florin.kit.http.client_address import Proxies, site
 
 
 def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:

@@ -10,10 +10,10 @@ import pytest
 
 import florin
 from florin.cards import card, lookup
-from florin.kit.db import BROKEN, MAY_CALL, Database, connect, only_reads
+from florin.identity import authentication
+from florin.kit.postgres.database import BROKEN, MAY_CALL, Database, connect, only_reads
 from florin.kit.queue import worker
-from florin.merchants import access
-from florin.reports import books
+from florin.reports import proof
 from tests.conftest import Urls
 
 # It counts where no rollback reaches, and the first call loses its connection.
@@ -81,10 +81,10 @@ _SLEEPING = (
         (True, "select 1"),
         (True, "-- update nothing\n with a as (select updated_at from b) select * from a"),
         (True, "select florin.clock($1), x from florin.account where (a)"),
-        (True, vars(books)["_PROOF"]),
+        (True, vars(proof)["_PROOF"]),
         (True, lookup.SQL),
         (True, vars(card)["_BY_ID"]),
-        (True, vars(access)["_KEY"]),
+        (True, vars(authentication)["_KEY"]),
         (False, vars(worker)["_CLAIM"]),
         (False, "select * from florin.post($1)"),
         (False, "select FLORIN.Post ($1)"),

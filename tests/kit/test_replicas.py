@@ -12,14 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.bench import losses, own_reads
-from florin.bench.told import decides
-from florin.kit import metrics, valkey
-from florin.kit.db import Database, connect, lsn_of
-from florin.kit.primary import Primary
-from florin.kit.reads import Routing
-from florin.kit.replica import LAG_MAX_S, Replica
-from florin.kit.tokens import Tokens
+from florin.bench.scenarios import read_your_writes
+from florin.bench.verify.statement_log import decides
+from florin.kit.observability import metrics
+from florin.kit.postgres.database import Database, connect, lsn_of
+from florin.kit.replicas.consistency_tokens import Tokens
+from florin.kit.replicas.primary import Primary
+from florin.kit.replicas.replica import LAG_MAX_S, Replica
+from florin.kit.replicas.routing import Routing
+from florin.kit.valkey import client as valkey
+from florin.ops.gameday import faults
 from tests import engine, replicas, valkeys
 from tests.instance import instance, make_shop
 
@@ -141,11 +143,11 @@ async def test_no_read_is_older_than_what_its_caller_saw(
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(fleet.process()) for _ in range(3)]
         before = served()
-        found, share = own_reads.Followed(), 0.0
-        async with own_reads.pausing(fleet.admins, chance):
+        found, share = read_your_writes.Followed(), 0.0
+        async with read_your_writes.pausing(fleet.admins, chance):
             # On a machine that stalls replicas look too old for a while: again, then.
             for _ in range(5):
-                found = await own_reads.follow(
+                found = await read_your_writes.follow(
                     [f"{seed} {n}" for n in range(40)],
                     lambda name: write(chance.choice(processes), name),
                     lambda name: read(chance.choice(processes), name, name),
@@ -260,7 +262,7 @@ async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
 
 async def test_a_frozen_replica_is_left_and_asked_again(fleet: Fleet) -> None:
     async with fleet.process() as process:
-        pids = losses.family(fleet.replicas[1].process.pid)
+        pids = faults.family(fleet.replicas[1].process.pid)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:

@@ -12,8 +12,8 @@ from threading import Thread
 import pytest
 
 from florin.kit import settings
-from florin.kit.settings import SettingsWrong, advice, document, read, strength
-from florin.kit.settings.rules import KEYS
+from florin.kit.settings import SettingsWrong, advice, read, reference, secret_strength
+from florin.kit.settings.validation import KEYS
 
 CHECKOUT = Path(__file__).parents[2]
 Environ = dict[str, str]
@@ -125,7 +125,7 @@ def test_no_good_secret_is_called_weak() -> None:
             dice.randbytes(16).hex(),
             base64.urlsafe_b64encode(dice.randbytes(32)).decode().rstrip("="),
         ):
-            assert strength.weakness(made) is None, made
+            assert secret_strength.weakness(made) is None, made
 
 
 def test_no_secret_is_used_twice(good: Environ) -> None:
@@ -262,13 +262,13 @@ def test_nothing_secret_is_shown(good: Environ) -> None:
 def test_the_documents_are_those_of_the_code() -> None:
     for kind, place in (("page", "docs/run/settings.md"), ("example", ".env.example")):
         kept = (CHECKOUT / place).read_text("utf-8")
-        assert kept == document.shown("page" if kind == "page" else "example"), (
+        assert kept == reference.shown("page" if kind == "page" else "example"), (
             f"bin/florin doctor config --show {kind} > {place}"
         )
 
 
 def test_the_example_needs_only_its_blanks_filled(good: Environ) -> None:
-    lines = document.shown("example").splitlines()
+    lines = reference.shown("example").splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert [name for name, value in given.items() if not value] == list(KEYS)
     assert read(given | {name: good[name] for name in KEYS}).env == "production"

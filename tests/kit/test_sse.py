@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from florin.kit import sse
-from florin.kit.drain import Drain
+from florin.kit.http import sse
+from florin.kit.http.drain import Drain
 
 WITHIN_S = 30
 

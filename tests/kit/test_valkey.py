@@ -15,9 +15,10 @@ import httpx
 import pytest
 from redis.exceptions import RedisClusterException
 
-from florin.kit import valkey, valkey_clients
-from florin.kit.breaker import FAILURES, PAUSE_S, Breaker
-from florin.kit.db import Database, connect
+from florin.kit.postgres.database import Database, connect
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey import topologies
+from florin.kit.valkey.circuit_breaker import FAILURES, PAUSE_S, Breaker
 from tests import certificate, engine, replicas, valkeys
 from tests.instance import Shop, instance, make_shop
 
@@ -30,7 +31,7 @@ TWO: list[Kind] = [valkeys.sentinel, valkeys.cluster]
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where not the time it takes is the matter, a machine that stalls shall be none."""
     monkeypatch.setattr(valkey, "TIMEOUT_S", 20.0)
-    monkeypatch.setattr(valkey_clients, "BUDGET_S", 60.0)
+    monkeypatch.setattr(topologies, "BUDGET_S", 60.0)
 
 
 @asynccontextmanager

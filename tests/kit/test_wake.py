@@ -5,8 +5,9 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from florin.kit import valkey, wake
-from florin.kit.wake import Wake
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey import notifications
+from florin.kit.valkey.notifications import Wake
 from tests import valkeys
 
 NEVER_S = 3600.0
@@ -32,7 +33,7 @@ async def test_words_are_heard_lost_and_heard_again(
     server: valkeys.Valkeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
-        monkeypatch.setattr(wake, name, NEVER_S)
+        monkeypatch.setattr(notifications, name, NEVER_S)
     clients = [valkey.connect(server.url) for _ in range(2)]
     one, other = (Wake(client) for client in clients)
     other.start()
@@ -40,14 +41,14 @@ async def test_words_are_heard_lost_and_heard_again(
         await told(one, other)
         (node,) = server.nodes
         node.kill()
-        monkeypatch.setattr(wake, "LOOK_EVERY_S", 0.05)
+        monkeypatch.setattr(notifications, "LOOK_EVERY_S", 0.05)
         async with asyncio.timeout(WITHIN_S):
             # Nobody says anything now. Once it is noticed, whoever waits looks.
-            monkeypatch.setattr(wake, "LOOK_EVERY_WOKEN_S", 0.05)
+            monkeypatch.setattr(notifications, "LOOK_EVERY_WOKEN_S", 0.05)
             for _ in range(3):
                 await other.wait()
         for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
-            monkeypatch.setattr(wake, name, NEVER_S)
+            monkeypatch.setattr(notifications, name, NEVER_S)
         await asyncio.to_thread(server.start, "", port=node.port)
         await told(one, other)
     finally:
@@ -60,7 +61,7 @@ async def test_words_are_heard_lost_and_heard_again(
 async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(wake, "LOOK_EVERY_S", NEVER_S)
+    monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
     alone = Wake(None)
     words = alone.words
     alone.here()  # nobody waits yet
@@ -76,7 +77,7 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
 
 async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
-        monkeypatch.setattr(wake, name, NEVER_S)
+        monkeypatch.setattr(notifications, name, NEVER_S)
     alone = Wake(None)
     waiting = [asyncio.ensure_future(alone.wait()) for _ in range(3)]
     await asyncio.sleep(0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from florin.kit.db import Database
+from florin.kit.postgres.database import Database
 from florin.ledger.post import Ledger
 from tests import engine
 from tests.conftest import Servers

@@ -13,12 +13,13 @@ import asyncpg
 import pytest
 
 from florin.kit import ids
-from florin.kit.db import Database, connect
 from florin.kit.errors import Refusal
-from florin.ledger.lane import PATIENCE_ALONE_MS
+from florin.kit.postgres.database import Database, connect
+from florin.ledger.batching import PATIENCE_ALONE_MS
 from florin.ledger.post import Ledger, Posted, Posting
 from florin.ledger.refusals import BY_OUTCOME
-from florin.reports import books
+from florin.reports import balances as books
+from florin.reports import proof as proof_
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.model import Op
@@ -140,7 +141,7 @@ async def test_random_operations_conserve_money(
     assert outcomes <= NAMED
     assert {"ok", "replayed", "idempotency_key_reused"} <= outcomes
     assert await deadlocks(owner) == before
-    proof = await books.proof(database, merchant)
+    proof = await proof_.proof(database, merchant)
     assert proof.balanced, proof.differences
     total = await database.one("select sum(balance) as s from florin.account where merchant = $1",
                                merchant)  # fmt: skip

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from florin.kit.db import Database, connect
 from florin.kit.errors import OutcomeUnknown, Overloaded
-from florin.ledger import lane
+from florin.kit.postgres.database import Database, connect
+from florin.ledger import batching
 from florin.ledger.post import Ledger, Posted, Posting
 from tests.conftest import Urls
 from tests.ledger import calls
@@ -117,7 +117,7 @@ async def test_who_cannot_know_does_not_say_that_nothing_happened(
     shop: tuple[UUID, list[UUID]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lane, "REPEAT_FOR_S", 0)
+    monkeypatch.setattr(batching, "REPEAT_FOR_S", 0)
     merchant, cards = shop
     holding = await hold(elsewhere, cards[0])
     posting = asyncio.ensure_future(ledger.post(redemption(merchant, cards[0], "cut off")))

@@ -9,15 +9,17 @@ from uuid import UUID
 
 import pytest
 
-from florin.cards import card_lists, hold_lists, move_lists
-from florin.cards.card_lists import CardFilter
-from florin.cards.hold_lists import HoldFilter
-from florin.cards.move_lists import MoveFilter
+from florin.cards import listing
+from florin.cards.listing import CardFilter
+from florin.cards.transactions import history
+from florin.cards.transactions import holds as hold_lists
+from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.holds import HoldFilter
+from florin.events import event
+from florin.events.event import EventFilter
 from florin.kit import ids
-from florin.kit.db import Database, connect
-from florin.merchants import program as programs
-from florin.webhooks import event
-from florin.webhooks.event import EventFilter
+from florin.kit.postgres.database import Database, connect
+from florin.merchants import programs
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.test_plans import nodes
@@ -163,10 +165,10 @@ def every_list() -> dict[str, List]:
     for when, created in TIMES.items():
         for name, only in CARD_FILTERS.items():
             wanted = CardFilter(created=created, **only)
-            found[f"cards, {name}, {when}"] = lambda db, at, only=wanted: card_lists.cards(
+            found[f"cards, {name}, {when}"] = lambda db, at, only=wanted: listing.cards(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
-        found[f"cards, program, {when}"] = lambda db, at, created=created: card_lists.cards(
+        found[f"cards, program, {when}"] = lambda db, at, created=created: listing.cards(
             db, at.merchant, limit=PAGE, after=None,
             only=CardFilter(created=created, program=at.program),
         )  # fmt: skip
@@ -174,9 +176,9 @@ def every_list() -> dict[str, List]:
             moves, holds = MoveFilter(created=created, **only), HoldFilter(created=created, **only)
             for kind in ("redeem", "load", "transfer"):
                 found[f"{kind}, {name}, {when}"] = lambda db, at, only=moves, kind=kind: (
-                    move_lists.moved(db, at.merchant, kind, limit=PAGE, after=None, only=only)
+                    history.moved(db, at.merchant, kind, limit=PAGE, after=None, only=only)
                 )
-            found[f"entries, {name}, {when}"] = lambda db, at, only=moves: move_lists.entries(
+            found[f"entries, {name}, {when}"] = lambda db, at, only=moves: history.entries(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
             found[f"holds, {name}, {when}"] = lambda db, at, only=holds: hold_lists.holds(
@@ -192,7 +194,7 @@ def every_list() -> dict[str, List]:
             found[f"events, {kind}, {when}"] = lambda db, at, only=wanted_event: event.listed(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
-        found[f"entries, load, {when}"] = lambda db, at, created=created: move_lists.entries(
+        found[f"entries, load, {when}"] = lambda db, at, created=created: history.entries(
             db, at.merchant, limit=PAGE, after=None, only=MoveFilter(created=created), kind="load"
         )
         found[f"programs, {when}"] = lambda db, at, created=created: programs.listed(
@@ -200,13 +202,13 @@ def every_list() -> dict[str, List]:
         )
     # By one card, the hot one, whose own entries are what there is to read.
     hot: dict[str, List] = {
-        "redeem": lambda db, at: move_lists.moved(
+        "redeem": lambda db, at: history.moved(
             db, at.merchant, "redeem", limit=PAGE, after=None, only=MoveFilter(card=at.cards[0])
         ),
-        "transfer": lambda db, at: move_lists.moved(
+        "transfer": lambda db, at: history.moved(
             db, at.merchant, "load", limit=PAGE, after=None, only=MoveFilter(card=at.cards[0])
         ),
-        "statement": lambda db, at: move_lists.statement(
+        "statement": lambda db, at: history.statement(
             db, at.merchant, limit=PAGE, before=900, only=MoveFilter(card=at.cards[0])
         ),
         "holds": lambda db, at: hold_lists.holds(

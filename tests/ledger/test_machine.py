@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from florin.kit.db import Database
-from florin.reports import books
+from florin.kit.postgres.database import Database
+from florin.reports import proof as proof_
 from tests.ledger import machine
 from tests.ledger.conftest import OLDEST
 
@@ -33,7 +33,7 @@ async def test_the_ledger_agrees_with_its_model(
     print(f"seed {seed}")
     ran = await machine.run(app, owner, seed=seed, operations=operations)
     for merchant in ran.merchants.values():
-        proof = await books.proof(database, merchant)
+        proof = await proof_.proof(database, merchant)
         assert proof.balanced, proof.differences
     # A run in which something never came up would prove less than it says.
     missing = {

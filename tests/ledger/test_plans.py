@@ -7,10 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from florin.cards import lists, lookup
+from florin.cards import lookup
+from florin.cards.transactions import queries
 from florin.kit import ids
-from florin.kit.db import Database, connect
 from florin.kit.errors import NotFound
+from florin.kit.postgres.database import Database, connect
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.model import Op
@@ -89,9 +90,9 @@ async def test_what_is_read_often_is_found_by_an_index(
     await spy.all(lookup.SQL, [merchant], [calls.code_hash(card)])
     await spy.all(lookup.SQL, [merchant] * 50, [calls.code_hash(each) for each in cards[:50]])
     for find, name in (
-        (lists.one_entry(spy, merchant, f"ent_{card.hex}_d"), "an entry"),
-        (lists.one_moved(spy, merchant, "redeem", f"red_{card.hex}"), "a redemption"),
-        (lists.one_hold(spy, merchant, f"hld_{card.hex}"), "a hold"),
+        (queries.one_entry(spy, merchant, f"ent_{card.hex}_d"), "an entry"),
+        (queries.one_moved(spy, merchant, "redeem", f"red_{card.hex}"), "a redemption"),
+        (queries.one_hold(spy, merchant, f"hld_{card.hex}"), "a hold"),
     ):
         with pytest.raises(NotFound):  # explained all the same
             assert await find is None, name

@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
+from florin.identity.credentials.email_tokens import Letters
 from florin.kit import ids
-from florin.kit.seal import Sealer
-from florin.merchants.letter import Letters
+from florin.kit.encryption import Sealer
 from tests import documented
 from tests.instance import NO_TLS, SECRETS, Instance
 

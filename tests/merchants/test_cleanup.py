@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from florin.kit.db import Database
-from florin.merchants.cleanup import clean_up
+from florin.identity.jobs import clean_up
+from florin.kit.postgres.database import Database
 from tests.instance import Instance
 from tests.merchants.people import address, client_of, login, register
 

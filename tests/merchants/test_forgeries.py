@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
+from florin.identity.credentials.jwt import Tokens
 from florin.kit import ids
 from florin.kit.settings import read
-from florin.merchants.token import Tokens
 from tests.api.calls import problem
 from tests.instance import SECRETS
 from tests.merchants.forgeries import Good, forgeries

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.merchants import lockout
+from florin.identity.credentials import lockout
 from tests.api.calls import problem, together
 from tests.conftest import Urls
 from tests.instance import SECRETS, instance

@@ -8,8 +8,8 @@ import asyncpg
 import httpx
 import pytest
 
-from florin.kit.db import connect
-from florin.merchants.scopes import ROLES, SCOPES
+from florin.identity.scopes import ROLES, SCOPES
+from florin.kit.postgres.database import connect
 from tests.api.calls import problem, together
 from tests.conftest import Urls
 from tests.merchants.people import (

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from florin.merchants import lockout
+from florin.identity.credentials import lockout
 from tests.api.calls import problem, together
 from tests.merchants.people import (
     PASSWORD,

@@ -12,9 +12,9 @@ import httpx
 import pytest
 from argon2 import PasswordHasher
 
-from florin.kit import evenly
+from florin.identity.credentials import passwords
 from florin.kit.errors import Overloaded
-from florin.merchants import password
+from florin.kit.http import constant_time
 from tests.merchants.people import PASSWORD, address, login, register
 from tests.ranks import alike, by_turns
 
@@ -58,7 +58,7 @@ async def test_a_letter_to_nobody_takes_as_long(
     # Because no answer leaves before its step is over, whoever is asked for.
     for ask in (somebody, nobody) * 3:
         await fresh()
-        assert await timed(ask) > evenly.STEP_S * 0.98
+        assert await timed(ask) > constant_time.STEP_S * 0.98
     # The same measure sees a difference where there is one.
     refused = letter_to(http, path, "nobody", 422)
     assert await by_turns(somebody, refused, ROUNDS, before=fresh) > 0.9
@@ -77,15 +77,15 @@ async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: As
     assert not await alike(somebody, nobody, ROUNDS, before=fresh)
     for ask in (somebody, nobody) * 3:
         await fresh()
-        assert await timed(ask) > evenly.STEP_S * 0.98
+        assert await timed(ask) > constant_time.STEP_S * 0.98
 
 
 async def test_a_hash_is_what_owasp_wants() -> None:
-    made = await password.make_hash(PASSWORD)
+    made = await passwords.make_hash(PASSWORD)
     assert made.startswith(STRONG)
-    assert await password.matches(made, PASSWORD)
+    assert await passwords.matches(made, PASSWORD)
     for wrong in ("", PASSWORD.upper(), f"{PASSWORD} "):
-        assert not await password.matches(made, wrong)
+        assert not await passwords.matches(made, wrong)
 
 
 async def test_nobodys_password_is_checked_as_somebodys_is(
@@ -97,11 +97,11 @@ async def test_nobodys_password_is_checked_as_somebodys_is(
         asked.append(password_hash)
         return False
 
-    monkeypatch.setattr(password, "_verify", verify)
-    assert not await password.matches(None, PASSWORD)
+    monkeypatch.setattr(passwords, "_verify", verify)
+    assert not await passwords.matches(None, PASSWORD)
     assert len(asked) == 1
     assert asked[0].startswith(STRONG)
-    assert not password.outdated(asked[0])
+    assert not passwords.outdated(asked[0])
 
 
 async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
@@ -143,17 +143,17 @@ class Slow:
 
 async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
-    monkeypatch.setattr(password, "_verify", slow)
-    monkeypatch.setattr(password, "_WAITING_MAX", 12)
-    checks = [asyncio.ensure_future(password.matches("x", "y")) for _ in range(12)]
+    monkeypatch.setattr(passwords, "_verify", slow)
+    monkeypatch.setattr(passwords, "_WAITING_MAX", 12)
+    checks = [asyncio.ensure_future(passwords.matches("x", "y")) for _ in range(12)]
     try:
         async with asyncio.timeout(30):
             while slow.running < 2:  # noqa: ASYNC110 -- it happens in threads
                 await asyncio.sleep(0.01)
         with pytest.raises(Overloaded):  # at once, and without a hash
-            await password.matches("x", "y")
+            await passwords.matches("x", "y")
     finally:
         slow.let_go()
     assert await asyncio.gather(*checks) == [True] * 12
     assert slow.most == 2
-    assert await password.matches("x", "y"), "there is room again"
+    assert await passwords.matches("x", "y"), "there is room again"

@@ -16,13 +16,13 @@ import msgspec
 import pytest
 from tests.ports import free_port
 
-from florin.ops import pids
-from florin.ops.fleet import Part
-from florin.ops.home import Home
-from florin.ops.launch import Launch
-from florin.ops.observe import observe
-from florin.ops.pids import Process
-from florin.ops.wanted import Wanted
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Part
+from florin.ops.fleet.observe import observe
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import processes as pids
+from florin.ops.system.processes import Process
 
 STANDIN = Path(__file__).with_name("standin.py")
 WITHIN_S = 120  # nothing takes so long, but on a machine that is busy elsewhere

@@ -19,12 +19,13 @@ from typing import Any
 import httpx
 from tests.ports import free_port
 
-from florin.bench import losses, own_fleet
-from florin.ops import secrets
-from florin.ops.engines import postgres
-from florin.ops.engines.session import session
-from florin.ops.home import Home
-from florin.ops.observe import observe
+from florin.bench.scenarios import fleet
+from florin.ops.fleet import secrets
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.observe import observe
+from florin.ops.gameday import faults
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import session
 
 ROOT = Path(__file__).parents[2]
 WRITES_AGAIN_WITHIN_S = 40.0  # on a machine that others use, too; bench failover measures
@@ -85,7 +86,7 @@ class Fleet:
     def signal(self, number: signal.Signals) -> str:
         """Send it to the primary, and with it to all its children where they are to stop."""
         part = self.primary()
-        for pid in losses.family(part.pid) if number == signal.SIGSTOP else [part.pid]:
+        for pid in faults.family(part.pid) if number == signal.SIGSTOP else [part.pid]:
             os.kill(pid, number)
         return part.name
 
@@ -101,11 +102,11 @@ class Fleet:
 
     def whole(self) -> bool:
         """Whether there is a primary, and two replicas that serve."""
-        return losses.whole(self.home, 2)
+        return faults.whole(self.home, 2)
 
-    def bench(self) -> own_fleet.Fleet:
+    def bench(self) -> fleet.Fleet:
         """The same fleet, as benchmarks know one."""
-        return own_fleet.Fleet(self.home, self.port, self.home.path / "releases", 2, 2)
+        return fleet.Fleet(self.home, self.port, self.home.path / "releases", 2, 2)
 
     @asynccontextmanager
     async def http(self) -> AsyncGenerator[httpx.AsyncClient]:

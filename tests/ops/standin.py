@@ -47,8 +47,8 @@ def toil() -> int:
 
 def die_at(number: int) -> None:
     """End as by a kill in this step of a plan, a moment after it has begun."""
-    from florin.ops.instances import Instances
-    from florin.ops.rolling import Step
+    from florin.ops.planning.rollout import Step
+    from florin.ops.rollout.instances import Instances
 
     take, begun = Instances.take, count(1)
 
@@ -65,12 +65,12 @@ def die_at(number: int) -> None:
 
 
 def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
-    from florin.kit.autoscale import Limits
-    from florin.ops import door
-    from florin.ops.home import Home
-    from florin.ops.options import Commands, Options, florin
-    from florin.ops.tell import Unable
-    from florin.ops.up import up
+    from florin.ops.fleet.home import Home
+    from florin.ops.fleet.options import Commands, Options, florin
+    from florin.ops.haproxy import frontend
+    from florin.ops.lifecycle.up import up
+    from florin.ops.planning.autoscaling import Limits
+    from florin.ops.system.console import Unable
 
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
@@ -89,7 +89,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
                 home=Home(Path(home)),
                 environ=dict(os.environ),
                 port=int(port),
-                tls=(pair[0], pair[1]) if pair else door.runs(Home(Path(home))).tls,
+                tls=(pair[0], pair[1]) if pair else frontend.runs(Home(Path(home))).tls,
                 workers=asked,
                 replicas=0,
                 valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]

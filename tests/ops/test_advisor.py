@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from tests.conftest import Urls
 
-from florin.kit.db import connect
-from florin.ops.advisor import advise
+from florin.kit.postgres.database import connect
+from florin.ops.diagnostics.database_advisor import advise
 
 _FAULTS = """
 create table florin.shelf (merchant uuid, id int, primary key (merchant, id));

@@ -13,10 +13,13 @@ import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet, running
 
-from florin.demo_load import Load
-from florin.ops import door, footprint, pids, welcome
-from florin.ops.fleet import Part
-from florin.ops.observe import observe
+from florin.demo.load import Load
+from florin.ops.diagnostics import resource_usage
+from florin.ops.fleet import welcome
+from florin.ops.fleet.model import Part
+from florin.ops.fleet.observe import observe
+from florin.ops.haproxy import frontend
+from florin.ops.system import processes
 
 JOBS, CARDS = 20, 500
 WITHIN_S = 60
@@ -34,9 +37,9 @@ async def lose(fleet: Fleet, name: str) -> None:
     part = observe(fleet.home).part(name)
     assert part is not None
     assert part.process is not None
-    pids.send(part.process, signal.SIGKILL)
+    processes.send(part.process, signal.SIGKILL)
     if part.role == "supervisor":  # the host's service manager starts it, or whoever notices
-        await pids.gone(part.process)
+        await processes.gone(part.process)
         await asyncio.to_thread(fleet.up)
 
     def back() -> bool:
@@ -53,10 +56,10 @@ async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valk
     with running(tmp_path, *words) as fleet:
         demo = welcome.read(fleet.home)
         assert demo is not None
-        look = partial(footprint.take, fleet.home)
+        look = partial(resource_usage.take, fleet.home)
         load = Load(demo.program, look, wave=JOBS, cards=CARDS, every_s=3600, minutes=None)
         headers = {"authorization": f"Bearer {demo.api_key}"}
-        loading = asyncio.ensure_future(load.run(door.entrances(fleet.home), headers))
+        loading = asyncio.ensure_future(load.run(frontend.entrances(fleet.home), headers))
         found = load.found
 
         async def more() -> None:

@@ -18,10 +18,10 @@ import pytest
 from tests import storage
 from tests.ops.replicated import Fleet
 
-from florin.ops import pids
-from florin.ops.engines import backups
-from florin.ops.observe import observe
-from florin.ops.offsite.bucket import Bucket
+from florin.ops.backups import base_backup
+from florin.ops.backups.s3 import Bucket
+from florin.ops.fleet.observe import observe
+from florin.ops.system import processes
 
 ONE = ("--replicas", "0", "--api", "1", "--workers", "0")
 
@@ -103,7 +103,7 @@ def a_part_missing(bucket: Bucket) -> Generator[None]:
     """A segment in the middle of the log is not there."""
     (system,) = bucket.folders()
     log = bucket.below(system).below("wal")
-    name = [name for name in log.names() if backups.precedes(name, "F" * 24)][-2]
+    name = [name for name in log.names() if base_backup.precedes(name, "F" * 24)][-2]
     content = log.read(name)
     log.drop([name])
     try:
@@ -146,7 +146,7 @@ def lose(fleet: Fleet) -> None:
     parts = [part for part in observe(fleet.home).parts if part.process]
     for part in sorted(parts, key=lambda part: part.role != "supervisor"):  # else it starts others
         assert part.process is not None
-        pids.send(part.process, signal.SIGKILL)
+        processes.send(part.process, signal.SIGKILL)
     place = fleet.home.layout().place
     shutil.rmtree(fleet.home.path, ignore_errors=True)
     if place is not None:

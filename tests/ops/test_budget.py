@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.ops.conftest import TestFleet, document, run_cli
 
-from florin.ops.budget import Budget, as_replica
-from florin.ops.tell import Unable
-from florin.ops.topology import running_urls
+from florin.ops.postgres.connection_budget import Budget, as_replica
+from florin.ops.system.console import Unable
+from florin.ops.topology.topology import running_urls
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 20), st.integers(10, 400))

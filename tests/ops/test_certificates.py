@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from tests.certificate import Certificate, make
 from tests.ops.conftest import TestFleet, run_cli, until
 
-from florin.ops.balancer import certificate
-from florin.ops.tell import Unable
+from florin.ops.haproxy import certificate
+from florin.ops.system.console import Unable
 
 
 def shown(port: int, host: str) -> bool:

@@ -7,9 +7,12 @@ from functools import partial
 
 from tests.ops.conftest import TestFleet
 
-from florin.demo_found import Found, Sample
-from florin.demo_load import Load
-from florin.ops import decisions, door, footprint, welcome
+from florin.demo.load import Load
+from florin.demo.load_report import Found, Sample
+from florin.ops.autoscaling import decision_log
+from florin.ops.diagnostics import resource_usage
+from florin.ops.fleet import welcome
+from florin.ops.haproxy import frontend
 
 WAVE, CARDS = 200, 50
 WITHIN_S = 240
@@ -22,13 +25,13 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
     assert demo is not None
     load = Load(
         demo.program,
-        partial(footprint.take, fleet.home),
+        partial(resource_usage.take, fleet.home),
         wave=WAVE,
         cards=CARDS,
         every_s=3600,
         minutes=10,
     )
-    bases = door.entrances(fleet.home)
+    bases = frontend.entrances(fleet.home)
     assert len(bases) == 1
     found = load.found
     running = asyncio.ensure_future(load.run(bases, {"authorization": f"Bearer {demo.api_key}"}))
@@ -56,7 +59,7 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
     assert found.balanced
     assert found.right, found.text()
     assert any(sample.connections for sample in found.samples)
-    reasons = {entry.decision.reason for entry in decisions.read(fleet.home)}
+    reasons = {entry.decision.reason for entry in decision_log.read(fleet.home)}
     assert {"grow", "shrink"} <= reasons
     fleet.end(child)
 

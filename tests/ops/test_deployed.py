@@ -16,17 +16,17 @@ from tests.ops.conftest import WITHIN_S, TestFleet, run_cli, until
 from tests.ops.test_workers import toy_session, toy_table, working
 from tests.ops.test_workers import until as eventually
 
-from florin.bench import releases
-from florin.ops import audit, intent
-from florin.ops.engines.session import session
-from florin.ops.intent import Intent
-from florin.ops.topology import running_urls
+from florin.bench.scenarios import faulty_releases
+from florin.ops.fleet import audit_log, desired_state
+from florin.ops.fleet.desired_state import Intent
+from florin.ops.postgres.connection import session
+from florin.ops.topology.topology import running_urls
 
 
 def of_one(fleet: TestFleet) -> None:
     """Have a single instance: the hardest to replace, and the quickest."""
     fleet.home.make()
-    intent.keep(fleet.home, Intent(api=1))
+    desired_state.keep(fleet.home, Intent(api=1))
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
     of_one(fleet)
     fleet.workers = "1"
     fleet.up()
-    newer = releases.make(tmp_path, "good")
+    newer = faulty_releases.make(tmp_path, "good")
     with (newer / "src" / "florin" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write(f"TOYS_VERSION = {toys.NEWEST + 1}\n")
     async with toy_table(fleet) as connection:
@@ -146,7 +146,7 @@ def ended(fleet: TestFleet, child: subprocess.Popen[str]) -> bool:
 def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_path: Path) -> None:
     """Each that follows finishes one step and is killed in its second, the last one excepted."""
     of_one(fleet)
-    newer = releases.make(tmp_path, "good")
+    newer = faulty_releases.make(tmp_path, "good")
     fleet.environ["STANDIN_DIES_AT"] = "1"
     child = fleet.up()
     fleet.environ["STANDIN_DIES_AT"] = "2"
@@ -164,5 +164,5 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     assert wrong == []
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("api-1") != before
-    assert intent.read(fleet.home).release == fleet.part("api-1").release
-    assert audit.trail(fleet.home)[-1].said == "finished after it was cut off"
+    assert desired_state.read(fleet.home).release == fleet.part("api-1").release
+    assert audit_log.trail(fleet.home)[-1].said == "finished after it was cut off"

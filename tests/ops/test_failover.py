@@ -13,9 +13,9 @@ import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet, running
 
-from florin.bench import failover
-from florin.ops.engines.election import Seen, elect
-from florin.ops.observe import observe
+from florin.bench.scenarios import failover
+from florin.ops.fleet.observe import observe
+from florin.ops.postgres.failover import Seen, elect
 
 BOTH = frozenset({"b", "c"})
 TERMS = failover.Terms(

@@ -14,40 +14,41 @@ import pytest
 from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
 from tests.ports import free_port
 
-from florin.ops import home, pids, supervise
-from florin.ops.engines import wheels
-from florin.ops.engines.account import prepare, run_as
-from florin.ops.engines.session import session
-from florin.ops.launch import trim
-from florin.ops.supervise import Supervisor
-from florin.ops.tell import Unable
-from florin.ops.topology import running_urls
+from florin.ops.fleet import home
+from florin.ops.postgres.connection import session
+from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.launch import trim
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system import bundled_programs, processes
+from florin.ops.system.console import Unable
+from florin.ops.system.os_user import prepare, run_as
+from florin.ops.topology.topology import running_urls
 
 
 def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
-    assert all(pids.lives(process) for process in running.values())
+    assert all(processes.lives(process) for process in running.values())
     degraded = run_cli(fleet, "status", "--json")
     assert degraded.returncode == 3
     assert document(degraded)["state"] == "degraded"
     child = fleet.up()
     assert fleet.processes() == running
     # An adopted part is nobody's child, and is watched all the same.
-    pids.send(running["api-1"], signal.SIGKILL)
+    processes.send(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
     said = fleet.end(child)
     assert child.returncode == 0
     assert said.count("adopted") >= 3
-    assert not any(pids.lives(process) for process in running.values())
+    assert not any(processes.lives(process) for process in running.values())
 
 
 def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
     fleet.up()
     before = fleet.processes()
-    pids.send(before["api-1"], signal.SIGKILL)
+    processes.send(before["api-1"], signal.SIGKILL)
     fleet.successor("api-1", before["api-1"])
     after = fleet.processes()
     assert after["postgres-1"] == before["postgres-1"]
@@ -62,7 +63,7 @@ async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet:
     async with session(url) as connection:
         await connection.execute("create table kept (n int); insert into kept values (7)")
     before = fleet.process("postgres-1")
-    pids.send(before, signal.SIGKILL)
+    processes.send(before, signal.SIGKILL)
     fleet.successor("postgres-1", before)
     async with session(url) as connection:
         assert await connection.fetchval("select n from kept") == 7
@@ -71,7 +72,7 @@ async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet:
 def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
     fleet.up()
     before = fleet.process("valkey-1")
-    pids.send(before, signal.SIGKILL)
+    processes.send(before, signal.SIGKILL)
     fleet.successor("valkey-1", before)
 
 
@@ -80,7 +81,7 @@ def test_everything_killed_at_once(fleet: TestFleet) -> None:
     running = fleet.processes()
     fleet.kill_supervisor(child)
     for process in running.values():
-        pids.send(process, signal.SIGKILL)
+        processes.send(process, signal.SIGKILL)
     stopped = run_cli(fleet, "status", "--json")
     assert stopped.returncode == 3
     assert document(stopped)["state"] == "stopped"
@@ -106,7 +107,7 @@ def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -
 
 def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
-    folder, user = prepare(fleet.home, fleet.home.layout().place)
+    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
     lock = folder / "postgres" / "data" / "postmaster.pid"
     options = {} if user is None else user.options()
     # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
@@ -123,10 +124,10 @@ def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
 
 def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
-    folder, user = prepare(fleet.home, fleet.home.layout().place)
+    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
     data = folder / "postgres" / "data"
     stranger = subprocess.Popen(
-        [str(wheels.program(wheels.POSTGRES, user)), "-D", str(data)],
+        [str(bundled_programs.program(bundled_programs.POSTGRES, user)), "-D", str(data)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
@@ -151,28 +152,28 @@ def test_a_zombie_is_not_alive() -> None:
     try:
         stat = Path(f"/proc/{child.pid}/stat")
         until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "Z", "the child to end")
-        assert pids.find(child.pid) is None
+        assert processes.find(child.pid) is None
     finally:
         child.wait()
 
 
 def test_a_number_that_passed_on_is_not_signalled() -> None:
-    me = pids.find(os.getpid())
+    me = processes.find(os.getpid())
     assert me is not None
-    assert pids.lives(me)
-    before = pids.Process(me.pid, f"{me.started}1")
-    assert not pids.lives(before)
-    assert not pids.send(before, signal.SIGKILL)
+    assert processes.lives(me)
+    before = processes.Process(me.pid, f"{me.started}1")
+    assert not processes.lives(before)
+    assert not processes.send(before, signal.SIGKILL)
 
 
 async def test_the_end_of_a_process_wakes_at_once() -> None:
     child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
-    process = pids.find(child.pid)
+    process = processes.find(child.pid)
     assert process is not None
     child.kill()
     try:
         async with asyncio.timeout(15):  # else it would have slept for 30 s
-            await pids.gone(process)
+            await processes.gone(process)
     finally:
         child.wait()
 
@@ -181,7 +182,7 @@ def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch)
     def full(_path: object) -> object:
         return SimpleNamespace(free=2**20)
 
-    monkeypatch.setattr("florin.ops.home.shutil.disk_usage", full)
+    monkeypatch.setattr("florin.ops.fleet.home.shutil.disk_usage", full)
     with pytest.raises(Unable, match="is full: 1 MB are free"):
         home.require_space(fleet.home.path, 300, "a new database")
 
@@ -225,7 +226,7 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
         while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
             await asyncio.sleep(0.05)
     await supervisor.stop_all()
-    assert not pids.lives(before)
+    assert not processes.lives(before)
 
 
 def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: TestFleet) -> None:
@@ -237,7 +238,7 @@ def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: Test
     after = fleet.processes()
     assert {name for name in after if after[name] != before[name]} == {"balancer"}
     assert fleet.part("balancer").address == f"127.0.0.1:{fleet.port}"
-    until(lambda: not pids.lives(before["balancer"]), "the one before to finish")
+    until(lambda: not processes.lives(before["balancer"]), "the one before to finish")
     fleet.end(child)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from florin.ops.lag import Lag, of, said
+from florin.ops.postgres.replication_lag import Lag, of, said
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import pytest
 from tests import storage
 from tests.ops.replicated import Fleet
 
-from florin.ops.engines import backups
-from florin.ops.offsite import sending
-from florin.ops.offsite.bucket import opened
-from florin.ops.tell import Unable
+from florin.ops.backups import upload
+from florin.ops.backups.s3 import opened
+from florin.ops.postgres import wal_archive
+from florin.ops.system.console import Unable
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +56,6 @@ def test_objects_come_back_as_they_went(stored: storage.Storage, tmp_path: Path)
 
 def test_what_was_written_is_off_the_machine_within_a_minute() -> None:
     """The server ends a segment at least so often, and it is passed on at least so often."""
-    told = backups.settings(Path("/place"))
-    assert told["archive_timeout"] == f"{backups.ARCHIVE_EVERY_S}s"
-    assert backups.ARCHIVE_EVERY_S + 2 * sending.SHIP_EVERY_S + 15 < 60
+    told = wal_archive.settings(Path("/place"))
+    assert told["archive_timeout"] == f"{wal_archive.ARCHIVE_EVERY_S}s"
+    assert wal_archive.ARCHIVE_EVERY_S + 2 * upload.SHIP_EVERY_S + 15 < 60

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from florin.ops import audit, operation, pids, snapshot
-from florin.ops.home import Home
-from florin.ops.operation import Operation
-from florin.ops.renewal import Renewal
-from florin.ops.rolling import Mark
-from florin.ops.tell import Unable
+from florin.ops.fleet import audit_log, operation_lock
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.haproxy.certificate_renewal import Renewal
+from florin.ops.planning.rollout import Mark
+from florin.ops.releases import store
+from florin.ops.system import processes
+from florin.ops.system.console import Unable
 
 
 @pytest.fixture
@@ -30,41 +32,41 @@ def wanted(who: str) -> Operation:
 
 def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Home) -> None:
     child = subprocess.Popen(["sleep", "60"])
-    process = pids.find(child.pid)
+    process = processes.find(child.pid)
     assert process is not None
-    operation.keep(home, replace(wanted("alice"), pid=process.pid, started=process.started))
+    operation_lock.keep(home, replace(wanted("alice"), pid=process.pid, started=process.started))
     try:
         with pytest.raises(Unable, match=r"being changed by alice \(florin deploy, since"):
-            operation.take(home, wanted("bob"))
+            operation_lock.take(home, wanted("bob"))
     finally:
         child.kill()
         child.wait()
-    taken = operation.take(home, wanted("bob"))
-    assert operation.left(home) == taken
+    taken = operation_lock.take(home, wanted("bob"))
+    assert operation_lock.left(home) == taken
     assert taken.pid == os.getpid()
-    operation.release(home)
-    assert operation.left(home) is None
+    operation_lock.release(home)
+    assert operation_lock.left(home) is None
 
 
 def test_the_trail_is_only_added_to_and_outlives_half_a_line(home: Home) -> None:
-    audit.note(home, "alice", "florin scale api=3", "begun")
-    audit.note(home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0)
+    audit_log.note(home, "alice", "florin scale api=3", "begun")
+    audit_log.note(home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0)
     path = home.path / "audit.jsonl"
     before = path.read_bytes()
     path.write_bytes(before + b'{"at": "2030')
-    audit.note(home, "bob", "florin rollback", "begun")
+    audit_log.note(home, "bob", "florin rollback", "begun")
     assert path.read_bytes().startswith(before)
-    assert [entry.who for entry in audit.trail(home)] == ["alice", "alice", "bob"]
-    assert audit.trail(home, 1)[0].who == "bob"
-    assert "florin scale api=3" in audit.text(audit.trail(home))
+    assert [entry.who for entry in audit_log.trail(home)] == ["alice", "alice", "bob"]
+    assert audit_log.trail(home, 1)[0].who == "bob"
+    assert "florin scale api=3" in audit_log.text(audit_log.trail(home))
     assert path.stat().st_mode & 0o077 == 0
 
 
 def test_the_operator_is_who_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert audit.operator({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
-    assert audit.operator({"SUDO_USER": "bob"}) == "bob"
+    assert audit_log.operator({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
+    assert audit_log.operator({"SUDO_USER": "bob"}) == "bob"
     monkeypatch.setenv("LOGNAME", "carol")
-    assert audit.operator({}) == "carol"
+    assert audit_log.operator({}) == "carol"
 
 
 def checkout(tmp_path: Path, word: str) -> Path:
@@ -79,21 +81,21 @@ def checkout(tmp_path: Path, word: str) -> Path:
 
 def runs(home: Home, name: str) -> str:
     command = [sys.executable, "-P", "-c", "import florin; print(florin.word)"]
-    environ = snapshot.environ(home, name)
+    environ = store.environ(home, name)
     assert environ["FLORIN_RELEASE"] == name
     return subprocess.check_output(command, env=environ, text=True).strip()
 
 
 def test_a_release_is_kept_as_it_was(home: Home, tmp_path: Path) -> None:
     root = checkout(tmp_path, "first")
-    first = snapshot.of(home, None, root)
+    first = store.of(home, None, root)
     checkout(tmp_path, "second")
-    second = snapshot.of(home, str(root), None)
+    second = store.of(home, str(root), None)
     assert first != second
     assert [runs(home, first), runs(home, second)] == ["first", "second"]
-    assert snapshot.of(home, first, None) == first
+    assert store.of(home, first, None) == first
     (root / "requirements" / "core.txt").write_text("two\n", "utf-8")
-    assert snapshot.other_lock(home, first, root)
+    assert store.other_lock(home, first, root)
 
 
 def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Path) -> None:
@@ -102,18 +104,18 @@ def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Pa
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", str(root), *words], check=True)
     checkout(tmp_path, "changed")
-    commit, dirty = snapshot.of(home, "HEAD", root), snapshot.of(home, None, root)
+    commit, dirty = store.of(home, "HEAD", root), store.of(home, None, root)
     assert [runs(home, commit), runs(home, dirty)] == ["committed", "changed"]
     assert dirty.startswith(f"{commit}+")
     with pytest.raises(Unable, match="neither a commit"):
-        snapshot.of(home, "no-such-ref", root)
+        store.of(home, "no-such-ref", root)
 
 
 def test_what_runs_is_never_pruned(home: Home, tmp_path: Path) -> None:
-    names = [snapshot.of(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
+    names = [store.of(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
     for age, name in enumerate(reversed(names)):
-        os.utime(snapshot.path(home, name), (1000 - age, 1000 - age))
-    snapshot.prune(home, {names[0], names[1]})
+        os.utime(store.path(home, name), (1000 - age, 1000 - age))
+    store.prune(home, {names[0], names[1]})
     kept = {path.name for path in (home.path / "releases").iterdir()}
     assert {names[0], names[1], names[8]} <= kept
     assert len(kept) < len(names)

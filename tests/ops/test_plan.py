@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from tests.ops.conftest import TestFleet, wanted
 
-from florin.ops import act, control, supervise
-from florin.ops.engines import tuning
-from florin.ops.fleet import Fleet, Part, Role, decode, encode
-from florin.ops.home import Home, locate
-from florin.ops.launch import pid_file, recorded, rotate
-from florin.ops.supervise import Supervisor, pause
-from florin.ops.wanted import Step, plan
+from florin.ops.control import socket
+from florin.ops.fleet.home import Home, locate
+from florin.ops.fleet.model import Fleet, Part, Role, decode, encode
+from florin.ops.fleet.pid_files import pid_file, recorded
+from florin.ops.postgres import tuning
+from florin.ops.supervisor import start_stop
+from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.launch import rotate
+from florin.ops.supervisor.part_spec import Step, plan
+from florin.ops.supervisor.supervisor import Supervisor, pause
 
 _GIB = 2**30
 
@@ -58,7 +61,7 @@ def test_who_keeps_the_money_stops_last() -> None:
         *("api", "worker", "balancer", "supervisor"),
     )
     fleet = Fleet(parts=tuple(replace(part(role), role=role) for role in roles))
-    order = [part.role for alike in act.stop_order(fleet) for part in alike]
+    order = [part.role for alike in start_stop.stop_order(fleet) for part in alike]
     assert order == [
         *("balancer", "api", "worker", "sentinel", "valkey-replica", "valkey-primary"),
         *("postgres-replica", "postgres-primary"),
@@ -145,5 +148,5 @@ def test_a_pid_file_older_than_its_process_is_void(tmp_path: Path) -> None:
 
 
 def test_long_paths_get_a_short_socket(tmp_path: Path) -> None:
-    assert len(str(control.socket_path(Home(tmp_path / ("long" * 40))))) <= 100
-    assert control.socket_path(Home(Path("/srv/f"))) == Path("/srv/f/run/control.sock")
+    assert len(str(socket.socket_path(Home(tmp_path / ("long" * 40))))) <= 100
+    assert socket.socket_path(Home(Path("/srv/f"))) == Path("/srv/f/run/control.sock")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from florin.ops import ports
+from florin.ops.system import ports
 
 
 def test_a_port_that_is_spoken_for_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -13,7 +13,7 @@ def test_a_port_that_is_spoken_for_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     def draw(_first: int, _last: int) -> int:
         return next(drawn)
 
-    monkeypatch.setattr("florin.ops.ports.random.randrange", draw)
+    monkeypatch.setattr("florin.ops.system.ports.random.randrange", draw)
     assert ports.free_port(but={"postgres": first}.values()) == second
 
 

@@ -16,11 +16,11 @@ import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet, running
 
-from florin.bench import losses
-from florin.ops.engines.members import names
-from florin.ops.engines.postgres import OWNER, SUPERUSER
-from florin.ops.engines.session import session
-from florin.ops.observe import observe
+from florin.ops.fleet.observe import observe
+from florin.ops.gameday import faults
+from florin.ops.postgres.connection import session
+from florin.ops.postgres.replica_set import names
+from florin.ops.postgres.server import OWNER, SUPERUSER
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
             await replica.execute("select pg_reload_conf()")
             await asyncio.to_thread(until, behind, "the status to show that it is cut off")
             await replica.execute("alter system reset primary_conninfo")
-            with stopped(losses.family(pid)):
+            with stopped(faults.family(pid)):
                 frozen = (await asyncio.to_thread(lags, fleet))[name]
             os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(until, lambda: there_again(fleet, name, pid), "the replica")

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from florin.ops.rolling import Crew, Impossible, Instance, Mark, Step, after, plan, plan_workers
+from florin.ops.planning.rollout import (
+    Crew,
+    Impossible,
+    Instance,
+    Mark,
+    Step,
+    after,
+    plan,
+    plan_workers,
+)
 
 OLD, NEW = Mark("r1", 1), Mark("r2", 2)
 marks = st.builds(Mark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from florin.ops import intent
-from florin.ops.fleet import Fleet, Part
-from florin.ops.scaling import Scaling
+from florin.ops.autoscaling.autoscaler import Scaling
+from florin.ops.fleet import desired_state
+from florin.ops.fleet.model import Fleet, Part
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -42,7 +42,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(_home: object) -> SimpleNamespace:
         return auto
 
-    monkeypatch.setattr(intent, "read", read)
+    monkeypatch.setattr(desired_state, "read", read)
     monkeypatch.setattr(scaling, "_look", look)
     watching = asyncio.ensure_future(scaling.watch())
     await until(lambda: looks >= 3)

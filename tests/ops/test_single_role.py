@@ -19,9 +19,9 @@ from tests.conftest import Urls
 from tests.instance import SECRETS, Instance, instance
 from tests.workers import crew, until
 
-from florin.kit import db
-from florin.ops import doctor
-from florin.ops.home import Home
+from florin.kit.postgres import database
+from florin.ops.diagnostics import doctor
+from florin.ops.fleet.home import Home
 
 STRONG = {name: f"{uuid.uuid4().hex}-{uuid.uuid4().hex}" for name in SECRETS}
 MISSING = "second belt is missing"
@@ -88,7 +88,7 @@ class Empty:
 @pytest.fixture
 async def empty() -> AsyncGenerator[Empty]:
     with engine.server(engine.program()) as server:
-        superuser = await db.connect(server.url("postgres", "postgres"), name="tests")
+        superuser = await database.connect(server.url("postgres", "postgres"), name="tests")
         try:
             yield Empty(server, superuser)
         finally:
@@ -113,7 +113,7 @@ async def test_one_url_makes_the_second_role_if_it_may(empty: Empty) -> None:
     await empty.superuser.execute("alter role one createrole")
     done = await asyncio.to_thread(migrate, url)
     assert (done.returncode, "ALTER ROLE florin_app" in done.stderr) == (0, True), done.stderr
-    app = await db.connect(empty.server.url("florin_app", "f"), name="tests")
+    app = await database.connect(empty.server.url("florin_app", "f"), name="tests")
     try:
         assert await app.fetchval("select count(*) from florin.card") == 0
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

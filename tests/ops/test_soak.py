@@ -2,7 +2,7 @@
 
 import pytest
 
-from florin.ops.soak import Counts, read, verdict
+from florin.ops.rollout.soak import Counts, read, verdict
 
 OLD = Counts(requests=1000, errors=0, busy=0, seconds=2)
 

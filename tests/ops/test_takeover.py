@@ -10,14 +10,17 @@ import pytest
 from tests.ops.conftest import TestFleet
 from tests.ports import free_port
 
-from florin.ops import audit, control, operation, pids, takeover
-from florin.ops.control import Order, Reply, Tell
-from florin.ops.fleet import Fleet, Part
-from florin.ops.home import Home
-from florin.ops.intent import Intent
-from florin.ops.operation import Operation
-from florin.ops.options import Options
-from florin.ops.tell import Unable
+from florin.ops.control import socket
+from florin.ops.fleet import audit_log, operation_lock
+from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.orders import Order, Reply, Tell
+from florin.ops.lifecycle import takeover
+from florin.ops.system import processes
+from florin.ops.system.console import Unable
 
 
 def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> None:
@@ -29,26 +32,26 @@ def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> N
     assert "Another supervisor takes over" in said
     assert "Stopped" not in said
     assert fleet.processes() == running
-    assert audit.trail(fleet.home)[-1].what == f"florin up (pid {second.pid})"
+    assert audit_log.trail(fleet.home)[-1].what == f"florin up (pid {second.pid})"
     # What it did not start itself it watches all the same, and stops in order.
-    pids.send(running["api-1"], signal.SIGKILL)
+    processes.send(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
     assert "Stopped postgres-1" in fleet.end(second)
-    assert not any(pids.lives(process) for process in running.values())
+    assert not any(processes.lives(process) for process in running.values())
 
 
 def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
     first = fleet.up()
-    me = pids.find(first.pid)
+    me = processes.find(first.pid)
     assert me is not None
     changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
-    operation.keep(fleet.home, changing)
+    operation_lock.keep(fleet.home, changing)
     said = fleet.refused()
     assert "is being changed by alice (florin deploy" in said
-    operation.release(fleet.home)
+    operation_lock.release(fleet.home)
     before = fleet.process("api-1")
-    pids.send(before, signal.SIGKILL)
+    processes.send(before, signal.SIGKILL)
     fleet.successor("api-1", before)  # the first one still watches
 
 
@@ -68,7 +71,7 @@ def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> N
 async def test_a_supervisor_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, me = Home(tmp_path / "home"), pids.find(os.getpid())
+    home, me = Home(tmp_path / "home"), processes.find(os.getpid())
     home.make()
     handle = home.lock()
     assert handle is not None
@@ -85,7 +88,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
         await silence.wait()
         return Reply("", done=True)
 
-    async with await control.listen(home, hear):
+    async with await socket.listen(home, hear):
         with pytest.raises(Unable, match=rf"kill -KILL {me.pid} stops nothing else"):
             await asyncio.to_thread(takeover.take_over, options)
         silence.set()
@@ -94,7 +97,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
 
 def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
     """A frozen supervisor finds it when it goes on, its successor having given up."""
-    me = pids.find(os.getpid())
+    me = processes.find(os.getpid())
     assert me is not None
     there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
     gone = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": "before"})

@@ -4,9 +4,9 @@ from dataclasses import fields, replace
 
 import pytest
 
-from florin.kit import drain
+from florin.kit.http import drain
 from florin.kit.settings import Settings
-from florin.ops.timing import DEFAULT, RULES, Rule, Timing, violations
+from florin.ops.fleet.timing import DEFAULT, RULES, Rule, Timing, violations
 
 
 def test_what_runs_by_default_violates_nothing() -> None:

@@ -18,14 +18,17 @@ import pytest
 from tests.ops.conftest import until
 from tests.ops.replicated import Fleet, running
 
-from florin.kit import valkey
-from florin.ops import pids, probe, secrets
-from florin.ops.engines import ask, lookout
-from florin.ops.fleet import Part
-from florin.ops.observe import observe
-from florin.ops.status import Seen
-from florin.ops.status import status as look
-from florin.ops.topology import running_urls
+from florin.kit.valkey import client as valkey
+from florin.ops.diagnostics.status import Seen
+from florin.ops.diagnostics.status import status as look
+from florin.ops.fleet import secrets
+from florin.ops.fleet.model import Part
+from florin.ops.fleet.observe import observe
+from florin.ops.system import http_probe
+from florin.ops.system import processes as pids
+from florin.ops.topology.topology import running_urls
+from florin.ops.valkey import client as ask
+from florin.ops.valkey import role_monitor
 
 WITHIN_S = 30
 SENTINEL = {"valkey-primary": 1, "valkey-replica": 2, "sentinel": 3}
@@ -42,7 +45,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 async def memory(fleet: Fleet) -> list[Part]:
     """The Valkeys and Sentinels that run, each as what it says it is."""
     seen = observe(fleet.home)
-    roles = await lookout.roles(fleet.home, seen)
+    roles = await role_monitor.roles(fleet.home, seen)
     parts = [part for part in seen.parts if part.name in roles and part.state == "ready"]
     return [replace(part, role=role) for part in parts if (role := roles[part.name])]
 
@@ -173,7 +176,7 @@ def environ_of(part: Part) -> list[bytes]:
 
 
 async def asks_valkey(part: Part) -> bool:
-    answer = await probe.get(part.address or "", "/health")
+    answer = await http_probe.get(part.address or "", "/health")
     return answer is not None and answer.json()["checks"]["redis"]
 
 

@@ -19,12 +19,16 @@ import pytest
 from tests.followed import follow, since
 from tests.instance import NO_TLS
 
-from florin.bench import releases, steady
-from florin.bench.own_fleet import Fleet, own_fleet
-from florin.bench.steady import Asked, Steady
-from florin.ops import audit, door, intent, pids, probe
-from florin.ops.observe import observe
-from florin.ops.tell import Unable
+from florin.bench.load import constant_rate
+from florin.bench.load.constant_rate import Asked, Steady
+from florin.bench.scenarios import faulty_releases
+from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.ops.fleet import audit_log, desired_state
+from florin.ops.fleet.observe import observe
+from florin.ops.haproxy import frontend
+from florin.ops.system import http_probe
+from florin.ops.system import processes as pids
+from florin.ops.system.console import Unable
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ async def load(fleet: Fleet) -> AsyncGenerator[list[Asked]]:
             while len(running.log) < max(begun + 40, 60):  # noqa: ASYNC110 -- it counts for itself
                 await asyncio.sleep(0.1)
     log += running.cut()
-    assert await steady.differences(running) == []
+    assert await constant_rate.differences(running) == []
 
 
 def failed(log: list[Asked]) -> list[Asked]:
@@ -136,7 +140,7 @@ async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Flee
 
 
 async def _answered(fleet: Fleet, name: str) -> float:
-    from florin.ops import soak
+    from florin.ops.rollout import soak
 
     return (await soak.ask([fleet.part(name).address or ""])).requests
 
@@ -144,13 +148,13 @@ async def _answered(fleet: Fleet, name: str) -> float:
 @pytest.mark.parametrize("fault", ["does not start", "dies soon"])
 async def test_a_bad_release_is_undone_and_touches_nobody(fleet: Fleet, fault: str) -> None:
     async with load(fleet) as log:
-        before, kept = processes(fleet), intent.read(fleet.home)
+        before, kept = processes(fleet), desired_state.read(fleet.home)
         said = await fleet.deploy(fault, expect=1, soak="4s")
-        assert releases.FAULTS[fault].says in said
+        assert faulty_releases.FAULTS[fault].says in said
         assert "Undone, all is as before" in said
         assert processes(fleet) == before
-        assert intent.read(fleet.home).release == kept.release
-        assert audit.trail(fleet.home)[-1].outcome == "undone"
+        assert desired_state.read(fleet.home).release == kept.release
+        assert audit_log.trail(fleet.home)[-1].outcome == "undone"
     assert failed(log) == []
 
 
@@ -158,7 +162,7 @@ async def test_a_release_whose_requests_fail_is_undone(fleet: Fleet) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
         said = await fleet.deploy("answers 500", expect=1, soak="30s")
-        assert releases.FAULTS["answers 500"].says in said
+        assert faulty_releases.FAULTS["answers 500"].says in said
         assert processes(fleet) == before
         undone = time.monotonic()
         await asyncio.sleep(1)
@@ -188,7 +192,7 @@ async def test_a_supervisor_killed_in_the_middle(fleet: Fleet, step: int) -> Non
         after = processes(fleet)
         assert set(after) == set(before)
         assert not set(before.values()) & set(after.values())
-        assert audit.trail(fleet.home)[-1].said == "finished after it was cut off"
+        assert audit_log.trail(fleet.home)[-1].said == "finished after it was cut off"
     assert failed(log) == []
 
 
@@ -218,8 +222,8 @@ async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> Non
 
 
 async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
-    port = fleet.home.layout().ports[door.OPERATOR]
-    answer = await probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
+    port = fleet.home.layout().ports[frontend.OPERATOR]
+    answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
     assert answer is not None
     for name in ("api-1", "api-2"):
         assert f'florin_instance_up{{instance="{name}"}} 1'.encode() in answer.body
@@ -282,6 +286,6 @@ async def test_one_operator_at_a_time(fleet: Fleet) -> None:
         assert "florin deploy --soak 1s" in said
     finally:
         await first
-    outcomes = [entry.outcome for entry in audit.trail(fleet.home, 2)]
+    outcomes = [entry.outcome for entry in audit_log.trail(fleet.home, 2)]
     assert outcomes == ["begun", "done"]
     assert "deploy" in await fleet.florin("audit")

@@ -12,9 +12,10 @@ import pytest
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
 from tests.ports import free_port
 
-from florin.ops import pids, secrets
-from florin.ops.engines.session import session
-from florin.ops.topology import running_urls
+from florin.ops.fleet import secrets
+from florin.ops.postgres.connection import session
+from florin.ops.system import processes as pids
+from florin.ops.topology.topology import running_urls
 
 MakeFleet = Callable[[], TestFleet]
 
@@ -196,6 +197,6 @@ def test_under_a_closed_directory_the_data_goes_outside(make_fleet: MakeFleet) -
 
 
 def _florin() -> list[str]:
-    from florin.ops.options import florin
+    from florin.ops.fleet.options import florin
 
     return list(florin())

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from florin.ops import intent, topology
-from florin.ops.engines.sentinels import Sentinels
-from florin.ops.engines.slots import Command, missing, own, view
-from florin.ops.engines.valkey import Valkey
-from florin.ops.fleet import Fleet, Kind, Part
-from florin.ops.home import Home
-from florin.ops.intent import Intent
-from florin.ops.options import Options
-from florin.ops.tell import Unable
+from florin.ops.fleet import desired_state
+from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Kind, Part
+from florin.ops.fleet.options import Options
+from florin.ops.system.console import Unable
+from florin.ops.topology import topology
+from florin.ops.valkey.cluster_slots import Command, missing, own, view
+from florin.ops.valkey.sentinel import Sentinels
+from florin.ops.valkey.server import Valkey
 
 PLACES = {f"valkey-{n}": (7000 + n, 8000 + n) for n in range(1, 7)}
 SLOTS = {1: "0-5460", 2: "5461-10921", 3: "10922-16383"}
@@ -125,7 +126,7 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
 ) -> None:
     """Over one that runs it is not changed; a server of others is none of ours to arrange."""
     home = Home(tmp_path)
-    intent.keep(home, Intent(valkey=kept))
+    desired_state.keep(home, Intent(valkey=kept))
     options = Options(home=home, environ={}, valkey=asked)
     assert topology.kind_of(options, Fleet()) == chosen
     part = Part(

@@ -11,9 +11,12 @@ import msgspec
 from tests.kit.queue import toys
 from tests.ops.conftest import TestFleet, document, run_cli
 
-from florin.ops import decisions, door, intent, pids, probe
-from florin.ops.engines.session import session
-from florin.ops.topology import running_urls
+from florin.ops.autoscaling import decision_log
+from florin.ops.fleet import desired_state
+from florin.ops.haproxy import frontend
+from florin.ops.postgres.connection import session
+from florin.ops.system import http_probe, processes
+from florin.ops.topology.topology import running_urls
 
 WITHIN_S = 120
 
@@ -52,7 +55,7 @@ def working(fleet: TestFleet) -> dict[str, Any]:
     return {
         part.name: part.process
         for part in fleet.home.fleet().of("worker")
-        if part.process and part.state == "ready" and pids.lives(part.process)
+        if part.process and part.state == "ready" and processes.lives(part.process)
     }
 
 
@@ -74,7 +77,7 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
         await toys.fill(connection, *(toys.word(n, "slow", seconds=0.5) for n in range(30)))
         killed = working(fleet)["worker-1"]
         await asyncio.sleep(0.3)
-        pids.send(killed, signal.SIGKILL)
+        processes.send(killed, signal.SIGKILL)
         fleet.successor("worker-1", killed)
         await until(lambda: _all(connection, 30))
         assert set(await effects(connection)) == {1}
@@ -102,7 +105,7 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
     fleet.kill_supervisor(child)
     child = fleet.up()
     assert working(fleet) == before
-    assert intent.read(fleet.home).workers == 1
+    assert desired_state.read(fleet.home).workers == 1
 
     said = run_cli(fleet, "restart", "worker-1")
     assert said.returncode == 0, said.stderr
@@ -152,7 +155,7 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
     fixed = run_cli(fleet, "scale", "workers=2")
     assert fixed.returncode == 0, fixed.stderr
     assert len(working(fleet)) == 2
-    decided = decisions.read(fleet.home)
+    decided = decision_log.read(fleet.home)
     assert {"grow", "shrink"} <= {entry.decision.reason for entry in decided}
     replayed = document(run_cli(fleet, "audit", "--autoscale", "--replay", "--json"))
     assert replayed == {"decisions": len(decided), "equal": len(decided)}
@@ -160,7 +163,7 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
     # One that was tampered with is found out.
     first = next(entry for entry in decided if entry.decision.reason == "grow")
     forged = msgspec.structs.replace(first.decision, workers=first.decision.workers + 1)
-    decisions.note(fleet.home, msgspec.structs.replace(first, decision=forged))
+    decision_log.note(fleet.home, msgspec.structs.replace(first, decision=forged))
     assert run_cli(fleet, "audit", "--autoscale", "--replay").returncode == 1
 
 
@@ -195,7 +198,7 @@ async def _count(fleet: TestFleet, fits: Callable[[int], bool]) -> bool:
 
 
 async def _fleet_metrics(fleet: TestFleet) -> str:
-    port = fleet.home.layout().ports[door.METRICS]
-    answer = await probe.get(f"127.0.0.1:{port}", "/metrics", within_s=60)
+    port = fleet.home.layout().ports[frontend.METRICS]
+    answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics", within_s=60)
     assert answer is not None
     return answer.body.decode()

@@ -10,13 +10,13 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards import bulk
-from florin.cards import code as codes
-from florin.cards.import_file import seal
-from florin.cards.import_rows import Row
+from florin.cards import codes
+from florin.cards.jobs import bulk_issue as bulk
+from florin.cards.jobs.import_parser import Row
+from florin.cards.jobs.import_upload import seal
 from florin.kit import ids
-from florin.kit.queue.ask import Asked
-from florin.kit.seal import Sealer
+from florin.kit.encryption import Sealer
+from florin.kit.queue.enqueue import Asked
 from tests.instance import SECRETS
 from tests.ledger.calls import make_merchant, make_program, post
 from tests.ledger.model import Op

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from florin.kit import ids
-from florin.kit.queue.ask import Asked
+from florin.kit.queue.enqueue import Asked
 from tests.ledger.calls import issue, make_merchant, make_program
 
 Check = Callable[[], Awaitable[None]]

@@ -13,8 +13,8 @@ from datetime import timedelta
 from typing import Any
 
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.kit.queue.ask import Asked, put
+from florin.kit.postgres.database import Database
+from florin.kit.queue.enqueue import Asked, put
 from florin.kit.queue.job import Again, Job, LeaseLost
 from florin.kit.settings import Settings
 from florin.worker import PLAN, Parts

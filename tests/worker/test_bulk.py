@@ -9,11 +9,11 @@ from uuid import UUID
 
 import httpx
 
-from florin.cards import sheets
-from florin.cards.bulk import HEADER
-from florin.cards.pace import LEAST
-from florin.kit.db import Database
-from florin.kit.seal import Sealer
+from florin.cards.jobs import code_export
+from florin.cards.jobs.bulk_issue import HEADER
+from florin.cards.jobs.throttle import LEAST
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Database
 from tests.instance import SECRETS, Shop
 from tests.workers import Crew, until
 
@@ -116,7 +116,7 @@ async def test_a_download_that_breaks_off_can_be_begun_again(
     workers.start()
     await finished(http, job)
     sealer, uuid = Sealer(SECRETS["FLORIN_SEAL_KEY"]), UUID(job.removeprefix("job_"))
-    first = await sheets.take(database, sealer, shop.merchant, uuid)
+    first = await code_export.take(database, sealer, shop.merchant, uuid)
     assert await anext(first) == HEADER.encode()
     assert len((await anext(first)).splitlines()) == LEAST
     second = await http.get(f"/jobs/{job}/codes")

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.kit.queue.ask import Asked, put
+from florin.kit.postgres.database import Database
+from florin.kit.queue.enqueue import Asked, put
 from tests.ledger.calls import issue, make_merchant, make_program, post
 from tests.ledger.model import Op
 from tests.workers import Crew, until

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.cards import code as codes
-from florin.kit.db import Database
+from florin.cards import codes
+from florin.kit.postgres.database import Database
 from florin.ledger.refusals import AmountNotAllowed
 from tests.instance import SECRETS, Shop, make_shop
 from tests.worker.test_bulk import finished, rows

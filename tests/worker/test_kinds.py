@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from florin.cards import pace, retention
-from florin.kit.db import Database
+from florin.cards.jobs import retention, throttle
+from florin.kit.postgres.database import Database
 from florin.kit.settings import read
 from florin.worker import PLAN
 from tests.conftest import Urls
@@ -26,7 +26,7 @@ async def runs(
     urls: Urls, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Runs]:
     """Nothing in the queue, and batches so small that a job has several."""
-    for where, name in ((pace, "LEAST"), (pace, "MOST"), (retention, "CODES")):
+    for where, name in ((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
     settings = read({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})

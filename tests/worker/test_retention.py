@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.kit.queue.ask import Asked, put
+from florin.kit.postgres.database import Database
+from florin.kit.queue.enqueue import Asked, put
 from tests.ledger.calls import issue, make_merchant, make_program
 from tests.workers import Crew, until
 

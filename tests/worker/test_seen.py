@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.kit.queue.ask import Asked, put
-from florin.ops.ports import free_port
+from florin.kit.postgres.database import Database
+from florin.kit.queue.enqueue import Asked, put
+from florin.ops.system.ports import free_port
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance, make_shop
 from tests.workers import Crew, until

@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.db import Reader
-from florin.kit.http import Text
+from florin.kit.http.body import Text
+from florin.kit.postgres.database import Reader
 from florin.ledger.refusals import CardNotFound
 
 State = Literal["pending", "active", "blocked", "expired", "closed"]

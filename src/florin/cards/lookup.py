@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from florin.cards import code as codes
-from florin.cards.asking import Asked
+from florin.cards import codes
 from florin.cards.card import COLUMNS, JOINS, Card, from_row
-from florin.cards.guessing import Guesses
-from florin.kit.coalesce import Coalescer
-from florin.kit.db import Database, Row
+from florin.cards.code_guessing import Guesses
+from florin.cards.request_context import Asked
+from florin.kit.batcher import Coalescer
+from florin.kit.postgres.database import Database, Row
 from florin.ledger.refusals import CardNotFound
 
 # LATERAL … LIMIT 1 keeps each a probe of the index, whatever the statistics say.

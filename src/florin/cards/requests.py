@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.cards.card import Recipient
-from florin.kit.http import Amount, Currency, LongText, Metadata, Request, SignedAmount, Text
+from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, SignedAmount, Text
 
 HOLD_MAX_S = 31_536_000  # a year
 BATCH_MAX = 1000

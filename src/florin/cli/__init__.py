@@ -12,16 +12,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["api"]:
         # An instance serves for months; it need not carry the command line in its memory.
-        from florin.cli.parts import run_api
+        from florin.cli.lazy_import import run_api
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopped while it starts is no bug
         return run_api()
     import typer
 
-    from florin.cli import mistakes
+    from florin.cli import usage_errors
     from florin.cli.commands import app
-    from florin.ops.tell import Unable, voice
+    from florin.ops.system.console import Unable, voice
 
     try:
         code = app(words, prog_name="florin", standalone_mode=False)
@@ -30,7 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"florin: {error}", file=sys.stderr)
         return 1
     except typer.TyperException as error:
-        said = error.message if mistakes.is_help(error) else f"florin: {mistakes.sentence(error)}"
+        said = (
+            error.message
+            if usage_errors.is_help(error)
+            else f"florin: {usage_errors.sentence(error)}"
+        )
         print(said, file=sys.stderr)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import florin
-from florin.cli import changing, later, options, product, queues, running, saving
+from florin.cli import backups, fleet, not_implemented, operate, options, processes, queues
 from florin.cli.options import HomeOption
 
 app = typer.Typer(
@@ -37,14 +37,14 @@ def _before(
 
 
 _PAGES = (
-    running.COMMANDS,
-    changing.COMMANDS,
-    product.COMMANDS,
+    fleet.COMMANDS,
+    operate.COMMANDS,
+    processes.COMMANDS,
     queues.COMMANDS,
-    saving.COMMANDS,
-    later.COMMANDS,
+    backups.COMMANDS,
+    not_implemented.COMMANDS,
 )
 for name, command, example in (line for page in _PAGES for line in page):
     app.command(name, epilog=f"Example: {example}")(command)
-for name, command in product.HIDDEN:
+for name, command in processes.HIDDEN:
     app.command(name, hidden=True)(command)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from florin.ops.home import Home, locate
+from florin.ops.fleet.home import Home, locate
 
 HomeOption = Annotated[
     Path | None,

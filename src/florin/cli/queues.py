@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
+from florin.cli.lazy_import import call
 from florin.cli.options import HomeOption, JsonOption, home_of
-from florin.cli.parts import call
-from florin.ops.tell import Unable
+from florin.ops.system.console import Unable
 
 Verb = Literal["list", "failed", "retry", "discard", "pause", "resume"]
 
@@ -36,7 +36,7 @@ def queue(
     as_json: JsonOption = False,
 ) -> None:
     """Look after the queues by hand: list them, list dead jobs, retry or discard them, pause."""
-    from florin.cli.product import know_engines
+    from florin.cli.database_url import know_engines
 
     given = list(names or ())
     if (verb in ("list", "failed")) is bool(given):
@@ -53,8 +53,8 @@ def queue(
 async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
     import asyncpg
 
-    from florin.kit.db import PoolLimits, connect
-    from florin.kit.queue import hand, seen
+    from florin.kit.postgres.database import PoolLimits, connect
+    from florin.kit.queue import admin, stats
 
     try:
         connection = await connect(PoolLimits(url).dsn, name="florin queue")
@@ -65,19 +65,19 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
         match verb:
             case "list":
                 return {
-                    "queues": msgspec.to_builtins(await seen.queues(connection)),
-                    "workers": msgspec.to_builtins(await seen.workers(connection)),
+                    "queues": msgspec.to_builtins(await stats.queues(connection)),
+                    "workers": msgspec.to_builtins(await stats.workers(connection)),
                 }
             case "failed":
-                return {"failed": msgspec.to_builtins(await hand.dead(connection))}
+                return {"failed": msgspec.to_builtins(await admin.dead(connection))}
             case "retry":
-                await hand.retry(connection, actor, _ids(given))
+                await admin.retry(connection, actor, _ids(given))
             case "discard":
-                await hand.discard(connection, actor, _ids(given))
+                await admin.discard(connection, actor, _ids(given))
             case _:
                 for name in given:
-                    await hand.pause(connection, actor, name, paused=verb == "pause")
-    except hand.Refused as refused:
+                    await admin.pause(connection, actor, name, paused=verb == "pause")
+    except admin.Refused as refused:
         raise Unable(str(refused)) from None
     except asyncpg.PostgresError as error:
         raise Unable(f"The database refused: {error}; florin migrate may help.") from None

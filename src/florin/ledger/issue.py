@@ -8,9 +8,9 @@ import asyncpg
 import msgspec
 
 from florin.kit import ids
-from florin.kit.db import Database, Row, Tx
-from florin.kit.outcome import changed
-from florin.ledger.lane import PATIENCE_MS, Lanes, nobody
+from florin.kit.postgres.commit_tracking import changed
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.ledger.batching import PATIENCE_MS, Lanes, nobody
 from florin.ledger.refusals import BY_OUTCOME
 
 SEALED_FOR = timedelta(hours=24)

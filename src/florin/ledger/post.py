@@ -7,9 +7,9 @@ from uuid import UUID
 import msgspec
 
 from florin.kit import ids
-from florin.kit.db import Database, Row, Tx
 from florin.kit.errors import IdempotencyKeyReused, Refusal
-from florin.ledger.lane import PATIENCE_MS, Lanes, nobody
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.ledger.batching import PATIENCE_MS, Lanes, nobody
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
 # What a card, or a key's request, that was recorded under another secret looks like.

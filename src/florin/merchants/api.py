@@ -1,81 +1,40 @@
-"""API: the routes of merchants: keys, programs, and by modules beside this one people."""
+"""API: the routes of merchants and of their programs."""
+
+from typing import Literal
 
 import msgspec
-from litestar import Response, delete, get, patch, post
+from litestar import Response, get, patch, post
 
+from florin.identity import members as member
+from florin.identity.authentication import Caller
+from florin.identity.members import EmailTaken, User
+from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.services import People
 from florin.kit import ids
-from florin.kit.db import Database
-from florin.kit.errors import IdempotencyKeyReused, NotFound
-from florin.kit.http import Page, fingerprint, idempotency_key
-from florin.kit.listing import Created
-from florin.kit.once import Key, once
-from florin.kit.openapi import responses
-from florin.kit.paging import After, Limit, page
-from florin.merchants import account_api, auth_api, key, member_api, program
-from florin.merchants.access import Access, Caller
-from florin.merchants.answering import AnyRequest, by, wrote
-from florin.merchants.key import ApiKey, KeyRequest
-from florin.merchants.program import Program, ProgramChange, ProgramRequest
+from florin.kit.errors import IdempotencyKeyReused, NotFound, Unauthenticated
+from florin.kit.http.body import Page, fingerprint, idempotency_key
+from florin.kit.http.idempotency_key import Key, once
+from florin.kit.http.list_filters import Created
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.settings import Settings
+from florin.merchants import programs
+from florin.merchants.merchant import Merchant, merchant_from
+from florin.merchants.policy import MerchantChange, change
+from florin.merchants.programs import Program, ProgramChange, ProgramRequest
+from florin.merchants.registration import Registered, RegisterRequest, SignupClosed, register
 
 
-@post("/api-keys", summary="Make an API key", responses=responses(IdempotencyKeyReused))
-async def create_key(
-    request: AnyRequest,
-    caller: Caller,
-    db: Database,
-    access: Access,
-    data: KeyRequest,
-    idempotency: Key = None,
-) -> Response[ApiKey]:
-    """The secret is in this answer and nowhere else afterwards: a repetition with the same
-    Idempotency-Key makes no second key, and cannot show the secret of the first.
-    """
-    caller.needs("keys:write")
-    made = await key.create(
-        db,
-        merchant=caller.merchant,
-        want=data,
-        allowed=caller.scopes,
-        pepper_hash=access.hash_of,
-        by=by(request, caller),
-        location=caller.location,
-        under=idempotency_key(idempotency, required=False),
-    )
-    await wrote(request, db)
-    replayed = {"Idempotency-Replayed": "true"} if made.secret is msgspec.UNSET else None
-    return Response(made, headers=replayed)
+class Me(msgspec.Struct, kw_only=True):
+    """Who you are, and what you may do. `location`: the only one where this key redeems."""
 
-
-@get("/api-keys", summary="List API keys", responses=responses())
-async def list_keys(
-    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
-) -> Page[ApiKey]:
-    caller.needs("keys:write")
-    after = page.after("key", starting_after)
-    return page.of(await key.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
-
-
-@get("/api-keys/{key_id:str}", summary="Get an API key", responses=responses(NotFound))
-async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
-    caller.needs("keys:write")
-    return await key.find(db, caller.merchant, key_id)
-
-
-@delete(
-    "/api-keys/{key_id:str}",
-    status_code=200,
-    summary="Revoke an API key",
-    responses=responses(NotFound),
-)
-async def revoke_key(
-    request: AnyRequest, caller: Caller, db: Database, access: Access, key_id: str
-) -> ApiKey:
-    """It is refused everywhere within five seconds."""
-    caller.needs("keys:write")
-    revoked = await key.revoke(db, by(request, caller), key_id)
-    access.forget(revoked.id)
-    await wrote(request, db)
-    return revoked
+    object: Literal["caller"] = "caller"
+    actor: str
+    scopes: list[str]
+    location: str | None
+    merchant: Merchant
+    user: User | None
 
 
 @post("/programs", summary="Create a program", responses=responses(IdempotencyKeyReused))
@@ -100,9 +59,9 @@ async def create_program(
                 noun=made,
             )
         if first == made:
-            await program.create(tx, caller.merchant, data, program=made, by=by(request, caller))
+            await programs.create(tx, caller.merchant, data, program=made, by=by(request, caller))
     await wrote(request, db)
-    answer = await program.find(db, caller.merchant, ids.show("prg", first))
+    answer = await programs.find(db, caller.merchant, ids.show("prg", first))
     replayed = {"Idempotency-Replayed": "true"} if first != made else None
     return Response(answer, headers=replayed)
 
@@ -117,7 +76,7 @@ async def list_programs(
 ) -> Page[Program]:
     caller.needs("programs:read")
     after = page.after("prg", starting_after)
-    found = await program.listed(
+    found = await programs.listed(
         db, caller.merchant, limit=limit + 1, after=after, created=created.bounds()
     )
     return page.of(found, limit)
@@ -126,7 +85,7 @@ async def list_programs(
 @get("/programs/{program_id:str}", summary="Get a program", responses=responses(NotFound))
 async def get_program(caller: Caller, db: Database, program_id: str) -> Program:
     caller.needs("programs:read")
-    return await program.find(db, caller.merchant, program_id)
+    return await programs.find(db, caller.merchant, program_id)
 
 
 @patch("/programs/{program_id:str}", summary="Change a program", responses=responses(NotFound))
@@ -134,19 +93,70 @@ async def change_program(
     request: AnyRequest, caller: Caller, db: Database, program_id: str, data: ProgramChange
 ) -> Program:
     caller.needs("programs:write")
-    changed = await program.change(db, by(request, caller), program_id, data)
+    changed = await programs.change(db, by(request, caller), program_id, data)
+    await wrote(request, db)
+    return changed
+
+
+@post(
+    "/auth/register",
+    summary="Register a merchant",
+    responses=responses(EmailTaken, SignupClosed, public=True),
+)
+async def register_merchant(
+    request: AnyRequest, people: People, settings: Settings, data: RegisterRequest
+) -> Registered:
+    """Make a merchant with you as its owner, and sign you in."""
+    if settings.signup == "closed":
+        raise SignupClosed
+    registered = await register(people, people.client(request), data)
+    await wrote(request, people.database)
+    return registered
+
+
+@get("/auth/me", summary="Who am I?", responses=responses())
+async def me(caller: Caller, db: Database) -> Me:
+    merchant = await db.one("select * from florin.merchant where id = $1", caller.merchant)
+    assert merchant is not None, "merchants are never deleted"
+    try:
+        user = await member.find(db, caller.merchant, caller.actor) if caller.person else None
+    except NotFound:
+        raise Unauthenticated from None  # removed a moment ago
+    return Me(
+        actor=caller.actor,
+        scopes=sorted(caller.scopes),
+        location=caller.location,
+        merchant=merchant_from(merchant),
+        user=user,
+    )
+
+
+@get("/merchant", summary="Get your merchant", responses=responses())
+async def get_merchant(caller: Caller, db: Database) -> Merchant:
+    row = await db.one("select * from florin.merchant where id = $1", caller.merchant)
+    if row is None:
+        raise NotFound
+    return merchant_from(row)
+
+
+@patch("/merchant", summary="Change what is asked of members", responses=responses())
+async def change_merchant(
+    request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
+) -> Merchant:
+    """`second_factor_roles`: members of these may do nothing until they have set one up. Holds
+    everywhere within five seconds.
+    """
+    caller.needs("members:write")
+    changed = await change(db, by(request, caller), data)
     await wrote(request, db)
     return changed
 
 
 handlers = [
-    *auth_api.handlers,
-    *account_api.handlers,
-    *member_api.handlers,
-    create_key,
-    list_keys,
-    get_key,
-    revoke_key,
+    register_merchant,
+    me,
+    get_merchant,
+    change_merchant,
     create_program,
     list_programs,
     get_program,

@@ -4,14 +4,14 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from florin.identity import audit_log
+from florin.identity.audit_log import By
+from florin.identity.members import Role
 from florin.kit import ids
-from florin.kit.db import Database
 from florin.kit.errors import NotFound
-from florin.kit.http import Request
-from florin.merchants import audit
-from florin.merchants.audit import By
-from florin.merchants.member import Role
-from florin.merchants.register import Merchant, merchant_from
+from florin.kit.http.body import Request
+from florin.kit.postgres.database import Database
+from florin.merchants.merchant import Merchant, merchant_from
 
 
 class MerchantChange(Request, kw_only=True):
@@ -34,7 +34,7 @@ async def change(database: Database, by: By, want: MerchantChange) -> Merchant:
             roles,
         )
         assert row is not None
-        await audit.record(
+        await audit_log.record(
             tx,
             by,
             "merchant.changed",

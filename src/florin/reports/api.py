@@ -5,13 +5,14 @@ from typing import Annotated
 from litestar import get
 from litestar.params import Parameter
 
-from florin.kit.db import Database
-from florin.kit.instant import instant
-from florin.kit.openapi import responses
-from florin.kit.reads import Reads
-from florin.merchants.access import Caller
-from florin.reports import books
-from florin.reports.books import AsOfNotSettled, Balances, Proof
+from florin.identity.authentication import Caller
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.replicas.routing import Reads
+from florin.kit.timestamps import instant
+from florin.reports import balances, proof
+from florin.reports.balances import AsOfNotSettled, Balances
+from florin.reports.proof import Proof
 
 
 @get("/ledger/balances", summary="Balances at an instant", responses=responses(AsOfNotSettled))
@@ -31,7 +32,7 @@ async def get_balances(
     `liability` is what is owed on cards. In the merchant's currency unless another is named.
     """
     caller.needs("reports:read")
-    return await books.balances(
+    return await balances.balances(
         db,
         reads,
         caller.merchant,
@@ -44,7 +45,7 @@ async def get_balances(
 async def get_proof(caller: Caller, db: Database) -> Proof:
     """Recompute the books from their entries: everything agrees, or what does not is named."""
     caller.needs("reports:read")
-    return await books.proof(db, caller.merchant)
+    return await proof.proof(db, caller.merchant)
 
 
 handlers = [get_balances, get_proof]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.db import connect
+from florin.kit.postgres.database import connect
 from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.workers import Crew, crew

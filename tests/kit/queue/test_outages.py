@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.db import connect
+from florin.kit.postgres.database import connect
 from tests import engine
 from tests.conftest import Urls
 from tests.kit.queue import toys

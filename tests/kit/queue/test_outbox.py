@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from florin.kit import ids
-from florin.kit.db import Database, connect
-from florin.kit.queue.ask import ask, tell
+from florin.kit.postgres.database import Database, connect
+from florin.kit.queue.enqueue import ask, tell
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import word
 from tests.workers import Crew, until

@@ -12,13 +12,15 @@ from datetime import timedelta
 from typing import Any
 
 import florin
-from florin.kit import log, wake
-from florin.kit.db import Database
-from florin.kit.queue import process, run, worker
-from florin.kit.queue.ask import Asked, put
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database
+from florin.kit.queue import main as process
+from florin.kit.queue import runner, worker
+from florin.kit.queue.config import Follower, Kind, Plan, Queue, Schedule
+from florin.kit.queue.enqueue import Asked, put
 from florin.kit.queue.job import Again, GiveUp, Job
-from florin.kit.queue.rules import Follower, Kind, Plan, Queue, Schedule
 from florin.kit.settings import Settings, read
+from florin.kit.valkey import notifications
 
 LEASE_S = 2.0
 NEWEST = int(getattr(florin, "TOYS_VERSION", 2))  # of payloads; a release may say another
@@ -174,11 +176,11 @@ async def fill_misled(connection: Any, *wanted: Asked) -> None:
 
 def main(arguments: list[str]) -> int:
     settings = read()
-    log.set_up(level=settings.log_level, instance=settings.instance)
+    logging.set_up(level=settings.log_level, instance=settings.instance)
     worker.HUNG_S = float(os.environ.get("TOYS_HUNG_S", worker.HUNG_S))
     if look := os.environ.get("TOYS_LOOK_S"):
-        wake.LOOK_EVERY_S = wake.LOOK_EVERY_WOKEN_S = float(look)
-    run.OVERDUE_S = float(os.environ.get("TOYS_OVERDUE_S", run.OVERDUE_S))
+        notifications.LOOK_EVERY_S = notifications.LOOK_EVERY_WOKEN_S = float(look)
+    runner.OVERDUE_S = float(os.environ.get("TOYS_OVERDUE_S", runner.OVERDUE_S))
     worker.FINISH_WITHIN_S = float(os.environ.get("TOYS_FINISH_S", worker.FINISH_WITHIN_S))
     if arguments[0] == "one":
         return process.serve_one(

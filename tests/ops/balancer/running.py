@@ -13,11 +13,11 @@ import httpx
 from tests.instance import NO_TLS
 from tests.ports import free_port
 
-from florin.ops.balancer import program
-from florin.ops.balancer.balancer import Balancer, Seen
-from florin.ops.balancer.edge import Edge
-from florin.ops.engines import account
-from florin.ops.timing import DEFAULT, Timing
+from florin.ops.fleet.timing import DEFAULT, Timing
+from florin.ops.haproxy import program
+from florin.ops.haproxy.balancer import Balancer, Seen
+from florin.ops.haproxy.settings import Edge
+from florin.ops.system import os_user
 
 # Everything a test waits for, ten times as quick; the inequalities hold here, too.
 FAST: Timing = replace(
@@ -124,7 +124,7 @@ async def running(
         tls=tls,
         # With blanks, and longer than the path of a socket may be.
         folder=folder / f"a balancer's own {'x' * 90}",
-        user=account.choose([]),
+        user=os_user.choose([]),
         threads=2,
     )
     made = Running(Balancer(edge, program.find()), folder / "balancer.log")

@@ -9,7 +9,7 @@ import pytest
 from tests.ops.balancer.running import Running, client, running
 from tests.ops.balancer.standins import StandIn, standins
 
-from florin.ops.balancer.facts import ALGORITHMS, Algorithm
+from florin.ops.fleet.model import ALGORITHMS, Algorithm
 
 CLIENTS = [f"127.0.{number // 250}.{number % 250 + 1}" for number in range(200)]
 

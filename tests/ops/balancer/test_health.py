@@ -7,7 +7,7 @@ import pytest
 from tests.ops.balancer.running import Running, client, running
 from tests.ops.balancer.standins import StandIn, standins
 
-from florin.ops.balancer.facts import ALGORITHMS, Algorithm
+from florin.ops.fleet.model import ALGORITHMS, Algorithm
 
 
 async def _ask(run: Running, times: int) -> list[int]:

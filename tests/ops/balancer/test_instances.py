@@ -19,7 +19,7 @@ from tests.faults.tills import Log, Till
 from tests.instance import Instance, Shop, instance, make_shop
 from tests.ops.balancer.running import FAST, Running, running
 
-from florin.kit.db import Database, connect
+from florin.kit.postgres.database import Database, connect
 
 TIMING = replace(FAST, probe_every_s=0.5, probe_timeout_s=0.5, drain_s=2.5, drain_max_s=6)
 _DATABASE, _TILLS, _ROUNDS = "balanced", 8, 2

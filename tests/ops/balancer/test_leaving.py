@@ -17,9 +17,9 @@ from tests.ops.balancer.running import FAST, Running, client, running
 from tests.ops.balancer.standins import standins
 from tests.ports import free_port
 
-from florin.kit.sse import RECONNECT
-from florin.ops import probe
-from florin.ops.timing import Timing, violations
+from florin.kit.http.sse import RECONNECT
+from florin.ops.fleet.timing import Timing, violations
+from florin.ops.system import http_probe
 
 SCRIPT = Path(__file__).parents[2] / "kit" / "leaving.py"
 # A machine that builds stalls now and then: probes are patient, all else is as quick as elsewhere.
@@ -54,7 +54,7 @@ async def _start(name: str, run: Running) -> Leaver:
     )
     made = Leaver(name, process, port)
     async with asyncio.timeout(90):
-        while (await probe.get(f"127.0.0.1:{port}", "/health/ready")) is None:
+        while (await http_probe.get(f"127.0.0.1:{port}", "/health/ready")) is None:
             assert process.poll() is None
             await asyncio.sleep(0.02)
     await run.balancer.admit(name, f"127.0.0.1:{port}")

@@ -3,7 +3,7 @@
 from prometheus_client.parser import text_string_to_metric_families
 from tests.ops.balancer.standins import standins
 
-from florin.ops.balancer import merge
+from florin.ops.haproxy import metrics
 
 TEXT = """\
 # HELP requests_total Answered.
@@ -17,7 +17,7 @@ open 2.0
 
 
 def test_every_sample_is_there_once_with_its_instance() -> None:
-    text = merge.merged({"api-1": TEXT, "api-2": TEXT.replace("3.0", "4.0"), "api-3": None})
+    text = metrics.merged({"api-1": TEXT, "api-2": TEXT.replace("3.0", "4.0"), "api-3": None})
     families = {family.name: family for family in text_string_to_metric_families(text)}
     found = {
         (sample.name, sample.labels["instance"], sample.labels.get("route")): sample.value
@@ -42,5 +42,5 @@ def test_every_sample_is_there_once_with_its_instance() -> None:
 async def test_an_instance_that_does_not_answer_is_told_as_such() -> None:
     async with standins("a") as fleet:
         await fleet["a"].die()
-        text = await merge.collected({"a": fleet["a"].address})
+        text = await metrics.collected({"a": fleet["a"].address})
     assert 'florin_instance_up{instance="a"} 0' in text

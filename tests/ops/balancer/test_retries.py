@@ -11,7 +11,7 @@ import pytest
 from tests.ops.balancer.running import FAST, Running, client, running
 from tests.ops.balancer.standins import StandIn, standins
 
-from florin.ops.timing import DEFAULT
+from florin.ops.fleet.timing import DEFAULT
 
 KEYED = {"idempotency-key": "one"}
 SMALL, LARGE = b"x" * DEFAULT.retry_body_bytes, b"x" * (DEFAULT.retry_body_bytes + 1)

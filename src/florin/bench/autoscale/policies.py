@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from florin.bench.autoscale.traces import OBJECTIVE_S
-from florin.kit.autoscale import Limits, Load, Memory, Reading, decide
+from florin.ops.planning.autoscaling import Limits, Load, Memory, Reading, decide
 
 MOST = 40
 LEAST = 1
@@ -46,7 +46,7 @@ class Policy(Protocol):
 
 
 class Ours:
-    """florin.kit.autoscale, as a fleet asks it."""
+    """florin.ops.planning.autoscaling, as a fleet asks it."""
 
     name = "florin"
     every_s = 5.0

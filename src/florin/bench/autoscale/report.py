@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import groupby
 
-from florin.bench.autoscale.simulate import Score
+from florin.bench.autoscale.simulation import Score
 from florin.bench.autoscale.traces import LASTS_S, OBJECTIVE_S, SERVICE_S, TRACES
 
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from florin.kit.db import Database, Row, Tx
+from florin.kit.postgres.database import Database, Row, Tx
 
 
 class LeaseLost(Exception):

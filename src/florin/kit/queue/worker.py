@@ -16,15 +16,16 @@ from uuid import UUID
 
 import asyncpg
 
-from florin.kit import ids, log, metrics
-from florin.kit.db import BROKEN, Database, PoolTimeout
-from florin.kit.queue import tend
-from florin.kit.queue.hands import Hands
+from florin.kit import ids
+from florin.kit.observability import logging, metrics
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
+from florin.kit.queue import maintenance
+from florin.kit.queue.config import Plan
 from florin.kit.queue.job import Again, Job
-from florin.kit.queue.outcome import Outcomes
-from florin.kit.queue.rules import Plan
-from florin.kit.queue.run import Runners
-from florin.kit.wake import Wake
+from florin.kit.queue.results import Outcomes
+from florin.kit.queue.runner import Runners
+from florin.kit.queue.slots import Hands
+from florin.kit.valkey.notifications import Wake
 
 FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
 WRITE_WITHIN_S = 5.0  # and for their outcomes
@@ -41,7 +42,7 @@ on conflict (id) do update set busy = excluded.busy, stopping = excluded.stoppin
   beat_at = clock_timestamp()
 """
 
-_log = log.get()
+_log = logging.get()
 
 
 class Worker:
@@ -131,7 +132,7 @@ class Worker:
                 await asyncio.sleep(_AWAY_S)
 
     async def _introduce(self) -> None:
-        await tend.declare(self._control, self._plan)
+        await maintenance.declare(self._control, self._plan)
         await self._say_hello()
 
     async def _take(self) -> None:
@@ -182,12 +183,12 @@ class Worker:
 
     async def _tend(self) -> None:
         try:
-            await tend.tend(self._control, self._plan, self._ticks)
+            await maintenance.tend(self._control, self._plan, self._ticks)
         except _AWAY:
             # Everybody's leases may have run out meanwhile; those who live say so first.
             await self._pause(self._plan.lease.total_seconds() / 2)
             raise
-        await self._pause(tend.EVERY_S)
+        await self._pause(maintenance.EVERY_S)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,9 +1,10 @@
 """Settings: every variable Florin reads, once, typed, with all mistakes told together.
 
-A variable is a field of one of the sections (`process`, `stores`, `keys`, `outside`); what must
-hold between several is a rule in `rules`. docs/run/settings.md and .env.example are generated.
+A variable is a field of one of the sections (`process`, `databases`, `secrets`, `integrations`);
+what must hold between several is a rule in `validation`. docs/run/settings.md and .env.example are
+generated.
 """
 
-from florin.kit.settings.environment import Settings, SettingsWrong, advice, given, names, read
+from florin.kit.settings.settings import Settings, SettingsWrong, advice, given, names, read
 
 __all__ = ["Settings", "SettingsWrong", "advice", "given", "names", "read"]

@@ -1,0 +1,121 @@
+"""Catalog: what a benchmark was asked for, and what it promises to reach."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["redeem", "batch", "lookup"]
+Sense = Literal["at least", "at most"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How to measure. `cards` None means the benchmark's own number."""
+
+    name: str
+    against: str | None = None
+    seconds: float = 10
+    connections: int = 64
+    instances: int = 1
+    cards: int | None = None
+    rounds: int = 3
+    seed: int = 1
+    balancer: bool = False  # the load goes through HAProxy, as a fleet's does
+
+    @property
+    def target(self) -> "Target":
+        if self.balancer and self.name == "redeem":
+            return Target(what="ratio", sense="at least", bound=0.8)
+        return BENCHMARKS[self.name].target
+
+    @property
+    def driven(self) -> int:
+        """The connections of the load."""
+        return min(self.connections, BENCHMARKS[self.name].connections_max)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A figure of the benchmark's result and the bound it should keep."""
+
+    what: str
+    sense: Sense
+    bound: float
+
+    def met(self, figure: float | None) -> bool | None:
+        """None when the figure was not measured."""
+        if figure is None:
+            return None
+        return figure >= self.bound if self.sense == "at least" else figure <= self.bound
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One name of `florin bench`."""
+
+    kind: Kind
+    cards: int
+    target: Target
+    says: str
+    connections_max: int = 1_000
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "redeem": Benchmark(
+        kind="redeem",
+        cards=10_000,
+        target=Target(what="ratio", sense="at least", bound=1.0),
+        says="one redemption a request, random cards",
+    ),
+    "hot-card": Benchmark(
+        kind="redeem",
+        cards=1,
+        target=Target(what="ratio", sense="at least", bound=2.0),
+        says="every redemption of the same card",
+    ),
+    "hot-cards": Benchmark(
+        kind="redeem",
+        cards=10,
+        target=Target(what="ratio", sense="at least", bound=2.0),
+        says="every redemption of one of ten cards",
+    ),
+    "batch": Benchmark(
+        kind="batch",
+        cards=10_000,
+        target=Target(what="ratio", sense="at least", bound=4.0),
+        says="1000 redemptions a request, few at a time; the rate counts redemptions",
+        connections_max=4,
+    ),
+    "balance": Benchmark(
+        kind="lookup",
+        cards=1_000,
+        target=Target(what="ratio", sense="at least", bound=0.15),
+        says="look-ups by code",
+    ),
+    "growth": Benchmark(
+        kind="redeem",
+        cards=1_000_000,
+        target=Target(what="p99_growth", sense="at most", bound=1.5),
+        says="redemptions with few cards beside many cards with five entries each",
+    ),
+    "held-card": Benchmark(
+        kind="redeem",
+        cards=10_000,
+        target=Target(what="p99_growth", sense="at most", bound=2.0),
+        says="redemptions while another transaction holds the lock of another card",
+    ),
+    "memory": Benchmark(
+        kind="redeem",
+        cards=10_000,
+        target=Target(what="peak_rss_mb", sense="at most", bound=150),
+        says="what an instance holds in memory under redemptions",
+    ),
+}
+MUTANTS = "mutants"
+AUTOSCALE = "autoscale"
+DEPLOYS = "deploys"
+WORK = ("queue", "expiry", "bulk", "beside")  # what workers do: bench/work
+REPLICAS = "replicas"
+FAILOVER = "failover"
+NAMES = (*BENCHMARKS, *WORK, MUTANTS, AUTOSCALE, DEPLOYS, REPLICAS, FAILOVER)
+COMPARED = ("redeem", "hot-card", "hot-cards", "batch", "balance")
+BATCH = 1000

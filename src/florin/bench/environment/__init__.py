@@ -1,0 +1,1 @@
+"""Environment: the servers and the data that a benchmark runs against."""

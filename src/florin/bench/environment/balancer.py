@@ -1,0 +1,27 @@
+"""Balancer: HAProxy before the instances of a benchmark, as a fleet has it."""
+
+from florin.bench.environment.servers import Bench, Instance
+from florin.ops.fleet.timing import DEFAULT
+from florin.ops.haproxy import balancer, program
+from florin.ops.haproxy.settings import Edge
+from florin.ops.system import os_user, ports
+
+
+async def start_balancer(bench: Bench) -> Instance:
+    """Put HAProxy in front of the instances there are."""
+    edge = Edge(
+        timing=DEFAULT,
+        port=ports.free_port(),
+        operator_port=ports.free_port(),
+        folder=bench.home.run / balancer.NAME,
+        user=os_user.choose([]),
+    )
+    made = balancer.Balancer(edge, program.find())
+    want = made.wanted()
+    started = await bench.start(want)
+    await want.settle()
+    for number, instance in enumerate(bench.instances, 1):
+        await made.admit(f"api-{number}", instance.address)
+    assert started.process is not None
+    bench.balancer = started.process.pid
+    return Instance(address=made.address, pid=bench.balancer)

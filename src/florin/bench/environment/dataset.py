@@ -1,0 +1,140 @@
+"""Dataset: the merchant, key and cards that a benchmark spends from."""
+
+import asyncio
+from dataclasses import dataclass
+from functools import partial
+from uuid import UUID
+
+from florin.bench.environment.servers import Bench
+from florin.cards import codes
+from florin.identity import api_keys
+from florin.identity.scopes import SCOPES
+from florin.kit import ids
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Database
+from florin.ledger.issue import Issuance, Issuer
+from florin.merchants import programs
+from florin.ops.postgres import server as postgres
+from florin.ops.system.console import voice
+
+FUNDS = 10**10  # minor units on a card: no benchmark spends one
+# The n-th card's id is a function of n, so that pgbench can name a random one by itself.
+_CARD_ID = 0x0192F0C0_0000_7000_8000_000000000000
+_AT_ONCE = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """A merchant with an API key. `codes` are those of the cards that are spent."""
+
+    database: str
+    merchant: UUID
+    program: UUID
+    secret: str
+    cards: int
+    codes: tuple[str, ...]
+    hashes: tuple[bytes, ...]
+
+
+def card_id(n: int) -> UUID:
+    return UUID(int=_CARD_ID | n)
+
+
+def card_sql(n: str) -> str:
+    """The same in SQL, of an expression for n."""
+    prefix = str(card_id(0))[:24]
+    return f"('{prefix}' || lpad(to_hex(({n})::bigint), 12, '0'))::uuid"
+
+
+async def open_shop(
+    bench: Bench, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
+) -> Shop:
+    """Make the merchant, and through the ledger's own door its cards, numbered from 1.
+
+    Without `issue` only as many codes are made; aged_dataset.py makes their cards.
+    """
+    opened = Database(f"{bench.url(postgres.APP, database)}?connection_limit=4", name="bench")
+    await opened.open()
+    try:
+        merchant, program_id = ids.new(), ids.new()
+        secret = await _merchant(bench, opened, merchant, program_id)
+        made = tuple(codes.make() for _ in range(cards))
+        pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
+        shop = Shop(
+            database=database,
+            merchant=merchant,
+            program=program_id,
+            secret=secret,
+            cards=cards,
+            codes=made,
+            hashes=tuple(codes.lookup_hash(pepper, merchant, code) for code in made),
+        )
+        if issue:
+            await _issue(bench, opened, shop)
+    finally:
+        await opened.close()
+    return shop
+
+
+async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: UUID) -> str:
+    async with opened.transaction() as tx:
+        await tx.run(
+            "insert into florin.merchant (id, name, country, currency, timezone)"
+            " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
+            merchant,
+        )
+        wanted = programs.ProgramRequest(
+            name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
+        )
+        await programs.create(tx, merchant, wanted, program=program_id)
+    return await _key(bench, opened, merchant)
+
+
+async def more_keys(bench: Bench, shop: Shop, count: int) -> list[str]:
+    """Make further keys of the merchant: callers who know nothing of each other."""
+    opened = Database(f"{bench.url(postgres.APP, shop.database)}?connection_limit=4", name="bench")
+    await opened.open()
+    try:
+        return [await _key(bench, opened, shop.merchant) for _ in range(count)]
+    finally:
+        await opened.close()
+
+
+async def _key(bench: Bench, opened: Database, merchant: UUID) -> str:
+    made = await api_keys.create(
+        opened,
+        merchant=merchant,
+        want=api_keys.KeyRequest(name="bench", scopes=sorted(SCOPES)),
+        allowed=SCOPES,
+        pepper_hash=partial(api_keys.lookup_hash, bench.secrets["FLORIN_KEY_PEPPER"].encode()),
+    )
+    assert isinstance(made.secret, str)
+    return made.secret
+
+
+async def _issue(bench: Bench, opened: Database, shop: Shop) -> None:
+    sealer = Sealer(bench.secrets["FLORIN_SEAL_KEY"])
+    issuer = Issuer(opened)
+    for start in range(0, shop.cards, _AT_ONCE):
+        voice.status(f"Issuing cards … {start}")
+        await asyncio.gather(
+            *(
+                issuer.issue(_issuance(shop, sealer, n))
+                for n in range(start, min(start + _AT_ONCE, shop.cards))
+            )
+        )
+    await issuer.settle()
+
+
+def _issuance(shop: Shop, sealer: Sealer, n: int) -> Issuance:
+    card, code = card_id(n + 1), shop.codes[n]
+    return Issuance(
+        merchant=shop.merchant,
+        program=shop.program,
+        amount=FUNDS,
+        code=shop.hashes[n],
+        last4=code[-4:],
+        sealed=sealer.seal(code, bound_to=shop.merchant.bytes + card.bytes),
+        actor="bench",
+        id=card,
+    )

@@ -1,0 +1,40 @@
+"""Harness: what all benchmarks do around it: stop in order, and fail in one sentence."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncpg
+
+from florin.kit.postgres.migrations import MigrationFailed
+from florin.ops.releases import version
+from florin.ops.system.console import Unable, voice
+
+Result = TypeVar("Result")
+
+
+async def measure(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run it; Ctrl-C and TERM end it, with everything that was started. Raises Unable."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await work
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    except MigrationFailed as failed:
+        raise Unable(f"The database could not be migrated: {failed}.") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        words = str(error).splitlines() or [type(error).__name__]
+        raise Unable(f"The benchmark was broken off: {words[0]}") from None
+    finally:
+        voice.clear()
+
+
+def commit() -> str:
+    """What is measured."""
+    checkout = os.environ.get("FLORIN_CHECKOUT")
+    return version.current(Path(checkout) if checkout else Path(__file__).parents[3])

@@ -1,0 +1,1 @@
+"""Load: the clients that send requests to what is measured."""

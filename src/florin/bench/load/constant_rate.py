@@ -1,0 +1,250 @@
+"""Constant rate: a client that keeps asking at an even rate and writes down what became of each
+request.
+
+Keep-alive connections, redemptions with keys and look-ups by code. It repeats nothing: what fails
+is a failure. Afterwards the balance of every card must be what the log says.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from florin.ops.system import http_probe
+
+FUNDS = 50_000  # minor units on a card; a demo program sells no more
+_LOOKUPS = 0.4  # of the requests
+_WITHIN_S = 40.0
+_OK_BELOW = 300
+_SERVER = 500
+
+Kind = Literal["redeem", "lookup"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    id: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """One request: when, of what, how long, and its status; 0 where no answer came.
+
+    Of a redemption also its key, and what was made of it.
+    """
+
+    at: float
+    kind: Kind
+    amount: int
+    seconds: float
+    status: int
+    said: str = ""
+    key: str = ""
+    made: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return not 0 < self.status < _OK_BELOW
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nobody knows if it happened."""
+        return self.status == 0 or self.status >= _SERVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    requests: int
+    failures: int
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """Where it spends: the address, the key, and cards nobody else touches."""
+
+    address: str
+    key: str
+    currency: str
+    cards: tuple[Card, ...]
+
+
+class Connection:
+    """One keep-alive connection, opened when needed; HTTP/1.1, answers with a length."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._address = address
+        self._key = key
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(
+        self, method: str, path: str, body: object = None, key: str = ""
+    ) -> tuple[int, Any]:
+        """Return status and document; raises OSError or EOFError when the connection broke."""
+        try:
+            async with asyncio.timeout(_WITHIN_S):
+                return await self._ask(method, path, body, key)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+    async def _ask(self, method: str, path: str, body: object, key: str) -> tuple[int, Any]:
+        if self._streams is not None and self._streams[0].at_eof():
+            self.close()  # closed while idle, as it may be; nothing was sent
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(*http_probe.split(self._address))
+        reader, writer = self._streams
+        content = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} /api/v1{path} HTTP/1.1", f"Host: {self._address}"]
+        lines += [f"Authorization: Bearer {self._key}", f"Content-Length: {len(content)}"]
+        lines += ["Content-Type: application/json"] if content else []
+        lines += [f"Idempotency-Key: {key}"] if key else []
+        writer.write("\r\n".join([*lines, "", ""]).encode() + content)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        status = int(head[0].split()[1])
+        headers = {
+            name.strip().lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:])
+        }
+        answer = await reader.readexactly(int(headers["content-length"]))
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return status, json.loads(answer) if answer else None
+
+
+async def open_shop(address: str, key: str, program: str, *, cards: int) -> Shop:
+    """Sell cards of its own to spend from."""
+    connection = Connection(address, key)
+    sold: list[Card] = []
+    currency = ""
+    for number in range(cards):
+        body = {"program": program, "amount": FUNDS}
+        unique = f"steady-{number}-{time.time_ns()}"
+        status, card = await connection.ask("POST", "/cards", body, unique)
+        if status >= _OK_BELOW:
+            raise OSError(f"no card was sold: {status} {card}")
+        sold.append(Card(card["id"], card["code"]))
+        currency = card["currency"]
+    connection.close()
+    return Shop(address, key, currency, tuple(sold))
+
+
+class Steady:
+    """The load: `rate` requests a second over all connections together."""
+
+    def __init__(self, shop: Shop, *, rate: float, connections: int, seed: int = 1) -> None:
+        self.shop = shop
+        self.log: list[Asked] = []
+        self.spent = [0] * len(shop.cards)  # acknowledged
+        self.unknown = [0] * len(shop.cards)  # of which nobody knows whether it happened
+        self._random = random.Random(seed)
+        self._pause_s = connections / rate
+        self._connections = connections
+        self._number = 0
+        self._run = time.time_ns()
+        self._ended = False
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator["Steady"]:
+        """Ask while the body runs; every request gets its answer before this returns."""
+        tasks = [
+            asyncio.create_task(self._drive(index * self._pause_s / self._connections))
+            for index in range(self._connections)
+        ]
+        try:
+            yield self
+        finally:
+            self._ended = True
+            await asyncio.gather(*tasks)
+
+    def cut(self) -> list[Asked]:
+        """Return what was asked since the last cut."""
+        log, self.log = self.log, []
+        return log
+
+    async def _drive(self, delay_s: float) -> None:
+        connection = Connection(self.shop.address, self.shop.key)
+        due = time.monotonic() + delay_s
+        while not self._ended:
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            # A stalled connection does not catch up: the rate is an upper bound.
+            due = max(due + self._pause_s, time.monotonic())
+            await self._one(connection)
+        connection.close()
+
+    async def _one(self, connection: Connection) -> None:
+        self._number += 1
+        index = self._random.randrange(len(self.shop.cards))
+        card, begun = self.shop.cards[index], time.monotonic()
+        kind: Kind = "lookup" if self._random.random() < _LOOKUPS else "redeem"
+        amount = 0 if kind == "lookup" else self._random.randrange(1, 3)
+        key, said, made = f"steady-{self._run}-{self._number}", "", ""
+        try:
+            if kind == "lookup":
+                status, answer = await connection.ask("POST", "/cards/lookup", {"code": card.code})
+            else:
+                body = {"code": card.code, "amount": amount, "currency": self.shop.currency}
+                status, answer = await connection.ask("POST", "/redemptions", body, key)
+                made = answer["id"] if status < _OK_BELOW else ""
+            said = "" if status < _OK_BELOW else str(answer)[:300]
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
+            status, said = 0, f"{type(error).__name__}: {error}"
+        asked = Asked(
+            at=begun,
+            kind=kind,
+            amount=amount,
+            seconds=time.monotonic() - begun,
+            status=status,
+            said=said,
+            key=key,
+            made=made,
+        )
+        if not asked.failed:
+            self.spent[index] += amount
+        elif asked.unknown:
+            self.unknown[index] += amount
+        self.log.append(asked)
+
+
+def figures(log: Sequence[Asked]) -> Figures:
+    times = sorted(asked.seconds * 1000 for asked in log) or [0.0]
+    return Figures(
+        requests=len(log),
+        failures=sum(asked.failed for asked in log),
+        p50_ms=times[len(times) // 2],
+        p99_ms=times[min(len(times) - 1, len(times) * 99 // 100)],
+        most_ms=times[-1],
+    )
+
+
+async def differences(load: Steady) -> list[str]:
+    """Compare the books with what was answered: every card, and the proof. Empty when they agree.
+
+    A redemption whose answer did not come may have happened or not; any other happened exactly
+    once when it was acknowledged, and not at all when it was refused.
+    """
+    shop, found = load.shop, list[str]()
+    with contextlib.closing(Connection(shop.address, shop.key)) as connection:
+        for card, spent, unknown in zip(shop.cards, load.spent, load.unknown, strict=True):
+            most = FUNDS - spent
+            status, document = await connection.ask("GET", f"/cards/{card.id}")
+            balance = document.get("balance") if status < _OK_BELOW else None
+            if balance is None or not most - unknown <= balance <= most:
+                found.append(f"{card.id}: {balance}, by the log {most - unknown} to {most}")
+        status, document = await connection.ask("GET", "/ledger/proof")
+        if status >= _OK_BELOW or document.get("balanced") is not True:
+            found.append(f"the proof: {status} {document}")
+    return found

@@ -1,0 +1,164 @@
+"""Bench: measure Florin beside pgbench on the same server, and judge the books afterwards."""
+
+import asyncio
+from importlib import import_module
+from importlib.util import find_spec
+
+import msgspec
+
+from florin.bench.catalog import (
+    AUTOSCALE,
+    COMPARED,
+    DEPLOYS,
+    FAILOVER,
+    MUTANTS,
+    NAMES,
+    REPLICAS,
+    WORK,
+    Terms,
+)
+from florin.bench.harness import commit, measure
+from florin.bench.requests import report
+from florin.ops.system.console import Unable
+
+_READS = 2_000
+_CONNECTIONS_MAX = 1_000
+_CLIENTS_MAX = 150  # of pgbench: the server takes 200 connections in all
+
+
+def main(
+    name: str,
+    against: str | None = None,
+    as_json: bool = False,
+    *,
+    seconds: float = 10,
+    connections: int = 64,
+    instances: int = 1,
+    cards: int | None = None,
+    rounds: int = 3,
+    seed: int = 1,
+    balancer: bool = False,
+    rate: float = 200,
+    requests: int = 0,
+    only: list[str] | None = None,
+    jobs: int = 50_000,
+    control: bool = False,
+) -> int:
+    """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
+    if name == MUTANTS:
+        return _mutants(as_json=as_json, only=only or [])
+    if name == AUTOSCALE:
+        from florin.bench.autoscale import main as autoscale
+
+        return autoscale.main(as_json=as_json, seed=seed)
+    if name in {DEPLOYS, REPLICAS, FAILOVER}:
+        return _many(
+            name,
+            as_json=as_json,
+            instances=max(2, instances),
+            connections=connections,
+            rate=rate,
+            requests=requests,
+            rounds=rounds,
+            seconds=seconds,
+            seed=seed,
+            only=only or [],
+            control=control,
+        )
+    if name in WORK:
+        from florin.bench.workers import main as work
+
+        return work.main(
+            name,
+            as_json=as_json,
+            jobs=jobs,
+            cards=cards,
+            rounds=rounds,
+            seconds=seconds,
+            rate=rate,
+            connections=connections,
+            seed=seed,
+        )
+    terms = Terms(
+        name=name,
+        against=against,
+        seconds=seconds,
+        connections=connections,
+        instances=instances,
+        cards=cards,
+        rounds=rounds,
+        seed=seed,
+        balancer=balancer,
+    )
+    _check(terms)
+    # Imported here: `florin bench mutants` needs none of it.
+    from florin.bench.requests.runner import contest
+
+    found = asyncio.run(measure(contest(terms, commit())))
+    document = found.document()
+    print(msgspec.json.encode(document).decode() if as_json else report.text(document))
+    return 0 if found.right else 1
+
+
+def _many(
+    name: str,
+    *,
+    as_json: bool,
+    instances: int,
+    connections: int,
+    rate: float,
+    requests: int,
+    rounds: int,
+    seconds: float,
+    seed: int,
+    only: list[str],
+    control: bool,
+) -> int:
+    """Serve those that bring several of everything."""
+    from florin.bench.scenarios import deploys, failover, replica_reads
+
+    if name == DEPLOYS:
+        return deploys.main(
+            as_json=as_json,
+            instances=instances,
+            connections=connections,
+            rate=rate,
+            requests=requests,
+            seconds=seconds,
+            seed=seed,
+            only=only,
+        )
+    if name == REPLICAS:
+        reads = requests or _READS
+        asked = replica_reads.Terms(instances, connections, reads, seed)
+        return replica_reads.main(asked, as_json=as_json)
+    kinds = failover.kinds_of(only)
+    terms = failover.Terms(instances, connections, rate, rounds, seed, control, kinds)
+    return failover.main(terms, as_json=as_json)
+
+
+def _mutants(*, as_json: bool, only: list[str]) -> int:
+    if find_spec("florin.bench.mutation.runner") is None:
+        raise Unable("florin bench mutants is not part of this release yet.")
+    return int(import_module("florin.bench.mutation.runner").main(as_json=as_json, only=only))
+
+
+def _check(terms: Terms) -> None:
+    if terms.name not in NAMES:
+        raise Unable(f"There is no benchmark {terms.name}; there are {', '.join(NAMES)}.")
+    if terms.against is not None and terms.name not in COMPARED:
+        raise Unable(
+            f"{terms.name} compares with itself; --against pgbench is for {', '.join(COMPARED)}."
+        )
+    if not 1 <= terms.connections <= _CONNECTIONS_MAX:
+        raise Unable(f"--connections is from 1 to {_CONNECTIONS_MAX}.")
+    if terms.against is not None and terms.connections > _CLIENTS_MAX:
+        raise Unable(
+            f"--against pgbench takes at most {_CLIENTS_MAX} connections: each is one of the server"
+        )
+    if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
+        raise Unable("--instances is from 1 to 8, and not more than --connections.")
+    if terms.balancer and terms.name in {"growth", "held-card"}:
+        raise Unable(f"{terms.name} compares with itself; --balancer is for the others.")
+    if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
+        raise Unable("--seconds, --rounds and --cards begin at 1.")

@@ -1,0 +1,1 @@
+"""Requests: benchmarks of single requests, side by side with pgbench."""

@@ -1,0 +1,72 @@
+"""Locked card: a card that another transaction locks, and tills that wait for it meanwhile."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+from florin.bench.environment.dataset import Shop, card_id
+from florin.bench.environment.servers import Bench, Instance
+from florin.bench.load.python_client import Client
+from florin.ops.system import http_probe
+from florin.ops.system.console import Unable
+
+TILLS = 4
+_MADE = 201
+_WITHIN_S = 10
+_WAITING = """
+select exists (select from pg_stat_activity
+  where wait_event_type = 'Lock' and application_name like 'florin api-%')
+"""
+
+
+@asynccontextmanager
+async def lock(bench: Bench, shop: Shop) -> AsyncGenerator[None]:
+    """Lock the shop's last card, as a slow transaction does."""
+    holder = await bench.admin(shop.database)
+    try:
+        async with holder.transaction():
+            await holder.execute(
+                "select from florin.account where merchant = $1 and id = $2 for update",
+                shop.merchant,
+                card_id(shop.cards),
+            )
+            yield
+    finally:
+        await holder.close()
+
+
+async def waiting(bench: Bench, shop: Shop) -> None:
+    """Return once an instance waits for the lock; else there would be nothing to measure."""
+    looker = await bench.admin(shop.database)
+    try:
+        async with asyncio.timeout(_WITHIN_S):
+            while not await looker.fetchval(_WAITING):  # noqa: ASYNC110 - nothing else tells
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise Unable("Nothing came to wait for the held card.") from None
+    finally:
+        await looker.close()
+
+
+def require_waiting(tills: Iterable["asyncio.Future[int]"]) -> None:
+    if any(till.done() for till in tills):
+        raise Unable("The held card was not held: a redemption of it was answered.")
+
+
+async def redeem(shop: Shop, instance: Instance, *, key: str) -> int:
+    """Redeem the held card: 1 when it was answered so, however late; raises Unable if refused."""
+    client = Client(*http_probe.split(instance.address))
+    body = f'{{"amount":1,"currency":"EUR","code":"{shop.codes[-1]}"}}'
+    try:
+        status, said = await client.send(
+            (
+                f"POST /api/v1/redemptions HTTP/1.1\r\nHost: florin\r\nIdempotency-Key: {key}\r\n"
+                f"Authorization: Bearer {shop.secret}\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}"
+            ).encode()
+        )
+    finally:
+        client.close()
+    if status != _MADE:
+        raise Unable(f"A redemption of the held card was answered {status}: {said.decode()}")
+    return 1

@@ -1,0 +1,1 @@
+"""Scenarios: benchmarks of a fleet that is deployed, fails over or reads from replicas."""

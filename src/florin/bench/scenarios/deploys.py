@@ -1,0 +1,233 @@
+"""Deploys: a fleet under a steady load while everything is done to it that an operator may do.
+
+Every kind is repeated until it has seen as many requests as were asked for. What counts is a
+request that failed; beside it the p99 during the change and without one.
+"""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from florin.bench.load import constant_rate
+from florin.bench.load.constant_rate import Asked, Steady
+from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.ops.fleet import desired_state
+from florin.ops.system.console import Unable, say, voice
+
+_CARDS = 100
+_REST_S = 1.0  # after a change, still counted to it
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    instances: int
+    connections: int
+    rate: float
+    requests: int
+    seconds: float
+    seed: int
+    kinds: tuple[str, ...]
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the requests of one kind of change."""
+
+    kind: str
+    changes: int
+    requests: int
+    failures: int
+    allowed: bool  # connections that break with the balancer, errors of a release that errs
+    p50_ms: float
+    p99_ms: float
+    most_ms: float
+    said: list[str]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    instances: int
+    rate: float
+    rows: list[Row]
+    differences: list[str]
+
+    @property
+    def right(self) -> bool:
+        return not self.differences and all(row.allowed or not row.failures for row in self.rows)
+
+
+_BETWEEN_S = 15  # what dies much oftener is given up by the supervisor
+
+Change = Callable[[Fleet], Awaitable[object]]
+
+
+async def _rollback(fleet: Fleet) -> None:
+    if not desired_state.read(fleet.home).previous:
+        await fleet.deploy("good")
+    await fleet.florin("rollback")
+
+
+async def _scale(fleet: Fleet) -> None:
+    await fleet.florin("scale", f"api={fleet.instances + 2}")
+    await fleet.florin("scale", f"api={fleet.instances}")
+
+
+async def _kills(fleet: Fleet) -> None:
+    for number in range(12):
+        await fleet.kill(f"api-{number % fleet.instances + 1}", signal.SIGKILL)
+
+
+async def _cut_off(fleet: Fleet) -> None:
+    for step in range(1, 5 * fleet.instances + 6):
+        await fleet.cut_off(step)
+
+
+async def _balancer(fleet: Fleet) -> None:
+    await fleet.kill("balancer", signal.SIGKILL)
+    await asyncio.sleep(_BETWEEN_S)
+
+
+async def _single(fleet: Fleet) -> None:
+    await fleet.florin("scale", "api=1")
+    await fleet.florin("restart", "api-1")
+    await fleet.florin("deploy", "--soak", "1s")
+    await fleet.florin("scale", f"api={fleet.instances}")
+
+
+async def _balance(fleet: Fleet) -> None:
+    for algorithm in ("leastconn", "iphash", "roundrobin"):
+        await fleet.florin("balance", algorithm)
+        await asyncio.sleep(1)
+
+
+def _bad(release: str) -> Change:
+    return lambda fleet: fleet.deploy(release, expect=1, soak="5s")
+
+
+# Name, change, and whether some failures cannot be helped.
+KINDS: tuple[tuple[str, Change, bool], ...] = (
+    ("rolling", lambda fleet: fleet.deploy("good"), False),
+    ("rollback", _rollback, False),
+    ("scale", _scale, False),
+    ("restart", lambda fleet: fleet.florin("restart", "api-1"), False),
+    ("balance", _balance, False),
+    ("does not start", _bad("does not start"), False),
+    ("is never ready", _bad("is never ready"), False),
+    ("dies soon", _bad("dies soon"), False),
+    ("is slow", _bad("is slow"), False),
+    ("answers 500", _bad("answers 500"), True),
+    ("kill -9 x 12", _kills, False),
+    ("terminated", lambda fleet: fleet.kill("api-1", signal.SIGTERM), False),
+    ("frozen", lambda fleet: fleet.kill("api-1", signal.SIGSTOP), False),
+    ("single instance", _single, False),
+    ("supervisor killed", _cut_off, False),
+    ("balancer killed", _balancer, True),
+)
+
+
+def main(
+    *,
+    as_json: bool,
+    instances: int,
+    connections: int,
+    rate: float,
+    requests: int,
+    seconds: float,
+    seed: int,
+    only: list[str],
+) -> int:
+    """Serve `florin bench deploys`; return 1 when a request failed that must not."""
+    names = [name for name, _, _ in KINDS]
+    for name in only:
+        if name not in names:
+            raise Unable(f"There is no kind {name}; there are: {', '.join(names)}.")
+    terms = Terms(instances, connections, rate, requests, seconds, seed, tuple(only or names))
+    found = asyncio.run(_measure(terms))
+    voice.clear()
+    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    return 0 if found.right else 1
+
+
+async def _measure(terms: Terms) -> Found:
+    task = asyncio.current_task()
+    assert task is not None
+    # TERM ends it as Ctrl-C does: everything that was started is stopped.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with tempfile.TemporaryDirectory(prefix="florin-deploys-") as folder:
+        fleet = own_fleet(Path(folder), terms.instances)
+        try:
+            await fleet.up()
+            shop = await fleet.open_shop(cards=_CARDS)
+            load = Steady(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+            rows = await _rows(fleet, load, terms)
+            differences = await constant_rate.differences(load)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            await asyncio.shield(fleet.florin("down"))
+    return Found(instances=terms.instances, rate=terms.rate, rows=rows, differences=differences)
+
+
+async def _rows(fleet: Fleet, load: Steady, terms: Terms) -> list[Row]:
+    rows: list[Row] = []
+    async with load.running():
+        await asyncio.sleep(1)
+        load.cut()
+        await asyncio.sleep(terms.seconds)
+        rows.append(_row("steady", 0, load.cut(), allowed=False))
+        for name, change, allowed in KINDS:
+            if name not in terms.kinds:
+                continue
+            log, changes = list[Asked](), 0
+            while not changes or len(log) < terms.requests:
+                voice.status(f"{name}: {len(log)} requests …")
+                await change(fleet)
+                await asyncio.sleep(_REST_S)
+                log += load.cut()
+                changes += 1
+            rows.append(_row(name, changes, log, allowed=allowed))
+            say(_line(rows[-1]))
+    return rows
+
+
+def _row(kind: str, changes: int, log: list[Asked], *, allowed: bool) -> Row:
+    figures = constant_rate.figures(log)
+    said = [f"{asked.kind} {asked.status}: {asked.said}" for asked in log if asked.failed][:5]
+    return Row(
+        kind=kind,
+        changes=changes,
+        requests=figures.requests,
+        failures=figures.failures,
+        allowed=allowed,
+        p50_ms=round(figures.p50_ms, 2),
+        p99_ms=round(figures.p99_ms, 2),
+        most_ms=round(figures.most_ms, 1),
+        said=said,
+    )
+
+
+def _line(row: Row) -> str:
+    return (
+        f"{row.kind:<18}{row.changes:>8}{row.requests:>10}{row.failures:>10}"
+        f"{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}{row.most_ms:>10.1f}"
+    )
+
+
+def text(found: Found) -> str:
+    head = (
+        f"deploys: {found.instances} instances, {found.rate:g} requests a second at most,"
+        f" Python {sys.version.split()[0]}"
+    )
+    columns = (
+        f"{'kind':<18}{'changes':>8}{'requests':>10}{'failures':>10}"
+        f"{'p50 ms':>9}{'p99 ms':>9}{'most ms':>10}"
+    )
+    notes = [f"{row.kind}: {said}" for row in found.rows for said in row.said[:2]]
+    books = "; ".join(found.differences[:3]) or "equal the log to the cent"
+    return "\n".join(
+        [head, "", columns, *map(_line, found.rows), "", *notes, f"The books {books}."]
+    )

@@ -1,0 +1,185 @@
+"""Failover: a fleet with replicas under a steady load loses its primary again and again.
+
+What counts: the time until a write succeeds again, requests that failed, and what became of writes
+that were acknowledged. The control is the same without waiting for a replica: it has to lose some,
+or this would notice nothing.
+"""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf
+from pathlib import Path
+
+import msgspec
+
+from florin.bench.harness import commit, measure
+from florin.bench.load import constant_rate
+from florin.bench.load.constant_rate import Asked, Steady
+from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.bench.verify import acknowledged_writes
+from florin.bench.verify.failover_report import (
+    REPLICAS,
+    Found,
+    Loss,
+    Phase,
+    again,
+    line,
+    percentile,
+    text,
+)
+from florin.ops.fleet import secrets
+from florin.ops.fleet.observe import observe
+from florin.ops.gameday import faults
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import session
+from florin.ops.system import http_probe
+from florin.ops.system.console import Unable, say, voice
+
+_CARDS = 100
+_AT_REST_S = 1.0
+_WHOLE_WITHIN_S = 120
+_ALARM = "florin_writes_maybe_lost_total{"
+_WAITED_FOR = "show synchronous_standby_names"
+_UNCONFIRMED = "alter system set synchronous_standby_names = ''"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    instances: int
+    connections: int
+    rate: float
+    rounds: int
+    seed: int
+    control: bool
+    kinds: tuple[str, ...]
+
+    @property
+    def sequence(self) -> list[str]:
+        return [self.kinds[n % len(self.kinds)] for n in range(self.rounds)]
+
+
+def kinds_of(only: list[str]) -> tuple[str, ...]:
+    """The kinds of loss that were asked for. Raises Unable."""
+    for name in only:
+        if name not in faults.LOSSES:
+            raise Unable(f"There is no kind {name}; there are: {', '.join(faults.LOSSES)}.")
+    return tuple(only or faults.LOSSES)
+
+
+def main(terms: Terms, *, as_json: bool) -> int:
+    """Serve `florin bench failover`; return 1 when something was lost, doubled or failed."""
+    found = asyncio.run(measure(_found(terms, commit())))
+    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    return 0 if found.right else 1
+
+
+async def _found(terms: Terms, measured: str) -> Found:
+    with tempfile.TemporaryDirectory(prefix="florin-failover-") as folder:
+        fleet = own_fleet(Path(folder), terms.instances, REPLICAS)
+        try:
+            await fleet.up()
+            first = await phase(fleet, terms, terms.sequence)
+            second = None
+            if terms.control:
+                await confirm_nothing(fleet)
+                say("The control: commits wait for no replica from here on.")
+                second = await phase(fleet, terms, terms.kinds)
+        finally:
+            await asyncio.shield(fleet.florin("down"))
+    times = sorted(loss.again_s for loss in first.losses)
+    return Found(
+        synchronous=first,
+        asynchronous=second,
+        again_p50_s=percentile(times, 50),
+        again_p95_s=percentile(times, 95),
+        again_most_s=times[-1],
+        instances=terms.instances,
+        rate=terms.rate,
+        seed=terms.seed,
+        commit=measured,
+    )
+
+
+async def phase(fleet: Fleet, terms: Terms, kinds: Sequence[str]) -> Phase:
+    """Lose the primary in these ways, one after the other, and judge the books."""
+    shop = await fleet.open_shop(cards=_CARDS)
+    load = Steady(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+    log, found, before = list[Asked](), list[Loss](), await _alarms(fleet)
+    async with load.running():
+        for number, kind in enumerate(kinds, 1):
+            voice.status(f"{number} of {len(kinds)}: {kind} …")
+            await asyncio.sleep(_AT_REST_S)
+            log += load.cut()
+            loss, asked = await _lose(fleet, load, kind)
+            log += asked
+            found.append(loss)
+            say(line(loss))
+        await asyncio.sleep(_AT_REST_S)
+    log += load.cut()
+    primary = faults.primary(fleet.home).address or ""
+    url = postgres.url_of(primary, postgres.OWNER, secrets.read(fleet.home))
+    return Phase(
+        losses=found,
+        requests=len(log),
+        failures=sum(asked.failed for asked in log),
+        said=[f"{each.kind} {each.status}: {each.said}" for each in log if each.failed][:5],
+        kept=acknowledged_writes.judge(log, await acknowledged_writes.recorded(url, shop)),
+        differences=await constant_rate.differences(load),
+        alarms=await _alarms(fleet) - before,
+    )
+
+
+async def _lose(fleet: Fleet, load: Steady, kind: str) -> tuple[Loss, list[Asked]]:
+    """Take the primary away; return once another one serves and the old one follows it."""
+    before = faults.primary(fleet.home)
+    assert before.pid is not None
+    await faults.LOSSES[kind](before.pid)
+    lost_at = time.monotonic()
+    while not _replaced(fleet, before.name):
+        if time.monotonic() > lost_at + _WHOLE_WITHIN_S:
+            raise Unable(f"{before.name} was {kind}, and the fleet did not become whole again.")
+        await asyncio.sleep(0.1)
+    whole_s = time.monotonic() - lost_at
+    await asyncio.sleep(_AT_REST_S)
+    asked = load.cut()
+    loss = Loss(
+        kind=kind,
+        again_s=round(again(asked, lost_at), 3),
+        whole_s=round(whole_s, 3),
+        slowest_s=round(max((each.seconds for each in asked), default=inf), 3),
+        requests=len(asked),
+        failures=sum(each.failed for each in asked),
+    )
+    return loss, asked
+
+
+def _replaced(fleet: Fleet, before: str) -> bool:
+    now = observe(fleet.home).of("postgres-primary")
+    return all(part.name != before for part in now) and faults.whole(fleet.home, REPLICAS)
+
+
+async def confirm_nothing(fleet: Fleet) -> None:
+    """Let commits wait for no replica, whoever is the primary."""
+    for part in observe(fleet.home).parts:
+        if not part.name.startswith("postgres"):
+            continue
+        url = postgres.url_of(part.address or "", postgres.SUPERUSER, secrets.read(fleet.home))
+        async with session(url) as connection:
+            await connection.execute(_UNCONFIRMED)
+            await connection.execute("select pg_reload_conf()")
+            while await connection.fetchval(_WAITED_FOR):  # noqa: ASYNC110 -- it tells no event
+                await asyncio.sleep(0.05)
+
+
+async def _alarms(fleet: Fleet) -> float:
+    """How often the instances found that the log does not reach where somebody was promised."""
+    total = 0.0
+    for part in observe(fleet.home).of("api"):
+        answer = await http_probe.get(part.address or "", "/metrics")
+        for each in answer.body.decode().splitlines() if answer is not None else ():
+            if each.startswith(_ALARM):
+                total += float(each.rpartition(" ")[2])
+    return total

@@ -1,0 +1,221 @@
+"""Replica reads: callers read what they wrote, at any instance, while replicas fall behind at
+random.
+
+Who answered is taken from the servers' own logs: how many of the reads that replicas may answer
+they did answer, and that nothing about money, keys or access was asked of one.
+"""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from florin.bench.environment.dataset import FUNDS, card_id, more_keys, open_shop
+from florin.bench.environment.replicas import start_members
+from florin.bench.environment.servers import Bench, Instance, topology
+from florin.bench.harness import commit, measure
+from florin.bench.load.constant_rate import Connection
+from florin.bench.scenarios import read_your_writes
+from florin.bench.scenarios.read_your_writes import Followed, Pauses
+from florin.bench.verify import statement_log
+from florin.kit import ids
+from florin.kit.postgres.database import connect
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.replica_set import Members
+from florin.ops.system.console import voice
+
+REPLICAS = 2
+SHARE_WANTED = 0.8
+_OK = range(200, 300)
+_WATCH_S = 1.5  # an instance asks a replica once it has looked at it three times
+_ASKS = "florin api-"  # how the connections of instances are named; others only watch
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    instances: int
+    callers: int
+    reads: int
+    seed: int
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    reads: int
+    writes: int
+    stale: list[str]
+    failures: list[str]
+    pauses: int
+    share: float  # of the statements that replicas may answer: what they were asked
+    servers: dict[str, statement_log.Server]
+    primary: str
+    instances: int
+    callers: int
+    seed: int
+    seconds: float
+    commit: str
+
+    @property
+    def right(self) -> bool:
+        strayed = any(s.decisions for name, s in self.servers.items() if name != self.primary)
+        # Each read is one statement at least: all of them are in the logs.
+        whole = sum(server.reads for server in self.servers.values()) >= self.reads
+        return not (self.stale or self.failures or strayed) and self.share > 0 and whole
+
+
+@dataclass(slots=True)
+class Callers:
+    """Each has a key and a card of its own, and a connection to every instance."""
+
+    currency: str
+    chance: random.Random
+    cards: dict[str, str]
+    connections: dict[str, list[Connection]]
+    failures: list[str] = field(default_factory=list[str])
+    number: int = 0
+
+    async def write(self, name: str) -> int | None:
+        """Spend a cent; how many were spent by then."""
+        self.number += 1
+        body = {"card": self.cards[name], "amount": 1, "currency": self.currency}
+        answer = await self._ask(name, "POST", "/redemptions", body, f"own-{self.number}")
+        return None if answer is None else FUNDS - answer["balance"]
+
+    async def read(self, name: str) -> int | None:
+        """How many cents were spent by what a list says, one of two."""
+        card = self.cards[name]
+        if self.chance.random() < 1 / 2:
+            answer = await self._ask(name, "GET", f"/cards/{card}/entries?limit=1")
+            return None if answer is None else FUNDS - answer["data"][0]["balance_after"]
+        answer = await self._ask(name, "GET", f"/redemptions?card={card}&limit=1")
+        if answer is None:
+            return None
+        return FUNDS - answer["data"][0]["balance"] if answer["data"] else 0
+
+    async def _ask(
+        self, name: str, method: str, path: str, body: object = None, key: str = ""
+    ) -> Any:
+        """The document of an answer; None when it failed, which is written down."""
+        answer: Any
+        try:
+            connection = self.chance.choice(self.connections[name])
+            status, answer = await connection.ask(method, path, body, key)
+        except (OSError, EOFError, TimeoutError, ValueError) as error:
+            status, answer = 0, f"{type(error).__name__}: {error}"
+        if status not in _OK:
+            self.failures.append(f"{method} {path} {status}: {answer}"[:300])
+            return None
+        return answer
+
+
+def main(terms: Terms, *, as_json: bool) -> int:
+    """Serve `florin bench replicas`; return 1 when a read was stale or went astray."""
+    found = asyncio.run(measure(_found(terms, commit())))
+    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    return 0 if found.right else 1
+
+
+async def _found(terms: Terms, measured: str) -> Found:
+    async with topology(measured) as bench, AsyncExitStack() as stack:
+        standbys = await start_members(bench, REPLICAS, statement_log.SETTINGS)
+        members = standbys.members
+        instances = [await bench.start_instance(told=standbys.told) for _ in range(terms.instances)]
+        callers = await _callers(bench, instances, terms)
+        for several in callers.connections.values():
+            for connection in several:
+                stack.callback(connection.close)
+        primary = bench.server.name
+        await asyncio.sleep(_WATCH_S)
+        before = _logs(bench, members)
+        begun = time.monotonic()
+        found, pauses = await _follow(bench, members, callers, terms)
+        seconds = time.monotonic() - begun
+        servers = statement_log.judge(primary, before, _logs(bench, members))
+    return Found(
+        reads=found.reads,
+        writes=found.writes,
+        stale=found.stale,
+        failures=callers.failures,
+        pauses=pauses.count,
+        share=round(statement_log.share(primary, servers), 4),
+        servers=servers,
+        primary=primary,
+        instances=terms.instances,
+        callers=terms.callers,
+        seed=terms.seed,
+        seconds=round(seconds, 1),
+        commit=measured,
+    )
+
+
+async def _callers(bench: Bench, instances: list[Instance], terms: Terms) -> Callers:
+    shop = await open_shop(bench, cards=terms.callers)
+    keys = await more_keys(bench, shop, terms.callers)
+    names = [f"caller {n}" for n in range(1, terms.callers + 1)]
+    return Callers(
+        currency="EUR",
+        chance=random.Random(terms.seed),
+        cards={name: ids.show("crd", card_id(n)) for n, name in enumerate(names, 1)},
+        connections={
+            name: [Connection(each.address, key) for each in instances]
+            for name, key in zip(names, keys, strict=True)
+        },
+    )
+
+
+async def _follow(
+    bench: Bench, members: Members, callers: Callers, terms: Terms
+) -> tuple[Followed, Pauses]:
+    others = members.others(bench.server.name).values()
+    admins = [await connect(each.url(postgres.SUPERUSER), name="florin bench") for each in others]
+    try:
+        async with read_your_writes.pausing(admins, callers.chance) as pauses:
+            voice.status(f"{terms.reads} reads …")
+            found = await read_your_writes.follow(
+                list(callers.cards),
+                callers.write,
+                callers.read,
+                reads=terms.reads,
+                chance=callers.chance,
+            )
+        return found, pauses
+    finally:
+        for admin in admins:
+            admin.terminate()
+
+
+def _logs(bench: Bench, members: Members) -> dict[str, Counter[str]]:
+    """How often instances asked each server what, so far."""
+    return {
+        name: Counter(
+            what for who, what in statement_log.asked(bench.home.log(name)) if who.startswith(_ASKS)
+        )
+        for name in members.servers
+    }
+
+
+def text(found: Found) -> str:
+    met = "met" if found.share >= SHARE_WANTED else "not met"
+    head = (
+        f"replicas: {found.callers} callers read what they wrote at {found.instances} instances;"
+        f" {REPLICAS} replicas, the replay of one or the other paused {found.pauses} times"
+    )
+    lines = [
+        head,
+        "",
+        f"  reads       {found.reads:,} (and {found.writes:,} writes) in {found.seconds:g} s",
+        f"  stale       {len(found.stale)}",
+        f"  failures    {len(found.failures)}",
+        f"  by replicas {found.share:.1%} of what they may answer; {SHARE_WANTED:.0%}: {met}",
+        "",
+        f"  {'was asked':<12}{'reads':>12}{'decisions':>12}   by its own log",
+    ]
+    for name, server in found.servers.items():
+        who = "   the primary" if name == found.primary else ""
+        lines.append(f"  {name:<12}{server.reads:>12,}{server.decisions:>12,}{who}")
+    lines += [f"  {each}" for each in (*found.stale[:5], *found.failures[:5])]
+    return "\n".join([*lines, "", f"seed {found.seed}; commit {found.commit}."])

@@ -1,0 +1,1 @@
+"""Verify: checks, after a benchmark, that nothing was lost and the books are right."""

@@ -1,0 +1,77 @@
+"""Ledger: after a benchmark, whether what was recorded is what was answered."""
+
+from dataclasses import dataclass
+
+from florin.bench.environment.dataset import Shop
+from florin.bench.environment.servers import Bench
+from florin.bench.load import pgbench
+from florin.kit.postgres.database import Database
+from florin.ops.postgres import server as postgres
+from florin.ops.system.console import voice
+from florin.reports.proof import proof
+
+_SQL = """
+select count(*) filter (where actor like 'key_%') as http,
+  count(*) filter (where actor = $2) as pgbench
+from florin.transfer where merchant = $1 and kind = 'redeem'
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Answered:
+    """What a run was told: redemptions that succeeded, and those it cannot know of."""
+
+    http: int = 0
+    in_flight: int = 0  # sent, and unanswered when the generator hung up
+    pgbench: int = 0
+
+    def add(self, count: int, *, in_flight: int) -> None:
+        self.http += count
+        self.in_flight += in_flight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """The books of one shop against what was answered."""
+
+    balanced: bool
+    differences: tuple[str, ...]
+    answered: int
+    recorded: int
+    in_flight: int
+    pgbench_answered: int
+    pgbench_recorded: int
+    cards: int
+    entries: int
+
+    @property
+    def right(self) -> bool:
+        return (
+            self.balanced
+            and self.answered <= self.recorded <= self.answered + self.in_flight
+            and self.pgbench_answered == self.pgbench_recorded
+        )
+
+
+async def judge(bench: Bench, shop: Shop, answered: Answered) -> Judged:
+    """Prove the books and count what they hold."""
+    voice.status("Judging the books …")
+    opened = Database(bench.url(postgres.APP, shop.database), name="bench")
+    await opened.open()
+    try:
+        proved = await proof(opened, shop.merchant)
+        row = await opened.one(_SQL, shop.merchant, pgbench.ACTOR)
+        assert row is not None
+    finally:
+        await opened.close()
+    return Judged(
+        balanced=proved.balanced,
+        differences=tuple(f"{d.check}: {d.card or ''} {d.detail}" for d in proved.differences[:3]),
+        answered=answered.http,
+        recorded=row["http"],
+        in_flight=answered.in_flight,
+        pgbench_answered=answered.pgbench,
+        pgbench_recorded=row["pgbench"],
+        cards=proved.cards,
+        entries=proved.entries,
+    )

@@ -1,0 +1,1 @@
+"""Workers: benchmarks of the queue and of long jobs."""

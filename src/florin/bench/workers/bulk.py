@@ -1,0 +1,163 @@
+"""Bulk: one worker makes the cards of a job, beside COPY of the very rows it made.
+
+The rows of all four tables are written out by the server in its binary form and copied by it into a
+database that is as empty as the first one was, in one transaction, all indexes and checks in place.
+"""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from florin.bench.environment import cpu_usage
+from florin.bench.environment.dataset import Shop, open_shop
+from florin.bench.environment.servers import Bench
+from florin.bench.workers.catalog import Terms
+from florin.bench.workers.ledger_check import wrongs
+from florin.bench.workers.polling import until
+from florin.bench.workers.result import Figures
+from florin.cards.jobs import bulk_issue
+from florin.cards.transactions.service import Asked
+from florin.kit import ids
+from florin.kit.postgres.database import Database
+from florin.ops.postgres import server as postgres
+from florin.ops.system import os_user
+from florin.ops.system.console import Unable, say, voice
+
+AMOUNT = 2_500
+_TABLES = ("account", "card", "transfer", "event")  # in the order in which they refer
+_MADE, _COPIED = "florin_made", "florin_copied"
+_KB_A_CARD = 6
+_LOOK_S = 0.05
+_CARDS_A_SECOND = 500  # at least; whoever is slower is taken to stand still
+_BEGIN_WITHIN_S = 60
+_FINISHED = "select state = 'finished' from florin.job where merchant = $1 and id = $2"
+_COUNTS = """
+select count(*) as accounts, count(distinct code_hash) as codes, sum(balance) / $2 as amounts,
+  (select count(*) from florin.card c where c.merchant = $1) as cards,
+  (select count(*) from florin.transfer t where t.merchant = $1) as entries,
+  (select count(*) from florin.event e where e.merchant = $1 and e.type = 'card.issued') as events,
+  (select sum(done) from florin.job j where j.merchant = $1) as done
+from florin.account where merchant = $1
+"""
+
+
+def space_mb(terms: Terms) -> int:
+    return 5_000 + terms.cards * _KB_A_CARD // 1000
+
+
+async def contest(
+    bench: Bench, terms: Terms
+) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
+    if terms.cards > bulk_issue.MOST:
+        raise Unable(f"A job makes at most {bulk_issue.MOST:,} cards; --cards is for one job.")
+    rounds: list[Figures] = []
+    wrong: list[str] = []
+    admin = await bench.admin()
+    try:
+        for number in range(1, terms.rounds + 1):
+            voice.status(f"Round {number} of {terms.rounds}: Florin …")
+            await _anew(bench, admin, _MADE)
+            shop = await open_shop(bench, cards=1, database=_MADE, issue=False)
+            figures = await _ours(bench, shop, terms.cards)
+            wrong += await _judged(bench, shop.merchant, terms.cards)
+            voice.status(f"Round {number} of {terms.rounds}: COPY …")
+            copy_s = await _copied(bench, admin)
+            rounds.append(figures | {"copy_rate": terms.cards / copy_s})
+            say(f"Round {number}: {figures['rate']:,.0f}/s; COPY {terms.cards / copy_s:,.0f}/s")
+    finally:
+        await admin.close()
+    return rounds, wrong, {}
+
+
+async def _anew(bench: Bench, admin: Any, name: str) -> None:
+    await admin.execute(f"drop database if exists {name}")
+    await bench.add_database(name)
+    await admin.execute("checkpoint")
+
+
+async def ask_for(bench: Bench, shop: Shop, cards: int) -> UUID:
+    """Ask for a job, as `POST /cards/bulk` does; return its id."""
+    opened = Database(bench.url(postgres.APP, shop.database), name="bench")
+    await opened.open()
+    try:
+        asked = Asked(merchant=shop.merchant, actor="bench", key="bulk")
+        program = ids.show("prg", shop.program)
+        want = bulk_issue.BulkRequest(program=program, amount=AMOUNT, quantity=cards)
+        job, _ = await bulk_issue.start(opened, asked, want)
+    finally:
+        await opened.close()
+    return UUID(job.id.removeprefix("job_"))
+
+
+async def _ours(bench: Bench, shop: Shop, cards: int) -> Figures:
+    """From the request to the finished job; the worker was there before."""
+    worker = await bench.start_worker("florin", "worker", database=_MADE)
+    admin = await bench.admin(_MADE)
+    try:
+        before = bench.used(worker)
+        begun = time.monotonic()
+        job = await ask_for(bench, shop, cards)
+
+        async def finished() -> bool:
+            return bool(await admin.fetchval(_FINISHED, shop.merchant, job))
+
+        ended = await until(
+            finished,
+            within_s=_BEGIN_WITHIN_S + cards / _CARDS_A_SECOND,
+            look_s=_LOOK_S,
+            otherwise=f"The cards were not made; see {worker.log}.",
+        )
+        used = bench.used(worker).since(before)
+        return {
+            "rate": cards / (ended - begun),
+            "worker_ms": 1000 * used.api / cards,
+            "postgres_ms": 1000 * used.postgres / cards,
+            "peak_rss_mb": cpu_usage.peak_rss_mb(worker.process.pid),
+        }
+    finally:
+        await admin.close()
+        await worker.stop()
+
+
+async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
+    """As many cards as asked for, each with its own code, its money, its entry and its event."""
+    admin = await bench.admin(_MADE)
+    try:
+        row = await admin.fetchrow(_COUNTS, merchant, AMOUNT)
+    finally:
+        await admin.close()
+    found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
+    return found + await wrongs(bench, _MADE, merchant)
+
+
+async def _copied(bench: Bench, admin: Any) -> float:
+    """Seconds of COPY."""
+    folder = os_user.private(bench.server.data.parent / "rows", bench.server.account)
+    try:
+        made = await bench.admin(_MADE)
+        try:
+            for table in _TABLES:
+                where = _file(folder, table)
+                await made.execute(f"copy florin.{table} to '{where}' (format binary)")
+        finally:
+            await made.close()
+        await _anew(bench, admin, _COPIED)
+        copied = await bench.admin(_COPIED)
+        try:
+            begun = time.monotonic()
+            async with copied.transaction():
+                for table in _TABLES:
+                    where = _file(folder, table)
+                    await copied.execute(f"copy florin.{table} from '{where}' (format binary)")
+            return time.monotonic() - begun
+        finally:
+            await copied.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _file(folder: Path, table: str) -> Path:
+    return folder / f"{table}.copy"

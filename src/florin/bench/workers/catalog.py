@@ -1,0 +1,71 @@
+"""Catalog: what a benchmark of the workers was asked for, and what it promises to reach."""
+
+from dataclasses import dataclass
+
+from florin.bench.catalog import Target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """How to measure; `seconds`, `rate` and `connections` are of `beside` alone."""
+
+    name: str
+    jobs: int
+    cards: int
+    rounds: int
+    seconds: float
+    rate: float
+    connections: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """One name: the figures that are to reach a bound, and those that are shares of two others."""
+
+    says: str
+    cards: int
+    targets: tuple[Target, ...]
+    shares: tuple[tuple[str, str, str], ...]  # a figure, what it is a share of, of which
+
+
+def _least(what: str, bound: float) -> Target:
+    return Target(what=what, sense="at least", bound=bound)
+
+
+def _most(what: str, bound: float) -> Target:
+    return Target(what=what, sense="at most", bound=bound)
+
+
+BENCHMARKS: dict[str, Benchmark] = {
+    "queue": Benchmark(
+        says="no-op jobs, one worker, beside one of PgQueuer",
+        cards=0,
+        targets=(_least("ratio", 1.5), _least("outbox_ratio", 0.75)),
+        shares=(
+            ("ratio", "rate", "pgqueuer_rate"),
+            ("outbox_ratio", "outbox_rate", "pgqueuer_rate"),
+        ),
+    ),
+    "expiry": Benchmark(
+        says="cards that are due, one worker, beside one INSERT and one UPDATE of the same rows",
+        cards=1_000_000,
+        targets=(_least("rate", 10_000), _least("ratio", 0.3)),
+        shares=(("ratio", "rate", "sql_rate"),),
+    ),
+    "bulk": Benchmark(
+        says="a job of many cards, one worker, beside COPY of the rows it made",
+        cards=1_000_000,
+        targets=(_least("rate", 10_000), _least("ratio", 0.2), _most("peak_rss_mb", 300)),
+        shares=(("ratio", "rate", "copy_rate"),),
+    ),
+    "beside": Benchmark(
+        says="redemptions at an even rate, while cards are made, and while they expire",
+        cards=600_000,
+        targets=(_most("bulk_growth", 2), _most("expiry_growth", 2)),
+        shares=(
+            ("bulk_growth", "bulk_p99_ms", "rest_p99_ms"),
+            ("expiry_growth", "expiry_p99_ms", "rest_p99_ms"),
+        ),
+    ),
+}

@@ -1,0 +1,133 @@
+"""Expiry: one worker ends cards that are due, beside the fewest statements that move the money.
+
+Both begin with the same database, copied file by file. The bare SQL is one transaction: it writes
+the entries and the accounts, all indexes and checks in place, and neither events nor an outbox.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from florin.bench.environment import cpu_usage
+from florin.bench.environment.servers import Bench
+from florin.bench.workers import expired_dataset
+from florin.bench.workers.catalog import Terms
+from florin.bench.workers.ledger_check import wrongs
+from florin.bench.workers.polling import until
+from florin.bench.workers.result import Figures
+from florin.cards.jobs.expiry import QUEUE
+from florin.kit.queue import admin as hand
+from florin.kit.queue.enqueue import Asked, put
+from florin.ops.system.console import say, voice
+
+_TEMPLATE = "florin_due"
+_COPY = "florin_copy"
+_KB_A_CARD = 6
+_LOOK_S = 0.02
+_CARDS_A_SECOND = 500  # at least; whoever is slower is taken to stand still
+_BEGIN_WITHIN_S = 60
+
+_BARE = (
+    """
+insert into florin.transfer (merchant, id, kind, currency, amount, debit, credit, debit_card,
+  debit_sequence, debit_balance, actor, created_at)
+select a.merchant, uuidv7(), 'expire', a.currency, a.balance, 'card', 'breakage', a.id,
+  a.sequence + 1, 0, 'bare', now()
+from florin.account a where a.merchant = $1 and a.state = 'active' and a.expires_at <= now()
+""",
+    """
+update florin.account set state = 'expired', balance = 0, sequence = sequence + 1,
+  revision = revision + 1
+where merchant = $1 and state = 'active' and expires_at <= now()
+""",
+)
+_WORK_LEFT = "select exists (select from florin.queue_job where queue = $1)"
+_ENDED = """
+select count(*) filter (where a.state = 'expired' and a.balance = 0) as accounts,
+  (select count(*) from florin.transfer t where t.merchant = $1 and t.kind = 'expire') as entries,
+  (select count(*) from florin.event e where e.merchant = $1 and e.type = 'card.expired') as events
+from florin.account a where a.merchant = $1
+"""
+
+
+def space_mb(terms: Terms) -> int:
+    return 5_000 + terms.cards * _KB_A_CARD // 1000
+
+
+async def contest(
+    bench: Bench, terms: Terms
+) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
+    await bench.add_database(_TEMPLATE)
+    merchant = await expired_dataset.seed(bench, cards=terms.cards, database=_TEMPLATE)
+    rounds: list[Figures] = []
+    wrong: list[str] = []
+    admin = await bench.admin()
+    try:
+        for number in range(1, terms.rounds + 1):
+            voice.status(f"Round {number} of {terms.rounds}: bare SQL …")
+            await expired_dataset.copy(admin, of=_TEMPLATE, name=_COPY)
+            bare_s = await _bare(bench, merchant)
+            voice.status(f"Round {number} of {terms.rounds}: Florin …")
+            await expired_dataset.copy(admin, of=_TEMPLATE, name=_COPY)
+            figures = await _ours(bench, terms.cards)
+            wrong += await _judged(bench, merchant, terms.cards)
+            rounds.append(figures | {"sql_rate": terms.cards / bare_s})
+            say(f"Round {number}: {figures['rate']:,.0f}/s; bare SQL {terms.cards / bare_s:,.0f}/s")
+    finally:
+        await admin.close()
+    return rounds, wrong, {}
+
+
+async def _bare(bench: Bench, merchant: UUID) -> float:
+    admin = await bench.admin(_COPY)
+    try:
+        begun = time.monotonic()
+        async with admin.transaction():
+            for sql in _BARE:
+                await admin.execute(sql, merchant)
+        return time.monotonic() - begun
+    finally:
+        await admin.close()
+
+
+async def _ours(bench: Bench, cards: int) -> Figures:
+    """From the moment in which the worker may begin to the end of the last job."""
+    admin = await bench.admin(_COPY)
+    await hand.pause(admin, "bench", QUEUE, paused=True)
+    await put(admin, Asked(queue=QUEUE, kind="sweep"))
+    worker = await bench.start_worker("florin", "worker", database=_COPY)
+    try:
+        before = bench.used(worker)
+        await hand.pause(admin, "bench", QUEUE, paused=False)
+        begun = time.monotonic()
+
+        async def finished() -> bool:
+            return not await admin.fetchval(_WORK_LEFT, QUEUE)
+
+        ended = await until(
+            finished,
+            within_s=_BEGIN_WITHIN_S + cards / _CARDS_A_SECOND,
+            look_s=_LOOK_S,
+            otherwise=f"The cards did not expire; see {worker.log}.",
+        )
+        used = bench.used(worker).since(before)
+        return {
+            "rate": cards / (ended - begun),
+            "worker_ms": 1000 * used.api / cards,
+            "postgres_ms": 1000 * used.postgres / cards,
+            "peak_rss_mb": cpu_usage.peak_rss_mb(worker.process.pid),
+        }
+    finally:
+        await admin.close()
+        await worker.stop()
+
+
+async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
+    """Every card ended once, with one entry and one event; the books balance."""
+    admin = await bench.admin(_COPY)
+    try:
+        row = await admin.fetchrow(_ENDED, merchant)
+    finally:
+        await admin.close()
+    found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
+    return found + await wrongs(bench, _COPY, merchant)

@@ -1,0 +1,187 @@
+"""Interference: what money requests notice of a worker that makes a million cards, or ends as many.
+
+A load at an even rate goes on throughout. The worker is there throughout, too; its queues are
+paused by hand and let go by turns: at rest, bulk, at rest, expiry.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from florin.bench.environment import cpu_usage
+from florin.bench.environment.dataset import Shop, open_shop
+from florin.bench.environment.servers import Bench, Worker
+from florin.bench.load import constant_rate
+from florin.bench.load.constant_rate import Asked as Request
+from florin.bench.load.constant_rate import Steady
+from florin.bench.workers import expired_dataset
+from florin.bench.workers.bulk import ask_for
+from florin.bench.workers.catalog import Terms
+from florin.bench.workers.ledger_check import wrongs
+from florin.bench.workers.polling import until
+from florin.bench.workers.result import Figures
+from florin.cards.jobs import bulk_issue, expiry
+from florin.kit import ids
+from florin.kit.queue import admin as hand
+from florin.kit.queue.enqueue import Asked, put
+from florin.ops.postgres import server as postgres
+from florin.ops.system.console import Unable, say, voice
+
+_CARDS_SPENT = 200
+_CARDS_A_SECOND = 20_000  # that may be made while it lasts
+_KB_A_CARD = 8
+_WARM_S = 2.0
+_LOOK_S = 0.05
+_WITHIN_S = 60
+_ACTIVE = "select exists (select from florin.queue_job where queue = $1 and state = 1)"
+_LEFT = "select exists (select from florin.queue_job where queue = $1)"
+_DONE = {
+    bulk_issue.QUEUE: "select coalesce(sum(done), 0) from florin.job",
+    expiry.QUEUE: "select count(*) from florin.account where state = 'expired'",
+}
+
+
+@dataclass(slots=True)
+class Run:
+    bench: Bench
+    load: Steady
+    worker: Worker
+    admin: Any
+    seconds: float
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part of a round."""
+
+    p50_ms: float
+    p99_ms: float
+    cards_rate: float
+    requests_rate: float
+    load: float  # percent of the machine
+
+
+def space_mb(terms: Terms) -> int:
+    made = min(bulk_issue.MOST, round(terms.rounds * terms.seconds * _CARDS_A_SECOND))
+    return 5_000 + (terms.cards + made) * _KB_A_CARD // 1000
+
+
+async def contest(
+    bench: Bench, terms: Terms
+) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
+    shop = await open_shop(bench, cards=1)
+    merchant = await expired_dataset.seed(bench, cards=terms.cards, database=postgres.DATABASE)
+    admin = await bench.admin()
+    try:
+        for queue in _DONE:
+            await hand.pause(admin, "bench", queue, paused=True)
+        # What seeding left in memory is written now, not in the middle of the measure.
+        await admin.execute("checkpoint")
+        await ask_for(bench, shop, bulk_issue.MOST)
+        await put(admin, Asked(queue=expiry.QUEUE, kind="sweep"))
+        instance = await bench.start_instance()
+        worker = await bench.start_worker("florin", "worker")
+        spent = await _shop(shop, instance.address)
+        load = Steady(spent, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+        run = Run(bench, load, worker, admin, terms.seconds)
+        async with load.running():
+            await asyncio.sleep(_WARM_S)
+            rounds = [await _round(run, number) for number in range(1, terms.rounds + 1)]
+        wrong = [f"{run.failed} requests failed"] if run.failed else []
+        wrong += await constant_rate.differences(load)
+        for each in (shop.merchant, merchant):
+            wrong += await wrongs(bench, postgres.DATABASE, each)
+    finally:
+        await admin.close()
+    return rounds, wrong, {}
+
+
+async def _shop(shop: Shop, address: str) -> constant_rate.Shop:
+    voice.status("Selling cards to spend from …")
+    program = ids.show("prg", shop.program)
+    return await constant_rate.open_shop(address, shop.secret, program, cards=_CARDS_SPENT)
+
+
+async def _round(run: Run, number: int) -> Figures:
+    voice.status(f"Round {number} …")
+    before = await _part(run, None)
+    made = await _part(run, bulk_issue.QUEUE)
+    between = await _part(run, None)
+    ended = await _part(run, expiry.QUEUE)
+    figures = {
+        "rest_p50_ms": (before.p50_ms + between.p50_ms) / 2,
+        "rest_p99_ms": (before.p99_ms + between.p99_ms) / 2,
+        "bulk_p50_ms": made.p50_ms,
+        "bulk_p99_ms": made.p99_ms,
+        "expiry_p50_ms": ended.p50_ms,
+        "expiry_p99_ms": ended.p99_ms,
+        "bulk_rate": made.cards_rate,
+        "expiry_rate": ended.cards_rate,
+        "requests_rate": before.requests_rate,
+        "rest_load": (before.load + between.load) / 2,
+    }
+    say(
+        f"Round {number}: p99 {before.p99_ms:.1f}, {between.p99_ms:.1f} ms at rest;"
+        f" {made.p99_ms:.1f} ms beside {made.cards_rate:,.0f} cards made a second,"
+        f" {ended.p99_ms:.1f} ms beside {ended.cards_rate:,.0f} that expired"
+    )
+    return figures
+
+
+async def _part(run: Run, queue: str | None) -> Part:
+    """Let a queue go for a while; afterwards nothing of it runs any more."""
+    done = await _let_go(run, queue) if queue else 0
+    begun = time.monotonic()
+    run.load.cut()
+    before = _cpu(run)
+    await asyncio.sleep(run.seconds)
+    log = run.load.cut()
+    used = _cpu(run) - before
+    cards_rate = await _stopped(run, queue, done, begun) if queue else 0.0
+    run.failed += sum(request.failed for request in log)
+    money: list[Request] = [request for request in log if request.kind == "redeem"]
+    figures = constant_rate.figures(money)
+    return Part(
+        p50_ms=figures.p50_ms,
+        p99_ms=figures.p99_ms,
+        cards_rate=cards_rate,
+        requests_rate=len(log) / run.seconds,
+        load=100 * used / (run.seconds * cpu_usage.cores()),
+    )
+
+
+async def _let_go(run: Run, queue: str) -> int:
+    done: int = await run.admin.fetchval(_DONE[queue])
+    await hand.pause(run.admin, "bench", queue, paused=False)
+    await _until(run, _ACTIVE, queue, true=True)
+    return done
+
+
+async def _stopped(run: Run, queue: str, done: int, begun: float) -> float:
+    """Cards a second since it began."""
+    if not await run.admin.fetchval(_LEFT, queue):
+        raise Unable(f"There was too little work in {queue}: take more --cards or fewer --rounds.")
+    await hand.pause(run.admin, "bench", queue, paused=True)
+    await _until(run, _ACTIVE, queue, true=False)
+    seconds = time.monotonic() - begun
+    more: int = await run.admin.fetchval(_DONE[queue]) - done
+    return more / seconds
+
+
+async def _until(run: Run, sql: str, queue: str, *, true: bool) -> None:
+    async def seen() -> bool:
+        return await run.admin.fetchval(sql, queue) == true
+
+    otherwise = f"The worker does not do what the queue {queue} is let do; see {run.worker.log}."
+    await until(seen, within_s=_WITHIN_S, look_s=_LOOK_S, otherwise=otherwise)
+
+
+def _cpu(run: Run) -> float:
+    """Seconds of everything so far, this process with its load among it."""
+    used = run.bench.used(run.worker)
+    own = os.times()
+    return used.api + used.postgres + own.user + own.system

@@ -1,0 +1,52 @@
+"""Job counter: what a worker of no-op jobs says of them: when the first began, how many there were.
+
+Both sides count with it. The words go to the log of the process, the last one at its end, so that a
+job that was run twice is seen as well.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+_WORD = "FLORIN "
+
+
+class Said(msgspec.Struct, kw_only=True):
+    """In seconds of the machine's monotonic clock, which all processes share."""
+
+    began: float | None = None
+    all_ran: bool = False
+    count: int | None = None
+
+
+class Count:
+    """Called by every job. `early`: what comes before the first job counts as well."""
+
+    def __init__(self, jobs: int, *, early: bool = False) -> None:
+        self.jobs = jobs
+        self.said = Said(began=time.monotonic() if early else None)
+        self._ran = 0
+
+    def __call__(self) -> None:
+        if self.said.began is None:
+            self.said.began = time.monotonic()
+        self._ran += 1
+        if self._ran == self.jobs:
+            self.said.all_ran = True
+            self.say()
+
+    def close(self) -> None:
+        self.said.count = self._ran
+        self.say()
+
+    def say(self) -> None:
+        sys.stderr.write(f"{_WORD}{msgspec.json.encode(self.said).decode()}\n")
+        sys.stderr.flush()
+
+
+def heard(log: Path) -> Said:
+    """The last word in a log."""
+    lines = [line for line in log.read_text("utf-8").splitlines() if line.startswith(_WORD)]
+    return msgspec.json.decode(lines[-1][len(_WORD) :], type=Said) if lines else Said()

@@ -1,0 +1,63 @@
+"""Work: what workers do, measured beside the shortest way to the same rows, or another's queue."""
+
+import asyncio
+from importlib import import_module
+
+import msgspec
+
+from florin.bench.environment.servers import topology
+from florin.bench.harness import commit, measure
+from florin.bench.workers import report
+from florin.bench.workers.catalog import BENCHMARKS, Terms
+from florin.bench.workers.result import Found
+from florin.ops.system.console import Unable
+
+_CONNECTIONS_MAX = 32  # of a load that asks at an even rate
+_MODULES = {"beside": "interference"}  # where it is not called as the benchmark
+
+
+def main(
+    name: str,
+    *,
+    as_json: bool,
+    jobs: int,
+    cards: int | None,
+    rounds: int,
+    seconds: float,
+    rate: float,
+    connections: int,
+    seed: int,
+) -> int:
+    """Serve one of them; return 1 when something was lost, doubled or out of balance."""
+    if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
+        raise Unable("--jobs, --cards and --rounds begin at 1.")
+    terms = Terms(
+        name=name,
+        jobs=jobs,
+        cards=cards or BENCHMARKS[name].cards,
+        rounds=rounds,
+        seconds=seconds,
+        rate=rate,
+        connections=min(connections, _CONNECTIONS_MAX),
+        seed=seed,
+    )
+    found = asyncio.run(measure(_contest(terms, commit())))
+    document = found.document()
+    print(msgspec.json.encode(document).decode() if as_json else report.text(document))
+    return 0 if found.right else 1
+
+
+async def _contest(terms: Terms, release: str) -> Found:
+    module = _MODULES.get(terms.name, terms.name)
+    play = import_module(f"florin.bench.workers.{module}")
+    async with topology(release) as bench:
+        await bench.start_postgres(space_mb=play.space_mb(terms))
+        rounds, wrong, notes = await play.contest(bench, terms)
+        return Found(
+            terms=terms,
+            rounds=rounds,
+            wrong=wrong,
+            notes=notes,
+            postgres=bench.server.version(),
+            commit=release,
+        )

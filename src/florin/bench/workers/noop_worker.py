@@ -1,0 +1,54 @@
+"""No-ops: a worker of ours, as it is, whose jobs do nothing.
+
+python -m florin.bench.workers.noop_worker JOBS [early]
+"""
+
+import sys
+
+from florin.bench.workers.job_counter import Count
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database
+from florin.kit.queue import main as process
+from florin.kit.queue.config import Kind, Plan, Queue
+from florin.kit.queue.enqueue import Asked
+from florin.kit.queue.job import Job
+from florin.kit.settings import Settings, read
+from florin.ops.topology.worker_process import SLOTS
+
+QUEUE = "noops"
+KIND = "nothing"
+
+
+async def _nothing(_job: Job, count: Count) -> None:
+    count()
+
+
+PLAN = Plan(
+    queues=(Queue(name=QUEUE, importance=1, kinds={KIND: Kind(run=_nothing)}),),
+)
+
+
+def asked(number: int) -> Asked:
+    return Asked(queue=QUEUE, kind=KIND, payload={"number": number})
+
+
+def main(jobs: int, *, early: bool) -> int:
+    """Work until SIGTERM."""
+    settings = read()
+    logging.set_up(level=settings.log_level, instance=settings.instance)
+    counts: list[Count] = []
+
+    def context(_settings: Settings, _database: Database) -> Count:
+        """Called once, when nothing of the outbox was moved yet."""
+        counts.append(Count(jobs, early=early))
+        return counts[0]
+
+    try:
+        return process.serve(settings, PLAN, context, concurrency=SLOTS, command=["false"])
+    finally:
+        for count in counts:
+            count.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), early="early" in sys.argv[2:]))

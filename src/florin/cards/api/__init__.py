@@ -1,0 +1,1 @@
+"""API: the routes of cards, their transactions and their jobs."""

@@ -1,0 +1,235 @@
+"""Cards: the routes of cards."""
+
+from typing import Annotated
+
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import Parameter
+
+from florin.cards import card as cards_
+from florin.cards import listing
+from florin.cards import requests as want
+from florin.cards.api import history as noun_api
+from florin.cards.api import imports, jobs, secrets, transactions
+from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.card import Card, card_id
+from florin.cards.codes import CodeMalformed
+from florin.cards.issuing import Cards
+from florin.cards.listing import CardFilter
+from florin.cards.lookup import Lookups
+from florin.cards.state_changes import change
+from florin.cards.transactions import history, queries
+from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.models import Entry, EntryKind
+from florin.identity.authentication import Caller
+from florin.kit.errors import (
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    NotFound,
+    Refusal,
+)
+from florin.kit.http.body import Page
+from florin.kit.http.client_address import Proxies
+from florin.kit.http.idempotency_key import Key
+from florin.kit.http.list_filters import Created
+from florin.kit.http.litestar_adapter import NarrowedByMetadata, metadata_asked
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.replicas.routing import Reads
+from florin.ledger import refusals as no
+from florin.ledger.post import Ledger
+
+
+@post(
+    "/cards",
+    summary="Issue a card",
+    responses=responses(
+        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
+)
+async def issue_card(
+    request: AnyRequest, caller: Caller, cards: Cards, data: want.CardRequest, key: Key = None
+) -> Response[Card]:
+    """Make a card of a program. Its code, and its PIN if it has one, are shown in this answer only,
+    and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
+    """
+    caller.needs("cards:write")
+    card, issued = await cards.issue(asked_by(caller, key), data)
+    return answer(request, card, status=201, position=issued.position, replayed=issued.replayed)
+
+
+@get(
+    "/cards",
+    summary="List cards",
+    operation_class=NarrowedByMetadata,
+    responses=responses(),
+)
+async def list_cards(
+    request: AnyRequest,
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
+    program: str | None = None,
+    card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
+    last4: Annotated[
+        str | None, Parameter(max_length=4, description="The last four symbols of the code.")
+    ] = None,
+    recipient: Annotated[
+        str | None,
+        Parameter(max_length=255, description="An e-mail address or a name, in any case."),
+    ] = None,
+) -> Page[Card]:
+    """The latest first. Each parameter narrows the list further."""
+    caller.needs("cards:read")
+    only = CardFilter(
+        program=page.only("prg", program),
+        state=card_state,
+        last4=last4.upper() if last4 else None,
+        recipient=recipient,
+        created=created.bounds(),
+        metadata=metadata_asked(request),
+    )
+    after = page.after("crd", starting_after)
+    found = await listing.cards(reads, caller.merchant, limit=limit + 1, after=after, only=only)
+    return page.of(found, limit)
+
+
+@get("/cards/{card:str}", summary="Get a card", responses=responses(no.CardNotFound))
+async def get_card(caller: Caller, db: Database, card: str) -> Card:
+    caller.needs("cards:read")
+    return await cards_.find(db, caller.merchant, card_id(card))
+
+
+@get(
+    "/cards/{card:str}/entries", summary="Statement of a card", responses=responses(no.CardNotFound)
+)
+async def card_entries(
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    card: str,
+    limit: Limit = 20,
+    starting_after: After = None,
+    kind: EntryKind | None = None,
+) -> Page[Entry]:
+    """Every entry of a card, the latest first, each with the balance after it."""
+    caller.needs("cards:read")
+    uuid = card_id(card)
+    reads.about(card)
+    await cards_.find(reads, caller.merchant, uuid)
+    before = None
+    if starting_after is not None:
+        try:
+            last = await queries.one_entry(reads, caller.merchant, starting_after)
+        except NotFound:
+            raise InvalidRequest(
+                "no entry of this card has this id", param="starting_after"
+            ) from None
+        if last.card != card:
+            raise InvalidRequest("no entry of this card has this id", param="starting_after")
+        before = last.sequence
+    only = MoveFilter(card=uuid, created=created.bounds())
+    found = await history.statement(
+        reads, caller.merchant, limit=limit + 1, before=before, only=only, kind=kind
+    )
+    return page.of(found, limit)
+
+
+@post(
+    "/cards/lookup",
+    status_code=200,
+    summary="Look a card up by its code",
+    responses=responses(no.CardNotFound, CodeMalformed),
+)
+async def look_up(
+    request: AnyRequest,
+    caller: Caller,
+    lookups: Lookups,
+    proxies: Proxies,
+    data: want.LookupRequest,
+) -> Card:
+    """Find a card by what is printed on it; no PIN is asked. A read: it may be repeated at will.
+    Codes that are wrong are counted, here as in redemptions and holds, and who tries too many is
+    refused for a while with `rate_limited`, whatever he asks then.
+    """
+    caller.needs("cards:read")
+    asked = asked_by(caller, None, required=False, address=proxies.client(request.scope))
+    return await lookups.look_up(asked, data.code)
+
+
+_STATES: dict[str, tuple[str, str, tuple[type[Refusal], ...]]] = {
+    "activate": (
+        "Activate a card",
+        "What is owed on it begins now.",
+        (IdempotencyKeyRequired, no.CardExpired, no.CardBlocked, no.CardClosed),
+    ),
+    "block": (
+        "Block a card",
+        "Nothing can be spent from it until it is unblocked.",
+        (no.CardExpired, no.CardNotActive, no.CardClosed),
+    ),
+    "unblock": (
+        "Unblock a card",
+        "It can be spent from again.",
+        (no.CardExpired, no.CardNotActive, no.CardClosed),
+    ),
+    "close": (
+        "Close a card",
+        "For good; nothing may be left or held on it.",
+        (no.CardNotEmpty,),
+    ),
+    "reinstate": (
+        "Reinstate an expired card",
+        "It lives again as long as its program says, with what it lost when it expired.",
+        (no.CardBlocked, no.CardNotActive, no.CardClosed),
+    ),
+}
+
+
+def _changing(operation: str) -> HTTPRouteHandler:
+    """The route that brings a card to another state."""
+    summary, meaning, refusals = _STATES[operation]
+
+    @post(
+        f"/cards/{{card:str}}/{operation}",
+        status_code=200,
+        summary=summary,
+        description=f"{meaning} A card that is already so is answered as it is.",
+        operation_id=f"{operation}_card",
+        responses=responses(no.CardNotFound, *refusals, IdempotencyKeyReused),
+    )
+    async def changed(
+        request: AnyRequest,
+        caller: Caller,
+        ledger: Ledger,
+        db: Database,
+        card: str,
+        key: Key = None,
+    ) -> Response[Card]:
+        caller.needs("cards:write")
+        asked = asked_by(caller, key, required=operation == "activate")
+        found, posted = await change(ledger, db, asked, operation, card_id(card))
+        return answer(
+            request, found, status=200, position=posted.position, replayed=posted.replayed
+        )
+
+    return changed
+
+
+handlers = [
+    issue_card,
+    list_cards,
+    get_card,
+    card_entries,
+    look_up,
+    *secrets.handlers,
+    *(_changing(operation) for operation in _STATES),
+    *jobs.handlers,
+    *imports.handlers,
+    *transactions.handlers,
+    *noun_api.handlers,
+]

@@ -1,0 +1,146 @@
+"""Fast routes: the routes that are asked most, as plain ASGI callables.
+
+They do what their documented twins in `cards.py` do, without routing, dependency injection and
+signature models; see docs/decisions for what that saves.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from florin.cards.api.responses import asked_by
+from florin.cards.lookup import Lookups
+from florin.cards.request_context import Asked
+from florin.cards.requests import (
+    BATCH_MAX,
+    BatchItem,
+    BatchRequest,
+    LookupRequest,
+    RedemptionRequest,
+)
+from florin.cards.transactions.batch import redeem_all
+from florin.cards.transactions.service import Money
+from florin.identity.authentication import Access, Caller
+from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.http import body
+from florin.kit.http.client_address import Proxies
+from florin.kit.http.middleware import Receive, Scope, Send, header, read_body, reply
+from florin.kit.postgres.database import latest
+
+BATCH_BODY_MAX = 1024 * 1024  # bytes
+
+_redemption = msgspec.json.Decoder(RedemptionRequest)
+_lookup = msgspec.json.Decoder(LookupRequest)
+_batch = msgspec.json.Decoder(BatchRequest)
+_item = msgspec.json.Decoder(BatchItem)
+_encode = msgspec.json.Encoder().encode
+_REPLAYED = [(b"idempotency-replayed", b"true")]
+
+
+class Hot:
+    """The hot routes over the parts they need."""
+
+    def __init__(
+        self,
+        access: Access,
+        money: Money,
+        lookups: Lookups,
+        proxies: Proxies,
+        counted: Callable[[Caller], Awaitable[None]],
+    ) -> None:
+        self._access = access
+        self._money = money
+        self._lookups = lookups
+        self._proxies = proxies
+        self._counted = counted
+
+    async def redeem(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/redemptions"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "redemptions:write")
+        want = body.decode(_redemption, await read_body(receive))
+        key = header(scope, b"idempotency-key")
+        asked = self._asked(scope, caller, key, required=not want.simulate)
+        redemption, posted = await self._money.redeem(asked, want)
+        scope["position"] = posted.position
+        scope["touched"] = (redemption.card,)
+        await reply(
+            send,
+            200 if want.simulate else 201,
+            _encode(redemption),
+            headers=_REPLAYED if posted.replayed else None,
+        )
+
+    async def look_up(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/cards/lookup"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "cards:read")
+        want = body.decode(_lookup, await read_body(receive))
+        asked = self._asked(scope, caller, None, required=False)
+        await reply(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
+
+    async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """POST /api/v1/redemptions/batch"""
+        scope["path_template"] = scope["path"]
+        caller = await self._caller(scope, "redemptions:write")
+        raw = body.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
+        if not 1 <= len(raw.redemptions) <= BATCH_MAX:
+            raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
+        items = [self._read(scope, caller, item) for item in raw.redemptions]
+        answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
+        rest = iter(answers)
+        data: list[dict[str, Any]] = []
+        positions: list[str] = []
+        touched: list[str] = []
+        for item in items:
+            answer = item if isinstance(item, Refusal) else next(rest)
+            if isinstance(answer, Refusal):
+                problem = body.problem(answer, scope["request_id"])
+                data.append({"status": answer.status, "problem": problem})
+                continue
+            redemption, posted, simulated = answer
+            positions.append(posted.position)
+            touched.append(redemption.card)
+            line: dict[str, Any] = {"status": 200 if simulated else 201, "redemption": redemption}
+            if posted.replayed:
+                line["replayed"] = True
+            data.append(line)
+        if positions:
+            scope["position"] = latest(positions)
+            scope["touched"] = touched
+        await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
+
+    def _read(
+        self, scope: Scope, caller: Caller, raw: msgspec.Raw
+    ) -> tuple[Asked, RedemptionRequest] | Refusal:
+        """Read one item of a batch; what is wrong with it is its own answer."""
+        try:
+            want = body.decode(_item, bytes(raw))
+            required = not want.simulate
+            asked = self._asked(
+                scope, caller, want.idempotency_key, required=required, named="idempotency_key"
+            )
+        except Refusal as refusal:
+            return refusal
+        return asked, want
+
+    def _asked(
+        self,
+        scope: Scope,
+        caller: Caller,
+        key: str | None,
+        *,
+        required: bool = True,
+        named: str = "Idempotency-Key",
+    ) -> Asked:
+        address = self._proxies.client(scope)
+        return asked_by(caller, key, required=required, address=address, named=named)
+
+    async def _caller(self, scope: Scope, needed: str) -> Caller:
+        authorization = header(scope, b"authorization")
+        caller = self._access.cached(authorization) or await self._access.caller(authorization)
+        scope["actor"] = caller.actor
+        await self._counted(caller)
+        caller.needs(needed)
+        return caller

@@ -1,0 +1,155 @@
+"""History: lists of the ledger's nouns, and each of them by its id."""
+
+from typing import Annotated, Any
+
+from litestar import get
+from litestar.params import Parameter
+
+from florin.cards.transactions import history, holds, queries
+from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.holds import HoldFilter
+from florin.cards.transactions.models import (
+    Adjustment,
+    Entry,
+    EntryKind,
+    Hold,
+    HoldState,
+    Load,
+    Redemption,
+    Refund,
+    Transfer,
+)
+from florin.identity.authentication import Caller
+from florin.kit.errors import InvalidRequest, NotFound
+from florin.kit.http.body import Page
+from florin.kit.http.list_filters import Created
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.replicas.routing import Reads
+
+Given = Annotated[
+    str | None, Parameter(max_length=255, description="As it was given, to the letter.")
+]
+
+
+def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> list[Any]:
+    """The two routes of a noun that is a row of transfers."""
+    name = plural[:-1]
+
+    @get(
+        f"/{plural}", summary=f"List {plural}", operation_id=f"list_{plural}", responses=responses()
+    )
+    async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
+        caller: Caller,
+        reads: Reads,
+        created: Created,
+        limit: Limit = 20,
+        starting_after: After = None,
+        card: str | None = None,
+        reference: Given = None,
+        location: Given = None,
+    ) -> Page[noun]:  # pyright: ignore[reportInvalidTypeForm]
+        caller.needs(scope)
+        only = MoveFilter(
+            card=page.only("crd", card),
+            reference=reference,
+            location=location,
+            created=created.bounds(),
+        )
+        after = page.after(prefix, starting_after)
+        found = await history.moved(
+            reads.about(card), caller.merchant, kind, limit=limit + 1, after=after, only=only
+        )
+        return page.of(found, limit)
+
+    @get(
+        f"/{plural}/{{noun_id:str}}",
+        summary=f"Get one of the {plural}",
+        operation_id=f"get_{name}",
+        responses=responses(NotFound),
+    )
+    async def one(  # pyright: ignore[reportUnknownParameterType]
+        caller: Caller, reads: Reads, noun_id: str
+    ) -> noun:  # pyright: ignore[reportInvalidTypeForm]
+        caller.needs(scope)
+        return await queries.one_moved(reads, caller.merchant, kind, noun_id)
+
+    return [listed, one]
+
+
+@get("/holds", summary="List holds", responses=responses())
+async def list_holds(
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
+    card: str | None = None,
+    reference: Given = None,
+    location: Given = None,
+    hold_state: Annotated[HoldState | None, Parameter(query="state")] = None,
+) -> Page[Hold]:
+    caller.needs("redemptions:read")
+    only = HoldFilter(
+        card=page.only("crd", card),
+        state=hold_state,
+        reference=reference,
+        location=location,
+        created=created.bounds(),
+    )
+    after = page.after("hld", starting_after)
+    found = await holds.holds(
+        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
+    )
+    return page.of(found, limit)
+
+
+@get("/holds/{hold:str}", summary="Get a hold", responses=responses(NotFound))
+async def get_hold(caller: Caller, db: Database, hold: str) -> Hold:
+    caller.needs("redemptions:read")
+    return await queries.one_hold(db, caller.merchant, hold)
+
+
+@get("/entries", summary="List entries", responses=responses())
+async def list_entries(
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
+    kind: EntryKind | None = None,
+    reference: Given = None,
+    location: Given = None,
+) -> Page[Entry]:
+    """The entries of all cards; a transfer between cards has one on each."""
+    caller.needs("cards:read")
+    after = None
+    if starting_after is not None:
+        after = queries.entry_id(starting_after)
+        if after is None:
+            raise InvalidRequest("no entry has this id", param="starting_after")
+    only = MoveFilter(reference=reference, location=location, created=created.bounds())
+    found = await history.entries(
+        reads, caller.merchant, limit=limit + 1, after=after, only=only, kind=kind
+    )
+    return page.of(found, limit)
+
+
+@get("/entries/{entry:str}", summary="Get an entry", responses=responses(NotFound))
+async def get_entry(caller: Caller, reads: Reads, entry: str) -> Entry:
+    caller.needs("cards:read")
+    return await queries.one_entry(reads, caller.merchant, entry)
+
+
+handlers = [
+    *_moved("redemptions", "redeem", "red", Redemption, "redemptions:read"),
+    *_moved("refunds", "refund", "rfd", Refund, "redemptions:read"),
+    *_moved("loads", "load", "lod", Load, "cards:read"),
+    *_moved("transfers", "transfer", "trf", Transfer, "cards:read"),
+    *_moved("adjustments", "adjust", "adj", Adjustment, "cards:read"),
+    list_holds,
+    get_hold,
+    list_entries,
+    get_entry,
+]

@@ -1,0 +1,90 @@
+"""API: the routes of bulk issue and its jobs."""
+
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.response import Stream
+
+from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.jobs import bulk_issue, code_export
+from florin.cards.jobs import job as jobs
+from florin.cards.jobs.bulk_issue import BulkRequest
+from florin.cards.jobs.job import Job
+from florin.identity.authentication import Caller
+from florin.kit.encryption import Sealer
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
+from florin.kit.http.body import Page
+from florin.kit.http.idempotency_key import Key
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.valkey.notifications import Wake
+from florin.ledger import refusals as no
+
+
+@post(
+    "/cards/bulk",
+    summary="Issue many cards",
+    status_code=202,
+    responses=responses(
+        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
+)
+async def bulk_cards(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    wake: Wake,
+    data: BulkRequest,
+    key: Key = None,
+) -> Response[Job]:
+    """Make up to 1,000,000 active cards in the background. The job says how far it is; when it is
+    finished, its codes can be taken once.
+    """
+    caller.needs("cards:write")
+    job, replayed = await bulk_issue.start(db, asked_by(caller, key), data)
+    wake.everybody()
+    return answer(request, job, status=202, position=await db.position(), replayed=replayed)
+
+
+@get("/jobs", summary="List jobs", responses=responses())
+async def list_jobs(
+    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+) -> Page[Job]:
+    caller.needs("cards:read")
+    after = page.after("job", starting_after)
+    return page.of(await jobs.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+
+
+@get("/jobs/{job:str}", summary="Get a job", responses=responses(NotFound))
+async def get_job(caller: Caller, db: Database, job: str) -> Job:
+    """How far it is. `failed`: it was tried three times and waits for the operator."""
+    caller.needs("cards:read")
+    return await jobs.find(db, caller.merchant, jobs.job_id(job))
+
+
+@get(
+    "/jobs/{job:str}/codes",
+    summary="Take the codes of a job",
+    media_type="text/csv",
+    responses=responses(
+        NotFound,
+        code_export.JobNotFinished,
+        code_export.CodesTaken,
+        code_export.CodesExpired,
+        code_export.CodesLeaving,
+    ),
+)
+async def job_codes(caller: Caller, db: Database, sealer: Sealer, job: str) -> Stream:
+    """The codes as a file, once: afterwards they are erased. A download that breaks off can be
+    begun again.
+    """
+    caller.needs("cards:write")
+    lines = await code_export.take(db, sealer, caller.merchant, jobs.job_id(job))
+    headers = {
+        "content-disposition": f'attachment; filename="{job}.csv"',
+        "cache-control": "no-store",
+    }
+    return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
+
+
+handlers: list[HTTPRouteHandler] = [bulk_cards, list_jobs, get_job, job_codes]

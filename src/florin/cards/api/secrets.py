@@ -1,0 +1,52 @@
+"""API: the secrets of a card: a new code, a new PIN."""
+
+from litestar import Response, post
+
+from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.card import Card, card_id
+from florin.cards.issuing import Cards
+from florin.identity.authentication import Caller
+from florin.kit.errors import IdempotencyKeyReused
+from florin.kit.http.idempotency_key import Key
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.ledger import refusals as no
+
+
+@post(
+    "/cards/{card:str}/rotate-code",
+    status_code=200,
+    summary="Give a card a new code",
+    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
+)
+async def rotate_code(
+    request: AnyRequest, caller: Caller, cards: Cards, db: Database, card: str, key: Key = None
+) -> Response[Card]:
+    """The new code is in this answer; the old one is dead."""
+    caller.needs("cards:write")
+    rotated, outcome = await cards.rotate(asked_by(caller, key, required=False), card_id(card))
+    return answer(
+        request, rotated, status=200, position=await db.position(), replayed=outcome == "replayed"
+    )
+
+
+@post(
+    "/cards/{card:str}/reset-pin",
+    status_code=200,
+    summary="Give a card a new PIN",
+    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
+)
+async def reset_pin(
+    request: AnyRequest, caller: Caller, cards: Cards, db: Database, card: str, key: Key = None
+) -> Response[Card]:
+    """The new PIN is in this answer, and all its tries are left; the old one is dead. A card that
+    had none has one from then on.
+    """
+    caller.needs("cards:write")
+    reset, outcome = await cards.reset_pin(asked_by(caller, key, required=False), card_id(card))
+    return answer(
+        request, reset, status=200, position=await db.position(), replayed=outcome == "replayed"
+    )
+
+
+handlers = [rotate_code, reset_pin]

@@ -1,0 +1,275 @@
+"""Transactions: the routes that move money."""
+
+from typing import Literal
+
+import msgspec
+from litestar import Response, post
+from litestar.openapi.datastructures import ResponseSpec
+
+from florin.cards import requests as want
+from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.codes import CodeMalformed
+from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
+from florin.cards.transactions.service import Money
+from florin.identity.authentication import Caller
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
+from florin.kit.http.client_address import Proxies
+from florin.kit.http.idempotency_key import Key
+from florin.kit.openapi.responses import Problem, responses
+from florin.ledger import refusals as no
+
+_STATES: tuple[type[Refusal], ...] = (
+    no.CardNotFound,
+    no.CardExpired,
+    no.CardBlocked,
+    no.CardNotActive,
+    no.CardClosed,
+)
+_SPEND: tuple[type[Refusal], ...] = (
+    *_STATES,
+    no.InsufficientFunds,
+    no.CurrencyMismatch,
+    no.PartialRedemptionNotAllowed,
+    no.PinRequired,
+    no.PinIncorrect,
+    no.PinLocked,
+    CodeMalformed,
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+)
+
+
+@post(
+    "/redemptions",
+    summary="Redeem",
+    responses={
+        **responses(*_SPEND),
+        200: ResponseSpec(Redemption, description="Simulated.", generate_examples=False),
+    },
+)
+async def redeem(
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    proxies: Proxies,
+    data: want.RedemptionRequest,
+    key: Key = None,
+) -> Response[Redemption]:
+    """Spend from a card. With `allow_remainder` less may be taken than asked: `amount` tells how
+    much. With `simulate` nothing happens, the answer is 200 with an `id` of zeros, and no key is
+    needed.
+    """
+    caller.needs("redemptions:write")
+    address = proxies.client(request.scope)
+    asked = asked_by(caller, key, required=not data.simulate, address=address)
+    redemption, posted = await money.redeem(asked, data)
+    status = 200 if data.simulate else 201
+    return answer(
+        request, redemption, status=status, position=posted.position, replayed=posted.replayed
+    )
+
+
+class BatchLine(msgspec.Struct, kw_only=True):
+    """What became of one item: a redemption or a problem, under its own status."""
+
+    status: int
+    redemption: Redemption | msgspec.UnsetType = msgspec.UNSET
+    problem: Problem | msgspec.UnsetType = msgspec.UNSET
+    replayed: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class BatchAnswer(msgspec.Struct, kw_only=True):
+    """The items' answers in their order."""
+
+    object: Literal["list"] = "list"
+    data: list[BatchLine]
+    has_more: Literal[False]
+
+
+@post("/redemptions/batch", status_code=200, summary="Redeem many", responses=responses())
+async def redeem_batch(data: want.BatchBody) -> BatchAnswer:
+    """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
+    own. `data` answers them in order: `{status, redemption}` or `{status, problem}`.
+    """
+    del data
+    raise NotFound  # answered by cards/api/fast_routes.py before it comes here
+
+
+@post(
+    "/refunds",
+    summary="Refund a redemption",
+    responses=responses(
+        no.RefundExceedsRedemption,
+        no.CardClosed,
+        no.BalanceLimitExceeded,
+        no.RedemptionNotFound,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+    ),
+)
+async def refund(
+    request: AnyRequest, caller: Caller, money: Money, data: want.RefundRequest, key: Key = None
+) -> Response[Refund]:
+    """Return a redemption, or a part of it, to its card. The sum of the refunds never exceeds the
+    redemption. A blocked or expired card takes it and stays what it is.
+    """
+    caller.needs("redemptions:write")
+    noun, posted = await money.refund(asked_by(caller, key), data)
+    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+
+
+@post(
+    "/loads",
+    summary="Load a card",
+    responses=responses(
+        no.CardNotFound,
+        no.CardExpired,
+        no.CardBlocked,
+        no.CardNotActive,
+        no.CardClosed,
+        no.BalanceLimitExceeded,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+    ),
+)
+async def load(
+    request: AnyRequest, caller: Caller, money: Money, data: want.LoadRequest, key: Key = None
+) -> Response[Load]:
+    """Add money to an active card."""
+    caller.needs("cards:write")
+    noun, posted = await money.load(asked_by(caller, key), data)
+    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+
+
+@post(
+    "/transfers",
+    summary="Move money between cards",
+    responses=responses(
+        no.InsufficientFunds,
+        no.CardNotFound,
+        no.CardExpired,
+        no.CardBlocked,
+        no.CardNotActive,
+        no.CardClosed,
+        no.CurrencyMismatch,
+        no.PartialRedemptionNotAllowed,
+        no.BalanceLimitExceeded,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+    ),
+)
+async def transfer(
+    request: AnyRequest, caller: Caller, money: Money, data: want.TransferRequest, key: Key = None
+) -> Response[Transfer]:
+    """Move money from one card to another of the same currency."""
+    caller.needs("cards:write")
+    noun, posted = await money.transfer(asked_by(caller, key), data)
+    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+
+
+@post(
+    "/adjustments",
+    summary="Adjust a balance",
+    responses=responses(
+        no.InsufficientFunds,
+        no.CardNotFound,
+        no.CardExpired,
+        no.CardBlocked,
+        no.CardNotActive,
+        no.CardClosed,
+        no.BalanceLimitExceeded,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+    ),
+)
+async def adjust(
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    data: want.AdjustmentRequest,
+    key: Key = None,
+) -> Response[Adjustment]:
+    """Correct a balance by hand, upwards or downwards, and say why."""
+    caller.needs("cards:write")
+    noun, posted = await money.adjust(asked_by(caller, key), data)
+    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+
+
+@post("/holds", summary="Place a hold", responses=responses(*_SPEND))
+async def place_hold(
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    proxies: Proxies,
+    data: want.HoldRequest,
+    key: Key = None,
+) -> Response[Hold]:
+    """Set money aside for `expires_in` seconds. It counts at once: it can be spent by nothing else
+    until the hold is captured, voided, or runs out.
+    """
+    caller.needs("redemptions:write")
+    asked = asked_by(caller, key, address=proxies.client(request.scope))
+    hold, posted = await money.hold(asked, data)
+    return answer(request, hold, status=201, position=posted.position, replayed=posted.replayed)
+
+
+@post(
+    "/holds/{hold:str}/capture",
+    status_code=200,
+    summary="Capture a hold",
+    responses=responses(
+        no.HoldNotFound,
+        no.HoldNotOpen,
+        no.CaptureExceedsHold,
+        no.CardBlocked,
+        no.PartialRedemptionNotAllowed,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+    ),
+)
+async def capture_hold(
+    request: AnyRequest,
+    caller: Caller,
+    money: Money,
+    hold: str,
+    data: want.CaptureRequest | None = None,
+    key: Key = None,
+) -> Response[Hold]:
+    """Take what was held, or a part of it; the rest is freed. It makes a redemption, which can be
+    refunded. A hold resolves once.
+    """
+    caller.needs("redemptions:write")
+    captured, posted = await money.capture(
+        asked_by(caller, key), hold, data or want.CaptureRequest()
+    )
+    return answer(request, captured, status=200, position=posted.position, replayed=posted.replayed)
+
+
+@post(
+    "/holds/{hold:str}/void",
+    status_code=200,
+    summary="Void a hold",
+    responses=responses(
+        no.HoldNotFound, no.HoldNotOpen, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
+)
+async def void_hold(
+    request: AnyRequest, caller: Caller, money: Money, hold: str, key: Key = None
+) -> Response[Hold]:
+    """Free what was held. A hold resolves once."""
+    caller.needs("redemptions:write")
+    voided, posted = await money.void(asked_by(caller, key), hold)
+    return answer(request, voided, status=200, position=posted.position, replayed=posted.replayed)
+
+
+handlers = [
+    redeem,
+    redeem_batch,
+    refund,
+    load,
+    transfer,
+    adjust,
+    place_hold,
+    capture_hold,
+    void_hold,
+]

@@ -1,0 +1,116 @@
+"""Code guessing: codes that were wrong are counted, and who tried too many is refused before the
+next.
+
+Look-ups, redemptions, batches and holds alike; what succeeds is never counted, so that a busy till
+is never slowed. Counted by the client's address, by the principal, and by the first symbols of the
+code, each within its merchant: a code is good at one merchant only, so nothing is gained by trying
+it elsewhere, and merchants behind one address do not lock each other out. docs/learn/codes.md has
+the arithmetic.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from florin.cards import codes
+from florin.cards.codes import CodeMalformed
+from florin.cards.request_context import Asked
+from florin.kit.errors import RateLimited, Refusal
+from florin.kit.http.client_address import site
+from florin.kit.rate_limits.limiter import Limit, Limits, Subject, refusal
+from florin.kit.settings import Settings
+from florin.ledger.refusals import CardNotFound
+
+# A malformed code was looked up nowhere and tells nothing that could not be computed at home; it is
+# counted as a part of a guess, so that nobody sends rubbish for ever.
+MALFORMED = 0.2
+PREFIX = 8  # symbols: 40 bits, so that strangers share one with nobody
+_WRONG = (CardNotFound,)
+
+Answer = TypeVar("Answer")
+
+
+class Guesses:
+    """Watches those who try codes."""
+
+    def __init__(self, limits: Limits, settings: Settings) -> None:
+        self._limits = limits
+        self._pepper = hashlib.sha256(settings.code_pepper.get_secret_value().encode()).digest()
+        self._address = Limit("code-address", settings.guesses_per_address)
+        self._principal = Limit("code-principal", settings.guesses_per_principal)
+        self._prefix = Limit("code-prefix", settings.guesses_per_prefix)
+
+    async def watch(
+        self, asked: Asked, typed: str, attempt: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Let somebody try a code. Raises RateLimited, before the code is looked at, when he tried
+        too many, and instead of the answer, when he went too far with this one.
+        """
+        await self.admit(asked, typed)
+        try:
+            return await attempt()
+        except (CodeMalformed, *_WRONG) as wrong:
+            await self.failed(asked, typed, times=_times(wrong))
+            raise
+
+    async def admit(self, asked: Asked, typed: str) -> None:
+        """Raises RateLimited."""
+        if self._limits.quiet:
+            return
+        wait = await self._limits.blocked(*self._subjects(asked, typed))
+        if wait is not None:
+            raise refusal("code", wait)
+
+    async def failed(self, asked: Asked, typed: str | None, *, times: float) -> None:
+        """Count a code that was wrong. Raises RateLimited."""
+        wait = await self._limits.count(*self._subjects(asked, typed), times=times)
+        if wait is not None:
+            raise refusal("code", wait)
+
+    async def counted(
+        self, asked: Asked, tried: Sequence[tuple[str | None, Answer | Refusal]]
+    ) -> list[Answer | Refusal]:
+        """Count the wrong codes among the answers of a batch; from the first that was too much on
+        they are refused as such.
+        """
+        answers: list[Answer | Refusal] = []
+        limited: RateLimited | None = None
+        more = 0.0
+        for typed, answer in tried:
+            times = _times(answer) if typed is not None else 0
+            if times and limited is None:
+                try:
+                    await self.failed(asked, typed, times=times)
+                except RateLimited as refused:
+                    limited = refused
+            elif times:
+                more += times
+            answers.append(limited if times and limited is not None else answer)
+        if more:
+            await self._limits.count(*self._subjects(asked, None), times=more)
+        return answers
+
+    def _subjects(self, asked: Asked, typed: str | None) -> list[Subject]:
+        merchant = asked.merchant.hex
+        subjects = [
+            (self._address, f"{merchant}:{site(asked.address)}"),
+            (self._principal, f"{merchant}:{asked.actor}"),
+        ]
+        if typed is not None and self._prefix.most:
+            try:
+                begins = codes.read(typed)[:PREFIX]
+            except CodeMalformed:
+                return subjects
+            # Keyed: what lies in Valkey says nothing about a code.
+            named = hashlib.blake2b(
+                asked.merchant.bytes + begins.encode(), key=self._pepper, digest_size=16
+            )
+            subjects.append((self._prefix, named.hexdigest()))
+        return subjects
+
+
+def _times(answer: object) -> float:
+    """For how many guesses an answer counts."""
+    if isinstance(answer, CodeMalformed):
+        return MALFORMED
+    return 1 if isinstance(answer, _WRONG) else 0

@@ -1,0 +1,100 @@
+"""Codes: the secret on a card. 75 random bits and a check symbol, in four groups of four.
+
+Symbols are Crockford's base32 (no I, L, O, U); reading disregards case, spaces and hyphens and
+takes O for 0, I and L for 1. The last symbol is a weighted sum over GF(32) with a different
+non-zero weight for every position: any one wrong symbol and any two exchanged symbols are told
+from an unknown code before anything is looked up.
+"""
+
+import secrets
+from uuid import UUID
+
+from florin.kit.encryption import keyed_hash
+from florin.kit.errors import Refusal
+
+ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+LENGTH = 16
+RANDOM_SYMBOLS = LENGTH - 1
+_SYMBOL_BITS, _SYMBOL_MAX = 5, 31
+_TYPED_MAX = 64
+
+_VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"O": 0, "I": 1, "L": 1}
+_IGNORED = str.maketrans("", "", " -\t")
+
+
+class CodeMalformed(Refusal):
+    """This is not the code of a card: check it for a typing mistake."""
+
+    code = "code_malformed"
+    status = 422
+
+
+def _powers() -> tuple[int, ...]:
+    """The powers of the generator 2 of GF(32), modulo x^5 + x^2 + 1."""
+    powers: list[int] = []
+    value = 1
+    for _ in range(LENGTH):
+        powers.append(value)
+        value <<= 1
+        if value & 32:
+            value ^= 0b100101
+    return tuple(powers)
+
+
+def _products() -> tuple[tuple[int, ...], ...]:
+    """products[position][symbol] = weight of the position times the symbol, over GF(32)."""
+    table: list[tuple[int, ...]] = []
+    for weight in _powers()[1:]:
+        row: list[int] = []
+        for symbol in range(32):
+            product, factor = 0, weight
+            for bit in range(5):
+                if symbol >> bit & 1:
+                    product ^= factor
+                factor <<= 1
+                if factor & 32:
+                    factor ^= 0b100101
+            row.append(product)
+        table.append(tuple(row))
+    return tuple(table)
+
+
+_PRODUCTS = _products()
+
+
+def make() -> str:
+    """A new code, 16 symbols without hyphens."""
+    # All its bits at once: asking the system for each symbol would cost ten times as much.
+    random = secrets.randbits(_SYMBOL_BITS * RANDOM_SYMBOLS)
+    values = [random >> _SYMBOL_BITS * n & _SYMBOL_MAX for n in range(RANDOM_SYMBOLS)]
+    return "".join(ALPHABET[value] for value in (*values, _check(values)))
+
+
+def read(typed: str) -> str:
+    """Bring what somebody typed to the 16 symbols of a code. Raises CodeMalformed."""
+    if len(typed) > _TYPED_MAX:
+        raise CodeMalformed(param="code")
+    try:
+        values = [_VALUE[symbol] for symbol in typed.translate(_IGNORED).upper()]
+    except KeyError:
+        raise CodeMalformed(param="code") from None
+    if len(values) != LENGTH or _check(values[:RANDOM_SYMBOLS]) != values[-1]:
+        raise CodeMalformed(param="code")
+    return "".join(ALPHABET[value] for value in values)
+
+
+def show(code: str) -> str:
+    """As printed: four groups of four."""
+    return "-".join(code[start : start + 4] for start in range(0, LENGTH, 4))
+
+
+def lookup_hash(pepper: bytes, merchant: UUID, code: str) -> bytes:
+    """What a card is found by: the code, keyed and bound to its merchant."""
+    return keyed_hash(pepper, merchant.bytes + code.encode())
+
+
+def _check(values: list[int]) -> int:
+    check = 0
+    for position, value in enumerate(values):
+        check ^= _PRODUCTS[position][value]
+    return check

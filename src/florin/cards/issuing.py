@@ -1,0 +1,210 @@
+"""Issuing: make a card, show its code once, and keep a sealed copy for as long as it may be
+asked.
+"""
+
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from florin.cards import codes, pins
+from florin.cards.card import Card, State, find
+from florin.cards.request_context import Asked
+from florin.cards.requests import CardRequest
+from florin.kit import ids
+from florin.kit.encryption import SealBroken, Sealer
+from florin.kit.http.body import fingerprint
+from florin.kit.postgres.database import Database
+from florin.ledger import issue as ledger
+from florin.ledger.issue import Issuance, Issued, Issuer
+from florin.ledger.refusals import ProgramNotFound
+
+_ATTEMPTS = 3  # a code is taken with a chance of cards / 2^75
+
+# What was answered under a key that replaced a secret; the sealed copy only while it is that one's.
+_REPLACED = """
+select q.answer, case when c.sealed_until > clock_timestamp()
+  and encode(sha256(c.sealed_code), 'hex') = q.answer->>'sealed' then c.sealed_code end as sealed
+from florin.idempotency q join florin.card c on c.merchant = q.merchant and c.id = $3
+where q.merchant = $1 and q.key = $2
+"""
+
+
+class _Shown(msgspec.Struct, kw_only=True):
+    """What is shown of a card once, and for a day to who asks with the same key."""
+
+    last4: str
+    code: str | None = None
+    pin: str | None = None
+
+
+class _Replaced(msgspec.Struct, kw_only=True):
+    """What a card was when its secret was replaced."""
+
+    state: str
+    balance: int
+    held: int
+    expires_at: datetime | None
+    last4: str
+
+
+class Cards:
+    """Issuing cards and changing their codes."""
+
+    def __init__(self, issuer: Issuer, database: Database, pepper: str, sealer: Sealer) -> None:
+        self._issuer = issuer
+        self._database = database
+        self._pepper = pepper.encode()
+        self._sealer = sealer
+
+    async def issue(self, asked: Asked, want: CardRequest) -> tuple[Card, Issued]:
+        """Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
+        program = ids.parse("prg", want.program)
+        if program is None:
+            raise ProgramNotFound(param="program")
+        for _ in range(_ATTEMPTS):
+            card, code, pin = ids.new(), codes.make(), pins.make()
+            try:
+                issued = await self._issuer.issue(
+                    self._issuance(asked, want, program=program, card=card, code=code, pin=pin)
+                )
+            except asyncpg.UniqueViolationError:
+                continue
+            shown = _Shown(last4=code[-4:], code=code, pin=pin)
+            if issued.recalled:
+                shown = await self._recall(asked.merchant, issued.id)
+                if shown.pin is None:
+                    # Only what was sealed at the issue holds both. A secret that replaced one of
+                    # them since belongs to the answer that made it, not to this one.
+                    shown = _Shown(last4=shown.last4)
+            return _card(want, issued, shown), issued
+        msg = "three fresh codes were taken"
+        raise AssertionError(msg)
+
+    async def rotate(self, asked: Asked, card: UUID) -> tuple[Card, str]:
+        """Give the card a new code and show it; the old one is dead. The outcome: ok, replayed."""
+        code = codes.make()
+        outcome = await ledger.rotate(
+            self._database,
+            merchant=asked.merchant,
+            card=card,
+            code=codes.lookup_hash(self._pepper, asked.merchant, code),
+            last4=code[-4:],
+            sealed=self._sealer.seal(code, bound_to=asked.merchant.bytes + card.bytes),
+            key=asked.key,
+            fingerprint=fingerprint("rotate-code", card.hex),
+        )
+        found, sealed = await self._as_answered(asked, card)
+        shown = code if outcome == "ok" else sealed.code
+        return msgspec.structs.replace(found, code=shown and codes.show(shown)), outcome
+
+    async def reset_pin(self, asked: Asked, card: UUID) -> tuple[Card, str]:
+        """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
+        pin = pins.make()
+        outcome = await ledger.reset_pin(
+            self._database,
+            merchant=asked.merchant,
+            card=card,
+            pin=pins.kept(self._pepper, asked.merchant, card, pin),
+            sealed=self._sealer.seal(pin, bound_to=asked.merchant.bytes + card.bytes),
+            key=asked.key,
+            fingerprint=fingerprint("reset-pin", card.hex),
+        )
+        found, sealed = await self._as_answered(asked, card)
+        shown = pin if outcome == "ok" else sealed.pin
+        return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
+
+    def _issuance(
+        self, asked: Asked, want: CardRequest, *, program: UUID, card: UUID, code: str, pin: str
+    ) -> Issuance:
+        recipient = want.recipient
+        return Issuance(
+            merchant=asked.merchant,
+            program=program,
+            amount=want.amount,
+            activate=want.activate,
+            id=card,
+            code=codes.lookup_hash(self._pepper, asked.merchant, code),
+            pin=None if want.pin is False else pins.kept(self._pepper, asked.merchant, card, pin),
+            pin_wanted=want.pin is True,
+            last4=code[-4:],
+            sealed=self._sealer.seal(code + pin, bound_to=asked.merchant.bytes + card.bytes),
+            actor=asked.actor,
+            key=asked.key,
+            fingerprint=fingerprint("issue", want),
+            recipient_name=recipient.name if recipient else None,
+            recipient_email=recipient.email if recipient else None,
+            metadata=msgspec.json.encode(want.metadata, order="sorted").decode()
+            if want.metadata
+            else None,
+        )
+
+    async def _recall(self, merchant: UUID, card: UUID) -> _Shown:
+        """What may be shown again, while its sealed copy lives."""
+        row = await self._database.one(
+            "select last4,"
+            " case when sealed_until > clock_timestamp() then sealed_code end as sealed"
+            " from florin.card where merchant = $1 and id = $2",
+            merchant,
+            card,
+        )
+        last4 = row["last4"] if row is not None else ""
+        return self._unseal(merchant, card, row["sealed"] if row is not None else None, last4)
+
+    async def _as_answered(self, asked: Asked, card: UUID) -> tuple[Card, _Shown]:
+        """The card as it was when this key's request replaced its secret, and what may be shown of
+        that: nothing once another secret took its place. Without a key the card as it is.
+        """
+        found = await find(self._database, asked.merchant, card)
+        nothing = _Shown(last4=found.last4)
+        if asked.key is None:
+            return found, nothing
+        row = await self._database.one(_REPLACED, asked.merchant, asked.key, card)
+        if row is None or row["answer"] is None:
+            return found, nothing
+        then = msgspec.json.decode(row["answer"], type=_Replaced)
+        card_then = msgspec.structs.replace(
+            found,
+            state=cast("State", then.state),
+            balance=then.balance,
+            held=then.held,
+            available=then.balance - then.held,
+            expires_at=then.expires_at,
+            last4=then.last4,
+        )
+        return card_then, self._unseal(asked.merchant, card, row["sealed"], then.last4)
+
+    def _unseal(self, merchant: UUID, card: UUID, sealed: bytes | None, last4: str) -> _Shown:
+        """A code, a PIN, or both: what was made together."""
+        if sealed is None:
+            return _Shown(last4=last4)
+        try:
+            text = self._sealer.unseal(sealed, bound_to=merchant.bytes + card.bytes)
+        except SealBroken:
+            return _Shown(last4=last4)  # sealed under a key that was taken away since
+        at = codes.LENGTH if len(text) >= codes.LENGTH else 0
+        return _Shown(last4=last4, code=text[:at] or None, pin=text[at:] or None)
+
+
+def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
+    """The card as it was when it was issued."""
+    first = issued.first
+    return Card(
+        id=ids.show("crd", issued.id),
+        program=ids.show("prg", first.program),
+        state="active" if first.state == "active" else "pending",
+        currency=first.currency,
+        balance=first.balance,
+        held=0,
+        available=first.balance,
+        code=codes.show(shown.code) if shown.code else None,
+        pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
+        last4=first.last4 or shown.last4,
+        recipient=want.recipient,
+        issued_at=first.issued_at,
+        expires_at=first.expires_at,
+        metadata=want.metadata or {},
+        created_at=first.issued_at,
+    )

@@ -1,0 +1,1 @@
+"""Jobs: what is done with many cards at once, or later: issue, import, export, expire."""

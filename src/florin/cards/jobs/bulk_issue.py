@@ -1,0 +1,225 @@
+"""Bulk issue: make very many cards: exactly as many as asked for, wherever it is cut off.
+
+The job's row counts. Every chunk is one transaction: the lease of the job, the cards with their
+money, a sealed sheet of their codes, and the count. What is killed before its commit never was;
+what committed is counted. Memory holds two chunks, however many cards there are.
+"""
+
+import asyncio
+import time
+from typing import Annotated
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from msgspec import Meta
+
+from florin.cards import codes, pins
+from florin.cards.jobs import job as jobs
+from florin.cards.jobs.job import Job
+from florin.cards.jobs.throttle import Pace
+from florin.cards.transactions.service import Asked
+from florin.kit import ids
+from florin.kit.encryption import Sealer
+from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.http.body import Amount, Request, fingerprint
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.kit.postgres.idempotency import once
+from florin.kit.queue import enqueue
+from florin.kit.queue.job import Again, GiveUp
+from florin.kit.queue.job import Job as QueueJob
+from florin.ledger.issue import Issuance, issue_in
+from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
+
+QUEUE = "bulk"
+MOST = 1_000_000
+SLICE_S = 5.0  # after which another job has its turn
+HEADER = "card,code,amount,currency,expires_at\n"
+HEADER_WITH_PIN = "card,code,amount,currency,expires_at,pin\n"
+_COLLISIONS_MAX = 3  # a code is taken with a chance of cards / 2^75
+
+_PROGRAM = """
+select currency, min_amount, max_amount, denominations from florin.program
+where merchant = $1 and id = $2
+"""
+_JOB = """
+select j.program, j.amount, j.total, j.done, j.state, j.actor,
+  (select p.pin from florin.program p where p.merchant = j.merchant and p.id = j.program) as pin
+from florin.job j where j.merchant = $1 and j.id = $2
+"""
+_COUNT = """
+update florin.job set state = 'running', done = done + $3 where merchant = $1 and id = $2
+"""
+
+
+class BulkRequest(Request, kw_only=True):
+    """Issue `quantity` cards of `amount` each."""
+
+    program: str
+    amount: Amount
+    quantity: Annotated[int, Meta(ge=1, le=MOST)]
+
+
+async def start(database: Database, asked: Asked, want: BulkRequest) -> tuple[Job, bool]:
+    """Take a job on; the second value says whether it was taken on before, under the same key.
+
+    Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused.
+    """
+    program = ids.parse("prg", want.program)
+    if program is None:
+        raise ProgramNotFound(param="program")
+    if asked.key is None:
+        raise InvalidRequest("a key is needed")
+    job = ids.new()
+    async with database.transaction() as tx:
+        first = await once(
+            tx,
+            merchant=asked.merchant,
+            key=asked.key,
+            operation="bulk",
+            fingerprint=fingerprint("bulk", want),
+            noun=job,
+        )
+        if first == job:
+            await _check(tx, asked.merchant, program, want.amount)
+            await tx.run(
+                "insert into florin.job (merchant, id, kind, program, amount, total, actor)"
+                " values ($1, $2, 'bulk', $3, $4, $5, $6)",
+                asked.merchant,
+                job,
+                program,
+                want.amount,
+                want.quantity,
+                asked.actor,
+            )
+            await enqueue.ask(
+                tx,
+                enqueue.Asked(
+                    queue=QUEUE,
+                    kind="issue",
+                    payload={"merchant": str(asked.merchant), "job": str(job)},
+                    dedupe=jobs.dedupe(job),
+                ),
+            )
+    found = await jobs.find(database, asked.merchant, first)
+    as_first = msgspec.structs.replace(
+        found, state="queued", done=0, codes="waiting", errors=[], finished_at=None
+    )
+    return as_first, first != job
+
+
+async def _check(tx: Tx, merchant: UUID, program: UUID, amount: int) -> None:
+    row = await tx.one(_PROGRAM, merchant, program)
+    if row is None:
+        raise ProgramNotFound(param="program")
+    allowed = row["denominations"] or [amount]
+    if not row["min_amount"] <= amount <= row["max_amount"] or amount not in allowed:
+        raise AmountNotAllowed(param="amount")
+
+
+class Chunk(msgspec.Struct, kw_only=True):
+    """Cards to be made in one transaction, from the job's card number `first` on."""
+
+    first: int
+    issuances: list[Issuance]
+    codes: list[str]
+    pins: list[str]  # each empty where the program has none
+
+
+class Bulk:
+    """Makes the cards of jobs."""
+
+    def __init__(self, database: Database, pepper: str, sealer: Sealer) -> None:
+        self._database = database
+        self._pepper = pepper.encode()
+        self._sealer = sealer
+
+    async def issue(self, job: QueueJob) -> Again | None:
+        """Go on with a job for a while."""
+        merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
+        row = await self._database.one(_JOB, merchant, uuid)
+        if row is None:
+            raise GiveUp("there is no such job")
+        pace = Pace(self._database, job.queue)
+        await pace.begin()
+        chunk = self.prepare(merchant, row, row["done"], pace.size)
+        until = time.monotonic() + SLICE_S
+        collisions = 0
+        while chunk.codes:
+            if time.monotonic() > until or job.stopping:
+                return Again()
+            started = time.monotonic()
+            following = chunk.first + len(chunk.codes)
+            try:
+                # While the database books one chunk, the next one's codes are drawn.
+                _, chunk_after = await asyncio.gather(
+                    self._book(job, merchant, uuid, chunk),
+                    asyncio.to_thread(self.prepare, merchant, row, following, pace.size),
+                )
+            except asyncpg.UniqueViolationError:
+                collisions += 1
+                if collisions == _COLLISIONS_MAX:
+                    raise
+                chunk = self.prepare(merchant, row, chunk.first, pace.size)
+                continue
+            except Refusal as refusal:  # the program has changed: it will not come true later
+                raise GiveUp(f"{refusal.code}: {refusal.detail}") from refusal
+            chunk = chunk_after
+            if chunk.codes:
+                await pace.rest(time.monotonic() - started)
+        return None
+
+    def prepare(self, merchant: UUID, row: Row, first: int, most: int) -> Chunk:
+        """Draw the codes of the job's next cards; none when all are made."""
+        drawn = [codes.make() for _ in range(min(most, row["total"] - first))]
+        cards = [ids.new() for _ in drawn]
+        drawn_pins = [pins.make() if row["pin"] else "" for _ in drawn]
+        return Chunk(
+            first=first,
+            codes=drawn,
+            pins=drawn_pins,
+            issuances=[
+                Issuance(
+                    id=card,
+                    merchant=merchant,
+                    program=row["program"],
+                    amount=row["amount"],
+                    code=codes.lookup_hash(self._pepper, merchant, code),
+                    pin=pins.kept(self._pepper, merchant, card, pin) if pin else None,
+                    last4=code[-4:],
+                    sealed=None,
+                    actor=row["actor"],
+                )
+                for card, code, pin in zip(cards, drawn, drawn_pins, strict=True)
+            ],
+        )
+
+    async def _book(self, job: QueueJob, merchant: UUID, uuid: UUID, chunk: Chunk) -> None:
+        number = len(chunk.codes)
+        async with job.effect() as tx:
+            row = await tx.one(f"{_JOB} for no key update", merchant, uuid)
+            if row is None or row["done"] != chunk.first:
+                raise RuntimeError("somebody else went on with this job")
+            first = await issue_in(tx, chunk.issuances)
+            expires = first.expires_at.isoformat() if first.expires_at else ""
+            lines = "".join(
+                f"{ids.show('crd', each.id)},{codes.show(code)},{each.amount},{first.currency},"
+                f"{expires}{',' if pin else ''}{pin}\n"
+                for each, code, pin in zip(chunk.issuances, chunk.codes, chunk.pins, strict=True)
+            )
+            await tx.run(
+                "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)",
+                merchant,
+                uuid,
+                chunk.first,
+                self._sealer.seal(lines, bound_to=sheet_binding(merchant, uuid, chunk.first)),
+            )
+            await tx.run(_COUNT, merchant, uuid, number)
+            await job.step(tx)
+            if chunk.first + number == row["total"]:
+                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+
+
+def sheet_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
+    """What a sheet is sealed to: moved elsewhere it does not open."""
+    return merchant.bytes + job.bytes + nth.to_bytes(4, "big")

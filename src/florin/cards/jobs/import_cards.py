@@ -1,0 +1,195 @@
+"""Import cards: make the cards of an imported file, exactly once each, wherever it is cut off.
+
+Some parts of the file are one transaction: the lease of the job, the cards with their money, a
+sealed sheet of what their sender does not know, the count, what was refused, and the end of the
+parts themselves. What is killed before its commit never was.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from florin.cards import codes, pins
+from florin.cards.jobs.bulk_issue import SLICE_S, sheet_binding
+from florin.cards.jobs.import_parser import Row
+from florin.cards.jobs.import_upload import PART, unseal
+from florin.cards.jobs.job import ERRORS_MAX, LineError
+from florin.cards.jobs.throttle import Pace
+from florin.kit import ids
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Database, Tx
+from florin.kit.postgres.database import Row as Record
+from florin.kit.queue.job import Again, GiveUp
+from florin.kit.queue.job import Job as QueueJob
+from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
+from florin.ledger.refusals import BY_OUTCOME
+
+_COLLISIONS_MAX = 3  # of a code that was drawn, or is imported elsewhere at the same moment
+_TAKEN = "this code is on another card"
+
+_JOB = "select actor, state, done, total from florin.job where merchant = $1 and id = $2"
+_PARTS = """
+select nth, sealed from florin.job_part where merchant = $1 and job = $2 order by nth limit $3
+"""
+_END = """
+delete from florin.job_part where merchant = $1 and job = $2 and nth = any ($3) returning nth
+"""
+_PINS = "select id, pin from florin.program where merchant = $1 and id = any ($2)"
+_FOUND = "select code_hash from florin.account where merchant = $1 and code_hash = any ($2)"
+_SHEET = "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)"
+_COUNT = f"""
+update florin.job set state = 'running', done = done + $3, refused = refused + $4,
+  errors = case when jsonb_array_length(errors) < {ERRORS_MAX} then errors || $5::text::jsonb
+    else errors end
+where merchant = $1 and id = $2 returning done = total as whole
+"""  # noqa: S608 -- a number of ours
+
+
+class Drawn(msgspec.Struct):
+    """A row with all that its card is to have."""
+
+    row: Row
+    code: str
+    pin: str  # empty where its program has none
+    issuance: Issuance
+    hashes: list[bytes]  # of its code, under each secret that may have keyed a card's
+
+
+class Import:
+    """Makes the cards of files."""
+
+    def __init__(self, database: Database, peppers: Sequence[str], sealer: Sealer) -> None:
+        self._database = database
+        self._peppers = [pepper.encode() for pepper in peppers]
+        self._sealer = sealer
+
+    async def go_on(self, job: QueueJob) -> Again | None:
+        """Go on with a job for a while."""
+        merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
+        row = await self._database.one(_JOB, merchant, uuid)
+        if row is None:
+            raise GiveUp("there is no such job")
+        pace = Pace(self._database, job.queue)
+        await pace.begin()
+        until, collisions = time.monotonic() + SLICE_S, 0
+        while True:
+            number = max(1, pace.size // PART)
+            parts = await self._database.all(_PARTS, merchant, uuid, number)
+            if not parts:
+                await self._finish(job, merchant, uuid)
+                return None
+            if time.monotonic() > until or job.stopping:
+                return Again()
+            started = time.monotonic()
+            rows = await asyncio.to_thread(self._unseal, merchant, uuid, parts)
+            with_pin = await self._with_pin(merchant, rows)
+            drawn = await asyncio.to_thread(self._draw, merchant, row["actor"], rows, with_pin)
+            try:
+                numbers = [part["nth"] for part in parts]
+                if await self._book(job, merchant, uuid, numbers, drawn):
+                    return None
+            except asyncpg.UniqueViolationError:
+                collisions += 1
+                if collisions == _COLLISIONS_MAX:
+                    raise
+            await pace.rest(time.monotonic() - started)
+
+    def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[Row]:
+        found = [unseal(self._sealer, part["sealed"], merchant, job, part["nth"]) for part in parts]
+        return [row for rows in found for row in rows]
+
+    async def _with_pin(self, merchant: UUID, rows: list[Row]) -> set[UUID]:
+        programs = list({row.program for row in rows})
+        found = await self._database.all(_PINS, merchant, programs)
+        return {each["id"] for each in found if each["pin"]}
+
+    def _draw(
+        self, merchant: UUID, actor: str, rows: list[Row], with_pin: set[UUID]
+    ) -> list[Drawn]:
+        return [self._draw_one(merchant, actor, row, row.program in with_pin) for row in rows]
+
+    def _draw_one(self, merchant: UUID, actor: str, row: Row, has_pin: bool) -> Drawn:
+        code, card = row.code or codes.make(), ids.new()
+        pin = pins.make() if has_pin else ""
+        hashes = [codes.lookup_hash(pepper, merchant, code) for pepper in self._peppers]
+        issuance = Issuance(
+            id=card,
+            merchant=merchant,
+            program=row.program,
+            amount=row.amount,
+            code=hashes[0],
+            pin=pins.kept(self._peppers[0], merchant, card, pin) if pin else None,
+            last4=code[-4:],
+            sealed=None,
+            actor=actor,
+            recipient_name=row.name,
+            recipient_email=row.email,
+        )
+        return Drawn(row, code, pin, issuance, hashes)
+
+    async def _book(
+        self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[Drawn]
+    ) -> bool:
+        """Make the cards of some parts; whether these were the last."""
+        async with job.effect() as tx:
+            await tx.one(f"{_JOB} for no key update", merchant, uuid)
+            if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):
+                raise RuntimeError("somebody else went on with this job")
+            fresh, errors = await _told_apart(tx, merchant, drawn)
+            lines: list[str] = []
+            rows = await issue_each_in(tx, [each.issuance for each in fresh])
+            for each, row in zip(fresh, rows, strict=True):
+                if row["outcome"] != "ok":
+                    errors.append(_error(each.row, BY_OUTCOME[row["outcome"]].title()))
+                elif each.row.code is None or each.pin:
+                    lines.append(_line(each, msgspec.json.decode(row["answer"], type=FirstAnswer)))
+            if lines:
+                bound = sheet_binding(merchant, uuid, parts[0])
+                sealed = self._sealer.seal("".join(lines), bound_to=bound)
+                await tx.run(_SHEET, merchant, uuid, parts[0], sealed)
+            errors.sort(key=lambda error: error.line)
+            said = msgspec.json.encode(errors[:ERRORS_MAX]).decode()
+            whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), said)
+            await job.step(tx)
+            if whole:
+                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+        return bool(whole)
+
+    async def _finish(self, job: QueueJob, merchant: UUID, uuid: UUID) -> None:
+        """Of a file of which no line could be read; else it is finished with its last part."""
+        async with job.effect() as tx:
+            await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+
+
+async def _told_apart(
+    tx: Tx, merchant: UUID, drawn: list[Drawn]
+) -> tuple[list[Drawn], list[LineError]]:
+    """Those whose code is on no card yet, and the refusals of the others."""
+    given = [hashed for each in drawn if each.row.code for hashed in each.hashes]
+    taken: set[bytes] = set()
+    if given:
+        taken = {row["code_hash"] for row in await tx.all(_FOUND, merchant, given)}
+    fresh, errors = list[Drawn](), list[LineError]()
+    for each in drawn:
+        if taken.isdisjoint(each.hashes):
+            fresh.append(each)
+            taken.update(each.hashes)
+        else:
+            errors.append(_error(each.row, f"code: {_TAKEN}"))
+    return fresh, errors
+
+
+def _error(row: Row, detail: str) -> LineError:
+    return LineError(line=row.line, detail=detail)
+
+
+def _line(each: Drawn, first: FirstAnswer) -> str:
+    expires = first.expires_at.isoformat() if first.expires_at else ""
+    return (
+        f"{ids.show('crd', each.issuance.id)},{codes.show(each.code)},{each.row.amount},"
+        f"{first.currency},{expires},{each.pin}\n"
+    )

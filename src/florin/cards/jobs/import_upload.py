@@ -1,0 +1,219 @@
+"""Import upload: take a file of cards that were sold elsewhere, keep it sealed, and ask for its
+job.
+
+What arrives is read and kept a thousand lines at a time, in parts each sealed on its own; the job
+that makes them known comes last, with its key, in one transaction. A file that is cut off, or whose
+control totals are wrong, leaves nothing but parts that nobody names; they are deleted.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from florin.cards.jobs import job as jobs
+from florin.cards.jobs.bulk_issue import MOST, QUEUE
+from florin.cards.jobs.import_parser import Part, ProgramFacts, Reader, Row, lines
+from florin.cards.jobs.job import ERRORS_MAX, Job, LineError
+from florin.cards.jobs.throttle import LEAST
+from florin.cards.request_context import Asked
+from florin.kit import ids
+from florin.kit.encryption import Sealer
+from florin.kit.errors import InvalidRequest, TooLarge
+from florin.kit.http.body import fingerprint
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
+from florin.kit.postgres.idempotency import once
+from florin.kit.queue import enqueue
+from florin.ledger.refusals import ProgramNotFound
+
+_PROGRAMS = "select id, currency, pin from florin.program where merchant = $1"
+PART = LEAST  # lines; what is booked together is whole parts
+_KEEP = """
+insert into florin.job_part (merchant, job, nth, sealed)
+select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinality s (sealed, n)
+"""
+_DROP = "delete from florin.job_part where merchant = $1 and job = $2"
+_JOB = """
+insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor)
+values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7)
+"""
+
+
+class Totals(msgspec.Struct, kw_only=True, frozen=True):
+    """What the sender says is in the file; `program` is that of lines that name none."""
+
+    count: int | None = None
+    amount: int | None = None
+    program: str | None = None
+
+
+class Kept(msgspec.Struct):
+    """What was read of a file so far, and is kept."""
+
+    parts: int = 0
+    count: int = 0
+    amount: int = 0
+    refused: int = 0
+    errors: list[LineError] = msgspec.field(default_factory=list[LineError])
+    gives_codes: bool = False  # codes or PINs that its sender does not know
+    digest: Any = msgspec.field(default_factory=hashlib.sha256)
+
+
+async def start(
+    database: Database, sealer: Sealer, asked: Asked, blocks: AsyncIterator[bytes], said: Totals
+) -> tuple[Job, bool]:
+    """Take a job on; the second value says whether it was taken on before, under the same key.
+
+    Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused.
+    """
+    job, kept = ids.new(), Kept()
+    known = False
+    try:
+        await _keep(database, sealer, asked.merchant, job, blocks, said, kept)
+        _check(kept, said)
+        first = await _record(database, asked, job, said, kept)
+        known = first == job
+    finally:
+        if not known and kept.parts:
+            await asyncio.shield(asyncio.ensure_future(_drop(database, asked.merchant, job)))
+    found = await jobs.find(database, asked.merchant, first)
+    as_first = msgspec.structs.replace(
+        found,
+        state="queued",
+        done=kept.refused,
+        refused=kept.refused,
+        codes="waiting" if kept.gives_codes else "none",
+        errors=kept.errors,
+        finished_at=None,
+    )
+    return as_first, not known
+
+
+async def _keep(
+    database: Database,
+    sealer: Sealer,
+    merchant: UUID,
+    job: UUID,
+    blocks: AsyncIterator[bytes],
+    said: Totals,
+    kept: Kept,
+) -> None:
+    programs = {
+        row["id"]: ProgramFacts(row["currency"], row["pin"])
+        for row in await database.all(_PROGRAMS, merchant)
+    }
+    reader: Reader | None = None
+    async for these in lines(_hashed(blocks, kept.digest)):
+        if reader is None:
+            reader, these = Reader(these[0][1], programs, _default(programs, said)), these[1:]  # noqa: PLW2901 -- the head is none of them
+        part = await asyncio.to_thread(reader.read, these)
+        kept.count += part.count
+        kept.amount += part.amount
+        if kept.count > MOST:
+            raise TooLarge(f"a file has at most {MOST} cards")
+        kept.refused += len(part.errors)
+        kept.errors += part.errors[: max(0, ERRORS_MAX - len(kept.errors))]
+        if part.rows:
+            kept.gives_codes = kept.gives_codes or _gives_codes(part, programs)
+            parts = await asyncio.to_thread(_sealed, sealer, part.rows, merchant, job, kept.parts)
+            async with database.connection() as connection:
+                await connection.execute(_KEEP, merchant, job, kept.parts, parts)
+            kept.parts += len(parts)
+
+
+def _sealed(sealer: Sealer, rows: list[Row], merchant: UUID, job: UUID, first: int) -> list[bytes]:
+    """The parts of these rows; the first one's number is `first`."""
+    parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
+    return [seal(sealer, part, merchant, job, first + n) for n, part in enumerate(parts)]
+
+
+async def _hashed(blocks: AsyncIterator[bytes], digest: Any) -> AsyncIterator[bytes]:
+    async for block in blocks:
+        digest.update(block)
+        yield block
+
+
+def _default(programs: dict[UUID, ProgramFacts], said: Totals) -> UUID | None:
+    """Raises ProgramNotFound."""
+    if said.program is None:
+        return next(iter(programs)) if len(programs) == 1 else None
+    program = ids.parse("prg", said.program)
+    if program not in programs:
+        raise ProgramNotFound(param="program")
+    return program
+
+
+def _gives_codes(part: Part, programs: dict[UUID, ProgramFacts]) -> bool:
+    return any(row.code is None or programs[row.program].pin for row in part.rows)
+
+
+def _check(kept: Kept, said: Totals) -> None:
+    if kept.count == 0:
+        raise InvalidRequest("there is no card in the file")
+    if said.count is not None and said.count != kept.count:
+        raise InvalidRequest(f"the file has {kept.count} cards, not {said.count}", param="count")
+    if said.amount is not None and said.amount != kept.amount:
+        detail = f"the amounts of the file add up to {kept.amount}, not {said.amount}"
+        raise InvalidRequest(detail, param="amount")
+
+
+async def _record(database: Database, asked: Asked, job: UUID, said: Totals, kept: Kept) -> UUID:
+    """Make the job known, once; return the first job of its key."""
+    assert asked.key is not None
+    async with database.transaction() as tx:
+        first = await once(
+            tx,
+            merchant=asked.merchant,
+            key=asked.key,
+            operation="import",
+            fingerprint=fingerprint("import", said, kept.digest.hexdigest()),
+            noun=job,
+        )
+        if first == job:
+            await tx.run(
+                _JOB,
+                asked.merchant,
+                job,
+                kept.count,
+                kept.refused,
+                msgspec.json.encode(kept.errors).decode(),
+                "waiting" if kept.gives_codes else "none",
+                asked.actor,
+            )
+            await enqueue.ask(
+                tx,
+                enqueue.Asked(
+                    queue=QUEUE,
+                    kind="import",
+                    payload={"merchant": str(asked.merchant), "job": str(job)},
+                    dedupe=jobs.dedupe(job),
+                ),
+            )
+    return first
+
+
+async def _drop(database: Database, merchant: UUID, job: UUID) -> None:
+    """What is left all the same is deleted a day later (see retention.py)."""
+    with contextlib.suppress(*BROKEN, PoolTimeout, asyncpg.PostgresError):
+        async with database.connection() as connection:
+            await connection.execute(_DROP, merchant, job)
+
+
+def seal(sealer: Sealer, rows: list[Row], merchant: UUID, job: UUID, nth: int) -> bytes:
+    text = msgspec.json.encode(rows).decode()
+    return sealer.seal(text, bound_to=part_binding(merchant, job, nth))
+
+
+def unseal(sealer: Sealer, sealed: bytes, merchant: UUID, job: UUID, nth: int) -> list[Row]:
+    text = sealer.unseal(sealed, bound_to=part_binding(merchant, job, nth))
+    return msgspec.json.decode(text, type=list[Row])
+
+
+def part_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
+    """What a part is sealed to: moved elsewhere, or in a sheet's place, it does not open."""
+    return b"part" + merchant.bytes + job.bytes + nth.to_bytes(4, "big")

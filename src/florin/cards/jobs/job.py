@@ -1,0 +1,107 @@
+"""Job: work that a merchant asked for and that takes a while: how far it is, what came of it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal, cast
+from uuid import UUID
+
+import msgspec
+
+from florin.kit import ids
+from florin.kit.errors import NotFound
+from florin.kit.postgres.database import Database
+
+ERRORS_MAX = 1000  # that a job keeps; `refused` counts all
+
+State = Literal["queued", "running", "finished", "failed"]
+
+
+class LineError(msgspec.Struct, kw_only=True):
+    """A line of an import that was refused."""
+
+    line: int
+    detail: str
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """Cards that are being made: `done` of `total`, of which `refused` were not; `errors` says why,
+    of the first thousand. `codes`: waiting to be taken, taken, none.
+
+    A job that failed goes on where it was when the operator retries it.
+    """
+
+    id: str
+    object: Literal["job"] = "job"
+    kind: Literal["bulk", "import"]
+    state: State
+    done: int
+    total: int
+    refused: int
+    program: str | None
+    amount: int | None
+    codes: Literal["waiting", "leaving", "taken", "expired", "none"]
+    errors: list[LineError]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+# A job whose turn came to nothing, again and again, lies among the queue's dead.
+COLUMNS = """
+  j.*, j.state <> 'finished' and exists (
+    select from florin.queue_job q where q.queue = 'bulk' and q.state = 2
+      and q.dedupe = 'job:' || replace(j.id::text, '-', '')) as failed
+"""
+
+
+def dedupe(job: UUID) -> str:
+    return f"job:{job.hex}"
+
+
+def job_id(text: str) -> UUID:
+    """Raises NotFound."""
+    uuid = ids.parse("job", text)
+    if uuid is None:
+        raise NotFound
+    return uuid
+
+
+async def find(database: Database, merchant: UUID, job: UUID) -> Job:
+    """Raises NotFound."""
+    row = await database.one(
+        f"select {COLUMNS} from florin.job j where j.merchant = $1 and j.id = $2",  # noqa: S608 -- our own text
+        merchant,
+        job,
+    )
+    if row is None:
+        raise NotFound
+    return from_row(row)
+
+
+async def listed(
+    database: Database, merchant: UUID, *, limit: int, after: UUID | None
+) -> list[Job]:
+    rows = await database.all(
+        f"select {COLUMNS} from florin.job j where j.merchant = $1"  # noqa: S608 -- our own text
+        " and ($2::uuid is null or j.id < $2) order by j.id desc limit $3",
+        merchant,
+        after,
+        limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+def from_row(row: Mapping[str, Any]) -> Job:
+    return Job(
+        id=ids.show("job", row["id"]),
+        kind=row["kind"],
+        state="failed" if row.get("failed") else cast("State", row["state"]),
+        done=row["done"],
+        total=row["total"],
+        refused=row["refused"],
+        program=ids.show("prg", row["program"]) if row["program"] else None,
+        amount=row["amount"],
+        codes=row["codes"],
+        errors=msgspec.json.decode(row["errors"], type=list[LineError]),
+        created_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )

@@ -1,0 +1,104 @@
+"""Listing: a merchant's cards, the latest first, narrowed by what is known of them."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.card import COLUMNS, JOINS, Card, State, from_row
+from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.kit.postgres.database import Reader
+
+_AFTER = "select issued_at, id from florin.account where merchant = $1 and id = $2"
+_NOW = "statement_timestamp() + m.clock_offset"
+# A card past its end is expired, whether or not anybody has booked it.
+_ACTIVE = f" and a.state = 'active' and (a.expires_at is null or a.expires_at > {_NOW})"
+_OVER = f" and a.state = 'active' and a.expires_at <= {_NOW}"
+# Those that are not booked are few, and are found before anything else is looked at (`offset 0`).
+_LAPSED = """(
+  select z.id from florin.account z where z.merchant = $1 and z.state = 'active' and z.expires_at <=
+    (select statement_timestamp() + m.clock_offset from florin.merchant m where m.id = $1) offset 0
+) z"""
+_RECIPIENT = [
+    "lower(c.recipient_email) = lower({0})",
+    "lower(c.recipient_name) = lower({0}) and lower(c.recipient_email) is distinct from lower({0})",
+]
+_HAS = (
+    "exists (select from florin.card_metadata p where p.merchant = a.merchant and"
+    " p.token = florin.metadata_token({}, {}) and p.issued_at = a.issued_at and p.card = a.id)"
+)
+_ORDER = "listed_at desc, listed_id desc"
+
+
+class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """What a card must be; None is anything."""
+
+    program: UUID | None = None
+    state: State | None = None
+    last4: str | None = None
+    recipient: str | None = None  # an e-mail address or a name, in any case
+    created: Bounds = ()
+    metadata: Mapping[str, str] = {}
+
+
+async def cards(
+    reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: CardFilter
+) -> list[Card]:
+    """Raises InvalidRequest for a cursor that is no card."""
+    last = await cursor(reads, _AFTER, merchant, after)
+    where = Conditions([merchant])
+    where.equal("a.program", only.program)
+    where.equal("c.last4", only.last4)
+    pairs = list(only.metadata.items())
+    at, card = ("s.issued_at", "s.card") if pairs else ("a.issued_at", "a.id")
+    for pair in pairs[1:]:
+        where.add(_HAS, *pair)
+    outer = where.beside()
+    if pairs:
+        outer.add("s.token = florin.metadata_token({}, {})", *pairs[0])
+    outer.between(at, only.created)
+    if last is not None:
+        outer.add(f"({at}, {card}) < ({{}}, {{}})", last["issued_at"], last["id"])
+    branches = [
+        _select(f"{where}{more}", str(outer), by_pair=bool(pairs), lapsed=_OVER in more)
+        for more in _branches(where, only)
+    ]
+    page = where.give(limit)
+    rows: Any = await reads.all(merged(branches, _ORDER, page), *where.arguments)
+    return [from_row(row) for row in rows]
+
+
+def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
+    cards = f"select {COLUMNS} from florin.account a {JOINS} where a.merchant = $1{inner}"  # noqa: S608 -- our own text
+    if by_pair:
+        # The pairs have the order of the list. A probe for each: joined, the planner would expect
+        # hardly a row of it and order all there are.
+        return (
+            "select r.*, s.issued_at as listed_at, s.card as listed_id from florin.card_metadata s"  # noqa: S608 -- our own text
+            f" cross join lateral ({cards} and a.id = s.card limit 1) r"
+            f" where s.merchant = $1{outer}"
+        )
+    if lapsed:
+        return (
+            f"select r.*, r.issued_at as listed_at, r.id as listed_id from {_LAPSED}"  # noqa: S608 -- our own text
+            f" cross join lateral ({cards} and a.id = z.id{outer} limit 1) r"
+        )
+    listed = "a.issued_at as listed_at, a.id as listed_id"
+    return f"{cards.replace(COLUMNS, f'{COLUMNS}, {listed}', 1)}{outer}"
+
+
+def _branches(where: Conditions, only: CardFilter) -> list[str]:
+    """What may hold in one way or another, each way with an index of its own."""
+    states = [""]
+    if only.state == "active":
+        states = [_ACTIVE]
+    elif only.state is not None:
+        states = [f" and a.state = '{only.state}'"]
+        if only.state == "expired":
+            states.append(_OVER)
+    people = [""]
+    if only.recipient is not None:
+        given = where.give(only.recipient)
+        people = [f" and {each.format(given)}" for each in _RECIPIENT]
+    return [state + person for state in states for person in people]

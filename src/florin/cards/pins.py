@@ -1,0 +1,26 @@
+"""PINs: six digits beside the code of a card, where it is to have one. docs/learn/codes.md."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from uuid import UUID
+
+from florin.kit.encryption import keyed_hash
+
+DIGITS = 6
+
+
+def make() -> str:
+    return f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
+
+
+def tried(peppers: Sequence[bytes], merchant: UUID, pin: str) -> bytes:
+    """What the ledger is given of a PIN that somebody typed: 32 bytes for each secret that may have
+    keyed the card's. Without the secret a million tries would find the PIN.
+    """
+    return b"".join(keyed_hash(pepper, merchant.bytes + pin.encode()) for pepper in peppers)
+
+
+def kept(pepper: bytes, merchant: UUID, card: UUID, pin: str) -> bytes:
+    """What the database keeps: bound to its card, so that equal PINs do not look equal."""
+    return hashlib.sha256(card.bytes + tried([pepper], merchant, pin)).digest()

@@ -1,0 +1,72 @@
+"""State changes: the states of a card: activate, block, unblock, close, reinstate.
+
+A card that is already so is answered as it is; from a wrong state the refusal names that state.
+"""
+
+from datetime import datetime
+from typing import cast
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.card import Card, State, find
+from florin.cards.request_context import Asked
+from florin.kit.http.body import fingerprint
+from florin.kit.postgres.database import Database
+from florin.ledger.post import Ledger, Posted, Posting
+
+
+class _Answer(msgspec.Struct, kw_only=True):
+    """What the ledger keeps of the first answer under its key."""
+
+    state: str
+    balance: int
+    held: int
+    expires_at: datetime | None
+
+
+async def change(
+    ledger: Ledger, database: Database, asked: Asked, operation: str, card: UUID
+) -> tuple[Card, Posted]:
+    """Bring a card to another state; the card as it is then."""
+    posted = await ledger.post(
+        Posting(
+            merchant=asked.merchant,
+            op=operation,
+            actor=asked.actor,
+            key=asked.key,
+            fingerprint=fingerprint(operation, card.hex),
+            card=card,
+        )
+    )
+    found = await find(database, asked.merchant, card)
+    answer = await _first_answer(database, asked) if posted.recalled else None
+    if answer is None:
+        answer = _Answer(
+            state=posted.state or found.state,
+            balance=posted.balance if posted.state else found.balance,
+            held=posted.held if posted.state else found.held,
+            expires_at=posted.expires_at if posted.state else found.expires_at,
+        )
+    return (
+        msgspec.structs.replace(
+            found,
+            state=cast("State", answer.state),
+            balance=answer.balance,
+            held=answer.held,
+            available=answer.balance - answer.held,
+            expires_at=answer.expires_at,
+        ),
+        posted,
+    )
+
+
+async def _first_answer(database: Database, asked: Asked) -> _Answer | None:
+    row = await database.one(
+        "select answer from florin.idempotency where merchant = $1 and key = $2",
+        asked.merchant,
+        asked.key,
+    )
+    if row is None or row["answer"] is None:
+        return None
+    return msgspec.json.decode(row["answer"], type=_Answer)

@@ -1,0 +1,1 @@
+"""Transactions: money on cards: spend, refund, hold, load, transfer; and their history."""

@@ -1,0 +1,152 @@
+"""History: redemptions, refunds, loads, transfers, adjustments and entries, the latest first."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.transactions.models import Entry, EntryKind, Moved, from_transfer
+from florin.cards.transactions.queries import REFUNDED, SIDES, entry
+from florin.kit.errors import InvalidRequest
+from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.kit.postgres.database import Reader, Row
+
+_AFTER = """
+select created_at, id, debit_card, credit_card, debit_sequence, credit_sequence
+from florin.transfer where merchant = $1 and id = $2
+"""
+_OF_KIND = " and kind = $3::text::florin.transfer_kind"
+_ORDER = "created_at desc, id desc"
+# On which side of a movement the card stands.
+_SIDES_OF = {"redeem": ("debit",), "refund": ("credit",), "load": ("credit",)}
+_BOTH = ("debit", "credit")
+
+
+class MoveFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """What a movement must be; None is anything."""
+
+    card: UUID | None = None
+    reference: str | None = None
+    location: str | None = None
+    created: Bounds = ()
+
+
+async def moved(
+    reads: Reader,
+    merchant: UUID,
+    kind: EntryKind,
+    *,
+    limit: int,
+    after: UUID | None,
+    only: MoveFilter,
+) -> list[Moved]:
+    """The nouns of one kind. Raises InvalidRequest for a cursor that is none of them."""
+    last = await cursor(reads, _AFTER + _OF_KIND, merchant, after, kind)
+    where = _conditions(merchant, only)
+    where.add(f"t.kind = '{kind}'")
+    select = f"select t.* {REFUNDED} from florin.transfer t where t.merchant = $1"  # noqa: S608 -- our own text
+    if only.card is None:
+        if last is not None:
+            where.add("(t.created_at, t.id) < ({}, {})", last["created_at"], last["id"])
+        page = where.give(limit)
+        rows = await reads.all(
+            merged([f"{select}{where}"], _ORDER, page),
+            *where.arguments,
+        )
+        return [from_transfer(row) for row in rows]
+    if last is not None:
+        before = sequence_of(last, only.card)
+        number = where.give(before)
+    else:
+        number = None
+    card, page = where.give(only.card), where.give(limit)
+    # By a card its own numbers are the order: they are the order of its entries, without a tie.
+    branches = [
+        select.replace("t.*", f"t.*, t.{side}_sequence as number")
+        + f"{where} and t.{side}_card = {card}"
+        + ("" if number is None else f" and t.{side}_sequence < {number}")
+        for side in _SIDES_OF.get(kind, _BOTH)
+    ]
+    rows = await reads.all(merged(branches, "number desc", page), *where.arguments)
+    return [from_transfer(row) for row in rows]
+
+
+async def statement(
+    reads: Reader,
+    merchant: UUID,
+    *,
+    limit: int,
+    before: int | None,
+    only: MoveFilter,
+    kind: EntryKind | None = None,
+) -> list[Entry]:
+    """The entries of one card, latest first; `before` is a sequence number."""
+    where = _conditions(merchant, only)
+    if kind is not None:
+        where.add(f"t.kind = '{kind}'")
+    number = None if before is None else where.give(before)
+    card, page = where.give(only.card), where.give(limit)
+    branches = [
+        f"select t.*, t.{side}_card as card, {sign}t.amount as change, t.{side}_balance as after,"  # noqa: S608 -- our own text
+        f" t.{side}_sequence as sequence, '{side[0]}' as side from florin.transfer t"
+        f" where t.merchant = $1 and t.{side}_card = {card}{where}"
+        + ("" if number is None else f" and t.{side}_sequence < {number}")
+        for side, sign in (("debit", "-"), ("credit", ""))
+    ]
+    rows = await reads.all(merged(branches, "sequence desc", page), *where.arguments)
+    return [entry(row) for row in rows]
+
+
+async def entries(
+    reads: Reader,
+    merchant: UUID,
+    *,
+    limit: int,
+    after: tuple[UUID, str] | None,
+    only: MoveFilter,
+    kind: EntryKind | None = None,
+) -> list[Entry]:
+    """The entries of all cards; of a transfer between cards both sides."""
+    last = None if after is None else await cursor(reads, _AFTER, merchant, after[0])
+    where = _conditions(merchant, only)
+    rest = ""
+    if after is not None and last is not None:
+        at, transfer, side = (where.give(each) for each in (last["created_at"], *after))
+        where.add(f"(t.created_at, t.id) <= ({at}, {transfer})")
+        rest = f" and (t.created_at, t.id, e.side) < ({at}, {transfer}, {side}::text)"
+    page = where.give(limit)
+    inner = "select t.* from florin.transfer t where t.merchant = $1"
+    # A transfer has one entry at least, so this many transfers are enough for a page.
+    ordered = f"order by t.created_at desc, t.id desc limit {page} + 1"
+    if kind is not None:
+        inner += f" and t.kind = '{kind}'{where} {ordered}"
+    elif only.reference is not None or only.location is not None:
+        inner += f"{where} {ordered}"
+    else:  # one ordered list a kind, merged: no index is kept for this list alone
+        inner = (
+            "select t.* from unnest(enum_range(null::florin.transfer_kind)) k cross join lateral ("  # noqa: S608 -- our own text
+            f"{inner} and t.kind = k{where} {ordered}) t {ordered}"
+        )
+    rows = await reads.all(
+        f"select t.*, e.* from ({inner}) t {SIDES} where e.card is not null{rest}"  # noqa: S608 -- our own text
+        f" order by t.created_at desc, t.id desc, e.side desc limit {page}",
+        *where.arguments,
+    )
+    return [entry(row) for row in rows]
+
+
+def sequence_of(row: Row, card: UUID) -> int:
+    """A movement's number among the entries of a card. Raises InvalidRequest where it has none."""
+    for side in _BOTH:
+        if row[f"{side}_card"] == card:
+            number: int = row[f"{side}_sequence"]
+            return number
+    raise InvalidRequest("no object of this list has this id", param="starting_after")
+
+
+def _conditions(merchant: UUID, only: MoveFilter) -> Any:
+    where = Conditions([merchant])
+    where.equal("t.reference", only.reference)
+    where.equal("t.location", only.location)
+    where.between("t.created_at", only.created)
+    return where

@@ -1,0 +1,55 @@
+"""Holds: a merchant's holds, the latest first."""
+
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.transactions.models import Hold, HoldState, from_hold
+from florin.cards.transactions.queries import HOLD
+from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.kit.postgres.database import Reader
+
+_AFTER = "select created_at, id from florin.hold where merchant = $1 and id = $2"
+_NOW = "statement_timestamp() + m.clock_offset"
+# A hold past its end holds nothing, whether or not anybody has booked it.
+_STATES: dict[HoldState, list[str]] = {
+    "open": [f"h.state = 'open' and h.expires_at > {_NOW}"],
+    "captured": ["h.state = 'captured'"],
+    "voided": ["h.state = 'voided'"],
+    "expired": ["h.state = 'expired'", f"h.state = 'open' and h.expires_at <= {_NOW}"],
+}
+
+
+class HoldFilter(msgspec.Struct, kw_only=True, frozen=True):
+    """What a hold must be; None is anything."""
+
+    card: UUID | None = None
+    state: HoldState | None = None
+    reference: str | None = None
+    location: str | None = None
+    created: Bounds = ()
+
+
+async def holds(
+    reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: HoldFilter
+) -> list[Hold]:
+    """Raises InvalidRequest for a cursor that is no hold."""
+    last = await cursor(reads, _AFTER, merchant, after)
+    where = Conditions([merchant])
+    where.equal("h.card", only.card)
+    where.equal("h.reference", only.reference)
+    where.equal("h.location", only.location)
+    where.between("h.created_at", only.created)
+    if last is not None:
+        where.add("(h.created_at, h.id) < ({}, {})", last["created_at"], last["id"])
+    states = [""]
+    if only.state is not None:
+        states = _STATES[only.state]
+    page = where.give(limit)
+    select = (
+        f"select {HOLD} from florin.hold h join florin.merchant m on m.id = h.merchant"  # noqa: S608 -- our own text
+        f" where h.merchant = $1{where}"
+    )
+    branches = [select + (f" and {state}" if state else "") for state in states]
+    rows = await reads.all(merged(branches, "created_at desc, id desc", page), *where.arguments)
+    return [from_hold(row) for row in rows]

@@ -1,0 +1,199 @@
+"""Models: what the movements of money are called, each a row of the ledger.
+
+A redemption, refund, load, transfer or adjustment is a transfer between two accounts, read from
+its row; a row never changes, so the noun is the same whenever it is read, but for what was
+refunded of a redemption since.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+
+from florin.kit import ids
+
+
+class Redemption(msgspec.Struct, kw_only=True):
+    """Money spent from a card. `balance`: the card's, afterwards. `refunded`: returned so far."""
+
+    id: str
+    object: Literal["redemption"] = "redemption"
+    card: str
+    amount: int
+    currency: str
+    balance: int
+    refunded: int = 0
+    hold: str | None = None
+    reference: str | None = None
+    location: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+class Refund(msgspec.Struct, kw_only=True):
+    """Money returned to the card it was spent from."""
+
+    id: str
+    object: Literal["refund"] = "refund"
+    redemption: str
+    card: str
+    amount: int
+    currency: str
+    balance: int
+    reference: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+class Load(msgspec.Struct, kw_only=True):
+    """Money added to a card."""
+
+    id: str
+    object: Literal["load"] = "load"
+    card: str
+    amount: int
+    currency: str
+    balance: int
+    reference: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+class Transfer(msgspec.Struct, kw_only=True):
+    """Money moved from one card to another. The balances are the two cards', afterwards."""
+
+    id: str
+    object: Literal["transfer"] = "transfer"
+    from_: str = msgspec.field(name="from")
+    to: str
+    amount: int
+    currency: str
+    from_balance: int
+    to_balance: int
+    reference: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+class Adjustment(msgspec.Struct, kw_only=True):
+    """A correction by hand, with its reason; negative where money was taken off."""
+
+    id: str
+    object: Literal["adjustment"] = "adjustment"
+    card: str
+    amount: int
+    currency: str
+    balance: int
+    reason: str
+    reference: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+class Hold(msgspec.Struct, kw_only=True):
+    """Money set aside on a card until it is captured, voided or runs out."""
+
+    id: str
+    object: Literal["hold"] = "hold"
+    card: str
+    state: Literal["open", "captured", "voided", "expired"]
+    amount: int
+    captured: int
+    currency: str
+    redemption: str | None = None
+    reference: str | None = None
+    location: str | None = None
+    metadata: dict[str, str] = {}
+    expires_at: datetime
+    created_at: datetime
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """One line of a card's statement. `sequence` counts a card's entries without a gap."""
+
+    id: str
+    object: Literal["entry"] = "entry"
+    card: str
+    kind: str
+    amount: int
+    currency: str
+    balance_after: int
+    sequence: int
+    actor: str
+    reference: str | None = None
+    location: str | None = None
+    reason: str | None = None
+    source: str | None = None  # the noun that caused it
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
+HoldState = Literal["open", "captured", "voided", "expired"]
+EntryKind = Literal[
+    "issue", "activate", "load", "redeem", "refund", "transfer", "adjust", "expire", "reinstate"
+]
+PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", "adjust": "adj"}
+
+Moved = Redemption | Refund | Load | Transfer | Adjustment
+
+
+def from_transfer(row: Mapping[str, Any]) -> Moved:
+    """Make the noun of a transfer's row. `refunded` is zero but where the row brings it."""
+    kind: str = row["kind"]
+    common: dict[str, Any] = {
+        "id": ids.show(PREFIXES[kind], row["id"]),
+        "amount": row["amount"],
+        "currency": row["currency"],
+        "metadata": metadata(row["metadata"]),
+        "created_at": row["created_at"],
+    }
+    spent, paid = row["debit_card"], row["credit_card"]
+    if kind == "transfer":
+        return Transfer(
+            from_=ids.show("crd", spent),
+            to=ids.show("crd", paid),
+            from_balance=row["debit_balance"],
+            to_balance=row["credit_balance"],
+            reference=row["reference"],
+            **common,
+        )
+    common["card"] = ids.show("crd", spent or paid)
+    common["balance"] = row["credit_balance"] if spent is None else row["debit_balance"]
+    if kind == "adjust":
+        if spent is not None:
+            common["amount"] = -row["amount"]
+        return Adjustment(reason=row["reason"], reference=row["reference"], **common)
+    common["reference"] = row["reference"]
+    if kind == "refund":
+        return Refund(redemption=ids.show("red", row["origin"]), **common)
+    if kind == "load":
+        return Load(**common)
+    return Redemption(
+        hold=None if row["origin"] is None else ids.show("hld", row["origin"]),
+        location=row["location"],
+        refunded=row.get("refunded_so_far") or 0,
+        **common,
+    )
+
+
+def from_hold(row: Mapping[str, Any]) -> Hold:
+    redemption = row["redemption"]
+    return Hold(
+        id=ids.show("hld", row["id"]),
+        card=ids.show("crd", row["card"]),
+        state=row["state"],
+        amount=row["amount"],
+        captured=row["captured"],
+        currency=row["currency"],
+        redemption=None if redemption is None else ids.show("red", redemption),
+        reference=row["reference"],
+        location=row["location"],
+        metadata=metadata(row["metadata"]),
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+    )
+
+
+def metadata(text: str | None) -> dict[str, str]:
+    return {} if text is None else msgspec.json.decode(text, type=dict[str, str])

@@ -1,0 +1,215 @@
+"""Backups: backups of the home's own database, and the way back to an instant."""
+
+import os
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.ops.system.console import Unable
+
+
+def backup(
+    *,
+    keep: Annotated[int, typer.Option(min=1, help="How many are kept, this one included.")] = 2,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Take none: restore the last one on the side.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the running database and check the copy; from the first one on its log is archived."""
+    from florin.ops.backups import status
+
+    chosen = home_of(home)
+    own = _own(chosen)
+    what: status.What = "verified" if verify else "taken"
+    try:
+        document = _verify(own) if verify else _take(own, keep)
+    except Unable as error:
+        status.ill(chosen, what, str(error))
+        raise
+    status.well(chosen, what, **document)
+    print(msgspec.json.encode(document).decode() if as_json else _said(document))
+
+
+def _said(document: dict[str, Any]) -> str:
+    if "backup" in document:
+        there = f" It is in {document['stored']}, too." if document["stored"] else ""
+        return (
+            f"{document['backup']}; florin restore --at goes back to {document['from']} or"
+            f" later.{there}"
+        )
+    kept = document["kept_within_s"]
+    said = f"What is written is safe within {kept} s." if kept is not None else ""
+    return (
+        f"The backup of {document['base']} can be restored to {document['reaches']}; the books of"
+        f" {document['merchants']} merchants balance. {said}".strip()
+    )
+
+
+def _take(own: "_Own", keep: int) -> dict[str, Any]:
+    from florin.ops.backups import base_backup, upload
+
+    primary = own.members.primary()
+    made = base_backup.take(own.place, primary)
+    stored = None
+    if own.bucket is not None:
+        bucket = own.bucket.below(upload.folder_of(primary))
+        upload.ship(own.place, bucket, set(bucket.below("wal").names()))
+        upload.send(bucket, made)
+        upload.prune(bucket, keep=keep)
+        stored = f"s3://{bucket.name}/{bucket.prefix}base/{made.path.name}.tar.gz"
+    base_backup.prune(own.place, keep=keep)  # last: nothing goes here that is not there
+    return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
+
+
+def _verify(own: "_Own") -> dict[str, Any]:
+    """Restore from where a lost machine would be restored from, and prove the books."""
+    from florin.cli.ledger_proof import prove
+    from florin.ops.backups import archive_delay, download, restore_test, upload
+    from florin.ops.backups import restore as recovery
+    from florin.ops.postgres import wal_archive
+
+    primary = own.members.primary()
+    if own.bucket is None:
+        saved = own.place
+        archive = wal_archive.archive(saved)
+        kept = archive_delay.measure(primary, lambda: recovery.newest_of(archive))
+        found = restore_test.rehearse(saved, primary, prove)
+    else:
+        bucket = own.bucket.below(upload.folder_of(primary))
+        log = bucket.below("wal")
+        kept = archive_delay.measure(primary, lambda: recovery.newest(log.names()))
+        saved = own.place / "fetched"
+        try:
+            download.fetch(bucket, None, saved, primary.account)
+            found = restore_test.rehearse(saved, primary, prove)
+        finally:
+            shutil.rmtree(saved, ignore_errors=True)
+    return {
+        "base": found.base.isoformat(),
+        "reaches": found.reaches.isoformat(),
+        "behind_s": found.behind_s,
+        "kept_within_s": kept,
+        **found.found,
+    }
+
+
+def restore(
+    *,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="TIME", help="An instant, RFC 3339; else the end.")
+    ] = None,
+    database: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Which one, where BACKUP_URL holds several."),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring the database of a stopped fleet to an instant; what was there is kept beside it."""
+    from florin.ops.backups import download
+    from florin.ops.backups import restore as recovery
+    from florin.ops.fleet.observe import observe
+
+    instant = _instant(at)
+    chosen = home_of(home)
+    runs = [part.name for part in observe(chosen).parts if part.process is not None]
+    if runs:
+        raise Unable(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
+    own = _own(chosen, restoring=True)
+    primary = own.members.primary()
+    others = [server.data for server in own.members.others(primary.name).values()]
+    saved = own.place
+    try:
+        if own.bucket is not None:
+            bucket = download.database_in(own.bucket, database or recovery.system_of(primary))
+            saved = download.fetch(bucket, instant, own.place / "fetched", primary.account)
+        before = recovery.restore(saved, own.place, primary, instant, others=others)
+    finally:
+        if saved != own.place:
+            shutil.rmtree(saved, ignore_errors=True)
+    document = {"restored": str(primary.data), "before": before and str(before), "at": at}
+    there = f"; what was there: {before}" if before else ""
+    said = f"Restored. florin up starts it, then florin backup{there}."
+    print(msgspec.json.encode(document).decode() if as_json else said)
+
+
+def _instant(at: str | None) -> datetime | None:
+    if at is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(at)
+    except ValueError:
+        instant = None
+    if instant is None or instant.tzinfo is None:
+        raise Unable(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
+    return instant
+
+
+class _Own(msgspec.Struct, frozen=True):
+    """The home's own servers, where they and their backups lie, and where else backups go."""
+
+    place: Path
+    members: Any
+    bucket: Any
+
+
+def _own(home: Any, *, restoring: bool = False) -> _Own:
+    """Raises Unable where the home has no database, and is not to be given one from elsewhere."""
+    from florin.ops.backups.s3 import opened
+    from florin.ops.fleet import secrets
+    from florin.ops.fleet.options import Options
+    from florin.ops.postgres import replica_set
+    from florin.ops.postgres import server as postgres
+    from florin.ops.system import os_user
+
+    bucket = opened(Options(home=home, environ=os.environ).given)
+    layout = home.layout()
+    if layout.place is None and restoring and bucket is not None:
+        layout = _make(home)
+    known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
+    if layout.place is None or not known:
+        raise Unable(
+            f"{home.path} has no database of its own; a given one is saved by whoever runs it."
+        )
+    place = Path(layout.place)
+    user = os_user.choose([place / "postgres"])
+    own = secrets.load(home)
+    servers = {
+        name: postgres.embedded(place, layout.ports[port], own, user, name=name)
+        for port in known
+        for name in [postgres.NAME if port == "postgres" else port]
+    }
+    return _Own(place, replica_set.arranged(home, servers, place), bucket)
+
+
+def _make(home: Any) -> Any:
+    """A home on another machine, for a database whose own is lost."""
+    from dataclasses import replace
+
+    from florin.ops.system import os_user
+    from florin.ops.system.ports import free_port
+
+    if not home.secrets.exists():
+        raise Unable(
+            f"Put the secrets.json of the lost home into {home.path} first: without it neither the"
+            " database nor any card code can be opened."
+        )
+    home.make()
+    place, _ = os_user.prepare(home.path, None)
+    layout = home.layout()
+    layout = replace(layout, place=str(place), ports=layout.ports | {"postgres": free_port()})
+    home.write_layout(layout)
+    return layout
+
+
+COMMANDS = (
+    ("backup", backup, "florin backup"),
+    ("restore", restore, "florin restore --at 2030-01-01T12:00:00Z"),
+)

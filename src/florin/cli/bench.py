@@ -1,0 +1,76 @@
+"""Bench: the command that runs the benchmarks."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from florin.cli.lazy_import import call
+from florin.cli.options import HomeOption, JsonOption
+
+
+def bench(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; queue,"
+            " expiry, bulk, beside; mutants; autoscale; deploys; replicas, failover."
+        ),
+    ],
+    against: Annotated[
+        Literal["pgbench"] | None, typer.Option(help="What to compare with.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, help="How long each part of a round is.")] = 10,
+    connections: Annotated[int, typer.Option(min=1, help="Connections of the load.")] = 64,
+    instances: Annotated[int, typer.Option(min=1, help="Instances of the API.")] = 1,
+    cards: Annotated[
+        int | None, typer.Option(min=1, help="Cards; else as many as suit it.", show_default=False)
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="The figures are medians of these; failover: losses.")
+    ] = 3,
+    seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
+    balancer: Annotated[
+        bool, typer.Option("--balancer", help="Send the load through HAProxy, as a fleet does.")
+    ] = False,
+    rate: Annotated[
+        float, typer.Option(min=1, help="deploys, beside, failover: requests a second.")
+    ] = 200,
+    requests: Annotated[
+        int, typer.Option(min=0, help="deploys: of each kind, at least; replicas: reads.")
+    ] = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="deploys, failover: this kind; mutants: names with this in them. Repeatable.",
+        ),
+    ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="queue: no-op jobs of a round.")] = 50_000,
+    control: Annotated[
+        bool, typer.Option("--control", help="failover: also where commits wait for no replica.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure: ratios, p50, p99, and where the time went. Brings its own servers and no traces."""
+    del home  # a benchmark brings its own topology
+    raise typer.Exit(
+        call(
+            "florin.bench.main",
+            name=name,
+            against=against,
+            as_json=as_json,
+            seconds=seconds,
+            connections=connections,
+            instances=instances,
+            cards=cards,
+            rounds=rounds,
+            seed=seed,
+            balancer=balancer,
+            rate=rate,
+            requests=requests,
+            only=only,
+            jobs=jobs,
+            control=control,
+        )
+    )

@@ -1,0 +1,58 @@
+"""Demo: the commands that play with a fleet, and make sure of its merchant."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from florin.cli.lazy_import import call
+from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.ops.system.console import Unable
+
+
+def demo(
+    load: Annotated[bool, typer.Option("--load", help="Go on until Ctrl-C.")] = False,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.01, help="--load: how long; else until Ctrl-C.")
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Sell, redeem, hold, refund on the running fleet; print the books."""
+    from florin.ops.diagnostics import resource_usage
+    from florin.ops.fleet import welcome
+    from florin.ops.haproxy import frontend
+
+    chosen = home_of(home)
+    bases = frontend.entrances(chosen)
+    found = welcome.read(chosen)
+    if not bases:
+        raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
+    if found is None:
+        raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")
+    if load:
+        raise typer.Exit(
+            call(
+                "florin.demo.load",
+                bases=bases,
+                api_key=found.api_key,
+                program=found.program,
+                look=partial(resource_usage.take, chosen),
+                minutes=minutes,
+                as_json=as_json,
+            )
+        )
+    raise typer.Exit(
+        call(
+            "florin.demo.walkthrough",
+            base=bases[0],
+            api_key=found.api_key,
+            program=found.program,
+            as_json=as_json,
+        )
+    )
+
+
+def demo_merchant(as_json: JsonOption = False) -> None:
+    """Make sure of the demo merchant; print its program and key."""
+    raise typer.Exit(call("florin.demo.merchant", as_json=as_json))

@@ -1,0 +1,196 @@
+"""Fleet: start the fleet, look at it, stop it."""
+
+import asyncio
+import os
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import typer
+
+from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.ops.fleet import welcome
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.welcome import Welcome
+from florin.ops.system.console import say
+
+_DEGRADED = 3
+_PORTS = 65_535
+_API_MAX = 24
+_WORKERS_MAX = 64
+_PORT = 8000
+
+
+def up(
+    *,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_PORTS,
+            metavar="PORT",
+            help="Where the balancer listens; 8000, or where it does now.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
+    ] = False,
+    api: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_API_MAX,
+            metavar="N",
+            help="Instances of the API; 2, or as scaled last.",
+        ),
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="auto|N", help="Workers; as many as the work needs, or as last."),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Replicas of PostgreSQL; 1, or as asked last."),
+    ] = None,
+    valkey: Annotated[
+        Literal["single", "sentinel", "cluster"] | None,
+        typer.Option(
+            help="One Valkey; one, two replicas and three Sentinels; three and a replica of each."
+            " single, or as asked last."
+        ),
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
+    balance: Annotated[
+        Literal["roundrobin", "leastconn", "iphash"] | None,
+        typer.Option(help="How requests are spread; roundrobin, or as chosen last."),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C.
+
+    Over a fleet that runs it takes over from its supervisor, changes what the options ask for, and
+    stops nothing.
+    """
+    from florin.ops.haproxy import frontend
+    from florin.ops.lifecycle import up as fleet
+
+    tls = _validate(tls_cert, tls_key)
+    chosen = home_of(home)
+    runs = frontend.runs(chosen)
+    detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
+    adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
+    options = Options(
+        home=chosen,
+        environ=dict(os.environ),
+        port=port or runs.port or _PORT,
+        api=None if adopting else api,
+        workers=None if adopting or workers is None else _workers(workers),
+        replicas=None if adopting else replicas,
+        valkey=None if adopting else valkey,
+        algorithm=None if adopting else balance,
+        tls=tls or runs.tls,
+        as_json=as_json,
+        detached=detached,
+    )
+    if detach and not detached:
+        _detach(options)
+        return
+    code = fleet.up(options)
+    if code == fleet.AGAIN:
+        fleet.again(options)
+    raise typer.Exit(code)
+
+
+def _detach(options: Options) -> None:
+    from florin.ops.fleet.options import florin
+    from florin.ops.lifecycle import takeover
+    from florin.ops.lifecycle.background import detach
+
+    before = takeover.leader(options.home)
+    if before is None or takeover.needed(options, before):
+        words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
+        words += ["--api", str(options.api)] if options.api else []
+        words += ["--workers", str(options.workers)] if options.workers is not None else []
+        words += ["--replicas", str(options.replicas)] if options.replicas is not None else []
+        words += ["--valkey", options.valkey] if options.valkey else []
+        words += ["--balance", options.algorithm] if options.algorithm else []
+        if options.tls:
+            words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
+        os.environ["FLORIN_DETACHED"] = "1"
+        detach(options.home, florin(*words))
+        said = "It runs in the background"
+    else:
+        changed = takeover.change(options)
+        said = f"It ran already (pid {before.pid}) and {'is changed' if changed else 'runs on'}"
+    shown = _welcome(options)
+    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown))
+    say(f"{said}; florin status shows it, florin down stops it.")
+
+
+def _welcome(options: Options) -> Welcome:
+    leader = options.home.fleet().part("supervisor")
+    address = leader.address if leader and leader.address else ""
+    return welcome.of(options.home, f"{'https' if options.tls else 'http'}://{address}")
+
+
+def _workers(said: str) -> int | Literal["auto"]:
+    if said == "auto":
+        return "auto"
+    if not re.fullmatch(r"\d+", said) or int(said) > _WORKERS_MAX:
+        raise typer.BadParameter(f"give auto, or 0 to {_WORKERS_MAX}", param_hint="--workers")
+    return int(said)
+
+
+def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter("give both, or neither", param_hint="--tls-cert, --tls-key")
+    for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
+        if path is not None and not os.access(path, os.R_OK):
+            raise typer.BadParameter(f"{path} cannot be read", param_hint=flag)
+    if tls_cert is None or tls_key is None:
+        return None
+    return tls_cert.absolute(), tls_key.absolute()
+
+
+def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Stop the fleet in order, detached or not."""
+    from florin.ops.lifecycle.down import down as stop
+
+    chosen = home_of(home)
+    stopped = stop(chosen)
+    if as_json:
+        print(msgspec.json.encode({"stopped": stopped, "home": str(chosen.path)}).decode())
+    else:
+        print("Stopped." if stopped else f"Nothing runs from {chosen.path}.")
+
+
+def status(
+    *,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show every part: role, release, state, address, health, load. Exit code 3 when degraded."""
+    from florin.ops.diagnostics import status as seen
+
+    chosen = home_of(home)
+    while True:
+        shown = asyncio.run(seen.status(chosen))
+        if watch and sys.stdout.isatty():
+            print("\033[H\033[2J", end="")
+        print(msgspec.json.encode(shown).decode() if as_json else seen.table(shown), flush=True)
+        if not watch:
+            raise typer.Exit(0 if shown.state == "ready" else _DEGRADED)
+        time.sleep(1)
+
+
+COMMANDS = (
+    ("up", up, "florin up --port 8080 --detach"),
+    ("down", down, "florin down"),
+    ("status", status, "florin status --json"),
+)

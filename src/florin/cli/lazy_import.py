@@ -1,0 +1,19 @@
+"""Lazy import: commands that run a part of the product, imported only when they are asked for."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from florin.ops.system.console import Unable
+
+
+def run_api() -> int:
+    return call("florin.app")
+
+
+def call(module: str, **arguments: Any) -> int:
+    """Run a module's main and return its exit code."""
+    if find_spec(module) is None:
+        raise Unable(f"{module} is not part of this release yet.")
+    code: Any = import_module(module).main(**arguments)
+    return int(code or 0)

@@ -1,0 +1,30 @@
+"""Ledger proof: the books of every merchant of a database, asked of the database alone."""
+
+from typing import Any
+
+from florin.kit.postgres.database import Database
+from florin.ops.system.console import Unable
+from florin.reports import proof as proof_
+
+
+async def prove(url: str) -> dict[str, Any]:
+    """Count what was proved. Raises Unable for books that do not balance."""
+    database = Database(f"{url}?connection_limit=2")
+    await database.open()
+    try:
+        rows = await database.all("select id from florin.merchant order by id")
+        proofs = [await proof_.proof(database, row["id"]) for row in rows]
+    finally:
+        await database.close()
+    wrong = [proof for proof in proofs if not proof.balanced]
+    if wrong:
+        first = wrong[0].differences[0]
+        raise Unable(
+            f"The books of {len(wrong)} of {len(proofs)} merchants do not balance in what was"
+            f" restored: {first.check}, {first.detail}"
+        )
+    return {
+        "merchants": len(proofs),
+        "cards": sum(proof.cards for proof in proofs),
+        "entries": sum(proof.entries for proof in proofs),
+    }

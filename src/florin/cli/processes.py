@@ -1,0 +1,31 @@
+"""Processes: commands that run one process of Florin, or look at it."""
+
+import typer
+
+from florin.cli.bench import bench
+from florin.cli.database_url import know_engines
+from florin.cli.demo import demo, demo_merchant
+from florin.cli.doctor import doctor
+from florin.cli.lazy_import import call, run_api
+from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
+
+
+def api() -> None:
+    """Serve the API as one process, configured by the environment only."""
+    raise typer.Exit(run_api())
+
+
+def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:
+    """Bring the database to the schema of this release: expand first, contract later."""
+    know_engines(home_of(home))
+    raise typer.Exit(call("florin.kit.postgres.migrations", only_plan=plan, as_json=as_json))
+
+
+COMMANDS = (
+    ("api", api, "DATABASE_URL=postgresql://… florin api"),
+    ("migrate", migrate, "florin migrate --plan"),
+    ("demo", demo, "florin demo"),
+    ("bench", bench, "florin bench redeem --against pgbench"),
+    ("doctor", doctor, "florin doctor db"),
+)
+HIDDEN = (("demo-merchant", demo_merchant),)

@@ -1,0 +1,1 @@
+"""Demo: a merchant and a load to show a running fleet with."""

@@ -1,0 +1,101 @@
+"""Merchant: what `florin up` shows first: a merchant, a program and a key that works."""
+
+import asyncio
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from florin.identity import api_keys
+from florin.identity.api_keys import KeyRequest
+from florin.identity.scopes import SCOPES
+from florin.kit import ids
+from florin.kit.postgres.database import Database
+from florin.kit.settings import Settings, SettingsWrong, read
+from florin.merchants.programs import ProgramRequest, create
+
+_NAME = "Demo Roasters"
+
+
+async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
+    """Return merchant, program and API key: those that are kept, where they still work."""
+    database = Database(settings.primary_url, name="florin demo-merchant")
+    await database.open()
+    pepper = settings.key_pepper.get_secret_value().encode()
+    try:
+        if "api_key" in kept:
+            row = await database.one(
+                "select 1 from florin.api_key where hash = $1 and revoked_at is null",
+                api_keys.lookup_hash(pepper, kept["api_key"]),
+            )
+            if row is not None:
+                return kept
+        merchant, program = ids.new(), ids.new()
+        async with database.transaction() as tx:
+            await tx.run(
+                "insert into florin.merchant (id, name, country, currency, timezone)"
+                " values ($1, $2, 'NL', 'EUR', 'Europe/Amsterdam')",
+                merchant,
+                _NAME,
+            )
+            await create(tx, merchant, _program(), program=program)
+        made = await _key(database, merchant, pepper)
+        return {
+            "merchant": ids.show("mer", merchant),
+            "program": ids.show("prg", program),
+            "api_key": made,
+        }
+    finally:
+        await database.close()
+
+
+async def _key(database: Database, merchant: UUID, pepper: bytes) -> str:
+    made = await api_keys.create(
+        database,
+        merchant=merchant,
+        want=KeyRequest(name="demo", scopes=sorted(SCOPES)),
+        allowed=SCOPES,
+        pepper_hash=partial(api_keys.lookup_hash, pepper),
+    )
+    assert isinstance(made.secret, str)
+    return made.secret
+
+
+def _program() -> ProgramRequest:
+    return ProgramRequest(
+        name="Coffee card",
+        currency="EUR",
+        min_amount=500,
+        max_amount=50_000,
+        expires_after_months=60,
+    )
+
+
+def main(*, as_json: bool = False) -> int:
+    """Serve `florin demo-merchant`; return the exit code."""
+    try:
+        settings = read()
+    except SettingsWrong as wrong:
+        print("\n".join(wrong.mistakes), file=sys.stderr)
+        return 2
+    path = Path(os.environ.get("FLORIN_HOME", ".florin")) / "demo.json"
+    try:
+        kept: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        found = asyncio.run(ensure(settings, kept))
+        if found != kept:
+            fresh = path.with_suffix(".new")
+            fresh.unlink(missing_ok=True)
+            with os.fdopen(
+                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
+            ) as file:
+                json.dump(found, file)
+            fresh.replace(path)
+    except (OSError, ValueError, asyncpg.PostgresError) as error:
+        print(f"The demo merchant could not be made: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(found) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
+    return 0

@@ -1,0 +1,1 @@
+"""Events: what happened, kept in order, listed and streamed."""

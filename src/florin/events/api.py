@@ -1,0 +1,99 @@
+"""API: the routes of events."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated, Any
+
+from litestar import get
+from litestar.params import Parameter
+from litestar.response import Response
+
+from florin.cards.api.responses import AnyRequest
+from florin.events import event
+from florin.events.event import Event, EventFilter
+from florin.events.stream import Live
+from florin.identity.authentication import Caller
+from florin.kit.errors import NotFound
+from florin.kit.http import sse
+from florin.kit.http.asgi import Receive, Scope, Send
+from florin.kit.http.body import Page
+from florin.kit.http.drain import Drain
+from florin.kit.http.list_filters import Created
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.replicas.routing import Reads
+
+
+@get("/events", summary="List events", responses=responses())
+async def list_events(
+    caller: Caller,
+    reads: Reads,
+    created: Created,
+    limit: Limit = 20,
+    starting_after: After = None,
+    type: str | None = None,  # noqa: A002 -- the name in the query
+    card: str | None = None,
+) -> Page[Event]:
+    """What happened, each with its object as it was then."""
+    caller.needs("events:read")
+    only = EventFilter(kind=type, card=page.only("crd", card), created=created.bounds())
+    after = page.after("evt", starting_after)
+    found = await event.listed(
+        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
+    )
+    return page.of(found, limit)
+
+
+@get("/events/{event_id:str}", summary="Get an event", responses=responses(NotFound))
+async def get_event(caller: Caller, reads: Reads, event_id: str) -> Event:
+    caller.needs("events:read")
+    return await event.find(reads, caller.merchant, event_id)
+
+
+Events = AsyncGenerator[bytes]
+
+
+class Streamed(Response[bytes]):
+    """The events that a context opens, which may refuse to."""
+
+    def __init__(self, events: AbstractAsyncContextManager[Events], drain: Drain) -> None:
+        super().__init__(b"", media_type=sse.KIND)
+        self._events, self._drain = events, drain
+
+    def to_asgi_response(self, *_more: Any, **_rest: Any) -> Any:
+        return self._answer
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._events as events:
+            await sse.answer(events, self._drain, scope, receive, send)
+
+
+LastEventId = Annotated[
+    str | None,
+    Parameter(header="Last-Event-ID", description="The last event seen: all after it are sent."),
+]
+
+
+@get(
+    "/events/stream",
+    summary="Follow events",
+    media_type=sse.KIND,
+    responses=responses(),
+)
+async def follow_events(
+    request: AnyRequest,
+    caller: Caller,
+    reads: Reads,
+    live: Live,
+    drain: Drain,
+    last_event_id: LastEventId = None,
+) -> Streamed:
+    """What happens from now on, or since the event named, as server-sent events in the order in
+    which it happened. Whoever is told to reconnect sends the last id he saw, and misses nothing.
+    """
+    caller.needs("events:read")
+    authorization = request.headers.get("authorization")
+    return Streamed(live.following(reads, caller, authorization, since=last_event_id), drain)
+
+
+handlers = [list_events, follow_events, get_event]

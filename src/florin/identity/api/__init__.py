@@ -1,0 +1,1 @@
+"""API: the routes of signing in, members, profiles and API keys."""

@@ -1,0 +1,83 @@
+"""API keys: the routes of API keys."""
+
+import msgspec
+from litestar import Response, delete, get, post
+
+from florin.identity import api_keys
+from florin.identity.api_keys import ApiKey, KeyRequest
+from florin.identity.authentication import Access, Caller
+from florin.identity.request_context import AnyRequest, by, wrote
+from florin.kit.errors import IdempotencyKeyReused, NotFound
+from florin.kit.http.body import Page, idempotency_key
+from florin.kit.http.idempotency_key import Key
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+
+
+@post("/api-keys", summary="Make an API key", responses=responses(IdempotencyKeyReused))
+async def create_key(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    access: Access,
+    data: KeyRequest,
+    idempotency: Key = None,
+) -> Response[ApiKey]:
+    """The secret is in this answer and nowhere else afterwards: a repetition with the same
+    Idempotency-Key makes no second key, and cannot show the secret of the first.
+    """
+    caller.needs("keys:write")
+    made = await api_keys.create(
+        db,
+        merchant=caller.merchant,
+        want=data,
+        allowed=caller.scopes,
+        pepper_hash=access.hash_of,
+        by=by(request, caller),
+        location=caller.location,
+        under=idempotency_key(idempotency, required=False),
+    )
+    await wrote(request, db)
+    replayed = {"Idempotency-Replayed": "true"} if made.secret is msgspec.UNSET else None
+    return Response(made, headers=replayed)
+
+
+@get("/api-keys", summary="List API keys", responses=responses())
+async def list_keys(
+    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+) -> Page[ApiKey]:
+    caller.needs("keys:write")
+    after = page.after("key", starting_after)
+    return page.of(await api_keys.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+
+
+@get("/api-keys/{key_id:str}", summary="Get an API key", responses=responses(NotFound))
+async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
+    caller.needs("keys:write")
+    return await api_keys.find(db, caller.merchant, key_id)
+
+
+@delete(
+    "/api-keys/{key_id:str}",
+    status_code=200,
+    summary="Revoke an API key",
+    responses=responses(NotFound),
+)
+async def revoke_key(
+    request: AnyRequest, caller: Caller, db: Database, access: Access, key_id: str
+) -> ApiKey:
+    """It is refused everywhere within five seconds."""
+    caller.needs("keys:write")
+    revoked = await api_keys.revoke(db, by(request, caller), key_id)
+    access.forget(revoked.id)
+    await wrote(request, db)
+    return revoked
+
+
+handlers = [
+    create_key,
+    list_keys,
+    get_key,
+    revoke_key,
+]

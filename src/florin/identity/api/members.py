@@ -1,0 +1,150 @@
+"""Members: the routes of members, of what a merchant asks of them, and of the audit."""
+
+from litestar import delete, get, patch, post
+
+from florin.identity import audit_log, members, second_factor
+from florin.identity.audit_log import Record
+from florin.identity.authentication import Access, Caller
+from florin.identity.credentials import passwords
+from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
+from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.services import People
+from florin.kit.errors import NotFound
+from florin.kit.http.body import Page
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+
+
+@post("/members", summary="Add a member", responses=responses(EmailTaken))
+async def add_member(
+    request: AnyRequest, caller: Caller, people: People, data: MemberRequest
+) -> User:
+    """Without a password the member is invited and chooses one. Nobody gives a role that allows
+    more than he himself is allowed.
+    """
+    caller.needs("members:write")
+    hashed = await passwords.make_hash(data.password) if data.password is not None else None
+    made = await members.create(
+        people.database,
+        people.letters,
+        by(request, caller),
+        data,
+        allowed=caller.scopes,
+        password_hash=hashed,
+    )
+    await wrote(request, people.database)
+    return made
+
+
+@get("/members", summary="List members", responses=responses())
+async def list_members(
+    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+) -> Page[User]:
+    caller.needs("members:read")
+    after = page.after("usr", starting_after)
+    return page.of(await members.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+
+
+@get("/members/{member_id:str}", summary="Get a member", responses=responses(NotFound))
+async def get_member(caller: Caller, db: Database, member_id: str) -> User:
+    caller.needs("members:read")
+    return await members.find(db, caller.merchant, member_id)
+
+
+@patch(
+    "/members/{member_id:str}",
+    summary="Change a member's role",
+    responses=responses(NotFound, LastOwner),
+)
+async def change_member(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    access: Access,
+    member_id: str,
+    data: MemberChange,
+) -> User:
+    """It holds everywhere within five seconds."""
+    caller.needs("members:write")
+    who = by(request, caller)
+    changed = await members.change(db, who, member_id, data.role, allowed=caller.scopes)
+    access.forget(changed.id)
+    await wrote(request, db)
+    return changed
+
+
+@delete(
+    "/members/{member_id:str}",
+    status_code=200,
+    summary="Remove a member",
+    responses=responses(NotFound, LastOwner),
+)
+async def remove_member(
+    request: AnyRequest, caller: Caller, db: Database, access: Access, member_id: str
+) -> User:
+    """What he signed in with is refused everywhere within five seconds."""
+    caller.needs("members:write")
+    removed = await members.remove(db, by(request, caller), member_id, allowed=caller.scopes)
+    access.forget(removed.id)
+    await wrote(request, db)
+    return removed
+
+
+@post(
+    "/members/{member_id:str}/reset-second-factor",
+    status_code=200,
+    summary="Take a member's lost second factor away",
+    responses=responses(NotFound),
+)
+async def reset_second_factor(
+    request: AnyRequest, caller: Caller, db: Database, access: Access, member_id: str
+) -> User:
+    """For who lost authenticator and recovery codes. Every sign-in of his ends."""
+    caller.needs("members:write")
+    user = await second_factor.reset(db, by(request, caller), member_id, allowed=caller.scopes)
+    access.forget(user.id)
+    await wrote(request, db)
+    return user
+
+
+@get("/audit", summary="List what was administered", responses=responses())
+async def list_audit(
+    caller: Caller,
+    db: Database,
+    limit: Limit = 20,
+    starting_after: After = None,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+) -> Page[Record]:
+    """Who changed what, from what to what, the latest first."""
+    caller.needs("audit:read")
+    found = await audit_log.listed(
+        db,
+        caller.merchant,
+        limit=limit + 1,
+        after=page.after("aud", starting_after),
+        actor=actor,
+        action=action,
+        subject=subject,
+    )
+    return page.of(found, limit)
+
+
+@get("/audit/{record_id:str}", summary="Get an audit record", responses=responses(NotFound))
+async def get_audit(caller: Caller, db: Database, record_id: str) -> Record:
+    caller.needs("audit:read")
+    return await audit_log.find(db, caller.merchant, record_id)
+
+
+handlers = [
+    add_member,
+    list_members,
+    get_member,
+    change_member,
+    remove_member,
+    reset_second_factor,
+    list_audit,
+    get_audit,
+]

@@ -1,0 +1,182 @@
+"""Profile: the routes of passwords, invitations, addresses and second factors."""
+
+from litestar import post
+
+from florin.identity import profile, second_factor
+from florin.identity.authentication import Access, Caller
+from florin.identity.credentials.email_tokens import LetterInvalid
+from florin.identity.credentials.totp import Enrolment, RecoveryCodes
+from florin.identity.members import User
+from florin.identity.profile import (
+    Accepted,
+    ChangePasswordRequest,
+    EmailRequest,
+    NewPasswordRequest,
+    TokenRequest,
+)
+from florin.identity.reauthentication import FactorOff, InvalidCredentials
+from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.second_factor import CodeProof, FactorAlreadyOn, FactorProof, PasswordProof
+from florin.identity.services import People
+from florin.kit.openapi.responses import responses
+
+
+@post(
+    "/auth/password",
+    status_code=200,
+    summary="Change your password",
+    responses=responses(InvalidCredentials),
+)
+async def change_password(
+    request: AnyRequest, caller: Caller, access: Access, people: People, data: ChangePasswordRequest
+) -> User:
+    """Every other sign-in of yours ends."""
+    me = caller.signed_in()
+    changed = await profile.change_password(people, by(request, caller), me, data)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return changed
+
+
+@post(
+    "/auth/password-resets",
+    status_code=202,
+    summary="Ask for a new password",
+    responses=responses(public=True),
+)
+async def ask_for_reset(request: AnyRequest, people: People, data: EmailRequest) -> Accepted:
+    """A token is sent to the address, if it is a member's; the answer does not tell."""
+    return await profile.ask(people, people.client(request), "password_reset", data.email)
+
+
+@post(
+    "/auth/password-resets/confirm",
+    status_code=200,
+    summary="Set a new password",
+    responses=responses(LetterInvalid, public=True),
+)
+async def reset_password(
+    request: AnyRequest, access: Access, people: People, data: NewPasswordRequest
+) -> User:
+    """With the token that was sent, within an hour, once. Every sign-in of yours ends."""
+    user = await profile.set_password(people, people.client(request), "password_reset", data)
+    access.forget(user.id)
+    await wrote(request, people.database)
+    return user
+
+
+@post(
+    "/auth/invitations/accept",
+    status_code=200,
+    summary="Accept an invitation",
+    responses=responses(LetterInvalid, public=True),
+)
+async def accept_invitation(request: AnyRequest, people: People, data: NewPasswordRequest) -> User:
+    """Choose a password, with the token that was sent, within seven days. Then sign in."""
+    user = await profile.set_password(people, people.client(request), "invitation", data)
+    await wrote(request, people.database)
+    return user
+
+
+@post(
+    "/auth/email-verifications",
+    status_code=202,
+    summary="Ask for a letter that proves your address",
+    responses=responses(public=True),
+)
+async def ask_for_verification(request: AnyRequest, people: People, data: EmailRequest) -> Accepted:
+    """A token is sent to the address, if it is a member's; the answer does not tell."""
+    return await profile.ask(people, people.client(request), "email_verification", data.email)
+
+
+@post(
+    "/auth/email-verifications/confirm",
+    status_code=200,
+    summary="Prove your address",
+    responses=responses(LetterInvalid, public=True),
+)
+async def verify_email(request: AnyRequest, people: People, data: TokenRequest) -> User:
+    """With the token that was sent, within two days, once."""
+    user = await profile.verify(people, people.client(request), data.token)
+    await wrote(request, people.database)
+    return user
+
+
+@post(
+    "/auth/totp",
+    summary="Begin a second factor",
+    responses=responses(InvalidCredentials, FactorAlreadyOn),
+)
+async def enrol(
+    request: AnyRequest, caller: Caller, people: People, data: PasswordProof
+) -> Enrolment:
+    """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
+    me = caller.signed_in()
+    enrolment = await second_factor.enrol(people, by(request, caller), me, data.password)
+    await wrote(request, people.database)
+    return enrolment
+
+
+@post(
+    "/auth/totp/confirm",
+    status_code=200,
+    summary="Turn the second factor on",
+    responses=responses(InvalidCredentials),
+)
+async def confirm(
+    request: AnyRequest, caller: Caller, access: Access, people: People, data: CodeProof
+) -> RecoveryCodes:
+    """From now on signing in needs a code. Every other sign-in of yours ends. Keep the recovery
+    codes: they are shown once.
+    """
+    me = caller.signed_in()
+    codes = await second_factor.confirm(people, by(request, caller), me, data.code)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return codes
+
+
+@post(
+    "/auth/totp/recovery-codes",
+    status_code=200,
+    summary="Make new recovery codes",
+    responses=responses(InvalidCredentials, FactorOff),
+)
+async def renew_recovery(
+    request: AnyRequest, caller: Caller, people: People, data: FactorProof
+) -> RecoveryCodes:
+    """The old ones are void."""
+    me = caller.signed_in()
+    codes = await second_factor.renew_recovery(people, by(request, caller), me, data)
+    await wrote(request, people.database)
+    return codes
+
+
+@post(
+    "/auth/totp/disable",
+    status_code=200,
+    summary="Turn the second factor off",
+    responses=responses(InvalidCredentials, FactorOff),
+)
+async def disable(
+    request: AnyRequest, caller: Caller, access: Access, people: People, data: FactorProof
+) -> User:
+    me = caller.signed_in()
+    user = await second_factor.disable(people, by(request, caller), me, data)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return user
+
+
+handlers = [
+    change_password,
+    ask_for_reset,
+    reset_password,
+    accept_invitation,
+    ask_for_verification,
+    verify_email,
+    enrol,
+    confirm,
+    renew_recovery,
+    disable,
+]

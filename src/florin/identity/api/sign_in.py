@@ -1,0 +1,166 @@
+"""Sign in: the routes of signing in and out."""
+
+from uuid import UUID
+
+from litestar import delete, get, post
+
+from florin.identity import audit_log, login, sessions
+from florin.identity.authentication import Access, Caller, Person
+from florin.identity.credentials.passwords import Typed
+from florin.identity.login import LoginRequest, MfaRequest, MfaRequired
+from florin.identity.reauthentication import InvalidCredentials
+from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.services import People
+from florin.identity.sessions import Session, SignedIn, TokenReused
+from florin.kit.errors import Forbidden, NotFound, Unauthenticated
+from florin.kit.http.body import Page, Request
+from florin.kit.http.pagination import After, Limit, page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+
+
+class RefreshRequest(Request, kw_only=True):
+    refresh_token: Typed
+
+
+class LogoutRequest(Request, kw_only=True):
+    """`refresh_token`: of another sign-in of yours that is to end as well. It may be left out: with
+    the sign-in that asks, its own refresh token ends anyway.
+    """
+
+    refresh_token: Typed | None = None
+
+
+@post(
+    "/auth/login",
+    status_code=200,
+    summary="Sign in",
+    responses=responses(InvalidCredentials, MfaRequired, public=True),
+)
+async def sign_in(request: AnyRequest, people: People, data: LoginRequest) -> SignedIn:
+    """One answer, and no faster, for a wrong password and for an address nobody has. After repeated
+    failures 429 for a while. With a second factor 401 `mfa_required` and `mfa_token`.
+    """
+    answer = await login.login(people, people.client(request), data)
+    await wrote(request, people.database)
+    return answer
+
+
+@post(
+    "/auth/mfa",
+    status_code=200,
+    summary="Sign in: the second factor",
+    responses=responses(Unauthenticated, InvalidCredentials, public=True),
+)
+async def second_factor(request: AnyRequest, people: People, data: MfaRequest) -> SignedIn:
+    """Go on after `mfa_required`, within five minutes. A code is taken once."""
+    answer = await login.second(people, people.client(request), data)
+    await wrote(request, people.database)
+    return answer
+
+
+@post(
+    "/auth/refresh",
+    status_code=200,
+    summary="Get the next pair of tokens",
+    responses=responses(Unauthenticated, TokenReused, public=True),
+)
+async def refresh(request: AnyRequest, people: People, data: RefreshRequest) -> SignedIn:
+    """A refresh token is good once. If the answer was lost the same client may repeat the request
+    within 10 seconds. A token that comes back otherwise was stolen: all that came of its sign-in
+    is void.
+    """
+    answer, actor = await sessions.refresh(people, people.client(request), data.refresh_token)
+    request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
+    await wrote(request, people.database)
+    return answer
+
+
+@post("/auth/logout", status_code=200, summary="Sign out", responses=responses())
+async def logout(
+    request: AnyRequest,
+    caller: Caller,
+    access: Access,
+    people: People,
+    data: LogoutRequest | None = None,
+) -> Session:
+    """End this sign-in: its tokens are refused everywhere within five seconds. So are those of a
+    `refresh_token` that is given, if it is yours.
+    """
+    me = caller.signed_in()
+    other = _named(people, me, data)
+    async with people.database.transaction() as tx:
+        row = await sessions.revoke(tx, me.merchant, me.member, me.session)
+        if row is None:
+            raise Unauthenticated
+        if other is not None:
+            await sessions.revoke(tx, me.merchant, me.member, other)
+        await audit_log.record(tx, by(request, caller), "logout", caller.actor)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return sessions.from_row(row, current=me.session)
+
+
+def _named(people: People, me: Person, data: LogoutRequest | None) -> UUID | None:
+    """The sign-in of the refresh token, where it is this member's. What is wrong with one is not
+    told (RFC 7009, 2.2).
+    """
+    presented = data.refresh_token if data is not None else None
+    claims = people.tokens.read_refresh(presented) if presented is not None else None
+    if claims is None or (claims.merchant, claims.member) != (me.merchant, me.member):
+        return None
+    return claims.session
+
+
+@get("/sessions", summary="List your sign-ins", responses=responses())
+async def list_sessions(
+    caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
+) -> Page[Session]:
+    """Where you are signed in."""
+    me = caller.signed_in()
+    after = page.after("ses", starting_after)
+    rows = await sessions.listed(db, me.merchant, me.member, limit=limit + 1, after=after)
+    return page.of([sessions.from_row(row, current=me.session) for row in rows], limit)
+
+
+@get(
+    "/sessions/{session_id:str}",
+    summary="Get one of your sign-ins",
+    responses=responses(NotFound),
+)
+async def get_session(caller: Caller, db: Database, session_id: str) -> Session:
+    me = caller.signed_in()
+    row = await sessions.find(db, me.merchant, me.member, session_id)
+    return sessions.from_row(row, current=me.session)
+
+
+@delete(
+    "/sessions/{session_id:str}",
+    status_code=200,
+    summary="End one of your sign-ins",
+    responses=responses(NotFound, Forbidden),
+)
+async def end_session(
+    request: AnyRequest, caller: Caller, access: Access, people: People, session_id: str
+) -> Session:
+    """Its tokens are refused everywhere within five seconds."""
+    me = caller.signed_in()
+    async with people.database.transaction() as tx:
+        row = await sessions.revoke(tx, me.merchant, me.member, sessions.session_id(session_id))
+        if row is None:
+            raise NotFound
+        await audit_log.record(tx, by(request, caller), "session.ended", session_id)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return sessions.from_row(row, current=me.session)
+
+
+handlers = [
+    sign_in,
+    second_factor,
+    refresh,
+    logout,
+    list_sessions,
+    get_session,
+    end_session,
+]

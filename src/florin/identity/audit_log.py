@@ -1,0 +1,124 @@
+"""Audit log: who changed what, when, from what to what; written in the transaction of the change.
+
+Append-only by privilege and by trigger. No secret is ever in it: callers say what changed in words
+of their own, never by copying a row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.kit import ids
+from florin.kit.errors import NotFound
+from florin.kit.postgres.database import Database, Row, Tx
+
+NOBODY = "anonymous"  # who only tried to sign in
+FLORIN = "florin"  # the product itself, such as when it makes the merchant of the demo
+
+Facts = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class By:
+    """On whose account, by whom, in which request."""
+
+    merchant: UUID
+    actor: str
+    request_id: str | None = None
+
+
+class Record(msgspec.Struct, kw_only=True):
+    """One administrative action. `before` and `after` hold what it changed."""
+
+    id: str
+    object: Literal["audit_record"] = "audit_record"
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    request_id: str | None
+    created_at: datetime
+
+
+async def record(
+    tx: Tx,
+    by: By,
+    action: str,
+    subject: str,
+    *,
+    before: Facts | None = None,
+    after: Facts | None = None,
+) -> None:
+    await tx.run(
+        "insert into florin.audit (merchant, id, actor, action, subject, before, after, request_id)"
+        " values ($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb, $8)",
+        by.merchant,
+        ids.new(),
+        by.actor,
+        action,
+        subject,
+        _json(before),
+        _json(after),
+        by.request_id,
+    )
+
+
+async def listed(
+    database: Database,
+    merchant: UUID,
+    *,
+    limit: int,
+    after: UUID | None,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+) -> list[Record]:
+    rows = await database.all(
+        "select * from florin.audit where merchant = $1 and ($2::uuid is null or id < $2)"
+        " and ($3::text is null or actor = $3) and ($4::text is null or action = $4)"
+        " and ($5::text is null or subject = $5) order by id desc limit $6",
+        merchant,
+        after,
+        actor,
+        action,
+        subject,
+        limit,
+    )
+    return [_from_row(row) for row in rows]
+
+
+async def find(database: Database, merchant: UUID, text: str) -> Record:
+    """Raises NotFound."""
+    uuid = ids.parse("aud", text)
+    row = uuid and await database.one(
+        "select * from florin.audit where merchant = $1 and id = $2", merchant, uuid
+    )
+    if not row:
+        raise NotFound
+    return _from_row(row)
+
+
+def _from_row(row: Row) -> Record:
+    return Record(
+        id=ids.show("aud", row["id"]),
+        actor=row["actor"],
+        action=row["action"],
+        subject=row["subject"],
+        before=_facts(row["before"]),
+        after=_facts(row["after"]),
+        request_id=row["request_id"],
+        created_at=row["created_at"],
+    )
+
+
+def _facts(text: str | None) -> dict[str, Any] | None:
+    return None if text is None else msgspec.json.decode(text)
+
+
+def _json(facts: Facts | None) -> str | None:
+    return None if facts is None else msgspec.json.encode(facts, order="sorted").decode()

@@ -1,0 +1,161 @@
+"""Authentication: from credentials to a caller: an API key or an access token, and what it allows.
+
+A caller is remembered for CACHED_S, so that a revocation holds everywhere within five seconds and
+a busy till does not ask the database at every request.
+"""
+
+import time
+from dataclasses import dataclass
+from uuid import UUID
+
+from florin.identity import api_keys
+from florin.identity.credentials.jwt import Tokens
+from florin.identity.scopes import ROLES
+from florin.kit import ids
+from florin.kit.errors import Forbidden, Refusal, Unauthenticated
+from florin.kit.postgres.database import Database
+from florin.kit.settings import Settings
+
+CACHED_S = 4.0
+REFUSED_S = 1.0
+CACHED_MAX = 10_000
+HEADER_MAX = 4096  # characters
+
+_KEY = """
+select merchant, id, scopes, location, hash from florin.api_key
+where hash = any($1) and revoked_at is null limit 1
+"""
+_MOVE = "update florin.api_key set hash = $4 where merchant = $1 and id = $2 and hash = $3"
+# A sign-in that ended, and a member who is gone, have no row here.
+_SESSION = """
+select m.role, s.second_factor or not m.role = any(p.second_factor_roles)
+  and m.totp_confirmed_at is null as proved
+from florin.session s
+join florin.member m on m.merchant = s.merchant and m.id = s.member
+join florin.merchant p on p.id = s.merchant
+where s.merchant = $1 and s.id = $2 and s.member = $3
+  and s.revoked_at is null and s.expires_at > clock_timestamp()
+"""
+_NOTHING: frozenset[str] = frozenset()
+
+
+class SecondFactorRequired(Refusal):
+    """Your role needs a second factor: set one up, or sign in with it."""
+
+    code = "second_factor_required"
+    status = 403
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """A member who has signed in, and by which sign-in."""
+
+    merchant: UUID
+    member: UUID
+    session: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks. `actor` is what entries and logs call him; `role` and `person` are set for people
+    only. `location`: the only one at which a key may redeem. A person who still owes a second
+    factor may do nothing but set one up.
+    """
+
+    merchant: UUID
+    actor: str
+    scopes: frozenset[str]
+    role: str | None = None
+    person: Person | None = None
+    location: str | None = None
+
+    def needs(self, scope: str) -> None:
+        """Raises Forbidden, SecondFactorRequired."""
+        if scope not in self.scopes:
+            if self.person is not None and not self.scopes:
+                raise SecondFactorRequired
+            raise Forbidden(f"this needs the scope {scope}")
+
+    def signed_in(self) -> Person:
+        """The person. Raises Forbidden for a key."""
+        if self.person is None:
+            raise Forbidden("this is for people who sign in, not for API keys")
+        return self.person
+
+
+class Access:
+    """Finds callers."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
+        self._peppers = [each.encode() for each in settings.ring("key_pepper")]
+        self._tokens = Tokens(settings)
+        self._known: dict[str, tuple[float, Caller | None]] = {}
+
+    def hash_of(self, secret: str) -> bytes:
+        return api_keys.lookup_hash(self._peppers[0], secret)
+
+    def forget(self, actor: str) -> None:
+        """What changed of a caller holds here at once, elsewhere when it is asked for again."""
+        for authorization, (_, caller) in list(self._known.items()):
+            if caller is not None and caller.actor == actor:
+                del self._known[authorization]
+
+    def cached(self, authorization: str | None) -> Caller | None:
+        """The caller, where he was found a moment ago; None says only to ask `caller`."""
+        known = self._known.get(authorization) if authorization is not None else None
+        return known[1] if known is not None and known[0] > time.monotonic() else None
+
+    async def caller(self, authorization: str | None) -> Caller:
+        """Find out who asks. Raises Unauthenticated."""
+        if authorization is None or len(authorization) > HEADER_MAX:
+            raise Unauthenticated
+        known = self._known.get(authorization)
+        if known is None or known[0] <= time.monotonic():
+            caller = await self._find(authorization)
+            kept_s = REFUSED_S if caller is None else CACHED_S
+            if len(self._known) >= CACHED_MAX:
+                self._known.clear()  # rebuilt in one query a caller; simpler than an order of age
+            self._known[authorization] = (time.monotonic() + kept_s, caller)
+        else:
+            caller = known[1]
+        if caller is None:
+            raise Unauthenticated
+        return caller
+
+    async def _find(self, authorization: str) -> Caller | None:
+        scheme, _, credential = authorization.partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer" or not credential:
+            return None
+        if credential.startswith(api_keys.PREFIX):
+            return await self._by_key(credential)
+        claims = self._tokens.read_access(credential)
+        if claims is None:
+            return None
+        row = await self._database.one(_SESSION, claims.merchant, claims.session, claims.member)
+        if row is None:
+            return None
+        return Caller(
+            merchant=claims.merchant,
+            actor=ids.show("usr", claims.member),
+            scopes=ROLES[row["role"]] if row["proved"] else _NOTHING,
+            role=row["role"],
+            person=Person(merchant=claims.merchant, member=claims.member, session=claims.session),
+        )
+
+    async def _by_key(self, secret: str) -> Caller | None:
+        if not api_keys.well_formed(secret):
+            return None
+        hashes = [api_keys.lookup_hash(pepper, secret) for pepper in self._peppers]
+        row = await self._database.one(_KEY, hashes)
+        if row is None:
+            return None
+        if row["hash"] != hashes[0]:  # made under the pepper before: let it be found by this one
+            await self._database.one(_MOVE, row["merchant"], row["id"], row["hash"], hashes[0])
+        return Caller(
+            merchant=row["merchant"],
+            actor=ids.show("key", row["id"]),
+            scopes=frozenset(row["scopes"]),
+            location=row["location"],
+        )

@@ -1,0 +1,1 @@
+"""Credentials: passwords, tokens and second factors, and the lock-out of who guesses."""

@@ -1,0 +1,63 @@
+"""Passwords: argon2id, in two threads and no more, and as long for nobody's password as for
+somebody's.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from msgspec import Meta
+
+from florin.kit.errors import Overloaded
+
+Answer = TypeVar("Answer")
+Password = Annotated[str, Meta(min_length=10, max_length=200)]
+# What may be typed to prove a password is any text: its length tells nothing about the right one.
+Typed = Annotated[str, Meta(max_length=1000)]
+
+# OWASP's second equal-strength choice for argon2id: 19 MiB, two passes. Each hash holds that much
+# memory and a core meanwhile, so only so many run at once and only so many wait.
+_hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
+_THREADS = 2
+_WAITING_MAX = 256
+_threads = ThreadPoolExecutor(_THREADS, "argon2")
+_waiting = 0
+
+# Nobody's password: checking against it costs what checking against a member's does.
+_NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
+
+
+async def make_hash(password: str) -> str:
+    """A PHC string. Raises Overloaded."""
+    return await _in_a_thread(lambda: _hasher.hash(password))
+
+
+async def matches(password_hash: str | None, typed: str) -> bool:
+    """Whether it is the password; never for None, which takes as long. Raises Overloaded."""
+    return await _in_a_thread(lambda: _verify(password_hash or _NOBODYS, typed))
+
+
+def outdated(password_hash: str) -> bool:
+    """Whether it was made with weaker parameters than those of today."""
+    return _hasher.check_needs_rehash(password_hash)
+
+
+def _verify(password_hash: str, typed: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, typed)
+    except (VerificationError, InvalidHashError):
+        return False
+
+
+async def _in_a_thread(work: Callable[[], Answer]) -> Answer:
+    global _waiting  # noqa: PLW0603 -- the memory that is bounded is the process's
+    if _waiting >= _WAITING_MAX:
+        raise Overloaded("too many passwords are being checked")
+    _waiting += 1
+    try:
+        return await asyncio.get_running_loop().run_in_executor(_threads, work)
+    finally:
+        _waiting -= 1

@@ -1,0 +1,152 @@
+"""Login: signing in: the password, then the second factor where there is one.
+
+The answer to a wrong password and to an unknown address is one, and takes as long: the same
+statements run, and a password is checked, whether or not there is a member, and what little is
+left (a member's failure is written down) ends within the same step of time.
+"""
+
+from uuid import UUID
+
+from florin.identity import audit_log, sessions
+from florin.identity.credentials import lockout, passwords
+from florin.identity.credentials.jwt import CHALLENGE_S, Challenged, state_of
+from florin.identity.credentials.lockout import Door
+from florin.identity.credentials.passwords import Typed
+from florin.identity.reauthentication import InvalidCredentials, wrong_proof
+from florin.identity.services import Client, People
+from florin.identity.sessions import SignedIn
+from florin.kit import ids
+from florin.kit.errors import Refusal, Unauthenticated
+from florin.kit.http import constant_time
+from florin.kit.http.body import Request
+from florin.kit.postgres.database import Row, Tx
+
+_MEMBER = """
+select m.merchant, m.id, m.password_hash, m.totp_confirmed_at is not null as second_factor,
+  exists (select from florin.session s
+    where s.merchant = m.merchant and s.member = m.id and s.address_hash = $2) as known
+from florin.member m where m.email = $1 limit 1
+"""
+# Shared: sign-ins at once do not wait for each other; a change of the password waits for them and
+# then ends them.
+_STILL = """
+select email from florin.member where merchant = $1 and id = $2 and password_hash = $3 for share
+"""
+# Alone: of attempts at once each is counted before the next is looked at.
+_CHALLENGED = """
+select password_hash from florin.member where merchant = $1 and id = $2 for no key update
+"""
+
+
+class MfaRequired(Refusal):
+    """A second factor is due: send its code with `mfa_token` to /auth/mfa."""
+
+    code = "mfa_required"
+    status = 401
+
+
+class LoginRequest(Request, kw_only=True):
+    email: Typed
+    password: Typed
+
+
+class MfaRequest(Request, kw_only=True):
+    """`code`: six digits of the authenticator, or a recovery code."""
+
+    mfa_token: Typed
+    code: Typed
+
+
+async def login(people: People, client: Client, want: LoginRequest) -> SignedIn:
+    """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
+    began = constant_time.now()
+    email = want.email.lower()
+    found = await people.database.one(_MEMBER, email, client.place)
+    known = found is not None and found["known"]
+    doors = lockout.doors(people.pepper, email=email, network=client.network, known=known)
+    await lockout.check(people.database, doors)
+    right = await passwords.matches(found["password_hash"] if found else None, want.password)
+    async with people.database.transaction() as tx:
+        if found is None or not right or not await _still(tx, found):
+            answer: Refusal | SignedIn = await _failed(tx, doors, found, client)
+        else:
+            await lockout.check(tx, doors)
+            await lockout.passed(tx, doors)
+            answer = await _enter(tx, people, client, found)
+    if found is not None and right and passwords.outdated(found["password_hash"]):
+        await _strengthen(people, found, want.password)
+    if isinstance(answer, Refusal):
+        await constant_time.leave(began)
+        raise answer
+    return answer
+
+
+async def second(people: People, client: Client, want: MfaRequest) -> SignedIn:
+    """Raises Unauthenticated, InvalidCredentials, RateLimited."""
+    challenged = people.tokens.read_challenge(want.mfa_token)
+    if challenged is None:
+        raise Unauthenticated("this challenge is wrong or too old: sign in again")
+    merchant, member = challenged.merchant, challenged.member
+    by = client.by(merchant, ids.show("usr", member))
+    doors = lockout.proof(people.pepper, "code", by.actor)
+    answer: Refusal | SignedIn
+    async with people.database.transaction() as tx:
+        await _still_challenged(tx, challenged)
+        await lockout.check(tx, doors)
+        taken = await people.factors.take(tx, merchant, member, want.code)
+        if taken is None:
+            answer = await wrong_proof(tx, doors, by, "login.failed")
+        else:
+            await lockout.passed(tx, doors)
+            answer = await sessions.begin(tx, people, client, merchant, member, second_factor=True)
+            await audit_log.record(tx, by, "login.succeeded", by.actor, after={"by": taken})
+    if isinstance(answer, Refusal):
+        raise answer
+    return answer
+
+
+async def _enter(tx: Tx, people: People, client: Client, found: Row) -> SignedIn | Refusal:
+    merchant, member = found["merchant"], found["id"]
+    if found["second_factor"]:
+        state = state_of(found["password_hash"])
+        token = people.tokens.challenge(merchant, member, state)
+        return MfaRequired(extra={"mfa_token": token, "expires_in": CHALLENGE_S})
+    answer = await sessions.begin(tx, people, client, merchant, member, second_factor=False)
+    by = client.by(merchant, ids.show("usr", member))
+    await audit_log.record(tx, by, "login.succeeded", by.actor, after={"by": "password"})
+    return answer
+
+
+async def _failed(tx: Tx, doors: list[Door], found: Row | None, client: Client) -> Refusal:
+    if not await lockout.failed(tx, doors):
+        return lockout.refused()
+    if found is not None:
+        by = client.by(found["merchant"], audit_log.NOBODY)
+        await audit_log.record(tx, by, "login.failed", ids.show("usr", found["id"]))
+    return InvalidCredentials()
+
+
+async def _still(tx: Tx, found: Row) -> bool:
+    """Whether the password that was checked is still the member's."""
+    args: tuple[UUID, UUID, str] = (found["merchant"], found["id"], found["password_hash"])
+    return await tx.one(_STILL, *args) is not None
+
+
+async def _still_challenged(tx: Tx, challenged: Challenged) -> None:
+    current = await tx.value(_CHALLENGED, challenged.merchant, challenged.member)
+    if current is None or state_of(current) != challenged.state:
+        raise Unauthenticated("this challenge is wrong or too old: sign in again")
+
+
+async def _strengthen(people: People, found: Row, typed: str) -> None:
+    """Hash the password anew, now that it is known, where hashing has become stronger."""
+    stronger = await passwords.make_hash(typed)
+    async with people.database.transaction() as tx:
+        await tx.run(
+            "update florin.member set password_hash = $4"
+            " where merchant = $1 and id = $2 and password_hash = $3",
+            found["merchant"],
+            found["id"],
+            found["password_hash"],
+            stronger,
+        )

@@ -1,0 +1,242 @@
+"""Members: a merchant's staff and their roles.
+
+Nobody gives, changes or takes away a role that allows more than he himself is allowed; a merchant
+is never without an owner who can sign in.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from florin.identity import audit_log
+from florin.identity.audit_log import By
+from florin.identity.credentials.email_tokens import Letters
+from florin.identity.credentials.passwords import Password
+from florin.identity.scopes import ROLES
+from florin.kit import ids
+from florin.kit.errors import Forbidden, NotFound, Refusal
+from florin.kit.http.body import Request
+from florin.kit.postgres.database import Database, Row, Tx
+
+Role = Literal["owner", "manager", "cashier", "viewer"]
+Email = Annotated[
+    str, Meta(min_length=3, max_length=254, pattern="^[^@\\s]+@[^@\\s]+$", examples=["a@shop.nl"])
+]
+
+
+class EmailTaken(Refusal):
+    """Somebody registered with this e-mail address before."""
+
+    code = "email_taken"
+    status = 422
+
+
+class LastOwner(Refusal):
+    """A merchant cannot be without an owner."""
+
+    code = "last_owner"
+    status = 422
+
+
+class MemberRequest(Request, kw_only=True):
+    """Without a password the member is invited, and chooses one."""
+
+    email: Email
+    role: Role
+    password: Password | None = None
+
+
+class MemberChange(Request, kw_only=True):
+    role: Role
+
+
+class User(msgspec.Struct, kw_only=True):
+    """A member of a merchant's staff. `invited`: has not chosen a password yet; `removed`: only in
+    the answer that removed him.
+    """
+
+    id: str
+    object: Literal["user"] = "user"
+    email: str
+    role: str
+    state: Literal["active", "invited", "removed"]
+    email_verified: bool
+    second_factor: bool
+    created_at: datetime
+
+
+async def add(
+    tx: Tx, *, merchant: UUID, member: UUID, email: str, role: str, password_hash: str | None
+) -> Row:
+    """Raises EmailTaken.
+
+    An address is used once in the installation. A unique key would have to begin with the
+    merchant, so two who use it at once are ordered by a lock on its hash.
+    """
+    number = int.from_bytes(hashlib.sha256(email.encode()).digest()[:8], "big", signed=True)
+    await tx.run("select pg_advisory_xact_lock($1)", number)
+    if await tx.one("select 1 from florin.member where email = $1 limit 1", email):
+        raise EmailTaken(param="email")
+    row = await tx.one(
+        "insert into florin.member (merchant, id, email, password_hash, role)"
+        " values ($1, $2, $3, $4, $5) returning *",
+        merchant,
+        member,
+        email,
+        password_hash,
+        role,
+    )
+    assert row is not None
+    return row
+
+
+async def create(
+    database: Database,
+    letters: Letters,
+    by: By,
+    want: MemberRequest,
+    *,
+    allowed: frozenset[str],
+    password_hash: str | None,
+) -> User:
+    """Raises Forbidden, EmailTaken."""
+    may_touch(allowed, want.role)
+    member = ids.new()
+    async with database.transaction() as tx:
+        row = await add(
+            tx,
+            merchant=by.merchant,
+            member=member,
+            email=want.email.lower(),
+            role=want.role,
+            password_hash=password_hash,
+        )
+        if password_hash is None:
+            await letters.write(tx, by.merchant, member, "invitation")
+        user = from_row(row)
+        await audit_log.record(tx, by, "member.created", user.id, after=_facts(user))
+    return user
+
+
+async def change(
+    database: Database, by: By, text: str, role: Role, *, allowed: frozenset[str]
+) -> User:
+    """Raises NotFound, Forbidden, LastOwner."""
+    async with database.transaction() as tx:
+        was = await lock(tx, by.merchant, text)
+        if was["role"] == role:
+            return from_row(was)
+        may_touch(allowed, was["role"])
+        may_touch(allowed, role)
+        await _not_the_last_owner(tx, was)
+        row = await tx.one(
+            "update florin.member set role = $3 where merchant = $1 and id = $2 returning *",
+            by.merchant,
+            was["id"],
+            role,
+        )
+        assert row is not None
+        await audit_log.record(
+            tx, by, "member.changed", text, before={"role": was["role"]}, after={"role": role}
+        )
+    return from_row(row)
+
+
+async def remove(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
+    """Raises NotFound, Forbidden, LastOwner."""
+    async with database.transaction() as tx:
+        was = await lock(tx, by.merchant, text)
+        may_touch(allowed, was["role"])
+        await _not_the_last_owner(tx, was)
+        await tx.run(
+            "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
+        )
+        await audit_log.record(tx, by, "member.removed", text, before=_facts(from_row(was)))
+    return msgspec.structs.replace(from_row(was), state="removed")
+
+
+async def listed(
+    database: Database, merchant: UUID, *, limit: int, after: UUID | None
+) -> list[User]:
+    rows = await database.all(
+        "select * from florin.member where merchant = $1 and ($2::uuid is null or id < $2)"
+        " order by id desc limit $3",
+        merchant,
+        after,
+        limit,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def find(database: Database, merchant: UUID, text: str) -> User:
+    """Raises NotFound."""
+    return from_row(await _row(database, merchant, member_id(text)))
+
+
+def from_row(row: Row) -> User:
+    return User(
+        id=ids.show("usr", row["id"]),
+        email=row["email"],
+        role=row["role"],
+        state="invited" if row["password_hash"] is None else "active",
+        email_verified=row["email_verified_at"] is not None,
+        second_factor=row["totp_confirmed_at"] is not None,
+        created_at=row["created_at"],
+    )
+
+
+def member_id(text: str) -> UUID:
+    """Raises NotFound."""
+    uuid = ids.parse("usr", text)
+    if uuid is None:
+        raise NotFound
+    return uuid
+
+
+def may_touch(allowed: frozenset[str], role: str) -> None:
+    if not ROLES[role] <= allowed:
+        raise Forbidden(f"you are not allowed all that the role {role} is")
+
+
+def _facts(user: User) -> dict[str, str]:
+    return {"email": user.email, "role": user.role, "state": user.state}
+
+
+async def _row(database: Database | Tx, merchant: UUID, member: UUID) -> Row:
+    row = await database.one(
+        "select * from florin.member where merchant = $1 and id = $2", merchant, member
+    )
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def lock(tx: Tx, merchant: UUID, text: str) -> Row:
+    # The owners first, in order: of two who remove each other the second sees the first's work.
+    await tx.all(
+        "select id from florin.member where merchant = $1 and role = 'owner'"
+        " order by id for update",
+        merchant,
+    )
+    row = await tx.one(
+        "select * from florin.member where merchant = $1 and id = $2 for update",
+        merchant,
+        member_id(text),
+    )
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _not_the_last_owner(tx: Tx, was: Row) -> None:
+    if was["role"] == "owner" and not await tx.one(
+        "select 1 from florin.member where merchant = $1 and role = 'owner' and id <> $2"
+        " and password_hash is not null limit 1",
+        was["merchant"],
+        was["id"],
+    ):
+        raise LastOwner

@@ -1,0 +1,140 @@
+"""Profile: what members do about their own: passwords, addresses, second factors, and what is
+asked for by whoever cannot sign in. Those answers are one, and take as long, whoever asks.
+"""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.identity import audit_log, members, sessions
+from florin.identity.audit_log import By
+from florin.identity.authentication import Person
+from florin.identity.credentials import lockout, passwords
+from florin.identity.credentials.email_tokens import Kind
+from florin.identity.credentials.passwords import Password, Typed
+from florin.identity.members import Email, User
+from florin.identity.reauthentication import prove_password
+from florin.identity.services import Client, People
+from florin.kit import ids
+from florin.kit.errors import Unauthenticated
+from florin.kit.http import constant_time
+from florin.kit.http.body import Request
+
+
+class EmailRequest(Request, kw_only=True):
+    email: Email
+
+
+class TokenRequest(Request, kw_only=True):
+    """`token`: as it was sent."""
+
+    token: Typed
+
+
+class NewPasswordRequest(Request, kw_only=True):
+    """`token`: as it was sent; `password`: the new one."""
+
+    token: Typed
+    password: Password
+
+
+class ChangePasswordRequest(Request, kw_only=True):
+    current_password: Typed
+    password: Password
+
+
+class Accepted(msgspec.Struct, kw_only=True):
+    """If this address is a member's, a letter is on its way. If not, this is answered as well."""
+
+    object: Literal["request"] = "request"
+    accepted: bool = True
+
+
+async def ask(people: People, client: Client, kind: Kind, email: str) -> Accepted:
+    """Write a letter to whom the address belongs. Too many at once are not written."""
+    began = constant_time.now()
+    email = email.lower()
+    doors = lockout.letters(people.pepper, email=email, network=client.network)
+    async with people.database.transaction() as tx:
+        allowed = await lockout.failed(tx, doors)
+        found = await tx.one(
+            "select merchant, id from florin.member where email = $1 limit 1", email
+        )
+        # For nobody the same statements run, on nobody's row.
+        merchant, who = (found["merchant"], found["id"]) if found and allowed else _nobody()
+        await people.letters.write(tx, merchant, who, kind)
+        if found and allowed:
+            by = client.by(merchant, audit_log.NOBODY)
+            await audit_log.record(tx, by, f"{kind}.requested", ids.show("usr", who))
+    await constant_time.leave(began)
+    return Accepted()
+
+
+async def set_password(
+    people: People, client: Client, kind: Kind, want: NewPasswordRequest
+) -> User:
+    """Set the password of whoever was sent the token, and sign him out everywhere.
+
+    Raises LetterInvalid, Overloaded.
+    """
+    hashed = await passwords.make_hash(want.password)
+    async with people.database.transaction() as tx:
+        letter = await people.letters.take(tx, kind, want.token)
+        merchant, who = letter["merchant"], letter["member"]
+        row = await tx.one(
+            "update florin.member set password_hash = $3,"
+            " email_verified_at = coalesce(email_verified_at, clock_timestamp())"
+            " where merchant = $1 and id = $2 returning *",
+            merchant,
+            who,
+            hashed,
+        )
+        assert row is not None, "letters go with their member"
+        # Begun and ended: he who reads the member's mail is known here from now on, so that
+        # strangers' failures cannot keep him out (see lockout.py).
+        await sessions.begin(tx, people, client, merchant, who, second_factor=False)
+        await sessions.revoke_all(tx, merchant, who)
+        by = client.by(merchant, ids.show("usr", who))
+        await audit_log.record(tx, by, "password.set", by.actor, after={"by": kind})
+    return members.from_row(row)
+
+
+async def verify(people: People, client: Client, token: str) -> User:
+    """Raises LetterInvalid."""
+    async with people.database.transaction() as tx:
+        letter = await people.letters.take(tx, "email_verification", token)
+        row = await tx.one(
+            "update florin.member set"
+            " email_verified_at = coalesce(email_verified_at, clock_timestamp())"
+            " where merchant = $1 and id = $2 returning *",
+            letter["merchant"],
+            letter["member"],
+        )
+        assert row is not None, "letters go with their member"
+        by = client.by(letter["merchant"], ids.show("usr", letter["member"]))
+        await audit_log.record(tx, by, "email.verified", by.actor)
+    return members.from_row(row)
+
+
+async def change_password(people: People, by: By, me: Person, want: ChangePasswordRequest) -> User:
+    """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
+    await prove_password(people, by, me, want.current_password)
+    hashed = await passwords.make_hash(want.password)
+    async with people.database.transaction() as tx:
+        row = await tx.one(
+            "update florin.member set password_hash = $3 where merchant = $1 and id = $2"
+            " returning *",
+            me.merchant,
+            me.member,
+            hashed,
+        )
+        if row is None:
+            raise Unauthenticated
+        await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)
+        await audit_log.record(tx, by, "password.changed", by.actor)
+    return members.from_row(row)
+
+
+def _nobody() -> tuple[UUID, UUID]:
+    return ids.new(), ids.new()

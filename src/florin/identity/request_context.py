@@ -1,0 +1,23 @@
+"""Request context: what the routes of merchants share: on whose account, and how far it was
+written.
+"""
+
+from typing import Any
+
+from litestar import Request
+
+from florin.identity.audit_log import By
+from florin.identity.authentication import Caller
+from florin.kit.postgres.database import Database
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def by(request: AnyRequest, caller: Caller) -> By:
+    scope: Any = request.scope
+    return By(merchant=caller.merchant, actor=caller.actor, request_id=scope["request_id"])
+
+
+async def wrote(request: AnyRequest, db: Database) -> None:
+    """Tell the caller how far he must be able to read."""
+    request.scope["position"] = await db.position()  # pyright: ignore[reportGeneralTypeIssues]

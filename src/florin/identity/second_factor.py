@@ -1,0 +1,130 @@
+"""Second factor: what members do about their own, and what helps one who lost it."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from florin.identity import audit_log, members, sessions
+from florin.identity.audit_log import By
+from florin.identity.authentication import Person
+from florin.identity.credentials import lockout, totp
+from florin.identity.credentials.passwords import Typed
+from florin.identity.credentials.totp import Enrolment, RecoveryCodes
+from florin.identity.members import User
+from florin.identity.reauthentication import prove_code, prove_password, wrong_proof
+from florin.identity.services import People
+from florin.kit.errors import Refusal, Unauthenticated
+from florin.kit.http.body import Request
+from florin.kit.postgres.database import Database
+
+Code = Annotated[str, Meta(min_length=6, max_length=40)]
+
+# Of attempts at once each is counted before the next is looked at.
+_ALONE = "select 1 from florin.member where merchant = $1 and id = $2 for no key update"
+
+
+class FactorAlreadyOn(Refusal):
+    """There is a second factor already: turn it off first."""
+
+    code = "second_factor_already_on"
+    status = 422
+
+
+class PasswordProof(Request, kw_only=True):
+    """Your password again: whoever found a console open must not change how it is opened."""
+
+    password: Typed
+
+
+class CodeProof(Request, kw_only=True):
+    code: Code
+
+
+class FactorProof(Request, kw_only=True):
+    """`code`: of the authenticator, or a recovery code."""
+
+    password: Typed
+    code: Code
+
+
+async def enrol(people: People, by: By, me: Person, typed: str) -> Enrolment:
+    """Raises InvalidCredentials, FactorAlreadyOn, RateLimited."""
+    await prove_password(people, by, me, typed)
+    async with people.database.transaction() as tx:
+        row = await tx.one(
+            "select email, totp_confirmed_at from florin.member"
+            " where merchant = $1 and id = $2 for no key update",
+            me.merchant,
+            me.member,
+        )
+        if row is None:
+            raise Unauthenticated
+        if row["totp_confirmed_at"] is not None:
+            raise FactorAlreadyOn
+        enrolment = await people.factors.enrol(tx, me.merchant, me.member, row["email"])
+        await audit_log.record(tx, by, "second_factor.begun", by.actor)
+    return enrolment
+
+
+async def confirm(people: People, by: By, me: Person, code: str) -> RecoveryCodes:
+    """Turn it on: this sign-in counts as proved, your others end.
+
+    Raises InvalidCredentials, RateLimited.
+    """
+    doors = lockout.proof(people.pepper, "code", by.actor)
+    async with people.database.transaction() as tx:
+        await tx.one(_ALONE, me.merchant, me.member)
+        await lockout.check(tx, doors)
+        codes = await people.factors.confirm(tx, me.merchant, me.member, code)
+        if codes is not None:
+            await lockout.passed(tx, doors)
+            await tx.run(
+                "update florin.session set second_factor = true where merchant = $1 and id = $2",
+                me.merchant,
+                me.session,
+            )
+            await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)
+            await audit_log.record(tx, by, "second_factor.on", by.actor)
+            return RecoveryCodes(recovery_codes=codes)
+        refusal = await wrong_proof(tx, doors, by, "proof.failed")
+    raise refusal
+
+
+async def renew_recovery(people: People, by: By, me: Person, want: FactorProof) -> RecoveryCodes:
+    """Raises InvalidCredentials, FactorOff, RateLimited."""
+    await prove_password(people, by, me, want.password)
+    async with people.database.transaction() as tx:
+        refusal = await prove_code(tx, people, by, me, want.code)
+        if refusal is None:
+            codes = await people.factors.new_recovery(tx, me.merchant, me.member)
+            await audit_log.record(tx, by, "second_factor.recovery_renewed", by.actor)
+            return RecoveryCodes(recovery_codes=codes)
+    raise refusal
+
+
+async def disable(people: People, by: By, me: Person, want: FactorProof) -> User:
+    """Raises InvalidCredentials, FactorOff, RateLimited."""
+    await prove_password(people, by, me, want.password)
+    async with people.database.transaction() as tx:
+        refusal = await prove_code(tx, people, by, me, want.code)
+        if refusal is None:
+            await totp.remove(tx, me.merchant, me.member)
+            await audit_log.record(tx, by, "second_factor.off", by.actor)
+    if refusal is not None:
+        raise refusal
+    return await members.find(people.database, me.merchant, by.actor)
+
+
+async def reset(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
+    """Help a member who lost his authenticator and his recovery codes; he is signed out.
+
+    Raises NotFound, Forbidden.
+    """
+    async with database.transaction() as tx:
+        was = await members.lock(tx, by.merchant, text)
+        members.may_touch(allowed, was["role"])
+        await totp.remove(tx, by.merchant, was["id"])
+        await sessions.revoke_all(tx, by.merchant, was["id"])
+        await audit_log.record(tx, by, "member.second_factor_reset", text)
+        row = await members.lock(tx, by.merchant, text)
+    return members.from_row(row)

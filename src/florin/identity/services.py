@@ -1,0 +1,61 @@
+"""Services: what signing in and changing accounts needs: keys, and where a request comes from."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from florin.identity.audit_log import By
+from florin.identity.credentials.email_tokens import Letters
+from florin.identity.credentials.jwt import Tokens
+from florin.identity.credentials.totp import Factors
+from florin.kit.encryption import Sealer, keyed_hash
+from florin.kit.http.client_address import Proxies, site
+from florin.kit.postgres.database import Database
+from florin.kit.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """Where a request comes from. Of program and network only keyed hashes are kept."""
+
+    request_id: str
+    network: str
+    program: bytes
+    place: bytes
+
+    def by(self, merchant: UUID, actor: str) -> By:
+        return By(merchant=merchant, actor=actor, request_id=self.request_id)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The parts over which people sign in."""
+
+    database: Database
+    tokens: Tokens
+    letters: Letters
+    factors: Factors
+    proxies: Proxies
+    pepper: bytes
+
+    @staticmethod
+    def of(settings: Settings, database: Database, sealer: Sealer) -> "People":
+        peppers = tuple(each.encode() for each in settings.ring("key_pepper"))
+        return People(
+            database=database,
+            tokens=Tokens(settings),
+            letters=Letters(sealer=sealer, peppers=peppers),
+            factors=Factors(sealer, peppers),
+            proxies=Proxies(settings.trusted_proxies),
+            pepper=peppers[0],
+        )
+
+    def client(self, request: Any) -> Client:
+        network = site(self.proxies.client(request.scope))
+        program = request.headers.get("user-agent", "")
+        return Client(
+            request_id=request.scope["request_id"],
+            network=network,
+            program=keyed_hash(self.pepper, b"program\0" + program.encode()),
+            place=keyed_hash(self.pepper, b"place\0" + network.encode()),
+        )

@@ -1,0 +1,243 @@
+"""Sessions: one sign-in: a family of refresh tokens, of which the newest is good.
+
+A refresh token is used once and replaced. One that comes back later was stolen, or its successor
+was: the family ends. Two things are told from that: a client that lost the answer may repeat its
+request within REPEAT_S and gets the same successor again; and of requests at once one makes it and
+the others are such repeats. The successor is made from the old token and a random nonce, so that
+it can be made again for whoever holds the old one, while the database holds neither.
+"""
+
+import base64
+import hashlib
+import hmac
+import secrets
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.identity import audit_log
+from florin.identity.audit_log import By
+from florin.identity.credentials.jwt import ACCESS_S, Tokens
+from florin.identity.services import Client, People
+from florin.kit import ids
+from florin.kit.errors import NotFound, Refusal, Unauthenticated
+from florin.kit.postgres.database import Database, Row, Tx
+
+REPEAT_S = 10
+LIVES = timedelta(days=30)
+IDLE = timedelta(days=7)
+_BYTES = 32
+
+_ROTATE = """
+update florin.session set previous_hash = current_hash, current_hash = $4, nonce = $5,
+  client_hash = $6, rotated_at = clock_timestamp()
+where merchant = $1 and id = $2 and current_hash = $3
+  and revoked_at is null and expires_at > clock_timestamp()
+returning member, rotated_at, expires_at
+"""
+_REPEAT = f"""
+select member, nonce, rotated_at, expires_at from florin.session
+where merchant = $1 and id = $2 and previous_hash = $3 and client_hash = $4
+  and revoked_at is null and expires_at > clock_timestamp()
+  and rotated_at > clock_timestamp() - interval '{REPEAT_S} s'
+"""  # noqa: S608 -- our own text
+_REUSED = """
+update florin.session set reused = true, revoked_at = clock_timestamp()
+where merchant = $1 and id = $2 and revoked_at is null returning member
+"""
+
+
+class TokenReused(Refusal):
+    """This refresh token was used before: everybody signed in by it is signed out."""
+
+    code = "token_reused"
+    status = 401
+
+
+class SignedIn(msgspec.Struct, kw_only=True):
+    """Tokens: `access_token` for requests, `refresh_token` once, for the next pair."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 -- a kind, not a secret
+    expires_in: int = ACCESS_S
+
+
+class Session(msgspec.Struct, kw_only=True):
+    """A sign-in of yours that is not over. `current`: the one you are asking with."""
+
+    id: str
+    object: Literal["session"] = "session"
+    second_factor: bool
+    current: bool
+    created_at: datetime
+    refreshed_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+
+async def begin(
+    tx: Tx, people: People, client: Client, merchant: UUID, member: UUID, *, second_factor: bool
+) -> SignedIn:
+    """Sign a member in."""
+    session, jti = ids.new(), secrets.token_urlsafe(_BYTES)
+    row = await tx.one(
+        "insert into florin.session (merchant, id, member, current_hash, client_hash, address_hash,"
+        " second_factor, expires_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8)"
+        " returning member, rotated_at, expires_at",
+        merchant,
+        session,
+        member,
+        _hash(jti),
+        client.program,
+        client.place,
+        second_factor,
+        LIVES,
+    )
+    assert row is not None
+    return _pair(people.tokens, merchant, session, jti, row)
+
+
+async def refresh(people: People, client: Client, presented: str) -> tuple[SignedIn, str]:
+    """The next pair, and whose. Raises Unauthenticated, TokenReused."""
+    claims = people.tokens.read_refresh(presented)
+    if claims is None:
+        raise Unauthenticated
+    merchant, session = claims.merchant, claims.session
+    old = claims.jti
+    nonce = secrets.token_bytes(_BYTES)
+    successor = _successor(old, nonce)
+    async with people.database.transaction() as tx:
+        row = await tx.one(
+            _ROTATE, merchant, session, _hash(old), _hash(successor), nonce, client.program
+        )
+        if row is None:
+            row = await tx.one(_REPEAT, merchant, session, _hash(old), client.program)
+            successor = _successor(old, row["nonce"]) if row is not None else successor
+        ended = (
+            await _end(tx, client.by(merchant, audit_log.NOBODY), session) if row is None else False
+        )
+    if row is not None:
+        pair = _pair(people.tokens, merchant, session, successor, row)
+        return pair, ids.show("usr", row["member"])
+    raise TokenReused if ended else Unauthenticated
+
+
+async def revoke(tx: Tx, merchant: UUID, member: UUID, session: UUID) -> Row | None:
+    """End one sign-in of a member."""
+    return await tx.one(
+        "update florin.session set revoked_at = coalesce(revoked_at, clock_timestamp())"
+        " where merchant = $1 and member = $2 and id = $3 returning *",
+        merchant,
+        member,
+        session,
+    )
+
+
+async def revoke_all(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | None = None) -> None:
+    """End every sign-in of a member, or every other one."""
+    await tx.run(
+        "update florin.session set revoked_at = clock_timestamp()"
+        " where merchant = $1 and member = $2 and revoked_at is null"
+        " and ($3::uuid is null or id <> $3)",
+        merchant,
+        member,
+        but,
+    )
+
+
+async def listed(
+    database: Database, merchant: UUID, member: UUID, *, limit: int, after: UUID | None
+) -> list[Row]:
+    """Those that are not over."""
+    return list(
+        await database.all(
+            "select * from florin.session where merchant = $1 and member = $2"
+            " and ($3::uuid is null or id < $3)"
+            " and revoked_at is null and expires_at > clock_timestamp() order by id desc limit $4",
+            merchant,
+            member,
+            after,
+            limit,
+        )
+    )
+
+
+async def find(database: Database, merchant: UUID, member: UUID, text: str) -> Row:
+    """Raises NotFound."""
+    row = await database.one(
+        "select * from florin.session where merchant = $1 and member = $2 and id = $3",
+        merchant,
+        member,
+        session_id(text),
+    )
+    if row is None:
+        raise NotFound
+    return row
+
+
+def session_id(text: str) -> UUID:
+    """Raises NotFound."""
+    uuid = ids.parse("ses", text)
+    if uuid is None:
+        raise NotFound
+    return uuid
+
+
+def from_row(row: Row, *, current: UUID | None) -> Session:
+    return Session(
+        id=ids.show("ses", row["id"]),
+        second_factor=row["second_factor"],
+        current=row["id"] == current,
+        created_at=row["created_at"],
+        refreshed_at=row["rotated_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )
+
+
+async def _end(tx: Tx, by: By, session: UUID) -> bool:
+    """End the family of a token that came back; whether that is why it has ended."""
+    row = await tx.one(_REUSED, by.merchant, session)
+    if row is None:
+        return bool(
+            await tx.value(
+                "select reused from florin.session where merchant = $1 and id = $2",
+                by.merchant,
+                session,
+            )
+        )
+    await audit_log.record(
+        tx,
+        by,
+        "session.reused",
+        ids.show("ses", session),
+        after={"member": ids.show("usr", row["member"])},
+    )
+    return True
+
+
+def _pair(tokens: Tokens, merchant: UUID, session: UUID, jti: str, row: Row) -> SignedIn:
+    """Made from the row alone, so that a repeat gets the same refresh token."""
+    return SignedIn(
+        access_token=tokens.access(merchant, row["member"], session),
+        refresh_token=tokens.refresh(
+            merchant,
+            row["member"],
+            session,
+            jti=jti,
+            since=int(row["rotated_at"].timestamp()),
+            until=int(min(row["expires_at"], row["rotated_at"] + IDLE).timestamp()),
+        ),
+    )
+
+
+def _successor(old: str, nonce: bytes) -> str:
+    return base64.urlsafe_b64encode(hmac.digest(old.encode(), nonce, "sha256")).decode()
+
+
+def _hash(jti: str) -> bytes:
+    return hashlib.sha256(jti.encode()).digest()

@@ -1,0 +1,121 @@
+"""Field errors: which field of a body is to blame, and why: all of them, each by its path.
+
+The decoder stops at the first and names it roughly; a caller wants to see them all, each as he
+wrote it: `merchant.country`, `scopes[2]`, `metadata[order]`.
+"""
+
+import re
+from types import UnionType
+from typing import Annotated, Any, Union, cast, get_args, get_origin
+
+import msgspec
+
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
+_OWN_NAMES = "metadata"  # the field whose names are the caller's
+
+
+def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
+    """Every field that is wrong."""
+    shape = next(
+        (each for each in _shapes(kind) if isinstance(each, type) and _is_struct(each)), None
+    )
+    if shape is None:
+        return []
+    try:
+        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+    found: list[dict[str, str]] = []
+    for field in msgspec.structs.fields(shape):
+        name = field.encode_name
+        value = given.pop(name, None)
+        if value is not None:
+            found.extend(_wrong_in(field.type, bytes(value), f"{within}{name}"))
+        elif field.required:
+            found.append({"param": f"{within}{name}", "detail": "this field is required"})
+    found.extend({"param": f"{within}{name}", "detail": "there is no such field"} for name in given)
+    return found
+
+
+def mistake(error: Exception, param: str) -> dict[str, str]:
+    """What the decoder said of one field."""
+    text = str(error)
+    where = _AT.search(text)
+    inner = where.group(1) if where else ""
+    between = "." if param and inner and not inner.startswith("[") else ""
+    return {"param": f"{param}{between}{inner}", "detail": _AT.sub("", text)}
+
+
+def with_nul(body: bytes) -> str | None:
+    """The first field whose text holds U+0000, which no text in PostgreSQL can."""
+    try:
+        return _with_nul(msgspec.json.decode(body), "")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def _with_nul(value: Any, param: str) -> str | None:
+    if isinstance(value, str):
+        return param if "\0" in value else None
+    inside: list[tuple[str, Any]] = []
+    if isinstance(value, dict):
+        for name, each in cast("dict[str, Any]", value).items():
+            here = _below(param, name)
+            if "\0" in name:
+                return param or here
+            inside.append((here, each))
+    elif isinstance(value, list):
+        inside = [(f"{param}[{n}]", each) for n, each in enumerate(cast("list[Any]", value))]
+    return next((found for here, each in inside if (found := _with_nul(each, here))), None)
+
+
+def _below(param: str, name: str) -> str:
+    if param.rpartition(".")[2] == _OWN_NAMES:
+        return f"{param}[{name}]"
+    return f"{param}.{name}" if param else name
+
+
+def _wrong_in(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
+    """What is wrong with the value of one field; nothing where it is right."""
+    try:
+        msgspec.json.decode(value, type=kind)
+    except msgspec.ValidationError as error:
+        return (
+            mistakes(kind, value, f"{param}.")
+            or _wrong_pairs(kind, value, param)
+            or [mistake(error, param)]
+        )
+    return []
+
+
+def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
+    """What is wrong with the pairs of an object whose names are the caller's own."""
+    pair = next((get_args(each) for each in _shapes(kind) if get_origin(each) is dict), None)
+    if pair is None:
+        return []
+    try:
+        given = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+    except msgspec.MsgspecError:
+        return []
+    found: list[dict[str, str]] = []
+    for name, each in given.items():
+        here = f"{param}[{name}]"
+        try:
+            msgspec.convert(name, type=pair[0])
+        except msgspec.ValidationError as error:
+            found.append({"param": here, "detail": f"its name: {error}"})
+        found.extend(_wrong_in(pair[1], bytes(each), here))
+    return found
+
+
+def _shapes(kind: Any) -> list[Any]:
+    """The types that a type may stand for, without what only describes them."""
+    if get_origin(kind) is Annotated:
+        return _shapes(get_args(kind)[0])
+    if get_origin(kind) in {Union, UnionType}:
+        return [shape for each in get_args(kind) for shape in _shapes(each)]
+    return [kind]
+
+
+def _is_struct(kind: type) -> bool:
+    return issubclass(kind, msgspec.Struct)

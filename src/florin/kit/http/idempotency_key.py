@@ -1,0 +1,16 @@
+"""Idempotency key: an Idempotency-Key for what is not money: claimed in the transaction that makes
+it.
+"""
+
+from typing import Annotated
+
+from litestar.params import Parameter
+
+from florin.kit.postgres.idempotency import once
+
+__all__ = ["Key", "once"]
+
+Key = Annotated[
+    str | None,
+    Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),
+]

@@ -1,0 +1,179 @@
+"""Litestar adapter: bodies and queries read strictly, and the framework's own errors as our
+refusals.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.openapi.spec import OpenAPIType, Operation, Schema
+from litestar.openapi.spec import Parameter as OpenAPIParameter
+from litestar.params import QueryParameter
+from litestar.response import Response
+
+from florin.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
+from florin.kit.http import body as http
+from florin.kit.http.body import decode, problem, problem_headers, wrong
+from florin.kit.observability import logging, metrics
+
+Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
+_log = logging.get()
+_PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
+_nothing = msgspec.json.Decoder(http.Request)
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose body is read as its route declares it, and as strictly as the hot routes do:
+    the framework itself would take "5" and 5.0 for 5.
+    """
+
+    async def json(self) -> Any:
+        data = self.route_handler.parsed_data_field
+        assert data is not None
+        return decode(_decoder(data.annotation), await self.body())
+
+
+def check_query(request: Request[Any, Any, Any]) -> None:
+    """Refuse what a route does not know: a misspelt filter must not list everything."""
+    known = _query_names(request.route_handler)
+    errors: list[dict[str, str]] = []
+    seen: set[str] = set()
+    for name, value in request.query_params.multi_items():
+        if name not in known.values() and not _is_pair(request, name):
+            errors.append({"param": name, "detail": "there is no such parameter"})
+        elif name in seen:
+            errors.append({"param": name, "detail": "this parameter is given more than once"})
+        elif str(value).lower() == "null":  # the framework would take it for "not given"
+            errors.append({"param": name, "detail": "null is no value; leave the parameter out"})
+        elif "\0" in str(value):
+            errors.append({"param": name, "detail": "text must not contain the character U+0000"})
+        seen.add(name)
+    if errors:
+        raise wrong(errors)
+
+
+def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
+    """The pairs of `metadata[key]=value` in a query."""
+    return {
+        match.group(1): value
+        for name, value in request.query_params.multi_items()
+        if (match := _PAIR.fullmatch(name))
+    }
+
+
+@dataclass
+class NarrowedByMetadata(Operation):
+    """The operation of a route that takes `metadata[key]=value`."""
+
+    def __post_init__(self) -> None:
+        described = OpenAPIParameter(
+            name="metadata",
+            param_in="query",
+            description="Pairs that an object must have: `metadata[key]=value`, both text.",
+            # Of any type: in an address a number is text as well, so none is refused.
+            schema=Schema(type=OpenAPIType.OBJECT, additional_properties=True),
+            style="deepObject",
+            explode=True,
+        )
+        self.parameters = [*(self.parameters or ()), described]
+
+
+def _is_pair(request: Request[Any, Any, Any], name: str) -> bool:
+    narrowed = request.route_handler.operation_class is NarrowedByMetadata
+    return narrowed and _PAIR.fullmatch(name) is not None
+
+
+async def check_body(request: Request[Any, Any, Any]) -> None:
+    """Refuse what a route that takes no body does not know; nothing and `{}` are fine."""
+    handler = request.route_handler
+    if handler.opt.get("streams"):
+        return  # it reads its body itself, piece by piece
+    if handler.parsed_data_field is None and request.method != "GET":
+        body = await request.body()
+        if body.strip():
+            decode(_nothing, body)
+
+
+@cache
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(kind)
+
+
+def _named(definition: Any) -> str | None:
+    if isinstance(definition, QueryParameter):
+        return definition.name
+    return getattr(definition, "query", None)
+
+
+@cache
+def _query_names(handler: Any) -> dict[str, str]:
+    """The parameters of a route's function and what each is called in the query."""
+    fields = dict(handler.parsed_fn_signature.parameters)
+    for name, provided in handler.resolve_dependencies().items():
+        if fields.pop(name, None) is not None:
+            fields |= provided.parsed_fn_signature.parameters
+    return {name: _named(field.kwarg_definition) or name for name, field in fields.items()}
+
+
+def exception_handlers(translate: Translate) -> dict[Any, Any]:
+    """One handler for all that is raised; `translate` names what the outside did to us."""
+
+    def answer(request: Any, error: Exception) -> Response[Any]:
+        refusal = _refusal(request, error) or translate(error, request.scope)
+        if refusal is None:
+            raise error  # a bug: the edge logs it and answers 500
+        if refusal.position is not None:
+            request.scope["position"] = refusal.position
+        metrics.refusals.labels(refusal.code).inc()
+        return Response(
+            problem(refusal, request.scope["request_id"]),
+            status_code=refusal.status,
+            media_type="application/problem+json",
+            headers={
+                "cache-control": "no-store",
+                **problem_headers(refusal),
+                **(_allowed(error) if isinstance(error, MethodNotAllowedException) else {}),
+            },
+        )
+
+    return {Exception: answer}
+
+
+def _refusal(request: Any, error: Exception) -> Refusal | None:
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, NotFoundException):
+        return NotFound()
+    if isinstance(error, MethodNotAllowedException):
+        return MethodNotAllowed()
+    if isinstance(error, ValidationException):
+        names = _query_names(request.route_handler)
+        extra: list[Any] = error.extra if isinstance(error.extra, list) else []
+        found: list[dict[str, str]] = [
+            {"param": names.get(str(each["key"]), str(each["key"])), "detail": str(each["message"])}
+            for each in extra
+        ]
+        if found and found[0]["param"] == "data":
+            return InvalidRequest("this request needs a JSON body")
+        return wrong(found) if found else InvalidRequest(error.detail)
+    if isinstance(error, HTTPException):
+        if error.status_code == 413:  # noqa: PLR2004 -- the framework's own limit
+            return TooLarge()
+        if error.status_code < 500:  # noqa: PLR2004 -- the request's fault
+            return InvalidRequest(error.detail)
+    return None
+
+
+def _allowed(error: HTTPException) -> dict[str, str]:
+    """RFC 9110 wants to know with a 405 which methods there are."""
+    return {"allow": (error.headers or {}).get("allow", "")}

@@ -1,0 +1,259 @@
+"""Middleware: what every request passes first: its id, its time, its line in the log, its metrics.
+
+A plain ASGI layer (ASGI 3.0) around the application. It also answers the few hot routes itself:
+they are ordinary ASGI callables, several times cheaper than a routed one, and documented in
+OpenAPI by the ordinary handlers that stand behind them.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import msgspec
+from prometheus_client import Counter, Histogram
+
+from florin.kit import ids
+from florin.kit.errors import InvalidRequest, Refusal, TooLarge
+from florin.kit.http import sse
+from florin.kit.http.asgi import App, Message, Receive, Scope, Send
+from florin.kit.http.body import problem, problem_headers
+from florin.kit.http.drain import Drain
+from florin.kit.http.headers import Headers, always
+from florin.kit.observability import logging, metrics, redaction
+from florin.kit.postgres import commit_tracking
+
+BODY_MAX = 256 * 1024  # bytes
+_ONE_EACH = frozenset(
+    (
+        b"authorization",
+        b"content-type",
+        b"florin-consistency",
+        b"idempotency-key",
+        b"last-event-id",
+    )
+)
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_encode = msgspec.json.Encoder().encode
+_log = logging.get()
+
+
+class Edge:
+    """Wraps `app`; `hot` maps (method, path) to the routes answered here."""
+
+    def __init__(
+        self,
+        app: App,
+        hot: dict[tuple[str, str], App],
+        translate: Callable[[Exception, Scope], Refusal | None],
+        drain: Drain,
+        *,
+        instance: str | None,
+        position: Callable[[Scope], Awaitable[str | None]] | None = None,
+        wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
+        headers: Callable[[Headers], None] | None = None,
+    ) -> None:
+        self._app = app
+        self._hot = hot
+        self._translate = translate
+        self.drain = drain
+        self._instance = instance  # None where requests are not logged
+        self._position = position  # what is said where a write changed nothing
+        self._wrote = wrote
+        self._add_headers = headers or always(None)
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope["headers"])
+        scope["request_id"] = request_id
+        logging.during(request_id)
+        commit_tracking.begin()
+        scope = _head_as_get(scope)
+        route = self._hot.get((scope["method"], scope["path"]))
+        status = 500
+        begun = False
+        self.drain.arrived(scope["path"])
+
+        async def answer(message: Message) -> None:
+            nonlocal status, begun
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if "position" in scope:
+                    await self._tell(scope)
+                elif status < 500 and self._position is not None:  # noqa: PLR2004 -- else: who knows?
+                    where = await self._position(scope)
+                    scope.update({"position": where} if where is not None else {})
+                message["headers"] = self._headers(scope, message)
+                begun = True
+            await send(message)
+
+        self.in_flight += 1
+        metrics.in_flight.inc()
+        try:
+            _unambiguous(scope["headers"])
+            await (route or self._app)(scope, receive, answer)
+        except Exception as error:
+            refusal = error if isinstance(error, Refusal) else self._translate(error, scope)
+            if refusal is None:
+                _log.exception("a bug", request_id=request_id, route=_route(scope))
+            if begun:
+                raise
+            if refusal is not None:
+                await refuse(scope, answer, refusal)
+            else:
+                scope.pop("position", None)  # telling it may have been the bug
+                await reply(answer, 500, _bug(request_id), kind=b"application/problem+json")
+        finally:
+            self.in_flight -= 1
+            metrics.in_flight.dec()
+            self._account(scope, status, scope.get("begun", time.perf_counter()) - started)
+
+    async def _tell(self, scope: Scope) -> None:
+        """Let all instances know who has seen how much, before the caller hears of it."""
+        if self._wrote is not None:
+            who = (scope.get("actor"), *scope.get("touched", ()))
+            await self._wrote([each for each in who if each], scope["position"])
+
+    def _headers(self, scope: Scope, start: Message) -> Headers:
+        headers = list(start.get("headers", ()))
+        if sse.CONTENT_TYPE in headers:  # when it ends says nothing about us
+            scope["begun"] = time.perf_counter()
+        headers.append((b"x-request-id", scope["request_id"].encode()))
+        self._add_headers(headers)
+        if "position" in scope:
+            headers.append((b"florin-consistency", scope["position"].encode()))
+        if self.drain.begun:
+            headers.append((b"connection", b"close"))
+        return headers
+
+    def _account(self, scope: Scope, status: int, seconds: float) -> None:
+        route = _route(scope)
+        labels = (scope["method"], route, status)
+        counted = self._counted.get(labels)
+        if counted is None:
+            counted = self._counted[labels] = (
+                metrics.requests.labels(*labels),
+                metrics.request_seconds.labels(*labels[:2]),
+            )
+        counted[0].inc()
+        counted[1].observe(seconds)
+        if self._instance is not None:
+            logging.request(
+                self._instance,
+                {
+                    "request_id": scope["request_id"],
+                    "method": labels[0],
+                    "route": route,
+                    "status": status,
+                    "ms": round(seconds * 1000, 2),
+                    "actor": scope.get("actor"),
+                },
+            )
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer a refusal as a problem document."""
+    if refusal.position is not None:
+        scope["position"] = refusal.position
+    metrics.refusals.labels(refusal.code).inc()
+    await reply(
+        send,
+        refusal.status,
+        _encode(problem(refusal, scope["request_id"])),
+        kind=b"application/problem+json",
+        headers=[(k.encode(), v.encode()) for k, v in problem_headers(refusal).items()],
+    )
+
+
+async def reply(
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    kind: bytes = b"application/json",
+    headers: list[tuple[bytes, bytes]] | None = None,
+) -> None:
+    """Send a whole answer."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", kind),
+                (b"content-length", str(len(body)).encode()),
+                *(headers or ()),
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def read_body(receive: Receive, *, most: int = BODY_MAX) -> bytes:
+    """Read a request's body. Raises TooLarge; InvalidRequest when the client went away."""
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise InvalidRequest("the request was cut off")
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > most:
+            raise TooLarge(f"the body is larger than {most} bytes")
+        if not message.get("more_body", False):
+            return b"".join((*chunks, chunk)) if chunks else chunk
+        chunks.append(chunk)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+def _request_id(headers: Headers) -> str:
+    for key, value in headers:
+        if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            given = value.decode()
+            if not redaction.looks_secret(given):  # it will stand in the log
+                return given
+    return f"req_{ids.new().hex}"
+
+
+def _unambiguous(headers: Headers) -> None:
+    """Refuse a header that means one thing and stands twice: a proxy may have read the other."""
+    names = [name for name, _ in headers]
+    if len(set(names)) == len(names):
+        return
+    for name in _ONE_EACH:
+        if names.count(name) > 1:
+            param = name.decode().title()
+            raise InvalidRequest("this header is given more than once", param=param)
+
+
+def _head_as_get(scope: Scope) -> Scope:
+    """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
+    return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
+
+
+def _route(scope: Scope) -> str:
+    """The route's template: safe as a label and in the log, whatever the address held."""
+    return scope.get("path_template") or "other"
+
+
+def _bug(request_id: str) -> bytes:
+    return _encode(
+        {
+            "type": "/api/v1/docs#internal_error",
+            "title": "Florin made a mistake.",
+            "status": 500,
+            "detail": "This is a bug; the log has it under the request id.",
+            "code": "internal_error",
+            "request_id": request_id,
+        }
+    )

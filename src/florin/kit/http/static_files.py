@@ -1,0 +1,95 @@
+"""Static files: answers that a browser or a CDN may keep: documents by their ETag, static files
+for good.
+
+A static file is addressed by a fingerprint of its content, so that a new release's pages never meet
+the old one's files, and a CDN never has to be told.
+"""
+
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from litestar import Request, Response, get
+
+from florin.kit.errors import NotFound
+from florin.kit.http.compression import LEAST, accepts
+
+STATIC = "/static"
+_FOREVER = "public, max-age=31536000, immutable"
+_ASK_AGAIN = "no-cache"  # kept, and asked about each time: a new release is seen at once
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One answer, as it is and compressed; `tag` names its content (RFC 9110, 8.8.3)."""
+
+    body: bytes
+    packed: bytes | None
+    kind: str
+    tag: str
+
+
+def keep(body: bytes, kind: str) -> Kept:
+    packed = gzip.compress(body, 9, mtime=0) if len(body) >= LEAST else None
+    return Kept(body, packed, kind, hashlib.sha256(body).hexdigest()[:20])
+
+
+def answer(
+    request: Request[Any, Any, Any], kept: Kept, *, forever: bool = False, **headers: str
+) -> Response[bytes]:
+    """Answer it, or 304 where the caller has it."""
+    packed = kept.packed is not None and accepts(request.headers.get("accept-encoding", ""))
+    tag = f'"{kept.tag}{"-gzip" if packed else ""}"'
+    about = {
+        "cache-control": _FOREVER if forever else _ASK_AGAIN,
+        "etag": tag,
+        "vary": "Accept-Encoding",
+        "cross-origin-resource-policy": "same-origin",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    if _has(request.headers.get("if-none-match", ""), tag):
+        return Response(b"", status_code=304, headers=about)
+    if packed:
+        about["content-encoding"] = "gzip"
+    body = kept.packed if packed and kept.packed is not None else kept.body
+    return Response(body, media_type=kept.kind, headers=about)
+
+
+def _has(if_none_match: str, tag: str) -> bool:
+    known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
+    return "*" in known or tag in known
+
+
+@cache
+def _static() -> dict[str, tuple[str, Kept]]:
+    """Every file of web/static: its name, its fingerprinted name and its content."""
+    found: dict[str, tuple[str, Kept]] = {}
+    for file in files("florin").joinpath("web", "static").iterdir():
+        stem, dot, suffix = file.name.rpartition(".")
+        kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+        kept = keep(file.read_bytes(), kind)
+        found[file.name] = (f"{stem}.{kept.tag[:12]}{dot}{suffix}", kept)
+    return found
+
+
+def url(name: str) -> str:
+    """The address of a static file. Raises KeyError where there is none."""
+    return f"{STATIC}/{_static()[name][0]}"
+
+
+@cache
+def _by_address() -> dict[str, Kept]:
+    return dict(_static().values())
+
+
+@get(f"{STATIC}/{{file:str}}", include_in_schema=False)
+async def static(request: Request[Any, Any, Any], file: str) -> Response[bytes]:
+    """A file by its fingerprint; another release's is not found rather than wrong."""
+    kept = _by_address().get(file)
+    if kept is None:
+        raise NotFound
+    return answer(request, kept, forever=True)

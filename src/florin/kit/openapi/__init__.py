@@ -1,0 +1,1 @@
+"""OpenAPI: the document of the interface, its examples and its page."""

@@ -1,0 +1,206 @@
+"""Document: what the framework knows of the routes, completed: exact schemas, who may call,
+every header and refusal, and an example of each request and answer.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Litestar, Response
+from litestar.handlers import HTTPRouteHandler
+from litestar.routes import HTTPRoute
+
+from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge
+from florin.kit.openapi.examples import ID, TEXTS, problem_example, sample
+from florin.kit.openapi.responses import Problem
+from florin.kit.openapi.texts import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
+
+Json = dict[str, Any]
+_REF = "#/components/schemas/{name}"
+_PAGE = re.compile(r"Page_(\w+)_")
+_LINE = re.compile(r"^`(\w+)`: (.*)$")
+_KEY_REQUIRED = "`idempotency_key_required`"
+
+
+def complete(
+    app: Litestar,
+    *,
+    base: str,
+    needs: Mapping[str, str],
+    server: str,
+    scoped: Sequence[type[Refusal]] = (),
+) -> Json:
+    """Return the whole document; `scoped`: what whoever lacks a scope may be answered, too.
+
+    Raises LookupError for a route that says not who may call it.
+    """
+    document: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
+    handlers = list(_documented(app))
+    kinds = [kind for _, _, handler in handlers for kind in _kinds(handler) if kind is not None]
+    shapes, components = msgspec.json.schema_components([*kinds, Problem], ref_template=_REF)
+    known = dict(zip([*map(repr, kinds), "problem"], map(_named, shapes), strict=True))
+    schemas = {_list_name(name): _named(shape) for name, shape in components.items()}
+    document["components"] = {
+        "schemas": dict(sorted(schemas.items())),
+        "headers": HEADERS,
+        "parameters": PARAMETERS,
+        "securitySchemes": SECURITY,
+    }
+    document["info"] |= {
+        "description": INTRODUCTION,
+        "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    }
+    document["servers"] = [{"url": server}]
+    used: list[str] = []
+    for path, method, handler in handlers:
+        name = f"{method} {path.removeprefix(base)}"
+        if name not in needs:
+            raise LookupError(f"{name}: say in florin.routes.NEEDS which scope it needs")
+        operation: Json = document["paths"][path][method.lower()]
+        tag = path.removeprefix(base).split("/")[1]
+        used.append(tag)
+        operation["tags"] = [tag]
+        wanted, given = _kinds(handler)
+        _ask(operation, path.removeprefix(base), method, needs[name])
+        _bodies(operation, known.get(repr(wanted)), known.get(repr(given)), schemas)
+        reads = method == "GET" or needs[name].endswith(":read")
+        more = scoped if ":" in needs[name] else ()
+        _refusals(operation, known["problem"], more, reads=reads)
+        _headers(operation, writes=not reads)
+    document["tags"] = [
+        {"name": tag, "description": TAGS.get(tag, tag)} for tag in dict.fromkeys(used)
+    ]
+    return document
+
+
+def _documented(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            for handler in route.route_handlers:
+                if handler.resolve_include_in_schema():
+                    for method in handler.http_methods - {"OPTIONS"}:
+                        yield route.path_format, str(method), handler
+
+
+def _kinds(handler: HTTPRouteHandler) -> tuple[Any, Any]:
+    """The types of what a route takes and what it answers."""
+    data, answer = handler.parsed_data_field, handler.parsed_return_field
+    asked = None if data is None else data.annotation
+    if answer.is_subclass_of(Response):
+        if not answer.inner_types:
+            return asked, str  # a file, as it is sent
+        answer = answer.inner_types[0]
+    return asked, answer.annotation
+
+
+def _list_name(name: str) -> str:
+    return _PAGE.sub(r"\1List", name)
+
+
+def _named(shape: Any) -> Any:
+    """Name generic lists by what they list, also where they are referred to."""
+    text = msgspec.json.encode(shape).decode()
+    named = msgspec.json.decode(re.sub(r'(#/components/schemas/)Page_(\w+)_"', r'\1\2List"', text))
+    for name, field in named.get("properties", {}).items():
+        if name.endswith("_at"):  # without a time zone in its type a time is a mere string
+            for each in (field, *field.get("anyOf", ())):
+                if each.get("type") == "string":
+                    each["format"] = "date-time"
+    return named
+
+
+def _ask(operation: Json, path: str, method: str, need: str) -> None:
+    """Who may call it, and with which parameters."""
+    scopes = [need] if ":" in need else []
+    operation["security"] = [] if need == "public" else [{"bearer": scopes}]
+    if scopes:
+        text = operation.get("description") or ""
+        operation["description"] = f"{text}\n\nNeeds the scope `{need}`.".strip()
+    answers: Json = operation["responses"]
+    keyed = _KEY_REQUIRED in answers.get("400", {}).get("description", "")
+    parameters: list[Json] = []
+    for each in operation.get("parameters", ()):
+        shape = {k: v for k, v in each["schema"].items() if k not in {"oneOf", "description"}}
+        options = [one for one in each["schema"].get("oneOf", ()) if one.get("type") != "null"]
+        each["schema"] = _given({**(options[0] if options else {}), **shape})
+        if each["name"] == "Idempotency-Key":
+            each["required"] = keyed and not path.startswith("/redemptions")
+            each["schema"] |= {"maxLength": 255, "pattern": "^[ -~]*$"}
+            each["schema"] |= {"minLength": 1} if each["required"] else {}
+        each["example"] = _example_of(path, each)
+        parameters.append(each)
+    names = ["request_id", *(("consistency",) if method == "GET" else ())]
+    operation["parameters"] = parameters + [
+        {"$ref": f"#/components/parameters/{name}"} for name in names
+    ]
+
+
+def _given(shape: Json) -> Json:
+    """The schema of a parameter that is there: an address knows no null, and bounds are whole."""
+    if isinstance(shape.get("type"), list):
+        shape["type"] = next(each for each in shape["type"] if each != "null")
+    if "enum" in shape:
+        shape["enum"] = [each for each in shape["enum"] if each is not None]
+    bounds = {name: int(shape[name]) for name in ("minimum", "maximum") if name in shape}
+    return shape | bounds
+
+
+def _example_of(path: str, parameter: Json) -> Any:
+    if parameter["in"] == "path":
+        noun = path.split("/")[1]
+        return f"{ID.get(noun, 'obj')}_{ID['']}"
+    return sample(parameter["schema"], parameter["name"], {})
+
+
+def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
+    if "requestBody" in operation and wanted is not None:
+        content = {"schema": wanted, "example": sample(wanted, "", schemas)}
+        operation["requestBody"]["content"] = {"application/json": content}
+    for status, answer in operation["responses"].items():
+        if int(status) < 300:  # noqa: PLR2004 -- the statuses that say yes
+            answer["description"] = "Done." if operation.get("requestBody") else "Here it is."
+            if given is not None and "application/json" in answer.get("content", {}):
+                content = {"schema": given, "example": sample(given, "", schemas)}
+                answer["content"] = {"application/json": content}
+            for kind, example in TEXTS.items():
+                if kind in answer.get("content", {}):
+                    content = {"schema": {"type": "string"}, "example": example}
+                    answer["content"] = {kind: content}
+
+
+def _refusals(operation: Json, problem: Any, more: Sequence[type[Refusal]], *, reads: bool) -> None:
+    answers: Json = operation["responses"]
+    framework = answers.get("400", {})
+    if "application/problem+json" not in framework.get("content", {}):
+        answers.pop("400", None)  # Florin says 422, with its own document
+    if "requestBody" in operation:
+        answers["413"] = {"description": f"`{TooLarge.code}`: {TooLarge.title()}"}
+    for refusal in (*more, *(() if reads else (OutcomeUnknown,))):
+        said = answers[str(refusal.status)]
+        if f"`{refusal.code}`" not in said["description"]:
+            said["description"] += f"\n\n`{refusal.code}`: {refusal.title()}"
+    for status, answer in answers.items():
+        if int(status) >= 400:  # noqa: PLR2004 -- the statuses that say no
+            found = [_LINE.match(line) for line in answer["description"].split("\n\n")]
+            examples = {
+                line.group(1): {"value": problem_example(int(status), line.group(1), line.group(2))}
+                for line in found
+                if line is not None
+            }
+            answer["content"] = {
+                "application/problem+json": {"schema": problem, "examples": examples}
+            }
+    operation["responses"] = dict(sorted(answers.items()))
+
+
+def _headers(operation: Json, *, writes: bool) -> None:
+    keyed = any(each.get("name") == "Idempotency-Key" for each in operation["parameters"])
+    for status, answer in operation["responses"].items():
+        names = ["X-Request-Id"]
+        names += ["Florin-Consistency"] * (writes and int(status) < 500)  # noqa: PLR2004
+        names += ["Idempotency-Replayed"] * (keyed and status.startswith("2"))
+        names += {"401": ["WWW-Authenticate"], "429": ["Retry-After"], "503": ["Retry-After"]}.get(
+            status, []
+        )
+        answer["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -1,0 +1,94 @@
+"""Routes: the interface described, for machines and for people. Kept by whoever read it once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from litestar import Litestar, Request, Response, get
+
+from florin.kit.errors import Refusal
+from florin.kit.http import static_files
+from florin.kit.openapi import page as docs_page
+from florin.kit.openapi.document import Json, complete
+
+_HOSTS_MAX = 16  # pages kept: the host stands in the examples, and a caller may claim any
+
+
+class Docs:
+    """The document of an application, made once, and its page."""
+
+    def __init__(
+        self,
+        base: str,
+        needs: Mapping[str, str],
+        public_url: str | None,
+        scoped: Sequence[type[Refusal]] = (),
+    ) -> None:
+        self._base, self._needs, self._public_url = base, needs, public_url
+        self._scoped = scoped
+        self._document: Json | None = None
+        self._encoded: static_files.Kept | None = None
+        self._pages: dict[str, static_files.Kept] = {}
+
+    def document(self, app: Litestar) -> Json:
+        """Raises LookupError for a route that says not who may call it."""
+        if self._document is None:
+            server = self._public_url or "/"
+            self._document = complete(
+                app, base=self._base, needs=self._needs, server=server, scoped=self._scoped
+            )
+        return self._document
+
+    def lists(self, app: Litestar) -> frozenset[str]:
+        """The routes whose answers are lists: they show no code and no secret."""
+        return frozenset(
+            path
+            for path, operations in self.document(app)["paths"].items()
+            if operations.get("get", {}).get("operationId", "").startswith("list_")
+        )
+
+    async def options(self, request: Request[Any, Any, Any]) -> Response[None] | None:
+        """Answer OPTIONS: the framework names only the methods of one of a path's handlers."""
+        if request.method != "OPTIONS":
+            return None
+        path = str(request.scope["path_template"])
+        found = {method.upper() for method in self.document(request.app)["paths"].get(path, ())}
+        found = found or {"GET"}  # what is not in the document is read only
+        found |= {"OPTIONS", *(("HEAD",) if "GET" in found else ())}
+        allowed = ", ".join(sorted(found))
+        return Response(None, status_code=204, headers={"allow": allowed})
+
+    def encoded(self, app: Litestar) -> static_files.Kept:
+        if self._encoded is None:
+            self._encoded = static_files.keep(
+                msgspec.json.encode(self.document(app)), "application/json"
+            )
+        return self._encoded
+
+    def page(self, app: Litestar, asked: str) -> static_files.Kept:
+        host = self._public_url or asked
+        found = self._pages.get(host)
+        if found is None:
+            shown = docs_page.page(self.document(app), base=self._base, example_host=host)
+            found = static_files.keep(shown.encode(), "text/html")
+            if len(self._pages) < _HOSTS_MAX:
+                self._pages[host] = found
+        return found
+
+    def routes(self) -> list[Any]:
+        """`base`/openapi.json and `base`/docs."""
+
+        @get(f"{self._base}/openapi.json", include_in_schema=False)
+        async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
+            """The document of the interface: OpenAPI 3.1."""
+            return static_files.answer(request, self.encoded(request.app))
+
+        @get(f"{self._base}/docs", include_in_schema=False)
+        async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
+            """The same as a page."""
+            url = urlsplit(str(request.base_url))
+            page = self.page(request.app, f"{url.scheme}://{url.netloc}")
+            return static_files.answer(request, page, content_security_policy=docs_page.POLICY)
+
+        return [openapi_json, docs, static_files.static]

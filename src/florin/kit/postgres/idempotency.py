@@ -1,0 +1,23 @@
+"""Idempotency: an idempotency key for what is not money, claimed in the transaction that makes
+it.
+"""
+
+from uuid import UUID
+
+from florin.kit.errors import IdempotencyKeyReused
+from florin.kit.postgres.database import Tx
+
+
+async def once(
+    tx: Tx, *, merchant: UUID, key: str, operation: str, fingerprint: bytes, noun: UUID
+) -> UUID:
+    """Return the id of what the key made: `noun`, or of an earlier request's.
+
+    Raises IdempotencyKeyReused when the key was used for another request.
+    """
+    first: UUID | None = await tx.value(
+        "select florin.once($1, $2, $3, $4, $5)", merchant, key, operation, fingerprint, noun
+    )
+    if first is None:
+        raise IdempotencyKeyReused
+    return first

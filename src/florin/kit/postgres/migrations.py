@@ -1,0 +1,252 @@
+"""Migrations: bring a database to the schema of this release.
+
+Numbered files run once, in order, each in its own transaction, but for those whose name ends in
+`_concurrently`: their statements run one by one, and again after a failure. Routines (the `.sql`
+beside their module) are created again when their text changed; grants are applied every time. All
+of it under one advisory lock, so that two releases starting at once do not collide, and under
+`lock_timeout`, so that a migration never makes the money queue behind it.
+"""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import sys
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+
+from florin.kit.postgres.database import Connection, PoolLimits, connect
+from florin.kit.settings import SettingsWrong, given
+
+_LOCK = 0xF10C_0001
+_ATTEMPTS = 20
+APPLICATION = "florin_app"  # made where one URL names the owner only
+_ROUTINES = (
+    "ledger/clock.sql",
+    "ledger/idempotency_keys.sql",
+    "ledger/post.sql",
+    "ledger/issue.sql",
+    "ledger/reset_pin.sql",
+    "ledger/expire.sql",
+    "ledger/analyze.sql",
+    "kit/postgres/idempotency.sql",
+    "kit/queue/queue.sql",
+    "cards/jobs/finish_job.sql",
+)
+
+
+_INVALID = """
+select format('%I.%I', n.nspname, c.relname) as name from pg_index i
+join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace
+where n.nspname = 'florin' and not i.indisvalid
+"""
+
+
+class MigrationFailed(Exception):
+    """What to tell the operator, in one sentence."""
+
+
+def pending_files() -> list[Path]:
+    folder = Path(str(files("florin") / "migrations"))
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
+
+
+def routine_files() -> list[Path]:
+    root = Path(str(files("florin")))
+    return [root / name for name in _ROUTINES]
+
+
+async def plan(connection: Connection) -> list[Path]:
+    """Return the files that would run, in order."""
+    done: dict[str, str] = {}
+    if await connection.fetchval("select to_regclass('florin.migration')") is not None:
+        rows = await connection.fetch("select name, checksum from florin.migration")
+        done = {row["name"]: row["checksum"] for row in rows}
+    steps: list[Path] = []
+    for path in pending_files():
+        if path.name not in done:
+            steps.append(path)
+        elif done[path.name] != _checksum(path):
+            msg = f"{path.name} was changed after it ran; write a new migration instead"
+            raise MigrationFailed(msg)
+    routines = [path for path in routine_files() if done.get(path.name) != _checksum(path)]
+    return steps + routines
+
+
+async def migrate(connection: Connection, *, role: str | None) -> list[str]:
+    """Run what is missing; return the names of what ran."""
+    await connection.execute("select pg_advisory_lock($1)", _LOCK)
+    try:
+        await connection.execute(
+            "create schema if not exists florin;"
+            "create table if not exists florin.migration ("
+            " name text primary key, checksum text not null,"
+            " applied_at timestamptz not null default clock_timestamp())"
+        )
+        steps = await plan(connection)
+        for path in steps:
+            await _apply(connection, path)
+        if role is not None:
+            async with connection.transaction():
+                await connection.execute("set local search_path = florin")
+                await connection.execute(_grants(role))
+        return [path.name for path in steps]
+    finally:
+        await connection.execute("select pg_advisory_unlock($1)", _LOCK)
+
+
+async def ensure_role(connection: Connection, role: str, password: str | None) -> None:
+    """Create the application's role where it is missing and we may."""
+    if await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
+        return
+    may = await connection.fetchval(
+        "select rolcreaterole or rolsuper from pg_roles where rolname = current_user"
+    )
+    if not may:
+        msg = (
+            f"the role {role} of DATABASE_URL does not exist and the owner may not create it;"
+            f" create it (CREATE ROLE {role} LOGIN PASSWORD '…') and run florin migrate again"
+        )
+        raise MigrationFailed(msg)
+    statement = await connection.fetchval(
+        "select format('create role %I login password %L', $1::text, $2::text)",
+        role,
+        password or secrets.token_urlsafe(24),
+    )
+    await connection.execute(statement)
+
+
+async def run(*, owner_url: str, app_url: str | None, only_plan: bool) -> list[str]:
+    connection = await _connect(owner_url)
+    try:
+        if only_plan:
+            return [path.name for path in await plan(connection)]
+        role: str | None = None
+        if app_url is not None:
+            parts = urlsplit(app_url)
+            role = unquote(parts.username or "")
+            me = await connection.fetchval("select current_user")
+            if role and role != me:
+                await ensure_role(connection, role, unquote(parts.password or "") or None)
+            else:
+                role = await _second_role(connection, str(me))
+        return await migrate(connection, role=role)
+    finally:
+        await connection.close()
+
+
+async def _second_role(connection: Connection, me: str) -> str | None:
+    """The application's role where the only URL is the owner's: made if we may.
+
+    It is granted what the application needs; what is left to do is said each time.
+    """
+    if me == APPLICATION:
+        return None
+    role = None
+    try:
+        await ensure_role(connection, APPLICATION, None)
+    except MigrationFailed:
+        said = f"create another (CREATE ROLE {APPLICATION} LOGIN PASSWORD '…')"
+    else:
+        role = APPLICATION
+        said = f"{role} is there for it (ALTER ROLE {role} PASSWORD '…')"
+    print(
+        f"The application still uses the role that owns the ledger, {me}: {said}, name it in"
+        " DATABASE_URL and this one in DATABASE_URL_OWNER.",
+        file=sys.stderr,
+    )
+    return role
+
+
+async def _connect(url: str) -> Connection:
+    return await connect(PoolLimits(url).dsn, name="florin migrate")
+
+
+async def _apply_concurrently(connection: Connection, path: Path) -> None:
+    """Run the statements of a file each by itself: indexes that are built while money moves.
+
+    One that was cut off leaves an index that is never used; it is dropped and built again.
+    """
+    await connection.execute("set search_path = florin; set lock_timeout = '0'")
+    for row in await connection.fetch(_INVALID):
+        await connection.execute(f"drop index concurrently {row['name']}")
+    lines = [line for line in _text(path).splitlines() if not line.lstrip().startswith("--")]
+    for statement in "\n".join(lines).split(";"):
+        if statement.strip():
+            await connection.execute(statement)
+    await connection.execute("reset search_path; reset lock_timeout")
+    await _record(connection, path)
+
+
+async def _record(connection: Connection, path: Path) -> None:
+    await connection.execute(
+        "insert into florin.migration (name, checksum) values ($1, $2)"
+        " on conflict (name) do update"
+        " set checksum = excluded.checksum, applied_at = clock_timestamp()",
+        path.name,
+        _checksum(path),
+    )
+
+
+async def _apply(connection: Connection, path: Path) -> None:
+    if path.stem.endswith("_concurrently"):
+        await _apply_concurrently(connection, path)
+        return
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            async with connection.transaction():
+                await connection.execute(
+                    "set local search_path = florin; set local lock_timeout = '2s'"
+                )
+                await connection.execute(_text(path))
+                await _record(connection, path)
+        except asyncpg.LockNotAvailableError:
+            if attempt == _ATTEMPTS:
+                msg = f"{path.name} waited {_ATTEMPTS} times for a lock; nothing was changed by it"
+                raise MigrationFailed(msg) from None
+            await asyncio.sleep(0.5)
+        else:
+            return
+
+
+def _grants(role: str) -> str:
+    quoted = '"' + role.replace('"', '""') + '"'
+    grants = Path(str(files("florin") / "migrations" / "grants.sql"))
+    return _text(grants).replace("{role}", quoted)
+
+
+def _text(path: Path) -> str:
+    return path.read_text("utf-8")
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main(*, only_plan: bool = False, as_json: bool = False) -> int:
+    """Serve `florin migrate`; return the exit code."""
+    try:
+        app_url = given("DATABASE_URL_PRIMARY") or given("DATABASE_URL")
+        owner_url = given("DATABASE_URL_OWNER") or app_url
+    except SettingsWrong as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    if owner_url is None:
+        print("Set DATABASE_URL_OWNER (or DATABASE_URL) to the database.", file=sys.stderr)
+        return 2
+    try:
+        names = asyncio.run(run(owner_url=owner_url, app_url=app_url, only_plan=only_plan))
+    except (MigrationFailed, OSError, asyncpg.PostgresError, ValueError) as error:
+        print(f"The database was not migrated: {error}", file=sys.stderr)
+        return 1
+    if as_json:
+        print(json.dumps({"plan" if only_plan else "applied": names}))
+    elif names:
+        verb = "Would apply" if only_plan else "Applied"
+        print(f"{verb}: {', '.join(names)}.")
+    else:
+        print("The database is up to date.")
+    return 0

@@ -1,0 +1,119 @@
+"""Process: a worker as a process of its own: signals, memory, metrics, exit code."""
+
+import asyncio
+import contextlib
+import os
+import resource
+import signal
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import uvloop
+from prometheus_client import start_http_server
+
+from florin.kit.observability import logging, metrics
+from florin.kit.postgres.database import Database
+from florin.kit.postgres.role_check import Belt
+from florin.kit.queue import isolation
+from florin.kit.queue.config import Plan
+from florin.kit.queue.worker import Worker
+from florin.kit.settings import Settings
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey.notifications import Wake
+
+CONTROL_CONNECTIONS = 3  # beside one a job: taking, beating, and writing never wait for jobs
+_MB = 1024 * 1024
+_log = logging.get()
+
+Open = Callable[[Settings, Database], Any]  # what the verbs of a plan need beside their job
+
+
+def serve(
+    settings: Settings, plan: Plan, open_: Open, *, concurrency: int, command: Sequence[str]
+) -> int:
+    """Work until SIGTERM or SIGINT; return the exit code. `command` runs one job: see alone."""
+    _limit_memory(settings.worker_memory_mb)
+    _begin_at_zero(plan)
+    if settings.worker_port is not None:
+        start_http_server(settings.worker_port, settings.host, registry=metrics.registry)
+    _log.info("starting", concurrency=concurrency, release=settings.release)
+    uvloop.run(_serve(settings, plan, open_, concurrency, command))
+    _log.info("stopped")
+    return 0
+
+
+def serve_one(settings: Settings, plan: Plan, open_: Open, *, job: int, fence: int) -> int:
+    """Run one job, for a worker that will not have it in its own process."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, signal.SIG_IGN)  # its worker decides when it ends
+    _limit_memory(settings.worker_memory_mb)
+    uvloop.run(_serve_one(settings, plan, open_, job, fence))
+    return 0
+
+
+async def _serve(
+    settings: Settings, plan: Plan, open_: Open, concurrency: int, command: Sequence[str]
+) -> None:
+    control = _database(settings, "control", CONTROL_CONNECTIONS)
+    database = _database(settings, "jobs", concurrency)
+    client = valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    wake = Wake(client)
+    await control.open()
+    await database.open()
+    worker = Worker(
+        plan,
+        control=control,
+        database=database,
+        context=open_(settings, database),
+        name=settings.instance,
+        release=settings.release,
+        concurrency=concurrency,
+        wake=wake,
+        alone=isolation.runner(command),
+    )
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, worker.stop)
+    wake.start()
+    checking = asyncio.ensure_future(Belt(settings).check_soon(control))
+    try:
+        await worker.run()
+    finally:
+        checking.cancel()
+        await wake.stop()
+        database.abandon()  # a job that did not end in time may still hold a connection
+        control.abandon()
+        if client is not None:
+            with contextlib.suppress(Exception):  # it may be gone already
+                await client.aclose()
+    if worker.deaf:
+        _log.warning("ending over jobs that do not listen", jobs=worker.deaf)
+        os._exit(0)  # the loop would wait for them for ever; their leases were given back
+
+
+async def _serve_one(settings: Settings, plan: Plan, open_: Open, job: int, fence: int) -> None:
+    database = _database(settings, "job", 2)
+    await database.open()
+    await isolation.run_one(plan, database, open_(settings, database), job, fence)
+    database.abandon()
+
+
+def _database(settings: Settings, what: str, connections: int) -> Database:
+    database = Database(settings.primary_url, name=f"florin {settings.instance} {what}")
+    database.limits.connections = connections
+    return database
+
+
+def _limit_memory(megabytes: int) -> None:
+    """Whoever asks for more gets a MemoryError, before the machine has none left for others."""
+    resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MB, megabytes * _MB))
+
+
+def _begin_at_zero(plan: Plan) -> None:
+    """A series that begins with its first failure hides that failure from every rate."""
+    for queue in plan.queues:
+        for outcome in ("completed", "failed", "dead"):
+            metrics.queue_jobs.labels(queue.name, outcome)
+        metrics.queue_fenced.labels(queue.name)
+        metrics.queue_wait_seconds.labels(queue.name)
+        metrics.queue_run_seconds.labels(queue.name)

@@ -1,0 +1,82 @@
+"""Maintenance: what any worker does for all: leases that ran out, jobs that the clock asks for."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from cronsim import CronSim
+
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database
+from florin.kit.queue.config import Plan, Schedule
+
+EVERY_S = 1.0
+
+_DECLARE = """
+insert into florin.queue as q (name, importance, attempts, at_once, at_once_here, per_second,
+  objective_s)
+select * from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[],
+  $6::real[], $7::real[])
+on conflict (name) do update set importance = excluded.importance, attempts = excluded.attempts,
+  at_once = excluded.at_once, at_once_here = excluded.at_once_here,
+  per_second = excluded.per_second, objective_s = excluded.objective_s
+where (q.importance, q.attempts, q.at_once, q.at_once_here, q.per_second, q.objective_s)
+  is distinct from (excluded.importance, excluded.attempts, excluded.at_once,
+    excluded.at_once_here, excluded.per_second, excluded.objective_s)
+"""
+
+_REAP = """
+select queue, count(*) as jobs, count(*) filter (where dead) as dead
+from florin.queue_reap() group by queue
+"""
+
+_log = logging.get()
+
+
+async def declare(database: Database, plan: Plan) -> None:
+    """Write the rules down: they hold for every worker."""
+    queues = plan.queues
+    async with database.connection() as connection:
+        await connection.execute(
+            _DECLARE,
+            [queue.name for queue in queues],
+            [queue.importance for queue in queues],
+            [queue.attempts for queue in queues],
+            [queue.at_once for queue in queues],
+            [queue.at_once_here for queue in queues],
+            [queue.per_second for queue in queues],
+            [queue.objective_s for queue in queues],
+        )
+
+
+async def tend(database: Database, plan: Plan, ticks: dict[str, datetime]) -> None:
+    """Look once. `ticks` remembers the last tick of each schedule that was seen taken."""
+    reaped = await database.all(_REAP)
+    for row in reaped:
+        _log.warning("a worker was lost with its jobs", **row)
+    if not plan.schedules:
+        return
+    row = await database.one("select clock_timestamp() as now")
+    assert row is not None
+    for schedule in plan.schedules:
+        tick = last_tick(schedule, row["now"])
+        if ticks.get(schedule.name) == tick:
+            continue
+        kind = plan.queue(schedule.queue).kinds[schedule.kind]
+        await database.one(
+            "select florin.queue_tick($1, $2, $3, $4, $5, $6)",
+            schedule.name,
+            tick,
+            schedule.queue,
+            schedule.kind,
+            kind.version,
+            msgspec.json.encode({"tick": tick}).decode(),
+        )
+        ticks[schedule.name] = tick
+
+
+def last_tick(schedule: Schedule, now: datetime) -> datetime:
+    """The latest tick that is not after `now`. Of ticks that were missed only this one is made up:
+    every scheduled job looks at what is due, not at the tick that called it.
+    """
+    after = now.astimezone(UTC) + timedelta(seconds=1)
+    return next(CronSim(schedule.cron, after, reverse=True))

@@ -1,0 +1,119 @@
+"""Runner: as many jobs at once as the worker has slots, each to its end, whatever that is."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import asyncpg
+import structlog
+
+from florin.kit.observability import metrics
+from florin.kit.postgres.database import BROKEN, PoolTimeout
+from florin.kit.queue.config import Queue
+from florin.kit.queue.job import Again, Job, LeaseLost
+from florin.kit.queue.results import Ended, Failed, Outcomes, failed
+from florin.kit.queue.slots import Hands
+
+OVERDUE_S = 5.0  # a job that ignores the end of its time is left alone after this
+ALONE_S = 3.0  # for a process of its own to begin
+LOST_MOST = 2  # workers lost with a job; the first time it may have been a neighbour's doing
+_AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
+
+
+class Runners:
+    """The slots of a worker. `context` is what verbs get beside their job; `alone` runs a job that
+    lost its worker twice; `room` is set when a slot becomes free.
+    """
+
+    def __init__(
+        self,
+        queues: Mapping[str, Queue],
+        hands: Hands,
+        outcomes: Outcomes,
+        *,
+        context: Any,
+        alone: Callable[[Job], Awaitable[Again | None]],
+        room: asyncio.Event,
+    ) -> None:
+        self.late = False  # the time to finish is over: what still runs is given back
+        self._queues = queues
+        self._hands = hands
+        self._outcomes = outcomes
+        self._context = context
+        self._alone = alone
+        self._room = room
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, number: int) -> None:
+        for _ in range(number):
+            self._start_one()
+
+    async def end(self) -> int:
+        """Cancel what is left; return how many do not listen."""
+        for task in self._tasks:
+            task.cancel()
+        if not self._tasks:
+            return 0
+        _, deaf = await asyncio.wait(self._tasks, timeout=1)
+        return len(deaf)
+
+    def _start_one(self) -> None:
+        task = asyncio.ensure_future(self._run_forever())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_forever(self) -> None:
+        while True:
+            job = await self._hands.backlog.get()
+            if not self._hands.mine(job):
+                continue
+            started = time.perf_counter()
+            ended = await self._run(job)
+            seconds = time.perf_counter() - started
+            timeout = self._hands.begun.pop(job.fence, None)
+            self._hands.ran(job.queue, seconds)
+            metrics.queue_run_seconds.labels(job.queue).observe(seconds)
+            if timeout is None:
+                return  # it was overdue, and another runner has this one's place
+            if self.late and isinstance(ended, Failed) and self._hands.mine(job):
+                with contextlib.suppress(*_AWAY):
+                    await self._outcomes.give_back([job])
+            elif self._hands.mine(job):
+                self._outcomes.add(job, ended, seconds=seconds)
+            else:
+                metrics.queue_fenced.labels(job.queue).inc()
+            self._room.set()
+
+    async def _run(self, job: Job) -> Ended:
+        """Run the verb to its end, whatever that is."""
+        queue = self._queues[job.queue]
+        structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue, trace=job.trace)
+        try:
+            extra_s = ALONE_S if job.crashes >= LOST_MOST else 0
+            async with asyncio.timeout(queue.timeout_s + extra_s) as timeout:
+                self._hands.begun[job.fence] = timeout
+                if job.crashes:
+                    await self._outcomes.begin(job)
+                if job.crashes >= LOST_MOST:
+                    return await self._alone(job)
+                # A kind of another queue's fails here, as a job, not as a worker.
+                return await queue.kinds[job.kind].run(job, self._context)
+        except LeaseLost as lost:
+            self._hands.drop(job)
+            return failed(lost)
+        except BaseException as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            return failed(error)
+
+    def leave_overdue(self) -> None:
+        """A job that ignores the end of its time loses its lease and its place."""
+        now = asyncio.get_running_loop().time()
+        for fence, timeout in list(self._hands.begun.items()):
+            when = timeout.when()
+            if timeout.expired() and when is not None and now > when + OVERDUE_S:
+                self._hands.leave(fence)
+                self._start_one()

@@ -1,0 +1,92 @@
+"""Slots: the jobs a worker holds: what it may take, what it runs, what it has not yet settled."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping
+
+from florin.kit.queue.config import Queue
+from florin.kit.queue.job import Job
+
+PREFETCH_MAX = 400  # jobs taken ahead of those that run
+PREFETCH_S = 0.05  # and never more than this much work of a slot
+_USUAL_S = 1.0  # what a job is believed to take before one was seen: nothing is taken ahead
+_WEIGHT = 0.05  # of the newest run in the running mean
+
+
+class Hands:
+    """What one worker holds, by fence: the same job may come twice, under another fence.
+
+    A job is in `held` from its claim until its outcome is written. `freed` is called when a job of
+    a queue with limits leaves it: another one may be taken now.
+    """
+
+    def __init__(
+        self, queues: Mapping[str, Queue], concurrency: int, freed: Callable[[], None]
+    ) -> None:
+        self.held: dict[int, Job] = {}
+        self.begun: dict[int, asyncio.Timeout] = {}
+        self.backlog: asyncio.Queue[Job] = asyncio.Queue()
+        self._queues = queues
+        self._concurrency = concurrency
+        self._freed = freed
+        self._mean_s = dict.fromkeys(queues, _USUAL_S)
+
+    def wants(self) -> dict[str, int]:
+        """How many jobs of each queue to take now."""
+        free = max(0, self._concurrency - len(self.begun) - self.backlog.qsize())
+        held = Counter(job.queue for job in self.held.values())
+        wants: dict[str, int] = {}
+        for name, queue in self._queues.items():
+            ahead = min(PREFETCH_MAX, int(self._concurrency * PREFETCH_S / self._mean_s[name]))
+            want = free + (ahead if self.backlog.qsize() <= ahead // 2 else 0)
+            if queue.at_once_here is not None:
+                want = min(want, queue.at_once_here - held[name])
+            if want > 0 and queue.kinds:
+                wants[name] = want
+        return wants
+
+    def take(self, job: Job) -> None:
+        self.held[job.fence] = job
+        self.backlog.put_nowait(job)
+
+    def ran(self, queue: str, seconds: float) -> None:
+        self._mean_s[queue] += _WEIGHT * (max(seconds, 1e-6) - self._mean_s[queue])
+        if seconds < self._mean_s[queue] / 2:  # the first runs say more than the belief
+            self._mean_s[queue] = max(seconds, self._mean_s[queue] / 2)
+
+    def mine(self, job: Job) -> bool:
+        return job.fence in self.held
+
+    def drop(self, job: Job) -> None:
+        self._let_go(job.fence)
+
+    def lose(self, fence: int) -> None:
+        """The lease is somebody else's: whatever runs of it is stopped where it awaits."""
+        if self._let_go(fence) and fence in self.begun:
+            self.begun[fence].reschedule(asyncio.get_running_loop().time())
+
+    def leave(self, fence: int) -> None:
+        """It does not listen: its place is another one's."""
+        del self.begun[fence]
+        self._let_go(fence)
+
+    def _let_go(self, fence: int) -> bool:
+        job = self.held.pop(fence, None)
+        if job is not None and self._queues[job.queue].limited:
+            self._freed()
+        return job is not None
+
+    def hurry(self) -> None:
+        """Whatever runs is stopped where it awaits."""
+        now = asyncio.get_running_loop().time()
+        for timeout in list(self.begun.values()):
+            timeout.reschedule(now)
+
+    def drop_backlog(self) -> list[Job]:
+        """What was taken and not begun."""
+        dropped: list[Job] = []
+        while not self.backlog.empty():
+            job = self.backlog.get_nowait()
+            if self.mine(job):
+                dropped.append(job)
+        return dropped

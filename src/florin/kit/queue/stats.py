@@ -1,0 +1,117 @@
+"""Stats: what there is to know of the queues and their workers, in two statements."""
+
+import time
+from datetime import datetime
+
+import asyncpg
+import msgspec
+
+from florin.kit.observability import metrics
+from florin.kit.postgres.database import BROKEN, Connection, Database, PoolTimeout
+
+CACHED_S = 1.0
+SILENT_S = 30.0  # a worker that has not been heard of for so long counts as lost
+
+_QUEUES = """
+select f.*, q.at_once, q.at_once_here
+from florin.queue_facts() f join florin.queue q on q.name = f.name order by f.importance, f.name
+"""
+_WORKERS = """
+select id::text, name, release, concurrency, busy, stopping, started_at, beat_at,
+  beat_at < clock_timestamp() - make_interval(secs => $1) as silent
+from florin.queue_worker order by name, started_at
+"""
+_OUTBOX = """
+select count(*), coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8
+from florin.outbox
+"""
+
+
+class QueueFacts(msgspec.Struct, kw_only=True):
+    """One queue. Ages and durations in seconds, rates a second.
+
+    `waiting` is due now, `delayed` later, `active` in a worker's hands, `dead` was tried for the
+    last time; `completed`, `failed` (attempts), `died` count from the beginning. Rates are of the
+    last ten or thirty seconds; `service_s` is what a job took in the last five minutes;
+    `failing` is the share of the last minute's attempts that failed. At most `at_once` are done
+    at once by all workers, `at_once_here` by each; None: no limit of its own.
+    """
+
+    name: str
+    importance: int
+    paused: bool
+    objective_s: float | None
+    at_once: int | None
+    at_once_here: int | None
+    waiting: int
+    delayed: int
+    active: int
+    dead: int
+    oldest_s: float
+    arrived: int
+    completed: int
+    failed: int
+    died: int
+    arrivals_10s: float
+    arrivals_30s: float
+    completions_30s: float
+    service_s: float | None
+    failing: float
+
+
+class WorkerFacts(msgspec.Struct, kw_only=True):
+    """One worker, as it said last; `silent` when that is long ago."""
+
+    id: str
+    name: str
+    release: str
+    concurrency: int
+    busy: int
+    stopping: bool
+    started_at: datetime
+    beat_at: datetime
+    silent: bool
+
+
+async def queues(connection: Connection) -> list[QueueFacts]:
+    rows = await connection.fetch(_QUEUES)
+    return [msgspec.convert(dict(row), QueueFacts) for row in rows]
+
+
+async def workers(connection: Connection) -> list[WorkerFacts]:
+    rows = await connection.fetch(_WORKERS, SILENT_S)
+    return [msgspec.convert(dict(row), WorkerFacts) for row in rows]
+
+
+class Gauges:
+    """Brings the gauges of the queues up to date, at most once a second."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._at = 0.0
+
+    async def refresh(self) -> None:
+        """A database that does not answer leaves the gauges as they were."""
+        if time.monotonic() < self._at + CACHED_S:
+            return
+        self._at = time.monotonic()
+        try:
+            async with self._database.connection() as connection:
+                facts = await queues(connection)
+                crew = await workers(connection)
+                outbox = await connection.fetchrow(_OUTBOX)
+        except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
+            return
+        for queue in facts:
+            for state in ("waiting", "delayed", "active", "dead"):
+                metrics.queue_length.labels(queue.name, state).set(getattr(queue, state))
+            for what in ("arrived", "completed", "failed", "died"):
+                metrics.queue_totals.labels(queue.name, what).set(getattr(queue, what))
+            metrics.queue_oldest_seconds.labels(queue.name).set(queue.oldest_s)
+        silent = sum(each.silent for each in crew)
+        stopping = sum(each.stopping and not each.silent for each in crew)
+        metrics.queue_workers.labels("silent").set(silent)
+        metrics.queue_workers.labels("stopping").set(stopping)
+        metrics.queue_workers.labels("live").set(len(crew) - silent - stopping)
+        metrics.outbox_waiting.set(outbox[0])
+        metrics.outbox_oldest_seconds.set(outbox[1])

@@ -1,0 +1,1 @@
+"""Replicas: reads that replicas answer, and never with something older than promised."""

@@ -1,0 +1,100 @@
+"""Primary: how far its log is, the heartbeat in it, and whether it lacks what was promised.
+
+The position after a write is handed to its caller. When the primary's log does not reach there any
+more, another server was promoted that had not received it: a write that was acknowledged may be
+lost. It need not be: a position covers what others wrote meanwhile, too.
+"""
+
+import asyncio
+import math
+import time
+from typing import Any
+
+import asyncpg
+
+from florin.kit.observability import logging, metrics
+from florin.kit.postgres.pool import BROKEN, Connection, connect
+
+POLL_S = 0.2
+POLL_WITHIN_S = 1.0  # a server that takes longer is frozen
+HEARTBEAT_S = 0.5
+ANY = 2**31  # a timeline, where it is not known which
+
+_POLL = """
+select (pg_current_wal_insert_lsn() - '0/0')::bigint as lsn,
+  ('x' || substring(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::int as timeline,
+  coalesce((pg_last_wal_replay_lsn() - '0/0')::bigint, 0) as began
+"""
+_BEAT = """
+update florin.heartbeat set at = clock_timestamp()
+where at < clock_timestamp() - make_interval(secs => $1)
+"""
+_log = logging.get()
+
+
+class Primary:
+    """Watches the primary."""
+
+    def __init__(self, dsn: str) -> None:
+        self.lsn = 0
+        self.timeline = 0
+        self._dsn = dsn
+        self._connection: Connection | None = None
+        self._beaten = -math.inf
+        self._promised: dict[tuple[str, int], int] = {}
+        self._told: set[tuple[str, int]] = set()
+
+    def promised(self, told_by: str, lsn: int, *, timeline: int = ANY) -> None:
+        """Remember that somebody was told that the log reaches there."""
+        known = self._promised.get((told_by, timeline), 0)
+        self._promised[told_by, timeline] = max(known, lsn)
+
+    async def watch(self) -> None:
+        """Poll for ever."""
+        while True:
+            promised = dict(self._promised)  # before we ask: what comes later may be later
+            try:
+                async with asyncio.timeout(POLL_WITHIN_S):
+                    row = await self._poll()
+            except (*BROKEN, asyncpg.PostgresError):
+                self.end()
+            else:
+                self.lsn, self.timeline = row["lsn"], row["timeline"]
+                for (told_by, timeline), lsn in promised.items():
+                    self.check(told_by, timeline, lsn, row["began"])
+            await asyncio.sleep(POLL_S)
+
+    def end(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    async def _poll(self) -> Any:
+        connection = self._connection
+        if connection is None:
+            connection = self._connection = await connect(self._dsn, name="florin primary watch")
+            # The heartbeat must not wait for the replicas whose absence it is to tell.
+            await connection.execute("set synchronous_commit = off")
+        if time.monotonic() - self._beaten >= HEARTBEAT_S:
+            await connection.execute(_BEAT, HEARTBEAT_S * 0.8)
+            self._beaten = time.monotonic()
+        return await connection.fetchrow(_POLL)
+
+    def check(self, told_by: str, timeline: int, lsn: int, began: int) -> None:
+        """A place in an earlier timeline must lie before the one that this one began at."""
+        earlier = timeline < self.timeline
+        missing = lsn > self.lsn or (earlier and began and lsn > began)
+        if missing or earlier:
+            self._promised.pop((told_by, timeline), None)
+        if not missing:
+            return
+        metrics.writes_maybe_lost.labels(told_by).inc()
+        if (told_by, self.timeline) not in self._told:
+            self._told.add((told_by, self.timeline))
+            _log.error(
+                "an acknowledged write may be lost",
+                told_by=told_by,
+                promised=f"{timeline:x}.{lsn:x}",
+                primary=f"{self.timeline:x}.{self.lsn:x}",
+                timeline_began=f"{began:x}",
+            )

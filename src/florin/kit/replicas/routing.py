@@ -1,0 +1,234 @@
+"""Routing: what a replica may answer, never older than what its caller has seen.
+
+A function that takes a `Reader` says so that its statements may go to a replica; whatever takes the
+Database asks the primary. Nothing that decides about money, keys or access takes a Reader.
+
+A replica answers where it has replayed at least as much as the caller (by credentials), anybody at
+the objects asked about, and the Florin-Consistency header have seen; else the primary does. What
+was seen by a read is noted as what was written is, so that a caller never goes back in time.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from florin.kit.observability import metrics
+from florin.kit.postgres.database import (
+    BROKEN,
+    REPEAT_FOR_S,
+    Connection,
+    Database,
+    PoolTimeout,
+    Row,
+    lsn_of,
+    parts_of,
+)
+from florin.kit.postgres.database import position as position_of
+from florin.kit.replicas.consistency_tokens import Tokens
+from florin.kit.replicas.primary import POLL_S, Primary
+from florin.kit.replicas.replica import LAG_MAX_S, Replica
+
+_PAUSE_S = 0.05
+READ_WITHIN_S = 5.0  # by a replica; after that the primary is asked
+_CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with the replay
+_RETRIED = (*BROKEN, *_CONFLICT, PoolTimeout)
+
+
+class Routing:
+    """The primary, its replicas, and what callers have seen. Without replicas it costs nothing."""
+
+    def __init__(
+        self, database: Database, replicas: Sequence[Replica], tokens: Tokens | None
+    ) -> None:
+        self.database = database
+        self.replicas = replicas
+        self.tokens = tokens if replicas else None
+        self.primary = Primary(database.limits.dsn)
+        self._watches: list[asyncio.Task[None]] = []
+        self._reserve = asyncio.Semaphore(max(1, database.limits.connections // 2))
+
+    async def open(self) -> None:
+        if self.tokens is None:
+            return
+        for replica in self.replicas:
+            await replica.pool.open()
+        watches = [self.primary.watch(), *(each.watch(self.primary) for each in self.replicas)]
+        self._watches = [asyncio.ensure_future(watch) for watch in watches]
+
+    async def close(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
+        self.primary.end()
+        for replica in self.replicas:
+            replica.end()
+            if self.tokens is not None:
+                await replica.pool.close()
+
+    def reads(self, principal: str, *, given: str | None = None) -> "Reads":
+        """The reads of one request; `given` is its Florin-Consistency. Raises ValueError."""
+        if given is None:
+            return Reads(self, principal, 0)
+        timeline, lsn = parts_of(given)
+        self.primary.promised("a caller", lsn, timeline=timeline)
+        return Reads(self, principal, lsn)
+
+    async def wrote(self, names: Sequence[str], position: str) -> None:
+        """Note that these saw the log up to a position, before anybody hears of the write."""
+        if self.tokens is None:
+            return
+        timeline, lsn = parts_of(position)
+        self.primary.promised("us", lsn, timeline=timeline)
+        await self.note(names, lsn)
+
+    async def note(self, names: Sequence[str], lsn: int) -> None:
+        """Keep it for all instances; where that fails, see to it that none needs to know."""
+        assert self.tokens is not None
+        if not await self.tokens.note(names, lsn):
+            await self._replayed_everywhere(lsn)
+
+    async def _replayed_everywhere(self, lsn: int) -> None:
+        """Wait until no replica that is asked lacks this: then nobody needs to know of it.
+
+        That ends: a replica that lags is not asked any more, by any instance.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAG_MAX_S + 2 * POLL_S):
+                for replica in self.replicas:
+                    while replica.usable() and replica.replayed < lsn:
+                        with suppress(*_RETRIED):
+                            async with replica.pool.connection() as connection:
+                                await replica.look(connection)
+                        await asyncio.sleep(0.005)
+
+    @asynccontextmanager
+    async def spare_connection(self) -> AsyncGenerator[Connection]:
+        """A connection to the primary for what a replica might have answered.
+
+        Half of the primary's connections stay for money, however many replicas are left.
+        """
+        try:
+            async with asyncio.timeout(self.database.limits.timeout_s):
+                await self._reserve.acquire()
+        except TimeoutError as error:
+            raise PoolTimeout from error
+        try:
+            async with self.database.connection() as connection:
+                yield connection
+        finally:
+            self._reserve.release()
+
+    def fresh(self, lsn: int) -> list[Replica]:
+        """The replicas that may be asked, those that are known to be far enough first."""
+        usable = [replica for replica in self.replicas if replica.usable()]
+        random.shuffle(usable)
+        usable.sort(key=lambda replica: replica.replayed < lsn)
+        return usable
+
+
+class Reads:
+    """The reads of one request."""
+
+    def __init__(self, routing: Routing, principal: str, given: int) -> None:
+        self._routing = routing
+        self._names = [principal]
+        self._given = given
+        self._needed: int | None = None
+
+    def about(self, *objects: str | None) -> "Reads":
+        """Name the objects asked about: whoever wrote to them, it is seen."""
+        self._names.extend(each for each in objects if each is not None)
+        return self
+
+    async def all(self, sql: str, *args: object) -> Sequence[Row]:
+        rows = await self._by_replica("fetch", sql, args)
+        return await self._by_primary("fetch", sql, args) if rows is None else rows[0]
+
+    async def one(self, sql: str, *args: object) -> Row | None:
+        """A row that a replica does not have is asked of the primary: it may be new."""
+        found = await self._by_replica("fetchrow", sql, args)
+        if found is None or found[0] is None:
+            return await self._by_primary("fetchrow", sql, args)
+        return found[0]
+
+    def at_least(self, position: str) -> "Reads":
+        """What is read must hold all up to a position."""
+        self._given = max(self._given, lsn_of(position))
+        if self._needed is not None:
+            self._needed = max(self._needed, self._given)
+        return self
+
+    async def _by_replica(self, how: str, sql: str, args: Sequence[object]) -> tuple[Any] | None:
+        """Ask a replica; None when none may answer."""
+        tokens = self._routing.tokens
+        if tokens is None:
+            return None
+        if self._needed is None:
+            needed = await tokens.needed(self._names)
+            if needed is None:
+                metrics.replica_reads.labels("primary", "unknown").inc()
+                return None
+            self._routing.primary.promised("the store", needed)
+            self._needed = max(needed, self._given)
+        for replica in self._routing.fresh(self._needed):
+            why, found, seen = await self._ask(replica, self._needed, how, sql, args)
+            metrics.replica_reads.labels(replica.server, why).inc()
+            if why == "fresh":
+                await self._note(seen)
+                return (found,)
+        metrics.replica_reads.labels("primary", "no replica").inc()
+        return None
+
+    async def _ask(
+        self, replica: Replica, needed: int, how: str, sql: str, args: Sequence[object]
+    ) -> tuple[str, Any, int]:
+        """What came of it (fresh, or why not), the answer, and how far the replica was by then."""
+        try:
+            # The time is up inside of the borrowed connection, so that it is ended, not cancelled
+            # and waited for.
+            async with replica.pool.connection() as connection, asyncio.timeout(READ_WITHIN_S):
+                if replica.replayed < needed and await replica.look(connection) < needed:
+                    return "behind", None, 0
+                found = await getattr(connection, how)(sql, *args)
+                seen = await replica.look(connection)
+        except _CONFLICT:
+            return "conflict", None, 0
+        except PoolTimeout:
+            return "busy", None, 0
+        except BROKEN as error:
+            replica.leave(type(error).__name__)
+            return "failed", None, 0
+        # Not as far as it was: it was promoted, or another server answers there by now.
+        return ("behind" if seen < needed else "fresh"), found, seen
+
+    async def _by_primary(self, how: str, sql: str, args: Sequence[object]) -> Any:
+        """Ask the primary, again where the connection broke: another one may be it by then."""
+        give_up = time.monotonic() + REPEAT_FOR_S
+        while True:
+            try:
+                return await self._by_primary_once(how, sql, args)
+            except BROKEN:
+                if time.monotonic() > give_up:
+                    raise
+            await asyncio.sleep(_PAUSE_S)
+
+    async def _by_primary_once(self, how: str, sql: str, args: Sequence[object]) -> Any:
+        if self._routing.tokens is None:
+            async with self._routing.database.connection() as connection:
+                return await getattr(connection, how)(sql, *args)
+        async with self._routing.spare_connection() as connection:
+            found = await getattr(connection, how)(sql, *args)
+            seen = lsn_of(await position_of(connection))
+        await self._note(seen)
+        return found
+
+    async def _note(self, seen: int) -> None:
+        """Remember what the caller has seen now: what it sees next is not older."""
+        if self._needed is None or seen > self._needed:
+            self._needed = None if self._needed is None else seen
+            await self._routing.note(self._names[:1], seen)

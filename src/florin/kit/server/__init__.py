@@ -1,0 +1,1 @@
+"""Server: the HTTP server of one instance, and its health."""

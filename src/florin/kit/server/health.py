@@ -1,0 +1,124 @@
+"""Health: whether the process lives, whether it may get traffic, and whether its parts answer.
+
+Three questions, three answers. Alive asks nothing else. Ready forgives what all instances share:
+Valkey never makes it fail, and the primary only after PRIMARY_GRACE_S without one, since emptying
+the balancer helps nobody. The probe has a connection of its own: a busy pool is not a dead server.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+
+from florin.kit.http.drain import Drain
+from florin.kit.postgres.database import Connection, connect
+
+PROBE_EVERY_S = 1.0
+PROBE_TIMEOUT_S = 2.0
+PRIMARY_GRACE_S = 15.0
+
+
+class Health:
+    """Probes the database and Valkey in the background and answers from what it saw."""
+
+    def __init__(
+        self,
+        *,
+        drain: Drain,
+        dsn: str,
+        ping: Callable[[], Awaitable[Any]] | None,
+        release: str,
+        instance: str,
+        first: Callable[[Connection], Awaitable[None]],
+    ) -> None:
+        self._drain = drain
+        self._dsn = dsn
+        self._ping = ping
+        self._first = first  # what is to be looked at before we are ready
+        self._release = release
+        self._instance = instance
+        self._started = time.monotonic()
+        self._database_seen: float | None = None
+        self._database = False
+        self._redis = False
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.ensure_future(self._probe_forever())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        if self._connection is not None:
+            self._connection.terminate()
+
+    def ready(self) -> int:
+        """The status for the balancer: 200, 404 while draining, 503 otherwise."""
+        if self._drain.begun:
+            return 404
+        seen = self._database_seen
+        fresh = seen is not None and time.monotonic() - seen < PRIMARY_GRACE_S
+        return 200 if fresh else 503
+
+    async def report(self) -> tuple[int, dict[str, Any]]:
+        """The document of /health, of a probe made now."""
+        await self._probe()
+        checks = {"database": self._database}
+        if self._ping is not None:
+            checks["redis"] = self._redis
+        healthy = all(checks.values())
+        return (200 if healthy else 503), {
+            "status": "healthy" if healthy else "unhealthy",
+            "checks": checks,
+            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "uptime": round(time.monotonic() - self._started, 3),
+            "release": self._release,
+            "instance": self._instance,
+        }
+
+    async def _probe_forever(self) -> None:
+        while True:
+            await self._probe()
+            await asyncio.sleep(PROBE_EVERY_S)
+
+    async def _probe(self) -> None:
+        self._database, self._redis = await asyncio.gather(
+            _within(self._probe_database()), _within(self._probe_redis())
+        )
+        if self._database:
+            self._database_seen = time.monotonic()
+
+    async def _probe_database(self) -> None:
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = await connect(self._dsn, name="florin health")
+            self._connection = connection
+        try:
+            await connection.fetchval("select 1 from florin.migration limit 1")
+            await self._first(connection)
+        except BaseException:
+            self._connection = None  # never asked again: it may hold an answer nobody read
+            connection.terminate()
+            raise
+
+    async def _probe_redis(self) -> None:
+        if self._ping is not None:
+            await self._ping()
+
+
+async def _within(probe: Awaitable[None]) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            await probe
+    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    except Exception:  # noqa: BLE001 -- whatever a client of Valkey raises: it did not answer
+        return False
+    return True

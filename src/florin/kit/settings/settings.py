@@ -1,0 +1,195 @@
+"""Settings: from variables to settings, and everything that is wrong with them, told together.
+
+`NAME_FILE` names a file that holds the value of `NAME`, for mounted secrets.
+"""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from florin.kit.settings import secret_managers, validation
+from florin.kit.settings.backups import Saving
+from florin.kit.settings.databases import Stores, Vault
+from florin.kit.settings.integrations import Messages, Payments, Watching
+from florin.kit.settings.process import Machine, Openness, Process, Stopping
+from florin.kit.settings.rate_limits import Limiting
+from florin.kit.settings.secrets import Keys
+from florin.kit.settings.workers import Working
+
+SECTIONS = (
+    Process,
+    Stopping,
+    Stores,
+    Keys,
+    Openness,
+    Working,
+    Limiting,
+    Payments,
+    Messages,
+    Watching,
+    Vault,
+    Saving,
+    Machine,
+)
+_FILE_MAX = 64 * 1024  # bytes
+
+
+class SettingsWrong(Exception):
+    """What is wrong, one line a mistake."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class Settings(
+    Process,
+    Stopping,
+    Stores,
+    Keys,
+    Openness,
+    Working,
+    Limiting,
+    Payments,
+    Messages,
+    Watching,
+    Vault,
+    Saving,
+    Machine,
+):
+    """Every variable Florin reads. Secrets never appear in its representation."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", case_sensitive=True, hide_input_in_errors=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def names() -> list[str]:
+    """The variables, in the order in which they are documented."""
+    return [
+        str(field.validation_alias)
+        for section in SECTIONS
+        for field in section.model_fields.values()
+    ]
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises SettingsWrong with every mistake, by variable."""
+    environ = os.environ if environ is None else environ
+    given, mistakes = _gather(environ)
+    mistakes += validation.empty(environ)
+    told = {mistake.partition(":")[0].removesuffix("_FILE") for mistake in mistakes}
+    settings: Settings | None = None
+    try:
+        values: dict[str, Any] = dict(given)
+        settings = Settings(**values)
+    except ValidationError as error:
+        mistakes += [
+            said for said in map(_say, error.errors()) if said.partition(":")[0] not in told
+        ]
+        told |= {mistake.partition(":")[0] for mistake in mistakes}
+    mistakes += [said for said in validation.broken(given) if said.partition(":")[0] not in told]
+    if mistakes or settings is None:
+        raise SettingsWrong([_hint(mistake, environ) for mistake in mistakes])
+    return settings
+
+
+def given(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+    """One variable, for a command that needs no others. Raises SettingsWrong."""
+    value, mistakes = _value(name, os.environ if environ is None else environ)
+    if mistakes:
+        raise SettingsWrong(mistakes)
+    return value
+
+
+def advice(environ: Mapping[str, str] | None = None) -> list[str]:
+    """What is no mistake and yet hardly meant: misspelt names, above all.
+
+    No refusal: a release that is rolled back to must start with the variables of the newer one.
+    """
+    environ = os.environ if environ is None else environ
+    known = {*names(), *(f"{name}_FILE" for name in names())}
+    said: list[str] = []
+    for name in sorted(environ):
+        if name.startswith("FLORIN_") and name not in known:
+            meant = get_close_matches(name, known, 1, 0.8)
+            hint = f"; is {meant[0]} meant?" if meant else ""
+            said.append(f"{name}: Florin reads no such variable{hint}")
+    said += [
+        f"{name}: is given, and {name}_FILE too; the file is used"
+        for name in names()
+        if environ.get(name) and environ.get(f"{name}_FILE")
+    ]
+    values, _ = _gather(environ, vault=False)
+    return said + validation.remarks(values)
+
+
+def _gather(environ: Mapping[str, str], *, vault: bool = True) -> tuple[dict[str, str], list[str]]:
+    """The values that are given, and what is wrong with how they are."""
+    values: dict[str, str] = {}
+    mistakes: list[str] = []
+    for name in names():
+        value, wrong = _value(name, environ)
+        mistakes += wrong
+        if value is not None:
+            values[name] = value
+    place = values.get("FLORIN_SECRETS_FROM")
+    if vault and place is not None:
+        wanted = [name for name in names() if name not in values]
+        try:
+            values |= secret_managers.look_up(place, wanted, Settings)
+        except secret_managers.Unreachable as error:
+            mistakes.append(f"FLORIN_SECRETS_FROM: {error}")
+    return values, mistakes
+
+
+def _value(name: str, environ: Mapping[str, str]) -> tuple[str | None, list[str]]:
+    named = environ.get(f"{name}_FILE")
+    if not named:
+        return environ.get(name) or None, []
+    try:
+        with Path(named).open("rb") as file:
+            text = file.read(_FILE_MAX + 1).decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        return None, [f"{name}_FILE: {error.strerror}: {named}"]
+    except UnicodeDecodeError:
+        return None, [f"{name}_FILE: is not text: {named}"]
+    if not text.strip() or len(text) > _FILE_MAX:
+        return None, [f"{name}_FILE: is {'too large' if text.strip() else 'empty'}: {named}"]
+    return text, []
+
+
+def _say(problem: ErrorDetails) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else "settings"
+    what = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {'is missing' if problem['type'] == 'missing' else what}"
+
+
+def _hint(mistake: str, environ: Mapping[str, str]) -> str:
+    """Add what was probably meant."""
+    name, _, what = mistake.partition(": ")
+    if what == "is missing":
+        unknown = [each for each in environ if each not in names()]
+        meant = get_close_matches(name, unknown, 1, 0.85)
+        return f"{mistake}; {meant[0]} is set: is {name} meant?" if meant else mistake
+    if environ.get(name, "").startswith("tcp://"):
+        return f"{mistake} (Kubernetes sets it for a service: enableServiceLinks: false)"
+    return mistake

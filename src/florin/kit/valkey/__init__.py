@@ -1,0 +1,1 @@
+"""Valkey: clients for its three topologies, notifications, and a circuit breaker."""

@@ -1,0 +1,37 @@
+"""Circuit breaker: not to ask again and again what does not answer."""
+
+import time
+from collections.abc import Callable
+
+FAILURES = 3  # in a row, until nothing is asked
+PAUSE_S = 0.5  # until one is let through to see
+
+
+class Breaker:
+    """Closed it lets everybody through; open nobody, but for one every PAUSE_S."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._failures = 0
+        self._try_at = 0.0
+
+    @property
+    def open(self) -> bool:
+        return self._failures >= FAILURES
+
+    def lets_through(self) -> bool:
+        if not self.open:
+            return True
+        now = self._clock()
+        if now < self._try_at:
+            return False
+        self._try_at = now + PAUSE_S  # this one tries for all
+        return True
+
+    def answered(self) -> None:
+        self._failures = 0
+
+    def failed(self) -> None:
+        self._failures += 1
+        if self._failures == FAILURES:
+            self._try_at = self._clock() + PAUSE_S

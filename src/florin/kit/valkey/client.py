@@ -1,0 +1,87 @@
+"""Client: what may vanish at any moment. Losing it costs speed, never money, jobs or logins.
+
+One client, redis-py's, for one server, for a master that Sentinel chooses, and for a cluster; the
+URL says which. What we add: every call ends within BUDGET_S; after a few failures in a row nobody
+waits at all for a while; an answer that says "not here, not now" (READONLY, LOADING, MASTERDOWN,
+CLUSTERDOWN; MOVED is redis-py's own) leads to a second look at who is the master and one more try.
+
+Whoever asks catches GONE and states what it does instead.
+"""
+
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+from redis.backoff import NoBackoff
+
+from florin.kit.valkey.topologies import GONE, Clustered, Single, Unavailable
+
+__all__ = ["GONE", "Unavailable", "connect", "key"]
+
+TIMEOUT_S = 0.25  # of one exchange, and of one attempt to connect
+
+
+def key(use: str, tag: str, *rest: str) -> str:
+    """Name a key. What has the same tag lies on the same master of a cluster."""
+    return ":".join(("florin", use, f"{{{tag}}}", *rest))
+
+
+def connect(url: str) -> Any:
+    """A client for what the URL names; see docs/run/redis.md."""
+    parts = urlsplit(url)
+    tls = parts.scheme.partition("+")[0] in {"rediss", "valkeys"}
+    query = dict(parse_qsl(parts.query))
+    inner_password = query.pop("sentinel_password", None)
+    options: dict[str, Any] = {
+        "socket_timeout": TIMEOUT_S,
+        "socket_connect_timeout": TIMEOUT_S,
+        "protocol": 2,
+        "username": unquote(parts.username) if parts.username else None,
+        "password": unquote(parts.password) if parts.password else None,
+        **(_tls(query) if tls else {}),
+    }
+    hosts = _hosts(parts.netloc.rpartition("@")[2])
+    if parts.scheme.endswith("+cluster"):
+        options |= {"ssl": True} if tls else {}
+        return Clustered([ClusterNode(host, port) for host, port in hosts], **options)
+    options["retry"] = Retry(NoBackoff(), 0)
+    if parts.scheme == "unix":
+        options |= {"connection_class": UnixDomainSocketConnection, "path": parts.path}
+        return Single(ConnectionPool(**options, db=int(query.get("db", 0))))
+    path = [part for part in parts.path.split("/") if part]
+    if parts.scheme.endswith("+sentinel"):
+        name = path[0] if path else "florin"
+        options["db"] = int(path[1]) if len(path) > 1 else 0
+        options["connection_class"] = (
+            SentinelManagedSSLConnection if tls else SentinelManagedConnection
+        )
+        asked = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        asked |= {"protocol": 2, "retry": options["retry"], **(_tls(query) if tls else {})}
+        asked |= {"password": inner_password, "ssl": tls}
+        sentinel = Sentinel(hosts, sentinel_kwargs=asked)
+        return Single(SentinelConnectionPool(name, sentinel, **options), sentinel)
+    options |= {"host": hosts[0][0], "port": hosts[0][1], "db": int(path[0]) if path else 0}
+    options |= {"connection_class": SSLConnection} if tls else {}
+    return Single(ConnectionPool(**options))
+
+
+def _hosts(text: str) -> list[tuple[str, int]]:
+    found: list[tuple[str, int]] = []
+    for each in text.split(","):
+        host, _, port = each.rpartition(":")
+        found.append((host.strip("[]"), int(port)) if host else (each, 6379))
+    return found
+
+
+def _tls(query: dict[str, str]) -> dict[str, Any]:
+    """`?ssl_ca_certs=FILE&ssl_certfile=FILE&ssl_keyfile=FILE`"""
+    names = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs")
+    return {name: query[name] for name in names if name in query}

@@ -1,0 +1,205 @@
+"""Valkey's clients: redis-py's, bounded in time, left alone after failures, and never sticking to a
+server that says "not here, not now".
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from redis import exceptions as no
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.client import Pipeline
+from redis.asyncio.cluster import ClusterNode, ClusterPipeline
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel
+from redis.backoff import NoBackoff
+
+from florin.kit.observability import metrics
+from florin.kit.valkey.circuit_breaker import Breaker
+
+BUDGET_S = 0.75  # of a call with all it takes: to find the master, to connect, to try once more
+Answer = TypeVar("Answer")
+
+
+class Unavailable(no.ConnectionError):
+    """It failed several times in a row and is left alone for a moment."""
+
+
+class NotNow(no.ConnectionError):
+    """The server takes no writes for want of replicas, or no node of the cluster answers."""
+
+
+# The server did nothing and said so: somebody else is the master, or soon will be.
+_ELSEWHERE = (
+    no.ReadOnlyError,
+    no.BusyLoadingError,
+    no.MasterDownError,
+    no.ClusterDownError,
+    no.TryAgainError,
+    no.SlotNotCoveredError,
+)
+# No answer, or none of use: gone, frozen, full (OOM, MISCONF), or somebody else at that address. No
+# caller may fail for it.
+GONE = (
+    no.RedisError,
+    no.RedisClusterException,  # which is none
+    *_ELSEWHERE,
+    OSError,  # asyncio's TimeoutError is one
+)
+
+
+class _Guard:
+    """Lets calls through, bounds them, tries once more where another master may answer."""
+
+    def __init__(self, forget: Callable[[], Awaitable[None]]) -> None:
+        self._forget = forget
+        self._breaker = Breaker()
+
+    async def run(self, call: Callable[[], Awaitable[Answer]], *, attempts: int = 2) -> Answer:
+        if not self._breaker.lets_through():
+            metrics.valkey_failures.labels("left alone").inc()
+            raise Unavailable("left alone after several failures")
+        try:
+            async with asyncio.timeout(BUDGET_S):
+                answer = await (self._twice(call) if attempts > 1 else _named(call))
+        except GONE as error:
+            self._breaker.failed()
+            metrics.valkey_failures.labels(type(error).__name__).inc()
+            metrics.valkey_open.set(self._breaker.open)
+            raise
+        if self._breaker.open:
+            metrics.valkey_open.set(0)
+        self._breaker.answered()
+        return answer
+
+    async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
+        try:
+            return await _named(call)
+        except no.MaxConnectionsError:
+            raise
+        except (no.ConnectionError, *_ELSEWHERE):
+            await self._forget()
+        return await _named(call)
+
+
+async def _named(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Give their own name to two answers for which redis-py has none."""
+    try:
+        return await call()
+    except no.ResponseError as error:
+        if str(error).startswith("NOREPLICAS"):  # a master that was, cut off from the others
+            raise NotNow(str(error)) from error
+        raise
+    except no.RedisClusterException as error:
+        if "cannot be connected" in str(error):
+            raise NotNow(str(error)) from error
+        raise
+
+
+class _Connects:
+    """Counts connections made so far: each may lead to a server that knows less than the last."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def made(self, connection: Any) -> None:
+        self.count += 1
+        await connection.on_connect()
+
+
+class _Piped(Pipeline):
+    """Commands that go together."""
+
+    guard: _Guard
+
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        stack = self.command_stack
+
+        async def call() -> list[Any]:
+            self.command_stack = list(stack)  # it is emptied by each attempt
+            return await super(_Piped, self).execute(raise_on_error)
+
+        return await self.guard.run(call)
+
+
+class Single(Redis):
+    """One server, or the master that Sentinel names."""
+
+    def __init__(self, pool: ConnectionPool, sentinel: Sentinel | None = None) -> None:
+        made: Any = super()  # redis-py types itself in part only
+        made.__init__(connection_pool=pool)
+        self.auto_close_connection_pool = True
+        self._sentinel = sentinel
+        self._guard = _Guard(self._forget)
+        self._connects = _Connects()
+        pool.connection_kwargs["redis_connect_func"] = self._connects.made
+
+    @property
+    def connects(self) -> int:
+        return self._connects.count
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        made: Any = super()
+        return await self._guard.run(lambda: made.execute_command(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Piped:
+        del shard_hint
+        made = _Piped(self.connection_pool, self.response_callbacks, transaction, None)
+        made.guard = self._guard
+        return made
+
+    async def _forget(self) -> None:
+        """Connect anew: with Sentinel that asks who is the master."""
+        await self.connection_pool.disconnect(inuse_connections=False)
+
+    async def aclose(self, close_connection_pool: bool | None = None) -> None:
+        await super().aclose(close_connection_pool)
+        if self._sentinel is not None:
+            await self._sentinel.aclose()
+
+
+class _ClusterPiped(ClusterPipeline):
+    """Commands that go together, by master."""
+
+    guard: _Guard
+
+    async def execute(self, raise_on_error: bool = True, allow_redirections: bool = True) -> Any:
+        if not len(self):
+            return []
+
+        async def call() -> list[Any]:
+            return await super(_ClusterPiped, self).execute(raise_on_error, allow_redirections)
+
+        return await self.guard.run(call, attempts=1)  # it repeats by itself
+
+
+class Clustered(RedisCluster):
+    """The masters of a cluster, each for its keys."""
+
+    def __init__(self, nodes: list[ClusterNode], **options: Any) -> None:
+        made: Any = super()
+        made.__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
+        self._guard = _Guard(_nothing)
+        self._connects = _Connects()
+        for each in (self.nodes_manager, *nodes):
+            each.connection_kwargs["redis_connect_func"] = self._connects.made
+
+    @property
+    def connects(self) -> int:
+        return self._connects.count
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        made: Any = super()
+        return await self._guard.run(lambda: made.execute_command(*args, **options))
+
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> _ClusterPiped:
+        del shard_hint
+        make: Any = _ClusterPiped  # it is typed as abstract
+        made: _ClusterPiped = make(self, transaction)
+        made.guard = self._guard
+        return made
+
+
+async def _nothing() -> None:
+    """A cluster's client finds the masters again by itself."""

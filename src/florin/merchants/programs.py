@@ -1,0 +1,197 @@
+"""Programs: a merchant's rules for its cards."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from florin.identity import audit_log
+from florin.identity.audit_log import By
+from florin.kit import ids
+from florin.kit.errors import InvalidRequest, NotFound
+from florin.kit.http.body import Amount, Currency, Metadata, Request, Text, check_currency
+from florin.kit.http.list_filters import Bounds, Conditions
+from florin.kit.postgres.database import Database, Tx
+
+Months = Annotated[int, Meta(ge=1, le=1200)]
+Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
+
+
+class ProgramRequest(Request, kw_only=True):
+    """Cards of this program are issued in `currency`, within the limits, in the denominations;
+    `pin`: with a PIN beside the code.
+    """
+
+    name: Text
+    currency: Currency
+    min_amount: Amount
+    max_amount: Amount
+    denominations: Denominations | None = None
+    expires_after_months: Months | None = None
+    partial_redemption: bool = True
+    metadata: Metadata | None = None
+    pin: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class ProgramChange(Request, kw_only=True):
+    """What is not given stays. A change counts for cards issued afterwards."""
+
+    name: Text | msgspec.UnsetType = msgspec.UNSET
+    min_amount: Amount | msgspec.UnsetType = msgspec.UNSET
+    max_amount: Amount | msgspec.UnsetType = msgspec.UNSET
+    denominations: Denominations | msgspec.UnsetType | None = msgspec.UNSET
+    expires_after_months: Months | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class Program(msgspec.Struct, kw_only=True):
+    """A card program."""
+
+    id: str
+    object: Literal["program"] = "program"
+    name: str
+    currency: str
+    min_amount: int
+    max_amount: int
+    denominations: list[int] | None
+    expires_after_months: int | None
+    partial_redemption: bool
+    pin: bool
+    metadata: dict[str, str]
+    created_at: datetime
+
+
+async def create(
+    tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: By | None = None
+) -> None:
+    """Raises InvalidRequest."""
+    check_currency(want.currency, param="currency")
+    denominations = _checked(want.min_amount, want.max_amount, want.denominations)
+    await tx.run(
+        "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
+        " denominations, expires_after_months, partial_redemption, metadata, pin)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11)",
+        merchant,
+        program,
+        want.name,
+        want.currency,
+        want.min_amount,
+        want.max_amount,
+        denominations,
+        want.expires_after_months,
+        want.partial_redemption,
+        _json(want.metadata or {}),
+        want.pin is True,
+    )
+    by = by or By(merchant=merchant, actor=audit_log.FLORIN)
+    facts = {
+        field: value
+        for field, value in msgspec.structs.asdict(want).items()
+        if value is not None and value is not msgspec.UNSET
+    }
+    await audit_log.record(tx, by, "program.created", ids.show("prg", program), after=facts)
+
+
+async def change(database: Database, by: By, text: str, want: ProgramChange) -> Program:
+    """Raises NotFound, InvalidRequest."""
+    async with database.transaction() as tx:
+        row = await tx.one(
+            "select * from florin.program where merchant = $1 and id = $2 for no key update",
+            by.merchant,
+            program_id(text),
+        )
+        if row is None:
+            raise NotFound
+        now = from_row(row)
+        given = {
+            field: value
+            for field in ProgramChange.__struct_fields__
+            if (value := getattr(want, field)) is not msgspec.UNSET
+        }
+        then = msgspec.structs.replace(now, **given)
+        denominations = _checked(then.min_amount, then.max_amount, then.denominations)
+        changed = await tx.one(
+            "update florin.program set name = $3, min_amount = $4, max_amount = $5,"
+            " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb"
+            " where merchant = $1 and id = $2 returning *",
+            by.merchant,
+            row["id"],
+            then.name,
+            then.min_amount,
+            then.max_amount,
+            denominations,
+            then.expires_after_months,
+            _json(then.metadata),
+        )
+        before = {field: getattr(now, field) for field in given}
+        await audit_log.record(tx, by, "program.changed", text, before=before, after=given)
+    assert changed is not None
+    return from_row(changed)
+
+
+async def listed(
+    database: Database, merchant: UUID, *, limit: int, after: UUID | None, created: Bounds = ()
+) -> list[Program]:
+    where = Conditions([merchant])
+    where.between("created_at", created)
+    if after is not None:
+        where.add("id < {}", after)
+    page = where.give(limit)
+    rows = await database.all(
+        f"select * from florin.program where merchant = $1{where} order by id desc limit {page}",  # noqa: S608 -- our own text
+        *where.arguments,
+    )
+    return [from_row(row) for row in rows]
+
+
+async def find(database: Database, merchant: UUID, text: str) -> Program:
+    """Raises NotFound."""
+    row = await database.one(
+        "select * from florin.program where merchant = $1 and id = $2", merchant, program_id(text)
+    )
+    if row is None:
+        raise NotFound
+    return from_row(row)
+
+
+def from_row(row: Mapping[str, Any]) -> Program:
+    return Program(
+        id=ids.show("prg", row["id"]),
+        name=row["name"],
+        currency=row["currency"],
+        min_amount=row["min_amount"],
+        max_amount=row["max_amount"],
+        denominations=None if row["denominations"] is None else list(row["denominations"]),
+        expires_after_months=row["expires_after_months"],
+        partial_redemption=row["partial_redemption"],
+        pin=row["pin"],
+        metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
+        created_at=row["created_at"],
+    )
+
+
+def program_id(text: str) -> UUID:
+    uuid = ids.parse("prg", text)
+    if uuid is None:
+        raise NotFound
+    return uuid
+
+
+def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:
+    if lowest > highest:
+        raise InvalidRequest("min_amount is more than max_amount", param="min_amount")
+    if denominations is None:
+        return None
+    for amount in denominations:
+        if not lowest <= amount <= highest:
+            raise InvalidRequest(
+                f"{amount} is outside min_amount and max_amount", param="denominations"
+            )
+    return sorted(set(denominations))
+
+
+def _json(metadata: dict[str, str]) -> str:
+    return msgspec.json.encode(metadata, order="sorted").decode()

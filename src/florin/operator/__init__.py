@@ -1,0 +1,1 @@
+"""Operator: what who runs Florin may look at over HTTP."""

@@ -1,0 +1,80 @@
+"""API: the installation's queues, for those who operate it."""
+
+from typing import Literal
+
+import msgspec
+from litestar import get
+from litestar.handlers import HTTPRouteHandler
+
+from florin.identity.authentication import Caller
+from florin.kit import ids
+from florin.kit.errors import Forbidden
+from florin.kit.http.body import Page
+from florin.kit.openapi.responses import responses
+from florin.kit.postgres.database import Database
+from florin.kit.queue import stats
+from florin.kit.settings import Settings
+
+
+class Queue(msgspec.Struct, kw_only=True):
+    """A queue of the whole installation: jobs that are due (`waiting`), due later (`delayed`), in a
+    worker's hands (`active`), given up (`dead`); completed, failed and given up since it exists.
+    Times in seconds, rates a second.
+    """
+
+    object: Literal["queue"] = "queue"
+    name: str
+    paused: bool
+    waiting: int
+    delayed: int
+    active: int
+    dead: int
+    completed: int
+    failed: int
+    oldest_age: float
+    arrival_rate: float
+    completion_rate: float
+    service_time: float | None
+
+
+@get("/queues", summary="List queues", responses=responses(Forbidden))
+async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[Queue]:
+    """Every queue, the most important first, empty ones too. For operators: owners, and keys with
+    `queues:read`, of the merchants that the installation names (`FLORIN_OPERATORS`).
+    """
+    caller.needs("queues:read")
+    _operates(caller, settings)
+    async with db.connection() as connection:
+        facts = await stats.queues(connection)
+    return Page(
+        data=[
+            Queue(
+                name=queue.name,
+                paused=queue.paused,
+                waiting=queue.waiting,
+                delayed=queue.delayed,
+                active=queue.active,
+                dead=queue.dead,
+                completed=queue.completed,
+                failed=queue.failed,
+                oldest_age=round(queue.oldest_s, 3),
+                arrival_rate=round(queue.arrivals_30s, 3),
+                completion_rate=round(queue.completions_30s, 3),
+                service_time=queue.service_s,
+            )
+            for queue in facts
+        ],
+        has_more=False,
+    )
+
+
+def _operates(caller: Caller, settings: Settings) -> None:
+    """Raises Forbidden."""
+    named = [each.strip() for each in settings.operators.split(",") if each.strip()]
+    if "any" in named or (not named and settings.env != "production"):
+        return
+    if ids.show("mer", caller.merchant) not in named:
+        raise Forbidden("this merchant does not operate the installation (FLORIN_OPERATORS)")
+
+
+handlers: list[HTTPRouteHandler] = [list_queues]

@@ -1,0 +1,1 @@
+"""Autoscaling: workers come with the load and go after it."""

@@ -1,0 +1,74 @@
+"""Decision log: what was decided about the number of workers and from what, written down;
+replayed.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.fleet.home import Home
+from florin.ops.planning.autoscaling import Decision
+from florin.ops.system.console import say
+
+_FILE = "autoscale.jsonl"
+_MOST_BYTES = 4 * 2**20  # then it becomes the old one, and the old one goes
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line: when (RFC 3339, UTC), how many there were, what was decided and from what."""
+
+    at: str
+    there: int
+    decision: Decision
+
+
+def note(home: Home, entry: Entry) -> None:
+    """Add a line; a full disk does not keep the fleet from growing."""
+    path = home.path / _FILE
+    try:
+        if path.exists() and path.stat().st_size > _MOST_BYTES:
+            path.replace(_old(path))
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(handle, msgspec.json.encode(entry) + b"\n")
+        finally:
+            os.close(handle)
+    except OSError as error:
+        say(f"A decision about workers could not be written: {error.strerror}.")
+
+
+def read(home: Home, last: int | None = None) -> list[Entry]:
+    """Return the newest entries, oldest first; a line that was cut off is left out."""
+    path, found = home.path / _FILE, list[Entry]()
+    for each in (_old(path), path):
+        if not each.exists():
+            continue
+        for line in each.read_bytes().splitlines():
+            try:
+                found.append(msgspec.json.decode(line, type=Entry))
+            except msgspec.DecodeError:
+                continue
+    return found if last is None else found[-last:]
+
+
+def differing(entries: list[Entry]) -> list[Entry]:
+    """Decide everything again; return what comes out differently."""
+    return [entry for entry in entries if entry.decision.again() != entry.decision]
+
+
+def text(entries: list[Entry]) -> str:
+    lines: list[str] = []
+    for entry in entries:
+        decision, waiting = entry.decision, 0
+        if decision.reading is not None:
+            waiting = sum(load.waiting for load in decision.reading.loads)
+        lines.append(
+            f"{entry.at}  {decision.reason:<9}  {entry.there} -> {decision.workers}"
+            f"  (formula: {decision.want}, waiting: {waiting})"
+        )
+    return "\n".join(lines)
+
+
+def _old(path: Path) -> Path:
+    return path.with_suffix(".old.jsonl")

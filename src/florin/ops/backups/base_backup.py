@@ -1,0 +1,144 @@
+"""Base backup: copies of the database, and the log since then.
+
+The log is archived segment by segment, twice a minute while anything is written, as soon as there
+is an archive: the first backup makes it. `recovery` goes the way back.
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from florin.ops.fleet.home import require_space
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.server import Postgres
+from florin.ops.postgres.wal_archive import archive
+from florin.ops.system import os_user
+from florin.ops.system.console import Unable, timed
+
+_STAMP = "%Y%m%dT%H%M%SZ"
+_COPY_WITHIN_S = 24 * 3600
+_PART_OLD_S = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A base backup: `ended` is the earliest instant it can be brought to."""
+
+    path: Path
+    ended: datetime
+
+
+def backups(place: Path) -> list[Backup]:
+    """The backups that are whole, oldest first."""
+    paths = sorted((place / "backups").glob("*"))
+    return [Backup(path, ended) for path in paths if (ended := instant(path.name)) is not None]
+
+
+def stamped(ended: datetime) -> str:
+    """What a backup that ended then is called."""
+    return ended.strftime(_STAMP)
+
+
+def instant(name: str) -> datetime | None:
+    """When a backup of that name ended; None for what is none."""
+    with contextlib.suppress(ValueError):
+        return datetime.strptime(name, _STAMP).replace(tzinfo=UTC)
+    return None
+
+
+def latest(known: list[Backup], at: datetime | None) -> Backup:
+    """The backup from which that instant is reached soonest. Raises Unable where there is none."""
+    fit = [backup for backup in known if at is None or backup.ended <= at]
+    if not fit:
+        first = known[0].ended.isoformat() if known else "none was taken yet"
+        raise Unable(f"No backup is older than that instant; the first: {first}.")
+    return fit[-1]
+
+
+def take(place: Path, primary: Postgres) -> Backup:
+    """Copy the running database and check the copy. Raises Unable, nothing being left of it."""
+    for folder in (archive(place), place / "backups"):
+        os_user.private(folder, primary.account)
+    require_space(place, 300, "a backup")
+    partial = place / "backups" / "new"
+    shutil.rmtree(partial, ignore_errors=True)
+    with timed("Copying the database"):
+        copy = [
+            "-D",
+            str(partial),
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "--manifest-checksums=SHA256",
+            "-U",
+            postgres.REPLICA,
+            "-w",
+        ]
+        said = os_user.run_as(
+            primary.account,
+            [_program(primary, "pg_basebackup"), *copy, "-h", "127.0.0.1", "-p", f"{primary.port}"],
+            within_s=_COPY_WITHIN_S,
+            more={"PGPASSWORD": primary.secrets["REPLICA_PASSWORD"]},
+        )
+    if said.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise Unable(f"No backup could be taken: {_last(said.stderr)}")
+    with timed("Checking the copy"):
+        _check(partial)
+    ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
+    made = Backup(partial.with_name(stamped(ended)), ended)
+    partial.rename(made.path)
+    return made
+
+
+def _check(copy: Path) -> None:
+    """Compare every file with the manifest. Not pg_verifybackup: the wheel's crashes."""
+    manifest = json.loads((copy / "backup_manifest").read_bytes())
+    for entry in manifest["Files"]:
+        path = copy / entry["Path"]
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != entry["Checksum"]:
+            raise Unable(f"{path} is not what was copied; take another backup.")
+
+
+def prune(place: Path, *, keep: int) -> None:
+    """Drop older backups, and of the log what the oldest that is kept does not need."""
+    for old in backups(place)[:-keep]:
+        shutil.rmtree(old.path, ignore_errors=True)
+    first = first_segment(backups(place)[0])
+    for segment in archive(place).glob("*.gz"):
+        if precedes(segment.name, first):
+            segment.unlink(missing_ok=True)
+    for part in archive(place).glob(".*.part"):  # of a server that was killed over it
+        if time.time() - part.stat().st_mtime > _PART_OLD_S:
+            part.unlink(missing_ok=True)
+
+
+def first_segment(backup: Backup) -> str:
+    """The segment of the log that a backup begins with."""
+    label = (backup.path / "backup_label").read_text("utf-8")
+    return label.partition("(file ")[2].partition(")")[0]
+
+
+def precedes(stored: str, first: str) -> bool:
+    """Whether this part of an archive is a segment before that one.
+
+    Without its timeline: a segment of an earlier one goes with its equals.
+    """
+    name = stored.removesuffix(".gz")
+    return len(name) == len(first) and name[8:] < first[8:]
+
+
+def _program(server: Postgres, name: str) -> str:
+    return str(server.program.with_name(name))
+
+
+def _last(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[-1]

@@ -1,0 +1,81 @@
+"""Download: a backup and the log since then, out of a bucket, to where recovery finds them."""
+
+import hashlib
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.backups import base_backup
+from florin.ops.backups.base_backup import Backup
+from florin.ops.backups.s3 import Bucket
+from florin.ops.backups.upload import Described
+from florin.ops.fleet.home import require_space
+from florin.ops.postgres import wal_archive
+from florin.ops.system import os_user
+from florin.ops.system.console import Unable, timed
+from florin.ops.system.os_user import Account
+
+_AT_ONCE = 8
+_MB = 2**20
+
+
+def database_in(bucket: Bucket, wanted: str | None) -> Bucket:
+    """The folder of one database. Raises Unable where nobody said which of several."""
+    known = bucket.folders()
+    if wanted is not None and wanted in known:
+        return bucket.below(wanted)
+    where = f"s3://{bucket.name}/{bucket.prefix}"
+    if wanted is not None:
+        held = f"backups of {', '.join(known)}" if known else "no backups"
+        raise Unable(f"{where} holds no backup of the database {wanted}; it holds {held}.")
+    if not known:
+        raise Unable(f"{where} holds no backup.")
+    if len(known) > 1:
+        raise Unable(f"{where} holds several databases: {', '.join(known)}; choose by --database.")
+    return bucket.below(known[0])
+
+
+def fetch(bucket: Bucket, at: datetime | None, into: Path, user: Account | None) -> Path:
+    """Bring what is needed for that instant into a directory of the account's; return it."""
+    shutil.rmtree(into, ignore_errors=True)
+    for folder in (into, into / "backups", wal_archive.archive(into)):
+        os_user.private(folder, user)
+    base = bucket.below("base")
+    named = {name.removesuffix(".json"): name for name in base.names() if name.endswith(".json")}
+    known = [Backup(into / stem, ended) for stem in named if (ended := base_backup.instant(stem))]
+    chosen = base_backup.latest(known, at).path.name
+    described = msgspec.json.decode(base.read(named[chosen]), type=Described)
+    require_space(into, 300 + 2 * described.bytes // _MB, "the backup")
+    with timed(f"Fetching the backup of {described.ended.isoformat()}"):
+        _unpack(base, chosen, described, into)
+    log = bucket.below("wal")
+    wanted = [name for name in log.names() if not base_backup.precedes(name, described.first)]
+    paths = [wal_archive.archive(into) / name for name in wanted]
+    with timed(f"Fetching {len(wanted)} parts of the log"), ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(log.get, wanted, paths))
+    os_user.own(into, user)
+    return into
+
+
+def _unpack(base: Bucket, name: str, described: Described, into: Path) -> None:
+    packed = into / f"{name}.tar.gz"
+    base.get(packed.name, packed)
+    with packed.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != described.sha256:
+        raise Unable(f"{packed.name} is not what was stored; choose an earlier instant (--at).")
+    target = into / "backups" / name
+    target.mkdir(mode=0o700)
+    said = subprocess.run(
+        ["tar", "-xzf", str(packed), "-C", str(target), "--no-same-owner"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if said.returncode != 0:
+        raise Unable(f"{packed.name} could not be unpacked: {said.stderr.strip()[-200:]}")
+    packed.unlink()

@@ -1,0 +1,204 @@
+"""Restore: the database as it was at an instant, out of a backup and the log since then.
+
+It runs to its end by itself, away from everybody, on the side of what was there.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from florin.ops.backups import base_backup
+from florin.ops.fleet.home import require_space, write
+from florin.ops.postgres import wal_archive
+from florin.ops.postgres.server import Postgres
+from florin.ops.postgres.standby import control
+from florin.ops.system import os_user
+from florin.ops.system.console import Unable, timed
+
+_WITHIN_S = 24 * 3600
+_SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.gz")
+
+
+def restore(
+    saved: Path, place: Path, server: Postgres, at: datetime | None, *, others: list[Path]
+) -> Path | None:
+    """Bring the database of a stopped fleet to an instant, or to the end of the log.
+
+    `saved` is where the backups lie, `place` where the servers do. Returns where the database as
+    it was before lies now, if there was one. Raises Unable, all being as it was.
+    """
+    os_user.private(server.data.parent, server.account)
+    before = server.data.with_name(
+        f"{server.data.name}.before-{base_backup.stamped(datetime.now(UTC))}"
+    )
+    made = server.data.with_name(f"{server.data.name}.restored")
+    base = base_backup.latest(base_backup.backups(saved), at)
+    stores, own = [wal_archive.archive(saved)], None
+    if system_of(server) == system_of(replace(server, data=base.path)):
+        # What the archives lack is in the log of the database itself, where that still lies there.
+        stores += [wal_archive.archive(place)] if saved != place else []
+        own = server.data / "pg_wal"
+    last = newest_of(stores[0]) if at is None else ""
+    with copied(base, made, server):
+        with recovered(stores, server, made, at, own=own):
+            pass
+        require_whole(server, made, last)
+        was_there = server.data.exists()
+        if was_there:
+            server.data.rename(before)
+        made.rename(server.data)
+    for data in others:
+        shutil.rmtree(data, ignore_errors=True)  # they are copied anew
+    return before if was_there else None
+
+
+def system_of(server: Postgres) -> str | None:
+    """The identifier that a database, its replicas and its backups have in common."""
+    return control(server).get("Database system identifier")
+
+
+@contextlib.contextmanager
+def copied(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
+    """Copy a backup to where a server may run on it; it is gone afterwards unless it moved."""
+    require_space(made.parent, 300, "the restored database")
+    shutil.rmtree(made, ignore_errors=True)
+    try:
+        with timed(f"Copying the backup of {base.ended.isoformat()}"):
+            shutil.copytree(base.path, made, symlinks=True)
+            os_user.own(made, server.account)
+        yield
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def recovered(
+    stores: list[Path],
+    server: Postgres,
+    made: Path,
+    at: datetime | None,
+    *,
+    own: Path | None = None,
+    light: bool = False,
+) -> Generator[None]:
+    """Run a server on the copy until it has become a primary, and on for as long as is wanted.
+
+    `own` is a directory of segments as the server itself has them; `light` beside others that work.
+    """
+    log = made.with_name(f"{made.name}.log")  # no pipe: a line a segment would fill it
+    with log.open("w+", encoding="utf-8", errors="replace") as words:
+        child = _start(_options(stores, server, at, own=own, light=light), server, made, words)
+        try:
+            with timed("Replaying the log"):
+                deadline = time.monotonic() + _WITHIN_S
+                while not _took_over(server, made):
+                    if child.poll() is not None or time.monotonic() > deadline:
+                        words.seek(0)
+                        raise Unable(_why_not(words.read()))
+                    time.sleep(0.1)
+            yield
+        finally:
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+                child.wait(timeout=120)
+            log.unlink(missing_ok=True)
+
+
+def _took_over(server: Postgres, made: Path) -> bool:
+    """Whether the recovery has ended: the file goes first, and one stopped then is not whole."""
+    if (made / "recovery.signal").exists():
+        return False
+    said = control(replace(server, data=made))
+    return said.get("Database cluster state") == "in production"
+
+
+def _options(
+    stores: list[Path], server: Postgres, at: datetime | None, *, own: Path | None, light: bool
+) -> list[str]:
+    ways = [f'gunzip -c "{store}/%f.gz" > "%p" 2>/dev/null' for store in stores]
+    if own is not None:
+        ways.append(f'cp "{own}/%f" "%p"')
+    lines = {
+        "restore_command": " || ".join(ways),
+        "recovery_target_timeline": "latest",
+        "recovery_target_action": "promote",
+        "archive_mode": "off",
+        "synchronous_standby_names": "",
+        "primary_conninfo": "",
+        "port": str(server.port),
+    }
+    if at is not None:
+        lines["recovery_target_time"] = at.isoformat()
+    if light:
+        lines |= {"shared_buffers": "128MB", "fsync": "off"}
+    return [word for name, value in lines.items() for word in ("-c", f"{name}={value}")]
+
+
+def _start(
+    options: list[str], server: Postgres, made: Path, log: IO[str]
+) -> "subprocess.Popen[Any]":
+    write(made / "recovery.signal", b"")
+    (made / "standby.signal").unlink(missing_ok=True)
+    os_user.own(made, server.account)
+    return subprocess.Popen(
+        [str(server.program), "-D", str(made), *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=log,
+        cwd="/",
+        env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
+        start_new_session=True,
+        **({} if server.account is None else server.account.options()),
+    )
+
+
+def require_whole(server: Postgres, made: Path, newest: str) -> None:
+    """Refuse a recovery that did not end in order, or ended before the archive's newest segment.
+
+    Where a segment is missing PostgreSQL takes what it has for all there is.
+    """
+    said = control(replace(server, data=made))
+    state = said.get("Database cluster state", "none")
+    if state != "shut down":
+        raise Unable(f"The restored database did not end in order ({state}).")
+    position = said["Latest checkpoint location"]
+    high, low = (int(half, 16) for half in position.split("/"))
+    found = _SEGMENT.fullmatch(newest)
+    if found is None:
+        return
+    begins = (int(found[2], 16) << 32) + int(found[3], 16) * int(said["Bytes per WAL segment"])
+    if (high << 32) + low < begins:
+        raise Unable(
+            f"A part of the log is missing: it could be replayed to {position} only, and the"
+            f" archive goes on to {newest}. Put back what is missing, or name an instant before it"
+            " (--at)."
+        )
+
+
+def newest_of(store: Path) -> str:
+    """The last segment of the latest timeline in a directory; empty where there is none."""
+    return newest(path.name for path in store.glob("*.gz"))
+
+
+def newest(names: Iterable[str]) -> str:
+    return max(filter(_SEGMENT.fullmatch, names), default="")
+
+
+def _why_not(words: str) -> str:
+    if "before configured recovery target was reached" in words:
+        return (
+            "The log ends before that instant; choose an earlier one, or leave --at out for all"
+            " that there is."
+        )
+    lines = words.strip().splitlines()
+    fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+    return f"The log could not be replayed: {(fatal or lines or ['no reason given'])[-1]}"

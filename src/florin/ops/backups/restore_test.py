@@ -1,0 +1,61 @@
+"""Restore test: the last backup and all of the log restored on the side, to see that it can be."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from florin.ops.backups import base_backup
+from florin.ops.backups.restore import copied, newest_of, recovered, require_whole
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres import wal_archive
+from florin.ops.postgres.connection import session
+from florin.ops.postgres.server import Postgres
+from florin.ops.system import os_user, ports
+from florin.ops.system.console import Unable
+
+_ANSWERS_WITHIN_S = 60
+# When the last thing that was replayed was committed.
+_REACHES = "select pg_last_xact_replay_timestamp()"
+
+Prove = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """`base` is when the backup ended, `reaches` the last commit that was there again."""
+
+    base: datetime
+    reaches: datetime
+    behind_s: float  # of the moment at which the archive was looked at
+    found: dict[str, Any]
+
+
+def rehearse(saved: Path, server: Postgres, prove: Prove) -> Rehearsed:
+    """Restore, and have `prove` look at the database by its URL. Raises Unable; leaves nothing."""
+    base = base_backup.latest(base_backup.backups(saved), None)
+    os_user.private(server.data.parent, server.account)
+    made = server.data.with_name(f"{server.data.name}.rehearsed")
+    scratch = replace(server, data=made, port=ports.free_port(), name="rehearsal")
+    began, newest = datetime.now(UTC), newest_of(wal_archive.archive(saved))
+    with copied(base, made, scratch):
+        with recovered([wal_archive.archive(saved)], scratch, made, None, light=True):
+            reaches, found = asyncio.run(_look(scratch, prove))
+        require_whole(scratch, made, newest)
+    reaches = reaches or base.ended  # nothing was written since
+    behind_s = round(max(0.0, (began - reaches).total_seconds()), 1)
+    return Rehearsed(base=base.ended, reaches=reaches, behind_s=behind_s, found=found)
+
+
+async def _look(server: Postgres, prove: Prove) -> tuple[datetime | None, dict[str, Any]]:
+    deadline = time.monotonic() + _ANSWERS_WITHIN_S
+    while not await server.ready():
+        if time.monotonic() > deadline:
+            raise Unable("The restored database does not answer.")
+        await asyncio.sleep(0.1)
+    async with session(server.url(postgres.SUPERUSER)) as connection:
+        reaches = await connection.fetchval(_REACHES)
+    return reaches, await prove(server.url(postgres.APP))

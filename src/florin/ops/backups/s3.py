@@ -1,0 +1,144 @@
+"""S3: a place in S3-compatible storage, asked through boto3, which is imported only here."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from florin.ops.system.console import Unable, say
+
+_MB = 2**20
+_DROP_MAX = 1000  # objects one request may name
+_PARTS_MAX = 5_000  # of one object; the protocol ends at 10 000
+
+
+class Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Objects below a prefix. Every method raises Unable with the storage's own reason."""
+
+    client: Any
+    name: str
+    prefix: str  # empty, or ends with a slash
+    failures: tuple[type[Exception], ...]
+
+    def below(self, folder: str) -> "Bucket":
+        return replace(self, prefix=f"{self.prefix}{folder}/")
+
+    def names(self, beginning: str = "") -> list[str]:
+        """The objects directly here whose names begin so, sorted."""
+        return self._listed("Contents", "Key", beginning)
+
+    def folders(self) -> list[str]:
+        return [name.rstrip("/") for name in self._listed("CommonPrefixes", "Prefix", "")]
+
+    def put(self, name: str, path: Path) -> None:
+        """Store a file that is smaller than 5 GB, in one piece: it is there whole or not at all."""
+        with self._told(), path.open("rb") as file:
+            self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=file)
+
+    def write(self, name: str, content: bytes) -> None:
+        with self._told():
+            self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=content)
+
+    def stream(self, name: str, file: Readable, *, expected: int) -> None:
+        """Store what is read until its end; `expected` bytes at most, or not many more."""
+        part = max(8 * _MB, expected // _PARTS_MAX)
+        config: Any = import_module("boto3.s3.transfer").TransferConfig(
+            multipart_chunksize=part, multipart_threshold=part, max_concurrency=4
+        )
+        with self._told():
+            self.client.upload_fileobj(file, self.name, self.prefix + name, Config=config)
+
+    def read(self, name: str) -> bytes:
+        with self._told():
+            answer = self.client.get_object(Bucket=self.name, Key=self.prefix + name)
+            return answer["Body"].read()
+
+    def get(self, name: str, path: Path) -> None:
+        with self._told():
+            self.client.download_file(self.name, self.prefix + name, str(path))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Delete; a storage that does not let us is told, and nothing else."""
+        keys = [{"Key": self.prefix + name} for name in names]
+        for start in range(0, len(keys), _DROP_MAX):
+            some = {"Objects": keys[start : start + _DROP_MAX], "Quiet": True}
+            try:
+                with self._told():
+                    answer = self.client.delete_objects(Bucket=self.name, Delete=some)
+            except Unable as error:
+                say(f"What is no longer needed stays there: {error}")
+                return
+            if refused := answer.get("Errors"):
+                say(f"What is no longer needed stays there: {refused[0].get('Code', 'refused')}.")
+                return
+
+    def _listed(self, kind: str, key: str, beginning: str) -> list[str]:
+        with self._told():
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=self.prefix + beginning, Delimiter="/"
+            )
+            found = [each[key] for page in pages for each in page.get(kind, ())]
+        return sorted(name.removeprefix(self.prefix) for name in found)
+
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        try:
+            yield
+        except self.failures as error:
+            raise Unable(
+                f"BACKUP_URL (s3://{self.name}/{self.prefix}) cannot be used: {error}"
+            ) from None
+
+
+def opened(given: Callable[[str], str | None]) -> Bucket | None:
+    """The place that BACKUP_URL names; None where it names none. Asks nobody yet."""
+    url = given("BACKUP_URL")
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.hostname:
+        raise Unable("BACKUP_URL is no place in S3-compatible storage, such as s3://bucket/prefix.")
+    try:
+        boto3: Any = import_module("boto3")
+    except ModuleNotFoundError:
+        raise Unable(
+            "BACKUP_URL needs a package that is missing: pip install 'florin[s3]'."
+        ) from None
+    errors: Any = import_module("botocore.exceptions")
+    endpoint = given("BACKUP_ENDPOINT")
+    config: Any = import_module("botocore.config").Config(
+        connect_timeout=5,
+        read_timeout=60,
+        retries={"mode": "standard", "max_attempts": 4},
+        # Names of buckets as parts of a host are Amazon's; others seldom have such certificates.
+        s3={"addressing_style": "path" if endpoint else "auto"},
+        # Checksums of a newer kind are not understood by every other storage.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        client = boto3.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=given("BACKUP_REGION") or ("us-east-1" if endpoint else None),
+            aws_access_key_id=given("BACKUP_ACCESS_KEY_ID"),
+            aws_secret_access_key=given("BACKUP_SECRET_ACCESS_KEY"),
+            config=config,
+        )
+    except (errors.BotoCoreError, ValueError) as error:
+        raise Unable(f"BACKUP_URL cannot be used: {error}") from None
+    failures = (
+        errors.BotoCoreError,
+        errors.ClientError,
+        import_module("boto3.exceptions").Boto3Error,
+    )
+    prefix = parts.path.strip("/")
+    return Bucket(client, parts.netloc, f"{prefix}/" if prefix else "", failures)

@@ -1,0 +1,125 @@
+"""Status: how backups went, written down so that status, metrics and the doctor can tell.
+
+Three things are done: a backup is `taken`, the log is `shipped` off this machine, and that all of
+it can be restored is `verified`. Each remembers when it went well last, and why it did not since.
+"""
+
+import time
+from typing import Any, Literal
+
+import msgspec
+
+from florin.ops.fleet.home import Home, write
+
+What = Literal["taken", "shipped", "verified"]
+WHATS: tuple[What, ...] = ("taken", "shipped", "verified")
+OLD_S = 26 * 3600.0  # a day, and time to be late
+_SHIPPED_OLD_S = 300.0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one thing: `at` is when it went well last, `why` why it did not since; seconds, Unix."""
+
+    at: float = 0.0
+    tried: float = 0.0
+    why: str = ""
+    more: dict[str, Any] = {}
+
+
+def well(home: Home, what: What, **more: Any) -> None:
+    now = time.time()
+    _keep(home, what, Outcome(at=now, tried=now, more=more))
+
+
+def ill(home: Home, what: What, why: str) -> None:
+    before = read(home)[what]
+    _keep(home, what, msgspec.structs.replace(before, tried=time.time(), why=why))
+
+
+def read(home: Home) -> dict[What, Outcome]:
+    return {what: _read(home, what) for what in WHATS}
+
+
+def failing(found: dict[What, Outcome], now: float, *, runs: bool = True) -> dict[What, str]:
+    """What is wrong, each with a sentence; nothing of what was never begun. Pure.
+
+    While nothing runs there is nothing to pass on.
+    """
+    wrong: dict[What, str] = {what: each.why for what, each in found.items() if each.why}
+    limits: dict[What, float] = {"taken": OLD_S, "verified": OLD_S, "shipped": _SHIPPED_OLD_S}
+    if found["shipped"].at and not found["taken"].tried:
+        wrong["taken"] = "the log alone brings nothing back; florin backup"
+    for what, each in found.items():
+        # What was never verified is as old as the backup that should have been.
+        since = each.at or (found["taken"].at if what == "verified" else 0.0)
+        if what == "shipped" and not runs:
+            continue
+        if what not in wrong and since and now - since > limits[what]:
+            wrong[what] = f"not {what} for {_span(now - since)}"
+    return wrong
+
+
+def document(home: Home) -> dict[str, Any]:
+    """For `florin status --json`."""
+    found, now = read(home), time.time()
+    wrong = failing(found, now)
+    return {
+        what: {"age_s": round(now - each.at, 1) if each.at else None, **each.more}
+        | {"failing": wrong.get(what)}
+        for what, each in found.items()
+    }
+
+
+def line(shown: dict[str, Any]) -> str:
+    """One line for a human; empty where no backup was ever tried."""
+    words: list[str] = []
+    for what, each in shown.items():
+        if each["failing"]:
+            words.append(f"NOT {what.upper()} ({each['failing']})")
+        elif each["age_s"] is not None:
+            words.append(f"{what} {_span(each['age_s'])} ago")
+    return f"Backups: {', '.join(words)}." if words else ""
+
+
+def metrics(home: Home) -> str:
+    """In Prometheus' text format, all series there from the beginning."""
+    found = read(home)
+    wrong = failing(found, time.time())
+    lines: list[str] = []
+    for name, says, values in (
+        (
+            "florin_backup_timestamp_seconds",
+            "When this went well last; 0 for never.",
+            {what: each.at for what, each in found.items()},
+        ),
+        (
+            "florin_backup_failing",
+            "1 while this fails, or is overdue.",
+            {what: float(what in wrong) for what in WHATS},
+        ),
+    ):
+        lines += [f"# HELP {name} {says}", f"# TYPE {name} gauge"]
+        lines += [f'{name}{{what="{what}"}} {value:.0f}' for what, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _read(home: Home, what: What) -> Outcome:
+    try:
+        return msgspec.json.decode(
+            (home.path / "saved" / f"{what}.json").read_bytes(), type=Outcome
+        )
+    except (OSError, msgspec.DecodeError):
+        return Outcome()
+
+
+def _keep(home: Home, what: What, outcome: Outcome) -> None:
+    folder = home.path / "saved"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    write(folder / f"{what}.json", msgspec.json.encode(outcome))
+
+
+def _span(seconds: float) -> str:
+    hours, minutes = divmod(int(seconds) // 60, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min" if minutes else f"{seconds:.0f} s"

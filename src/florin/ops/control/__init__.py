@@ -1,0 +1,1 @@
+"""Control: the socket of a running supervisor and the commands it takes."""

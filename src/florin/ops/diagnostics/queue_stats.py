@@ -1,0 +1,39 @@
+"""Queue stats: what the database says of them and of the workers; nothing where it does not
+answer.
+"""
+
+import os
+from dataclasses import dataclass
+
+from florin.kit.queue import stats
+from florin.kit.queue.stats import QueueFacts, WorkerFacts
+from florin.ops.fleet.home import Home
+from florin.ops.postgres.connection import NotYet, session
+from florin.ops.topology import topology
+
+_WITHIN_S = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    queues: tuple[QueueFacts, ...] = ()
+    workers: tuple[WorkerFacts, ...] = ()
+
+    def busy(self, name: str) -> str | None:
+        """Return how much of a worker works, as it said last."""
+        alive = [each for each in self.workers if each.name == name and not each.silent]
+        return f"{alive[-1].busy}/{alive[-1].concurrency}" if alive else None
+
+
+async def look(home: Home) -> Looked:
+    url = topology.running_urls(home).get("DATABASE_URL")
+    url = url or os.environ.get("DATABASE_URL_PRIMARY") or os.environ.get("DATABASE_URL")
+    if not url:
+        return Looked()
+    try:
+        async with session(url, within_s=_WITHIN_S) as connection:
+            return Looked(
+                tuple(await stats.queues(connection)), tuple(await stats.workers(connection))
+            )
+    except (ValueError, *NotYet):
+        return Looked()

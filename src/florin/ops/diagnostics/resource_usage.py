@@ -1,0 +1,46 @@
+"""Resource usage: what a fleet takes at one instant: the memory of its parts, connections,
+workers.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.observe import observe
+from florin.ops.postgres.connection import NotYet, session
+from florin.ops.system import processes
+from florin.ops.topology import topology
+
+_WITHIN_S = 5
+_CONNECTIONS = "select count(*) from pg_stat_activity where backend_type = 'client backend'"
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Memory in MB by part; connections of the database's clients, None where it was not asked."""
+
+    memory: Mapping[str, float]
+    workers: int
+    connections: int | None
+
+
+async def take(home: Home) -> Footprint:
+    fleet = await asyncio.to_thread(observe, home)
+    running = [(part, part.process) for part in fleet.parts if part.process is not None]
+    return Footprint(
+        {part.name: processes.load(process)[1] / 2**20 for part, process in running},
+        sum(part.role == "worker" for part, _ in running),
+        await _connections(home),
+    )
+
+
+async def _connections(home: Home) -> int | None:
+    url = topology.running_urls(home).get("DATABASE_URL")
+    if not url:
+        return None
+    try:
+        async with asyncio.timeout(_WITHIN_S), session(url) as connection:
+            return int(await connection.fetchval(_CONNECTIONS))
+    except (ValueError, *NotYet):
+        return None

@@ -1,0 +1,210 @@
+"""Status: every part as it is now, as a document and as a table."""
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+
+from florin.ops.backups import status as saved
+from florin.ops.diagnostics import queue_stats
+from florin.ops.fleet import welcome
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.observe import observe, serves, supervisor
+from florin.ops.postgres import replication_lag
+from florin.ops.postgres.replication_lag import Lag
+from florin.ops.system import http_probe, processes
+from florin.ops.valkey import role_monitor
+
+_SAMPLE_S = 0.2
+_OK = 200
+
+
+class Load(msgspec.Struct, frozen=True):
+    cpu: float  # of one core
+    memory_mb: float
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """One part in the document."""
+
+    name: str
+    role: str
+    release: str
+    state: str
+    pid: int | None
+    address: str | None
+    health: str  # "ok", "failing", or "none" where nothing runs
+    load: Load | None
+    lag: Lag | None  # of a replica of PostgreSQL
+    queue: str | None  # of a worker: jobs it runs / jobs it could, as it said last
+    uptime: float | None
+    restarts: int
+    note: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The document of `florin status --json`."""
+
+    state: str  # ready | degraded | stopped
+    home: str
+    parts: list[Seen]
+    queues: list[dict[str, Any]]
+    books: dict[str, Any]
+    backups: dict[str, Any]  # of each thing its age and what is wrong with it; see `saved`
+
+
+async def status(home: Home) -> Status:
+    """Look at everything; changes nothing."""
+    fleet = _in_order(observe(home))
+    before = {part.name: processes.load(part.process) for part in fleet.parts if part.process}
+    begun = time.monotonic()
+    looking = asyncio.gather(
+        queue_stats.look(home), replication_lag.look(home, fleet), role_monitor.roles(home, fleet)
+    )
+    answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
+    looked, lags, roles = await looking
+    await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
+    seconds = time.monotonic() - begun
+    *healths, books = answers
+    # They decide among themselves who is what; one that is asked and says nothing does not serve.
+    silent = {name for name, role in roles.items() if role is None}
+    parts = [
+        msgspec.structs.replace(
+            _seen(part, bool(health) and part.name not in silent, before.get(part.name), seconds),
+            role=roles.get(part.name) or part.role,
+            lag=lags.get(part.name),
+            queue=looked.busy(part.name) if part.role == "worker" else None,
+        )
+        for part, health in zip(fleet.parts, healths, strict=True)
+    ]
+    return Status(
+        state=_state(fleet, parts),
+        home=str(home.path),
+        parts=parts,
+        queues=msgspec.to_builtins(looked.queues),
+        books=books if isinstance(books, dict) else {"balanced": None},
+        backups=saved.document(home),
+    )
+
+
+def _in_order(fleet: Fleet) -> Fleet:
+    """Sort the instances by number at the place of the first: they come and go in any order."""
+    many = ("api", "worker")
+    numbered = [part for part in fleet.parts if part.role in many]
+    numbered.sort(key=lambda part: (part.role, len(part.name), part.name))
+    others = [part for part in fleet.parts if part.role not in many]
+    place = next((i for i, part in enumerate(fleet.parts) if part.role in many), len(others))
+    return Fleet(parts=(*others[:place], *numbered, *others[place:]))
+
+
+def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> Seen:
+    runs = part.process is not None or part.given
+    state = part.state
+    if runs and state == "ready" and not health:
+        state = "failed"
+    load = None
+    if part.process is not None and before is not None:
+        used, held = processes.load(part.process)
+        cpu = max(0.0, used - before[0]) / seconds
+        load = Load(cpu=round(cpu, 3), memory_mb=round(held / 2**20, 1))
+    return Seen(
+        name=part.name,
+        role=part.role,
+        release=part.release,
+        state=state,
+        pid=part.pid,
+        address=part.address,
+        health=("ok" if health else "failing") if runs else "none",
+        load=load,
+        lag=None,
+        queue=None,
+        uptime=round(time.time() - part.since, 1) if part.process is not None else None,
+        restarts=part.restarts,
+        note=part.note,
+    )
+
+
+def _state(fleet: Fleet, parts: list[Seen]) -> str:
+    if not any(part.process for part in fleet.parts):
+        return "stopped"
+    whole = supervisor(fleet) is not None and all(
+        part.state in ("ready", "standby")
+        # They come and go with the work.
+        or (part.role == "worker" and part.state in ("starting", "draining"))
+        for part in parts
+    )
+    return "ready" if whole else "degraded"
+
+
+async def _books(home: Home, fleet: Fleet) -> dict[str, Any]:
+    """Ask a running instance for the proof of the demo merchant's books."""
+    demo = welcome.read(home)
+    for part in fleet.of("api"):
+        if part.process is None or part.address is None or demo is None:
+            continue
+        headers = {"Authorization": f"Bearer {demo.api_key}"}
+        answer = await http_probe.get(
+            part.address, "/api/v1/ledger/proof", headers=headers, within_s=5
+        )
+        if answer is not None and answer.status == _OK and isinstance(answer.json(), dict):
+            return {"balanced": answer.json().get("balanced"), "merchant": demo.merchant}
+    return {"balanced": None}
+
+
+def table(shown: Status) -> str:
+    """Return the document as lines for a human."""
+    if shown.state == "stopped":
+        return f"Nothing runs from {shown.home}; florin up starts it."
+    rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "BUSY", "LAG", "RELEASE")]
+    rows += [
+        (
+            part.name,
+            part.state if part.health != "failing" else f"{part.state} (no answer)",
+            part.address or "",
+            str(part.pid or ""),
+            _span(part.uptime),
+            f"{part.load.cpu:.0%}" if part.load else "",
+            f"{part.load.memory_mb:.0f} MB" if part.load else "",
+            part.queue or "",
+            replication_lag.said(part.lag),
+            part.release,
+        )
+        for part in shown.parts
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    balanced = shown.books.get("balanced")
+    words = {True: "balanced", False: "NOT BALANCED", None: "not asked (no instance answers)"}
+    lines.append(f"Books: {words[balanced]}.")
+    lines += filter(None, [saved.line(shown.backups)])
+    lines += _queues(shown.queues)
+    lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
+    leader = next((part for part in shown.parts if part.role == "supervisor"), None)
+    if leader is None or leader.pid is None:
+        lines.append("No supervisor watches; florin up adopts what runs.")
+    return "\n".join(lines)
+
+
+def _queues(queues: list[dict[str, Any]]) -> list[str]:
+    """Return a line a queue that holds anything."""
+    states = ("waiting", "active", "delayed", "dead")
+    return [
+        f"Queue {queue['name']}: {', '.join(f'{queue[s]} {s}' for s in states if queue[s])}"
+        + (f"; the oldest waits for {queue['oldest_s']:.0f} s" if queue["waiting"] else "")
+        + ("; paused" if queue["paused"] else "")
+        for queue in queues
+        if any(queue[state] for state in states)
+    ]
+
+
+def _span(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

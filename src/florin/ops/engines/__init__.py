@@ -1,1 +1,0 @@
-"""Engines: the servers a fleet brings along, each a direct child of the supervisor."""

@@ -1,0 +1,102 @@
+"""Audit log: who did what to the fleet, when, and how it ended. Lines are only ever added."""
+
+import getpass
+import os
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.fleet.home import Home
+from florin.ops.system.console import say
+
+_FILE = "audit.jsonl"
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of the trail. `outcome` is begun, done, refused, undone, failed or cut off."""
+
+    at: str  # RFC 3339, UTC
+    who: str
+    what: str
+    outcome: str
+    said: str = ""
+    seconds: float | None = None
+
+
+def note(
+    home: Home, who: str, what: str, outcome: str, *, said: str = "", begun: float | None = None
+) -> None:
+    """Add a line; `begun` is the monotonic time at which it began.
+
+    One write of one line to a file opened for appending: writers do not mix. A full disk does not
+    keep an operator from operating.
+    """
+    entry = Entry(
+        at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        who=who,
+        what=what,
+        outcome=outcome,
+        said=said,
+        seconds=None if begun is None else round(time.monotonic() - begun, 3),
+    )
+    try:
+        handle = os.open(home.path / _FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            # A line that a power cut left half done must not take this one with it.
+            torn = b"" if _whole(home.path / _FILE) else b"\n"
+            os.write(handle, torn + msgspec.json.encode(entry) + b"\n")
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        say(f"The audit trail could not be written: {error.strerror}.")
+
+
+def _whole(path: Path) -> bool:
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        return size == 0 or file.read(1) == b"\n"
+
+
+def trail(home: Home, last: int | None = None) -> list[Entry]:
+    """Return the newest lines, oldest first. A line cut off by a power cut is left out."""
+    try:
+        lines = (home.path / _FILE).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    found: list[Entry] = []
+    for line in lines:
+        try:
+            found.append(msgspec.json.decode(line, type=Entry))
+        except msgspec.DecodeError:
+            continue
+    return found if last is None else found[-last:]
+
+
+def operator(environ: Mapping[str, str]) -> str:
+    """Return who acts: FLORIN_OPERATOR, else who became root, else this user."""
+    named = environ.get("FLORIN_OPERATOR") or environ.get("SUDO_USER")
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+
+
+def text(entries: list[Entry]) -> str:
+    rows = [(entry.at, entry.who, entry.outcome, _story(entry)) for entry in entries]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    return "\n".join(
+        "  ".join([*(word.ljust(w) for word, w in zip(row[:3], widths, strict=True)), row[3]])
+        for row in rows
+    )
+
+
+def _story(entry: Entry) -> str:
+    took = f" ({entry.seconds:.1f} s)" if entry.seconds is not None else ""
+    return f"{entry.what}{took}{f': {entry.said}' if entry.said else ''}"

@@ -1,0 +1,90 @@
+"""Model: the facts about a fleet's parts, as they are kept in the home."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import msgspec
+
+from florin.ops.system.processes import Process
+
+Algorithm = Literal["roundrobin", "leastconn", "iphash"]
+
+
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+
+
+Role = Literal[
+    "supervisor",
+    "balancer",
+    "api",
+    "worker",
+    "postgres-primary",
+    "postgres-replica",
+    "valkey-primary",
+    "valkey-replica",
+    "sentinel",
+]
+Kind = Literal["single", "sentinel", "cluster"]  # of Valkey
+State = Literal["starting", "ready", "draining", "standby", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One part as it was last seen. `pid` is the serving process itself."""
+
+    name: str
+    role: Role
+    state: State
+    release: str
+    address: str | None = None
+    pid: int | None = None
+    started: str | None = None
+    since: float = 0.0
+    generation: int = 0  # of which deployment of its release
+    drained: bool = False  # the balancer sends it nothing
+    restarts: int = 0
+    wiring: str = ""  # what it was started against; a part with other wiring is replaced
+    note: str = ""
+    given: bool = False  # a server named by DATABASE_URL or REDIS_URL: not ours to start or stop
+
+    @property
+    def process(self) -> Process | None:
+        if self.pid is None or self.started is None:
+            return None
+        return Process(self.pid, self.started)
+
+    def stopped(self, note: str = "") -> "Part":
+        return replace(self, state="stopped", pid=None, started=None, since=time.time(), note=note)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """All parts of one home, in the order in which they start."""
+
+    parts: tuple[Part, ...] = ()
+
+    def part(self, name: str) -> Part | None:
+        return next((part for part in self.parts if part.name == name), None)
+
+    def of(self, role: Role) -> tuple[Part, ...]:
+        return tuple(part for part in self.parts if part.role == role)
+
+    def having(self, part: Part) -> "Fleet":
+        """Return the fleet with this part in the place of the one of its name, or behind all."""
+        if self.part(part.name) is None:
+            return Fleet(parts=(*self.parts, part))
+        return Fleet(parts=tuple(part if old.name == part.name else old for old in self.parts))
+
+    def without(self, names: Iterable[str]) -> "Fleet":
+        dropped = set(names)
+        return Fleet(parts=tuple(part for part in self.parts if part.name not in dropped))
+
+
+def encode(fleet: Fleet) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(fleet), indent=2)
+
+
+def decode(text: bytes) -> Fleet:
+    return msgspec.json.decode(text, type=Fleet)

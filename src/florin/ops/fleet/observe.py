@@ -1,0 +1,52 @@
+"""Observe: what of a fleet really runs, whatever its file says."""
+
+import time
+from dataclasses import replace
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.pid_files import recorded
+from florin.ops.system import http_probe, processes
+
+
+def observe(home: Home) -> Fleet:
+    """Return the fleet's facts, each pid checked against the process that now has it."""
+    return Fleet(parts=tuple(_seen(home, part) for part in home.fleet().parts))
+
+
+def _seen(home: Home, part: Part) -> Part:
+    if part.given:
+        return part
+    if part.process is not None:
+        if processes.lives(part.process):
+            return part
+        ended = f"its process {part.pid} is gone"
+        return part if part.state == "failed" else part.stopped(ended)
+    if part.state == "starting":
+        # Its starter was killed between starting it and writing that down.
+        process = recorded(home, part.name)
+        if process is not None:
+            return replace(part, pid=process.pid, started=process.started, since=time.time())
+        return part.stopped("it was never started")
+    return part
+
+
+def supervisor(fleet: Fleet) -> Part | None:
+    """Return the living supervisor."""
+    part = fleet.part("supervisor")
+    return part if part is not None and part.process is not None else None
+
+
+async def serves(part: Part) -> bool:
+    """Ask a running part from outside whether it serves."""
+    if part.process is None and not part.given:
+        return False
+    if part.role == "supervisor":
+        return True
+    if part.address is None:
+        return True
+    if part.role in ("api", "worker"):
+        path = "/health/ready" if part.role == "api" else "/metrics"
+        answer = await http_probe.get(part.address, path)
+        return answer is not None and answer.status == 200  # noqa: PLR2004
+    return await http_probe.answers(part.address)

@@ -1,0 +1,72 @@
+"""Operation lock: one change to the fleet at a time. Its record is the lock, and what finishes
+it.
+"""
+
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.fleet.home import Home, write
+from florin.ops.planning.rollout import Mark
+from florin.ops.system import processes
+from florin.ops.system.console import Unable
+from florin.ops.system.processes import Process
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What is being done, by whom, and what the fleet shall be then, or again."""
+
+    who: str
+    what: str  # the command as it was given
+    since: float = field(default_factory=time.time)
+    pid: int = 0  # the supervisor that does it
+    started: str = ""
+    goal: dict[str, Mark] = field(default_factory=dict[str, Mark])  # empty: nothing to finish
+    undo: dict[str, Mark] = field(default_factory=dict[str, Mark])
+    undoing: bool = False
+    workers: str = ""  # asked for from now on: a number or auto; empty: as it was
+    release: str = ""  # whose schema it needs; empty where no other release comes
+    back: bool = False  # to an earlier release: its routines are put back last
+    batch: int = 1
+    surge: bool = False
+    soak_s: float = 0.0
+
+    def said(self) -> str:
+        clock = time.strftime("%H:%M:%S", time.localtime(self.since))
+        return f"{self.who} ({self.what}, since {clock})"
+
+
+def take(home: Home, operation: Operation) -> Operation:
+    """Take the lock; raises Unable with the holder's name while a living one holds it."""
+    holder = left(home)
+    if holder is not None and processes.lives(Process(holder.pid, holder.started)):
+        raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
+    me = processes.find(os.getpid())
+    assert me is not None
+    taken = replace(operation, pid=me.pid, started=me.started)
+    keep(home, taken)
+    return taken
+
+
+def keep(home: Home, operation: Operation) -> None:
+    write(_path(home), msgspec.json.encode(operation))
+
+
+def left(home: Home) -> Operation | None:
+    """Return the operation on record, living or cut off."""
+    try:
+        return msgspec.json.decode(_path(home).read_bytes(), type=Operation)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def release(home: Home) -> None:
+    _path(home).unlink(missing_ok=True)
+
+
+def _path(home: Home) -> Path:
+    return home.run / "operation.json"

@@ -1,0 +1,67 @@
+"""Options: what `florin up` was asked for."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Algorithm, Kind
+from florin.ops.planning.autoscaling import Limits
+from florin.ops.system.console import Unable
+
+
+def florin(*words: str) -> tuple[str, ...]:
+    """Return the command that runs one process of Florin. -P: the directory lends no modules."""
+    return (sys.executable, "-P", "-m", "florin", *words)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """The processes of the product, which this package starts and otherwise does not know."""
+
+    api: tuple[str, ...] = field(default_factory=lambda: florin("api"))
+    worker: tuple[str, ...] = field(default_factory=lambda: florin("worker"))
+    migrate: tuple[str, ...] = field(default_factory=lambda: florin("migrate"))
+    demo: tuple[str, ...] = field(default_factory=lambda: florin("demo-merchant", "--json"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    home: Home
+    environ: Mapping[str, str]
+    port: int = 8000
+    api: int | None = None  # instances; None: as many as were asked for last
+    workers: int | Literal["auto"] | None = None  # None: as asked for last
+    limits: Limits | None = None  # of scaling; None: what suits the machine and its database
+    scale_every_s: float = 5.0
+    replicas: int | None = None  # of PostgreSQL; None: as many as were asked for last
+    valkey: Kind | None = None  # None: as asked for last
+    algorithm: Algorithm | None = None  # None: the one chosen last
+    tls: tuple[Path, Path] | None = None  # certificate and key
+    as_json: bool = False
+    detached: bool = False  # this process is the supervisor in the background
+    commands: Commands = field(default_factory=Commands)
+
+    @property
+    def host(self) -> str:
+        return self.environ.get("FLORIN_HOST") or "127.0.0.1"
+
+    @property
+    def development(self) -> bool:
+        return self.environ.get("FLORIN_ENV", "development") == "development"
+
+    @property
+    def checkout(self) -> Path | None:
+        named = self.environ.get("FLORIN_CHECKOUT")
+        return Path(named) if named else None
+
+    def given(self, name: str) -> str | None:
+        """Return a variable's value, also from the file that NAME_FILE names."""
+        if path := self.environ.get(f"{name}_FILE"):
+            try:
+                return Path(path).read_text("utf-8").rstrip("\r\n")
+            except OSError as error:
+                raise Unable(f"{name}_FILE names {path}: {error.strerror}.") from None
+        return self.environ.get(name) or None

@@ -1,0 +1,66 @@
+"""Secrets: made once, kept in the home for its owner alone, handed to parts by environment."""
+
+import base64
+import secrets as random
+from collections.abc import Mapping
+
+import msgspec
+
+from florin.ops.fleet.home import Home, write
+from florin.ops.system.console import Unable
+
+APPLICATION = (
+    "JWT_SECRET",
+    "JWT_REFRESH_SECRET",
+    "FLORIN_CODE_PEPPER",
+    "FLORIN_SEAL_KEY",
+    "FLORIN_KEY_PEPPER",
+)
+ENGINES = (
+    "POSTGRES_PASSWORD",
+    "OWNER_PASSWORD",
+    "APP_PASSWORD",
+    "REPLICA_PASSWORD",
+    "VALKEY_PASSWORD",
+)
+
+Secrets = dict[str, str]
+
+
+def load(home: Home) -> Secrets:
+    """Return the home's secrets, making those that are missing."""
+    kept = read(home)
+    missing = [name for name in (*APPLICATION, *ENGINES) if name not in kept]
+    if missing:
+        kept |= {name: _make(name) for name in missing}
+        write(home.secrets, msgspec.json.format(msgspec.json.encode(kept), indent=2))
+    return kept
+
+
+def read(home: Home) -> Secrets:
+    try:
+        return msgspec.json.decode(home.secrets.read_bytes(), type=Secrets)
+    except FileNotFoundError:
+        return {}
+    except PermissionError:
+        raise Unable(f"{home.secrets} belongs to another user; run this as that user.") from None
+    except (OSError, msgspec.DecodeError):
+        raise Unable(
+            f"{home.secrets} cannot be read; put it back from a copy, without it neither the"
+            " database nor any card code of this home can be opened."
+        ) from None
+
+
+def for_application(secrets: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the application needs; what the environment already says wins."""
+    return {
+        name: secrets[name]
+        for name in APPLICATION
+        if not environ.get(name) and not environ.get(f"{name}_FILE")
+    }
+
+
+def _make(name: str) -> str:
+    if name == "FLORIN_SEAL_KEY":
+        return base64.b64encode(random.token_bytes(32)).decode("ascii")
+    return random.token_urlsafe(32)

@@ -1,0 +1,122 @@
+"""Welcome: where to look once it runs, and three lines to try."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from florin.ops.fleet.home import Home, write
+from florin.ops.system import http_probe
+from florin.ops.system.console import Unable
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """The merchant of a development home, and the key that opens it."""
+
+    merchant: str
+    program: str
+    api_key: str
+    currency: str = "USD"
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    url: str
+    docs: str
+    home: str
+    demo: Demo | None
+
+
+def read(home: Home) -> Demo | None:
+    try:
+        return msgspec.json.decode(home.demo.read_bytes(), type=Demo)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+async def ensure(
+    home: Home, address: str, command: tuple[str, ...], environ: dict[str, str]
+) -> Demo:
+    """Return the home's demo merchant, made at the first start and whenever its key is void."""
+    kept = read(home)
+    if kept is not None and await _program(address, kept.api_key, kept.program) is not None:
+        return kept
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        env=environ,
+        cwd=Path("/"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    out, err = await child.communicate()
+    try:
+        demo = msgspec.json.decode(out, type=Demo)
+    except msgspec.DecodeError:
+        words = err.decode(errors="replace").strip().splitlines()
+        unsaid = f"The demo merchant could not be made (exit code {child.returncode})."
+        raise Unable(words[-1] if words else unsaid) from None
+    program = await _program(address, demo.api_key, demo.program)
+    if program is not None:
+        demo = Demo(demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD")))
+    write(home.demo, msgspec.json.encode(demo))
+    return demo
+
+
+async def _program(address: str, key: str, program: str) -> dict[str, Any] | None:
+    headers = {"Authorization": f"Bearer {key}"}
+    answer = await http_probe.get(
+        address, f"/api/v1/programs/{program}", headers=headers, within_s=5
+    )
+    return answer.json() if answer is not None and answer.status == 200 else None  # noqa: PLR2004
+
+
+def of(home: Home, url: str) -> Welcome:
+    return Welcome(url=url, docs=f"{url}/api/v1/docs", home=str(home.path), demo=read(home))
+
+
+def text(welcome: Welcome) -> str:
+    lines = [
+        "",
+        f"  Florin serves at   {welcome.url}",
+        f"  Documentation      {welcome.docs}",
+        f"  Data and logs      {welcome.home}",
+    ]
+    demo = welcome.demo
+    if demo is None:
+        return "\n".join([*lines, ""])
+    lines += [
+        "",
+        f"  Demo merchant      {demo.merchant}",
+        f"  Program            {demo.program} ({demo.currency})",
+        f"  API key            {demo.api_key}",
+        "",
+        "  Try it, line by line: issue a card, spend from it, see the books.",
+        "",
+        *curls(welcome.url, demo),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def curls(url: str, demo: Demo) -> list[str]:
+    """Return three lines for a shell: the first keeps the card's id for the second."""
+    auth = f"-H 'Authorization: Bearer {demo.api_key}'"
+    json = "-H 'Content-Type: application/json'"
+    issue = f'{{"program":"{demo.program}","amount":5000}}'
+    redeem = f'{{"card":"\'$CARD\'","amount":1250,"currency":"{demo.currency}"}}'
+    keep_id = 'grep -o "crd_[0-9a-z]*" | head -n 1'
+
+    def post(path: str, key: str, body: str) -> str:
+        key = f'-H "Idempotency-Key: {key}-$(date +%s)"'
+        return f"curl -s {url}/api/v1/{path} {auth} {json} {key} -d '{body}'"
+
+    return [
+        f'CARD=$({post("cards", "card", issue)} | {keep_id}); echo "$CARD"',
+        f"{post('redemptions', 'spend', redeem)}; echo",
+        f"curl -s {url}/api/v1/ledger/balances {auth}; echo",
+    ]

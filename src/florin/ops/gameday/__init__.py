@@ -1,0 +1,1 @@
+"""Gameday: faults on purpose, to see that a fleet survives them."""

@@ -1,0 +1,229 @@
+"""Balancer: what the fleet asks of it. Every change goes into the files, then over the socket.
+
+The files make the next start of HAProxy know what this one was told; `restore` settles what was
+in between when somebody was killed there. Changes of several processes follow one another.
+"""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from florin.ops.fleet.home import write
+from florin.ops.fleet.model import Algorithm
+from florin.ops.haproxy import certificate, config, runtime_api, server_slots
+from florin.ops.haproxy.program import Program
+from florin.ops.haproxy.runtime_api import Admin, Check, Unreachable
+from florin.ops.haproxy.server_slots import Facts, Server
+from florin.ops.haproxy.settings import CERTIFICATE, CONFIGURATION, MAP, SOCKET, Edge
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Relief, Wanted
+from florin.ops.system import http_probe
+
+NAME = "balancer"
+_LOCK_POLL_S = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """One instance as the running balancer sees it; `sessions` are those of all algorithms."""
+
+    name: str
+    slot: int
+    address: str
+    admin: Admin
+    check: Check
+    sessions: int
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Balancer:
+    edge: Edge
+    program: Program
+    release: str = ""
+
+    @property
+    def address(self) -> str:
+        local = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - where to reach it
+        host = self.edge.host
+        return f"{local.get(host, f'[{host}]' if ':' in host else host)}:{self.edge.port}"
+
+    def wanted(self) -> Wanted:
+        """How it runs. Its wiring changes with what only another process can change."""
+        fixed = config.configuration(self.edge, Facts())
+        return Wanted(
+            name=NAME,
+            role="balancer",
+            address=self.address,
+            release=f"HAProxy {self.program.version}",
+            launch=self._launch(),
+            ready=self.ready_to_serve,
+            ready_within_s=10,
+            alive=self.alive,
+            wiring=sha256(fixed.encode()).hexdigest()[:12],
+            prepare=self.prepare,
+            settle=self.restore,
+            # It is handed the open ports by the one that runs, and has that one finish.
+            relief=Relief(lambda pid: self._launch("-x", SOCKET, "-sf", str(pid)), self.answers_as),
+        )
+
+    def _launch(self, *more: str) -> Launch:
+        words = ("-db", "-C", str(self.edge.folder), "-f", CONFIGURATION, *more)
+        environ = {"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"}
+        return Launch(name=NAME, argv=(str(self.program.path), *words), environ=environ)
+
+    def prepare(self) -> None:
+        """Write what HAProxy reads when it starts."""
+        self.edge.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._write(self.facts())
+
+    async def ready_to_serve(self) -> bool:
+        return await self.alive() and await http_probe.answers(self.address)
+
+    async def answers_as(self, pid: int) -> bool:
+        """Say whether it is this process that has the socket now."""
+        try:
+            return f"\nPid: {pid}\n" in await runtime_api.ask(
+                self.edge.socket, "show info", within_s=3
+            )
+        except Unreachable:
+            return False
+
+    async def alive(self) -> bool:
+        try:
+            return bool(await runtime_api.ask(self.edge.socket, "show info", within_s=3))
+        except Unreachable:
+            return False
+
+    def facts(self) -> Facts:
+        return server_slots.read(self.edge.facts)
+
+    async def admit(self, name: str, address: str) -> None:
+        """Send requests to this instance from now on; it should be ready already."""
+        slots = self.edge.timing.slots
+        await self._change(lambda known: known.admitting(name, address, slots=slots))
+
+    async def ready(self, name: str) -> None:
+        """Admit a drained instance again."""
+        known = self.facts().server(name)
+        if known is not None:
+            await self.admit(name, known.address)
+
+    async def drain(self, name: str) -> None:
+        """Send it nothing new; what it has, it finishes."""
+        await self._change(lambda known: known.draining(name))
+
+    async def forget(self, name: str) -> None:
+        """Give up its place; sessions it still has are ended."""
+        await self._change(lambda known: known.forgetting(name))
+
+    async def switch(self, algorithm: Algorithm) -> None:
+        await self._change(lambda known: known.switched(algorithm))
+
+    async def restore(self) -> None:
+        """Make the running HAProxy be what the files say, whatever it was told before."""
+        async with self._alone():
+            known = self.facts()
+            self._write(known)
+            running = {
+                row.server: row
+                for row in await runtime_api.rows(self.edge.socket)
+                if row.backend == config.PANIC
+            }
+            commands = [_switching(known)]
+            for slot in range(1, self.edge.timing.slots + 1):
+                server, row = known.of_slot(slot), running[config.server(slot)]
+                if server is not None or row.admin != "maintenance":
+                    commands += _placing(slot, server)
+            await runtime_api.tell(self.edge.socket, commands)
+
+    async def observe(self) -> tuple[Seen, ...]:
+        """Every known instance as it is now. Raises Unreachable."""
+        known, found = self.facts(), await runtime_api.rows(self.edge.socket)
+        seen: list[Seen] = []
+        for server in known.servers:
+            own = [row for row in found if row.server == config.server(server.slot)]
+            judged = next(row for row in own if row.backend == config.PROBING)
+            seen.append(
+                Seen(
+                    name=server.name,
+                    slot=server.slot,
+                    address=judged.address,
+                    admin=judged.admin,
+                    check=judged.check,
+                    sessions=sum(row.sessions for row in own),
+                    requests=sum(row.requests for row in own),
+                )
+            )
+        return tuple(seen)
+
+    async def replace_certificate(self, cert: Path, key: Path) -> None:
+        """Use another certificate for new connections, and after the next start. Raises Unable."""
+        pem = certificate.joined(cert, key)
+        async with self._alone():
+            await runtime_api.replace_certificate(self.edge.socket, CERTIFICATE, pem)
+            write(self.edge.certificate, pem.encode())
+
+    async def _change(self, change: Callable[[Facts], Facts]) -> None:
+        async with self._alone():
+            before = self.facts()
+            after = change(before)
+            self._write(after)
+            commands = [_switching(after)] if after.algorithm != before.algorithm else []
+            slots = {server.slot for server in before.servers + after.servers}
+            for slot in sorted(slots):
+                if before.of_slot(slot) != after.of_slot(slot):
+                    commands += _placing(slot, after.of_slot(slot))
+            await runtime_api.tell(self.edge.socket, commands)
+
+    def _write(self, known: Facts) -> None:
+        server_slots.keep(self.edge.facts, known)
+        write(self.edge.map, config.map_file(known).encode())
+        write(self.edge.configuration, config.configuration(self.edge, known).encode())
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncGenerator[None]:
+        """One change at a time, whichever process makes it; the kernel ends a dead one's turn."""
+        handle = os.open(self.edge.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(_LOCK_POLL_S)
+            yield
+        finally:
+            os.close(handle)
+
+
+def _switching(known: Facts) -> str:
+    return f"set map {MAP} {config.MAP_KEY} {known.algorithm}"
+
+
+def _placing(slot: int, server: Server | None) -> list[str]:
+    """What makes a slot that of this server, or nobody's."""
+    name = config.server(slot)
+    if server is None:
+        # Maintenance first: no request goes to the address of a free slot.
+        return [
+            *_state(name, "maint"),
+            *(f"shutdown sessions server {backend}/{name}" for backend in config.EVERY),
+        ]
+    host, port = http_probe.split(server.address)
+    return [
+        *(f"set server {backend}/{name} addr {host} port {port}" for backend in config.EVERY),
+        *_state(name, "ready" if server.admitted else "drain"),
+    ]
+
+
+def _state(name: str, state: str) -> list[str]:
+    # Those that follow take the state of the one that probes.
+    return [
+        f"set server {backend}/{name} state {state}" for backend in (config.PANIC, config.PROBING)
+    ]

@@ -1,0 +1,41 @@
+"""Certificate renewal: a certificate that was replaced on disk is used at once, without a broken
+connection.
+"""
+
+from pathlib import Path
+
+from florin.ops.haproxy.balancer import Balancer
+from florin.ops.haproxy.runtime_api import Refused, Unreachable
+from florin.ops.system.console import Unable, say
+
+
+class Renewal:
+    """Watches the certificate and its key; whoever renews them need tell nobody."""
+
+    def __init__(self, balancer: Balancer, pair: tuple[Path, Path] | None) -> None:
+        self._balancer = balancer
+        self._pair = pair
+        self._used = self._stamp()
+
+    async def look(self) -> None:
+        """Replace what the balancer uses when both files changed into a pair that fits."""
+        stamp = self._stamp()
+        if self._pair is None or stamp == self._used:
+            return
+        self._used = stamp
+        try:
+            await self._balancer.replace_certificate(*self._pair)
+        except (Unable, Refused, Unreachable) as error:
+            # Perhaps only one of the two is written yet: the other changes the stamp again.
+            say(f"The certificate was not replaced: {error}")
+        else:
+            say("The certificate was replaced.")
+
+    def _stamp(self) -> tuple[tuple[int, int], ...]:
+        if self._pair is None:
+            return ()
+        try:
+            stats = [path.stat() for path in self._pair]
+        except OSError:
+            return ()
+        return tuple((stat.st_mtime_ns, stat.st_ino) for stat in stats)

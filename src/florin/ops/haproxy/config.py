@@ -1,0 +1,196 @@
+"""Config: HAProxy's configuration as a pure function of settings and facts.
+
+The algorithm cannot be changed while HAProxy runs, so there is one backend for each, and a map,
+which can be changed, chooses. Servers cannot be added and tracked while it runs, so all slots
+are declared and get address and state over the socket. Only the first backend probes; the others
+follow it. The facts are rendered in as well: a balancer that died serves again with the same
+servers before anybody has told it anything.
+"""
+
+from florin.ops.haproxy.config_fragments import RULES, problem
+from florin.ops.haproxy.server_slots import Facts
+from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, Edge
+
+PROBING, FOLLOWING, PANIC = "roundrobin", ("leastconn", "iphash"), "panic"
+EVERY = (PROBING, *FOLLOWING, PANIC)
+FREE = "127.0.0.1:1"  # where a slot points that nobody has; it is in maintenance as well
+MAP_KEY = "algorithm"
+_PROXIES_DEEP = 5
+_UNLESS_PROXIED = " unless of_a_proxy { req.hdr(x-forwarded-proto) -m found }"
+_PRIVATE = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7"
+
+
+def server(slot: int) -> str:
+    """The name of a slot's server, the same in every backend."""
+    return f"s{slot}"
+
+
+def configuration(edge: Edge, facts: Facts) -> str:
+    parts = (_global(edge), _defaults(edge), _public(edge), _operator(edge), _backends(edge, facts))
+    return "\n".join(parts)
+
+
+def map_file(facts: Facts) -> str:
+    return f"{MAP_KEY} {facts.algorithm}\n"
+
+
+def seconds(value: float) -> str:
+    return f"{round(value * 1000)}ms"
+
+
+def _global(edge: Edge) -> str:
+    timing = edge.timing
+    user = f"  uid {edge.user.uid}\n  gid {edge.user.gid}\n" if edge.user else ""
+    return f"""\
+# Written by florin up; changes go over the socket and into this file alike.
+global
+  log stdout format raw daemon err
+  stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
+  stats timeout {seconds(60)}
+{user}  maxconn {edge.connections()}
+  nbthread {edge.threads}
+  hard-stop-after {seconds(timing.stop_grace_s)}
+  tune.bufsize {timing.buffer_bytes}
+  tune.maxrewrite {timing.buffer_reserve_bytes}
+  tune.pool-high-fd-ratio 40
+  ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+"""
+
+
+def _defaults(edge: Edge) -> str:
+    t = edge.timing
+    probes = (
+        f"inter {seconds(t.probe_every_s)} fastinter {seconds(t.probe_when_doubtful_s)}"
+        f" downinter {seconds(t.probe_every_s)} fall {t.probe_fall} rise {t.probe_rise}"
+    )
+    # A failed connection is only a reason to probe sooner; the probe decides. Were a server marked
+    # down by the failure itself, the request that failed would be ended with the server's others.
+    watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
+    pool = f"pool-max-conn {t.idle_per_server} pool-purge-delay {seconds(t.idle_purge_every_s)}"
+    return f"""\
+defaults
+  mode http
+  log global
+  option httplog
+  option dontlog-normal
+  option log-separate-errors
+  option http-keep-alive
+  option idle-close-on-response
+  option http-buffer-request
+  option redispatch 1
+  retries {t.retries}
+  retry-on conn-failure empty-response response-timeout
+  http-reuse safe
+  timeout connect {seconds(t.connect_timeout_s)}
+  timeout queue {seconds(t.queue_timeout_s)}
+  timeout server {seconds(t.server_timeout_s)}
+  timeout check {seconds(t.probe_timeout_s)}
+  timeout client {seconds(t.client_timeout_s)}
+  timeout http-request {seconds(t.client_request_s)}
+  timeout http-keep-alive {seconds(t.client_idle_s)}
+  default-server {probes}
+  default-server {watch}
+  default-server {pool}
+  {problem(503, "overloaded")}
+  {problem(502, "outcome_unknown")}
+  {problem(504, "outcome_unknown")}
+"""
+
+
+def _public(edge: Edge) -> str:
+    tls = f" ssl crt {CERTIFICATE} alpn h2,http/1.1" if edge.tls else ""
+    scheme = "https" if edge.tls else "http"
+    reading = " ".join(READING_POSTS)
+    rules = RULES.format(
+        clients=_clients(edge.trusted_proxies),
+        scheme=scheme,
+        unless_proxied=_UNLESS_PROXIED if edge.trusted_proxies else "",
+        reading=reading,
+        body=edge.timing.retry_body_bytes,
+        private=_PRIVATE,
+    )
+    proxies = ""
+    if edge.trusted_proxies:
+        proxies = f"  acl of_a_proxy src {' '.join(edge.trusted_proxies)}\n"
+    host = f"[{edge.host}]" if ":" in edge.host else edge.host
+    return f"""\
+frontend public
+  bind {host}:{edge.port}{tls}
+{proxies}{rules}
+  use_backend {PANIC} if {{ nbsrv({PROBING}) eq 0 }}
+  use_backend %[str({MAP_KEY}),map({MAP},{PROBING})]
+"""
+
+
+def _clients(trusted: tuple[str, ...]) -> str:
+    """Who really asks: the last address in the header that no trusted proxy wrote about itself.
+
+    Each rule looks at the source as the rule before left it, so a chain of proxies is walked from
+    our side; what an untrusted source says is never looked at.
+    """
+    if not trusted:
+        return ""
+    lines: list[str] = []
+    for depth in range(1, _PROXIES_DEEP + 1):
+        named = f"req.hdr_ip(x-forwarded-for,-{depth})"
+        lines.append(f"  http-request set-src {named} if of_a_proxy {{ {named} -m found }}")
+    return "\n".join((*lines, ""))
+
+
+def _operator(edge: Edge) -> str:
+    port = edge.fleet_metrics_port
+    fleet = "" if port is None else "  use_backend fleet_metrics if { path /metrics/fleet }\n"
+    backend = ""
+    if port is not None:
+        backend = f"""\
+backend fleet_metrics
+  retry-on conn-failure
+  server merged 127.0.0.1:{port}
+"""
+    return f"""\
+frontend operator
+  bind 127.0.0.1:{edge.operator_port}
+  stats enable
+  stats uri /stats
+  stats refresh 5s
+  http-request use-service prometheus-exporter if {{ path /metrics }}
+  http-request redirect location /stats if {{ path / }}
+{fleet}
+{backend}"""
+
+
+def _backends(edge: Edge, facts: Facts) -> str:
+    probing = """\
+  option httpchk
+  http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host florin
+  http-check disable-on-404"""
+    # Who follows must agree on what a 404 means.
+    following = "  option httpchk\n  http-check disable-on-404"
+    hashing = f"{following}\n  hash-type consistent sdbm avalanche"
+    return "\n".join(
+        (
+            _backend(edge, facts, PROBING, "roundrobin", probing, "check"),
+            _backend(edge, facts, "leastconn", "leastconn", following, "track"),
+            _backend(edge, facts, "iphash", "source", hashing, "track"),
+            # Nobody says it is well: better to ask than to refuse. It waits for a restart, too.
+            _backend(
+                edge, facts, PANIC, "roundrobin", f"  retries {edge.timing.panic_retries}", ""
+            ),
+        )
+    )
+
+
+def _backend(edge: Edge, facts: Facts, name: str, balance: str, more: str, health: str) -> str:
+    lines = [f"backend {name}", f"  balance {balance}"]
+    lines += [more] if more else []
+    for slot in range(1, edge.timing.slots + 1):
+        known = facts.of_slot(slot)
+        words = ["  server", server(slot), known.address if known else FREE]
+        if health == "track":
+            words += ["track", f"{PROBING}/{server(slot)}"]  # in maintenance when that one is
+        else:
+            words += [health] if health else []
+            # A server that drained has no sessions left after a start: it gets none at all.
+            words += [] if known and known.admitted else ["disabled"]
+        lines.append(" ".join(words))
+    return "\n".join((*lines, ""))

@@ -1,0 +1,47 @@
+"""Config fragments: the parts of HAProxy's configuration that depend on next to nothing."""
+
+import json
+
+RULES = """\
+  http-request set-header X-Forwarded-Proto {scheme}{unless_proxied}
+{clients}\
+  acl of_here src {private}
+  acl has_id req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{{1,128}}$
+  http-request del-header Forwarded
+  http-request del-header X-Forwarded-Host
+  http-request set-header X-Forwarded-For %[src]
+  http-request set-header X-Request-Id req_%[uuid()] unless has_id
+  http-request set-var(txn.request_id) req.hdr(x-request-id)
+  http-request return status 404 if {{ path /metrics }} !of_here
+  acl reads method GET HEAD
+  acl posts method POST
+  acl only_reads path {reading}
+  acl keyed req.hdr(idempotency-key) -m found
+  acl kept req.body_size le {body}
+  http-request disable-l7-retry unless reads || posts only_reads kept || posts keyed kept"""
+
+_SAYS = {
+    "overloaded": "Too much is waiting; nothing happened, try again.",
+    "outcome_unknown": "It is not known whether this happened; repeat it with the same key.",
+}
+
+
+def problem(status: int, code: str) -> str:
+    """An error that HAProxy answers itself, as a problem document like those of the API.
+
+    What it cannot read as HTTP at all (400) it answers with a page that cannot be changed.
+    """
+    request_id = "%[var(txn.request_id)]"
+    document = {
+        "type": f"/api/v1/docs#{code}",
+        "title": _SAYS[code],
+        "status": status,
+        "detail": "No instance answered.",
+        "code": code,
+        "request_id": request_id,
+    }
+    return (
+        f"http-error status {status} content-type application/problem+json"
+        f" lf-string '{json.dumps(document)}' hdr X-Request-Id {request_id}"
+        " hdr Retry-After 1 hdr Cache-Control no-store"
+    )

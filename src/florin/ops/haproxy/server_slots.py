@@ -1,0 +1,80 @@
+"""Server slots: what the balancer should know, kept beside it so that its next start knows it at
+once.
+"""
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.fleet.home import write
+from florin.ops.fleet.model import Algorithm
+from florin.ops.system.console import Unable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}")
+
+
+class Server(msgspec.Struct, frozen=True, kw_only=True):
+    """One instance: `slot` is its place among the predeclared servers, from 1."""
+
+    name: str
+    slot: int
+    address: str
+    admitted: bool = True  # else it drains: finishes what it has and gets nothing new
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that is not a setting of the whole fleet."""
+
+    algorithm: Algorithm = "roundrobin"
+    servers: tuple[Server, ...] = ()
+
+    def server(self, name: str) -> Server | None:
+        return next((server for server in self.servers if server.name == name), None)
+
+    def of_slot(self, slot: int) -> Server | None:
+        return next((server for server in self.servers if server.slot == slot), None)
+
+    def admitting(self, name: str, address: str, *, slots: int) -> "Facts":
+        """With this instance admitted, in the slot it has or the first free one."""
+        if not _NAME.fullmatch(name) or not _ADDRESS.fullmatch(address):
+            raise ValueError(f"not an instance and its address: {name!r} {address!r}")
+        known = self.server(name)
+        slot = known.slot if known else self._free_slot(slots)
+        return self._with(Server(name=name, slot=slot, address=address))
+
+    def draining(self, name: str) -> "Facts":
+        known = self.server(name)
+        return self._with(msgspec.structs.replace(known, admitted=False)) if known else self
+
+    def forgetting(self, name: str) -> "Facts":
+        others = tuple(server for server in self.servers if server.name != name)
+        return msgspec.structs.replace(self, servers=others)
+
+    def switched(self, algorithm: Algorithm) -> "Facts":
+        return msgspec.structs.replace(self, algorithm=algorithm)
+
+    def _free_slot(self, slots: int) -> int:
+        taken = {server.slot for server in self.servers}
+        for slot in range(1, slots + 1):
+            if slot not in taken:
+                return slot
+        raise Unable(f"The balancer has places for {slots} instances and all are taken.")
+
+    def _with(self, server: Server) -> "Facts":
+        others = [other for other in self.servers if other.name != server.name]
+        servers = tuple(sorted((*others, server), key=lambda each: each.slot))
+        return msgspec.structs.replace(self, servers=servers)
+
+
+def read(path: Path) -> Facts:
+    """Return what was kept; nothing known when there is nothing, or nothing legible."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Facts)
+    except (OSError, msgspec.DecodeError):
+        return Facts()
+
+
+def keep(path: Path, facts: Facts) -> None:
+    write(path, msgspec.json.encode(facts))

@@ -1,0 +1,65 @@
+"""Settings: the settings of a balancer that last as long as its process."""
+
+import os
+import resource
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from florin.ops.fleet.timing import Timing
+from florin.ops.system.os_user import Account
+
+# POSTs that only read: repeated like a GET. A public contract, not knowledge about gift cards.
+READING_POSTS = ("/api/v1/cards/lookup",)
+# HAProxy is started in the folder and told these names alone: a folder may have blanks in its path
+# and be longer than the path of a socket may be.
+CONFIGURATION, MAP, SOCKET, CERTIFICATE = (
+    "haproxy.cfg",
+    "algorithm.map",
+    "balancer.sock",
+    "certificate.pem",
+)
+_SPARE_FILES = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """Where the balancer listens, whom it believes, where its files lie."""
+
+    timing: Timing
+    host: str = "127.0.0.1"
+    port: int = 8000
+    operator_port: int
+    fleet_metrics_port: int | None = None  # who answers /metrics/fleet; see `merge`
+    trusted_proxies: tuple[str, ...] = ()  # networks
+    tls: bool = False  # the pair lies in `certificate`
+    folder: Path  # its own: the configuration, the map, the facts, the certificate
+    user: Account | None = None  # whom HAProxy becomes once it has its ports and files
+    threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / CONFIGURATION
+
+    @property
+    def map(self) -> Path:
+        return self.folder / MAP
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / SOCKET
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "balancer.json"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / CERTIFICATE
+
+    def connections(self) -> int:
+        """What the limit on open files allows: two files a connection."""
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = self.timing.connections
+        if hard == resource.RLIM_INFINITY or os.geteuid() == 0:
+            return wanted
+        return max(64, min(wanted, (hard - _SPARE_FILES - 2 * self.timing.slots) // 2))

@@ -1,0 +1,1 @@
+"""Lifecycle: a fleet comes up, is taken over, and goes down."""

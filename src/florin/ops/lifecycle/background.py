@@ -1,0 +1,79 @@
+"""Background: the supervisor goes to the background; the command waits until the fleet serves."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from florin.ops.fleet.home import Home
+from florin.ops.supervisor.launch import rotate
+from florin.ops.system import processes
+from florin.ops.system.console import Unable, say
+from florin.ops.system.processes import Process
+
+LOG = "supervisor"
+_POLL_S = 0.1
+_VERDICT = "florin: "  # how the command begins the sentence with which it gives up
+
+
+def detach(home: Home, command: Sequence[str]) -> None:
+    """Start the supervisor and return once all serves; raises Unable with its last word.
+
+    It takes over from one that lives.
+    """
+    home.make()
+    log = home.log(LOG)
+    rotate(log)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    read_from = os.fstat(handle).st_size
+    try:
+        child: subprocess.Popen[Any] = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=handle,
+            stderr=handle,
+            start_new_session=True,
+        )
+    finally:
+        os.close(handle)
+    process = processes.find(child.pid)
+    try:
+        _await(home, child, process, read_from)
+    except KeyboardInterrupt:
+        child.terminate()
+        child.wait()
+        raise Unable("Interrupted; what it had started was stopped again.") from None
+
+
+def _await(
+    home: Home, child: subprocess.Popen[Any], process: Process | None, read_from: int
+) -> None:
+    unfinished, verdict = "", ""
+    while True:
+        ended = child.poll() is not None
+        ready = _is_ready(home, process)
+        text = _read(home, read_from)
+        read_from += len(text)
+        *lines, unfinished = (unfinished + text.decode(errors="replace")).split("\n")
+        for line in lines:
+            if line.startswith(_VERDICT):
+                verdict = line.removeprefix(_VERDICT)
+            else:
+                say(line)
+        if ended:
+            raise Unable(verdict or f"The supervisor ended; see {home.log(LOG)}.")
+        if ready:
+            return
+        time.sleep(_POLL_S)
+
+
+def _is_ready(home: Home, process: Process | None) -> bool:
+    me = home.fleet().part("supervisor")
+    return me is not None and process is not None and me.process == process and me.state == "ready"
+
+
+def _read(home: Home, start: int) -> bytes:
+    with home.log(LOG).open("rb") as file:
+        file.seek(start)
+        return file.read()

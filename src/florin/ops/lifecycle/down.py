@@ -1,0 +1,79 @@
+"""Down: stop a fleet in order, whether its supervisor still lives or not."""
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import replace
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.observe import observe, supervisor
+from florin.ops.supervisor import start_stop
+from florin.ops.system import processes
+from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.processes import Process
+
+_WITHIN_S = 120
+
+
+def down(home: Home) -> bool:
+    """Stop what runs; False when nothing did."""
+    if not home.run.is_dir():
+        return False
+    fleet = observe(home)
+    leader = supervisor(fleet)
+    if leader is not None and leader.process is not None:
+        asyncio.run(_ask(leader.process))
+        return True
+    if not any(part.process for part in fleet.parts):
+        return False
+    handle = home.lock()
+    if handle is None:
+        raise Unable(f"A supervisor of {home.path} is just starting; try again in a moment.")
+    try:
+        asyncio.run(_stop_orphans(home))
+    finally:
+        os.close(handle)
+    return True
+
+
+async def _ask(process: Process) -> None:
+    begun = time.monotonic()
+    try:
+        processes.send(process, signal.SIGTERM)
+    except PermissionError:
+        raise Unable(
+            f"The supervisor (pid {process.pid}) belongs to another user; run this as that user."
+        ) from None
+    ended = asyncio.ensure_future(processes.gone(process))
+    while time.monotonic() - begun < _WITHIN_S:
+        voice.status(f"Stopping … {time.monotonic() - begun:.0f} s")
+        done, _ = await asyncio.wait({ended}, timeout=0.5)
+        if done:
+            voice.clear()
+            return
+    ended.cancel()
+    raise Unable(
+        f"The supervisor (pid {process.pid}) still runs after {_WITHIN_S} s; see its log, or send"
+        f" a second signal to hurry it (kill -TERM {process.pid})."
+    )
+
+
+async def _stop_orphans(home: Home) -> None:
+    """Stop what a killed supervisor left running."""
+    say("The supervisor is gone; stopping what it left.")
+    fleet = observe(home)
+    for part in (part for alike in start_stop.stop_order(fleet) for part in alike):
+        assert part.process is not None
+        begun = time.monotonic()
+        try:
+            # The balancer went first: nothing arrives any more.
+            await start_stop.stop(part.process, part.role, started=None, drained=True)
+        except PermissionError:
+            raise Unable(f"{part.name} belongs to another user; run this as that user.") from None
+        fleet = fleet.having(part.stopped())
+        home.write_fleet(fleet)
+        say(f"Stopped {part.name}: {time.monotonic() - begun:.1f} s")
+    leader = fleet.part("supervisor")
+    if leader is not None:
+        home.write_fleet(fleet.having(replace(leader.stopped(), note="")))

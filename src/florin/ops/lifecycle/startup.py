@@ -1,0 +1,254 @@
+"""Startup: start what is missing, adopt what runs, finish what was cut off."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from florin.ops.control import commands
+from florin.ops.fleet import audit_log, desired_state, operation_lock, welcome
+from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.model import Part, Role
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.fleet.options import Options
+from florin.ops.haproxy import frontend
+from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.lifecycle import takeover
+from florin.ops.planning.rollout import Mark
+from florin.ops.postgres import connection_budget
+from florin.ops.releases import store
+from florin.ops.rollout.executor import Running, require_connections, run_migrate
+from florin.ops.rollout.instances import Instances
+from florin.ops.rollout.workers import Workers
+from florin.ops.supervisor.part_spec import Step, Wanted, plan
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system.console import Unable, say, timed
+from florin.ops.topology import topology
+from florin.ops.topology.app_process import OWN
+from florin.ops.topology.topology import Topology
+from florin.ops.valkey.topology import ROLES, until_whole
+
+_FOUND_WITHIN_S = 15  # once all else serves
+_ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
+
+
+async def rise(options: Options, fleet: Supervisor) -> Running:
+    fleet.announce("starting")
+    frontend.require_port(options, fleet.fleet)
+    takeover.require_same_database(options, fleet.fleet)
+    arranged = await topology.arrange(options, fleet.fleet)
+    _remember(options, arranged)
+    fleet.show_given(arranged.given)
+    running = Running(
+        options,
+        fleet,
+        arranged,
+        Instances(fleet, arranged.balancer, arranged.instance),
+        Workers(fleet, arranged.instance),
+    )
+    left = operation_lock.left(options.home)
+    alive = [part for part in fleet.fleet.of("api") if part.process is not None]
+    kept = desired_state.read(options.home) if alive else await _fresh(running)
+    if alive:
+        working = [part for part in running.workers.there() if part.process is not None]
+        marks = _marks([*alive, *working])
+    else:
+        marks = dict.fromkeys(desired_state.names(kept.api), kept.mark)
+        marks |= desired_state.workers({}, kept.mark, _count(kept))
+    wanted = arranged.wanted(marks)
+    finding = asyncio.create_task(until_whole(arranged.memory))  # while the rest starts
+    try:
+        rewired = await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+        _forget_others(fleet, wanted)
+        await _tell_balancer(running, options.algorithm or kept.algorithm)
+        if alive:
+            await _complete(running, left, rewired)
+        if options.development:
+            environ = arranged.environ | store.environ(options.home, kept.release)
+            direct = next(part.address or "" for part in fleet.fleet.of("api"))
+            await welcome.ensure(options.home, direct, options.commands.demo, environ)
+        await asyncio.wait({finding}, timeout=_FOUND_WITHIN_S)
+        if not finding.done():
+            say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
+    finally:
+        finding.cancel()
+    fleet.announce("ready", arranged.balancer.address)
+    return running
+
+
+def _remember(options: Options, arranged: Topology) -> None:
+    """Keep which engines were asked for: an `up` that does not say leaves them as they are."""
+    kept = desired_state.read(options.home)
+    pair = None if options.tls is None else (str(options.tls[0]), str(options.tls[1]))
+    kept = replace(kept, tls=pair)
+    if options.replicas is not None:
+        kept = replace(kept, replicas=options.replicas)
+    if options.valkey is not None and arranged.memory is not None:
+        kept = replace(kept, valkey=options.valkey)
+    desired_state.keep(options.home, kept)
+
+
+def _forget_others(fleet: Supervisor, wanted: Sequence[Wanted]) -> None:
+    """Drop engines that stand still and are no longer asked for: nobody misses them."""
+    names = {want.name for want in wanted}
+    for part in fleet.fleet.parts:
+        if part.role in _ENGINES and part.name not in names and not (part.process or part.given):
+            fleet.forget(part.name)
+
+
+async def _fresh(running: Running) -> Intent:
+    """Nothing runs: the code as it lies there will, as many times as asked for last."""
+    options, fleet = running.options, running.fleet
+    kept = desired_state.read(options.home)
+    release = await asyncio.to_thread(store.of_checkout, options.home, options.checkout)
+    previous = kept.previous if kept.release in ("", release) else kept.release
+    kept = replace(
+        kept,
+        api=options.api or kept.api,
+        workers=_asked(options, kept),
+        release=release,
+        previous=previous,
+        generation=kept.generation + 1,
+    )
+    desired_state.keep(options.home, kept)
+    for part in (*fleet.fleet.of("api"), *fleet.fleet.of("worker")):
+        await fleet.stop(part.name)
+        fleet.forget(part.name)
+    operation_lock.release(options.home)  # what was cut off ended with what it was done to
+    return kept
+
+
+def _asked(options: Options, kept: Intent) -> int | None:
+    if options.workers is None:
+        return kept.workers
+    return None if options.workers == "auto" else options.workers
+
+
+def _count(kept: Intent) -> int:
+    """How many workers to begin with: what the work needs is seen soon after."""
+    return 1 if kept.workers is None else kept.workers
+
+
+def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
+    return {part.name: Mark(part.release, part.generation) for part in parts}
+
+
+async def _take(
+    running: Running, steps: Sequence[Step], wanted: Sequence[Wanted], release: str
+) -> tuple[str, ...]:
+    """Take the steps in order; alike start together, instances once the schema is theirs.
+
+    Instances and workers that run against other engines than they would get today serve on; their
+    names are returned, to be replaced one after the other.
+    """
+    fleet, wants = running.fleet, {want.name: want for want in wanted}
+    rewired = tuple(s.name for s in steps if s.verb == "replace" and _own(wants.get(s.name)))
+    ready_for_api = False
+    starting: list[Wanted] = []
+    for step in steps:
+        want = wants.get(step.name)
+        together = want.together if want is not None else ""
+        if starting and together != starting[0].together:
+            await _start_together(fleet, starting)
+            starting = []
+        if step.verb == "replace" and want is not None and await fleet.relieve(want):
+            say(f"{want.name} no longer fitted; another at {want.address} relieved it.")
+            continue
+        if step.verb in ("stop", "replace") and step.name not in rewired:
+            await fleet.stop(step.name)
+            say(f"Stopped {step.name}, which no longer fits.")
+        if want is None or step.verb == "stop":
+            continue
+        if step.verb == "adopt" or step.name in rewired:
+            part = fleet.fleet.part(want.name)
+            fleet.adopt(replace(want, wiring=part.wiring) if part is not None else want)
+            say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
+        elif together:
+            if together == OWN and not ready_for_api:
+                await _prepare_for_api(running, release, [want.role for want in wanted])
+                ready_for_api = True
+            starting.append(want)
+        else:
+            with timed(f"Starting {want.name} ({want.release}) at {want.address}"):
+                await fleet.start(want)
+    return rewired
+
+
+def _own(want: Wanted | None) -> bool:
+    return want is not None and want.role in ("api", "worker")
+
+
+async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]) -> None:
+    # One more than will run: a deployment starts it before it stops another.
+    instances, workers = roles.count("api") + 1, roles.count("worker")
+    asked = await connection_budget.of(
+        running.topology.database, instances, workers, replicas=running.topology.replicas
+    )
+    asked.require()
+    environ = running.topology.environ | store.environ(running.home, release)
+    with timed("Migrating the database"):
+        await run_migrate(running.options.commands.migrate, environ)
+
+
+async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
+    names = ", ".join(want.name for want in wants)
+    with timed(f"Starting {names} ({wants[0].release})"):
+        try:
+            async with asyncio.TaskGroup() as group:
+                for want in wants:
+                    group.create_task(fleet.start(want, drained=want.role == "api"))
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
+
+
+async def _tell_balancer(running: Running, algorithm: str) -> None:
+    """Make it know exactly the instances that run, each admitted unless it was drained."""
+    balancer, fleet = running.topology.balancer, running.fleet
+    parts = [part for part in fleet.fleet.of("api") if part.process is not None]
+    try:
+        await balancer.restore()
+        known = {server.name for server in balancer.facts().servers}
+        for name in known - {part.name for part in parts}:
+            await balancer.forget(name)
+        for part in parts:
+            if part.state == "draining":
+                await balancer.drain(part.name)
+            else:
+                await running.instances.admit(part.name)
+    except Unreachable as error:
+        raise Unable(f"The balancer does not answer: {error}.") from None
+    await commands.switch(running, algorithm)
+
+
+async def _complete(running: Running, left: Operation | None, rewired: Sequence[str]) -> None:
+    """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
+    if left is not None and left.goal:
+        await commands.resume(running, left)
+    elif left is not None:
+        operation_lock.release(running.home)
+        audit_log.note(running.home, left.who, left.what, "cut off")
+        say(f"{left.said()} was cut off.")
+    kept = desired_state.read(running.home)
+    count = running.options.api or kept.api
+    for part in running.fleet.fleet.of("api"):
+        if part.process is None and part.name not in desired_state.names(count):
+            running.fleet.forget(part.name)
+    generation = kept.generation + (1 if rewired else 0)
+    kept = replace(kept, workers=_asked(running.options, kept), generation=generation)
+    desired_state.keep(running.home, kept)
+    marks = running.marks()
+    goal = {name: marks.get(name, kept.mark) for name in desired_state.names(count)}
+    least = max(1, sum(desired_state.works(name) for name in marks))
+    goal |= desired_state.workers(marks, kept.mark, least if kept.workers is None else kept.workers)
+    for name in rewired:
+        if name in goal:
+            goal[name] = Mark(goal[name].release, generation)
+    if goal != marks or any(part.process is None for part in running.workers.there()):
+        what = f"florin up --api {count}"
+        change = Operation(who="florin", what=what, goal=goal, undo=marks, surge=bool(rewired))
+        try:
+            await require_connections(running, change)
+        except Unable as error:
+            say(f"{error} What runs stays as it is.")
+            audit_log.note(running.home, change.who, change.what, "failed", said=str(error))
+        else:
+            await commands.finish(running, change, "")

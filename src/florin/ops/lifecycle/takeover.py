@@ -1,0 +1,172 @@
+"""Takeover: `florin up` over a fleet whose supervisor lives. One follows the other; nothing stops.
+
+What the options change is ordered from the one that lives, as an operator would: under its lock,
+with its refusals. Only then does it hand over, so that a mistake leaves the fleet supervised.
+"""
+
+import asyncio
+import os
+import time
+from urllib.parse import urlsplit
+
+from florin.ops.control import socket
+from florin.ops.fleet import audit_log, desired_state, orders
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.observe import observe, supervisor
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.orders import Order
+from florin.ops.haproxy import certificate, frontend
+from florin.ops.system import processes
+from florin.ops.system.console import Unable, say
+from florin.ops.system.processes import Process
+from florin.ops.topology import topology
+
+HAND_OVER = "hand over"
+_ANSWERS_WITHIN_S = 10.0
+_GONE_WITHIN_S = 30.0
+_POLL_S = 0.05
+
+
+def leader(home: Home) -> Part | None:
+    """Return the supervisor that lives and serves. Raises Unable while it is just starting."""
+    part = supervisor(observe(home))
+    if part is not None and part.state != "ready":
+        raise _starting(home, part)
+    return part
+
+
+def take_over(options: Options) -> int:
+    """Have the supervisor that lives end, and nothing else; return its lock. Raises Unable."""
+    home = options.home
+    before = leader(home)
+    if before is None or before.process is None:
+        raise _starting(home, None)  # it holds the lock and has not written itself down yet
+    frontend.require_port(options, observe(home))
+    if options.tls is not None:
+        certificate.joined(*options.tls)
+    require_same_database(options, observe(home))
+    topology.kind_of(options, observe(home))
+    change(options)
+    say(f"Taking over from the supervisor (pid {before.pid}); nothing else stops.")
+    me = processes.find(os.getpid())
+    assert me is not None
+    successor = {"pid": me.pid, "started": me.started}
+    what = f"florin up (pid {me.pid})"
+    order = Order(HAND_OVER, who=_who(options), what=what, options=successor)
+    _ask(home, before, order, within_s=_ANSWERS_WITHIN_S)
+    deadline = time.monotonic() + _GONE_WITHIN_S
+    while time.monotonic() < deadline:
+        handle = home.lock()
+        if handle is not None:
+            return handle
+        time.sleep(_POLL_S)
+    raise _silent(home, before)
+
+
+def change(options: Options) -> bool:
+    """Order what the options ask for and the supervisor that lives can do; False: nothing.
+
+    Raises Unable with its refusal.
+    """
+    before, kept = leader(options.home), desired_state.read(options.home)
+    if before is None:
+        return False
+    wanted = differing(options, kept)
+    for verb, name, counts in wanted:
+        words = " ".join([*(f"{part}={n}" for part, n in counts.items()), *([name] * bool(name))])
+        say(f"The fleet runs already; florin {verb} {words}.")
+        what = f"florin {verb} {words}"
+        _ask(
+            options.home,
+            before,
+            Order(verb, name=name, who=_who(options), what=what, options=counts),
+        )
+    return bool(wanted)
+
+
+def differing(
+    options: Options, kept: desired_state.Intent
+) -> list[tuple[str, str, dict[str, str]]]:
+    """Return verb, name and counts of what makes the fleet that runs as asked for."""
+    counts = dict[str, str]()
+    if options.api not in (None, kept.api):
+        counts["api"] = str(options.api)
+    workers = None if options.workers is None else str(options.workers)
+    if workers not in (None, "auto" if kept.workers is None else str(kept.workers)):
+        counts["workers"] = str(workers)
+    wanted: list[tuple[str, str, dict[str, str]]] = [("scale", "", counts)] if counts else []
+    if options.algorithm not in (None, kept.algorithm):
+        wanted.append(("balance", str(options.algorithm), {}))
+    return wanted
+
+
+def waits(order: Order) -> bool:
+    """Say whether who asked to take over is still there: an order may have lain for long."""
+    return processes.lives(Process(order.options["pid"], order.options["started"]))
+
+
+def needed(options: Options, before: Part) -> bool:
+    """Say whether `--detach` needs another supervisor than the one that lives.
+
+    For a port, a certificate or replicas, which are arranged at a start; and where it sits in
+    somebody's terminal: it goes to the background then.
+    """
+    kept, runs = desired_state.read(options.home), frontend.runs(options.home)
+    assert before.pid is not None
+    return (
+        options.port != (runs.port or options.port)
+        or options.tls != runs.tls
+        or options.replicas not in (None, kept.replicas)
+        or options.valkey not in (None, kept.valkey)
+        or os.getsid(before.pid) != before.pid
+    )
+
+
+def require_same_database(options: Options, fleet: Fleet) -> None:
+    """Refuse to give instances that run another database: money would go to two places."""
+    if not any(part.process for part in fleet.of("api")):
+        return
+    runs = next((p.address for p in fleet.of("postgres-primary") if p.given), None)
+    url = topology.given_database(options)
+    asked = None
+    if url is not None:
+        words = urlsplit(url)
+        asked = f"{words.hostname or 'localhost'}:{words.port or 5432}"
+    if runs != asked:
+        raise Unable(
+            f"The fleet that runs keeps its money in {runs or 'a PostgreSQL of its own'};"
+            f" DATABASE_URL names {asked or 'none'}. Set it to the same, or stop the fleet first:"
+            " florin down."
+        )
+
+
+def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) -> None:
+    async def asked() -> orders.Reply:
+        async with asyncio.timeout(within_s):
+            return await socket.order(home, order, tell=say)
+
+    try:
+        reply = asyncio.run(asked())
+    except TimeoutError:
+        raise _silent(home, before) from None
+    if not reply.done:
+        raise Unable(reply.said)
+
+
+def _who(options: Options) -> str:
+    return audit_log.operator(options.environ)
+
+
+def _starting(home: Home, part: Part | None) -> Unable:
+    pid = f" (pid {part.pid})" if part is not None else ""
+    return Unable(
+        f"A supervisor{pid} of {home.path} is just starting or ending; try again in a moment."
+    )
+
+
+def _silent(home: Home, before: Part) -> Unable:
+    return Unable(
+        f"The supervisor (pid {before.pid}) does not answer; see {home.log('supervisor')}."
+        f" kill -KILL {before.pid} stops nothing else, and florin up adopts what runs."
+    )

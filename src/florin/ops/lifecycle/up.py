@@ -1,0 +1,226 @@
+"""Up: observe, plan, act; then watch until somebody says stop."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator
+from typing import Any, NoReturn
+
+import msgspec
+
+from florin.ops.autoscaling.autoscaler import Scaling
+from florin.ops.backups import status, upload
+from florin.ops.control import commands, socket
+from florin.ops.fleet import audit_log, operation_lock, welcome
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.orders import Order, Reply, Tell
+from florin.ops.haproxy import metrics
+from florin.ops.haproxy.certificate_renewal import Renewal
+from florin.ops.lifecycle import takeover
+from florin.ops.lifecycle.startup import rise
+from florin.ops.postgres.failover_monitor import Keeper
+from florin.ops.releases import version
+from florin.ops.rollout.executor import Running
+from florin.ops.supervisor.launch import trim
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system.console import Unable, say, voice
+from florin.ops.valkey import role_monitor
+from florin.ops.valkey.topology import Single
+
+AGAIN = -1  # not an exit code: the caller calls `again`
+
+
+def up(options: Options) -> int:
+    """Run the fleet in this process until a signal; return the exit code, or AGAIN.
+
+    It ends as well when another supervisor takes over: nothing else stops then.
+    """
+    options.home.make()
+    handle = options.home.lock()
+    if handle is None:
+        handle = takeover.take_over(options)
+    try:
+        return asyncio.run(_run(options))
+    finally:
+        os.close(handle)
+
+
+def again(options: Options) -> NoReturn:
+    """Become the supervisor anew, with the code as it lies there now: the same process."""
+    environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
+    if options.detached:
+        environ["FLORIN_DETACHED"] = "1"
+    os.execve(sys.orig_argv[0], sys.orig_argv, environ)  # noqa: S606 - our own command line
+
+
+async def _run(options: Options) -> int:
+    named = await asyncio.to_thread(version.current, options.checkout)
+    fleet = Supervisor(options.home, named)
+    halt = asyncio.Event()
+    _listen_to_signals(halt, fleet.hurry)
+    rising = asyncio.create_task(rise(options, fleet))
+    halted = asyncio.create_task(halt.wait())
+    await asyncio.wait({rising, halted}, return_when=asyncio.FIRST_COMPLETED)
+    if not rising.done():
+        rising.cancel()
+        await asyncio.gather(rising, return_exceptions=True)
+        await fleet.stop_all(spare_adopted=True)
+        say(f"Stopped while starting.{_left_alone(fleet)}")
+        return 0
+    try:
+        running = rising.result()
+    except (Unable, Died) as error:
+        await fleet.stop_all(spare_adopted=True)
+        raise Unable(f"{_plain(str(error))}{_left_alone(fleet)}") from None
+    return await _watch(running, halt)
+
+
+def _left_alone(fleet: Supervisor) -> str:
+    """Say so where a fleet ran before and runs on, with nobody to start what dies."""
+    if not any(part.process for part in fleet.fleet.parts):
+        return ""
+    return " What ran before runs on, unwatched: florin up adopts it, florin down stops it."
+
+
+async def _watch(running: Running, halt: asyncio.Event) -> int:
+    """Take orders and look after what runs until somebody says stop; return the exit code."""
+    options, fleet = running.options, running.fleet
+    left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    busy = set[asyncio.Task[Any]]()
+
+    async def obey(order: Order, tell: Tell) -> Reply:
+        if left.done():
+            raise Unable("Another supervisor takes over just now; try again in a moment.")
+        if (order.verb, order.name) == ("restart", "supervisor"):
+            return _leave(running, order, left, AGAIN)
+        if order.verb == takeover.HAND_OVER:
+            return _leave(running, order, left, 0)
+        task = asyncio.create_task(commands.obey(running, order, tell))
+        busy.add(task)
+        task.add_done_callback(busy.discard)
+        return await asyncio.shield(task)
+
+    renewal = Renewal(running.topology.balancer, options.tls)
+    shipping = upload.begun(options, running.topology.members)
+    scaling = Scaling(running)
+    watches = _watches(running, scaling)
+    async with await socket.listen(options.home, obey), _metrics(running, scaling):
+        if not options.detached:
+            _show(running)
+        halted = asyncio.ensure_future(halt.wait())
+        await _look_after(running, renewal, {halted, left})
+        for task in (halted, *watches, *busy):
+            task.cancel()
+        await asyncio.gather(*watches, *busy, return_exceptions=True)
+        await running.workers.halt()
+    voice.clear()
+    if left.done() and not halt.is_set():
+        return left.result()
+    say("Stopping.")
+    await fleet.stop_all()
+    if shipping is not None:
+        await asyncio.to_thread(shipping.finish)
+    return 0
+
+
+async def _look_after(running: Running, renewal: Renewal, ends: set[asyncio.Future[Any]]) -> None:
+    """Once a second, until one of the ends has come."""
+    begun = time.monotonic()
+    while not any(end.done() for end in ends):
+        voice.status(_line(running.fleet, time.monotonic() - begun))
+        for part in running.fleet.fleet.parts:
+            await asyncio.to_thread(trim, running.options.home.log(part.name))
+        await renewal.look()
+        await asyncio.wait(ends, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+
+
+def _watches(running: Running, scaling: Scaling) -> list[asyncio.Task[None]]:
+    """What looks after the parts for as long as the fleet runs."""
+    fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
+    watches = [asyncio.create_task(scaling.watch())]
+    if members is not None and len(members.servers) > 1:
+        watches.append(asyncio.create_task(Keeper(fleet, members).watch()))
+    if memory is not None and not isinstance(memory, Single):
+        watches.append(asyncio.create_task(role_monitor.watch(fleet, memory)))
+    return watches
+
+
+@contextlib.asynccontextmanager
+async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
+    """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
+
+    def instances() -> dict[str, str]:
+        parts = (*running.fleet.fleet.of("api"), *running.workers.there())
+        return {part.name: part.address for part in parts if part.process and part.address}
+
+    def own() -> str:
+        return scaling.metrics() + status.metrics(running.home)
+
+    port = running.topology.balancer.edge.fleet_metrics_port
+    assert port is not None
+    try:
+        server = await metrics.serve(port, instances, own)
+    except OSError as error:
+        say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
+        yield
+        return
+    async with server:
+        yield
+
+
+def _leave(running: Running, order: Order, left: asyncio.Future[int], code: int) -> Reply:
+    """Have this process end, or become the supervisor of the code as it lies there: all else runs
+    on. Between two changes only, so that nothing is cut off.
+    """
+    if order.verb == takeover.HAND_OVER and not takeover.waits(order):
+        raise Unable("Who asked to take over has gone.")
+    holder = operation_lock.left(running.home)
+    if holder is not None:
+        raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
+    audit_log.note(running.home, order.who, order.what, "done")
+    left.set_result(code)
+    if code == AGAIN:
+        said = "The supervisor starts again."
+        return Reply(said, done=True, document={"restarted": "supervisor"})
+    say(f"Another supervisor takes over, for {order.who} ({order.what}); everything else runs on.")
+    return Reply("It hands over.", done=True)
+
+
+def _show(running: Running) -> None:
+    shown = welcome.of(running.home, running.topology.url)
+    as_json = running.options.as_json
+    document = msgspec.json.encode(shown).decode() if as_json else welcome.text(shown)
+    with contextlib.suppress(OSError):
+        print(document, flush=True)
+    say("Ctrl-C stops everything in order.")
+
+
+def _line(fleet: Supervisor, seconds: float) -> str:
+    parts = [part for part in fleet.fleet.parts if part.role != "supervisor"]
+    words = [
+        f"{part.name} {part.state}{f' (restarts: {part.restarts})' if part.restarts else ''}"
+        for part in parts
+    ]
+    return f"  {' · '.join(words)} · up {time.strftime('%H:%M:%S', time.gmtime(seconds))}"
+
+
+def _listen_to_signals(halt: asyncio.Event, hurry: asyncio.Event) -> None:
+    def ask() -> None:
+        if halt.is_set():
+            hurry.set()
+            say("Hurrying: what still runs is ended at once.")
+        halt.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, ask)
+
+
+def _plain(sentence: str) -> str:
+    if "No space left on device" in sentence:
+        return f"The disk is full; free at least 300 MB and run this again. ({sentence})"
+    return sentence

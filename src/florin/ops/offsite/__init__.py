@@ -1,1 +1,0 @@
-"""Offsite: backups and the log in S3-compatible storage, and the way back from there."""

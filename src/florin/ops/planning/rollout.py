@@ -1,0 +1,195 @@
+"""Rollout: from the instances as they are to the instances as wanted, without a gap. Pure.
+
+Scaling, restarting, deploying and rolling back are this one function with another goal; what was
+cut off anywhere is observed and planned again by it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Verb = Literal["start", "admit", "watch", "drain", "stop"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """What an instance was started from: a release, and which of its deployments.
+
+    Two deployments of one release differ, so that deploying what runs replaces it all the same.
+    """
+
+    release: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """One process as it was observed."""
+
+    name: str
+    mark: Mark
+    ready: bool  # it would answer
+    admitted: bool  # the balancer sends it requests
+    held: bool = False  # an operator took it out: nothing but its replacement brings it back
+
+    @property
+    def serves(self) -> bool:
+        return self.ready and self.admitted
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do to some instances; `mark` is what `start` starts."""
+
+    verb: Verb
+    names: tuple[str, ...]
+    mark: Mark | None = None
+
+    def __str__(self) -> str:
+        release = f" of {self.mark.release}" if self.mark is not None else ""
+        return f"{self.verb} {', '.join(self.names)}{release}"
+
+
+Crew = tuple[Instance, ...]  # those whose process runs
+Goal = Mapping[str, Mark]  # by name, in the order in which they are replaced
+
+
+def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tuple[Step, ...]:
+    """Return the steps from here to the goal; none when it is reached.
+
+    At most `batch` serving instances are out at a time and one always stays. With `surge` as many
+    as go out are started on top first: the first of a new release to meet requests, and capacity
+    does not sink. Without it that happens only where there would otherwise be none left.
+    """
+    there = {instance.name: instance for instance in crew}
+    fits = {name for name, one in there.items() if one.ready and goal.get(name) == one.mark}
+    broken = [name for name in goal if name in there and not there[name].ready]
+    steps = [
+        *_each("admit", [name for name in goal if name in fits and _waits(there[name])]),
+        *_each("drain", [name for name in broken if there[name].admitted]),
+        *_each("stop", broken),
+        *_launch([name for name in goal if name not in there or name in broken], goal),
+    ]
+    stale = [name for name in goal if name in there and name not in fits and name not in broken]
+    extra = [instance for instance in crew if instance.name not in goal]
+    if stale:
+        serving = sum(one.serves for one in crew) + sum(len(s.names) for s in steps if _adds(s))
+        spares, size = _spares(extra, serving, len(stale), batch, surge)
+        idle = [one.name for one in extra if one.ready and _waits(one)][:spares]
+        steps += _each("admit", idle)
+        mark = goal[stale[-1]]
+        fresh = _names(there, goal, spares - len(idle))
+        steps += _launch(fresh, dict.fromkeys(fresh, mark))
+        for start in range(0, len(stale), size):
+            chunk = stale[start : start + size]
+            steps += _each("drain", [name for name in chunk if there[name].admitted])
+            steps += [*_each("stop", chunk), *_launch(chunk, goal)]
+        drained = [*(one.name for one in extra if one.admitted), *idle, *fresh]
+        stopped = [*(one.name for one in extra), *fresh]
+    else:
+        drained = [one.name for one in extra if one.admitted]
+        stopped = [one.name for one in extra]
+    return (*steps, *_each("drain", drained), *_each("stop", stopped))
+
+
+def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[Step, ...]:
+    """Return the steps of workers: nobody stands in for one that is replaced, its queue waits.
+
+    Who stops ends its jobs first.
+    """
+    there = {instance.name: instance for instance in crew}
+    broken = [name for name in goal if name in there and not there[name].ready]
+    missing = [name for name in goal if name not in there or name in broken]
+    stale = [name for name in goal if name in there and there[name].mark != goal[name]]
+    stale = [name for name in stale if name not in broken]
+    steps = [*_each("stop", broken), *_start(missing, goal)]
+    for first in range(0, len(stale), batch):
+        chunk = stale[first : first + batch]
+        steps += [*_each("stop", chunk), *_start(chunk, goal)]
+    return (*steps, *_each("stop", [one.name for one in crew if one.name not in goal]))
+
+
+def _start(names: Sequence[str], goal: Goal) -> Iterator[Step]:
+    for mark in dict.fromkeys(goal[name] for name in names):
+        yield Step("start", tuple(name for name in names if goal[name] == mark), mark)
+
+
+def _spares(
+    extra: Sequence[Instance], serving: int, stale: int, batch: int, surge: bool
+) -> tuple[int, int]:
+    """Return how many more must serve meanwhile, and how many may go out at once."""
+    helping = sum(one.serves for one in extra)  # they leave last and serve until then
+    size = min(batch, stale)
+    if surge:
+        return max(0, size - helping), size
+    size = max(1, min(size, serving - 1))
+    return (max(0, 1 + size - serving) if serving else 0), size
+
+
+def _names(there: Mapping[str, Instance], goal: Goal, count: int) -> list[str]:
+    taken = {*there, *goal}
+    stem = next(iter(goal)).rpartition("-")[0]
+    free = (f"{stem}-{number}" for number in range(1, len(taken) + count + 1))
+    return [name for name in free if name not in taken][:count]
+
+
+def _waits(one: Instance) -> bool:
+    return not one.admitted and not one.held
+
+
+def _adds(step: Step) -> bool:
+    return step.verb == "admit"
+
+
+def _each(verb: Verb, names: Sequence[str]) -> Iterator[Step]:
+    if names:
+        yield Step(verb, tuple(names))
+
+
+def _launch(names: Sequence[str], goal: Goal) -> Iterator[Step]:
+    """Start, admit, watch: those of one mark together."""
+    for mark in dict.fromkeys(goal[name] for name in names):
+        alike = tuple(name for name in names if goal[name] == mark)
+        yield Step("start", alike, mark)
+        yield Step("admit", alike)
+        yield Step("watch", alike)
+
+
+class Impossible(Exception):
+    """A step whose precondition does not hold."""
+
+
+def after(crew: Crew, step: Step) -> Crew:
+    """Return the crew as the step leaves it; raises Impossible where it must not be taken."""
+    _require(crew, step)
+    if step.verb == "start":
+        assert step.mark is not None
+        mark = step.mark
+        return (
+            *crew,
+            *(Instance(name=name, mark=mark, ready=True, admitted=False) for name in step.names),
+        )
+    if step.verb == "stop":
+        return tuple(one for one in crew if one.name not in step.names)
+    if step.verb == "watch":
+        return crew
+    inside = step.verb == "admit"
+    return tuple(replace(one, admitted=inside) if one.name in step.names else one for one in crew)
+
+
+def _require(crew: Crew, step: Step) -> None:
+    chosen = [one for one in crew if one.name in step.names]
+    others = [one for one in crew if one.name not in step.names]
+    if len(chosen) != (0 if step.verb == "start" else len(step.names)):
+        raise Impossible(f"{step}: it runs already, or not at all")
+    if step.verb == "stop" and any(one.admitted for one in chosen):
+        raise Impossible(f"{step}: it is not drained")
+    if step.verb == "watch" and not all(one.serves for one in chosen):
+        raise Impossible(f"{step}: it does not serve")
+    if step.verb == "admit" and not all(one.ready and not one.admitted for one in chosen):
+        raise Impossible(f"{step}: it is not ready, or in already")
+    if step.verb == "drain":
+        if not all(one.admitted for one in chosen):
+            raise Impossible(f"{step}: it is out already")
+        if any(one.serves for one in chosen) and not any(one.serves for one in others):
+            raise Impossible(f"{step}: nobody would be left")

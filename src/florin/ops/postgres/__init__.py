@@ -1,0 +1,1 @@
+"""Postgres: the database servers of a fleet: primary, replicas, failover."""

@@ -1,0 +1,135 @@
+"""Failover: which member takes over, and making it the primary.
+
+A write that was acknowledged is on the primary and on one replica at least, nobody knows which. So
+the one that has received most is promoted, and only when all of them could be asked; else the
+primary is started again where it was, for it lacks nothing.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.replica_set import SYNCHRONOUS_FROM, Members
+from florin.ops.postgres.server import Postgres
+from florin.ops.system.console import Unable, say
+
+_LOOK_WITHIN_S = 1.5
+_PROMOTE_WITHIN_S = 60  # it first replays what it has received
+_LOOK = """
+select pg_is_in_recovery() as standby,
+  (coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(), '0/0') - '0/0')::bigint as received
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A member that answered."""
+
+    standby: bool
+    received: int  # bytes of the log that it has on disk
+
+
+def elect(
+    seen: Mapping[str, Seen],
+    others: frozenset[str],
+    *,
+    wish: str = "",
+    least: int | None = None,
+    accept_loss: bool = False,
+) -> str | None:
+    """Return who takes over, None when nobody may. Pure.
+
+    `others` are all members but the primary. `least`: what the primary had written when it ended
+    in order; who has received that lacks nothing, so one replica is enough then.
+    """
+    fit = {name: each for name, each in seen.items() if name in others and each.standby}
+    if not fit:
+        return None
+    most = max(each.received for each in fit.values())
+    whole = least is not None and most >= least
+    quorum = len(others) >= SYNCHRONOUS_FROM and fit.keys() == others
+    if not (whole or quorum or accept_loss):
+        return None
+    enough = most if least is None else min(most, least)
+    best = [name for name, each in fit.items() if each.received >= enough]
+    return wish if wish in best or (accept_loss and wish in fit) else min(best)
+
+
+def hand_over(members: Members, name: str, *, ended: int | None = None) -> bool:
+    """Let another member take over from one that does not run; False when it stays the primary.
+
+    For a thread: it has an event loop of its own. `ended`: see `elect`.
+    """
+    with members.lock:
+        if members.record().primary != name:
+            return True
+        return asyncio.run(_hand_over(members, name, ended))
+
+
+async def _hand_over(members: Members, name: str, ended: int | None) -> bool:
+    begun = time.monotonic()
+    others, record = members.others(name), members.record()
+    seen = await look_at(others)
+    chosen = elect(
+        seen,
+        frozenset(others),
+        wish=record.wish,
+        least=ended,
+        accept_loss=record.accept_loss,
+    )
+    plain = replace(record, wish="", accept_loss=False)
+    if chosen is None:
+        if plain != record:
+            members.keep(plain)
+        return False
+    fence(members.servers[name])
+    members.keep(replace(plain, primary=chosen, switches=record.switches + 1))
+    await promote(members.servers[chosen])
+    say(f"{chosen} is the primary now, after {name}: {time.monotonic() - begun:.2f} s.")
+    return True
+
+
+async def look_at(servers: Mapping[str, Postgres]) -> dict[str, Seen]:
+    """Ask members what they are; who does not answer in time is left out."""
+
+    async def look(server: Postgres) -> Seen | None:
+        with contextlib.suppress(*NotYet):
+            async with asyncio.timeout(_LOOK_WITHIN_S):
+                async with session(server.url(postgres.SUPERUSER), within_s=1) as connection:
+                    row = await connection.fetchrow(_LOOK)
+            return Seen(standby=row["standby"], received=row["received"])
+        return None
+
+    found = await asyncio.gather(*(look(server) for server in servers.values()))
+    return {name: seen for name, seen in zip(servers, found, strict=True) if seen is not None}
+
+
+async def promote(server: Postgres) -> None:
+    """Make it the primary, wherever in that it was left. Raises Unable."""
+    try:
+        async with session(server.url(postgres.SUPERUSER)) as connection:
+            if await connection.fetchval("select pg_is_in_recovery()"):
+                done = await connection.fetchval("select pg_promote(true, $1)", _PROMOTE_WITHIN_S)
+                if not done:
+                    raise Unable(f"{server.name} did not become the primary; see its log.")
+    except NotYet as error:
+        raise Unable(f"{server.name} could not be made the primary: {error}.") from None
+
+
+def fence(server: Postgres) -> None:
+    """End what is left of a server: nothing of it may commit beside its successor."""
+    data = str(server.data.resolve())
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes()
+            # The directory of a server may have been removed under it.
+            where = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
+            if b"postgres" in words and where == data:
+                os.kill(int(entry.name), signal.SIGKILL)

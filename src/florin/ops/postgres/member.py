@@ -1,0 +1,71 @@
+"""Member: one PostgreSQL of several, as a part of the fleet: the primary or a replica of it."""
+
+from dataclasses import dataclass, replace
+
+from florin.ops.fleet.model import Role
+from florin.ops.postgres import failover
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import session
+from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.server import Postgres
+from florin.ops.postgres.standby import control, ended_at, follow
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system.console import Unable
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A server and those it is one of."""
+
+    server: Postgres
+    members: Members
+
+    def wanted(self) -> Wanted:
+        want = self.server.wanted()
+        return replace(
+            want,
+            role=self.role(),
+            role_now=self.role,
+            ready=self.ready,
+            ready_within_s=want.ready_within_s,
+            prepare=self.prepare,
+            settle=self.settle,
+        )
+
+    def role(self) -> Role:
+        mine = self.members.record().primary == self.server.name
+        return "postgres-primary" if mine else "postgres-replica"
+
+    def prepare(self) -> None:
+        """Become what the record says; a primary that ended lets another one take over first."""
+        members, name = self.members, self.server.name
+        mine = control(self.server)
+        # Who has a database where ours is gone.
+        others = () if mine else [n for n, each in members.others(name).items() if control(each)]
+        if members.record().primary == name and (mine or others):
+            failover.hand_over(members, name, ended=ended_at(self.server))
+        if members.record().primary == name:
+            if others:
+                # A new and empty one would be copied over what they have.
+                raise Unable(
+                    f"The database of {name} is gone from {self.server.data}, and nobody was known"
+                    f" to have all of it; {' and '.join(others)} may lack what was written last."
+                    " Put it back, or florin failover --accept-loss, or florin restore."
+                )
+            self.server.prepare()
+            return
+        rebuild = name in members.rebuild
+        follow(self.server, members.primary(), rebuild=rebuild)
+        members.rebuild.discard(name)
+
+    async def ready(self) -> bool:
+        return await self.server.ready()
+
+    async def settle(self) -> None:
+        if self.members.record().primary != self.server.name:
+            return
+        async with session(self.server.url(postgres.SUPERUSER)) as connection:
+            behind = await connection.fetchval("select pg_is_in_recovery()")
+        if behind:
+            await failover.promote(self.server)  # it was to be, and was ended in between
+        await self.server.make_roles()

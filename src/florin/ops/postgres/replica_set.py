@@ -1,0 +1,128 @@
+"""Replica set: the PostgreSQL servers of one machine, who of them is the primary, and how they are
+set.
+
+Every member is set up to be either: it knows the addresses of all others and follows whichever of
+them takes writes; were it the primary, it would wait for any one of the others. So no settings
+change when the primary does. Who it is stands in a file of the home, written before it is made so:
+whoever was killed in between finds there what has to be finished.
+"""
+
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import msgspec
+
+from florin.ops.fleet.home import Home, write
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres import wal_archive
+from florin.ops.postgres.server import Postgres
+
+SYNCHRONOUS_FROM = 2  # replicas; with fewer a commit that waits would wait for ever
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Who is the primary; `wish` is who shall be next, by whoever asked for a switch."""
+
+    primary: str = postgres.NAME
+    wish: str = ""
+    accept_loss: bool = False
+    switches: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Members:
+    """The servers by name, the first one being where a new database is made."""
+
+    home: Home
+    servers: dict[str, Postgres]
+    lock: threading.Lock = field(default_factory=threading.Lock)  # one change of primary at a time
+    rebuild: set[str] = field(default_factory=set[str])  # who must be made a copy again
+
+    @property
+    def synchronous(self) -> bool:
+        return len(self.servers) > SYNCHRONOUS_FROM
+
+    def record(self) -> Record:
+        return recorded(self.home)
+
+    def keep(self, record: Record) -> None:
+        write(_path(self.home), msgspec.json.encode(record))
+
+    def wish(self, name: str, *, accept_loss: bool) -> None:
+        self.keep(replace(self.record(), wish=name, accept_loss=accept_loss))
+
+    def others(self, name: str) -> dict[str, Postgres]:
+        return {each: server for each, server in self.servers.items() if each != name}
+
+    def primary(self) -> Postgres:
+        return self.servers[self.record().primary]
+
+    def url(self, role: str) -> str:
+        """The primary, wherever it is."""
+        addresses = ",".join(server.address for server in self.servers.values())
+        first = next(iter(self.servers.values()))
+        fits = "?target_session_attrs=read-write" if len(self.servers) > 1 else ""
+        return f"{postgres.url_of(addresses, role, first.secrets)}{fits}"
+
+    def replica_urls(self) -> str:
+        """Every member as a replica: the one that is the primary just now is not asked as one."""
+        urls = [server.url(postgres.APP) for server in self.servers.values()]
+        return ",".join(urls) if len(urls) > 1 else ""
+
+    def settings(self, name: str) -> dict[str, str]:
+        """What a member is told beside what every server is."""
+        others = self.others(name)
+        if not others:
+            return {}
+        hosts = ",".join("127.0.0.1" for _ in others)
+        ports = ",".join(str(server.port) for server in others.values())
+        secret = self.servers[name].secrets["REPLICA_PASSWORD"]
+        told = {
+            "hot_standby": "on",
+            "hot_standby_feedback": "on",
+            "max_standby_streaming_delay": "5s",
+            "wal_log_hints": "on",
+            "wal_keep_size": "512MB",
+            "wal_sender_timeout": "5s",
+            "wal_receiver_timeout": "5s",
+            "wal_receiver_status_interval": "1s",
+            "wal_retrieve_retry_interval": "100ms",
+            "recovery_target_timeline": "latest",
+            "primary_conninfo": f"host={hosts} port={ports} user={postgres.REPLICA}"
+            f" password={secret} application_name={name} target_session_attrs=read-write"
+            " connect_timeout=3 sslmode=disable",
+        }
+        if self.synchronous:
+            names = ", ".join(f'"{each}"' for each in others)
+            told["synchronous_standby_names"] = f"ANY 1 ({names})"
+        return told
+
+
+def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> Members:
+    """The members, each told of the others."""
+    members = Members(home=home, servers=servers)
+    for name, server in list(servers.items()):
+        more = members.settings(name) | wal_archive.settings(place)
+        servers[name] = replace(server, more=more)
+    return members
+
+
+def names(replicas: int, primary: str = postgres.NAME) -> tuple[str, ...]:
+    """So many replicas and the primary, which stays whoever else goes."""
+    others = (f"postgres-{number}" for number in range(1, replicas + 2))
+    kept = [name for name in others if name != primary][:replicas]
+    return tuple(sorted((primary, *kept), key=lambda name: int(name.rpartition("-")[2])))
+
+
+def recorded(home: Home) -> Record:
+    """Who is the primary; the first one where nothing else was written down."""
+    try:
+        return msgspec.json.decode(_path(home).read_bytes(), type=Record)
+    except (OSError, msgspec.DecodeError):
+        return Record()
+
+
+def _path(home: Home) -> Path:
+    return home.path / "postgres.json"

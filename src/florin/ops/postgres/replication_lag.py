@@ -1,0 +1,77 @@
+"""Replication lag: how far each replica of PostgreSQL is behind the primary."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from florin.ops.fleet import secrets
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import NotYet, session
+from florin.ops.system.console import Unable
+
+_WITHIN_S = 2
+_WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
+# The second one is when the primary committed what was replayed last.
+_REPLAYED = """
+select (pg_last_wal_replay_lsn() - '0/0')::bigint as lsn,
+  extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as age
+"""
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """Of a replica. None: it, or for the bytes the primary, could not be asked."""
+
+    bytes: int | None
+    seconds: float | None
+
+
+async def look(home: Home, fleet: Fleet) -> dict[str, Lag]:
+    """Return the lag of the replicas that run here, by name. Changes nothing, raises nothing."""
+    replicas = [part for part in fleet.of("postgres-replica") if part.process and part.address]
+    if not replicas:
+        return {}
+    primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
+    # The primary first: what a replica has replayed by then is not behind it.
+    told = await _ask(home, primary, _WRITTEN) if primary else None
+    written: int | None = told[0] if told else None
+    rows = await asyncio.gather(*(_ask(home, part, _REPLAYED) for part in replicas))
+    return {part.name: of(written, row) for part, row in zip(replicas, rows, strict=True)}
+
+
+def of(written: int | None, row: Any) -> Lag:
+    """Return the lag of a replica that has replayed this much. Pure.
+
+    One that has everything is not behind, however long ago that was written.
+    """
+    if row is None or row["lsn"] is None:
+        return Lag(None, None)
+    behind = None if written is None else max(0, written - row["lsn"])
+    if behind == 0:
+        return Lag(0, 0.0)
+    return Lag(behind, None if row["age"] is None else round(max(0.0, row["age"]), 3))
+
+
+def said(lag: Lag | None) -> str:
+    """Return it for a table: `12 KB, 0.3 s`; empty for what is no replica."""
+    if lag is None:
+        return ""
+    size = "?" if lag.bytes is None else _size(lag.bytes)
+    return f"{size}, {'?' if lag.seconds is None else f'{lag.seconds:.1f}'} s"
+
+
+def _size(count: int) -> str:
+    if count < 2**10:
+        return f"{count} B"
+    return f"{count / 2**10:.0f} KB" if count < 2**20 else f"{count / 2**20:.0f} MB"
+
+
+async def _ask(home: Home, part: Part, sql: str) -> Any:
+    try:
+        url = postgres.url_of(part.address or "", postgres.SUPERUSER, secrets.read(home))
+        async with asyncio.timeout(_WITHIN_S), session(url, within_s=_WITHIN_S) as connection:
+            return await connection.fetchrow(sql)
+    except (Unable, KeyError, ValueError, *NotYet):
+        return None

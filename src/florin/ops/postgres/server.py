@@ -1,0 +1,226 @@
+"""PostgreSQL: the database that a fleet brings along, a direct child on the loopback."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote
+
+from florin.ops.fleet.home import require_space
+from florin.ops.fleet.secrets import Secrets
+from florin.ops.postgres import tuning
+from florin.ops.postgres.connection import BadPassword, NotYet, Refused, session
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import bundled_programs, os_user, processes
+from florin.ops.system.console import Unable, timed
+from florin.ops.system.os_user import Account
+
+NAME = "postgres-1"
+SUPERUSER, OWNER, APP, REPLICA = "postgres", "florin_owner", "florin_app", "florin_replica"
+DATABASE = "florin"
+_MAJOR = "18"
+_SPACE_MB = 300
+_SECRET = {
+    SUPERUSER: "POSTGRES_PASSWORD",
+    OWNER: "OWNER_PASSWORD",
+    APP: "APP_PASSWORD",
+    REPLICA: "REPLICA_PASSWORD",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Postgres:
+    """One embedded server: its program, its data, its port."""
+
+    program: Path
+    data: Path
+    port: int
+    account: Account | None
+    secrets: Secrets
+    name: str = NAME
+    more: Mapping[str, str] = field(default_factory=dict[str, str])  # settings of its own
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, role: str) -> str:
+        return url_of(self.address, role, self.secrets)
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            name=self.name,
+            role="postgres-primary",
+            address=self.address,
+            release=self.version(),
+            launch=Launch(
+                name=self.name,
+                argv=(str(self.program), "-D", str(self.data)),
+                environ={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
+                account=self.account,
+            ),
+            ready=self.ready,
+            ready_within_s=120,  # after a crash it first replays its log
+            prepare=self.prepare,
+            settle=self.make_roles,
+        )
+
+    def version(self) -> str:
+        said = os_user.run_as(self.account, [str(self.program), "--version"]).stdout.split()
+        return f"PostgreSQL {said[-1]}" if said else "PostgreSQL"
+
+    async def ready(self) -> bool:
+        """Say whether it takes connections; raises Unable when it never will take ours."""
+        try:
+            async with session(self.url(SUPERUSER), within_s=5):
+                return True
+        except BadPassword:
+            raise Unable(
+                f"The database in {self.data} does not take the password in the home's"
+                " secrets.json; put that file back from a copy, or start afresh in another home."
+            ) from None
+        except NotYet:
+            return False
+
+    def prepare(self) -> None:
+        """Make the data directory at the first start, its settings at every start."""
+        folder = os_user.private(self.data.parent, self.account)
+        major = self._major()
+        if major is None:
+            require_space(folder, _SPACE_MB, "a new database")
+            with timed("Creating the database"):
+                self._create()
+        elif major != _MAJOR:
+            raise Unable(
+                f"{self.data} was made by PostgreSQL {major}, this is {_MAJOR}; carry it over with"
+                " pg_upgrade, or use another home."
+            )
+        require_space(folder, 50, "PostgreSQL")
+        self.write_settings()
+        self.clear_remains()
+
+    def write_settings(self) -> None:
+        tuning.write_settings(self.data / "florin.conf", self.port, self.account, self.more)
+
+    def clear_remains(self) -> None:
+        """Remove what a killed server left; refuse when another one uses the data."""
+        lock = self.data / "postmaster.pid"
+        try:
+            pid = int(lock.read_text("utf-8").splitlines()[0])
+        except (OSError, ValueError, IndexError):
+            return
+        if processes.find(pid) is not None and self._serves(pid):
+            raise Unable(
+                f"A PostgreSQL server that florin did not start (pid {pid}) runs on {self.data};"
+                f" stop it (kill -INT {pid}) and run this again."
+            )
+        # Its pid is nobody's, a zombie's or a stranger's by now. Were its children still there,
+        # PostgreSQL would find their shared memory and refuse by itself.
+        lock.unlink(missing_ok=True)
+
+    async def make_roles(self) -> None:
+        """Create the owner, the application's role and the database where they are missing."""
+        async with session(self.url(SUPERUSER)) as connection:
+            # There are no replicas yet that could confirm it.
+            await connection.execute("set synchronous_commit = local")
+            for role, options in ((OWNER, " createrole"), (APP, ""), (REPLICA, " replication")):
+                known = "select 1 from pg_roles where rolname = $1"
+                if not await connection.fetchval(known, role):
+                    await connection.execute(f"create role {role} login{options}")
+                if not await self._opens(role):
+                    password = self.secrets[_SECRET[role]]
+                    await connection.execute(f"alter role {role} password '{password}'")
+            known = "select 1 from pg_database where datname = $1"
+            if not await connection.fetchval(known, DATABASE):
+                await connection.execute(f"create database {DATABASE} owner {OWNER}")
+            await connection.execute(
+                f"revoke connect, temporary on database {DATABASE} from public;"
+                f" grant connect on database {DATABASE} to {APP}"
+            )
+
+    async def _opens(self, role: str) -> bool:
+        try:
+            async with session(self.url(role)):
+                return True
+        except BadPassword:
+            return False
+        except Refused:
+            return True  # the password was right, the database is not there yet
+
+    def _major(self) -> str | None:
+        try:
+            return (self.data / "PG_VERSION").read_text("ascii").strip()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise Unable(
+                f"{self.data} cannot be read ({error.strerror}); it belongs to another user."
+            ) from None
+
+    def _serves(self, pid: int) -> bool:
+        words = processes.command_line(pid)
+        if not words or "postgres" not in Path(words[0]).name:
+            return False
+        try:
+            return Path(f"/proc/{pid}/cwd").resolve() == self.data.resolve()
+        except OSError:
+            return str(self.data) in words
+
+    def _create(self) -> None:
+        """Run initdb beside the place and rename: a killed first start leaves no half database."""
+        partial = self.data.with_name(f"{self.data.name}.new")
+        shutil.rmtree(partial, ignore_errors=True)
+        password = self.data.with_name("password.new")
+        password.unlink(missing_ok=True)
+        handle = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(self.secrets["POSTGRES_PASSWORD"] + "\n")
+            if self.account is not None:
+                os.fchown(handle, self.account.uid, self.account.gid)
+        arguments = ["-D", str(partial), "-U", SUPERUSER, f"--pwfile={password}", "-E", "UTF8"]
+        arguments += ["--auth=scram-sha-256", "--data-checksums", "--no-instructions"]
+        arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
+        said = os_user.run_as(self.account, [str(self.program.with_name("initdb")), *arguments])
+        password.unlink(missing_ok=True)
+        if said.returncode != 0:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise Unable(_why_not(self.data, said.stderr))
+        with (partial / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write("\ninclude_if_exists = 'florin.conf'\n")
+        partial.rename(self.data)
+
+
+def _why_not(data: Path, said: str) -> str:
+    if "No space left" in said:
+        return f"The disk of {data} is full; free at least {_SPACE_MB} MB and run this again."
+    words = [line for line in said.splitlines() if "error" in line or "FATAL" in line]
+    return f"No database could be made in {data}: {(words or ['initdb gave no reason'])[-1]}"
+
+
+def url_of(address: str, role: str, secrets: Secrets) -> str:
+    password = quote(secrets[_SECRET[role]], safe="")
+    database = "postgres" if role == SUPERUSER else DATABASE
+    return f"postgresql://{role}:{password}@{address}/{database}"
+
+
+def embedded(
+    place: Path,
+    port: int,
+    secrets: Secrets,
+    user: Account | None,
+    *,
+    name: str = NAME,
+    more: Mapping[str, str] | None = None,
+) -> Postgres:
+    return Postgres(
+        program=bundled_programs.program(bundled_programs.POSTGRES, user),
+        # The first one's data lies where it was before there were others.
+        data=place / ("postgres" if name == NAME else name) / "data",
+        port=port,
+        account=user,
+        secrets=secrets,
+        name=name,
+        more=more or {},
+    )

@@ -1,0 +1,107 @@
+"""Standby: make a member a copy of the primary: fresh, or out of what it was."""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+
+from florin.ops.fleet.home import require_space, write
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import session
+from florin.ops.postgres.server import Postgres
+from florin.ops.system import os_user
+from florin.ops.system.console import Unable, say, timed
+
+_COPY_WITHIN_S = 6 * 3600
+_WAS_PRIMARY = ("in production", "shut down", "in crash recovery", "shutting down")
+
+
+def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
+    """Bring its data to where it can stream from the primary. Raises Unable."""
+    os_user.private(server.data.parent, server.account)
+    state = control(server).get("Database cluster state", "")
+    if not state:
+        _copy(server, primary)
+    elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
+        say(f"{server.name} could not be rewound; it is copied anew.")
+        _copy(server, primary)
+    signal = server.data / "standby.signal"
+    write(signal, b"")
+    if server.account is not None:
+        os.chown(signal, server.account.uid, server.account.gid)
+    server.write_settings()
+    server.clear_remains()
+
+
+def control(server: Postgres) -> dict[str, str]:
+    """What the control file says; empty where there is no whole database."""
+    if not (server.data / "PG_VERSION").exists():
+        return {}
+    said = os_user.run_as(server.account, [_program(server, "pg_controldata"), str(server.data)])
+    pairs = (line.partition(":") for line in said.stdout.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def ended_at(server: Postgres) -> int | None:
+    """The end of the log of a primary that was stopped in order; None when it was not."""
+    said = control(server)
+    found = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", said.get("Latest checkpoint location", ""))
+    if said.get("Database cluster state") != "shut down" or found is None:
+        return None
+    return (int(found[1], 16) << 32) + int(found[2], 16)
+
+
+def _copy(server: Postgres, primary: Postgres) -> None:
+    """Copy beside the place and rename: a copy that was cut off leaves no half database."""
+    require_space(server.data.parent, 300, f"the copy in {server.name}")
+    partial = server.data.with_name(f"{server.data.name}.new")
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(server.data, ignore_errors=True)
+    with timed(f"Copying {primary.name} to {server.name}"):
+        said = os_user.run_as(
+            server.account,
+            [
+                _program(server, "pg_basebackup"),
+                *("-D", str(partial), "-X", "stream", "-c", "fast"),
+                *("-h", "127.0.0.1", "-p", str(primary.port), "-U", postgres.REPLICA, "-w"),
+            ],
+            within_s=_COPY_WITHIN_S,
+            more={"PGPASSWORD": server.secrets["REPLICA_PASSWORD"]},
+        )
+    if said.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise Unable(f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}")
+    partial.rename(server.data)
+
+
+def _rewind(server: Postgres, primary: Postgres) -> bool:
+    server.clear_remains()
+    # It reads from the control file which timeline the primary is on; a checkpoint writes it there.
+    with contextlib.suppress(Exception):
+        asyncio.run(_checkpoint(primary))
+    source = f"host=127.0.0.1 port={primary.port} user={postgres.SUPERUSER} dbname=postgres"
+    with timed(f"Bringing {server.name} back to where {primary.name} went on"):
+        said = os_user.run_as(
+            server.account,
+            [
+                _program(server, "pg_rewind"),
+                *("-D", str(server.data), f"--source-server={source}"),
+            ],
+            within_s=_COPY_WITHIN_S,
+            more={"PGPASSWORD": server.secrets["POSTGRES_PASSWORD"]},
+        )
+    return said.returncode == 0
+
+
+async def _checkpoint(primary: Postgres) -> None:
+    async with session(primary.url(postgres.SUPERUSER)) as connection:
+        await connection.execute("checkpoint")
+
+
+def _program(server: Postgres, name: str) -> str:
+    return str(server.program.with_name(name))
+
+
+def _last(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[-1]

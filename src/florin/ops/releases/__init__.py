@@ -1,0 +1,1 @@
+"""Releases: which version runs, and the copies of versions kept in a home."""

@@ -1,0 +1,141 @@
+"""Store: a release as a copy in the home. What runs does not change with the checkout."""
+
+import compileall
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import florin
+from florin.ops.fleet.home import Home
+from florin.ops.releases import version
+from florin.ops.system.console import Unable
+
+_KEPT = 5
+_PACKAGE = Path("src") / "florin"
+_LOCK = Path("requirements") / "core.txt"
+
+
+def of_checkout(home: Home, checkout: Path | None) -> str:
+    """Keep the code as it lies there (the installed package without a checkout); name it."""
+    if checkout is None:
+        root = Path(florin.__file__).parent
+        return _keep(home, version.current(None), root, None)
+    package = checkout / _PACKAGE
+    if not (package / "__init__.py").is_file():
+        raise Unable(f"{checkout} holds no release: there is no {_PACKAGE} in it.")
+    return _keep(home, version.current(checkout), package, checkout / _LOCK)
+
+
+def of(home: Home, wanted: str | None, checkout: Path | None) -> str:
+    """Keep the release that REF|PATH names: kept here already, a directory, or a commit."""
+    if wanted is None:
+        return of_checkout(home, checkout)
+    if "/" not in wanted and (path(home, wanted) / _PACKAGE).is_dir():
+        return wanted
+    if Path(wanted).is_dir():
+        return of_checkout(home, Path(wanted).absolute())
+    if checkout is None:
+        raise Unable(f"{wanted} is neither a directory nor a release kept in {_folder(home)}.")
+    commit = version.git(checkout, "rev-parse", "--short=10", "--verify", f"{wanted}^{{commit}}")
+    if commit is None:
+        raise Unable(f"{wanted} is neither a commit of {checkout}, nor a directory.")
+    if not path(home, commit).is_dir():
+        _unpack(home, checkout, commit)
+    return commit
+
+
+def path(home: Home, name: str) -> Path:
+    return _folder(home) / name
+
+
+def environ(home: Home, name: str) -> dict[str, str]:
+    """Return what makes a process run this release: its code comes before any other."""
+    root = path(home, name)
+    return {"PYTHONPATH": str(root / "src"), "FLORIN_RELEASE": name}
+
+
+def other_lock(home: Home, name: str, checkout: Path | None) -> bool:
+    """Say whether it was made for other packages than the checkout's environment has."""
+    kept = path(home, name) / _LOCK
+    if checkout is None or not kept.is_file():
+        return False
+    with contextlib.suppress(OSError):
+        return kept.read_bytes() != (checkout / _LOCK).read_bytes()
+    return False
+
+
+def prune(home: Home, keep: set[str]) -> None:
+    """Remove the oldest beyond a handful; never those to keep."""
+    try:
+        kept = sorted(_folder(home).iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
+    except OSError:
+        return
+    for old in [each for each in kept if each.name not in keep][_KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
+    target = path(home, name)
+    if target.is_dir():
+        return name
+    partial = _partial(target)
+    try:
+        leave = shutil.ignore_patterns("__pycache__", "*.pyc")
+        shutil.copytree(package, partial / _PACKAGE, ignore=leave)
+        if lock is not None and lock.is_file():
+            (partial / _LOCK).parent.mkdir()
+            shutil.copy2(lock, partial / _LOCK)
+        _finish(partial, target)
+    except OSError as error:
+        raise Unable(f"{name} could not be kept in {target}: {error.strerror}.") from None
+    return name
+
+
+def _unpack(home: Home, checkout: Path, commit: str) -> None:
+    trust = f"safe.directory={checkout}"
+    said = subprocess.run(
+        ["git", "-c", trust, "-C", str(checkout), "archive", commit, "--", "src", "requirements"],
+        capture_output=True,
+        check=False,
+    )
+    if said.returncode != 0:
+        words = said.stderr.decode(errors="replace").strip().splitlines()
+        raise Unable(f"{commit} could not be read: {(words or ['git gave no reason'])[-1]}.")
+    target = path(home, commit)
+    partial = _partial(target)
+    try:
+        with tarfile.open(fileobj=io.BytesIO(said.stdout)) as archive:
+            # Not as an argument, which Python has only since 3.11.4; before, this is not looked at.
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)
+            archive.extractall(partial)  # noqa: S202 -- a commit of the operator's own, to be run
+        _finish(partial, target)
+    except (OSError, tarfile.TarError) as error:
+        raise Unable(f"{commit} could not be unpacked in {target}: {error}.") from None
+
+
+def _partial(target: Path) -> Path:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    return partial
+
+
+def _finish(partial: Path, target: Path) -> None:
+    """Compile, then rename: a release is there whole or not at all."""
+    compileall.compile_dir(
+        partial / "src", quiet=2, stripdir=str(partial), prependdir=str(target), workers=1
+    )
+    try:
+        partial.rename(target)
+    except OSError:
+        if not target.is_dir():  # somebody else may have been quicker
+            raise
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _folder(home: Home) -> Path:
+    return home.path / "releases"

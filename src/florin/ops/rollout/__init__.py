@@ -1,0 +1,1 @@
+"""Rollout: instances and workers replaced one after another, and watched."""

@@ -1,0 +1,229 @@
+"""Executor: the fleet in the hands of its supervisor, and how a change to it is carried out."""
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from florin.ops.fleet import desired_state, operation_lock
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.orders import Reply, Tell, Undone
+from florin.ops.planning import rollout
+from florin.ops.planning.rollout import Goal, Mark, Step
+from florin.ops.postgres import connection_budget
+from florin.ops.releases import store
+from florin.ops.rollout.instances import Instances
+from florin.ops.rollout.workers import Workers
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system.console import Unable
+from florin.ops.topology.topology import Topology
+
+_ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    options: Options
+    fleet: Supervisor
+    topology: Topology
+    instances: Instances
+    workers: Workers
+
+    @property
+    def home(self) -> Home:
+        return self.options.home
+
+    def marks(self) -> dict[str, Mark]:
+        """Return what instances and workers were started from, in the order of their numbers."""
+        count = desired_state.read(self.home).api
+        known = [part for part in self.fleet.fleet.of("api") if part.release]
+        parts = [part for part in known if part.process or number(part.name) <= count]
+        parts.sort(key=lambda part: number(part.name))
+        parts += sorted(self.workers.there(), key=lambda part: number(part.name))
+        return {part.name: Mark(part.release, part.generation) for part in parts}
+
+
+def number(name: str) -> int:
+    last = name.rpartition("-")[2]
+    return int(last) if last.isdigit() else 0
+
+
+async def carry_out(running: Running, change: Operation, tell: Tell) -> int:
+    """Reach the operation's goal; return the number of steps.
+
+    When the new instances do not bear it the fleet goes back to what it was: raises Undone.
+    """
+    steps = 0
+    if not change.undoing:
+        try:
+            if change.release and not change.back:
+                await migrate(running, change.release)
+            steps = await _reach(running, change, change.goal, change.soak_s, tell)
+        except (Unable, Died) as error:
+            tell(f"{error}; going back.")
+            change = replace(change, undoing=True)
+            operation_lock.keep(running.home, change)
+            await _undo(running, change, tell)
+            raise _undone(change, str(error)) from None
+    else:
+        await _undo(running, change, tell)
+        raise _undone(change, "it had begun to go back")
+    if change.release and change.back:
+        await _put_back_routines(running, change.release, tell)
+    _settle(running.home, change)
+    return steps
+
+
+def _undone(change: Operation, why: str) -> Undone:
+    return Undone(
+        f"Undone, all is as before: {why}.",
+        {"outcome": "undone", "release": change.release, "why": why},
+    )
+
+
+def _settle(home: Home, change: Operation) -> None:
+    """Write down what the fleet shall be from now on."""
+    kept = desired_state.read(home)
+    held = {name: number for name, number in kept.drained.items() if name in change.goal}
+    kept = replace(kept, api=len(_api(change.goal)), drained=held)
+    if change.workers:
+        kept = replace(kept, workers=None if change.workers == "auto" else int(change.workers))
+    if change.release:
+        if change.release != kept.release:
+            kept = replace(kept, previous=kept.release, release=change.release)
+        generation = max(mark.generation for mark in change.goal.values())
+        kept = replace(kept, generation=generation, previous=kept.previous or change.release)
+        store.prune(home, {kept.release, kept.previous})
+    desired_state.keep(home, kept)
+
+
+async def preview(running: Running, change: Operation) -> tuple[Step, ...]:
+    """Return what would be done; changes nothing."""
+    return await _plan(running, change, change.goal)
+
+
+def planned(steps: tuple[Step, ...]) -> Reply:
+    """Return a plan as what was asked for."""
+    lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
+    document = {
+        "plan": [
+            {"verb": s.verb, "names": list(s.names), "release": s.mark.release if s.mark else None}
+            for s in steps
+        ]
+    }
+    return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
+
+
+async def _plan(running: Running, change: Operation, goal: Goal) -> tuple[Step, ...]:
+    """The instances first: a release they do not bear reaches no job."""
+    crew = await running.instances.crew()
+    first = rollout.plan(crew, _api(goal), batch=change.batch, surge=change.surge)
+    working = {name: mark for name, mark in goal.items() if desired_state.works(name)}
+    crew = running.workers.crew()
+    return (*first, *rollout.plan_workers(crew, working, batch=change.batch))
+
+
+def _api(goal: Goal) -> dict[str, Mark]:
+    return {name: mark for name, mark in goal.items() if not desired_state.works(name)}
+
+
+async def require_connections(running: Running, change: Operation) -> None:
+    """Refuse a change for which the server has too few connections, the spare ones included."""
+    instances = len(_api(change.goal))
+    asked = await connection_budget.of(
+        running.topology.database,
+        instances + change.batch,
+        len(change.goal) - instances,
+        replicas=running.topology.replicas,
+    )
+    asked.require()
+
+
+async def _undo(running: Running, change: Operation, tell: Tell) -> None:
+    try:
+        await _withdraw(running, change, tell)
+        await _reach(running, change, change.undo, 0.0, tell)
+    except (Unable, Died) as error:
+        raise Unable(
+            f"It could not be undone either: {error}; see florin status, and florin rollback or"
+            " florin deploy with a release that runs."
+        ) from None
+
+
+async def _withdraw(running: Running, change: Operation, tell: Tell) -> None:
+    """Send nothing more to the new ones, at once, where any of the old ones still serves."""
+    crew = await running.instances.crew()
+    old = {one.name for one in crew if change.undo.get(one.name) == one.mark}
+    new = tuple(one.name for one in crew if one.admitted and one.name not in old)
+    if new and any(one.serves for one in crew if one.name in old):
+        step = Step("drain", new)
+        tell(str(step))
+        await running.instances.take(step, 0)
+
+
+async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float, tell: Tell) -> int:
+    taken = 0
+    for _ in range(_ROUNDS):
+        steps = await _plan(running, change, goal)
+        if not steps:
+            return taken
+        for index, step in enumerate(steps, start=1):
+            tell(f"[{index}/{len(steps)}] {step}")
+            if desired_state.works(step.names[0]):
+                await running.workers.take(step)
+            else:
+                await running.instances.take(step, soak_s)
+        taken += len(steps)
+    return taken
+
+
+async def migrate(running: Running, release: str) -> None:
+    """Bring the schema to this release; raises Unable, the release's own word in it."""
+    environ = running.topology.environ | store.environ(running.home, release)
+    await run_migrate(running.options.commands.migrate, environ)
+
+
+async def _put_back_routines(running: Running, release: str, tell: Tell) -> None:
+    """Let an earlier release define its functions again, once nobody calls the later ones.
+
+    Tables stay as they are: what was added bothers nobody. Its code runs with the later
+    functions as well, so a failure is only told.
+    """
+    try:
+        await migrate(running, release)
+    except Unable as error:
+        tell(f"The functions of {release} were not put back: {error}")
+
+
+async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    child = await asyncio.create_subprocess_exec(
+        *command,
+        env=dict(environ),
+        cwd=Path("/"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        _, said = await child.communicate()
+    except asyncio.CancelledError:
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.wait()
+        raise
+    if child.returncode != 0:
+        raise Unable(_last_words(said.decode(errors="replace"), child.returncode))
+
+
+def _last_words(said: str, code: int | None) -> str:
+    """Return its one sentence; of a release that is broken where it is, too."""
+    words = [line.strip() for line in said.strip().splitlines()]
+    if not words:
+        return f"florin migrate ended with {code}."
+    places = [line for line in words if line.startswith('File "')]
+    return f"its code does not run: {words[-1]} ({places[-1]})" if places else words[-1]

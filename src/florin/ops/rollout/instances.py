@@ -1,0 +1,156 @@
+"""Instances: the API's processes behind the balancer; each step of a plan, done."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Iterable
+
+from florin.ops.fleet import desired_state
+from florin.ops.fleet.model import Part
+from florin.ops.haproxy.balancer import Balancer, Seen
+from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.planning.rollout import Crew, Instance, Mark, Step
+from florin.ops.rollout import soak
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system import http_probe
+from florin.ops.system.console import Unable
+
+_READY = 200
+_POLL_S = 0.1
+_SOAK_EVERY_S = 0.25
+_UP_WITHIN_S = 10.0
+_QUIET_WITHIN_S = 35.0  # as long as a request may take; what stops the instance waits again
+
+
+class Instances:
+    """Holds the supervisor that runs them and the balancer that sends them requests."""
+
+    def __init__(
+        self, fleet: Supervisor, balancer: Balancer, make: Callable[[str, Mark], Wanted]
+    ) -> None:
+        self._fleet = fleet
+        self._balancer = balancer
+        self._make = make
+
+    async def crew(self) -> Crew:
+        """Observe those whose process runs."""
+        parts = [part for part in self._fleet.fleet.of("api") if part.process is not None]
+        ready = await asyncio.gather(*(_ready(part) for part in parts))
+        held = desired_state.read(self._fleet.home).drained
+        inside = {(one.name, one.address) for one in await self._seen() if one.admin == "ready"}
+        return tuple(
+            Instance(
+                name=part.name,
+                mark=Mark(part.release, part.generation),
+                ready=serves,
+                admitted=(part.name, part.address) in inside if inside else not part.drained,
+                held=held.get(part.name) == part.generation,
+            )
+            for part, serves in zip(parts, ready, strict=True)
+        )
+
+    async def take(self, step: Step, soak_s: float) -> None:
+        """Do one step; raises Unable or Died when it did not work out."""
+        match step.verb:
+            case "start":
+                assert step.mark is not None
+                wanted = [self._make(name, step.mark) for name in step.names]
+                await self._fleet.start_all(wanted, drained=True)
+            case "admit":
+                for name in step.names:
+                    await self.admit(name)
+                await self._until_up(step.names)
+            case "watch":
+                await self._watch(step.names, soak_s)
+            case "drain":
+                for name in step.names:
+                    await self.drain(name)
+                await self._until_quiet(step.names)
+            case "stop":
+                await asyncio.gather(*(self._stop(name) for name in step.names))
+
+    async def admit(self, name: str) -> None:
+        part = self._part(name)
+        # A balancer that is just being started again reads what was written down for it.
+        with contextlib.suppress(Unreachable):
+            await self._balancer.admit(name, part.address or "")
+        self._fleet.hold(name, drained=False)
+
+    async def drain(self, name: str) -> None:
+        """Send it nothing new from now on; it may have died by itself meanwhile."""
+        with contextlib.suppress(Unreachable):
+            await self._balancer.drain(name)
+        self._fleet.hold(name, drained=True)
+
+    async def _stop(self, name: str) -> None:
+        await self._fleet.stop(name)
+        with contextlib.suppress(Unreachable):
+            await self._balancer.forget(name)
+        self._fleet.forget(name)
+
+    async def _until_up(self, names: Iterable[str]) -> None:
+        """Wait until the balancer itself finds them well."""
+        wanted, deadline = set(names), time.monotonic() + _UP_WITHIN_S
+        while time.monotonic() < deadline:
+            up = {one.name for one in await self._seen() if one.check == "up"}
+            if wanted <= up:
+                return
+            await asyncio.sleep(_POLL_S)
+        raise Unable(f"The balancer does not find {', '.join(sorted(wanted))} ready.")
+
+    async def _until_quiet(self, names: Iterable[str]) -> None:
+        """Wait until they have answered what they had; one that is stuck is not waited for long."""
+        wanted, deadline = set(names), time.monotonic() + _QUIET_WITHIN_S
+        while time.monotonic() < deadline:
+            if not any(one.sessions for one in await self._seen() if one.name in wanted):
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def _watch(self, names: tuple[str, ...], soak_s: float) -> None:
+        """Let them meet requests for a while; raises Died when they do not bear it."""
+        new = [self._part(name) for name in names]
+        others = [
+            part
+            for part in self._fleet.fleet.of("api")
+            if part.process is not None and part.generation != new[0].generation
+        ]
+        fresh = [part.address or "" for part in new]
+        before = [part.address or "" for part in others]
+        new_then, old_then = await soak.ask(fresh), await soak.ask(before)
+        until = time.monotonic() + soak_s
+        while True:
+            left = until - time.monotonic()
+            await asyncio.sleep(max(0.0, min(left, _SOAK_EVERY_S)))
+            for part in new:
+                now = self._fleet.fleet.part(part.name)
+                if now is None or now.process != part.process:
+                    raise Died(f"{part.name} ended soon after it began to serve")
+                if not await _ready(part):
+                    raise Died(f"{part.name} stopped being ready soon after it began to serve")
+            if soak_s:
+                new_now, old_now = await soak.ask(fresh), await soak.ask(before)
+                wrong = soak.verdict(new_now.since(new_then), old_now.since(old_then))
+                if wrong is not None:
+                    raise Died(f"{', '.join(names)}: {wrong}")
+            if left <= _SOAK_EVERY_S:
+                return
+
+    async def _seen(self) -> tuple[Seen, ...]:
+        """Look through the balancer's eyes; nothing is seen while it is being started again."""
+        try:
+            return await self._balancer.observe()
+        except Unreachable:
+            return ()
+
+    def _part(self, name: str) -> Part:
+        part = self._fleet.fleet.part(name)
+        if part is None or part.process is None:
+            raise Unable(f"{name} does not run.")
+        return part
+
+
+async def _ready(part: Part) -> bool:
+    answer = await http_probe.get(part.address or "", "/health/ready")
+    return answer is not None and answer.status == _READY

@@ -1,0 +1,108 @@
+"""Workers: started, replaced and sent home; whoever goes finishes the jobs it has."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+from florin.ops.fleet.model import Part
+from florin.ops.planning.rollout import Crew, Instance, Mark, Step
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system.console import Unable, say
+
+_HOLDS_S = 1.0  # a new one that ends within it does not bear what it finds
+
+
+class Workers:
+    """Holds the supervisor that runs them, and the starts and farewells under way."""
+
+    def __init__(self, fleet: Supervisor, make: Callable[[str, Mark], Wanted]) -> None:
+        self._fleet = fleet
+        self._make = make
+        self._busy = set[asyncio.Task[None]]()
+        self.failed = 0  # starts that came to nothing
+
+    def there(self) -> tuple[Part, ...]:
+        """Return those that work, will in a moment, or should: all but those on their way out."""
+        return tuple(part for part in self._fleet.fleet.of("worker") if not part.drained)
+
+    def crew(self) -> Crew:
+        """Return those whose process runs."""
+        return tuple(
+            Instance(
+                name=part.name,
+                mark=Mark(part.release, part.generation),
+                ready=part.state == "ready",
+                admitted=True,
+            )
+            for part in self.there()
+            if part.process is not None
+        )
+
+    async def take(self, step: Step) -> None:
+        """Do one step; raises Unable or Died when it did not work out."""
+        if step.verb == "stop":
+            await asyncio.gather(*(self._stop(name) for name in step.names))
+            return
+        assert step.mark is not None
+        await self._start(step.names, step.mark)
+
+    def grow(self, count: int, mark: Mark) -> tuple[str, ...]:
+        """Start some more, each beside the others; return their names at once."""
+        taken = {part.name for part in self._fleet.fleet.of("worker")}
+        names = free(taken, count)
+        for name in names:
+            self._fleet.expect(self._make(name, mark))
+            self._begin(self._try(name, mark))
+        return names
+
+    def shrink(self, names: Iterable[str]) -> None:
+        """Send these home: they take nothing more and end with the last of their jobs."""
+        for name in names:
+            self._fleet.hold(name, drained=True)
+            self._begin(self._stop(name))
+
+    async def settle(self) -> None:
+        """Wait until nobody is on the way in or out."""
+        while self._busy:
+            await asyncio.wait(self._busy)
+
+    async def halt(self) -> None:
+        """Leave what is under way to whoever stops the fleet."""
+        for task in self._busy:
+            task.cancel()
+        await asyncio.gather(*self._busy, return_exceptions=True)
+
+    def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(doing)
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+
+    async def _try(self, name: str, mark: Mark) -> None:
+        try:
+            await self._fleet.start(self._make(name, mark))
+        except (Died, Unable) as error:
+            self.failed += 1
+            self._fleet.forget(name)
+            say(f"{error}")
+
+    async def _start(self, names: tuple[str, ...], mark: Mark) -> None:
+        wanted = [self._make(name, mark) for name in names]
+        await self._fleet.start_all(wanted, hold_s=_HOLDS_S)
+        for name in names:
+            part = self._fleet.fleet.part(name)
+            if part is None or part.process is None or part.restarts:
+                raise Died(f"{name} ended soon after it began to work")
+
+    async def _stop(self, name: str) -> None:
+        self._fleet.hold(name, drained=True)
+        await self._fleet.stop(name)
+        self._fleet.forget(name)
+
+
+def free(taken: Iterable[str], count: int) -> tuple[str, ...]:
+    """Return the lowest names that nobody has."""
+    known = set(taken)
+    names = (f"worker-{number}" for number in range(1, len(known) + count + 1))
+    return tuple(name for name in names if name not in known)[:count]

@@ -1,0 +1,1 @@
+"""Supervisor: processes started, watched and started again."""

@@ -1,0 +1,45 @@
+"""Hot swap: a part's next process starts beside the one that runs and takes its port from it.
+
+Who is relieved finishes what it has and ends by itself.
+"""
+
+import asyncio
+import signal
+import time
+from dataclasses import replace
+from functools import partial
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Part
+from florin.ops.supervisor import start_stop
+from florin.ops.supervisor.launch import Started, launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.system import processes
+from florin.ops.system.console import Unable, say
+
+
+async def relieve(home: Home, part: Part, want: Wanted) -> tuple[Part, Started] | None:
+    """Start it and return it once it is the one that answers; None when it came to nothing."""
+    if want.relief is None or part.process is None:
+        return None
+    await asyncio.to_thread(want.prepare)
+    started = launch(home, want.relief.launch(part.process.pid))
+    process = started.process
+    try:
+        answers = partial(want.relief.answers, 0 if process is None else process.pid)
+        await start_stop.until_ready(home, replace(want, ready=answers), started)
+        await want.settle()
+    except BaseException as error:
+        if process is not None:
+            processes.send(process, signal.SIGKILL)
+            await processes.gone(process)
+            started.ending()
+        if not isinstance(error, Died | Unable):
+            raise
+        say(f"{want.name} could not be relieved while it runs: {error}.")
+        return None
+    assert process is not None
+    now = replace(part, pid=process.pid, started=process.started, since=time.time(), note="")
+    now = replace(now, state="ready", address=want.address, release=want.release)
+    return replace(now, wiring=want.wiring), started

@@ -1,0 +1,68 @@
+"""Process table: started and ended, each written down as it happens."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Part
+from florin.ops.supervisor import start_stop
+from florin.ops.supervisor.launch import Started, launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.state_store import Facts
+
+
+class Processes(Facts):
+    """Starts and ends the parts of a fleet; it watches none."""
+
+    def __init__(self, home: Home, release: str) -> None:
+        super().__init__(home, release)
+        self.hurry = asyncio.Event()
+        self._started: dict[str, Started] = {}
+
+    async def _start(self, want: Wanted, *, restarts: int, drained: bool) -> None:
+        part = Part(
+            name=want.name,
+            role=want.role,
+            state="starting",
+            release=want.release,
+            generation=want.generation,
+            drained=drained,
+            address=want.address,
+            since=time.time(),
+            restarts=restarts,
+            wiring=want.wiring,
+        )
+        self.record(part)
+        # In a thread: to copy a database takes its time, and the others are watched meanwhile.
+        await asyncio.to_thread(want.prepare)
+        if want.role_now is not None:
+            part = replace(part, role=want.role_now())
+            self.record(part)
+        started = launch(self.home, want.launch)
+        self._started[want.name] = started
+        if started.process is not None:
+            part = replace(part, pid=started.process.pid, started=started.process.started)
+            self.record(part)
+        await start_stop.until_ready(self.home, want, started)
+        await want.settle()
+        waits = "draining" if restarts else "starting"  # until the balancer admits it
+        self.record(replace(part, state=waits if drained else "ready"))
+
+    async def _abandon(self, want: Wanted, note: str) -> None:
+        """Leave nothing of a start that came to nothing."""
+        await self._end(want.name)
+        part = self.fleet.part(want.name)
+        if part is not None:
+            self.record(part.stopped(note))
+
+    async def _end(self, name: str) -> None:
+        part = self.fleet.part(name)
+        if part is None or part.process is None:
+            return
+        self.record(replace(part, state="draining"))
+        started = self._started.pop(name, None)
+        await start_stop.stop(
+            part.process, part.role, hurry=self.hurry, started=started, drained=part.drained
+        )
+        self.record(part.stopped())

@@ -1,0 +1,224 @@
+"""Supervisor: keep what is wanted running, and write down what runs."""
+
+import asyncio
+import signal
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import replace
+
+from florin.ops.fleet.home import Home
+from florin.ops.supervisor import hot_swap, start_stop
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.process_table import Processes
+from florin.ops.supervisor.start_stop import Died
+from florin.ops.system import processes
+from florin.ops.system.console import Unable, say
+from florin.ops.system.processes import Process
+
+_PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+_WINDOW_S = 60.0
+_ASK_EVERY_S = 3.0
+_SILENCES = 5  # in a row, then it is taken for hung
+
+
+def pause(deaths: Sequence[float], now: float) -> float | None:
+    """Return how long to wait before the next start; None when it died too often in a minute."""
+    recent = [death for death in deaths if now - death < _WINDOW_S]
+    return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
+
+
+class Supervisor(Processes):
+    """Holds the fleet: one task beside each part, woken by the end of its process."""
+
+    def __init__(self, home: Home, release: str) -> None:
+        super().__init__(home, release)
+        self._wanted: dict[str, Wanted] = {}
+        self._deaths: dict[str, deque[float]] = {}
+        self._asked: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, list[asyncio.Task[None]]] = {}
+        self._relieved: list[Process] = []
+        self._before = {part.process for part in self.fleet.parts}
+
+    def adopt(self, want: Wanted) -> None:
+        """Take over a running part, untouched."""
+        part = self.fleet.part(want.name)
+        assert part is not None
+        state = "draining" if part.drained else "ready"
+        role = want.role_now() if want.role_now is not None else want.role
+        self.record(replace(part, role=role, state=state, address=want.address, wiring=want.wiring))
+        self._watch(want)
+
+    async def start(self, want: Wanted, *, drained: bool = False) -> None:
+        """Start a part and watch over it from then on; raises when it does not serve.
+
+        Nothing is left of one that does not. `drained`: the balancer sends it nothing yet.
+        """
+        await self.stop(want.name)  # it may be about to be started again by itself
+        try:
+            await self._start(want, restarts=0, drained=drained)
+        except BaseException as error:
+            await self._abandon(want, str(error))
+            raise
+        self._watch(want)
+
+    async def start_all(
+        self, wanted: Sequence[Wanted], *, drained: bool = False, hold_s: float = 0.0
+    ) -> None:
+        """Start some parts beside each other and wait `hold_s` once all serve; raises as `start`
+        does, and then, or when it is cut off, forgets those that never served: why is in the logs.
+        """
+        tasks = [asyncio.create_task(self.start(want, drained=drained)) for want in wanted]
+        try:
+            await asyncio.gather(*tasks)
+            await asyncio.sleep(hold_s)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for want in wanted:
+                part = self.fleet.part(want.name)
+                if part is not None and part.process is None:
+                    self.forget(want.name)
+            raise
+
+    async def stop(self, name: str) -> None:
+        """Stop a part and watch over it no longer."""
+        for task in self._tasks.pop(name, ()):
+            task.cancel()
+        self._wanted.pop(name, None)
+        await self._end(name)
+
+    async def restart(self, name: str) -> None:
+        """Stop one part and return once its successor serves."""
+        part = self.fleet.part(name)
+        if part is None or name not in self._wanted:
+            known = ", ".join(self._wanted)
+            raise Unable(f"There is no part {name}; there are: {known}.")
+        if await self.relieve(self._wanted[name]):
+            return
+        self._asked[name].set()
+        if part.process is not None:
+            started = self._started.get(name)
+            await start_stop.stop(part.process, part.role, hurry=self.hurry, started=started)
+        async with asyncio.timeout(self._wanted[name].ready_within_s + 10):
+            while True:
+                now = self.fleet.part(name)
+                if now and now.state == "ready" and now.process not in (None, part.process):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def relieve(self, want: Wanted) -> bool:
+        """Start its next process beside the one that runs, which then finishes and ends by itself.
+
+        False where that is not possible: it runs on as it did.
+        """
+        part, before = self.fleet.part(want.name), self._wanted.get(want.name)
+        if part is None or part.process is None or want.relief is None:
+            return False
+        for task in self._tasks.pop(want.name, ()):
+            task.cancel()
+        found = None
+        try:
+            found = await hot_swap.relieve(self.home, part, want)
+        finally:
+            if found is not None:
+                self._relieved.append(part.process)
+                self.record(found[0])
+                self._started[want.name] = found[1]
+                self._watch(want)
+            elif before is not None:
+                self._watch(before)
+        return found is not None
+
+    async def stop_all(self, *, spare_adopted: bool = False) -> None:
+        """Stop every part in order. What ran before us is spared when our own start failed."""
+        self._risen = True  # from here on nothing may keep us from stopping
+        tasks = [task for several in self._tasks.values() for task in several]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for part in self.fleet.of("api"):
+            if not spare_adopted:
+                self.hold(part.name, drained=True)  # the balancer goes first
+        for alike in start_stop.stop_order(self.fleet):
+            chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
+            await asyncio.gather(*(self._stop(part.name) for part in chosen))
+            for process in self._relieved:  # those that still finish what they had
+                processes.send(process, signal.SIGTERM)
+        me = self.fleet.part("supervisor")
+        if me is not None:
+            self.record(me.stopped())
+
+    async def _stop(self, name: str) -> None:
+        begun = time.monotonic()
+        await self.stop(name)
+        say(f"Stopped {name}: {time.monotonic() - begun:.1f} s")
+
+    def _watch(self, want: Wanted) -> None:
+        self._wanted[want.name] = want
+        self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
+        self._asked[want.name] = asyncio.Event()
+        tasks = [asyncio.create_task(self._tend(want), name=f"tend {want.name}")]
+        if want.alive is not None:
+            tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
+        self._tasks[want.name] = tasks
+
+    async def _ask(self, want: Wanted) -> None:
+        """End a part that runs but does not answer; its end wakes the one who tends it."""
+        assert want.alive is not None
+        silences, asked = 0, None
+        while True:
+            await asyncio.sleep(_ASK_EVERY_S)
+            part = self.fleet.part(want.name)
+            if part is None or part.process is None or part.state != "ready":
+                continue
+            silences = silences + 1 if part.process == asked else 0
+            asked = part.process
+            if await want.alive():
+                silences = 0
+            elif silences >= _SILENCES:
+                say(f"{want.name} has not answered {silences} times in a row; ending it.")
+                processes.send(part.process, signal.SIGKILL)
+
+    async def _tend(self, want: Wanted) -> None:
+        restarts = 0
+        while True:
+            part = self.fleet.part(want.name)
+            if part is not None and part.process is not None:
+                await processes.gone(part.process)
+            restarts += 1
+            if not self._asked[want.name].is_set() and not await self._mourn(want):
+                await self._asked[want.name].wait()
+            self._asked[want.name].clear()
+            part = self.fleet.part(want.name)  # as it was when it died, not when it was started
+            drained = part is not None and part.drained
+            try:
+                await self._start(want, restarts=restarts, drained=drained)
+            except (Died, Unable) as error:
+                await self._abandon(want, str(error))
+            else:
+                say(f"{want.name} serves again.")
+
+    async def _mourn(self, want: Wanted) -> bool:
+        """Note a death and wait as long as is due; False when it is not to be tried again."""
+        started = self._started.pop(want.name, None)
+        ending = started.ending() if started else "adopted, so nobody knows how"
+        deaths = self._deaths[want.name]
+        deaths.append(time.monotonic())
+        wait_s = pause(deaths, time.monotonic())
+        part = self.fleet.part(want.name)
+        assert part is not None
+        failed = part.note if part.process is None else ""  # else it is what it did while it ran
+        note = failed or f"ended ({ending})"
+        if wait_s is None:
+            say(
+                f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note});"
+                f" see {self.home.log(want.name)}, then florin restart {want.name}."
+            )
+            self.record(replace(part.stopped(note), state="failed"))
+            return False
+        say(f"{want.name} {note}; starting it again{f' in {wait_s:g} s' if wait_s else ''}.")
+        self.record(part.stopped(note))
+        await asyncio.sleep(wait_s)
+        return True

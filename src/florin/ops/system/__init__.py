@@ -1,0 +1,1 @@
+"""System: processes, ports, users and terminals of the machine."""

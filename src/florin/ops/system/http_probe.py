@@ -1,0 +1,66 @@
+"""HTTP probe: ask a part whether it serves. Small enough to need no client library."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_LIMIT = 4 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    body: bytes
+
+    def json(self) -> Any:
+        with contextlib.suppress(ValueError):
+            return json.loads(self.body)
+        return None
+
+
+async def get(
+    address: str, path: str, *, headers: Mapping[str, str] | None = None, within_s: float = 2
+) -> Answer | None:
+    """GET a path of `host:port`; None when there is no answer in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await _get(address, path, headers or {})
+    except (OSError, TimeoutError, ValueError, IndexError, asyncio.IncompleteReadError):
+        return None
+
+
+async def answers(address: str, *, within_s: float = 2) -> bool:
+    """Say whether anything listens there."""
+    host, port = split(address)
+    try:
+        async with asyncio.timeout(within_s):
+            _, writer = await asyncio.open_connection(host, port)
+            writer.close()
+    except (OSError, TimeoutError):
+        return False
+    return True
+
+
+def split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _get(address: str, path: str, headers: Mapping[str, str]) -> Answer:
+    host, port = split(address)
+    reader, writer = await asyncio.open_connection(host, port, limit=_LIMIT)
+    with contextlib.closing(writer):
+        lines = [f"GET {path} HTTP/1.1", f"Host: {address}", "Connection: close"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        status = int((await reader.readline()).split()[1])
+        length: int | None = None
+        while (line := await reader.readline()).strip():
+            name, _, value = line.decode("latin-1").partition(":")
+            if name.lower() == "content-length":
+                length = int(value)
+        body = await reader.read(-1) if length is None else await reader.readexactly(length)
+    return Answer(status, body)

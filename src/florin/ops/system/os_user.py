@@ -1,0 +1,189 @@
+"""OS user: as root, the engines run as somebody who may do nothing else."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from florin.ops.system.console import Unable, say
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user a process runs as."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments with which subprocess becomes this user."""
+        return {"user": self.uid, "group": self.gid, "extra_groups": []}
+
+
+_OURS = "florin"
+_OTHERS = ("postgres", "nobody")
+_FOLDERS = ("postgres", "valkey")
+OUTSIDE = Path("/var/lib/florin")
+
+
+def choose(data: Sequence[Path]) -> Account | None:
+    """Return the account for the engines; None when we are an ordinary user ourselves.
+
+    Data that exists keeps its owner, whoever would be chosen today.
+    """
+    if os.geteuid() != 0:
+        return None
+    for path in data:
+        if path.exists() and path.stat().st_uid != 0:
+            return _of(path.stat().st_uid)
+    for name in (_OURS, *_OTHERS):
+        found = _named(name) or (_create() if name == _OURS else None)
+        if found is not None:
+            return found
+    raise Unable(
+        "PostgreSQL does not run as root and no other user could be made; run florin as an"
+        " ordinary user, or create one (useradd --system florin)."
+    )
+
+
+def prepare(home: Path, remembered: str | None) -> tuple[Path, Account | None]:
+    """Return the directory for the engines' data and the account they run as."""
+    known = [Path(remembered)] if remembered else []
+    user = choose([folder / name for folder in (*known, home) for name in _FOLDERS])
+    if user is not None and remembered is None:
+        say(f"The engines do not run as root; they run as the user {user.name}.")
+    return place(home, remembered, user), user
+
+
+def run_as(
+    account: Account | None,
+    argv: Sequence[str],
+    *,
+    within_s: float = 120,
+    more: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end as the account, from a directory everybody may be in."""
+    options = {} if account is None else account.options()
+    try:
+        return subprocess.run(
+            list(argv),
+            cwd="/",
+            env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"} | dict(more or {}),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a Ctrl-C meant for us leaves it to finish
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            timeout=within_s,
+            **options,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return subprocess.CompletedProcess(list(argv), 127, "", str(error))
+
+
+def place(home: Path, remembered: str | None, account: Account | None) -> Path:
+    """Return the directory for the engines' data: the home, or one the account can reach.
+
+    Asked by trying, not by reading modes: what decides is what the system lets the account do.
+    """
+    if remembered is not None and Path(remembered).is_dir():
+        return Path(remembered)
+    if account is None or run_as(account, ["/bin/sh", "-c", 'cd "$0"', str(home)]).returncode == 0:
+        return home
+    chosen = OUTSIDE / "homes" / sha256(str(home).encode()).hexdigest()[:12]
+    say(
+        f"{home} is closed to the user {account.name}, who runs the engines: their data goes to"
+        f" {chosen}."
+    )
+    _open_directory(chosen)
+    return chosen
+
+
+def private(folder: Path, account: Account | None) -> Path:
+    """Make a directory that belongs to the account alone."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if account is not None and folder.stat().st_uid != account.uid:
+            os.chown(folder, account.uid, account.gid)
+    except OSError as error:
+        raise Unable(f"{folder} could not be made: {error.strerror}.") from None
+    return folder
+
+
+def own(folder: Path, account: Account | None) -> None:
+    """Give a folder and all in it to the account."""
+    if account is None:
+        return
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, account.uid, account.gid, follow_symlinks=False)
+
+
+def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
+    """Copy the trees, their places relative to root kept, to where every user may read them."""
+    target = OUTSIDE / "engines" / key
+    if target.is_dir():
+        return target
+    _open_directory(target.parent)
+    partial = target.with_name(f".{key}.{os.getpid()}")
+    try:
+        for tree in trees:
+            if tree.is_dir():
+                shutil.copytree(tree, partial / tree.relative_to(root), symlinks=True)
+            else:
+                (partial / tree.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(tree, partial / tree.relative_to(root))
+        for path in (partial, *partial.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        partial.rename(target)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not target.is_dir():  # somebody else may have been quicker
+            raise Unable(
+                f"The engines could not be copied to {target}: {error.strerror}."
+            ) from None
+    return target
+
+
+def _open_directory(path: Path) -> None:
+    try:
+        for folder in (OUTSIDE, OUTSIDE / path.relative_to(OUTSIDE).parts[0], path):
+            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unable(f"{path} could not be made: {error.strerror}.") from None
+
+
+def _named(name: str) -> Account | None:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        return None
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
+
+
+def _of(uid: int) -> Account:
+    try:
+        entry = pwd.getpwuid(uid)
+    except KeyError:
+        return Account(str(uid), uid, uid)
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _create() -> Account | None:
+    useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
+    if useradd is None:
+        return None
+    arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
+    subprocess.run(
+        [useradd, *arguments, "--shell", "/usr/sbin/nologin", _OURS],
+        capture_output=True,
+        check=False,
+    )
+    return _named(_OURS)

@@ -1,0 +1,67 @@
+"""Ports: a free one, and who holds one that is not."""
+
+import contextlib
+import random
+import socket
+from collections.abc import Collection
+from pathlib import Path
+
+from florin.ops.system import processes
+
+# Below the range from which Linux takes the ports of outgoing connections: one of those could
+# otherwise sit on a remembered port at the next start.
+_FIRST, _LAST = 20_000, 32_000
+_LISTEN = "0A"
+
+
+def is_free(port: int, host: str = "127.0.0.1") -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> int:
+    """Return the remembered port if it is free, else another; none that somebody else is to get."""
+    if remembered is not None and is_free(remembered):
+        return remembered
+    while True:
+        port = random.randrange(_FIRST, _LAST)  # noqa: S311 - not a secret
+        if port not in but and is_free(port):
+            return port
+
+
+def holder(port: int) -> str:
+    """Name the process that listens there, as far as the system tells: `nginx (pid 812)`."""
+    pid = holder_pid(port)
+    if pid is None:
+        return "another process"
+    words = processes.command_line(pid)
+    return f"{Path(words[0]).name} (pid {pid})" if words else f"pid {pid}"
+
+
+def holder_pid(port: int) -> int | None:
+    sockets = {f"socket:[{inode}]" for inode in _listeners(port)}
+    if not sockets:
+        return None
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # other users' processes keep theirs to themselves
+            if any(str(handle.readlink()) in sockets for handle in (entry / "fd").iterdir()):
+                return int(entry.name)
+    return None
+
+
+def _listeners(port: int) -> set[str]:
+    found: set[str] = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError):
+            for line in Path(table).read_text("ascii").splitlines()[1:]:
+                words = line.split()
+                if words[3] == _LISTEN and int(words[1].rsplit(":", 1)[1], 16) == port:
+                    found.add(words[9])
+    return found

@@ -1,0 +1,133 @@
+"""Processes: which process is meant. A number alone may be somebody else's by now."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_PROC = Path("/proc")
+_STATE, _START = 0, 19  # fields of /proc/PID/stat, counted behind the parenthesised name
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process and when it started: together they are never given twice."""
+
+    pid: int
+    started: str
+
+
+def find(pid: int) -> Process | None:
+    """Return the living process of this number; a zombie is not one."""
+    if not (_PROC / "self").exists():
+        return _find_by_ps(pid)
+    stat = _stat(pid)
+    if stat is None or stat[_STATE] in "ZX":
+        return None
+    return Process(pid, f"{_boot()}:{stat[_START]}")
+
+
+def lives(process: Process) -> bool:
+    return find(process.pid) == process
+
+
+def send(process: Process, number: signal.Signals) -> bool:
+    """Signal exactly this process; False when it is gone."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # another system, or already gone
+        handle = None
+    try:
+        if not lives(process):
+            return False
+        if handle is None:
+            os.kill(process.pid, number)
+        else:
+            signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        if handle is not None:
+            os.close(handle)
+    return True
+
+
+async def gone(process: Process) -> None:
+    """Return once the process has ended, whoever its parent is."""
+    handle = None
+    with contextlib.suppress(AttributeError, OSError):
+        handle = os.pidfd_open(process.pid)
+    if handle is None:
+        while lives(process):  # noqa: ASYNC110 - nothing tells us but asking
+            await asyncio.sleep(_POLL_S)
+        return
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, ended.set)
+    try:
+        if lives(process):  # asked after the handle is held: the number cannot pass on meanwhile
+            await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+def reap(process: Process) -> None:
+    """Take leave of an ended child, also one from before this process became another program."""
+    with contextlib.suppress(ChildProcessError, OSError):
+        os.waitpid(process.pid, os.WNOHANG)
+
+
+def started_at(pid: int) -> float:
+    """Return when it started, in seconds of the clock that files are stamped with; 0 if unknown."""
+    stat = _stat(pid)
+    if stat is None:
+        return 0.0
+    up = time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.time() - up + int(stat[_START]) / os.sysconf("SC_CLK_TCK")
+
+
+def command_line(pid: int) -> list[str]:
+    with contextlib.suppress(OSError):
+        raw = (_PROC / str(pid) / "cmdline").read_bytes()
+        return [word.decode(errors="replace") for word in raw.split(b"\0") if word]
+    return []
+
+
+def load(process: Process) -> tuple[float, int]:
+    """Return the CPU seconds used so far and the bytes held in memory."""
+    stat = _stat(process.pid)
+    if stat is None or not lives(process):
+        return 0.0, 0
+    ticks = int(stat[11]) + int(stat[12])
+    pages = int(stat[21])
+    return ticks / os.sysconf("SC_CLK_TCK"), pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _stat(pid: int) -> list[str] | None:
+    try:
+        text = (_PROC / str(pid) / "stat").read_text("utf-8", errors="replace")
+    except OSError:
+        return None
+    return text[text.rindex(")") + 2 :].split()
+
+
+@cache
+def _boot() -> str:
+    with contextlib.suppress(OSError):
+        return (_PROC / "sys/kernel/random/boot_id").read_text("ascii")[:8]
+    return ""
+
+
+def _find_by_ps(pid: int) -> Process | None:
+    said = subprocess.run(
+        ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.split(maxsplit=1)
+    if len(said) != 2 or said[0].startswith("Z"):  # noqa: PLR2004 - state and time
+        return None
+    return Process(pid, said[1].strip())

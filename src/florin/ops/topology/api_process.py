@@ -1,0 +1,30 @@
+"""API process: one instance of the application as a part of the fleet."""
+
+from florin.ops.fleet.timing import DEFAULT
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import http_probe
+from florin.ops.topology.app_process import HOST, OwnProcess
+
+_WIRES = ("DATABASE_URL", "DATABASE_URL_REPLICA", "REDIS_URL", "FLORIN_HOST", "FLORIN_PORT")
+
+
+class Api(OwnProcess):
+    """One instance: it answers requests that the balancer sends it."""
+
+    def wanted(self) -> Wanted:
+        told = {
+            "FLORIN_PORT": str(self.port),
+            # Whose X-Forwarded-For is believed: the balancer's, which looked after whom to believe.
+            "FLORIN_TRUSTED_PROXIES": f"{HOST}/32",
+        }
+        return self.part(
+            "api",
+            told,
+            wires=_WIRES,
+            ready="/health/ready",
+            unless=DEFAULT.environ(),
+            alive=self.alive,
+        )
+
+    async def alive(self) -> bool:
+        return await http_probe.get(self.address, "/health/live", within_s=3) is not None

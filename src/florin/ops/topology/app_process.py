@@ -1,0 +1,81 @@
+"""App process: what instances and workers have in common, as against the engines of others."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Role
+from florin.ops.planning.rollout import Mark
+from florin.ops.releases import store
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import http_probe, ports
+from florin.ops.system.console import Unable
+
+HOST = "127.0.0.1"  # only the balancer reaches an instance; a worker tells its metrics there
+_OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
+_OK = 200
+OWN = "own"  # they start beside each other
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnProcess:
+    """One process of Florin: what it is started from, what it is told, and where it answers."""
+
+    home: Home
+    command: tuple[str, ...]
+    environ: Mapping[str, str]
+    name: str
+    port: int
+    mark: Mark
+
+    @property
+    def address(self) -> str:
+        return f"{HOST}:{self.port}"
+
+    def part(
+        self,
+        role: Role,
+        told: Mapping[str, str],
+        *,
+        wires: Iterable[str],
+        ready: str,
+        unless: Mapping[str, str] | None = None,
+        alive: Callable[[], Awaitable[bool]] | None = None,
+    ) -> Wanted:
+        """It as a part of the fleet. It serves when the path `ready` answers 200. `told` overrides
+        the environment, which overrides `unless`; another value of one of `wires` starts it anew.
+        """
+        environ = dict(unless or {}) | dict(self.environ)
+        # The owner of the ledger is for migrations; whoever serves or works never holds it.
+        for name in _OWNER:
+            environ.pop(name, None)
+        environ |= store.environ(self.home, self.mark.release)
+        environ |= {"FLORIN_HOST": HOST, "FLORIN_INSTANCE": self.name, **told}
+        wiring = "\n".join(environ.get(name, "") for name in wires)
+
+        async def serves() -> bool:
+            answer = await http_probe.get(self.address, ready)
+            return answer is not None and answer.status == _OK
+
+        return Wanted(
+            name=self.name,
+            role=role,
+            address=self.address,
+            release=self.mark.release,
+            generation=self.mark.generation,
+            launch=Launch(name=self.name, argv=self.command, environ=environ),
+            ready=serves,
+            ready_within_s=30,
+            alive=alive,
+            wiring=sha256(wiring.encode()).hexdigest()[:12],
+            prepare=self.prepare,
+            together=OWN,
+        )
+
+    def prepare(self) -> None:
+        if not ports.is_free(self.port, HOST):
+            raise Unable(
+                f"Port {self.port} of {self.name} is taken by {ports.holder(self.port)}; stop it."
+            )

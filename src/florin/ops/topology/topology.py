@@ -1,0 +1,223 @@
+"""Topology: what should run on this machine, and by which addresses it finds each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
+
+from florin.ops.fleet import desired_state, secrets
+from florin.ops.fleet.home import Home, Layout
+from florin.ops.fleet.model import Fleet, Kind, Part
+from florin.ops.fleet.observe import observe
+from florin.ops.fleet.options import Options
+from florin.ops.haproxy import frontend
+from florin.ops.haproxy.balancer import Balancer
+from florin.ops.planning.rollout import Mark
+from florin.ops.postgres import connection
+from florin.ops.postgres import replica_set as members_
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.member import Member
+from florin.ops.postgres.replica_set import Members
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import http_probe, os_user, ports, processes
+from florin.ops.system.console import Unable, say
+from florin.ops.topology import api_process, worker_process
+from florin.ops.valkey import topology
+from florin.ops.valkey.topology import Memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topology:
+    """The engines in the order of their start, what stands in front, and how instances are made."""
+
+    database: str  # the URL that instances get
+    engines: tuple[Wanted, ...]
+    given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
+    environ: dict[str, str]  # of the application's processes
+    balancer: Balancer
+    options: Options
+    members: Members | None = None  # the PostgreSQL servers, where they are ours
+    memory: Memory | None = None  # the Valkeys, where they are ours
+
+    @property
+    def replicas(self) -> str:
+        """Return the URLs of the replicas that instances get; empty where there are none."""
+        return self.environ.get("DATABASE_URL_REPLICA", "")
+
+    @property
+    def url(self) -> str:
+        """Return where the public reaches the fleet, as far as this machine knows."""
+        return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
+
+    def instance(self, name: str, mark: Mark) -> Wanted:
+        """Return one instance or worker on the port it had, else a free one, remembered."""
+        home = self.options.home
+        layout = home.layout()
+        part = home.fleet().part(name)
+        runs = part is not None and part.process is not None and processes.lives(part.process)
+        port = layout.ports.get(name)
+        if port is None or not runs:
+            port = ports.free_port(port, but=layout.ports.values())
+            home.write_layout(replace(layout, ports=layout.ports | {name: port}))
+        commands, environ = self.options.commands, self.environ
+        if desired_state.works(name):
+            made = worker_process.Worker(
+                home=home, command=commands.worker, environ=environ, name=name, port=port, mark=mark
+            )
+            return made.wanted()
+        return api_process.Api(
+            home=home, command=commands.api, environ=environ, name=name, port=port, mark=mark
+        ).wanted()
+
+    def wanted(self, marks: Mapping[str, Mark]) -> tuple[Wanted, ...]:
+        """Return everything in the order of its start: the balancer comes when somebody serves."""
+        instances = (self.instance(name, mark) for name, mark in marks.items())
+        return (*self.engines, *instances, self.balancer.wanted())
+
+
+async def arrange(options: Options, fleet: Fleet) -> Topology:
+    """Decide what runs where. Starts nothing; remembers ports and places in the home."""
+    own = secrets.load(options.home)
+    # Whoever serves requests needs no key to the backups.
+    told = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
+    environ = told | secrets.for_application(own, options.environ)
+    environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
+    environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
+    database, redis = given_database(options), options.given("REDIS_URL")
+    engines: list[Wanted] = []
+    given: list[Part] = []
+    members: Members | None = None
+    valkeys: Memory | None = None
+    kind = kind_of(options, fleet)
+    if database is not None:
+        await connection.require(database, "DATABASE_URL")
+        given.append(_given("database", "postgres-primary", database, 5432))
+    if redis is not None:
+        given.append(_given("redis", "valkey-primary", redis, 6379))
+        if not await http_probe.answers(given[-1].address or ""):
+            say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
+    needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
+    layout = _layout(options, fleet, needed)
+    options.home.write_layout(layout)
+    user = None
+    if database is None or redis is None:
+        folder, user = os_user.prepare(options.home.path, layout.place)
+        options.home.write_layout(replace(layout, place=str(folder)))
+        if database is None:
+            servers = {
+                name: postgres.embedded(folder, layout.ports[_port_of(name)], own, user, name=name)
+                for name in _members(options)
+            }
+            members = members_.arranged(options.home, servers, folder)
+            database = environ["DATABASE_URL"] = members.url(postgres.APP)
+            environ["DATABASE_URL_OWNER"] = members.url(postgres.OWNER)
+            if replica_urls := members.replica_urls():
+                environ["DATABASE_URL_REPLICA"] = replica_urls
+            engines += _by_role(members)
+        if redis is None:
+            running = [part.name for part in fleet.parts if part.process is not None]
+            valkeys = topology.embedded(kind, folder, layout.ports, own, user, running=running)
+            environ["REDIS_URL"] = valkeys.url
+            engines += valkeys.wanted()
+    assert database is not None
+    return Topology(
+        database=database,
+        engines=tuple(engines),
+        given=tuple(given),
+        environ=environ,
+        balancer=frontend.balancer(options, layout.ports, user),
+        options=options,
+        members=members,
+        memory=valkeys,
+    )
+
+
+def _by_role(members: Members) -> list[Wanted]:
+    """The primary first: the others copy it."""
+    wants = [Member(server, members).wanted() for server in members.servers.values()]
+    return sorted(wants, key=lambda want: want.role != "postgres-primary")
+
+
+def _members(options: Options) -> tuple[str, ...]:
+    """The PostgreSQL servers by name: as many as asked for, whoever is the primary among them."""
+    kept = desired_state.read(options.home).replicas
+    replicas = kept if options.replicas is None else options.replicas
+    return members_.names(replicas, members_.recorded(options.home).primary)
+
+
+def _port_of(name: str) -> str:
+    """By which name the layout remembers a member's port."""
+    return "postgres" if name == postgres.NAME else name
+
+
+def running_urls(home: Home) -> dict[str, str]:
+    """Return the variables that name the home's own engines, those that run."""
+    own, fleet, urls = secrets.read(home), observe(home), dict[str, str]()
+    primaries = [part for part in fleet.of("postgres-primary") if not part.given]
+    database = next(iter(primaries), None)
+    redis = topology.running_url(desired_state.read(home).valkey, fleet, own)
+    if database is not None and database.process is not None and database.address:
+        urls["DATABASE_URL"] = postgres.url_of(database.address, postgres.APP, own)
+        urls["DATABASE_URL_OWNER"] = postgres.url_of(database.address, postgres.OWNER, own)
+    if redis is not None:
+        urls["REDIS_URL"] = redis
+    return urls
+
+
+def given_database(options: Options) -> str | None:
+    return options.given("DATABASE_URL_PRIMARY") or options.given("DATABASE_URL")
+
+
+def kind_of(options: Options, fleet: Fleet) -> Kind:
+    """The topology of Valkey: as asked for, else as last. Nothing carries one over that runs."""
+    kept = desired_state.read(options.home).valkey
+    asked = options.valkey or kept
+    if options.given("REDIS_URL") is not None:
+        if options.valkey is not None:
+            say("REDIS_URL names what stands for Valkey; --valkey is without effect.")
+        return kept
+    runs = [
+        part for part in fleet.parts if part.role in topology.ROLES and part.process is not None
+    ]
+    if asked != kept and runs:
+        raise Unable(
+            f"Valkey runs as {kept}, not as {asked}; stop the fleet first (florin down), then"
+            f" florin up --valkey {asked}."
+        )
+    return asked
+
+
+def _ports(options: Options, *, database: bool, valkey: Kind | None) -> dict[str, str]:
+    """The ports that are needed, by the layout's name of each, and whose they are."""
+    needed = {_port_of(name): name for name in _members(options)} if database else {}
+    needed |= topology.ports(valkey) if valkey is not None else {}
+    return needed | {frontend.OPERATOR: frontend.NAME, frontend.METRICS: frontend.NAME}
+
+
+def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
+    """Return where the engines listen: where they run, else where they did, else elsewhere."""
+    kept = options.home.layout()
+    chosen = dict(kept.ports)
+    for name, part_name in needed.items():
+        part = fleet.part(part_name)
+        runs = part is not None and part.process is not None and name in kept.ports
+        if not runs:
+            chosen[name] = ports.free_port(kept.ports.get(name), but=chosen.values())
+            if name in kept.ports and chosen[name] != kept.ports[name]:
+                say(
+                    f"Port {kept.ports[name]} of {part_name} is taken by"
+                    f" {ports.holder(kept.ports[name])}; it moves to {chosen[name]}."
+                )
+    return replace(kept, ports=chosen)
+
+
+def _given(name: str, role: str, url: str, port: int) -> Part:
+    parts = urlsplit(url)
+    address = f"{parts.hostname or 'localhost'}:{parts.port or port}"
+    return Part(
+        name=name,
+        role="postgres-primary" if role == "postgres-primary" else "valkey-primary",
+        state="ready",
+        release="",
+        address=address,
+        given=True,
+    )

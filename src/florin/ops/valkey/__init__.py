@@ -1,0 +1,1 @@
+"""Valkey: the servers of a fleet: one, with Sentinels, or a cluster."""

@@ -1,0 +1,82 @@
+"""Client: one question to a Valkey or a Sentinel. Small enough to need no client library."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from florin.ops.fleet.model import Role
+from florin.ops.system import http_probe
+
+WITHIN_S = 2.0
+
+
+class Silent(Exception):
+    """There was no answer, or not in time."""
+
+
+class Refused(Exception):
+    """It answered, with an error."""
+
+
+GONE = (Silent, Refused)
+_ROLES: dict[str, Role] = {
+    "master": "valkey-primary",
+    "slave": "valkey-replica",
+    "sentinel": "sentinel",
+}
+
+
+async def ask(address: str, password: str, *words: str | int, within_s: float = WITHIN_S) -> Any:
+    """Return the answer to one command: text, a number, a list of them or None."""
+    host, port = http_probe.split(address)
+    try:
+        async with asyncio.timeout(within_s):
+            reader, writer = await asyncio.open_connection(host, port)
+            with contextlib.closing(writer):
+                writer.write(_command("AUTH", password) + _command(*words))
+                await _read(reader)
+                return await _read(reader)
+    except (OSError, TimeoutError, EOFError, ValueError) as error:
+        raise Silent(f"{address}: {error or 'no answer'}") from None
+
+
+async def role(address: str, password: str) -> Role | None:
+    """Return what it says it is; None when it says nothing."""
+    with contextlib.suppress(*GONE):
+        return _ROLES.get((await ask(address, password, "ROLE"))[0])
+    return None
+
+
+async def answers(address: str, password: str) -> bool:
+    """Say whether it takes commands; while it loads it does not."""
+    with contextlib.suppress(*GONE):
+        return await ask(address, password, "PING") == "PONG"
+    return False
+
+
+def _command(*words: str | int) -> bytes:
+    encoded = [str(word).encode() for word in words]
+    lines = [b"*%d" % len(encoded)]
+    for word in encoded:
+        lines += [b"$%d" % len(word), word]
+    return b"\r\n".join([*lines, b""])
+
+
+async def _read(reader: asyncio.StreamReader) -> Any:
+    line = await reader.readuntil(b"\r\n")
+    kind, said = line[:1], line[1:-2].decode()
+    match kind:
+        case b"+":
+            return said
+        case b"-":
+            raise Refused(said)
+        case b":":
+            return int(said)
+        case b"$" if int(said) < 0:
+            return None
+        case b"$":
+            return (await reader.readexactly(int(said) + 2))[:-2].decode(errors="replace")
+        case b"*":
+            return [await _read(reader) for _ in range(int(said))]
+        case _:
+            raise ValueError(f"unknown answer {line!r}")

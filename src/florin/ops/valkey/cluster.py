@@ -1,0 +1,154 @@
+"""Cluster: three Valkeys that share the keys, and a replica of each that takes over from it.
+
+The nodes decide, and each keeps what was decided in a file of its own. A master that starts again
+waits for its replica to take over first: it would come back empty, and the replica would copy that.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import dataclass, field, replace
+
+from florin.ops.fleet.model import Role
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.valkey import cluster_slots
+from florin.ops.valkey import server as valkey
+from florin.ops.valkey.client import GONE, ask
+from florin.ops.valkey.client import role as role_of
+from florin.ops.valkey.cluster_slots import View
+from florin.ops.valkey.sentinel import SUCCESSOR_WITHIN_S, following
+from florin.ops.valkey.server import Valkey
+
+NODE_TIMEOUT_MS = 1500
+KNOWS_WITHIN_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The nodes by name, and the ports by which they talk with each other."""
+
+    servers: dict[str, Valkey]
+    buses: dict[str, int]
+    ran: set[str] = field(default_factory=set[str])  # nodes that have run: not a first start
+    idle: set[str] = field(default_factory=set[str])  # nodes that were nobody's master when started
+
+    @property
+    def url(self) -> str:
+        return url_of([each.address for each in self.servers.values()], self._password)
+
+    @property
+    def _password(self) -> str:
+        return next(iter(self.servers.values())).secrets[valkey.SECRET]
+
+    def wanted(self) -> list[Wanted]:
+        return [self._node(name) for name in self.servers]
+
+    async def mend(self) -> bool:
+        """Make them one cluster; leaves it alone while any of them is away."""
+        views = await self._views(list(self.servers))
+        if len(views) < len(self.servers):
+            return False
+        places = {name: (each.port, self.buses[name]) for name, each in self.servers.items()}
+        commands = cluster_slots.missing(views, places)
+        for command in commands:
+            with contextlib.suppress(*GONE):  # the next look tries again
+                await ask(self.servers[command.to].address, self._password, *command.words)
+        return not commands
+
+    async def whole(self) -> bool:
+        """Say whether every key has a master and every master a replica."""
+        if not await self.mend():
+            return False
+        with contextlib.suppress(*GONE):
+            for server in self.servers.values():
+                said = await ask(server.address, self._password, "CLUSTER", "INFO")
+                role = await ask(server.address, self._password, "ROLE")
+                followed = role[2] if role[0] == "master" else role[3] == "connected"
+                if "cluster_state:ok" not in said or not followed:
+                    return False
+            return True
+        return False
+
+    def _node(self, name: str) -> Wanted:
+        def role() -> Role:
+            return "valkey-replica" if self._replicates(name) else "valkey-primary"
+
+        return replace(
+            self.servers[name].wanted(),
+            role=role(),
+            role_now=role,
+            prepare=lambda: self._prepare(name),
+            settle=lambda: self._settle(name),
+        )
+
+    def _replicates(self, name: str) -> bool:
+        """Say whether it is to be a replica: by the others, its own file, or its number."""
+        if name in self.idle:
+            return True
+        with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
+            text = (self.servers[name].folder / "nodes.conf").read_text("utf-8")
+            lines = [line for line in text.splitlines() if not line.startswith("vars ")]
+            return "slave" in cluster_slots.own(cluster_slots.view("\n".join(lines))).flags
+        return list(self.servers).index(name) >= cluster_slots.MASTERS
+
+    def _prepare(self, name: str) -> None:
+        self.idle.discard(name)
+        # In a thread: it has an event loop of its own.
+        if name in self.ran and asyncio.run(self._successor(name)):
+            self.idle.add(name)
+        self.ran.add(name)
+        self.servers[name].prepare(
+            following(self._password)
+            | {
+                "cluster-enabled": "yes",
+                "cluster-port": self.buses[name],
+                "cluster-config-file": "nodes.conf",
+                "cluster-node-timeout": NODE_TIMEOUT_MS,
+                "cluster-require-full-coverage": "no",
+            }
+        )
+
+    async def _successor(self, name: str) -> bool:
+        """Wait until it is nobody's master, as long as the others can bring that about."""
+        deadline = time.monotonic() + SUCCESSOR_WITHIN_S
+        others = [each for each in self.servers if each != name]
+        while time.monotonic() < deadline:
+            views = await self._views(others)
+            port = self.servers[name].port
+            mine = [node for seen in views.values() for node in seen if node.port == port]
+            ids = {node.id for node in mine if node.slots}
+            if not ids or not _replaceable(ids, views):
+                return bool(mine) and not ids
+            await asyncio.sleep(0.1)
+        return False
+
+    async def _settle(self, name: str) -> None:
+        """Wait until one that was replaced knows it: until then it takes itself for a master."""
+        deadline, server = time.monotonic() + KNOWS_WITHIN_S, self.servers[name]
+        while name in self.idle and time.monotonic() < deadline:
+            if await role_of(server.address, self._password) == "valkey-replica":
+                return
+            await asyncio.sleep(0.05)
+
+    async def _views(self, names: list[str]) -> dict[str, View]:
+        """What each node says about all; who says nothing is left out."""
+
+        async def look(name: str) -> View | None:
+            with contextlib.suppress(*GONE):
+                address = self.servers[name].address
+                return cluster_slots.view(await ask(address, self._password, "CLUSTER", "NODES"))
+            return None
+
+        found = await asyncio.gather(*(look(name) for name in names))
+        return {name: seen for name, seen in zip(names, found, strict=True) if seen}
+
+
+def _replaceable(ids: set[str], views: dict[str, View]) -> bool:
+    """Say whether there are masters to vote, and a replica to vote for. `ids`: who is replaced."""
+    own = [cluster_slots.own(seen) for seen in views.values()]
+    voters = [node for node in own if node.slots]
+    return len(voters) > 1 and any("slave" in node.flags and node.master in ids for node in own)
+
+
+def url_of(addresses: list[str], password: str) -> str:
+    return f"redis+cluster://{valkey.user_of(password)}@{','.join(addresses)}"

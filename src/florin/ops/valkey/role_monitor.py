@@ -1,0 +1,53 @@
+"""Role monitor: writes down which Valkey is what, since they decide among themselves."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+
+from florin.ops.fleet import secrets
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Role
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system.console import Unable, say
+from florin.ops.valkey import client as ask
+from florin.ops.valkey import server as valkey
+from florin.ops.valkey.topology import ROLES, Memory
+
+_LOOK_EVERY_S = 1.0
+_MEND_EVERY = 5  # looks: nothing waits for it
+
+
+async def roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
+    """Ask each Valkey and each Sentinel that runs here what it is; None: it says nothing."""
+    parts = [part for part in fleet.parts if part.role in ROLES and part.process and part.address]
+    try:
+        password = secrets.read(home).get(valkey.SECRET, "")
+    except Unable:
+        return {}
+    said = await asyncio.gather(*(ask.role(part.address or "", password) for part in parts))
+    return {part.name: role for part, role in zip(parts, said, strict=True)}
+
+
+async def watch(fleet: Supervisor, memory: Memory) -> None:
+    """Look for ever; raises nothing."""
+    for turn in count(1):
+        await asyncio.sleep(_LOOK_EVERY_S)
+        try:
+            for name, role in (await roles(fleet.home, fleet.fleet)).items():
+                _note(fleet, name, role)
+            if turn % _MEND_EVERY == 0:
+                await memory.mend()
+        except (Unable, OSError, ValueError) as error:
+            say(f"The Valkeys could not be looked after: {error}")
+
+
+def _note(fleet: Supervisor, name: str, role: Role | None) -> None:
+    part = fleet.fleet.part(name)
+    if part is None or part.state != "ready" or role is None or role == part.role:
+        return
+    note = ""
+    if role == "valkey-primary":
+        note = f"took over as a primary at {datetime.now(UTC):%H:%M:%S} UTC"
+        say(f"{name} {note}.")
+    fleet.record(replace(part, role=role, note=note))

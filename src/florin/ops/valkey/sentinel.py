@@ -1,0 +1,208 @@
+"""Sentinel: a Valkey, two replicas of it, and three Sentinels that have one of them take over.
+
+The Sentinels decide, and each keeps what was decided in a file of its own. Whoever starts again
+becomes what these files say. The one that was the primary waits for its successor first: it would
+come back empty, and the others would copy that.
+"""
+
+import asyncio
+import contextlib
+import re
+import time
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+
+from florin.ops.fleet.model import Role
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import os_user
+from florin.ops.valkey import server as valkey
+from florin.ops.valkey.client import GONE, answers, ask
+from florin.ops.valkey.server import Valkey
+
+GROUP = "florin"  # what the Sentinels call the servers
+QUORUM = 2
+DOWN_AFTER_MS = 1500
+FAILOVER_MS = 10_000
+SUCCESSOR_WITHIN_S = 8.0  # then it starts as what it was
+_MONITOR = re.compile(rf"^sentinel monitor {GROUP} 127\.0\.0\.1 (\d+) ", re.MULTILINE)
+_EPOCH = re.compile(rf"^sentinel config-epoch {GROUP} (\d+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentinels:
+    """The servers by name, and the ports of the Sentinels by name."""
+
+    servers: dict[str, Valkey]
+    ports: dict[str, int]
+    folder: Path
+    ran: set[str] = field(default_factory=set[str])  # servers that have run: not a first start
+
+    @property
+    def url(self) -> str:
+        return url_of([f"127.0.0.1:{port}" for port in self.ports.values()], self._password)
+
+    @property
+    def _one(self) -> Valkey:
+        return next(iter(self.servers.values()))
+
+    @property
+    def _password(self) -> str:
+        return self._one.secrets[valkey.SECRET]
+
+    def wanted(self) -> list[Wanted]:
+        """The servers, then the Sentinels: those find all others there."""
+        return [*map(self._server, self.servers), *map(self._sentinel, self.ports)]
+
+    async def mend(self) -> bool:
+        return True  # the Sentinels do
+
+    async def whole(self) -> bool:
+        """Say whether every server follows the primary, and every Sentinel could replace it."""
+        leader, password = self.leader(), self._password
+        try:
+            for name, server in self.servers.items():
+                said = await ask(server.address, password, "ROLE")
+                if name == leader and (said[0] != "master" or len(said[2]) < len(self.servers) - 1):
+                    return False
+                if name != leader and (said[0] != "slave" or said[3] != "connected"):
+                    return False
+            for port in self.ports.values():
+                await ask(f"127.0.0.1:{port}", password, "SENTINEL", "CKQUORUM", GROUP)
+        except GONE:
+            return False
+        return True
+
+    def leader(self) -> str:
+        """Return who the primary is by the latest that a Sentinel wrote down, else the first."""
+        found: list[tuple[int, int]] = []
+        for name in self.ports:
+            with contextlib.suppress(OSError):
+                text = self._path(name).read_text("utf-8")
+                port, epoch = _MONITOR.search(text), _EPOCH.search(text)
+                if port is not None:
+                    found.append((int(epoch[1]) if epoch else 0, int(port[1])))
+        latest = max(found)[1] if found else 0
+        names = (name for name, server in self.servers.items() if server.port == latest)
+        return next(names, self._one.name)
+
+    def _server(self, name: str) -> Wanted:
+        def role() -> Role:
+            return "valkey-primary" if self.leader() == name else "valkey-replica"
+
+        want = self.servers[name].wanted()
+        return replace(want, role=role(), role_now=role, prepare=lambda: self._prepare(name))
+
+    def _prepare(self, name: str) -> None:
+        if name in self.ran and self.leader() == name:
+            asyncio.run(self._successor(name))  # in a thread: it has an event loop of its own
+        self.ran.add(name)
+        leader = self.leader()
+        follows = {"replicaof": f"127.0.0.1 {self.servers[leader].port}"}
+        self.servers[name].prepare(
+            following(self._password)
+            # One that was replaced, and does not know it yet, takes no writes.
+            | {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
+            | (follows if name != leader else {})
+        )
+
+    async def _successor(self, name: str) -> None:
+        """Wait until another one is the primary, as long as the Sentinels can bring that about."""
+        deadline = time.monotonic() + SUCCESSOR_WITHIN_S
+        others = [server.address for each, server in self.servers.items() if each != name]
+        judges = [f"127.0.0.1:{port}" for port in self.ports.values()]
+        while self.leader() == name and time.monotonic() < deadline:
+            if await _alive(judges, self._password) < QUORUM:
+                return
+            if await _alive(others, self._password) == 0:
+                return
+            await asyncio.sleep(0.1)
+
+    def _sentinel(self, name: str) -> Wanted:
+        one, address = self._one, f"127.0.0.1:{self.ports[name]}"
+
+        async def ready() -> bool:
+            return await answers(address, self._password)
+
+        argv = (str(one.program), str(self._path(name)), "--sentinel")
+        want = one.wanted()
+        return replace(
+            want,
+            name=name,
+            role="sentinel",
+            address=address,
+            launch=Launch(
+                name=name, argv=argv, environ=want.launch.environ, account=want.launch.account
+            ),
+            ready=ready,
+            alive=ready,
+            prepare=lambda: self._prepare_sentinel(name),
+        )
+
+    def _prepare_sentinel(self, name: str) -> None:
+        """Leave its own file as it is, where it is about these ports."""
+        path = self._path(name)
+        os_user.private(path.parent, self._one.account)
+        stamp = self._stamp()
+        with contextlib.suppress(OSError):
+            if stamp in path.read_text("utf-8").splitlines():
+                return
+        valkey.put(path, f"{stamp}\n{self._settings(name)}", self._one.account)
+
+    def _stamp(self) -> str:
+        ports = [*self.ports.values(), *(server.port for server in self.servers.values())]
+        facts = f"{ports} {self._password} {DOWN_AFTER_MS} {FAILOVER_MS}"
+        return f"# florin {sha256(facts.encode()).hexdigest()[:16]}"
+
+    def _settings(self, name: str) -> str:
+        """All that it would find out by itself in time, so that it can judge from the first on."""
+        leader, password = self.servers[self.leader()], self._password
+        others = [server for server in self.servers.values() if server is not leader]
+        judges = [each for each in self.ports if each != name]
+        return "".join(
+            (
+                valkey.common(self.ports[name], self._path(name).parent, self._one.secrets),
+                f"sentinel myid {self._id(name)}\n",
+                f"sentinel sentinel-pass {password}\n",
+                f"sentinel monitor {GROUP} 127.0.0.1 {leader.port} {QUORUM}\n",
+                f"sentinel auth-pass {GROUP} {password}\n",
+                f"sentinel down-after-milliseconds {GROUP} {DOWN_AFTER_MS}\n",
+                f"sentinel failover-timeout {GROUP} {FAILOVER_MS}\n",
+                *(f"sentinel known-replica {GROUP} 127.0.0.1 {each.port}\n" for each in others),
+                *(
+                    f"sentinel known-sentinel {GROUP} 127.0.0.1 {self.ports[each]}"
+                    f" {self._id(each)}\n"
+                    for each in judges
+                ),
+            )
+        )
+
+    def _id(self, name: str) -> str:
+        return sha256(f"{self.folder} {name} {self.ports[name]}".encode()).hexdigest()[:40]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name / "sentinel.conf"
+
+
+def following(password: str) -> dict[str, str | int]:
+    """Return what a server is told that is, or may become, a replica."""
+    return {
+        "masterauth": password,
+        "repl-diskless-sync": "yes",
+        "repl-diskless-sync-delay": 0,
+        "repl-diskless-load": "on-empty-db",
+        "rdb-del-sync-files": "yes",
+        "repl-timeout": 10,
+        "repl-ping-replica-period": 1,
+    }
+
+
+def url_of(addresses: list[str], password: str) -> str:
+    user = valkey.user_of(password)
+    hosts = ",".join(addresses)
+    return f"redis+sentinel://{user}@{hosts}/{GROUP}/0?sentinel_password={user.removeprefix(':')}"
+
+
+async def _alive(addresses: list[str], password: str) -> int:
+    return sum(await asyncio.gather(*(answers(address, password) for address in addresses)))

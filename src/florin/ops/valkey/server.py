@@ -1,0 +1,125 @@
+"""Server: the shared memory that a fleet brings along. All in it can be rebuilt."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from florin.ops.fleet.home import write
+from florin.ops.fleet.secrets import Secrets
+from florin.ops.postgres import tuning
+from florin.ops.supervisor.launch import Launch
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import bundled_programs, os_user
+from florin.ops.system.os_user import Account
+from florin.ops.valkey import client as ask
+
+NAME = "valkey-1"
+SECRET = "VALKEY_PASSWORD"  # noqa: S105 - its name
+_MB = 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Valkey:
+    """One embedded server: its program, its directory, its port."""
+
+    program: Path
+    version: str
+    folder: Path
+    port: int
+    account: Account | None
+    secrets: Secrets
+    name: str = NAME
+    shares: int = 1  # servers that share what memory there is for all
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def wanted(self) -> Wanted:
+        return Wanted(
+            name=self.name,
+            role="valkey-primary",
+            address=self.address,
+            release=self.version,
+            launch=Launch(
+                name=self.name,
+                argv=(str(self.program), str(self.folder / "valkey.conf")),
+                environ={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"},
+                account=self.account,
+            ),
+            ready=self.ready,
+            ready_within_s=15,
+            alive=self.ready,
+            prepare=self.prepare,
+            together="valkey",
+        )
+
+    async def ready(self) -> bool:
+        return await ask.answers(self.address, self.secrets[SECRET])
+
+    def prepare(self, more: Mapping[str, str | int] | None = None) -> None:
+        """Write its settings; `more` are those of its topology."""
+        os_user.private(self.folder, self.account)
+        # What a replica once received: it would be read again, old as it is.
+        (self.folder / "dump.rdb").unlink(missing_ok=True)
+        lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
+        put(self.folder / "valkey.conf", self._settings() + "".join(lines), self.account)
+
+    def _settings(self) -> str:
+        limit = max(64, min(512, tuning.memory() // 16 // _MB) // self.shares)
+        return f"""\
+# Written at every start by florin up.
+{common(self.port, self.folder, self.secrets)}\
+# Nothing here is the only copy: neither a snapshot nor a log of it is kept.
+save ""
+appendonly no
+# When full, what was used least goes. Losing a counter or a cached answer costs speed; a refused
+# write would cost a request.
+maxmemory {limit}mb
+maxmemory-policy allkeys-lru
+maxclients 2000
+tcp-keepalive 60
+"""
+
+
+def common(port: int, folder: Path, secrets: Secrets) -> str:
+    """Return what a server and a Sentinel are told alike."""
+    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
+    return f"""\
+bind 127.0.0.1
+port {port}
+requirepass {secrets[SECRET]}
+dir "{quoted}"
+daemonize no
+logfile ""
+set-proc-title no
+"""
+
+
+def put(path: Path, settings: str, user: Account | None) -> None:
+    """Write settings for whoever runs the server."""
+    write(path, settings.encode())
+    if user is not None:
+        os.chown(path, user.uid, user.gid)
+
+
+def user_of(password: str) -> str:
+    """Return what stands before the `@` of a URL."""
+    return f":{quote(password, safe='')}"
+
+
+def embedded(folder: Path, port: int, secrets: Secrets, user: Account | None) -> Valkey:
+    """Return the first server, or the only one; others are made from it."""
+    program = bundled_programs.program(bundled_programs.VALKEY, user)
+    said = os_user.run_as(user, [str(program), "--version"]).stdout.split()
+    found = [word.removeprefix("v=") for word in said if word.startswith("v=")]
+    return Valkey(
+        program=program,
+        version=f"Valkey {found[0]}" if found else "Valkey",
+        folder=folder,
+        port=port,
+        account=user,
+        secrets=secrets,
+    )

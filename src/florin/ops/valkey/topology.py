@@ -1,0 +1,131 @@
+"""Topology: the Valkeys of one machine as one thing: a server, one that Sentinels watch, a cluster.
+
+Nothing is kept on disk but who is what, so that a fleet that stands still may change its topology.
+"""
+
+import asyncio
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from florin.ops.fleet.model import Fleet, Kind, Role
+from florin.ops.fleet.secrets import Secrets
+from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.system import os_user
+from florin.ops.system.os_user import Account
+from florin.ops.valkey import cluster, sentinel
+from florin.ops.valkey import server as valkey
+from florin.ops.valkey.cluster import Cluster
+from florin.ops.valkey.sentinel import Sentinels
+from florin.ops.valkey.server import Valkey
+
+ROLES: tuple[Role, ...] = ("valkey-primary", "valkey-replica", "sentinel")
+_SERVERS: dict[Kind, int] = {"single": 1, "sentinel": 3, "cluster": 6}
+_SENTINELS = tuple(f"sentinel-{n}" for n in (1, 2, 3))
+
+
+class Memory(Protocol):
+    """What a fleet knows of its topology."""
+
+    @property
+    def url(self) -> str:
+        """What instances and workers are told."""
+        ...
+
+    def wanted(self) -> list[Wanted]: ...
+
+    async def mend(self) -> bool:
+        """Do what only we can do, where anything is missing; say whether nothing was."""
+        ...
+
+    async def whole(self) -> bool:
+        """Say whether nothing is missing, after mending what was."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """One server."""
+
+    server: Valkey
+
+    @property
+    def url(self) -> str:
+        return url_of(self.server.address, self.server.secrets)
+
+    def wanted(self) -> list[Wanted]:
+        return [self.server.wanted()]
+
+    async def mend(self) -> bool:
+        return True
+
+    async def whole(self) -> bool:
+        return await self.server.ready()
+
+
+def ports(kind: Kind) -> dict[str, str]:
+    """Return the ports that it needs, by the name that the layout has for each, and whose it is."""
+    names = [f"valkey-{n + 1}" for n in range(_SERVERS[kind])]
+    if kind == "single":
+        return {"valkey": names[0]}
+    needed = {name: name for name in names}
+    if kind == "sentinel":
+        return needed | {name: name for name in _SENTINELS}
+    return needed | {_bus(name): name for name in names}
+
+
+def embedded(
+    kind: Kind,
+    place: Path,
+    listening: Mapping[str, int],
+    secrets: Secrets,
+    user: Account | None,
+    *,
+    running: Collection[str],
+) -> Memory:
+    """Return the topology at the ports of the layout. `running`: the parts that run already."""
+    root = place / "valkey"
+    if kind == "single":
+        return Single(valkey.embedded(root, listening["valkey"], secrets, user))
+    os_user.private(root, user)
+    folder = os_user.private(root / kind, user)
+    first = valkey.embedded(folder, 0, secrets, user)
+    names = [f"valkey-{n + 1}" for n in range(_SERVERS[kind])]
+    servers = {
+        name: replace(first, name=name, folder=folder / name, port=listening[name], shares=3)
+        for name in names
+    }
+    ran = {name for name in names if name in running}
+    if kind == "sentinel":
+        judges = {name: listening[name] for name in _SENTINELS}
+        return Sentinels(servers=servers, ports=judges, folder=folder, ran=ran)
+    return Cluster(servers=servers, buses={n: listening[_bus(n)] for n in names}, ran=ran)
+
+
+def url_of(address: str, secrets: Secrets) -> str:
+    return f"redis://{valkey.user_of(secrets[valkey.SECRET])}@{address}/0"
+
+
+def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
+    """Return the URL of what runs of a topology; None where nothing does."""
+    runs = [part for part in fleet.parts if part.process and part.address and not part.given]
+    servers = [part.address or "" for part in runs if part.role in ROLES[:2]]
+    judges = [part.address or "" for part in runs if part.role == "sentinel"]
+    if kind == "sentinel":
+        return sentinel.url_of(judges, secrets[valkey.SECRET]) if judges else None
+    if not servers:
+        return None
+    if kind == "cluster":
+        return cluster.url_of(servers, secrets[valkey.SECRET])
+    return url_of(servers[0], secrets)
+
+
+async def until_whole(memory: Memory | None) -> None:
+    """Wait, as long as it takes, until nothing is missing."""
+    while memory is not None and not await memory.whole():  # noqa: ASYNC110 - nothing tells
+        await asyncio.sleep(0.2)
+
+
+def _bus(name: str) -> str:
+    return f"{name}-bus"
