@@ -13,7 +13,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from florin import __version__
-from florin.cards.api.fast_routes import Hot
+from florin.cards.api.fast_routes import FastRoutes
 from florin.identity.authentication import Caller, SecondFactorRequired
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.http import headers
@@ -25,12 +25,12 @@ from florin.kit.http.litestar_adapter import (
     check_query,
     exception_handlers,
 )
-from florin.kit.http.middleware import BODY_MAX, Edge
+from florin.kit.http.middleware import BODY_MAX, RequestMiddleware
 from florin.kit.observability import logging
 from florin.kit.openapi.routes import Docs
 from florin.kit.postgres import commit_tracking
 from florin.kit.postgres.database import BROKEN, PoolTimeout
-from florin.kit.replicas.routing import Reads
+from florin.kit.replicas.routing import RoutedReader
 from florin.kit.server.server import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.batching import DISK_FULL
@@ -41,7 +41,7 @@ from florin.services import Parts
 _log = logging.get()
 
 
-def create(settings: Settings) -> Edge:
+def create(settings: Settings) -> RequestMiddleware:
     """Make the application of an instance."""
     parts = Parts(settings)
     docs = Docs(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
@@ -72,7 +72,7 @@ def create(settings: Settings) -> Edge:
         await check_body(request)
         return scope["caller"]
 
-    async def reads(request: Request[Any, Any, Any], caller: Caller) -> Reads:
+    async def reads(request: Request[Any, Any, Any], caller: Caller) -> RoutedReader:
         given = request.headers.get("florin-consistency")
         try:
             return parts.routing.reads(caller.actor, given=given)
@@ -133,9 +133,9 @@ def create(settings: Settings) -> Edge:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = Hot(parts.access, parts.money, parts.lookups, parts.proxies, counted)
+    hot = FastRoutes(parts.access, parts.money, parts.lookups, parts.proxies, counted)
     lists = docs.lists(litestar)
-    return Edge(
+    return RequestMiddleware(
         # Litestar narrows the ASGI types
         compressing(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
         hot={

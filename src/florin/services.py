@@ -2,29 +2,29 @@
 
 from uuid import UUID
 
-from florin.cards.code_guessing import Guesses
-from florin.cards.issuing import Cards
-from florin.cards.lookup import Lookups
-from florin.cards.transactions.service import Money
+from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.issuing import CardIssuer
+from florin.cards.lookup import CardLookup
+from florin.cards.transactions.service import Transactions
 from florin.events.stream import HAPPENED, Live
-from florin.identity.authentication import Access
-from florin.identity.services import People
+from florin.identity.authentication import Authenticator
+from florin.identity.services import IdentityServices
 from florin.kit.encryption import Sealer
 from florin.kit.http.client_address import Proxies
 from florin.kit.http.drain import Drain
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.postgres.log_position import Position
-from florin.kit.postgres.role_check import Belt
+from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue.stats import Gauges
-from florin.kit.rate_limits.limiter import Limit, Limits
-from florin.kit.replicas.consistency_tokens import Tokens
+from florin.kit.rate_limits.limiter import Limit, RateLimiter
+from florin.kit.replicas.consistency_tokens import ConsistencyTokens
 from florin.kit.replicas.replica import Replica
-from florin.kit.replicas.routing import Routing
+from florin.kit.replicas.routing import ReplicaRouter
 from florin.kit.server.health import Health
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
-from florin.kit.valkey.notifications import Wake
+from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
 
@@ -45,24 +45,26 @@ class Parts:
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.ring("seal_key"))
         self.sealer = sealer
-        self.wake = Wake(self.valkey)
+        self.wake = Notifier(self.valkey)
         self.queues = Gauges(self.database)
-        self.happened = Wake(self.valkey, HAPPENED)
+        self.happened = Notifier(self.valkey, HAPPENED)
         self.ledger = Ledger(self.database, self._happened)
         self.issuer = Issuer(self.database, self._happened)
-        self.access = Access(self.database, settings)
-        self.people = People.of(settings, self.database, sealer)
-        self.limits = Limits(
+        self.access = Authenticator(self.database, settings)
+        self.people = IdentityServices.of(settings, self.database, sealer)
+        self.limits = RateLimiter(
             self.valkey,
             shares=settings.limit_shares if self.valkey is not None else 1,
             patience_s=settings.limit_patience_ms / 1000,
         )
         self.proxies = Proxies(settings.trusted_proxies)
-        self.guesses = Guesses(self.limits, settings)
+        self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
-        self.money = Money(self.ledger, self.database, settings.ring("code_pepper"), self.guesses)
-        self.cards = Cards(self.issuer, self.database, pepper, sealer)
-        self.lookups = Lookups(self.database, settings.ring("code_pepper"), self.guesses)
+        self.money = Transactions(
+            self.ledger, self.database, settings.ring("code_pepper"), self.guesses
+        )
+        self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)
+        self.lookups = CardLookup(self.database, settings.ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.live = Live(self.database, self.happened, self.access)
         self.health = Health(
@@ -71,13 +73,13 @@ class Parts:
             ping=self.valkey.ping if self.valkey is not None else None,
             release=settings.release,
             instance=settings.instance,
-            first=Belt(settings).check,
+            first=OwnershipCheck(settings).check,
         )
 
     def _happened(self, merchants: set[UUID]) -> None:
         self.happened.about(each.bytes for each in merchants)
 
-    def _routing(self) -> Routing:
+    def _routing(self) -> ReplicaRouter:
         name = f"florin {self.settings.instance} reads"
         replicas = [
             Replica(url, name=name, server=f"replica-{n}")
@@ -85,8 +87,12 @@ class Parts:
         ]
         if replicas and self.valkey is None:
             _log.warning("replicas are not read: REDIS_URL is not set")
-        tokens = Tokens(self.valkey, self.database.position) if self.valkey is not None else None
-        return Routing(self.database, replicas, tokens)
+        tokens = (
+            ConsistencyTokens(self.valkey, self.database.position)
+            if self.valkey is not None
+            else None
+        )
+        return ReplicaRouter(self.database, replicas, tokens)
 
     async def open(self) -> None:
         await self.database.open()

@@ -10,8 +10,8 @@ from florin.kit.encryption import Sealer
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
-from florin.kit.queue.config import Kind, Plan, Queue, Schedule
-from florin.kit.queue.job import Again, Job
+from florin.kit.queue.config import JobType, Plan, Queue, Schedule
+from florin.kit.queue.job import Continue, Job
 from florin.kit.settings import Settings, SettingsWrong, read
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
@@ -28,27 +28,27 @@ class Parts:
         self.imports = Import(database, settings.ring("code_pepper"), sealer)
 
 
-async def _issue(job: Job, parts: Parts) -> Again | None:
+async def _issue(job: Job, parts: Parts) -> Continue | None:
     return await parts.bulk.issue(job)
 
 
-async def _import(job: Job, parts: Parts) -> Again | None:
+async def _import(job: Job, parts: Parts) -> Continue | None:
     return await parts.imports.go_on(job)
 
 
-async def _sweep(job: Job, _parts: Parts) -> Again | None:
+async def _sweep(job: Job, _parts: Parts) -> Continue | None:
     return await expiry.sweep(job)
 
 
-async def _expire(job: Job, parts: Parts) -> Again | None:
+async def _expire(job: Job, parts: Parts) -> Continue | None:
     return await expiry.expire(job, parts.database)
 
 
-async def _lapse(job: Job, _parts: Parts) -> Again | None:
+async def _lapse(job: Job, _parts: Parts) -> Continue | None:
     return await expiry.lapse(job)
 
 
-async def _erase_codes(job: Job, _parts: Parts) -> Again | None:
+async def _erase_codes(job: Job, _parts: Parts) -> Continue | None:
     return await retention.erase_codes(job)
 
 
@@ -65,11 +65,11 @@ async def _prune(job: Job, _parts: Parts) -> None:
         await tx.run("select florin.queue_prune()")
 
 
-async def _cleanup(job: Job, parts: Parts) -> Again | None:
+async def _cleanup(job: Job, parts: Parts) -> Continue | None:
     while not job.stopping:  # whoever else does the same finds other rows
         if not await jobs.clean_up(parts.database):
             return None
-    return Again()
+    return Continue()
 
 
 # The most important first. Queues without kinds are there for what will deliver through them.
@@ -87,9 +87,9 @@ PLAN = Plan(
             at_once=4,
             at_once_here=2,
             kinds={
-                "sweep": Kind(run=_sweep),
-                "expire": Kind(run=_expire),
-                "lapse": Kind(run=_lapse),
+                "sweep": JobType(run=_sweep),
+                "expire": JobType(run=_expire),
+                "lapse": JobType(run=_lapse),
             },
         ),
         Queue(name="expiry-reminders", importance=40, objective_s=600),
@@ -99,19 +99,19 @@ PLAN = Plan(
             timeout_s=120,
             at_once=4,
             at_once_here=2,
-            kinds={"issue": Kind(run=_issue), "import": Kind(run=_import)},
+            kinds={"issue": JobType(run=_issue), "import": JobType(run=_import)},
         ),
-        Queue(name="cleanup-tokens", importance=60, kinds={"cleanup": Kind(run=_cleanup)}),
+        Queue(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),
         Queue(
             name="retention",
             importance=70,
             timeout_s=3600,
             at_once_here=1,
             kinds={
-                "codes": Kind(run=_erase_codes),
-                "sheets": Kind(run=_erase_sheets),
-                "keys": Kind(run=_forget_keys),
-                "queue": Kind(run=_prune),
+                "codes": JobType(run=_erase_codes),
+                "sheets": JobType(run=_erase_sheets),
+                "keys": JobType(run=_forget_keys),
+                "queue": JobType(run=_prune),
             },
         ),
     ),

@@ -12,8 +12,8 @@ import pytest
 from tests.conftest import Urls
 
 from florin.cli import queues
-from florin.kit.queue.enqueue import Asked, put
-from florin.ops.system.console import Unable
+from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.ops.system.console import OperatorError
 
 
 class Hand:
@@ -50,7 +50,9 @@ async def hand(
 
 async def dead(owner: Any, number: int) -> list[int]:
     """Jobs that were tried for the last time; return their ids."""
-    await put(owner, *(Asked(queue="bulk", kind="issue", dedupe=str(n)) for n in range(number)))
+    await enqueue_now(
+        owner, *(NewJob(queue="bulk", kind="issue", dedupe=str(n)) for n in range(number))
+    )
     rows = await owner.fetch(
         "update florin.queue_job set state = 2, attempts = 3, crashes = 1, error = 'it is broken'"
         " where queue = 'bulk' returning id"
@@ -65,7 +67,7 @@ async def state(owner: Any, job: int) -> Any:
 
 async def test_list_shows_every_queue_and_worker(hand: Hand, owner: Any) -> None:
     await dead(owner, 2)
-    await put(owner, *(Asked(queue="email-delivery", kind="x") for _ in range(3)))
+    await enqueue_now(owner, *(NewJob(queue="email-delivery", kind="x") for _ in range(3)))
     await owner.execute(
         "insert into florin.queue_worker (id, name, release, concurrency, busy, stopping) values"
         " (gen_random_uuid(), 'worker-7', 'r1', 5, 2, true)"
@@ -103,10 +105,10 @@ async def test_retry_gives_all_attempts_again(hand: Hand, owner: Any) -> None:
     said = await hand.says("retry", str(one), str(two))
     assert said == f"To be tried again: {one}, {two}.\n"
     assert [await state(owner, job) for job in (one, two, three)] == [(0, 0, 0)] * 2 + [(2, 3, 1)]
-    with pytest.raises(Unable, match=f"Job {one} is not dead"):
+    with pytest.raises(OperatorError, match=f"Job {one} is not dead"):
         await hand.says("retry", str(three), str(one))
     assert await state(owner, three) == (2, 3, 1), "half of it was done"
-    with pytest.raises(Unable, match="by their number"):
+    with pytest.raises(OperatorError, match="by their number"):
         await hand.says("retry", "all")
     acts = await owner.fetch("select * from florin.queue_audit where verb = 'retry' order by id")
     assert [act["subject"] for act in acts] == [str(one), str(two)]
@@ -129,7 +131,7 @@ async def test_pause_and_resume(hand: Hand, owner: Any) -> None:
     assert await hand.says("pause", "bulk") == "Paused: bulk.\n"
     assert await owner.fetchval(paused) == ["bulk"]
     assert "bulk (paused)" in await hand.says("list")
-    with pytest.raises(Unable, match="There is no queue bulc"):
+    with pytest.raises(OperatorError, match="There is no queue bulc"):
         await hand.says("pause", "bulc")
     assert await hand.says("resume", "bulk") == "Resumed: bulk.\n"
     assert await owner.fetchval(paused) is None
@@ -141,7 +143,7 @@ async def test_pause_and_resume(hand: Hand, owner: Any) -> None:
 
 async def test_what_is_typed_wrongly_says_how(hand: Hand) -> None:
     for words in (("list", "bulk"), ("retry",), ("pause",), ("failed", "1")):
-        with pytest.raises(Unable, match=f"Use: florin queue {words[0]}"):
+        with pytest.raises(OperatorError, match=f"Use: florin queue {words[0]}"):
             await hand.says(*words)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 
 from florin.kit.http import sse
 from florin.kit.http.drain import Drain
-from florin.kit.http.middleware import Edge, reply
+from florin.kit.http.middleware import RequestMiddleware, reply
 from florin.kit.observability import logging
 from florin.kit.server.server import serve
 from florin.kit.settings import read
@@ -71,7 +71,7 @@ def main(port: int) -> int:
     environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     settings = read({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-    edge = Edge(App(drain), {}, lambda _error, _method: None, drain, instance=None)
+    edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)
     return serve(edge, settings)
 
 

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from florin.bench.autoscale.main import contest
 from florin.bench.autoscale.traces import TRACES
-from florin.ops.planning.autoscaling import Decision, Limits, Load, Memory, Reading, decide, wanted
+from florin.ops.planning.autoscaling import (
+    AutoscalerState,
+    Decision,
+    Limits,
+    Load,
+    Reading,
+    decide,
+    wanted,
+)
 
 LIMITS = Limits(slots=5, least=1, most=20)
 
@@ -47,7 +55,7 @@ def readings(draw: st.DrawFn) -> list[Reading | None]:
 
 
 def play(seen: list[Reading | None], limits: Limits = LIMITS) -> list[Decision]:
-    memory, made = Memory(workers=2), list[Decision]()
+    memory, made = AutoscalerState(workers=2), list[Decision]()
     for reading in seen:
         decision, memory = decide(limits, memory, reading)
         made.append(decision)

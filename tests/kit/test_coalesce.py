@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from florin.kit import batcher
-from florin.kit.batcher import Coalescer
+from florin.kit.batcher import Batcher
 from florin.kit.errors import Overloaded
 
 
@@ -31,7 +31,7 @@ async def settle() -> None:
 
 async def test_the_first_never_waits_for_company() -> None:
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1)
+    together = Batcher(calls, in_flight_max=1)
     first = asyncio.ensure_future(together.submit(1))
     await settle()
     assert calls.batches == [[1]]
@@ -41,7 +41,7 @@ async def test_the_first_never_waits_for_company() -> None:
 
 async def test_while_a_call_is_in_flight_the_next_ones_gather() -> None:
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1)
+    together = Batcher(calls, in_flight_max=1)
     first = asyncio.ensure_future(together.submit(1))
     await settle()
     others = [asyncio.ensure_future(together.submit(item)) for item in (2, 3, 4)]
@@ -55,7 +55,7 @@ async def test_while_a_call_is_in_flight_the_next_ones_gather() -> None:
 async def test_each_keeps_its_own_answer_also_when_it_is_an_error() -> None:
     calls = Calls()
     calls.gate.set()
-    together = Coalescer(calls)
+    together = Batcher(calls)
     answers = await asyncio.gather(
         *(together.submit(item) for item in (1, -2, 3)), return_exceptions=True
     )
@@ -66,14 +66,14 @@ async def test_each_keeps_its_own_answer_also_when_it_is_an_error() -> None:
 async def test_a_batch_has_a_limit() -> None:
     calls = Calls()
     calls.gate.set()
-    together = Coalescer(calls, batch_max=2, in_flight_max=1)
+    together = Batcher(calls, batch_max=2, in_flight_max=1)
     await asyncio.gather(*(together.submit(item) for item in range(5)))
     assert [len(batch) for batch in calls.batches] == [2, 2, 1]
 
 
 async def test_the_waiting_room_is_bounded_in_count() -> None:
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1, waiting_max=2)
+    together = Batcher(calls, in_flight_max=1, waiting_max=2)
     inside = [asyncio.ensure_future(together.submit(1))]
     await settle()
     inside += [asyncio.ensure_future(together.submit(item)) for item in (2, 3)]
@@ -88,7 +88,7 @@ async def test_the_waiting_room_is_bounded_in_count() -> None:
 
 async def test_the_waiting_room_is_bounded_in_age() -> None:
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1, wait_max_s=0)
+    together = Batcher(calls, in_flight_max=1, wait_max_s=0)
     first = asyncio.ensure_future(together.submit(1))
     # What waits behind a call that takes long is refused when its turn comes, never done late.
     waited = asyncio.ensure_future(together.submit(2))
@@ -107,7 +107,7 @@ async def test_behind_a_call_that_stands_still_nothing_grows_old(
     now = 1000.0
     monkeypatch.setattr(batcher, "time", SimpleNamespace(monotonic=lambda: now))
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1, batch_max=1, wait_max_s=3)
+    together = Batcher(calls, in_flight_max=1, batch_max=1, wait_max_s=3)
     waiting = [asyncio.ensure_future(together.submit(1))]
     await settle()
     waiting += [asyncio.ensure_future(together.submit(item)) for item in (2, 3)]
@@ -137,7 +137,7 @@ async def test_where_calls_come_back_what_waits_grows_old(
         now += 0.4
         return items
 
-    together = Coalescer(call, in_flight_max=1, batch_max=1, wait_max_s=3)
+    together = Batcher(call, in_flight_max=1, batch_max=1, wait_max_s=3)
     answers = await asyncio.gather(
         *(together.submit(item) for item in range(12)), return_exceptions=True
     )
@@ -147,7 +147,7 @@ async def test_where_calls_come_back_what_waits_grows_old(
 
 async def test_who_goes_away_does_not_cancel_the_call() -> None:
     calls = Calls()
-    together = Coalescer(calls, in_flight_max=1)
+    together = Batcher(calls, in_flight_max=1)
     gone = asyncio.ensure_future(together.submit(1))
     stays = asyncio.ensure_future(together.submit(2))
     await settle()
@@ -166,7 +166,7 @@ async def test_a_call_that_fails_fails_only_those_in_it() -> None:
             raise ConnectionError
         return items
 
-    together = Coalescer(call)
+    together = Batcher(call)
     with pytest.raises(ConnectionError):
         await together.submit(1)
     failing = False

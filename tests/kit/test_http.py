@@ -252,7 +252,9 @@ async def test_a_slow_request_is_given_up(urls: Urls, monkeypatch: pytest.Monkey
         asked.append(await receive())
         asked.append(await receive())
 
-    config = uvicorn.Config(app, port=0, http=protocol.Bounded, lifespan="off", log_config=None)
+    config = uvicorn.Config(
+        app, port=0, http=protocol.BoundedHttpProtocol, lifespan="off", log_config=None
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # pyright: ignore[reportPrivateUsage]
     while not server.started:  # noqa: ASYNC110 -- uvicorn tells nobody

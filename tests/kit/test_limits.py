@@ -11,7 +11,7 @@ import pytest
 from florin.kit.errors import RateLimited
 from florin.kit.rate_limits import limiter as limits_
 from florin.kit.rate_limits import store
-from florin.kit.rate_limits.limiter import Limit, Limits
+from florin.kit.rate_limits.limiter import Limit, RateLimiter
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey import topologies
 from tests.memory import Memory, memory
@@ -60,7 +60,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
-    limits = Limits(client, patience_s=PATIENT_S)
+    limits = RateLimiter(client, patience_s=PATIENT_S)
     for _ in range(5):
         assert await limits.blocked((FIVE, "a")) is None
         assert await limits.count((FIVE, "a")) is None
@@ -76,7 +76,7 @@ async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
 
 
 async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
-    limits = Limits(client, patience_s=PATIENT_S)
+    limits = RateLimiter(client, patience_s=PATIENT_S)
     async with asyncio.timeout(60):
         wait = None
         while wait is None:  # unless it took longer to ask than to pay
@@ -91,7 +91,7 @@ async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
 
 
 async def test_tries_at_once_are_counted_exactly(client: Any) -> None:
-    several = [Limits(client, patience_s=PATIENT_S) for _ in range(4)]
+    several = [RateLimiter(client, patience_s=PATIENT_S) for _ in range(4)]
     answers = await asyncio.gather(*(each.count((FIVE, "a")) for each in several * 10))
     assert sum(answer is None for answer in answers) == 5
     wait = max(answer for answer in answers if answer is not None)
@@ -99,18 +99,21 @@ async def test_tries_at_once_are_counted_exactly(client: Any) -> None:
 
 
 async def test_processes_know_of_each_other(client: Any) -> None:
-    one, other = Limits(client, patience_s=PATIENT_S), Limits(client, patience_s=PATIENT_S)
+    one, other = (
+        RateLimiter(client, patience_s=PATIENT_S),
+        RateLimiter(client, patience_s=PATIENT_S),
+    )
     await other.count((FIVE, "a"), times=3)  # more than half: from now on it asks
     await one.count((FIVE, "a"), times=2)
     assert await one.blocked((FIVE, "a")) is not None
     assert await other.blocked((FIVE, "a")) is not None
-    stranger = Limits(client, patience_s=PATIENT_S)
+    stranger = RateLimiter(client, patience_s=PATIENT_S)
     assert await stranger.blocked((FIVE, "a"), sure=True) is not None
 
 
 async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
     counting = Counting(client)
-    limits = Limits(counting, patience_s=PATIENT_S)
+    limits = RateLimiter(counting, patience_s=PATIENT_S)
     assert limits.quiet
     await limits.count((FIVE, "a"))
     asked = counting.asked
@@ -121,7 +124,7 @@ async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
 
 
 async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) -> None:
-    limits = Limits(client, patience_s=PATIENT_S)
+    limits = RateLimiter(client, patience_s=PATIENT_S)
     wait = await limits.count((FIVE, "a"), times=10**9)
     assert wait is not None
     assert wait <= FIVE.per_s * limits_.DEBT_MAX
@@ -131,7 +134,7 @@ async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) 
 
 
 async def test_no_limit_is_none(client: Any) -> None:
-    limits = Limits(client, patience_s=PATIENT_S)
+    limits = RateLimiter(client, patience_s=PATIENT_S)
     none = Limit("none", 0)
     assert await limits.count((none, "a"), times=1000) is None
     assert await limits.blocked((none, "a")) is None
@@ -146,7 +149,7 @@ async def test_no_limit_is_none(client: Any) -> None:
 
 
 async def test_alone_a_process_allows_its_share() -> None:
-    limits = Limits(None, shares=4)
+    limits = RateLimiter(None, shares=4)
     twenty = Limit("twenty", 20)
     for _ in range(5):
         assert await limits.blocked((twenty, "a")) is None
@@ -163,7 +166,7 @@ async def test_alone_the_rate_is_kept_whatever_the_pattern() -> None:
     dice = random.Random(7)
     now = 0.0
     limit = Limit("ten", 10, 100)
-    limits = Limits(None, shares=1, now=lambda: now)
+    limits = RateLimiter(None, shares=1, now=lambda: now)
     let: list[float] = []
     for _ in range(3000):
         now += dice.choice([0, 0, 0, 1, 5, 30, 200]) * dice.random()
@@ -179,7 +182,7 @@ async def test_alone_the_rate_is_kept_whatever_the_pattern() -> None:
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_, "KNOWN_MAX", 500)
-    limits = Limits(None)
+    limits = RateLimiter(None)
     for number in range(2000):
         await limits.count((FIVE, str(number)), times=5)
         assert len(limits._due) <= 500  # pyright: ignore[reportPrivateUsage]
@@ -193,7 +196,7 @@ async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
         client = valkey.connect(running.url)
         try:
             counting = Counting(client)
-            limits = Limits(counting, shares=1, patience_s=0.05)
+            limits = RateLimiter(counting, shares=1, patience_s=0.05)
             await limits.count((FIVE, "a"), times=5)
             running.freeze()
             began = time.monotonic()
@@ -224,7 +227,7 @@ async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
             await late.wait()
             return 0
 
-    asking = store.Debts(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
+    asking = store.GcraStore(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
     for _ in range(store.SLOW_MAX):
         assert not asking.away
         assert await asking.add("k", 1, 10) is None
@@ -239,7 +242,7 @@ async def test_a_valkey_that_comes_back_is_used_again(
     client = valkey.connect(shared.url)
     try:
         counting = Counting(client)
-        limits = Limits(counting)
+        limits = RateLimiter(counting)
         await client.flushall()
         shared.freeze()
         try:

@@ -16,10 +16,10 @@ from florin.bench.scenarios import read_your_writes
 from florin.bench.verify.statement_log import decides
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import Database, connect, lsn_of
-from florin.kit.replicas.consistency_tokens import Tokens
+from florin.kit.replicas.consistency_tokens import ConsistencyTokens
 from florin.kit.replicas.primary import Primary
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
-from florin.kit.replicas.routing import Routing
+from florin.kit.replicas.routing import ReplicaRouter
 from florin.kit.valkey import client as valkey
 from florin.ops.gameday import faults
 from tests import engine, replicas, valkeys
@@ -41,7 +41,7 @@ class Fleet:
         return server.url(role, "florin_template")
 
     @asynccontextmanager
-    async def process(self) -> AsyncGenerator[Routing]:
+    async def process(self) -> AsyncGenerator[ReplicaRouter]:
         """What one instance has."""
         database = Database(f"{self.url(self.primary)}?connection_limit=4")
         client = valkey.connect(self.valkeys.url)
@@ -49,7 +49,7 @@ class Fleet:
             Replica(f"{self.url(each)}?connection_limit=8", name="reads", server=name)
             for each, name in zip(self.replicas, NAMES, strict=True)
         ]
-        routing = Routing(database, found, Tokens(client, database.position))
+        routing = ReplicaRouter(database, found, ConsistencyTokens(client, database.position))
         await database.open()
         await routing.open()
         try:
@@ -61,7 +61,7 @@ class Fleet:
             await client.aclose()
 
 
-async def usable(routing: Routing, *, count: int = 2) -> None:
+async def usable(routing: ReplicaRouter, *, count: int = 2) -> None:
     await until(lambda: sum(each.usable() for each in routing.replicas) == count)
 
 
@@ -100,7 +100,7 @@ async def fleet() -> AsyncGenerator[Fleet]:
                 each.terminate()
 
 
-async def write(routing: Routing, name: str, *about: str) -> int:
+async def write(routing: ReplicaRouter, name: str, *about: str) -> int:
     row = await routing.database.one(
         "insert into florin.probe as p values ($1, 1)"
         " on conflict (name) do update set n = p.n + 1 returning n",
@@ -111,7 +111,7 @@ async def write(routing: Routing, name: str, *about: str) -> int:
     return row["n"]
 
 
-async def read(routing: Routing, principal: str, name: str, given: str | None = None) -> int:
+async def read(routing: ReplicaRouter, principal: str, name: str, given: str | None = None) -> int:
     rows = await routing.reads(principal, given=given).all(
         "select n from florin.probe where name = $1", name
     )
@@ -294,7 +294,7 @@ async def test_a_conflict_with_the_replay_is_asked_elsewhere(fleet: Fleet) -> No
                 await admin.execute("select pg_reload_conf()")
 
 
-async def _conflict(fleet: Fleet, process: Routing, owner: Any) -> None:
+async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
     await owner.execute(
         "create table florin.conflict as select n, 0.0 as nap from generate_series(1, 1000) as n"
     )

@@ -7,7 +7,7 @@ import pytest
 
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey import notifications
-from florin.kit.valkey.notifications import Wake
+from florin.kit.valkey.notifications import Notifier
 from tests import valkeys
 
 NEVER_S = 3600.0
@@ -20,12 +20,12 @@ async def server() -> AsyncGenerator[valkeys.Valkeys]:
         yield made
 
 
-async def told(one: Wake, other: Wake) -> None:
+async def told(one: Notifier, other: Notifier) -> None:
     """Until a word of one wakes the other: it may not listen yet, or listen again."""
     waiting = asyncio.ensure_future(other.wait())
     async with asyncio.timeout(WITHIN_S):
         while not waiting.done():
-            one.everybody()
+            one.notify_all()
             await asyncio.sleep(0.05)
 
 
@@ -35,7 +35,7 @@ async def test_words_are_heard_lost_and_heard_again(
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
         monkeypatch.setattr(notifications, name, NEVER_S)
     clients = [valkey.connect(server.url) for _ in range(2)]
-    one, other = (Wake(client) for client in clients)
+    one, other = (Notifier(client) for client in clients)
     other.start()
     try:
         await told(one, other)
@@ -62,7 +62,7 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
-    alone = Wake(None)
+    alone = Notifier(None)
     words = alone.words
     alone.here()  # nobody waits yet
     async with asyncio.timeout(WITHIN_S):
@@ -78,9 +78,9 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
 async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
         monkeypatch.setattr(notifications, name, NEVER_S)
-    alone = Wake(None)
+    alone = Notifier(None)
     waiting = [asyncio.ensure_future(alone.wait()) for _ in range(3)]
     await asyncio.sleep(0)
-    alone.everybody()
+    alone.notify_all()
     async with asyncio.timeout(WITHIN_S):
         await asyncio.gather(*waiting)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from florin.identity.credentials.email_tokens import Letters
+from florin.identity.credentials.email_tokens import EmailTokens
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from tests import documented
@@ -102,7 +102,7 @@ async def letter(owner: Any, email: str, kind: str) -> str | None:
         email,
         kind,
     )
-    letters = Letters(sealer=Sealer(SECRETS["FLORIN_SEAL_KEY"]), peppers=[b""])
+    letters = EmailTokens(sealer=Sealer(SECRETS["FLORIN_SEAL_KEY"]), peppers=[b""])
     return letters.token_of(row) if row is not None else None
 
 

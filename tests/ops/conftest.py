@@ -20,7 +20,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.fleet.observe import observe
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes as pids
 from florin.ops.system.processes import Process
 
@@ -166,8 +166,8 @@ async def yes() -> bool:
     return True
 
 
-def wanted(name: str, *argv: str, wiring: str = "") -> Wanted:
-    return Wanted(
+def wanted(name: str, *argv: str, wiring: str = "") -> PartSpec:
+    return PartSpec(
         name=name,
         role="api",
         address="127.0.0.1:1",

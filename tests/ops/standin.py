@@ -70,7 +70,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.haproxy import frontend
     from florin.ops.lifecycle.up import up
     from florin.ops.planning.autoscaling import Limits
-    from florin.ops.system.console import Unable
+    from florin.ops.system.console import OperatorError
 
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
@@ -89,7 +89,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
                 home=Home(Path(home)),
                 environ=dict(os.environ),
                 port=int(port),
-                tls=(pair[0], pair[1]) if pair else frontend.runs(Home(Path(home))).tls,
+                tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
                 workers=asked,
                 replicas=0,
                 valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
@@ -98,7 +98,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
                 commands=Commands() if whole else standins,
             )
         )
-    except Unable as error:
+    except OperatorError as error:
         print(f"florin: {error}", file=sys.stderr)
         return 1
 

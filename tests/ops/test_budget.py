@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.ops.conftest import TestFleet, document, run_cli
 
 from florin.ops.postgres.connection_budget import Budget, as_replica
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import running_urls
 
 
@@ -22,7 +22,7 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
         budget.require()
         assert budget.needed <= most - 3
     else:
-        with pytest.raises(Unable, match="The connections do not suffice"):
+        with pytest.raises(OperatorError, match="The connections do not suffice"):
             budget.require()
 
 

@@ -13,7 +13,7 @@ from tests.certificate import Certificate, make
 from tests.ops.conftest import TestFleet, run_cli, until
 
 from florin.ops.haproxy import certificate
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def shown(port: int, host: str) -> bool:
@@ -95,7 +95,7 @@ def _mistaken(folder: Path, mistake: str) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence(tmp_path: Path, mistake: str) -> None:
-    with pytest.raises(Unable) as raised:
+    with pytest.raises(OperatorError) as raised:
         certificate.joined(*_mistaken(tmp_path, mistake))
     assert MISTAKES[mistake] in str(raised.value)
     assert str(tmp_path) in str(raised.value)

@@ -31,7 +31,7 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
         every_s=3600,
         minutes=10,
     )
-    bases = frontend.entrances(fleet.home)
+    bases = frontend.base_urls(fleet.home)
     assert len(bases) == 1
     found = load.found
     running = asyncio.ensure_future(load.run(bases, {"authorization": f"Bearer {demo.api_key}"}))

@@ -18,7 +18,7 @@ from tests.ops.test_workers import until as eventually
 
 from florin.bench.scenarios import faulty_releases
 from florin.ops.fleet import audit_log, desired_state
-from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.postgres.connection import session
 from florin.ops.topology.topology import running_urls
 
@@ -26,7 +26,7 @@ from florin.ops.topology.topology import running_urls
 def of_one(fleet: TestFleet) -> None:
     """Have a single instance: the hardest to replace, and the quickest."""
     fleet.home.make()
-    desired_state.keep(fleet.home, Intent(api=1))
+    desired_state.keep(fleet.home, DesiredState(api=1))
 
 
 @asynccontextmanager

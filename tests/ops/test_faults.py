@@ -20,7 +20,7 @@ from florin.ops.supervisor import supervisor as supervise
 from florin.ops.supervisor.launch import trim
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import bundled_programs, processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import prepare, run_as
 from florin.ops.topology.topology import running_urls
 
@@ -183,7 +183,7 @@ def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(free=2**20)
 
     monkeypatch.setattr("florin.ops.fleet.home.shutil.disk_usage", full)
-    with pytest.raises(Unable, match="is full: 1 MB are free"):
+    with pytest.raises(OperatorError, match="is full: 1 MB are free"):
         home.require_space(fleet.home.path, 300, "a new database")
 
 
@@ -195,10 +195,10 @@ def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
     supervisor.announce("starting")
 
     def full(_path: object, _content: bytes) -> None:
-        raise Unable("The disk is full.")
+        raise OperatorError("The disk is full.")
 
     monkeypatch.setattr(home, "write", full)
-    with pytest.raises(Unable):
+    with pytest.raises(OperatorError):
         supervisor.announce("starting")
     supervisor.announce("ready")
     assert "The disk is full." in capsys.readouterr().err

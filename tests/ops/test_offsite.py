@@ -10,7 +10,7 @@ from tests.ops.replicated import Fleet
 from florin.ops.backups import upload
 from florin.ops.backups.s3 import opened
 from florin.ops.postgres import wal_archive
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +30,9 @@ def test_a_new_home_needs_the_secrets_of_the_old(stored: storage.Storage, tmp_pa
 def test_a_bucket_says_in_one_sentence_what_is_wrong(stored: storage.Storage) -> None:
     nowhere = opened((stored.environ | {"BACKUP_URL": "s3://not-there"}).get)
     assert nowhere is not None
-    with pytest.raises(Unable, match="NoSuchBucket"):
+    with pytest.raises(OperatorError, match="NoSuchBucket"):
         nowhere.names()
-    with pytest.raises(Unable, match="no place"):
+    with pytest.raises(OperatorError, match="no place"):
         opened(lambda _: "https://backups")
     assert opened(lambda _: None) is None
 

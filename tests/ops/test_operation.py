@@ -13,10 +13,10 @@ from florin.ops.fleet import audit_log, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.haproxy.certificate_renewal import Renewal
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def wanted(who: str) -> Operation:
-    return Operation(who=who, what="florin deploy", goal={"api-1": Mark("r2", 2)})
+    return Operation(who=who, what="florin deploy", goal={"api-1": ReleaseMark("r2", 2)})
 
 
 def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Home) -> None:
@@ -36,7 +36,7 @@ def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Ho
     assert process is not None
     operation_lock.keep(home, replace(wanted("alice"), pid=process.pid, started=process.started))
     try:
-        with pytest.raises(Unable, match=r"being changed by alice \(florin deploy, since"):
+        with pytest.raises(OperatorError, match=r"being changed by alice \(florin deploy, since"):
             operation_lock.take(home, wanted("bob"))
     finally:
         child.kill()
@@ -107,7 +107,7 @@ def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Pa
     commit, dirty = store.of(home, "HEAD", root), store.of(home, None, root)
     assert [runs(home, commit), runs(home, dirty)] == ["committed", "changed"]
     assert dirty.startswith(f"{commit}+")
-    with pytest.raises(Unable, match="neither a commit"):
+    with pytest.raises(OperatorError, match="neither a commit"):
         store.of(home, "no-such-ref", root)
 
 
@@ -127,7 +127,7 @@ async def test_a_certificate_renewed_on_disk_is_used(tmp_path: Path) -> None:
     class Recorder:
         async def replace_certificate(self, cert: Path, key: Path) -> None:
             if got(cert) != got(key):
-                raise Unable("they do not fit")
+                raise OperatorError("they do not fit")
             used.append(got(cert))
 
     pair = (tmp_path / "c.pem", tmp_path / "k.pem")

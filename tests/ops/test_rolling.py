@@ -10,15 +10,15 @@ from florin.ops.planning.rollout import (
     Crew,
     Impossible,
     Instance,
-    Mark,
+    ReleaseMark,
     Step,
     after,
     plan,
     plan_workers,
 )
 
-OLD, NEW = Mark("r1", 1), Mark("r2", 2)
-marks = st.builds(Mark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))
+OLD, NEW = ReleaseMark("r1", 1), ReleaseMark("r2", 2)
+marks = st.builds(ReleaseMark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))
 
 
 @st.composite
@@ -36,7 +36,7 @@ def crews(draw: st.DrawFn) -> Crew:
 
 
 @st.composite
-def goals(draw: st.DrawFn) -> dict[str, Mark]:
+def goals(draw: st.DrawFn) -> dict[str, ReleaseMark]:
     count = draw(st.integers(1, 5))
     return {f"api-{number}": draw(marks) for number in range(1, count + 1)}
 
@@ -45,11 +45,13 @@ def serving(crew: Crew) -> int:
     return sum(one.serves for one in crew)
 
 
-def reached(crew: Crew, goal: dict[str, Mark]) -> bool:
+def reached(crew: Crew, goal: dict[str, ReleaseMark]) -> bool:
     return {one.name: one.mark for one in crew} == goal and all(one.serves for one in crew)
 
 
-def walk(crew: Crew, steps: tuple[Step, ...], goal: dict[str, Mark], batch: int) -> list[Crew]:
+def walk(
+    crew: Crew, steps: tuple[Step, ...], goal: dict[str, ReleaseMark], batch: int
+) -> list[Crew]:
     """Take every step, looking after each."""
     seen = [crew]
     for step in steps:
@@ -67,7 +69,7 @@ def walk(crew: Crew, steps: tuple[Step, ...], goal: dict[str, Mark], batch: int)
 @settings(max_examples=400, deadline=None)
 @given(crews(), goals(), st.integers(1, 4), st.booleans())
 def test_every_plan_keeps_one_serving_and_ends_as_wanted(
-    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool
+    crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
     walk(crew, plan(crew, goal, batch=batch, surge=surge), goal, batch)
 
@@ -75,7 +77,7 @@ def test_every_plan_keeps_one_serving_and_ends_as_wanted(
 @settings(max_examples=400, deadline=None)
 @given(crews(), goals(), st.integers(1, 4), st.booleans(), st.data())
 def test_cut_off_anywhere_another_plan_finishes(
-    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool, data: st.DataObject
+    crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool, data: st.DataObject
 ) -> None:
     steps = plan(crew, goal, batch=batch, surge=surge)
     if not steps:
@@ -109,14 +111,14 @@ def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
 
 @given(crews(), goals(), st.integers(1, 4), st.booleans())
 def test_what_is_as_wanted_is_left_alone(
-    crew: Crew, goal: dict[str, Mark], batch: int, surge: bool
+    crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
     for step in plan(crew, goal, batch=batch, surge=surge):
         crew = after(crew, step)
     assert plan(crew, goal, batch=batch, surge=surge) == ()
 
 
-def fleet(count: int, mark: Mark = OLD) -> Crew:
+def fleet(count: int, mark: ReleaseMark = OLD) -> Crew:
     return tuple(
         Instance(name=f"api-{number}", mark=mark, ready=True, admitted=True)
         for number in range(1, count + 1)
@@ -149,13 +151,13 @@ def test_a_deploy_reads_as_a_story() -> None:
 
 
 def test_a_single_instance_has_a_stand_in_while_it_is_restarted() -> None:
-    steps = words(plan(fleet(1), {"api-1": Mark("r1", 2)}))
+    steps = words(plan(fleet(1), {"api-1": ReleaseMark("r1", 2)}))
     assert steps[:4] == ["start api-2 of r1", "admit api-2", "watch api-2", "drain api-1"]
     assert steps[-2:] == ["drain api-2", "stop api-2"]
 
 
 def test_one_of_two_is_restarted_without() -> None:
-    steps = words(plan(fleet(2), {"api-1": Mark("r1", 2), "api-2": OLD}))
+    steps = words(plan(fleet(2), {"api-1": ReleaseMark("r1", 2), "api-2": OLD}))
     assert steps[0] == "drain api-1"
     assert len(steps) == 5
 
@@ -197,7 +199,7 @@ def test_a_step_that_must_not_be_taken_is_refused(step: Step) -> None:
 
 @given(crews(), st.dictionaries(st.integers(1, 7).map("api-{}".format), marks), st.integers(1, 3))
 def test_every_plan_of_workers_ends_in_what_was_wanted(
-    crew: Crew, goal: dict[str, Mark], batch: int
+    crew: Crew, goal: dict[str, ReleaseMark], batch: int
 ) -> None:
     crew = tuple(replace(one, admitted=False) for one in crew)  # they are sent nothing
     fits = {one.name for one in crew if one.ready and goal.get(one.name) == one.mark}

@@ -36,12 +36,12 @@ def test_a_failure_is_told_until_it_went_well(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert status.line(status.document(home)) == ""
     assert [check.result for check in doctor.checks(home, runs=True)] == ["warn"]
-    status.well(home, "taken", backup="/somewhere")
-    status.ill(home, "verified", "A part of the log is missing")
+    status.record_success(home, "taken", backup="/somewhere")
+    status.record_failure(home, "verified", "A part of the log is missing")
     assert "NOT VERIFIED (A part of the log is missing)" in status.line(status.document(home))
     assert [check.result for check in doctor.checks(home, runs=True)] == ["fail"]
     assert 'florin_backup_failing{what="verified"} 1' in status.metrics(home)
     assert 'florin_backup_failing{what="taken"} 0' in status.metrics(home)
-    status.well(home, "verified")
+    status.record_success(home, "verified")
     assert [check.result for check in doctor.checks(home, runs=True)] == ["ok"]
     assert 'florin_backup_failing{what="verified"} 0' in status.metrics(home)

@@ -12,7 +12,7 @@ from tests.ports import free_port
 
 from florin.ops.control import socket
 from florin.ops.fleet import audit_log, operation_lock
-from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.operation_lock import Operation
@@ -20,7 +20,7 @@ from florin.ops.fleet.options import Options
 from florin.ops.fleet.orders import Order, Reply, Tell
 from florin.ops.lifecycle import takeover
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> None:
@@ -77,7 +77,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     assert handle is not None
     assert me is not None
     options = Options(home=home, environ=dict(os.environ), port=free_port())
-    with pytest.raises(Unable, match="is just starting or ending"):
+    with pytest.raises(OperatorError, match="is just starting or ending"):
         await asyncio.to_thread(takeover.take_over, options)
     frozen = Part(name="supervisor", role="supervisor", state="ready", release="r1", pid=me.pid)
     home.write_fleet(Fleet(parts=(replace(frozen, started=me.started),)))
@@ -89,7 +89,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
         return Reply("", done=True)
 
     async with await socket.listen(home, hear):
-        with pytest.raises(Unable, match=rf"kill -KILL {me.pid} stops nothing else"):
+        with pytest.raises(OperatorError, match=rf"kill -KILL {me.pid} stops nothing else"):
             await asyncio.to_thread(takeover.take_over, options)
         silence.set()
     os.close(handle)
@@ -106,10 +106,10 @@ def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
 
 def test_only_what_differs_is_ordered(tmp_path: Path) -> None:
     options = Options(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
-    as_asked = Intent(api=3, workers=2, algorithm="iphash")
+    as_asked = DesiredState(api=3, workers=2, algorithm="iphash")
     assert takeover.differing(options, as_asked) == []
     assert takeover.differing(replace(options, api=None), replace(as_asked, api=5)) == []
-    assert takeover.differing(options, Intent()) == [
+    assert takeover.differing(options, DesiredState()) == [
         ("scale", "", {"api": "3", "workers": "2"}),
         ("balance", "iphash", {}),
     ]

@@ -28,7 +28,7 @@ from florin.ops.fleet.observe import observe
 from florin.ops.haproxy import frontend
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ async def fleet() -> AsyncIterator[Fleet]:
             await made.up()
             yield made
         finally:
-            with contextlib.suppress(Unable):
+            with contextlib.suppress(OperatorError):
                 await made.florin("down")
             for part in observe(made.home).parts:
                 if part.process is not None:

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from florin.ops.fleet import desired_state
-from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Kind, Part
 from florin.ops.fleet.options import Options
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.topology import topology
 from florin.ops.valkey.cluster_slots import Command, missing, own, view
 from florin.ops.valkey.sentinel import Sentinels
@@ -126,14 +126,14 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
 ) -> None:
     """Over one that runs it is not changed; a server of others is none of ours to arrange."""
     home = Home(tmp_path)
-    desired_state.keep(home, Intent(valkey=kept))
+    desired_state.keep(home, DesiredState(valkey=kept))
     options = Options(home=home, environ={}, valkey=asked)
     assert topology.kind_of(options, Fleet()) == chosen
     part = Part(
         name="valkey-1", role="valkey-replica", state="ready", release="", pid=1, started=""
     )
     if chosen != kept:
-        with pytest.raises(Unable, match=f"Valkey runs as {kept}, not as {chosen}; stop"):
+        with pytest.raises(OperatorError, match=f"Valkey runs as {kept}, not as {chosen}; stop"):
             topology.kind_of(options, Fleet(parts=(part,)))
     else:
         assert topology.kind_of(options, Fleet(parts=(part,))) == kept
@@ -142,7 +142,7 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
 
 
 def test_a_new_home_has_a_replica_and_one_valkey() -> None:
-    assert (Intent().replicas, Intent().valkey) == (1, "single")
+    assert (DesiredState().replicas, DesiredState().valkey) == (1, "single")
 
 
 def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:

@@ -16,17 +16,17 @@ from florin.cards.jobs.import_parser import Row
 from florin.cards.jobs.import_upload import seal
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.queue.enqueue import Asked
+from florin.kit.queue.enqueue import NewJob
 from tests.instance import SECRETS
 from tests.ledger.calls import make_merchant, make_program, post
 from tests.ledger.model import Op
 from tests.worker.effects_kept import CARDS, KEPT, Check
 from tests.worker.test_expiry import cards, later, proof, states
 
-Effect = Callable[[Any], Awaitable[tuple[Asked, Check]]]
+Effect = Callable[[Any], Awaitable[tuple[NewJob, Check]]]
 
 
-async def bulk_issue(owner: Any) -> tuple[Asked, Check]:
+async def bulk_issue(owner: Any) -> tuple[NewJob, Check]:
     merchant, job = await make_merchant(owner), ids.new()
     program = await make_program(owner, merchant)
     await owner.execute(
@@ -51,10 +51,10 @@ async def bulk_issue(owner: Any) -> tuple[Asked, Check]:
         assert await _events(owner, merchant) == {"card.issued": CARDS, "job.finished": 1}
 
     payload = {"merchant": str(merchant), "job": str(job)}
-    return Asked(queue="bulk", kind="issue", payload=payload), check
+    return NewJob(queue="bulk", kind="issue", payload=payload), check
 
 
-async def bulk_import(owner: Any) -> tuple[Asked, Check]:
+async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
     merchant, job = await make_merchant(owner), ids.new()
     program = await make_program(owner, merchant)
     given = [codes.make() for _ in range(CARDS - 1)]
@@ -89,10 +89,10 @@ async def bulk_import(owner: Any) -> tuple[Asked, Check]:
         assert await _events(owner, merchant) == {"card.issued": CARDS, "job.finished": 1}
 
     payload = {"merchant": str(merchant), "job": str(job)}
-    return Asked(queue="bulk", kind="import", payload=payload), check
+    return NewJob(queue="bulk", kind="import", payload=payload), check
 
 
-async def _expiry(owner: Any, asked: Callable[[UUID], Asked]) -> tuple[Asked, Check]:
+async def _expiry(owner: Any, asked: Callable[[UUID], NewJob]) -> tuple[NewJob, Check]:
     merchant, _ = await cards(owner, CARDS)
     await later(owner, merchant, timedelta(days=60))
 
@@ -105,19 +105,19 @@ async def _expiry(owner: Any, asked: Callable[[UUID], Asked]) -> tuple[Asked, Ch
     return asked(merchant), check
 
 
-async def expiry_sweep(owner: Any) -> tuple[Asked, Check]:
-    return await _expiry(owner, lambda _: Asked(queue="gift-card-expiry", kind="sweep"))
+async def expiry_sweep(owner: Any) -> tuple[NewJob, Check]:
+    return await _expiry(owner, lambda _: NewJob(queue="gift-card-expiry", kind="sweep"))
 
 
-async def expiry_expire(owner: Any) -> tuple[Asked, Check]:
-    def asked(merchant: UUID) -> Asked:
+async def expiry_expire(owner: Any) -> tuple[NewJob, Check]:
+    def asked(merchant: UUID) -> NewJob:
         payload = {"merchant": str(merchant)}
-        return Asked(queue="gift-card-expiry", kind="expire", payload=payload)
+        return NewJob(queue="gift-card-expiry", kind="expire", payload=payload)
 
     return await _expiry(owner, asked)
 
 
-async def expiry_lapse(owner: Any) -> tuple[Asked, Check]:
+async def expiry_lapse(owner: Any) -> tuple[NewJob, Check]:
     merchant, (card, *_) = await cards(owner, 2)
     spend = Op(merchant="m", kind="redeem", id=ids.new(), card=card, amount=70, currency="EUR")
     await post(owner, {"m": merchant}, [spend])
@@ -144,7 +144,7 @@ async def expiry_lapse(owner: Any) -> tuple[Asked, Check]:
         assert await owner.fetchval(balance, merchant, card) == 0
 
     payload = msgspec.json.decode(asked["payload"])
-    return Asked(queue="gift-card-expiry", kind="lapse", payload=payload), check
+    return NewJob(queue="gift-card-expiry", kind="lapse", payload=payload), check
 
 
 async def _events(owner: Any, merchant: UUID) -> dict[str, int]:

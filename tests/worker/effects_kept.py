@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 from florin.kit import ids
-from florin.kit.queue.enqueue import Asked
+from florin.kit.queue.enqueue import NewJob
 from tests.ledger.calls import issue, make_merchant, make_program
 
 Check = Callable[[], Awaitable[None]]
 CARDS = 5  # of a job: with the chunks of test_kinds.py more than one transaction
 
 
-async def cleanup(owner: Any) -> tuple[Asked, Check]:
+async def cleanup(owner: Any) -> tuple[NewJob, Check]:
     insert = "insert into florin.attempt values ($1, 5, 1, now() - $2::interval)"
     kept, gone = ids.new().bytes, ids.new().bytes
     await owner.execute(insert, kept, timedelta(0))
@@ -24,10 +24,10 @@ async def cleanup(owner: Any) -> tuple[Asked, Check]:
         )
         assert [row["subject"] for row in rows] == [kept]
 
-    return Asked(queue="cleanup-tokens", kind="cleanup"), check
+    return NewJob(queue="cleanup-tokens", kind="cleanup"), check
 
 
-async def erase_codes(owner: Any) -> tuple[Asked, Check]:
+async def erase_codes(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     program = await make_program(owner, merchant)
     made = [ids.new() for _ in range(CARDS)]
@@ -43,10 +43,10 @@ async def erase_codes(owner: Any) -> tuple[Asked, Check]:
         )
         assert [row["id"] for row in rows] == made[:1]
 
-    return Asked(queue="retention", kind="codes"), check
+    return NewJob(queue="retention", kind="codes"), check
 
 
-async def erase_sheets(owner: Any) -> tuple[Asked, Check]:
+async def erase_sheets(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     old, young = ids.new(), ids.new()
     await owner.execute(
@@ -76,10 +76,10 @@ async def erase_sheets(owner: Any) -> tuple[Asked, Check]:
         parts = await owner.fetch("select job from florin.job_part where merchant = $1", merchant)
         assert [part["job"] for part in parts] == [young], "a file that never arrived, or did"
 
-    return Asked(queue="retention", kind="sheets"), check
+    return NewJob(queue="retention", kind="sheets"), check
 
 
-async def forget_keys(owner: Any) -> tuple[Asked, Check]:
+async def forget_keys(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     insert = (
         "insert into florin.idempotency (merchant, key, operation, fingerprint, noun, created_at)"
@@ -92,10 +92,10 @@ async def forget_keys(owner: Any) -> tuple[Asked, Check]:
         rows = await owner.fetch("select key from florin.idempotency where merchant = $1", merchant)
         assert [row["key"] for row in rows] == ["young"]
 
-    return Asked(queue="retention", kind="keys"), check
+    return NewJob(queue="retention", kind="keys"), check
 
 
-async def prune(owner: Any) -> tuple[Asked, Check]:
+async def prune(owner: Any) -> tuple[NewJob, Check]:
     totals = "select sum(arrived), sum(completed) from florin.queue_flow where queue = 'old'"
     await owner.execute(
         "insert into florin.queue_flow (queue, slot, shard, arrived, completed) values"
@@ -112,7 +112,7 @@ async def prune(owner: Any) -> tuple[Asked, Check]:
         )
         assert slots == 0
 
-    return Asked(queue="retention", kind="queue"), check
+    return NewJob(queue="retention", kind="queue"), check
 
 
 KEPT = {

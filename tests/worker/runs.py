@@ -14,8 +14,8 @@ from typing import Any
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.queue.enqueue import Asked, put
-from florin.kit.queue.job import Again, Job, LeaseLost
+from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.kit.queue.job import Continue, Job, LeaseLost
 from florin.kit.settings import Settings
 from florin.worker import PLAN, Parts
 from tests.workers import until
@@ -119,8 +119,8 @@ class Runs:
             with contextlib.suppress(Exception):
                 database.abandon()
 
-    async def put(self, *jobs: Asked) -> None:
-        await put(self._owner, *jobs)
+    async def put(self, *jobs: NewJob) -> None:
+        await enqueue_now(self._owner, *jobs)
 
     async def claim(self, database: Database) -> Job | None:
         queues = [queue.name for queue in PLAN.queues]
@@ -139,7 +139,7 @@ class Runs:
         """Run a job to its end, as a worker does; what it raises goes on."""
         verb = PLAN.queue(job.queue).kinds[job.kind].run
         ended = await verb(job, Parts(self._settings, database))
-        if isinstance(ended, Again):
+        if isinstance(ended, Continue):
             await database.one("select florin.queue_again($1, $2, '0')", job.id, job.fence)
         elif not job.finished:
             await database.all("select florin.queue_done($1, $2)", [job.id], [job.fence])

@@ -7,12 +7,12 @@ from uuid import UUID
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from tests.ledger.calls import issue, make_merchant, make_program, post
 from tests.ledger.model import Op
 from tests.workers import Crew, until
 
-SWEEP = Asked(queue="gift-card-expiry", kind="sweep")
+SWEEP = NewJob(queue="gift-card-expiry", kind="sweep")
 
 
 async def cards(
@@ -67,11 +67,11 @@ async def test_cards_expire_at_the_end_of_the_merchants_day(owner: Any, workers:
     )
     workers.start()
     await later(owner, merchant, ends - datetime.now(UTC) - timedelta(minutes=5))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _idle(owner))
     assert await states(owner, merchant) == {"active": 3}
     await later(owner, merchant, ends - datetime.now(UTC) + timedelta(seconds=1))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _all(owner, merchant, "expired", 3))
     found = await proof(owner, merchant)
     assert dict(found) == {"breakage": 300, "entries": 3, "events": 3, "wrong": 0}
@@ -82,7 +82,7 @@ async def test_killed_in_the_middle_it_goes_on_and_nothing_expires_twice(
 ) -> None:
     merchant, _ = await cards(owner, 8000)
     await later(owner, merchant, timedelta(days=60))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     for part in (1, 3000, 6000):
         worker = workers.start()
         await until(lambda: _at_least(owner, merchant, part))  # noqa: B023 -- awaited at once
@@ -130,16 +130,16 @@ async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
         assert held["outcome"] == "ok"
     workers.start()
     await later(owner, merchant, timedelta(days=11))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _held(owner, merchant, 400))
     assert await states(owner, merchant) == {"active": 3}
     await later(owner, merchant, timedelta(days=60))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _all(owner, merchant, "expired", 3))
     found = await proof(owner, merchant)
     assert (found["breakage"], found["wrong"]) == (2600, 0)  # the open hold has its 400
     await later(owner, merchant, timedelta(days=301))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _held(owner, merchant, 0))
     found = await proof(owner, merchant)
     assert (found["breakage"], found["wrong"]) == (3000, 0)
@@ -160,7 +160,7 @@ async def test_what_comes_back_to_an_expired_card_is_breakage(owner: Any, worker
     held = await one("hold", card=voided, amount=400, currency="EUR", expires_in=86_400 * 300)
     workers.start()
     await later(owner, merchant, timedelta(days=60))
-    await put(owner, SWEEP)
+    await enqueue_now(owner, SWEEP)
     await until(lambda: _all(owner, merchant, "expired", 2))
     assert (await proof(owner, merchant))["breakage"] == 300 + 600
 

@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 
 from florin.cards.jobs import bulk_issue
-from florin.cards.jobs.throttle import LEAST, MOST, Pace
+from florin.cards.jobs.throttle import LEAST, MOST, JobThrottle
 from florin.kit import ids
 from florin.kit.postgres.database import Database, connect
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from tests.conftest import Urls
 from tests.instance import Shop
 from tests.ledger.calls import issue, post
@@ -42,7 +42,7 @@ async def test_little_at_a_time_beside_whoever_waits(
         return await pace.pause_s(1), pace.size
 
     code = await sell(http, shop)
-    pace = Pace(database, bulk_issue.QUEUE)
+    pace = JobThrottle(database, bulk_issue.QUEUE)
     assert await look() == (4, LEAST), "whoever begins does not know yet"
     assert await look() == (0.1, 2 * LEAST)
     assert await look() == (0.1, 4 * LEAST)
@@ -64,10 +64,10 @@ async def test_little_at_a_time_beside_whoever_waits(
 async def test_jobs_side_by_side_rest_for_each_other(database: Database, owner: Any) -> None:
     await owner.execute("delete from florin.queue_job")
     async with database.transaction() as tx:
-        await put(tx, *(Asked(queue=bulk_issue.QUEUE, kind="issue") for _ in range(3)))
+        await enqueue_now(tx, *(NewJob(queue=bulk_issue.QUEUE, kind="issue") for _ in range(3)))
     await owner.execute("update florin.queue_job set state = 1, fence = id")
-    assert await Pace(database, bulk_issue.QUEUE).pause_s(1) == 12
-    assert await Pace(database, "gift-card-expiry").pause_s(1) == 4
+    assert await JobThrottle(database, bulk_issue.QUEUE).pause_s(1) == 12
+    assert await JobThrottle(database, "gift-card-expiry").pause_s(1) == 4
     await owner.execute("delete from florin.queue_job")
 
 

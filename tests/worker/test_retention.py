@@ -8,7 +8,7 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from tests.ledger.calls import issue, make_merchant, make_program
 from tests.workers import Crew, until
 
@@ -19,8 +19,8 @@ from generate_series(1, 1000) n
 """
 
 
-async def run(owner: Any, *jobs: Asked) -> None:
-    await put(owner, *jobs)
+async def run(owner: Any, *jobs: NewJob) -> None:
+    await enqueue_now(owner, *jobs)
 
     async def over() -> bool:
         return await owner.fetchval("select count(*) from florin.queue_job") == 0
@@ -34,7 +34,7 @@ async def test_keys_are_forgotten_after_their_time(owner: Any, workers: Crew) ->
     await owner.execute(_KEYS, merchant, "young", timedelta(days=39))
     for _ in range(2):
         workers.start(FLORIN_KEYS_KEPT_DAYS="40")
-    await run(owner, *(Asked(queue="retention", kind="keys") for _ in range(2)))
+    await run(owner, *(NewJob(queue="retention", kind="keys") for _ in range(2)))
     rows = await owner.fetch("select key from florin.idempotency where merchant = $1", merchant)
     assert len(rows) == 1000
     assert all(row["key"].startswith("young") for row in rows)
@@ -59,7 +59,7 @@ async def test_sealed_codes_are_erased(owner: Any, workers: Crew) -> None:
     )
     workers.start()
     workers.start()
-    await run(owner, *(Asked(queue="retention", kind="codes") for _ in range(2)))
+    await run(owner, *(NewJob(queue="retention", kind="codes") for _ in range(2)))
     left = await owner.fetch(
         "select id from florin.card where sealed_code is not null and merchant = $1", merchant
     )
@@ -99,7 +99,7 @@ async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
             age,
         )
     workers.start()
-    await run(owner, *(Asked(queue="cleanup-tokens", kind="cleanup") for _ in range(3)))
+    await run(owner, *(NewJob(queue="cleanup-tokens", kind="cleanup") for _ in range(3)))
     for table in ("session", "letter", "attempt"):
         number = await owner.fetchval(f"select count(*) from florin.{table}")  # noqa: S608 -- ours
         assert number == 1, table
@@ -113,7 +113,7 @@ async def test_totals_outlive_their_slots(owner: Any, workers: Crew) -> None:
         " ('bulk', now() - interval '3 hours', 1, 1, 1)"
     )
     workers.start()
-    await run(owner, Asked(queue="retention", kind="queue"))
+    await run(owner, NewJob(queue="retention", kind="queue"))
     row = await owner.fetchrow("select * from florin.queue_facts() where name = 'bulk'")
     assert (row["arrived"], row["completed"]) == (8, 6)
     old = await owner.fetch("select slot from florin.queue_flow where queue = 'bulk'")

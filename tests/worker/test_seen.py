@@ -8,22 +8,22 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.ops.system.ports import free_port
 from tests.conftest import Urls
 from tests.instance import Instance, Shop, instance, make_shop
 from tests.workers import Crew, until
 
 Client = httpx.AsyncClient
-DONE = Asked(queue="retention", kind="queue")
-IN_VAIN = Asked(
+DONE = NewJob(queue="retention", kind="queue")
+IN_VAIN = NewJob(
     queue="bulk", kind="issue", payload={"merchant": str(ids.new()), "job": str(ids.new())}
 )
 
 
 async def some_in_every_state(owner: Any) -> None:
     """In a queue that no worker takes from."""
-    await put(owner, *(Asked(queue="email-delivery", kind="x") for _ in range(7)))
+    await enqueue_now(owner, *(NewJob(queue="email-delivery", kind="x") for _ in range(7)))
     await owner.execute(
         "with these as (select id, row_number() over (order by id) n from florin.queue_job"
         "  where queue = 'email-delivery')"
@@ -61,7 +61,7 @@ async def test_queues_workers_and_times_are_shown(
     await some_in_every_state(owner)
     port = free_port(None)
     worker = workers.start(FLORIN_WORKER_PORT=str(port))
-    await put(owner, DONE, IN_VAIN)
+    await enqueue_now(owner, DONE, IN_VAIN)
     await until(lambda: worked(owner))
 
     shown = (await http.get("/queues")).json()

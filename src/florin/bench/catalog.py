@@ -8,7 +8,7 @@ Sense = Literal["at least", "at most"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class BenchmarkConfig:
     """How to measure. `cards` None means the benchmark's own number."""
 
     name: str

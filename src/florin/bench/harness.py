@@ -11,13 +11,13 @@ import asyncpg
 
 from florin.kit.postgres.migrations import MigrationFailed
 from florin.ops.releases import version
-from florin.ops.system.console import Unable, voice
+from florin.ops.system.console import OperatorError, voice
 
 Result = TypeVar("Result")
 
 
 async def measure(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run it; Ctrl-C and TERM end it, with everything that was started. Raises Unable."""
+    """Run it; Ctrl-C and TERM end it, with everything that was started. Raises OperatorError."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -26,10 +26,10 @@ async def measure(work: Coroutine[Any, Any, Result]) -> Result:
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     except MigrationFailed as failed:
-        raise Unable(f"The database could not be migrated: {failed}.") from None
+        raise OperatorError(f"The database could not be migrated: {failed}.") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         words = str(error).splitlines() or [type(error).__name__]
-        raise Unable(f"The benchmark was broken off: {words[0]}") from None
+        raise OperatorError(f"The benchmark was broken off: {words[0]}") from None
     finally:
         voice.clear()
 

@@ -15,11 +15,11 @@ from florin.bench.catalog import (
     NAMES,
     REPLICAS,
     WORK,
-    Terms,
+    BenchmarkConfig,
 )
 from florin.bench.harness import commit, measure
 from florin.bench.requests import report
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _READS = 2_000
 _CONNECTIONS_MAX = 1_000
@@ -79,7 +79,7 @@ def main(
             connections=connections,
             seed=seed,
         )
-    terms = Terms(
+    terms = BenchmarkConfig(
         name=name,
         against=against,
         seconds=seconds,
@@ -92,9 +92,9 @@ def main(
     )
     _check(terms)
     # Imported here: `florin bench mutants` needs none of it.
-    from florin.bench.requests.runner import contest
+    from florin.bench.requests.runner import run_benchmark
 
-    found = asyncio.run(measure(contest(terms, commit())))
+    found = asyncio.run(measure(run_benchmark(terms, commit())))
     document = found.document()
     print(msgspec.json.encode(document).decode() if as_json else report.text(document))
     return 0 if found.right else 1
@@ -139,26 +139,26 @@ def _many(
 
 def _mutants(*, as_json: bool, only: list[str]) -> int:
     if find_spec("florin.bench.mutation.runner") is None:
-        raise Unable("florin bench mutants is not part of this release yet.")
+        raise OperatorError("florin bench mutants is not part of this release yet.")
     return int(import_module("florin.bench.mutation.runner").main(as_json=as_json, only=only))
 
 
-def _check(terms: Terms) -> None:
+def _check(terms: BenchmarkConfig) -> None:
     if terms.name not in NAMES:
-        raise Unable(f"There is no benchmark {terms.name}; there are {', '.join(NAMES)}.")
+        raise OperatorError(f"There is no benchmark {terms.name}; there are {', '.join(NAMES)}.")
     if terms.against is not None and terms.name not in COMPARED:
-        raise Unable(
+        raise OperatorError(
             f"{terms.name} compares with itself; --against pgbench is for {', '.join(COMPARED)}."
         )
     if not 1 <= terms.connections <= _CONNECTIONS_MAX:
-        raise Unable(f"--connections is from 1 to {_CONNECTIONS_MAX}.")
+        raise OperatorError(f"--connections is from 1 to {_CONNECTIONS_MAX}.")
     if terms.against is not None and terms.connections > _CLIENTS_MAX:
-        raise Unable(
+        raise OperatorError(
             f"--against pgbench takes at most {_CLIENTS_MAX} connections: each is one of the server"
         )
     if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
-        raise Unable("--instances is from 1 to 8, and not more than --connections.")
+        raise OperatorError("--instances is from 1 to 8, and not more than --connections.")
     if terms.balancer and terms.name in {"growth", "held-card"}:
-        raise Unable(f"{terms.name} compares with itself; --balancer is for the others.")
+        raise OperatorError(f"{terms.name} compares with itself; --balancer is for the others.")
     if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
-        raise Unable("--seconds, --rounds and --cards begin at 1.")
+        raise OperatorError("--seconds, --rounds and --cards begin at 1.")

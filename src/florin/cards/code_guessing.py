@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from florin.cards import codes
 from florin.cards.codes import CodeMalformed
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.kit.errors import RateLimited, Refusal
 from florin.kit.http.client_address import site
-from florin.kit.rate_limits.limiter import Limit, Limits, Subject, refusal
+from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
@@ -30,10 +30,10 @@ _WRONG = (CardNotFound,)
 Answer = TypeVar("Answer")
 
 
-class Guesses:
+class CodeGuessLimiter:
     """Watches those who try codes."""
 
-    def __init__(self, limits: Limits, settings: Settings) -> None:
+    def __init__(self, limits: RateLimiter, settings: Settings) -> None:
         self._limits = limits
         self._pepper = hashlib.sha256(settings.code_pepper.get_secret_value().encode()).digest()
         self._address = Limit("code-address", settings.guesses_per_address)
@@ -41,7 +41,7 @@ class Guesses:
         self._prefix = Limit("code-prefix", settings.guesses_per_prefix)
 
     async def watch(
-        self, asked: Asked, typed: str, attempt: Callable[[], Awaitable[Answer]]
+        self, asked: RequestContext, typed: str, attempt: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Let somebody try a code. Raises RateLimited, before the code is looked at, when he tried
         too many, and instead of the answer, when he went too far with this one.
@@ -53,7 +53,7 @@ class Guesses:
             await self.failed(asked, typed, times=_times(wrong))
             raise
 
-    async def admit(self, asked: Asked, typed: str) -> None:
+    async def admit(self, asked: RequestContext, typed: str) -> None:
         """Raises RateLimited."""
         if self._limits.quiet:
             return
@@ -61,14 +61,14 @@ class Guesses:
         if wait is not None:
             raise refusal("code", wait)
 
-    async def failed(self, asked: Asked, typed: str | None, *, times: float) -> None:
+    async def failed(self, asked: RequestContext, typed: str | None, *, times: float) -> None:
         """Count a code that was wrong. Raises RateLimited."""
         wait = await self._limits.count(*self._subjects(asked, typed), times=times)
         if wait is not None:
             raise refusal("code", wait)
 
     async def counted(
-        self, asked: Asked, tried: Sequence[tuple[str | None, Answer | Refusal]]
+        self, asked: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]
     ) -> list[Answer | Refusal]:
         """Count the wrong codes among the answers of a batch; from the first that was too much on
         they are refused as such.
@@ -90,7 +90,7 @@ class Guesses:
             await self._limits.count(*self._subjects(asked, None), times=more)
         return answers
 
-    def _subjects(self, asked: Asked, typed: str | None) -> list[Subject]:
+    def _subjects(self, asked: RequestContext, typed: str | None) -> list[Subject]:
         merchant = asked.merchant.hex
         subjects = [
             (self._address, f"{merchant}:{site(asked.address)}"),

@@ -11,7 +11,7 @@ import msgspec
 
 from florin.cards import codes, pins
 from florin.cards.card import Card, State, find
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardRequest
 from florin.kit import ids
 from florin.kit.encryption import SealBroken, Sealer
@@ -50,7 +50,7 @@ class _Replaced(msgspec.Struct, kw_only=True):
     last4: str
 
 
-class Cards:
+class CardIssuer:
     """Issuing cards and changing their codes."""
 
     def __init__(self, issuer: Issuer, database: Database, pepper: str, sealer: Sealer) -> None:
@@ -59,7 +59,7 @@ class Cards:
         self._pepper = pepper.encode()
         self._sealer = sealer
 
-    async def issue(self, asked: Asked, want: CardRequest) -> tuple[Card, Issued]:
+    async def issue(self, asked: RequestContext, want: CardRequest) -> tuple[Card, Issued]:
         """Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
         program = ids.parse("prg", want.program)
         if program is None:
@@ -83,7 +83,7 @@ class Cards:
         msg = "three fresh codes were taken"
         raise AssertionError(msg)
 
-    async def rotate(self, asked: Asked, card: UUID) -> tuple[Card, str]:
+    async def rotate(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new code and show it; the old one is dead. The outcome: ok, replayed."""
         code = codes.make()
         outcome = await ledger.rotate(
@@ -100,7 +100,7 @@ class Cards:
         shown = code if outcome == "ok" else sealed.code
         return msgspec.structs.replace(found, code=shown and codes.show(shown)), outcome
 
-    async def reset_pin(self, asked: Asked, card: UUID) -> tuple[Card, str]:
+    async def reset_pin(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
         pin = pins.make()
         outcome = await ledger.reset_pin(
@@ -117,7 +117,14 @@ class Cards:
         return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
 
     def _issuance(
-        self, asked: Asked, want: CardRequest, *, program: UUID, card: UUID, code: str, pin: str
+        self,
+        asked: RequestContext,
+        want: CardRequest,
+        *,
+        program: UUID,
+        card: UUID,
+        code: str,
+        pin: str,
     ) -> Issuance:
         recipient = want.recipient
         return Issuance(
@@ -153,7 +160,7 @@ class Cards:
         last4 = row["last4"] if row is not None else ""
         return self._unseal(merchant, card, row["sealed"] if row is not None else None, last4)
 
-    async def _as_answered(self, asked: Asked, card: UUID) -> tuple[Card, _Shown]:
+    async def _as_answered(self, asked: RequestContext, card: UUID) -> tuple[Card, _Shown]:
         """The card as it was when this key's request replaced its secret, and what may be shown of
         that: nothing once another secret took its place. Without a key the card as it is.
         """

@@ -5,9 +5,9 @@ from uuid import UUID
 
 from florin.cards import codes
 from florin.cards.card import COLUMNS, JOINS, Card, from_row
-from florin.cards.code_guessing import Guesses
-from florin.cards.request_context import Asked
-from florin.kit.batcher import Coalescer
+from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.request_context import RequestContext
+from florin.kit.batcher import Batcher
 from florin.kit.postgres.database import Database, Row
 from florin.ledger.refusals import CardNotFound
 
@@ -23,16 +23,18 @@ cross join lateral (
 _Wanted = tuple[UUID, bytes]
 
 
-class Lookups:
+class CardLookup:
     """Finds cards by code."""
 
-    def __init__(self, database: Database, peppers: Sequence[str], guesses: Guesses) -> None:
+    def __init__(
+        self, database: Database, peppers: Sequence[str], guesses: CodeGuessLimiter
+    ) -> None:
         self._database = database
         self._peppers = [pepper.encode() for pepper in peppers]
         self._guesses = guesses
-        self._waiting: Coalescer[_Wanted, Row] = Coalescer(self._find)
+        self._waiting: Batcher[_Wanted, Row] = Batcher(self._find)
 
-    async def look_up(self, asked: Asked, typed: str) -> Card:
+    async def look_up(self, asked: RequestContext, typed: str) -> Card:
         """Raises CodeMalformed, CardNotFound; RateLimited for who tried too many."""
 
         async def attempt() -> Card:

@@ -5,7 +5,7 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestContext:
     """Who asks, and under which key; `location`: the only one at which he may spend; `address`: the
     client's, where codes are tried.
     """

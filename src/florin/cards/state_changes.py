@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from florin.cards.card import Card, State, find
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import Database
 from florin.ledger.post import Ledger, Posted, Posting
@@ -26,7 +26,7 @@ class _Answer(msgspec.Struct, kw_only=True):
 
 
 async def change(
-    ledger: Ledger, database: Database, asked: Asked, operation: str, card: UUID
+    ledger: Ledger, database: Database, asked: RequestContext, operation: str, card: UUID
 ) -> tuple[Card, Posted]:
     """Bring a card to another state; the card as it is then."""
     posted = await ledger.post(
@@ -61,7 +61,7 @@ async def change(
     )
 
 
-async def _first_answer(database: Database, asked: Asked) -> _Answer | None:
+async def _first_answer(database: Database, asked: RequestContext) -> _Answer | None:
     row = await database.one(
         "select answer from florin.idempotency where merchant = $1 and key = $2",
         asked.merchant,

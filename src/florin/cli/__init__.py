@@ -21,11 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from florin.cli import usage_errors
     from florin.cli.commands import app
-    from florin.ops.system.console import Unable, voice
+    from florin.ops.system.console import OperatorError, voice
 
     try:
         code = app(words, prog_name="florin", standalone_mode=False)
-    except Unable as error:
+    except OperatorError as error:
         voice.clear()
         print(f"florin: {error}", file=sys.stderr)
         return 1

@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def backup(
@@ -30,10 +30,10 @@ def backup(
     what: status.What = "verified" if verify else "taken"
     try:
         document = _verify(own) if verify else _take(own, keep)
-    except Unable as error:
-        status.ill(chosen, what, str(error))
+    except OperatorError as error:
+        status.record_failure(chosen, what, str(error))
         raise
-    status.well(chosen, what, **document)
+    status.record_success(chosen, what, **document)
     print(msgspec.json.encode(document).decode() if as_json else _said(document))
 
 
@@ -121,7 +121,7 @@ def restore(
     chosen = home_of(home)
     runs = [part.name for part in observe(chosen).parts if part.process is not None]
     if runs:
-        raise Unable(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
+        raise OperatorError(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
     own = _own(chosen, restoring=True)
     primary = own.members.primary()
     others = [server.data for server in own.members.others(primary.name).values()]
@@ -148,7 +148,7 @@ def _instant(at: str | None) -> datetime | None:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        raise Unable(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
+        raise OperatorError(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
     return instant
 
 
@@ -161,7 +161,9 @@ class _Own(msgspec.Struct, frozen=True):
 
 
 def _own(home: Any, *, restoring: bool = False) -> _Own:
-    """Raises Unable where the home has no database, and is not to be given one from elsewhere."""
+    """Raises OperatorError where the home has no database, and is not to be given one from
+    elsewhere.
+    """
     from florin.ops.backups.s3 import opened
     from florin.ops.fleet import secrets
     from florin.ops.fleet.options import Options
@@ -175,7 +177,7 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
         layout = _make(home)
     known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
     if layout.place is None or not known:
-        raise Unable(
+        raise OperatorError(
             f"{home.path} has no database of its own; a given one is saved by whoever runs it."
         )
     place = Path(layout.place)
@@ -197,7 +199,7 @@ def _make(home: Any) -> Any:
     from florin.ops.system.ports import free_port
 
     if not home.secrets.exists():
-        raise Unable(
+        raise OperatorError(
             f"Put the secrets.json of the lost home into {home.path} first: without it neither the"
             " database nor any card code can be opened."
         )

@@ -7,7 +7,7 @@ import typer
 
 from florin.cli.lazy_import import call
 from florin.cli.options import HomeOption, JsonOption, home_of
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def demo(
@@ -24,12 +24,14 @@ def demo(
     from florin.ops.haproxy import frontend
 
     chosen = home_of(home)
-    bases = frontend.entrances(chosen)
+    bases = frontend.base_urls(chosen)
     found = welcome.read(chosen)
     if not bases:
-        raise Unable(f"Nothing runs from {chosen.path}; florin up starts it.")
+        raise OperatorError(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
-        raise Unable(f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does.")
+        raise OperatorError(
+            f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does."
+        )
     if load:
         raise typer.Exit(
             call(

@@ -81,7 +81,7 @@ def up(
 
     tls = _validate(tls_cert, tls_key)
     chosen = home_of(home)
-    runs = frontend.runs(chosen)
+    runs = frontend.current_frontend(chosen)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
     options = Options(

@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def run_api() -> int:
@@ -14,6 +14,6 @@ def run_api() -> int:
 def call(module: str, **arguments: Any) -> int:
     """Run a module's main and return its exit code."""
     if find_spec(module) is None:
-        raise Unable(f"{module} is not part of this release yet.")
+        raise OperatorError(f"{module} is not part of this release yet.")
     code: Any = import_module(module).main(**arguments)
     return int(code or 0)

@@ -3,12 +3,12 @@
 from typing import Any
 
 from florin.kit.postgres.database import Database
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.reports import proof as proof_
 
 
 async def prove(url: str) -> dict[str, Any]:
-    """Count what was proved. Raises Unable for books that do not balance."""
+    """Count what was proved. Raises OperatorError for books that do not balance."""
     database = Database(f"{url}?connection_limit=2")
     await database.open()
     try:
@@ -19,7 +19,7 @@ async def prove(url: str) -> dict[str, Any]:
     wrong = [proof for proof in proofs if not proof.balanced]
     if wrong:
         first = wrong[0].differences[0]
-        raise Unable(
+        raise OperatorError(
             f"The books of {len(wrong)} of {len(proofs)} merchants do not balance in what was"
             f" restored: {first.check}, {first.detail}"
         )

@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 import typer
 
 from florin.cli.options import HomeOption, JsonOption
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def _not_yet(what: str, instead: str) -> None:
-    raise Unable(f"{what} is not part of this release yet; {instead}.")
+    raise OperatorError(f"{what} is not part of this release yet; {instead}.")
 
 
 def alerts(verb: Annotated[Literal["test"], typer.Argument()], home: HomeOption = None) -> None:

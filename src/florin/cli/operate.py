@@ -17,7 +17,7 @@ from florin.ops.fleet import audit_log as trail
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.observe import observe, supervisor
 from florin.ops.fleet.orders import Order, Reply
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _Name = Annotated[str, typer.Argument(help="A part's name, from florin status.")]
 _AGAIN_WITHIN_S = 60
@@ -64,7 +64,9 @@ def restart(name: _Name, home: HomeOption = None, as_json: JsonOption = False) -
             say(f"It supervises again (pid {now.pid}, {now.release}).")
             return
         time.sleep(0.1)
-    raise Unable(f"The supervisor did not come back; see {chosen.log('supervisor')}; florin up.")
+    raise OperatorError(
+        f"The supervisor did not come back; see {chosen.log('supervisor')}; florin up."
+    )
 
 
 def deploy(
@@ -89,7 +91,7 @@ def deploy(
         raise typer.BadParameter("give this or --blue-green, not both", param_hint="--rolling")
     if blue_green or verify or target != "local":
         what = "--blue-green" if blue_green else "--verify" if verify else "--target compose"
-        raise Unable(f"{what} is not part of this release yet; florin deploy --rolling is.")
+        raise OperatorError(f"{what} is not part of this release yet; florin deploy --rolling is.")
     options: dict[str, Any] = {"plan": plan, "batch": batch, "soak_s": _seconds(soak)}
     options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a name stays a name
     options["checkout"] = os.environ.get("FLORIN_CHECKOUT")
@@ -159,7 +161,7 @@ def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
     else:
         print(f"{equal} of {len(entries)} decisions come out the same.")
     if other:
-        raise Unable(f"The one of {other[0].at} does not: it was made by other code.")
+        raise OperatorError(f"The one of {other[0].at} does not: it was made by other code.")
 
 
 def _give(
@@ -168,7 +170,7 @@ def _give(
     """Give an order to the supervisor and show how it goes."""
     home: Home = home_of(option)
     if supervisor(observe(home)) is None:
-        raise Unable(
+        raise OperatorError(
             f"No supervisor runs in {home.path}; florin up starts one and adopts what runs."
         )
     what = f"florin {shlex.join(sys.argv[1:])}"
@@ -182,7 +184,7 @@ def _give(
     if as_json and reply.document is not None:
         print(msgspec.json.encode(reply.document).decode())
     if not reply.done:
-        raise Unable(reply.said)
+        raise OperatorError(reply.said)
     if not as_json:
         print(reply.said)
 

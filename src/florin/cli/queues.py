@@ -11,7 +11,7 @@ import typer
 
 from florin.cli.lazy_import import call
 from florin.cli.options import HomeOption, JsonOption, home_of
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 Verb = Literal["list", "failed", "retry", "discard", "pause", "resume"]
 
@@ -41,11 +41,13 @@ def queue(
     given = list(names or ())
     if (verb in ("list", "failed")) is bool(given):
         what = {"retry": "ID…", "discard": "ID…", "pause": "NAME", "resume": "NAME"}.get(verb)
-        raise Unable(f"Use: florin queue {verb}{f' {what}' if what else ', and nothing more'}.")
+        raise OperatorError(
+            f"Use: florin queue {verb}{f' {what}' if what else ', and nothing more'}."
+        )
     know_engines(home_of(home))
     url = os.environ.get("DATABASE_URL_PRIMARY") or os.environ.get("DATABASE_URL")
     if not url:
-        raise Unable("Set DATABASE_URL to the database, or run from a home that is up.")
+        raise OperatorError("Set DATABASE_URL to the database, or run from a home that is up.")
     document = asyncio.run(_do(url, verb, given))
     print(msgspec.json.encode(document).decode() if as_json else _text(verb, document))
 
@@ -59,7 +61,7 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
     try:
         connection = await connect(PoolLimits(url).dsn, name="florin queue")
     except (OSError, asyncpg.PostgresError) as error:
-        raise Unable(f"The database cannot be reached: {error}.") from None
+        raise OperatorError(f"The database cannot be reached: {error}.") from None
     actor = f"operator:{getpass.getuser()}"
     try:
         match verb:
@@ -78,9 +80,9 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
                 for name in given:
                     await admin.pause(connection, actor, name, paused=verb == "pause")
     except admin.Refused as refused:
-        raise Unable(str(refused)) from None
+        raise OperatorError(str(refused)) from None
     except asyncpg.PostgresError as error:
-        raise Unable(f"The database refused: {error}; florin migrate may help.") from None
+        raise OperatorError(f"The database refused: {error}; florin migrate may help.") from None
     finally:
         await connection.close()
     return {verb: list(given)}
@@ -88,7 +90,7 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
 
 def _ids(given: Sequence[str]) -> list[int]:
     if not all(each.isdecimal() for each in given):
-        raise Unable("Jobs are named by their number, as florin queue failed shows it.")
+        raise OperatorError("Jobs are named by their number, as florin queue failed shows it.")
     return [int(each) for each in given]
 
 

@@ -21,13 +21,13 @@ from florin.kit.http.drain import Drain
 from florin.kit.http.list_filters import Created
 from florin.kit.http.pagination import After, Limit, page
 from florin.kit.openapi.responses import responses
-from florin.kit.replicas.routing import Reads
+from florin.kit.replicas.routing import RoutedReader
 
 
 @get("/events", summary="List events", responses=responses())
 async def list_events(
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     created: Created,
     limit: Limit = 20,
     starting_after: After = None,
@@ -45,7 +45,7 @@ async def list_events(
 
 
 @get("/events/{event_id:str}", summary="Get an event", responses=responses(NotFound))
-async def get_event(caller: Caller, reads: Reads, event_id: str) -> Event:
+async def get_event(caller: Caller, reads: RoutedReader, event_id: str) -> Event:
     caller.needs("events:read")
     return await event.find(reads, caller.merchant, event_id)
 
@@ -83,7 +83,7 @@ LastEventId = Annotated[
 async def follow_events(
     request: AnyRequest,
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     live: Live,
     drain: Drain,
     last_event_id: LastEventId = None,

@@ -18,13 +18,13 @@ import msgspec
 
 from florin.events import event
 from florin.events.event import Event, Place
-from florin.identity.authentication import Access, Caller
+from florin.identity.authentication import Authenticator, Caller
 from florin.kit.errors import InvalidRequest, Overloaded, Refusal
 from florin.kit.http.sse import RECONNECT
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-from florin.kit.replicas.routing import Reads
-from florin.kit.valkey.notifications import Wake
+from florin.kit.replicas.routing import RoutedReader
+from florin.kit.valkey.notifications import Notifier
 
 HAPPENED = "florin:happened"  # the channel on which processes tell whose money moved
 STREAMS_MAX = 200  # of an instance
@@ -45,7 +45,7 @@ from florin.merchant m where m.id = $1
 class Live:
     """The streams of one instance."""
 
-    def __init__(self, database: Database, wake: Wake, access: Access) -> None:
+    def __init__(self, database: Database, wake: Notifier, access: Authenticator) -> None:
         self._database = database
         self._wake = wake
         self._access = access
@@ -53,7 +53,7 @@ class Live:
 
     @asynccontextmanager
     async def following(
-        self, reads: Reads, caller: Caller, authorization: str | None, *, since: str | None
+        self, reads: RoutedReader, caller: Caller, authorization: str | None, *, since: str | None
     ) -> AsyncGenerator[AsyncGenerator[bytes]]:
         """What happens from now on, or after the event `since`, while the caller may see it.
         Raises InvalidRequest, Overloaded.
@@ -78,12 +78,12 @@ class Live:
             metrics.event_streams.dec()
 
     async def _lines(
-        self, reads: Reads, caller: Caller, authorization: str | None, after: Place
+        self, reads: RoutedReader, caller: Caller, authorization: str | None, after: Place
     ) -> AsyncGenerator[bytes]:
         merchant = caller.merchant
         said = time.monotonic()
         try:
-            with self._wake.ear(merchant.bytes) as ear:
+            with self._wake.subscribe(merchant.bytes) as ear:
                 yield RECONNECT  # where it ends, come back after so long; and: here we are
                 while True:
                     ear.clear()

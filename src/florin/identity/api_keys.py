@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.encryption import keyed_hash
@@ -76,7 +76,7 @@ async def create(
     want: KeyRequest,
     allowed: frozenset[str],
     pepper_hash: Any,
-    by: By | None = None,
+    by: AuditActor | None = None,
     location: str | None = None,
     under: str | None = None,
 ) -> ApiKey:
@@ -115,7 +115,7 @@ async def create(
         )
         assert row is not None
         made = from_row(row)
-        by = by or By(merchant=merchant, actor=audit_log.FLORIN)
+        by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
         await audit_log.record(tx, by, "api_key.created", made.id, after=_facts(made))
     return msgspec.structs.replace(made, secret=secret)
 
@@ -154,7 +154,7 @@ async def find(database: Database, merchant: UUID, text: str) -> ApiKey:
     return from_row(row)
 
 
-async def revoke(database: Database, by: By, text: str) -> ApiKey:
+async def revoke(database: Database, by: AuditActor, text: str) -> ApiKey:
     """Raises NotFound. A key that was revoked before stays so."""
     async with database.transaction() as tx:
         row = await tx.one(

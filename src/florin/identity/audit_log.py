@@ -23,7 +23,7 @@ Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class By:
+class AuditActor:
     """On whose account, by whom, in which request."""
 
     merchant: UUID
@@ -47,7 +47,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 async def record(
     tx: Tx,
-    by: By,
+    by: AuditActor,
     action: str,
     subject: str,
     *,

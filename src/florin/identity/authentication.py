@@ -83,7 +83,7 @@ class Caller:
         return self.person
 
 
-class Access:
+class Authenticator:
     """Finds callers."""
 
     def __init__(self, database: Database, settings: Settings) -> None:

@@ -10,10 +10,10 @@ from uuid import UUID
 from florin.identity import audit_log, sessions
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.jwt import CHALLENGE_S, Challenged, state_of
-from florin.identity.credentials.lockout import Door
+from florin.identity.credentials.lockout import LockoutKey
 from florin.identity.credentials.passwords import Typed
 from florin.identity.reauthentication import InvalidCredentials, wrong_proof
-from florin.identity.services import Client, People
+from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
 from florin.kit.errors import Refusal, Unauthenticated
@@ -57,7 +57,7 @@ class MfaRequest(Request, kw_only=True):
     code: Typed
 
 
-async def login(people: People, client: Client, want: LoginRequest) -> SignedIn:
+async def login(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
     """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
     began = constant_time.now()
     email = want.email.lower()
@@ -76,12 +76,12 @@ async def login(people: People, client: Client, want: LoginRequest) -> SignedIn:
     if found is not None and right and passwords.outdated(found["password_hash"]):
         await _strengthen(people, found, want.password)
     if isinstance(answer, Refusal):
-        await constant_time.leave(began)
+        await constant_time.pad(began)
         raise answer
     return answer
 
 
-async def second(people: People, client: Client, want: MfaRequest) -> SignedIn:
+async def second(people: IdentityServices, client: RequestOrigin, want: MfaRequest) -> SignedIn:
     """Raises Unauthenticated, InvalidCredentials, RateLimited."""
     challenged = people.tokens.read_challenge(want.mfa_token)
     if challenged is None:
@@ -105,7 +105,9 @@ async def second(people: People, client: Client, want: MfaRequest) -> SignedIn:
     return answer
 
 
-async def _enter(tx: Tx, people: People, client: Client, found: Row) -> SignedIn | Refusal:
+async def _enter(
+    tx: Tx, people: IdentityServices, client: RequestOrigin, found: Row
+) -> SignedIn | Refusal:
     merchant, member = found["merchant"], found["id"]
     if found["second_factor"]:
         state = state_of(found["password_hash"])
@@ -117,7 +119,9 @@ async def _enter(tx: Tx, people: People, client: Client, found: Row) -> SignedIn
     return answer
 
 
-async def _failed(tx: Tx, doors: list[Door], found: Row | None, client: Client) -> Refusal:
+async def _failed(
+    tx: Tx, doors: list[LockoutKey], found: Row | None, client: RequestOrigin
+) -> Refusal:
     if not await lockout.failed(tx, doors):
         return lockout.refused()
     if found is not None:
@@ -138,7 +142,7 @@ async def _still_challenged(tx: Tx, challenged: Challenged) -> None:
         raise Unauthenticated("this challenge is wrong or too old: sign in again")
 
 
-async def _strengthen(people: People, found: Row, typed: str) -> None:
+async def _strengthen(people: IdentityServices, found: Row, typed: str) -> None:
     """Hash the password anew, now that it is known, where hashing has become stronger."""
     stronger = await passwords.make_hash(typed)
     async with people.database.transaction() as tx:

@@ -13,8 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
-from florin.identity.credentials.email_tokens import Letters
+from florin.identity.audit_log import AuditActor
+from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.passwords import Password
 from florin.identity.scopes import ROLES
 from florin.kit import ids
@@ -96,15 +96,15 @@ async def add(
 
 async def create(
     database: Database,
-    letters: Letters,
-    by: By,
+    letters: EmailTokens,
+    by: AuditActor,
     want: MemberRequest,
     *,
     allowed: frozenset[str],
     password_hash: str | None,
 ) -> User:
     """Raises Forbidden, EmailTaken."""
-    may_touch(allowed, want.role)
+    require_role_within(allowed, want.role)
     member = ids.new()
     async with database.transaction() as tx:
         row = await add(
@@ -123,15 +123,15 @@ async def create(
 
 
 async def change(
-    database: Database, by: By, text: str, role: Role, *, allowed: frozenset[str]
+    database: Database, by: AuditActor, text: str, role: Role, *, allowed: frozenset[str]
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
         was = await lock(tx, by.merchant, text)
         if was["role"] == role:
             return from_row(was)
-        may_touch(allowed, was["role"])
-        may_touch(allowed, role)
+        require_role_within(allowed, was["role"])
+        require_role_within(allowed, role)
         await _not_the_last_owner(tx, was)
         row = await tx.one(
             "update florin.member set role = $3 where merchant = $1 and id = $2 returning *",
@@ -146,11 +146,11 @@ async def change(
     return from_row(row)
 
 
-async def remove(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
+async def remove(database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
         was = await lock(tx, by.merchant, text)
-        may_touch(allowed, was["role"])
+        require_role_within(allowed, was["role"])
         await _not_the_last_owner(tx, was)
         await tx.run(
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
@@ -197,7 +197,7 @@ def member_id(text: str) -> UUID:
     return uuid
 
 
-def may_touch(allowed: frozenset[str], role: str) -> None:
+def require_role_within(allowed: frozenset[str], role: str) -> None:
     if not ROLES[role] <= allowed:
         raise Forbidden(f"you are not allowed all that the role {role} is")
 

@@ -8,14 +8,14 @@ from uuid import UUID
 import msgspec
 
 from florin.identity import audit_log, members, sessions
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.email_tokens import Kind
 from florin.identity.credentials.passwords import Password, Typed
 from florin.identity.members import Email, User
 from florin.identity.reauthentication import prove_password
-from florin.identity.services import Client, People
+from florin.identity.services import IdentityServices, RequestOrigin
 from florin.kit import ids
 from florin.kit.errors import Unauthenticated
 from florin.kit.http import constant_time
@@ -51,7 +51,7 @@ class Accepted(msgspec.Struct, kw_only=True):
     accepted: bool = True
 
 
-async def ask(people: People, client: Client, kind: Kind, email: str) -> Accepted:
+async def ask(people: IdentityServices, client: RequestOrigin, kind: Kind, email: str) -> Accepted:
     """Write a letter to whom the address belongs. Too many at once are not written."""
     began = constant_time.now()
     email = email.lower()
@@ -67,12 +67,12 @@ async def ask(people: People, client: Client, kind: Kind, email: str) -> Accepte
         if found and allowed:
             by = client.by(merchant, audit_log.NOBODY)
             await audit_log.record(tx, by, f"{kind}.requested", ids.show("usr", who))
-    await constant_time.leave(began)
+    await constant_time.pad(began)
     return Accepted()
 
 
 async def set_password(
-    people: People, client: Client, kind: Kind, want: NewPasswordRequest
+    people: IdentityServices, client: RequestOrigin, kind: Kind, want: NewPasswordRequest
 ) -> User:
     """Set the password of whoever was sent the token, and sign him out everywhere.
 
@@ -100,7 +100,7 @@ async def set_password(
     return members.from_row(row)
 
 
-async def verify(people: People, client: Client, token: str) -> User:
+async def verify(people: IdentityServices, client: RequestOrigin, token: str) -> User:
     """Raises LetterInvalid."""
     async with people.database.transaction() as tx:
         letter = await people.letters.take(tx, "email_verification", token)
@@ -117,7 +117,9 @@ async def verify(people: People, client: Client, token: str) -> User:
     return members.from_row(row)
 
 
-async def change_password(people: People, by: By, me: Person, want: ChangePasswordRequest) -> User:
+async def change_password(
+    people: IdentityServices, by: AuditActor, me: Person, want: ChangePasswordRequest
+) -> User:
     """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
     await prove_password(people, by, me, want.current_password)
     hashed = await passwords.make_hash(want.password)

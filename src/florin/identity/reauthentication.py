@@ -3,11 +3,11 @@ answered.
 """
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
-from florin.identity.credentials.lockout import Door
-from florin.identity.services import People
+from florin.identity.credentials.lockout import LockoutKey
+from florin.identity.services import IdentityServices
 from florin.kit.errors import Refusal
 from florin.kit.postgres.database import Tx
 
@@ -26,7 +26,7 @@ class FactorOff(Refusal):
     status = 422
 
 
-async def wrong_proof(tx: Tx, doors: list[Door], by: By, action: str) -> Refusal:
+async def wrong_proof(tx: Tx, doors: list[LockoutKey], by: AuditActor, action: str) -> Refusal:
     """Count a wrong proof of somebody who is known; what to answer once that is committed."""
     if not await lockout.failed(tx, doors):
         return lockout.refused()
@@ -34,7 +34,7 @@ async def wrong_proof(tx: Tx, doors: list[Door], by: By, action: str) -> Refusal
     return InvalidCredentials("this proof is wrong")
 
 
-async def prove_password(people: People, by: By, me: Person, typed: str) -> None:
+async def prove_password(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> None:
     """Raises InvalidCredentials, RateLimited, Overloaded."""
     doors = lockout.proof(people.pepper, "password", by.actor)
     await lockout.check(people.database, doors)
@@ -53,7 +53,9 @@ async def prove_password(people: People, by: By, me: Person, typed: str) -> None
         raise refusal
 
 
-async def prove_code(tx: Tx, people: People, by: By, me: Person, code: str) -> Refusal | None:
+async def prove_code(
+    tx: Tx, people: IdentityServices, by: AuditActor, me: Person, code: str
+) -> Refusal | None:
     """Raises FactorOff, RateLimited; what to answer once the failure is committed."""
     row = await tx.one(
         "select totp_confirmed_at from florin.member where merchant = $1 and id = $2"

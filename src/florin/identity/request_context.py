@@ -6,16 +6,16 @@ from typing import Any
 
 from litestar import Request
 
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Caller
 from florin.kit.postgres.database import Database
 
 AnyRequest = Request[Any, Any, Any]
 
 
-def by(request: AnyRequest, caller: Caller) -> By:
+def by(request: AnyRequest, caller: Caller) -> AuditActor:
     scope: Any = request.scope
-    return By(merchant=caller.merchant, actor=caller.actor, request_id=scope["request_id"])
+    return AuditActor(merchant=caller.merchant, actor=caller.actor, request_id=scope["request_id"])
 
 
 async def wrote(request: AnyRequest, db: Database) -> None:

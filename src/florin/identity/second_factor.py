@@ -5,14 +5,14 @@ from typing import Annotated
 from msgspec import Meta
 
 from florin.identity import audit_log, members, sessions
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, totp
 from florin.identity.credentials.passwords import Typed
 from florin.identity.credentials.totp import Enrolment, RecoveryCodes
 from florin.identity.members import User
 from florin.identity.reauthentication import prove_code, prove_password, wrong_proof
-from florin.identity.services import People
+from florin.identity.services import IdentityServices
 from florin.kit.errors import Refusal, Unauthenticated
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database
@@ -47,7 +47,7 @@ class FactorProof(Request, kw_only=True):
     code: Code
 
 
-async def enrol(people: People, by: By, me: Person, typed: str) -> Enrolment:
+async def enrol(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> Enrolment:
     """Raises InvalidCredentials, FactorAlreadyOn, RateLimited."""
     await prove_password(people, by, me, typed)
     async with people.database.transaction() as tx:
@@ -66,7 +66,7 @@ async def enrol(people: People, by: By, me: Person, typed: str) -> Enrolment:
     return enrolment
 
 
-async def confirm(people: People, by: By, me: Person, code: str) -> RecoveryCodes:
+async def confirm(people: IdentityServices, by: AuditActor, me: Person, code: str) -> RecoveryCodes:
     """Turn it on: this sign-in counts as proved, your others end.
 
     Raises InvalidCredentials, RateLimited.
@@ -90,7 +90,9 @@ async def confirm(people: People, by: By, me: Person, code: str) -> RecoveryCode
     raise refusal
 
 
-async def renew_recovery(people: People, by: By, me: Person, want: FactorProof) -> RecoveryCodes:
+async def renew_recovery(
+    people: IdentityServices, by: AuditActor, me: Person, want: FactorProof
+) -> RecoveryCodes:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
     await prove_password(people, by, me, want.password)
     async with people.database.transaction() as tx:
@@ -102,7 +104,7 @@ async def renew_recovery(people: People, by: By, me: Person, want: FactorProof) 
     raise refusal
 
 
-async def disable(people: People, by: By, me: Person, want: FactorProof) -> User:
+async def disable(people: IdentityServices, by: AuditActor, me: Person, want: FactorProof) -> User:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
     await prove_password(people, by, me, want.password)
     async with people.database.transaction() as tx:
@@ -115,14 +117,14 @@ async def disable(people: People, by: By, me: Person, want: FactorProof) -> User
     return await members.find(people.database, me.merchant, by.actor)
 
 
-async def reset(database: Database, by: By, text: str, *, allowed: frozenset[str]) -> User:
+async def reset(database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]) -> User:
     """Help a member who lost his authenticator and his recovery codes; he is signed out.
 
     Raises NotFound, Forbidden.
     """
     async with database.transaction() as tx:
         was = await members.lock(tx, by.merchant, text)
-        members.may_touch(allowed, was["role"])
+        members.require_role_within(allowed, was["role"])
         await totp.remove(tx, by.merchant, was["id"])
         await sessions.revoke_all(tx, by.merchant, was["id"])
         await audit_log.record(tx, by, "member.second_factor_reset", text)

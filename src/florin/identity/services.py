@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from florin.identity.audit_log import By
-from florin.identity.credentials.email_tokens import Letters
+from florin.identity.audit_log import AuditActor
+from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.jwt import Tokens
-from florin.identity.credentials.totp import Factors
+from florin.identity.credentials.totp import TotpFactors
 from florin.kit.encryption import Sealer, keyed_hash
 from florin.kit.http.client_address import Proxies, site
 from florin.kit.postgres.database import Database
@@ -15,7 +15,7 @@ from florin.kit.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class RequestOrigin:
     """Where a request comes from. Of program and network only keyed hashes are kept."""
 
     request_id: str
@@ -23,37 +23,37 @@ class Client:
     program: bytes
     place: bytes
 
-    def by(self, merchant: UUID, actor: str) -> By:
-        return By(merchant=merchant, actor=actor, request_id=self.request_id)
+    def by(self, merchant: UUID, actor: str) -> AuditActor:
+        return AuditActor(merchant=merchant, actor=actor, request_id=self.request_id)
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class IdentityServices:
     """The parts over which people sign in."""
 
     database: Database
     tokens: Tokens
-    letters: Letters
-    factors: Factors
+    letters: EmailTokens
+    factors: TotpFactors
     proxies: Proxies
     pepper: bytes
 
     @staticmethod
-    def of(settings: Settings, database: Database, sealer: Sealer) -> "People":
+    def of(settings: Settings, database: Database, sealer: Sealer) -> "IdentityServices":
         peppers = tuple(each.encode() for each in settings.ring("key_pepper"))
-        return People(
+        return IdentityServices(
             database=database,
             tokens=Tokens(settings),
-            letters=Letters(sealer=sealer, peppers=peppers),
-            factors=Factors(sealer, peppers),
+            letters=EmailTokens(sealer=sealer, peppers=peppers),
+            factors=TotpFactors(sealer, peppers),
             proxies=Proxies(settings.trusted_proxies),
             pepper=peppers[0],
         )
 
-    def client(self, request: Any) -> Client:
+    def client(self, request: Any) -> RequestOrigin:
         network = site(self.proxies.client(request.scope))
         program = request.headers.get("user-agent", "")
-        return Client(
+        return RequestOrigin(
             request_id=request.scope["request_id"],
             network=network,
             program=keyed_hash(self.pepper, b"program\0" + program.encode()),

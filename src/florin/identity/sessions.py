@@ -18,9 +18,9 @@ from uuid import UUID
 import msgspec
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.credentials.jwt import ACCESS_S, Tokens
-from florin.identity.services import Client, People
+from florin.identity.services import IdentityServices, RequestOrigin
 from florin.kit import ids
 from florin.kit.errors import NotFound, Refusal, Unauthenticated
 from florin.kit.postgres.database import Database, Row, Tx
@@ -79,7 +79,13 @@ class Session(msgspec.Struct, kw_only=True):
 
 
 async def begin(
-    tx: Tx, people: People, client: Client, merchant: UUID, member: UUID, *, second_factor: bool
+    tx: Tx,
+    people: IdentityServices,
+    client: RequestOrigin,
+    merchant: UUID,
+    member: UUID,
+    *,
+    second_factor: bool,
 ) -> SignedIn:
     """Sign a member in."""
     session, jti = ids.new(), secrets.token_urlsafe(_BYTES)
@@ -101,7 +107,9 @@ async def begin(
     return _pair(people.tokens, merchant, session, jti, row)
 
 
-async def refresh(people: People, client: Client, presented: str) -> tuple[SignedIn, str]:
+async def refresh(
+    people: IdentityServices, client: RequestOrigin, presented: str
+) -> tuple[SignedIn, str]:
     """The next pair, and whose. Raises Unauthenticated, TokenReused."""
     claims = people.tokens.read_refresh(presented)
     if claims is None:
@@ -199,7 +207,7 @@ def from_row(row: Row, *, current: UUID | None) -> Session:
     )
 
 
-async def _end(tx: Tx, by: By, session: UUID) -> bool:
+async def _end(tx: Tx, by: AuditActor, session: UUID) -> bool:
     """End the family of a token that came back; whether that is why it has ended."""
     row = await tx.one(_REUSED, by.merchant, session)
     if row is None:

@@ -23,7 +23,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class Coalescer(Generic[Item, Answer]):
+class Batcher(Generic[Item, Answer]):
     """Gathers items and hands them to `call`, at most `in_flight_max` calls at once.
 
     `call` returns one answer an item, in order; an answer that is an exception is raised to its

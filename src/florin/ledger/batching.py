@@ -2,7 +2,7 @@
 must.
 
 Items share calls (kit/coalesce). One whose card or key is held elsewhere for longer than
-PATIENCE_MS leaves its call and waits alone, with whatever else names the same card, so that its
+LOCK_TIMEOUT_MS leaves its call and waits alone, with whatever else names the same card, so that its
 neighbours do not wait for it. A call cut off by a broken connection is repeated: with their keys
 the items that had happened are found, and the others happen now.
 """
@@ -15,7 +15,7 @@ from uuid import UUID
 
 import asyncpg
 
-from florin.kit.batcher import Coalescer
+from florin.kit.batcher import Batcher
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.observability import metrics
 from florin.kit.postgres.commit_tracking import changed
@@ -23,7 +23,7 @@ from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, pos
 from florin.kit.postgres.pool import ended_after
 
 DISK_FULL = "the disk of the database is full"
-PATIENCE_MS = 50
+LOCK_TIMEOUT_MS = 50
 PATIENCE_ALONE_MS = 10_000
 ALONE_MAX = 4  # connections that may wait for a held card at once
 ALONE_WAITING_MAX = 500
@@ -49,20 +49,20 @@ class LaneItem(Protocol):
 Answered = tuple[Row, str]  # the item's row and the position of the log after its commit
 
 
-class _Lane:
+class _ContendedGroup:
     """Where the items that name something held elsewhere wait together, away from the others."""
 
-    def __init__(self, calls: Coalescer[Any, Answered]) -> None:
+    def __init__(self, calls: Batcher[Any, Answered]) -> None:
         self.calls = calls
         self.names: set[object] = set()
         self.waiting = 0
 
 
-def nobody(_merchants: set[UUID]) -> None:
+def ignore(_merchants: set[UUID]) -> None:
     """Hears whose something changed, where nobody asks."""
 
 
-class Lanes:
+class PostingBatcher:
     """Calls one function of the ledger. `arguments(items, patience_ms)` makes its parameters;
     `told` hears whose something may have changed.
     """
@@ -72,16 +72,16 @@ class Lanes:
         database: Database,
         arguments: Callable[[list[Any], int], list[object]],
         sql: str,
-        told: Callable[[set[UUID]], None] = nobody,
+        told: Callable[[set[UUID]], None] = ignore,
     ) -> None:
         self._database = database
         self._told = told
         self._arguments = arguments
         self._sql = sql
-        self._together: Coalescer[Any, Answered] = Coalescer(self._call_together)
+        self._together: Batcher[Any, Answered] = Batcher(self._call_together)
         self._alone = asyncio.Semaphore(ALONE_MAX)
         self._many = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
-        self._held: dict[object, _Lane] = {}  # by the card or key that is held elsewhere
+        self._held: dict[object, _ContendedGroup] = {}  # by the card or key that is held elsewhere
 
     async def submit(self, item: LaneItem) -> Answered:
         answered = await self._submit(item)
@@ -99,8 +99,8 @@ class Lanes:
         for name in _names(item):
             if name in self._held:
                 return await self._submit_alone(item, self._held[name])
-        lane = _Lane(
-            Coalescer(
+        lane = _ContendedGroup(
+            Batcher(
                 self._call_alone,
                 in_flight_max=1,
                 waiting_max=ALONE_WAITING_MAX,
@@ -143,7 +143,7 @@ class Lanes:
             lane.waiting for lane in {id(lane): lane for lane in self._held.values()}.values()
         )
 
-    async def _submit_alone(self, item: LaneItem, lane: _Lane) -> Answered:
+    async def _submit_alone(self, item: LaneItem, lane: _ContendedGroup) -> Answered:
         lane.waiting += 1
         for name in _names(item):
             self._held.setdefault(name, lane)
@@ -159,12 +159,12 @@ class Lanes:
 
     async def _call_some(self, items: list[Any]) -> list[Answered | BaseException]:
         try:
-            return await self._call(items, PATIENCE_MS)
+            return await self._call(items, LOCK_TIMEOUT_MS)
         except Refusal as refusal:
             return [refusal for _ in items]
 
     async def _call_together(self, items: list[Any]) -> Sequence[Answered | BaseException]:
-        return await self._call(items, PATIENCE_MS)
+        return await self._call(items, LOCK_TIMEOUT_MS)
 
     async def _call_alone(self, items: list[Any]) -> Sequence[Answered | BaseException]:
         async with self._alone:

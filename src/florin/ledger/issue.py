@@ -10,7 +10,7 @@ import msgspec
 from florin.kit import ids
 from florin.kit.postgres.commit_tracking import changed
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.ledger.batching import PATIENCE_MS, Lanes, nobody
+from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore
 from florin.ledger.refusals import BY_OUTCOME
 
 SEALED_FOR = timedelta(hours=24)
@@ -72,8 +72,8 @@ class Issued(msgspec.Struct, kw_only=True):
 class Issuer:
     """The door through which cards come into being."""
 
-    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = nobody) -> None:
-        self._lanes = Lanes(database, _call_arguments, _SQL, told)
+    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = ignore) -> None:
+        self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
 
     async def issue(self, issuance: Issuance) -> Issued:
         """Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, Overloaded, …
@@ -101,7 +101,7 @@ async def issue_in(tx: Tx, issuances: list[Issuance]) -> FirstAnswer:
 
     Raises the refusal of the first that was refused, and asyncpg.UniqueViolationError.
     """
-    rows = await tx.all(_SQL, *_call_arguments(issuances, PATIENCE_MS))
+    rows = await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS))
     for row in rows:
         if row["outcome"] != "ok":
             raise BY_OUTCOME[row["outcome"]]
@@ -114,7 +114,7 @@ async def issue_each_in(tx: Tx, issuances: list[Issuance]) -> Sequence[Row]:
     """
     if not issuances:
         return []
-    return await tx.all(_SQL, *_call_arguments(issuances, PATIENCE_MS))
+    return await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS))
 
 
 async def rotate(

@@ -9,7 +9,7 @@ import msgspec
 from florin.kit import ids
 from florin.kit.errors import IdempotencyKeyReused, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.ledger.batching import PATIENCE_MS, Lanes, nobody
+from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
 # What a card, or a key's request, that was recorded under another secret looks like.
@@ -76,8 +76,8 @@ class Posted(msgspec.Struct, kw_only=True, gc=False):
 class Ledger:
     """The door to the money of existing cards."""
 
-    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = nobody) -> None:
-        self._lanes = Lanes(database, _call_arguments, _SQL, told)
+    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = ignore) -> None:
+        self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
 
     async def post(self, posting: Posting) -> Posted:
         """Post one item; concurrent calls share a transaction.
@@ -128,7 +128,7 @@ async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
     """Post in a transaction of the caller's own; return the outcomes. For work in the background:
     what is held elsewhere is `busy`, and comes again.
     """
-    rows = await tx.all(_SQL, *_call_arguments(postings, PATIENCE_MS))
+    rows = await tx.all(_SQL, *_call_arguments(postings, LOCK_TIMEOUT_MS))
     return [row["outcome"] for row in rows]
 
 

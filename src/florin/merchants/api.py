@@ -9,7 +9,7 @@ from florin.identity import members as member
 from florin.identity.authentication import Caller
 from florin.identity.members import EmailTaken, User
 from florin.identity.request_context import AnyRequest, by, wrote
-from florin.identity.services import People
+from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.errors import IdempotencyKeyReused, NotFound, Unauthenticated
 from florin.kit.http.body import Page, fingerprint, idempotency_key
@@ -104,7 +104,7 @@ async def change_program(
     responses=responses(EmailTaken, SignupClosed, public=True),
 )
 async def register_merchant(
-    request: AnyRequest, people: People, settings: Settings, data: RegisterRequest
+    request: AnyRequest, people: IdentityServices, settings: Settings, data: RegisterRequest
 ) -> Registered:
     """Make a merchant with you as its owner, and sign you in."""
     if settings.signup == "closed":

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.identity.members import Role
 from florin.kit import ids
 from florin.kit.errors import NotFound
@@ -20,7 +20,7 @@ class MerchantChange(Request, kw_only=True):
     second_factor_roles: Annotated[list[Role], Meta(max_length=4)]
 
 
-async def change(database: Database, by: By, want: MerchantChange) -> Merchant:
+async def change(database: Database, by: AuditActor, want: MerchantChange) -> Merchant:
     roles = sorted(set(want.second_factor_roles))
     async with database.transaction() as tx:
         was = await tx.one(

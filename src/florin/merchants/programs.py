@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.identity import audit_log
-from florin.identity.audit_log import By
+from florin.identity.audit_log import AuditActor
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.body import Amount, Currency, Metadata, Request, Text, check_currency
@@ -65,7 +65,7 @@ class Program(msgspec.Struct, kw_only=True):
 
 
 async def create(
-    tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: By | None = None
+    tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: AuditActor | None = None
 ) -> None:
     """Raises InvalidRequest."""
     check_currency(want.currency, param="currency")
@@ -86,7 +86,7 @@ async def create(
         _json(want.metadata or {}),
         want.pin is True,
     )
-    by = by or By(merchant=merchant, actor=audit_log.FLORIN)
+    by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     facts = {
         field: value
         for field, value in msgspec.structs.asdict(want).items()
@@ -95,7 +95,7 @@ async def create(
     await audit_log.record(tx, by, "program.created", ids.show("prg", program), after=facts)
 
 
-async def change(database: Database, by: By, text: str, want: ProgramChange) -> Program:
+async def change(database: Database, by: AuditActor, text: str, want: ProgramChange) -> Program:
     """Raises NotFound, InvalidRequest."""
     async with database.transaction() as tx:
         row = await tx.one(

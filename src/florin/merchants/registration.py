@@ -4,7 +4,7 @@ from florin.identity import audit_log, members, sessions
 from florin.identity.credentials import passwords
 from florin.identity.credentials.passwords import Password
 from florin.identity.members import Email, User
-from florin.identity.services import Client, People
+from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
 from florin.kit.errors import Refusal
@@ -30,7 +30,9 @@ class Registered(SignedIn, kw_only=True):
     user: User
 
 
-async def register(people: People, client: Client, want: RegisterRequest) -> Registered:
+async def register(
+    people: IdentityServices, client: RequestOrigin, want: RegisterRequest
+) -> Registered:
     """Raises EmailTaken, InvalidRequest, Overloaded."""
     check_country(want.merchant.country, param="merchant.country")
     check_currency(want.merchant.currency, param="merchant.currency")

@@ -8,7 +8,7 @@ from litestar.params import Parameter
 from florin.identity.authentication import Caller
 from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
-from florin.kit.replicas.routing import Reads
+from florin.kit.replicas.routing import RoutedReader
 from florin.kit.timestamps import instant
 from florin.reports import balances, proof
 from florin.reports.balances import AsOfNotSettled, Balances
@@ -19,7 +19,7 @@ from florin.reports.proof import Proof
 async def get_balances(
     caller: Caller,
     db: Database,
-    reads: Reads,
+    reads: RoutedReader,
     as_of: Annotated[
         str | None, Parameter(description="RFC 3339; the latest settled instant when left out.")
     ] = None,

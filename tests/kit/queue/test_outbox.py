@@ -7,7 +7,7 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database, connect
-from florin.kit.queue.enqueue import ask, tell
+from florin.kit.queue.enqueue import enqueue, publish
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import word
 from tests.workers import Crew, until
@@ -30,14 +30,14 @@ async def test_what_is_rolled_back_was_never_asked_for(
 ) -> None:
     async def undone() -> None:
         async with database.transaction() as tx:
-            await ask(tx, word("no"))
-            await tell(tx, "toy.no", merchant=ids.new(), noun=ids.new())
+            await enqueue(tx, word("no"))
+            await publish(tx, "toy.no", merchant=ids.new(), noun=ids.new())
             raise Undone
 
     with pytest.raises(Undone):
         await undone()
     async with database.transaction() as tx:
-        await ask(tx, word("yes"))
+        await enqueue(tx, word("yes"))
     play.start("2")
     await until(lambda: over(owner))
     assert len(await noted(owner, "yes")) == 1
@@ -48,8 +48,8 @@ async def test_a_message_goes_to_whoever_follows_its_topic(
     play: Crew, owner: Any, database: Database
 ) -> None:
     async with database.transaction() as tx:
-        await tell(tx, "toy.broken", merchant=ids.new(), noun=ids.new())
-        await tell(tx, "other.thing", merchant=ids.new(), noun=ids.new())
+        await publish(tx, "toy.broken", merchant=ids.new(), noun=ids.new())
+        await publish(tx, "other.thing", merchant=ids.new(), noun=ids.new())
     play.start("2")
     await until(lambda: over(owner))
     assert len(await noted(owner, "toy.broken")) == 1
@@ -65,7 +65,7 @@ async def test_many_movers_killed_at_random_lose_and_double_nothing(
     async def fill() -> None:
         for start in range(0, number, 200):
             async with database.transaction() as tx:
-                await ask(tx, *(word(n) for n in range(start, start + 200)))
+                await enqueue(tx, *(word(n) for n in range(start, start + 200)))
             await asyncio.sleep(0.05)
 
     filling = asyncio.ensure_future(fill())

@@ -96,7 +96,7 @@ async def test_what_is_hopeless_is_not_tried_again(play: Crew, owner: Any) -> No
     play.start("1")
     await fill(owner, word("bad", "poison", "poison", how="give up"))
     row = await until(lambda: dead(owner))
-    assert (row["attempts"], row["error"].partition(" (")[0]) == (1, "GiveUp: never")
+    assert (row["attempts"], row["error"].partition(" (")[0]) == (1, "PermanentFailure: never")
 
 
 async def test_a_dead_one_runs_again_when_told(play: Crew, owner: Any) -> None:

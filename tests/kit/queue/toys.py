@@ -16,9 +16,9 @@ from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
 from florin.kit.queue import runner, worker
-from florin.kit.queue.config import Follower, Kind, Plan, Queue, Schedule
-from florin.kit.queue.enqueue import Asked, put
-from florin.kit.queue.job import Again, GiveUp, Job
+from florin.kit.queue.config import Follower, JobType, Plan, Queue, Schedule
+from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.kit.queue.job import Continue, Job, PermanentFailure
 from florin.kit.settings import Settings, read
 from florin.kit.valkey import notifications
 
@@ -68,7 +68,7 @@ async def stopped(job: Job, database: Database) -> None:
         await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
 
 
-async def steps(job: Job, database: Database) -> Again | None:
+async def steps(job: Job, database: Database) -> Continue | None:
     """Ten effects, one a slice; where it is stands in the table itself."""
     async with job.effect() as tx:
         done = await tx.value("select count(*) from florin.toy where word = $1", _word(job))
@@ -76,7 +76,7 @@ async def steps(job: Job, database: Database) -> Again | None:
             await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
     await asyncio.sleep(0.05)
     del database
-    return Again() if done < 9 else None
+    return Continue() if done < 9 else None
 
 
 async def nothing(job: Job, database: Database) -> None:
@@ -89,7 +89,7 @@ async def poison(job: Job, database: Database) -> None:  # noqa: C901, PLR0912 -
         case "raise":
             raise ValueError("no \0 good")
         case "give up":
-            raise GiveUp("never")
+            raise PermanentFailure("never")
         case "cancel":
             raise asyncio.CancelledError
         case "exit":
@@ -127,12 +127,12 @@ PLAN = Plan(
             timeout_s=30,
             back_off_s=0.2,
             kinds={
-                "note": Kind(run=note),
-                "effect": Kind(run=effect, version=NEWEST),
-                "slow": Kind(run=slow),
-                "stopped": Kind(run=stopped),
-                "steps": Kind(run=steps),
-                "nothing": Kind(run=nothing),
+                "note": JobType(run=note),
+                "effect": JobType(run=effect, version=NEWEST),
+                "slow": JobType(run=slow),
+                "stopped": JobType(run=stopped),
+                "steps": JobType(run=steps),
+                "nothing": JobType(run=nothing),
             },
         ),
         Queue(
@@ -140,13 +140,13 @@ PLAN = Plan(
             importance=2,
             timeout_s=1,
             back_off_s=0.2,
-            kinds={"poison": Kind(run=poison)},
+            kinds={"poison": JobType(run=poison)},
         ),
-        Queue(name="few", importance=3, at_once=3, kinds={"slow few": Kind(run=slow)}),
-        Queue(name="one", importance=3, at_once_here=1, kinds={"alone": Kind(run=effect)}),
-        Queue(name="slowly", importance=4, per_second=10, kinds={"seldom": Kind(run=effect)}),
-        Queue(name="ticks", importance=5, kinds={"tick": Kind(run=effect)}),
-        Queue(name="heard", importance=6, kinds={"heard": Kind(run=effect)}),
+        Queue(name="few", importance=3, at_once=3, kinds={"slow few": JobType(run=slow)}),
+        Queue(name="one", importance=3, at_once_here=1, kinds={"alone": JobType(run=effect)}),
+        Queue(name="slowly", importance=4, per_second=10, kinds={"seldom": JobType(run=effect)}),
+        Queue(name="ticks", importance=5, kinds={"tick": JobType(run=effect)}),
+        Queue(name="heard", importance=6, kinds={"heard": JobType(run=effect)}),
     ),
     schedules=(Schedule(name="minutely", cron="* * * * *", queue="ticks", kind="tick"),),
     followers=(Follower(topic="toy.*", queue="heard", kind="heard"),),
@@ -154,16 +154,16 @@ PLAN = Plan(
 )
 
 
-def word(number: int | str, kind: str = "effect", queue: str = "toys", **more: Any) -> Asked:
-    asked = {name: more.pop(name) for name in list(more) if name in Asked.__struct_fields__}
-    return Asked(queue=queue, kind=kind, payload={"word": str(number), **more}, **asked)
+def word(number: int | str, kind: str = "effect", queue: str = "toys", **more: Any) -> NewJob:
+    asked = {name: more.pop(name) for name in list(more) if name in NewJob.__struct_fields__}
+    return NewJob(queue=queue, kind=kind, payload={"word": str(number), **more}, **asked)
 
 
-async def fill(connection: Any, *wanted: Asked) -> int:
-    return await put(connection, *wanted)
+async def fill(connection: Any, *wanted: NewJob) -> int:
+    return await enqueue_now(connection, *wanted)
 
 
-async def fill_misled(connection: Any, *wanted: Asked) -> None:
+async def fill_misled(connection: Any, *wanted: NewJob) -> None:
     """Fill, and let the planner believe that nothing is there: it looked when all was done and not
     yet vacuumed away, as it does in a queue that is empty and full by turns.
     """

@@ -20,7 +20,7 @@ from tests.ops.balancer.standins import standins
 
 from florin.ops.haproxy import certificate, metrics, runtime_api
 from florin.ops.haproxy.server_slots import Facts
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @pytest.mark.parametrize("told_again", [False, True], ids=["alone", "restored"])
@@ -194,7 +194,7 @@ async def test_a_certificate_is_replaced_while_connections_go_on(tmp_path: Path)
             await run.balancer.replace_certificate(*second)
             assert (await http.get("/api/v1/cards")).status_code == 200
         assert _shown(port) == ("CN=second", "h2")
-        with pytest.raises(Unable, match="is not the key of"):
+        with pytest.raises(OperatorError, match="is not the key of"):
             await run.balancer.replace_certificate(first[0], second[1])
         assert _shown(port) == ("CN=second", "h2")
         run.kill()

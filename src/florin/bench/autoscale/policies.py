@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from florin.bench.autoscale.traces import OBJECTIVE_S
-from florin.ops.planning.autoscaling import Limits, Load, Memory, Reading, decide
+from florin.ops.planning.autoscaling import AutoscalerState, Limits, Load, Reading, decide
 
 MOST = 40
 LEAST = 1
@@ -53,7 +53,7 @@ class Ours:
 
     def __init__(self) -> None:
         self._limits = Limits(slots=_SLOTS, least=LEAST, most=MOST)
-        self._memory = Memory(workers=2)
+        self._memory = AutoscalerState(workers=2)
 
     def wanted(self, view: View) -> int | None:
         reading = None if view.blind else _reading(view)

@@ -7,7 +7,7 @@ all others.
 
 from typing import Any
 
-from florin.bench.environment.dataset import FUNDS, Shop, card_sql, open_shop
+from florin.bench.environment.dataset import FUNDS, Dataset, card_sql, open_shop
 from florin.bench.environment.servers import Bench
 from florin.ops.system.console import timed
 
@@ -62,7 +62,7 @@ def space_mb(cards: int) -> int:
     return 3_000 + cards * _KB_A_CARD // 1000
 
 
-async def open_old_shop(bench: Bench, *, cards: int, database: str) -> Shop:
+async def open_old_shop(bench: Bench, *, cards: int, database: str) -> Dataset:
     """Make a shop with that many cards and their history; its codes are of some of them."""
     spent = min(cards, SPENT_MAX)
     shop = await open_shop(bench, cards=spent, database=database, issue=False)
@@ -80,7 +80,7 @@ async def open_old_shop(bench: Bench, *, cards: int, database: str) -> Shop:
     return shop
 
 
-async def _write_cards(admin: Any, shop: Shop, cards: int) -> None:
+async def _write_cards(admin: Any, shop: Dataset, cards: int) -> None:
     step = cards // shop.cards
     await admin.execute("create temporary table spent (n bigint primary key, hash bytea)")
     await admin.copy_records_to_table(
@@ -91,7 +91,7 @@ async def _write_cards(admin: Any, shop: Shop, cards: int) -> None:
     await admin.execute(_CARDS, shop.merchant, cards)
 
 
-async def _write_entries(admin: Any, shop: Shop, cards: int, nth: int) -> None:
+async def _write_entries(admin: Any, shop: Dataset, cards: int, nth: int) -> None:
     ago = str(ENTRIES + 1 - nth)
     await admin.execute(_NTH.replace(":ago", ago).replace(":cards", str(cards)))
     first = nth == 1

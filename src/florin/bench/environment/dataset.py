@@ -24,7 +24,7 @@ _AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shop:
+class Dataset:
     """A merchant with an API key. `codes` are those of the cards that are spent."""
 
     database: str
@@ -48,7 +48,7 @@ def card_sql(n: str) -> str:
 
 async def open_shop(
     bench: Bench, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
-) -> Shop:
+) -> Dataset:
     """Make the merchant, and through the ledger's own door its cards, numbered from 1.
 
     Without `issue` only as many codes are made; aged_dataset.py makes their cards.
@@ -60,7 +60,7 @@ async def open_shop(
         secret = await _merchant(bench, opened, merchant, program_id)
         made = tuple(codes.make() for _ in range(cards))
         pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
-        shop = Shop(
+        shop = Dataset(
             database=database,
             merchant=merchant,
             program=program_id,
@@ -90,7 +90,7 @@ async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: 
     return await _key(bench, opened, merchant)
 
 
-async def more_keys(bench: Bench, shop: Shop, count: int) -> list[str]:
+async def more_keys(bench: Bench, shop: Dataset, count: int) -> list[str]:
     """Make further keys of the merchant: callers who know nothing of each other."""
     opened = Database(f"{bench.url(postgres.APP, shop.database)}?connection_limit=4", name="bench")
     await opened.open()
@@ -112,7 +112,7 @@ async def _key(bench: Bench, opened: Database, merchant: UUID) -> str:
     return made.secret
 
 
-async def _issue(bench: Bench, opened: Database, shop: Shop) -> None:
+async def _issue(bench: Bench, opened: Database, shop: Dataset) -> None:
     sealer = Sealer(bench.secrets["FLORIN_SEAL_KEY"])
     issuer = Issuer(opened)
     for start in range(0, shop.cards, _AT_ONCE):
@@ -126,7 +126,7 @@ async def _issue(bench: Bench, opened: Database, shop: Shop) -> None:
     await issuer.settle()
 
 
-def _issuance(shop: Shop, sealer: Sealer, n: int) -> Issuance:
+def _issuance(shop: Dataset, sealer: Sealer, n: int) -> Issuance:
     card, code = card_id(n + 1), shop.codes[n]
     return Issuance(
         merchant=shop.merchant,

@@ -7,7 +7,7 @@ from florin.bench.environment.servers import Bench
 from florin.ops.postgres import replica_set as members_
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.member import Member
-from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.system import ports
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey import topology
@@ -17,7 +17,7 @@ from florin.ops.valkey import topology
 class Standbys:
     """The servers, and what instances are told of them."""
 
-    members: Members
+    members: ReplicaSet
     told: Mapping[str, str]
 
 

@@ -23,9 +23,9 @@ from florin.ops.postgres import server as postgres
 from florin.ops.postgres.server import Postgres
 from florin.ops.supervisor import start_stop
 from florin.ops.supervisor.launch import Launch, Started
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports
-from florin.ops.system.console import Unable, voice
+from florin.ops.system.console import OperatorError, voice
 from florin.ops.system.os_user import Account
 from florin.ops.system.processes import Process
 
@@ -112,7 +112,7 @@ class Bench:
         require_space(folder, space_mb, "this benchmark")
         return folder, user
 
-    async def serve(self, server: Postgres, want: Wanted) -> None:
+    async def serve(self, server: Postgres, want: PartSpec) -> None:
         """Start the server that everything writes to."""
         self._server = server
         started = await self.start(want)
@@ -180,7 +180,7 @@ class Bench:
             answer = await http_probe.get(address, path)
             return answer is not None and answer.status == _READY
 
-        want = Wanted(
+        want = PartSpec(
             name=name,
             role=role,
             address=address,
@@ -193,7 +193,7 @@ class Bench:
         assert started.process is not None
         return Worker(address, started.process, started, self.home.log(name))
 
-    async def start(self, want: Wanted) -> Started:
+    async def start(self, want: PartSpec) -> Started:
         voice.status(f"Starting {want.name} …")
         started = start_stop.start(self.home, want)
         if started.process is not None:
@@ -203,7 +203,7 @@ class Bench:
         try:
             await start_stop.until_ready(self.home, want, started)
         except start_stop.Died as died:
-            raise Unable(str(died)) from None
+            raise OperatorError(str(died)) from None
         return started
 
     async def migrate(self, database: str) -> None:
@@ -229,7 +229,7 @@ async def topology(release: str) -> AsyncGenerator[Bench]:
     try:
         folder = Path(tempfile.mkdtemp(prefix="florin-bench-"))
     except OSError as error:
-        raise Unable(
+        raise OperatorError(
             f"No temporary directory could be made ({error.strerror}); set TMPDIR to one with room."
         ) from None
     stack = AsyncExitStack()

@@ -12,13 +12,13 @@ from pathlib import Path
 from florin.bench.catalog import Kind
 from florin.bench.environment import cpu_usage
 from florin.bench.environment.cpu_usage import Used
-from florin.bench.environment.dataset import Shop, card_sql
+from florin.bench.environment.dataset import Dataset, card_sql
 from florin.bench.environment.servers import Bench
 from florin.bench.load.wrk import run
 from florin.cards.card import COLUMNS, JOINS
 from florin.ops.postgres import server as postgres
 from florin.ops.system import http_probe
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 ACTOR = "pgbench"
 USUAL_CLIENTS = 16
@@ -46,14 +46,18 @@ class Bout:
 
 
 def program(bench: Bench) -> Path:
-    """Raises Unable where the server came without it."""
+    """Raises OperatorError where the server came without it."""
     path = bench.server.program.with_name("pgbench")
     if not path.is_file():
-        raise Unable(f"There is no pgbench beside {bench.server.program}; leave out --against.")
+        raise OperatorError(
+            f"There is no pgbench beside {bench.server.program}; leave out --against."
+        )
     return path
 
 
-async def bout(bench: Bench, shop: Shop, kind: Kind, *, clients: int, seconds: float) -> Bout:
+async def pgbench_run(
+    bench: Bench, shop: Dataset, kind: Kind, *, clients: int, seconds: float
+) -> Bout:
     """Run it for that long with that many connections."""
     host, port = http_probe.split(bench.server.address)
     argv = [str(program(bench)), "-n", "-M", "prepared", "-h", host, "-p", str(port)]
@@ -69,7 +73,7 @@ async def bout(bench: Bench, shop: Shop, kind: Kind, *, clients: int, seconds: f
     )
     figures = _read(out.decode(errors="replace"))
     if figures["failed"]:
-        raise Unable(f"pgbench failed {figures['failed']:.0f} transactions.")
+        raise OperatorError(f"pgbench failed {figures['failed']:.0f} transactions.")
     return Bout(
         clients=clients,
         count=int(figures["count"]),
@@ -79,11 +83,11 @@ async def bout(bench: Bench, shop: Shop, kind: Kind, *, clients: int, seconds: f
     )
 
 
-def text(shop: Shop, kind: Kind) -> str:
+def text(shop: Dataset, kind: Kind) -> str:
     return _look_up(shop) if kind == "lookup" else _redeem(shop)
 
 
-def _redeem(shop: Shop) -> str:
+def _redeem(shop: Dataset) -> str:
     nothing = "'{null}'"
     arguments = (
         f"'{{{shop.merchant}}}'",
@@ -104,7 +108,7 @@ def _redeem(shop: Shop) -> str:
     )
 
 
-def _look_up(shop: Shop) -> str:
+def _look_up(shop: Dataset) -> str:
     """A random one of a constant array: no second table is read to choose it."""
     hashes = ",".join(rf'"\\x{hashed.hex()}"' for hashed in shop.hashes[:_HASHES_MAX])
     columns = " ".join(f"{COLUMNS} from florin.account a {JOINS}".split())
@@ -120,6 +124,6 @@ def _read(out: str) -> dict[str, float]:
     for name, pattern in _FIGURES.items():
         found = pattern.search(out)
         if found is None:
-            raise Unable(f"pgbench said nothing of its {name}.")
+            raise OperatorError(f"pgbench said nothing of its {name}.")
         figures[name] = float(found[1])
     return figures

@@ -15,9 +15,9 @@ import msgspec
 from florin.bench.catalog import BATCH, Kind
 from florin.bench.environment import cpu_usage
 from florin.bench.environment.cpu_usage import Used
-from florin.bench.environment.dataset import Shop
+from florin.bench.environment.dataset import Dataset
 from florin.bench.environment.servers import Bench, Instance
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import Account
 
 PATHS: dict[Kind, str] = {
@@ -83,7 +83,7 @@ def generator() -> str:
 
 async def drive(
     bench: Bench,
-    shop: Shop,
+    shop: Dataset,
     kind: Kind,
     *,
     instances: Sequence[Instance],
@@ -149,14 +149,14 @@ async def run(
         async with asyncio.timeout(within_s):
             out, error = await process.communicate(stdin)
     except TimeoutError:
-        raise Unable(f"{Path(argv[0]).name} did not end within {within_s:.0f} s.") from None
+        raise OperatorError(f"{Path(argv[0]).name} did not end within {within_s:.0f} s.") from None
     finally:
         if process.returncode is None:
             os.killpg(process.pid, signal.SIGKILL)  # a group of its own: what it started goes too
             await process.wait()
     if process.returncode != 0:
         words = (error or out).decode(errors="replace").strip().splitlines()
-        raise Unable(f"{Path(argv[0]).name} failed: {words[-1] if words else 'no word'}")
+        raise OperatorError(f"{Path(argv[0]).name} failed: {words[-1] if words else 'no word'}")
     return out
 
 
@@ -188,7 +188,7 @@ def _counted(out: bytes) -> Counted:
     for line in out.splitlines():
         if line.startswith(_ANSWER):
             return msgspec.json.decode(line[len(_ANSWER) :], type=Counted)
-    raise Unable("The generator ended without a word on what it counted.")
+    raise OperatorError("The generator ended without a word on what it counted.")
 
 
 def _as_lua(load: Load) -> str:

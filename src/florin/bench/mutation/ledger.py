@@ -49,7 +49,7 @@ _LOCKS = (
       "    order by md5(w.key || pg_backend_pid())\n    on",
       f"{MANY}::test_calls_with_crossed_keys_and_cards_do_not_deadlock"),
     _("a card held elsewhere is waited for by all", LANE,
-      "PATIENCE_MS = 50\n", "PATIENCE_MS = 60_000\n",
+      "LOCK_TIMEOUT_MS = 50\n", "LOCK_TIMEOUT_MS = 60_000\n",
       f"{MANY}::test_a_card_held_elsewhere_does_not_hold_up_its_neighbours"),
     _("what a transaction still running may change is given as settled", POST,
       "  perform florin.begin_money();\n", "",

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from florin.bench.mutation.ledger import MUTATIONS, Mutation
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 OPERATIONS = 20_000  # of the machine: enough for what each mutation breaks to come up
 SEED = 1
@@ -56,7 +56,7 @@ def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
     checkout = _checkout()
     wanted = [each for each in MUTATIONS if not only or any(word in each.name for word in only)]
     if not wanted:
-        raise Unable(f"No mutant is called so; their names are in {_NAMES}.")
+        raise OperatorError(f"No mutant is called so; their names are in {_NAMES}.")
     with tempfile.TemporaryDirectory(prefix="florin-mutants-") as folder:
         place = Path(folder)
         place.chmod(0o755)  # the engines' user passes through
@@ -133,12 +133,12 @@ def _run_unbroken(checkout: Path, place: Path, wanted: Sequence[Mutation]) -> fl
     with _copy(checkout, place) as copy:
         code, said = _pytest(copy, tests, _UNBROKEN_WITHIN_S)
     if code is None:
-        raise Unable(
+        raise OperatorError(
             f"The tests did not end in {_UNBROKEN_WITHIN_S} s; run this when nothing else runs."
         )
     if code != _PASSED:
         print(said[-3000:], file=sys.stderr)
-        raise Unable("The tests fail without any mutant; see to that first.")
+        raise OperatorError("The tests fail without any mutant; see to that first.")
     return time.monotonic() - begun
 
 
@@ -211,11 +211,13 @@ def _checkout() -> Path:
     """Where the tests are. Makes the test environment where only the product's is there."""
     checkout = Path(os.environ.get("FLORIN_CHECKOUT") or Path(__file__).parents[4])
     if not (checkout / "tests" / "ledger").is_dir():
-        raise Unable("florin bench mutants needs a checkout with its tests; run bin/florin there.")
+        raise OperatorError(
+            "florin bench mutants needs a checkout with its tests; run bin/florin there."
+        )
     if find_spec("pytest") is None:
         made = subprocess.run(
             [checkout / "bin" / "test", "--version"], check=False, stdout=sys.stderr
         )
         if made.returncode != 0:
-            raise Unable("The test environment could not be made; bin/test says why.")
+            raise OperatorError("The test environment could not be made; bin/test says why.")
     return checkout

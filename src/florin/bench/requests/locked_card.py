@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
-from florin.bench.environment.dataset import Shop, card_id
+from florin.bench.environment.dataset import Dataset, card_id
 from florin.bench.environment.servers import Bench, Instance
 from florin.bench.load.python_client import Client
 from florin.ops.system import http_probe
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 TILLS = 4
 _MADE = 201
@@ -20,7 +20,7 @@ select exists (select from pg_stat_activity
 
 
 @asynccontextmanager
-async def lock(bench: Bench, shop: Shop) -> AsyncGenerator[None]:
+async def lock(bench: Bench, shop: Dataset) -> AsyncGenerator[None]:
     """Lock the shop's last card, as a slow transaction does."""
     holder = await bench.admin(shop.database)
     try:
@@ -35,7 +35,7 @@ async def lock(bench: Bench, shop: Shop) -> AsyncGenerator[None]:
         await holder.close()
 
 
-async def waiting(bench: Bench, shop: Shop) -> None:
+async def waiting(bench: Bench, shop: Dataset) -> None:
     """Return once an instance waits for the lock; else there would be nothing to measure."""
     looker = await bench.admin(shop.database)
     try:
@@ -43,17 +43,17 @@ async def waiting(bench: Bench, shop: Shop) -> None:
             while not await looker.fetchval(_WAITING):  # noqa: ASYNC110 - nothing else tells
                 await asyncio.sleep(0.01)
     except TimeoutError:
-        raise Unable("Nothing came to wait for the held card.") from None
+        raise OperatorError("Nothing came to wait for the held card.") from None
     finally:
         await looker.close()
 
 
 def require_waiting(tills: Iterable["asyncio.Future[int]"]) -> None:
     if any(till.done() for till in tills):
-        raise Unable("The held card was not held: a redemption of it was answered.")
+        raise OperatorError("The held card was not held: a redemption of it was answered.")
 
 
-async def redeem(shop: Shop, instance: Instance, *, key: str) -> int:
+async def redeem(shop: Dataset, instance: Instance, *, key: str) -> int:
     """Redeem the held card: 1 when it was answered so, however late; raises Unable if refused."""
     client = Client(*http_probe.split(instance.address))
     body = f'{{"amount":1,"currency":"EUR","code":"{shop.codes[-1]}"}}'
@@ -68,5 +68,5 @@ async def redeem(shop: Shop, instance: Instance, *, key: str) -> int:
     finally:
         client.close()
     if status != _MADE:
-        raise Unable(f"A redemption of the held card was answered {status}: {said.decode()}")
+        raise OperatorError(f"A redemption of the held card was answered {status}: {said.decode()}")
     return 1

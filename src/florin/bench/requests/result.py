@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from florin.bench.catalog import BENCHMARKS, Terms
+from florin.bench.catalog import BENCHMARKS, BenchmarkConfig
 from florin.bench.environment import cpu_usage
 from florin.bench.environment.cpu_usage import Used
 from florin.bench.load.pgbench import Bout
@@ -27,10 +27,10 @@ class Round:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class BenchmarkResult:
     """Everything that was measured, and the books of each shop."""
 
-    terms: Terms
+    terms: BenchmarkConfig
     cards: int
     rounds: tuple[Round, ...]
     books: tuple[Judged, ...]

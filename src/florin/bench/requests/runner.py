@@ -5,15 +5,15 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from florin.bench.catalog import BATCH, BENCHMARKS, Terms
+from florin.bench.catalog import BATCH, BENCHMARKS, BenchmarkConfig
 from florin.bench.environment import aged_dataset
 from florin.bench.environment.balancer import start_balancer
-from florin.bench.environment.dataset import Shop, open_shop
+from florin.bench.environment.dataset import Dataset, open_shop
 from florin.bench.environment.servers import Bench, Instance, topology
 from florin.bench.load import pgbench
 from florin.bench.load.wrk import Drive, drive, generator
 from florin.bench.requests import locked_card
-from florin.bench.requests.result import Found, Round
+from florin.bench.requests.result import BenchmarkResult, Round
 from florin.bench.verify.ledger import Answered, judge
 from florin.ops.system.console import say, voice
 
@@ -27,17 +27,17 @@ _HELD_S = 5.0
 class Run:
     """What one run shares: the terms, the topology, what was answered, the next tag."""
 
-    terms: Terms
+    terms: BenchmarkConfig
     bench: Bench
     answered: dict[str, Answered] = field(default_factory=dict[str, Answered])
     tag: int = 0
 
-    def of(self, shop: Shop) -> Answered:
+    def of(self, shop: Dataset) -> Answered:
         return self.answered.setdefault(shop.database, Answered())
 
     async def drive(
         self,
-        shop: Shop,
+        shop: Dataset,
         instances: Sequence[Instance],
         *,
         seconds: float | None = None,
@@ -62,19 +62,19 @@ class Run:
             self.of(shop).add(done.count, in_flight=unknown)
         return done
 
-    async def warm(self, shop: Shop, instances: Sequence[Instance]) -> None:
+    async def warm(self, shop: Dataset, instances: Sequence[Instance]) -> None:
         voice.status("Warming up …")
         await self.drive(shop, instances, seconds=min(WARM_S, self.terms.seconds))
 
-    async def bout(self, shop: Shop, clients: int, seconds: float) -> pgbench.Bout:
+    async def bout(self, shop: Dataset, clients: int, seconds: float) -> pgbench.Bout:
         kind = BENCHMARKS[self.terms.name].kind
-        done = await pgbench.bout(self.bench, shop, kind, clients=clients, seconds=seconds)
+        done = await pgbench.pgbench_run(self.bench, shop, kind, clients=clients, seconds=seconds)
         if kind != "lookup":
             self.of(shop).pgbench += done.count
         return done
 
 
-async def contest(terms: Terms, commit: str) -> Found:
+async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
     """Run a benchmark from nothing to its result."""
     play = {"growth": _growth, "held-card": _held_card}.get(terms.name, _ordinary)
     async with topology(commit) as bench:
@@ -84,7 +84,7 @@ async def contest(terms: Terms, commit: str) -> Found:
         shops, rounds = await play(run)
         rss = bench.peak_rss_mb()
         books = tuple([await judge(bench, shop, run.of(shop)) for shop in shops])
-        return Found(
+        return BenchmarkResult(
             terms=terms,
             cards=_cards(terms),
             rounds=tuple(rounds),
@@ -96,13 +96,13 @@ async def contest(terms: Terms, commit: str) -> Found:
         )
 
 
-def _cards(terms: Terms) -> int:
+def _cards(terms: BenchmarkConfig) -> int:
     own = BENCHMARKS[terms.name].cards
     hot = terms.name in {"hot-card", "hot-cards"}  # what they are named after is not changed
     return own if hot or terms.cards is None else terms.cards
 
 
-async def _ordinary(run: Run) -> tuple[list[Shop], list[Round]]:
+async def _ordinary(run: Run) -> tuple[list[Dataset], list[Round]]:
     """Pgbench, HTTP, pgbench: what the machine does meanwhile falls on both alike."""
     terms, bench = run.terms, run.bench
     if terms.against is not None:
@@ -125,7 +125,7 @@ async def _ordinary(run: Run) -> tuple[list[Shop], list[Round]]:
     return [shop], rounds
 
 
-async def _clients(run: Run, shop: Shop) -> int:
+async def _clients(run: Run, shop: Dataset) -> int:
     """Let pgbench have the number of connections that suits it better."""
     voice.status("Choosing the number of pgbench's connections …")
     seconds = min(WARM_S, run.terms.seconds)
@@ -134,7 +134,7 @@ async def _clients(run: Run, shop: Shop) -> int:
     return max(bouts, key=lambda bout: bout.rate).clients
 
 
-async def _growth(run: Run) -> tuple[list[Shop], list[Round]]:
+async def _growth(run: Run) -> tuple[list[Dataset], list[Round]]:
     """Few cards and many in two databases of one server, each with instances of its own."""
     terms, bench = run.terms, run.bench
     many = _cards(terms)
@@ -158,7 +158,7 @@ async def _growth(run: Run) -> tuple[list[Shop], list[Round]]:
     return [small, large], rounds
 
 
-async def _held_card(run: Run) -> tuple[list[Shop], list[Round]]:
+async def _held_card(run: Run) -> tuple[list[Dataset], list[Round]]:
     """Without, with, without: the shop's last card is locked by a transaction of ours."""
     terms, bench = run.terms, run.bench
     shop = await open_shop(bench, cards=max(2, _cards(terms)))
@@ -179,7 +179,7 @@ async def _held_card(run: Run) -> tuple[list[Shop], list[Round]]:
 
 
 @asynccontextmanager
-async def _held(run: Run, shop: Shop, instances: Sequence[Instance]) -> AsyncGenerator[None]:
+async def _held(run: Run, shop: Dataset, instances: Sequence[Instance]) -> AsyncGenerator[None]:
     """Hold the last card's lock, with tills that wait for it at every instance."""
     run.tag += 1
     async with locked_card.lock(run.bench, shop):
@@ -204,7 +204,7 @@ async def _held(run: Run, shop: Shop, instances: Sequence[Instance]) -> AsyncGen
     run.of(shop).add(sum(await asyncio.gather(*tills)), in_flight=0)
 
 
-async def _settle(bench: Bench, shop: Shop) -> None:
+async def _settle(bench: Bench, shop: Dataset) -> None:
     """Statistics and a checkpoint, so that nothing of the seeding falls into the measure."""
     voice.status("Analysing …")
     admin = await bench.admin(shop.database)

@@ -18,7 +18,7 @@ from florin.bench.load import constant_rate
 from florin.bench.load.constant_rate import Asked, Steady
 from florin.bench.scenarios.fleet import Fleet, own_fleet
 from florin.ops.fleet import desired_state
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS = 100
 _REST_S = 1.0  # after a change, still counted to it
@@ -144,7 +144,7 @@ def main(
     names = [name for name, _, _ in KINDS]
     for name in only:
         if name not in names:
-            raise Unable(f"There is no kind {name}; there are: {', '.join(names)}.")
+            raise OperatorError(f"There is no kind {name}; there are: {', '.join(names)}.")
     terms = Terms(instances, connections, rate, requests, seconds, seed, tuple(only or names))
     found = asyncio.run(_measure(terms))
     voice.clear()

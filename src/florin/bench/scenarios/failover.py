@@ -36,7 +36,7 @@ from florin.ops.gameday import faults
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import session
 from florin.ops.system import http_probe
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS = 100
 _AT_REST_S = 1.0
@@ -62,10 +62,10 @@ class Terms:
 
 
 def kinds_of(only: list[str]) -> tuple[str, ...]:
-    """The kinds of loss that were asked for. Raises Unable."""
+    """The kinds of loss that were asked for. Raises OperatorError."""
     for name in only:
         if name not in faults.LOSSES:
-            raise Unable(f"There is no kind {name}; there are: {', '.join(faults.LOSSES)}.")
+            raise OperatorError(f"There is no kind {name}; there are: {', '.join(faults.LOSSES)}.")
     return tuple(only or faults.LOSSES)
 
 
@@ -140,7 +140,9 @@ async def _lose(fleet: Fleet, load: Steady, kind: str) -> tuple[Loss, list[Asked
     lost_at = time.monotonic()
     while not _replaced(fleet, before.name):
         if time.monotonic() > lost_at + _WHOLE_WITHIN_S:
-            raise Unable(f"{before.name} was {kind}, and the fleet did not become whole again.")
+            raise OperatorError(
+                f"{before.name} was {kind}, and the fleet did not become whole again."
+            )
         await asyncio.sleep(0.1)
     whole_s = time.monotonic() - lost_at
     await asyncio.sleep(_AT_REST_S)

@@ -31,14 +31,15 @@ FAULTS = {
     ),
     "answers 500": Fault(
         "cards/api/fast_routes.py",
-        "async def _broken(*_arguments):\n    raise RuntimeError\n\n\nHot.look_up = _broken\n",
+        "async def _broken(*_arguments):\n    raise RuntimeError\n\n\n"
+        "FastRoutes.look_up = _broken\n",
         "requests failed",
     ),
     "is slow": Fault(
         "cards/api/fast_routes.py",
-        "_quick = Hot.look_up\n\n\nasync def _slow(self, *arguments):\n"
+        "_quick = FastRoutes.look_up\n\n\nasync def _slow(self, *arguments):\n"
         "    import asyncio\n\n    await asyncio.sleep(1)\n    await _quick(self, *arguments)\n\n\n"
-        "Hot.look_up = _slow\n",
+        "FastRoutes.look_up = _slow\n",
         "a request takes",
     ),
 }

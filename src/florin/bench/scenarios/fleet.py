@@ -16,7 +16,7 @@ from florin.ops.fleet.model import Part
 from florin.ops.fleet.observe import observe
 from florin.ops.fleet.options import florin
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.ports import free_port
 
 _BACK_WITHIN_S = 60
@@ -44,7 +44,9 @@ class Fleet:
         )
         said = (await child.communicate())[0].decode(errors="replace")
         if child.returncode != expect:
-            raise Unable(f"florin {' '.join(words)} ended with {child.returncode}: {said[-2000:]}")
+            raise OperatorError(
+                f"florin {' '.join(words)} ended with {child.returncode}: {said[-2000:]}"
+            )
         return said
 
     async def up(self) -> None:
@@ -68,20 +70,20 @@ class Fleet:
             if child.returncode is not None:
                 break
             await asyncio.sleep(0.1)
-        raise Unable("Another supervisor did not take over.")
+        raise OperatorError("Another supervisor did not take over.")
 
     async def open_shop(self, *, cards: int) -> Shop:
         """Sell cards of the demo merchant to spend from."""
         demo = welcome.read(self.home)
         if demo is None:
-            raise Unable(f"{self.home.path} has no demo merchant.")
+            raise OperatorError(f"{self.home.path} has no demo merchant.")
         address = f"127.0.0.1:{self.port}"
         return await constant_rate.open_shop(address, demo.api_key, demo.program, cards=cards)
 
     def part(self, name: str) -> Part:
         part = observe(self.home).part(name)
         if part is None or part.process is None:
-            raise Unable(f"{name} does not run.")
+            raise OperatorError(f"{name} does not run.")
         return part
 
     async def kill(self, name: str, number: signal.Signals) -> None:
@@ -101,7 +103,7 @@ class Fleet:
                 await asyncio.sleep(3)  # the balancer admits it, too
                 return
             await asyncio.sleep(0.1)
-        raise Unable(f"{name} did not come back.")
+        raise OperatorError(f"{name} did not come back.")
 
     async def slow(self, name: str, seconds: float) -> None:
         """Give a part the processor a quarter of the time."""

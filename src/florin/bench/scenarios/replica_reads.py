@@ -26,7 +26,7 @@ from florin.bench.verify import statement_log
 from florin.kit import ids
 from florin.kit.postgres.database import connect
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.system.console import voice
 
 REPLICAS = 2
@@ -168,7 +168,7 @@ async def _callers(bench: Bench, instances: list[Instance], terms: Terms) -> Cal
 
 
 async def _follow(
-    bench: Bench, members: Members, callers: Callers, terms: Terms
+    bench: Bench, members: ReplicaSet, callers: Callers, terms: Terms
 ) -> tuple[Followed, Pauses]:
     others = members.others(bench.server.name).values()
     admins = [await connect(each.url(postgres.SUPERUSER), name="florin bench") for each in others]
@@ -188,7 +188,7 @@ async def _follow(
             admin.terminate()
 
 
-def _logs(bench: Bench, members: Members) -> dict[str, Counter[str]]:
+def _logs(bench: Bench, members: ReplicaSet) -> dict[str, Counter[str]]:
     """How often instances asked each server what, so far."""
     return {
         name: Counter(

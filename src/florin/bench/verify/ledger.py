@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from florin.bench.environment.dataset import Shop
+from florin.bench.environment.dataset import Dataset
 from florin.bench.environment.servers import Bench
 from florin.bench.load import pgbench
 from florin.kit.postgres.database import Database
@@ -53,7 +53,7 @@ class Judged:
         )
 
 
-async def judge(bench: Bench, shop: Shop, answered: Answered) -> Judged:
+async def judge(bench: Bench, shop: Dataset, answered: Answered) -> Judged:
     """Prove the books and count what they hold."""
     voice.status("Judging the books …")
     opened = Database(bench.url(postgres.APP, shop.database), name="bench")

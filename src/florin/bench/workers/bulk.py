@@ -12,19 +12,19 @@ from typing import Any
 from uuid import UUID
 
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.dataset import Shop, open_shop
+from florin.bench.environment.dataset import Dataset, open_shop
 from florin.bench.environment.servers import Bench
 from florin.bench.workers.catalog import Terms
 from florin.bench.workers.ledger_check import wrongs
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue
-from florin.cards.transactions.service import Asked
+from florin.cards.transactions.service import RequestContext
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.ops.postgres import server as postgres
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 AMOUNT = 2_500
 _TABLES = ("account", "card", "transfer", "event")  # in the order in which they refer
@@ -52,7 +52,9 @@ async def contest(
     bench: Bench, terms: Terms
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     if terms.cards > bulk_issue.MOST:
-        raise Unable(f"A job makes at most {bulk_issue.MOST:,} cards; --cards is for one job.")
+        raise OperatorError(
+            f"A job makes at most {bulk_issue.MOST:,} cards; --cards is for one job."
+        )
     rounds: list[Figures] = []
     wrong: list[str] = []
     admin = await bench.admin()
@@ -78,12 +80,12 @@ async def _anew(bench: Bench, admin: Any, name: str) -> None:
     await admin.execute("checkpoint")
 
 
-async def ask_for(bench: Bench, shop: Shop, cards: int) -> UUID:
+async def ask_for(bench: Bench, shop: Dataset, cards: int) -> UUID:
     """Ask for a job, as `POST /cards/bulk` does; return its id."""
     opened = Database(bench.url(postgres.APP, shop.database), name="bench")
     await opened.open()
     try:
-        asked = Asked(merchant=shop.merchant, actor="bench", key="bulk")
+        asked = RequestContext(merchant=shop.merchant, actor="bench", key="bulk")
         program = ids.show("prg", shop.program)
         want = bulk_issue.BulkRequest(program=program, amount=AMOUNT, quantity=cards)
         job, _ = await bulk_issue.start(opened, asked, want)
@@ -92,7 +94,7 @@ async def ask_for(bench: Bench, shop: Shop, cards: int) -> UUID:
     return UUID(job.id.removeprefix("job_"))
 
 
-async def _ours(bench: Bench, shop: Shop, cards: int) -> Figures:
+async def _ours(bench: Bench, shop: Dataset, cards: int) -> Figures:
     """From the request to the finished job; the worker was there before."""
     worker = await bench.start_worker("florin", "worker", database=_MADE)
     admin = await bench.admin(_MADE)

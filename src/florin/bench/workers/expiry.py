@@ -17,7 +17,7 @@ from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs.expiry import QUEUE
 from florin.kit.queue import admin as hand
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.ops.system.console import say, voice
 
 _TEMPLATE = "florin_due"
@@ -94,7 +94,7 @@ async def _ours(bench: Bench, cards: int) -> Figures:
     """From the moment in which the worker may begin to the end of the last job."""
     admin = await bench.admin(_COPY)
     await hand.pause(admin, "bench", QUEUE, paused=True)
-    await put(admin, Asked(queue=QUEUE, kind="sweep"))
+    await enqueue_now(admin, NewJob(queue=QUEUE, kind="sweep"))
     worker = await bench.start_worker("florin", "worker", database=_COPY)
     try:
         before = bench.used(worker)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.dataset import Shop, open_shop
+from florin.bench.environment.dataset import Dataset, open_shop
 from florin.bench.environment.servers import Bench, Worker
 from florin.bench.load import constant_rate
 from florin.bench.load.constant_rate import Asked as Request
@@ -26,9 +26,9 @@ from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue, expiry
 from florin.kit import ids
 from florin.kit.queue import admin as hand
-from florin.kit.queue.enqueue import Asked, put
+from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.ops.postgres import server as postgres
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS_SPENT = 200
 _CARDS_A_SECOND = 20_000  # that may be made while it lasts
@@ -82,7 +82,7 @@ async def contest(
         # What seeding left in memory is written now, not in the middle of the measure.
         await admin.execute("checkpoint")
         await ask_for(bench, shop, bulk_issue.MOST)
-        await put(admin, Asked(queue=expiry.QUEUE, kind="sweep"))
+        await enqueue_now(admin, NewJob(queue=expiry.QUEUE, kind="sweep"))
         instance = await bench.start_instance()
         worker = await bench.start_worker("florin", "worker")
         spent = await _shop(shop, instance.address)
@@ -100,7 +100,7 @@ async def contest(
     return rounds, wrong, {}
 
 
-async def _shop(shop: Shop, address: str) -> constant_rate.Shop:
+async def _shop(shop: Dataset, address: str) -> constant_rate.Shop:
     voice.status("Selling cards to spend from …")
     program = ids.show("prg", shop.program)
     return await constant_rate.open_shop(address, shop.secret, program, cards=_CARDS_SPENT)
@@ -164,7 +164,9 @@ async def _let_go(run: Run, queue: str) -> int:
 async def _stopped(run: Run, queue: str, done: int, begun: float) -> float:
     """Cards a second since it began."""
     if not await run.admin.fetchval(_LEFT, queue):
-        raise Unable(f"There was too little work in {queue}: take more --cards or fewer --rounds.")
+        raise OperatorError(
+            f"There was too little work in {queue}: take more --cards or fewer --rounds."
+        )
     await hand.pause(run.admin, "bench", queue, paused=True)
     await _until(run, _ACTIVE, queue, true=False)
     seconds = time.monotonic() - begun

@@ -10,7 +10,7 @@ from florin.bench.harness import commit, measure
 from florin.bench.workers import report
 from florin.bench.workers.catalog import BENCHMARKS, Terms
 from florin.bench.workers.result import Found
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _CONNECTIONS_MAX = 32  # of a load that asks at an even rate
 _MODULES = {"beside": "interference"}  # where it is not called as the benchmark
@@ -30,7 +30,7 @@ def main(
 ) -> int:
     """Serve one of them; return 1 when something was lost, doubled or out of balance."""
     if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
-        raise Unable("--jobs, --cards and --rounds begin at 1.")
+        raise OperatorError("--jobs, --cards and --rounds begin at 1.")
     terms = Terms(
         name=name,
         jobs=jobs,

@@ -9,8 +9,8 @@ from florin.bench.workers.job_counter import Count
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
-from florin.kit.queue.config import Kind, Plan, Queue
-from florin.kit.queue.enqueue import Asked
+from florin.kit.queue.config import JobType, Plan, Queue
+from florin.kit.queue.enqueue import NewJob
 from florin.kit.queue.job import Job
 from florin.kit.settings import Settings, read
 from florin.ops.topology.worker_process import SLOTS
@@ -24,12 +24,12 @@ async def _nothing(_job: Job, count: Count) -> None:
 
 
 PLAN = Plan(
-    queues=(Queue(name=QUEUE, importance=1, kinds={KIND: Kind(run=_nothing)}),),
+    queues=(Queue(name=QUEUE, importance=1, kinds={KIND: JobType(run=_nothing)}),),
 )
 
 
-def asked(number: int) -> Asked:
-    return Asked(queue=QUEUE, kind=KIND, payload={"number": number})
+def asked(number: int) -> NewJob:
+    return NewJob(queue=QUEUE, kind=KIND, payload={"number": number})
 
 
 def main(jobs: int, *, early: bool) -> int:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 async def until(
@@ -14,6 +14,6 @@ async def until(
     give_up = time.monotonic() + within_s
     while not await true():
         if time.monotonic() > give_up:
-            raise Unable(otherwise)
+            raise OperatorError(otherwise)
         await asyncio.sleep(look_s)
     return time.monotonic()

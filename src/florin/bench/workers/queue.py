@@ -23,7 +23,7 @@ from florin.bench.workers.result import Figures
 from florin.kit.postgres.database import Database
 from florin.kit.queue import enqueue
 from florin.ops.postgres import server as postgres
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 
 _RIVAL = "florin_rival"
 _BATCHES = (50, 200, 500)  # of PgQueuer's dequeue; its default is 10
@@ -60,7 +60,7 @@ async def contest(
     bench: Bench, terms: Terms
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     if find_spec("pgqueuer") is None:
-        raise Unable(
+        raise OperatorError(
             "PgQueuer is not installed; a checkout's bin/test makes an environment with it."
         )
     await _make_rival(bench)
@@ -139,7 +139,7 @@ async def _ours(bench: Bench, jobs: int, *, by_outbox: bool) -> Drained:
         for start in range(0, jobs, _AT_ONCE):
             wanted = [noop_worker.asked(n) for n in range(start, min(start + _AT_ONCE, jobs))]
             async with opened.transaction() as tx:
-                await (enqueue.ask if by_outbox else enqueue.put)(tx, *wanted)
+                await (enqueue.enqueue if by_outbox else enqueue.enqueue_now)(tx, *wanted)
     finally:
         await opened.close()
     admin = await bench.admin()
@@ -176,7 +176,7 @@ async def _drained(
 def _counted(worker: Worker, jobs: int, ended: float, used: cpu_usage.Used) -> Drained:
     said = job_counter.heard(worker.log)
     if said.began is None or said.count is None:
-        raise Unable(f"A worker ended without a word on what it ran; see {worker.log}.")
+        raise OperatorError(f"A worker ended without a word on what it ran; see {worker.log}.")
     return Drained(
         jobs=jobs,
         ran=said.count,

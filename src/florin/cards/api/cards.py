@@ -14,9 +14,9 @@ from florin.cards.api import imports, jobs, secrets, transactions
 from florin.cards.api.responses import AnyRequest, answer, asked_by
 from florin.cards.card import Card, card_id
 from florin.cards.codes import CodeMalformed
-from florin.cards.issuing import Cards
+from florin.cards.issuing import CardIssuer
 from florin.cards.listing import CardFilter
-from florin.cards.lookup import Lookups
+from florin.cards.lookup import CardLookup
 from florin.cards.state_changes import change
 from florin.cards.transactions import history, queries
 from florin.cards.transactions.history import MoveFilter
@@ -37,7 +37,7 @@ from florin.kit.http.litestar_adapter import NarrowedByMetadata, metadata_asked
 from florin.kit.http.pagination import After, Limit, page
 from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
-from florin.kit.replicas.routing import Reads
+from florin.kit.replicas.routing import RoutedReader
 from florin.ledger import refusals as no
 from florin.ledger.post import Ledger
 
@@ -50,7 +50,7 @@ from florin.ledger.post import Ledger
     ),
 )
 async def issue_card(
-    request: AnyRequest, caller: Caller, cards: Cards, data: want.CardRequest, key: Key = None
+    request: AnyRequest, caller: Caller, cards: CardIssuer, data: want.CardRequest, key: Key = None
 ) -> Response[Card]:
     """Make a card of a program. Its code, and its PIN if it has one, are shown in this answer only,
     and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
@@ -69,7 +69,7 @@ async def issue_card(
 async def list_cards(
     request: AnyRequest,
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     created: Created,
     limit: Limit = 20,
     starting_after: After = None,
@@ -109,7 +109,7 @@ async def get_card(caller: Caller, db: Database, card: str) -> Card:
 )
 async def card_entries(
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     created: Created,
     card: str,
     limit: Limit = 20,
@@ -148,7 +148,7 @@ async def card_entries(
 async def look_up(
     request: AnyRequest,
     caller: Caller,
-    lookups: Lookups,
+    lookups: CardLookup,
     proxies: Proxies,
     data: want.LookupRequest,
 ) -> Card:

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from florin.cards.api.responses import asked_by
-from florin.cards.lookup import Lookups
-from florin.cards.request_context import Asked
+from florin.cards.lookup import CardLookup
+from florin.cards.request_context import RequestContext
 from florin.cards.requests import (
     BATCH_MAX,
     BatchItem,
@@ -20,8 +20,8 @@ from florin.cards.requests import (
     RedemptionRequest,
 )
 from florin.cards.transactions.batch import redeem_all
-from florin.cards.transactions.service import Money
-from florin.identity.authentication import Access, Caller
+from florin.cards.transactions.service import Transactions
+from florin.identity.authentication import Authenticator, Caller
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import body
 from florin.kit.http.client_address import Proxies
@@ -38,14 +38,14 @@ _encode = msgspec.json.Encoder().encode
 _REPLAYED = [(b"idempotency-replayed", b"true")]
 
 
-class Hot:
+class FastRoutes:
     """The hot routes over the parts they need."""
 
     def __init__(
         self,
-        access: Access,
-        money: Money,
-        lookups: Lookups,
+        access: Authenticator,
+        money: Transactions,
+        lookups: CardLookup,
         proxies: Proxies,
         counted: Callable[[Caller], Awaitable[None]],
     ) -> None:
@@ -113,7 +113,7 @@ class Hot:
 
     def _read(
         self, scope: Scope, caller: Caller, raw: msgspec.Raw
-    ) -> tuple[Asked, RedemptionRequest] | Refusal:
+    ) -> tuple[RequestContext, RedemptionRequest] | Refusal:
         """Read one item of a batch; what is wrong with it is its own answer."""
         try:
             want = body.decode(_item, bytes(raw))
@@ -133,7 +133,7 @@ class Hot:
         *,
         required: bool = True,
         named: str = "Idempotency-Key",
-    ) -> Asked:
+    ) -> RequestContext:
         address = self._proxies.client(scope)
         return asked_by(caller, key, required=required, address=address, named=named)
 

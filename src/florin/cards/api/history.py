@@ -26,7 +26,7 @@ from florin.kit.http.list_filters import Created
 from florin.kit.http.pagination import After, Limit, page
 from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
-from florin.kit.replicas.routing import Reads
+from florin.kit.replicas.routing import RoutedReader
 
 Given = Annotated[
     str | None, Parameter(max_length=255, description="As it was given, to the letter.")
@@ -42,7 +42,7 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
     )
     async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
         caller: Caller,
-        reads: Reads,
+        reads: RoutedReader,
         created: Created,
         limit: Limit = 20,
         starting_after: After = None,
@@ -70,7 +70,7 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
         responses=responses(NotFound),
     )
     async def one(  # pyright: ignore[reportUnknownParameterType]
-        caller: Caller, reads: Reads, noun_id: str
+        caller: Caller, reads: RoutedReader, noun_id: str
     ) -> noun:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
         return await queries.one_moved(reads, caller.merchant, kind, noun_id)
@@ -81,7 +81,7 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
 @get("/holds", summary="List holds", responses=responses())
 async def list_holds(
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     created: Created,
     limit: Limit = 20,
     starting_after: After = None,
@@ -114,7 +114,7 @@ async def get_hold(caller: Caller, db: Database, hold: str) -> Hold:
 @get("/entries", summary="List entries", responses=responses())
 async def list_entries(
     caller: Caller,
-    reads: Reads,
+    reads: RoutedReader,
     created: Created,
     limit: Limit = 20,
     starting_after: After = None,
@@ -137,7 +137,7 @@ async def list_entries(
 
 
 @get("/entries/{entry:str}", summary="Get an entry", responses=responses(NotFound))
-async def get_entry(caller: Caller, reads: Reads, entry: str) -> Entry:
+async def get_entry(caller: Caller, reads: RoutedReader, entry: str) -> Entry:
     caller.needs("cards:read")
     return await queries.one_entry(reads, caller.merchant, entry)
 

@@ -28,7 +28,7 @@ from florin.kit.http.body import AMOUNT_MAX
 from florin.kit.http.idempotency_key import Key
 from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
-from florin.kit.valkey.notifications import Wake
+from florin.kit.valkey.notifications import Notifier
 from florin.ledger import refusals as no
 
 BYTES_MAX = 256 * 2**20
@@ -59,7 +59,7 @@ async def import_cards(
     caller: Caller,
     db: Database,
     sealer: Sealer,
-    wake: Wake,
+    wake: Notifier,
     key: Key = None,
     count: Annotated[
         int | None, Parameter(ge=1, le=MOST, description="How many cards are in the file.")
@@ -84,7 +84,7 @@ async def import_cards(
         raise InvalidRequest("this request needs a text/csv body", param="Content-Type")
     said = Totals(count=count, amount=amount, program=program)
     job, replayed = await import_upload.start(db, sealer, asked, _blocks(request), said)
-    wake.everybody()
+    wake.notify_all()
     return answer(request, job, status=202, position=await db.position(), replayed=replayed)
 
 

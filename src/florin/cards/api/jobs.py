@@ -17,7 +17,7 @@ from florin.kit.http.idempotency_key import Key
 from florin.kit.http.pagination import After, Limit, page
 from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
-from florin.kit.valkey.notifications import Wake
+from florin.kit.valkey.notifications import Notifier
 from florin.ledger import refusals as no
 
 
@@ -33,7 +33,7 @@ async def bulk_cards(
     request: AnyRequest,
     caller: Caller,
     db: Database,
-    wake: Wake,
+    wake: Notifier,
     data: BulkRequest,
     key: Key = None,
 ) -> Response[Job]:
@@ -42,7 +42,7 @@ async def bulk_cards(
     """
     caller.needs("cards:write")
     job, replayed = await bulk_issue.start(db, asked_by(caller, key), data)
-    wake.everybody()
+    wake.notify_all()
     return answer(request, job, status=202, position=await db.position(), replayed=replayed)
 
 

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from litestar import Request, Response
 
 from florin.cards.card import Card
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.cards.transactions.models import Transfer
 from florin.identity.authentication import Caller
 from florin.kit.http.body import idempotency_key
@@ -21,10 +21,10 @@ def asked_by(
     required: bool = True,
     address: str = "unknown",
     named: str = "Idempotency-Key",
-) -> Asked:
+) -> RequestContext:
     """Who asks, under a key that is the header's, or a batch item's own field of that name."""
     checked = idempotency_key(key, required=required, param=named)
-    return Asked(
+    return RequestContext(
         merchant=caller.merchant,
         actor=caller.actor,
         key=checked,

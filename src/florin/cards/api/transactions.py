@@ -10,7 +10,7 @@ from florin.cards import requests as want
 from florin.cards.api.responses import AnyRequest, answer, asked_by
 from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
-from florin.cards.transactions.service import Money
+from florin.cards.transactions.service import Transactions
 from florin.identity.authentication import Caller
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
 from florin.kit.http.client_address import Proxies
@@ -50,7 +50,7 @@ _SPEND: tuple[type[Refusal], ...] = (
 async def redeem(
     request: AnyRequest,
     caller: Caller,
-    money: Money,
+    money: Transactions,
     proxies: Proxies,
     data: want.RedemptionRequest,
     key: Key = None,
@@ -108,7 +108,11 @@ async def redeem_batch(data: want.BatchBody) -> BatchAnswer:
     ),
 )
 async def refund(
-    request: AnyRequest, caller: Caller, money: Money, data: want.RefundRequest, key: Key = None
+    request: AnyRequest,
+    caller: Caller,
+    money: Transactions,
+    data: want.RefundRequest,
+    key: Key = None,
 ) -> Response[Refund]:
     """Return a redemption, or a part of it, to its card. The sum of the refunds never exceeds the
     redemption. A blocked or expired card takes it and stays what it is.
@@ -133,7 +137,11 @@ async def refund(
     ),
 )
 async def load(
-    request: AnyRequest, caller: Caller, money: Money, data: want.LoadRequest, key: Key = None
+    request: AnyRequest,
+    caller: Caller,
+    money: Transactions,
+    data: want.LoadRequest,
+    key: Key = None,
 ) -> Response[Load]:
     """Add money to an active card."""
     caller.needs("cards:write")
@@ -159,7 +167,11 @@ async def load(
     ),
 )
 async def transfer(
-    request: AnyRequest, caller: Caller, money: Money, data: want.TransferRequest, key: Key = None
+    request: AnyRequest,
+    caller: Caller,
+    money: Transactions,
+    data: want.TransferRequest,
+    key: Key = None,
 ) -> Response[Transfer]:
     """Move money from one card to another of the same currency."""
     caller.needs("cards:write")
@@ -185,7 +197,7 @@ async def transfer(
 async def adjust(
     request: AnyRequest,
     caller: Caller,
-    money: Money,
+    money: Transactions,
     data: want.AdjustmentRequest,
     key: Key = None,
 ) -> Response[Adjustment]:
@@ -199,7 +211,7 @@ async def adjust(
 async def place_hold(
     request: AnyRequest,
     caller: Caller,
-    money: Money,
+    money: Transactions,
     proxies: Proxies,
     data: want.HoldRequest,
     key: Key = None,
@@ -230,7 +242,7 @@ async def place_hold(
 async def capture_hold(
     request: AnyRequest,
     caller: Caller,
-    money: Money,
+    money: Transactions,
     hold: str,
     data: want.CaptureRequest | None = None,
     key: Key = None,
@@ -254,7 +266,7 @@ async def capture_hold(
     ),
 )
 async def void_hold(
-    request: AnyRequest, caller: Caller, money: Money, hold: str, key: Key = None
+    request: AnyRequest, caller: Caller, money: Transactions, hold: str, key: Key = None
 ) -> Response[Hold]:
     """Free what was held. A hold resolves once."""
     caller.needs("redemptions:write")

@@ -17,8 +17,8 @@ from msgspec import Meta
 from florin.cards import codes, pins
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.job import Job
-from florin.cards.jobs.throttle import Pace
-from florin.cards.transactions.service import Asked
+from florin.cards.jobs.throttle import JobThrottle
+from florin.cards.transactions.service import RequestContext
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, Refusal
@@ -26,7 +26,7 @@ from florin.kit.http.body import Amount, Request, fingerprint
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.postgres.idempotency import once
 from florin.kit.queue import enqueue
-from florin.kit.queue.job import Again, GiveUp
+from florin.kit.queue.job import Continue, PermanentFailure
 from florin.kit.queue.job import Job as QueueJob
 from florin.ledger.issue import Issuance, issue_in
 from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
@@ -60,7 +60,7 @@ class BulkRequest(Request, kw_only=True):
     quantity: Annotated[int, Meta(ge=1, le=MOST)]
 
 
-async def start(database: Database, asked: Asked, want: BulkRequest) -> tuple[Job, bool]:
+async def start(database: Database, asked: RequestContext, want: BulkRequest) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
     Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused.
@@ -92,9 +92,9 @@ async def start(database: Database, asked: Asked, want: BulkRequest) -> tuple[Jo
                 want.quantity,
                 asked.actor,
             )
-            await enqueue.ask(
+            await enqueue.enqueue(
                 tx,
-                enqueue.Asked(
+                enqueue.NewJob(
                     queue=QUEUE,
                     kind="issue",
                     payload={"merchant": str(asked.merchant), "job": str(job)},
@@ -134,20 +134,20 @@ class Bulk:
         self._pepper = pepper.encode()
         self._sealer = sealer
 
-    async def issue(self, job: QueueJob) -> Again | None:
+    async def issue(self, job: QueueJob) -> Continue | None:
         """Go on with a job for a while."""
         merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
-            raise GiveUp("there is no such job")
-        pace = Pace(self._database, job.queue)
+            raise PermanentFailure("there is no such job")
+        pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         chunk = self.prepare(merchant, row, row["done"], pace.size)
         until = time.monotonic() + SLICE_S
         collisions = 0
         while chunk.codes:
             if time.monotonic() > until or job.stopping:
-                return Again()
+                return Continue()
             started = time.monotonic()
             following = chunk.first + len(chunk.codes)
             try:
@@ -163,7 +163,7 @@ class Bulk:
                 chunk = self.prepare(merchant, row, chunk.first, pace.size)
                 continue
             except Refusal as refusal:  # the program has changed: it will not come true later
-                raise GiveUp(f"{refusal.code}: {refusal.detail}") from refusal
+                raise PermanentFailure(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
             if chunk.codes:
                 await pace.rest(time.monotonic() - started)

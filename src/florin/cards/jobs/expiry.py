@@ -9,11 +9,11 @@ import time
 from typing import Any
 from uuid import UUID
 
-from florin.cards.jobs.throttle import Pace
+from florin.cards.jobs.throttle import JobThrottle
 from florin.kit import ids
 from florin.kit.postgres.database import Database, Tx
-from florin.kit.queue.enqueue import Asked, put
-from florin.kit.queue.job import Again, Job
+from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.kit.queue.job import Continue, Job
 from florin.ledger.post import Posting, post_in
 
 ACTOR = "florin"
@@ -25,7 +25,7 @@ QUEUE = "gift-card-expiry"
 _NOBODY = UUID(int=0)
 
 
-async def sweep(job: Job) -> Again | None:
+async def sweep(job: Job) -> Continue | None:
     """Find the merchants that have something due; give each a job."""
     after = _NOBODY
     while True:
@@ -35,10 +35,10 @@ async def sweep(job: Job) -> Again | None:
             )
             due: list[UUID] = [row["id"] for row in rows]
             if due:
-                await put(
+                await enqueue_now(
                     tx,
                     *(
-                        Asked(
+                        NewJob(
                             queue=QUEUE,
                             kind="expire",
                             payload={"merchant": str(each)},
@@ -52,10 +52,10 @@ async def sweep(job: Job) -> Again | None:
         after = due[-1]
 
 
-async def expire(job: Job, database: Database) -> Again | None:
+async def expire(job: Job, database: Database) -> Continue | None:
     """Expire what is due at a merchant."""
     merchant = UUID(job.payload["merchant"])
-    pace, until = Pace(database, job.queue), time.monotonic() + SLICE_S
+    pace, until = JobThrottle(database, job.queue), time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
         started = time.monotonic()
         async with job.effect() as tx:
@@ -65,10 +65,10 @@ async def expire(job: Job, database: Database) -> Again | None:
         if not found:
             return None
         await pace.rest(time.monotonic() - started)
-    return Again()
+    return Continue()
 
 
-async def lapse(job: Job) -> Again | None:
+async def lapse(job: Job) -> Continue | None:
     """End a card once more, to which a refund or the rest of a hold came back after its end.
 
     Reinstated meanwhile, it stays as it is; reinstated later, it gets this back, too.
@@ -78,7 +78,7 @@ async def lapse(job: Job) -> Again | None:
         outcomes = await post_in(
             tx, [Posting(merchant=merchant, op="expire", actor=ACTOR, card=card)]
         )
-    return Again(delay_s=1) if "busy" in outcomes else None
+    return Continue(delay_s=1) if "busy" in outcomes else None
 
 
 async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:

@@ -18,12 +18,12 @@ from florin.cards.jobs.bulk_issue import SLICE_S, sheet_binding
 from florin.cards.jobs.import_parser import Row
 from florin.cards.jobs.import_upload import PART, unseal
 from florin.cards.jobs.job import ERRORS_MAX, LineError
-from florin.cards.jobs.throttle import Pace
+from florin.cards.jobs.throttle import JobThrottle
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.database import Row as Record
-from florin.kit.queue.job import Again, GiveUp
+from florin.kit.queue.job import Continue, PermanentFailure
 from florin.kit.queue.job import Job as QueueJob
 from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
 from florin.ledger.refusals import BY_OUTCOME
@@ -67,13 +67,13 @@ class Import:
         self._peppers = [pepper.encode() for pepper in peppers]
         self._sealer = sealer
 
-    async def go_on(self, job: QueueJob) -> Again | None:
+    async def go_on(self, job: QueueJob) -> Continue | None:
         """Go on with a job for a while."""
         merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
-            raise GiveUp("there is no such job")
-        pace = Pace(self._database, job.queue)
+            raise PermanentFailure("there is no such job")
+        pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         until, collisions = time.monotonic() + SLICE_S, 0
         while True:
@@ -83,7 +83,7 @@ class Import:
                 await self._finish(job, merchant, uuid)
                 return None
             if time.monotonic() > until or job.stopping:
-                return Again()
+                return Continue()
             started = time.monotonic()
             rows = await asyncio.to_thread(self._unseal, merchant, uuid, parts)
             with_pin = await self._with_pin(merchant, rows)

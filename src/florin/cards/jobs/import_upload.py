@@ -21,7 +21,7 @@ from florin.cards.jobs.bulk_issue import MOST, QUEUE
 from florin.cards.jobs.import_parser import Part, ProgramFacts, Reader, Row, lines
 from florin.cards.jobs.job import ERRORS_MAX, Job, LineError
 from florin.cards.jobs.throttle import LEAST
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, TooLarge
@@ -52,7 +52,7 @@ class Totals(msgspec.Struct, kw_only=True, frozen=True):
     program: str | None = None
 
 
-class Kept(msgspec.Struct):
+class ParsedImport(msgspec.Struct):
     """What was read of a file so far, and is kept."""
 
     parts: int = 0
@@ -65,13 +65,17 @@ class Kept(msgspec.Struct):
 
 
 async def start(
-    database: Database, sealer: Sealer, asked: Asked, blocks: AsyncIterator[bytes], said: Totals
+    database: Database,
+    sealer: Sealer,
+    asked: RequestContext,
+    blocks: AsyncIterator[bytes],
+    said: Totals,
 ) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
     Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused.
     """
-    job, kept = ids.new(), Kept()
+    job, kept = ids.new(), ParsedImport()
     known = False
     try:
         await _keep(database, sealer, asked.merchant, job, blocks, said, kept)
@@ -101,7 +105,7 @@ async def _keep(
     job: UUID,
     blocks: AsyncIterator[bytes],
     said: Totals,
-    kept: Kept,
+    kept: ParsedImport,
 ) -> None:
     programs = {
         row["id"]: ProgramFacts(row["currency"], row["pin"])
@@ -152,7 +156,7 @@ def _gives_codes(part: Part, programs: dict[UUID, ProgramFacts]) -> bool:
     return any(row.code is None or programs[row.program].pin for row in part.rows)
 
 
-def _check(kept: Kept, said: Totals) -> None:
+def _check(kept: ParsedImport, said: Totals) -> None:
     if kept.count == 0:
         raise InvalidRequest("there is no card in the file")
     if said.count is not None and said.count != kept.count:
@@ -162,7 +166,9 @@ def _check(kept: Kept, said: Totals) -> None:
         raise InvalidRequest(detail, param="amount")
 
 
-async def _record(database: Database, asked: Asked, job: UUID, said: Totals, kept: Kept) -> UUID:
+async def _record(
+    database: Database, asked: RequestContext, job: UUID, said: Totals, kept: ParsedImport
+) -> UUID:
     """Make the job known, once; return the first job of its key."""
     assert asked.key is not None
     async with database.transaction() as tx:
@@ -185,9 +191,9 @@ async def _record(database: Database, asked: Asked, job: UUID, said: Totals, kep
                 "waiting" if kept.gives_codes else "none",
                 asked.actor,
             )
-            await enqueue.ask(
+            await enqueue.enqueue(
                 tx,
-                enqueue.Asked(
+                enqueue.NewJob(
                     queue=QUEUE,
                     kind="import",
                     payload={"merchant": str(asked.merchant), "job": str(job)},

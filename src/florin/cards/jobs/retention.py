@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from florin.kit.queue.job import Again, Job
+from florin.kit.queue.job import Continue, Job
 
 SLICE_S = 5.0
 CODES = 1000
@@ -12,7 +12,7 @@ SHEETS_KEPT = "30 days"
 _PAUSE_S = 0.01
 
 
-async def erase_codes(job: Job) -> Again | None:
+async def erase_codes(job: Job) -> Continue | None:
     """Erase the sealed copies of codes that nobody may ask for any more."""
     until = time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
@@ -20,7 +20,7 @@ async def erase_codes(job: Job) -> Again | None:
             erased = await tx.value("select florin.erase_codes($1)", CODES)
         if erased < CODES:
             return None
-    return Again()
+    return Continue()
 
 
 async def erase_sheets(job: Job) -> None:

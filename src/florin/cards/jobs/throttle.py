@@ -20,7 +20,7 @@ from florin.money_asked s
 """
 
 
-class Pace:
+class JobThrottle:
     """The pace of one job. `size`: how many cards it may have in its next transaction."""
 
     def __init__(self, database: Database, queue: str) -> None:

@@ -2,19 +2,19 @@
 
 from collections.abc import Sequence
 
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.cards.requests import RedemptionRequest
 from florin.cards.transactions.models import Redemption
-from florin.cards.transactions.service import Money
+from florin.cards.transactions.service import Transactions
 from florin.kit.errors import Refusal
 from florin.ledger.batching import MANY_MAX
 from florin.ledger.post import Posted, Posting
 
-Item = tuple[Asked, RedemptionRequest]
+Item = tuple[RequestContext, RedemptionRequest]
 Redeemed = tuple[Redemption, Posted, bool]  # whether it was only simulated
 
 
-async def redeem_all(money: Money, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+async def redeem_all(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
     """Part by part, so that who guesses is known before the next part is tried."""
     answers: list[Redeemed | Refusal] = []
     for start in range(0, len(items), MANY_MAX):
@@ -25,7 +25,7 @@ async def redeem_all(money: Money, items: Sequence[Item]) -> list[Redeemed | Ref
     return answers
 
 
-async def _redeem(money: Money, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+async def _redeem(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
     read = [await _read(money, *item) for item in items]
     postings = [each for each in read if isinstance(each, Posting)]
     posted = iter(await money.ledger.post_all(postings))
@@ -42,7 +42,9 @@ async def _redeem(money: Money, items: Sequence[Item]) -> list[Redeemed | Refusa
     return answers
 
 
-async def _read(money: Money, asked: Asked, want: RedemptionRequest) -> Posting | Refusal:
+async def _read(
+    money: Transactions, asked: RequestContext, want: RedemptionRequest
+) -> Posting | Refusal:
     try:
         if want.code is not None:
             await money.guesses.admit(asked, want.code)

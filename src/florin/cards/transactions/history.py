@@ -5,7 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.transactions.models import Entry, EntryKind, Moved, from_transfer
+from florin.cards.transactions.models import Entry, EntryKind, Transaction, from_transfer
 from florin.cards.transactions.queries import REFUNDED, SIDES, entry
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
@@ -39,7 +39,7 @@ async def moved(
     limit: int,
     after: UUID | None,
     only: MoveFilter,
-) -> list[Moved]:
+) -> list[Transaction]:
     """The nouns of one kind. Raises InvalidRequest for a cursor that is none of them."""
     last = await cursor(reads, _AFTER + _OF_KIND, merchant, after, kind)
     where = _conditions(merchant, only)

@@ -135,10 +135,10 @@ EntryKind = Literal[
 ]
 PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", "adjust": "adj"}
 
-Moved = Redemption | Refund | Load | Transfer | Adjustment
+Transaction = Redemption | Refund | Load | Transfer | Adjustment
 
 
-def from_transfer(row: Mapping[str, Any]) -> Moved:
+def from_transfer(row: Mapping[str, Any]) -> Transaction:
     """Make the noun of a transfer's row. `refunded` is zero but where the row brings it."""
     kind: str = row["kind"]
     common: dict[str, Any] = {

@@ -7,7 +7,7 @@ from florin.cards.transactions.models import (
     PREFIXES,
     Entry,
     Hold,
-    Moved,
+    Transaction,
     from_hold,
     from_transfer,
     metadata,
@@ -40,7 +40,7 @@ cross join lateral (values
 """
 
 
-async def one_moved(reads: Reader, merchant: UUID, kind: str, text: str) -> Moved:
+async def one_moved(reads: Reader, merchant: UUID, kind: str, text: str) -> Transaction:
     """Raises NotFound."""
     uuid = ids.parse(PREFIXES[kind], text)
     row = uuid and await reads.one(

@@ -12,8 +12,8 @@ import msgspec
 
 from florin.cards import requests
 from florin.cards.card import card_id
-from florin.cards.code_guessing import Guesses
-from florin.cards.request_context import Asked
+from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.request_context import RequestContext
 from florin.cards.transactions.models import (
     Adjustment,
     Hold,
@@ -43,22 +43,24 @@ select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
 _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 
 
-class Money:
+class Transactions:
     """The verbs, over a ledger."""
 
     def __init__(
-        self, ledger: Ledger, database: Database, peppers: Sequence[str], guesses: Guesses
+        self, ledger: Ledger, database: Database, peppers: Sequence[str], guesses: CodeGuessLimiter
     ) -> None:
         self.ledger = ledger
         self._database = database
         self.guesses = guesses
         self._peppers = [pepper.encode() for pepper in peppers]
 
-    def spending(self, asked: Asked, op: str, want: requests.Spend) -> Posting:
+    def spending(self, asked: RequestContext, op: str, want: requests.Spend) -> Posting:
         """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
         return spending(self._peppers, asked, op, want)
 
-    async def _spend(self, asked: Asked, op: str, want: requests.Spend) -> tuple[Posting, Posted]:
+    async def _spend(
+        self, asked: RequestContext, op: str, want: requests.Spend
+    ) -> tuple[Posting, Posted]:
         async def attempt() -> tuple[Posting, Posted]:
             posting = self.spending(asked, op, want)
             return posting, await self.ledger.post(posting)
@@ -68,7 +70,7 @@ class Money:
         )
 
     async def redeem(
-        self, asked: Asked, want: requests.RedemptionRequest
+        self, asked: RequestContext, want: requests.RedemptionRequest
     ) -> tuple[Redemption, Posted]:
         posting, posted = await self._spend(asked, "redeem", want)
         return await self.redemption(posting, posted, want), posted
@@ -93,17 +95,19 @@ class Money:
             created_at=posted.at,
         )
 
-    async def refund(self, asked: Asked, want: requests.RefundRequest) -> tuple[Refund, Posted]:
+    async def refund(
+        self, asked: RequestContext, want: requests.RefundRequest
+    ) -> tuple[Refund, Posted]:
         redemption = ids.parse("red", want.redemption)
         if redemption is None:
             raise RedemptionNotFound
         return await self._move(Refund, asked, "refund", want, other=redemption)
 
-    async def load(self, asked: Asked, want: requests.LoadRequest) -> tuple[Load, Posted]:
+    async def load(self, asked: RequestContext, want: requests.LoadRequest) -> tuple[Load, Posted]:
         return await self._move(Load, asked, "load", want, card=card_id(want.card))
 
     async def transfer(
-        self, asked: Asked, want: requests.TransferRequest
+        self, asked: RequestContext, want: requests.TransferRequest
     ) -> tuple[Transfer, Posted]:
         if want.from_ == want.to:
             raise InvalidRequest("a card cannot pay itself", param="to")
@@ -112,7 +116,7 @@ class Money:
         )
 
     async def adjust(
-        self, asked: Asked, want: requests.AdjustmentRequest
+        self, asked: RequestContext, want: requests.AdjustmentRequest
     ) -> tuple[Adjustment, Posted]:
         if want.amount == 0:
             raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
@@ -120,22 +124,22 @@ class Money:
             Adjustment, asked, "adjust", want, card=card_id(want.card), reason=want.reason
         )
 
-    async def hold(self, asked: Asked, want: requests.HoldRequest) -> tuple[Hold, Posted]:
+    async def hold(self, asked: RequestContext, want: requests.HoldRequest) -> tuple[Hold, Posted]:
         _, posted = await self._spend(asked, "hold", want)
         hold = await self._hold(asked.merchant, posted.id)
         # As first answered, whatever became of it since.
         return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
 
     async def capture(
-        self, asked: Asked, hold: str, want: requests.CaptureRequest
+        self, asked: RequestContext, hold: str, want: requests.CaptureRequest
     ) -> tuple[Hold, Posted]:
         return await self._resolve(asked, "capture", hold, want.amount)
 
-    async def void(self, asked: Asked, hold: str) -> tuple[Hold, Posted]:
+    async def void(self, asked: RequestContext, hold: str) -> tuple[Hold, Posted]:
         return await self._resolve(asked, "void", hold, None)
 
     async def _resolve(
-        self, asked: Asked, op: str, hold: str, amount: int | None
+        self, asked: RequestContext, op: str, hold: str, amount: int | None
     ) -> tuple[Hold, Posted]:
         uuid = ids.parse("hld", hold)
         if uuid is None:
@@ -156,7 +160,7 @@ class Money:
     async def _move(
         self,
         noun: type[Noun],
-        asked: Asked,
+        asked: RequestContext,
         op: str,
         want: requests.Movement,
         *,

@@ -10,13 +10,15 @@ import msgspec
 
 from florin.cards import codes, pins, requests
 from florin.cards.card import card_id
-from florin.cards.request_context import Asked
+from florin.cards.request_context import RequestContext
 from florin.kit.errors import Forbidden, InvalidRequest
 from florin.kit.http.body import fingerprint
 from florin.ledger.post import Posting
 
 
-def spending(peppers: Sequence[bytes], asked: Asked, op: str, want: requests.Spend) -> Posting:
+def spending(
+    peppers: Sequence[bytes], asked: RequestContext, op: str, want: requests.Spend
+) -> Posting:
     """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
     card, code, typed = None, None, None
     if (want.card is None) == (want.code is None):
@@ -86,7 +88,7 @@ def _before(
     return before
 
 
-def _location(asked: Asked, given: str | None) -> str | None:
+def _location(asked: RequestContext, given: str | None) -> str | None:
     """Where it is spent. Raises Forbidden for another place than the caller's."""
     if asked.location is not None and given not in {None, asked.location}:
         raise Forbidden(f"this key spends at {asked.location} only")

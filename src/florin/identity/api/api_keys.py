@@ -5,7 +5,7 @@ from litestar import Response, delete, get, post
 
 from florin.identity import api_keys
 from florin.identity.api_keys import ApiKey, KeyRequest
-from florin.identity.authentication import Access, Caller
+from florin.identity.authentication import Authenticator, Caller
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.kit.errors import IdempotencyKeyReused, NotFound
 from florin.kit.http.body import Page, idempotency_key
@@ -20,7 +20,7 @@ async def create_key(
     request: AnyRequest,
     caller: Caller,
     db: Database,
-    access: Access,
+    access: Authenticator,
     data: KeyRequest,
     idempotency: Key = None,
 ) -> Response[ApiKey]:
@@ -65,7 +65,7 @@ async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
     responses=responses(NotFound),
 )
 async def revoke_key(
-    request: AnyRequest, caller: Caller, db: Database, access: Access, key_id: str
+    request: AnyRequest, caller: Caller, db: Database, access: Authenticator, key_id: str
 ) -> ApiKey:
     """It is refused everywhere within five seconds."""
     caller.needs("keys:write")

@@ -4,11 +4,11 @@ from litestar import delete, get, patch, post
 
 from florin.identity import audit_log, members, second_factor
 from florin.identity.audit_log import Record
-from florin.identity.authentication import Access, Caller
+from florin.identity.authentication import Authenticator, Caller
 from florin.identity.credentials import passwords
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
 from florin.identity.request_context import AnyRequest, by, wrote
-from florin.identity.services import People
+from florin.identity.services import IdentityServices
 from florin.kit.errors import NotFound
 from florin.kit.http.body import Page
 from florin.kit.http.pagination import After, Limit, page
@@ -18,7 +18,7 @@ from florin.kit.postgres.database import Database
 
 @post("/members", summary="Add a member", responses=responses(EmailTaken))
 async def add_member(
-    request: AnyRequest, caller: Caller, people: People, data: MemberRequest
+    request: AnyRequest, caller: Caller, people: IdentityServices, data: MemberRequest
 ) -> User:
     """Without a password the member is invited and chooses one. Nobody gives a role that allows
     more than he himself is allowed.
@@ -61,7 +61,7 @@ async def change_member(
     request: AnyRequest,
     caller: Caller,
     db: Database,
-    access: Access,
+    access: Authenticator,
     member_id: str,
     data: MemberChange,
 ) -> User:
@@ -81,7 +81,7 @@ async def change_member(
     responses=responses(NotFound, LastOwner),
 )
 async def remove_member(
-    request: AnyRequest, caller: Caller, db: Database, access: Access, member_id: str
+    request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
 ) -> User:
     """What he signed in with is refused everywhere within five seconds."""
     caller.needs("members:write")
@@ -98,7 +98,7 @@ async def remove_member(
     responses=responses(NotFound),
 )
 async def reset_second_factor(
-    request: AnyRequest, caller: Caller, db: Database, access: Access, member_id: str
+    request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
 ) -> User:
     """For who lost authenticator and recovery codes. Every sign-in of his ends."""
     caller.needs("members:write")

@@ -3,7 +3,7 @@
 from litestar import post
 
 from florin.identity import profile, second_factor
-from florin.identity.authentication import Access, Caller
+from florin.identity.authentication import Authenticator, Caller
 from florin.identity.credentials.email_tokens import LetterInvalid
 from florin.identity.credentials.totp import Enrolment, RecoveryCodes
 from florin.identity.members import User
@@ -17,7 +17,7 @@ from florin.identity.profile import (
 from florin.identity.reauthentication import FactorOff, InvalidCredentials
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.identity.second_factor import CodeProof, FactorAlreadyOn, FactorProof, PasswordProof
-from florin.identity.services import People
+from florin.identity.services import IdentityServices
 from florin.kit.openapi.responses import responses
 
 
@@ -28,7 +28,11 @@ from florin.kit.openapi.responses import responses
     responses=responses(InvalidCredentials),
 )
 async def change_password(
-    request: AnyRequest, caller: Caller, access: Access, people: People, data: ChangePasswordRequest
+    request: AnyRequest,
+    caller: Caller,
+    access: Authenticator,
+    people: IdentityServices,
+    data: ChangePasswordRequest,
 ) -> User:
     """Every other sign-in of yours ends."""
     me = caller.signed_in()
@@ -44,7 +48,9 @@ async def change_password(
     summary="Ask for a new password",
     responses=responses(public=True),
 )
-async def ask_for_reset(request: AnyRequest, people: People, data: EmailRequest) -> Accepted:
+async def ask_for_reset(
+    request: AnyRequest, people: IdentityServices, data: EmailRequest
+) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
     return await profile.ask(people, people.client(request), "password_reset", data.email)
 
@@ -56,7 +62,7 @@ async def ask_for_reset(request: AnyRequest, people: People, data: EmailRequest)
     responses=responses(LetterInvalid, public=True),
 )
 async def reset_password(
-    request: AnyRequest, access: Access, people: People, data: NewPasswordRequest
+    request: AnyRequest, access: Authenticator, people: IdentityServices, data: NewPasswordRequest
 ) -> User:
     """With the token that was sent, within an hour, once. Every sign-in of yours ends."""
     user = await profile.set_password(people, people.client(request), "password_reset", data)
@@ -71,7 +77,9 @@ async def reset_password(
     summary="Accept an invitation",
     responses=responses(LetterInvalid, public=True),
 )
-async def accept_invitation(request: AnyRequest, people: People, data: NewPasswordRequest) -> User:
+async def accept_invitation(
+    request: AnyRequest, people: IdentityServices, data: NewPasswordRequest
+) -> User:
     """Choose a password, with the token that was sent, within seven days. Then sign in."""
     user = await profile.set_password(people, people.client(request), "invitation", data)
     await wrote(request, people.database)
@@ -84,7 +92,9 @@ async def accept_invitation(request: AnyRequest, people: People, data: NewPasswo
     summary="Ask for a letter that proves your address",
     responses=responses(public=True),
 )
-async def ask_for_verification(request: AnyRequest, people: People, data: EmailRequest) -> Accepted:
+async def ask_for_verification(
+    request: AnyRequest, people: IdentityServices, data: EmailRequest
+) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
     return await profile.ask(people, people.client(request), "email_verification", data.email)
 
@@ -95,7 +105,7 @@ async def ask_for_verification(request: AnyRequest, people: People, data: EmailR
     summary="Prove your address",
     responses=responses(LetterInvalid, public=True),
 )
-async def verify_email(request: AnyRequest, people: People, data: TokenRequest) -> User:
+async def verify_email(request: AnyRequest, people: IdentityServices, data: TokenRequest) -> User:
     """With the token that was sent, within two days, once."""
     user = await profile.verify(people, people.client(request), data.token)
     await wrote(request, people.database)
@@ -108,7 +118,7 @@ async def verify_email(request: AnyRequest, people: People, data: TokenRequest) 
     responses=responses(InvalidCredentials, FactorAlreadyOn),
 )
 async def enrol(
-    request: AnyRequest, caller: Caller, people: People, data: PasswordProof
+    request: AnyRequest, caller: Caller, people: IdentityServices, data: PasswordProof
 ) -> Enrolment:
     """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
     me = caller.signed_in()
@@ -124,7 +134,11 @@ async def enrol(
     responses=responses(InvalidCredentials),
 )
 async def confirm(
-    request: AnyRequest, caller: Caller, access: Access, people: People, data: CodeProof
+    request: AnyRequest,
+    caller: Caller,
+    access: Authenticator,
+    people: IdentityServices,
+    data: CodeProof,
 ) -> RecoveryCodes:
     """From now on signing in needs a code. Every other sign-in of yours ends. Keep the recovery
     codes: they are shown once.
@@ -143,7 +157,7 @@ async def confirm(
     responses=responses(InvalidCredentials, FactorOff),
 )
 async def renew_recovery(
-    request: AnyRequest, caller: Caller, people: People, data: FactorProof
+    request: AnyRequest, caller: Caller, people: IdentityServices, data: FactorProof
 ) -> RecoveryCodes:
     """The old ones are void."""
     me = caller.signed_in()
@@ -159,7 +173,11 @@ async def renew_recovery(
     responses=responses(InvalidCredentials, FactorOff),
 )
 async def disable(
-    request: AnyRequest, caller: Caller, access: Access, people: People, data: FactorProof
+    request: AnyRequest,
+    caller: Caller,
+    access: Authenticator,
+    people: IdentityServices,
+    data: FactorProof,
 ) -> User:
     me = caller.signed_in()
     user = await second_factor.disable(people, by(request, caller), me, data)

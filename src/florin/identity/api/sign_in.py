@@ -5,12 +5,12 @@ from uuid import UUID
 from litestar import delete, get, post
 
 from florin.identity import audit_log, login, sessions
-from florin.identity.authentication import Access, Caller, Person
+from florin.identity.authentication import Authenticator, Caller, Person
 from florin.identity.credentials.passwords import Typed
 from florin.identity.login import LoginRequest, MfaRequest, MfaRequired
 from florin.identity.reauthentication import InvalidCredentials
 from florin.identity.request_context import AnyRequest, by, wrote
-from florin.identity.services import People
+from florin.identity.services import IdentityServices
 from florin.identity.sessions import Session, SignedIn, TokenReused
 from florin.kit.errors import Forbidden, NotFound, Unauthenticated
 from florin.kit.http.body import Page, Request
@@ -37,7 +37,7 @@ class LogoutRequest(Request, kw_only=True):
     summary="Sign in",
     responses=responses(InvalidCredentials, MfaRequired, public=True),
 )
-async def sign_in(request: AnyRequest, people: People, data: LoginRequest) -> SignedIn:
+async def sign_in(request: AnyRequest, people: IdentityServices, data: LoginRequest) -> SignedIn:
     """One answer, and no faster, for a wrong password and for an address nobody has. After repeated
     failures 429 for a while. With a second factor 401 `mfa_required` and `mfa_token`.
     """
@@ -52,7 +52,9 @@ async def sign_in(request: AnyRequest, people: People, data: LoginRequest) -> Si
     summary="Sign in: the second factor",
     responses=responses(Unauthenticated, InvalidCredentials, public=True),
 )
-async def second_factor(request: AnyRequest, people: People, data: MfaRequest) -> SignedIn:
+async def second_factor(
+    request: AnyRequest, people: IdentityServices, data: MfaRequest
+) -> SignedIn:
     """Go on after `mfa_required`, within five minutes. A code is taken once."""
     answer = await login.second(people, people.client(request), data)
     await wrote(request, people.database)
@@ -65,7 +67,7 @@ async def second_factor(request: AnyRequest, people: People, data: MfaRequest) -
     summary="Get the next pair of tokens",
     responses=responses(Unauthenticated, TokenReused, public=True),
 )
-async def refresh(request: AnyRequest, people: People, data: RefreshRequest) -> SignedIn:
+async def refresh(request: AnyRequest, people: IdentityServices, data: RefreshRequest) -> SignedIn:
     """A refresh token is good once. If the answer was lost the same client may repeat the request
     within 10 seconds. A token that comes back otherwise was stolen: all that came of its sign-in
     is void.
@@ -80,8 +82,8 @@ async def refresh(request: AnyRequest, people: People, data: RefreshRequest) -> 
 async def logout(
     request: AnyRequest,
     caller: Caller,
-    access: Access,
-    people: People,
+    access: Authenticator,
+    people: IdentityServices,
     data: LogoutRequest | None = None,
 ) -> Session:
     """End this sign-in: its tokens are refused everywhere within five seconds. So are those of a
@@ -101,7 +103,7 @@ async def logout(
     return sessions.from_row(row, current=me.session)
 
 
-def _named(people: People, me: Person, data: LogoutRequest | None) -> UUID | None:
+def _named(people: IdentityServices, me: Person, data: LogoutRequest | None) -> UUID | None:
     """The sign-in of the refresh token, where it is this member's. What is wrong with one is not
     told (RFC 7009, 2.2).
     """
@@ -141,7 +143,11 @@ async def get_session(caller: Caller, db: Database, session_id: str) -> Session:
     responses=responses(NotFound, Forbidden),
 )
 async def end_session(
-    request: AnyRequest, caller: Caller, access: Access, people: People, session_id: str
+    request: AnyRequest,
+    caller: Caller,
+    access: Authenticator,
+    people: IdentityServices,
+    session_id: str,
 ) -> Session:
     """Its tokens are refused everywhere within five seconds."""
     me = caller.signed_in()

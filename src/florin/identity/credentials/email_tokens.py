@@ -37,7 +37,7 @@ class LetterInvalid(Refusal):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Letters:
+class EmailTokens:
     """Writes letters and takes their tokens back. `peppers`: the one in use first."""
 
     sealer: Sealer

@@ -53,48 +53,48 @@ returning subject
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class LockoutKey:
     """What attempts have in common, and how many may fail before it closes."""
 
     subject: bytes
     most: int
 
 
-def doors(pepper: bytes, *, email: str, network: str, known: bool) -> list[Door]:
+def doors(pepper: bytes, *, email: str, network: str, known: bool) -> list[LockoutKey]:
     """The doors between this network and this account."""
-    pair = Door(_subject(pepper, "pair", email, network), PAIR_MOST)
+    pair = LockoutKey(_subject(pepper, "pair", email, network), PAIR_MOST)
     if known:
         return [pair]
     return [
         pair,
-        Door(_subject(pepper, "account", email), ACCOUNT_MOST),
-        Door(_subject(pepper, "network", network), NETWORK_MOST),
+        LockoutKey(_subject(pepper, "account", email), ACCOUNT_MOST),
+        LockoutKey(_subject(pepper, "network", network), NETWORK_MOST),
     ]
 
 
-def letters(pepper: bytes, *, email: str, network: str) -> list[Door]:
+def letters(pepper: bytes, *, email: str, network: str) -> list[LockoutKey]:
     """How many letters may be asked for; every request counts."""
     return [
-        Door(_subject(pepper, "letters to", email), LETTERS_MOST),
-        Door(_subject(pepper, "letters from", network), NETWORK_MOST),
+        LockoutKey(_subject(pepper, "letters to", email), LETTERS_MOST),
+        LockoutKey(_subject(pepper, "letters from", network), NETWORK_MOST),
     ]
 
 
-def proof(pepper: bytes, what: Literal["password", "code"], member: str) -> list[Door]:
+def proof(pepper: bytes, what: Literal["password", "code"], member: str) -> list[LockoutKey]:
     """The door before what a member proves once his session, or his password, is known. One each:
     a right password must not open the door to guessing codes.
     """
-    return [Door(_subject(pepper, what, member), PROOF_MOST)]
+    return [LockoutKey(_subject(pepper, what, member), PROOF_MOST)]
 
 
-async def check(database: Database | Tx, at: Sequence[Door]) -> None:
+async def check(database: Database | Tx, at: Sequence[LockoutKey]) -> None:
     """Raises RateLimited where a door is closed."""
     row = await database.one(_OPENS, [door.subject for door in at])
     if row is not None and row["wait"] is not None:
         raise _closed(row["wait"])
 
 
-async def failed(tx: Tx, at: Sequence[Door]) -> bool:
+async def failed(tx: Tx, at: Sequence[LockoutKey]) -> bool:
     """Count a failure; whether the doors were open, so that it may be told.
 
     Where one was closed meanwhile, nothing may be said about what was tried.
@@ -103,7 +103,7 @@ async def failed(tx: Tx, at: Sequence[Door]) -> bool:
     return len(counted) == len(at)
 
 
-async def passed(tx: Tx, at: Sequence[Door]) -> None:
+async def passed(tx: Tx, at: Sequence[LockoutKey]) -> None:
     """Forget the failures at the first door: those were typing mistakes."""
     await tx.run("delete from florin.attempt where subject = $1", at[0].subject)
 

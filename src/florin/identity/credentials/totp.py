@@ -47,7 +47,7 @@ class RecoveryCodes(msgspec.Struct, kw_only=True):
     recovery_codes: list[str]
 
 
-class Factors:
+class TotpFactors:
     """Makes and checks second factors. `peppers`: the one in use first."""
 
     def __init__(self, sealer: Sealer, peppers: Sequence[bytes]) -> None:

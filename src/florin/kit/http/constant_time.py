@@ -15,6 +15,6 @@ def now() -> float:
     return time.monotonic()
 
 
-async def leave(began: float) -> None:
+async def pad(began: float) -> None:
     """Wait for the end of the step."""
     await asyncio.sleep(STEP_S - (now() - began) % STEP_S)

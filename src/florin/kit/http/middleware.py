@@ -37,7 +37,7 @@ _encode = msgspec.json.Encoder().encode
 _log = logging.get()
 
 
-class Edge:
+class RequestMiddleware:
     """Wraps `app`; `hot` maps (method, path) to the routes answered here."""
 
     def __init__(

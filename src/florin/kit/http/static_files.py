@@ -24,7 +24,7 @@ _ASK_AGAIN = "no-cache"  # kept, and asked about each time: a new release is see
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedBody:
     """One answer, as it is and compressed; `tag` names its content (RFC 9110, 8.8.3)."""
 
     body: bytes
@@ -33,13 +33,13 @@ class Kept:
     tag: str
 
 
-def keep(body: bytes, kind: str) -> Kept:
+def keep(body: bytes, kind: str) -> CachedBody:
     packed = gzip.compress(body, 9, mtime=0) if len(body) >= LEAST else None
-    return Kept(body, packed, kind, hashlib.sha256(body).hexdigest()[:20])
+    return CachedBody(body, packed, kind, hashlib.sha256(body).hexdigest()[:20])
 
 
 def answer(
-    request: Request[Any, Any, Any], kept: Kept, *, forever: bool = False, **headers: str
+    request: Request[Any, Any, Any], kept: CachedBody, *, forever: bool = False, **headers: str
 ) -> Response[bytes]:
     """Answer it, or 304 where the caller has it."""
     packed = kept.packed is not None and accepts(request.headers.get("accept-encoding", ""))
@@ -65,9 +65,9 @@ def _has(if_none_match: str, tag: str) -> bool:
 
 
 @cache
-def _static() -> dict[str, tuple[str, Kept]]:
+def _static() -> dict[str, tuple[str, CachedBody]]:
     """Every file of web/static: its name, its fingerprinted name and its content."""
-    found: dict[str, tuple[str, Kept]] = {}
+    found: dict[str, tuple[str, CachedBody]] = {}
     for file in files("florin").joinpath("web", "static").iterdir():
         stem, dot, suffix = file.name.rpartition(".")
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
@@ -82,7 +82,7 @@ def url(name: str) -> str:
 
 
 @cache
-def _by_address() -> dict[str, Kept]:
+def _by_address() -> dict[str, CachedBody]:
     return dict(_static().values())
 
 

@@ -28,8 +28,8 @@ class Docs:
         self._base, self._needs, self._public_url = base, needs, public_url
         self._scoped = scoped
         self._document: Json | None = None
-        self._encoded: static_files.Kept | None = None
-        self._pages: dict[str, static_files.Kept] = {}
+        self._encoded: static_files.CachedBody | None = None
+        self._pages: dict[str, static_files.CachedBody] = {}
 
     def document(self, app: Litestar) -> Json:
         """Raises LookupError for a route that says not who may call it."""
@@ -59,14 +59,14 @@ class Docs:
         allowed = ", ".join(sorted(found))
         return Response(None, status_code=204, headers={"allow": allowed})
 
-    def encoded(self, app: Litestar) -> static_files.Kept:
+    def encoded(self, app: Litestar) -> static_files.CachedBody:
         if self._encoded is None:
             self._encoded = static_files.keep(
                 msgspec.json.encode(self.document(app)), "application/json"
             )
         return self._encoded
 
-    def page(self, app: Litestar, asked: str) -> static_files.Kept:
+    def page(self, app: Litestar, asked: str) -> static_files.CachedBody:
         host = self._public_url or asked
         found = self._pages.get(host)
         if found is None:

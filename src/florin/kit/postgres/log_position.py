@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import asyncpg
 
-from florin.kit.batcher import Coalescer
+from florin.kit.batcher import Batcher
 from florin.kit.errors import Overloaded
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 
@@ -23,7 +23,7 @@ class Position:
         self._database = database
         # One call at a time: whoever asks while it runs is answered by the next, which is later
         # than all that he has seen.
-        self._calls: Coalescer[None, str] = Coalescer(self._ask, batch_max=5_000, in_flight_max=1)
+        self._calls: Batcher[None, str] = Batcher(self._ask, batch_max=5_000, in_flight_max=1)
 
     async def now(self) -> str | None:
         """None where the primary does not say in time."""

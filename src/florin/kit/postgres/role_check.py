@@ -38,7 +38,7 @@ def refused(settings: Settings) -> bool:
     return settings.env == "production" and settings.single_role != "accept"
 
 
-class Belt:
+class OwnershipCheck:
     """Asks once, when the database first answers; says what is missing, or ends the process."""
 
     def __init__(self, settings: Settings) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from florin.kit.queue.job import Again, Job
+from florin.kit.queue.job import Continue, Job
 
 LEASE = timedelta(seconds=10)  # a worker that was killed: its jobs run again this much later
 ATTEMPTS = 3
@@ -14,11 +14,11 @@ BACK_OFF_S = 2.0
 BACK_OFF_MAX_S = 3600.0
 
 # What does a job. None: it is done. Again: a slice of it is done, the next one later.
-Verb = Callable[[Job, Any], Awaitable[Again | None]]
+Verb = Callable[[Job, Any], Awaitable[Continue | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class JobType:
     """A kind of job: the verb that does it, and the newest version of its payload that it reads."""
 
     run: Verb
@@ -36,7 +36,7 @@ class Queue:
 
     name: str
     importance: int
-    kinds: Mapping[str, Kind] = field(default_factory=dict[str, Kind])
+    kinds: Mapping[str, JobType] = field(default_factory=dict[str, JobType])
     attempts: int = ATTEMPTS
     back_off_s: float = BACK_OFF_S
     timeout_s: float = 30.0

@@ -11,7 +11,7 @@ import structlog
 from florin.kit.postgres.database import Connection, Tx
 
 
-class Asked(msgspec.Struct, kw_only=True, frozen=True):
+class NewJob(msgspec.Struct, kw_only=True, frozen=True):
     """A job that is wanted. One whose `dedupe` waits or runs in its queue already is left out."""
 
     queue: str
@@ -23,7 +23,7 @@ class Asked(msgspec.Struct, kw_only=True, frozen=True):
     dedupe: str | None = None
 
 
-async def ask(tx: Tx, *wanted: Asked) -> None:
+async def enqueue(tx: Tx, *wanted: NewJob) -> None:
     """Ask for jobs: they exist when the transaction commits, and otherwise never did."""
     await tx.run(
         "insert into florin.outbox"
@@ -34,7 +34,7 @@ async def ask(tx: Tx, *wanted: Asked) -> None:
     )
 
 
-async def tell(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
+async def publish(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
     """Leave a message for whoever follows the topic."""
     await tx.run(
         "insert into florin.outbox (topic, merchant, noun, trace) values ($1, $2, $3, $4)",
@@ -45,7 +45,7 @@ async def tell(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
     )
 
 
-async def put(where: Tx | Connection, *wanted: Asked) -> int:
+async def enqueue_now(where: Tx | Connection, *wanted: NewJob) -> int:
     """Put jobs into the queue at once; return how many: for those who are in the queue already."""
     queue, kind, payload, version, priority, due_at, dedupe, trace = _columns(wanted)
     value = where.value if isinstance(where, Tx) else where.fetchval
@@ -63,7 +63,7 @@ async def put(where: Tx | Connection, *wanted: Asked) -> int:
     return made
 
 
-def _columns(wanted: Sequence[Asked]) -> tuple[list[Any], ...]:
+def _columns(wanted: Sequence[NewJob]) -> tuple[list[Any], ...]:
     trace = _trace()
     return (
         [job.queue for job in wanted],

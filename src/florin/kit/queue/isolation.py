@@ -16,7 +16,7 @@ import msgspec
 
 from florin.kit.postgres.database import Database
 from florin.kit.queue.config import Plan
-from florin.kit.queue.job import Again, GiveUp, Job, LeaseLost
+from florin.kit.queue.job import Continue, Job, LeaseLost, PermanentFailure
 from florin.kit.queue.results import failed
 
 _ORPHAN = 70  # the exit code of a process whose worker is gone
@@ -44,10 +44,10 @@ class _Said(msgspec.Struct, kw_only=True):
     delay_s: float = 0
 
 
-def runner(command: Sequence[str]) -> Callable[[Job], Awaitable[Again | None]]:
+def runner(command: Sequence[str]) -> Callable[[Job], Awaitable[Continue | None]]:
     """Run jobs as `command ID FENCE`."""
 
-    async def run(job: Job) -> Again | None:
+    async def run(job: Job) -> Continue | None:
         process = await asyncio.create_subprocess_exec(
             *command,
             str(job.id),
@@ -69,18 +69,18 @@ def runner(command: Sequence[str]) -> Callable[[Job], Awaitable[Again | None]]:
     return run
 
 
-def _outcome(job: Job, said: bytes, code: int) -> Again | None:
+def _outcome(job: Job, said: bytes, code: int) -> Continue | None:
     if code != 0:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise ProcessEnded(f"its own process ended with {how}")
     last = msgspec.json.decode(said.splitlines()[-1], type=_Said)
     match last.ended:
         case "again":
-            return Again(last.delay_s)
+            return Continue(last.delay_s)
         case "lost":
             raise LeaseLost
         case "hopeless":
-            raise GiveUp(last.error)
+            raise PermanentFailure(last.error)
         case "failed":
             raise JobFailed(last.error)
         case _:
@@ -100,7 +100,7 @@ async def run_one(plan: Plan, database: Database, context: Any, job_id: int, fen
         ended = await plan.queue(job.queue).kinds[job.kind].run(job, context)
     except LeaseLost:
         _say(_Said(ended="lost"))
-    except GiveUp as hopeless:
+    except PermanentFailure as hopeless:
         _say(_Said(ended="hopeless", error=str(hopeless)))
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is the job's failure
         _say(_Said(ended="failed", error=failed(error).words))

@@ -14,11 +14,11 @@ class LeaseLost(Exception):
     """Somebody else has this job now. Nothing of it may happen here any more."""
 
 
-class GiveUp(Exception):
+class PermanentFailure(Exception):
     """Never try again: the job is dead at its first failure. The reason is the message."""
 
 
-class Again(msgspec.Struct, frozen=True):
+class Continue(msgspec.Struct, frozen=True):
     """One slice is done; the next one comes after `delay_s`, to whichever worker takes it."""
 
     delay_s: float = 0

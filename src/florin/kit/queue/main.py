@@ -13,13 +13,13 @@ from prometheus_client import start_http_server
 
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import Database
-from florin.kit.postgres.role_check import Belt
+from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
 from florin.kit.queue.config import Plan
 from florin.kit.queue.worker import Worker
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
-from florin.kit.valkey.notifications import Wake
+from florin.kit.valkey.notifications import Notifier
 
 CONTROL_CONNECTIONS = 3  # beside one a job: taking, beating, and writing never wait for jobs
 _MB = 1024 * 1024
@@ -57,7 +57,7 @@ async def _serve(
     control = _database(settings, "control", CONTROL_CONNECTIONS)
     database = _database(settings, "jobs", concurrency)
     client = valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
-    wake = Wake(client)
+    wake = Notifier(client)
     await control.open()
     await database.open()
     worker = Worker(
@@ -75,7 +75,7 @@ async def _serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
     wake.start()
-    checking = asyncio.ensure_future(Belt(settings).check_soon(control))
+    checking = asyncio.ensure_future(OwnershipCheck(settings).check_soon(control))
     try:
         await worker.run()
     finally:

@@ -48,7 +48,7 @@ async def declare(database: Database, plan: Plan) -> None:
         )
 
 
-async def tend(database: Database, plan: Plan, ticks: dict[str, datetime]) -> None:
+async def maintain(database: Database, plan: Plan, ticks: dict[str, datetime]) -> None:
     """Look once. `ticks` remembers the last tick of each schedule that was seen taken."""
     reaped = await database.all(_REAP)
     for row in reaped:

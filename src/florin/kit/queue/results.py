@@ -13,8 +13,8 @@ import msgspec
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.queue.config import Queue
-from florin.kit.queue.job import Again, GiveUp, Job, LeaseLost
-from florin.kit.queue.slots import Hands
+from florin.kit.queue.job import Continue, Job, LeaseLost, PermanentFailure
+from florin.kit.queue.slots import JobSlots
 
 ERROR_MAX = 2000  # characters kept of an error
 _REPEAT_AFTER_S = 0.5
@@ -28,7 +28,7 @@ class Failed(msgspec.Struct, frozen=True):
     final: bool = False
 
 
-Ended = Again | Failed | None  # how the verb ended; None is done
+Ended = Continue | Failed | None  # how the verb ended; None is done
 
 
 @dataclass(slots=True)
@@ -48,16 +48,16 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Outcomes:
+class ResultWriter:
     """Waits for outcomes and writes them; a job stays held until its own is written."""
 
     database: Database
     queues: Mapping[str, Queue]
-    hands: Hands
+    hands: JobSlots
     tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     _done: list[Job] = field(default_factory=list[Job])
-    _other: list[tuple[Job, Again | Failed]] = field(
-        default_factory=list[tuple[Job, Again | Failed]]
+    _other: list[tuple[Job, Continue | Failed]] = field(
+        default_factory=list[tuple[Job, Continue | Failed]]
     )
     _there: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -154,8 +154,8 @@ class Outcomes:
             else:
                 metrics.queue_fenced.labels(job.queue).inc()
 
-    async def _write_other(self, job: Job, ended: Again | Failed) -> None:
-        if isinstance(ended, Again):
+    async def _write_other(self, job: Job, ended: Continue | Failed) -> None:
+        if isinstance(ended, Continue):
             written = await self._value(
                 "select florin.queue_again($1, $2, $3) as value",
                 job.id,
@@ -217,4 +217,6 @@ def failed(error: BaseException) -> Failed:
         last = last.tb_next
     where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
     # PostgreSQL keeps no NUL in a text.
-    return Failed((words[:ERROR_MAX] + where).replace("\0", "�"), isinstance(error, GiveUp))
+    return Failed(
+        (words[:ERROR_MAX] + where).replace("\0", "�"), isinstance(error, PermanentFailure)
+    )

@@ -12,9 +12,9 @@ import structlog
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import BROKEN, PoolTimeout
 from florin.kit.queue.config import Queue
-from florin.kit.queue.job import Again, Job, LeaseLost
-from florin.kit.queue.results import Ended, Failed, Outcomes, failed
-from florin.kit.queue.slots import Hands
+from florin.kit.queue.job import Continue, Job, LeaseLost
+from florin.kit.queue.results import Ended, Failed, ResultWriter, failed
+from florin.kit.queue.slots import JobSlots
 
 OVERDUE_S = 5.0  # a job that ignores the end of its time is left alone after this
 ALONE_S = 3.0  # for a process of its own to begin
@@ -22,7 +22,7 @@ LOST_MOST = 2  # workers lost with a job; the first time it may have been a neig
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
 
 
-class Runners:
+class SlotRunners:
     """The slots of a worker. `context` is what verbs get beside their job; `alone` runs a job that
     lost its worker twice; `room` is set when a slot becomes free.
     """
@@ -30,11 +30,11 @@ class Runners:
     def __init__(
         self,
         queues: Mapping[str, Queue],
-        hands: Hands,
-        outcomes: Outcomes,
+        hands: JobSlots,
+        outcomes: ResultWriter,
         *,
         context: Any,
-        alone: Callable[[Job], Awaitable[Again | None]],
+        alone: Callable[[Job], Awaitable[Continue | None]],
         room: asyncio.Event,
     ) -> None:
         self.late = False  # the time to finish is over: what still runs is given back

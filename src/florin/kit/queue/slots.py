@@ -13,7 +13,7 @@ _USUAL_S = 1.0  # what a job is believed to take before one was seen: nothing is
 _WEIGHT = 0.05  # of the newest run in the running mean
 
 
-class Hands:
+class JobSlots:
     """What one worker holds, by fence: the same job may come twice, under another fence.
 
     A job is in `held` from its claim until its outcome is written. `freed` is called when a job of

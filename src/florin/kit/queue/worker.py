@@ -21,11 +21,11 @@ from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.queue import maintenance
 from florin.kit.queue.config import Plan
-from florin.kit.queue.job import Again, Job
-from florin.kit.queue.results import Outcomes
-from florin.kit.queue.runner import Runners
-from florin.kit.queue.slots import Hands
-from florin.kit.valkey.notifications import Wake
+from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.results import ResultWriter
+from florin.kit.queue.runner import SlotRunners
+from florin.kit.queue.slots import JobSlots
+from florin.kit.valkey.notifications import Notifier
 
 FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
 WRITE_WITHIN_S = 5.0  # and for their outcomes
@@ -60,8 +60,8 @@ class Worker:
         name: str,
         release: str,
         concurrency: int,
-        wake: Wake,
-        alone: Callable[[Job], Awaitable[Again | None]],
+        wake: Notifier,
+        alone: Callable[[Job], Awaitable[Continue | None]],
     ) -> None:
         self.id: UUID = ids.new()
         self._plan = plan
@@ -72,15 +72,15 @@ class Worker:
         self._release = release
         self._concurrency = concurrency
         self._wake = wake
-        self._hands = Hands(self._queues, concurrency, wake.here)
-        self._outcomes = Outcomes(control, self._queues, self._hands)
+        self._hands = JobSlots(self._queues, concurrency, wake.here)
+        self._outcomes = ResultWriter(control, self._queues, self._hands)
         self._kinds = [
             (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
         ]
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
         self._ticks: dict[str, datetime] = {}
-        self._runners = Runners(
+        self._runners = SlotRunners(
             self._queues, self._hands, self._outcomes, context=context, alone=alone, room=self._room
         )
         self.deaf = 0  # jobs that did not end when they were told
@@ -177,13 +177,13 @@ class Worker:
             )
         )[0]
         if put:
-            self._wake.everybody()
+            self._wake.notify_all()
         if not taken:
             await self._wake.wait(words)
 
     async def _tend(self) -> None:
         try:
-            await maintenance.tend(self._control, self._plan, self._ticks)
+            await maintenance.maintain(self._control, self._plan, self._ticks)
         except _AWAY:
             # Everybody's leases may have run out meanwhile; those who live say so first.
             await self._pause(self._plan.lease.total_seconds() / 2)

@@ -21,7 +21,7 @@ from typing import Any
 
 from florin.kit.errors import RateLimited
 from florin.kit.observability import metrics
-from florin.kit.rate_limits.store import Debts
+from florin.kit.rate_limits.store import GcraStore
 
 KNOWN_MAX = 20_000  # subjects remembered by a process, a few MB
 DEBT_MAX = 12  # times the limit's period: nobody is refused for longer than that
@@ -44,7 +44,7 @@ class Limit:
 Subject = tuple[Limit, str]
 
 
-class Limits:
+class RateLimiter:
     """Counts, in Valkey where it can."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Limits:
         self._shares = shares
         self._now = now
         self._due: dict[str, float] = {}  # by key: when all is paid off, on this process's clock
-        self._shared = Debts(client, patience_s=patience_s, learnt=self._remember)
+        self._shared = GcraStore(client, patience_s=patience_s, learnt=self._remember)
 
     @property
     def quiet(self) -> bool:

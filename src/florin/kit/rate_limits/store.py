@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from redis.exceptions import RedisError
 
-from florin.kit.batcher import Coalescer
+from florin.kit.batcher import Batcher
 from florin.kit.errors import Overloaded
 from florin.kit.observability import logging
 
@@ -44,7 +44,7 @@ class _More(NamedTuple):
     most_ms: int
 
 
-class Debts:
+class GcraStore:
     """Adds to debts. `learnt(key, seconds)` hears of every answer, however late."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Debts:
         self._client = client
         self._patience_s = patience_s
         self._learnt = learnt
-        self._calls: Coalescer[_More, float | None] = Coalescer(
+        self._calls: Batcher[_More, float | None] = Batcher(
             self._add, batch_max=_TOGETHER_MAX, in_flight_max=2, waiting_max=_WAITING_MAX
         )
         self._asking: set[asyncio.Task[float | None]] = set()

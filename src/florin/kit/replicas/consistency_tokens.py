@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 from zlib import crc32
 
-from florin.kit.batcher import Coalescer
+from florin.kit.batcher import Batcher
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import BROKEN, PoolTimeout, lsn_of
 from florin.kit.valkey.client import GONE, key
@@ -33,7 +33,7 @@ class Store(Protocol):
     def pipeline(self, transaction: bool = ...) -> Any: ...
 
 
-class Tokens:
+class ConsistencyTokens:
     """Keeps positions by name. `position` asks the primary how far its log is."""
 
     def __init__(self, store: Store, position: Callable[[], Awaitable[str]]) -> None:
@@ -41,8 +41,8 @@ class Tokens:
         self._position = position
         self._connects = -1
         self._floor = 0
-        self._writes: Coalescer[tuple[Sequence[str], int], bool] = Coalescer(self._write)
-        self._questions: Coalescer[Sequence[str], int | None] = Coalescer(self._ask)
+        self._writes: Batcher[tuple[Sequence[str], int], bool] = Batcher(self._write)
+        self._questions: Batcher[Sequence[str], int | None] = Batcher(self._ask)
 
     async def note(self, names: Sequence[str], lsn: int) -> bool:
         """Keep that these saw the log up to there; False when that could not be kept."""

@@ -44,7 +44,7 @@ class Primary:
         self._promised: dict[tuple[str, int], int] = {}
         self._told: set[tuple[str, int]] = set()
 
-    def promised(self, told_by: str, lsn: int, *, timeline: int = ANY) -> None:
+    def record_acknowledged(self, told_by: str, lsn: int, *, timeline: int = ANY) -> None:
         """Remember that somebody was told that the log reaches there."""
         known = self._promised.get((told_by, timeline), 0)
         self._promised[told_by, timeline] = max(known, lsn)

@@ -29,7 +29,7 @@ from florin.kit.postgres.database import (
     parts_of,
 )
 from florin.kit.postgres.database import position as position_of
-from florin.kit.replicas.consistency_tokens import Tokens
+from florin.kit.replicas.consistency_tokens import ConsistencyTokens
 from florin.kit.replicas.primary import POLL_S, Primary
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
 
@@ -39,11 +39,11 @@ _CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with 
 _RETRIED = (*BROKEN, *_CONFLICT, PoolTimeout)
 
 
-class Routing:
+class ReplicaRouter:
     """The primary, its replicas, and what callers have seen. Without replicas it costs nothing."""
 
     def __init__(
-        self, database: Database, replicas: Sequence[Replica], tokens: Tokens | None
+        self, database: Database, replicas: Sequence[Replica], tokens: ConsistencyTokens | None
     ) -> None:
         self.database = database
         self.replicas = replicas
@@ -70,20 +70,20 @@ class Routing:
             if self.tokens is not None:
                 await replica.pool.close()
 
-    def reads(self, principal: str, *, given: str | None = None) -> "Reads":
+    def reads(self, principal: str, *, given: str | None = None) -> "RoutedReader":
         """The reads of one request; `given` is its Florin-Consistency. Raises ValueError."""
         if given is None:
-            return Reads(self, principal, 0)
+            return RoutedReader(self, principal, 0)
         timeline, lsn = parts_of(given)
-        self.primary.promised("a caller", lsn, timeline=timeline)
-        return Reads(self, principal, lsn)
+        self.primary.record_acknowledged("a caller", lsn, timeline=timeline)
+        return RoutedReader(self, principal, lsn)
 
     async def wrote(self, names: Sequence[str], position: str) -> None:
         """Note that these saw the log up to a position, before anybody hears of the write."""
         if self.tokens is None:
             return
         timeline, lsn = parts_of(position)
-        self.primary.promised("us", lsn, timeline=timeline)
+        self.primary.record_acknowledged("us", lsn, timeline=timeline)
         await self.note(names, lsn)
 
     async def note(self, names: Sequence[str], lsn: int) -> None:
@@ -131,16 +131,16 @@ class Routing:
         return usable
 
 
-class Reads:
+class RoutedReader:
     """The reads of one request."""
 
-    def __init__(self, routing: Routing, principal: str, given: int) -> None:
+    def __init__(self, routing: ReplicaRouter, principal: str, given: int) -> None:
         self._routing = routing
         self._names = [principal]
         self._given = given
         self._needed: int | None = None
 
-    def about(self, *objects: str | None) -> "Reads":
+    def about(self, *objects: str | None) -> "RoutedReader":
         """Name the objects asked about: whoever wrote to them, it is seen."""
         self._names.extend(each for each in objects if each is not None)
         return self
@@ -156,7 +156,7 @@ class Reads:
             return await self._by_primary("fetchrow", sql, args)
         return found[0]
 
-    def at_least(self, position: str) -> "Reads":
+    def at_least(self, position: str) -> "RoutedReader":
         """What is read must hold all up to a position."""
         self._given = max(self._given, lsn_of(position))
         if self._needed is not None:
@@ -173,7 +173,7 @@ class Reads:
             if needed is None:
                 metrics.replica_reads.labels("primary", "unknown").inc()
                 return None
-            self._routing.primary.promised("the store", needed)
+            self._routing.primary.record_acknowledged("the store", needed)
             self._needed = max(needed, self._given)
         for replica in self._routing.fresh(self._needed):
             why, found, seen = await self._ask(replica, self._needed, how, sql, args)

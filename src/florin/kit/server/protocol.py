@@ -15,7 +15,7 @@ from florin.kit import ids
 from florin.kit.errors import HeadersTooLarge, InvalidRequest, Refusal, TooSlow
 from florin.kit.http.body import problem
 from florin.kit.observability import logging
-from florin.kit.server.write_buffering import Gathered
+from florin.kit.server.write_buffering import BufferedTransport
 
 HEAD_MAX = 16 * 1024  # bytes: request line and headers
 HEAD_WITHIN_S = 10.0
@@ -27,7 +27,7 @@ FORGOTTEN_MAX = 8 * 1024 * 1024  # bytes of a body that is refused before its en
 _log = logging.get()
 
 
-class Bounded(HttpToolsProtocol):
+class BoundedHttpProtocol(HttpToolsProtocol):
     """One connection."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,7 +40,7 @@ class Bounded(HttpToolsProtocol):
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        gathered: Any = Gathered(transport, self.loop)
+        gathered: Any = BufferedTransport(transport, self.loop)
         super().connection_made(gathered)
         self._wait(FIRST_WITHIN_S, None)
 

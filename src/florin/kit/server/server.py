@@ -8,9 +8,9 @@ import uvicorn
 
 from florin.kit.http.drain import Drain
 from florin.kit.http.headers import cross_origin
-from florin.kit.http.middleware import Edge
+from florin.kit.http.middleware import RequestMiddleware
 from florin.kit.observability import logging
-from florin.kit.server.protocol import Bounded
+from florin.kit.server.protocol import BoundedHttpProtocol
 from florin.kit.settings import Settings
 
 _log = logging.get()
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or self._drain.over()
 
 
-def serve(edge: Edge, settings: Settings) -> int:
+def serve(edge: RequestMiddleware, settings: Settings) -> int:
     """Serve until the end; return the exit code."""
     origins = settings.cors_origins
     config = uvicorn.Config(
@@ -51,7 +51,7 @@ def serve(edge: Edge, settings: Settings) -> int:
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=Bounded,
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         access_log=False,

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 
-class Gathered:
+class BufferedTransport:
     """A transport that hands on what is written in one turn of the loop in one call."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:

@@ -22,7 +22,7 @@ _LISTEN_AGAIN_S = 1.0
 _log = logging.get()
 
 
-class Wake:
+class Notifier:
     """One process's ear and voice. `client` is a client of Valkey, or None."""
 
     def __init__(self, client: Any | None, channel: str = QUEUE) -> None:
@@ -50,11 +50,11 @@ class Wake:
         """
         if since is not None and since != self.words:
             return
-        with self.ear() as event:
+        with self.subscribe() as event:
             await self.heard(event)
 
     @contextlib.contextmanager
-    def ear(self, name: bytes | None = None) -> Generator[asyncio.Event]:
+    def subscribe(self, name: bytes | None = None) -> Generator[asyncio.Event]:
         """What is set by a word about this, or about anything; without a name, by every word."""
         event = asyncio.Event()
         self._waiting[event] = name
@@ -69,7 +69,7 @@ class Wake:
             async with asyncio.timeout(LOOK_EVERY_WOKEN_S if self._listening else LOOK_EVERY_S):
                 await event.wait()
 
-    def everybody(self) -> None:
+    def notify_all(self) -> None:
         """There is something to do, for this process and all others."""
         self.here()
         if self._client is not None:

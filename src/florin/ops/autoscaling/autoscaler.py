@@ -17,11 +17,11 @@ from florin.kit.queue.stats import QueueFacts
 from florin.ops.autoscaling import decision_log
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.planning import autoscaling
-from florin.ops.planning.autoscaling import Decision, Limits, Load, Memory, Reading
+from florin.ops.planning.autoscaling import AutoscalerState, Decision, Limits, Load, Reading
 from florin.ops.postgres import connection_budget
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.rollout.executor import Running, number
-from florin.ops.system.console import Unable, say
+from florin.ops.rollout.executor import FleetContext, number
+from florin.ops.system.console import OperatorError, say
 from florin.ops.topology.worker_process import SLOTS
 
 _MOST = 8
@@ -34,9 +34,9 @@ _SERVICE_S = 0.5  # of a job of a kind that none is known of yet
 class Scaling:
     """Holds what is remembered between two readings, and the wanted number for the metrics."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: FleetContext) -> None:
         self._running = running
-        self._memory = Memory()
+        self._memory = AutoscalerState()
         self._limits = running.options.limits or Limits(
             slots=SLOTS, most=min(_MOST, 2 * (os.cpu_count() or 1)), fallback=1
         )
@@ -53,10 +53,10 @@ class Scaling:
             try:
                 fixed = desired_state.read(self._running.home).workers
                 if fixed is not None:
-                    self.wanted, self._memory = fixed, Memory()
+                    self.wanted, self._memory = fixed, AutoscalerState()
                 if fixed is not None or await self._look():
                     self._quiet()
-            except (Unable, OSError) as error:  # a full disk, no port: it is asked again
+            except (OperatorError, OSError) as error:  # a full disk, no port: it is asked again
                 self._loud(str(error))
             except Exception as error:  # noqa: BLE001 -- it must not end with the first bug
                 last = traceback.extract_tb(error.__traceback__)[-1]

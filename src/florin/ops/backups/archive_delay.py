@@ -9,7 +9,7 @@ from collections.abc import Callable
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, session
 from florin.ops.postgres.server import Postgres
-from florin.ops.system.console import Unable, timed
+from florin.ops.system.console import OperatorError, timed
 
 LOST_AT_MOST_S = 60.0
 _LOOK_EVERY_S = 0.5
@@ -20,7 +20,8 @@ _MARK = "select pg_walfile_name(pg_logical_emit_message(true, 'florin', 'backup'
 def measure(primary: Postgres, newest: Callable[[], str]) -> float | None:
     """Commit something and wait until the archive holds it; `newest` names its last segment.
 
-    Returns seconds; None where no server runs that could commit. Raises Unable after a minute.
+    Returns seconds; None where no server runs that could commit. Raises OperatorError after a
+    minute.
     """
     began = time.monotonic()
     try:
@@ -30,7 +31,7 @@ def measure(primary: Postgres, newest: Callable[[], str]) -> float | None:
     with timed("Waiting until what is written now is archived"):
         while newest().removesuffix(".gz") < segment:
             if time.monotonic() - began > LOST_AT_MOST_S:
-                raise Unable(
+                raise OperatorError(
                     f"What was written {LOST_AT_MOST_S:.0f} s ago is not archived; the log of"
                     f" {primary.name} says why, or nobody passes it on."
                 )

@@ -18,7 +18,7 @@ from florin.ops.postgres import server as postgres
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.wal_archive import archive
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, timed
+from florin.ops.system.console import OperatorError, timed
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _COPY_WITHIN_S = 24 * 3600
@@ -52,16 +52,20 @@ def instant(name: str) -> datetime | None:
 
 
 def latest(known: list[Backup], at: datetime | None) -> Backup:
-    """The backup from which that instant is reached soonest. Raises Unable where there is none."""
+    """The backup from which that instant is reached soonest. Raises OperatorError where there is
+    none.
+    """
     fit = [backup for backup in known if at is None or backup.ended <= at]
     if not fit:
         first = known[0].ended.isoformat() if known else "none was taken yet"
-        raise Unable(f"No backup is older than that instant; the first: {first}.")
+        raise OperatorError(f"No backup is older than that instant; the first: {first}.")
     return fit[-1]
 
 
 def take(place: Path, primary: Postgres) -> Backup:
-    """Copy the running database and check the copy. Raises Unable, nothing being left of it."""
+    """Copy the running database and check the copy. Raises OperatorError, nothing being left of
+    it.
+    """
     for folder in (archive(place), place / "backups"):
         os_user.private(folder, primary.account)
     require_space(place, 300, "a backup")
@@ -88,7 +92,7 @@ def take(place: Path, primary: Postgres) -> Backup:
         )
     if said.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)
-        raise Unable(f"No backup could be taken: {_last(said.stderr)}")
+        raise OperatorError(f"No backup could be taken: {_last(said.stderr)}")
     with timed("Checking the copy"):
         _check(partial)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
@@ -105,7 +109,7 @@ def _check(copy: Path) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != entry["Checksum"]:
-            raise Unable(f"{path} is not what was copied; take another backup.")
+            raise OperatorError(f"{path} is not what was copied; take another backup.")
 
 
 def prune(place: Path, *, keep: int) -> None:

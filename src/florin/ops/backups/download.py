@@ -16,7 +16,7 @@ from florin.ops.backups.upload import Described
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import wal_archive
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, timed
+from florin.ops.system.console import OperatorError, timed
 from florin.ops.system.os_user import Account
 
 _AT_ONCE = 8
@@ -24,18 +24,20 @@ _MB = 2**20
 
 
 def database_in(bucket: Bucket, wanted: str | None) -> Bucket:
-    """The folder of one database. Raises Unable where nobody said which of several."""
+    """The folder of one database. Raises OperatorError where nobody said which of several."""
     known = bucket.folders()
     if wanted is not None and wanted in known:
         return bucket.below(wanted)
     where = f"s3://{bucket.name}/{bucket.prefix}"
     if wanted is not None:
         held = f"backups of {', '.join(known)}" if known else "no backups"
-        raise Unable(f"{where} holds no backup of the database {wanted}; it holds {held}.")
+        raise OperatorError(f"{where} holds no backup of the database {wanted}; it holds {held}.")
     if not known:
-        raise Unable(f"{where} holds no backup.")
+        raise OperatorError(f"{where} holds no backup.")
     if len(known) > 1:
-        raise Unable(f"{where} holds several databases: {', '.join(known)}; choose by --database.")
+        raise OperatorError(
+            f"{where} holds several databases: {', '.join(known)}; choose by --database."
+        )
     return bucket.below(known[0])
 
 
@@ -67,7 +69,9 @@ def _unpack(base: Bucket, name: str, described: Described, into: Path) -> None:
     with packed.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != described.sha256:
-        raise Unable(f"{packed.name} is not what was stored; choose an earlier instant (--at).")
+        raise OperatorError(
+            f"{packed.name} is not what was stored; choose an earlier instant (--at)."
+        )
     target = into / "backups" / name
     target.mkdir(mode=0o700)
     said = subprocess.run(
@@ -77,5 +81,5 @@ def _unpack(base: Bucket, name: str, described: Described, into: Path) -> None:
         check=False,
     )
     if said.returncode != 0:
-        raise Unable(f"{packed.name} could not be unpacked: {said.stderr.strip()[-200:]}")
+        raise OperatorError(f"{packed.name} could not be unpacked: {said.stderr.strip()[-200:]}")
     packed.unlink()

@@ -22,7 +22,7 @@ from florin.ops.postgres import wal_archive
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.standby import control
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, timed
+from florin.ops.system.console import OperatorError, timed
 
 _WITHIN_S = 24 * 3600
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.gz")
@@ -34,7 +34,7 @@ def restore(
     """Bring the database of a stopped fleet to an instant, or to the end of the log.
 
     `saved` is where the backups lie, `place` where the servers do. Returns where the database as
-    it was before lies now, if there was one. Raises Unable, all being as it was.
+    it was before lies now, if there was one. Raises OperatorError, all being as it was.
     """
     os_user.private(server.data.parent, server.account)
     before = server.data.with_name(
@@ -103,7 +103,7 @@ def recovered(
                 while not _took_over(server, made):
                     if child.poll() is not None or time.monotonic() > deadline:
                         words.seek(0)
-                        raise Unable(_why_not(words.read()))
+                        raise OperatorError(_why_not(words.read()))
                     time.sleep(0.1)
             yield
         finally:
@@ -169,7 +169,7 @@ def require_whole(server: Postgres, made: Path, newest: str) -> None:
     said = control(replace(server, data=made))
     state = said.get("Database cluster state", "none")
     if state != "shut down":
-        raise Unable(f"The restored database did not end in order ({state}).")
+        raise OperatorError(f"The restored database did not end in order ({state}).")
     position = said["Latest checkpoint location"]
     high, low = (int(half, 16) for half in position.split("/"))
     found = _SEGMENT.fullmatch(newest)
@@ -177,7 +177,7 @@ def require_whole(server: Postgres, made: Path, newest: str) -> None:
         return
     begins = (int(found[2], 16) << 32) + int(found[3], 16) * int(said["Bytes per WAL segment"])
     if (high << 32) + low < begins:
-        raise Unable(
+        raise OperatorError(
             f"A part of the log is missing: it could be replayed to {position} only, and the"
             f" archive goes on to {newest}. Put back what is missing, or name an instant before it"
             " (--at)."

@@ -15,7 +15,7 @@ from florin.ops.postgres import wal_archive
 from florin.ops.postgres.connection import session
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import os_user, ports
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _ANSWERS_WITHIN_S = 60
 # When the last thing that was replayed was committed.
@@ -35,7 +35,9 @@ class Rehearsed:
 
 
 def rehearse(saved: Path, server: Postgres, prove: Prove) -> Rehearsed:
-    """Restore, and have `prove` look at the database by its URL. Raises Unable; leaves nothing."""
+    """Restore, and have `prove` look at the database by its URL. Raises OperatorError; leaves
+    nothing.
+    """
     base = base_backup.latest(base_backup.backups(saved), None)
     os_user.private(server.data.parent, server.account)
     made = server.data.with_name(f"{server.data.name}.rehearsed")
@@ -54,7 +56,7 @@ async def _look(server: Postgres, prove: Prove) -> tuple[datetime | None, dict[s
     deadline = time.monotonic() + _ANSWERS_WITHIN_S
     while not await server.ready():
         if time.monotonic() > deadline:
-            raise Unable("The restored database does not answer.")
+            raise OperatorError("The restored database does not answer.")
         await asyncio.sleep(0.1)
     async with session(server.url(postgres.SUPERUSER)) as connection:
         reaches = await connection.fetchval(_REACHES)

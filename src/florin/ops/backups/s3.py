@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _MB = 2**20
 _DROP_MAX = 1000  # objects one request may name
@@ -73,7 +73,7 @@ class Bucket:
             try:
                 with self._told():
                     answer = self.client.delete_objects(Bucket=self.name, Delete=some)
-            except Unable as error:
+            except OperatorError as error:
                 say(f"What is no longer needed stays there: {error}")
                 return
             if refused := answer.get("Errors"):
@@ -93,7 +93,7 @@ class Bucket:
         try:
             yield
         except self.failures as error:
-            raise Unable(
+            raise OperatorError(
                 f"BACKUP_URL (s3://{self.name}/{self.prefix}) cannot be used: {error}"
             ) from None
 
@@ -105,11 +105,13 @@ def opened(given: Callable[[str], str | None]) -> Bucket | None:
         return None
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
-        raise Unable("BACKUP_URL is no place in S3-compatible storage, such as s3://bucket/prefix.")
+        raise OperatorError(
+            "BACKUP_URL is no place in S3-compatible storage, such as s3://bucket/prefix."
+        )
     try:
         boto3: Any = import_module("boto3")
     except ModuleNotFoundError:
-        raise Unable(
+        raise OperatorError(
             "BACKUP_URL needs a package that is missing: pip install 'florin[s3]'."
         ) from None
     errors: Any = import_module("botocore.exceptions")
@@ -134,7 +136,7 @@ def opened(given: Callable[[str], str | None]) -> Bucket | None:
             config=config,
         )
     except (errors.BotoCoreError, ValueError) as error:
-        raise Unable(f"BACKUP_URL cannot be used: {error}") from None
+        raise OperatorError(f"BACKUP_URL cannot be used: {error}") from None
     failures = (
         errors.BotoCoreError,
         errors.ClientError,

@@ -26,12 +26,12 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     more: dict[str, Any] = {}
 
 
-def well(home: Home, what: What, **more: Any) -> None:
+def record_success(home: Home, what: What, **more: Any) -> None:
     now = time.time()
     _keep(home, what, Outcome(at=now, tried=now, more=more))
 
 
-def ill(home: Home, what: What, why: str) -> None:
+def record_failure(home: Home, what: What, why: str) -> None:
     before = read(home)[what]
     _keep(home, what, msgspec.structs.replace(before, tried=time.time(), why=why))
 

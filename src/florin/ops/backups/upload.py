@@ -22,10 +22,10 @@ from florin.ops.backups.s3 import Bucket, opened
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.options import Options
 from florin.ops.postgres import wal_archive
-from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, say, timed
+from florin.ops.system.console import OperatorError, say, timed
 
 SHIP_EVERY_S = 5.0
 _NOTE_EVERY_S = 30.0
@@ -42,10 +42,10 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def folder_of(server: Postgres) -> str:
-    """Where in the bucket the server's database is. Raises Unable where it has none."""
+    """Where in the bucket the server's database is. Raises OperatorError where it has none."""
     found = system_of(server)
     if found is None:
-        raise Unable(f"{server.data} holds no database.")
+        raise OperatorError(f"{server.data} holds no database.")
     return found
 
 
@@ -68,7 +68,7 @@ def send(bucket: Bucket, backup: Backup) -> Described:
         squeeze.stdout.close()
         codes = [child.wait() for child in (squeeze, pack)]
     if any(codes):
-        raise Unable(f"{backup.path} could not be packed (tar and gzip ended with {codes}).")
+        raise OperatorError(f"{backup.path} could not be packed (tar and gzip ended with {codes}).")
     described = Described(
         ended=backup.ended,
         first=base_backup.first_segment(backup),
@@ -111,7 +111,7 @@ def ship(place: Path, bucket: Bucket, there: set[str]) -> int:
 class Shipping:
     """Passes the log on for as long as the fleet runs; in a thread that no stop waits for."""
 
-    def __init__(self, home: Home, place: Path, bucket: Bucket, members: Members) -> None:
+    def __init__(self, home: Home, place: Path, bucket: Bucket, members: ReplicaSet) -> None:
         self._home, self._place, self._members = home, place, members
         self._bucket = bucket
         self._own: Bucket | None = None
@@ -144,18 +144,18 @@ class Shipping:
                 self._own = own
             ship(self._place, self._own, self._there)
             if self._why or time.monotonic() - self._noted > _NOTE_EVERY_S:
-                status.well(self._home, "shipped")
+                status.record_success(self._home, "shipped")
                 self._noted = time.monotonic()
             self._why = ""
-        except (Unable, OSError) as error:
+        except (OperatorError, OSError) as error:
             if str(error) != self._why:
                 say(f"The log is not passed on: {error}")
             self._why = str(error)
-            with contextlib.suppress(Unable, OSError):
-                status.ill(self._home, "shipped", self._why)
+            with contextlib.suppress(OperatorError, OSError):
+                status.record_failure(self._home, "shipped", self._why)
 
 
-def begun(options: Options, members: Members | None) -> Shipping | None:
+def begun(options: Options, members: ReplicaSet | None) -> Shipping | None:
     """Begin to pass on the log of the fleet's own servers; None where there is nowhere to."""
     place = options.home.layout().place
     if members is None or place is None:
@@ -166,10 +166,10 @@ def begun(options: Options, members: Members | None) -> Shipping | None:
             return None
         # From now on, whether a backup was taken or not: a database that was restored goes on.
         os_user.private(wal_archive.archive(Path(place)), members.primary().account)
-    except Unable as error:  # told, and no reason to stop what serves
+    except OperatorError as error:  # told, and no reason to stop what serves
         say(f"The log is not passed on: {error}")
-        with contextlib.suppress(Unable):
-            status.ill(options.home, "shipped", str(error))
+        with contextlib.suppress(OperatorError):
+            status.record_failure(options.home, "shipped", str(error))
         return None
     shipping = Shipping(options.home, Path(place), bucket, members)
     shipping.start()

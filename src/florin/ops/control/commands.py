@@ -13,23 +13,31 @@ from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.orders import Order, Reply, Tell, Undone
 from florin.ops.haproxy.runtime_api import Refused, Unreachable
 from florin.ops.planning import rollout
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
-from florin.ops.rollout.executor import Running, carry_out, planned, preview, require_connections
+from florin.ops.rollout.executor import (
+    FleetContext,
+    carry_out,
+    planned,
+    preview,
+    require_connections,
+)
 from florin.ops.supervisor.start_stop import Died
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _API_MAX = 24
 _WORKERS_MAX = 64
 
-Verb = Callable[[Running, Order, Operation, Tell], Awaitable[Reply]]
+Verb = Callable[[FleetContext, Order, Operation, Tell], Awaitable[Reply]]
 
 
-async def obey(running: Running, order: Order, tell: Tell) -> Reply:
+async def obey(running: FleetContext, order: Order, tell: Tell) -> Reply:
     """Do what is asked, under the lock, and write down how it went."""
     verb = VERBS.get(order.verb)
     if verb is None:
-        raise Unable(f"This supervisor does not know {order.verb}; florin restart supervisor.")
+        raise OperatorError(
+            f"This supervisor does not know {order.verb}; florin restart supervisor."
+        )
     blank = Operation(who=order.who or "somebody", what=order.what or order.verb)
     if order.options.get("plan"):
         return await verb(running, order, blank, tell)
@@ -51,9 +59,9 @@ async def obey(running: Running, order: Order, tell: Tell) -> Reply:
     except Undone as error:
         outcome, said = "undone", str(error)
         raise
-    except (Unable, Died, Unreachable, Refused, TimeoutError) as error:
+    except (OperatorError, Died, Unreachable, Refused, TimeoutError) as error:
         outcome, said = "failed", str(error)
-        raise Unable(said) from None
+        raise OperatorError(said) from None
     else:
         return reply
     finally:
@@ -61,13 +69,13 @@ async def obey(running: Running, order: Order, tell: Tell) -> Reply:
         audit_log.note(running.home, taken.who, taken.what, outcome, said=said, begun=begun)
 
 
-async def resume(running: Running, left: Operation) -> None:
+async def resume(running: FleetContext, left: Operation) -> None:
     """Finish, or undo, what a killed supervisor was in the middle of."""
     say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
     await finish(running, left, "finished after it was cut off")
 
 
-async def finish(running: Running, change: Operation, said: str) -> None:
+async def finish(running: FleetContext, change: Operation, said: str) -> None:
     """Carry out a change that nobody waits for; how it went is told and written down."""
     taken, begun = operation_lock.take(running.home, change), time.monotonic()
     try:
@@ -76,7 +84,7 @@ async def finish(running: Running, change: Operation, said: str) -> None:
     except Undone as error:
         outcome, said = "undone", str(error)
         say(said)
-    except Unable as error:
+    except OperatorError as error:
         outcome, said = "failed", str(error)
         say(said)
     finally:
@@ -84,13 +92,13 @@ async def finish(running: Running, change: Operation, said: str) -> None:
     audit_log.note(running.home, change.who, change.what, outcome, said=said, begun=begun)
 
 
-async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def scale(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     kept, marks = desired_state.read(running.home), running.marks()
     count, asked = int(order.options.get("api") or kept.api), order.options.get("workers")
     if not 1 <= count <= _API_MAX:
-        raise Unable(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
+        raise OperatorError(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
     if asked is not None and asked != "auto" and int(asked) > _WORKERS_MAX:
-        raise Unable(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
+        raise OperatorError(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
     await _require_ready(running)
     fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
     goal = {name: marks.get(name, kept.mark) for name in desired_state.names(count)}
@@ -109,18 +117,20 @@ async def scale(running: Running, order: Order, lock: Operation, tell: Tell) -> 
     return Reply(f"{said}.", done=True, document=document)
 
 
-async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) -> Reply:
+async def drain(running: FleetContext, order: Order, _lock: Operation, tell: Tell) -> Reply:
     name = order.name
     one = next((one for one in await running.instances.crew() if one.name == name), None)
     if one is None:
         there = [known for known in running.marks() if not desired_state.works(known)]
-        raise Unable(f"No instance {name} runs; there are: {', '.join(there)}.")
+        raise OperatorError(f"No instance {name} runs; there are: {', '.join(there)}.")
     step = rollout.Step("drain", (name,))
     if one.admitted:
         try:
             rollout.after(await running.instances.crew(), step)
         except rollout.Impossible:
-            raise Unable(f"{name} is the last instance that serves; {_company(running)}.") from None
+            raise OperatorError(
+                f"{name} is the last instance that serves; {_company(running)}."
+            ) from None
         tell(f"{step}")
         await running.instances.take(step, 0)
     kept = desired_state.read(running.home)
@@ -130,14 +140,14 @@ async def drain(running: Running, order: Order, _lock: Operation, tell: Tell) ->
     return Reply(said, done=True, document={"drained": name})
 
 
-def _company(running: Running) -> str:
+def _company(running: FleetContext) -> str:
     out = [part.name for part in running.fleet.fleet.of("api") if part.state == "draining"]
     if out:
         return f"florin restart {out[0]} brings another back first"
     return "florin scale api=2 gives it company"
 
 
-async def restart(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def restart(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     name, marks = order.name, running.marks()
     if name not in marks:
         await running.fleet.restart(name)
@@ -145,14 +155,14 @@ async def restart(running: Running, order: Order, lock: Operation, tell: Tell) -
     kept = desired_state.read(running.home)
     generation = kept.generation + 1
     desired_state.keep(running.home, replace(kept, generation=generation))
-    goal = marks | {name: Mark(marks[name].release, generation)}
+    goal = marks | {name: ReleaseMark(marks[name].release, generation)}
     change = replace(lock, goal=goal, undo=marks)
     operation_lock.keep(running.home, change)
     await carry_out(running, change, tell)
     return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
 
 
-async def balance(running: Running, order: Order, _lock: Operation, _tell: Tell) -> Reply:
+async def balance(running: FleetContext, order: Order, _lock: Operation, _tell: Tell) -> Reply:
     await switch(running, order.name)
     desired_state.keep(
         running.home, replace(desired_state.read(running.home), algorithm=order.name)
@@ -161,15 +171,15 @@ async def balance(running: Running, order: Order, _lock: Operation, _tell: Tell)
     return Reply(said, done=True, document={"balance": order.name})
 
 
-async def switch(running: Running, algorithm: str) -> None:
+async def switch(running: FleetContext, algorithm: str) -> None:
     for known in get_args(Algorithm):
         if known == algorithm:
             await running.topology.balancer.switch(known)
             return
-    raise Unable(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
+    raise OperatorError(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
 
 
-async def deploy(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def deploy(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     options = running.options
     wanted = order.options.get("release")
     checkout = order.options.get("checkout")
@@ -179,19 +189,19 @@ async def deploy(running: Running, order: Order, lock: Operation, tell: Tell) ->
     return await _replace_all(running, order, lock, tell, release, back=False)
 
 
-async def rollback(running: Running, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def rollback(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     previous = desired_state.read(running.home).previous
     if not previous or not store.path(running.home, previous).is_dir():
-        raise Unable("There is no release to go back to; florin deploy --release REF|PATH.")
+        raise OperatorError("There is no release to go back to; florin deploy --release REF|PATH.")
     return await _replace_all(running, order, lock, tell, previous, back=True)
 
 
 async def _replace_all(
-    running: Running, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
+    running: FleetContext, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
 ) -> Reply:
     """Replace every instance by one of the release, a few at a time."""
     kept, marks, begun = desired_state.read(running.home), running.marks(), time.monotonic()
-    mark = Mark(release, kept.generation + 1)
+    mark = ReleaseMark(release, kept.generation + 1)
     count = max(1, kept.api)
     working = desired_state.workers(marks, mark, kept.workers)
     change = replace(
@@ -222,18 +232,18 @@ async def _replace_all(
     return Reply(said, done=True, document=document)
 
 
-async def _snapshot(running: Running, wanted: str | None, checkout: str | None) -> str:
+async def _snapshot(running: FleetContext, wanted: str | None, checkout: str | None) -> str:
     from pathlib import Path
 
     root = Path(checkout) if checkout else running.options.checkout
     return await asyncio.to_thread(store.of, running.home, wanted, root)
 
 
-async def _require_ready(running: Running) -> None:
+async def _require_ready(running: FleetContext) -> None:
     """Refuse to change what nobody could use: the trouble lies elsewhere then."""
     crew = await running.instances.crew()
     if crew and not any(one.ready for one in crew):
-        raise Unable(
+        raise OperatorError(
             "No instance is ready; florin doctor says what they lack. Nothing was changed."
         )
 

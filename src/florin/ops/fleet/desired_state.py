@@ -9,11 +9,11 @@ import msgspec
 
 from florin.ops.fleet.home import Home, write
 from florin.ops.fleet.model import Kind
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class DesiredState:
     api: int = 2
     workers: int | None = None  # None: as many as the work needs
     replicas: int = 1  # of PostgreSQL, beside its primary
@@ -27,18 +27,18 @@ class Intent:
     drained: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
-    def mark(self) -> Mark:
-        return Mark(self.release, self.generation)
+    def mark(self) -> ReleaseMark:
+        return ReleaseMark(self.release, self.generation)
 
 
-def read(home: Home) -> Intent:
+def read(home: Home) -> DesiredState:
     try:
-        return msgspec.json.decode((home.path / "intent.json").read_bytes(), type=Intent)
+        return msgspec.json.decode((home.path / "intent.json").read_bytes(), type=DesiredState)
     except (OSError, msgspec.DecodeError):
-        return Intent()
+        return DesiredState()
 
 
-def keep(home: Home, intent: Intent) -> None:
+def keep(home: Home, intent: DesiredState) -> None:
     write(home.path / "intent.json", msgspec.json.encode(intent))
 
 
@@ -51,7 +51,9 @@ def works(name: str) -> bool:
     return name.startswith("worker-")
 
 
-def workers(marks: Mapping[str, Mark], mark: Mark, count: int | None) -> dict[str, Mark]:
+def workers(
+    marks: Mapping[str, ReleaseMark], mark: ReleaseMark, count: int | None
+) -> dict[str, ReleaseMark]:
     """Return so many workers: those there are first, then new ones. None: those there are."""
     there = [name for name in marks if works(name)]
     if count is None:

@@ -12,7 +12,7 @@ import msgspec
 
 from florin.ops.fleet import model as facts
 from florin.ops.fleet.model import Fleet
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Home:
             with tempfile.TemporaryFile(dir=self.run) as probe:
                 probe.write(b"florin")
         except OSError as error:
-            raise Unable(_why_not(self.path, error)) from None
+            raise OperatorError(_why_not(self.path, error)) from None
 
     def fleet(self) -> Fleet:
         try:
@@ -64,7 +64,9 @@ class Home:
         except FileNotFoundError:
             return Fleet()
         except PermissionError:
-            raise Unable(f"{self.path} belongs to another user; run this as that user.") from None
+            raise OperatorError(
+                f"{self.path} belongs to another user; run this as that user."
+            ) from None
         except (OSError, msgspec.DecodeError):
             return Fleet()  # unreadable is unknown; the pid files still tell what runs
 
@@ -115,13 +117,13 @@ def write(path: Path, content: bytes, mode: int = 0o600) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Unable(_why_not(path, error)) from None
+        raise OperatorError(_why_not(path, error)) from None
 
 
 def require_space(path: Path, megabytes: int, purpose: str) -> None:
     free = shutil.disk_usage(path).free // 2**20
     if free < megabytes:
-        raise Unable(
+        raise OperatorError(
             f"The disk of {path} is full: {free} MB are free and {purpose} needs {megabytes} MB;"
             " free some and run this again."
         )

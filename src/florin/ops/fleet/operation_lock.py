@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 
 from florin.ops.fleet.home import Home, write
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.processes import Process
 
 
@@ -25,8 +25,10 @@ class Operation:
     since: float = field(default_factory=time.time)
     pid: int = 0  # the supervisor that does it
     started: str = ""
-    goal: dict[str, Mark] = field(default_factory=dict[str, Mark])  # empty: nothing to finish
-    undo: dict[str, Mark] = field(default_factory=dict[str, Mark])
+    goal: dict[str, ReleaseMark] = field(
+        default_factory=dict[str, ReleaseMark]
+    )  # empty: nothing to finish
+    undo: dict[str, ReleaseMark] = field(default_factory=dict[str, ReleaseMark])
     undoing: bool = False
     workers: str = ""  # asked for from now on: a number or auto; empty: as it was
     release: str = ""  # whose schema it needs; empty where no other release comes
@@ -44,7 +46,7 @@ def take(home: Home, operation: Operation) -> Operation:
     """Take the lock; raises Unable with the holder's name while a living one holds it."""
     holder = left(home)
     if holder is not None and processes.lives(Process(holder.pid, holder.started)):
-        raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
+        raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
     me = processes.find(os.getpid())
     assert me is not None
     taken = replace(operation, pid=me.pid, started=me.started)

@@ -9,7 +9,7 @@ from typing import Literal
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Algorithm, Kind
 from florin.ops.planning.autoscaling import Limits
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 def florin(*words: str) -> tuple[str, ...]:
@@ -63,5 +63,5 @@ class Options:
             try:
                 return Path(path).read_text("utf-8").rstrip("\r\n")
             except OSError as error:
-                raise Unable(f"{name}_FILE names {path}: {error.strerror}.") from None
+                raise OperatorError(f"{name}_FILE names {path}: {error.strerror}.") from None
         return self.environ.get(name) or None

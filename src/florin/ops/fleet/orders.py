@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 Tell = Callable[[str], None]
 
@@ -28,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     document: dict[str, Any] | None = None
 
 
-class Undone(Unable):
+class Undone(OperatorError):
     """It was tried, did not work out, and all is as before; `document` says more."""
 
     def __init__(self, said: str, document: dict[str, Any]) -> None:

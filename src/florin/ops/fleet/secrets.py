@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from florin.ops.fleet.home import Home, write
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 APPLICATION = (
     "JWT_SECRET",
@@ -43,9 +43,11 @@ def read(home: Home) -> Secrets:
     except FileNotFoundError:
         return {}
     except PermissionError:
-        raise Unable(f"{home.secrets} belongs to another user; run this as that user.") from None
+        raise OperatorError(
+            f"{home.secrets} belongs to another user; run this as that user."
+        ) from None
     except (OSError, msgspec.DecodeError):
-        raise Unable(
+        raise OperatorError(
             f"{home.secrets} cannot be read; put it back from a copy, without it neither the"
             " database nor any card code of this home can be opened."
         ) from None

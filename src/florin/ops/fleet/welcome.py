@@ -9,7 +9,7 @@ import msgspec
 
 from florin.ops.fleet.home import Home, write
 from florin.ops.system import http_probe
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ async def ensure(
     except msgspec.DecodeError:
         words = err.decode(errors="replace").strip().splitlines()
         unsaid = f"The demo merchant could not be made (exit code {child.returncode})."
-        raise Unable(words[-1] if words else unsaid) from None
+        raise OperatorError(words[-1] if words else unsaid) from None
     program = await _program(address, demo.api_key, demo.program)
     if program is not None:
         demo = Demo(demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD")))

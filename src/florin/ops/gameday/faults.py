@@ -12,18 +12,18 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.fleet.observe import observe
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 CUT_OFF_S = 0.3  # how long nothing reaches the replicas any more, before the primary is killed
 _SENDER = "walsender"
 
 
 def primary(home: Home) -> Part:
-    """Who is the primary just now, and runs. Raises Unable."""
+    """Who is the primary just now, and runs. Raises OperatorError."""
     for part in observe(home).of("postgres-primary"):
         if part.process is not None:
             return part
-    raise Unable(f"No primary runs in {home.path}.")
+    raise OperatorError(f"No primary runs in {home.path}.")
 
 
 def family(pid: int) -> list[int]:

@@ -21,7 +21,7 @@ from florin.ops.haproxy.runtime_api import Admin, Check, Unreachable
 from florin.ops.haproxy.server_slots import Facts, Server
 from florin.ops.haproxy.settings import CERTIFICATE, CONFIGURATION, MAP, SOCKET, Edge
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Relief, Wanted
+from florin.ops.supervisor.part_spec import HotSwap, PartSpec
 from florin.ops.system import http_probe
 
 NAME = "balancer"
@@ -53,10 +53,10 @@ class Balancer:
         host = self.edge.host
         return f"{local.get(host, f'[{host}]' if ':' in host else host)}:{self.edge.port}"
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> PartSpec:
         """How it runs. Its wiring changes with what only another process can change."""
         fixed = config.configuration(self.edge, Facts())
-        return Wanted(
+        return PartSpec(
             name=NAME,
             role="balancer",
             address=self.address,
@@ -69,7 +69,9 @@ class Balancer:
             prepare=self.prepare,
             settle=self.restore,
             # It is handed the open ports by the one that runs, and has that one finish.
-            relief=Relief(lambda pid: self._launch("-x", SOCKET, "-sf", str(pid)), self.answers_as),
+            relief=HotSwap(
+                lambda pid: self._launch("-x", SOCKET, "-sf", str(pid)), self.answers_as
+            ),
         )
 
     def _launch(self, *more: str) -> Launch:
@@ -163,7 +165,9 @@ class Balancer:
         return tuple(seen)
 
     async def replace_certificate(self, cert: Path, key: Path) -> None:
-        """Use another certificate for new connections, and after the next start. Raises Unable."""
+        """Use another certificate for new connections, and after the next start. Raises
+        OperatorError.
+        """
         pem = certificate.joined(cert, key)
         async with self._alone():
             await runtime_api.replace_certificate(self.edge.socket, CERTIFICATE, pem)

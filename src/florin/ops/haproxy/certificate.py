@@ -8,21 +8,25 @@ from pathlib import Path
 from cryptography import x509
 
 from florin.ops.fleet.home import write
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _KEY = b"PRIVATE KEY-----"
 _LOCKED = (b"ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 
 
 def joined(cert: Path, key: Path) -> str:
-    """Return certificate, chain and key as one PEM. Raises Unable unless they fit each other."""
+    """Return certificate, chain and key as one PEM. Raises OperatorError unless they fit each
+    other.
+    """
     chain, secret = _read(cert), _read(key)
     if b"BEGIN CERTIFICATE" not in chain:
-        raise Unable(f"{cert} holds no certificate in PEM; give the chain, as fullchain.pem.")
+        raise OperatorError(
+            f"{cert} holds no certificate in PEM; give the chain, as fullchain.pem."
+        )
     if _KEY not in secret:
-        raise Unable(f"{key} holds no private key in PEM; give the key of {cert}.")
+        raise OperatorError(f"{key} holds no private key in PEM; give the key of {cert}.")
     if any(word in secret for word in _LOCKED):
-        raise Unable(
+        raise OperatorError(
             f"The key {key} is encrypted and nobody is there to open it; decrypt it:"
             f" openssl pkey -in {key} -out NEW."
         )
@@ -36,8 +40,8 @@ def joined(cert: Path, key: Path) -> str:
         except (ssl.SSLError, ValueError) as error:
             reason = getattr(error, "reason", None)
             if reason == "KEY_VALUES_MISMATCH":
-                raise Unable(f"{key} is not the key of {cert}: they do not fit.") from None
-            raise Unable(
+                raise OperatorError(f"{key} is not the key of {cert}: they do not fit.") from None
+            raise OperatorError(
                 f"{cert} and {key} are no certificate and its key ({reason or error})."
             ) from None
     _look_at_dates(cert, chain)
@@ -45,7 +49,7 @@ def joined(cert: Path, key: Path) -> str:
 
 
 def install(cert: Path, key: Path, into: Path) -> None:
-    """Put them where the balancer reads them when it starts. Raises Unable."""
+    """Put them where the balancer reads them when it starts. Raises OperatorError."""
     into.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write(into, joined(cert, key).encode())
 
@@ -54,9 +58,9 @@ def _read(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise Unable(f"The certificate cannot be used: {path}: {error.strerror}.") from None
+        raise OperatorError(f"The certificate cannot be used: {path}: {error.strerror}.") from None
     if not content.isascii():
-        raise Unable(f"The certificate cannot be used: {path} is not PEM.")
+        raise OperatorError(f"The certificate cannot be used: {path} is not PEM.")
     return content
 
 

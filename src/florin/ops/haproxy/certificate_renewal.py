@@ -6,7 +6,7 @@ from pathlib import Path
 
 from florin.ops.haproxy.balancer import Balancer
 from florin.ops.haproxy.runtime_api import Refused, Unreachable
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 
 class Renewal:
@@ -25,7 +25,7 @@ class Renewal:
         self._used = stamp
         try:
             await self._balancer.replace_certificate(*self._pair)
-        except (Unable, Refused, Unreachable) as error:
+        except (OperatorError, Refused, Unreachable) as error:
             # Perhaps only one of the two is written yet: the other changes the stamp again.
             say(f"The certificate was not replaced: {error}")
         else:

@@ -15,10 +15,19 @@ from florin.ops.haproxy import certificate, program
 from florin.ops.haproxy.balancer import NAME, Balancer
 from florin.ops.haproxy.settings import Edge
 from florin.ops.system import ports
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import Account
 
-__all__ = ["METRICS", "NAME", "OPERATOR", "Runs", "balancer", "entrances", "require_port", "runs"]
+__all__ = [
+    "METRICS",
+    "NAME",
+    "OPERATOR",
+    "Runs",
+    "balancer",
+    "base_urls",
+    "current_frontend",
+    "require_port",
+]
 
 OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
 METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
@@ -32,7 +41,7 @@ class Runs:
     tls: tuple[Path, Path] | None = None
 
 
-def entrances(home: Home) -> list[str]:
+def base_urls(home: Home) -> list[str]:
     """Where a caller on this machine asks: the balancer, which spares him the end of an instance.
 
     With TLS each instance: whether the certificate is for this host nobody knows. Empty when
@@ -49,7 +58,7 @@ def entrances(home: Home) -> list[str]:
     return []
 
 
-def runs(home: Home) -> Runs:
+def current_frontend(home: Home) -> Runs:
     """Return what an `up` that does not say leaves as it is."""
     fleet = observe(home)
     part = fleet.part(NAME)
@@ -62,7 +71,7 @@ def runs(home: Home) -> Runs:
 
 
 def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -> Balancer:
-    """Return the balancer as the options want it. Raises Unable when there is no HAProxy."""
+    """Return the balancer as the options want it. Raises OperatorError when there is no HAProxy."""
     edge = Edge(
         timing=DEFAULT,
         host=options.host,
@@ -86,7 +95,7 @@ def require_port(options: Options, fleet: Fleet) -> None:
     if part is not None and part.process is not None and (part.address or "").endswith(f":{port}"):
         return
     if not ports.is_free(port, options.host):
-        raise Unable(
+        raise OperatorError(
             f"Port {port} is taken by {ports.holder(port)}; stop it, or choose another:"
             f" florin up --port {ports.free_port(port + 1)}."
         )
@@ -96,4 +105,4 @@ def _trusted(words: str) -> tuple[str, ...]:
     try:
         return tuple(str(ip_network(word.strip())) for word in words.split(",") if word.strip())
     except ValueError as error:
-        raise Unable(f"FLORIN_TRUSTED_PROXIES: {error}.") from None
+        raise OperatorError(f"FLORIN_TRUSTED_PROXIES: {error}.") from None

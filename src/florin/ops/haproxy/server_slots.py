@@ -9,7 +9,7 @@ import msgspec
 
 from florin.ops.fleet.home import write
 from florin.ops.fleet.model import Algorithm
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}")
@@ -60,7 +60,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         for slot in range(1, slots + 1):
             if slot not in taken:
                 return slot
-        raise Unable(f"The balancer has places for {slots} instances and all are taken.")
+        raise OperatorError(f"The balancer has places for {slots} instances and all are taken.")
 
     def _with(self, server: Server) -> "Facts":
         others = [other for other in self.servers if other.name != server.name]

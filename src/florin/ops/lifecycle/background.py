@@ -9,7 +9,7 @@ from typing import Any
 from florin.ops.fleet.home import Home
 from florin.ops.supervisor.launch import rotate
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.system.processes import Process
 
 LOG = "supervisor"
@@ -43,7 +43,7 @@ def detach(home: Home, command: Sequence[str]) -> None:
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        raise Unable("Interrupted; what it had started was stopped again.") from None
+        raise OperatorError("Interrupted; what it had started was stopped again.") from None
 
 
 def _await(
@@ -62,7 +62,7 @@ def _await(
             else:
                 say(line)
         if ended:
-            raise Unable(verdict or f"The supervisor ended; see {home.log(LOG)}.")
+            raise OperatorError(verdict or f"The supervisor ended; see {home.log(LOG)}.")
         if ready:
             return
         time.sleep(_POLL_S)

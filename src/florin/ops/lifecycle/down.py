@@ -10,7 +10,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.observe import observe, supervisor
 from florin.ops.supervisor import start_stop
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 from florin.ops.system.processes import Process
 
 _WITHIN_S = 120
@@ -29,7 +29,7 @@ def down(home: Home) -> bool:
         return False
     handle = home.lock()
     if handle is None:
-        raise Unable(f"A supervisor of {home.path} is just starting; try again in a moment.")
+        raise OperatorError(f"A supervisor of {home.path} is just starting; try again in a moment.")
     try:
         asyncio.run(_stop_orphans(home))
     finally:
@@ -42,7 +42,7 @@ async def _ask(process: Process) -> None:
     try:
         processes.send(process, signal.SIGTERM)
     except PermissionError:
-        raise Unable(
+        raise OperatorError(
             f"The supervisor (pid {process.pid}) belongs to another user; run this as that user."
         ) from None
     ended = asyncio.ensure_future(processes.gone(process))
@@ -53,7 +53,7 @@ async def _ask(process: Process) -> None:
             voice.clear()
             return
     ended.cancel()
-    raise Unable(
+    raise OperatorError(
         f"The supervisor (pid {process.pid}) still runs after {_WITHIN_S} s; see its log, or send"
         f" a second signal to hurry it (kill -TERM {process.pid})."
     )
@@ -70,7 +70,9 @@ async def _stop_orphans(home: Home) -> None:
             # The balancer went first: nothing arrives any more.
             await start_stop.stop(part.process, part.role, started=None, drained=True)
         except PermissionError:
-            raise Unable(f"{part.name} belongs to another user; run this as that user.") from None
+            raise OperatorError(
+                f"{part.name} belongs to another user; run this as that user."
+            ) from None
         fleet = fleet.having(part.stopped())
         home.write_fleet(fleet)
         say(f"Stopped {part.name}: {time.monotonic() - begun:.1f} s")

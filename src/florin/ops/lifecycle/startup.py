@@ -6,39 +6,39 @@ from dataclasses import replace
 
 from florin.ops.control import commands
 from florin.ops.fleet import audit_log, desired_state, operation_lock, welcome
-from florin.ops.fleet.desired_state import Intent
+from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.model import Part, Role
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.options import Options
 from florin.ops.haproxy import frontend
 from florin.ops.haproxy.runtime_api import Unreachable
 from florin.ops.lifecycle import takeover
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.postgres import connection_budget
 from florin.ops.releases import store
-from florin.ops.rollout.executor import Running, require_connections, run_migrate
+from florin.ops.rollout.executor import FleetContext, require_connections, run_migrate
 from florin.ops.rollout.instances import Instances
 from florin.ops.rollout.workers import Workers
-from florin.ops.supervisor.part_spec import Step, Wanted, plan
+from florin.ops.supervisor.part_spec import PartSpec, Step, plan
 from florin.ops.supervisor.supervisor import Supervisor
-from florin.ops.system.console import Unable, say, timed
+from florin.ops.system.console import OperatorError, say, timed
 from florin.ops.topology import topology
 from florin.ops.topology.app_process import OWN
 from florin.ops.topology.topology import Topology
-from florin.ops.valkey.topology import ROLES, until_whole
+from florin.ops.valkey.topology import ROLES, wait_until_healthy
 
 _FOUND_WITHIN_S = 15  # once all else serves
 _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 
-async def rise(options: Options, fleet: Supervisor) -> Running:
+async def rise(options: Options, fleet: Supervisor) -> FleetContext:
     fleet.announce("starting")
     frontend.require_port(options, fleet.fleet)
     takeover.require_same_database(options, fleet.fleet)
     arranged = await topology.arrange(options, fleet.fleet)
     _remember(options, arranged)
     fleet.show_given(arranged.given)
-    running = Running(
+    running = FleetContext(
         options,
         fleet,
         arranged,
@@ -55,7 +55,7 @@ async def rise(options: Options, fleet: Supervisor) -> Running:
         marks = dict.fromkeys(desired_state.names(kept.api), kept.mark)
         marks |= desired_state.workers({}, kept.mark, _count(kept))
     wanted = arranged.wanted(marks)
-    finding = asyncio.create_task(until_whole(arranged.memory))  # while the rest starts
+    finding = asyncio.create_task(wait_until_healthy(arranged.memory))  # while the rest starts
     try:
         rewired = await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
         _forget_others(fleet, wanted)
@@ -87,7 +87,7 @@ def _remember(options: Options, arranged: Topology) -> None:
     desired_state.keep(options.home, kept)
 
 
-def _forget_others(fleet: Supervisor, wanted: Sequence[Wanted]) -> None:
+def _forget_others(fleet: Supervisor, wanted: Sequence[PartSpec]) -> None:
     """Drop engines that stand still and are no longer asked for: nobody misses them."""
     names = {want.name for want in wanted}
     for part in fleet.fleet.parts:
@@ -95,7 +95,7 @@ def _forget_others(fleet: Supervisor, wanted: Sequence[Wanted]) -> None:
             fleet.forget(part.name)
 
 
-async def _fresh(running: Running) -> Intent:
+async def _fresh(running: FleetContext) -> DesiredState:
     """Nothing runs: the code as it lies there will, as many times as asked for last."""
     options, fleet = running.options, running.fleet
     kept = desired_state.read(options.home)
@@ -117,23 +117,23 @@ async def _fresh(running: Running) -> Intent:
     return kept
 
 
-def _asked(options: Options, kept: Intent) -> int | None:
+def _asked(options: Options, kept: DesiredState) -> int | None:
     if options.workers is None:
         return kept.workers
     return None if options.workers == "auto" else options.workers
 
 
-def _count(kept: Intent) -> int:
+def _count(kept: DesiredState) -> int:
     """How many workers to begin with: what the work needs is seen soon after."""
     return 1 if kept.workers is None else kept.workers
 
 
-def _marks(parts: Sequence[Part]) -> dict[str, Mark]:
-    return {part.name: Mark(part.release, part.generation) for part in parts}
+def _marks(parts: Sequence[Part]) -> dict[str, ReleaseMark]:
+    return {part.name: ReleaseMark(part.release, part.generation) for part in parts}
 
 
 async def _take(
-    running: Running, steps: Sequence[Step], wanted: Sequence[Wanted], release: str
+    running: FleetContext, steps: Sequence[Step], wanted: Sequence[PartSpec], release: str
 ) -> tuple[str, ...]:
     """Take the steps in order; alike start together, instances once the schema is theirs.
 
@@ -143,7 +143,7 @@ async def _take(
     fleet, wants = running.fleet, {want.name: want for want in wanted}
     rewired = tuple(s.name for s in steps if s.verb == "replace" and _own(wants.get(s.name)))
     ready_for_api = False
-    starting: list[Wanted] = []
+    starting: list[PartSpec] = []
     for step in steps:
         want = wants.get(step.name)
         together = want.together if want is not None else ""
@@ -173,11 +173,11 @@ async def _take(
     return rewired
 
 
-def _own(want: Wanted | None) -> bool:
+def _own(want: PartSpec | None) -> bool:
     return want is not None and want.role in ("api", "worker")
 
 
-async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]) -> None:
+async def _prepare_for_api(running: FleetContext, release: str, roles: Sequence[Role]) -> None:
     # One more than will run: a deployment starts it before it stops another.
     instances, workers = roles.count("api") + 1, roles.count("worker")
     asked = await connection_budget.of(
@@ -189,7 +189,7 @@ async def _prepare_for_api(running: Running, release: str, roles: Sequence[Role]
         await run_migrate(running.options.commands.migrate, environ)
 
 
-async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
+async def _start_together(fleet: Supervisor, wants: Sequence[PartSpec]) -> None:
     names = ", ".join(want.name for want in wants)
     with timed(f"Starting {names} ({wants[0].release})"):
         try:
@@ -200,7 +200,7 @@ async def _start_together(fleet: Supervisor, wants: Sequence[Wanted]) -> None:
             raise several.exceptions[0] from None
 
 
-async def _tell_balancer(running: Running, algorithm: str) -> None:
+async def _tell_balancer(running: FleetContext, algorithm: str) -> None:
     """Make it know exactly the instances that run, each admitted unless it was drained."""
     balancer, fleet = running.topology.balancer, running.fleet
     parts = [part for part in fleet.fleet.of("api") if part.process is not None]
@@ -215,11 +215,11 @@ async def _tell_balancer(running: Running, algorithm: str) -> None:
             else:
                 await running.instances.admit(part.name)
     except Unreachable as error:
-        raise Unable(f"The balancer does not answer: {error}.") from None
+        raise OperatorError(f"The balancer does not answer: {error}.") from None
     await commands.switch(running, algorithm)
 
 
-async def _complete(running: Running, left: Operation | None, rewired: Sequence[str]) -> None:
+async def _complete(running: FleetContext, left: Operation | None, rewired: Sequence[str]) -> None:
     """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
     if left is not None and left.goal:
         await commands.resume(running, left)
@@ -241,13 +241,13 @@ async def _complete(running: Running, left: Operation | None, rewired: Sequence[
     goal |= desired_state.workers(marks, kept.mark, least if kept.workers is None else kept.workers)
     for name in rewired:
         if name in goal:
-            goal[name] = Mark(goal[name].release, generation)
+            goal[name] = ReleaseMark(goal[name].release, generation)
     if goal != marks or any(part.process is None for part in running.workers.there()):
         what = f"florin up --api {count}"
         change = Operation(who="florin", what=what, goal=goal, undo=marks, surge=bool(rewired))
         try:
             await require_connections(running, change)
-        except Unable as error:
+        except OperatorError as error:
             say(f"{error} What runs stays as it is.")
             audit_log.note(running.home, change.who, change.what, "failed", said=str(error))
         else:

@@ -18,7 +18,7 @@ from florin.ops.fleet.options import Options
 from florin.ops.fleet.orders import Order
 from florin.ops.haproxy import certificate, frontend
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.system.processes import Process
 from florin.ops.topology import topology
 
@@ -29,7 +29,9 @@ _POLL_S = 0.05
 
 
 def leader(home: Home) -> Part | None:
-    """Return the supervisor that lives and serves. Raises Unable while it is just starting."""
+    """Return the supervisor that lives and serves. Raises OperatorError while it is just
+    starting.
+    """
     part = supervisor(observe(home))
     if part is not None and part.state != "ready":
         raise _starting(home, part)
@@ -37,7 +39,9 @@ def leader(home: Home) -> Part | None:
 
 
 def take_over(options: Options) -> int:
-    """Have the supervisor that lives end, and nothing else; return its lock. Raises Unable."""
+    """Have the supervisor that lives end, and nothing else; return its lock. Raises
+    OperatorError.
+    """
     home = options.home
     before = leader(home)
     if before is None or before.process is None:
@@ -67,7 +71,7 @@ def take_over(options: Options) -> int:
 def change(options: Options) -> bool:
     """Order what the options ask for and the supervisor that lives can do; False: nothing.
 
-    Raises Unable with its refusal.
+    Raises OperatorError with its refusal.
     """
     before, kept = leader(options.home), desired_state.read(options.home)
     if before is None:
@@ -86,7 +90,7 @@ def change(options: Options) -> bool:
 
 
 def differing(
-    options: Options, kept: desired_state.Intent
+    options: Options, kept: desired_state.DesiredState
 ) -> list[tuple[str, str, dict[str, str]]]:
     """Return verb, name and counts of what makes the fleet that runs as asked for."""
     counts = dict[str, str]()
@@ -112,7 +116,7 @@ def needed(options: Options, before: Part) -> bool:
     For a port, a certificate or replicas, which are arranged at a start; and where it sits in
     somebody's terminal: it goes to the background then.
     """
-    kept, runs = desired_state.read(options.home), frontend.runs(options.home)
+    kept, runs = desired_state.read(options.home), frontend.current_frontend(options.home)
     assert before.pid is not None
     return (
         options.port != (runs.port or options.port)
@@ -134,7 +138,7 @@ def require_same_database(options: Options, fleet: Fleet) -> None:
         words = urlsplit(url)
         asked = f"{words.hostname or 'localhost'}:{words.port or 5432}"
     if runs != asked:
-        raise Unable(
+        raise OperatorError(
             f"The fleet that runs keeps its money in {runs or 'a PostgreSQL of its own'};"
             f" DATABASE_URL names {asked or 'none'}. Set it to the same, or stop the fleet first:"
             " florin down."
@@ -151,22 +155,22 @@ def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) 
     except TimeoutError:
         raise _silent(home, before) from None
     if not reply.done:
-        raise Unable(reply.said)
+        raise OperatorError(reply.said)
 
 
 def _who(options: Options) -> str:
     return audit_log.operator(options.environ)
 
 
-def _starting(home: Home, part: Part | None) -> Unable:
+def _starting(home: Home, part: Part | None) -> OperatorError:
     pid = f" (pid {part.pid})" if part is not None else ""
-    return Unable(
+    return OperatorError(
         f"A supervisor{pid} of {home.path} is just starting or ending; try again in a moment."
     )
 
 
-def _silent(home: Home, before: Part) -> Unable:
-    return Unable(
+def _silent(home: Home, before: Part) -> OperatorError:
+    return OperatorError(
         f"The supervisor (pid {before.pid}) does not answer; see {home.log('supervisor')}."
         f" kill -KILL {before.pid} stops nothing else, and florin up adopts what runs."
     )

@@ -21,13 +21,13 @@ from florin.ops.haproxy import metrics
 from florin.ops.haproxy.certificate_renewal import Renewal
 from florin.ops.lifecycle import takeover
 from florin.ops.lifecycle.startup import rise
-from florin.ops.postgres.failover_monitor import Keeper
+from florin.ops.postgres.failover_monitor import FailoverMonitor
 from florin.ops.releases import version
-from florin.ops.rollout.executor import Running
+from florin.ops.rollout.executor import FleetContext
 from florin.ops.supervisor.launch import trim
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.supervisor.supervisor import Supervisor
-from florin.ops.system.console import Unable, say, voice
+from florin.ops.system.console import OperatorError, say, voice
 from florin.ops.valkey import role_monitor
 from florin.ops.valkey.topology import Single
 
@@ -73,9 +73,9 @@ async def _run(options: Options) -> int:
         return 0
     try:
         running = rising.result()
-    except (Unable, Died) as error:
+    except (OperatorError, Died) as error:
         await fleet.stop_all(spare_adopted=True)
-        raise Unable(f"{_plain(str(error))}{_left_alone(fleet)}") from None
+        raise OperatorError(f"{_plain(str(error))}{_left_alone(fleet)}") from None
     return await _watch(running, halt)
 
 
@@ -86,7 +86,7 @@ def _left_alone(fleet: Supervisor) -> str:
     return " What ran before runs on, unwatched: florin up adopts it, florin down stops it."
 
 
-async def _watch(running: Running, halt: asyncio.Event) -> int:
+async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     """Take orders and look after what runs until somebody says stop; return the exit code."""
     options, fleet = running.options, running.fleet
     left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -94,7 +94,7 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
 
     async def obey(order: Order, tell: Tell) -> Reply:
         if left.done():
-            raise Unable("Another supervisor takes over just now; try again in a moment.")
+            raise OperatorError("Another supervisor takes over just now; try again in a moment.")
         if (order.verb, order.name) == ("restart", "supervisor"):
             return _leave(running, order, left, AGAIN)
         if order.verb == takeover.HAND_OVER:
@@ -127,7 +127,9 @@ async def _watch(running: Running, halt: asyncio.Event) -> int:
     return 0
 
 
-async def _look_after(running: Running, renewal: Renewal, ends: set[asyncio.Future[Any]]) -> None:
+async def _look_after(
+    running: FleetContext, renewal: Renewal, ends: set[asyncio.Future[Any]]
+) -> None:
     """Once a second, until one of the ends has come."""
     begun = time.monotonic()
     while not any(end.done() for end in ends):
@@ -138,19 +140,19 @@ async def _look_after(running: Running, renewal: Renewal, ends: set[asyncio.Futu
         await asyncio.wait(ends, timeout=1, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _watches(running: Running, scaling: Scaling) -> list[asyncio.Task[None]]:
+def _watches(running: FleetContext, scaling: Scaling) -> list[asyncio.Task[None]]:
     """What looks after the parts for as long as the fleet runs."""
     fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
     watches = [asyncio.create_task(scaling.watch())]
     if members is not None and len(members.servers) > 1:
-        watches.append(asyncio.create_task(Keeper(fleet, members).watch()))
+        watches.append(asyncio.create_task(FailoverMonitor(fleet, members).watch()))
     if memory is not None and not isinstance(memory, Single):
         watches.append(asyncio.create_task(role_monitor.watch(fleet, memory)))
     return watches
 
 
 @contextlib.asynccontextmanager
-async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
+async def _metrics(running: FleetContext, scaling: Scaling) -> AsyncGenerator[None]:
     """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
 
     def instances() -> dict[str, str]:
@@ -172,15 +174,15 @@ async def _metrics(running: Running, scaling: Scaling) -> AsyncGenerator[None]:
         yield
 
 
-def _leave(running: Running, order: Order, left: asyncio.Future[int], code: int) -> Reply:
+def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code: int) -> Reply:
     """Have this process end, or become the supervisor of the code as it lies there: all else runs
     on. Between two changes only, so that nothing is cut off.
     """
     if order.verb == takeover.HAND_OVER and not takeover.waits(order):
-        raise Unable("Who asked to take over has gone.")
+        raise OperatorError("Who asked to take over has gone.")
     holder = operation_lock.left(running.home)
     if holder is not None:
-        raise Unable(f"The fleet is being changed by {holder.said()}; try again after that.")
+        raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
     audit_log.note(running.home, order.who, order.what, "done")
     left.set_result(code)
     if code == AGAIN:
@@ -190,7 +192,7 @@ def _leave(running: Running, order: Order, left: asyncio.Future[int], code: int)
     return Reply("It hands over.", done=True)
 
 
-def _show(running: Running) -> None:
+def _show(running: FleetContext) -> None:
     shown = welcome.of(running.home, running.topology.url)
     as_json = running.options.as_json
     document = msgspec.json.encode(shown).decode() if as_json else welcome.text(shown)

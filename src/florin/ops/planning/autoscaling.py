@@ -84,7 +84,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     waiting: int
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True):
+class AutoscalerState(msgspec.Struct, frozen=True, kw_only=True):
     """What is remembered from one decision to the next."""
 
     workers: int = 0
@@ -105,7 +105,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason
     want: int | None  # by the formula, before bands and guards
     limits: Limits
-    before: Memory
+    before: AutoscalerState
     reading: Reading | None
 
     def again(self) -> "Decision":
@@ -129,7 +129,9 @@ def wanted(limits: Limits, loads: tuple[Load, ...]) -> int:
     return _bounded(limits, math.ceil(max(slots / limits.slots, least) - 1e-9))
 
 
-def decide(limits: Limits, memory: Memory, reading: Reading | None) -> tuple[Decision, Memory]:
+def decide(
+    limits: Limits, memory: AutoscalerState, reading: Reading | None
+) -> tuple[Decision, AutoscalerState]:
     """Decide how many workers there should be; `reading` is None when nothing could be read."""
     if reading is None:
         return _blind(limits, memory)
@@ -144,8 +146,8 @@ def decide(limits: Limits, memory: Memory, reading: Reading | None) -> tuple[Dec
 
 
 def _judge(
-    limits: Limits, memory: Memory, reading: Reading, want: int
-) -> tuple[int, Reason, Memory]:
+    limits: Limits, memory: AutoscalerState, reading: Reading, want: int
+) -> tuple[int, Reason, AutoscalerState]:
     now = _bounded(limits, reading.workers)
     if reading.deploying and not _is_late(limits, reading):
         return now, "deploying", memory
@@ -163,7 +165,7 @@ def _judge(
     return now, "steady", memory
 
 
-def _shrunk(limits: Limits, memory: Memory, reading: Reading, now: int) -> int:
+def _shrunk(limits: Limits, memory: AutoscalerState, reading: Reading, now: int) -> int:
     """How few workers are left after shrinking now: `now` when it is not due."""
     most = max(want for _, want in memory.wants)
     since = reading.at if memory.since is None else memory.since
@@ -173,7 +175,7 @@ def _shrunk(limits: Limits, memory: Memory, reading: Reading, now: int) -> int:
     return _bounded(limits, max(most, now - max(1, int(now * limits.shrink_share))))
 
 
-def _saturated(limits: Limits, memory: Memory) -> int | None:
+def _saturated(limits: Limits, memory: AutoscalerState) -> int | None:
     """How many workers did as much, when half as many more did no more and the queue still grew.
 
     Jobs that merely became longer need more workers to get as much done: their queue shrinks.
@@ -190,7 +192,9 @@ def _saturated(limits: Limits, memory: Memory) -> int | None:
     return _bounded(limits, before.ready) if more and no_more_done and grows else None
 
 
-def _believe(limits: Limits, memory: Memory, reading: Reading, enough: int) -> Memory:
+def _believe(
+    limits: Limits, memory: AutoscalerState, reading: Reading, enough: int
+) -> AutoscalerState:
     return msgspec.structs.replace(
         memory,
         seen=(),
@@ -201,7 +205,7 @@ def _believe(limits: Limits, memory: Memory, reading: Reading, enough: int) -> M
     )
 
 
-def _holds(memory: Memory, reading: Reading) -> bool:
+def _holds(memory: AutoscalerState, reading: Reading) -> bool:
     """What was the limit still is: nothing says that more gets done than then."""
     return reading.at < memory.ceiling_until and reading.done < 1.5 * memory.ceiling_done
 
@@ -213,7 +217,9 @@ def _is_late(limits: Limits, reading: Reading) -> bool:
     )
 
 
-def _remember(limits: Limits, memory: Memory, reading: Reading, want: int) -> Memory:
+def _remember(
+    limits: Limits, memory: AutoscalerState, reading: Reading, want: int
+) -> AutoscalerState:
     now = Seen(
         at=reading.at,
         ready=reading.workers - reading.starting,
@@ -231,7 +237,7 @@ def _remember(limits: Limits, memory: Memory, reading: Reading, want: int) -> Me
     )
 
 
-def _blind(limits: Limits, memory: Memory) -> tuple[Decision, Memory]:
+def _blind(limits: Limits, memory: AutoscalerState) -> tuple[Decision, AutoscalerState]:
     """Nothing can be read: hold what there is; for longer, at least what a normal day needs.
 
     The window begins again when sight returns: nothing shrinks on what was not seen.

@@ -12,7 +12,7 @@ Verb = Literal["start", "admit", "watch", "drain", "stop"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
+class ReleaseMark:
     """What an instance was started from: a release, and which of its deployments.
 
     Two deployments of one release differ, so that deploying what runs replaces it all the same.
@@ -27,7 +27,7 @@ class Instance:
     """One process as it was observed."""
 
     name: str
-    mark: Mark
+    mark: ReleaseMark
     ready: bool  # it would answer
     admitted: bool  # the balancer sends it requests
     held: bool = False  # an operator took it out: nothing but its replacement brings it back
@@ -43,7 +43,7 @@ class Step:
 
     verb: Verb
     names: tuple[str, ...]
-    mark: Mark | None = None
+    mark: ReleaseMark | None = None
 
     def __str__(self) -> str:
         release = f" of {self.mark.release}" if self.mark is not None else ""
@@ -51,7 +51,7 @@ class Step:
 
 
 Crew = tuple[Instance, ...]  # those whose process runs
-Goal = Mapping[str, Mark]  # by name, in the order in which they are replaced
+Goal = Mapping[str, ReleaseMark]  # by name, in the order in which they are replaced
 
 
 def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tuple[Step, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from florin.kit.postgres.database import BROKEN, PoolLimits
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 # asyncpg states no types for it.
 _connect: Any = vars(asyncpg)["connect"]
@@ -45,4 +45,6 @@ async def require(url: str, variable: str) -> None:
         why = "nothing answers at its address"
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         why = str(error).splitlines()[0]
-    raise Unable(f"The database of {variable} cannot be used: {why}; correct the URL or start it.")
+    raise OperatorError(
+        f"The database of {variable} cannot be used: {why}; correct the URL or start it."
+    )

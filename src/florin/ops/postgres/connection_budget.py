@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from florin.kit.postgres.database import PoolLimits
 from florin.kit.settings.variable import urls_of
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 HEALTH = 1  # each instance asks after the database on a connection of its own
 WATCHES = 2  # with replicas: one looks at the primary, one at each server as a replica
@@ -65,7 +65,7 @@ class Budget:
     def require(self) -> None:
         """Refuse what would let the server turn requests away."""
         if not self.fits:
-            raise Unable(
+            raise OperatorError(
                 f"The connections do not suffice: {self.said()}. The server takes"
                 f" {self.instances_max} instances, one of them spare for deployments; lower"
                 " connection_limit in DATABASE_URL or raise max_connections."
@@ -89,7 +89,7 @@ async def of(url: str, instances: int, workers: int = 0, *, replicas: str = "") 
         async with session(limits.dsn) as connection:
             return await ask(connection, limits.connections, instances, workers, replicas=replicas)
     except NotYet as error:
-        raise Unable(f"The database cannot be asked: {error or 'no answer'}.") from None
+        raise OperatorError(f"The database cannot be asked: {error or 'no answer'}.") from None
 
 
 async def ask(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.postgres.replica_set import SYNCHRONOUS_FROM, Members
+from florin.ops.postgres.replica_set import SYNCHRONOUS_FROM, ReplicaSet
 from florin.ops.postgres.server import Postgres
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _LOOK_WITHIN_S = 1.5
 _PROMOTE_WITHIN_S = 60  # it first replays what it has received
@@ -62,7 +62,7 @@ def elect(
     return wish if wish in best or (accept_loss and wish in fit) else min(best)
 
 
-def hand_over(members: Members, name: str, *, ended: int | None = None) -> bool:
+def hand_over(members: ReplicaSet, name: str, *, ended: int | None = None) -> bool:
     """Let another member take over from one that does not run; False when it stays the primary.
 
     For a thread: it has an event loop of its own. `ended`: see `elect`.
@@ -73,7 +73,7 @@ def hand_over(members: Members, name: str, *, ended: int | None = None) -> bool:
         return asyncio.run(_hand_over(members, name, ended))
 
 
-async def _hand_over(members: Members, name: str, ended: int | None) -> bool:
+async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
     begun = time.monotonic()
     others, record = members.others(name), members.record()
     seen = await look_at(others)
@@ -112,15 +112,15 @@ async def look_at(servers: Mapping[str, Postgres]) -> dict[str, Seen]:
 
 
 async def promote(server: Postgres) -> None:
-    """Make it the primary, wherever in that it was left. Raises Unable."""
+    """Make it the primary, wherever in that it was left. Raises OperatorError."""
     try:
         async with session(server.url(postgres.SUPERUSER)) as connection:
             if await connection.fetchval("select pg_is_in_recovery()"):
                 done = await connection.fetchval("select pg_promote(true, $1)", _PROMOTE_WITHIN_S)
                 if not done:
-                    raise Unable(f"{server.name} did not become the primary; see its log.")
+                    raise OperatorError(f"{server.name} did not become the primary; see its log.")
     except NotYet as error:
-        raise Unable(f"{server.name} could not be made the primary: {error}.") from None
+        raise OperatorError(f"{server.name} could not be made the primary: {error}.") from None
 
 
 def fence(server: Postgres) -> None:

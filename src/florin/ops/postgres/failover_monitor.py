@@ -8,10 +8,10 @@ from dataclasses import replace
 from florin.ops.postgres import failover
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 LOOK_EVERY_S = 0.2
 LOOK_IDLY_EVERY_S = 1.0  # where nobody is promoted by itself: each look costs a connection
@@ -23,10 +23,10 @@ ALONE_WITHIN_S = 20.0  # a replica that does not stream for so long is made a co
 _STREAMS = "select application_name from pg_stat_replication where state = 'streaming'"
 
 
-class Keeper:
+class FailoverMonitor:
     """Beside the supervisor, which starts whatever ended; this says what it is started as."""
 
-    def __init__(self, fleet: Supervisor, members: Members) -> None:
+    def __init__(self, fleet: Supervisor, members: ReplicaSet) -> None:
         self._fleet = fleet
         self._members = members
         self._silences = 0
@@ -40,7 +40,7 @@ class Keeper:
             await asyncio.sleep(LOOK_AGAIN_S if silent else every_s)
             try:
                 await self._look()
-            except (Unable, OSError) as error:
+            except (OperatorError, OSError) as error:
                 say(f"The primary could not be looked after: {error}")
 
     async def _look(self) -> None:
@@ -95,7 +95,7 @@ class Keeper:
                 processes.send(part.process, signal.SIGINT)
 
 
-def name_roles(fleet: Supervisor, members: Members) -> None:
+def name_roles(fleet: Supervisor, members: ReplicaSet) -> None:
     """Write down who is the primary and who a replica."""
     primary = members.record().primary
     for name in members.servers:

@@ -6,11 +6,11 @@ from florin.ops.fleet.model import Role
 from florin.ops.postgres import failover
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import session
-from florin.ops.postgres.replica_set import Members
+from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.standby import control, ended_at, follow
-from florin.ops.supervisor.part_spec import Wanted
-from florin.ops.system.console import Unable
+from florin.ops.supervisor.part_spec import PartSpec
+from florin.ops.system.console import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Member:
     """A server and those it is one of."""
 
     server: Postgres
-    members: Members
+    members: ReplicaSet
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> PartSpec:
         want = self.server.wanted()
         return replace(
             want,
@@ -47,7 +47,7 @@ class Member:
         if members.record().primary == name:
             if others:
                 # A new and empty one would be copied over what they have.
-                raise Unable(
+                raise OperatorError(
                     f"The database of {name} is gone from {self.server.data}, and nobody was known"
                     f" to have all of it; {' and '.join(others)} may lack what was written last."
                     " Put it back, or florin failover --accept-loss, or florin restore."

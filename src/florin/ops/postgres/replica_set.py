@@ -32,7 +32,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Members:
+class ReplicaSet:
     """The servers by name, the first one being where a new database is made."""
 
     home: Home
@@ -100,9 +100,9 @@ class Members:
         return told
 
 
-def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> Members:
+def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> ReplicaSet:
     """The members, each told of the others."""
-    members = Members(home=home, servers=servers)
+    members = ReplicaSet(home=home, servers=servers)
     for name, server in list(servers.items()):
         more = members.settings(name) | wal_archive.settings(place)
         servers[name] = replace(server, more=more)

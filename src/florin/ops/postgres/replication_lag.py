@@ -10,7 +10,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _WITHIN_S = 2
 _WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
@@ -73,5 +73,5 @@ async def _ask(home: Home, part: Part, sql: str) -> Any:
         url = postgres.url_of(part.address or "", postgres.SUPERUSER, secrets.read(home))
         async with asyncio.timeout(_WITHIN_S), session(url, within_s=_WITHIN_S) as connection:
             return await connection.fetchrow(sql)
-    except (Unable, KeyError, ValueError, *NotYet):
+    except (OperatorError, KeyError, ValueError, *NotYet):
         return None

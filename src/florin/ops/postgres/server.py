@@ -12,9 +12,9 @@ from florin.ops.fleet.secrets import Secrets
 from florin.ops.postgres import tuning
 from florin.ops.postgres.connection import BadPassword, NotYet, Refused, session
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import bundled_programs, os_user, processes
-from florin.ops.system.console import Unable, timed
+from florin.ops.system.console import OperatorError, timed
 from florin.ops.system.os_user import Account
 
 NAME = "postgres-1"
@@ -49,8 +49,8 @@ class Postgres:
     def url(self, role: str) -> str:
         return url_of(self.address, role, self.secrets)
 
-    def wanted(self) -> Wanted:
-        return Wanted(
+    def wanted(self) -> PartSpec:
+        return PartSpec(
             name=self.name,
             role="postgres-primary",
             address=self.address,
@@ -77,7 +77,7 @@ class Postgres:
             async with session(self.url(SUPERUSER), within_s=5):
                 return True
         except BadPassword:
-            raise Unable(
+            raise OperatorError(
                 f"The database in {self.data} does not take the password in the home's"
                 " secrets.json; put that file back from a copy, or start afresh in another home."
             ) from None
@@ -93,7 +93,7 @@ class Postgres:
             with timed("Creating the database"):
                 self._create()
         elif major != _MAJOR:
-            raise Unable(
+            raise OperatorError(
                 f"{self.data} was made by PostgreSQL {major}, this is {_MAJOR}; carry it over with"
                 " pg_upgrade, or use another home."
             )
@@ -112,7 +112,7 @@ class Postgres:
         except (OSError, ValueError, IndexError):
             return
         if processes.find(pid) is not None and self._serves(pid):
-            raise Unable(
+            raise OperatorError(
                 f"A PostgreSQL server that florin did not start (pid {pid}) runs on {self.data};"
                 f" stop it (kill -INT {pid}) and run this again."
             )
@@ -155,7 +155,7 @@ class Postgres:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise Unable(
+            raise OperatorError(
                 f"{self.data} cannot be read ({error.strerror}); it belongs to another user."
             ) from None
 
@@ -186,7 +186,7 @@ class Postgres:
         password.unlink(missing_ok=True)
         if said.returncode != 0:
             shutil.rmtree(partial, ignore_errors=True)
-            raise Unable(_why_not(self.data, said.stderr))
+            raise OperatorError(_why_not(self.data, said.stderr))
         with (partial / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\ninclude_if_exists = 'florin.conf'\n")
         partial.rename(self.data)

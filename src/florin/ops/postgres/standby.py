@@ -11,14 +11,14 @@ from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import session
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import os_user
-from florin.ops.system.console import Unable, say, timed
+from florin.ops.system.console import OperatorError, say, timed
 
 _COPY_WITHIN_S = 6 * 3600
 _WAS_PRIMARY = ("in production", "shut down", "in crash recovery", "shutting down")
 
 
 def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
-    """Bring its data to where it can stream from the primary. Raises Unable."""
+    """Bring its data to where it can stream from the primary. Raises OperatorError."""
     os_user.private(server.data.parent, server.account)
     state = control(server).get("Database cluster state", "")
     if not state:
@@ -71,7 +71,9 @@ def _copy(server: Postgres, primary: Postgres) -> None:
         )
     if said.returncode != 0:
         shutil.rmtree(partial, ignore_errors=True)
-        raise Unable(f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}")
+        raise OperatorError(
+            f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}"
+        )
     partial.rename(server.data)
 
 

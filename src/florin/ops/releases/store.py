@@ -12,7 +12,7 @@ from pathlib import Path
 import florin
 from florin.ops.fleet.home import Home
 from florin.ops.releases import version
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _KEPT = 5
 _PACKAGE = Path("src") / "florin"
@@ -26,7 +26,7 @@ def of_checkout(home: Home, checkout: Path | None) -> str:
         return _keep(home, version.current(None), root, None)
     package = checkout / _PACKAGE
     if not (package / "__init__.py").is_file():
-        raise Unable(f"{checkout} holds no release: there is no {_PACKAGE} in it.")
+        raise OperatorError(f"{checkout} holds no release: there is no {_PACKAGE} in it.")
     return _keep(home, version.current(checkout), package, checkout / _LOCK)
 
 
@@ -39,10 +39,12 @@ def of(home: Home, wanted: str | None, checkout: Path | None) -> str:
     if Path(wanted).is_dir():
         return of_checkout(home, Path(wanted).absolute())
     if checkout is None:
-        raise Unable(f"{wanted} is neither a directory nor a release kept in {_folder(home)}.")
+        raise OperatorError(
+            f"{wanted} is neither a directory nor a release kept in {_folder(home)}."
+        )
     commit = version.git(checkout, "rev-parse", "--short=10", "--verify", f"{wanted}^{{commit}}")
     if commit is None:
-        raise Unable(f"{wanted} is neither a commit of {checkout}, nor a directory.")
+        raise OperatorError(f"{wanted} is neither a commit of {checkout}, nor a directory.")
     if not path(home, commit).is_dir():
         _unpack(home, checkout, commit)
     return commit
@@ -91,7 +93,7 @@ def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
             shutil.copy2(lock, partial / _LOCK)
         _finish(partial, target)
     except OSError as error:
-        raise Unable(f"{name} could not be kept in {target}: {error.strerror}.") from None
+        raise OperatorError(f"{name} could not be kept in {target}: {error.strerror}.") from None
     return name
 
 
@@ -104,7 +106,7 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
     )
     if said.returncode != 0:
         words = said.stderr.decode(errors="replace").strip().splitlines()
-        raise Unable(f"{commit} could not be read: {(words or ['git gave no reason'])[-1]}.")
+        raise OperatorError(f"{commit} could not be read: {(words or ['git gave no reason'])[-1]}.")
     target = path(home, commit)
     partial = _partial(target)
     try:
@@ -114,7 +116,7 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
             archive.extractall(partial)  # noqa: S202 -- a commit of the operator's own, to be run
         _finish(partial, target)
     except (OSError, tarfile.TarError) as error:
-        raise Unable(f"{commit} could not be unpacked in {target}: {error}.") from None
+        raise OperatorError(f"{commit} could not be unpacked in {target}: {error}.") from None
 
 
 def _partial(target: Path) -> Path:

@@ -12,21 +12,21 @@ from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.options import Options
 from florin.ops.fleet.orders import Reply, Tell, Undone
 from florin.ops.planning import rollout
-from florin.ops.planning.rollout import Goal, Mark, Step
+from florin.ops.planning.rollout import Goal, ReleaseMark, Step
 from florin.ops.postgres import connection_budget
 from florin.ops.releases import store
 from florin.ops.rollout.instances import Instances
 from florin.ops.rollout.workers import Workers
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.supervisor.supervisor import Supervisor
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import Topology
 
 _ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class FleetContext:
     options: Options
     fleet: Supervisor
     topology: Topology
@@ -37,14 +37,14 @@ class Running:
     def home(self) -> Home:
         return self.options.home
 
-    def marks(self) -> dict[str, Mark]:
+    def marks(self) -> dict[str, ReleaseMark]:
         """Return what instances and workers were started from, in the order of their numbers."""
         count = desired_state.read(self.home).api
         known = [part for part in self.fleet.fleet.of("api") if part.release]
         parts = [part for part in known if part.process or number(part.name) <= count]
         parts.sort(key=lambda part: number(part.name))
         parts += sorted(self.workers.there(), key=lambda part: number(part.name))
-        return {part.name: Mark(part.release, part.generation) for part in parts}
+        return {part.name: ReleaseMark(part.release, part.generation) for part in parts}
 
 
 def number(name: str) -> int:
@@ -52,7 +52,7 @@ def number(name: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-async def carry_out(running: Running, change: Operation, tell: Tell) -> int:
+async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int:
     """Reach the operation's goal; return the number of steps.
 
     When the new instances do not bear it the fleet goes back to what it was: raises Undone.
@@ -63,7 +63,7 @@ async def carry_out(running: Running, change: Operation, tell: Tell) -> int:
             if change.release and not change.back:
                 await migrate(running, change.release)
             steps = await _reach(running, change, change.goal, change.soak_s, tell)
-        except (Unable, Died) as error:
+        except (OperatorError, Died) as error:
             tell(f"{error}; going back.")
             change = replace(change, undoing=True)
             operation_lock.keep(running.home, change)
@@ -101,7 +101,7 @@ def _settle(home: Home, change: Operation) -> None:
     desired_state.keep(home, kept)
 
 
-async def preview(running: Running, change: Operation) -> tuple[Step, ...]:
+async def preview(running: FleetContext, change: Operation) -> tuple[Step, ...]:
     """Return what would be done; changes nothing."""
     return await _plan(running, change, change.goal)
 
@@ -118,7 +118,7 @@ def planned(steps: tuple[Step, ...]) -> Reply:
     return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
 
 
-async def _plan(running: Running, change: Operation, goal: Goal) -> tuple[Step, ...]:
+async def _plan(running: FleetContext, change: Operation, goal: Goal) -> tuple[Step, ...]:
     """The instances first: a release they do not bear reaches no job."""
     crew = await running.instances.crew()
     first = rollout.plan(crew, _api(goal), batch=change.batch, surge=change.surge)
@@ -127,11 +127,11 @@ async def _plan(running: Running, change: Operation, goal: Goal) -> tuple[Step, 
     return (*first, *rollout.plan_workers(crew, working, batch=change.batch))
 
 
-def _api(goal: Goal) -> dict[str, Mark]:
+def _api(goal: Goal) -> dict[str, ReleaseMark]:
     return {name: mark for name, mark in goal.items() if not desired_state.works(name)}
 
 
-async def require_connections(running: Running, change: Operation) -> None:
+async def require_connections(running: FleetContext, change: Operation) -> None:
     """Refuse a change for which the server has too few connections, the spare ones included."""
     instances = len(_api(change.goal))
     asked = await connection_budget.of(
@@ -143,18 +143,18 @@ async def require_connections(running: Running, change: Operation) -> None:
     asked.require()
 
 
-async def _undo(running: Running, change: Operation, tell: Tell) -> None:
+async def _undo(running: FleetContext, change: Operation, tell: Tell) -> None:
     try:
         await _withdraw(running, change, tell)
         await _reach(running, change, change.undo, 0.0, tell)
-    except (Unable, Died) as error:
-        raise Unable(
+    except (OperatorError, Died) as error:
+        raise OperatorError(
             f"It could not be undone either: {error}; see florin status, and florin rollback or"
             " florin deploy with a release that runs."
         ) from None
 
 
-async def _withdraw(running: Running, change: Operation, tell: Tell) -> None:
+async def _withdraw(running: FleetContext, change: Operation, tell: Tell) -> None:
     """Send nothing more to the new ones, at once, where any of the old ones still serves."""
     crew = await running.instances.crew()
     old = {one.name for one in crew if change.undo.get(one.name) == one.mark}
@@ -165,7 +165,9 @@ async def _withdraw(running: Running, change: Operation, tell: Tell) -> None:
         await running.instances.take(step, 0)
 
 
-async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float, tell: Tell) -> int:
+async def _reach(
+    running: FleetContext, change: Operation, goal: Goal, soak_s: float, tell: Tell
+) -> int:
     taken = 0
     for _ in range(_ROUNDS):
         steps = await _plan(running, change, goal)
@@ -181,13 +183,13 @@ async def _reach(running: Running, change: Operation, goal: Goal, soak_s: float,
     return taken
 
 
-async def migrate(running: Running, release: str) -> None:
+async def migrate(running: FleetContext, release: str) -> None:
     """Bring the schema to this release; raises Unable, the release's own word in it."""
     environ = running.topology.environ | store.environ(running.home, release)
     await run_migrate(running.options.commands.migrate, environ)
 
 
-async def _put_back_routines(running: Running, release: str, tell: Tell) -> None:
+async def _put_back_routines(running: FleetContext, release: str, tell: Tell) -> None:
     """Let an earlier release define its functions again, once nobody calls the later ones.
 
     Tables stay as they are: what was added bothers nobody. Its code runs with the later
@@ -195,7 +197,7 @@ async def _put_back_routines(running: Running, release: str, tell: Tell) -> None
     """
     try:
         await migrate(running, release)
-    except Unable as error:
+    except OperatorError as error:
         tell(f"The functions of {release} were not put back: {error}")
 
 
@@ -217,7 +219,7 @@ async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> N
         await child.wait()
         raise
     if child.returncode != 0:
-        raise Unable(_last_words(said.decode(errors="replace"), child.returncode))
+        raise OperatorError(_last_words(said.decode(errors="replace"), child.returncode))
 
 
 def _last_words(said: str, code: int | None) -> str:

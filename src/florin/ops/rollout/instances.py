@@ -9,13 +9,13 @@ from florin.ops.fleet import desired_state
 from florin.ops.fleet.model import Part
 from florin.ops.haproxy.balancer import Balancer, Seen
 from florin.ops.haproxy.runtime_api import Unreachable
-from florin.ops.planning.rollout import Crew, Instance, Mark, Step
+from florin.ops.planning.rollout import Crew, Instance, ReleaseMark, Step
 from florin.ops.rollout import soak
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import http_probe
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 _READY = 200
 _POLL_S = 0.1
@@ -28,7 +28,7 @@ class Instances:
     """Holds the supervisor that runs them and the balancer that sends them requests."""
 
     def __init__(
-        self, fleet: Supervisor, balancer: Balancer, make: Callable[[str, Mark], Wanted]
+        self, fleet: Supervisor, balancer: Balancer, make: Callable[[str, ReleaseMark], PartSpec]
     ) -> None:
         self._fleet = fleet
         self._balancer = balancer
@@ -43,7 +43,7 @@ class Instances:
         return tuple(
             Instance(
                 name=part.name,
-                mark=Mark(part.release, part.generation),
+                mark=ReleaseMark(part.release, part.generation),
                 ready=serves,
                 admitted=(part.name, part.address) in inside if inside else not part.drained,
                 held=held.get(part.name) == part.generation,
@@ -98,7 +98,7 @@ class Instances:
             if wanted <= up:
                 return
             await asyncio.sleep(_POLL_S)
-        raise Unable(f"The balancer does not find {', '.join(sorted(wanted))} ready.")
+        raise OperatorError(f"The balancer does not find {', '.join(sorted(wanted))} ready.")
 
     async def _until_quiet(self, names: Iterable[str]) -> None:
         """Wait until they have answered what they had; one that is stuck is not waited for long."""
@@ -147,7 +147,7 @@ class Instances:
     def _part(self, name: str) -> Part:
         part = self._fleet.fleet.part(name)
         if part is None or part.process is None:
-            raise Unable(f"{name} does not run.")
+            raise OperatorError(f"{name} does not run.")
         return part
 
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from florin.ops.fleet.model import Part
-from florin.ops.planning.rollout import Crew, Instance, Mark, Step
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.planning.rollout import Crew, Instance, ReleaseMark, Step
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.supervisor.supervisor import Supervisor
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 _HOLDS_S = 1.0  # a new one that ends within it does not bear what it finds
 
@@ -17,7 +17,7 @@ _HOLDS_S = 1.0  # a new one that ends within it does not bear what it finds
 class Workers:
     """Holds the supervisor that runs them, and the starts and farewells under way."""
 
-    def __init__(self, fleet: Supervisor, make: Callable[[str, Mark], Wanted]) -> None:
+    def __init__(self, fleet: Supervisor, make: Callable[[str, ReleaseMark], PartSpec]) -> None:
         self._fleet = fleet
         self._make = make
         self._busy = set[asyncio.Task[None]]()
@@ -32,7 +32,7 @@ class Workers:
         return tuple(
             Instance(
                 name=part.name,
-                mark=Mark(part.release, part.generation),
+                mark=ReleaseMark(part.release, part.generation),
                 ready=part.state == "ready",
                 admitted=True,
             )
@@ -48,7 +48,7 @@ class Workers:
         assert step.mark is not None
         await self._start(step.names, step.mark)
 
-    def grow(self, count: int, mark: Mark) -> tuple[str, ...]:
+    def grow(self, count: int, mark: ReleaseMark) -> tuple[str, ...]:
         """Start some more, each beside the others; return their names at once."""
         taken = {part.name for part in self._fleet.fleet.of("worker")}
         names = free(taken, count)
@@ -79,15 +79,15 @@ class Workers:
         self._busy.add(task)
         task.add_done_callback(self._busy.discard)
 
-    async def _try(self, name: str, mark: Mark) -> None:
+    async def _try(self, name: str, mark: ReleaseMark) -> None:
         try:
             await self._fleet.start(self._make(name, mark))
-        except (Died, Unable) as error:
+        except (Died, OperatorError) as error:
             self.failed += 1
             self._fleet.forget(name)
             say(f"{error}")
 
-    async def _start(self, names: tuple[str, ...], mark: Mark) -> None:
+    async def _start(self, names: tuple[str, ...], mark: ReleaseMark) -> None:
         wanted = [self._make(name, mark) for name in names]
         await self._fleet.start_all(wanted, hold_s=_HOLDS_S)
         for name in names:

@@ -13,13 +13,13 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.supervisor import start_stop
 from florin.ops.supervisor.launch import Started, launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 
-async def relieve(home: Home, part: Part, want: Wanted) -> tuple[Part, Started] | None:
+async def relieve(home: Home, part: Part, want: PartSpec) -> tuple[Part, Started] | None:
     """Start it and return it once it is the one that answers; None when it came to nothing."""
     if want.relief is None or part.process is None:
         return None
@@ -35,7 +35,7 @@ async def relieve(home: Home, part: Part, want: Wanted) -> tuple[Part, Started] 
             processes.send(process, signal.SIGKILL)
             await processes.gone(process)
             started.ending()
-        if not isinstance(error, Died | Unable):
+        if not isinstance(error, Died | OperatorError):
             raise
         say(f"{want.name} could not be relieved while it runs: {error}.")
         return None

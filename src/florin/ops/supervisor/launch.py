@@ -11,7 +11,7 @@ from typing import Any
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.pid_files import pid_file
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import Account
 from florin.ops.system.processes import Process
 
@@ -55,7 +55,7 @@ def launch(home: Home, what: Launch) -> Started:
         number = os.open(pid_file(home, what.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         log = os.open(home.log(what.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
-        raise Unable(f"{home.path} cannot be written: {error.strerror}.") from None
+        raise OperatorError(f"{home.path} cannot be written: {error.strerror}.") from None
     try:
         child = subprocess.Popen(
             ["/bin/sh", "-c", _NUMBERED, "florin", *what.argv],
@@ -69,7 +69,7 @@ def launch(home: Home, what: Launch) -> Started:
             **options,
         )
     except OSError as error:
-        raise Unable(f"{what.name} could not be started: {error.strerror}.") from None
+        raise OperatorError(f"{what.name} could not be started: {error.strerror}.") from None
     finally:
         os.close(number)
         os.close(log)

@@ -12,7 +12,7 @@ async def _nothing() -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Relief:
+class HotSwap:
     """How a part's next process starts beside the one that runs; see `relief`."""
 
     launch: Callable[[int], Launch]  # given the number of the one that runs
@@ -20,7 +20,7 @@ class Relief:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class PartSpec:
     """One part that should run."""
 
     name: str
@@ -41,7 +41,7 @@ class Wanted:
     role_now: Callable[[], Role] | None = None
     # After each start, once it serves and before others may rely on it.
     settle: Callable[[], Awaitable[None]] = _nothing
-    relief: Relief | None = None  # None: the one that runs is stopped first
+    relief: HotSwap | None = None  # None: the one that runs is stopped first
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Step:
     name: str
 
 
-def plan(fleet: Fleet, wanted: tuple[Wanted, ...]) -> tuple[Step, ...]:
+def plan(fleet: Fleet, wanted: tuple[PartSpec, ...]) -> tuple[Step, ...]:
     """Return what makes the fleet as it is the fleet as wanted, in order.
 
     What runs and fits is adopted untouched. A part started against other engines than it would

@@ -8,11 +8,11 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.supervisor import start_stop
 from florin.ops.supervisor.launch import Started, launch
-from florin.ops.supervisor.part_spec import Wanted
-from florin.ops.supervisor.state_store import Facts
+from florin.ops.supervisor.part_spec import PartSpec
+from florin.ops.supervisor.state_store import FleetStateStore
 
 
-class Processes(Facts):
+class Processes(FleetStateStore):
     """Starts and ends the parts of a fleet; it watches none."""
 
     def __init__(self, home: Home, release: str) -> None:
@@ -20,7 +20,7 @@ class Processes(Facts):
         self.hurry = asyncio.Event()
         self._started: dict[str, Started] = {}
 
-    async def _start(self, want: Wanted, *, restarts: int, drained: bool) -> None:
+    async def _start(self, want: PartSpec, *, restarts: int, drained: bool) -> None:
         part = Part(
             name=want.name,
             role=want.role,
@@ -49,7 +49,7 @@ class Processes(Facts):
         waits = "draining" if restarts else "starting"  # until the balancer admits it
         self.record(replace(part, state=waits if drained else "ready"))
 
-    async def _abandon(self, want: Wanted, note: str) -> None:
+    async def _abandon(self, want: PartSpec, note: str) -> None:
         """Leave nothing of a start that came to nothing."""
         await self._end(want.name)
         part = self.fleet.part(want.name)

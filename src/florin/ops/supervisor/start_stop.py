@@ -9,9 +9,9 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part, Role
 from florin.ops.fleet.timing import DEFAULT
 from florin.ops.supervisor.launch import Started, last_words, launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 from florin.ops.system.processes import Process
 
 _POLL_S = 0.05
@@ -61,12 +61,12 @@ def stop_order(fleet: Fleet) -> tuple[tuple[Part, ...], ...]:
     return tuple(tuple(alike) for _, alike in groupby(running, key=lambda part: part.role))
 
 
-def start(home: Home, want: Wanted) -> Started:
+def start(home: Home, want: PartSpec) -> Started:
     want.prepare()
     return launch(home, want.launch)
 
 
-async def until_ready(home: Home, want: Wanted, started: Started) -> None:
+async def until_ready(home: Home, want: PartSpec, started: Started) -> None:
     """Wait until it serves; raises Died when it ends before, Unable when it takes too long."""
     try:
         async with asyncio.timeout(want.ready_within_s):
@@ -78,7 +78,7 @@ async def until_ready(home: Home, want: Wanted, started: Started) -> None:
                     return
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
-        raise Unable(
+        raise OperatorError(
             f"{want.name} did not serve within {want.ready_within_s:.0f} s; see"
             f" {home.log(want.name)}."
         ) from None

@@ -8,12 +8,12 @@ from dataclasses import replace
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.fleet.observe import observe
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 
-class Facts:
+class FleetStateStore:
     """Holds the facts of one fleet; every change goes to the home's file."""
 
     def __init__(self, home: Home, release: str) -> None:
@@ -31,7 +31,7 @@ class Facts:
         self.fleet = self.fleet.having(part)
         try:
             self.home.write_fleet(self.fleet)
-        except Unable as error:
+        except OperatorError as error:
             if not self._risen:
                 raise
             say(str(error))
@@ -59,7 +59,7 @@ class Facts:
         for part in given:
             self.record(part)
 
-    def expect(self, want: Wanted) -> None:
+    def expect(self, want: PartSpec) -> None:
         """Write down a part that is about to be started: it counts from now on."""
         self.record(
             Part(

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 from florin.ops.fleet.home import Home
 from florin.ops.supervisor import hot_swap, start_stop
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.process_table import Processes
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.system import processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.system.processes import Process
 
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
@@ -33,14 +33,14 @@ class Supervisor(Processes):
 
     def __init__(self, home: Home, release: str) -> None:
         super().__init__(home, release)
-        self._wanted: dict[str, Wanted] = {}
+        self._wanted: dict[str, PartSpec] = {}
         self._deaths: dict[str, deque[float]] = {}
         self._asked: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._relieved: list[Process] = []
         self._before = {part.process for part in self.fleet.parts}
 
-    def adopt(self, want: Wanted) -> None:
+    def adopt(self, want: PartSpec) -> None:
         """Take over a running part, untouched."""
         part = self.fleet.part(want.name)
         assert part is not None
@@ -49,7 +49,7 @@ class Supervisor(Processes):
         self.record(replace(part, role=role, state=state, address=want.address, wiring=want.wiring))
         self._watch(want)
 
-    async def start(self, want: Wanted, *, drained: bool = False) -> None:
+    async def start(self, want: PartSpec, *, drained: bool = False) -> None:
         """Start a part and watch over it from then on; raises when it does not serve.
 
         Nothing is left of one that does not. `drained`: the balancer sends it nothing yet.
@@ -63,7 +63,7 @@ class Supervisor(Processes):
         self._watch(want)
 
     async def start_all(
-        self, wanted: Sequence[Wanted], *, drained: bool = False, hold_s: float = 0.0
+        self, wanted: Sequence[PartSpec], *, drained: bool = False, hold_s: float = 0.0
     ) -> None:
         """Start some parts beside each other and wait `hold_s` once all serve; raises as `start`
         does, and then, or when it is cut off, forgets those that never served: why is in the logs.
@@ -94,7 +94,7 @@ class Supervisor(Processes):
         part = self.fleet.part(name)
         if part is None or name not in self._wanted:
             known = ", ".join(self._wanted)
-            raise Unable(f"There is no part {name}; there are: {known}.")
+            raise OperatorError(f"There is no part {name}; there are: {known}.")
         if await self.relieve(self._wanted[name]):
             return
         self._asked[name].set()
@@ -108,7 +108,7 @@ class Supervisor(Processes):
                     return
                 await asyncio.sleep(0.05)
 
-    async def relieve(self, want: Wanted) -> bool:
+    async def relieve(self, want: PartSpec) -> bool:
         """Start its next process beside the one that runs, which then finishes and ends by itself.
 
         False where that is not possible: it runs on as it did.
@@ -155,7 +155,7 @@ class Supervisor(Processes):
         await self.stop(name)
         say(f"Stopped {name}: {time.monotonic() - begun:.1f} s")
 
-    def _watch(self, want: Wanted) -> None:
+    def _watch(self, want: PartSpec) -> None:
         self._wanted[want.name] = want
         self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
         self._asked[want.name] = asyncio.Event()
@@ -164,7 +164,7 @@ class Supervisor(Processes):
             tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
         self._tasks[want.name] = tasks
 
-    async def _ask(self, want: Wanted) -> None:
+    async def _ask(self, want: PartSpec) -> None:
         """End a part that runs but does not answer; its end wakes the one who tends it."""
         assert want.alive is not None
         silences, asked = 0, None
@@ -181,7 +181,7 @@ class Supervisor(Processes):
                 say(f"{want.name} has not answered {silences} times in a row; ending it.")
                 processes.send(part.process, signal.SIGKILL)
 
-    async def _tend(self, want: Wanted) -> None:
+    async def _tend(self, want: PartSpec) -> None:
         restarts = 0
         while True:
             part = self.fleet.part(want.name)
@@ -195,12 +195,12 @@ class Supervisor(Processes):
             drained = part is not None and part.drained
             try:
                 await self._start(want, restarts=restarts, drained=drained)
-            except (Died, Unable) as error:
+            except (Died, OperatorError) as error:
                 await self._abandon(want, str(error))
             else:
                 say(f"{want.name} serves again.")
 
-    async def _mourn(self, want: Wanted) -> bool:
+    async def _mourn(self, want: PartSpec) -> bool:
         """Note a death and wait as long as is due; False when it is not to be tried again."""
         started = self._started.pop(want.name, None)
         ending = started.ending() if started else "adopted, so nobody knows how"

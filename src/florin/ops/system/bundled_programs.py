@@ -7,7 +7,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.system.os_user import Account, copied, run_as
 
 
@@ -51,14 +51,14 @@ def program(wheel: Wheel, account: Account | None) -> Path:
         return root_copy
     if account is None:
         said = run_as(None, [str(here), "--version"]).stderr.strip().splitlines()
-        raise Unable(
+        raise OperatorError(
             f"The {wheel.engine} of the wheel {wheel.package} does not run on this system"
             f" ({said[-1] if said else 'no reason given'}); set {wheel.url} to a server's URL."
         )
     trees = [root / tree for tree in wheel.trees if (root / tree).exists()]
     target = copied(trees, root, f"{wheel.package}-{version(wheel.package)}")
     if _runs(target / wheel.program, account) is None:
-        raise Unable(
+        raise OperatorError(
             f"{wheel.engine} cannot be run by the user {account.name}, not even from {target};"
             f" set {wheel.url} to a server's URL."
         )
@@ -78,7 +78,7 @@ def _runs(path: Path, account: Account | None) -> Path | None:
 def _root(wheel: Wheel) -> Path:
     spec = find_spec(wheel.module)
     if spec is None or spec.origin is None or not _exists(Path(spec.origin), wheel):
-        raise Unable(
+        raise OperatorError(
             f"There is no {wheel.engine} for this platform (wheel {wheel.package}); set"
             f" {wheel.url} to a server's URL."
         )

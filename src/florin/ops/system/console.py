@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator
 
 
-class Unable(Exception):
+class OperatorError(Exception):
     """What stands in the way and what to do next, in one sentence."""
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def choose(data: Sequence[Path]) -> Account | None:
         found = _named(name) or (_create() if name == _OURS else None)
         if found is not None:
             return found
-    raise Unable(
+    raise OperatorError(
         "PostgreSQL does not run as root and no other user could be made; run florin as an"
         " ordinary user, or create one (useradd --system florin)."
     )
@@ -113,7 +113,7 @@ def private(folder: Path, account: Account | None) -> Path:
         if account is not None and folder.stat().st_uid != account.uid:
             os.chown(folder, account.uid, account.gid)
     except OSError as error:
-        raise Unable(f"{folder} could not be made: {error.strerror}.") from None
+        raise OperatorError(f"{folder} could not be made: {error.strerror}.") from None
     return folder
 
 
@@ -146,7 +146,7 @@ def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         if not target.is_dir():  # somebody else may have been quicker
-            raise Unable(
+            raise OperatorError(
                 f"The engines could not be copied to {target}: {error.strerror}."
             ) from None
     return target
@@ -157,7 +157,7 @@ def _open_directory(path: Path) -> None:
         for folder in (OUTSIDE, OUTSIDE / path.relative_to(OUTSIDE).parts[0], path):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
-        raise Unable(f"{path} could not be made: {error.strerror}.") from None
+        raise OperatorError(f"{path} could not be made: {error.strerror}.") from None
 
 
 def _named(name: str) -> Account | None:

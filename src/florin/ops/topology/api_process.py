@@ -1,17 +1,17 @@
 """API process: one instance of the application as a part of the fleet."""
 
 from florin.ops.fleet.timing import DEFAULT
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe
-from florin.ops.topology.app_process import HOST, OwnProcess
+from florin.ops.topology.app_process import HOST, AppProcess
 
 _WIRES = ("DATABASE_URL", "DATABASE_URL_REPLICA", "REDIS_URL", "FLORIN_HOST", "FLORIN_PORT")
 
 
-class Api(OwnProcess):
+class Api(AppProcess):
     """One instance: it answers requests that the balancer sends it."""
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> PartSpec:
         told = {
             "FLORIN_PORT": str(self.port),
             # Whose X-Forwarded-For is believed: the balancer's, which looked after whom to believe.

@@ -6,12 +6,12 @@ from hashlib import sha256
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Role
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, ports
-from florin.ops.system.console import Unable
+from florin.ops.system.console import OperatorError
 
 HOST = "127.0.0.1"  # only the balancer reaches an instance; a worker tells its metrics there
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
@@ -20,7 +20,7 @@ OWN = "own"  # they start beside each other
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnProcess:
+class AppProcess:
     """One process of Florin: what it is started from, what it is told, and where it answers."""
 
     home: Home
@@ -28,7 +28,7 @@ class OwnProcess:
     environ: Mapping[str, str]
     name: str
     port: int
-    mark: Mark
+    mark: ReleaseMark
 
     @property
     def address(self) -> str:
@@ -43,7 +43,7 @@ class OwnProcess:
         ready: str,
         unless: Mapping[str, str] | None = None,
         alive: Callable[[], Awaitable[bool]] | None = None,
-    ) -> Wanted:
+    ) -> PartSpec:
         """It as a part of the fleet. It serves when the path `ready` answers 200. `told` overrides
         the environment, which overrides `unless`; another value of one of `wires` starts it anew.
         """
@@ -59,7 +59,7 @@ class OwnProcess:
             answer = await http_probe.get(self.address, ready)
             return answer is not None and answer.status == _OK
 
-        return Wanted(
+        return PartSpec(
             name=self.name,
             role=role,
             address=self.address,
@@ -76,6 +76,6 @@ class OwnProcess:
 
     def prepare(self) -> None:
         if not ports.is_free(self.port, HOST):
-            raise Unable(
+            raise OperatorError(
                 f"Port {self.port} of {self.name} is taken by {ports.holder(self.port)}; stop it."
             )

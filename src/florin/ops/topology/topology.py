@@ -11,18 +11,18 @@ from florin.ops.fleet.observe import observe
 from florin.ops.fleet.options import Options
 from florin.ops.haproxy import frontend
 from florin.ops.haproxy.balancer import Balancer
-from florin.ops.planning.rollout import Mark
+from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.postgres import connection
 from florin.ops.postgres import replica_set as members_
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.member import Member
-from florin.ops.postgres.replica_set import Members
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.postgres.replica_set import ReplicaSet
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.topology import api_process, worker_process
 from florin.ops.valkey import topology
-from florin.ops.valkey.topology import Memory
+from florin.ops.valkey.topology import ValkeyDeployment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +30,13 @@ class Topology:
     """The engines in the order of their start, what stands in front, and how instances are made."""
 
     database: str  # the URL that instances get
-    engines: tuple[Wanted, ...]
+    engines: tuple[PartSpec, ...]
     given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
     options: Options
-    members: Members | None = None  # the PostgreSQL servers, where they are ours
-    memory: Memory | None = None  # the Valkeys, where they are ours
+    members: ReplicaSet | None = None  # the PostgreSQL servers, where they are ours
+    memory: ValkeyDeployment | None = None  # the Valkeys, where they are ours
 
     @property
     def replicas(self) -> str:
@@ -48,7 +48,7 @@ class Topology:
         """Return where the public reaches the fleet, as far as this machine knows."""
         return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
 
-    def instance(self, name: str, mark: Mark) -> Wanted:
+    def instance(self, name: str, mark: ReleaseMark) -> PartSpec:
         """Return one instance or worker on the port it had, else a free one, remembered."""
         home = self.options.home
         layout = home.layout()
@@ -68,7 +68,7 @@ class Topology:
             home=home, command=commands.api, environ=environ, name=name, port=port, mark=mark
         ).wanted()
 
-    def wanted(self, marks: Mapping[str, Mark]) -> tuple[Wanted, ...]:
+    def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
         """Return everything in the order of its start: the balancer comes when somebody serves."""
         instances = (self.instance(name, mark) for name, mark in marks.items())
         return (*self.engines, *instances, self.balancer.wanted())
@@ -83,10 +83,10 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
     environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
     database, redis = given_database(options), options.given("REDIS_URL")
-    engines: list[Wanted] = []
+    engines: list[PartSpec] = []
     given: list[Part] = []
-    members: Members | None = None
-    valkeys: Memory | None = None
+    members: ReplicaSet | None = None
+    valkeys: ValkeyDeployment | None = None
     kind = kind_of(options, fleet)
     if database is not None:
         await connection.require(database, "DATABASE_URL")
@@ -131,7 +131,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     )
 
 
-def _by_role(members: Members) -> list[Wanted]:
+def _by_role(members: ReplicaSet) -> list[PartSpec]:
     """The primary first: the others copy it."""
     wants = [Member(server, members).wanted() for server in members.servers.values()]
     return sorted(wants, key=lambda want: want.role != "postgres-primary")
@@ -179,7 +179,7 @@ def kind_of(options: Options, fleet: Fleet) -> Kind:
         part for part in fleet.parts if part.role in topology.ROLES and part.process is not None
     ]
     if asked != kept and runs:
-        raise Unable(
+        raise OperatorError(
             f"Valkey runs as {kept}, not as {asked}; stop the fleet first (florin down), then"
             f" florin up --valkey {asked}."
         )

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field, replace
 
 from florin.ops.fleet.model import Role
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.valkey import cluster_slots
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.client import GONE, ask
@@ -40,7 +40,7 @@ class Cluster:
     def _password(self) -> str:
         return next(iter(self.servers.values())).secrets[valkey.SECRET]
 
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[PartSpec]:
         return [self._node(name) for name in self.servers]
 
     async def mend(self) -> bool:
@@ -69,7 +69,7 @@ class Cluster:
             return True
         return False
 
-    def _node(self, name: str) -> Wanted:
+    def _node(self, name: str) -> PartSpec:
         def role() -> Role:
             return "valkey-replica" if self._replicates(name) else "valkey-primary"
 

@@ -9,10 +9,10 @@ from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Role
 from florin.ops.supervisor.supervisor import Supervisor
-from florin.ops.system.console import Unable, say
+from florin.ops.system.console import OperatorError, say
 from florin.ops.valkey import client as ask
 from florin.ops.valkey import server as valkey
-from florin.ops.valkey.topology import ROLES, Memory
+from florin.ops.valkey.topology import ROLES, ValkeyDeployment
 
 _LOOK_EVERY_S = 1.0
 _MEND_EVERY = 5  # looks: nothing waits for it
@@ -23,13 +23,13 @@ async def roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
     parts = [part for part in fleet.parts if part.role in ROLES and part.process and part.address]
     try:
         password = secrets.read(home).get(valkey.SECRET, "")
-    except Unable:
+    except OperatorError:
         return {}
     said = await asyncio.gather(*(ask.role(part.address or "", password) for part in parts))
     return {part.name: role for part, role in zip(parts, said, strict=True)}
 
 
-async def watch(fleet: Supervisor, memory: Memory) -> None:
+async def watch(fleet: Supervisor, memory: ValkeyDeployment) -> None:
     """Look for ever; raises nothing."""
     for turn in count(1):
         await asyncio.sleep(_LOOK_EVERY_S)
@@ -38,7 +38,7 @@ async def watch(fleet: Supervisor, memory: Memory) -> None:
                 _note(fleet, name, role)
             if turn % _MEND_EVERY == 0:
                 await memory.mend()
-        except (Unable, OSError, ValueError) as error:
+        except (OperatorError, OSError, ValueError) as error:
             say(f"The Valkeys could not be looked after: {error}")
 
 

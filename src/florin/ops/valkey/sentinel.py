@@ -15,7 +15,7 @@ from pathlib import Path
 
 from florin.ops.fleet.model import Role
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import os_user
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.client import GONE, answers, ask
@@ -51,7 +51,7 @@ class Sentinels:
     def _password(self) -> str:
         return self._one.secrets[valkey.SECRET]
 
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[PartSpec]:
         """The servers, then the Sentinels: those find all others there."""
         return [*map(self._server, self.servers), *map(self._sentinel, self.ports)]
 
@@ -87,7 +87,7 @@ class Sentinels:
         names = (name for name, server in self.servers.items() if server.port == latest)
         return next(names, self._one.name)
 
-    def _server(self, name: str) -> Wanted:
+    def _server(self, name: str) -> PartSpec:
         def role() -> Role:
             return "valkey-primary" if self.leader() == name else "valkey-replica"
 
@@ -119,7 +119,7 @@ class Sentinels:
                 return
             await asyncio.sleep(0.1)
 
-    def _sentinel(self, name: str) -> Wanted:
+    def _sentinel(self, name: str) -> PartSpec:
         one, address = self._one, f"127.0.0.1:{self.ports[name]}"
 
         async def ready() -> bool:

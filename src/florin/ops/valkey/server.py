@@ -10,7 +10,7 @@ from florin.ops.fleet.home import write
 from florin.ops.fleet.secrets import Secrets
 from florin.ops.postgres import tuning
 from florin.ops.supervisor.launch import Launch
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import bundled_programs, os_user
 from florin.ops.system.os_user import Account
 from florin.ops.valkey import client as ask
@@ -37,8 +37,8 @@ class Valkey:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
-    def wanted(self) -> Wanted:
-        return Wanted(
+    def wanted(self) -> PartSpec:
+        return PartSpec(
             name=self.name,
             role="valkey-primary",
             address=self.address,

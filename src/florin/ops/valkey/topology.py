@@ -11,7 +11,7 @@ from typing import Protocol
 
 from florin.ops.fleet.model import Fleet, Kind, Role
 from florin.ops.fleet.secrets import Secrets
-from florin.ops.supervisor.part_spec import Wanted
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import os_user
 from florin.ops.system.os_user import Account
 from florin.ops.valkey import cluster, sentinel
@@ -25,7 +25,7 @@ _SERVERS: dict[Kind, int] = {"single": 1, "sentinel": 3, "cluster": 6}
 _SENTINELS = tuple(f"sentinel-{n}" for n in (1, 2, 3))
 
 
-class Memory(Protocol):
+class ValkeyDeployment(Protocol):
     """What a fleet knows of its topology."""
 
     @property
@@ -33,7 +33,7 @@ class Memory(Protocol):
         """What instances and workers are told."""
         ...
 
-    def wanted(self) -> list[Wanted]: ...
+    def wanted(self) -> list[PartSpec]: ...
 
     async def mend(self) -> bool:
         """Do what only we can do, where anything is missing; say whether nothing was."""
@@ -54,7 +54,7 @@ class Single:
     def url(self) -> str:
         return url_of(self.server.address, self.server.secrets)
 
-    def wanted(self) -> list[Wanted]:
+    def wanted(self) -> list[PartSpec]:
         return [self.server.wanted()]
 
     async def mend(self) -> bool:
@@ -83,7 +83,7 @@ def embedded(
     user: Account | None,
     *,
     running: Collection[str],
-) -> Memory:
+) -> ValkeyDeployment:
     """Return the topology at the ports of the layout. `running`: the parts that run already."""
     root = place / "valkey"
     if kind == "single":
@@ -121,7 +121,7 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
     return url_of(servers[0], secrets)
 
 
-async def until_whole(memory: Memory | None) -> None:
+async def wait_until_healthy(memory: ValkeyDeployment | None) -> None:
     """Wait, as long as it takes, until nothing is missing."""
     while memory is not None and not await memory.whole():  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.2)
