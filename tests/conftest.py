@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -13,8 +14,10 @@ import pytest
 from hypothesis import settings
 
 from florin.kit.postgres.database import Database, connect
-from tests import documented, engine
-from tests.instance import NO_TLS, Instance, Shop, instance, make_shop
+from tests.support import openapi_check, postgres_server
+from tests.support.hostile_requests import Books
+from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
+from tests.support.workers import Crew, crew
 
 # The same examples each time, however long each takes: --hypothesis-profile=default draws others.
 settings.load_profile("ci")
@@ -58,13 +61,13 @@ class Servers:
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
-        self._running: dict[str, engine.Server] = {}
+        self._running: dict[str, postgres_server.Server] = {}
 
-    async def migrated(self, version: str) -> engine.Server:
+    async def migrated(self, version: str) -> postgres_server.Server:
         if version not in self._running:
-            program = engine.program(debian=version == "15")
-            self._running[version] = self._stack.enter_context(engine.server(program))
-            await engine.make_template(self._running[version])
+            program = postgres_server.program(debian=version == "15")
+            self._running[version] = self._stack.enter_context(postgres_server.server(program))
+            await postgres_server.make_template(self._running[version])
         return self._running[version]
 
 
@@ -75,17 +78,17 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-async def template(servers: Servers) -> engine.Server:
+async def template(servers: Servers) -> postgres_server.Server:
     """A server with a migrated database to copy; see also ledger/conftest.py."""
     return await servers.migrated("18")
 
 
 @pytest.fixture(scope="module")
-async def urls(template: engine.Server, request: pytest.FixtureRequest) -> Urls:
+async def urls(template: postgres_server.Server, request: pytest.FixtureRequest) -> Urls:
     """A database of the module's own."""
     word = re.sub(r"[^a-z0-9]+", "_", str(request.node.name).lower())[-30:]
     name = f"{word}_{uuid.uuid4().hex[:8]}"
-    await engine.make_database(template, name)
+    await postgres_server.make_database(template, name)
     return Urls(
         template.url("florin_app", name),
         template.url("florin_owner", name),
@@ -145,6 +148,65 @@ async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
         limits=limits,
         timeout=60,
         verify=NO_TLS,
-        event_hooks={"response": [documented.hook(api.base)]},
+        event_hooks={"response": [openapi_check.hook(api.base)]},
     ) as client:
         yield client
+
+
+@pytest.fixture
+async def aging(owner: Any, database: Database, api: Instance) -> Any:
+    """A client of a test merchant, and how to let its time pass."""
+    shop = await make_shop(owner, database, test=True)
+
+    async def pass_time(**span: float) -> None:
+        await owner.execute(
+            "update florin.merchant set clock_offset = clock_offset + $2 where id = $1",
+            shop.merchant,
+            timedelta(**span),
+        )
+
+    base = f"{api.base}/api/v1"
+    async with httpx.AsyncClient(
+        base_url=base, headers=shop.headers, timeout=60, verify=NO_TLS
+    ) as client:
+        yield client, shop, pass_time
+
+
+@pytest.fixture(scope="module")
+def open_api(urls: Urls) -> Iterator[Instance]:
+    """An instance that does not stop a guesser: he would be refused before what is tested."""
+    most = dict.fromkeys(("ADDRESS", "PRINCIPAL", "PREFIX"), "1000000")
+    settings = {f"FLORIN_GUESSES_PER_{what}": number for what, number in most.items()}
+    with instance(
+        f"{urls.app}?connection_limit=5", FLORIN_REQUESTS_PER_MINUTE="1000000", **settings
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def till(open_api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    base = f"{open_api.base}/api/v1"
+    async with httpx.AsyncClient(
+        base_url=base, headers=shop.headers, timeout=60, verify=NO_TLS
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def books(owner: Any) -> Books:
+    return Books(owner)
+
+
+@pytest.fixture
+async def workers(urls: Urls, owner: Any) -> AsyncGenerator[Crew]:
+    """The product's own workers, on the module's database."""
+    await owner.execute("delete from florin.queue_job; delete from florin.outbox")
+    # Ticks of schedules: each test asks for its own jobs.
+    await owner.execute(
+        "insert into florin.queue_tick (schedule, tick)"
+        " select s, date_trunc('minute', now()) + n * interval '1 minute'"
+        " from unnest(array['expiry', 'tokens', 'codes', 'sheets', 'keys', 'queue']) s,"
+        " generate_series(-1440, 10) n on conflict do nothing"
+    )
+    with crew(urls.app, "florin", "worker") as made:
+        yield made

@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
-from tests.ports import free_port
 
 from florin.cli import lazy_import, main
 from florin.ops.fleet import desired_state
 from florin.ops.system import processes
+from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
+from tests.support.ports import free_port
 
 ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
 

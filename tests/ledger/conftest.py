@@ -4,8 +4,8 @@ import pytest
 
 from florin.kit.postgres.database import Database
 from florin.ledger.post import Ledger
-from tests import engine
 from tests.conftest import Servers
+from tests.support import postgres_server
 
 OLDEST = "15"
 
@@ -14,13 +14,13 @@ OLDEST = "15"
 def version(request: pytest.FixtureRequest) -> str:
     if request.param == OLDEST and request.config.getoption("--only-embedded"):
         pytest.skip("--only-embedded")
-    if request.param == OLDEST and not engine.DEBIAN_15.exists():
+    if request.param == OLDEST and not postgres_server.DEBIAN_15.exists():
         pytest.skip("PostgreSQL 15 is not installed (Debian: postgresql-15)")
     return request.param
 
 
 @pytest.fixture(scope="session")
-async def template(servers: Servers, version: str) -> engine.Server:
+async def template(servers: Servers, version: str) -> postgres_server.Server:
     return await servers.migrated(version)
 
 

@@ -22,7 +22,7 @@ from florin.kit.postgres.database import Database, connect
 from florin.merchants import programs
 from tests.conftest import Urls
 from tests.ledger import calls
-from tests.ledger.test_plans import nodes
+from tests.ledger.test_query_plans import nodes
 
 CARDS = 12_000
 PAGE = 20

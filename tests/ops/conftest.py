@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.ports import free_port
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
@@ -23,8 +22,9 @@ from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes as pids
 from florin.ops.system.processes import Process
+from tests.support.ports import free_port
 
-STANDIN = Path(__file__).with_name("standin.py")
+STANDIN = Path(__file__).with_name("stub_fleet.py")
 WITHIN_S = 120  # nothing takes so long, but on a machine that is busy elsewhere
 _OURS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
 

@@ -1,8 +1,10 @@
 """Bench: measure Florin beside pgbench on the same server, and judge the books afterwards."""
 
 import asyncio
+import os
+import sys
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 
 import msgspec
 
@@ -138,9 +140,14 @@ def _many(
 
 
 def _mutants(*, as_json: bool, only: list[str]) -> int:
-    if find_spec("florin.bench.mutation.runner") is None:
-        raise OperatorError("florin bench mutants is not part of this release yet.")
-    return int(import_module("florin.bench.mutation.runner").main(as_json=as_json, only=only))
+    # The mutants are texts of the sources: they lie with the tests, in a checkout only.
+    checkout = Path(os.environ.get("FLORIN_CHECKOUT") or Path(__file__).parents[3])
+    if not (checkout / "tests" / "mutation").is_dir():
+        raise OperatorError(
+            "florin bench mutants needs a checkout with its tests; run bin/florin there."
+        )
+    sys.path.insert(0, str(checkout))
+    return int(import_module("tests.mutation.runner").main(as_json=as_json, only=only))
 
 
 def _check(terms: BenchmarkConfig) -> None:

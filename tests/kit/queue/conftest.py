@@ -8,7 +8,7 @@ import pytest
 from florin.kit.postgres.database import connect
 from tests.conftest import Urls
 from tests.kit.queue import toys
-from tests.workers import Crew, crew
+from tests.support.workers import Crew, crew
 
 
 @pytest.fixture(scope="module")

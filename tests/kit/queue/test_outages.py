@@ -9,27 +9,27 @@ from typing import Any
 import pytest
 
 from florin.kit.postgres.database import connect
-from tests import engine
 from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.kit.queue.toys import fill, word
-from tests.ports import free_port
-from tests.workers import Crew, crew, until
+from tests.support import postgres_server
+from tests.support.ports import free_port
+from tests.support.workers import Crew, crew, until
 
 NOTED = "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
 
 
 @pytest.fixture
-async def durable() -> AsyncGenerator[engine.Server]:
-    with engine.server(engine.program(), durable=True) as server:
-        await engine.make_template(server)
+async def durable() -> AsyncGenerator[postgres_server.Server]:
+    with postgres_server.server(postgres_server.program(), durable=True) as server:
+        await postgres_server.make_template(server)
         owner = await connect(server.url("florin_owner", "florin_template"), name="tests")
         await owner.execute(toys.TABLE)
         await owner.close()
         yield server
 
 
-async def test_postgresql_killed_and_back(durable: engine.Server) -> None:
+async def test_postgresql_killed_and_back(durable: postgres_server.Server) -> None:
     url = durable.url("florin_app", "florin_template")
     with crew(url, "tests.kit.queue.toys") as play:
         # Valkey is not there, either: nobody listens at its address.
@@ -45,7 +45,7 @@ async def test_postgresql_killed_and_back(durable: engine.Server) -> None:
         finally:
             before.terminate()
         await asyncio.sleep(1)
-        process, _ = engine.start(engine.program(), durable.data, durable.port)
+        process, _ = postgres_server.start(postgres_server.program(), durable.data, durable.port)
         owner = await connect(url, name="tests")
         try:
             await until(lambda: _over(owner), within_s=180)
@@ -56,7 +56,7 @@ async def test_postgresql_killed_and_back(durable: engine.Server) -> None:
             assert [play.stop(worker) for worker in workers] == [0, 0]
         finally:
             owner.terminate()
-            engine.stop(process)
+            postgres_server.stop(process)
 
 
 async def test_stopped_while_postgresql_is_away_it_still_ends(play: Crew, owner: Any) -> None:

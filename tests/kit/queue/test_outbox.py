@@ -10,7 +10,7 @@ from florin.kit.postgres.database import Database, connect
 from florin.kit.queue.enqueue import enqueue, publish
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import word
-from tests.workers import Crew, until
+from tests.support.workers import Crew, until
 
 
 class Undone(Exception):

@@ -6,7 +6,7 @@ import signal
 from typing import Any
 
 from tests.kit.queue.toys import LEASE_S, fill, fill_misled, word
-from tests.workers import Crew, until
+from tests.support.workers import Crew, until
 
 HERE = 10_000
 

@@ -1,0 +1,75 @@
+"""Benchmarks of the workers from the command line, tiny: nothing lost or doubled, no trace left."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from florin.bench.workers import report
+from florin.bench.workers.catalog import BENCHMARKS, Terms
+from florin.bench.workers.job_counter import Count
+from florin.bench.workers.result import Found
+from tests.bench.command import bench
+
+TINY = {
+    "queue": ("--jobs", "300"),
+    "expiry": ("--cards", "2500"),
+    "bulk": ("--cards", "2500"),
+    "beside": ("--cards", "60000", "--seconds", "1", "--connections", "4", "--rate", "50"),
+}
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_it_says_what_it_found(place: Path, name: str) -> None:
+    said = bench(place, name, *TINY[name], "--rounds", "1", "--json")
+    assert said.returncode == 0, said.stderr + said.stdout
+    found: dict[str, Any] = json.loads(said.stdout)
+    assert (found["object"], found["name"], found["ok"], found["wrong"]) == (
+        *("benchmark", name, True),
+        [],
+    )
+    (only,) = found["rounds"]
+    assert only
+    # The clock of the CPU has ticks of 10 ms: so little work may take none.
+    assert all(figure > 0 or what.endswith("_ms") for what, figure in only.items()), only
+    assert [target["what"] for target in found["targets"]] == [
+        target.what for target in BENCHMARKS[name].targets
+    ]
+    assert all(isinstance(target["met"], bool) for target in found["targets"])
+    for share, one, other in BENCHMARKS[name].shares:
+        assert found[share] == pytest.approx(found[one] / found[other], abs=0.001)
+    assert found["commit"]
+    assert found["terms"]["seed"] == 1
+    assert list(place.iterdir()) == []
+
+
+def test_a_job_that_ran_twice_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    count = Count(2)
+    for _ in range(3):
+        count()
+    count.close()
+    said = [
+        json.loads(line.removeprefix("FLORIN "))
+        for line in capsys.readouterr().err.split("\n")
+        if line
+    ]
+    assert [one["all_ran"] for one in said] == [True, True]
+    assert said[-1]["count"] == 3
+    assert said[0]["began"] is not None
+
+
+def test_figures_are_medians_and_the_highest_peak() -> None:
+    terms = Terms(name="bulk", jobs=1, cards=10, rounds=3, seconds=1, rate=1, connections=1, seed=1)
+    rounds = [
+        {"rate": rate, "copy_rate": 10.0, "peak_rss_mb": peak}
+        for rate, peak in ((1.0, 5.0), (9.0, 7.0), (3.0, 6.0))
+    ]
+    found = Found(terms=terms, rounds=rounds, wrong=["one"], postgres="18", commit="abc")
+    document = found.document()
+    assert (document["rate"], document["ratio"], document["peak_rss_mb"]) == (3.0, 0.3, 7.0)
+    assert [target["met"] for target in document["targets"]] == [False, True, True]
+    assert not document["ok"]
+    table = report.text(document)
+    for word in ("3/s", "COPY", "7 MB", "ratio at least 0.2: met", "WRONG: one.", "commit abc"):
+        assert word in table

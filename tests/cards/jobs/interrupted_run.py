@@ -1,0 +1,201 @@
+"""Runs: a verb of the product's plan, run here and cut off where it waits, as a power cut would.
+
+A kill is an exception that nothing catches, in every task of the verb, when its connections are
+broken already: whatever it would still do it can no longer say to the database.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+from florin.kit import ids
+from florin.kit.postgres.database import Database
+from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.kit.queue.job import Continue, Job, LeaseLost
+from florin.kit.settings import Settings
+from florin.worker import PLAN, Parts
+from tests.support.workers import until
+
+LEASE = timedelta(seconds=60)
+KINDS = [(kind, each.version) for queue in PLAN.queues for kind, each in queue.kinds.items()]
+ROUNDS_MAX = 60
+_TASK: Any = asyncio.Task
+
+_CLAIM = "select * from florin.queue_claim($1, $2, $3, 1, $4, $5, $6)"
+_LAPSE = "update florin.queue_job set lease_until = now() - interval '1 s' where state = 1"
+
+
+class Killed(BaseException):
+    """Nobody catches it."""
+
+
+class Cut:
+    """Counts where a verb waits; kills it at one of these places, when what it waits for is asked
+    already and may or may not happen.
+    """
+
+    def __init__(self, database: Database, at: int | None = None) -> None:
+        self.database, self.at = database, at
+        self.passed = 0
+        self.dead = False
+
+    def here(self) -> None:
+        if not self.dead and self.passed == self.at:
+            self.dead = True
+            self.database.abandon()
+        self.passed += 1
+
+
+_cut: ContextVar[Cut | None] = ContextVar("cut", default=None)
+
+
+class Counted(Coroutine[Any, Any, Any]):
+    """A coroutine that is counted at each of its steps and dies with its cut."""
+
+    def __init__(self, inner: Coroutine[Any, Any, Any], cut: Cut) -> None:
+        self._inner, self._cut, self._told = inner, cut, False
+
+    def send(self, value: Any) -> Any:
+        return self._step(self._inner.send, value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._step(self._inner.throw, *error)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        raise NotImplementedError
+
+    def _step(self, how: Any, *args: Any) -> Any:
+        if self._dies():
+            return self._inner.throw(Killed())
+        waits_for = how(*args)
+        if not isinstance(waits_for, _TASK):  # of its own, which is counted itself
+            self._cut.here()
+        return self._inner.throw(Killed()) if self._dies() else waits_for
+
+    def _dies(self) -> bool:
+        """Once: what unwinds then finds every connection broken."""
+        dies = self._cut.dead and not self._told
+        self._told = self._told or dies
+        return dies
+
+
+@contextmanager
+def counting() -> Generator[None]:
+    """Count the steps of the tasks that a cut begins."""
+    loop = asyncio.get_running_loop()
+
+    def make(loop: Any, inner: Any, **options: Any) -> Any:
+        cut = _cut.get()
+        return _TASK(inner if cut is None else Counted(inner, cut), loop=loop, **options)
+
+    loop.set_task_factory(make)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(None)
+
+
+class Runs:
+    """Runs jobs of the plan one by one, as workers do that have one hand."""
+
+    def __init__(self, url: str, owner: Any, healthy: Database, settings: Settings) -> None:
+        self._url, self._owner, self._healthy, self._settings = url, owner, healthy, settings
+
+    @asynccontextmanager
+    async def database(self) -> AsyncGenerator[Database]:
+        database = Database(f"{self._url}?connection_limit=4&pool_timeout=20")
+        await database.open()
+        await database.one("select 1")  # connected before anything is counted
+        try:
+            yield database
+        finally:
+            with contextlib.suppress(Exception):
+                database.abandon()
+
+    async def put(self, *jobs: NewJob) -> None:
+        await enqueue_now(self._owner, *jobs)
+
+    async def claim(self, database: Database) -> Job | None:
+        queues = [queue.name for queue in PLAN.queues]
+        rows = await database.all(
+            _CLAIM,
+            ids.new(),
+            queues,
+            [1] * len(queues),
+            [kind for kind, _ in KINDS],
+            [version for _, version in KINDS],
+            LEASE,
+        )
+        return Job(rows[0], database, lease=LEASE) if rows else None
+
+    async def run(self, job: Job, database: Database) -> None:
+        """Run a job to its end, as a worker does; what it raises goes on."""
+        verb = PLAN.queue(job.queue).kinds[job.kind].run
+        ended = await verb(job, Parts(self._settings, database))
+        if isinstance(ended, Continue):
+            await database.one("select florin.queue_again($1, $2, '0')", job.id, job.fence)
+        elif not job.finished:
+            await database.all("select florin.queue_done($1, $2)", [job.id], [job.fence])
+
+    async def drain(self) -> None:
+        """Run what there is until nothing is left: failures again, lost leases by another."""
+        database = self._healthy
+        for _ in range(ROUNDS_MAX):
+            await self.lapse(database)
+            job = await self.claim(database)
+            if job is None:
+                states = await self._owner.fetch("select state, error from florin.queue_job")
+                assert not states, f"it never came to its end: {states}"
+                return
+            try:
+                await self.run(job, database)
+            except LeaseLost:
+                continue
+            except Exception as error:  # noqa: BLE001 -- whatever: it is tried again
+                fail = "select florin.queue_fail($1, $2, $3, '0', false)"
+                await database.one(fail, job.id, job.fence, repr(error))
+        raise AssertionError("it goes on for ever")
+
+    async def lapse(self, database: Database) -> None:
+        """Whoever holds a lease has lost it, once no transaction of a dead one is left open."""
+
+        async def free() -> bool:
+            await self._owner.execute(_LAPSE)
+            await database.all("select * from florin.queue_reap()")
+            return not await self._owner.fetchval(
+                "select count(*) from florin.queue_job where state = 1"
+            )
+
+        await until(free)
+
+    async def killed(self, at: int) -> bool:
+        """Run the next job and kill it at that place; return whether it came so far."""
+        async with self.database() as database:
+            job = await self.claim(database)
+            assert job is not None
+            cut = Cut(database, at)
+            token = _cut.set(cut)
+            try:
+                task = asyncio.create_task(self.run(job, database))
+            finally:
+                _cut.reset(token)
+            await asyncio.wait([task])
+            if not cut.dead:
+                task.result()
+            task.exception()
+            return cut.dead
+
+    async def at_once(self, *jobs: tuple[Job, Database]) -> None:
+        """Run these beside each other; what they raise is theirs."""
+        ended = await asyncio.gather(*(self.run(*each) for each in jobs), return_exceptions=True)
+        for (job, database), error in zip(jobs, ended, strict=True):
+            if error is not None and not isinstance(error, LeaseLost):
+                fail = "select florin.queue_fail($1, $2, $3, '0', false)"
+                await database.one(fail, job.id, job.fence, repr(error))

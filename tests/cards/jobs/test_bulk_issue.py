@@ -1,0 +1,181 @@
+"""Bulk: exactly as many cards as asked for, their codes once, whatever is killed meanwhile."""
+
+import asyncio
+import csv
+import io
+import signal
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from florin.cards.jobs import code_export
+from florin.cards.jobs.bulk_issue import HEADER
+from florin.cards.jobs.throttle import LEAST
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Database
+from tests.support.instance import SECRETS, Shop
+from tests.support.workers import Crew, until
+
+Client = httpx.AsyncClient
+
+
+async def ask(http: Client, shop: Shop, quantity: int, key: str, **more: Any) -> httpx.Response:
+    body = {"program": shop.program, "amount": 2500, "quantity": quantity, **more}
+    return await http.post("/cards/bulk", json=body, headers={"idempotency-key": key})
+
+
+async def finished(http: Client, job: str) -> dict[str, Any]:
+    async def look() -> dict[str, Any] | None:
+        found = (await http.get(f"/jobs/{job}")).json()
+        return found if found["state"] == "finished" else None
+
+    found: dict[str, Any] = await until(look, within_s=180)
+    return found
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+async def test_a_job_from_beginning_to_end(
+    http: Client, shop: Shop, owner: Any, workers: Crew
+) -> None:
+    asked = await ask(http, shop, 2345, "bulk-1")
+    assert asked.status_code == 202, asked.text
+    job = asked.json()
+    assert (job["object"], job["state"], job["done"], job["total"]) == ("job", "queued", 0, 2345)
+    early = await http.get(f"/jobs/{job['id']}/codes")
+    assert (early.status_code, early.json()["code"]) == (409, "job_not_finished")
+    worker = workers.start("--concurrency", "2")
+    done = await finished(http, job["id"])
+    assert (done["done"], done["codes"]) == (2345, "waiting")
+    again = await ask(http, shop, 2345, "bulk-1")
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json() == job
+    other = await ask(http, shop, 2346, "bulk-1")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    taken = await http.get(f"/jobs/{job['id']}/codes")
+    assert taken.status_code == 200
+    assert taken.headers["content-type"].startswith("text/csv")
+    lines = rows(taken.text)
+    assert len({line["code"] for line in lines}) == 2345
+    twice = await http.get(f"/jobs/{job['id']}/codes")
+    assert (twice.status_code, twice.json()["code"]) == (410, "codes_taken")
+    assert await owner.fetchval("select count(*) from florin.job_sheet") == 0
+
+    found = (await http.post("/cards/lookup", json={"code": lines[2000]["code"]})).json()
+    assert (found["id"], found["state"], found["balance"]) == (lines[2000]["card"], "active", 2500)
+    events = (await http.get("/events", params={"type": "job.finished"})).json()["data"]
+    assert [event["data"]["object"]["id"] for event in events] == [job["id"]]
+    assert (await http.get("/ledger/balances")).json()["liability"] == 2345 * 2500
+    assert (await http.get("/ledger/proof")).json()["balanced"]
+    assert workers.stop(worker) == 0
+
+
+async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
+    http: Client, shop: Shop, owner: Any, workers: Crew
+) -> None:
+    total = 9_500
+    job = (await ask(http, shop, total, "bulk-2")).json()["id"]
+
+    async def beyond(number: int) -> bool:
+        return int((await http.get(f"/jobs/{job}")).json()["done"]) >= number
+
+    for part, how in ((1, signal.SIGKILL), (3000, signal.SIGTERM), (6000, signal.SIGKILL)):
+        worker = workers.start("--concurrency", "3")
+        await until(lambda: beyond(part))  # noqa: B023 -- awaited at once
+        worker.send_signal(how)
+        await asyncio.to_thread(worker.wait, 90)
+        # The next one need not wait for the lease here.
+        await owner.execute("update florin.queue_job set lease_until = now() where state = 1")
+    workers.start()
+    workers.start()
+    await finished(http, job)
+    lines = rows((await http.get(f"/jobs/{job}/codes")).text)
+    assert len(lines) == total
+    made = await owner.fetchrow(
+        "select count(*), sum(balance)::bigint, count(distinct code_hash) from florin.account"
+        " where merchant = $1",
+        shop.merchant,
+    )
+    assert tuple(made) == (total, total * 2500, total)
+    assert {line["card"] for line in lines} == {
+        f"crd_{row['id'].hex}"
+        for row in await owner.fetch(
+            "select id from florin.account where merchant = $1", shop.merchant
+        )
+    }
+
+
+async def test_a_download_that_breaks_off_can_be_begun_again(
+    http: Client, shop: Shop, workers: Crew, database: Database
+) -> None:
+    job = (await ask(http, shop, 3000, "bulk-3")).json()["id"]
+    workers.start()
+    await finished(http, job)
+    sealer, uuid = Sealer(SECRETS["FLORIN_SEAL_KEY"]), UUID(job.removeprefix("job_"))
+    first = await code_export.take(database, sealer, shop.merchant, uuid)
+    assert await anext(first) == HEADER.encode()
+    assert len((await anext(first)).splitlines()) == LEAST
+    second = await http.get(f"/jobs/{job}/codes")
+    assert (second.status_code, second.json()["code"]) == (409, "codes_being_taken")
+    await first.aclose()
+    answer = await http.get(f"/jobs/{job}/codes")
+    assert len(rows(answer.text)) == 3000
+
+
+async def test_what_is_refused(http: Client, shop: Shop, owner: Any) -> None:
+    for body, status, code in (
+        ({"quantity": 1_000_001}, 422, "invalid_request"),
+        ({"quantity": 0}, 422, "invalid_request"),
+        ({"amount": 10**12 + 1}, 422, "invalid_request"),
+        ({"program": "prg_" + "0" * 32}, 404, "not_found"),
+    ):
+        wanted = {"program": shop.program, "amount": 100, "quantity": 10, **body}
+        answer = await http.post(
+            "/cards/bulk", json=wanted, headers={"idempotency-key": "bulk-refused"}
+        )
+        assert (answer.status_code, answer.json()["code"]) == (status, code)
+    keyless = await http.post(
+        "/cards/bulk", json={"program": shop.program, "amount": 100, "quantity": 10}
+    )
+    assert keyless.json()["code"] == "idempotency_key_required"
+    assert await owner.fetchval("select count(*) from florin.outbox") == 0
+    missing = await http.get(f"/jobs/job_{'0' * 32}")
+    assert missing.status_code == 404
+
+
+async def test_a_job_that_fails_says_so_and_goes_on_when_it_is_retried(
+    http: Client, shop: Shop, owner: Any, workers: Crew
+) -> None:
+    job = (await ask(http, shop, 100, "bulk-4")).json()["id"]
+    # The program changes before its turn comes.
+    await owner.execute("update florin.program set max_amount = 1000, min_amount = 1")
+    workers.start()
+
+    async def failed() -> bool:
+        return (await http.get(f"/jobs/{job}")).json()["state"] == "failed"
+
+    await until(failed)
+    await owner.execute("update florin.program set max_amount = 1000000")
+    await owner.execute("update florin.queue_job set state = 0, attempts = 0 where state = 2")
+    assert (await finished(http, job))["done"] == 100
+
+
+async def test_pins_are_on_the_sheet(http: Client, shop: Shop, workers: Crew) -> None:
+    rules = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5000, "pin": True}
+    program = (await http.post("/programs", json=rules, headers={"idempotency-key": "p"})).json()
+    job = (await ask(http, shop, 3, "bulk-pin", program=program["id"])).json()
+    workers.start("--concurrency", "1")
+    await finished(http, job["id"])
+    lines = rows((await http.get(f"/jobs/{job['id']}/codes")).text)
+    assert len(lines) == 3
+    for line in lines:
+        spend = {"code": line["code"], "amount": 1, "currency": "EUR"}
+        answers = [
+            await http.post("/redemptions", json=body, headers={"idempotency-key": line["card"]})
+            for body in (spend, spend | {"pin": line["pin"]})
+        ]
+        assert [answer.status_code for answer in answers] == [402, 201]

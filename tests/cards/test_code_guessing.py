@@ -1,0 +1,277 @@
+"""Guessing codes: counted wherever one is tried, on every instance; the honest notice nothing."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.cards import codes
+from florin.kit.postgres.database import Database
+from tests.conftest import Urls
+from tests.support.api_calls import Json, issue, key, made, post, problem, spend
+from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
+from tests.support.valkey_server import memory
+
+ADDRESS, PRINCIPAL, PREFIX = 8, 16, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Two instances that share a Valkey, and one that has none."""
+
+    one: Instance
+    other: Instance
+    alone: Instance
+
+
+@pytest.fixture(scope="module")
+def fleet(urls: Urls) -> Iterator[Fleet]:
+    limits = {
+        "FLORIN_GUESSES_PER_ADDRESS": str(ADDRESS),
+        "FLORIN_GUESSES_PER_PRINCIPAL": str(PRINCIPAL),
+        "FLORIN_GUESSES_PER_PREFIX": str(PREFIX),
+        "FLORIN_TRUSTED_PROXIES": "127.0.0.1/32",
+        "FLORIN_LIMIT_PATIENCE_MS": "1000",  # on a busy machine answers may be late
+    }
+    database = f"{urls.app}?connection_limit=10&pool_timeout=20"
+    with ExitStack() as stack:
+        url = stack.enter_context(memory()).url
+        yield Fleet(
+            stack.enter_context(instance(database, REDIS_URL=url, **limits)),
+            stack.enter_context(instance(database, REDIS_URL=url, **limits)),
+            stack.enter_context(
+                instance(
+                    database, **{**limits, "FLORIN_TRUSTED_PROXIES": "", "FLORIN_LIMIT_SHARES": "1"}
+                )
+            ),
+        )
+
+
+@pytest.fixture
+async def clients(fleet: Fleet, shop: Shop) -> AsyncGenerator[list[httpx.AsyncClient]]:
+    async with (
+        client(fleet.one, shop) as one,
+        client(fleet.other, shop) as other,
+        client(fleet.alone, shop) as alone,
+    ):
+        yield [one, other, alone]
+
+
+def client(at: Instance, shop: Shop) -> httpx.AsyncClient:
+    # Loopback is trusted there: each test comes from a place of its own.
+    headers = {**shop.headers, "x-forwarded-for": place()}
+    base = f"{at.base}/api/v1"
+    return httpx.AsyncClient(base_url=base, headers=headers, timeout=60, verify=NO_TLS)
+
+
+def place() -> str:
+    return f"2001:db8:{uuid.uuid4().hex[:4]}:{uuid.uuid4().hex[:4]}::1"
+
+
+def from_(address: str) -> dict[str, str]:
+    return {"x-forwarded-for": address}
+
+
+async def guess(http: httpx.AsyncClient, how: str, code: str, **headers: str) -> httpx.Response:
+    if how == "look-up":
+        return await http.post("/cards/lookup", json={"code": code}, headers=headers)
+    body = {"code": code, "amount": 1, "currency": "EUR"}
+    if how == "batch":
+        item = {**body, "idempotency_key": uuid.uuid4().hex}
+        json = {"redemptions": [item]}
+        return await http.post("/redemptions/batch", json=json, headers=headers)
+    path = "/holds" if how == "hold" else "/redemptions"
+    if how == "simulate":
+        return await http.post(path, json={**body, "simulate": True}, headers=headers)
+    return await http.post(path, json=body, headers={**key(), **headers})
+
+
+def code_of(answer: httpx.Response) -> str:
+    """The refusal's code, of a batch that of its one item."""
+    body: Json = answer.json()
+    return body["data"][0]["problem"]["code"] if body.get("object") == "list" else body["code"]
+
+
+WAYS = ["look-up", "redeem", "simulate", "batch", "hold"]
+
+
+async def test_wrong_codes_are_counted_together_wherever_they_are_tried(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    one, other, _ = clients
+    other.headers["x-forwarded-for"] = one.headers["x-forwarded-for"]
+    card = await issue(one, shop)
+    for number in range(ADDRESS):
+        answer = await guess(clients[number % 2], WAYS[number % 5], codes.make())
+        assert code_of(answer) == "card_not_found"
+    for way in WAYS:
+        for http in (one, other):
+            for code in (card["code"], codes.make(), "rubbish"):
+                answer = await guess(http, way, code)
+                assert code_of(answer) == "rate_limited", (way, code)
+                if way != "batch":
+                    refused = problem(answer, 429, "rate_limited")
+                    assert 1 <= int(answer.headers["retry-after"]) <= 600
+                    assert refused["retry_after"] == int(answer.headers["retry-after"])
+    # Nothing happened, and whoever knows the card's id is not held up.
+    found = await one.get(f"/cards/{card['id']}")
+    assert (found.json()["balance"], found.json()["held"]) == (1000, 0)
+    await made(one, "/redemptions", spend(card, 10))
+
+
+async def test_others_are_not_held_up(
+    clients: list[httpx.AsyncClient], shop: Shop, fleet: Fleet, owner: Any, database: Database
+) -> None:
+    one = clients[0]
+    card = await issue(one, shop)
+    for _ in range(ADDRESS):
+        await guess(one, "look-up", codes.make())
+    assert (await guess(one, "look-up", card["code"])).status_code == 429
+    elsewhere = await guess(one, "look-up", card["code"], **from_(place()))
+    assert elsewhere.status_code == 200, "the same key from another address"
+    neighbour = await make_shop(owner, database)
+    async with client(fleet.one, neighbour) as http:
+        http.headers["x-forwarded-for"] = one.headers["x-forwarded-for"]
+        theirs = await issue(http, neighbour)
+        assert (await guess(http, "look-up", theirs["code"])).status_code == 200
+        problem(await guess(http, "look-up", card["code"]), 404, "card_not_found")
+
+
+async def test_a_principal_is_counted_over_all_addresses(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    card = await issue(clients[0], shop)
+    for number in range(PRINCIPAL):
+        answer = await guess(clients[number % 2], "look-up", codes.make(), **from_(place()))
+        problem(answer, 404, "card_not_found")
+    for http in clients[:2]:
+        answer = await guess(http, "redeem", card["code"], **from_(place()))
+        problem(answer, 429, "rate_limited")
+
+
+async def test_a_code_known_in_part_is_not_completed_by_trying(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    card = await issue(clients[0], shop)
+    known = card["code"].replace("-", "")[:8]
+    for number in range(PREFIX):
+        answer = await guess(clients[number % 2], "hold", beginning(known), **from_(place()))
+        problem(answer, 404, "card_not_found")
+    answer = await guess(clients[1], "redeem", card["code"], **from_(place()))
+    problem(answer, 429, "rate_limited")
+    another = await issue(clients[0], shop)
+    assert (await guess(clients[1], "redeem", another["code"], **from_(place()))).is_success
+
+
+def beginning(known: str) -> str:
+    while True:
+        rest = "".join(random.choices(codes.ALPHABET, k=codes.LENGTH - len(known)))
+        try:
+            return codes.read(known + rest)
+        except codes.CodeMalformed:
+            continue
+
+
+async def test_a_batch_that_guesses_is_cut_short(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    one = clients[0]
+    good = [await issue(one, shop) for _ in range(2)]
+    wrong = [codes.make() for _ in range(400)]
+    tried = [good[0]["code"], *wrong, good[1]["code"]]
+    items = [
+        {"code": code, "amount": 7, "currency": "EUR", "idempotency_key": uuid.uuid4().hex}
+        for code in tried
+    ]
+    answer = await one.post("/redemptions/batch", json={"redemptions": items})
+    lines: list[Json] = answer.json()["data"]
+    assert [line["status"] for line in lines] == [201] + [404] * ADDRESS + [429] * (401 - ADDRESS)
+    assert all(line["problem"]["retry_after"] >= 1 for line in lines if line["status"] == 429)
+    assert (await one.get(f"/cards/{good[1]['id']}")).json()["balance"] == 1000
+    assert (await one.get(f"/cards/{good[0]['id']}")).json()["balance"] == 993
+
+
+async def test_a_busy_till_is_not_limited(clients: list[httpx.AsyncClient], shop: Shop) -> None:
+    one = clients[0]
+    card = await issue(one, shop)
+    for _ in range(ADDRESS - 1):
+        problem(await guess(one, "look-up", codes.make()), 404, "card_not_found")
+    for way in WAYS:
+        answers = await asyncio.gather(*(guess(one, way, card["code"]) for _ in range(30)))
+        assert all(answer.is_success for answer in answers)
+    empty = await issue(one, shop, 1)
+    assert (await guess(one, "redeem", empty["code"])).status_code == 201
+    for _ in range(2 * ADDRESS):  # right codes, though nothing comes of them
+        problem(await guess(one, "redeem", empty["code"]), 402, "insufficient_funds")
+
+
+async def test_a_typing_mistake_counts_a_fifth(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    one = clients[0]
+    card = await issue(one, shop)
+    right = card["code"]
+    wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
+    mistakes = 0
+    while mistakes < 5 * ADDRESS and (await guess(one, "look-up", right)).status_code == 200:
+        answer = await guess(one, WAYS[mistakes % 5], wrong)
+        assert code_of(answer) == "code_malformed", mistakes
+        mistakes += 1
+    # Until there is no room left for a whole guess; what is long ago counts a little less.
+    assert mistakes > 5 * (ADDRESS - 1)
+    assert code_of(await guess(one, "look-up", right)) == "rate_limited"
+
+
+async def test_without_valkey_an_instance_counts_by_itself(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    alone = clients[2]
+    card = await issue(alone, shop)
+    for _ in range(ADDRESS):
+        # Nobody is trusted here: what a stranger says of where it comes from is not believed.
+        answer = await guess(alone, "look-up", codes.make(), **from_(place()))
+        problem(answer, 404, "card_not_found")
+    problem(await guess(alone, "redeem", card["code"], **from_(place())), 429, "rate_limited")
+
+
+async def test_tries_at_once_are_counted_exactly(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    """However many are under way before the first is counted."""
+    here = place()
+    card = await issue(clients[0], shop)
+    answers = await asyncio.gather(
+        *(guess(clients[n % 2], "look-up", codes.make(), **from_(here)) for n in range(60))
+    )
+    statuses = [answer.status_code for answer in answers]
+    assert statuses.count(404) <= ADDRESS
+    assert statuses.count(404) + statuses.count(429) == 60
+    problem(await guess(clients[0], "look-up", card["code"], **from_(here)), 429, "rate_limited")
+
+
+async def test_requests_are_limited_where_a_setting_says_so(
+    urls: Urls, shop: Shop, owner: Any, database: Database
+) -> None:
+    with instance(urls.app, FLORIN_REQUESTS_PER_MINUTE="10", FLORIN_LIMIT_SHARES="1") as limited:
+        async with client(limited, shop) as http:
+            begun, let_through = time.monotonic(), 0
+            while (answer := await http.get(("/cards", "/programs")[let_through % 2])).is_success:
+                let_through += 1
+                assert let_through < 100
+            problem(answer, 429, "rate_limited")
+            assert 10 <= let_through <= 10 + (time.monotonic() - begun) / 6 + 1
+            async with asyncio.timeout(60):  # each six seconds one is let through
+                while (answer := await post(http, "/redemptions", {})).status_code != 429:
+                    pass
+            problem(answer, 429, "rate_limited")
+            assert int(answer.headers["retry-after"]) <= 6
+            assert (await http.get(f"{limited.base}/health/live")).status_code == 200
+        async with client(limited, await make_shop(owner, database)) as http:
+            assert (await http.get("/cards")).status_code == 200

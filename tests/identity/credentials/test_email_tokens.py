@@ -1,0 +1,136 @@
+"""Password resets and proofs of an address over HTTP: one answer to all, one use, an end."""
+
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.identity.credentials import lockout
+from tests.support.api_calls import problem, together
+from tests.support.instance import SECRETS
+from tests.support.members import (
+    PASSWORD,
+    address,
+    audited,
+    bearer,
+    letter,
+    login,
+    register,
+)
+
+NEW = "a new horse battery"
+
+
+async def ask(http: httpx.AsyncClient, email: str) -> httpx.Response:
+    return await http.post("/auth/password-resets", json={"email": email})
+
+
+async def confirm(http: httpx.AsyncClient, token: str | None) -> httpx.Response:
+    return await http.post("/auth/password-resets/confirm", json={"token": token, "password": NEW})
+
+
+@pytest.mark.parametrize("path", ["/auth/password-resets", "/auth/email-verifications"])
+async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> None:
+    somebody = await register(http)
+    headers = {"x-request-id": "same"}
+    one, two = [
+        await http.post(path, json={"email": email}, headers=headers)
+        for email in (somebody.email, address())
+    ]
+    assert one.status_code == two.status_code == 202
+    assert one.content == two.content
+    assert set(one.headers) == set(two.headers)
+
+
+async def test_a_reset_is_good_once_and_ends_every_sign_in(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    somebody = await register(http)
+    await ask(http, somebody.email.upper())
+    old = await letter(owner, somebody.email, "password_reset")
+    await ask(http, somebody.email)
+    token = await letter(owner, somebody.email, "password_reset")
+    problem(await confirm(http, old), 422, "token_invalid")  # a newer letter voids it
+    answers = await together(confirm(http, token) for _ in range(5))
+    assert Counter(each.status_code for each in answers) == {200: 1, 422: 4}
+    problem(await http.get("/auth/me", headers=somebody.headers), 401, "unauthenticated")
+    refreshed = await http.post(
+        "/auth/refresh", json={"refresh_token": somebody.tokens["refresh_token"]}
+    )
+    problem(refreshed, 401, "unauthenticated")
+    problem(await login(http, somebody.email, PASSWORD), 401, "invalid_credentials")
+    again = await login(http, somebody.email, NEW)
+    assert again.status_code == 200
+    somebody.tokens = again.json()
+    actions = Counter(each["action"] for each in await audited(http, somebody))
+    assert actions["password.set"] == 1
+    assert actions["password_reset.requested"] == 2
+
+
+async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    await ask(http, somebody.email)
+    token = await letter(owner, somebody.email, "password_reset")
+    await owner.execute(
+        "update florin.letter set expires_at = created_at where kind = 'password_reset'"
+    )
+    problem(await confirm(http, token), 422, "token_invalid")
+    assert (await login(http, somebody.email)).status_code == 200
+
+
+async def test_a_letter_is_good_for_what_it_says(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    verification = await letter(owner, somebody.email, "email_verification")
+    problem(await confirm(http, verification), 422, "token_invalid")
+    await ask(http, somebody.email)
+    reset = await letter(owner, somebody.email, "password_reset")
+    for path in ("/auth/email-verifications/confirm",):
+        problem(await http.post(path, json={"token": reset}), 422, "token_invalid")
+    verified = await http.post("/auth/email-verifications/confirm", json={"token": verification})
+    assert verified.json()["email_verified"] is True
+    me = await http.get("/auth/me", headers=somebody.headers)
+    assert me.json()["user"]["email_verified"] is True
+
+
+async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    answers = [await ask(http, somebody.email) for _ in range(lockout.LETTERS_MOST + 4)]
+    assert {each.status_code for each in answers} == {202}  # which tells nothing either
+    written = await owner.fetchval(
+        "select count(*) from florin.letter l join florin.member m on m.id = l.member"
+        " where m.email = $1 and l.kind = 'password_reset'",
+        somebody.email,
+    )
+    assert written == lockout.LETTERS_MOST
+
+
+async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    somebody = await register(http)
+    await owner.execute(
+        "update florin.session s set address_hash = 'elsewhere' from florin.member m"
+        " where m.id = s.member and m.email = $1",
+        somebody.email,
+    )
+    await ask(http, somebody.email)
+    token = await letter(owner, somebody.email, "password_reset")
+    await owner.execute(  # the account is under attack from everywhere
+        "insert into florin.attempt (subject, most, failures, last_at)"
+        " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s"
+        " on conflict (subject) do update set failures = 1000",
+        _account_doors(somebody.email),
+    )
+    problem(await login(http, somebody.email), 429, "rate_limited")
+    assert (await confirm(http, token)).status_code == 200
+    answer = await login(http, somebody.email, NEW)
+    assert answer.status_code == 200, answer.text
+    me = await http.get("/auth/me", headers=bearer(answer.json()["access_token"]))
+    assert me.status_code == 200
+
+
+def _account_doors(email: str) -> list[bytes]:
+    pepper = SECRETS["FLORIN_KEY_PEPPER"].encode()
+    doors = lockout.doors(pepper, email=email, network="127.0.0.1", known=False)
+    return [door.subject for door in doors[1:]]

@@ -1,0 +1,159 @@
+"""Whoever cannot sign in does not learn, from how long an answer takes, who is a member; and
+passwords are hashed as strongly as is wanted, never so many at once that memory ends.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from florin.identity.credentials import passwords
+from florin.kit.errors import Overloaded
+from florin.kit.http import constant_time
+from tests.support.members import PASSWORD, address, login, register
+from tests.support.timing_comparison import alike, by_turns
+
+Ask = Callable[[], Awaitable[None]]
+LETTERS = ["/auth/password-resets", "/auth/email-verifications"]
+ROUNDS = 30
+STRONG = "$argon2id$v=19$m=19456,t=2,p=1$"
+
+
+@pytest.fixture
+def fresh(owner: Any) -> Ask:
+    """All doors open: a closed one is answered sooner, whoever knocks."""
+
+    async def open_all() -> None:
+        await owner.execute("delete from florin.attempt")
+
+    return open_all
+
+
+def letter_to(http: httpx.AsyncClient, path: str, email: str, status: int = 202) -> Ask:
+    async def ask() -> None:
+        answer = await http.post(path, json={"email": email})
+        assert answer.status_code == status
+
+    return ask
+
+
+async def timed(ask: Ask) -> float:
+    began = time.monotonic()
+    await ask()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("path", LETTERS)
+async def test_a_letter_to_nobody_takes_as_long(
+    http: httpx.AsyncClient, fresh: Ask, path: str
+) -> None:
+    somebody = letter_to(http, path, (await register(http)).email)
+    nobody = letter_to(http, path, address("owner"))
+    assert not await alike(somebody, nobody, ROUNDS, before=fresh)
+    # Because no answer leaves before its step is over, whoever is asked for.
+    for ask in (somebody, nobody) * 3:
+        await fresh()
+        assert await timed(ask) > constant_time.STEP_S * 0.98
+    # The same measure sees a difference where there is one.
+    refused = letter_to(http, path, "nobody", 422)
+    assert await by_turns(somebody, refused, ROUNDS, before=fresh) > 0.9
+
+
+async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: Ask) -> None:
+    """Of whom nobody is, a password is checked all the same."""
+
+    def wrong(somebody: str) -> Ask:
+        async def ask() -> None:
+            assert (await login(http, somebody, "not the password")).status_code == 401
+
+        return ask
+
+    somebody, nobody = wrong((await register(http)).email), wrong(address("owner"))
+    assert not await alike(somebody, nobody, ROUNDS, before=fresh)
+    for ask in (somebody, nobody) * 3:
+        await fresh()
+        assert await timed(ask) > constant_time.STEP_S * 0.98
+
+
+async def test_a_hash_is_what_owasp_wants() -> None:
+    made = await passwords.make_hash(PASSWORD)
+    assert made.startswith(STRONG)
+    assert await passwords.matches(made, PASSWORD)
+    for wrong in ("", PASSWORD.upper(), f"{PASSWORD} "):
+        assert not await passwords.matches(made, wrong)
+
+
+async def test_nobodys_password_is_checked_as_somebodys_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def verify(password_hash: str, _typed: str) -> bool:
+        asked.append(password_hash)
+        return False
+
+    monkeypatch.setattr(passwords, "_verify", verify)
+    assert not await passwords.matches(None, PASSWORD)
+    assert len(asked) == 1
+    assert asked[0].startswith(STRONG)
+    assert not passwords.outdated(asked[0])
+
+
+async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    somebody = await register(http)
+    weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+    await owner.execute(
+        "update florin.member set password_hash = $2 where email = $1", somebody.email, weak
+    )
+    assert (await login(http, somebody.email, "not the password")).status_code == 401
+    kept = "select password_hash from florin.member where email = $1"
+    assert await owner.fetchval(kept, somebody.email) == weak
+    assert (await login(http, somebody.email)).status_code == 200
+    assert (await owner.fetchval(kept, somebody.email)).startswith(STRONG)
+    assert (await login(http, somebody.email)).status_code == 200
+
+
+class Slow:
+    """Checks that take until they are let go, and how many ran at once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._go = threading.Event()
+        self.running = self.most = 0
+
+    def __call__(self, *_: str) -> bool:
+        with self._lock:
+            self.running += 1
+            self.most = max(self.most, self.running)
+        self._go.wait(30)
+        with self._lock:
+            self.running -= 1
+        return True
+
+    def let_go(self) -> None:
+        self._go.set()
+
+
+async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow()
+    monkeypatch.setattr(passwords, "_verify", slow)
+    monkeypatch.setattr(passwords, "_WAITING_MAX", 12)
+    checks = [asyncio.ensure_future(passwords.matches("x", "y")) for _ in range(12)]
+    try:
+        async with asyncio.timeout(30):
+            while slow.running < 2:  # noqa: ASYNC110 -- it happens in threads
+                await asyncio.sleep(0.01)
+        with pytest.raises(Overloaded):  # at once, and without a hash
+            await passwords.matches("x", "y")
+    finally:
+        slow.let_go()
+    assert await asyncio.gather(*checks) == [True] * 12
+    assert slow.most == 2
+    assert await passwords.matches("x", "y"), "there is room again"

@@ -1,0 +1,33 @@
+"""Rows of signing in do not stay for ever, and those that still mean something stay."""
+
+from typing import Any
+
+from florin.identity.jobs import clean_up
+from florin.kit.postgres.database import Database
+from tests.support.instance import Instance
+from tests.support.members import address, client_of, login, register
+
+
+async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Database) -> None:
+    async with client_of(api) as http:
+        for _ in range(3):
+            await register(http)
+            await login(http, address(), "wrong")
+        assert await clean_up(database) == 0
+        old = "clock_timestamp() - interval '61 days'"
+        await owner.execute(
+            f"update florin.session set expires_at = {old};"  # noqa: S608 -- our own text
+            f"update florin.letter set expires_at = {old};"
+            f"update florin.attempt set last_at = {old};"
+        )
+        somebody = await register(http)
+        tables = len(["session", "letter", "attempt"])
+        assert await clean_up(database, most=2) == 2 * tables
+        while await clean_up(database, most=2):
+            pass
+        left = [
+            await owner.fetchval(f"select count(*) from florin.{table}")  # noqa: S608
+            for table in ("session", "letter", "attempt")
+        ]
+        assert left == [1, 1, 0]
+        assert (await http.get("/auth/me", headers=somebody.headers)).status_code == 200

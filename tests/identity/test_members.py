@@ -1,0 +1,284 @@
+"""Members over HTTP: roles, invitations, the last owner, and that everything is audited."""
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from florin.identity.scopes import ROLES, SCOPES
+from florin.kit.postgres.database import connect
+from tests.conftest import Urls
+from tests.support.api_calls import problem, together
+from tests.support.members import (
+    PASSWORD,
+    Somebody,
+    address,
+    audited,
+    bearer,
+    letter,
+    login,
+    member,
+    register,
+    uuid_of,
+)
+
+
+async def key_of(
+    http: httpx.AsyncClient, by: Somebody, *scopes: str, **more: Any
+) -> httpx.Response:
+    body = {"name": "k", "scopes": list(scopes), **more}
+    return await http.post("/api-keys", json=body, headers=by.headers)
+
+
+async def test_an_invitation_is_accepted_once(http: httpx.AsyncClient, owner: Any) -> None:
+    boss = await register(http)
+    email = address("invited")
+    made = await http.post(
+        "/members", json={"email": email, "role": "manager"}, headers=boss.headers
+    )
+    assert made.json()["state"] == "invited"
+    problem(await login(http, email, ""), 401, "invalid_credentials")
+    token = await letter(owner, email, "invitation")
+    body = {"token": token, "password": PASSWORD}
+    problem(
+        await http.post("/auth/invitations/accept", json={**body, "token": f"{token}x"}),
+        422,
+        "token_invalid",
+    )
+    answers = await together(http.post("/auth/invitations/accept", json=body) for _ in range(5))
+    assert Counter(each.status_code for each in answers) == {200: 1, 422: 4}
+    user = next(each.json() for each in answers if each.status_code == 200)
+    assert (user["state"], user["email_verified"]) == ("active", True)
+    assert (await login(http, email)).status_code == 200
+    assert await letter(owner, email, "invitation") is None  # the sealed copy is gone
+    problem(
+        await http.post("/members", json={"email": email, "role": "viewer"}, headers=boss.headers),
+        422,
+        "email_taken",
+    )
+
+
+async def test_members_are_listed_and_found(http: httpx.AsyncClient) -> None:
+    boss = await register(http)
+    cashier = await member(http, boss, "cashier")
+    listed = (await http.get("/members", headers=boss.headers)).json()
+    assert [each["id"] for each in listed["data"]] == [cashier.id, boss.id]
+    page = (await http.get("/members", params={"limit": 1}, headers=boss.headers)).json()
+    assert page["has_more"] is True
+    rest = await http.get(
+        "/members", params={"starting_after": page["data"][0]["id"]}, headers=boss.headers
+    )
+    assert [each["id"] for each in rest.json()["data"]] == [boss.id]
+    found = await http.get(f"/members/{cashier.id}", headers=boss.headers)
+    assert found.json() == listed["data"][0]
+    stranger = await register(http)
+    for method in ("GET", "DELETE"):
+        answer = await http.request(method, f"/members/{cashier.id}", headers=stranger.headers)
+        problem(answer, 404, "not_found")
+    answer = await http.patch(
+        f"/members/{cashier.id}", json={"role": "owner"}, headers=stranger.headers
+    )
+    problem(answer, 404, "not_found")
+
+
+@pytest.mark.parametrize("role", ["manager", "cashier", "viewer"])
+async def test_nobody_but_an_owner_makes_members(http: httpx.AsyncClient, role: str) -> None:
+    boss = await register(http)
+    somebody = await member(http, boss, role)
+    body = {"email": address(), "role": "owner", "password": PASSWORD}
+    problem(await http.post("/members", json=body, headers=somebody.headers), 403, "forbidden")
+    for target in (somebody, boss):
+        for change in ("owner", "viewer"):
+            answer = await http.patch(
+                f"/members/{target.id}", json={"role": change}, headers=somebody.headers
+            )
+            problem(answer, 403, "forbidden")
+        answer = await http.delete(f"/members/{target.id}", headers=somebody.headers)
+        problem(answer, 403, "forbidden")
+
+
+async def test_a_key_raises_nobody_above_itself(http: httpx.AsyncClient) -> None:
+    """A key that may write members may not make, through one, what it is not."""
+    boss = await register(http)
+    cashier = await member(http, boss, "cashier")
+    scopes = sorted({"members:write", *ROLES["cashier"]})
+    key = (await key_of(http, boss, *scopes)).json()
+    headers = bearer(key["secret"])
+    for role in ("owner", "manager", "viewer"):
+        body = {"email": address(), "role": role, "password": PASSWORD}
+        problem(await http.post("/members", json=body, headers=headers), 403, "forbidden")
+        answer = await http.patch(f"/members/{cashier.id}", json={"role": role}, headers=headers)
+        problem(answer, 403, "forbidden")
+    for answer in (
+        await http.delete(f"/members/{boss.id}", headers=headers),
+        await http.patch(f"/members/{boss.id}", json={"role": "cashier"}, headers=headers),
+        await http.post(f"/members/{boss.id}/reset-second-factor", headers=headers),
+    ):
+        problem(answer, 403, "forbidden")
+    body = {"email": address(), "role": "cashier", "password": PASSWORD}
+    assert (await http.post("/members", json=body, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize("scope", sorted(SCOPES))
+async def test_a_key_makes_no_key_with_more_scopes(http: httpx.AsyncClient, scope: str) -> None:
+    boss = await register(http)
+    made = await key_of(http, boss, "keys:write", "cards:read", location="Till 1")
+    headers = bearer(made.json()["secret"])
+    body: dict[str, Any] = {"name": "child", "scopes": [scope], "location": "Till 1"}
+    answer = await http.post("/api-keys", json=body, headers=headers)
+    if scope in {"keys:write", "cards:read"}:
+        assert answer.status_code == 201
+        for location in (None, "Till 2"):  # nor one for another place
+            body["location"] = location
+            problem(await http.post("/api-keys", json=body, headers=headers), 403, "forbidden")
+    else:
+        problem(answer, 403, "forbidden")
+
+
+async def test_there_is_always_an_owner(http: httpx.AsyncClient, owner: Any) -> None:
+    boss = await register(http)
+    problem(await http.delete(f"/members/{boss.id}", headers=boss.headers), 422, "last_owner")
+    invited = {"email": address(), "role": "owner"}
+    assert (await http.post("/members", json=invited, headers=boss.headers)).status_code == 201
+    # Who was invited and has not come cannot be the only one.
+    problem(
+        await http.patch(f"/members/{boss.id}", json={"role": "viewer"}, headers=boss.headers),
+        422,
+        "last_owner",
+    )
+    for _ in range(5):
+        other = await member(http, boss, "owner")
+        answers = await together(
+            call
+            for one, another in ((boss, other), (other, boss)) * 4
+            for call in (
+                http.delete(f"/members/{another.id}", headers=one.headers),
+                http.patch(f"/members/{another.id}", json={"role": "viewer"}, headers=one.headers),
+            )
+        )
+        assert {each.status_code for each in answers} <= {200, 401, 403, 404, 422}
+        left = await owner.fetchval(
+            "select count(*) from florin.member where merchant = $1 and role = 'owner'"
+            " and password_hash is not null",
+            uuid_of("mer", boss.tokens["merchant"]["id"]),
+        )
+        assert left >= 1
+        boss = await register(http)
+
+
+async def test_all_that_is_administered_is_audited(http: httpx.AsyncClient) -> None:
+    boss = await register(http)
+    cashier = await member(http, boss, "cashier")
+    request = {"x-request-id": "req-promote", **boss.headers}
+    await http.patch(f"/members/{cashier.id}", json={"role": "viewer"}, headers=request)
+    removed = await http.delete(f"/members/{cashier.id}", headers=boss.headers)
+    assert (removed.json()["id"], removed.json()["state"]) == (cashier.id, "removed")
+    key = (await key_of(http, boss, "cards:read", location="Till 1")).json()
+    await http.delete(f"/api-keys/{key['id']}", headers=boss.headers)
+    await http.delete(f"/api-keys/{key['id']}", headers=boss.headers)  # already revoked: no record
+    program = (
+        await http.post(
+            "/programs",
+            json={"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5},
+            headers=boss.headers,
+        )
+    ).json()
+    await http.patch(f"/programs/{program['id']}", json={"max_amount": 9}, headers=boss.headers)
+    await http.patch("/merchant", json={"second_factor_roles": ["manager"]}, headers=boss.headers)
+    await login(http, boss.email, "wrong")
+    records = await audited(http, boss)
+    assert [(each["action"], each["actor"], each["subject"]) for each in records] == [
+        ("login.failed", "anonymous", boss.id),
+        ("merchant.changed", boss.id, boss.tokens["merchant"]["id"]),
+        ("program.changed", boss.id, program["id"]),
+        ("program.created", boss.id, program["id"]),
+        ("api_key.revoked", boss.id, key["id"]),
+        ("api_key.created", boss.id, key["id"]),
+        ("member.removed", boss.id, cashier.id),
+        ("member.changed", boss.id, cashier.id),
+        ("login.succeeded", cashier.id, cashier.id),
+        ("member.created", boss.id, cashier.id),
+        ("merchant.registered", boss.id, boss.tokens["merchant"]["id"]),
+    ]
+    by_action = {each["action"]: each for each in records}
+    promoted = by_action["member.changed"]
+    assert (promoted["before"], promoted["after"]) == ({"role": "cashier"}, {"role": "viewer"})
+    assert promoted["request_id"] == "req-promote"
+    widened = by_action["program.changed"]
+    assert (widened["before"], widened["after"]) == ({"max_amount": 5}, {"max_amount": 9})
+    assert await audited(http, boss, action="member.changed") == [promoted]
+    assert await audited(http, boss, subject=key["id"]) == [
+        by_action["api_key.revoked"],
+        by_action["api_key.created"],
+    ]
+    assert await audited(http, boss, actor=cashier.id) == [by_action["login.succeeded"]]
+    one = await http.get(f"/audit/{promoted['id']}", headers=boss.headers)
+    assert one.json() == promoted
+    text = str(records)
+    assert key["secret"] not in text
+    assert PASSWORD not in text
+
+
+async def test_who_reads_the_audit(http: httpx.AsyncClient) -> None:
+    boss = await register(http)
+    for role, status in (("manager", 200), ("cashier", 403), ("viewer", 403)):
+        somebody = await member(http, boss, role)
+        answer = await http.get("/audit", headers=somebody.headers)
+        assert answer.status_code == status, role
+    stranger = await register(http)
+    record = (await audited(http, boss))[0]
+    answer = await http.get(f"/audit/{record['id']}", headers=stranger.headers)
+    problem(answer, 404, "not_found")
+    assert {each["action"] for each in await audited(http, stranger)} == {"merchant.registered"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update florin.audit set actor = 'nobody'",
+        "delete from florin.audit",
+        "truncate florin.audit",
+    ],
+)
+async def test_the_audit_is_append_only(
+    http: httpx.AsyncClient, owner: Any, app: Any, change: str
+) -> None:
+    await register(http)
+    for connection in (app, owner):  # by privilege, and for the owner by trigger
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute(change)
+
+
+async def test_of_two_owners_who_remove_each_other_one_stays(
+    http: httpx.AsyncClient, owner: Any, urls: Urls
+) -> None:
+    """Both are held right before they are done, each having looked for another owner."""
+    one = await register(http)
+    other = await member(http, one, "owner")
+    async with owner.transaction():
+        await owner.execute("lock table florin.audit in share mode")
+        calls = [
+            asyncio.create_task(http.delete(f"/members/{target.id}", headers=by.headers))
+            for target, by in ((other, one), (one, other))
+        ]
+        async with asyncio.timeout(60):
+            while await _waiting(urls) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
+                await asyncio.sleep(0.05)
+    answers = await asyncio.gather(*calls)
+    assert Counter(each.status_code for each in answers)[200] == 1
+
+
+async def _waiting(urls: Urls) -> int:
+    """How many statements wait for a lock; only the superuser sees those of others."""
+    connection = await connect(urls.superuser, name="tests")
+    try:
+        found: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return found

@@ -1,0 +1,272 @@
+"""The second factor over HTTP: set up, asked for, used once, never guessed, required by role."""
+
+import asyncio
+import base64
+import time
+from collections import Counter
+from typing import Any
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.hashes import SHA1
+from cryptography.hazmat.primitives.twofactor.totp import TOTP
+
+from florin.identity.credentials import lockout
+from tests.support.api_calls import problem, together
+from tests.support.members import (
+    PASSWORD,
+    Json,
+    Somebody,
+    audited,
+    bearer,
+    login,
+    member,
+    register,
+)
+
+
+class Authenticator:
+    """The telephone: a code for now, or for steps of 30 s before and after."""
+
+    def __init__(self, secret: str) -> None:
+        self._totp = TOTP(base64.b32decode(secret), 6, SHA1(), 30)  # noqa: S303 -- RFC 6238's
+
+    def code(self, steps: int = 0) -> str:
+        return self._totp.generate(int(time.time()) + 30 * steps).decode()
+
+    def wrong(self) -> str:
+        right = {self.code(steps) for steps in range(-3, 4)}
+        return next(code for n in range(9) if (code := f"{n:06}") not in right)
+
+
+async def challenge(http: httpx.AsyncClient, email: str, password: str = PASSWORD) -> str:
+    found = problem(await login(http, email, password), 401, "mfa_required")
+    assert found["expires_in"] == 300
+    token: str = found["mfa_token"]
+    return token
+
+
+async def answer(http: httpx.AsyncClient, token: str, code: str) -> httpx.Response:
+    return await http.post("/auth/mfa", json={"mfa_token": token, "code": code})
+
+
+async def enrolled(
+    http: httpx.AsyncClient, owner: Any, somebody: Somebody
+) -> tuple[Authenticator, list[str]]:
+    """Set one up, and let the time of the code that confirmed it pass."""
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    assert begun.status_code == 201, begun.text
+    found: Json = begun.json()
+    assert found["secret"] in found["uri"]
+    phone = Authenticator(found["secret"])
+    confirmed = await http.post(
+        "/auth/totp/confirm", json={"code": phone.code()}, headers=somebody.headers
+    )
+    assert confirmed.status_code == 200, confirmed.text
+    await forget_steps(owner, somebody)
+    return phone, confirmed.json()["recovery_codes"]
+
+
+async def forget_steps(owner: Any, somebody: Somebody) -> None:
+    await owner.execute("update florin.member set totp_step = 0 where email = $1", somebody.email)
+
+
+async def test_it_is_set_up_asked_for_and_turned_off(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    elsewhere = (await login(http, somebody.email)).json()
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    assert (await login(http, somebody.email)).status_code == 200  # nothing until confirmed
+    phone = Authenticator(begun.json()["secret"])
+    wrong = await http.post(
+        "/auth/totp/confirm", json={"code": phone.wrong()}, headers=somebody.headers
+    )
+    problem(wrong, 401, "invalid_credentials")
+    phone, codes = await enrolled(http, owner, somebody)
+    assert len(set(codes)) == 10
+    again = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    problem(again, 422, "second_factor_already_on")
+    gone = await http.get("/auth/me", headers=bearer(elsewhere["access_token"]))
+    problem(gone, 401, "unauthenticated")
+    token = await challenge(http, somebody.email)
+    problem(await answer(http, token, phone.wrong()), 401, "invalid_credentials")
+    entered = await answer(http, token, phone.code())
+    assert entered.status_code == 200, entered.text
+    headers = bearer(entered.json()["access_token"])
+    assert (await http.get("/auth/me", headers=headers)).json()["user"]["second_factor"] is True
+    await forget_steps(owner, somebody)
+    for body in (
+        {"password": "wrong", "code": phone.code()},
+        {"password": PASSWORD, "code": phone.wrong()},
+    ):
+        refused = await http.post("/auth/totp/disable", json=body, headers=headers)
+        problem(refused, 401, "invalid_credentials")
+    off = await http.post(
+        "/auth/totp/disable", json={"password": PASSWORD, "code": phone.code()}, headers=headers
+    )
+    assert off.json()["second_factor"] is False
+    assert (await login(http, somebody.email)).status_code == 200
+    actions = {each["action"] for each in await audited(http, somebody)}
+    assert {"second_factor.begun", "second_factor.on", "second_factor.off"} <= actions
+
+
+async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None:
+    """Also of many at once; and with it all earlier codes are spent."""
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    token, code, earlier = await challenge(http, somebody.email), phone.code(), phone.code(-1)
+    answers = await together(answer(http, token, code) for _ in range(4))
+    assert Counter(each.status_code for each in answers) == {200: 1, 401: 3}
+    problem(
+        await answer(http, await challenge(http, somebody.email), earlier),
+        401,
+        "invalid_credentials",
+    )
+
+
+async def test_what_is_on_is_not_confirmed_again(http: httpx.AsyncClient, owner: Any) -> None:
+    """Whoever found a console open would be shown new recovery codes, and void the old ones."""
+    somebody = await register(http)
+    phone, codes = await enrolled(http, owner, somebody)
+    for _ in range(2):
+        body = {"code": phone.code()}
+        again = await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+        problem(again, 401, "invalid_credentials")
+    token = await challenge(http, somebody.email)
+    assert (await answer(http, token, codes[0])).status_code == 200
+
+
+async def test_what_is_not_on_yet_cannot_be_guessed(http: httpx.AsyncClient) -> None:
+    somebody = await register(http)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    phone = Authenticator(begun.json()["secret"])
+
+    async def confirm(code: str) -> httpx.Response:
+        body = {"code": code}
+        return await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+
+    answers = await together(confirm(phone.wrong()) for _ in range(20))
+    counted = Counter(each.status_code for each in answers)
+    assert counted == {401: lockout.PROOF_MOST, 429: 20 - lockout.PROOF_MOST}
+    problem(await confirm(phone.code()), 429, "rate_limited")
+
+
+@pytest.mark.parametrize(("steps", "status"), [(-3, 401), (-1, 200), (1, 200), (3, 401)])
+async def test_clocks_may_differ_a_little(
+    http: httpx.AsyncClient, owner: Any, steps: int, status: int
+) -> None:
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    token = await challenge(http, somebody.email)
+    await asyncio.sleep(max(0.0, time.time() % 30 - 24))  # not in the last moments of a step
+    assert (await answer(http, token, phone.code(steps))).status_code == status
+
+
+async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    tokens = [await challenge(http, somebody.email) for _ in range(3)]  # new ones do not help
+    answers = await together(answer(http, tokens[n % 3], phone.wrong()) for n in range(30))
+    counted = Counter(each.status_code for each in answers)
+    assert counted == {401: lockout.PROOF_MOST, 429: 30 - lockout.PROOF_MOST}
+    problem(await answer(http, tokens[0], phone.code()), 429, "rate_limited")
+    # Nor where the password, which is right each time, is proved in between.
+    for _ in range(2):
+        refused = await http.post(
+            "/auth/totp/disable",
+            json={"password": PASSWORD, "code": phone.code()},
+            headers=somebody.headers,
+        )
+        problem(refused, 429, "rate_limited")
+
+
+async def test_a_right_password_does_not_open_the_door_to_codes(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    answers = [
+        await http.post(
+            "/auth/totp/disable",
+            json={"password": PASSWORD, "code": phone.wrong()},
+            headers=somebody.headers,
+        )
+        for _ in range(lockout.PROOF_MOST + 2)
+    ]
+    assert [each.status_code for each in answers[-2:]] == [429, 429]
+    assert 429 not in {each.status_code for each in answers[:-2]}
+
+
+async def test_a_recovery_code_is_good_once(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    phone, codes = await enrolled(http, owner, somebody)
+    typed = codes[0].replace("-", " ").upper()
+    token = await challenge(http, somebody.email)
+    answers = await together(answer(http, token, typed) for _ in range(4))
+    assert Counter(each.status_code for each in answers) == {200: 1, 401: 3}
+    assert (await answer(http, token, codes[1])).status_code == 200
+    renewed = await http.post(
+        "/auth/totp/recovery-codes",
+        json={"password": PASSWORD, "code": phone.code()},
+        headers=somebody.headers,
+    )
+    assert renewed.status_code == 200, renewed.text
+    problem(await answer(http, token, codes[2]), 401, "invalid_credentials")
+    assert (await answer(http, token, renewed.json()["recovery_codes"][2])).status_code == 200
+
+
+async def test_a_challenge_is_for_one_password(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    phone, _ = await enrolled(http, owner, somebody)
+    token = await challenge(http, somebody.email)
+    changed = await http.post(
+        "/auth/password",
+        json={"current_password": PASSWORD, "password": "another horse battery"},
+        headers=somebody.headers,
+    )
+    assert changed.status_code == 200
+    problem(await answer(http, token, phone.code()), 401, "unauthenticated")
+    for forged in (
+        "",
+        token[:-1],
+        somebody.tokens["access_token"],
+        somebody.tokens["refresh_token"],
+    ):
+        problem(await answer(http, forged, phone.code()), 401, "unauthenticated")
+    headers = bearer(token)
+    problem(await http.get("/auth/me", headers=headers), 401, "unauthenticated")
+    problem(await http.post("/auth/refresh", json={"refresh_token": token}), 401, "unauthenticated")
+
+
+async def test_a_role_may_need_it(http: httpx.AsyncClient, owner: Any) -> None:
+    boss = await register(http)
+    manager, cashier = await member(http, boss, "manager"), await member(http, boss, "cashier")
+    changed = await http.patch(
+        "/merchant", json={"second_factor_roles": ["manager"]}, headers=boss.headers
+    )
+    assert changed.json()["second_factor_roles"] == ["manager"]
+    tokens = (await login(http, manager.email)).json()
+    limited = Somebody(manager.email, {**tokens, "user": manager.tokens["user"]})
+    for path in ("/members", "/programs", "/audit", "/cards"):
+        refused = await http.get(path, headers=limited.headers)
+        problem(refused, 403, "second_factor_required")
+    assert (await http.get("/auth/me", headers=limited.headers)).json()["scopes"] == []
+    assert (await http.get("/programs", headers=cashier.headers)).status_code == 200
+    phone, _ = await enrolled(http, owner, limited)
+    assert (await http.get("/programs", headers=limited.headers)).status_code == 200
+    entered = await answer(http, await challenge(http, manager.email), phone.code())
+    headers = bearer(entered.json()["access_token"])
+    assert (await http.get("/members", headers=headers)).status_code == 200
+
+
+async def test_an_owner_helps_who_lost_it(http: httpx.AsyncClient, owner: Any) -> None:
+    boss = await register(http)
+    manager = await member(http, boss, "manager")
+    await enrolled(http, owner, manager)
+    problem(await login(http, manager.email), 401, "mfa_required")
+    path = f"/members/{manager.id}/reset-second-factor"
+    problem(await http.post(path, headers=manager.headers), 403, "forbidden")
+    helped = await http.post(path, headers=boss.headers)
+    assert helped.json()["second_factor"] is False
+    problem(await http.get("/auth/me", headers=manager.headers), 401, "unauthenticated")
+    assert (await login(http, manager.email)).status_code == 200
+    assert await audited(http, boss, action="member.second_factor_reset")

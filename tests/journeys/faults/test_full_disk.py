@@ -1,0 +1,160 @@
+"""A full disk: what is refused has not happened, nothing is lost, it goes on when there is room."""
+
+import asyncio
+import contextlib
+import secrets
+import uuid
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import asyncpg
+import httpx
+import pytest
+
+from florin.kit.postgres.database import connect
+from tests.journeys.faults import accounts, disks
+from tests.journeys.faults.clients import opened
+from tests.journeys.faults.shop import Fleet, running
+from tests.journeys.faults.tills import Call, Log, Till
+from tests.support import postgres_server
+
+_TILLS = 6
+_REFUSED = 12
+_WITHIN_S = 60
+
+
+@dataclass(slots=True)
+class Shop:
+    """A fleet whose data and whose log lie on a small disk each."""
+
+    fleet: Fleet
+    data: disks.Small
+    log: disks.Small
+
+
+@pytest.fixture(scope="module")
+async def shop() -> AsyncGenerator[Shop]:
+    with ExitStack() as stack:
+        data, log = (stack.enter_context(disks.small(mb)) for mb in (256, 192))
+        server = stack.enter_context(
+            postgres_server.server(
+                postgres_server.program(),
+                durable=True,
+                disk=data.path,
+                log=log.path / "wal",
+                more=("max_wal_size=64MB", "min_wal_size=32MB", "shared_buffers=32MB"),
+            )
+        )
+        async with running(server, postgres_server.program()) as fleet:
+            yield Shop(fleet, data, log)
+
+
+@asynccontextmanager
+async def tills(https: list[httpx.AsyncClient], program: str) -> AsyncGenerator[Log]:
+    """Tills at work, and in the end the books judged by what they were told."""
+    seed = secrets.randbelow(10**6)
+    print(f"seed {seed}")
+    log, stop = Log(), asyncio.Event()
+    all_of_them = [Till(https, program, log, seed=seed + n) for n in range(_TILLS)]
+    await asyncio.gather(*(till.sell() for till in all_of_them))
+    working = [asyncio.ensure_future(till.work(stop)) for till in all_of_them]
+    try:
+        yield log
+        stop.set()
+        await asyncio.gather(*working)
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+    print(log.summary())
+    await accounts.compare(https[0], log)
+
+
+async def sell(http: httpx.AsyncClient, program: str, log: Log) -> str:
+    """A card that the tills do not empty."""
+    call = Call("/cards", {"program": program, "amount": 10**9}, uuid.uuid4().hex)
+    said = await ask(http, call, log)
+    log.cards[said.json()["id"]] = said.json()
+    return said.json()["id"]
+
+
+def spending(card: str) -> Call:
+    return Call("/redemptions", {"card": card, "amount": 1, "currency": "EUR"}, uuid.uuid4().hex)
+
+
+async def ask(http: httpx.AsyncClient, call: Call, log: Log) -> httpx.Response:
+    """Ask once; what happened goes to the log."""
+    said = await http.post(call.path, json=call.body, headers={"Idempotency-Key": call.key})
+    if said.status_code == 201:
+        call.status, call.answer = said.status_code, said.json()
+        log.calls.append(call)
+    return said
+
+
+async def refusals(http: httpx.AsyncClient, card: str, log: Log) -> list[tuple[Call, str]]:
+    """Spend until enough was refused; return what was, with the code of its refusal."""
+    refused: list[tuple[Call, str]] = []
+    async with asyncio.timeout(_WITHIN_S):
+        while len(refused) < _REFUSED:
+            call = spending(card)
+            said = await ask(http, call, log)
+            if said.status_code != 201:
+                assert said.status_code == 503, said.text
+                assert "retry-after" in said.headers
+                refused.append((call, said.json()["code"]))
+    return refused
+
+
+async def test_nothing_has_happened_of_what_is_refused_while_the_disk_is_full(shop: Shop) -> None:
+    async with opened(shop.fleet) as (https, program), tills(https, program) as log:
+        card = await sell(https[0], program, log)
+        shop.data.fill()
+        try:
+            refused = await refusals(https[0], card, log)
+        finally:
+            shop.data.empty()
+        assert {code for _, code in refused} == {"overloaded"}
+        for call, _ in refused:
+            said = await ask(https[1], call, log)
+            assert said.status_code == 201, said.text
+            assert "idempotency-replayed" not in said.headers
+
+
+async def test_a_server_that_cannot_write_its_log_loses_nothing(shop: Shop) -> None:
+    """It stops at once; started again when there is room it has all that was acknowledged."""
+    fleet = shop.fleet
+    async with opened(fleet) as (https, program), tills(https, program) as log:
+        card = await sell(https[0], program, log)
+        shop.log.fill()
+        try:
+            writing = asyncio.ensure_future(until_it_ends(https[0], card, log, fleet))
+            using = asyncio.ensure_future(use_up(fleet))
+            await asyncio.to_thread(fleet.process.wait, _WITHIN_S)
+            await using
+        finally:
+            shop.log.empty()
+        await asyncio.to_thread(fleet.start_database)
+        for call in await writing:
+            assert (await ask(https[1], call, log)).status_code == 201
+
+
+async def use_up(fleet: Fleet) -> None:
+    """Have the server need new segments of its log: it keeps some that are made already."""
+    connection = await connect(fleet.url("postgres"), name="tests")
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        while fleet.process.poll() is None:
+            await connection.execute("select pg_switch_wal()")
+            await asyncio.sleep(0.02)  # what is written meanwhile goes to the next one
+    connection.terminate()
+
+
+async def until_it_ends(http: httpx.AsyncClient, card: str, log: Log, fleet: Fleet) -> list[Call]:
+    """Spend as long as the server runs; return what nobody knows the outcome of."""
+    unknown: list[Call] = []
+    process = fleet.process  # another one takes its place
+    while process.poll() is None:
+        call = spending(card)
+        if (await ask(http, call, log)).status_code != 201:
+            unknown.append(call)
+    return unknown

@@ -1,0 +1,81 @@
+"""Any loss: a fleet with all it can have loses each of its processes in turn, under load.
+
+What is asked of it is asked once, by the balancer; only when that is killed itself do connections
+break, and what they carried is asked again by its key.
+"""
+
+import asyncio
+import signal
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from florin.demo.load import Load
+from florin.ops.diagnostics import resource_usage
+from florin.ops.fleet import welcome
+from florin.ops.fleet.model import Part
+from florin.ops.fleet.observe import observe
+from florin.ops.haproxy import frontend
+from florin.ops.system import processes
+from tests.ops.conftest import until
+from tests.ops.replicated_fleet import Fleet, running
+
+JOBS, CARDS = 20, 500
+WITHIN_S = 60
+BETWEEN = 5  # cards that are sold
+
+
+def parts(fleet: Fleet) -> list[Part]:
+    """All that run, the balancer last."""
+    found = [part for part in observe(fleet.home).parts if part.process is not None]
+    return sorted(found, key=lambda part: part.role == "balancer")
+
+
+async def lose(fleet: Fleet, name: str) -> None:
+    """Kill it, and wait until it is there again."""
+    part = observe(fleet.home).part(name)
+    assert part is not None
+    assert part.process is not None
+    processes.send(part.process, signal.SIGKILL)
+    if part.role == "supervisor":  # the host's service manager starts it, or whoever notices
+        await processes.gone(part.process)
+        await asyncio.to_thread(fleet.up)
+
+    def back() -> bool:
+        now = observe(fleet.home).part(name)
+        again = now is not None and now.state == "ready" and now.process not in (None, part.process)
+        return again and fleet.whole()
+
+    await asyncio.to_thread(until, back, f"{name} to be there again", WITHIN_S)
+
+
+@pytest.mark.parametrize("valkey", ["sentinel", "cluster"])
+async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valkey: str) -> None:
+    words = ("--api", "3", "--replicas", "2", "--workers", "1", "--valkey", valkey)
+    with running(tmp_path, *words) as fleet:
+        demo = welcome.read(fleet.home)
+        assert demo is not None
+        look = partial(resource_usage.take, fleet.home)
+        load = Load(demo.program, look, wave=JOBS, cards=CARDS, every_s=3600, minutes=None)
+        headers = {"authorization": f"Bearer {demo.api_key}"}
+        loading = asyncio.ensure_future(load.run(frontend.base_urls(fleet.home), headers))
+        found = load.found
+
+        async def more() -> None:
+            sold = found.sold
+            while found.sold < sold + BETWEEN:
+                assert not loading.done(), loading.exception()
+                await asyncio.sleep(0.05)
+
+        await more()
+        names = [part.name for part in parts(fleet)]
+        assert len(names) == len({*names}) == 15
+        for name in names:
+            assert found.broken == 0, f"before {name} was killed"
+            await lose(fleet, name)
+            await more()
+        load.stop()
+        await loading
+    assert (found.finished, found.cards_made) == (JOBS, JOBS * CARDS)
+    assert found.right, found.text()

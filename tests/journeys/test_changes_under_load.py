@@ -1,0 +1,291 @@
+"""Under load: real instances behind a real balancer, changed and broken while requests arrive.
+
+The client repeats nothing and writes down every answer. No request fails, and the books are what it
+was told.
+"""
+
+import asyncio
+import contextlib
+import signal
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from florin.bench.load import constant_rate
+from florin.bench.load.constant_rate import Asked, Steady
+from florin.bench.scenarios import faulty_releases
+from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.ops.fleet import audit_log, desired_state
+from florin.ops.fleet.observe import observe
+from florin.ops.haproxy import frontend
+from florin.ops.system import http_probe
+from florin.ops.system import processes as pids
+from florin.ops.system.console import OperatorError
+from tests.support.event_reader import follow, since
+from tests.support.instance import NO_TLS
+
+
+@pytest.fixture(scope="module")
+async def fleet() -> AsyncIterator[Fleet]:
+    with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
+        made = own_fleet(Path(folder), instances=2)
+        try:
+            await made.up()
+            yield made
+        finally:
+            with contextlib.suppress(OperatorError):
+                await made.florin("down")
+            for part in observe(made.home).parts:
+                if part.process is not None:
+                    pids.send(part.process, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def load(fleet: Fleet) -> AsyncGenerator[list[Asked]]:
+    """Ask while the body runs; the books must agree with the answers, the list then holds them."""
+    running = Steady(await fleet.open_shop(cards=5), rate=100, connections=8)
+    log: list[Asked] = []
+    async with running.running():
+        yield log
+        begun = len(running.log)
+        async with asyncio.timeout(60):
+            while len(running.log) < max(begun + 40, 60):  # noqa: ASYNC110 -- it counts for itself
+                await asyncio.sleep(0.1)
+    log += running.cut()
+    assert await constant_rate.differences(running) == []
+
+
+def failed(log: list[Asked]) -> list[Asked]:
+    return [asked for asked in log if asked.failed]
+
+
+def processes(fleet: Fleet) -> dict[str, int | None]:
+    parts = observe(fleet.home).of("api")
+    return {part.name: part.pid for part in parts if part.state == "ready"}
+
+
+def release_of(fleet: Fleet) -> set[str]:
+    return {part.release for part in observe(fleet.home).of("api")}
+
+
+async def test_scaled_up_and_down(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        before = processes(fleet)
+        await fleet.florin("scale", "api=4")
+        assert {"api-1", "api-2", "api-3", "api-4"} == set(processes(fleet))
+        await fleet.florin("scale", "api=2")
+        assert processes(fleet) == before
+    assert failed(log) == []
+
+
+async def test_rolled_to_another_release_and_back(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        old, before = release_of(fleet), processes(fleet)
+        await fleet.deploy("good", soak="500ms")
+        assert release_of(fleet).isdisjoint(old)
+        assert not set(before.values()) & set(processes(fleet).values())
+        await fleet.florin("rollback")
+        assert release_of(fleet) == old
+        assert set(processes(fleet)) == set(before)
+    assert failed(log) == []
+
+
+async def test_what_already_runs_is_deployed_all_the_same(fleet: Fleet) -> None:
+    before = processes(fleet)
+    said = msgspec.json.decode(await fleet.florin("deploy", "--soak", "0s", "--plan", "--json"))
+    starts = [name for step in said["plan"] if step["verb"] == "start" for name in step["names"]]
+    assert sum(name.startswith("api-") for name in starts) == 3  # both, and one that stands in
+    assert "worker-1" in starts
+    assert processes(fleet) == before
+    async with load(fleet) as log:
+        await fleet.florin("deploy", "--soak", "0s")
+        assert not set(before.values()) & set(processes(fleet).values())
+    assert failed(log) == []
+
+
+async def test_the_only_instance_is_restarted(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        await fleet.florin("scale", "api=1")
+        before = processes(fleet)
+        assert "last instance" in await fleet.florin("drain", "api-1", expect=1)
+        await fleet.florin("restart", "api-1")
+        assert set(processes(fleet)) == {"api-1"}
+        assert processes(fleet) != before
+        await fleet.florin("scale", "api=2")
+    assert failed(log) == []
+
+
+async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        await fleet.florin("drain", "api-2")
+        assert fleet.part("api-2").state == "draining"
+        answered = await _answered(fleet, "api-2")
+        await asyncio.sleep(1)
+        assert await _answered(fleet, "api-2") == answered
+        # Nor does another's restart bring it back, nor does it leave the other alone.
+        assert "florin restart api-2" in await fleet.florin("drain", "api-1", expect=1)
+        await fleet.florin("restart", "api-1")
+        assert fleet.part("api-2").state == "draining"
+        await fleet.florin("restart", "api-2")
+        async with asyncio.timeout(60):
+            while await _answered(fleet, "api-2") == 0:  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.1)
+    assert failed(log) == []
+
+
+async def _answered(fleet: Fleet, name: str) -> float:
+    from florin.ops.rollout import soak
+
+    return (await soak.ask([fleet.part(name).address or ""])).requests
+
+
+@pytest.mark.parametrize("fault", ["does not start", "dies soon"])
+async def test_a_bad_release_is_undone_and_touches_nobody(fleet: Fleet, fault: str) -> None:
+    async with load(fleet) as log:
+        before, kept = processes(fleet), desired_state.read(fleet.home)
+        said = await fleet.deploy(fault, expect=1, soak="4s")
+        assert faulty_releases.FAULTS[fault].says in said
+        assert "Undone, all is as before" in said
+        assert processes(fleet) == before
+        assert desired_state.read(fleet.home).release == kept.release
+        assert audit_log.trail(fleet.home)[-1].outcome == "undone"
+    assert failed(log) == []
+
+
+async def test_a_release_whose_requests_fail_is_undone(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        before = processes(fleet)
+        said = await fleet.deploy("answers 500", expect=1, soak="30s")
+        assert faulty_releases.FAULTS["answers 500"].says in said
+        assert processes(fleet) == before
+        undone = time.monotonic()
+        await asyncio.sleep(1)
+    assert {(asked.kind, asked.status) for asked in failed(log)} <= {("lookup", 500)}
+    assert [asked for asked in failed(log) if asked.at > undone] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+async def test_an_instance_that_ends_or_freezes(fleet: Fleet, number: signal.Signals) -> None:
+    async with load(fleet) as log:
+        await fleet.kill("api-1", number)
+    assert failed(log) == []
+
+
+async def test_an_instance_that_is_slow(fleet: Fleet) -> None:
+    """It gets the processor a quarter of the time."""
+    async with load(fleet) as log:
+        await fleet.slow("api-1", 4)
+    assert failed(log) == []
+
+
+@pytest.mark.parametrize("step", [1, 9])  # at every step of stand-ins: test_deployed
+async def test_a_supervisor_killed_in_the_middle(fleet: Fleet, step: int) -> None:
+    async with load(fleet) as log:
+        before = processes(fleet)
+        await fleet.cut_off(step)
+        after = processes(fleet)
+        assert set(after) == set(before)
+        assert not set(before.values()) & set(after.values())
+        assert audit_log.trail(fleet.home)[-1].said == "finished after it was cut off"
+    assert failed(log) == []
+
+
+async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        before = {part.name: part.process for part in observe(fleet.home).parts}
+        await fleet.florin("restart", "supervisor")
+        assert {part.name: part.process for part in observe(fleet.home).parts} == before
+        # It still tends what it did not start itself.
+        await fleet.kill("api-2", signal.SIGKILL)
+    assert failed(log) == []
+
+
+async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> None:
+    """A second `florin up`, in a terminal; then that one goes to the background again."""
+    async with load(fleet) as log:
+        first = fleet.part("supervisor").process
+        before = {name: fleet.part(name).process for name in ("balancer", *processes(fleet))}
+        second = await fleet.foreground()
+        assert first is not None
+        assert not pids.lives(first)
+        await fleet.florin("up", "--detach")
+        assert await second.wait() == 0
+        assert {name: fleet.part(name).process for name in before} == before
+        await fleet.kill("api-1", signal.SIGKILL)
+    assert failed(log) == []
+
+
+async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
+    port = fleet.home.layout().ports[frontend.OPERATOR]
+    answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
+    assert answer is not None
+    for name in ("api-1", "api-2"):
+        assert f'florin_instance_up{{instance="{name}"}} 1'.encode() in answer.body
+
+
+async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Fleet) -> None:
+    async with load(fleet) as log:
+        before = fleet.part("balancer").process
+        await fleet.florin("restart", "balancer")
+        assert fleet.part("balancer").process != before
+        assert fleet.part("balancer").state == "ready"
+        await asyncio.sleep(1)
+    assert failed(log) == []
+
+
+async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: Fleet) -> None:
+    shop = await fleet.open_shop(cards=1)
+    async with httpx.AsyncClient(
+        base_url=f"http://{shop.address}/api/v1",
+        headers={"authorization": f"Bearer {shop.key}"},
+        verify=NO_TLS,
+        timeout=30,
+    ) as http:
+        seen: list[str] = [(await http.get("/events?limit=1")).json()["data"][0]["id"]]
+        reading = asyncio.create_task(follow(http, seen))
+        async with load(fleet):
+            for name in ("api-1", "balancer", "api-2"):
+                await fleet.florin("restart", name)
+            await fleet.kill("api-1", signal.SIGKILL)
+        there = await since(http, seen[0])
+        async with asyncio.timeout(60):
+            while len(seen) <= len(there):  # noqa: ASYNC110 -- it is read elsewhere
+                await asyncio.sleep(0.05)
+        reading.cancel()
+    assert seen[1:] == there
+
+
+async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fleet) -> None:
+    await fleet.florin("balance", "leastconn")
+    await fleet.florin("drain", "api-2")
+    async with load(fleet) as log:
+        await fleet.kill("balancer", signal.SIGKILL)
+        back = time.monotonic() - 2
+        answered = await _answered(fleet, "api-2")
+        await asyncio.sleep(1)
+        assert await _answered(fleet, "api-2") == answered
+    assert {asked.status for asked in failed(log)} <= {0}
+    assert [asked for asked in failed(log) if asked.at > back] == []
+    await fleet.florin("restart", "api-2")
+
+
+async def test_one_operator_at_a_time(fleet: Fleet) -> None:
+    first = asyncio.create_task(fleet.florin("deploy", "--soak", "1s"))
+    try:
+        async with asyncio.timeout(60):
+            while not (fleet.home.run / "operation.json").exists():  # noqa: ASYNC110 - a file
+                await asyncio.sleep(0.02)
+        said = await fleet.florin("scale", "api=3", expect=1)
+        assert "is being changed by" in said
+        assert "florin deploy --soak 1s" in said
+    finally:
+        await first
+    outcomes = [entry.outcome for entry in audit_log.trail(fleet.home, 2)]
+    assert outcomes == ["begun", "done"]
+    assert "deploy" in await fleet.florin("audit")

@@ -1,0 +1,77 @@
+"""Overload: with every connection busy an instance says no early, and nothing has happened."""
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit.postgres.database import Database
+from tests.conftest import Urls
+from tests.support.instance import Instance, Shop, instance
+
+_LIMIT, _WAIT_S = 2, 0.3
+
+
+@pytest.fixture(scope="module")
+def small(urls: Urls) -> Iterator[Instance]:
+    """An instance that may open two connections and waits a third of a second for one."""
+    url = f"{urls.app}?connection_limit={_LIMIT}&pool_timeout={_WAIT_S}"
+    with instance(url) as running:
+        yield running
+
+
+_WAITING = (
+    "select count(*) from pg_locks where not granted and relation = 'florin.program'::regclass"
+)
+
+
+async def test_a_pool_in_use_is_told_early_and_changes_nothing(
+    small: Instance, shop: Shop, owner: Any, database: Database
+) -> None:
+    del database
+    base = f"{small.base}/api/v1"
+    async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as http:
+        sale = {"program": shop.program, "amount": 500}
+        sold = (await http.post("/cards", json=sale, headers={"Idempotency-Key": "first"})).json()
+        async with owner.transaction():
+            # Whoever reads programs waits for this lock, its connection in its hands.
+            await owner.execute("lock table florin.program in access exclusive mode")
+            waiting = [asyncio.create_task(http.get("/programs")) for _ in range(_LIMIT)]
+            async with asyncio.timeout(60):
+                while await owner.fetchval(_WAITING) < _LIMIT:  # noqa: ASYNC110 -- in PostgreSQL
+                    await asyncio.sleep(0.02)
+            begun = time.monotonic()
+            refused = await http.get("/programs")
+            spend = {"card": sold["id"], "amount": 100, "currency": "EUR"}
+            keyed = {"Idempotency-Key": "spend"}
+            unspent = await http.post("/redemptions", json=spend, headers=keyed)
+            waited = time.monotonic() - begun
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {200}
+        for answer in (refused, unspent):
+            assert answer.status_code == 503
+            assert answer.json()["code"] == "overloaded"
+            assert "retry-after" in answer.headers
+        assert waited < 30  # two waits of a third of a second, on a busy machine
+        card = (await http.get(f"/cards/{sold['id']}")).json()
+        assert card["balance"] == 500
+        # The same key, once there is room: nothing of the first try is in its way.
+        spent = await http.post("/redemptions", json=spend, headers=keyed)
+        assert spent.status_code == 201
+        assert spent.headers.get("idempotency-replayed") is None
+        metrics = (await http.get(f"{small.base}/metrics")).text
+        (timeouts,) = [
+            float(line.rsplit(" ", 1)[1])
+            for line in metrics.splitlines()
+            if line.startswith("florin_pool_timeouts_total")
+        ]
+        assert timeouts >= 1
+        # In use, and how long somebody waited for one.
+        assert 'florin_pool_open{server="primary"}' in metrics
+        assert 'florin_pool_idle{server="primary"}' in metrics
+        (waited,) = re.findall(r'florin_pool_wait_seconds_count\{server="primary"\} (\S+)', metrics)
+        assert float(waited) >= 1
+        assert f'florin_pool_limit{{server="primary"}} {_LIMIT}.0' in metrics

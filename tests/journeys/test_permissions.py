@@ -1,0 +1,270 @@
+"""Who may call what: every route, from the document itself, by everybody who may not.
+
+A route that is new is in the document, so it is in here; one that says not which scope it needs
+does not start.
+"""
+
+import warnings
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.identity.scopes import ROLES, SCOPES
+from florin.kit.postgres.database import Database
+from tests.support.api_calls import key
+from tests.support.instance import Instance, Shop, make_shop
+from tests.support.members import Somebody, client_of, member, register
+
+Json = dict[str, Any]
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
+    NEEDS: dict[str, str] = import_module("florin.routes").NEEDS
+_STREAM = {"last-event-id": "evt_nobodys"}  # a stream never ends; this one does not begin
+HIDDEN = "01a20e61e846768583118b9d6d8d48f4"  # what examples end in
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    method: str
+    path: str  # below the base
+    operation: Json
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def need(self) -> str:
+        return NEEDS[self.name]
+
+    def body(self) -> Any:
+        content = self.operation.get("requestBody", {}).get("content", {})
+        return next((media["example"] for media in content.values()), None)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One merchant's things, and a stranger to them."""
+
+    http: httpx.AsyncClient
+    routes: list[Route]
+    mine: dict[str, str]  # the prefix of an id to one of ours
+    secrets: list[str]  # what no stranger may read
+    owner: Somebody
+    strangers: dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[World]:
+    async with client_of(api) as http:
+        document = (await http.get("/openapi.json")).json()
+        routes = [
+            Route(method.upper(), path.removeprefix("/api/v1"), operation)
+            for path, found in document["paths"].items()
+            for method, operation in found.items()
+        ]
+        owner, stranger = await register(http), await register(http)
+        mine, secrets = await _things(http, owner)
+        made = await http.post(
+            "/api-keys", json={"name": "k", "scopes": sorted(SCOPES)}, headers=stranger.headers
+        )
+        whole = made.json()
+        strangers = {
+            "another owner": stranger.headers,
+            "another's key": {"authorization": f"Bearer {whole['secret']}"},
+            "another's manager": (await member(http, stranger, "manager")).headers,
+        }
+        yield World(http, routes, mine, secrets, owner, strangers)
+    del urls, database
+
+
+async def _things(http: httpx.AsyncClient, owner: Somebody) -> tuple[dict[str, str], list[str]]:
+    """One of everything that has an id."""
+
+    async def make(path: str, body: Json) -> Json:
+        answer = await http.post(path, json=body, headers=owner.headers | key())
+        assert answer.status_code in {200, 201, 202}, answer.text
+        found: Json = answer.json()
+        return found
+
+    limits = {"min_amount": 1, "max_amount": 10**9}
+    program = await make("/programs", {"name": "P", "currency": "EUR", **limits})
+    card = await make("/cards", {"program": program["id"], "amount": 10000})
+    other = await make("/cards", {"program": program["id"], "amount": 10000})
+    spent = {"card": card["id"], "amount": 100, "currency": "EUR"}
+    redemption = await make("/redemptions", spent)
+    made = [
+        program,
+        card,
+        redemption,
+        await make("/refunds", {"redemption": redemption["id"], "amount": 10}),
+        await make("/loads", {"card": card["id"], "amount": 10}),
+        await make("/transfers", {"from": card["id"], "to": other["id"], "amount": 10}),
+        await make("/adjustments", {"card": card["id"], "amount": -1, "reason": "r"}),
+        await make("/holds", spent),
+        await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
+        await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
+    ]
+    lists = ("/entries", "/events", "/sessions", "/audit", "/members")
+    made += [(await http.get(path, headers=owner.headers)).json()["data"][0] for path in lists]
+    mine = {each["id"].partition("_")[0]: each["id"] for each in made}
+    return mine, [card["code"], other["code"], owner.email, *mine.values()]
+
+
+def _ours(world: World, value: Any) -> Any:
+    """An example, with our ids in place of the invented."""
+    if isinstance(value, dict):
+        return {name: _ours(world, each) for name, each in value.items()}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list):
+        return [_ours(world, each) for each in value]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, str) and value.endswith(HIDDEN):
+        return world.mine.get(value.partition("_")[0], value)
+    return value
+
+
+def _path(world: World, route: Route) -> str:
+    path = route.path
+    for parameter in route.operation["parameters"]:
+        if parameter.get("in") == "path":
+            ours = _ours(world, parameter["example"])
+            assert not ours.endswith(HIDDEN), f"{route.name}: make one of these in _things"
+            path = path.replace(f"{{{parameter['name']}}}", ours)
+    return path
+
+
+async def _call(world: World, route: Route, headers: dict[str, str]) -> httpx.Response:
+    return await world.http.request(
+        route.method,
+        _path(world, route),
+        json=_ours(world, route.body()),
+        headers=headers | key() | _STREAM,
+    )
+
+
+def _guarded(world: World) -> Iterator[Route]:
+    found = [route for route in world.routes if route.need != "public"]
+    assert len(found) > 40
+    return iter(found)
+
+
+def test_every_route_says_who_may_call_it(world: World) -> None:
+    assert {route.name for route in world.routes} == set(NEEDS)
+    for route in world.routes:
+        asked = route.operation["security"]
+        assert (asked == []) == (route.need == "public"), route.name
+        if ":" in route.need:
+            assert route.need in SCOPES
+            assert asked == [{"bearer": [route.need]}]
+
+
+async def test_nobody_gets_in_without_credentials(world: World) -> None:
+    mine = world.owner.tokens["access_token"]
+    for route in _guarded(world):
+        for headers in (
+            {},
+            {"authorization": "Bearer flk_" + "a" * 43},
+            {"authorization": f"Bearer {mine[:-4]}AAAA"},
+            {"authorization": f"Bearer {world.owner.tokens['refresh_token']}"},
+            {"authorization": f"Basic {mine}"},
+        ):
+            answer = await _call(world, route, headers)
+            assert answer.status_code == 401, (route.name, answer.text)
+            assert answer.json()["code"] == "unauthenticated"
+
+
+def _silent(world: World, answer: httpx.Response, asked: str = "") -> None:
+    """The answer holds nothing of ours but what the stranger himself named."""
+    named = f"{answer.request.url}{answer.request.content.decode()}{asked}"
+    for secret in world.secrets:
+        assert secret in named or secret not in answer.text, answer.text
+
+
+async def test_what_is_anothers_is_not_there(world: World) -> None:
+    """Ids of ours in paths and bodies, sent by strangers who may do all of it at home."""
+    tried = 0
+    for route in _guarded(world):
+        if route.path == "/auth/logout":
+            continue  # he would end his own sign-in
+        inside = "{" in route.path
+        for who, headers in world.strangers.items():
+            answer = await _call(world, route, headers)
+            _silent(world, answer)
+            if route.path == "/redemptions/batch":
+                assert [line["status"] for line in answer.json()["data"]] == [404]
+            elif inside or HIDDEN in str(route.body()):
+                tried += 1
+                wanted = {403, 404} if inside else {403, 404, 422}
+                assert answer.status_code in wanted, (who, route.name, answer.text)
+    assert tried > 60
+
+
+async def test_lists_show_nothing_of_anothers_whatever_is_asked(world: World) -> None:
+    tried = 0
+    for route in (each for each in world.routes if each.method == "GET"):
+        for parameter in route.operation["parameters"]:
+            if parameter.get("in") == "query" and parameter["schema"]["type"] == "string":
+                for ours in world.secrets:
+                    answer = await world.http.get(
+                        route.path,
+                        params={parameter["name"]: ours},
+                        headers=world.strangers["another owner"],
+                    )
+                    assert answer.status_code in {200, 404, 422}, (route.name, answer.text)
+                    _silent(world, answer, ours)
+                    tried += 1
+    assert tried > 100
+
+
+async def test_one_scope_less_is_not_enough(world: World) -> None:
+    """A key with every scope but the needed one, and one with no other."""
+    for scope in sorted({route.need for route in world.routes if ":" in route.need}):
+        without, alone = [
+            {"authorization": f"Bearer {made.json()['secret']}"}
+            for scopes in (sorted(SCOPES - {scope}), [scope])
+            for made in [
+                await world.http.post(
+                    "/api-keys",
+                    json={"name": scope, "scopes": scopes},
+                    headers=world.owner.headers,
+                )
+            ]
+        ]
+        for route in world.routes:
+            if route.need == scope:
+                refused = await _call(world, route, without)
+                assert refused.status_code == 403, (route.name, refused.text)
+                assert scope in refused.json()["detail"]
+                if route.method == "GET":
+                    allowed = await _call(world, route, alone)
+                    assert allowed.status_code not in {401, 403}, (route.name, allowed.text)
+            elif ":" in route.need:
+                refused = await _call(world, route, alone)
+                assert refused.status_code == 403, (route.name, refused.text)
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"owner"}))
+async def test_a_lesser_role_may_do_no_more(world: World, role: str) -> None:
+    somebody = await member(world.http, world.owner, role)
+    tried = 0
+    for route in _guarded(world):
+        if ":" in route.need and route.need not in ROLES[role]:
+            answer = await _call(world, route, somebody.headers)
+            assert answer.status_code == 403, (role, route.name, answer.text)
+            tried += 1
+        elif route.method == "GET" and route.need != "person":
+            answer = await _call(world, route, somebody.headers)
+            assert answer.status_code not in {401, 403}, (role, route.name, answer.text)
+    assert tried > 3
+
+
+async def test_a_key_is_no_person(world: World, shop: Shop, owner: Any, database: Database) -> None:
+    del shop
+    other = await make_shop(owner, database)
+    for route in world.routes:
+        if route.need == "person":
+            answer = await _call(world, route, other.headers)
+            assert answer.status_code == 403, (route.name, answer.text)

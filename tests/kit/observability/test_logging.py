@@ -1,0 +1,206 @@
+"""Logs: one schema, and nothing in them that opens anything."""
+
+import asyncio
+import json
+import logging
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from florin.kit.observability import logging as log
+from florin.kit.observability import redaction
+from florin.kit.postgres.database import connect
+from tests.conftest import Urls
+from tests.support.api_calls import key
+from tests.support.instance import SECRETS, Instance, Shop, instance
+
+CANARY = "kanarie7Zq"
+PAN = "4242424242424242"
+WRONG_PIN = "731906"
+CODE = "K4N4-R1E0-8FT6-GXMN"
+TOKEN = f"eyJhbGciOiJIUzI1NiJ9.{CANARY}.{CANARY}"
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        event = json.loads(line)
+        assert {"at", "level", "event", "instance"} <= set(event), line
+        assert event["level"] in {"error", "warn", "info", "debug"}
+        assert re.match(r"\d{4}-\d\d-\d\dT", event["at"])
+        found.append(event)
+    return found
+
+
+async def _everywhere(api: Instance, secret: str) -> None:
+    """Send a secret in every place that a request has."""
+    named = secret if redaction.looks_secret(secret) else "till-1"  # the caller's own word stays
+    async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", timeout=30) as http:
+        for headers in (
+            {"authorization": f"Bearer {secret}"},
+            {"authorization": secret, "cookie": secret, "user-agent": secret, "referer": secret},
+            {"x-request-id": named, "idempotency-key": secret, "x-forwarded-for": secret},
+            {"florin-consistency": secret, "accept-encoding": secret, "origin": secret},
+        ):
+            for path in ("/cards", f"/cards/{secret}", f"/{secret}", f"/cards?state={secret}"):
+                await http.get(path, headers=headers)
+                await http.post(path, headers=headers, json={secret: secret, "code": secret})
+        for body in (
+            f'{{"code": "{secret}"',
+            f'{{"email": "{secret}", "password": "{secret}"}}',
+            f'{{"refresh_token": "{secret}", "code": "{secret}", "mfa_token": "{secret}"}}',
+            secret,
+        ):
+            for name in ("login", "register", "refresh", "mfa", "password-resets/confirm"):
+                await http.post(f"/auth/{name}", content=body)
+            for path in ("/redemptions", "/cards/lookup"):
+                await http.post(path, content=body)
+    for piece in (
+        f"GET /{secret} HTTP/9",
+        secret,
+        f"GET / HTTP/1.1\r\n{secret}",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+        try:
+            writer.write(f"{piece}\r\n\r\n".encode())
+            with suppress(ConnectionError):  # it need not read to the end of what is no HTTP
+                await reader.read(-1)
+        finally:
+            writer.close()
+
+
+async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> None:
+    with instance(f"{urls.app}?connection_limit=5", FLORIN_LOG_LEVEL="debug") as api:
+        for secret in (CANARY, PAN, CODE, TOKEN, f"flk_{CANARY}", f"sk_live_{CANARY}"):
+            await _everywhere(api, secret)
+        async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", headers=shop.headers) as http:
+            asked = {"program": shop.program, "amount": 500, "metadata": {"note": CANARY}}
+            asked["recipient"] = {"name": CANARY, "email": f"{CANARY}@shop.example"}
+            made = await http.post("/cards", json=asked, headers=key())
+            code = made.json()["code"]
+            spend = {"code": code, "amount": 100, "currency": "EUR", "reference": CANARY}
+            assert (await http.post("/redemptions", json=spend, headers=key())).status_code == 201
+            found = await http.post("/cards/lookup", json={"code": code})
+            assert found.status_code == 200
+            made = await http.post("/cards", json=asked | {"pin": True}, headers=key())
+            pin = made.json()["pin"]
+            spend |= {"code": made.json()["code"], "pin": pin}
+            for body in (spend | {"pin": WRONG_PIN}, spend | {"pin": f"{pin}x"}, spend):
+                answered = await http.post("/redemptions", json=body, headers=key())
+            assert answered.status_code == 201
+            reset = await http.post(f"/cards/{made.json()['id']}/reset-pin", headers=key())
+            await http.get("/cards", headers={"x-request-id": code})
+            metrics = (await http.get(f"{api.base}/metrics")).text
+        api.stop()
+        told = api.log.read_text("utf-8")
+    events = lines(told)
+    assert len(events) > 100
+    assert all("request_id" in each for each in events if each["event"] == "request")
+    for secret in (CANARY, PAN, CODE, code, shop.secret, *SECRETS.values()):
+        for text in (told, metrics):
+            assert secret not in text, text[max(0, text.find(secret) - 300) :][:600]
+    for secret in (pin, WRONG_PIN, reset.json()["pin"]):  # six digits by themselves
+        for text in (told, metrics):
+            assert not re.search(rf"(?<![\w.]){secret}(?![\w.])", text), secret
+
+
+async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> None:
+    connection = await connect(urls.app, name="tests")
+    failures: list[BaseException] = []
+    try:
+        for sql, value in (
+            ("select $1::int", CANARY),
+            ("select $1::text::uuid", CANARY),
+            ("select $1::text::int", f"{PAN}{PAN}"),
+            (f"select '{CANARY}'::int", None),
+        ):
+            with pytest.raises(
+                (asyncpg.PostgresError, asyncpg.DataError, asyncpg.InterfaceError)
+            ) as caught:
+                await connection.fetch(sql, *([value] if value is not None else []))
+            failures.append(caught.value)
+    finally:
+        await connection.close()
+    assert len(failures) == 4
+    assert sum(CANARY in str(error) or PAN in str(error) for error in failures) >= 3
+    for error in failures:
+        shown = json.dumps(redaction.exception(error))
+        assert CANARY not in shown
+        assert PAN not in shown
+        assert "test_logs.py" in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"bad code {CODE}",
+        f"duplicate key value: Key (email)=({CANARY}@shop.example) already exists.",
+        f'invalid input syntax for type uuid: "{CANARY}"',
+        f"KeyError: '{CANARY}'",
+        f"it's {CANARY!r}",
+        f"card {PAN} and 4242 4242 4242 4242",
+        f"postgresql://florin:{CANARY}@db/florin",
+        f"Authorization: Bearer {CANARY}",
+        f"token {TOKEN}",
+        f"flk_{CANARY} whsec_{CANARY}",
+    ],
+)
+def test_what_libraries_say_is_scrubbed(text: str) -> None:
+    shown = redaction.message(text)
+    for secret in (CANARY, PAN, CODE, "4242 4242"):
+        assert secret not in shown
+    assert redaction.GONE in shown
+
+
+def test_what_is_no_secret_stays() -> None:
+    for text in (
+        "req_01a21006d582713cb5db0189707ce670",
+        "2026-11-24T16:27:07Z",
+        "0af7651916cd43dd8448eb211c80319c",
+        "till-3-0001",
+        "1764000000",
+    ):
+        assert not redaction.looks_secret(text), text
+
+
+def test_bugs_and_libraries_speak_the_same_json() -> None:
+    """In a process of its own, since logging is configured for a whole process."""
+    said = subprocess.run(
+        [sys.executable, "-P", __file__, "speak"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"PYTHONPATH": f"{Path(log.__file__).parents[3]}:{Path(__file__).parents[3]}"},
+    ).stderr
+    assert CANARY not in said
+    events = lines(said)
+    assert [each["event"] for each in events] == ["a bug", f"task {redaction.GONE} broke", "slow"]
+    assert [each["level"] for each in events] == ["error", "error", "warn"]
+    assert {each["request_id"] for each in events} == {"req_1"}
+    (first,) = events[0]["exception"]
+    assert first["type"] == "builtins.KeyError"
+    assert events[1]["logger"] == "asyncio"
+
+
+def _speak() -> None:
+    log.set_up(level="info", instance="api-9")
+    log.during("req_1")
+    try:
+        _ = dict[str, str]()[CANARY]
+    except KeyError:
+        log.get().exception("a bug")
+    logging.getLogger("asyncio").error("task %r broke", CANARY)
+    log.get().debug("not said")
+    log.get().warning("slow", token=f"flk_{CANARY}")
+
+
+if __name__ == "__main__":
+    _speak()

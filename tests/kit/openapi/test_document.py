@@ -1,0 +1,101 @@
+"""The document of the interface: complete, and every example true to its schema."""
+
+import warnings
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
+
+import httpx
+import jsonschema_rs
+import pytest
+
+from florin.kit.errors import Refusal
+from tests.support.instance import Instance
+
+Json = dict[str, Any]
+METHODS = {"get", "post", "patch", "put", "delete"}
+
+
+@pytest.fixture(scope="module")
+def document(api: Instance) -> Json:
+    return httpx.get(f"{api.base}/api/v1/openapi.json").json()
+
+
+def operations(document: Json) -> Iterator[tuple[str, Json]]:
+    for path, found in document["paths"].items():
+        for method in METHODS & set(found):
+            yield f"{method.upper()} {path}", found[method]
+
+
+def resolved(document: Json, node: Json) -> Json:
+    if "$ref" in node:
+        _, _, kind, name = node["$ref"].split("/")
+        return document["components"][kind][name]
+    return node
+
+
+def check(document: Json, schema: Json, value: Any) -> None:
+    whole = {**schema, "components": document["components"]}
+    jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
+
+
+def test_every_request_and_answer_has_an_example_that_is_true(document: Json) -> None:
+    looked_at = 0
+    for name, operation in operations(document):
+        contents = [operation.get("requestBody", {}).get("content", {})]
+        contents += [answer.get("content", {}) for answer in operation["responses"].values()]
+        for content in contents:
+            for media in content.values():
+                examples = [each["value"] for each in media.get("examples", {}).values()]
+                examples += [media["example"]] if "example" in media else []
+                assert examples, name
+                for example in examples:
+                    check(document, media["schema"], example)
+                    looked_at += 1
+        for parameter in operation["parameters"]:
+            found = resolved(document, parameter)
+            check(document, found["schema"], found["example"])
+    assert looked_at > 300
+
+
+def test_every_operation_says_who_may_call_it_and_what_it_refuses(document: Json) -> None:
+    assert document["openapi"].startswith("3.1")
+    tags = {each["name"]: each["description"] for each in document["tags"]}
+    seen: set[str] = set()
+    for name, operation in operations(document):
+        assert operation["operationId"] not in seen
+        seen.add(operation["operationId"])
+        assert operation["summary"], name
+        assert all(tags[tag] != tag for tag in operation["tags"]), "say what the tag is"
+        answers = set(operation["responses"])
+        assert "security" in operation
+        if operation["security"]:
+            assert {"401", "403"} <= answers, name
+        wanted = {"429", "503", *(["413"] if "requestBody" in operation else [])}
+        wanted |= {"404"} if "{" in name else set()
+        assert wanted <= answers, name
+        reads = name.startswith("GET") or name == "POST /api/v1/cards/lookup"
+        unknown = "outcome_unknown" in operation["responses"]["503"]["description"]
+        assert unknown is not reads, name
+        for status, answer in operation["responses"].items():
+            assert "X-Request-Id" in answer["headers"]
+            if int(status) >= 400:
+                assert list(answer["content"]) == ["application/problem+json"], name
+                assert "`" in answer["description"]
+
+
+def test_every_documented_refusal_exists(document: Json) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
+        import_module("florin.app")  # with it come all refusals
+    known: dict[str, type[Refusal]] = {}
+    waiting: list[type[Refusal]] = [Refusal]
+    while waiting:
+        for each in waiting.pop().__subclasses__():
+            known[each.code] = each
+            waiting.append(each)
+    for name, operation in operations(document):
+        for status, answer in operation["responses"].items():
+            for media in answer["content"].values():
+                for code in media.get("examples", {}):
+                    assert known[code].status == int(status), (name, code)

@@ -1,0 +1,258 @@
+"""Limits hold across processes, without Valkey, and while it hangs; and never hold anybody up."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import pytest
+
+from florin.kit.errors import RateLimited
+from florin.kit.rate_limits import limiter as limits_
+from florin.kit.rate_limits import store
+from florin.kit.rate_limits.limiter import Limit, RateLimiter
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey import topologies
+from tests.support.valkey_server import Memory, memory
+
+FIVE = Limit("five", 5)
+PATIENT_S = 30.0  # on a busy machine an answer may be late through no fault of the server's
+HURRIED = Limit("hurried", 2, 0.4)
+
+
+class Counting:
+    """Passes on to a client what it is asked, and counts it."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.asked = 0
+
+    async def eval(self, *arguments: Any) -> Any:
+        self.asked += 1
+        return await self._client.eval(*arguments)
+
+    async def delete(self, key: str) -> Any:
+        return await self._client.delete(key)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Memory]:
+    with memory() as running:
+        yield running
+
+
+@pytest.fixture
+async def client(shared: Memory) -> AsyncGenerator[Any]:
+    made = valkey.connect(shared.url)
+    try:
+        await made.flushall()
+        yield made
+    finally:
+        await made.aclose()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is the client: what is tested here is what is counted."""
+    monkeypatch.setattr(valkey, "TIMEOUT_S", PATIENT_S)
+    monkeypatch.setattr(topologies, "BUDGET_S", PATIENT_S)
+
+
+async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
+    limits = RateLimiter(client, patience_s=PATIENT_S)
+    for _ in range(5):
+        assert await limits.blocked((FIVE, "a")) is None
+        assert await limits.count((FIVE, "a")) is None
+    wait = await limits.blocked((FIVE, "a"))
+    assert wait is not None
+    assert 60 < wait <= 120, "one of five in ten minutes is paid off in two"
+    assert await limits.blocked((FIVE, "b")) is None
+    again = await limits.blocked((FIVE, "b"), (FIVE, "a"))
+    assert again is not None
+    assert 60 < again <= wait, "the longer of both"
+    await limits.forgive(FIVE, "a")
+    assert await limits.blocked((FIVE, "a")) is None
+
+
+async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
+    limits = RateLimiter(client, patience_s=PATIENT_S)
+    async with asyncio.timeout(60):
+        wait = None
+        while wait is None:  # unless it took longer to ask than to pay
+            await limits.count((HURRIED, "a"), times=2)
+            wait = await limits.blocked((HURRIED, "a"))
+        assert wait == 1, "whole seconds, rounded up"
+        while await limits.blocked((HURRIED, "a")) is not None:  # noqa: ASYNC110 -- nobody tells
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.5)
+    assert limits.quiet or await limits.blocked((HURRIED, "a")) is None
+    assert limits.quiet, "what was paid off is forgotten"
+
+
+async def test_tries_at_once_are_counted_exactly(client: Any) -> None:
+    several = [RateLimiter(client, patience_s=PATIENT_S) for _ in range(4)]
+    answers = await asyncio.gather(*(each.count((FIVE, "a")) for each in several * 10))
+    assert sum(answer is None for answer in answers) == 5
+    wait = max(answer for answer in answers if answer is not None)
+    assert wait > 35 * 110, "what slipped through at once is paid for"
+
+
+async def test_processes_know_of_each_other(client: Any) -> None:
+    one, other = (
+        RateLimiter(client, patience_s=PATIENT_S),
+        RateLimiter(client, patience_s=PATIENT_S),
+    )
+    await other.count((FIVE, "a"), times=3)  # more than half: from now on it asks
+    await one.count((FIVE, "a"), times=2)
+    assert await one.blocked((FIVE, "a")) is not None
+    assert await other.blocked((FIVE, "a")) is not None
+    stranger = RateLimiter(client, patience_s=PATIENT_S)
+    assert await stranger.blocked((FIVE, "a"), sure=True) is not None
+
+
+async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
+    counting = Counting(client)
+    limits = RateLimiter(counting, patience_s=PATIENT_S)
+    assert limits.quiet
+    await limits.count((FIVE, "a"))
+    asked = counting.asked
+    for _ in range(100):
+        assert await limits.blocked((FIVE, "a"), (FIVE, "b")) is None
+    assert counting.asked == asked
+    assert not limits.quiet
+
+
+async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) -> None:
+    limits = RateLimiter(client, patience_s=PATIENT_S)
+    wait = await limits.count((FIVE, "a"), times=10**9)
+    assert wait is not None
+    assert wait <= FIVE.per_s * limits_.DEBT_MAX
+    assert (
+        await client.pttl(limits_.key_of(FIVE, "a")) <= FIVE.per_s * limits_.DEBT_MAX * 1000 + 1000
+    )
+
+
+async def test_no_limit_is_none(client: Any) -> None:
+    limits = RateLimiter(client, patience_s=PATIENT_S)
+    none = Limit("none", 0)
+    assert await limits.count((none, "a"), times=1000) is None
+    assert await limits.blocked((none, "a")) is None
+    await limits.take(none, "a")
+    assert limits.quiet
+    for _ in range(5):
+        await limits.take(FIVE, "a")
+    with pytest.raises(RateLimited) as refused:
+        await limits.take(FIVE, "a")
+    assert refused.value.retry_after_s is not None
+    assert refused.value.extra["retry_after"] == refused.value.retry_after_s > 60
+
+
+async def test_alone_a_process_allows_its_share() -> None:
+    limits = RateLimiter(None, shares=4)
+    twenty = Limit("twenty", 20)
+    for _ in range(5):
+        assert await limits.blocked((twenty, "a")) is None
+        assert await limits.count((twenty, "a")) is None
+    assert await limits.blocked((twenty, "a")) is not None
+    two = Limit("two", 2)
+    assert await limits.blocked((two, "a")) is None, "its share is one at least"
+    assert await limits.count((two, "a")) is None
+    assert await limits.blocked((two, "a")) is not None
+
+
+async def test_alone_the_rate_is_kept_whatever_the_pattern() -> None:
+    """Over any stretch of time no more than `most` and the rate: against a list of all instants."""
+    dice = random.Random(7)
+    now = 0.0
+    limit = Limit("ten", 10, 100)
+    limits = RateLimiter(None, shares=1, now=lambda: now)
+    let: list[float] = []
+    for _ in range(3000):
+        now += dice.choice([0, 0, 0, 1, 5, 30, 200]) * dice.random()
+        if await limits.blocked((limit, "a")) is None:
+            let.append(now)
+            await limits.count((limit, "a"))
+    assert len(let) > now / 10 * 0.5, "the limit lets through what it may"
+    for first in range(len(let)):
+        for last in range(first, min(first + 200, len(let))):
+            allowed = 10 + (let[last] - let[first]) / 10 + 0.01
+            assert last - first + 1 <= allowed
+
+
+async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits_, "KNOWN_MAX", 500)
+    limits = RateLimiter(None)
+    for number in range(2000):
+        await limits.count((FIVE, str(number)), times=5)
+        assert len(limits._due) <= 500  # pyright: ignore[reportPrivateUsage]
+    assert await limits.blocked((FIVE, "1999")) is not None
+    assert await limits.blocked((FIVE, "1600")) is not None
+    assert await limits.blocked((FIVE, "0")) is None
+
+
+async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
+    with memory() as running:
+        client = valkey.connect(running.url)
+        try:
+            counting = Counting(client)
+            limits = RateLimiter(counting, shares=1, patience_s=0.05)
+            await limits.count((FIVE, "a"), times=5)
+            running.freeze()
+            began = time.monotonic()
+            for _ in range(200):
+                await limits.blocked((FIVE, "a"))
+                await limits.count((FIVE, "b"), times=0.01)
+            rests = (time.monotonic() - began) / store.REST_S
+            running.thaw()
+            asked = counting.asked
+            assert asked < 20 + rests * (store.SLOW_MAX + 1), "a hanging server is left alone"
+            running.kill()
+            assert await limits.blocked((FIVE, "a")) is not None
+            for _ in range(4):
+                await limits.count((FIVE, "c"))
+            assert await limits.blocked((FIVE, "c")) is None
+            await limits.count((FIVE, "c"))
+            assert await limits.blocked((FIVE, "c")) is not None
+        finally:
+            await client.aclose()
+
+
+async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
+    """Though no call of it ever fails."""
+    late = asyncio.Event()
+
+    class Late:
+        async def eval(self, *_arguments: Any) -> int:
+            await late.wait()
+            return 0
+
+    asking = store.GcraStore(Late(), patience_s=0.01, learnt=lambda _key, _seconds: None)
+    for _ in range(store.SLOW_MAX):
+        assert not asking.away
+        assert await asking.add("k", 1, 10) is None
+    assert asking.away
+    late.set()
+
+
+async def test_a_valkey_that_comes_back_is_used_again(
+    shared: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "REST_S", 0.1)
+    client = valkey.connect(shared.url)
+    try:
+        counting = Counting(client)
+        limits = RateLimiter(counting)
+        await client.flushall()
+        shared.freeze()
+        try:
+            for _ in range(20):
+                await limits.count((FIVE, "x"), times=0.01)
+        finally:
+            shared.thaw()
+        async with asyncio.timeout(60):
+            while not await client.exists(limits_.key_of(FIVE, "later")):  # late or not
+                await limits.count((FIVE, "later"), times=0.01)
+                await asyncio.sleep(0.05)
+    finally:
+        await client.aclose()

@@ -1,0 +1,346 @@
+"""Settings: every mistake named, nothing secret shown, and the documents equal to the code."""
+
+import base64
+import json
+import random
+import secrets
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from florin.kit import settings
+from florin.kit.settings import SettingsWrong, advice, read, reference, secret_strength
+from florin.kit.settings.validation import KEYS
+
+CHECKOUT = Path(__file__).parents[3]
+Environ = dict[str, str]
+
+
+@pytest.fixture
+def good() -> Environ:
+    """What production needs."""
+    # Of letters up to f: one in 10,000 others spells a word such as dummy.
+    made = {name: secrets.token_hex(32) for name in KEYS}
+    return {"DATABASE_URL": "postgresql://florin_app:h7Kq2@db/florin?sslmode=verify-full"} | made
+
+
+def mistakes(environ: Environ) -> list[str]:
+    with pytest.raises(SettingsWrong) as caught:
+        read(environ)
+    return caught.value.mistakes
+
+
+def test_production_is_the_default_and_starts_with_good_secrets(good: Environ) -> None:
+    assert read(good).env == "production"
+
+
+def test_all_mistakes_are_told_together(good: Environ) -> None:
+    environ = good | {
+        "DATABASE_URL": "postgresql://florin_app@db/florin?connection_limit=abc",
+        "JWT_SECRET": "short",
+        "FLORIN_PORT": "80000",
+        "FLORIN_LOG_LEVEL": "loud",
+        "FLORIN_CORS_ORIGINS": "https://*.example.com",
+        "FLORIN_TRUSTED_PROXIES": "10.0.0.0/99",
+        "PAYPAL_CLIENT_ID": "id",
+        "STRIPE_WEBHOOK_SECRET": "",
+        "FLORIN_SEAL_KEY_FILE": "/nonexistent",
+    }
+    del environ["JWT_REFRESH_SECRET"]
+    told = [mistake.partition(":")[0] for mistake in mistakes(environ)]
+    assert sorted(told) == [
+        "DATABASE_URL",
+        "FLORIN_CORS_ORIGINS",
+        "FLORIN_LOG_LEVEL",
+        "FLORIN_PORT",
+        "FLORIN_PUBLIC_URL",
+        "FLORIN_SEAL_KEY_FILE",
+        "FLORIN_TRUSTED_PROXIES",
+        "JWT_REFRESH_SECRET",
+        "JWT_SECRET",
+        "PAYPAL_CLIENT_ID",
+        "PAYPAL_CLIENT_SECRET",
+        "PAYPAL_WEBHOOK_ID",
+        "STRIPE_WEBHOOK_SECRET",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL", "mysql://db/florin", "postgresql://"),
+        ("DATABASE_URL", "postgresql://a:p/w?x@db/florin", "%XX"),
+        ("DATABASE_URL", "postgresql://db/florin?connection_limit=0", "connection_limit=0"),
+        ("DATABASE_URL", "postgresql://db/florin?pool_timeout=soon", "pool_timeout=soon"),
+        ("DATABASE_URL", "postgresql://db/florin?pool_timeout=nan", "pool_timeout=nan"),
+        ("DATABASE_URL", "postgresql://db/florin?conection_limit=9", "connection_limit meant"),
+        ("DATABASE_URL", "postgresql://db/florin?schema=public", "schema"),
+        (
+            "DATABASE_URL_REPLICA",
+            "postgresql://a/f,postgresql://b/f?pool_timeout=x",
+            "pool_timeout",
+        ),
+        ("REDIS_URL", "http://cache", "redis://"),
+        ("FLORIN_PUBLIC_URL", "cards.example.com", "https://"),
+        ("FLORIN_PUBLIC_URL", "http://cards.example.com", "https://"),
+        ("FLORIN_CORS_ORIGINS", "*", "https://"),
+        ("FLORIN_CORS_ORIGINS", "https://a.example/path", "origin"),
+        ("FLORIN_PORT", "tcp://10.0.0.1:8000", "enableServiceLinks"),
+        ("STRIPE_PUBLISHABLE_KEY", "sk_live_1", "pattern"),
+        ("FLORIN_SECRETS_FROM", "safe:1", "pattern"),
+    ],
+)
+def test_a_mistake_names_its_variable(good: Environ, variable: str, value: str, said: str) -> None:
+    (mistake,) = mistakes(good | {variable: value})
+    assert mistake.startswith(f"{variable}: ")
+    assert said in mistake
+
+
+@pytest.mark.parametrize(
+    "weak",
+    [
+        "change-me-change-me-please-change-me-1",
+        "your_jwt_secret_goes_here_0123456789ab",
+        "a" * 64,
+        "0123456789abcdef" * 3,
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "ababbbabaabbabababbbabaabbbabababbabaa",
+    ],
+)
+def test_production_refuses_weak_secrets(good: Environ, weak: str) -> None:
+    for name in KEYS:
+        (mistake,) = mistakes(good | {name: weak})
+        assert mistake.startswith(f"{name}: ")
+    assert read(good | {"JWT_SECRET": weak, "FLORIN_ENV": "development"}).env == "development"
+
+
+def test_no_good_secret_is_called_weak() -> None:
+    # The same ones each time: one in half a million does look like a placeholder.
+    dice = random.Random(7)
+    for _ in range(2000):
+        for made in (
+            dice.randbytes(16).hex(),
+            base64.urlsafe_b64encode(dice.randbytes(32)).decode().rstrip("="),
+        ):
+            assert secret_strength.weakness(made) is None, made
+
+
+def test_no_secret_is_used_twice(good: Environ) -> None:
+    same = good | {"FLORIN_KEY_PEPPER": good["JWT_SECRET"]}
+    (mistake,) = mistakes(same)
+    assert mistake.startswith("FLORIN_KEY_PEPPER: is the same as JWT_SECRET")
+
+
+@pytest.mark.parametrize("password", ["postgres", "password", "florin_app", "changeme"])
+def test_production_refuses_a_password_everybody_tries(good: Environ, password: str) -> None:
+    url = f"postgresql://florin_app:{password}@db/florin"
+    (mistake,) = mistakes(good | {"DATABASE_URL": url})
+    assert "first" in mistake
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("DATABASE_URL_PRIMARY", "postgresql://florin_app:secret@db/florin", "first"),
+        (
+            "DATABASE_URL_REPLICA",
+            "postgresql://app:h7Kq2@a/florin,postgresql://app:postgres@b/florin",
+            "first",
+        ),
+        ("DATABASE_URL_OWNER", "postgresql://florin_owner:florin_owner@db/florin", "first"),
+        ("REDIS_URL", "rediss://florin:changeme@cache:6379/0", "first"),
+        ("STRIPE_SECRET_KEY", "sk_live_1", "shorter"),
+        ("STRIPE_SECRET_KEY", "sk_test_your_secret_key_goes_here", "placeholder"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_xxxxxxxxxxxxxxxxxxxxxxxx", "placeholder"),
+        ("PAYPAL_CLIENT_ID", "client-id", "shorter"),
+        ("PAYPAL_CLIENT_ID", "replace-with-your-client-id", "placeholder"),
+        ("PAYPAL_CLIENT_SECRET", "change-me-change-me-change-me", "placeholder"),
+        ("TWILIO_AUTH_TOKEN", "your_auth_token_0123456789abcdef", "placeholder"),
+        ("SMTP_PASSWORD", "Password", "first"),
+    ],
+)
+def test_production_refuses_what_nobody_issued(
+    good: Environ, variable: str, value: str, said: str
+) -> None:
+    others = {
+        "STRIPE_SECRET_KEY": f"sk_live_{secrets.token_hex(16)}",
+        "STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}",
+        "PAYPAL_CLIENT_ID": secrets.token_urlsafe(60),
+        "PAYPAL_CLIENT_SECRET": secrets.token_urlsafe(60),
+        "PAYPAL_WEBHOOK_ID": "8PT597110X687430L",
+        "TWILIO_ACCOUNT_SID": f"AC{secrets.token_hex(16)}",
+        "TWILIO_AUTH_TOKEN": secrets.token_hex(16),
+        "TWILIO_FROM": "+15005550006",
+        "SMTP_HOST": "smtp.example.com",
+        "SMTP_FROM": "cards@example.com",
+        "SMTP_USER": "cards",
+        "SMTP_PASSWORD": secrets.token_urlsafe(12),
+        "FLORIN_PUBLIC_URL": "https://c.example",
+    }
+    everything = good | others
+    assert read(everything).public_url == "https://c.example"
+    told = mistakes(everything | {variable: value})
+    assert [mistake.partition(":")[0] for mistake in told] == [variable]
+    assert said in told[0]
+    assert value not in told[0]
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_production_refuses_a_missing_and_a_short_secret(good: Environ, name: str) -> None:
+    short = good[name][:31]
+    missing = {key: value for key, value in good.items() if key != name}
+    for environ, said in (
+        (good | {name: short}, "shorter than 32"),
+        (good | {name: ""}, "is missing"),
+        (missing, "is missing"),
+    ):
+        (mistake,) = mistakes(environ)
+        assert mistake.startswith(f"{name}: ")
+        assert said in mistake
+
+
+def test_payments_need_what_confirms_them(good: Environ) -> None:
+    key = f"sk_live_{secrets.token_hex(16)}"
+    stripe = good | {"STRIPE_SECRET_KEY": key, "FLORIN_PUBLIC_URL": "https://c.example"}
+    (mistake,) = mistakes(stripe)
+    assert mistake.startswith("STRIPE_WEBHOOK_SECRET: is missing")
+    settled = stripe | {"STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}
+    assert read(settled).public_url == "https://c.example"
+    (mistake,) = mistakes(settled | {"FLORIN_ENV": "development"})
+    assert "real money" in mistake
+    told = mistakes(settled | {"STRIPE_SECRET_KEY": "pk_live_1"})
+    assert told == ["STRIPE_SECRET_KEY: is no secret key of Stripe; they begin with sk_ or rk_"]
+    for empty in ("", "  "):
+        (mistake,) = mistakes(good | {"STRIPE_WEBHOOK_SECRET": empty})
+        assert mistake.startswith("STRIPE_WEBHOOK_SECRET: is empty")
+
+
+def test_files_hold_secrets(good: Environ, tmp_path: Path) -> None:
+    place = tmp_path / "jwt"
+    place.write_text(good.pop("JWT_SECRET") + "\n", "utf-8")
+    environ = good | {"JWT_SECRET_FILE": str(place)}
+    assert read(environ).jwt_secret.get_secret_value() == place.read_text("utf-8").strip()
+    place.write_bytes(b"\n")
+    assert mistakes(environ) == [f"JWT_SECRET_FILE: is empty: {place}"]
+    place.write_bytes(b"\xff" * 40)
+    assert mistakes(environ) == [f"JWT_SECRET_FILE: is not text: {place}"]
+
+
+def test_misspelt_variables_are_pointed_out(good: Environ) -> None:
+    assert advice(good | {"FLORIN_SINGUP": "closed", "REDIS_URL": "redis://cache"}) == [
+        "FLORIN_SINGUP: Florin reads no such variable; is FLORIN_SIGNUP meant?",
+        "FLORIN_PUBLIC_URL: is missing; answers carry no HSTS",
+    ]
+    good["JWT_SECERT"] = good.pop("JWT_SECRET")
+    assert mistakes(good) == ["JWT_SECRET: is missing; JWT_SECERT is set: is JWT_SECRET meant?"]
+
+
+def test_nothing_secret_is_shown(good: Environ) -> None:
+    canary = "k4n4rY-0nly-here"
+    secret = [
+        name
+        for name, field in settings.Settings.model_fields.items()
+        if "SecretStr" in repr(field.annotation) + repr(field.metadata)
+    ]
+    assert len(secret) > 12
+    shown = repr(read(good)) + str(read(good).model_dump())
+    assert not any(value in shown for value in good.values() if value != good["DATABASE_URL"])
+    assert "h7Kq2" not in shown
+    for field in secret:
+        name = str(settings.Settings.model_fields[field].validation_alias)
+        for value in (canary, f"postgresql://u:{canary}@h:1x/f?connection_limit=z"):
+            try:
+                shown = repr(read(good | {name: value}))
+            except SettingsWrong as wrong:
+                shown = str(wrong)
+            assert canary not in shown, name
+
+
+def test_the_documents_are_those_of_the_code() -> None:
+    for kind, place in (("page", "docs/run/settings.md"), ("example", ".env.example")):
+        kept = (CHECKOUT / place).read_text("utf-8")
+        assert kept == reference.shown("page" if kind == "page" else "example"), (
+            f"bin/florin doctor config --show {kind} > {place}"
+        )
+
+
+def test_the_example_needs_only_its_blanks_filled(good: Environ) -> None:
+    lines = reference.shown("example").splitlines()
+    given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert [name for name, value in given.items() if not value] == list(KEYS)
+    assert read(given | {name: good[name] for name in KEYS}).env == "production"
+    everything = dict(
+        line.removeprefix("#").split("=", 1) for line in lines if line and not line.startswith("# ")
+    )
+    assert set(everything) == set(settings.names())
+
+
+class _SecretsManager(BaseHTTPRequestHandler):
+    """AWS Secrets Manager's protocol (JSON 1.1), as far as one secret goes."""
+
+    held: str = ""
+
+    def do_POST(self) -> None:
+        wanted = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        signed = self.headers["authorization"].startswith("AWS4-HMAC-SHA256")
+        target = self.headers["x-amz-target"] == "secretsmanager.GetSecretValue"
+        found = signed and target and wanted["SecretId"] == "prod/florin"
+        answer = {"Name": "prod/florin", "SecretString": self.held, "VersionId": "1" * 32}
+        refused = {"__type": "ResourceNotFoundException", "Message": "k4n4rY"}
+        body = json.dumps(answer if found else refused).encode()
+        self.send_response(200 if found else 400)
+        self.send_header("content-type", "application/x-amz-json-1.1")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name
+        pass
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_SecretsManager]]:
+    server = HTTPServer(("127.0.0.1", 0), _SecretsManager)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    for name, value in {
+        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://127.0.0.1:{server.server_port}",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_MAX_ATTEMPTS": "1",
+        "NO_PROXY": "127.0.0.1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield _SecretsManager
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_aws_secrets_manager_gives_what_is_not_set(
+    good: Environ, aws: type[_SecretsManager]
+) -> None:
+    aws.held = json.dumps(good | {"FLORIN_CORS_ORIGINS": "https://a.example,https://b.example"})
+    found = read(
+        {"FLORIN_SECRETS_FROM": "aws:prod/florin", "JWT_SECRET": (own := "Z9" + good["JWT_SECRET"])}
+    )
+    assert found.jwt_secret.get_secret_value() == own
+    assert found.seal_key.get_secret_value() == good["FLORIN_SEAL_KEY"]
+    assert found.cors_origins == ("https://a.example", "https://b.example")
+    told = mistakes(good | {"FLORIN_SECRETS_FROM": "aws:prod/other"})
+    assert told == [
+        "FLORIN_SECRETS_FROM: aws:prod/other cannot be read (ResourceNotFoundException)"
+    ]
+
+
+def test_a_manager_without_its_packages_says_which(good: Environ) -> None:
+    for cloud in ("gcp", "azure"):
+        (mistake,) = mistakes(good | {"FLORIN_SECRETS_FROM": f"{cloud}:https://somewhere"})
+        assert f"pip install 'florin[{cloud}]'" in mistake

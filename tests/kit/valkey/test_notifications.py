@@ -1,0 +1,86 @@
+"""Wake: a word through Valkey wakes who waits; without Valkey everybody looks by himself."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from florin.kit.valkey import client as valkey
+from florin.kit.valkey import notifications
+from florin.kit.valkey.notifications import Notifier
+from tests.support import valkey_topologies
+
+NEVER_S = 3600.0
+WITHIN_S = 30
+
+
+@pytest.fixture
+async def server() -> AsyncGenerator[valkey_topologies.Valkeys]:
+    async with valkey_topologies.single() as made:
+        yield made
+
+
+async def told(one: Notifier, other: Notifier) -> None:
+    """Until a word of one wakes the other: it may not listen yet, or listen again."""
+    waiting = asyncio.ensure_future(other.wait())
+    async with asyncio.timeout(WITHIN_S):
+        while not waiting.done():
+            one.notify_all()
+            await asyncio.sleep(0.05)
+
+
+async def test_words_are_heard_lost_and_heard_again(
+    server: valkey_topologies.Valkeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+        monkeypatch.setattr(notifications, name, NEVER_S)
+    clients = [valkey.connect(server.url) for _ in range(2)]
+    one, other = (Notifier(client) for client in clients)
+    other.start()
+    try:
+        await told(one, other)
+        (node,) = server.nodes
+        node.kill()
+        monkeypatch.setattr(notifications, "LOOK_EVERY_S", 0.05)
+        async with asyncio.timeout(WITHIN_S):
+            # Nobody says anything now. Once it is noticed, whoever waits looks.
+            monkeypatch.setattr(notifications, "LOOK_EVERY_WOKEN_S", 0.05)
+            for _ in range(3):
+                await other.wait()
+        for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+            monkeypatch.setattr(notifications, name, NEVER_S)
+        await asyncio.to_thread(server.start, "", port=node.port)
+        await told(one, other)
+    finally:
+        await one.stop()
+        await other.stop()
+        for client in clients:
+            await client.aclose()
+
+
+async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
+    alone = Notifier(None)
+    words = alone.words
+    alone.here()  # nobody waits yet
+    async with asyncio.timeout(WITHIN_S):
+        await alone.wait(words)
+    waiting = asyncio.ensure_future(alone.wait(alone.words))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    alone.here()
+    async with asyncio.timeout(WITHIN_S):
+        await waiting
+
+
+async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
+        monkeypatch.setattr(notifications, name, NEVER_S)
+    alone = Notifier(None)
+    waiting = [asyncio.ensure_future(alone.wait()) for _ in range(3)]
+    await asyncio.sleep(0)
+    alone.notify_all()
+    async with asyncio.timeout(WITHIN_S):
+        await asyncio.gather(*waiting)

@@ -1,0 +1,35 @@
+"""Mutations of the stream of events: nothing is left out, nobody else's is shown."""
+
+from tests.mutation.mutation import without as _
+
+LIVE = "src/florin/events/stream.py"
+STREAM = "tests/events/test_stream.py"
+
+EVENTS = (
+    _("the stream passes by what still runs", LIVE,
+      'until: datetime = row["began"] if running else row["now"]',
+      'until: datetime = row["now"]',
+      f"{STREAM}::test_what_began_earlier_and_ended_later_is_not_left_out"),
+    _("what has a code anew is not waited for", "src/florin/ledger/issue.sql",
+      "begin\n  perform florin.begin_money();\n  insert", "begin\n  insert",
+      "tests/ledger/test_database_constraints.py::test_whatever_dates_an_event_says_that_it_runs"),
+    _("the events of a call have one instant", "src/florin/ledger/post.sql",
+      "        u.at + (ticks + 2 * u.i) * microsecond\n", "        u.at\n",
+      f"{STREAM}::test_the_events_of_a_card_come_as_they_are_numbered"),
+    _("who does not read keeps his place", "src/florin/kit/http/sse.py",
+      "async with asyncio.timeout(within_s):", "async with asyncio.timeout(None):",
+      "tests/kit/http/test_sse.py::test_who_does_not_read_is_left"),
+    _("a stream goes on for whoever was shut out", LIVE,
+      '                    (await self._access.caller(authorization)).needs("events:read")\n', "",
+      f"{STREAM}::test_a_revoked_key_ends_its_stream"),
+    _("whoever comes back begins from now", LIVE,
+      "                after = found\n",
+      "                after = ((await self._settled(merchant))[0], _NOBODY)\n",
+      f"{STREAM}::test_a_reader_comes_back_and_misses_nothing"),
+    _("a stream outlives its instance", "src/florin/kit/http/sse.py",
+      "asyncio.ensure_future(drain.told.wait())", "asyncio.ensure_future(asyncio.Event().wait())",
+      f"{STREAM}::test_an_instance_that_leaves_sends_its_readers_away"),
+    _("one merchant may have all streams", LIVE,
+      "self._streams[merchant] >= STREAMS_OF_ONE_MAX or ", "",
+      f"{STREAM}::test_one_merchant_does_not_take_all_streams"),
+)  # fmt: skip

@@ -1,0 +1,210 @@
+"""Ledger: guards of the money, of who may touch it and of jobs, and how each is taken away. A
+test must notice every one.
+
+A mutation replaces one text, found exactly once in its file, and names the tests that should
+notice. One whose text is not found any more is as bad as one that nobody notices.
+"""
+
+from tests.mutation.events import EVENTS
+from tests.mutation.identity import PEOPLE
+from tests.mutation.mutation import Mutation
+from tests.mutation.mutation import without as _
+from tests.mutation.queue import QUEUE
+from tests.mutation.rate_limits import LIMITS
+
+POST = "src/florin/ledger/post.sql"
+ISSUE = "src/florin/ledger/issue.sql"
+CLAIM = "src/florin/ledger/idempotency_keys.sql"
+LANE = "src/florin/ledger/batching.py"
+COALESCE = "src/florin/kit/batcher.py"
+TABLES = "src/florin/migrations/0001_expand_core.sql"
+
+MACHINE = "tests/ledger/test_machine.py"
+MANY = "tests/ledger/test_concurrency.py"
+LANES = "tests/ledger/test_batching.py"
+BELTS = "tests/ledger/test_database_constraints.py"
+PIN = "tests/cards/test_pins.py"
+FAULTS = "tests/journeys/faults"
+TOGETHER = "tests/kit/test_batcher.py"
+
+
+_LOCKS = (
+    _("the lock of the card is dropped", POST,
+      "order by w.r for no key update of a\n    ) l;", "order by w.r\n    ) l;",
+      f"{MANY}::test_random_operations_conserve_money"),
+    _("cards are locked in each call's own order", POST,
+      "order by s.c is null, s.m, s.c) as r", "order by s.c is null,"
+      " md5(s.c::text || pg_backend_pid())) as r",
+      f"{MANY}::test_random_operations_conserve_money"),
+    _("keys are claimed in each call's own order", CLAIM,
+      "select distinct on (i.m, i.key) i.m, i.key, i.operation, i.fingerprint, i.id,"
+      " clock_timestamp()\n    from unnest(p_merchant, p_key, p_operation, p_fingerprint, p_id,"
+      " p_simulate)\n      with ordinality as i (m, key, operation, fingerprint, id, simulate, n)\n"
+      "    where i.key is not null and not i.simulate\n    order by i.m, i.key, i.n\n    on",
+      "select w.m, w.key, w.operation, w.fingerprint, w.id, clock_timestamp() from (\n"
+      "    select distinct on (i.m, i.key) i.*\n"
+      "    from unnest(p_merchant, p_key, p_operation, p_fingerprint, p_id, p_simulate)\n"
+      "      with ordinality as i (m, key, operation, fingerprint, id, simulate, n)\n"
+      "    where i.key is not null and not i.simulate\n    order by i.m, i.key, i.n) w\n"
+      "    order by md5(w.key || pg_backend_pid())\n    on",
+      f"{MANY}::test_calls_with_crossed_keys_and_cards_do_not_deadlock"),
+    _("a card held elsewhere is waited for by all", LANE,
+      "LOCK_TIMEOUT_MS = 50\n", "LOCK_TIMEOUT_MS = 60_000\n",
+      f"{MANY}::test_a_card_held_elsewhere_does_not_hold_up_its_neighbours"),
+    _("what a transaction still running may change is given as settled", POST,
+      "  perform florin.begin_money();\n", "",
+      f"{MANY}::test_a_balance_at_an_instant_never_changes"),
+    _("a card that is being issued is given as settled", ISSUE,
+      "  perform florin.begin_money();\n  if p_key[1]", "  if p_key[1]",
+      f"{MANY}::test_a_balance_waits_for_a_card_that_is_being_issued"),
+    _("a balance does not wait for what still runs", "src/florin/reports/balances.py",
+      "        if began is None or began > until:\n", "        if began is None or True:\n",
+      f"{MANY}::test_a_balance_at_an_instant_never_changes"),
+)  # fmt: skip
+
+_MONEY = (
+    _("a card may be spent below nothing", POST,
+      "if take > free or take = 0 then\n          refusal := 'insufficient_funds';",
+      "if take = 0 then\n          refusal := 'insufficient_funds';", MACHINE),
+    _("a transfer does not ask what is there", POST,
+      "elsif take > free then\n          refusal := 'insufficient_funds';\n"
+      "        elsif not c_partial[c] and take <> c_balance[c] then\n"
+      "          refusal := 'partial_redemption_not_allowed';\n        else\n"
+      "          kind := 'transfer'",
+      "elsif not c_partial[c] and take <> c_balance[c] then\n"
+      "          refusal := 'partial_redemption_not_allowed';\n        else\n"
+      "          kind := 'transfer'", MACHINE),
+    _("refunds may exceed their redemption", POST,
+      "elsif take > whole - back or take = 0 then", "elsif take = 0 then", MACHINE),
+    _("refunds of one call do not see each other", POST,
+      "      back := coalesce(r_refunded[k], back);\n", "", MACHINE),
+    _("a hold is not counted at once", POST,
+      "happened := 'hold.created'; held_change := take;", "happened := 'hold.created';", MACHINE),
+    _("a hold that ran out still holds", POST,
+      "  if exists (select from unnest(c_held) h where h > 0) then", "  if false then", MACHINE),
+    _("a hold resolves twice", POST,
+      "      if h_state <> 'open' then", "      if false then", MACHINE),
+    _("a capture may exceed its hold", POST, "elsif take > h_amount then", "elsif false then",
+      MACHINE),
+    _("the rest of a partial capture stays held", POST,
+      "happened := 'hold.captured'; held_change := -h_amount;",
+      "happened := 'hold.captured'; held_change := -take;", MACHINE),
+    _("an expired card is spent from", POST,
+      "if st = 'active' and c_expires[c] <= now_here then\n      st := 'expired';",
+      "if false then\n      st := 'expired';", MACHINE),
+    _("a card with money on it is closed", POST,
+      "if c_balance[c] <> 0 or c_held[c] <> 0 then", "if false then", MACHINE),
+    _("a wrong PIN is not counted", POST,
+      "          c_failed[c] := coalesce(c_failed[c], '') || pin_mark;\n"
+      "          c_changed[c] := true;\n",
+      "          c_failed[c] := coalesce(c_failed[c], '') || pin_mark;\n", PIN),
+    _("a PIN that is locked is looked at", POST,
+      "      if octet_length(c_failed[c]) >= 5 * 16 then", "      if false then", PIN),
+    _("any PIN is right", POST,
+      "substr(item.code, p, 32)) = c_pin[c]) then", "substr(item.code, p, 32)) is not null) then",
+      PIN),
+    _("another currency is taken for the card's", POST,
+      "elsif item.currency is not null and item.currency <> c_currency[c] then",
+      "elsif false then", MACHINE),
+)  # fmt: skip
+
+_KEYS = (
+    _("a key is another merchant's, too", POST,
+      "not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q",
+      "not i.simulate and q.key = i.key order by q.created_at, q.noun limit 1) q",
+      f"{BELTS}::test_a_key_is_claimed_once_for_each_merchant"),
+    _("the body under a key is not compared", POST,
+      "q.operation = i.op and q.fingerprint = i.fingerprint as same", "true as same", MACHINE),
+    _("the body under a key is not compared within a call", POST,
+      "when p_op[j] = item.op and p_fingerprint[j] = p_fingerprint[i] then 'replayed'",
+      "when true then 'replayed'", MACHINE),
+    _("a refusal burns its key", POST,
+      "  if any_key and any_refused then", "  if false then", MACHINE),
+    _("a refused card burns its key", ISSUE,
+      "where i.outcome not in ('ok', 'replayed', 'idempotency_key_reused') and i.key",
+      "where false and i.key", "tests/cards/api/test_idempotency.py"),
+    _("a key passed on within a call keeps its first owner", POST,
+      "  if any_key and any_thief then", "  if false then", MACHINE),
+    _("keys are not as durable as the money", TABLES,
+      "create table idempotency (", "create unlogged table idempotency (", FAULTS),
+    _("the key is recorded in a transaction of its own", "src/florin/merchants/api.py",
+      "        if first == made:\n            await programs.create(",
+      "    async with db.transaction() as tx:\n"
+      "        if first == made:\n            await programs.create(",
+      "tests/cards/api/test_idempotency.py"),
+    _("no key is asked for", "src/florin/cards/api/responses.py",
+      "required: bool = True", "required: bool = False", "tests/cards/api/test_idempotency.py"),
+    _("a request is the same whatever its body says", "src/florin/cards/transactions/service.py",
+      "fingerprint=fingerprint(op, want),", "fingerprint=fingerprint(op),",
+      "tests/cards/api/test_idempotency.py"),
+)  # fmt: skip
+
+_WAITING = (
+    _("a waiter that goes away cancels the call", COALESCE,
+      "        return await asyncio.shield(answer)\n",
+      "        try:\n            return await asyncio.shield(answer)\n"
+      "        except asyncio.CancelledError:\n            for call in self._calls:\n"
+      "                call.cancel()\n            raise\n",
+      TOGETHER, f"{MANY}::test_a_request_that_was_cancelled_still_happens_once"),
+    _("a client that goes away cancels its batch", LANE,
+      "await asyncio.shield(asyncio.ensure_future(self._call_some(part)))",
+      "await self._call_some(part)", LANES),
+    _("a cancel is sent to a server that is slow", LANE,
+      "                            self._sql, *self._arguments(items, patience_ms)\n",
+      "                            self._sql, *self._arguments(items, patience_ms), timeout=0.3\n",
+      LANES),
+    _("a broken connection is not tried again", LANE,
+      "                if time.monotonic() > give_up:", "                if True:",
+      f"{MANY}::test_connections_cut_in_the_middle_cost_nothing"),
+    _("nothing is said to have happened when nobody knows", LANE,
+      "                    raise (OutcomeUnknown() if sent else Overloaded()) from None\n"
+      "            except asyncpg.DiskFullError",
+      "                    raise Overloaded from None\n            except asyncpg.DiskFullError",
+      LANES),
+    _("an item that fails fails its neighbours", LANE,
+      "                if len(items) == 1:\n                    return [error]\n",
+      "                return [error for _ in items]\n",
+      f"{MANY}::test_one_bad_item_does_not_fail_its_neighbours"),
+    _("the waiting room has no walls", COALESCE,
+      "        if len(self._waiting) >= self._waiting_max:\n            raise Overloaded\n", "",
+      TOGETHER),
+    _("what waited too long is done all the same", COALESCE,
+      "if since_moved < oldest_moved or since < oldest:", "if False:", TOGETHER),
+)  # fmt: skip
+
+_BELTS = (
+    _("the database lets a balance fall below nothing", TABLES,
+      "constraint account_balance check (balance between 0 and 9000000000000000)",
+      "constraint account_balance check (true)", BELTS),
+    _("the database lets more be held than there is", TABLES,
+      "constraint account_held check (held between 0 and balance)",
+      "constraint account_held check (held >= 0)", BELTS),
+    _("a sequence number may be used twice", TABLES,
+      "create unique index transfer_debit_sequence", "create index transfer_debit_sequence", BELTS),
+    _("a step of a refund may be taken twice", TABLES,
+      "create unique index transfer_refunded", "create index transfer_refunded", BELTS),
+    _("a key of the schema does not begin with the merchant", TABLES,
+      "  created_at timestamptz not null,\n  primary key (merchant, key)",
+      "  created_at timestamptz not null,\n  primary key (merchant, key),\n  unique (noun)", BELTS),
+    _("history may be rewritten", TABLES,
+      "before update or delete or truncate on transfer", "before truncate on transfer", BELTS),
+    _("the application may write what it may read", "src/florin/migrations/grants.sql",
+      "grant select on all tables", "grant select, update on all tables", BELTS),
+    _("a function of the owner looks names up where its caller says", POST,
+      "set search_path = florin, pg_temp\n", "", BELTS),
+    _("the functions are everybody's", "src/florin/migrations/grants.sql",
+      "revoke all on all functions in schema florin from public, {role};",
+      "revoke all on all functions in schema florin from {role};", BELTS),
+    _("a card is shown to another merchant", "src/florin/cards/card.py",
+      "where a.merchant = $1 and a.id = $2\n", "where $1::uuid is not null and a.id = $2\n",
+      "tests/journeys/test_foreign_objects.py"),
+    _("what happened is denied when its answer cannot be read",
+      "src/florin/kit/postgres/commit_tracking.py",
+      "return bool(_changed.get())", "return False", "tests/journeys/test_unknown_outcome.py"),
+    _("a revoked key is remembered", "src/florin/identity/authentication.py",
+      "CACHED_S = 4.0", "CACHED_S = 400.0", "tests/identity/api/test_api_keys.py"),
+)  # fmt: skip
+
+MUTATIONS: tuple[Mutation, ...] = (
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *QUEUE, *EVENTS
+)  # fmt: skip

@@ -1,0 +1,147 @@
+"""Queue mutations: the guards of jobs: fence, lease, attempts, dedupe, limits, one effect."""
+
+from tests.mutation.mutation import without as _
+
+SQL = "src/florin/kit/queue/queue.sql"
+FENCE = "tests/kit/queue/test_fence.py"
+RULES = "tests/kit/queue/test_scheduling.py"
+PLANS = "tests/kit/queue/test_query_plans.py"
+WORKER = "tests/kit/queue/test_worker.py"
+POISON = "tests/kit/queue/test_failing_jobs.py"
+
+_LOST = f"{FENCE}::test_who_lost_the_lease_changes_nothing"
+
+_FENCES = (
+    _("an effect happens without the lease", SQL,
+      "set lease_until = clock_timestamp() + p_lease\n"
+      "  where j.id = p_id and j.fence = p_fence;\n  return found;",
+      "set lease_until = clock_timestamp() + p_lease\n"
+      "  where j.id = p_id;\n  return found;",
+      f"{FENCE}::test_an_effect_without_the_lease_is_none"),
+    _("who lost the lease ends the job of who has it", SQL,
+      "  delete from florin.queue_job j where j.id = any (p_ids) and j.fence = any (p_fences)\n",
+      "  delete from florin.queue_job j where j.id = any (p_ids)\n", _LOST),
+    _("who lost the lease fails the job of who has it", SQL,
+      "where j.id = p_id and j.fence = p_fence and q.name = j.queue",
+      "where j.id = p_id and q.name = j.queue", _LOST),
+    _("who lost the lease puts the job of who has it back", SQL,
+      "    due_at = clock_timestamp() + p_delay\n  where j.id = p_id and j.fence = p_fence;",
+      "    due_at = clock_timestamp() + p_delay\n  where j.id = p_id;", _LOST),
+    _("who lost the lease gives back the job of who has it", SQL,
+      "    attempts = j.attempts - 1\n"
+      "  where j.id = any (p_ids) and j.fence = any (p_fences)\n",
+      "    attempts = j.attempts - 1\n  where j.id = any (p_ids)\n", _LOST),
+    _("who lost the lease keeps that of who has it", SQL,
+      "where z.id = any (p_ids) and z.fence = any (p_fences)\n    for update skip locked));",
+      "where z.id = any (p_ids)\n    for update skip locked));", _LOST),
+    _("a fence is given twice", SQL,
+      "fence = nextval('queue_fence'), worker = p_worker", "fence = 1, worker = p_worker",
+      f"{FENCE}::test_an_effect_without_the_lease_is_none"),
+)  # fmt: skip
+
+_LEASES = (
+    _("a job that somebody has is taken", SQL,
+      "where z.queue = asked.name and z.state = 0 and exists (",
+      "where z.queue = asked.name and z.state < 2 and exists (",
+      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+    _("a lease runs out at once", SQL,
+      "and z.lease_until < clock_timestamp() for update skip locked", "for update skip locked",
+      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+    _("a lease never runs out", SQL,
+      "and z.lease_until < clock_timestamp() for update skip locked",
+      "and false for update skip locked",
+      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+    _("leases are not kept while a worker stops", "src/florin/kit/queue/worker.py",
+      "while keeps or not self._stop.is_set():", "while not self._stop.is_set():",
+      f"{WORKER}::test_stopped_it_finishes_what_runs_and_gives_back_the_rest"),
+    _("claims wait for each other's rows", SQL,
+      "order by z.priority desc, z.id limit n for update skip locked))",
+      "order by z.priority desc, z.id limit n for update))",
+      f"{FENCE}::test_claims_do_not_wait_for_each_other"),
+    _("a claim picks again for every row that there is", SQL,
+      "      where j.id = any (array(\n        select z.id from queue_job z\n"
+      "        where z.queue = asked.name and z.state = 0 and exists (\n"
+      "          select from unnest(p_kinds, p_versions) k (kind, version)\n"
+      "          where k.kind = z.kind and k.version >= z.version)\n"
+      "        order by z.priority desc, z.id limit n for update skip locked))\n",
+      "      from (\n        select z.id from queue_job z\n"
+      "        where z.queue = asked.name and z.state = 0 and exists (\n"
+      "          select from unnest(p_kinds, p_versions) k (kind, version)\n"
+      "          where k.kind = z.kind and k.version >= z.version)\n"
+      "        order by z.priority desc, z.id limit n for update skip locked\n"
+      "      ) pick where j.id = pick.id\n",
+      PLANS),
+)  # fmt: skip
+
+_WORDS = (
+    _("a hand that is free again is not told", "src/florin/kit/queue/slots.py",
+      "            self._freed()\n", "            pass\n",
+      f"{RULES}::test_a_hand_that_is_free_takes_the_next_job_at_once"),
+    _("a word that comes while somebody looks is slept over",
+      "src/florin/kit/valkey/notifications.py",
+      "if since is not None and since != self.words:", "if since is not None and False:",
+      "tests/kit/valkey/test_notifications.py"),
+)  # fmt: skip
+
+_COUNTS = (
+    _("an attempt is not counted when it begins", SQL,
+      "set state = 1, attempts = j.attempts + 1,", "set state = 1,",
+      f"{FENCE}::test_the_attempt_that_loses_its_worker_counts"),
+    _("a lost worker is no crash", SQL,
+      "crashes = j.crashes + j.begun::integer,", "crashes = j.crashes,",
+      f"{FENCE}::test_the_attempt_that_loses_its_worker_counts"),
+    _("a job that killed two workers is given a third", "src/florin/kit/queue/runner.py",
+      "LOST_MOST = 2 ", "LOST_MOST = 99 ",
+      f"{POISON}::test_a_job_that_takes_its_worker_along_dies_alone"),
+    _("the same work waits twice", SQL,
+      "coalesce(i.due_at, clock_timestamp()), i.dedupe, i.trace, p_position,",
+      "coalesce(i.due_at, clock_timestamp()), null, i.trace, p_position,",
+      f"{RULES}::test_the_same_work_is_put_once_until_it_is_done"),
+    _("a tick is taken by everybody", SQL,
+      "  if not found then\n    return false;\n  end if;\n  perform florin.queue_put(",
+      "  perform florin.queue_put(",
+      f"{RULES}::test_a_tick_that_was_taken_is_not_taken_again"),
+    _("the limit of the fleet is each worker's own", SQL,
+      "  if rule.at_once is not null then", "  if false then",
+      f"{RULES}::test_the_fleet_keeps_its_limits"),
+    _("a payload that is too new is taken", SQL,
+      "where k.kind = z.kind and k.version >= z.version)", "where k.kind = z.kind)",
+      f"{RULES}::test_a_newer_payload_is_left_for_a_newer_worker"),
+    _("a dead job is tried again without its attempts", "src/florin/kit/queue/admin.py",
+      "set state = 0, attempts = 0, crashes = 0,", "set state = 0,",
+      "tests/cli/test_queues.py::test_retry_gives_all_attempts_again"),
+)  # fmt: skip
+
+_EFFECTS = (
+    _("what comes back to an expired card stays there", "src/florin/ledger/post.sql",
+      "  if 'expired' = any (c_state) then", "  if false then",
+      "tests/cards/jobs/test_expiry.py::test_what_comes_back_to_an_expired_card_is_breakage"),
+    _("a part of a file is made cards by everybody", "src/florin/cards/jobs/import_cards.py",
+      "            if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):",
+      "            if await tx.all(_END, merchant, uuid, [-1]):",
+      "tests/cards/jobs/test_job_types.py::test_twice"),
+    _("the totals of what was pruned before are forgotten", SQL,
+      "do update set arrived = f.arrived + excluded.arrived,\n    completed",
+      "do update set arrived = excluded.arrived,\n    completed",
+      "tests/cards/jobs/test_job_types.py::test_twice"),
+)  # fmt: skip
+
+_MEASURE = "tests/cards/jobs/test_throttle.py::test_little_at_a_time_beside_whoever_waits"
+_PACE = (
+    _("a long job does not see who redeems", "src/florin/ledger/post.sql",
+      "    perform nextval('money_asked');\n", "", _MEASURE),
+    _("a long job does not see who buys", "src/florin/ledger/issue.sql",
+      "    perform nextval('money_asked');\n", "", _MEASURE),
+    _("a long job gives way to its own cards", "src/florin/ledger/issue.sql",
+      "  if p_key[1] is not null then", "  if true then", _MEASURE),
+    _("a long job gives way to its own ends", "src/florin/ledger/post.sql",
+      "  if p_op[1] <> 'expire' then", "  if true then", _MEASURE),
+    _("a long job leaves the plans as they were", "src/florin/cards/jobs/bulk_issue.py",
+      "        await pace.begin()\n", "",
+      "tests/cards/jobs/test_throttle.py::test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are"),
+    _("long jobs do not count each other", "src/florin/cards/jobs/throttle.py",
+      '_BESIDE * max(row["jobs"], 1)', "_BESIDE",
+      "tests/cards/jobs/test_throttle.py::test_jobs_side_by_side_rest_for_each_other"),
+)  # fmt: skip
+
+QUEUE = (*_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS, *_PACE)

@@ -1,0 +1,123 @@
+"""Mutations of limits: whoever guesses codes, passwords and PINs is counted and stopped; what is
+too large, or could be read in two ways, is refused.
+"""
+
+from tests.mutation.mutation import without as _
+
+GUESSING = "src/florin/cards/code_guessing.py"
+LIMIT = "src/florin/kit/rate_limits/limiter.py"
+DEBTS = "src/florin/kit/rate_limits/store.py"
+PROXIES = "src/florin/kit/http/client_address.py"
+EDGE = "src/florin/kit/http/middleware.py"
+
+GUESSES = "tests/cards/test_code_guessing.py"
+COUNTS = "tests/kit/rate_limits/test_limiter.py"
+HOPS = "tests/kit/http/test_client_address.py"
+HEADS = "tests/kit/http/test_hostile_headers.py"
+HTTP = "tests/kit/http/test_middleware.py"
+
+_GUESSING = (
+    _("a wrong code is not counted", GUESSING,
+      "            await self.failed(asked, typed, times=_times(wrong))\n            raise\n",
+      "            raise wrong\n",
+      f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
+    _("the wrong codes of a batch are not counted", "src/florin/cards/transactions/batch.py",
+      "await money.guesses.counted(part[0][0], codes)", "[answer for _, answer in codes]",
+      f"{GUESSES}::test_a_batch_that_guesses_is_cut_short"),
+    _("a batch's items are tried by who may not try any more",
+      "src/florin/cards/transactions/batch.py",
+      "            await money.guesses.admit(asked, want.code)\n", "            pass\n",
+      f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
+    _("guesses are not counted by address", GUESSING,
+      '            (self._address, f"{merchant}:{site(asked.address)}"),\n', "",
+      f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
+    _("guesses are not counted by principal", GUESSING,
+      '            (self._principal, f"{merchant}:{asked.actor}"),\n', "",
+      f"{GUESSES}::test_a_principal_is_counted_over_all_addresses"),
+    _("guesses are not counted by how codes begin", GUESSING,
+      "            subjects.append((self._prefix, named.hexdigest()))\n", "            del named\n",
+      f"{GUESSES}::test_a_code_known_in_part_is_not_completed_by_trying"),
+    _("one merchant's guesser holds up another's till", GUESSING,
+      "        merchant = asked.merchant.hex\n", '        merchant = ""\n',
+      f"{GUESSES}::test_others_are_not_held_up"),
+    _("whoever guessed too often goes on", GUESSING,
+      '        if wait is not None:\n            raise refusal("code", wait)\n\n'
+      "    async def failed",
+      '        if False:\n            raise refusal("code", wait)\n\n    async def failed',
+      f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
+    _("of guesses at once all are answered", GUESSING,
+      '        if wait is not None:\n            raise refusal("code", wait)\n\n'
+      "    async def counted",
+      '        if False:\n            raise refusal("code", wait)\n\n    async def counted',
+      f"{GUESSES}::test_tries_at_once_are_counted_exactly"),
+    _("right codes count as well", GUESSING,
+      "return 1 if isinstance(answer, _WRONG) else 0", "return 1",
+      f"{GUESSES}::test_a_busy_till_is_not_limited"),
+    _("a typing mistake counts as a guess", GUESSING, "MALFORMED = 0.2\n", "MALFORMED = 1\n",
+      f"{GUESSES}::test_a_typing_mistake_counts_a_fifth"),
+    _("a stranger's word on where he is counts", PROXIES,
+      "            if not any(found in network for network in self._trusted):\n"
+      "                break\n",
+      "", HOPS, f"{GUESSES}::test_without_valkey_an_instance_counts_by_itself"),
+    _("each address of a network of six has its own limit", PROXIES,
+      "_SITE_BITS = 64", "_SITE_BITS = 128", HOPS),
+)  # fmt: skip
+
+_COUNTING = (
+    _("without Valkey nothing is counted", LIMIT,
+      "        self._remember(key, debt)\n        return debt\n", "        return debt\n",
+      f"{COUNTS}::test_alone_a_process_allows_its_share",
+      f"{GUESSES}::test_without_valkey_an_instance_counts_by_itself"),
+    _("alone, each process allows the whole limit", LIMIT,
+      "return min(limit.unit_s * self._shares, limit.per_s) if alone else limit.unit_s",
+      "return limit.unit_s", f"{COUNTS}::test_alone_a_process_allows_its_share"),
+    _("who is near the limit is not asked about", LIMIT,
+      "            if alone or (debt < limit.per_s / 2 and not sure):\n", "            if True:\n",
+      f"{COUNTS}::test_processes_know_of_each_other"),
+    _("what was too much is not told to who did it", LIMIT,
+      "debt - limit.per_s + limit.unit_s if debt > limit.per_s + _ROUNDING_S else 0", "0",
+      f"{COUNTS}::test_tries_at_once_are_counted_exactly"),
+    _("the shared count stands still", DEBTS,
+      "due = math.min(due + more, now", "due = math.min(due, now",
+      f"{COUNTS}::test_as_many_as_the_limit_says_are_let_through"),
+    _("a debt grows without end", DEBTS,
+      "due = math.min(due + more, now + tonumber(ARGV[2]))", "due = due + more",
+      f"{COUNTS}::test_nobody_is_refused_for_longer_than_the_debt_can_grow"),
+    _("a Valkey that hangs is asked again and again", DEBTS,
+      "        if self._slow >= SLOW_MAX:\n", "        if False:\n",
+      f"{COUNTS}::test_a_valkey_that_answers_too_late_is_left_alone"),
+    _("requests are not counted", "src/florin/app.py",
+      "        await parts.limits.take(parts.requests, caller.actor)\n", "        pass\n",
+      f"{GUESSES}::test_requests_are_limited_where_a_setting_says_so"),
+)  # fmt: skip
+
+_READING = (
+    _("a body is read however large it is", EDGE,
+      "        if size > most:\n", "        if False:\n",
+      f"{HTTP}::test_a_body_is_bounded"),
+    _("headers are read however large they are", "src/florin/kit/server/protocol.py",
+      "        self._in_head = False\n        if self._head > HEAD_MAX:\n",
+      "        self._in_head = False\n        if False:\n", f"{HTTP}::test_headers_are_bounded"),
+    _("a header that is given twice is taken", EDGE,
+      "        if names.count(name) > 1:\n", "        if False:\n", f"{HEADS}::test_headers"),
+    _("a field that is given twice is taken", "src/florin/kit/http/body.py",
+      "        _names.decode(body.decode())\n", "        body.decode()\n",
+      "tests/kit/http/test_hostile_bodies.py::test_a_name_given_twice_within"),
+    _("every origin may read answers", "src/florin/kit/http/headers.py",
+      "if origin is not None and origin in known:", "if origin is not None:",
+      f"{HTTP}::test_only_named_origins_may_read_answers"),
+    _("a caller's request id stands in the log whatever it is", EDGE,
+      "            if not redaction.looks_secret(given):  # it will stand in the log\n",
+      "            if given:\n",
+      "tests/kit/observability/test_logging.py::test_canaries_sent_everywhere_are_nowhere"),
+    _("a refused write says not how far the books are", EDGE,
+      "elif status < 500 and self._position is not None:", "elif False:",
+      "tests/kit/http/test_refusals.py"),
+    _("production takes any secret", "src/florin/kit/settings/validation.py", "    _strong,\n", "",
+      "tests/kit/settings/test_settings.py::test_production_refuses_weak_secrets"),
+    _("production takes a password that everybody tries", "src/florin/kit/settings/validation.py",
+      "    _no_default_password,\n", "",
+      "tests/kit/settings/test_settings.py::test_production_refuses_a_password_everybody_tries"),
+)  # fmt: skip
+
+LIMITS = (*_GUESSING, *_COUNTING, *_READING)

@@ -1,0 +1,159 @@
+"""A backup and the log since then bring the database to an instant; its books prove themselves.
+
+Here, out of the directory; and on another machine, out of a bucket, where this one is lost with all
+that was on it.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import signal
+from collections.abc import Generator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from florin.ops.backups import base_backup
+from florin.ops.backups.s3 import Bucket
+from florin.ops.fleet.observe import observe
+from florin.ops.system import processes
+from tests.ops.replicated_fleet import Fleet
+from tests.support import s3_storage
+
+ONE = ("--replicas", "0", "--api", "1", "--workers", "0")
+
+
+async def sell(http: httpx.AsyncClient, key: str) -> str:
+    said = await http.post(
+        "/cards",
+        json={"program": http.headers["x-program"], "amount": 1000},
+        headers={"Idempotency-Key": key},
+    )
+    assert said.status_code == 201, said.text
+    return said.json()["id"]
+
+
+async def test_it_comes_back_as_it_was_at_an_instant(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    with s3_storage.storage() as stored:
+        first = Fleet(tmp_path_factory.mktemp("backup"))
+        first.environ |= stored.environ
+        first.home.path.chmod(0o755)
+        second = Fleet(tmp_path_factory.mktemp("elsewhere"))
+        try:
+            first.up(*ONE)
+            async with first.http() as http, first.segments_ending():
+                await sell(http, "first")
+                said = await asyncio.to_thread(first.florin, "backup", "--json")
+                assert said.returncode == 0, said.stderr
+                before = await sell(http, "before")
+                await asyncio.sleep(1.2)
+                at = datetime.now(UTC)
+                await asyncio.sleep(0.2)
+                after = await sell(http, "after")
+                await verified(first, http, stored.bucket(), at)
+                running = first.florin("restore", "--at", at.isoformat())
+                assert running.returncode != 0
+                assert "florin down" in running.stderr
+            move(first, second)
+            restored_in_place(first, at)
+            lose(first)
+            said = second.florin("restore", "--at", at.isoformat())
+            assert said.returncode == 0, said.stderr
+            second.up(*ONE)
+            async with second.http() as http:
+                assert (await http.get(f"/cards/{before}")).status_code == 200
+                assert (await http.get(f"/cards/{after}")).status_code == 404
+                proof = (await http.get("/ledger/proof")).json()
+                assert proof["balanced"] is True
+                assert proof["cards"] == 2
+                await sell(http, "later")
+        finally:
+            second.end()
+            lose(first)
+
+
+async def verified(fleet: Fleet, http: httpx.AsyncClient, bucket: Bucket, at: datetime) -> None:
+    """It says that all can be restored; and that it cannot, where a part is missing."""
+    said = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
+    assert said.returncode == 0, said.stderr
+    found = json.loads(said.stdout)
+    assert found["merchants"] >= 1
+    assert found["cards"] == found["entries"] == 3
+    assert found["kept_within_s"] < 60
+    assert datetime.fromisoformat(found["reaches"]) > at
+    metrics = (await http.get(_metrics(fleet))).text
+    assert 'florin_backup_failing{what="verified"} 0' in metrics
+    assert 'florin_backup_timestamp_seconds{what="shipped"} 1' in metrics
+    assert b"BACKUP_" not in told_to_an_instance(fleet)
+    with a_part_missing(bucket):
+        failed = await asyncio.to_thread(fleet.florin, "backup", "--verify")
+    assert failed.returncode == 1
+    assert "is missing" in failed.stderr
+    shown = await asyncio.to_thread(fleet.florin, "status", "--json")
+    assert "is missing" in json.loads(shown.stdout)["backups"]["verified"]["failing"]
+
+
+@contextlib.contextmanager
+def a_part_missing(bucket: Bucket) -> Generator[None]:
+    """A segment in the middle of the log is not there."""
+    (system,) = bucket.folders()
+    log = bucket.below(system).below("wal")
+    name = [name for name in log.names() if base_backup.precedes(name, "F" * 24)][-2]
+    content = log.read(name)
+    log.drop([name])
+    try:
+        yield
+    finally:
+        log.write(name, content)
+
+
+def restored_in_place(fleet: Fleet, at: datetime) -> None:
+    """Out of the directory, what was there being kept."""
+    fleet.environ = {n: v for n, v in fleet.environ.items() if not n.startswith("BACKUP_")}
+    assert fleet.florin("down").returncode == 0
+    for wrong in ("2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"):
+        assert fleet.florin("restore", "--at", wrong).returncode == 1
+    said = fleet.florin("restore", "--at", at.isoformat(), "--json")
+    assert said.returncode == 0, said.stderr
+    document = json.loads(said.stdout)
+    for data in (document["restored"], document["before"]):
+        assert (Path(data) / "PG_VERSION").exists()
+
+
+def _metrics(fleet: Fleet) -> str:
+    return f"http://127.0.0.1:{fleet.home.layout().ports['balancer-operator']}/metrics/fleet"
+
+
+def told_to_an_instance(fleet: Fleet) -> bytes:
+    return Path(f"/proc/{observe(fleet.home).of('api')[0].pid}/environ").read_bytes()
+
+
+def move(fleet: Fleet, other: Fleet) -> None:
+    """Another machine: nothing but what is kept apart from the backups."""
+    other.environ |= {n: v for n, v in fleet.environ.items() if n.startswith("BACKUP_")}
+    other.home.path.chmod(0o755)
+    for name in ("secrets.json", "demo.json"):
+        shutil.copy2(fleet.home.path / name, other.home.path / name)
+
+
+def lose(fleet: Fleet) -> None:
+    """All of it at once: the processes, and what they wrote."""
+    parts = [part for part in observe(fleet.home).parts if part.process]
+    for part in sorted(parts, key=lambda part: part.role != "supervisor"):  # else it starts others
+        assert part.process is not None
+        processes.send(part.process, signal.SIGKILL)
+    place = fleet.home.layout().place
+    shutil.rmtree(fleet.home.path, ignore_errors=True)
+    if place is not None:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def test_a_backup_needs_a_running_database(tmp_path: Path) -> None:
+    said = Fleet(tmp_path).florin("backup")
+    assert said.returncode == 1
+    assert "has no database of its own" in said.stderr

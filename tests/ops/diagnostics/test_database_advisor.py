@@ -1,0 +1,86 @@
+"""What the doctor says of a database, against one that has each fault."""
+
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import pytest
+
+from florin.kit.postgres.database import connect
+from florin.ops.diagnostics.database_advisor import advise
+from tests.conftest import Urls
+
+_FAULTS = """
+create table florin.shelf (merchant uuid, id int, primary key (merchant, id));
+create table florin.book (
+  merchant uuid, id int, shelf int, note text, primary key (merchant, id),
+  constraint book_shelf foreign key (merchant, shelf) references florin.shelf (merchant, id)
+);
+insert into florin.shelf select gen_random_uuid(), n from generate_series(1, 2000) n;
+insert into florin.book select merchant, id * 10 + k, id, 'n'
+  from florin.shelf, generate_series(0, 9) k;
+create index book_note on florin.book (merchant, note);
+create index book_too_many on florin.book (merchant);
+create index book_broken on florin.book (note);
+analyze florin.book;
+"""
+
+
+@pytest.fixture
+async def owner(urls: Urls) -> AsyncGenerator[Any]:
+    connection = await connect(urls.owner, name="tests")
+    yield connection
+    await connection.execute("drop table if exists florin.book, florin.shelf")
+    await connection.close()
+
+
+async def named(connection: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for check in await advise(connection):
+        if check.result != "ok":
+            found.setdefault(check.name, []).append(check.said)
+    return found
+
+
+async def test_the_schema_of_florin_gives_no_reason_for_advice(owner: Any) -> None:
+    assert await named(owner) == {}
+
+
+async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, owner: Any) -> None:
+    await owner.execute(_FAULTS)
+    superuser = await connect(urls.superuser, name="tests")
+    await superuser.execute(
+        "update pg_index set indisvalid = false where indexrelid = 'florin.book_broken'::regclass;"
+        "select pg_stat_force_next_flush()"
+    )
+    await superuser.close()
+    await owner.execute("select pg_stat_force_next_flush()")
+    found = await named(owner)
+    assert any("book_too_many" in said and "book_" in said for said in found["duplicate indexes"])
+    assert any("book_broken" in said for said in found["invalid indexes"])
+    assert [said for said in found["unused indexes"] if "book_note" in said]
+    (said,) = found["foreign keys"]
+    assert "create index concurrently on florin.book (merchant, shelf)" in said
+    assert "EXPLAIN on a sample takes it" in said
+    # The suggestion taken, the advice is gone; nothing of the trial is left.
+    await owner.execute("create index on florin.book (shelf, merchant)")
+    assert "foreign keys" not in await named(owner)
+    left = await owner.fetchval("select count(*) from pg_class where relname like 'advised%'")
+    assert left == 0
+
+
+async def test_a_role_that_may_not_try_an_index_says_so(urls: Urls, owner: Any) -> None:
+    await owner.execute(_FAULTS)
+    application = await connect(urls.app, name="tests")
+    (said,) = (await named(application))["foreign keys"]
+    await application.close()
+    assert "not verified (permission denied" in said
+
+
+async def test_a_slot_without_a_reader_is_named(urls: Urls, owner: Any) -> None:
+    superuser = await connect(urls.superuser, name="tests")
+    await superuser.execute("select pg_create_physical_replication_slot('forgotten', true)")
+    try:
+        assert any("forgotten" in said for said in (await named(owner))["held back"])
+    finally:
+        await superuser.execute("select pg_drop_replication_slot('forgotten')")
+        await superuser.close()

@@ -1,0 +1,143 @@
+"""Running: a real HAProxy of a test's own, on free ports, ended by its pid."""
+
+import asyncio
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from florin.ops.fleet.timing import DEFAULT, Timing
+from florin.ops.haproxy import program
+from florin.ops.haproxy.balancer import Balancer, Seen
+from florin.ops.haproxy.settings import Edge
+from florin.ops.system import os_user
+from tests.support.instance import NO_TLS
+from tests.support.ports import free_port
+
+# Everything a test waits for, ten times as quick; the inequalities hold here, too.
+FAST: Timing = replace(
+    DEFAULT,
+    probe_every_s=0.2,
+    probe_when_doubtful_s=0.05,
+    probe_timeout_s=0.2,
+    idle_s=2.0,
+    idle_purge_every_s=0.2,
+    app_idle_s=3.0,
+    drain_s=1.5,
+    drain_quiet_s=0.2,
+    drain_max_s=4.0,
+    slots=6,
+)
+
+
+@dataclass(slots=True)
+class Running:
+    """A balancer and its process; `start` after `kill` is its next start."""
+
+    balancer: Balancer
+    log: Path
+    process: subprocess.Popen[Any] | None = None
+
+    @property
+    def base(self) -> str:
+        return f"http://{self.balancer.address}"
+
+    @property
+    def operator(self) -> str:
+        return f"http://127.0.0.1:{self.balancer.edge.operator_port}"
+
+    async def start(self, *, restore: bool = True) -> None:
+        want = self.balancer.wanted()
+        want.prepare()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
+                want.launch.argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
+            )
+        deadline = time.monotonic() + 60
+        while not await want.ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(self.log.read_text("utf-8")[-3000:])
+            await asyncio.sleep(0.01)
+        if restore:
+            await want.settle()
+
+    async def relieve(self) -> subprocess.Popen[Any]:
+        """Start another beside it, as a fleet does; return the one that was relieved."""
+        want, before = self.balancer.wanted(), self.process
+        assert want.relief is not None
+        assert before is not None
+        want.prepare()
+        argv = want.relief.launch(before.pid).argv
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
+                argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
+            )
+        deadline = time.monotonic() + 20
+        while not await want.relief.answers(self.process.pid):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                before.kill()
+                before.wait(10)
+                raise AssertionError(self.log.read_text("utf-8")[-3000:])
+            await asyncio.sleep(0.01)
+        await want.settle()
+        return before
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(60)
+
+    async def seen(self, name: str) -> Seen:
+        return next(seen for seen in await self.balancer.observe() if seen.name == name)
+
+    async def until(self, name: str, holds: Callable[[Seen], bool], within_s: float = 60) -> float:
+        """Wait until the balancer sees it so; return how long that took."""
+        begun = time.monotonic()
+        while not holds(await self.seen(name)):
+            assert time.monotonic() - begun < within_s, await self.balancer.observe()
+            await asyncio.sleep(0.01)
+        return time.monotonic() - begun
+
+
+@asynccontextmanager
+async def running(
+    folder: Path,
+    *,
+    timing: Timing = FAST,
+    trusted: tuple[str, ...] = (),
+    tls: bool = False,
+    host: str = "127.0.0.1",
+    started: bool = True,
+) -> AsyncGenerator[Running]:
+    edge = Edge(
+        timing=timing,
+        host=host,
+        port=free_port(),
+        operator_port=free_port(),
+        fleet_metrics_port=free_port(),
+        trusted_proxies=trusted,
+        tls=tls,
+        # With blanks, and longer than the path of a socket may be.
+        folder=folder / f"a balancer's own {'x' * 90}",
+        user=os_user.choose([]),
+        threads=2,
+    )
+    made = Running(Balancer(edge, program.find()), folder / "balancer.log")
+    try:
+        if started:
+            await made.start()
+        yield made
+    finally:
+        made.kill()
+
+
+@asynccontextmanager
+async def client(base: str, **options: Any) -> AsyncGenerator[httpx.AsyncClient]:
+    options = {"verify": NO_TLS, "timeout": 60, **options}
+    async with httpx.AsyncClient(base_url=base, **options) as made:
+        yield made

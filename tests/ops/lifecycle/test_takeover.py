@@ -1,0 +1,118 @@
+"""Takeover: `florin up` over a living supervisor. It ends, the next watches, nothing else stops."""
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from florin.ops.control import socket
+from florin.ops.fleet import audit_log, operation_lock
+from florin.ops.fleet.desired_state import DesiredState
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.operation_lock import Operation
+from florin.ops.fleet.options import Options
+from florin.ops.fleet.orders import Order, Reply, Tell
+from florin.ops.lifecycle import takeover
+from florin.ops.system import processes
+from florin.ops.system.console import OperatorError
+from tests.ops.conftest import TestFleet
+from tests.support.ports import free_port
+
+
+def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> None:
+    first = fleet.up()
+    running = fleet.processes()
+    second = fleet.up()
+    _, said = first.communicate(timeout=30)
+    assert first.returncode == 0
+    assert "Another supervisor takes over" in said
+    assert "Stopped" not in said
+    assert fleet.processes() == running
+    assert audit_log.trail(fleet.home)[-1].what == f"florin up (pid {second.pid})"
+    # What it did not start itself it watches all the same, and stops in order.
+    processes.send(running["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", running["api-1"])
+    running = fleet.processes()
+    assert "Stopped postgres-1" in fleet.end(second)
+    assert not any(processes.lives(process) for process in running.values())
+
+
+def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
+    first = fleet.up()
+    me = processes.find(first.pid)
+    assert me is not None
+    changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
+    operation_lock.keep(fleet.home, changing)
+    said = fleet.refused()
+    assert "is being changed by alice (florin deploy" in said
+    operation_lock.release(fleet.home)
+    before = fleet.process("api-1")
+    processes.send(before, signal.SIGKILL)
+    fleet.successor("api-1", before)  # the first one still watches
+
+
+def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> None:
+    first = fleet.up()
+    fleet.environ["DATABASE_URL"] = "postgresql://somebody@127.0.0.1:1/elsewhere"
+    said = fleet.refused()
+    assert "a PostgreSQL of its own; DATABASE_URL names 127.0.0.1:1" in said
+    assert first.poll() is None
+    fleet.kill_supervisor(first)
+    said = fleet.refused()
+    assert "DATABASE_URL names 127.0.0.1:1" in said
+    assert "florin up adopts it" in said
+    assert fleet.part("api-1").process is not None
+
+
+async def test_a_supervisor_that_does_not_answer_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, me = Home(tmp_path / "home"), processes.find(os.getpid())
+    home.make()
+    handle = home.lock()
+    assert handle is not None
+    assert me is not None
+    options = Options(home=home, environ=dict(os.environ), port=free_port())
+    with pytest.raises(OperatorError, match="is just starting or ending"):
+        await asyncio.to_thread(takeover.take_over, options)
+    frozen = Part(name="supervisor", role="supervisor", state="ready", release="r1", pid=me.pid)
+    home.write_fleet(Fleet(parts=(replace(frozen, started=me.started),)))
+    monkeypatch.setattr(takeover, "_ANSWERS_WITHIN_S", 0.2)
+    silence = asyncio.Event()
+
+    async def hear(_order: Order, _tell: Tell) -> Reply:
+        await silence.wait()
+        return Reply("", done=True)
+
+    async with await socket.listen(home, hear):
+        with pytest.raises(OperatorError, match=rf"kill -KILL {me.pid} stops nothing else"):
+            await asyncio.to_thread(takeover.take_over, options)
+        silence.set()
+    os.close(handle)
+
+
+def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
+    """A frozen supervisor finds it when it goes on, its successor having given up."""
+    me = processes.find(os.getpid())
+    assert me is not None
+    there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
+    gone = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": "before"})
+    assert (takeover.waits(there), takeover.waits(gone)) == (True, False)
+
+
+def test_only_what_differs_is_ordered(tmp_path: Path) -> None:
+    options = Options(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
+    as_asked = DesiredState(api=3, workers=2, algorithm="iphash")
+    assert takeover.differing(options, as_asked) == []
+    assert takeover.differing(replace(options, api=None), replace(as_asked, api=5)) == []
+    assert takeover.differing(options, DesiredState()) == [
+        ("scale", "", {"api": "3", "workers": "2"}),
+        ("balance", "iphash", {}),
+    ]
+    assert takeover.differing(replace(options, workers="auto"), as_asked) == [
+        ("scale", "", {"workers": "auto"})
+    ]

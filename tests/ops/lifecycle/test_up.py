@@ -1,0 +1,202 @@
+"""Up: the first start, the next, and every way to end it."""
+
+import os
+import signal
+import socket
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from florin.ops.fleet import secrets
+from florin.ops.postgres.connection import session
+from florin.ops.system import processes as pids
+from florin.ops.topology.topology import running_urls
+from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
+from tests.support.ports import free_port
+
+MakeFleet = Callable[[], TestFleet]
+
+
+def gone(fleet: TestFleet, processes: dict[str, pids.Process]) -> bool:
+    del fleet
+    return not any(pids.lives(process) for process in processes.values())
+
+
+async def test_the_first_start_serves_and_sigterm_leaves_nothing(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    assert "postgres" in Path(pids.command_line(running["postgres-1"].pid)[0]).name
+    async with session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
+        assert await connection.fetchval("select current_user") == "florin_app"
+        assert await connection.fetchval("show fsync") == "on"
+        assert await connection.fetchval("show data_checksums") == "on"
+        assert not await connection.fetchval(
+            "select rolsuper from pg_roles where rolname = 'florin_owner'"
+        )
+    said = fleet.end(child)
+    assert child.returncode == 0
+    assert gone(fleet, running)
+    stops = [line.split(":")[0] for line in said.splitlines() if line.startswith("Stopped ")]
+    assert stops[0] == "Stopped balancer"
+    assert set(stops[1:3]) == {"Stopped api-1", "Stopped api-2"}
+    assert stops[3:] == ["Stopped valkey-1", "Stopped postgres-1"]
+
+
+async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:
+    child = fleet.up()
+    urls, own = running_urls(fleet.home), secrets.read(fleet.home)
+    async with session(urls["DATABASE_URL_OWNER"]) as connection:
+        await connection.execute("create table kept (word text); insert into kept values ('here')")
+    fleet.end(child)
+    fleet.up()
+    assert running_urls(fleet.home) == urls
+    assert secrets.read(fleet.home) == own
+    async with session(urls["DATABASE_URL_OWNER"]) as connection:
+        assert await connection.fetchval("select word from kept") == "here"
+
+
+def test_secrets_are_for_their_owner_alone(fleet: TestFleet) -> None:
+    fleet.home.make()
+    own = secrets.load(fleet.home)
+    assert stat.S_IMODE(fleet.home.secrets.stat().st_mode) == 0o600
+    assert secrets.load(fleet.home) == own
+    assert len(set(own.values())) == len(own)
+    chosen = secrets.for_application(own, {"JWT_SECRET": "mine"})
+    assert "JWT_SECRET" not in chosen
+
+
+def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    for process in running.values():
+        assert os.getsid(process.pid) == process.pid
+    os.killpg(child.pid, signal.SIGINT)
+    _, said = child.communicate(timeout=WITHIN_S)
+    assert child.returncode == 0
+    assert gone(fleet, running)
+    assert "serves again" not in said
+    assert said.index("Stopped api-1") < said.index("Stopped postgres-1")
+
+
+def test_a_second_signal_hurries(fleet: TestFleet) -> None:
+    fleet.environ["STANDIN_STUBBORN"] = "1"
+    child = fleet.up()
+    api = fleet.process("api-1")
+    child.send_signal(signal.SIGINT)
+    until(lambda: fleet.part("api-1").state == "draining", "the stop to begin")
+    assert pids.lives(api)
+    said = fleet.end(child, signal.SIGINT)
+    assert child.returncode == 0
+    assert "Hurrying" in said
+    assert not pids.lives(api)
+
+
+def test_a_signal_while_starting_leaves_nothing(fleet: TestFleet) -> None:
+    child = fleet.launch()
+    until(lambda: fleet.home.fleet().part("postgres-1"), "the database to be started")
+    fleet.end(child)
+    assert child.returncode == 0
+    assert all(part.process is None for part in fleet.home.fleet().parts)
+
+
+def test_a_taken_port_is_named_with_its_holder(fleet: TestFleet) -> None:
+    with socket.create_server(("127.0.0.1", fleet.port)):
+        said = fleet.refused()
+        assert f"Port {fleet.port} is taken by" in said
+        assert f"(pid {os.getpid()})" in said
+        assert "--port" in said
+    assert fleet.home.fleet().of("postgres-primary") == ()
+
+
+def test_a_taken_engine_port_is_left_for_another(fleet: TestFleet) -> None:
+    child = fleet.up()
+    fleet.end(child)
+    before = fleet.home.layout().ports["postgres"]
+    with socket.create_server(("127.0.0.1", before)):
+        child = fleet.up()
+        assert fleet.home.layout().ports["postgres"] != before
+        assert fleet.part("api-1").state == "ready"
+        fleet.end(child)
+
+
+@pytest.mark.parametrize("path", ["/sys/florin", "/dev/null"])
+def test_an_unusable_home_is_one_sentence(fleet: TestFleet, path: str) -> None:
+    command = ["up", "--port", str(fleet.port), "--home", path]
+    said = subprocess.run(
+        ["python", "-c", "pass"] if path == "" else [*_florin(), *command],
+        env=fleet.environ,
+        capture_output=True,
+        text=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert said.returncode == 1
+    (line,) = said.stderr.strip().splitlines()
+    assert path in line
+    assert "--home" in line
+
+
+def test_given_urls_replace_the_engines(make_fleet: MakeFleet) -> None:
+    owner, guest = make_fleet(), make_fleet()
+    owner.up()
+    guest.environ |= running_urls(owner.home)
+    guest.up()
+    assert guest.home.fleet().part("postgres-1") is None
+    assert guest.home.fleet().part("valkey-1") is None
+    shown = document(run_cli(guest, "status", "--json"))
+    given = {part["name"]: part for part in shown["parts"]}
+    assert given["database"]["role"] == "postgres-primary"
+    assert given["database"]["pid"] is None
+    assert given["redis"]["state"] == "ready"
+    assert shown["state"] == "ready"
+
+
+def test_a_database_that_cannot_be_used(make_fleet: MakeFleet) -> None:
+    owner, guest = make_fleet(), make_fleet()
+    owner.up()
+    url = running_urls(owner.home)["DATABASE_URL"]
+    reasons = {
+        url.replace("florin_app:", "florin_app:wrong"): "password",
+        url.replace(owner.part("postgres-1").address or "", f"127.0.0.1:{free_port()}"): (
+            "nothing answers"
+        ),
+        f"{url}_": "no database",
+    }
+    for wrong, reason in reasons.items():
+        guest.environ["DATABASE_URL"] = wrong
+        said = guest.refused()
+        assert "DATABASE_URL" in said
+        assert reason in said
+        assert secrets.read(owner.home)["APP_PASSWORD"] not in said
+
+
+def test_other_secrets_do_not_open_the_database(fleet: TestFleet) -> None:
+    fleet.end(fleet.up())
+    fleet.home.secrets.unlink()
+    said = fleet.refused()
+    assert "secrets.json" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its engines to another user")
+def test_under_a_closed_directory_the_data_goes_outside(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet()
+    fleet.home.path.chmod(0o700)
+    child = fleet.up()
+    owner = Path(f"/proc/{fleet.process('postgres-1').pid}").stat().st_uid
+    said = fleet.end(child)
+    assert owner != 0
+    assert said.count("/var/lib/florin/homes/") == 1
+    assert str(fleet.home.path) in said
+    place = Path(fleet.home.layout().place or "")
+    assert (place / "postgres" / "data" / "PG_VERSION").exists()
+    fleet.end(fleet.up())
+    assert fleet.home.layout().place == str(place)
+
+
+def _florin() -> list[str]:
+    from florin.ops.fleet.options import florin
+
+    return list(florin())

@@ -1,0 +1,77 @@
+"""Budget: the connections of all pools together, refused before the server would refuse."""
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from florin.ops.postgres.connection_budget import Budget, as_replica
+from florin.ops.system.console import OperatorError
+from florin.ops.topology.topology import running_urls
+from tests.ops.conftest import TestFleet, document, run_cli
+
+
+@given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 20), st.integers(10, 400))
+def test_exactly_as_many_instances_are_allowed_as_fit(
+    instances: int, pool: int, reads: int, most: int
+) -> None:
+    budget = Budget(instances=instances, pool=pool, reads=reads, most=most, reserved=3)
+    assert budget.fits == (instances <= budget.instances_max)
+    if budget.fits:
+        budget.require()
+        assert budget.needed <= most - 3
+    else:
+        with pytest.raises(OperatorError, match="The connections do not suffice"):
+            budget.require()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "each"),
+    [
+        ("", 20 + 1),
+        # The pool to whoever becomes the primary, what watches it as a replica, what the primary.
+        ("postgresql://app@a/florin", 20 + 1 + 10 + 2),
+        ("postgresql://app@a/florin?connection_limit=4", 20 + 1 + 4 + 2),
+        (
+            "postgresql://app@a/f?connection_limit=4,postgresql://app@b/f?connection_limit=30",
+            20 + 1 + 30 + 2,
+        ),
+    ],
+)
+def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
+    reads = as_replica(replicas)
+    one = Budget(instances=1, pool=20, reads=reads, most=100, reserved=3)
+    three = Budget(instances=3, pool=20, reads=reads, workers=2, most=1000, reserved=3)
+    assert one.each == each
+    assert three.needed - Budget(instances=0, pool=20, workers=2, most=1000, reserved=3).needed == (
+        3 * each
+    )
+    assert f"20 + 1{f' + {reads}' if reads else ''} connections" in three.said()
+    assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
+
+
+def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
+    make_fleet: Callable[[], TestFleet],
+) -> None:
+    owner, guest = make_fleet(), make_fleet()
+    owner.up()
+    url = running_urls(owner.home)["DATABASE_URL"]
+    guest.environ |= running_urls(owner.home)
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=130"
+    said = guest.refused()
+    # Two instances and the spare one of a deployment, of 300 connections.
+    assert "3 instances with 130 + 1 connections" in said
+    assert "make 399 of 297" in said
+    assert "takes 2 instances" in said
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
+    guest.up()
+    before = guest.processes_of("api")
+    refused = run_cli(guest, "scale", "api=4")
+    assert refused.returncode == 1
+    assert "5 instances with 90 + 1 connections" in refused.stderr
+    assert guest.processes_of("api") == before
+    checks = document(run_cli(guest, "doctor", "db", "--json"))["checks"]
+    (shown,) = [check for check in checks if check["name"] == "connections"]
+    assert shown["result"] == "ok"
+    assert "make 279 of 297" in shown["said"]

@@ -1,0 +1,197 @@
+"""Replicas stay as many as were asked for, and the primary whoever it is."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Generator, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.ops.fleet.observe import observe
+from florin.ops.gameday import faults
+from florin.ops.postgres.connection import session
+from florin.ops.postgres.replica_set import names
+from florin.ops.postgres.server import OWNER, SUPERUSER
+from tests.ops.conftest import until
+from tests.ops.replicated_fleet import Fleet, running
+
+
+@pytest.mark.parametrize(
+    ("replicas", "primary", "members"),
+    [
+        (0, "postgres-1", ("postgres-1",)),
+        (2, "postgres-1", ("postgres-1", "postgres-2", "postgres-3")),
+        (2, "postgres-2", ("postgres-1", "postgres-2", "postgres-3")),
+        (1, "postgres-3", ("postgres-1", "postgres-3")),
+        (0, "postgres-3", ("postgres-3",)),
+    ],
+)
+def test_who_is_a_member(replicas: int, primary: str, members: tuple[str, ...]) -> None:
+    assert names(replicas, primary) == members
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with running(tmp_path_factory.mktemp("failover")) as made:
+        yield made
+
+
+def lags(fleet: Fleet) -> dict[str, Any]:
+    """What the status says of each part."""
+    parts = json.loads(fleet.florin("status", "--json").stdout)["parts"]
+    return {part["name"]: part["lag"] for part in parts}
+
+
+async def reads(fleet: Fleet) -> Counter[str]:
+    """How many reads replicas answered (fresh), and how many the primary for want of one."""
+    found = Counter(fresh=0, primary=0)
+    async with httpx.AsyncClient(timeout=10) as http:
+        for part in observe(fleet.home).of("api"):
+            for line in (await http.get(f"http://{part.address}/metrics")).text.splitlines():
+                if line.startswith("florin_replica_reads_total{"):
+                    found["fresh"] += int(float(line.split()[-1])) if 'why="fresh"' in line else 0
+                    found["primary"] += int(float(line.split()[-1])) if '"primary"' in line else 0
+    return found
+
+
+@contextmanager
+def stopped(pids: list[int]) -> Generator[None]:
+    """Processes that stand still while the body runs."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def there_again(fleet: Fleet, name: str, before: int) -> bool:
+    """Whether all serve, and this one with another process."""
+    part = observe(fleet.home).part(name)  # between two looks it may have been seen to be dead
+    return part is not None and part.pid not in {None, before} and fleet.whole()
+
+
+def pid_of(fleet: Fleet, name: str) -> int:
+    part = observe(fleet.home).part(name)
+    assert part is not None
+    assert part.pid is not None
+    return part.pid
+
+
+async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
+    """Down and up without --replicas: as many, the same primary, all that was written."""
+    said = await asyncio.to_thread(fleet.florin, "failover", "--to", "postgres-2")
+    assert said.returncode == 0, said.stderr
+    await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
+    async with fleet.http() as http:
+        load = await fleet.load(http, 0.5)
+    await asyncio.to_thread(fleet.again)
+    assert fleet.primary().name == "postgres-2"
+    await asyncio.to_thread(until, fleet.whole, "all three")
+    async with fleet.http() as http:
+        await fleet.judge(http, load)
+
+
+async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> None:
+    behind, other = (part for part in observe(fleet.home).of("postgres-replica"))
+
+    def lagging() -> dict[str, Any] | None:
+        seen = lags(fleet)
+        # The other one comes after, sooner or later; this one does not.
+        return seen if (seen[other.name]["bytes"] or 0) < 10_000 else None
+
+    async with session(fleet.url(behind.name, SUPERUSER)) as connection:
+        await connection.execute("select pg_wal_replay_pause()")
+        try:
+            async with fleet.http() as http:
+                load = await fleet.load(http, 1, least=10)
+            seen = await asyncio.to_thread(until, lagging, "the other replica to come after")
+            table = (await asyncio.to_thread(fleet.florin, "status")).stdout
+        finally:
+            await connection.execute("select pg_wal_replay_resume()")
+    assert load.failed == []
+    assert seen[behind.name]["bytes"] > 10_000
+    assert seen[behind.name]["seconds"] >= 1
+    assert seen[fleet.primary().name] is None
+    assert seen["api-1"] is None
+    assert "LAG" in table
+    line = next(line for line in table.splitlines() if line.startswith(behind.name))
+    assert re.search(r"\d+ [KM]B, \d+\.\d s", line)
+
+
+async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
+    """Both lag: the primary answers, nothing is stale, and the status says by how much."""
+    names_ = [part.name for part in observe(fleet.home).of("postgres-replica")]
+    async with AsyncExitStack() as stack, fleet.http() as http:
+        for name in names_:
+            paused = await stack.enter_async_context(session(fleet.url(name, SUPERUSER)))
+            await paused.execute("select pg_wal_replay_pause()")
+            stack.push_async_callback(paused.execute, "select pg_wal_replay_resume()")
+        before = await reads(fleet)
+        load = await fleet.load(http, 1)
+        after = await reads(fleet)
+        seen = await asyncio.to_thread(lags, fleet)
+    assert load.failed == []
+    assert after["fresh"] == before["fresh"]
+    assert after["primary"] >= before["primary"] + load.acknowledged.total()
+    assert all(seen[name]["bytes"] > 0 for name in names_)
+
+
+async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
+    """The other one confirms what is written; nobody notices but the status."""
+    name = observe(fleet.home).of("postgres-replica")[0].name
+    pid, enough = pid_of(fleet, name), asyncio.Event()
+
+    def behind() -> bool:
+        return lags(fleet)[name]["bytes"] > 0
+
+    async with fleet.http() as http, session(fleet.url(name, SUPERUSER)) as replica:
+        loading = asyncio.ensure_future(fleet.load(http, 60, enough=enough))
+        try:
+            await replica.execute("alter system set primary_conninfo = 'host=127.0.0.1 port=1'")
+            await replica.execute("select pg_reload_conf()")
+            await asyncio.to_thread(until, behind, "the status to show that it is cut off")
+            await replica.execute("alter system reset primary_conninfo")
+            with stopped(faults.family(pid)):
+                frozen = (await asyncio.to_thread(lags, fleet))[name]
+            os.kill(pid, signal.SIGKILL)
+            await asyncio.to_thread(until, lambda: there_again(fleet, name, pid), "the replica")
+        finally:
+            enough.set()
+            load = await loading
+        await fleet.judge(http, load)
+    assert frozen == {"bytes": None, "seconds": None}
+
+
+async def test_a_replica_that_lost_its_database_is_copied_anew(fleet: Fleet) -> None:
+    name = observe(fleet.home).of("postgres-replica")[0].name
+    pid = pid_of(fleet, name)
+    shutil.rmtree(fleet.data(name))
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.to_thread(until, lambda: there_again(fleet, name, pid), "the replica")
+    async with fleet.http() as http:
+        await fleet.judge(http, await fleet.load(http, 0.5))
+    async with session(fleet.url(name, OWNER)) as connection:
+        assert await connection.fetchval("select pg_is_in_recovery()")
+        assert await connection.fetchval("select count(*) from florin.transfer") > 0
+
+
+async def test_fewer_replicas_leave_the_primary(fleet: Fleet) -> None:
+    before = fleet.primary().name
+    assert before != "postgres-1"
+    async with fleet.http() as http:
+        load = await fleet.load(http, 0.5)
+    await asyncio.to_thread(fleet.again, "--replicas", "0")
+    parts = [part for part in observe(fleet.home).parts if part.name.startswith("postgres")]
+    assert [part.name for part in parts if part.process] == [before]
+    async with fleet.http() as http:
+        await fleet.judge(http, load)

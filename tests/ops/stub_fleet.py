@@ -1,0 +1,119 @@
+"""Stand-in: an instance that knows health and one program, for tests of the supervisor alone.
+
+Run as `stub_fleet.py api | migrate | demo | toil | up HOME PORT [WORKERS [whole]]`; the last one
+is a supervisor whose processes are the others; with WORKERS on a schema, and workers that play with
+the toys of tests/kit/queue; whole: with the product's own processes, and only its day is short.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from types import FrameType
+
+
+class Answers(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        body = json.dumps({"path": self.path, "currency": "EUR", "balanced": True}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(0)
+
+
+def serve() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN if os.environ.get("STANDIN_STUBBORN") else leave)
+    address = (os.environ["FLORIN_HOST"], int(os.environ["FLORIN_PORT"]))
+    ThreadingHTTPServer(address, Answers).serve_forever()
+
+
+def toil() -> int:
+    root = str(Path(__file__).parents[2])
+    sys.path.insert(0, root)
+    os.environ["PYTHONPATH"] = f"{os.environ['PYTHONPATH']}:{root}"  # for jobs that run alone
+    from tests.kit.queue import toys
+
+    return toys.main(["5"])
+
+
+def die_at(number: int) -> None:
+    """End as by a kill in this step of a plan, a moment after it has begun."""
+    from florin.ops.planning.rollout import Step
+    from florin.ops.rollout.instances import Instances
+
+    take, begun = Instances.take, count(1)
+
+    async def dying(self: Instances, step: Step, soak_s: float) -> None:
+        if next(begun) == number:
+            if step.verb in ("start", "admit", "stop"):
+                loop = asyncio.get_running_loop()
+                loop.call_later(0.05, os.kill, os.getpid(), signal.SIGKILL)
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        await take(self, step, soak_s)
+
+    Instances.take = dying
+
+
+def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
+    from florin.ops.fleet.home import Home
+    from florin.ops.fleet.options import Commands, Options, florin
+    from florin.ops.haproxy import frontend
+    from florin.ops.lifecycle.up import up
+    from florin.ops.planning.autoscaling import Limits
+    from florin.ops.system.console import OperatorError
+
+    def me(word: str) -> tuple[str, ...]:
+        return (sys.executable, "-P", __file__, word)
+
+    asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
+    migrate = florin("migrate") if workers else me("migrate")
+    standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
+    # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
+    quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
+    if os.environ.get("STANDIN_DIES_AT"):
+        die_at(int(os.environ["STANDIN_DIES_AT"]))
+    pair = [Path(path) for path in os.environ.get("STANDIN_TLS", "").split(os.pathsep) if path]
+    try:
+        return up(
+            Options(
+                home=Home(Path(home)),
+                environ=dict(os.environ),
+                port=int(port),
+                tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
+                workers=asked,
+                replicas=0,
+                valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
+                limits=quick,
+                scale_every_s=0.5,
+                commands=Commands() if whole else standins,
+            )
+        )
+    except OperatorError as error:
+        print(f"florin: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["api"]:
+            serve()
+        case ["migrate"]:
+            pass
+        case ["demo"]:
+            print(json.dumps({"merchant": "mer_1", "program": "prg_1", "api_key": "flk_1"}))
+        case ["toil"]:
+            sys.exit(toil())
+        case ["up", home, port, *more]:
+            sys.exit(supervise(home, port, *more))
+        case _:
+            sys.exit(2)

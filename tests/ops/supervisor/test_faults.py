@@ -1,0 +1,253 @@
+"""Faults: whatever is killed, the rest goes on and the dead come back."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from florin.ops.fleet import home
+from florin.ops.postgres.connection import session
+from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.launch import trim
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.system import bundled_programs, processes
+from florin.ops.system.console import OperatorError
+from florin.ops.system.os_user import prepare, run_as
+from florin.ops.topology.topology import running_urls
+from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
+from tests.support.ports import free_port
+
+
+def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    assert all(processes.lives(process) for process in running.values())
+    degraded = run_cli(fleet, "status", "--json")
+    assert degraded.returncode == 3
+    assert document(degraded)["state"] == "degraded"
+    child = fleet.up()
+    assert fleet.processes() == running
+    # An adopted part is nobody's child, and is watched all the same.
+    processes.send(running["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", running["api-1"])
+    running = fleet.processes()
+    said = fleet.end(child)
+    assert child.returncode == 0
+    assert said.count("adopted") >= 3
+    assert not any(processes.lives(process) for process in running.values())
+
+
+def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
+    fleet.up()
+    before = fleet.processes()
+    processes.send(before["api-1"], signal.SIGKILL)
+    fleet.successor("api-1", before["api-1"])
+    after = fleet.processes()
+    assert after["postgres-1"] == before["postgres-1"]
+    assert fleet.part("api-1").restarts == 1
+    shown = document(run_cli(fleet, "status", "--json"))
+    assert shown["state"] == "ready"
+
+
+async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet: TestFleet) -> None:
+    fleet.up()
+    url = running_urls(fleet.home)["DATABASE_URL_OWNER"]
+    async with session(url) as connection:
+        await connection.execute("create table kept (n int); insert into kept values (7)")
+    before = fleet.process("postgres-1")
+    processes.send(before, signal.SIGKILL)
+    fleet.successor("postgres-1", before)
+    async with session(url) as connection:
+        assert await connection.fetchval("select n from kept") == 7
+
+
+def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
+    fleet.up()
+    before = fleet.process("valkey-1")
+    processes.send(before, signal.SIGKILL)
+    fleet.successor("valkey-1", before)
+
+
+def test_everything_killed_at_once(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    for process in running.values():
+        processes.send(process, signal.SIGKILL)
+    stopped = run_cli(fleet, "status", "--json")
+    assert stopped.returncode == 3
+    assert document(stopped)["state"] == "stopped"
+    child = fleet.up()
+    assert fleet.part("api-1").state == "ready"
+    fleet.end(child)
+
+
+def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -> None:
+    child = fleet.up()
+    running = fleet.processes()
+    fleet.kill_supervisor(child)
+    path = fleet.home.run / "fleet.json"
+    state = msgspec.json.decode(path.read_bytes())
+    for part in state["parts"]:
+        part |= {"state": "starting", "pid": None, "started": None}
+    path.write_bytes(msgspec.json.encode(state))
+    assert fleet.processes() == running
+    child = fleet.up()
+    assert fleet.processes() == running
+    fleet.end(child)
+
+
+def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
+    fleet.end(fleet.up())
+    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
+    lock = folder / "postgres" / "data" / "postmaster.pid"
+    options = {} if user is None else user.options()
+    # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
+    stranger = subprocess.Popen(["sleep", "600"], cwd="/", **options)
+    try:
+        lock.write_text(f"{stranger.pid}\n{lock.parent}\n", "ascii")
+        shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
+        fleet.end(fleet.up())
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
+    fleet.end(fleet.up())
+    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
+    data = folder / "postgres" / "data"
+    stranger = subprocess.Popen(
+        [str(bundled_programs.program(bundled_programs.POSTGRES, user)), "-D", str(data)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        **({} if user is None else user.options()),
+    )
+    try:
+        until(
+            lambda: run_as(user, ["cat", str(data / "postmaster.pid")]).stdout.count("\n") >= 8,
+            "the stranger to start",
+        )
+        said = fleet.refused()
+        assert f"(pid {stranger.pid})" in said
+        assert f"kill -INT {stranger.pid}" in said
+        assert stranger.poll() is None
+    finally:
+        stranger.send_signal(signal.SIGINT)
+        stranger.wait(90)
+
+
+def test_a_zombie_is_not_alive() -> None:
+    child = subprocess.Popen(["true"])
+    try:
+        stat = Path(f"/proc/{child.pid}/stat")
+        until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "Z", "the child to end")
+        assert processes.find(child.pid) is None
+    finally:
+        child.wait()
+
+
+def test_a_number_that_passed_on_is_not_signalled() -> None:
+    me = processes.find(os.getpid())
+    assert me is not None
+    assert processes.lives(me)
+    before = processes.Process(me.pid, f"{me.started}1")
+    assert not processes.lives(before)
+    assert not processes.send(before, signal.SIGKILL)
+
+
+async def test_the_end_of_a_process_wakes_at_once() -> None:
+    child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
+    process = processes.find(child.pid)
+    assert process is not None
+    child.kill()
+    try:
+        async with asyncio.timeout(15):  # else it would have slept for 30 s
+            await processes.gone(process)
+    finally:
+        child.wait()
+
+
+def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_path: object) -> object:
+        return SimpleNamespace(free=2**20)
+
+    monkeypatch.setattr("florin.ops.fleet.home.shutil.disk_usage", full)
+    with pytest.raises(OperatorError, match="is full: 1 MB are free"):
+        home.require_space(fleet.home.path, 300, "a new database")
+
+
+def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
+    fleet: TestFleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.home.make()
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("starting")
+
+    def full(_path: object, _content: bytes) -> None:
+        raise OperatorError("The disk is full.")
+
+    monkeypatch.setattr(home, "write", full)
+    with pytest.raises(OperatorError):
+        supervisor.announce("starting")
+    supervisor.announce("ready")
+    assert "The disk is full." in capsys.readouterr().err
+
+
+async def test_a_part_that_hangs_is_ended_and_started_again(
+    fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.05)
+    fleet.home.make()
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("ready")
+    silent: set[int | None] = set()
+
+    async def alive() -> bool:
+        return fleet.part("api-1").pid not in silent
+
+    want = replace(wanted("api-1", "sleep", "60"), alive=alive)
+    await supervisor.start(want)
+    before = fleet.process("api-1")
+    await asyncio.sleep(1)
+    assert fleet.process("api-1") == before
+    silent.add(before.pid)
+    async with asyncio.timeout(60):
+        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
+            await asyncio.sleep(0.05)
+    await supervisor.stop_all()
+    assert not processes.lives(before)
+
+
+def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: TestFleet) -> None:
+    child = fleet.up()
+    before = fleet.processes()
+    fleet.kill_supervisor(child)
+    fleet.port = free_port()
+    child = fleet.up()
+    after = fleet.processes()
+    assert {name for name in after if after[name] != before[name]} == {"balancer"}
+    assert fleet.part("balancer").address == f"127.0.0.1:{fleet.port}"
+    until(lambda: not processes.lives(before["balancer"]), "the one before to finish")
+    fleet.end(child)
+
+
+def test_a_log_that_grows_under_its_writer_is_trimmed(tmp_path: Path) -> None:
+    log = tmp_path / "api-1.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"old " * 10)
+        assert not trim(log, limit=1000)
+        assert trim(log, limit=10)
+        writer.write(b"new")
+    assert log.read_bytes() == b"new"
+    assert log.with_name("api-1.log.1").read_bytes() == b"old " * 10

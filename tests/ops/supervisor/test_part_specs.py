@@ -1,0 +1,152 @@
+"""Plan and supervision as values: what is decided, without starting anything."""
+
+import asyncio
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from florin.ops.control import socket
+from florin.ops.fleet.home import Home, locate
+from florin.ops.fleet.model import Fleet, Part, Role, decode, encode
+from florin.ops.fleet.pid_files import pid_file, recorded
+from florin.ops.postgres import tuning
+from florin.ops.supervisor import start_stop
+from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.launch import rotate
+from florin.ops.supervisor.part_spec import Step, plan
+from florin.ops.supervisor.supervisor import Supervisor, pause
+from tests.ops.conftest import TestFleet, wanted
+
+_GIB = 2**30
+
+
+def part(name: str, pid: int | None = 1, wiring: str = "") -> Part:
+    started = None if pid is None else "boot:1"
+    return Part(
+        name=name, role="api", state="ready", release="r1", pid=pid, started=started, wiring=wiring
+    )
+
+
+def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
+    fleet = Fleet(
+        parts=(
+            part("supervisor"),
+            part("runs"),
+            part("stopped", pid=None),
+            part("rewired", wiring="old"),
+            part("unwanted"),
+            part("unwanted-and-stopped", pid=None),
+        )
+    )
+    wishes = (
+        wanted("runs"),
+        wanted("stopped"),
+        wanted("rewired", wiring="new"),
+        wanted("missing"),
+    )
+    assert plan(fleet, wishes) == (
+        Step("adopt", "runs"),
+        Step("start", "stopped"),
+        Step("replace", "rewired"),
+        Step("start", "missing"),
+        Step("stop", "unwanted"),
+    )
+
+
+def test_who_keeps_the_money_stops_last() -> None:
+    roles: tuple[Role, ...] = (
+        *("postgres-primary", "postgres-replica", "valkey-primary", "valkey-replica", "sentinel"),
+        *("api", "worker", "balancer", "supervisor"),
+    )
+    fleet = Fleet(parts=tuple(replace(part(role), role=role) for role in roles))
+    order = [part.role for alike in start_stop.stop_order(fleet) for part in alike]
+    assert order == [
+        *("balancer", "api", "worker", "sentinel", "valkey-replica", "valkey-primary"),
+        *("postgres-replica", "postgres-primary"),
+    ]
+
+
+def test_deaths_are_answered_ever_later_and_then_not_at_all() -> None:
+    pauses = [pause([100.0] * deaths, 101.0) for deaths in range(1, 8)]
+    assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, None]
+    assert pause([0.0] * 50 + [100.0], 100.0) == 0.0
+
+
+async def test_a_part_that_keeps_dying_is_reported_failed(
+    fleet: TestFleet, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(supervise, "_PAUSES_S", (0.0, 0.05, 0.1))
+    fleet.home.make()
+    marker = fleet.home.path / "well"
+    script = f"echo the last words; test -e '{marker}' && exec sleep 60; sleep 0.2"
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("starting")
+    await supervisor.start(wanted("api-1", "/bin/sh", "-c", script))
+
+    async with asyncio.timeout(20):
+        while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 - nothing tells but asking
+            await asyncio.sleep(0.05)
+    said = capsys.readouterr().err
+    assert "api-1 has failed: it ended 4 times" in said
+    assert "florin restart api-1" in said
+    marker.touch()
+    await supervisor.restart("api-1")
+    assert fleet.part("api-1").state == "ready"
+    await supervisor.stop_all()
+    assert fleet.part("api-1").process is None
+
+
+def test_facts_are_read_as_they_were_written() -> None:
+    fleet = Fleet(parts=(part("a"), replace(part("b"), note="a \N{SNOWMAN}", restarts=3)))
+    assert decode(encode(fleet)) == fleet
+
+
+def test_unreadable_facts_are_no_facts(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.make()
+    (home.run / "fleet.json").write_text("{half", "utf-8")
+    assert home.fleet() == Fleet()
+
+
+@pytest.mark.parametrize("ram", [_GIB // 2, 4 * _GIB, 512 * _GIB])
+def test_tuning_follows_the_machine_and_never_durability(ram: int) -> None:
+    chosen = tuning.settings(5432, ram)
+    assert 128 <= int(chosen["shared_buffers"].removesuffix("MB")) <= min(4096, ram // 2**21)
+    for name in ("fsync", "synchronous_commit", "full_page_writes"):
+        assert chosen[name] == "on"
+
+
+def test_the_home_is_found_where_it_was_named(tmp_path: Path) -> None:
+    environ = {"FLORIN_HOME": str(tmp_path / "env"), "FLORIN_CHECKOUT": str(tmp_path)}
+    assert locate(tmp_path / "option", environ).path == tmp_path / "option"
+    assert locate(None, environ).path == tmp_path / "env"
+    del environ["FLORIN_HOME"]
+    assert locate(None, environ).path == tmp_path / ".florin"
+    assert locate(None, {}).path == Path.cwd() / ".florin"
+
+
+def test_a_grown_log_is_put_aside(tmp_path: Path) -> None:
+    log = tmp_path / "api-1.log"
+    for round_number in range(6):
+        log.write_text(f"{round_number}" * 10, "utf-8")
+        rotate(log, limit=5)
+    kept = sorted(path.name for path in tmp_path.iterdir())
+    assert kept == ["api-1.log.1", "api-1.log.2", "api-1.log.3"]
+    assert log.with_name("api-1.log.1").read_text("utf-8")[0] == "5"
+
+
+def test_a_pid_file_older_than_its_process_is_void(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.make()
+    path = pid_file(home, "api-1")
+    path.write_text(str(os.getpid()), "ascii")
+    assert recorded(home, "api-1") is not None
+    os.utime(path, (1, 1))
+    assert recorded(home, "api-1") is None
+
+
+def test_long_paths_get_a_short_socket(tmp_path: Path) -> None:
+    assert len(str(socket.socket_path(Home(tmp_path / ("long" * 40))))) <= 100
+    assert socket.socket_path(Home(Path("/srv/f"))) == Path("/srv/f/run/control.sock")
