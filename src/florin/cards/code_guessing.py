@@ -4,8 +4,8 @@ next.
 Look-ups, redemptions, batches and holds alike; what succeeds is never counted, so that a busy till
 is never slowed. Counted by the client's address, by the principal, and by the first symbols of the
 code, each within its merchant: a code is good at one merchant only, so nothing is gained by trying
-it elsewhere, and merchants behind one address do not lock each other out. docs/learn/codes.md has
-the arithmetic.
+it elsewhere, and merchants behind one address do not lock each other out. The arithmetic is in
+docs/concepts/codes.md.
 """
 
 import hashlib

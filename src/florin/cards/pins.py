@@ -1,4 +1,4 @@
-"""PINs: six digits beside the code of a card, where it is to have one. docs/learn/codes.md."""
+"""PINs: six digits beside the code of a card, where it is to have one. docs/concepts/codes.md."""
 
 import hashlib
 import secrets

@@ -1,4 +1,4 @@
--- The orders of the lists. What each costs is one more entry to write; docs/call/lists.md and
+-- The orders of the lists. What each costs is one more entry to write; docs/api/lists.md and
 -- tests/ledger/test_list_plans.py have the query that each is for.
 
 -- Cards: written when one is issued or changes its state, never when its money moves.

@@ -260,7 +260,7 @@ def test_nothing_secret_is_shown(good: Environ) -> None:
 
 
 def test_the_documents_are_those_of_the_code() -> None:
-    for kind, place in (("page", "docs/run/settings.md"), ("example", ".env.example")):
+    for kind, place in (("page", "docs/operations/settings.md"), ("example", ".env.example")):
         kept = (CHECKOUT / place).read_text("utf-8")
         assert kept == reference.shown("page" if kind == "page" else "example"), (
             f"bin/florin doctor config --show {kind} > {place}"

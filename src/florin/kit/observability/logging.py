@@ -1,6 +1,7 @@
-"""Logging: one JSON object a line, on standard error; no secrets, no card codes. docs/run/logs.md.
+"""Logging: one JSON object a line, on standard error; no secrets, no card codes.
 
-Levels error, warn, info, debug. A line said during a request has its id.
+See docs/operations/logs.md. Levels error, warn, info, debug. A line written during a request has
+its id.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""Reference: docs/run/settings.md and .env.example, written from the variables themselves."""
+"""Reference: docs/operations/settings.md and .env.example, generated from the variables."""
 
 from importlib.resources import files
 from typing import Any, Literal, get_args
@@ -29,7 +29,7 @@ def _page() -> str:
 
 def _example() -> str:
     parts = [
-        "# Every variable of Florin; docs/run/settings.md says more.",
+        "# Every variable of Florin; docs/operations/settings.md says more.",
         "# What is commented out is optional.",
         "# Never commit a file with real values.",
     ]

@@ -35,7 +35,7 @@ def key(use: str, tag: str, *rest: str) -> str:
 
 
 def connect(url: str) -> Any:
-    """A client for what the URL names; see docs/run/redis.md."""
+    """A client for what the URL names; see docs/operations/redis.md."""
     parts = urlsplit(url)
     tls = parts.scheme.partition("+")[0] in {"rediss", "valkeys"}
     query = dict(parse_qsl(parts.query))
