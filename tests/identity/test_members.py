@@ -61,6 +61,23 @@ async def test_an_invitation_is_accepted_once(http: httpx.AsyncClient, owner: An
     )
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\u2028", "\x7f"])
+async def test_an_address_with_a_line_break_is_none(http: httpx.AsyncClient, end: str) -> None:
+    """It would be a second account beside the same address, and a line of a mail's header."""
+    boss = await register(http)
+    merchant = {"name": "Shop", "country": "NL", "currency": "EUR"}
+    for path, body, headers in (
+        ("/auth/register", {"password": PASSWORD, "merchant": merchant}, {}),
+        ("/members", {"role": "viewer", "password": PASSWORD}, boss.headers),
+        ("/auth/password-resets", {}, {}),
+        ("/auth/email-verifications", {}, {}),
+    ):
+        answer = await http.post(
+            path, json={"email": f"{boss.email}{end}", **body}, headers=headers
+        )
+        problem(answer, 422, "invalid_request", param="email")
+
+
 async def test_members_are_listed_and_found(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     cashier = await member(http, boss, "cashier")

@@ -5,6 +5,7 @@ A mutation replaces one text, found exactly once in its file, and names the test
 notice. One whose text is not found any more is as bad as one that nobody notices.
 """
 
+from tests.mutation.accounts import ACCOUNTS
 from tests.mutation.events import EVENTS
 from tests.mutation.identity import PEOPLE
 from tests.mutation.mutation import Mutation
@@ -206,5 +207,5 @@ _BELTS = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *QUEUE, *EVENTS
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS
 )  # fmt: skip

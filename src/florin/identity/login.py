@@ -16,6 +16,7 @@ from florin.identity.reauthentication import InvalidCredentials, wrong_proof
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
+from florin.kit.email_address import normalized
 from florin.kit.errors import Refusal, Unauthenticated
 from florin.kit.http import constant_time
 from florin.kit.http.body import Request
@@ -60,7 +61,7 @@ class MfaRequest(Request, kw_only=True):
 async def login(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
     """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
     began = constant_time.now()
-    email = want.email.lower()
+    email = normalized(want.email)
     found = await people.database.one(_MEMBER, email, client.place)
     known = found is not None and found["known"]
     doors = lockout.doors(people.pepper, email=email, network=client.network, known=known)

@@ -6,11 +6,10 @@ is never without an owner who can sign in.
 
 import hashlib
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
@@ -18,14 +17,12 @@ from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.passwords import Password
 from florin.identity.scopes import ROLES
 from florin.kit import ids
+from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Forbidden, NotFound, Refusal
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database, Row, Tx
 
 Role = Literal["owner", "manager", "cashier", "viewer"]
-Email = Annotated[
-    str, Meta(min_length=3, max_length=254, pattern="^[^@\\s]+@[^@\\s]+$", examples=["a@shop.nl"])
-]
 
 
 class EmailTaken(Refusal):
@@ -111,7 +108,7 @@ async def create(
             tx,
             merchant=by.merchant,
             member=member,
-            email=want.email.lower(),
+            email=normalized(want.email),
             role=want.role,
             password_hash=password_hash,
         )

@@ -13,10 +13,11 @@ from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.email_tokens import Kind
 from florin.identity.credentials.passwords import Password, Typed
-from florin.identity.members import Email, User
+from florin.identity.members import User
 from florin.identity.reauthentication import prove_password
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.kit import ids
+from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Unauthenticated
 from florin.kit.http import constant_time
 from florin.kit.http.body import Request
@@ -54,7 +55,7 @@ class Accepted(msgspec.Struct, kw_only=True):
 async def ask(people: IdentityServices, client: RequestOrigin, kind: Kind, email: str) -> Accepted:
     """Write a letter to whom the address belongs. Too many at once are not written."""
     began = constant_time.now()
-    email = email.lower()
+    email = normalized(email)
     doors = lockout.letters(people.pepper, email=email, network=client.network)
     async with people.database.transaction() as tx:
         allowed = await lockout.failed(tx, doors)

@@ -3,10 +3,11 @@
 from florin.identity import audit_log, members, sessions
 from florin.identity.credentials import passwords
 from florin.identity.credentials.passwords import Password
-from florin.identity.members import Email, User
+from florin.identity.members import User
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
+from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Refusal
 from florin.kit.http.body import Request, check_country, check_currency
 from florin.merchants.merchant import Merchant, MerchantRequest, check_zone, merchant_from
@@ -55,7 +56,7 @@ async def register(
             tx,
             merchant=merchant,
             member=owner,
-            email=want.email.lower(),
+            email=normalized(want.email),
             role="owner",
             password_hash=password_hash,
         )
