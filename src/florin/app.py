@@ -62,13 +62,13 @@ def create(settings: Settings) -> RequestMiddleware:
             scope["actor"] = scope["caller"].actor  # the log's
             path = str(scope["path_template"]).removeprefix(BASE)
             need = NEEDS[f"{scope['method']} {path}"]
+            await counted(scope["caller"])
             if ":" in need:
                 scope["caller"].needs(need)
+        check_query(asked)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         scope: Any = request.scope
-        await counted(scope["caller"])
-        check_query(request)
         await check_body(request)
         return scope["caller"]
 

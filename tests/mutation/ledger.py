@@ -12,6 +12,7 @@ from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
+from tests.mutation.requests import REQUESTS
 
 POST = "src/florin/ledger/post.sql"
 ISSUE = "src/florin/ledger/issue.sql"
@@ -207,5 +208,6 @@ _BELTS = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
+    *REQUESTS,
 )  # fmt: skip

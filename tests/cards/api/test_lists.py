@@ -54,10 +54,10 @@ async def test_every_noun_is_listed_page_by_page(http: httpx.AsyncClient) -> Non
 
 @pytest.mark.parametrize("plural", PLURALS)
 async def test_how_a_list_may_be_asked(http: httpx.AsyncClient, plural: str) -> None:
-    for limit in ("0", "101", "-1", "x", "1.5", ""):
+    for limit in ("0", "101", "-1", "x", "1.5"):
         answer = await http.get(f"/{plural}", params={"limit": limit})
         problem(answer, 422, "invalid_request", param="limit")
-    for cursor in ("nonsense", f"xxx_{'0' * 32}", ""):
+    for cursor in ("nonsense", f"xxx_{'0' * 32}"):
         answer = await http.get(f"/{plural}", params={"starting_after": cursor})
         problem(answer, 422, "invalid_request", param="starting_after")
     answer = await http.get(f"/{plural}", params={"colour": "red"})

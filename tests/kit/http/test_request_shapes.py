@@ -188,7 +188,7 @@ async def test_the_books_over_http(http: httpx.AsyncClient, shop: Shop) -> None:
     assert accounts["merchant_clearing"] == 100
     assert sum(accounts.values()) == 0
     assert (await read(http, "/ledger/balances", currency="USD"))["liability"] == 0
-    for as_of in ("yesterday", "2026-01-01", "2026-01-01T00:00:00", "9999-01-01T00:00:00Z", ""):
+    for as_of in ("yesterday", "2026-01-01", "2026-01-01T00:00:00", "9999-01-01T00:00:00Z"):
         answer = await http.get("/ledger/balances", params={"as_of": as_of})
         problem(answer, 422, "invalid_request", param="as_of")
     proof = await read(http, "/ledger/proof")

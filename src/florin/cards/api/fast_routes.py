@@ -26,6 +26,7 @@ from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import body
 from florin.kit.http.client_address import Proxies
 from florin.kit.http.middleware import Receive, Scope, Send, header, read_body, reply
+from florin.kit.http.query import refuse_parameters
 from florin.kit.postgres.database import latest
 
 BATCH_BODY_MAX = 1024 * 1024  # bytes
@@ -143,4 +144,5 @@ class FastRoutes:
         scope["actor"] = caller.actor
         await self._counted(caller)
         caller.needs(needed)
+        refuse_parameters(scope)
         return caller

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.constants import RESERVED_KWARGS
 from litestar.exceptions import (
     HTTPException,
     MethodNotAllowedException,
@@ -23,6 +25,7 @@ from litestar.response import Response
 
 from florin.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
 from florin.kit.http import body as http
+from florin.kit.http import query
 from florin.kit.http.body import decode, problem, problem_headers, wrong
 from florin.kit.observability import logging, metrics
 
@@ -43,23 +46,14 @@ class StrictRequest(Request[Any, Any, Any]):
         return decode(_decoder(data.annotation), await self.body())
 
 
-def check_query(request: Request[Any, Any, Any]) -> None:
+def check_query(asked: ASGIConnection[Any, Any, Any, Any]) -> None:
     """Refuse what a route does not know: a misspelt filter must not list everything."""
-    known = _query_names(request.route_handler)
-    errors: list[dict[str, str]] = []
-    seen: set[str] = set()
-    for name, value in request.query_params.multi_items():
-        if name not in known.values() and not _is_pair(request, name):
-            errors.append({"param": name, "detail": "there is no such parameter"})
-        elif name in seen:
-            errors.append({"param": name, "detail": "this parameter is given more than once"})
-        elif str(value).lower() == "null":  # the framework would take it for "not given"
-            errors.append({"param": name, "detail": "null is no value; leave the parameter out"})
-        elif "\0" in str(value):
-            errors.append({"param": name, "detail": "text must not contain the character U+0000"})
-        seen.add(name)
-    if errors:
-        raise wrong(errors)
+    scope: Any = asked.scope
+    handler: Any = asked.route_handler
+    if scope["query_string"] and scope["method"] != "OPTIONS":
+        known = _query_kinds(handler, frozenset(asked.path_params))
+        own = handler.operation_class is NarrowedByMetadata
+        query.read_parameters(scope, known, _is_pair if own else None)
 
 
 def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
@@ -88,9 +82,8 @@ class NarrowedByMetadata(Operation):
         self.parameters = [*(self.parameters or ()), described]
 
 
-def _is_pair(request: Request[Any, Any, Any], name: str) -> bool:
-    narrowed = request.route_handler.operation_class is NarrowedByMetadata
-    return narrowed and _PAIR.fullmatch(name) is not None
+def _is_pair(name: str) -> bool:
+    return _PAIR.fullmatch(name) is not None
 
 
 async def check_body(request: Request[Any, Any, Any]) -> None:
@@ -113,6 +106,27 @@ def _named(definition: Any) -> str | None:
     if isinstance(definition, QueryParameter):
         return definition.name
     return getattr(definition, "query", None)
+
+
+@cache
+def _query_kinds(handler: Any, in_path: frozenset[str]) -> dict[str, Any]:
+    """The parameters of a route by their names in the query, each with the type it is read as."""
+    provided = handler.resolve_dependencies()
+    found: dict[str, Any] = {}
+
+    def add(fields: Any) -> None:
+        for name, field in fields.items():
+            definition = field.kwarg_definition
+            if name in provided:
+                add(provided[name].parsed_fn_signature.parameters)
+            elif name not in {*RESERVED_KWARGS, *in_path} and not getattr(
+                definition, "header", None
+            ):
+                whole = field.annotation is int or int in (each.raw for each in field.inner_types)
+                found[_named(definition) or name] = int if whole else str
+
+    add(handler.parsed_fn_signature.parameters)
+    return found
 
 
 @cache

@@ -73,6 +73,7 @@ class RequestMiddleware:
         logging.during(request_id)
         commit_tracking.begin()
         scope = _head_as_get(scope)
+        scope["path"] = _without_slash(scope["path"])
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
@@ -239,6 +240,11 @@ def _unambiguous(headers: Headers) -> None:
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
     return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
+
+
+def _without_slash(path: str) -> str:
+    """The path as the routes know it: slashes at its end are ignored, by all of them alike."""
+    return path.rstrip("/") or "/" if path.endswith("/") else path
 
 
 def _route(scope: Scope) -> str:

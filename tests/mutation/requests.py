@@ -1,0 +1,35 @@
+"""Mutations of what every request passes: parameters, numbers and text are read in one way."""
+
+from tests.mutation.mutation import without as _
+
+QUERY = "src/florin/kit/http/query.py"
+FAST = "src/florin/cards/api/fast_routes.py"
+EDGE = "src/florin/kit/http/middleware.py"
+
+QUERIES = "tests/kit/http/test_query.py"
+
+_PARAMETERS = (
+    _("a fast route ignores its query", FAST, "        refuse_parameters(scope)\n", "",
+      f"{QUERIES}::test_every_route_refuses_parameters_it_does_not_know",
+      f"{QUERIES}::test_a_query_moves_no_money"),
+    _("a route ignores unknown parameters", "src/florin/app.py",
+      "        check_query(asked)\n", "",
+      f"{QUERIES}::test_every_route_refuses_parameters_it_does_not_know"),
+    _("a handler's arguments are parameters", "src/florin/kit/http/litestar_adapter.py",
+      "name not in {*RESERVED_KWARGS, *in_path}", "name",
+      f"{QUERIES}::test_every_route_refuses_parameters_it_does_not_know"),
+    _("a number with a fraction is a number", QUERY,
+      "    if kind is int and not _WHOLE.fullmatch(value):\n", "    if False:\n",
+      f"{QUERIES}::test_numbers_are_whole_decimal_numbers"),
+    _("an empty parameter is a value", QUERY,
+      " if value or name not in known]", "]",
+      f"{QUERIES}::test_an_empty_parameter_of_a_list_counts_as_left_out"),
+    _("an empty control total is none", QUERY,
+      'empty=scope["method"] == "GET")', "empty=True)",
+      f"{QUERIES}::test_an_empty_parameter_of_a_write_is_refused"),
+    _("a slash at the end is another address", EDGE,
+      'return path.rstrip("/") or "/" if path.endswith("/") else path', "return path",
+      f"{QUERIES}::test_a_trailing_slash_is_ignored_everywhere"),
+)  # fmt: skip
+
+REQUESTS = _PARAMETERS
