@@ -6,6 +6,9 @@ QUERY = "src/florin/kit/http/query.py"
 FAST = "src/florin/cards/api/fast_routes.py"
 EDGE = "src/florin/kit/http/middleware.py"
 
+BODY = "src/florin/kit/http/body.py"
+
+KEYS = "tests/cards/api/test_idempotency.py"
 QUERIES = "tests/kit/http/test_query.py"
 
 _PARAMETERS = (
@@ -32,4 +35,16 @@ _PARAMETERS = (
       f"{QUERIES}::test_a_trailing_slash_is_ignored_everywhere"),
 )  # fmt: skip
 
-REQUESTS = _PARAMETERS
+_KEYS = (
+    _("spaces around a key make another key", BODY,
+      "    value = value.strip(_HEADER_SPACE) if value else None\n", "",
+      f"{KEYS}::test_a_key_is_one_wherever_it_is_spelled"),
+    _("a key of a body may be what no header can carry", BODY,
+      "not (value.isascii() and value.isprintable())", "False",
+      f"{KEYS}::test_keys_that_no_header_could_carry_are_refused_in_a_body_too"),
+    _("an empty collection makes another request", BODY,
+      "    stated = [_stated(part) for part in parts]\n", "    stated = parts\n",
+      f"{KEYS}::test_what_is_empty_counts_as_left_out"),
+)  # fmt: skip
+
+REQUESTS = (*_PARAMETERS, *_KEYS)

@@ -10,7 +10,7 @@ import asyncpg
 import msgspec
 
 from florin.cards import codes, pins
-from florin.cards.card import Card, State, find
+from florin.cards.card import Card, Recipient, State, find
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardRequest
 from florin.kit import ids
@@ -209,7 +209,7 @@ def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
         code=codes.show(shown.code) if shown.code else None,
         pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
         last4=first.last4 or shown.last4,
-        recipient=want.recipient,
+        recipient=None if want.recipient == Recipient() else want.recipient,
         issued_at=first.issued_at,
         expires_at=first.expires_at,
         metadata=want.metadata or {},

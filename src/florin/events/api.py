@@ -69,7 +69,7 @@ class Streamed(Response[bytes]):
 
 
 LastEventId = Annotated[
-    str | None,
+    str,
     Parameter(header="Last-Event-ID", description="The last event seen: all after it are sent."),
 ]
 
@@ -86,14 +86,16 @@ async def follow_events(
     reads: RoutedReader,
     live: Live,
     drain: Drain,
-    last_event_id: LastEventId = None,
+    last_event_id: LastEventId = "",
 ) -> Streamed:
     """What happens from now on, or since the event named, as server-sent events in the order in
     which it happened. Whoever is told to reconnect sends the last id he saw, and misses nothing.
     """
     caller.needs("events:read")
     authorization = request.headers.get("authorization")
-    return Streamed(live.following(reads, caller, authorization, since=last_event_id), drain)
+    return Streamed(
+        live.following(reads, caller, authorization, since=last_event_id or None), drain
+    )
 
 
 handlers = [list_events, follow_events, get_event]

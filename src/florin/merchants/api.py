@@ -43,7 +43,7 @@ async def create_program(
     caller: Caller,
     db: Database,
     data: ProgramRequest,
-    idempotency: Key = None,
+    idempotency: Key = "",
 ) -> Response[Program]:
     caller.needs("programs:write")
     checked = idempotency_key(idempotency, required=False)

@@ -1,6 +1,7 @@
 """Idempotency-Key over HTTP: once, whatever is repeated; the contract line by line."""
 
 import asyncio
+import json
 from typing import Any
 
 import httpx
@@ -8,6 +9,7 @@ import pytest
 
 from florin.kit.postgres.database import Database
 from tests.support.api_calls import Json, balanced, issue, made, post, problem, read, redeem, spend
+from tests.support.hostile_requests import raw, request
 from tests.support.instance import Instance, Shop, make_shop
 
 # Everything that creates or moves money, with a body that would do for the card below.
@@ -131,6 +133,113 @@ async def test_the_order_of_fields_and_a_default_written_out_do_not_matter(
     again = await http.post("/redemptions", content=text, headers={"Idempotency-Key": "as parsed"})
     assert again.headers["idempotency-replayed"] == "true"
     assert again.content == first.content
+
+
+async def test_what_is_empty_counts_as_left_out(http: httpx.AsyncClient, shop: Shop) -> None:
+    """An honest retry by a client that writes out what is empty, or that leaves it out."""
+    issued = {"program": shop.program, "amount": 500}
+    nothing: list[Json] = [{}, {"metadata": {}}, {"metadata": None}]
+    shapes: list[Json] = [
+        *nothing,
+        {"recipient": {}},
+        {"recipient": None},
+        {"recipient": {"name": None}},
+        {"metadata": {}, "recipient": {"name": None, "email": None}},
+    ]
+    for number, first_shape in enumerate(shapes):
+        under = f"empty {number}"
+        first = await post(http, "/cards", issued | first_shape, under=under)
+        assert (first.json()["recipient"], first.json()["metadata"]) == (None, {})
+        for shape in shapes:
+            again = await post(http, "/cards", issued | shape, under=under)
+            assert (again.status_code, again.content) == (201, first.content), (first_shape, shape)
+    card, other = await issue(http, shop, 500), await issue(http, shop, 500)
+    spent = await redeem(http, card, 100)
+    bodies: list[tuple[str, Json]] = [
+        ("/redemptions", spend(card, 1)),
+        ("/holds", spend(card, 1)),
+        ("/loads", {"card": card["id"], "amount": 1}),
+        ("/transfers", {"from": card["id"], "to": other["id"], "amount": 1}),
+        ("/adjustments", {"card": card["id"], "amount": 1, "reason": "counted"}),
+        ("/refunds", {"redemption": spent["id"], "amount": 1}),
+        ("/programs", {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5}),
+    ]
+    for path, body in bodies:
+        for number, one in enumerate(nothing):
+            first = await post(http, path, body | one, under=f"empty {path} {number}")
+            assert first.is_success, first.text
+            for another in nothing:
+                again = await post(http, path, body | another, under=f"empty {path} {number}")
+                assert again.content == first.content, (path, one, another)
+                assert again.headers["idempotency-replayed"] == "true"
+    late = await post(http, "/cards", issued | {"metadata": {"a": ""}}, under="empty 0")
+    problem(late, 422, "idempotency_key_reused")
+
+
+@pytest.mark.parametrize("spelled", ["{}", " {}", "{}  ", "\t{}", "{}\t", " \t {} \t "])
+async def test_a_key_is_one_wherever_it_is_spelled(
+    http: httpx.AsyncClient, api: Instance, shop: Shop, spelled: str
+) -> None:
+    """HTTP takes the spaces and tabs off the ends of a header; a body's key is the same key."""
+    card = await issue(http, shop, 100)
+    key = spelled.format("Receipt 4711")
+    item = spend(card, 10, idempotency_key=key)
+    answer = await http.post("/redemptions/batch", json={"redemptions": [item]})
+    (line,) = answer.json()["data"]
+    assert line["status"] == 201, line
+    for written in (key, "Receipt 4711", f"\t{key} "):
+        body = json.dumps(spend(card, 10)).encode()
+        header = b"Idempotency-Key: " + written.encode()
+        status, again = await raw(api, request(shop, "/redemptions", body, header))
+        assert status == 201, again
+        assert b"idempotency-replayed: true" in again
+    for other in ("receipt 4711", "Receipt  4711"):
+        answer = await post(http, "/redemptions", spend(card, 10), under=other)
+        assert "idempotency-replayed" not in answer.headers
+    assert (await read(http, f"/cards/{card['id']}"))["balance"] == 70
+
+
+async def test_keys_that_no_header_could_carry_are_refused_in_a_body_too(
+    http: httpx.AsyncClient, api: Instance, shop: Shop
+) -> None:
+    card = await issue(http, shop, 100)
+    body = json.dumps(spend(card, 10)).encode()
+    for key in (
+        "Beleg ü",
+        "\u00a0k",
+        "k\u2003",
+        "k\n",
+        "\r\nk",
+        "a\tb",
+        "k\x7f",
+        "\ufeffk",
+        "k" * 256,
+    ):
+        item = spend(card, 10, idempotency_key=key)
+        answer = await http.post("/redemptions/batch", json={"redemptions": [item]})
+        (line,) = answer.json()["data"]
+        assert (line["status"], line["problem"]["param"]) == (422, "idempotency_key"), key
+        if "\n" not in key:
+            header = b"Idempotency-Key: " + key.encode()
+            status, _ = await raw(api, request(shop, "/redemptions", body, header))
+            assert 400 <= status < 500, key
+    for empty in (" ", "\t", " \t "):
+        item = spend(card, 10, idempotency_key=empty)
+        answer = await http.post("/redemptions/batch", json={"redemptions": [item]})
+        (line,) = answer.json()["data"]
+        assert (line["status"], line["problem"]["code"]) == (400, "idempotency_key_required")
+
+
+async def test_a_key_that_is_called_null_is_a_key_on_every_route(
+    http: httpx.AsyncClient, filled: dict[str, tuple[str, Any]]
+) -> None:
+    address, body = filled["/loads"]
+    first = await post(http, address, body, under="null")
+    assert first.status_code == 201, first.text
+    again = await post(http, address, body, under="null")
+    assert again.headers["idempotency-replayed"] == "true"
+    address, body = filled["/redemptions"]
+    problem(await post(http, address, body, under="null"), 422, "idempotency_key_reused")
 
 
 REFUSED = (

@@ -50,7 +50,7 @@ from florin.ledger.post import Ledger
     ),
 )
 async def issue_card(
-    request: AnyRequest, caller: Caller, cards: CardIssuer, data: want.CardRequest, key: Key = None
+    request: AnyRequest, caller: Caller, cards: CardIssuer, data: want.CardRequest, key: Key = ""
 ) -> Response[Card]:
     """Make a card of a program. Its code, and its PIN if it has one, are shown in this answer only,
     and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
@@ -208,7 +208,7 @@ def _changing(operation: str) -> HTTPRouteHandler:
         ledger: Ledger,
         db: Database,
         card: str,
-        key: Key = None,
+        key: Key = "",
     ) -> Response[Card]:
         caller.needs("cards:write")
         asked = asked_by(caller, key, required=operation == "activate")

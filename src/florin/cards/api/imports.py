@@ -60,7 +60,7 @@ async def import_cards(
     db: Database,
     sealer: Sealer,
     wake: Notifier,
-    key: Key = None,
+    key: Key = "",
     count: Annotated[
         int | None, Parameter(ge=1, le=MOST, description="How many cards are in the file.")
     ] = None,

@@ -35,7 +35,7 @@ async def bulk_cards(
     db: Database,
     wake: Notifier,
     data: BulkRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Job]:
     """Make up to 1,000,000 active cards in the background. The job says how far it is; when it is
     finished, its codes can be taken once.

@@ -20,7 +20,7 @@ from florin.ledger import refusals as no
     responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def rotate_code(
-    request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = None
+    request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
 ) -> Response[Card]:
     """The new code is in this answer; the old one is dead."""
     caller.needs("cards:write")
@@ -37,7 +37,7 @@ async def rotate_code(
     responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def reset_pin(
-    request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = None
+    request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
 ) -> Response[Card]:
     """The new PIN is in this answer, and all its tries are left; the old one is dead. A card that
     had none has one from then on.

@@ -53,7 +53,7 @@ async def redeem(
     money: Transactions,
     proxies: Proxies,
     data: want.RedemptionRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Redemption]:
     """Spend from a card. With `allow_remainder` less may be taken than asked: `amount` tells how
     much. With `simulate` nothing happens, the answer is 200 with an `id` of zeros, and no key is
@@ -112,7 +112,7 @@ async def refund(
     caller: Caller,
     money: Transactions,
     data: want.RefundRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Refund]:
     """Return a redemption, or a part of it, to its card. The sum of the refunds never exceeds the
     redemption. A blocked or expired card takes it and stays what it is.
@@ -141,7 +141,7 @@ async def load(
     caller: Caller,
     money: Transactions,
     data: want.LoadRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Load]:
     """Add money to an active card."""
     caller.needs("cards:write")
@@ -171,7 +171,7 @@ async def transfer(
     caller: Caller,
     money: Transactions,
     data: want.TransferRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Transfer]:
     """Move money from one card to another of the same currency."""
     caller.needs("cards:write")
@@ -199,7 +199,7 @@ async def adjust(
     caller: Caller,
     money: Transactions,
     data: want.AdjustmentRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Adjustment]:
     """Correct a balance by hand, upwards or downwards, and say why."""
     caller.needs("cards:write")
@@ -214,7 +214,7 @@ async def place_hold(
     money: Transactions,
     proxies: Proxies,
     data: want.HoldRequest,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Hold]:
     """Set money aside for `expires_in` seconds. It counts at once: it can be spent by nothing else
     until the hold is captured, voided, or runs out.
@@ -245,7 +245,7 @@ async def capture_hold(
     money: Transactions,
     hold: str,
     data: want.CaptureRequest | None = None,
-    key: Key = None,
+    key: Key = "",
 ) -> Response[Hold]:
     """Take what was held, or a part of it; the rest is freed. It makes a redemption, which can be
     refunded. A hold resolves once.
@@ -266,7 +266,7 @@ async def capture_hold(
     ),
 )
 async def void_hold(
-    request: AnyRequest, caller: Caller, money: Transactions, hold: str, key: Key = None
+    request: AnyRequest, caller: Caller, money: Transactions, hold: str, key: Key = ""
 ) -> Response[Hold]:
     """Free what was held. A hold resolves once."""
     caller.needs("redemptions:write")

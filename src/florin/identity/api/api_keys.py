@@ -22,7 +22,7 @@ async def create_key(
     db: Database,
     access: Authenticator,
     data: KeyRequest,
-    idempotency: Key = None,
+    idempotency: Key = "",
 ) -> Response[ApiKey]:
     """The secret is in this answer and nowhere else afterwards: a repetition with the same
     Idempotency-Key makes no second key, and cannot show the secret of the first.

@@ -37,6 +37,7 @@ Metadata = Annotated[
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _ERRORS_MAX = 20
+_HEADER_SPACE = " \t"
 _NAME_MAX = 100  # characters of a caller's own name that a refusal repeats
 
 
@@ -112,15 +113,17 @@ def check_country(code: str, *, param: str) -> None:
 def idempotency_key(
     value: str | None, *, required: bool, param: str = "Idempotency-Key"
 ) -> str | None:
-    """Check a key: of the header, or the field `param` of a batch's item.
+    """The one reading of a key: of the header, or of the field `param` of a batch's item.
 
     Raises IdempotencyKeyRequired, InvalidRequest.
     """
-    if value is None or value == "":
+    # HTTP takes spaces and tabs off the ends of a header (RFC 9110, 5.5), and a header has no
+    # encoding beyond ASCII: a key in a body is the same key as in a header.
+    value = value.strip(_HEADER_SPACE) if value else None
+    if not value:
         if required:
             raise IdempotencyKeyRequired(param=param)
         return None
-    # A header has no encoding beyond ASCII; a batch item's key must mean the same as a header's.
     if len(value) > KEY_MAX or not (value.isascii() and value.isprintable()):
         raise InvalidRequest(
             f"the key must be at most {KEY_MAX} printable ASCII characters", param=param
@@ -129,8 +132,25 @@ def idempotency_key(
 
 
 def fingerprint(*parts: object) -> bytes:
-    """SHA-256 over the parsed request: equal whatever its order and white space were."""
-    return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).digest()
+    """SHA-256 over the parsed request: equal whatever its order and white space were, and whether
+    what is empty in it was left out, null, or an empty collection.
+    """
+    stated = [_stated(part) for part in parts]
+    return hashlib.sha256(msgspec.json.encode(stated, order="deterministic")).digest()
+
+
+def _stated(part: object) -> object:
+    """A part as it was stated: a field that holds nothing is None, as where it was left out."""
+    if not isinstance(part, msgspec.Struct):
+        return None if _empty(part) else part
+    empty = {name: None for name, value in msgspec.structs.asdict(part).items() if _empty(value)}
+    return msgspec.structs.replace(part, **empty) if empty else part
+
+
+def _empty(value: object) -> bool:
+    if isinstance(value, msgspec.Struct):
+        return all(each is None or _empty(each) for each in msgspec.structs.astuple(value))
+    return isinstance(value, (dict, list)) and not value
 
 
 def problem(refusal: Refusal, request_id: str) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from florin.kit.postgres.idempotency import once
 
 __all__ = ["Key", "once"]
 
+# Text and no null: of a header "null" the framework would make "not given".
 Key = Annotated[
-    str | None,
+    str,
     Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),
 ]
