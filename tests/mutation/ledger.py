@@ -7,6 +7,7 @@ notice. One whose text is not found any more is as bad as one that nobody notice
 
 from tests.mutation.accounts import ACCOUNTS
 from tests.mutation.events import EVENTS
+from tests.mutation.fleet import FLEET
 from tests.mutation.identity import PEOPLE
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
@@ -209,5 +210,5 @@ _BELTS = (
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
-    *REQUESTS,
+    *REQUESTS, *FLEET,
 )  # fmt: skip

@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 
 class Answers(BaseHTTPRequestHandler):
@@ -64,6 +65,30 @@ def die_at(number: int) -> None:
     Instances.take = dying
 
 
+def record_paths(log: str) -> None:
+    """Write down every path that this process changes, and every one that it names to a child."""
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    changes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    acts = ("chown", "chmod", "rename", "remove", "mkdir", "rmdir", "link", "symlink", "truncate")
+
+    def heard(event: str, words: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen":
+            found = [("named", word) for word in words[1]]
+        elif event == "open" and isinstance(words[2], int) and words[2] & changes:
+            found = [("changed", words[0])]
+        elif event.removeprefix("os.") in acts:
+            found = [("changed", word) for word in words]
+        else:
+            return
+        paths = [
+            (how, os.fsdecode(each)) for how, each in found if isinstance(each, str | bytes | Path)
+        ]
+        for how, path in paths:
+            os.write(handle, f"{how} {path}\n".encode())
+
+    sys.addaudithook(heard)
+
+
 def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.fleet.home import Home
     from florin.ops.fleet.options import Commands, Options, florin
@@ -75,6 +100,8 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
 
+    if os.environ.get("STANDIN_PATHS"):
+        record_paths(os.environ["STANDIN_PATHS"])
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin("migrate") if workers else me("migrate")
     standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))

@@ -60,11 +60,12 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
     stored = None
     if own.bucket is not None:
         bucket = own.bucket.below(upload.folder_of(primary))
-        upload.ship(own.place, bucket, set(bucket.below("wal").names()))
-        upload.send(bucket, made)
+        upload.ship(own.place, bucket, set(bucket.below("wal").names()), primary.account)
+        upload.send(bucket, made, primary.account)
         upload.prune(bucket, keep=keep)
         stored = f"s3://{bucket.name}/{bucket.prefix}base/{made.path.name}.tar.gz"
-    base_backup.prune(own.place, keep=keep)  # last: nothing goes here that is not there
+    # Last: nothing goes here that is not there.
+    base_backup.prune(own.place, primary.account, keep=keep)
     return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
 
 
@@ -171,6 +172,7 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
     from florin.ops.postgres import server as postgres
     from florin.ops.system import os_user
 
+    home.require_own()
     bucket = opened(Options(home=home, environ=os.environ).given)
     layout = home.layout()
     if layout.place is None and restoring and bucket is not None:

@@ -7,7 +7,6 @@ is an archive: the first backup makes it. `recovery` goes the way back.
 import contextlib
 import hashlib
 import json
-import shutil
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,8 +16,9 @@ from florin.ops.fleet.home import require_space
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.wal_archive import archive
-from florin.ops.system import os_user
+from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, timed
+from florin.ops.system.os_user import Account
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _COPY_WITHIN_S = 24 * 3600
@@ -70,7 +70,7 @@ def take(place: Path, primary: Postgres) -> Backup:
         os_user.private(folder, primary.account)
     require_space(place, 300, "a backup")
     partial = place / "backups" / "new"
-    shutil.rmtree(partial, ignore_errors=True)
+    account_files.remove(partial, primary.account)
     with timed("Copying the database"):
         copy = [
             "-D",
@@ -91,32 +91,32 @@ def take(place: Path, primary: Postgres) -> Backup:
             more={"PGPASSWORD": primary.secrets["REPLICA_PASSWORD"]},
         )
     if said.returncode != 0:
-        shutil.rmtree(partial, ignore_errors=True)
+        account_files.remove(partial, primary.account)
         raise OperatorError(f"No backup could be taken: {_last(said.stderr)}")
     with timed("Checking the copy"):
-        _check(partial)
+        _check(partial, primary.account)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
     made = Backup(partial.with_name(stamped(ended)), ended)
-    partial.rename(made.path)
+    account_files.move(partial, made.path, primary.account)
     return made
 
 
-def _check(copy: Path) -> None:
+def _check(copy: Path, account: Account | None) -> None:
     """Compare every file with the manifest. Not pg_verifybackup: the wheel's crashes."""
-    manifest = json.loads((copy / "backup_manifest").read_bytes())
+    manifest = json.loads(account_files.read(copy / "backup_manifest", account))
     for entry in manifest["Files"]:
         path = copy / entry["Path"]
-        with path.open("rb") as file:
+        with account_files.opened(path, account) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != entry["Checksum"]:
             raise OperatorError(f"{path} is not what was copied; take another backup.")
 
 
-def prune(place: Path, *, keep: int) -> None:
+def prune(place: Path, account: Account | None, *, keep: int) -> None:
     """Drop older backups, and of the log what the oldest that is kept does not need."""
     for old in backups(place)[:-keep]:
-        shutil.rmtree(old.path, ignore_errors=True)
-    first = first_segment(backups(place)[0])
+        account_files.remove(old.path, account)
+    first = first_segment(backups(place)[0], account)
     for segment in archive(place).glob("*.gz"):
         if precedes(segment.name, first):
             segment.unlink(missing_ok=True)
@@ -125,9 +125,9 @@ def prune(place: Path, *, keep: int) -> None:
             part.unlink(missing_ok=True)
 
 
-def first_segment(backup: Backup) -> str:
+def first_segment(backup: Backup, account: Account | None) -> str:
     """The segment of the log that a backup begins with."""
-    label = (backup.path / "backup_label").read_text("utf-8")
+    label = account_files.read(backup.path / "backup_label", account)
     return label.partition("(file ")[2].partition(")")[0]
 
 

@@ -45,7 +45,7 @@ def fetch(bucket: Bucket, at: datetime | None, into: Path, user: Account | None)
     """Bring what is needed for that instant into a directory of the account's; return it."""
     shutil.rmtree(into, ignore_errors=True)
     for folder in (into, into / "backups", wal_archive.archive(into)):
-        os_user.private(folder, user)
+        os_user.private(folder, None)  # ours alone, until all is there
     base = bucket.below("base")
     named = {name.removesuffix(".json"): name for name in base.names() if name.endswith(".json")}
     known = [Backup(into / stem, ended) for stem in named if (ended := base_backup.instant(stem))]

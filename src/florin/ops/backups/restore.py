@@ -6,9 +6,9 @@ It runs to its end by itself, away from everybody, on the side of what was there
 import contextlib
 import os
 import re
-import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Generator, Iterable
 from dataclasses import replace
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from florin.ops.backups import base_backup
-from florin.ops.fleet.home import require_space, write
+from florin.ops.fleet.home import require_space
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.standby import control
-from florin.ops.system import os_user
+from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, timed
 
 _WITHIN_S = 24 * 3600
@@ -54,10 +54,10 @@ def restore(
         require_whole(server, made, last)
         was_there = server.data.exists()
         if was_there:
-            server.data.rename(before)
-        made.rename(server.data)
+            account_files.move(server.data, before, server.account)
+        account_files.move(made, server.data, server.account)
     for data in others:
-        shutil.rmtree(data, ignore_errors=True)  # they are copied anew
+        account_files.remove(data, server.account)  # they are copied anew
     return before if was_there else None
 
 
@@ -70,14 +70,13 @@ def system_of(server: Postgres) -> str | None:
 def copied(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
     """Copy a backup to where a server may run on it; it is gone afterwards unless it moved."""
     require_space(made.parent, 300, "the restored database")
-    shutil.rmtree(made, ignore_errors=True)
+    account_files.remove(made, server.account)
     try:
         with timed(f"Copying the backup of {base.ended.isoformat()}"):
-            shutil.copytree(base.path, made, symlinks=True)
-            os_user.own(made, server.account)
+            account_files.copy(base.path, made, server.account)
         yield
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        account_files.remove(made, server.account)
 
 
 @contextlib.contextmanager
@@ -94,8 +93,8 @@ def recovered(
 
     `own` is a directory of segments as the server itself has them; `light` beside others that work.
     """
-    log = made.with_name(f"{made.name}.log")  # no pipe: a line a segment would fill it
-    with log.open("w+", encoding="utf-8", errors="replace") as words:
+    # No pipe: a line a segment would fill it. No name: the account could put another file there.
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as words:
         child = _start(_options(stores, server, at, own=own, light=light), server, made, words)
         try:
             with timed("Replaying the log"):
@@ -110,7 +109,6 @@ def recovered(
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
                 child.wait(timeout=120)
-            log.unlink(missing_ok=True)
 
 
 def _took_over(server: Postgres, made: Path) -> bool:
@@ -146,9 +144,8 @@ def _options(
 def _start(
     options: list[str], server: Postgres, made: Path, log: IO[str]
 ) -> "subprocess.Popen[Any]":
-    write(made / "recovery.signal", b"")
-    (made / "standby.signal").unlink(missing_ok=True)
-    os_user.own(made, server.account)
+    account_files.write(made / "recovery.signal", b"", server.account)
+    account_files.remove(made / "standby.signal", server.account)
     return subprocess.Popen(
         [str(server.program), "-D", str(made), *options],
         stdin=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from florin.ops.system.console import OperatorError, say
@@ -38,9 +38,9 @@ class Bucket:
     def folders(self) -> list[str]:
         return [name.rstrip("/") for name in self._listed("CommonPrefixes", "Prefix", "")]
 
-    def put(self, name: str, path: Path) -> None:
+    def put(self, name: str, file: BinaryIO) -> None:
         """Store a file that is smaller than 5 GB, in one piece: it is there whole or not at all."""
-        with self._told(), path.open("rb") as file:
+        with self._told():
             self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=file)
 
     def write(self, name: str, content: bytes) -> None:

@@ -24,8 +24,9 @@ from florin.ops.fleet.options import Options
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
-from florin.ops.system import os_user
+from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
+from florin.ops.system.os_user import Account
 
 SHIP_EVERY_S = 5.0
 _NOTE_EVERY_S = 30.0
@@ -49,11 +50,13 @@ def folder_of(server: Postgres) -> str:
     return found
 
 
-def send(bucket: Bucket, backup: Backup) -> Described:
-    """Store a backup, packed. `bucket` is the database's own folder."""
+def send(bucket: Bucket, backup: Backup, account: Account | None) -> Described:
+    """Store a backup of the account's, packed. `bucket` is the database's own folder."""
     expected = sum(path.stat().st_size for path in backup.path.rglob("*") if path.is_file())
     pack = subprocess.Popen(
-        ["tar", "-C", str(backup.path), "-cf", "-", "."], stdout=subprocess.PIPE
+        ["tar", "-C", str(backup.path), "-cf", "-", "."],
+        stdout=subprocess.PIPE,
+        **({} if account is None else account.options()),
     )
     squeeze = subprocess.Popen(["gzip", "-1"], stdin=pack.stdout, stdout=subprocess.PIPE)
     assert pack.stdout is not None
@@ -71,7 +74,7 @@ def send(bucket: Bucket, backup: Backup) -> Described:
         raise OperatorError(f"{backup.path} could not be packed (tar and gzip ended with {codes}).")
     described = Described(
         ended=backup.ended,
-        first=base_backup.first_segment(backup),
+        first=base_backup.first_segment(backup, account),
         bytes=packed.count,
         sha256=packed.digest.hexdigest(),
     )
@@ -93,7 +96,7 @@ def prune(bucket: Bucket, *, keep: int) -> None:
     log.drop([name for name in log.names() if base_backup.precedes(name, first)])
 
 
-def ship(place: Path, bucket: Bucket, there: set[str]) -> int:
+def ship(place: Path, bucket: Bucket, there: set[str], account: Account | None) -> int:
     """Pass on what was archived and is not `there` yet, the oldest first; add it; say how much."""
     waiting = sorted(
         path for path in wal_archive.archive(place).glob("*.gz") if path.name not in there
@@ -101,7 +104,8 @@ def ship(place: Path, bucket: Bucket, there: set[str]) -> int:
     log = bucket.below("wal")
     for path in waiting:
         try:
-            log.put(path.name, path)
+            with account_files.opened(path, account) as file:
+                log.put(path.name, file)
         except FileNotFoundError:
             continue  # no backup needs it any more
         there.add(path.name)
@@ -142,7 +146,7 @@ class Shipping:
                 own = self._bucket.below(folder_of(self._members.primary()))
                 self._there = set(own.below("wal").names())
                 self._own = own
-            ship(self._place, self._own, self._there)
+            ship(self._place, self._own, self._there, self._members.primary().account)
             if self._why or time.monotonic() - self._noted > _NOTE_EVERY_S:
                 status.record_success(self._home, "shipped")
                 self._noted = time.monotonic()

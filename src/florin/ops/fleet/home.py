@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ import msgspec
 from florin.ops.fleet import model as facts
 from florin.ops.fleet.model import Fleet
 from florin.ops.system.console import OperatorError
+from florin.ops.system.os_user import require_own
+
+_FOLDERS = ("run", "logs", "releases", "balancer", "saved")  # what we write into
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Home:
 
     def make(self) -> None:
         """Create what is missing; one sentence when that is not allowed or not possible."""
+        self.require_own()
         try:
             # Root's engines run as another user, who must be able to pass through.
             self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
@@ -57,6 +62,11 @@ class Home:
                 probe.write(b"florin")
         except OSError as error:
             raise OperatorError(_why_not(self.path, error)) from None
+
+    def require_own(self) -> None:
+        """Refuse, as root, a home that another user could change. Raises OperatorError."""
+        for folder in (self.path, *(self.path / name for name in _FOLDERS)):
+            require_own(folder)
 
     def fleet(self) -> Fleet:
         try:
@@ -87,6 +97,7 @@ class Home:
 
         The kernel gives it back when the holder dies, so it is never stale.
         """
+        self.require_own()
         handle = os.open(self.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -107,9 +118,12 @@ def locate(option: Path | None, environ: Mapping[str, str]) -> Home:
 
 def write(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file whole: a reader sees the old or the new, never half."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # A name that nobody can foresee, and never a file that is there: not even through a symlink.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        handle = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode
+        )
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

@@ -1,7 +1,6 @@
 """PostgreSQL: the database that a fleet brings along, a direct child on the loopback."""
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from florin.ops.postgres import tuning
 from florin.ops.postgres.connection import BadPassword, NotYet, Refused, session
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.system import bundled_programs, os_user, processes
+from florin.ops.system import account_files, bundled_programs, os_user, processes
 from florin.ops.system.console import OperatorError, timed
 from florin.ops.system.os_user import Account
 
@@ -108,7 +107,7 @@ class Postgres:
         """Remove what a killed server left; refuse when another one uses the data."""
         lock = self.data / "postmaster.pid"
         try:
-            pid = int(lock.read_text("utf-8").splitlines()[0])
+            pid = int(account_files.read(lock, self.account).splitlines()[0])
         except (OSError, ValueError, IndexError):
             return
         if processes.find(pid) is not None and self._serves(pid):
@@ -118,7 +117,7 @@ class Postgres:
             )
         # Its pid is nobody's, a zombie's or a stranger's by now. Were its children still there,
         # PostgreSQL would find their shared memory and refuse by itself.
-        lock.unlink(missing_ok=True)
+        account_files.remove(lock, self.account)
 
     async def make_roles(self) -> None:
         """Create the owner, the application's role and the database where they are missing."""
@@ -151,12 +150,12 @@ class Postgres:
 
     def _major(self) -> str | None:
         try:
-            return (self.data / "PG_VERSION").read_text("ascii").strip()
+            return account_files.read(self.data / "PG_VERSION", self.account).strip()
         except FileNotFoundError:
             return None
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise OperatorError(
-                f"{self.data} cannot be read ({error.strerror}); it belongs to another user."
+                f"{self.data} cannot be read ({error}); it belongs to another user."
             ) from None
 
     def _serves(self, pid: int) -> bool:
@@ -171,25 +170,26 @@ class Postgres:
     def _create(self) -> None:
         """Run initdb beside the place and rename: a killed first start leaves no half database."""
         partial = self.data.with_name(f"{self.data.name}.new")
-        shutil.rmtree(partial, ignore_errors=True)
+        account_files.remove(partial, self.account)
         password = self.data.with_name("password.new")
-        password.unlink(missing_ok=True)
-        handle = os.open(password, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(self.secrets["POSTGRES_PASSWORD"] + "\n")
-            if self.account is not None:
-                os.fchown(handle, self.account.uid, self.account.gid)
+        secret = f"{self.secrets['POSTGRES_PASSWORD']}\n"
+        account_files.write(password, secret.encode("ascii"), self.account)
         arguments = ["-D", str(partial), "-U", SUPERUSER, f"--pwfile={password}", "-E", "UTF8"]
         arguments += ["--auth=scram-sha-256", "--data-checksums", "--no-instructions"]
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         said = os_user.run_as(self.account, [str(self.program.with_name("initdb")), *arguments])
-        password.unlink(missing_ok=True)
+        account_files.remove(password, self.account)
         if said.returncode != 0:
-            shutil.rmtree(partial, ignore_errors=True)
+            account_files.remove(partial, self.account)
             raise OperatorError(_why_not(self.data, said.stderr))
-        with (partial / "postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write("\ninclude_if_exists = 'florin.conf'\n")
-        partial.rename(self.data)
+        settings = partial / "postgresql.conf"
+        try:
+            text = account_files.read(settings, self.account)
+        except (OSError, ValueError) as error:
+            raise OperatorError(f"No database could be made in {self.data}: {error}") from None
+        text += "\ninclude_if_exists = 'florin.conf'\n"
+        account_files.write(settings, text.encode(), self.account)
+        account_files.move(partial, self.data, self.account)
 
 
 def _why_not(data: Path, said: str) -> str:

@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import os
 import re
-import shutil
 
-from florin.ops.fleet.home import require_space, write
+from florin.ops.fleet.home import require_space
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import session
 from florin.ops.postgres.server import Postgres
-from florin.ops.system import os_user
+from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
 
 _COPY_WITHIN_S = 6 * 3600
@@ -26,10 +24,7 @@ def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
     elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
         say(f"{server.name} could not be rewound; it is copied anew.")
         _copy(server, primary)
-    signal = server.data / "standby.signal"
-    write(signal, b"")
-    if server.account is not None:
-        os.chown(signal, server.account.uid, server.account.gid)
+    account_files.write(server.data / "standby.signal", b"", server.account)
     server.write_settings()
     server.clear_remains()
 
@@ -56,8 +51,8 @@ def _copy(server: Postgres, primary: Postgres) -> None:
     """Copy beside the place and rename: a copy that was cut off leaves no half database."""
     require_space(server.data.parent, 300, f"the copy in {server.name}")
     partial = server.data.with_name(f"{server.data.name}.new")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(server.data, ignore_errors=True)
+    account_files.remove(partial, server.account)
+    account_files.remove(server.data, server.account)
     with timed(f"Copying {primary.name} to {server.name}"):
         said = os_user.run_as(
             server.account,
@@ -70,11 +65,11 @@ def _copy(server: Postgres, primary: Postgres) -> None:
             more={"PGPASSWORD": server.secrets["REPLICA_PASSWORD"]},
         )
     if said.returncode != 0:
-        shutil.rmtree(partial, ignore_errors=True)
+        account_files.remove(partial, server.account)
         raise OperatorError(
             f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}"
         )
-    partial.rename(server.data)
+    account_files.move(partial, server.data, server.account)
 
 
 def _rewind(server: Postgres, primary: Postgres) -> bool:

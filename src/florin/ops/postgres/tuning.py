@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from florin.ops.fleet.home import write
+from florin.ops.system import account_files
 from florin.ops.system.os_user import Account
 
 # The pools of all parts together stay below; `florin doctor` adds them up. With a replica there is
@@ -69,6 +69,4 @@ def write_settings(path: Path, port: int, account: Account | None, more: Mapping
     lines = ["# Written at every start by florin up; ALTER SYSTEM overrides it."]
     chosen = settings(port, memory()) | dict(more)
     lines += [f"{name} = '{value}'" for name, value in chosen.items()]
-    write(path, ("\n".join(lines) + "\n").encode())
-    if account is not None:
-        os.chown(path, account.uid, account.gid)
+    account_files.write(path, ("\n".join(lines) + "\n").encode(), account)

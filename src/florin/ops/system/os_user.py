@@ -1,8 +1,10 @@
 """OS user: as root, the engines run as somebody who may do nothing else."""
 
+import contextlib
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,25 +69,26 @@ def run_as(
     *,
     within_s: float = 120,
     more: Mapping[str, str] | None = None,
+    stdin: bytes | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a command to its end as the account, from a directory everybody may be in."""
     options = {} if account is None else account.options()
     try:
-        return subprocess.run(
+        ended = subprocess.run(
             list(argv),
             cwd="/",
             env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"} | dict(more or {}),
-            stdin=subprocess.DEVNULL,
+            input=stdin or b"",
             start_new_session=True,  # a Ctrl-C meant for us leaves it to finish
             capture_output=True,
-            text=True,
-            errors="replace",
             check=False,
             timeout=within_s,
             **options,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return subprocess.CompletedProcess(list(argv), 127, "", str(error))
+    out, err = (text.decode(errors="replace") for text in (ended.stdout, ended.stderr))
+    return subprocess.CompletedProcess(list(argv), ended.returncode, out, err)
 
 
 def place(home: Path, remembered: str | None, account: Account | None) -> Path:
@@ -108,20 +111,48 @@ def place(home: Path, remembered: str | None, account: Account | None) -> Path:
 
 def private(folder: Path, account: Account | None) -> Path:
     """Make a directory that belongs to the account alone."""
+    if account is not None and _inside(folder.parent, account):
+        # What lies there may be replaced by a symlink at any moment: root touches nothing.
+        script = 'umask 077; mkdir -p -- "$0"'
+        said = run_as(account, ["sh", "-c", script, str(folder)]).stderr.strip()
+        if said:
+            raise OperatorError(f"{folder} could not be made: {said}.")
+        return folder
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if account is not None and folder.stat().st_uid != account.uid:
-            os.chown(folder, account.uid, account.gid)
+        if account is not None:
+            _give(folder, account)
     except OSError as error:
         raise OperatorError(f"{folder} could not be made: {error.strerror}.") from None
     return folder
 
 
+def _inside(folder: Path, account: Account) -> bool:
+    """Say whether the path leads through a folder that the account can change."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if path.lstat().st_uid == account.uid:
+                return True
+    return False
+
+
+def _give(folder: Path, account: Account) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if os.fstat(handle).st_uid != account.uid:
+            os.fchown(handle, account.uid, account.gid)
+    finally:
+        os.close(handle)
+
+
 def own(folder: Path, account: Account | None) -> None:
-    """Give a folder and all in it to the account."""
+    """Give a folder and all in it to the account.
+
+    The folder must be closed to everybody but us until then; it goes last.
+    """
     if account is None:
         return
-    for path in (folder, *folder.rglob("*")):
+    for path in (*folder.rglob("*"), folder):
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
@@ -152,10 +183,34 @@ def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
     return target
 
 
+def require_own(folder: Path) -> None:
+    """Refuse, as root, a folder that another user could change. Raises OperatorError."""
+    if os.geteuid() != 0:
+        return
+    try:
+        found = folder.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OperatorError(f"{folder} cannot be used: {error.strerror}.") from None
+    if found.st_uid != 0:
+        name = _of(found.st_uid).name
+        raise OperatorError(
+            f"{folder} belongs to the user {name}, and root writes only into folders of its own:"
+            f" run this as {name}, or choose another directory with --home DIR (or FLORIN_HOME)."
+        )
+    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0):
+        raise OperatorError(
+            f"{folder} can be changed by other users than root; chmod go-w {folder}, or choose"
+            " another directory with --home DIR (or FLORIN_HOME)."
+        )
+
+
 def _open_directory(path: Path) -> None:
     try:
         for folder in (OUTSIDE, OUTSIDE / path.relative_to(OUTSIDE).parts[0], path):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            require_own(folder)
     except OSError as error:
         raise OperatorError(f"{path} could not be made: {error.strerror}.") from None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from florin.ops.fleet.model import Role
 from florin.ops.supervisor.part_spec import PartSpec
+from florin.ops.system import account_files
 from florin.ops.valkey import cluster_slots
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.client import GONE, ask
@@ -86,7 +87,8 @@ class Cluster:
         if name in self.idle:
             return True
         with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
-            text = (self.servers[name].folder / "nodes.conf").read_text("utf-8")
+            server = self.servers[name]
+            text = account_files.read(server.folder / "nodes.conf", server.account)
             lines = [line for line in text.splitlines() if not line.startswith("vars ")]
             return "slave" in cluster_slots.own(cluster_slots.view("\n".join(lines))).flags
         return list(self.servers).index(name) >= cluster_slots.MASTERS

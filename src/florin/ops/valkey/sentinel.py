@@ -16,7 +16,7 @@ from pathlib import Path
 from florin.ops.fleet.model import Role
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.system import os_user
+from florin.ops.system import account_files, os_user
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.client import GONE, answers, ask
 from florin.ops.valkey.server import Valkey
@@ -78,8 +78,8 @@ class Sentinels:
         """Return who the primary is by the latest that a Sentinel wrote down, else the first."""
         found: list[tuple[int, int]] = []
         for name in self.ports:
-            with contextlib.suppress(OSError):
-                text = self._path(name).read_text("utf-8")
+            with contextlib.suppress(OSError, ValueError):
+                text = account_files.read(self._path(name), self._one.account)
                 port, epoch = _MONITOR.search(text), _EPOCH.search(text)
                 if port is not None:
                     found.append((int(epoch[1]) if epoch else 0, int(port[1])))
@@ -145,10 +145,11 @@ class Sentinels:
         path = self._path(name)
         os_user.private(path.parent, self._one.account)
         stamp = self._stamp()
-        with contextlib.suppress(OSError):
-            if stamp in path.read_text("utf-8").splitlines():
+        with contextlib.suppress(OSError, ValueError):
+            if stamp in account_files.read(path, self._one.account).splitlines():
                 return
-        valkey.put(path, f"{stamp}\n{self._settings(name)}", self._one.account)
+        settings = f"{stamp}\n{self._settings(name)}"
+        account_files.write(path, settings.encode(), self._one.account)
 
     def _stamp(self) -> str:
         ports = [*self.ports.values(), *(server.port for server in self.servers.values())]

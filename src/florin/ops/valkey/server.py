@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from florin.ops.fleet.home import write
 from florin.ops.fleet.secrets import Secrets
 from florin.ops.postgres import tuning
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.system import bundled_programs, os_user
+from florin.ops.system import account_files, bundled_programs, os_user
 from florin.ops.system.os_user import Account
 from florin.ops.valkey import client as ask
 
@@ -63,9 +62,10 @@ class Valkey:
         """Write its settings; `more` are those of its topology."""
         os_user.private(self.folder, self.account)
         # What a replica once received: it would be read again, old as it is.
-        (self.folder / "dump.rdb").unlink(missing_ok=True)
+        account_files.remove(self.folder / "dump.rdb", self.account)
         lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
-        put(self.folder / "valkey.conf", self._settings() + "".join(lines), self.account)
+        settings = self._settings() + "".join(lines)
+        account_files.write(self.folder / "valkey.conf", settings.encode(), self.account)
 
     def _settings(self) -> str:
         limit = max(64, min(512, tuning.memory() // 16 // _MB) // self.shares)
@@ -96,13 +96,6 @@ daemonize no
 logfile ""
 set-proc-title no
 """
-
-
-def put(path: Path, settings: str, user: Account | None) -> None:
-    """Write settings for whoever runs the server."""
-    write(path, settings.encode())
-    if user is not None:
-        os.chown(path, user.uid, user.gid)
 
 
 def user_of(password: str) -> str:

@@ -1,0 +1,84 @@
+"""Account files: what root does below a folder of another account.
+
+Whoever owns a folder can replace what is in it by a symlink at any moment, and root would follow it
+to any file of the system. So what is written, made, moved or removed there is done as the account:
+the kernel then reaches nothing that the account could not reach itself. What is read must be a
+plain file of the account.
+"""
+
+import errno
+import os
+import shutil
+import stat
+from io import BufferedReader
+from pathlib import Path
+
+from florin.ops.system.console import OperatorError
+from florin.ops.system.os_user import Account, run_as
+
+_COPY_WITHIN_S = 24 * 3600
+_REMOVE_WITHIN_S = 3600
+# On the disk before it takes its place: a reader sees the old or the new, also after a power cut.
+_WRITE = """
+umask 077
+new="$1.new.$$"
+rm -f -- "$new" && cat >"$new" && sync "$new" && mv -f -- "$new" "$1"
+"""
+_MOVE = 'test ! -e "$2" && mv -- "$1" "$2"'
+
+
+def write(path: Path, content: bytes, account: Account | None) -> None:
+    """Replace a file whole; the account alone may read it. Raises OperatorError."""
+    _run(account, _WRITE, path, said=f"{path} could not be written", stdin=content)
+
+
+def move(source: Path, target: Path, account: Account | None) -> None:
+    """Rename within one folder; the target must not exist. Raises OperatorError."""
+    _run(account, _MOVE, source, target, said=f"{source} could not be renamed to {target.name}")
+
+
+def copy(source: Path, target: Path, account: Account | None) -> None:
+    """Copy a folder with all in it, symlinks as such. Raises OperatorError."""
+    said = f"{source} could not be copied to {target}"
+    _run(account, 'cp -a -- "$1" "$2"', source, target, said=said)
+
+
+def remove(path: Path, account: Account | None) -> None:
+    """Remove a file, or a folder with all in it; what cannot be removed stays."""
+    if account is None:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        return
+    run_as(account, ["rm", "-rf", "--", str(path)], within_s=_REMOVE_WITHIN_S)
+
+
+def opened(path: Path, account: Account | None) -> BufferedReader:
+    """Open a plain file of the account for reading: no symlink, no pipe that never answers.
+
+    Raises OSError. Were a folder on the way a symlink, the file would still be the account's own.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or (account is not None and found.st_uid != account.uid):
+        os.close(handle)
+        whose = "" if account is None else f" of the user {account.name}"
+        raise PermissionError(errno.EPERM, f"is not a plain file{whose}", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read(path: Path, account: Account | None) -> str:
+    """Return the text of a plain file of the account. Raises OSError, ValueError."""
+    with opened(path, account) as file:
+        return file.read().decode("utf-8")
+
+
+def _run(
+    account: Account | None, script: str, *paths: Path, said: str, stdin: bytes | None = None
+) -> None:
+    words = ["sh", "-c", script, "florin", *map(str, paths)]
+    ended = run_as(account, words, within_s=_COPY_WITHIN_S, stdin=stdin)
+    if ended.returncode != 0:
+        reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise OperatorError(f"{said}: {reason}.")

@@ -1,0 +1,24 @@
+"""Fleet mutations: the guards of what root does, and of what runs under which account."""
+
+from tests.mutation.mutation import without as _
+
+FILES = "src/florin/ops/system/account_files.py"
+USERS = "src/florin/ops/system/os_user.py"
+_ACTS = "tests/ops/system/test_account_files.py"
+
+FLEET = (
+    _("root follows symlinks of the engines' account", FILES,
+      "ended = run_as(account, words,", "ended = run_as(None, words,", _ACTS),
+    _("root removes through symlinks of the engines' account", FILES,
+      'run_as(account, ["rm", "-rf"', 'run_as(None, ["rm", "-rf"', _ACTS),
+    _("root reads what is not the account's", FILES,
+      " or (account is not None and found.st_uid != account.uid)", "", _ACTS),
+    _("root makes folders through symlinks", USERS,
+      "if account is not None and _inside(folder.parent, account):", "if False:", _ACTS),
+    _("root writes into a home of another user", USERS,
+      "    if found.st_uid != 0:\n        name", "    if False:\n        name",
+      f"{_ACTS}::test_root_refuses_a_home_that_another_user_can_change"),
+    _("what root writes takes a name that is there", "src/florin/ops/fleet/home.py",
+      "os.O_EXCL | os.O_NOFOLLOW", "0",
+      f"{_ACTS}::test_a_name_that_is_taken_is_never_written_through"),
+)  # fmt: skip
