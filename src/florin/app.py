@@ -35,7 +35,7 @@ from florin.kit.server.server import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.batching import DISK_FULL
 from florin.operations_api import health, health_live, health_ready, metrics_text
-from florin.routes import BASE, NEEDS, api, reads_only, writes
+from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
 from florin.services import Parts
 
 _log = logging.get()
@@ -58,13 +58,14 @@ def create(settings: Settings) -> RequestMiddleware:
         """Before anything of a request is read: a stranger is told nothing about its body."""
         if "caller" in route.parsed_fn_signature.parameters:
             scope: Any = asked.scope
-            scope["caller"] = await parts.access.caller(asked.headers.get("authorization"))
-            scope["actor"] = scope["caller"].actor  # the log's
             path = str(scope["path_template"]).removeprefix(BASE)
-            need = NEEDS[f"{scope['method']} {path}"]
-            await counted(scope["caller"])
-            if ":" in need:
-                scope["caller"].needs(need)
+            name = f"{scope['method']} {path}"
+            anew = name in FRESH_PROOF  # elsewhere the proof may have been given a moment ago
+            caller = await parts.access.caller(asked.headers.get("authorization"), anew=anew)
+            scope["caller"] = caller
+            scope["actor"] = caller.actor  # the log's
+            await counted(caller)
+            require_allowed(caller, name)
         check_query(asked)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:

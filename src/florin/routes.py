@@ -10,6 +10,7 @@ from litestar import Router
 from florin.cards.api import cards
 from florin.events import api as webhooks
 from florin.identity.api import api_keys, members, profile, sign_in
+from florin.identity.authentication import Caller
 from florin.merchants import api as merchants
 from florin.operator import queues
 from florin.reports import api as reports
@@ -40,6 +41,7 @@ NEEDS: dict[str, str] = {
     "POST /auth/login": PUBLIC,
     "POST /auth/refresh": PUBLIC,
     "POST /auth/mfa": PUBLIC,
+    "POST /auth/reauthentication": PERSON,
     "POST /auth/logout": PERSON,
     "GET /auth/me": ANYONE,
     "POST /auth/password": PERSON,
@@ -120,6 +122,30 @@ NEEDS: dict[str, str] = {
     "GET /events/stream": "events:read",
     "GET /events/{event_id}": "events:read",
 }
+
+# Who gives rights to others, or takes them away, is a person, whatever the scopes of a key say, and
+# proved a moment ago who it is: neither a stolen key nor a stolen access token is enough.
+PEOPLE_ONLY: frozenset[str] = frozenset(
+    {
+        "POST /members",
+        "PATCH /members/{member_id}",
+        "DELETE /members/{member_id}",
+        "POST /members/{member_id}/reset-second-factor",
+        "PATCH /merchant",
+    }
+)
+# Keys make and revoke keys, too: those that may no more than they themselves.
+FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {"POST /api-keys", "DELETE /api-keys/{key_id}"}
+
+
+def require_allowed(caller: Caller, name: str) -> None:
+    """Raises Forbidden, SecondFactorRequired, ReauthenticationRequired."""
+    if ":" in NEEDS[name]:
+        caller.needs(NEEDS[name])
+    if name in PEOPLE_ONLY:
+        caller.signed_in()
+    if name in FRESH_PROOF:
+        caller.needs_fresh_proof()
 
 
 def writes(scope: Any) -> bool:

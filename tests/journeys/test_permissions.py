@@ -22,7 +22,8 @@ from tests.support.members import Somebody, client_of, member, register
 Json = dict[str, Any]
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
-    NEEDS: dict[str, str] = import_module("florin.routes").NEEDS
+    ROUTES: Any = import_module("florin.routes")
+    NEEDS: dict[str, str] = ROUTES.NEEDS
 _STREAM = {"last-event-id": "evt_nobodys"}  # a stream never ends; this one does not begin
 HIDDEN = "01a20e61e846768583118b9d6d8d48f4"  # what examples end in
 
@@ -159,6 +160,17 @@ def test_every_route_says_who_may_call_it(world: World) -> None:
         if ":" in route.need:
             assert route.need in SCOPES
             assert asked == [{"bearer": [route.need]}]
+
+
+def test_whoever_gives_rights_away_proves_who_it_is(world: World) -> None:
+    """Also on a route that is new: what writes members or keys asks for a fresh proof, and says so;
+    only keys are made and revoked by keys as well.
+    """
+    for route in world.routes:
+        said = "reauthentication_required" in str(route.operation["responses"].get("403"))
+        rights = route.need in {"members:write", "keys:write"} and route.method != "GET"
+        assert (route.name in ROUTES.FRESH_PROOF) == rights == said, route.name
+        assert (route.name in ROUTES.PEOPLE_ONLY) == (rights and route.need == "members:write")
 
 
 async def test_nobody_gets_in_without_credentials(world: World) -> None:

@@ -12,6 +12,7 @@ ACCOUNT = "src/florin/identity/profile.py"
 MEMBER = "src/florin/identity/members.py"
 ACCESS = "src/florin/identity/authentication.py"
 API_KEY = "src/florin/identity/api_keys.py"
+REVOCATION = "src/florin/identity/api_key_revocation.py"
 ISSUE = "src/florin/cards/issuing.py"
 
 DOORS = "tests/identity/credentials/test_lockout.py"
@@ -19,6 +20,9 @@ SECOND = "tests/identity/test_second_factor.py"
 SIGN_IN = "tests/identity/test_sign_in.py"
 LETTERS = "tests/identity/credentials/test_email_tokens.py"
 MEMBERS = "tests/identity/test_members.py"
+STEP_UP = "tests/identity/test_step_up.py"
+FACTOR_OFF = f"{STEP_UP}::test_without_its_factor_a_sign_in_is_proved_no_longer"
+OUTLIVE = f"{STEP_UP}::test_keys_do_not_outlive_the_right_to_make_them"
 UNIFORM = "tests/identity/test_constant_time.py"
 WHO_MAY = "tests/journeys/test_permissions.py"
 
@@ -154,7 +158,52 @@ _ALLOWED = (
       f"{WHO_MAY}::test_a_key_is_no_person"),
     _("a role gives more than it has", MEMBER,
       "    if not ROLES[role] <= allowed:\n", "    if False:\n",
-      f"{MEMBERS}::test_a_key_raises_nobody_above_itself"),
+      f"{MEMBERS}::test_nobody_raises_a_member_above_oneself"),
+    _("a key is a person where rights are given away", "src/florin/routes.py",
+      "    if name in PEOPLE_ONLY:\n", "    if False:\n",
+      f"{STEP_UP}::test_a_key_is_no_person_whatever_its_scopes"),
+    _("an access token alone gives rights away", "src/florin/routes.py",
+      "    if name in FRESH_PROOF:\n", "    if False:\n",
+      f"{STEP_UP}::test_rights_are_given_away_only_after_a_fresh_proof"),
+    _("a proof counts for ever", ACCESS,
+      "s.proved_at > clock_timestamp() - interval '{FRESH_S} s' as fresh", "true as fresh",
+      f"{STEP_UP}::test_rights_are_given_away_only_after_a_fresh_proof"),
+    _("a proof counts for every sign-in of its member", PROOF,
+      "where merchant = $1 and id = $2 and member = $3\n",
+      "where merchant = $1 and $2::uuid is not null and member = $3\n",
+      f"{STEP_UP}::test_a_proof_counts_for_the_sign_in_that_gave_it"),
+    _("a proof needs no second factor", PROOF,
+      "        if await tx.value(_FACTOR_ON, me.merchant, me.member):\n", "        if False:\n",
+      f"{STEP_UP}::test_a_proof_is_as_much_as_a_sign_in"),
+    _("a member takes the own second factor away by an access token",
+      "src/florin/identity/second_factor.py",
+      '        if ids.show("usr", was["id"]) == by.actor:\n', "        if False:\n",
+      f"{STEP_UP}::test_nobody_takes_the_own_second_factor_away_without_it"),
+    _("a sign-in is proved by a second factor that is off", ACCESS,
+      "case when m.totp_confirmed_at is not null then s.second_factor\n"
+      "    else not m.role = any(p.second_factor_roles) end as proved",
+      "s.second_factor or not m.role = any(p.second_factor_roles) as proved", FACTOR_OFF),
+    _("a second factor that is off leaves its proof", FACTOR,
+      "update florin.session set second_factor = false where",
+      "update florin.session set second_factor = second_factor where", FACTOR_OFF),
+    _("a key revokes one that may more", REVOCATION, "    if lacking:\n", "    if False:\n",
+      f"{STEP_UP}::test_a_key_revokes_none_that_may_more"),
+    _("a key revokes one for another place", REVOCATION,
+      '    if location is not None and was["location"] != location:\n', "    if False:\n",
+      f"{STEP_UP}::test_a_key_at_a_location_revokes_none_elsewhere"),
+    _("the keys that a key made outlive it", REVOCATION,
+      "k.made_by = 'key_' || replace(e.id::text, '-', '')", "false",
+      f"{STEP_UP}::test_a_key_names_its_maker_and_ends_with_it"),
+    _("keys outlive the password of their maker", ACCOUNT,
+      "if isinstance(want, ResetRequest) and not want.keep_keys:", "if False:", OUTLIVE),
+    _("keys outlive the membership of their maker", MEMBER,
+      "        if not keep_keys:\n", "        if False:\n", OUTLIVE),
+    _("keys outlive the role of their maker", MEMBER,
+      "        if not want.keep_keys:\n", "        if False:\n", OUTLIVE),
+    _("a key is made by one that is being revoked", API_KEY,
+      "where merchant = $1 and id = $2 and revoked_at is null for share",
+      "where merchant = $1 and id = $2 and revoked_at is null",
+      f"{STEP_UP}::test_a_key_that_is_being_made_ends_with_its_maker"),
     _("the last owner leaves", MEMBER,
       '    if was["role"] == "owner" and not await', '    if was["role"] == "" and not await',
       f"{MEMBERS}::test_there_is_always_an_owner"),

@@ -11,6 +11,7 @@ import httpx
 from florin.identity.credentials.email_tokens import EmailTokens
 from florin.kit import ids
 from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import connect
 from tests.support import openapi_check
 from tests.support.instance import NO_TLS, SECRETS, Instance
 
@@ -110,6 +111,19 @@ async def audited(http: httpx.AsyncClient, by: Somebody, **query: Any) -> list[J
     answer = await http.get("/audit", params={"limit": 100, **query}, headers=by.headers)
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["data"]
+    return found
+
+
+async def lock_waits(superuser_url: str) -> int:
+    """How many statements wait for a lock; only the superuser sees those of others."""
+    connection = await connect(superuser_url, name="tests")
+    try:
+        found: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
+    finally:
+        await connection.close()
     return found
 
 

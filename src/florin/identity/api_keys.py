@@ -14,10 +14,10 @@ from msgspec import Meta
 
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
-from florin.identity.scopes import SCOPES
+from florin.identity.scopes import ROLES, SCOPES
 from florin.kit import ids
 from florin.kit.encryption import keyed_hash
-from florin.kit.errors import Forbidden, InvalidRequest, NotFound
+from florin.kit.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from florin.kit.http.body import Request, Text, fingerprint
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.idempotency import once
@@ -26,6 +26,17 @@ PREFIX = "flk_"
 _RANDOM = 40  # symbols of 5 bits: 200 bits
 _CHECK = 6  # hexadecimal digits
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
+
+_MAKER_KEY = """
+select scopes from florin.api_key
+where merchant = $1 and id = $2 and revoked_at is null for share
+"""
+_MAKER_MEMBER = """
+select m.role from florin.session s
+join florin.member m on m.merchant = s.merchant and m.id = s.member
+where s.merchant = $1 and s.id = $2
+  and s.revoked_at is null and s.expires_at > clock_timestamp() for share
+"""
 
 
 class KeyRequest(Request, kw_only=True):
@@ -39,13 +50,16 @@ class KeyRequest(Request, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, kw_only=True):
-    """An API key. `secret` is shown once, when it is made."""
+    """An API key. `secret` is shown once, when it is made. `made_by`: the member or the key that
+    made it; null where that was not written down yet.
+    """
 
     id: str
     object: Literal["api_key"] = "api_key"
     name: str
     scopes: list[str]
     location: str | None
+    made_by: str | None
     created_at: datetime
     revoked_at: datetime | None
     secret: str | msgspec.UnsetType = msgspec.UNSET
@@ -77,25 +91,27 @@ async def create(
     allowed: frozenset[str],
     pepper_hash: Any,
     by: AuditActor | None = None,
+    session: UUID | None = None,
     location: str | None = None,
     under: str | None = None,
 ) -> ApiKey:
-    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks. `location`:
-    the one its maker is bound to. What was made `under` the same idempotency key before is
-    returned without its secret: only its hash was kept.
+    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks,
+    Unauthenticated where the maker's key or `session` has ended. `location`: the one its maker is
+    bound to. What was made `under` the same idempotency key before is returned without its secret:
+    only its hash was kept.
     """
     unknown = sorted(set(want.scopes) - SCOPES)
     if unknown:
         raise InvalidRequest(
             f"{unknown[0]} is no scope; there are {', '.join(sorted(SCOPES))}", param="scopes"
         )
-    lacking = sorted(set(want.scopes) - allowed)
-    if lacking:
-        raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
+    _require_within(allowed, want)
     if location is not None and want.location != location:
         raise Forbidden(f"you cannot make a key for another location than {location}")
     secret, uuid = make(), ids.new()
+    by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
+        _require_within(await _still_allowed(tx, by, session), want)
         first = uuid if under is None else await _once(tx, merchant, under, want, uuid)
         if first != uuid:
             before = await tx.one(
@@ -104,20 +120,43 @@ async def create(
             assert before is not None
             return from_row(before)
         row = await tx.one(
-            "insert into florin.api_key (merchant, id, name, scopes, location, hash)"
-            " values ($1, $2, $3, $4, $5, $6) returning *",
+            "insert into florin.api_key (merchant, id, name, scopes, location, made_by, hash)"
+            " values ($1, $2, $3, $4, $5, $6, $7) returning *",
             merchant,
             uuid,
             want.name,
             sorted(set(want.scopes)),
             want.location,
+            by.actor,
             pepper_hash(secret),
         )
         assert row is not None
         made = from_row(row)
-        by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
-        await audit_log.record(tx, by, "api_key.created", made.id, after=_facts(made))
+        await audit_log.record(tx, by, "api_key.created", made.id, after=facts(made))
     return msgspec.structs.replace(made, secret=secret)
+
+
+def _require_within(allowed: frozenset[str], want: KeyRequest) -> None:
+    lacking = sorted(set(want.scopes) - allowed)
+    if lacking:
+        raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
+
+
+async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozenset[str]:
+    """What the maker of a key is allowed now. Its row stays locked until the key is there, so that
+    what ends the maker's keys sees this one. Raises Unauthenticated.
+    """
+    key = ids.parse("key", by.actor)
+    if key is None and session is None:
+        return SCOPES  # Florin itself
+    row = await (
+        tx.one(_MAKER_KEY, by.merchant, key)
+        if key is not None
+        else tx.one(_MAKER_MEMBER, by.merchant, session)
+    )
+    if row is None:
+        raise Unauthenticated
+    return ROLES[row["role"]] if key is None else frozenset(row["scopes"])
 
 
 async def _once(tx: Tx, merchant: UUID, under: str, want: KeyRequest, noun: UUID) -> UUID:
@@ -147,27 +186,11 @@ async def listed(
 async def find(database: Database, merchant: UUID, text: str) -> ApiKey:
     """Raises NotFound."""
     row = await database.one(
-        "select * from florin.api_key where merchant = $1 and id = $2", merchant, _id(text)
+        "select * from florin.api_key where merchant = $1 and id = $2", merchant, key_id(text)
     )
     if row is None:
         raise NotFound
     return from_row(row)
-
-
-async def revoke(database: Database, by: AuditActor, text: str) -> ApiKey:
-    """Raises NotFound. A key that was revoked before stays so."""
-    async with database.transaction() as tx:
-        row = await tx.one(
-            "update florin.api_key set revoked_at = clock_timestamp()"
-            " where merchant = $1 and id = $2 and revoked_at is null returning *",
-            by.merchant,
-            _id(text),
-        )
-        if row is not None:
-            revoked = from_row(row)
-            await audit_log.record(tx, by, "api_key.revoked", text, before=_facts(revoked))
-            return revoked
-    return await find(database, by.merchant, text)
 
 
 def from_row(row: Mapping[str, Any]) -> ApiKey:
@@ -176,19 +199,21 @@ def from_row(row: Mapping[str, Any]) -> ApiKey:
         name=row["name"],
         scopes=list(row["scopes"]),
         location=row["location"],
+        made_by=row["made_by"],
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
     )
 
 
-def _id(text: str) -> UUID:
+def key_id(text: str) -> UUID:
+    """Raises NotFound."""
     uuid = ids.parse("key", text)
     if uuid is None:
         raise NotFound
     return uuid
 
 
-def _facts(key: ApiKey) -> dict[str, Any]:
+def facts(key: ApiKey) -> dict[str, Any]:
     return {"name": key.name, "scopes": key.scopes, "location": key.location}
 
 

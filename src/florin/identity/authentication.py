@@ -18,6 +18,7 @@ from florin.kit.settings import Settings
 
 CACHED_S = 4.0
 REFUSED_S = 1.0
+FRESH_S = 600  # how long a sign-in, or a proof since, allows to give rights away
 CACHED_MAX = 10_000
 HEADER_MAX = 4096  # characters
 
@@ -27,15 +28,16 @@ where hash = any($1) and revoked_at is null limit 1
 """
 _MOVE = "update florin.api_key set hash = $4 where merchant = $1 and id = $2 and hash = $3"
 # A sign-in that ended, and a member who is gone, have no row here.
-_SESSION = """
-select m.role, s.second_factor or not m.role = any(p.second_factor_roles)
-  and m.totp_confirmed_at is null as proved
+_SESSION = f"""
+select m.role, s.proved_at > clock_timestamp() - interval '{FRESH_S} s' as fresh,
+  case when m.totp_confirmed_at is not null then s.second_factor
+    else not m.role = any(p.second_factor_roles) end as proved
 from florin.session s
 join florin.member m on m.merchant = s.merchant and m.id = s.member
 join florin.merchant p on p.id = s.merchant
 where s.merchant = $1 and s.id = $2 and s.member = $3
   and s.revoked_at is null and s.expires_at > clock_timestamp()
-"""
+"""  # noqa: S608 -- our own text
 _NOTHING: frozenset[str] = frozenset()
 
 
@@ -43,6 +45,13 @@ class SecondFactorRequired(Refusal):
     """Your role needs a second factor: set one up, or sign in with it."""
 
     code = "second_factor_required"
+    status = 403
+
+
+class ReauthenticationRequired(Refusal):
+    """Prove again who you are with POST /auth/reauthentication, then repeat this request."""
+
+    code = "reauthentication_required"
     status = 403
 
 
@@ -58,8 +67,8 @@ class Person:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who asks. `actor` is what entries and logs call him; `role` and `person` are set for people
-    only. `location`: the only one at which a key may redeem. A person who still owes a second
-    factor may do nothing but set one up.
+    only. `location`: the only one at which a key may act. A person who still owes a second factor
+    may do nothing but set one up. `fresh`: the person proved a moment ago who it is.
     """
 
     merchant: UUID
@@ -68,6 +77,7 @@ class Caller:
     role: str | None = None
     person: Person | None = None
     location: str | None = None
+    fresh: bool = False
 
     def needs(self, scope: str) -> None:
         """Raises Forbidden, SecondFactorRequired."""
@@ -81,6 +91,11 @@ class Caller:
         if self.person is None:
             raise Forbidden("this is for people who sign in, not for API keys")
         return self.person
+
+    def needs_fresh_proof(self) -> None:
+        """Raises ReauthenticationRequired for a person whose last proof is too old."""
+        if self.person is not None and not self.fresh:
+            raise ReauthenticationRequired
 
 
 class Authenticator:
@@ -106,11 +121,14 @@ class Authenticator:
         known = self._known.get(authorization) if authorization is not None else None
         return known[1] if known is not None and known[0] > time.monotonic() else None
 
-    async def caller(self, authorization: str | None) -> Caller:
-        """Find out who asks. Raises Unauthenticated."""
+    async def caller(self, authorization: str | None, *, anew: bool = False) -> Caller:
+        """Find out who asks; `anew`: as it is now, not as it was a moment ago.
+
+        Raises Unauthenticated.
+        """
         if authorization is None or len(authorization) > HEADER_MAX:
             raise Unauthenticated
-        known = self._known.get(authorization)
+        known = None if anew else self._known.get(authorization)
         if known is None or known[0] <= time.monotonic():
             caller = await self._find(authorization)
             kept_s = REFUSED_S if caller is None else CACHED_S
@@ -142,6 +160,7 @@ class Authenticator:
             scopes=ROLES[row["role"]] if row["proved"] else _NOTHING,
             role=row["role"],
             person=Person(merchant=claims.merchant, member=claims.member, session=claims.session),
+            fresh=bool(row["fresh"]),
         )
 
     async def _by_key(self, secret: str) -> Caller | None:

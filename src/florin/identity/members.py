@@ -12,6 +12,7 @@ from uuid import UUID
 import msgspec
 
 from florin.identity import audit_log
+from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
 from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.passwords import Password
@@ -48,7 +49,10 @@ class MemberRequest(Request, kw_only=True):
 
 
 class MemberChange(Request, kw_only=True):
+    """`keep_keys`: leave also the keys that the member made and that may more than the new role."""
+
     role: Role
+    keep_keys: bool = False
 
 
 class User(msgspec.Struct, kw_only=True):
@@ -120,9 +124,10 @@ async def create(
 
 
 async def change(
-    database: Database, by: AuditActor, text: str, role: Role, *, allowed: frozenset[str]
+    database: Database, by: AuditActor, text: str, want: MemberChange, *, allowed: frozenset[str]
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
+    role = want.role
     async with database.transaction() as tx:
         was = await lock(tx, by.merchant, text)
         if was["role"] == role:
@@ -140,10 +145,19 @@ async def change(
         await audit_log.record(
             tx, by, "member.changed", text, before={"role": was["role"]}, after={"role": role}
         )
+        if not want.keep_keys:
+            await revoke_made_by(tx, by, ids.show("usr", was["id"]), beyond=ROLES[role])
     return from_row(row)
 
 
-async def remove(database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]) -> User:
+async def remove(
+    database: Database,
+    by: AuditActor,
+    text: str,
+    *,
+    allowed: frozenset[str],
+    keep_keys: bool = False,
+) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
         was = await lock(tx, by.merchant, text)
@@ -153,6 +167,8 @@ async def remove(database: Database, by: AuditActor, text: str, *, allowed: froz
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
         )
         await audit_log.record(tx, by, "member.removed", text, before=_facts(from_row(was)))
+        if not keep_keys:
+            await revoke_made_by(tx, by, ids.show("usr", was["id"]))
     return msgspec.structs.replace(from_row(was), state="removed")
 
 

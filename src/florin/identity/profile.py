@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 
 from florin.identity import audit_log, members, sessions
+from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
@@ -38,6 +39,14 @@ class NewPasswordRequest(Request, kw_only=True):
 
     token: Typed
     password: Password
+
+
+class ResetRequest(NewPasswordRequest, kw_only=True):
+    """`keep_keys`: leave the API keys that you made; without it they are revoked, for whoever knew
+    the old password may have made some.
+    """
+
+    keep_keys: bool = False
 
 
 class ChangePasswordRequest(Request, kw_only=True):
@@ -98,6 +107,8 @@ async def set_password(
         await sessions.revoke_all(tx, merchant, who)
         by = client.by(merchant, ids.show("usr", who))
         await audit_log.record(tx, by, "password.set", by.actor, after={"by": kind})
+        if isinstance(want, ResetRequest) and not want.keep_keys:
+            await revoke_made_by(tx, by, by.actor)
     return members.from_row(row)
 
 

@@ -2,14 +2,26 @@
 answered.
 """
 
-from florin.identity import audit_log
+from florin.identity import audit_log, sessions
 from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.lockout import LockoutKey
+from florin.identity.credentials.passwords import Typed
 from florin.identity.services import IdentityServices
-from florin.kit.errors import Refusal
+from florin.identity.sessions import Session
+from florin.kit.errors import InvalidRequest, Refusal, Unauthenticated
+from florin.kit.http.body import Request
 from florin.kit.postgres.database import Tx
+
+_FACTOR_ON = """
+select totp_confirmed_at is not null from florin.member where merchant = $1 and id = $2
+"""
+_PROVED = """
+update florin.session set proved_at = clock_timestamp()
+where merchant = $1 and id = $2 and member = $3
+  and revoked_at is null and expires_at > clock_timestamp() returning *
+"""
 
 
 class InvalidCredentials(Refusal):
@@ -24,6 +36,13 @@ class FactorOff(Refusal):
 
     code = "second_factor_off"
     status = 422
+
+
+class ReauthenticationRequest(Request, kw_only=True):
+    """`code`: of the authenticator, or a recovery code; needed where the second factor is on."""
+
+    password: Typed
+    code: Typed | None = None
 
 
 async def wrong_proof(tx: Tx, doors: list[LockoutKey], by: AuditActor, action: str) -> Refusal:
@@ -71,3 +90,26 @@ async def prove_code(
         return await wrong_proof(tx, doors, by, "proof.failed")
     await lockout.passed(tx, doors)
     return None
+
+
+async def reauthenticate(
+    people: IdentityServices, by: AuditActor, me: Person, want: ReauthenticationRequest
+) -> Session:
+    """Prove by this sign-in all that a new one would need.
+
+    Raises InvalidRequest, InvalidCredentials, RateLimited, Unauthenticated, Overloaded.
+    """
+    await prove_password(people, by, me, want.password)
+    refusal: Refusal | None = None
+    async with people.database.transaction() as tx:
+        if await tx.value(_FACTOR_ON, me.merchant, me.member):
+            if want.code is None:
+                raise InvalidRequest("the second factor is on: give its code", param="code")
+            refusal = await prove_code(tx, people, by, me, want.code)
+        if refusal is None:
+            row = await tx.one(_PROVED, me.merchant, me.session, me.member)
+            if row is None:
+                raise Unauthenticated
+            await audit_log.record(tx, by, "reauthenticated", by.actor)
+            return sessions.from_row(row, current=me.session)
+    raise refusal

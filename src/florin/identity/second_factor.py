@@ -13,7 +13,8 @@ from florin.identity.credentials.totp import Enrolment, RecoveryCodes
 from florin.identity.members import User
 from florin.identity.reauthentication import prove_code, prove_password, wrong_proof
 from florin.identity.services import IdentityServices
-from florin.kit.errors import Refusal, Unauthenticated
+from florin.kit import ids
+from florin.kit.errors import Forbidden, Refusal, Unauthenticated
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database
 
@@ -118,12 +119,14 @@ async def disable(people: IdentityServices, by: AuditActor, me: Person, want: Fa
 
 
 async def reset(database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]) -> User:
-    """Help a member who lost his authenticator and his recovery codes; he is signed out.
+    """Help another member who lost authenticator and recovery codes, and is signed out by it.
 
     Raises NotFound, Forbidden.
     """
     async with database.transaction() as tx:
         was = await members.lock(tx, by.merchant, text)
+        if ids.show("usr", was["id"]) == by.actor:
+            raise Forbidden("turn your own second factor off with POST /auth/totp/disable")
         members.require_role_within(allowed, was["role"])
         await totp.remove(tx, by.merchant, was["id"])
         await sessions.revoke_all(tx, by.merchant, was["id"])

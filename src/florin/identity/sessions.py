@@ -66,12 +66,15 @@ class SignedIn(msgspec.Struct, kw_only=True):
 
 
 class Session(msgspec.Struct, kw_only=True):
-    """A sign-in of yours that is not over. `current`: the one you are asking with."""
+    """A sign-in of yours that is not over. `current`: the one you are asking with; `proved_at`:
+    when you last proved by it who you are.
+    """
 
     id: str
     object: Literal["session"] = "session"
     second_factor: bool
     current: bool
+    proved_at: datetime | None
     created_at: datetime
     refreshed_at: datetime
     expires_at: datetime
@@ -91,8 +94,8 @@ async def begin(
     session, jti = ids.new(), secrets.token_urlsafe(_BYTES)
     row = await tx.one(
         "insert into florin.session (merchant, id, member, current_hash, client_hash, address_hash,"
-        " second_factor, expires_at)"
-        " values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp() + $8)"
+        " second_factor, proved_at, expires_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp() + $8)"
         " returning member, rotated_at, expires_at",
         merchant,
         session,
@@ -200,6 +203,7 @@ def from_row(row: Row, *, current: UUID | None) -> Session:
         id=ids.show("ses", row["id"]),
         second_factor=row["second_factor"],
         current=row["id"] == current,
+        proved_at=row["proved_at"],
         created_at=row["created_at"],
         refreshed_at=row["rotated_at"],
         expires_at=row["expires_at"],

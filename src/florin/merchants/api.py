@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, get, patch, post
 
 from florin.identity import members as member
-from florin.identity.authentication import Caller
+from florin.identity.authentication import Caller, ReauthenticationRequired
 from florin.identity.members import EmailTaken, User
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.identity.services import IdentityServices
@@ -139,7 +139,11 @@ async def get_merchant(caller: Caller, db: Database) -> Merchant:
     return merchant_from(row)
 
 
-@patch("/merchant", summary="Change what is asked of members", responses=responses())
+@patch(
+    "/merchant",
+    summary="Change what is asked of members",
+    responses=responses(ReauthenticationRequired),
+)
 async def change_merchant(
     request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
 ) -> Merchant:

@@ -9,8 +9,8 @@ grant insert on merchant, member, api_key, program, session, letter, attempt, au
 grant update (second_factor_roles) on merchant to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
   recovery_hashes) on member to {role};
-grant update (current_hash, previous_hash, nonce, client_hash, second_factor, rotated_at, revoked_at,
-  reused) on session to {role};
+grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,
+  revoked_at, reused) on session to {role};
 grant update (sealed, delivered_at, used_at) on letter to {role};
 grant update on attempt to {role};
 grant delete on member, session, letter, attempt to {role};

@@ -3,9 +3,9 @@
 import msgspec
 from litestar import Response, delete, get, post
 
-from florin.identity import api_keys
+from florin.identity import api_key_revocation, api_keys
 from florin.identity.api_keys import ApiKey, KeyRequest
-from florin.identity.authentication import Authenticator, Caller
+from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.kit.errors import IdempotencyKeyReused, NotFound
 from florin.kit.http.body import Page, idempotency_key
@@ -15,7 +15,11 @@ from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
 
 
-@post("/api-keys", summary="Make an API key", responses=responses(IdempotencyKeyReused))
+@post(
+    "/api-keys",
+    summary="Make an API key",
+    responses=responses(IdempotencyKeyReused, ReauthenticationRequired),
+)
 async def create_key(
     request: AnyRequest,
     caller: Caller,
@@ -35,6 +39,7 @@ async def create_key(
         allowed=caller.scopes,
         pepper_hash=access.hash_of,
         by=by(request, caller),
+        session=caller.person.session if caller.person is not None else None,
         location=caller.location,
         under=idempotency_key(idempotency, required=False),
     )
@@ -62,14 +67,18 @@ async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
     "/api-keys/{key_id:str}",
     status_code=200,
     summary="Revoke an API key",
-    responses=responses(NotFound),
+    responses=responses(NotFound, ReauthenticationRequired),
 )
 async def revoke_key(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, key_id: str
 ) -> ApiKey:
-    """It is refused everywhere within five seconds."""
+    """It is refused everywhere within five seconds, and so are the keys that it made. A key revokes
+    none that may more than it, or at another location.
+    """
     caller.needs("keys:write")
-    revoked = await api_keys.revoke(db, by(request, caller), key_id)
+    revoked = await api_key_revocation.revoke(
+        db, by(request, caller), key_id, allowed=caller.scopes, location=caller.location
+    )
     access.forget(revoked.id)
     await wrote(request, db)
     return revoked

@@ -4,7 +4,7 @@ from litestar import delete, get, patch, post
 
 from florin.identity import audit_log, members, second_factor
 from florin.identity.audit_log import Record
-from florin.identity.authentication import Authenticator, Caller
+from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
 from florin.identity.credentials import passwords
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
 from florin.identity.request_context import AnyRequest, by, wrote
@@ -16,7 +16,7 @@ from florin.kit.openapi.responses import responses
 from florin.kit.postgres.database import Database
 
 
-@post("/members", summary="Add a member", responses=responses(EmailTaken))
+@post("/members", summary="Add a member", responses=responses(EmailTaken, ReauthenticationRequired))
 async def add_member(
     request: AnyRequest, caller: Caller, people: IdentityServices, data: MemberRequest
 ) -> User:
@@ -55,7 +55,7 @@ async def get_member(caller: Caller, db: Database, member_id: str) -> User:
 @patch(
     "/members/{member_id:str}",
     summary="Change a member's role",
-    responses=responses(NotFound, LastOwner),
+    responses=responses(NotFound, LastOwner, ReauthenticationRequired),
 )
 async def change_member(
     request: AnyRequest,
@@ -65,10 +65,12 @@ async def change_member(
     member_id: str,
     data: MemberChange,
 ) -> User:
-    """It holds everywhere within five seconds."""
+    """It holds everywhere within five seconds. Keys that the member made, and that may more than
+    the new role, are revoked unless `keep_keys`.
+    """
     caller.needs("members:write")
     who = by(request, caller)
-    changed = await members.change(db, who, member_id, data.role, allowed=caller.scopes)
+    changed = await members.change(db, who, member_id, data, allowed=caller.scopes)
     access.forget(changed.id)
     await wrote(request, db)
     return changed
@@ -78,14 +80,22 @@ async def change_member(
     "/members/{member_id:str}",
     status_code=200,
     summary="Remove a member",
-    responses=responses(NotFound, LastOwner),
+    responses=responses(NotFound, LastOwner, ReauthenticationRequired),
 )
 async def remove_member(
-    request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    access: Authenticator,
+    member_id: str,
+    keep_keys: bool = False,
 ) -> User:
-    """What he signed in with is refused everywhere within five seconds."""
+    """The member's sign-ins are refused everywhere within five seconds, and so are the keys that
+    the member made, unless `keep_keys`.
+    """
     caller.needs("members:write")
-    removed = await members.remove(db, by(request, caller), member_id, allowed=caller.scopes)
+    who = by(request, caller)
+    removed = await members.remove(db, who, member_id, allowed=caller.scopes, keep_keys=keep_keys)
     access.forget(removed.id)
     await wrote(request, db)
     return removed
@@ -95,12 +105,14 @@ async def remove_member(
     "/members/{member_id:str}/reset-second-factor",
     status_code=200,
     summary="Take a member's lost second factor away",
-    responses=responses(NotFound),
+    responses=responses(NotFound, ReauthenticationRequired),
 )
 async def reset_second_factor(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
 ) -> User:
-    """For who lost authenticator and recovery codes. Every sign-in of his ends."""
+    """For another member who lost authenticator and recovery codes. Every sign-in of that member
+    ends.
+    """
     caller.needs("members:write")
     user = await second_factor.reset(db, by(request, caller), member_id, allowed=caller.scopes)
     access.forget(user.id)

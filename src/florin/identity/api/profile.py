@@ -12,6 +12,7 @@ from florin.identity.profile import (
     ChangePasswordRequest,
     EmailRequest,
     NewPasswordRequest,
+    ResetRequest,
     TokenRequest,
 )
 from florin.identity.reauthentication import FactorOff, InvalidCredentials
@@ -62,9 +63,11 @@ async def ask_for_reset(
     responses=responses(LetterInvalid, public=True),
 )
 async def reset_password(
-    request: AnyRequest, access: Authenticator, people: IdentityServices, data: NewPasswordRequest
+    request: AnyRequest, access: Authenticator, people: IdentityServices, data: ResetRequest
 ) -> User:
-    """With the token that was sent, within an hour, once. Every sign-in of yours ends."""
+    """With the token that was sent, within an hour, once. Every sign-in of yours ends, and the API
+    keys that you made are revoked, unless `keep_keys`.
+    """
     user = await profile.set_password(people, people.client(request), "password_reset", data)
     access.forget(user.id)
     await wrote(request, people.database)

@@ -8,7 +8,11 @@ from florin.identity import audit_log, login, sessions
 from florin.identity.authentication import Authenticator, Caller, Person
 from florin.identity.credentials.passwords import Typed
 from florin.identity.login import LoginRequest, MfaRequest, MfaRequired
-from florin.identity.reauthentication import InvalidCredentials
+from florin.identity.reauthentication import (
+    InvalidCredentials,
+    ReauthenticationRequest,
+    reauthenticate,
+)
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.identity.services import IdentityServices
 from florin.identity.sessions import Session, SignedIn, TokenReused
@@ -76,6 +80,29 @@ async def refresh(request: AnyRequest, people: IdentityServices, data: RefreshRe
     request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
     await wrote(request, people.database)
     return answer
+
+
+@post(
+    "/auth/reauthentication",
+    status_code=200,
+    summary="Prove again who you are",
+    responses=responses(InvalidCredentials),
+)
+async def prove_again(
+    request: AnyRequest,
+    caller: Caller,
+    access: Authenticator,
+    people: IdentityServices,
+    data: ReauthenticationRequest,
+) -> Session:
+    """For ten minutes this sign-in may then change members, API keys and what is asked of members.
+    Signing in counts as such a proof, refreshing does not.
+    """
+    me = caller.signed_in()
+    proved = await reauthenticate(people, by(request, caller), me, data)
+    access.forget(caller.actor)
+    await wrote(request, people.database)
+    return proved
 
 
 @post("/auth/logout", status_code=200, summary="Sign out", responses=responses())
@@ -165,6 +192,7 @@ handlers = [
     sign_in,
     second_factor,
     refresh,
+    prove_again,
     logout,
     list_sessions,
     get_session,

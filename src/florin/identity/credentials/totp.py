@@ -155,6 +155,12 @@ async def remove(tx: Tx, merchant: UUID, member: UUID) -> None:
         merchant,
         member,
     )
+    # What it proved is proved no longer: not where the role needs a factor, nor for the next one.
+    await tx.run(
+        "update florin.session set second_factor = false where merchant = $1 and member = $2",
+        merchant,
+        member,
+    )
 
 
 def _totp(secret: bytes) -> TOTP:
