@@ -9,6 +9,7 @@ EDGE = "src/florin/kit/http/middleware.py"
 BODY = "src/florin/kit/http/body.py"
 
 KEYS = "tests/cards/api/test_idempotency.py"
+ENCODINGS = "tests/kit/http/test_encodings.py"
 QUERIES = "tests/kit/http/test_query.py"
 
 _PARAMETERS = (
@@ -47,4 +48,13 @@ _KEYS = (
       f"{KEYS}::test_what_is_empty_counts_as_left_out"),
 )  # fmt: skip
 
-REQUESTS = (*_PARAMETERS, *_KEYS)
+_ENCODINGS = (
+    _("a compressed body is read", EDGE,
+      '    if b"content-encoding" in names:\n', "    if False:\n",
+      f"{ENCODINGS}::test_a_compressed_body_is_refused_with_what_is_supported"),
+    _("a byte-order mark is no JSON", BODY,
+      "    body = body.removeprefix(_BOM)", "    body = bytes(body)",
+      f"{ENCODINGS}::test_a_byte_order_mark_is_ignored"),
+)  # fmt: skip
+
+REQUESTS = (*_ENCODINGS, *_PARAMETERS, *_KEYS)

@@ -93,6 +93,13 @@ class TooLarge(Refusal):
     status = 413
 
 
+class UnsupportedEncoding(Refusal):
+    """The body of the request has an encoding that Florin does not read."""
+
+    code = "unsupported_encoding"
+    status = 415
+
+
 class HeadersTooLarge(Refusal):
     """The headers of the request are too large."""
 

@@ -71,7 +71,7 @@ def test_every_operation_says_who_may_call_it_and_what_it_refuses(document: Json
         assert "security" in operation
         if operation["security"]:
             assert {"401", "403"} <= answers, name
-        wanted = {"429", "503", *(["413"] if "requestBody" in operation else [])}
+        wanted = {"429", "503", *(["413", "415"] if "requestBody" in operation else [])}
         wanted |= {"404"} if "{" in name else set()
         assert wanted <= answers, name
         reads = name.startswith("GET") or name == "POST /api/v1/cards/lookup"

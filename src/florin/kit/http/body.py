@@ -11,7 +11,12 @@ from msgspec import Meta
 
 from florin.kit.countries import COUNTRIES
 from florin.kit.currencies import CURRENCIES
-from florin.kit.errors import IdempotencyKeyRequired, InvalidRequest, Refusal
+from florin.kit.errors import (
+    IdempotencyKeyRequired,
+    InvalidRequest,
+    Refusal,
+    UnsupportedEncoding,
+)
 from florin.kit.http.field_errors import mistake, mistakes, with_nul
 
 Body = TypeVar("Body")
@@ -36,6 +41,8 @@ Metadata = Annotated[
 ]
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
 _ERRORS_MAX = 20
 _HEADER_SPACE = " \t"
 _NAME_MAX = 100  # characters of a caller's own name that a refusal repeats
@@ -54,7 +61,10 @@ class Page(msgspec.Struct, Generic[Noun], kw_only=True):
 
 
 def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
-    """Read a body. Raises InvalidRequest naming the field, or the fields, to blame."""
+    """Read a body. Raises InvalidRequest naming the field, or the fields, to blame;
+    UnsupportedEncoding.
+    """
+    body = body.removeprefix(_BOM)  # RFC 8259, 8.1 lets a reader ignore it
     if b"\\u0000" in body and _NUL.search(body):
         blamed = (with_nul(body) or "")[:_NAME_MAX] or None
         raise InvalidRequest("text must not contain the character U+0000", param=blamed)
@@ -64,12 +74,31 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     except msgspec.ValidationError as error:
         raise wrong(mistakes(decoder.type, body) or [mistake(error, "")]) from None
     except (msgspec.MsgspecError, json.JSONDecodeError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
-    except UnicodeDecodeError:
-        raise InvalidRequest("the body is not UTF-8") from None
+        raise _unreadable(body, error) from None
+    except UnicodeDecodeError as error:
+        raise _unreadable(body, error) from None
     except RecursionError:
         raise InvalidRequest("the body is nested too deeply") from None
     return found
+
+
+def _unreadable(body: bytes, error: Exception) -> Refusal:
+    if body.startswith(_GZIP):
+        return UnsupportedEncoding("the body is compressed with gzip; send it as plain UTF-8 JSON")
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return InvalidRequest("the body is not UTF-8; send JSON in UTF-8")
+    return InvalidRequest(f"the body is not JSON: {error}")
+
+
+def check_encoding(value: str) -> None:
+    """Raises UnsupportedEncoding for a Content-Encoding: bodies are read as they are."""
+    if value.strip().lower() not in {"", "identity"}:
+        detail = (
+            f"Content-Encoding {value[:_NAME_MAX]} is not supported; send the body uncompressed"
+        )
+        raise UnsupportedEncoding(detail, param="Content-Encoding")
 
 
 def _once(pairs: list[tuple[str, object]]) -> None:
@@ -174,4 +203,6 @@ def problem_headers(refusal: Refusal) -> Mapping[str, str]:
         headers["retry-after"] = str(refusal.retry_after_s)
     if refusal.status == 401:  # noqa: PLR2004 -- RFC 9110 wants the challenge with this status
         headers["www-authenticate"] = "Bearer"
+    if isinstance(refusal, UnsupportedEncoding):
+        headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16: what would be read
     return headers

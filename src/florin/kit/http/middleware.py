@@ -16,7 +16,7 @@ from florin.kit import ids
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
 from florin.kit.http import sse
 from florin.kit.http.asgi import App, Message, Receive, Scope, Send
-from florin.kit.http.body import problem, problem_headers
+from florin.kit.http.body import check_encoding, problem, problem_headers
 from florin.kit.http.drain import Drain
 from florin.kit.http.headers import Headers, always
 from florin.kit.observability import logging, metrics, redaction
@@ -227,8 +227,14 @@ def _request_id(headers: Headers) -> str:
 
 
 def _unambiguous(headers: Headers) -> None:
-    """Refuse a header that means one thing and stands twice: a proxy may have read the other."""
+    """Refuse a header that means one thing and stands twice: a proxy may have read the other. And
+    a body that is compressed, before anything of it is read.
+    """
     names = [name for name, _ in headers]
+    if b"content-encoding" in names:
+        for name, value in headers:
+            if name == b"content-encoding":
+                check_encoding(value.decode("latin-1"))
     if len(set(names)) == len(names):
         return
     for name in _ONE_EACH:

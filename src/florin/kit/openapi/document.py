@@ -11,7 +11,7 @@ from litestar import Litestar, Response
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge
+from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge, UnsupportedEncoding
 from florin.kit.openapi.examples import ID, TEXTS, problem_example, sample
 from florin.kit.openapi.responses import Problem
 from florin.kit.openapi.texts import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
@@ -175,7 +175,9 @@ def _refusals(operation: Json, problem: Any, more: Sequence[type[Refusal]], *, r
     if "application/problem+json" not in framework.get("content", {}):
         answers.pop("400", None)  # Florin says 422, with its own document
     if "requestBody" in operation:
-        answers["413"] = {"description": f"`{TooLarge.code}`: {TooLarge.title()}"}
+        for refusal in (TooLarge, UnsupportedEncoding):
+            description = f"`{refusal.code}`: {refusal.title()}"
+            answers[str(refusal.status)] = {"description": description}
     for refusal in (*more, *(() if reads else (OutcomeUnknown,))):
         said = answers[str(refusal.status)]
         if f"`{refusal.code}`" not in said["description"]:

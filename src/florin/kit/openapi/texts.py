@@ -12,7 +12,8 @@ making: repeated with the same key it still happens once. Every "no" is a proble
 
 Whatever the route, a request whose headers exceed 16 KiB is refused with 431 `headers_too_large`,
 one that takes too long to arrive with 408 `too_slow`, a method that an address does not answer with
-405 `method_not_allowed`; 500 `internal_error` is a bug, and the log has it under the request id.
+405 `method_not_allowed`, a body with a Content-Encoding with 415 `unsupported_encoding`; 500
+`internal_error` is a bug, and the log has it under the request id.
 """
 
 SECURITY: Json = {
