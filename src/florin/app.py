@@ -34,16 +34,15 @@ from florin.kit.replicas.routing import RoutedReader
 from florin.kit.server.server import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
 from florin.ledger.batching import DISK_FULL
-from florin.operations_api import health, health_live, health_ready, metrics_text
+from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
 from florin.services import Parts
 
 _log = logging.get()
 
 
-def create(settings: Settings) -> RequestMiddleware:
+def create(settings: Settings, parts: Parts) -> RequestMiddleware:
     """Make the application of an instance."""
-    parts = Parts(settings)
     docs = Docs(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
 
     @asynccontextmanager
@@ -96,7 +95,6 @@ def create(settings: Settings) -> RequestMiddleware:
             health,
             health_live,
             health_ready,
-            metrics_text,
         ],
         dependencies={
             "caller": Provide(caller),
@@ -181,4 +179,5 @@ def main() -> int:
     logging.set_up(level=settings.log_level, instance=settings.instance)
     for remark in advice():
         _log.warning("a setting", detail=remark)
-    return serve(create(settings), settings)
+    parts = Parts(settings)
+    return serve(create(settings, parts), settings, endpoints(parts))

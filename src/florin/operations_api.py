@@ -1,19 +1,22 @@
-"""Operations API: the routes of health, readiness and metrics."""
+"""Operations API: health for everyone, metrics and health for those who run the process."""
+
+from collections.abc import Mapping
 
 from litestar import get
 from litestar.response import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin.kit.observability import metrics
+from florin.kit.server.operations import Answer, Endpoint, alive, document
 from florin.services import Parts
 
-_METRICS_TYPE = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")  # the framework names it
+_READINESS = {200: "ready", 404: "draining", 503: "unready"}
 
 
 @get("/health", include_in_schema=False)
 async def health(parts: Parts) -> Response[dict[str, object]]:
-    status, document = await parts.health.report()
-    return Response(document, status_code=status, headers={"cache-control": "no-store"})
+    status, found = await parts.health.report()
+    return Response(found, status_code=status, headers={"cache-control": "no-store"})
 
 
 @get("/health/live", include_in_schema=False)
@@ -24,14 +27,29 @@ async def health_live() -> dict[str, str]:
 @get("/health/ready", include_in_schema=False)
 async def health_ready(parts: Parts) -> Response[dict[str, str]]:
     status = parts.health.ready()
-    words = {200: "ready", 404: "draining", 503: "unready"}
-    return Response({"status": words[status]}, status_code=status)
+    return Response({"status": _READINESS[status]}, status_code=status)
 
 
-@get("/metrics", include_in_schema=False)
-async def metrics_text(parts: Parts) -> Response[bytes]:
-    for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
-        pool.measure()
-    metrics.ledger_waiting.set(parts.ledger.waiting())
-    await parts.queues.refresh()
-    return Response(generate_latest(metrics.registry), media_type=_METRICS_TYPE)
+def endpoints(parts: Parts) -> Mapping[str, Endpoint]:
+    """Return what the operations listener of an instance serves, by path."""
+
+    async def metrics_text() -> Answer:
+        for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
+            pool.measure()
+        metrics.ledger_waiting.set(parts.ledger.waiting())
+        await parts.queues.refresh()
+        return Answer(200, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
+
+    async def report() -> Answer:
+        return document(*await parts.health.report())
+
+    async def ready() -> Answer:
+        status = parts.health.ready()
+        return document(status, {"status": _READINESS[status]})
+
+    return {
+        "/metrics": metrics_text,
+        "/health": report,
+        "/health/live": alive,
+        "/health/ready": ready,
+    }

@@ -246,7 +246,7 @@ async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: 
 async def nobody_reads(http: httpx.AsyncClient, api: Instance) -> None:
     """Whoever went away is noticed, without a look at what lies about in the memory."""
     for _ in range(20 * WITHIN_S):
-        if "florin_event_streams 0.0" in (await http.get(f"{api.base}/metrics")).text:
+        if "florin_event_streams 0.0" in (await http.get(f"{api.operations}/metrics")).text:
             return
         await asyncio.sleep(0.05)
     raise AssertionError("a stream goes on that nobody reads")

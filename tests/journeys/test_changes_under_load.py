@@ -222,7 +222,7 @@ async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> Non
 
 
 async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
-    port = fleet.home.layout().ports[frontend.OPERATOR]
+    port = fleet.home.layout().ports[frontend.OPERATIONS]
     answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
     assert answer is not None
     for name in ("api-1", "api-2"):

@@ -62,7 +62,7 @@ async def test_a_pool_in_use_is_told_early_and_changes_nothing(
         spent = await http.post("/redemptions", json=spend, headers=keyed)
         assert spent.status_code == 201
         assert spent.headers.get("idempotency-replayed") is None
-        metrics = (await http.get(f"{small.base}/metrics")).text
+        metrics = (await http.get(f"{small.operations}/metrics")).text
         (timeouts,) = [
             float(line.rsplit(" ", 1)[1])
             for line in metrics.splitlines()

@@ -11,6 +11,7 @@ from tests.mutation.fleet import FLEET
 from tests.mutation.identity import PEOPLE
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
+from tests.mutation.network import NETWORK
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
 from tests.mutation.requests import REQUESTS
@@ -210,5 +211,5 @@ _BELTS = (
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
-    *REQUESTS, *FLEET,
+    *REQUESTS, *FLEET, *NETWORK,
 )  # fmt: skip

@@ -5,6 +5,7 @@ from tests.mutation.mutation import without as _
 QUERY = "src/florin/kit/http/query.py"
 FAST = "src/florin/cards/api/fast_routes.py"
 EDGE = "src/florin/kit/http/middleware.py"
+PATHS = "src/florin/kit/http/paths.py"
 
 BODY = "src/florin/kit/http/body.py"
 
@@ -31,8 +32,8 @@ _PARAMETERS = (
     _("an empty control total is none", QUERY,
       'empty=scope["method"] == "GET")', "empty=True)",
       f"{QUERIES}::test_an_empty_parameter_of_a_write_is_refused"),
-    _("a slash at the end is another address", EDGE,
-      'return path.rstrip("/") or "/" if path.endswith("/") else path', "return path",
+    _("a slash at the end is another address", PATHS,
+      'return "/" + "/".join(segments)', 'return "/" + "/".join(segments) + "/"',
       f"{QUERIES}::test_a_trailing_slash_is_ignored_everywhere"),
 )  # fmt: skip
 

@@ -13,6 +13,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import Any
 
@@ -20,6 +21,8 @@ from typing import Any
 class Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         body = json.dumps({"path": self.path, "currency": "EUR", "balanced": True}).encode()
+        if self.path == "/metrics":
+            body = b"standins 1\n"
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -33,8 +36,10 @@ def leave(_number: int, _frame: FrameType | None) -> None:
 def serve() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN if os.environ.get("STANDIN_STUBBORN") else leave)
-    address = (os.environ["FLORIN_HOST"], int(os.environ["FLORIN_PORT"]))
-    ThreadingHTTPServer(address, Answers).serve_forever()
+    host = os.environ["FLORIN_HOST"]
+    operations = ThreadingHTTPServer((host, int(os.environ["FLORIN_OPERATIONS_PORT"])), Answers)
+    Thread(target=operations.serve_forever, daemon=True).start()
+    ThreadingHTTPServer((host, int(os.environ["FLORIN_PORT"])), Answers).serve_forever()
 
 
 def toil() -> int:
@@ -116,6 +121,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
                 home=Home(Path(home)),
                 environ=dict(os.environ),
                 port=int(port),
+                operations_port=int(os.environ.get("STANDIN_OPERATIONS_PORT", "0")) or None,
                 tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
                 workers=asked,
                 replicas=0,

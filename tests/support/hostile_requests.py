@@ -126,9 +126,19 @@ async def send(
     return await till.post(path, content=content, headers=headers)
 
 
+async def ask(port: int, path: str, *, method: str = "GET") -> tuple[int, bytes]:
+    """Ask for a path as it is written: a client library would tidy it up."""
+    lines = (f"{method} {path} HTTP/1.1", "Host: x", "Content-Length: 0", "Connection: close")
+    return await _sent(port, "\r\n".join((*lines, "", "")).encode())
+
+
 async def raw(api: Instance, text: bytes) -> tuple[int, bytes]:
     """Send bytes as they are, which no client library would; status and answer."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    return await _sent(api.port, text)
+
+
+async def _sent(port: int, text: bytes) -> tuple[int, bytes]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(text)
         answer = await asyncio.wait_for(reader.read(), 90)

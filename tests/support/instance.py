@@ -52,6 +52,11 @@ class Instance:
     def base(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def operations(self) -> str:
+        """The base of its operations listener."""
+        return f"http://127.0.0.1:{self.environ['FLORIN_OPERATIONS_PORT']}"
+
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -107,6 +112,7 @@ def instance(database_url: str, **settings: str) -> Generator[Instance]:
             "DATABASE_URL": database_url,
             "FLORIN_ENV": "test",
             "FLORIN_PORT": str(port),
+            "FLORIN_OPERATIONS_PORT": str(free_port()),
             "FLORIN_DRAIN_S": "0",
             **SECRETS,
             **settings,

@@ -35,6 +35,15 @@ def up(
             help="Where the balancer listens; 8000, or where it does now.",
         ),
     ] = None,
+    operations_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=_PORTS,
+            metavar="PORT",
+            help="Where metrics are served, on loopback; the next free one after --port.",
+        ),
+    ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
     ] = False,
@@ -88,6 +97,7 @@ def up(
         home=chosen,
         environ=dict(os.environ),
         port=port or runs.port or _PORT,
+        operations_port=None if adopting else operations_port,
         api=None if adopting else api,
         workers=None if adopting or workers is None else _workers(workers),
         replicas=None if adopting else replicas,
@@ -114,6 +124,8 @@ def _detach(options: Options) -> None:
     before = takeover.leader(options.home)
     if before is None or takeover.needed(options, before):
         words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
+        if options.operations_port is not None:
+            words += ["--operations-port", str(options.operations_port)]
         words += ["--api", str(options.api)] if options.api else []
         words += ["--workers", str(options.workers)] if options.workers is not None else []
         words += ["--replicas", str(options.replicas)] if options.replicas is not None else []

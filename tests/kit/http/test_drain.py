@@ -64,7 +64,7 @@ def test_probes_do_not_keep_it_open() -> None:
     drain = Drain(least_s=2, most_s=60, clock=clock)
     drain.begin()
     clock.now += 2
-    for path in ("/health/ready", "/health/live", "/metrics"):
+    for path in ("/health/ready", "/health/live", "/health"):
         drain.arrived(path)
     assert drain.over()
 

@@ -33,7 +33,7 @@ def public(urls: Urls) -> Iterator[Instance]:
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/v1/cards", "/api/v1/nowhere", "/health/live", "/metrics", *sorted(KEPT)]
+    "path", ["/api/v1/cards", "/api/v1/nowhere", "/health/live", "/health/ready", *sorted(KEPT)]
 )
 def test_every_answer_has_the_headers_of_its_kind(public: Instance, path: str) -> None:
     got = httpx.get(f"{public.base}{path}").headers

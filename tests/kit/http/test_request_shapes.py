@@ -145,7 +145,7 @@ async def test_health_and_metrics_ask_for_no_credentials(
         )
         for path in ("/health/live", "/health/ready"):
             assert (await stranger.get(path)).status_code == 200
-        metrics = await stranger.get("/metrics")
+        metrics = await stranger.get(f"{api.operations}/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     line = 'florin_http_requests_total{method="POST",route="/api/v1/redemptions",status="201"}'
     assert line in metrics.text

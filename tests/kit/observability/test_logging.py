@@ -97,7 +97,7 @@ async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> N
             assert answered.status_code == 201
             reset = await http.post(f"/cards/{made.json()['id']}/reset-pin", headers=key())
             await http.get("/cards", headers={"x-request-id": code})
-            metrics = (await http.get(f"{api.base}/metrics")).text
+            metrics = (await http.get(f"{api.operations}/metrics")).text
         api.stop()
         told = api.log.read_text("utf-8")
     events = lines(told)

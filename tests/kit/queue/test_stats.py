@@ -60,7 +60,7 @@ async def test_queues_workers_and_times_are_shown(
     await owner.execute("delete from florin.queue_flow; delete from florin.queue_worker")
     await some_in_every_state(owner)
     port = free_port(None)
-    worker = workers.start(FLORIN_WORKER_PORT=str(port))
+    worker = workers.start(FLORIN_OPERATIONS_PORT=str(port))
     await enqueue_now(owner, DONE, IN_VAIN)
     await until(lambda: worked(owner))
 
@@ -78,7 +78,7 @@ async def test_queues_workers_and_times_are_shown(
     assert queues["retention"]["service_time"] > 0
 
     async def seen() -> dict[tuple[str, ...], float] | None:
-        found = await samples(api.base)  # as old as a second
+        found = await samples(api.operations)  # as old as a second
         return found if found["florin_queue_totals", "bulk", "died"] == 1 else None
 
     found = await until(seen)
@@ -109,7 +109,7 @@ async def test_queues_workers_and_times_are_shown(
     await owner.execute("update florin.queue_worker set beat_at = now() - interval '31 s'")
 
     async def missed() -> bool:
-        again = await samples(api.base)
+        again = await samples(api.operations)
         states = ("live", "stopping", "silent")
         return [again["florin_queue_workers", state] for state in states] == [0, 0, 1]
 

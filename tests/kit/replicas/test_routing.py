@@ -377,7 +377,7 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
                 while round_ < 5 or not listed(fleet):  # by replicas, once it knows them
                     await everything(http, shop.program, round_)
                     round_ += 1
-            lines = (await http.get(f"{running.base}/metrics")).text.splitlines()
+            lines = (await http.get(f"{running.operations}/metrics")).text.splitlines()
             bad = await http.get("/cards", headers={"Florin-Consistency": "now"})
     await database.close()
     assert bad.status_code == 422

@@ -72,7 +72,7 @@ def main(port: int) -> int:
     settings = read({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
     edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)
-    return serve(edge, settings)
+    return serve(edge, settings, {})
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ def restored_in_place(fleet: Fleet, at: datetime) -> None:
 
 
 def _metrics(fleet: Fleet) -> str:
-    return f"http://127.0.0.1:{fleet.home.layout().ports['balancer-operator']}/metrics/fleet"
+    return f"http://127.0.0.1:{fleet.home.layout().ports['balancer-operations']}/metrics/fleet"
 
 
 def told_to_an_instance(fleet: Fleet) -> bytes:

@@ -49,7 +49,7 @@ class Running:
 
     @property
     def operator(self) -> str:
-        return f"http://127.0.0.1:{self.balancer.edge.operator_port}"
+        return f"http://127.0.0.1:{self.balancer.edge.operations_port}"
 
     async def start(self, *, restore: bool = True) -> None:
         want = self.balancer.wanted()
@@ -118,7 +118,7 @@ async def running(
         timing=timing,
         host=host,
         port=free_port(),
-        operator_port=free_port(),
+        operations_port=free_port(),
         fleet_metrics_port=free_port(),
         trusted_proxies=trusted,
         tls=tls,

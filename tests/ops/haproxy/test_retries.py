@@ -76,7 +76,7 @@ async def test_a_repeatable_request_is_answered_by_another_instance(
         ("POST", "/api/v1/cards/lookup", {}, LARGE),
         ("PATCH", "/api/v1/cards/crd_1", KEYED, b"{}"),
         ("DELETE", "/api/v1/keys/key_1", {}, b""),
-        ("POST", "/api/v1/cards/lookup/", {}, b"{}"),
+        ("POST", "/api/v1/cards/lookup%2F", {}, b"{}"),
     ],
 )
 async def test_everything_else_is_sent_once(

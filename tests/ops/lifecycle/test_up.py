@@ -1,5 +1,6 @@
 """Up: the first start, the next, and every way to end it."""
 
+import asyncio
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ import pytest
 
 from florin.ops.fleet import secrets
 from florin.ops.postgres.connection import session
+from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
 from florin.ops.topology.topology import running_urls
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
@@ -200,3 +202,56 @@ def _florin() -> list[str]:
     from florin.ops.fleet.options import florin
 
     return list(florin())
+
+
+def _operations(fleet: TestFleet) -> dict[str, str | None]:
+    """Where each part shows its metrics, as the status says."""
+    parts = document(run_cli(fleet, "status", "--json"))["parts"]
+    return {part["name"]: part["operations"] for part in parts}
+
+
+def _metrics(address: str | None) -> str:
+    answer = asyncio.run(http_probe.get(address or "", "/metrics/fleet", within_s=10))
+    assert answer is not None
+    assert answer.status == 200
+    return answer.body.decode()
+
+
+def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: TestFleet) -> None:
+    with socket.create_server(("127.0.0.1", fleet.port + 1)):
+        fleet.up()
+        found = _operations(fleet)
+        balancer = found["balancer"]
+        assert balancer is not None
+        assert int(balancer.removeprefix("127.0.0.1:")) > fleet.port + 1
+        text = _metrics(balancer)
+        for name in ("api-1", "api-2"):
+            assert f'florin_instance_up{{instance="{name}"}} 1' in text
+            assert (found[name] or "").startswith("127.0.0.1:")
+        assert len(set(found.values())) == 4  # two instances, the balancer, and None
+    # Over a fleet that runs it stays where it is, although the default is free now.
+    fleet.up()
+    assert _operations(fleet)["balancer"] == balancer
+
+
+def test_the_operations_port_moves_to_the_one_asked_for(fleet: TestFleet) -> None:
+    fleet.up()
+    assert _operations(fleet)["balancer"] == f"127.0.0.1:{fleet.port + 1}"
+    asked = free_port()
+    fleet.environ["STANDIN_OPERATIONS_PORT"] = str(asked)
+    fleet.up()
+    assert _operations(fleet)["balancer"] == f"127.0.0.1:{asked}"
+    assert 'florin_instance_up{instance="api-1"} 1' in _metrics(f"127.0.0.1:{asked}")
+
+
+def test_an_operations_port_that_is_taken_is_refused_before_anything_starts(
+    fleet: TestFleet,
+) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as other:
+        taken = other.getsockname()[1]
+        fleet.environ["STANDIN_OPERATIONS_PORT"] = str(taken)
+        said = fleet.refused()
+        assert f"Port {taken} is taken" in said
+        assert "--operations-port" in said
+    fleet.environ["STANDIN_OPERATIONS_PORT"] = str(fleet.port)
+    assert "is the public port as well" in fleet.refused()

@@ -54,7 +54,9 @@ async def reads(fleet: Fleet) -> Counter[str]:
     found = Counter(fresh=0, primary=0)
     async with httpx.AsyncClient(timeout=10) as http:
         for part in observe(fleet.home).of("api"):
-            for line in (await http.get(f"http://{part.address}/metrics")).text.splitlines():
+            for line in (
+                await http.get(f"http://{part.metrics_address}/metrics")
+            ).text.splitlines():
                 if line.startswith("florin_replica_reads_total{"):
                     found["fresh"] += int(float(line.split()[-1])) if 'why="fresh"' in line else 0
                     found["primary"] += int(float(line.split()[-1])) if '"primary"' in line else 0

@@ -43,6 +43,6 @@ florin_http_requests_total{method="POST",route="/api/v1/redemptions",status="500
 florin_http_requests_total{method="POST",route="/api/v1/redemptions",status="503"} 1.0
 florin_http_requests_total{method="GET",route="/health/ready",status="503"} 50.0
 florin_http_request_seconds_sum{method="POST",route="/api/v1/redemptions"} 0.5
-florin_http_request_seconds_sum{method="GET",route="/metrics"} 9.0
+florin_http_request_seconds_sum{method="GET",route="/health/ready"} 9.0
 """
     assert read(text) == Counts(requests=10, errors=2, busy=1, seconds=0.5)

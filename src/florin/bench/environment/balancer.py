@@ -12,7 +12,7 @@ async def start_balancer(bench: Bench) -> Instance:
     edge = Edge(
         timing=DEFAULT,
         port=ports.free_port(),
-        operator_port=ports.free_port(),
+        operations_port=ports.free_port(),
         folder=bench.home.run / balancer.NAME,
         user=os_user.choose([]),
     )

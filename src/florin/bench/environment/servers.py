@@ -33,7 +33,7 @@ _READY = 200
 # By role: the setting that names its port, and where it answers once it does its work.
 _ANSWERS = {
     "api": ("FLORIN_PORT", "/health/ready"),
-    "worker": ("FLORIN_WORKER_PORT", "/metrics"),
+    "worker": ("FLORIN_OPERATIONS_PORT", "/metrics"),
 }
 _SPACE_MB = 3_000
 

@@ -180,7 +180,7 @@ async def _alarms(fleet: Fleet) -> float:
     """How often the instances found that the log does not reach where somebody was promised."""
     total = 0.0
     for part in observe(fleet.home).of("api"):
-        answer = await http_probe.get(part.address or "", "/metrics")
+        answer = await http_probe.get(part.metrics_address or "", "/metrics")
         for each in answer.body.decode().splitlines() if answer is not None else ():
             if each.startswith(_ALARM):
                 total += float(each.rpartition(" ")[2])

@@ -68,7 +68,7 @@ def main(what: str, jobs: int, batch: int) -> None:
     if what == "fill":
         uvloop.run(_fill(url, jobs))
         return
-    start_http_server(int(os.environ["FLORIN_WORKER_PORT"]), "127.0.0.1")
+    start_http_server(int(os.environ["FLORIN_OPERATIONS_PORT"]), "127.0.0.1")
     uvloop.run(_work(url, jobs, batch))
 
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 QUIET_S = 0.5  # without a request: nobody sends here any more
-_PROBES = ("/health", "/metrics")
+_PROBES = "/health"
 
 
 class Drain:

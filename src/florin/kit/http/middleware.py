@@ -14,7 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, Refusal, TooLarge
-from florin.kit.http import sse
+from florin.kit.http import paths, sse
 from florin.kit.http.asgi import App, Message, Receive, Scope, Send
 from florin.kit.http.body import check_encoding, problem, problem_headers
 from florin.kit.http.drain import Drain
@@ -54,6 +54,7 @@ class RequestMiddleware:
     ) -> None:
         self._app = app
         self._hot = hot
+        self._hot_paths = frozenset(path.encode() for _, path in hot)
         self._translate = translate
         self.drain = drain
         self._instance = instance  # None where requests are not logged
@@ -72,8 +73,7 @@ class RequestMiddleware:
         scope["request_id"] = request_id
         logging.during(request_id)
         commit_tracking.begin()
-        scope = _head_as_get(scope)
-        scope["path"] = _without_slash(scope["path"])
+        scope = self._one_form(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
@@ -112,6 +112,12 @@ class RequestMiddleware:
             self.in_flight -= 1
             metrics.in_flight.dec()
             self._account(scope, status, scope.get("begun", time.perf_counter()) - started)
+
+    def _one_form(self, scope: Scope) -> Scope:
+        """The request in the one form that every rule meets: its path, and HEAD as GET."""
+        if scope["raw_path"] not in self._hot_paths:  # those are in their one form
+            scope["path"] = paths.normalized(scope["raw_path"])
+        return _head_as_get(scope)
 
     async def _tell(self, scope: Scope) -> None:
         """Let all instances know who has seen how much, before the caller hears of it."""
@@ -246,11 +252,6 @@ def _unambiguous(headers: Headers) -> None:
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
     return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
-
-
-def _without_slash(path: str) -> str:
-    """The path as the routes know it: slashes at its end are ignored, by all of them alike."""
-    return path.rstrip("/") or "/" if path.endswith("/") else path
 
 
 def _route(scope: Scope) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
-from prometheus_client import start_http_server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import Database
@@ -17,6 +17,8 @@ from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
 from florin.kit.queue.config import Plan
 from florin.kit.queue.worker import Worker
+from florin.kit.server import operations
+from florin.kit.server.operations import OperationsListener
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
@@ -34,10 +36,13 @@ def serve(
     """Work until SIGTERM or SIGINT; return the exit code. `command` runs one job: see alone."""
     _limit_memory(settings.worker_memory_mb)
     _begin_at_zero(plan)
-    if settings.worker_port is not None:
-        start_http_server(settings.worker_port, settings.host, registry=metrics.registry)
+    try:
+        listener = operations.listener(settings, _ENDPOINTS)
+    except operations.PortUnavailable as error:
+        _log.error("not started", detail=str(error))
+        return 1
     _log.info("starting", concurrency=concurrency, release=settings.release)
-    uvloop.run(_serve(settings, plan, open_, concurrency, command))
+    uvloop.run(_serve(settings, plan, open_, concurrency, command, listener))
     _log.info("stopped")
     return 0
 
@@ -51,8 +56,20 @@ def serve_one(settings: Settings, plan: Plan, open_: Open, *, job: int, fence: i
     return 0
 
 
+async def _metrics_text() -> operations.Answer:
+    return operations.Answer(200, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
+
+
+_ENDPOINTS = {"/metrics": _metrics_text, "/health/live": operations.alive}
+
+
 async def _serve(
-    settings: Settings, plan: Plan, open_: Open, concurrency: int, command: Sequence[str]
+    settings: Settings,
+    plan: Plan,
+    open_: Open,
+    concurrency: int,
+    command: Sequence[str],
+    listener: OperationsListener | None,
 ) -> None:
     control = _database(settings, "control", CONTROL_CONNECTIONS)
     database = _database(settings, "jobs", concurrency)
@@ -75,6 +92,8 @@ async def _serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
     wake.start()
+    if listener is not None:
+        listener.start()
     checking = asyncio.ensure_future(OwnershipCheck(settings).check_soon(control))
     try:
         await worker.run()
@@ -86,6 +105,8 @@ async def _serve(
         if client is not None:
             with contextlib.suppress(Exception):  # it may be gone already
                 await client.aclose()
+        if listener is not None:
+            await listener.stop()
     if worker.deaf:
         _log.warning("ending over jobs that do not listen", jobs=worker.deaf)
         os._exit(0)  # the loop would wait for them for ever; their leases were given back

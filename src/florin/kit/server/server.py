@@ -2,6 +2,8 @@
 
 import gc
 import signal
+import socket
+from collections.abc import Mapping
 from types import FrameType
 
 import uvicorn
@@ -10,6 +12,7 @@ from florin.kit.http.drain import Drain
 from florin.kit.http.headers import cross_origin
 from florin.kit.http.middleware import RequestMiddleware
 from florin.kit.observability import logging
+from florin.kit.server import operations
 from florin.kit.server.protocol import BoundedHttpProtocol
 from florin.kit.settings import Settings
 
@@ -23,9 +26,25 @@ class Server(uvicorn.Server):
     terminal: it does not wait either, and a second one does not even finish.
     """
 
-    def __init__(self, config: uvicorn.Config, drain: Drain) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        drain: Drain,
+        listener: operations.OperationsListener | None,
+    ) -> None:
         super().__init__(config)
         self._drain = drain
+        self._listener = listener
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self._listener is not None:
+            self._listener.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self._listener is not None:
+            await self._listener.stop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
@@ -43,8 +62,15 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter) or self._drain.over()
 
 
-def serve(edge: RequestMiddleware, settings: Settings) -> int:
-    """Serve until the end; return the exit code."""
+def serve(
+    edge: RequestMiddleware, settings: Settings, endpoints: Mapping[str, operations.Endpoint]
+) -> int:
+    """Serve until the end; return the exit code. `endpoints` are those of the operations port."""
+    try:
+        listener = operations.listener(settings, endpoints)
+    except operations.PortUnavailable as error:
+        _log.error("not started", detail=str(error))
+        return 1
     origins = settings.cors_origins
     config = uvicorn.Config(
         cross_origin(edge, origins) if origins else edge,
@@ -63,7 +89,7 @@ def serve(edge: RequestMiddleware, settings: Settings) -> int:
         timeout_graceful_shutdown=settings.finish_s,  # pyright: ignore[reportArgumentType] -- same
         backlog=2048,
     )
-    server = Server(config, edge.drain)
+    server = Server(config, edge.drain, listener)
     _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
     # What is there now stays: the collector need not walk it again and again, which shows as a
     # pause in the slowest requests.

@@ -17,6 +17,19 @@ class Process(BaseSettings):
     )
     host: str = variable("FLORIN_HOST", "Address to listen on; `0.0.0.0` for all.", "127.0.0.1")
     port: int = variable("FLORIN_PORT", "Port to listen on.", 8000, ge=1, le=65535)
+    operations_port: int | None = variable(
+        "FLORIN_OPERATIONS_PORT",
+        "Port for metrics and health, which ask for no credentials; none by default.",
+        None,
+        ge=1,
+        le=65535,
+        example="9000",
+    )
+    operations_host: str = variable(
+        "FLORIN_OPERATIONS_HOST",
+        "Address of that port; only for a network of your own another than loopback.",
+        "127.0.0.1",
+    )
     public_url: WebUrl | None = variable(
         "FLORIN_PUBLIC_URL",
         "Where people and payment providers reach Florin; with `https` answers carry HSTS.",

@@ -14,9 +14,6 @@ class Working(BaseSettings):
         1024,
         ge=256,
     )
-    worker_port: int | None = variable(
-        "FLORIN_WORKER_PORT", "Port on which a worker shows its metrics.", None, ge=1, le=65535
-    )
     keys_kept_days: int = variable(
         "FLORIN_KEYS_KEPT_DAYS", "For how many days an idempotency key is remembered.", 90, ge=30
     )

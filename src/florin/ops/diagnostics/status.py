@@ -35,6 +35,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     pid: int | None
     address: str | None
+    operations: str | None  # HOST:PORT of its metrics; of the balancer those of the whole fleet
     health: str  # "ok", "failing", or "none" where nothing runs
     load: Load | None
     lag: Lag | None  # of a replica of PostgreSQL
@@ -116,6 +117,7 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
         state=state,
         pid=part.pid,
         address=part.address,
+        operations=part.operations if runs else None,
         health=("ok" if health else "failing") if runs else "none",
         load=load,
         lag=None,

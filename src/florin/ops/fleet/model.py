@@ -39,6 +39,7 @@ class Part:
     state: State
     release: str
     address: str | None = None
+    operations: str | None = None  # where it shows its metrics and health
     pid: int | None = None
     started: str | None = None
     since: float = 0.0
@@ -54,6 +55,11 @@ class Part:
         if self.pid is None or self.started is None:
             return None
         return Process(self.pid, self.started)
+
+    @property
+    def metrics_address(self) -> str | None:
+        """Where its metrics are; an older release showed them where it serves."""
+        return self.operations or self.address
 
     def stopped(self, note: str = "") -> "Part":
         return replace(self, state="stopped", pid=None, started=None, since=time.time(), note=note)

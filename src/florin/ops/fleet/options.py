@@ -32,6 +32,7 @@ class Options:
     home: Home
     environ: Mapping[str, str]
     port: int = 8000
+    operations_port: int | None = None  # None: the one it has, else the next after the public one
     api: int | None = None  # instances; None: as many as were asked for last
     workers: int | Literal["auto"] | None = None  # None: as asked for last
     limits: Limits | None = None  # of scaling; None: what suits the machine and its database

@@ -26,6 +26,7 @@ class Demo:
 class Welcome:
     url: str
     docs: str
+    metrics: str | None
     home: str
     demo: Demo | None
 
@@ -76,7 +77,10 @@ async def _program(address: str, key: str, program: str) -> dict[str, Any] | Non
 
 
 def of(home: Home, url: str) -> Welcome:
-    return Welcome(url=url, docs=f"{url}/api/v1/docs", home=str(home.path), demo=read(home))
+    balancer = home.fleet().part("balancer")
+    metrics = f"http://{balancer.operations}/metrics/fleet" if balancer is not None else None
+    docs = f"{url}/api/v1/docs"
+    return Welcome(url=url, docs=docs, metrics=metrics, home=str(home.path), demo=read(home))
 
 
 def text(welcome: Welcome) -> str:
@@ -84,6 +88,7 @@ def text(welcome: Welcome) -> str:
         "",
         f"  Florin serves at   {welcome.url}",
         f"  Documentation      {welcome.docs}",
+        *([f"  Metrics            {welcome.metrics}"] if welcome.metrics else []),
         f"  Data and logs      {welcome.home}",
     ]
     demo = welcome.demo

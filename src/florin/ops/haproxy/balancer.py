@@ -25,6 +25,7 @@ from florin.ops.supervisor.part_spec import HotSwap, PartSpec
 from florin.ops.system import http_probe
 
 NAME = "balancer"
+LOOPBACK = "127.0.0.1"  # where the operations port is
 _LOCK_POLL_S = 0.01
 
 
@@ -53,6 +54,10 @@ class Balancer:
         host = self.edge.host
         return f"{local.get(host, f'[{host}]' if ':' in host else host)}:{self.edge.port}"
 
+    @property
+    def operations(self) -> str:
+        return f"{LOOPBACK}:{self.edge.operations_port}"
+
     def wanted(self) -> PartSpec:
         """How it runs. Its wiring changes with what only another process can change."""
         fixed = config.configuration(self.edge, Facts())
@@ -60,6 +65,7 @@ class Balancer:
             name=NAME,
             role="balancer",
             address=self.address,
+            operations=self.operations,
             release=f"HAProxy {self.program.version}",
             launch=self._launch(),
             ready=self.ready_to_serve,

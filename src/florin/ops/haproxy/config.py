@@ -7,7 +7,7 @@ follow it. The facts are rendered in as well: a balancer that died serves again 
 servers before anybody has told it anything.
 """
 
-from florin.ops.haproxy.config_fragments import RULES, problem
+from florin.ops.haproxy.config_fragments import ONE_FORM, RULES, problem
 from florin.ops.haproxy.server_slots import Facts
 from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, Edge
 
@@ -17,7 +17,6 @@ FREE = "127.0.0.1:1"  # where a slot points that nobody has; it is in maintenanc
 MAP_KEY = "algorithm"
 _PROXIES_DEEP = 5
 _UNLESS_PROXIED = " unless of_a_proxy { req.hdr(x-forwarded-proto) -m found }"
-_PRIVATE = "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 ::1/128 fc00::/7"
 
 
 def server(slot: int) -> str:
@@ -26,7 +25,13 @@ def server(slot: int) -> str:
 
 
 def configuration(edge: Edge, facts: Facts) -> str:
-    parts = (_global(edge), _defaults(edge), _public(edge), _operator(edge), _backends(edge, facts))
+    parts = (
+        _global(edge),
+        _defaults(edge),
+        _public(edge),
+        _operations(edge),
+        _backends(edge, facts),
+    )
     return "\n".join(parts)
 
 
@@ -47,6 +52,7 @@ global
   log stdout format raw daemon err
   stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
   stats timeout {seconds(60)}
+  expose-experimental-directives
 {user}  maxconn {edge.connections()}
   nbthread {edge.threads}
   hard-stop-after {seconds(timing.stop_grace_s)}
@@ -107,7 +113,6 @@ def _public(edge: Edge) -> str:
         unless_proxied=_UNLESS_PROXIED if edge.trusted_proxies else "",
         reading=reading,
         body=edge.timing.retry_body_bytes,
-        private=_PRIVATE,
     )
     proxies = ""
     if edge.trusted_proxies:
@@ -116,7 +121,7 @@ def _public(edge: Edge) -> str:
     return f"""\
 frontend public
   bind {host}:{edge.port}{tls}
-{proxies}{rules}
+{ONE_FORM}{proxies}{rules}
   use_backend {PANIC} if {{ nbsrv({PROBING}) eq 0 }}
   use_backend %[str({MAP_KEY}),map({MAP},{PROBING})]
 """
@@ -137,7 +142,7 @@ def _clients(trusted: tuple[str, ...]) -> str:
     return "\n".join((*lines, ""))
 
 
-def _operator(edge: Edge) -> str:
+def _operations(edge: Edge) -> str:
     port = edge.fleet_metrics_port
     fleet = "" if port is None else "  use_backend fleet_metrics if { path /metrics/fleet }\n"
     backend = ""
@@ -148,9 +153,9 @@ backend fleet_metrics
   server merged 127.0.0.1:{port}
 """
     return f"""\
-frontend operator
-  bind 127.0.0.1:{edge.operator_port}
-  stats enable
+frontend operations
+  bind 127.0.0.1:{edge.operations_port}
+{ONE_FORM}  stats enable
   stats uri /stats
   stats refresh 5s
   http-request use-service prometheus-exporter if {{ path /metrics }}

@@ -2,17 +2,23 @@
 
 import json
 
+# The form of a path that florin.kit.http.paths makes as well; before any rule looks at it.
+ONE_FORM = """\
+  http-request normalize-uri percent-decode-unreserved
+  http-request normalize-uri path-merge-slashes
+  http-request normalize-uri path-strip-dot
+  http-request normalize-uri path-strip-dotdot full
+  http-request set-path %[path,regsub(/$,)] if { path -m end / } !{ path / }
+"""
 RULES = """\
   http-request set-header X-Forwarded-Proto {scheme}{unless_proxied}
 {clients}\
-  acl of_here src {private}
   acl has_id req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{{1,128}}$
   http-request del-header Forwarded
   http-request del-header X-Forwarded-Host
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Request-Id req_%[uuid()] unless has_id
   http-request set-var(txn.request_id) req.hdr(x-request-id)
-  http-request return status 404 if {{ path /metrics }} !of_here
   acl reads method GET HEAD
   acl posts method POST
   acl only_reads path {reading}

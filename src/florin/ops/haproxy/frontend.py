@@ -12,7 +12,7 @@ from florin.ops.fleet.observe import observe
 from florin.ops.fleet.options import Options
 from florin.ops.fleet.timing import DEFAULT
 from florin.ops.haproxy import certificate, program
-from florin.ops.haproxy.balancer import NAME, Balancer
+from florin.ops.haproxy.balancer import LOOPBACK, NAME, Balancer
 from florin.ops.haproxy.settings import Edge
 from florin.ops.system import ports
 from florin.ops.system.console import OperatorError
@@ -21,15 +21,16 @@ from florin.ops.system.os_user import Account
 __all__ = [
     "METRICS",
     "NAME",
-    "OPERATOR",
+    "OPERATIONS",
     "Runs",
     "balancer",
     "base_urls",
     "current_frontend",
-    "require_port",
+    "operations_port",
+    "require_ports",
 ]
 
-OPERATOR = "balancer-operator"  # its statistics and metrics, on the loopback
+OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
 METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
 
 
@@ -38,6 +39,7 @@ class Runs:
     """Where the fleet that runs is reached, and with which certificate and key."""
 
     port: int | None = None  # None: none runs
+    operations_port: int | None = None
     tls: tuple[Path, Path] | None = None
 
 
@@ -67,7 +69,7 @@ def current_frontend(home: Home) -> Runs:
     port = (part.address or "").rpartition(":")[2]
     pair = desired_state.read(home).tls
     tls = None if pair is None else (Path(pair[0]), Path(pair[1]))
-    return Runs(int(port), tls) if port.isdigit() else Runs()
+    return Runs(int(port), home.layout().ports.get(OPERATIONS), tls) if port.isdigit() else Runs()
 
 
 def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -> Balancer:
@@ -76,7 +78,7 @@ def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -
         timing=DEFAULT,
         host=options.host,
         port=options.port,
-        operator_port=ports[OPERATOR],
+        operations_port=ports[OPERATIONS],
         fleet_metrics_port=ports[METRICS],
         user=user,
         trusted_proxies=_trusted(options.environ.get("FLORIN_TRUSTED_PROXIES", "")),
@@ -88,17 +90,33 @@ def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -
     return Balancer(edge=edge, program=program.find())
 
 
-def require_port(options: Options, fleet: Fleet) -> None:
-    """Say that the port is taken before anything starts; our own balancer may sit on it."""
+def require_ports(options: Options, fleet: Fleet) -> None:
+    """Say that a port is taken before anything starts; our own balancer may sit on it."""
     part = fleet.part(NAME)
-    port = options.port
-    if part is not None and part.process is not None and (part.address or "").endswith(f":{port}"):
-        return
-    if not ports.is_free(port, options.host):
-        raise OperatorError(
-            f"Port {port} is taken by {ports.holder(port)}; stop it, or choose another:"
-            f" florin up --port {ports.free_port(port + 1)}."
-        )
+    runs = part if part is not None and part.process is not None else None
+    asked = [("--port", options.port, options.host, runs and runs.address)]
+    if options.operations_port is not None:
+        if options.operations_port == options.port:
+            raise OperatorError(f"--operations-port {options.port} is the public port as well.")
+        here = runs and runs.operations
+        asked.append(("--operations-port", options.operations_port, LOOPBACK, here))
+    for option, port, host, at in asked:
+        if not (at or "").endswith(f":{port}") and not ports.is_free(port, host):
+            raise OperatorError(
+                f"Port {port} is taken by {ports.holder(port)}; stop it, or choose another:"
+                f" florin up {option} {ports.next_free(port + 1)}."
+            )
+
+
+def operations_port(options: Options, fleet: Fleet, taken: Mapping[str, int]) -> int:
+    """Return the port asked for, else the one it has, else the next free after the public one."""
+    part = fleet.part(NAME)
+    if options.operations_port is not None:
+        return options.operations_port
+    if part is not None and part.process is not None and OPERATIONS in taken:
+        return taken[OPERATIONS]
+    others = [port for name, port in taken.items() if name != OPERATIONS]
+    return ports.next_free(options.port + 1, but=others)
 
 
 def _trusted(words: str) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
-"""Metrics: the metrics of all instances as one document, which HAProxy cannot make itself.
+"""Metrics: the metrics of all processes as one document, which HAProxy cannot make itself.
 
-Whoever supervises the fleet serves it on a port of this machine; HAProxy's operator port passes
-/metrics/fleet on to it.
+The supervisor serves it on a port of this machine; the operations port of the fleet, which is
+HAProxy's, passes /metrics/fleet on to it.
 """
 
 import asyncio

@@ -28,8 +28,8 @@ class Edge:
     timing: Timing
     host: str = "127.0.0.1"
     port: int = 8000
-    operator_port: int
-    fleet_metrics_port: int | None = None  # who answers /metrics/fleet; see `merge`
+    operations_port: int  # on loopback
+    fleet_metrics_port: int | None = None  # who answers /metrics/fleet; see `metrics`
     trusted_proxies: tuple[str, ...] = ()  # networks
     tls: bool = False  # the pair lies in `certificate`
     folder: Path  # its own: the configuration, the map, the facts, the certificate

@@ -33,7 +33,7 @@ _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 async def rise(options: Options, fleet: Supervisor) -> FleetContext:
     fleet.announce("starting")
-    frontend.require_port(options, fleet.fleet)
+    frontend.require_ports(options, fleet.fleet)
     takeover.require_same_database(options, fleet.fleet)
     arranged = await topology.arrange(options, fleet.fleet)
     _remember(options, arranged)
@@ -160,7 +160,9 @@ async def _take(
             continue
         if step.verb == "adopt" or step.name in rewired:
             part = fleet.fleet.part(want.name)
-            fleet.adopt(replace(want, wiring=part.wiring) if part is not None else want)
+            if part is not None:  # as it runs, until it is replaced
+                want = replace(want, wiring=part.wiring, operations=part.operations)
+            fleet.adopt(want)
             say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
         elif together:
             if together == OWN and not ready_for_api:

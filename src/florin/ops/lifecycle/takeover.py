@@ -46,7 +46,7 @@ def take_over(options: Options) -> int:
     before = leader(home)
     if before is None or before.process is None:
         raise _starting(home, None)  # it holds the lock and has not written itself down yet
-    frontend.require_port(options, observe(home))
+    frontend.require_ports(options, observe(home))
     if options.tls is not None:
         certificate.joined(*options.tls)
     require_same_database(options, observe(home))
@@ -120,6 +120,7 @@ def needed(options: Options, before: Part) -> bool:
     assert before.pid is not None
     return (
         options.port != (runs.port or options.port)
+        or options.operations_port not in (None, runs.operations_port)
         or options.tls != runs.tls
         or options.replicas not in (None, kept.replicas)
         or options.valkey not in (None, kept.valkey)

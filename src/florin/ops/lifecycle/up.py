@@ -153,11 +153,12 @@ def _watches(running: FleetContext, scaling: Scaling) -> list[asyncio.Task[None]
 
 @contextlib.asynccontextmanager
 async def _metrics(running: FleetContext, scaling: Scaling) -> AsyncGenerator[None]:
-    """Answer with the metrics of all instances, for the balancer's /metrics/fleet."""
+    """Answer with the metrics of all processes, for /metrics/fleet of the operations port."""
 
     def instances() -> dict[str, str]:
         parts = (*running.fleet.fleet.of("api"), *running.workers.there())
-        return {part.name: part.address for part in parts if part.process and part.address}
+        found = ((part.name, part.metrics_address) for part in parts if part.process)
+        return {name: address for name, address in found if address}
 
     def own() -> str:
         return scaling.metrics() + status.metrics(running.home)

@@ -116,8 +116,8 @@ class Instances:
             for part in self._fleet.fleet.of("api")
             if part.process is not None and part.generation != new[0].generation
         ]
-        fresh = [part.address or "" for part in new]
-        before = [part.address or "" for part in others]
+        fresh = [part.metrics_address or "" for part in new]
+        before = [part.metrics_address or "" for part in others]
         new_then, old_then = await soak.ask(fresh), await soak.ask(before)
         until = time.monotonic() + soak_s
         while True:

@@ -11,7 +11,7 @@ _SLOWER_MAX = 10.0  # times
 _SLOW_S, _ENOUGH = 0.25, 20  # below this nothing is slow, with fewer requests nothing is known
 _OK, _BUSY = 200, "503"
 _SAMPLE = re.compile(r"(florin_http_requests_total|florin_http_request_seconds_sum)\{(.*)\} (\S+)")
-_OURS = re.compile(r'route="/(health|metrics)')  # asked by us, not by clients
+_OURS = re.compile(r'route="/health')  # asked by us, not by clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,4 +42,5 @@ async def relieve(home: Home, part: Part, want: PartSpec) -> tuple[Part, Started
     assert process is not None
     now = replace(part, pid=process.pid, started=process.started, since=time.time(), note="")
     now = replace(now, state="ready", address=want.address, release=want.release)
+    now = replace(now, operations=want.operations)
     return replace(now, wiring=want.wiring), started

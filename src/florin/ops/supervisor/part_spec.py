@@ -26,6 +26,7 @@ class PartSpec:
     name: str
     role: Role
     address: str
+    operations: str | None = None  # where it shows its metrics
     release: str
     generation: int = 0  # of which deployment of the release
     launch: Launch

@@ -29,6 +29,7 @@ class Processes(FleetStateStore):
             generation=want.generation,
             drained=drained,
             address=want.address,
+            operations=want.operations,
             since=time.time(),
             restarts=restarts,
             wiring=want.wiring,

@@ -69,6 +69,7 @@ class FleetStateStore:
                 release=want.release,
                 generation=want.generation,
                 address=want.address,
+                operations=want.operations,
             )
         )
 

@@ -46,7 +46,8 @@ class Supervisor(Processes):
         assert part is not None
         state = "draining" if part.drained else "ready"
         role = want.role_now() if want.role_now is not None else want.role
-        self.record(replace(part, role=role, state=state, address=want.address, wiring=want.wiring))
+        part = replace(part, address=want.address, operations=want.operations, wiring=want.wiring)
+        self.record(replace(part, role=role, state=state))
         self._watch(want)
 
     async def start(self, want: PartSpec, *, drained: bool = False) -> None:

@@ -11,6 +11,7 @@ from florin.ops.system import processes
 # Below the range from which Linux takes the ports of outgoing connections: one of those could
 # otherwise sit on a remembered port at the next start.
 _FIRST, _LAST = 20_000, 32_000
+_HIGHEST = 65_535
 _LISTEN = "0A"
 
 
@@ -34,6 +35,14 @@ def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> in
         port = random.randrange(_FIRST, _LAST)  # noqa: S311 - not a secret
         if port not in but and is_free(port):
             return port
+
+
+def next_free(first: int, *, but: Collection[int] = ()) -> int:
+    """Return the first free port from that number on."""
+    for port in range(first, _HIGHEST + 1):
+        if port not in but and is_free(port):
+            return port
+    return free_port(but=but)
 
 
 def holder(port: int) -> str:

@@ -5,7 +5,10 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe
 from florin.ops.topology.app_process import HOST, AppProcess
 
-_WIRES = ("DATABASE_URL", "DATABASE_URL_REPLICA", "REDIS_URL", "FLORIN_HOST", "FLORIN_PORT")
+_WIRES = (
+    *("DATABASE_URL", "DATABASE_URL_REPLICA", "REDIS_URL"),
+    *("FLORIN_HOST", "FLORIN_PORT", "FLORIN_OPERATIONS_PORT"),
+)
 
 
 class Api(AppProcess):

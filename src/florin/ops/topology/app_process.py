@@ -13,7 +13,7 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, ports
 from florin.ops.system.console import OperatorError
 
-HOST = "127.0.0.1"  # only the balancer reaches an instance; a worker tells its metrics there
+HOST = "127.0.0.1"  # only the balancer reaches an instance, only this machine its metrics
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
 _OK = 200
 OWN = "own"  # they start beside each other
@@ -28,11 +28,16 @@ class AppProcess:
     environ: Mapping[str, str]
     name: str
     port: int
+    operations_port: int
     mark: ReleaseMark
 
     @property
     def address(self) -> str:
         return f"{HOST}:{self.port}"
+
+    @property
+    def operations(self) -> str:
+        return f"{HOST}:{self.operations_port}"
 
     def part(
         self,
@@ -53,6 +58,10 @@ class AppProcess:
             environ.pop(name, None)
         environ |= store.environ(self.home, self.mark.release)
         environ |= {"FLORIN_HOST": HOST, "FLORIN_INSTANCE": self.name, **told}
+        environ |= {
+            "FLORIN_OPERATIONS_HOST": HOST,
+            "FLORIN_OPERATIONS_PORT": str(self.operations_port),
+        }
         wiring = "\n".join(environ.get(name, "") for name in wires)
 
         async def serves() -> bool:
@@ -63,6 +72,7 @@ class AppProcess:
             name=self.name,
             role=role,
             address=self.address,
+            operations=self.operations,
             release=self.mark.release,
             generation=self.mark.generation,
             launch=Launch(name=self.name, argv=self.command, environ=environ),
@@ -75,7 +85,8 @@ class AppProcess:
         )
 
     def prepare(self) -> None:
-        if not ports.is_free(self.port, HOST):
-            raise OperatorError(
-                f"Port {self.port} of {self.name} is taken by {ports.holder(self.port)}; stop it."
-            )
+        for port in {self.port, self.operations_port}:
+            if not ports.is_free(port, HOST):
+                raise OperatorError(
+                    f"Port {port} of {self.name} is taken by {ports.holder(port)}; stop it."
+                )

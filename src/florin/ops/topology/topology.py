@@ -49,23 +49,28 @@ class Topology:
         return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
 
     def instance(self, name: str, mark: ReleaseMark) -> PartSpec:
-        """Return one instance or worker on the port it had, else a free one, remembered."""
+        """Return one instance or worker on the ports it had, else on free ones, remembered."""
         home = self.options.home
         layout = home.layout()
         part = home.fleet().part(name)
         runs = part is not None and part.process is not None and processes.lives(part.process)
-        port = layout.ports.get(name)
-        if port is None or not runs:
-            port = ports.free_port(port, but=layout.ports.values())
-            home.write_layout(replace(layout, ports=layout.ports | {name: port}))
-        commands, environ = self.options.commands, self.environ
-        if desired_state.works(name):
-            made = worker_process.Worker(
-                home=home, command=commands.worker, environ=environ, name=name, port=port, mark=mark
-            )
-            return made.wanted()
-        return api_process.Api(
-            home=home, command=commands.api, environ=environ, name=name, port=port, mark=mark
+        works = desired_state.works(name)
+        keys = (name,) if works else (name, f"{name}-operations")
+        kept = dict(layout.ports)
+        for key in keys:
+            if key not in kept or not runs:
+                kept[key] = ports.free_port(kept.get(key), but=kept.values())
+        home.write_layout(replace(layout, ports=kept))
+        commands = self.options.commands
+        make = worker_process.Worker if works else api_process.Api
+        return make(
+            home=home,
+            command=commands.worker if works else commands.api,
+            environ=self.environ,
+            name=name,
+            port=kept[name],
+            operations_port=kept[keys[-1]],
+            mark=mark,
         ).wanted()
 
     def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
@@ -190,7 +195,7 @@ def _ports(options: Options, *, database: bool, valkey: Kind | None) -> dict[str
     """The ports that are needed, by the layout's name of each, and whose they are."""
     needed = {_port_of(name): name for name in _members(options)} if database else {}
     needed |= topology.ports(valkey) if valkey is not None else {}
-    return needed | {frontend.OPERATOR: frontend.NAME, frontend.METRICS: frontend.NAME}
+    return needed | {frontend.METRICS: frontend.NAME}
 
 
 def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
@@ -207,6 +212,7 @@ def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout
                     f"Port {kept.ports[name]} of {part_name} is taken by"
                     f" {ports.holder(kept.ports[name])}; it moves to {chosen[name]}."
                 )
+    chosen[frontend.OPERATIONS] = frontend.operations_port(options, fleet, chosen)
     return replace(kept, ports=chosen)
 
 

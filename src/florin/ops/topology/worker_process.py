@@ -4,12 +4,11 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.topology.app_process import AppProcess
 
 SLOTS = 5  # jobs at once
-_WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_WORKER_PORT")
+_WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_OPERATIONS_PORT")
 
 
 class Worker(AppProcess):
-    """One worker: it takes jobs, and tells its metrics."""
+    """One worker: it takes jobs; its operations port is its only one."""
 
     def wanted(self) -> PartSpec:
-        told = {"FLORIN_WORKER_PORT": str(self.port)}
-        return self.part("worker", told, wires=_WIRES, ready="/metrics")
+        return self.part("worker", {}, wires=_WIRES, ready="/metrics")

@@ -1,0 +1,124 @@
+"""Operations: the listener of a process for those who run it, apart from the public one.
+
+It serves metrics and health without authentication, so it listens on loopback unless
+FLORIN_OPERATIONS_HOST says otherwise. It shares the event loop of the process.
+"""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import msgspec
+import uvicorn
+
+from florin.kit.http import paths
+from florin.kit.http.asgi import App, Receive, Scope, Send
+from florin.kit.server.protocol import BoundedHttpProtocol
+from florin.kit.settings import Settings
+
+_STOP_WITHIN_S = 1
+_BACKLOG = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one of the endpoints says."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+
+
+Endpoint = Callable[[], Awaitable[Answer]]
+
+
+def document(status: int, content: object) -> Answer:
+    return Answer(status, msgspec.json.encode(content))
+
+
+async def alive() -> Answer:
+    """GET /health/live: the loop answers."""
+    return document(200, {"status": "alive"})
+
+
+class PortUnavailable(Exception):
+    """The listener cannot have its port."""
+
+
+class OperationsListener:
+    """Holds its port from the beginning; serves between `start` and `stop`."""
+
+    def __init__(self, host: str, port: int, endpoints: Mapping[str, Endpoint]) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise PortUnavailable(
+                f"FLORIN_OPERATIONS_PORT: port {port} of {host} cannot be used: {error.strerror}"
+            ) from None
+        config = uvicorn.Config(
+            application(endpoints),
+            loop="none",
+            http=BoundedHttpProtocol,
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_STOP_WITHIN_S,
+        )
+        self._server = _Inner(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
+
+    async def stop(self) -> None:
+        """Answer what was asked, then close. The last to stop: who drains is still watched."""
+        if self._task is not None:
+            self._server.should_exit = True
+            await self._task
+        self._socket.close()
+
+
+def listener(settings: Settings, endpoints: Mapping[str, Endpoint]) -> OperationsListener | None:
+    """Return the listener of a process; None where no port is set. Raises PortUnavailable."""
+    if settings.operations_port is None:
+        return None
+    return OperationsListener(settings.operations_host, settings.operations_port, endpoints)
+
+
+def application(endpoints: Mapping[str, Endpoint]) -> App:
+    """Return the ASGI application: GET and HEAD of these paths, 404 for all others."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        del receive
+        endpoint = endpoints.get(paths.normalized(scope["raw_path"]))
+        if endpoint is None:
+            found = document(404, {"status": "not found", "paths": sorted(endpoints)})
+        elif scope["method"] not in {"GET", "HEAD"}:
+            found = document(405, {"status": "only GET and HEAD are answered"})
+        else:
+            found = await endpoint()
+        headers = [
+            (b"content-type", found.content_type.encode()),
+            (b"content-length", str(len(found.body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+        ]
+        start = {"type": "http.response.start", "status": found.status, "headers": headers}
+        await send(start)
+        await send({"type": "http.response.body", "body": found.body})
+
+    return answer
+
+
+class _Inner(uvicorn.Server):
+    """A server within a process that has signal handlers of its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield

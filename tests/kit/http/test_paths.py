@@ -1,0 +1,43 @@
+"""Paths: every spelling of a path meets the rules of its one form."""
+
+import pytest
+
+from florin.kit.http.paths import normalized
+
+
+@pytest.mark.parametrize(
+    ("raw", "form"),
+    [
+        (b"/", "/"),
+        (b"", "/"),
+        (b"//", "/"),
+        (b"*", "/*"),
+        (b"/metrics", "/metrics"),
+        (b"/metrics/", "/metrics"),
+        (b"//metrics", "/metrics"),
+        (b"/%6Detrics", "/metrics"),
+        (b"/%6detrics%2f", "/metrics%2F"),
+        (b"/api%2Fv1/cards", "/api%2Fv1/cards"),
+        (b"/./api/v1/../v1//cards/.", "/api/v1/cards"),
+        (b"/%2e%2e/%2E/metrics", "/metrics"),
+        (b"/../../..", "/"),
+        (b"/cards/caf%C3%A9", "/cards/caf\u00e9"),
+        (b"/a%252Fb", "/a%2Fb"),  # no route either
+        (b"/%zz", "/%zz"),
+        (b"/...", "/..."),
+    ],
+)
+def test_the_one_form(raw: bytes, form: str) -> None:
+    assert normalized(raw) == form
+
+
+def test_it_is_the_form_of_itself() -> None:
+    for raw in (b"/api/v1/cards", b"/health/ready", b"/a%2Fb"):
+        once = normalized(raw)
+        assert normalized(once.encode()) == once
+
+
+def test_twice_the_path_takes_no_more_than_its_share() -> None:
+    """What is dropped is looked at once: counted in steps, not in time."""
+    for times in (1_000, 2_000):
+        assert normalized(b"/a/.." * times + b"//" * times) == "/"

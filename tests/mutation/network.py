@@ -1,0 +1,22 @@
+"""Mutations of what stands between the network and the application: paths, the operations port."""
+
+from tests.mutation.mutation import without as _
+
+EDGE = "src/florin/kit/http/middleware.py"
+OPERATIONS = "src/florin/kit/server/operations.py"
+RULES = "src/florin/ops/haproxy/config_fragments.py"
+
+LISTENERS = "tests/kit/server/test_operations.py"
+PATHS = "tests/ops/haproxy/test_paths.py"
+
+NETWORK = (
+    _("an encoded slash reaches the route of a plain one", EDGE,
+      '            scope["path"] = paths.normalized(scope["raw_path"])\n', "            pass\n",
+      f"{LISTENERS}::test_a_route_is_the_same_in_every_spelling"),
+    _("the operations port listens where the public one does", OPERATIONS,
+      "OperationsListener(settings.operations_host, ", "OperationsListener(settings.host, ",
+      f"{LISTENERS}::test_the_operations_port_is_on_loopback_wherever_the_public_one_is"),
+    _("the balancer's rules meet a path as it was written", RULES,
+      "  http-request normalize-uri percent-decode-unreserved\n", "",
+      f"{PATHS}::test_an_instance_is_asked_in_the_form_that_it_would_make_itself"),
+)  # fmt: skip
