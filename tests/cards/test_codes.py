@@ -27,3 +27,50 @@ def test_what_was_made_is_read_and_one_wrong_symbol_is_not() -> None:
         wrong = "0" if code[place] != "0" else "1"
         with pytest.raises(codes.CodeMalformed):
             codes.read(code[:place] + wrong + code[place + 1 :])
+
+
+FULL_WIDTH = {ord(symbol): ord(symbol) + 0xFEE0 for symbol in map(chr, range(0x21, 0x7F))}
+FILLING = (
+    "\r", "\n", "\r\n", "\t", "\v", "\f", "\u00a0", "\u2007", "\u202f", "\u3000", "\u200b",
+    "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u200e", "\u2028", "\u0085", "-", "\u2010",
+    "\u2011", "\u2012", "\u2013", "\u2014", "\u2015", "\u2212", "\uff0d", "\ufe63", "\u30fc",
+    "\uff70",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("filling", FILLING, ids=ascii)
+def test_a_code_is_read_as_people_paste_and_scan_it(filling: str) -> None:
+    code = codes.make()
+    groups = [code[at : at + 4] for at in range(0, codes.LENGTH, 4)]
+    for spelled in (f"{code}{filling}", f"{filling}{code}", filling.join(groups)):
+        for wide in (spelled, spelled.translate(FULL_WIDTH), spelled.lower().translate(FULL_WIDTH)):
+            assert codes.read(wide) == code, ascii(wide)
+    assert codes.read(code.replace("0", "O").replace("1", "l").translate(FULL_WIDTH)) == code
+
+
+def test_digits_of_other_scripts_are_digits() -> None:
+    code = "4827-1093-5561-7230".replace("-", "")
+    for check in codes.ALPHABET:  # one of them is right
+        try:
+            right = codes.read(code[:-1] + check)
+            break
+        except codes.CodeMalformed:
+            continue
+    else:
+        pytest.fail("no check symbol is right")
+    digits = {ord(str(n)): 0x0660 + n for n in range(10)}
+    assert codes.read(right.translate(digits)) == right
+
+
+def test_what_is_no_part_of_a_code_makes_it_malformed_and_says_why() -> None:
+    code = codes.make()
+    for wrong, said in (
+        (f"{code}#", "16"), (f"{code[:-1]}", "not 15"), ("", "not 0"),
+        (f"\u00e9{code[1:]}", "symbols"),
+        (f"{code[:-1]}U", "symbols"), (f"{code[:-1]}\x1d", "symbols"), ("x" * 65, "not 65"),
+        (f"{code}\U0001f381", "not 17"), ("\ufdfa" * 64, "16"),
+    ):  # fmt: skip
+        with pytest.raises(codes.CodeMalformed) as malformed:
+            codes.read(wrong)
+        assert said in malformed.value.detail, ascii(wrong)
+        assert code[:8] not in malformed.value.detail

@@ -204,10 +204,28 @@ async def test_where_no_pin_is_asked(http: httpx.AsyncClient, shop: Shop) -> Non
     await made(http, "/loads", {"card": card["id"], "amount": 1})
     answer = await post(http, "/redemptions", spend(card, 1, pin=card["pin"]))
     problem(answer, 422, "invalid_request", param="pin")
-    for malformed in ("12345", "1234567", "12345a", "\uff11" * 6, ""):
+    for malformed in ("12345", "1234567", "12345a", "123\u00bd56", "\n", ""):
         answer = await post(http, "/redemptions", by_code(card, malformed))
         problem(answer, 422, "invalid_request")
         assert not malformed or malformed not in answer.text
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_pin_is_read_as_people_paste_it(
+    http: httpx.AsyncClient, shop: Shop, way: str
+) -> None:
+    card = await issue(http, shop, 100, pin=True)
+    pin: str = card["pin"]
+    wide = pin.translate({ord(str(n)): 0xFF10 + n for n in range(10)})
+    for typed in (
+        f"{pin}\n", f"{pin}\r\n", f"\t{pin}", f"{pin[:3]} {pin[3:]}", f"\ufeff{pin}\u200b",
+        f"{pin[:3]}\u2011{pin[3:]}", wide, f"{pin}\u00a0",
+    ):  # fmt: skip
+        assert (await attempt(http, way, card, typed)).get("amount") == 1, ascii(typed)
+    for typed in (f"{pin}0", pin[:5], f"{pin[:5]}x", "\n", " " * 32):
+        refused = await attempt(http, way, card, typed)
+        assert (refused["status"], refused["param"]) == (422, "pin"), ascii(typed)
+    assert (await attempt(http, way, card, wrong(card)))["attempts_left"] == 4, "none was counted"
 
 
 async def test_what_is_kept_of_a_pin(http: httpx.AsyncClient, shop: Shop, owner: Any) -> None:

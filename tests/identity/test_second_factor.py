@@ -109,6 +109,28 @@ async def test_it_is_set_up_asked_for_and_turned_off(http: httpx.AsyncClient, ow
     assert {"second_factor.begun", "second_factor.on", "second_factor.off"} <= actions
 
 
+async def test_codes_are_read_as_people_paste_them(http: httpx.AsyncClient, owner: Any) -> None:
+    somebody = await register(http)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    phone = Authenticator(begun.json()["secret"])
+    spaced = f"{phone.code()[:3]}\u00a0{phone.code()[3:]}\n"
+    path = "/auth/totp/confirm"
+    confirmed = await http.post(path, json={"code": spaced}, headers=somebody.headers)
+    assert confirmed.status_code == 200, confirmed.text
+    recovery: list[str] = confirmed.json()["recovery_codes"]
+    wide = {ord(str(n)): 0xFF10 + n for n in range(10)}
+    for spelled in (
+        lambda: f"{phone.code()}\r\n",
+        lambda: f"\ufeff{phone.code()}\u200b",
+        lambda: phone.code().translate(wide),
+        lambda: recovery[0].replace("-", "\u2011").upper(),
+        lambda: f"{recovery[1]}\n",
+    ):
+        await forget_steps(owner, somebody)
+        entered = await answer(http, await challenge(http, somebody.email), spelled())
+        assert entered.status_code == 200, entered.text
+
+
 async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None:
     """Also of many at once; and with it all earlier codes are spent."""
     somebody = await register(http)

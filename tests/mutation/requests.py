@@ -4,12 +4,14 @@ from tests.mutation.mutation import without as _
 
 QUERY = "src/florin/kit/http/query.py"
 FAST = "src/florin/cards/api/fast_routes.py"
+PASTED = "src/florin/kit/pasted_text.py"
 EDGE = "src/florin/kit/http/middleware.py"
 PATHS = "src/florin/kit/http/paths.py"
 
 BODY = "src/florin/kit/http/body.py"
 
 KEYS = "tests/cards/api/test_idempotency.py"
+CODES = "tests/cards/test_codes.py"
 ENCODINGS = "tests/kit/http/test_encodings.py"
 QUERIES = "tests/kit/http/test_query.py"
 
@@ -58,4 +60,26 @@ _ENCODINGS = (
       f"{ENCODINGS}::test_a_byte_order_mark_is_ignored"),
 )  # fmt: skip
 
-REQUESTS = (*_ENCODINGS, *_PARAMETERS, *_KEYS)
+_PASTED = (
+    _("a code is read as it is spelled", "src/florin/cards/codes.py",
+      "    symbols = compacted(typed).upper() if", "    symbols = typed.upper() if",
+      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+    _("unseen characters are a part of a code", PASTED,
+      "unicodedata.category(symbol) in _FILLING:\n", "symbol.isspace():\n",
+      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+    _("full-width letters are no letters", PASTED,
+      'unicodedata.normalize("NFKC", text)', "text",
+      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+    _("a PIN is read as it is spelled", "src/florin/cards/pins.py",
+      "    pin = compacted(typed)\n", "    pin = typed\n",
+      "tests/cards/test_pins.py::test_a_pin_is_read_as_people_paste_it"),
+    _("last4 is read as it is spelled", "src/florin/cards/codes.py",
+      "ALPHABET[_VALUE[symbol]] if symbol in _VALUE else symbol", "symbol",
+      "tests/cards/api/test_list_filters.py::test_last4_is_read_as_codes_are"),
+    _("the code of a second factor is read as it is spelled",
+      "src/florin/identity/credentials/totp.py",
+      "        typed = compacted(typed)\n        if len(typed)", "        if len(typed)",
+      "tests/identity/test_second_factor.py::test_codes_are_read_as_people_paste_them"),
+)  # fmt: skip
+
+REQUESTS = (*_PASTED, *_ENCODINGS, *_PARAMETERS, *_KEYS)

@@ -21,11 +21,10 @@ from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
-# A malformed code was looked up nowhere and tells nothing that could not be computed at home; it is
-# counted as a part of a guess, so that nobody sends rubbish for ever.
-MALFORMED = 0.2
 PREFIX = 8  # symbols: 40 bits, so that strangers share one with nobody
-_WRONG = (CardNotFound,)
+# A malformed code is no guess, however often a till sends it: it was looked up nowhere, and its
+# answer says nothing that could not be computed at home.
+_WRONG = CardNotFound
 
 Answer = TypeVar("Answer")
 
@@ -49,8 +48,8 @@ class CodeGuessLimiter:
         await self.admit(asked, typed)
         try:
             return await attempt()
-        except (CodeMalformed, *_WRONG) as wrong:
-            await self.failed(asked, typed, times=_times(wrong))
+        except _WRONG:
+            await self.failed(asked, typed, times=1)
             raise
 
     async def admit(self, asked: RequestContext, typed: str) -> None:
@@ -75,17 +74,17 @@ class CodeGuessLimiter:
         """
         answers: list[Answer | Refusal] = []
         limited: RateLimited | None = None
-        more = 0.0
+        more = 0
         for typed, answer in tried:
-            times = _times(answer) if typed is not None else 0
-            if times and limited is None:
+            wrong = typed is not None and isinstance(answer, _WRONG)
+            if wrong and limited is None:
                 try:
-                    await self.failed(asked, typed, times=times)
+                    await self.failed(asked, typed, times=1)
                 except RateLimited as refused:
                     limited = refused
-            elif times:
-                more += times
-            answers.append(limited if times and limited is not None else answer)
+            elif wrong:
+                more += 1
+            answers.append(limited if wrong and limited is not None else answer)
         if more:
             await self._limits.count(*self._subjects(asked, None), times=more)
         return answers
@@ -107,10 +106,3 @@ class CodeGuessLimiter:
             )
             subjects.append((self._prefix, named.hexdigest()))
         return subjects
-
-
-def _times(answer: object) -> float:
-    """For how many guesses an answer counts."""
-    if isinstance(answer, CodeMalformed):
-        return MALFORMED
-    return 1 if isinstance(answer, _WRONG) else 0

@@ -1,16 +1,17 @@
 """Codes: the secret on a card. 75 random bits and a check symbol, in four groups of four.
 
-Symbols are Crockford's base32 (no I, L, O, U); reading disregards case, spaces and hyphens and
-takes O for 0, I and L for 1. The last symbol is a weighted sum over GF(32) with a different
-non-zero weight for every position: any one wrong symbol and any two exchanged symbols are told
-from an unknown code before anything is looked up.
+Symbols are Crockford's base32 (no I, L, O, U); reading disregards case, spaces, hyphens and what a
+scanner or a document adds, and takes O for 0, I and L for 1. The last symbol is a weighted sum over
+GF(32) with a different non-zero weight for every position: any one wrong symbol and any two
+exchanged symbols are told from an unknown code before anything is looked up.
 """
 
 import secrets
 from uuid import UUID
 
 from florin.kit.encryption import keyed_hash
-from florin.kit.errors import Refusal
+from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.pasted_text import compacted
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LENGTH = 16
@@ -19,7 +20,7 @@ _SYMBOL_BITS, _SYMBOL_MAX = 5, 31
 _TYPED_MAX = 64
 
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"O": 0, "I": 1, "L": 1}
-_IGNORED = str.maketrans("", "", " -\t")
+_LAST = 4
 
 
 class CodeMalformed(Refusal):
@@ -72,15 +73,27 @@ def make() -> str:
 
 def read(typed: str) -> str:
     """Bring what somebody typed to the 16 symbols of a code. Raises CodeMalformed."""
-    if len(typed) > _TYPED_MAX:
-        raise CodeMalformed(param="code")
+    symbols = compacted(typed).upper() if len(typed) <= _TYPED_MAX else typed
+    if len(symbols) != LENGTH:
+        raise CodeMalformed(
+            f"a code has {LENGTH} letters and digits, not {len(symbols)}", param="code"
+        )
     try:
-        values = [_VALUE[symbol] for symbol in typed.translate(_IGNORED).upper()]
+        values = [_VALUE[symbol] for symbol in symbols]
     except KeyError:
-        raise CodeMalformed(param="code") from None
-    if len(values) != LENGTH or _check(values[:RANDOM_SYMBOLS]) != values[-1]:
+        raise CodeMalformed(f"a code has only these symbols: {ALPHABET}", param="code") from None
+    if _check(values[:RANDOM_SYMBOLS]) != values[-1]:
         raise CodeMalformed(param="code")
     return "".join(ALPHABET[value] for value in values)
+
+
+def read_last4(typed: str) -> str:
+    """Bring the last four symbols of a code to how they are kept. Raises InvalidRequest."""
+    symbols = compacted(typed).upper()
+    if len(symbols) != _LAST or not (symbols.isascii() and symbols.isalnum()):
+        detail = "give the last four letters and digits of the code, such as GXMN"
+        raise InvalidRequest(detail, param="last4")
+    return "".join(ALPHABET[_VALUE[symbol]] if symbol in _VALUE else symbol for symbol in symbols)
 
 
 def show(code: str) -> str:

@@ -6,12 +6,22 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from florin.kit.encryption import keyed_hash
+from florin.kit.errors import InvalidRequest
+from florin.kit.pasted_text import compacted
 
 DIGITS = 6
 
 
 def make() -> str:
     return f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
+
+
+def read(typed: str) -> str:
+    """Bring what was typed to the six digits of a PIN. Raises InvalidRequest."""
+    pin = compacted(typed)
+    if len(pin) != DIGITS or not (pin.isascii() and pin.isdigit()):
+        raise InvalidRequest(f"a PIN is {DIGITS} digits", param="pin")
+    return pin
 
 
 def tried(peppers: Sequence[bytes], merchant: UUID, pin: str) -> bytes:

@@ -13,7 +13,13 @@ BATCH_MAX = 1000
 
 CodeText = Annotated[str, Meta(min_length=1, max_length=64, description="The card's code.")]
 PinText = Annotated[
-    str, Meta(pattern="^[0-9]{6}$", description="The card's PIN, where it has one.")
+    str,
+    Meta(
+        min_length=1,
+        max_length=32,
+        description="The card's PIN, where it has one: six digits.",
+        examples=["482913"],
+    ),
 ]
 Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 

@@ -120,6 +120,7 @@ async def test_a_code_is_read_as_people_type_it(http: httpx.AsyncClient, shop: S
     plain = code.replace("-", "")
     typed = [code, plain, code.lower(), f"  {plain[:5]} {plain[5:]} ", code.replace("-", " - ")]
     typed += [plain.replace("0", "O").replace("1", "l")]
+    typed += [f"{code}\r\n", f"\ufeff{code}", code.replace("-", "\u2011"), f"{code}\u00a0\u200b"]
     for each in typed:
         answer = await http.post("/cards/lookup", json={"code": each})
         assert answer.status_code == 200, (each, answer.text)

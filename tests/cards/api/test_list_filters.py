@@ -70,6 +70,24 @@ async def test_cards_are_found_by_what_is_known_of_them(
         assert await ids_of(http, "/cards", **query) == found, query
 
 
+async def test_last4_is_read_as_codes_are(http: httpx.AsyncClient, shop: Shop, owner: Any) -> None:
+    card = await issue(http, shop)
+    await owner.execute(
+        "update florin.card set last4 = '10AB' where merchant = $1 and last4 = $2",
+        shop.merchant,
+        card["last4"],
+    )
+    for typed in (
+        "10AB", "10ab", "loab", "IOAB", "l0-ab", " 10ab ", "10ab\r\n", "\uff11\uff10\uff21\uff22",
+        "\ufeff10ab", "10\u2011AB",
+    ):  # fmt: skip
+        assert await ids_of(http, "/cards", last4=typed) == [card["id"]], ascii(typed)
+    assert await ids_of(http, "/cards", last4="10AC") == []
+    for typed in ("10A", "10ABC", "10A#", "10A\u00e9", "x" * 17):
+        answer = await http.get("/cards", params={"last4": typed})
+        problem(answer, 422, "invalid_request", param="last4")
+
+
 async def test_movements_are_found(http: httpx.AsyncClient, shop: Shop) -> None:
     one, two = await issue(http, shop), await issue(http, shop)
     first = await redeem(http, one, 10, reference="A-1", location="north")

@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
-from florin.cards import listing
+from florin.cards import codes, listing
 from florin.cards import requests as want
 from florin.cards.api import history as noun_api
 from florin.cards.api import imports, jobs, secrets, transactions
@@ -76,7 +76,7 @@ async def list_cards(
     program: str | None = None,
     card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
     last4: Annotated[
-        str | None, Parameter(max_length=4, description="The last four symbols of the code.")
+        str | None, Parameter(max_length=16, description="The last four symbols of the code.")
     ] = None,
     recipient: Annotated[
         str | None,
@@ -88,7 +88,7 @@ async def list_cards(
     only = CardFilter(
         program=page.only("prg", program),
         state=card_state,
-        last4=last4.upper() if last4 else None,
+        last4=codes.read_last4(last4) if last4 else None,
         recipient=recipient,
         created=created.bounds(),
         metadata=metadata_asked(request),

@@ -30,6 +30,7 @@ def spending(
         code = codes.lookup_hash(peppers[0], asked.merchant, typed)
     if want.pin is not None and want.code is None:
         raise InvalidRequest("a PIN goes with a code", param="pin")
+    pin = None if want.pin is None else pins.read(want.pin)
     location = _location(asked, want.location)
     expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
     simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
@@ -58,7 +59,7 @@ def spending(
         fingerprint=print_of(code),
         card=card,
         code=code,
-        pin=None if want.pin is None else pins.tried(peppers, asked.merchant, want.pin),
+        pin=None if pin is None else pins.tried(peppers, asked.merchant, pin),
         amount=want.amount,
         currency=want.currency,
         remainder=remainder,

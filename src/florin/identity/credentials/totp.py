@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from florin.kit.encryption import SealBroken, Sealer, keyed_hash
+from florin.kit.pasted_text import compacted
 from florin.kit.postgres.database import Tx
 
 _STEP_S = 30
@@ -65,6 +66,7 @@ class TotpFactors:
 
     async def confirm(self, tx: Tx, merchant: UUID, member: UUID, typed: str) -> list[str] | None:
         """Turn it on with a code of it; the recovery codes, or None where the code is wrong."""
+        typed = compacted(typed)
         if not await self._take_totp(tx, merchant, member, typed, confirmed=False):
             return None
         await tx.run(
@@ -77,7 +79,7 @@ class TotpFactors:
 
     async def take(self, tx: Tx, merchant: UUID, member: UUID, typed: str) -> str | None:
         """Use a code up: `totp` or `recovery`; None where it is wrong, or was used before."""
-        typed = typed.replace(" ", "").replace("-", "")
+        typed = compacted(typed)
         if len(typed) == _DIGITS:
             taken = await self._take_totp(tx, merchant, member, typed, confirmed=True)
             return "totp" if taken else None
