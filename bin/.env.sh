@@ -162,8 +162,11 @@ pathlib.Path(sysconfig.get_path("purelib"), "florin.pth").write_text(sys.argv[1]
 
 unlock() {
     [ -z "${pip_pid:-}" ] || kill "$pip_pid" 2>/dev/null || :
-    [ "$(cat "$venv.lock/pid" 2>/dev/null)" != "$$" ] || rm -rf "$venv.lock"
+    [ "$(lock_holder)" != "$$" ] || rm -f "$venv.lock"
 }
+
+# The lock is a symbolic link to its holder's number: made in one step, it is never without one.
+lock_holder() { readlink "$venv.lock" 2>/dev/null | sed 's/^process-//'; }
 
 holds() {
     if [ -d /proc/self ]; then [ -d "/proc/$1" ]; else ps -p "$1" >/dev/null 2>&1; fi
@@ -171,19 +174,27 @@ holds() {
 
 # One builder at a time. A lock whose holder is gone is taken over.
 lock() {
-    pip_pid='' waited=0
-    until mkdir "$venv.lock" 2>/dev/null; do
-        [ -d "$venv.lock" ] || give_up "$venv.lock could not be made; is the disk full?"
-        holder=$(cat "$venv.lock/pid" 2>/dev/null) || holder=''
-        if { [ -n "$holder" ] && ! holds "$holder"; } || { [ -z "$holder" ] && [ "$waited" -ge 5 ]; }; then
+    pip_pid='' waited=0 missing=0
+    [ ! -d "$venv.lock" ] || rm -rf "$venv.lock" # of an earlier version; a link would go into it
+    until ln -s "process-$$" "$venv.lock" 2>/dev/null; do
+        holder=$(lock_holder)
+        if [ -z "$holder" ]; then
+            # Its holder may have just released it; else it cannot be made at all.
+            missing=$((missing + 1))
+            [ "$missing" -le 20 ] || give_up "$venv.lock could not be made; is the disk full?"
+            continue
+        fi
+        missing=0
+        if ! holds "$holder"; then
             # Renamed before it is removed, and put back when another was quicker and it is theirs.
             if mv "$venv.lock" "$venv.lock.$$" 2>/dev/null; then
-                [ "$(cat "$venv.lock.$$/pid" 2>/dev/null)" = "$holder" ] || mv "$venv.lock.$$" "$venv.lock" 2>/dev/null || :
-                rm -rf "$venv.lock.$$"
+                taken=$(readlink "$venv.lock.$$")
+                rm -f "$venv.lock.$$"
+                [ "$taken" = "process-$holder" ] || ln -s "$taken" "$venv.lock" 2>/dev/null || :
             fi
             continue
         fi
-        [ "$waited" -gt 0 ] || tell "Waiting for process ${holder:-unknown}, which is making the environment in $venv."
+        [ "$waited" -gt 0 ] || tell "Waiting for process $holder, which is making the environment in $venv."
         waited=$((waited + 1))
         [ "$waited" -le 900 ] || give_up "Process $holder has been making $venv for 15 minutes; end it, or remove $venv.lock, and run this again."
         sleep 1
@@ -191,7 +202,6 @@ lock() {
     trap unlock EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
-    printf '%s\n' "$$" >"$venv.lock/pid" || give_up "The disk is full; free about 400 MB and run this again."
 }
 
 # Where the environment may lie: beside the code, else in this user's cache.

@@ -108,7 +108,7 @@ def test_first_use_makes_the_environment_and_the_next_is_quick(patient: Checkout
     code, _, said = checkout.run()
     assert (code, said) == (0, "")  # nothing was made, and so nothing was waited for
     assert (checkout.venv / "pyvenv.cfg").stat().st_mtime_ns == made
-    assert not (checkout.path / ".venv.lock").exists()
+    assert not os.path.lexists(checkout.path / ".venv.lock")
 
 
 def test_by_a_symbolic_link(checkout: Checkout, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_killed_first_use_is_done_again(checkout: Checkout) -> None:
     child.communicate()
     checkout.gate.unlink()
     assert not (checkout.venv / "florin-stamp").exists()
-    assert (checkout.path / ".venv.lock").exists(), "its lock stayed behind"
+    assert (checkout.path / ".venv.lock").is_symlink(), "its lock stayed behind"
     code, _, said = checkout.run()
     assert code == 0, said
     assert "first use" in said
@@ -173,7 +173,7 @@ def test_interrupted_it_leaves_no_lock(checkout: Checkout) -> None:
     os.killpg(child.pid, signal.SIGTERM)
     child.communicate(timeout=WITHIN_S)
     assert child.returncode != 0
-    assert not (checkout.path / ".venv.lock").exists()
+    assert not os.path.lexists(checkout.path / ".venv.lock")
 
 
 def test_two_first_uses_at_once(checkout: Checkout) -> None:
@@ -188,6 +188,28 @@ def test_two_first_uses_at_once(checkout: Checkout) -> None:
     assert [child.returncode for child in children] == [0, 0, 0], said
     assert sum("first use" in words for words in said) == 1
     assert sum("Waiting for process" in words for words in said) == 2
+
+
+def test_a_lock_that_is_released_in_the_moment_is_tried_again(checkout: Checkout) -> None:
+    """It could not be made, for another process had it; and before we look, that has gone."""
+    refuse = checkout.path.parent / "refuse"
+    refuse.touch()
+    for name in ("ln", "mkdir"):
+        tool = checkout.tools / name
+        once = f'case "$*" in *.venv.lock) [ -e "{refuse}" ] && rm "{refuse}" && exit 1 ;; esac'
+        tool.write_text(f'#!/bin/sh\n{once}\nexec /bin/{name} "$@"\n', "utf-8")
+        tool.chmod(0o755)
+    code, _, said = checkout.run()
+    assert code == 0, said
+    assert not refuse.exists(), "nothing was refused"
+
+
+def test_what_an_earlier_version_left_as_a_lock_is_taken_over(checkout: Checkout) -> None:
+    (checkout.path / ".venv.lock").mkdir()
+    (checkout.path / ".venv.lock" / "pid").write_text("1\n", "ascii")
+    code, _, said = checkout.run()
+    assert code == 0, said
+    assert not os.path.lexists(checkout.path / ".venv.lock")
 
 
 def test_a_changed_lock_is_installed_on_top(checkout: Checkout) -> None:
@@ -280,7 +302,7 @@ def test_what_pip_says_becomes_one_sentence(
     code, _, said = checkout.run()
     assert code == 1
     assert sentence in said.strip().splitlines()[-1]
-    assert not (checkout.path / ".venv.lock").exists()
+    assert not os.path.lexists(checkout.path / ".venv.lock")
 
 
 def test_without_engine_wheels_the_rest_is_installed(checkout: Checkout) -> None:
