@@ -47,7 +47,11 @@ async def lose(fleet: Fleet, name: str) -> None:
         again = now is not None and now.state == "ready" and now.process not in (None, part.process)
         return again and fleet.whole()
 
-    await asyncio.to_thread(until, back, f"{name} to be there again", WITHIN_S)
+    try:
+        await asyncio.to_thread(until, back, f"{name} to be there again", WITHIN_S)
+    except pytest.fail.Exception as failed:
+        log = fleet.home.log("supervisor").read_text("utf-8").splitlines()[-40:]
+        pytest.fail("\n".join([str(failed), *map(repr, observe(fleet.home).parts), *log]))
 
 
 @pytest.mark.parametrize("valkey", ["sentinel", "cluster"])

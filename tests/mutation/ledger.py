@@ -12,6 +12,7 @@ from tests.mutation.identity import PEOPLE
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.network import NETWORK
+from tests.mutation.operations import OPERATIONS
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
 from tests.mutation.requests import REQUESTS
@@ -211,5 +212,5 @@ _BELTS = (
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
-    *REQUESTS, *FLEET, *NETWORK,
+    *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
 )  # fmt: skip

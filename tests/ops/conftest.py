@@ -50,6 +50,7 @@ class TestFleet:
         self.port = free_port()
         self.workers = ""  # a number, auto or last: real ones, on a real schema
         self.whole = False  # the product's own processes
+        self.python = sys.executable
         self.supervisors: list[subprocess.Popen[str]] = []
         self.environ = {
             name: value for name, value in os.environ.items() if not name.startswith(_OURS)
@@ -57,7 +58,7 @@ class TestFleet:
 
     def launch(self) -> subprocess.Popen[str]:
         """Start a supervisor and return at once."""
-        command = [sys.executable, "-P", str(STANDIN), "up", str(self.home.path), str(self.port)]
+        command = [self.python, "-P", str(STANDIN), "up", str(self.home.path), str(self.port)]
         command += [self.workers] if self.workers else []
         command += ["whole"] if self.whole else []
         child = subprocess.Popen(

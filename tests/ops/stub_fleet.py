@@ -94,11 +94,28 @@ def record_paths(log: str) -> None:
     sys.addaudithook(heard)
 
 
+def fail_at(number: int, kind: str) -> None:
+    """Have a step of the first plan fail by an error that is no sentence for an operator."""
+    from florin.ops.haproxy.runtime_api import Refused
+    from florin.ops.planning.rollout import Step
+    from florin.ops.rollout.instances import Instances
+
+    errors = {"refused": Refused("No such server."), "fault": KeyError("s1")}
+    take, begun = Instances.take, count(1)
+
+    async def failing(self: Instances, step: Step, soak_s: float) -> None:
+        if next(begun) == number:
+            raise errors[kind]
+        await take(self, step, soak_s)
+
+    Instances.take = failing
+
+
 def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.fleet.home import Home
     from florin.ops.fleet.options import Commands, Options, florin
     from florin.ops.haproxy import frontend
-    from florin.ops.lifecycle.up import up
+    from florin.ops.lifecycle.up import AGAIN, again, up
     from florin.ops.planning.autoscaling import Limits
     from florin.ops.system.console import OperatorError
 
@@ -114,26 +131,31 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     if os.environ.get("STANDIN_DIES_AT"):
         die_at(int(os.environ["STANDIN_DIES_AT"]))
+    if failing := os.environ.get("STANDIN_FAILS_AT"):
+        number, kind = failing.split(":")
+        fail_at(int(number), kind)
     pair = [Path(path) for path in os.environ.get("STANDIN_TLS", "").split(os.pathsep) if path]
+    options = Options(
+        home=Home(Path(home)),
+        environ=dict(os.environ),
+        port=int(port),
+        operations_port=int(os.environ.get("STANDIN_OPERATIONS_PORT", "0")) or None,
+        tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
+        workers=asked,
+        replicas=0,
+        valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
+        limits=quick,
+        scale_every_s=0.5,
+        commands=Commands() if whole else standins,
+    )
     try:
-        return up(
-            Options(
-                home=Home(Path(home)),
-                environ=dict(os.environ),
-                port=int(port),
-                operations_port=int(os.environ.get("STANDIN_OPERATIONS_PORT", "0")) or None,
-                tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
-                workers=asked,
-                replicas=0,
-                valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
-                limits=quick,
-                scale_every_s=0.5,
-                commands=Commands() if whole else standins,
-            )
-        )
+        code = up(options)
     except OperatorError as error:
         print(f"florin: {error}", file=sys.stderr)
         return 1
+    if code == AGAIN:
+        again(options)
+    return code
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.model import Algorithm
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.orders import Order, Reply, Tell, Undone
-from florin.ops.haproxy.runtime_api import Refused, Unreachable
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
@@ -23,6 +22,7 @@ from florin.ops.rollout.executor import (
     require_connections,
 )
 from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError, say
 
 _API_MAX = 24
@@ -59,9 +59,12 @@ async def obey(running: FleetContext, order: Order, tell: Tell) -> Reply:
     except Undone as error:
         outcome, said = "undone", str(error)
         raise
-    except (OperatorError, Died, Unreachable, Refused, TimeoutError) as error:
-        outcome, said = "failed", str(error)
+    except (OperatorError, Died, TimeoutError) as error:
+        outcome, said = "failed", str(error) or "It took too long."
         raise OperatorError(said) from None
+    except Exception as error:
+        outcome, said = "failed", described(error)
+        raise
     else:
         return reply
     finally:
@@ -87,6 +90,9 @@ async def finish(running: FleetContext, change: Operation, said: str) -> None:
     except OperatorError as error:
         outcome, said = "failed", str(error)
         say(said)
+    except Exception as error:  # noqa: BLE001 -- what runs is to be supervised all the same
+        outcome, said = "failed", described(error)
+        say(f"Error: {change.said()} failed: {said}")
     finally:
         operation_lock.release(running.home)
     audit_log.note(running.home, change.who, change.what, outcome, said=said, begun=begun)

@@ -12,7 +12,8 @@ import msgspec
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.orders import Order, Reply, Tell, Undone
-from florin.ops.system.console import OperatorError
+from florin.ops.supervisor.watchdog import described
+from florin.ops.system.console import OperatorError, say
 
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
 _LINE_LIMIT = 2**20
@@ -40,6 +41,10 @@ async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) ->
                 reply = Reply(str(error) or "It took too long.", done=False)
             except asyncio.CancelledError:
                 reply = Reply("The supervisor was stopped before it was done.", done=False)
+            except Exception as error:  # noqa: BLE001 -- who gave the order is answered
+                said = f"An error that Florin does not expect: {described(error)}."
+                say(said)
+                reply = Reply(said, done=False)
             send(reply)
             await writer.drain()
 

@@ -5,7 +5,6 @@ connection.
 from pathlib import Path
 
 from florin.ops.haproxy.balancer import Balancer
-from florin.ops.haproxy.runtime_api import Refused, Unreachable
 from florin.ops.system.console import OperatorError, say
 
 
@@ -25,7 +24,7 @@ class Renewal:
         self._used = stamp
         try:
             await self._balancer.replace_certificate(*self._pair)
-        except (OperatorError, Refused, Unreachable) as error:
+        except OperatorError as error:
             # Perhaps only one of the two is written yet: the other changes the stamp again.
             say(f"The certificate was not replaced: {error}")
         else:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from florin.ops.system.console import OperatorError
+
 _WITHIN_S = 5.0
 _LIMIT = 2**24
 _LINUX = sys.platform == "linux"
@@ -23,11 +25,11 @@ Admin = Literal["ready", "drain", "maintenance"]
 Check = Literal["up", "down", "draining", "unknown"]
 
 
-class Unreachable(Exception):
+class Unreachable(OperatorError):
     """No HAProxy answers at the socket."""
 
 
-class Refused(Exception):
+class Refused(OperatorError):
     """HAProxy did not do what it was told; its words."""
 
 

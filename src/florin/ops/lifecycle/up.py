@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncGenerator
+from functools import partial
 from typing import Any, NoReturn
 
 import msgspec
@@ -54,7 +55,9 @@ def again(options: Options) -> NoReturn:
     environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
     if options.detached:
         environ["FLORIN_DETACHED"] = "1"
-    os.execve(sys.orig_argv[0], sys.orig_argv, environ)  # noqa: S606 - our own command line
+    # The program by its path: `python -m florin` was found on the PATH, and is named so there.
+    words = [sys.executable, *sys.orig_argv[1:]]
+    os.execve(sys.executable, words, environ)  # noqa: S606 - our own command line
 
 
 async def _run(options: Options) -> int:
@@ -107,12 +110,12 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     renewal = Renewal(running.topology.balancer, options.tls)
     shipping = upload.begun(options, running.topology.members)
     scaling = Scaling(running)
-    watches = _watches(running, scaling)
+    watches = _watches(running, scaling, renewal)
     async with await socket.listen(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
         halted = asyncio.ensure_future(halt.wait())
-        await _look_after(running, renewal, {halted, left})
+        await asyncio.wait({halted, left}, return_when=asyncio.FIRST_COMPLETED)
         for task in (halted, *watches, *busy):
             task.cancel()
         await asyncio.gather(*watches, *busy, return_exceptions=True)
@@ -127,27 +130,26 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     return 0
 
 
-async def _look_after(
-    running: FleetContext, renewal: Renewal, ends: set[asyncio.Future[Any]]
-) -> None:
-    """Once a second, until one of the ends has come."""
-    begun = time.monotonic()
-    while not any(end.done() for end in ends):
+async def _upkeep(running: FleetContext, renewal: Renewal, begun: float) -> None:
+    """Once a second: the status line, the logs, the certificate."""
+    while True:
         voice.status(_line(running.fleet, time.monotonic() - begun))
         for part in running.fleet.fleet.parts:
             await asyncio.to_thread(trim, running.options.home.log(part.name))
         await renewal.look()
-        await asyncio.wait(ends, timeout=1, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.sleep(1)
 
 
-def _watches(running: FleetContext, scaling: Scaling) -> list[asyncio.Task[None]]:
+def _watches(running: FleetContext, scaling: Scaling, renewal: Renewal) -> list[asyncio.Task[None]]:
     """What looks after the parts for as long as the fleet runs."""
     fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
-    watches = [asyncio.create_task(scaling.watch())]
+    watch = fleet.watchdog.watch
+    upkeep = partial(_upkeep, running, renewal, time.monotonic())
+    watches = [watch("scaling", scaling.watch), watch("upkeep", upkeep)]
     if members is not None and len(members.servers) > 1:
-        watches.append(asyncio.create_task(FailoverMonitor(fleet, members).watch()))
+        watches.append(watch("failover monitor", FailoverMonitor(fleet, members).watch))
     if memory is not None and not isinstance(memory, Single):
-        watches.append(asyncio.create_task(role_monitor.watch(fleet, memory)))
+        watches.append(watch("role monitor", partial(role_monitor.watch, fleet, memory)))
     return watches
 
 
@@ -161,7 +163,8 @@ async def _metrics(running: FleetContext, scaling: Scaling) -> AsyncGenerator[No
         return {name: address for name, address in found if address}
 
     def own() -> str:
-        return scaling.metrics() + status.metrics(running.home)
+        watchdog = running.fleet.watchdog
+        return scaling.metrics() + status.metrics(running.home) + watchdog.metrics()
 
     port = running.topology.balancer.edge.fleet_metrics_port
     assert port is not None
@@ -184,6 +187,10 @@ def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code:
     holder = operation_lock.left(running.home)
     if holder is not None:
         raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
+    if code == AGAIN and not os.access(sys.executable, os.X_OK):
+        raise OperatorError(
+            f"{sys.executable} is gone, so the supervisor cannot start again; florin up takes over."
+        )
     audit_log.note(running.home, order.who, order.what, "done")
     left.set_result(code)
     if code == AGAIN:

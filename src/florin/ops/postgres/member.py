@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from florin.ops.fleet.model import Role
 from florin.ops.postgres import failover
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import NotYet, session
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.standby import control, ended_at, follow
@@ -64,8 +64,11 @@ class Member:
     async def settle(self) -> None:
         if self.members.record().primary != self.server.name:
             return
-        async with session(self.server.url(postgres.SUPERUSER)) as connection:
-            behind = await connection.fetchval("select pg_is_in_recovery()")
+        try:
+            async with session(self.server.url(postgres.SUPERUSER)) as connection:
+                behind = await connection.fetchval("select pg_is_in_recovery()")
+        except NotYet as error:
+            raise OperatorError(f"{self.server.name} did not answer: {error!r}.") from None
         if behind:
             await failover.promote(self.server)  # it was to be, and was ended in between
         await self.server.make_roles()

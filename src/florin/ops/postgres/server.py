@@ -120,7 +120,13 @@ class Postgres:
         account_files.remove(lock, self.account)
 
     async def make_roles(self) -> None:
-        """Create the owner, the application's role and the database where they are missing."""
+        """Create what is missing of roles and the database. Raises OperatorError."""
+        try:
+            await self._make_roles()
+        except NotYet as error:
+            raise OperatorError(f"{self.name} could not be given its roles: {error!r}.") from None
+
+    async def _make_roles(self) -> None:
         async with session(self.url(SUPERUSER)) as connection:
             # There are no replicas yet that could confirm it.
             await connection.execute("set synchronous_commit = local")

@@ -3,27 +3,37 @@
 import asyncio
 import contextlib
 import re
+import shutil
+from pathlib import Path
 
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import NotYet, session
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
 
 _COPY_WITHIN_S = 6 * 3600
+_SPARE_MB, _MB = 300, 2**20
+_MEGABYTES = "select (sum(pg_database_size(oid)) / 1048576)::int from pg_database"
+_WAS_REPLICA = ("in archive recovery", "shut down in recovery")
 _WAS_PRIMARY = ("in production", "shut down", "in crash recovery", "shutting down")
 
 
 def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
-    """Bring its data to where it can stream from the primary. Raises OperatorError."""
+    """Bring its data to where it can stream from the primary. Raises OperatorError.
+
+    What an old primary has is removed only once there is a whole copy: it may hold what no other
+    server has. A replica has nothing of its own.
+    """
     os_user.private(server.data.parent, server.account)
+    _finish_replacing(server)
     state = control(server).get("Database cluster state", "")
     if not state:
-        _copy(server, primary)
+        _copy(server, primary, keep=True)
     elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
         say(f"{server.name} could not be rewound; it is copied anew.")
-        _copy(server, primary)
+        _copy(server, primary, keep=state not in _WAS_REPLICA)
     account_files.write(server.data / "standby.signal", b"", server.account)
     server.write_settings()
     server.clear_remains()
@@ -47,12 +57,21 @@ def ended_at(server: Postgres) -> int | None:
     return (int(found[1], 16) << 32) + int(found[2], 16)
 
 
-def _copy(server: Postgres, primary: Postgres) -> None:
-    """Copy beside the place and rename: a copy that was cut off leaves no half database."""
-    require_space(server.data.parent, 300, f"the copy in {server.name}")
+def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
+    """Copy beside the place and rename: a copy that was cut off leaves no half database.
+
+    `keep`: what lies there must not go before. Else it goes first where the disk has too little.
+    """
     partial = server.data.with_name(f"{server.data.name}.new")
     account_files.remove(partial, server.account)
-    account_files.remove(server.data, server.account)
+    needed = _SPARE_MB + asyncio.run(_megabytes(primary))
+    if not keep and shutil.disk_usage(server.data.parent).free < needed * _MB:
+        account_files.remove(server.data, server.account)
+    try:
+        require_space(server.data.parent, needed, f"the copy in {server.name}")
+    except OperatorError as error:
+        kept = f" {server.data} is kept: {server.name} was the primary." if keep else ""
+        raise OperatorError(f"{error}{kept}") from None
     with timed(f"Copying {primary.name} to {server.name}"):
         said = os_user.run_as(
             server.account,
@@ -69,7 +88,31 @@ def _copy(server: Postgres, primary: Postgres) -> None:
         raise OperatorError(
             f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}"
         )
+    if server.data.exists():
+        account_files.move(server.data, _replaced(server), server.account)
     account_files.move(partial, server.data, server.account)
+    _finish_replacing(server)
+
+
+def _replaced(server: Postgres) -> Path:
+    """Where the data lie that a copy takes the place of."""
+    return server.data.with_name(f"{server.data.name}.replaced")
+
+
+def _finish_replacing(server: Postgres) -> None:
+    """Remove what was replaced, or put it back where the copy never took its place."""
+    replaced = _replaced(server)
+    if replaced.exists() and not server.data.exists():
+        account_files.move(replaced, server.data, server.account)
+    account_files.remove(replaced, server.account)
+
+
+async def _megabytes(primary: Postgres) -> int:
+    """How large a copy of it is; 0 where it does not answer: then the copy fails, too."""
+    with contextlib.suppress(*NotYet):
+        async with session(primary.url(postgres.SUPERUSER)) as connection:
+            return await connection.fetchval(_MEGABYTES)
+    return 0
 
 
 def _rewind(server: Postgres, primary: Postgres) -> bool:

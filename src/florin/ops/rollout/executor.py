@@ -19,6 +19,7 @@ from florin.ops.rollout.instances import Instances
 from florin.ops.rollout.workers import Workers
 from florin.ops.supervisor.start_stop import Died
 from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import Topology
 
@@ -63,12 +64,13 @@ async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int
             if change.release and not change.back:
                 await migrate(running, change.release)
             steps = await _reach(running, change, change.goal, change.soak_s, tell)
-        except (OperatorError, Died) as error:
-            tell(f"{error}; going back.")
+        except Exception as error:  # noqa: BLE001 -- whatever stopped it, half of it must not stay
+            why = _reason(error)
+            tell(f"{why}; going back.")
             change = replace(change, undoing=True)
             operation_lock.keep(running.home, change)
             await _undo(running, change, tell)
-            raise _undone(change, str(error)) from None
+            raise _undone(change, why) from None
     else:
         await _undo(running, change, tell)
         raise _undone(change, "it had begun to go back")
@@ -76,6 +78,11 @@ async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int
         await _put_back_routines(running, change.release, tell)
     _settle(running.home, change)
     return steps
+
+
+def _reason(error: Exception) -> str:
+    """What stopped a change: a sentence, or the error and its place in the code."""
+    return str(error) if isinstance(error, OperatorError | Died) else described(error)
 
 
 def _undone(change: Operation, why: str) -> Undone:
@@ -147,10 +154,10 @@ async def _undo(running: FleetContext, change: Operation, tell: Tell) -> None:
     try:
         await _withdraw(running, change, tell)
         await _reach(running, change, change.undo, 0.0, tell)
-    except (OperatorError, Died) as error:
+    except Exception as error:  # noqa: BLE001 -- the operator must learn of it, whatever it is
         raise OperatorError(
-            f"It could not be undone either: {error}; see florin status, and florin rollback or"
-            " florin deploy with a release that runs."
+            f"It could not be undone either: {_reason(error)}; see florin status, and florin"
+            " rollback or florin deploy with a release that runs."
         ) from None
 
 

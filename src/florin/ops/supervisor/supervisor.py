@@ -1,23 +1,27 @@
 """Supervisor: keep what is wanted running, and write down what runs."""
 
 import asyncio
+import contextlib
 import signal
 import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from florin.ops.fleet.home import Home
 from florin.ops.supervisor import hot_swap, start_stop
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.process_table import Processes
 from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.watchdog import Watchdog, cancelled
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
 from florin.ops.system.processes import Process
 
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WINDOW_S = 60.0
+_RETRY_S = 30.0  # of a part that failed: what kept it down may be over
 _ASK_EVERY_S = 3.0
 _SILENCES = 5  # in a row, then it is taken for hung
 
@@ -38,6 +42,7 @@ class Supervisor(Processes):
         self._asked: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
         self._relieved: list[Process] = []
+        self.watchdog = Watchdog()
         self._before = {part.process for part in self.fleet.parts}
 
     def adopt(self, want: PartSpec) -> None:
@@ -160,9 +165,9 @@ class Supervisor(Processes):
         self._wanted[want.name] = want
         self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
         self._asked[want.name] = asyncio.Event()
-        tasks = [asyncio.create_task(self._tend(want), name=f"tend {want.name}")]
+        tasks = [self.watchdog.watch(f"tend {want.name}", partial(self._tend, want))]
         if want.alive is not None:
-            tasks.append(asyncio.create_task(self._ask(want), name=f"ask {want.name}"))
+            tasks.append(self.watchdog.watch(f"ask {want.name}", partial(self._ask, want)))
         self._tasks[want.name] = tasks
 
     async def _ask(self, want: PartSpec) -> None:
@@ -183,26 +188,28 @@ class Supervisor(Processes):
                 processes.send(part.process, signal.SIGKILL)
 
     async def _tend(self, want: PartSpec) -> None:
-        restarts = 0
         while True:
             part = self.fleet.part(want.name)
             if part is not None and part.process is not None:
                 await processes.gone(part.process)
-            restarts += 1
-            if not self._asked[want.name].is_set() and not await self._mourn(want):
-                await self._asked[want.name].wait()
+            if not self._asked[want.name].is_set():
+                await self._mourn(want)
             self._asked[want.name].clear()
             part = self.fleet.part(want.name)  # as it was when it died, not when it was started
-            drained = part is not None and part.drained
+            restarts = 1 if part is None else part.restarts + 1
             try:
-                await self._start(want, restarts=restarts, drained=drained)
+                await self._start(want, restarts=restarts, drained=bool(part and part.drained))
             except (Died, OperatorError) as error:
                 await self._abandon(want, str(error))
+            except BaseException as error:
+                if not cancelled(error):
+                    await self._abandon(want, repr(error))
+                raise  # the watchdog reports it and begins again
             else:
                 say(f"{want.name} serves again.")
 
-    async def _mourn(self, want: PartSpec) -> bool:
-        """Note a death and wait as long as is due; False when it is not to be tried again."""
+    async def _mourn(self, want: PartSpec) -> None:
+        """Note a death, and wait as long as is due before the next start."""
         started = self._started.pop(want.name, None)
         ending = started.ending() if started else "adopted, so nobody knows how"
         deaths = self._deaths[want.name]
@@ -215,11 +222,14 @@ class Supervisor(Processes):
         if wait_s is None:
             say(
                 f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note});"
-                f" see {self.home.log(want.name)}, then florin restart {want.name}."
+                f" see {self.home.log(want.name)}. It is tried again every {_RETRY_S:.0f} s;"
+                f" florin restart {want.name} tries at once."
             )
             self.record(replace(part.stopped(note), state="failed"))
-            return False
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_S):
+                    await self._asked[want.name].wait()
+            return
         say(f"{want.name} {note}; starting it again{f' in {wait_s:g} s' if wait_s else ''}.")
         self.record(part.stopped(note))
         await asyncio.sleep(wait_s)
-        return True

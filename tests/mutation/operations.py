@@ -1,0 +1,38 @@
+"""Operations mutations: the guards of the supervisor, of copies, backups and restores."""
+
+from tests.mutation.mutation import without as _
+
+SUPERVISOR = "src/florin/ops/supervisor/supervisor.py"
+WATCHDOG = "src/florin/ops/supervisor/watchdog.py"
+STANDBY = "src/florin/ops/postgres/standby.py"
+WATCHED = "tests/ops/supervisor/test_watchdog.py"
+
+OPERATIONS = (
+    _("an error in the supervisor's own task ends it", WATCHDOG,
+      "                if cancelled(error):\n                    raise\n",
+      "                raise\n",
+      f"{WATCHED}::test_a_part_is_asked_on_after_an_error_in_asking"),
+    _("half a start is left running", SUPERVISOR,
+      "                if not cancelled(error):\n", "                if False:\n",
+      f"{WATCHED}::test_a_part_is_started_again_whatever_its_start_raises"),
+    _("a part that failed is never tried again", SUPERVISOR,
+      "                async with asyncio.timeout(_RETRY_S):\n",
+      "                async with asyncio.timeout(None):\n",
+      f"{WATCHED}::test_what_failed_is_tried_again_without_an_operator"),
+    _("a change that an error cuts off stays half done", "src/florin/ops/rollout/executor.py",
+      "        except Exception as error:  # noqa: BLE001 -- whatever stopped it",
+      "        except Died as error:  # noqa: BLE001 -- whatever stopped it",
+      f"{WATCHED}::test_a_change_that_an_error_cuts_off_is_undone"),
+    _("the supervisor starts again by the name of its program",
+      "src/florin/ops/lifecycle/up.py",
+      "os.execve(sys.executable, words, environ)", "os.execve(sys.orig_argv[0], words, environ)",
+      f"{WATCHED}::test_the_supervisor_starts_again_where_python_was_found_on_the_path"),
+    _("what an old primary has goes before there is a copy", STANDBY,
+      "    if not keep and shutil", "    if True or shutil",
+      "tests/ops/postgres/test_standby.py"),
+    _("what was replaced is not put back", STANDBY,
+      "    if replaced.exists() and not server.data.exists():\n",
+      "    if False:\n",
+      "tests/ops/postgres/test_standby.py"
+      "::test_a_replacement_that_was_cut_off_is_finished_or_put_back"),
+)  # fmt: skip

@@ -1,0 +1,229 @@
+"""Watchdog: no error in the supervisor's own work leaves a part without supervision."""
+
+import asyncio
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.supervisor import Supervisor
+from florin.ops.supervisor.watchdog import Watchdog
+from florin.ops.system import processes
+from florin.ops.system.console import OperatorError
+from tests.ops.conftest import TestFleet, run_cli, until, wanted
+
+WITHIN_S = 60
+ERRORS = (RuntimeError("a fault"), OSError("no buffers"), asyncio.CancelledError())
+
+
+def failing(error: BaseException, *, at: int) -> Callable[[], None]:
+    """What raises the error when it is called for the time of this number."""
+    calls = count(1)
+
+    def call() -> None:
+        if next(calls) == at:
+            raise error
+
+    return call
+
+
+async def eventually(true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not true():  # noqa: ASYNC110 - nothing tells but asking
+            await asyncio.sleep(0.02)
+
+
+def risen(fleet: TestFleet) -> Supervisor:
+    fleet.home.make()
+    supervisor = Supervisor(fleet.home, "r1")
+    supervisor.announce("ready")
+    return supervisor
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=repr)
+@pytest.mark.parametrize("moment", ["before the start", "after the start"])
+async def test_a_part_is_started_again_whatever_its_start_raises(
+    fleet: TestFleet, error: BaseException, moment: str
+) -> None:
+    supervisor = risen(fleet)
+    fail = failing(error, at=2)  # the first start is its operator's
+    begun: list[int | None] = []
+
+    async def settle() -> None:
+        begun.append(fleet.part("api-1").pid)
+        fail()
+
+    want = wanted("api-1", "sleep", "60")
+    early = moment == "before the start"
+    want = replace(want, prepare=fail) if early else replace(want, settle=settle)
+    await supervisor.start(want)
+    before = fleet.process("api-1")
+    processes.send(before, signal.SIGKILL)
+
+    def again() -> bool:
+        part = fleet.part("api-1")
+        return part.state == "ready" and part.process not in (None, before)
+
+    try:
+        await eventually(again)
+        assert supervisor.watchdog.errors["tend api-1"] == 1
+        if not early:
+            assert begun[1] not in (None, fleet.part("api-1").pid), "half a start serves"
+    finally:
+        await supervisor.stop_all()
+    assert fleet.part("api-1").process is None
+
+
+async def test_a_balancer_that_cannot_be_settled_is_started_again(fleet: TestFleet) -> None:
+    """What `Balancer.restore` raises where HAProxy ends again before it was asked."""
+    supervisor = risen(fleet)
+    fail = failing(Unreachable("run/haproxy.sock: no answer"), at=2)
+
+    async def settle() -> None:
+        fail()
+
+    await supervisor.start(replace(wanted("balancer", "sleep", "60"), settle=settle))
+    before = fleet.process("balancer")
+    processes.send(before, signal.SIGKILL)
+    try:
+        await eventually(lambda: fleet.part("balancer").process not in (None, before))
+        await eventually(lambda: fleet.part("balancer").state == "ready")
+    finally:
+        await supervisor.stop_all()
+
+
+async def test_a_part_is_asked_on_after_an_error_in_asking(
+    fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.02)
+    supervisor = risen(fleet)
+    fail, silent = failing(ValueError("an answer that is none"), at=3), set[int | None]()
+
+    async def alive() -> bool:
+        fail()
+        return fleet.part("api-1").pid not in silent
+
+    await supervisor.start(replace(wanted("api-1", "sleep", "60"), alive=alive))
+    before = fleet.process("api-1")
+    try:
+        await eventually(lambda: supervisor.watchdog.errors["ask api-1"] == 1)
+        silent.add(before.pid)
+        await eventually(lambda: fleet.part("api-1").process not in (None, before))
+    finally:
+        await supervisor.stop_all()
+
+
+async def test_what_failed_is_tried_again_without_an_operator(
+    fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervise, "_PAUSES_S", (0.0, 0.02))
+    monkeypatch.setattr(supervise, "_RETRY_S", 0.5)
+    supervisor = risen(fleet)
+    broken: list[str] = []
+
+    def prepare() -> None:
+        if broken:
+            raise OperatorError(broken[0])
+
+    await supervisor.start(replace(wanted("api-1", "sleep", "60"), prepare=prepare))
+    before = fleet.process("api-1")
+    broken.append("The disk is full.")
+    processes.send(before, signal.SIGKILL)
+    try:
+        await eventually(lambda: fleet.part("api-1").state == "failed")
+        assert fleet.part("api-1").note == "The disk is full."
+        broken.clear()
+        await eventually(lambda: fleet.part("api-1").state == "ready")
+    finally:
+        await supervisor.stop_all()
+
+
+def test_a_valkey_whose_port_was_taken_for_a_while_comes_back(fleet: TestFleet) -> None:
+    """Longer than it is tried in a row: whoever waited for it then waited in vain."""
+    fleet.up()
+    before = fleet.process("valkey-1")
+    port = int((fleet.part("valkey-1").address or "").rpartition(":")[2])
+    with socket.socket() as other:
+        processes.send(before, signal.SIGKILL)
+
+        def taken() -> bool:
+            try:
+                other.bind(("127.0.0.1", port))
+            except OSError:
+                return fleet.part("valkey-1").process not in (None, before)
+            other.listen(1)
+            return True
+
+        until(taken, "the port to be free")
+        if other.getsockname()[1] != port:
+            pytest.skip("the supervisor was quicker")
+        until(lambda: fleet.part("valkey-1").state == "failed", "valkey-1 to fail")
+    fleet.successor("valkey-1", before)
+
+
+async def test_an_error_is_counted_and_said_and_the_task_begins_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watchdog, runs = Watchdog(), list[int]()
+
+    async def run() -> None:
+        runs.append(len(runs))
+        if len(runs) == 1:
+            raise KeyError("s1")
+        if len(runs) > 2:
+            await asyncio.Event().wait()
+
+    task = watchdog.watch("a watch", run)
+    await eventually(lambda: len(runs) == 3)  # an end without an error counts as well
+    said = capsys.readouterr().err
+    assert "a watch" in said
+    assert "KeyError('s1') (test_watchdog.py:" in said
+    metrics = watchdog.metrics()
+    assert 'florin_supervisor_task_errors_total{task="any"} 2\n' in metrics
+    assert 'florin_supervisor_task_errors_total{task="a watch"} 2\n' in metrics
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
+    assert watchdog.errors.total() == 2
+
+
+async def test_without_errors_the_sum_is_there() -> None:
+    assert 'florin_supervisor_task_errors_total{task="any"} 0\n' in Watchdog().metrics()
+
+
+@pytest.mark.parametrize("kind", ["refused", "fault"])
+def test_a_change_that_an_error_cuts_off_is_undone(fleet: TestFleet, kind: str) -> None:
+    fleet.environ["STANDIN_FAILS_AT"] = f"2:{kind}"
+    fleet.up()
+    before = fleet.process("api-1")
+    said = run_cli(fleet, "restart", "api-1")
+    assert said.returncode != 0
+    assert "Undone, all is as before" in said.stderr
+    assert fleet.process("api-1") == before
+    parts = fleet.home.fleet().of("api")
+    assert [(part.name, part.drained) for part in parts] == [("api-1", False), ("api-2", False)]
+    said = run_cli(fleet, "restart", "api-1")
+    assert said.returncode == 0, said.stderr
+    assert fleet.process("api-1") != before
+
+
+def test_the_supervisor_starts_again_where_python_was_found_on_the_path(fleet: TestFleet) -> None:
+    """`python -m florin up`: the command line names no path of the program."""
+    fleet.python = "python"
+    fleet.environ["PATH"] = f"{Path(sys.executable).parent}:{fleet.environ['PATH']}"
+    child = fleet.up()
+    running, since = fleet.processes(), fleet.part("supervisor").since
+    said = run_cli(fleet, "restart", "supervisor")
+    assert child.poll() is None, f"it ended: {child.communicate()[1]}"
+    assert said.returncode == 0, said.stderr
+    assert fleet.ready(child.pid)
+    assert fleet.part("supervisor").since > since
+    assert fleet.processes() == running
