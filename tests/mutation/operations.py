@@ -5,6 +5,8 @@ from tests.mutation.mutation import without as _
 SUPERVISOR = "src/florin/ops/supervisor/supervisor.py"
 WATCHDOG = "src/florin/ops/supervisor/watchdog.py"
 STANDBY = "src/florin/ops/postgres/standby.py"
+QUOTING = "src/florin/ops/system/quoting.py"
+NAMES = "tests/ops/lifecycle/test_home_names.py"
 WATCHED = "tests/ops/supervisor/test_watchdog.py"
 
 OPERATIONS = (
@@ -35,4 +37,15 @@ OPERATIONS = (
       "    if False:\n",
       "tests/ops/postgres/test_standby.py"
       "::test_a_replacement_that_was_cut_off_is_finished_or_put_back"),
+    _("a percent sign in a path is left to PostgreSQL", QUOTING,
+      'shell_word(text).replace("%", "%%")', "shell_word(text)",
+      "tests/ops/system/test_quoting.py::test_a_segment_is_archived_and_found_again"),
+    _("a path is left to the shell", QUOTING, "shlex.quote(str(text))", "str(text)",
+      "tests/ops/system/test_quoting.py::test_a_segment_is_archived_and_found_again"),
+    _("a line break ends a setting", QUOTING,
+      "escaped.replace(\"'\", \"''\")", "text.replace(\"'\", \"''\")",
+      "tests/ops/system/test_quoting.py::test_postgresql_reads_a_setting_as_it_was_written"),
+    _("a backup is announced without its log", "src/florin/ops/backups/archive_delay.py",
+      'while newest().removesuffix(".gz") < segment:', "while False:",
+      f"{NAMES}::test_a_backup_whose_log_does_not_arrive_is_not_announced"),
 )  # fmt: skip

@@ -53,10 +53,18 @@ def _said(document: dict[str, Any]) -> str:
 
 
 def _take(own: "_Own", keep: int) -> dict[str, Any]:
-    from florin.ops.backups import base_backup, upload
+    from florin.ops.backups import archive_delay, base_backup, upload
+    from florin.ops.backups import restore as recovery
+    from florin.ops.postgres import server as postgres
+    from florin.ops.postgres import wal_archive
 
     primary = own.members.primary()
     made = base_backup.take(own.place, primary)
+    archive = wal_archive.archive(own.place)
+    # Without the log a copy is worth little: nothing is announced before the archive received some.
+    archive_delay.measure(
+        primary.url(postgres.SUPERUSER), lambda: recovery.newest_of(archive), at_once=True
+    )
     stored = None
     if own.bucket is not None:
         bucket = own.bucket.below(upload.folder_of(primary))
@@ -74,18 +82,20 @@ def _verify(own: "_Own") -> dict[str, Any]:
     from florin.cli.ledger_proof import prove
     from florin.ops.backups import archive_delay, download, restore_test, upload
     from florin.ops.backups import restore as recovery
+    from florin.ops.postgres import server as postgres
     from florin.ops.postgres import wal_archive
 
     primary = own.members.primary()
+    url = primary.url(postgres.SUPERUSER)
     if own.bucket is None:
         saved = own.place
         archive = wal_archive.archive(saved)
-        kept = archive_delay.measure(primary, lambda: recovery.newest_of(archive))
+        kept = archive_delay.measure(url, lambda: recovery.newest_of(archive))
         found = restore_test.rehearse(saved, primary, prove)
     else:
         bucket = own.bucket.below(upload.folder_of(primary))
         log = bucket.below("wal")
-        kept = archive_delay.measure(primary, lambda: recovery.newest(log.names()))
+        kept = archive_delay.measure(url, lambda: recovery.newest(log.names()))
         saved = own.place / "fetched"
         try:
             download.fetch(bucket, None, saved, primary.account)

@@ -3,42 +3,61 @@ server.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 
-from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, session
-from florin.ops.postgres.server import Postgres
 from florin.ops.system.console import OperatorError, timed
 
 LOST_AT_MOST_S = 60.0
 _LOOK_EVERY_S = 0.5
 # A commit of nothing: in the log it is what a payment is, in the tables it is not there.
 _MARK = "select pg_walfile_name(pg_logical_emit_message(true, 'florin', 'backup'))"
+_FAILED = """
+select last_failed_wal from pg_stat_archiver
+where last_failed_time > coalesce(last_archived_time, '-infinity')
+"""
 
 
-def measure(primary: Postgres, newest: Callable[[], str]) -> float | None:
+def measure(
+    url: str, newest: Callable[[], str], *, at_once: bool = False, within_s: float = LOST_AT_MOST_S
+) -> float | None:
     """Commit something and wait until the archive holds it; `newest` names its last segment.
 
-    Returns seconds; None where no server runs that could commit. Raises OperatorError after a
-    minute.
+    `at_once`: end the segment, so that nothing but the archiving is waited for. Returns seconds;
+    None where no server runs that could commit. Raises OperatorError after `within_s`.
     """
     began = time.monotonic()
     try:
-        segment = asyncio.run(_commit(primary))
+        segment = asyncio.run(_commit(url, at_once=at_once))
     except NotYet:
         return None
     with timed("Waiting until what is written now is archived"):
         while newest().removesuffix(".gz") < segment:
-            if time.monotonic() - began > LOST_AT_MOST_S:
+            if time.monotonic() - began > within_s:
                 raise OperatorError(
-                    f"What was written {LOST_AT_MOST_S:.0f} s ago is not archived; the log of"
-                    f" {primary.name} says why, or nobody passes it on."
+                    f"What was written {within_s:.0f} s ago is not archived{_why(url)}; the log of"
+                    " the primary says more, or nobody passes it on."
                 )
             time.sleep(_LOOK_EVERY_S)
     return round(time.monotonic() - began, 1)
 
 
-async def _commit(primary: Postgres) -> str:
-    async with session(primary.url(postgres.SUPERUSER)) as connection:
-        return await connection.fetchval(_MARK)
+async def _commit(url: str, *, at_once: bool) -> str:
+    async with session(url) as connection:
+        segment = await connection.fetchval(_MARK)
+        if at_once:
+            await connection.execute("select pg_switch_wal()")
+        return segment
+
+
+def _why(url: str) -> str:
+    async def ask() -> str | None:
+        async with session(url) as connection:
+            return await connection.fetchval(_FAILED)
+
+    with contextlib.suppress(*NotYet):
+        if failed := asyncio.run(ask()):
+            return f" (PostgreSQL could not archive {failed})"
+    return ""

@@ -33,10 +33,18 @@ class Backup:
     ended: datetime
 
 
-def backups(place: Path) -> list[Backup]:
-    """The backups that are whole, oldest first."""
-    paths = sorted((place / "backups").glob("*"))
-    return [Backup(path, ended) for path in paths if (ended := instant(path.name)) is not None]
+def backups(place: Path, account: Account | None) -> list[Backup]:
+    """The backups that are whole, oldest first.
+
+    By their place in the log: a clock that was set back names a later one by an earlier instant.
+    """
+    paths = (place / "backups").glob("*")
+    whole = [Backup(path, ended) for path in paths if (ended := instant(path.name)) is not None]
+
+    def order(backup: Backup) -> tuple[str, datetime]:
+        return first_segment(backup, account)[8:], backup.ended
+
+    return sorted(whole, key=order)
 
 
 def stamped(ended: datetime) -> str:
@@ -114,9 +122,9 @@ def _check(copy: Path, account: Account | None) -> None:
 
 def prune(place: Path, account: Account | None, *, keep: int) -> None:
     """Drop older backups, and of the log what the oldest that is kept does not need."""
-    for old in backups(place)[:-keep]:
+    for old in backups(place, account)[:-keep]:
         account_files.remove(old.path, account)
-    first = first_segment(backups(place)[0], account)
+    first = first_segment(backups(place, account)[0], account)
     for segment in archive(place).glob("*.gz"):
         if precedes(segment.name, first):
             segment.unlink(missing_ok=True)
@@ -127,7 +135,12 @@ def prune(place: Path, account: Account | None, *, keep: int) -> None:
 
 def first_segment(backup: Backup, account: Account | None) -> str:
     """The segment of the log that a backup begins with."""
-    label = account_files.read(backup.path / "backup_label", account)
+    try:
+        label = account_files.read(backup.path / "backup_label", account)
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"{backup.path} is no whole backup ({error}); remove it, or put it back from a copy."
+        ) from None
     return label.partition("(file ")[2].partition(")")[0]
 
 

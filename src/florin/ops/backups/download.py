@@ -48,9 +48,13 @@ def fetch(bucket: Bucket, at: datetime | None, into: Path, user: Account | None)
         os_user.private(folder, None)  # ours alone, until all is there
     base = bucket.below("base")
     named = {name.removesuffix(".json"): name for name in base.names() if name.endswith(".json")}
-    known = [Backup(into / stem, ended) for stem in named if (ended := base_backup.instant(stem))]
+    all_described = {
+        stem: msgspec.json.decode(base.read(name), type=Described) for stem, name in named.items()
+    }
+    stems = sorted(all_described, key=lambda stem: all_described[stem].place)
+    known = [Backup(into / stem, ended) for stem in stems if (ended := base_backup.instant(stem))]
     chosen = base_backup.latest(known, at).path.name
-    described = msgspec.json.decode(base.read(named[chosen]), type=Described)
+    described = all_described[chosen]
     require_space(into, 300 + 2 * described.bytes // _MB, "the backup")
     with timed(f"Fetching the backup of {described.ended.isoformat()}"):
         _unpack(base, chosen, described, into)

@@ -23,6 +23,7 @@ from florin.ops.postgres.server import Postgres
 from florin.ops.postgres.standby import control
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, timed
+from florin.ops.system.quoting import postgres_command_word as quoted
 
 _WITHIN_S = 24 * 3600
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.gz")
@@ -41,7 +42,7 @@ def restore(
         f"{server.data.name}.before-{base_backup.stamped(datetime.now(UTC))}"
     )
     made = server.data.with_name(f"{server.data.name}.restored")
-    base = base_backup.latest(base_backup.backups(saved), at)
+    base = base_backup.latest(base_backup.backups(saved, server.account), at)
     stores, own = [wal_archive.archive(saved)], None
     if system_of(server) == system_of(replace(server, data=base.path)):
         # What the archives lack is in the log of the database itself, where that still lies there.
@@ -122,11 +123,8 @@ def _took_over(server: Postgres, made: Path) -> bool:
 def _options(
     stores: list[Path], server: Postgres, at: datetime | None, *, own: Path | None, light: bool
 ) -> list[str]:
-    ways = [f'gunzip -c "{store}/%f.gz" > "%p" 2>/dev/null' for store in stores]
-    if own is not None:
-        ways.append(f'cp "{own}/%f" "%p"')
     lines = {
-        "restore_command": " || ".join(ways),
+        "restore_command": restore_command(stores, own),
         "recovery_target_timeline": "latest",
         "recovery_target_action": "promote",
         "archive_mode": "off",
@@ -139,6 +137,14 @@ def _options(
     if light:
         lines |= {"shared_buffers": "128MB", "fsync": "off"}
     return [word for name, value in lines.items() for word in ("-c", f"{name}={value}")]
+
+
+def restore_command(stores: list[Path], own: Path | None) -> str:
+    """How a server finds a segment: in one of the archives, else in a directory as its own."""
+    ways = [f'gunzip -c {quoted(store)}/%f.gz > "%p" 2>/dev/null' for store in stores]
+    if own is not None:
+        ways.append(f'cp {quoted(own)}/%f "%p"')
+    return " || ".join(ways)
 
 
 def _start(

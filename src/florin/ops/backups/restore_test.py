@@ -38,7 +38,7 @@ def rehearse(saved: Path, server: Postgres, prove: Prove) -> Rehearsed:
     """Restore, and have `prove` look at the database by its URL. Raises OperatorError; leaves
     nothing.
     """
-    base = base_backup.latest(base_backup.backups(saved), None)
+    base = base_backup.latest(base_backup.backups(saved, server.account), None)
     os_user.private(server.data.parent, server.account)
     made = server.data.with_name(f"{server.data.name}.rehearsed")
     scratch = replace(server, data=made, port=ports.free_port(), name="rehearsal")

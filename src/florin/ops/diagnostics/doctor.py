@@ -1,5 +1,6 @@
 """Doctor: checks of settings, engines, disk and connections, each with what to do about it."""
 
+import asyncio
 import shutil
 import time
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from florin.kit.postgres.role_check import ADVICE, MISSING, OWNS
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops.backups import status
 from florin.ops.backups.status import document, failing, line
+from florin.ops.diagnostics import archive_check
 from florin.ops.diagnostics.database_advisor import advise
 from florin.ops.diagnostics.finding import Check, Result, Topic
 from florin.ops.fleet import secrets
@@ -29,7 +31,7 @@ _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
 
 
 async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
-    """Run the checks of one topic, or all. Changes nothing."""
+    """Run the checks of one topic, or all. Changes nothing of what is kept."""
     fleet = observe(home)
     options = Options(home=home, environ=environ)
     found: list[Check] = []
@@ -39,6 +41,7 @@ async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -
         found += [*_machine(home, options), *await _fleet(home, fleet)]
         if given_database(options) is None:
             found += checks(home, runs=supervisor(fleet) is not None)
+            found += await asyncio.to_thread(archive_check.check, home, fleet)
     if topic in (None, "db"):
         found += await _database(options, fleet)
     return found

@@ -53,6 +53,12 @@ class Home:
     def make(self) -> None:
         """Create what is missing; one sentence when that is not allowed or not possible."""
         self.require_own()
+        if os.pathsep in str(self.path):
+            raise OperatorError(
+                f"{self.path} holds a '{os.pathsep}', which separates the directories in which"
+                " Python looks for a release; choose another directory with --home DIR (or"
+                " FLORIN_HOME)."
+            )
         try:
             # Root's engines run as another user, who must be able to pass through.
             self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from florin.ops.system import account_files
 from florin.ops.system.os_user import Account
+from florin.ops.system.quoting import postgres_value
 
 # The pools of all parts together stay below; `florin doctor` adds them up. With a replica there is
 # room for eleven instances; a connection that nobody opens costs some 50 KB of shared memory.
@@ -68,5 +69,6 @@ def settings(port: int, ram: int) -> dict[str, str]:
 def write_settings(path: Path, port: int, account: Account | None, more: Mapping[str, str]) -> None:
     lines = ["# Written at every start by florin up; ALTER SYSTEM overrides it."]
     chosen = settings(port, memory()) | dict(more)
-    lines += [f"{name} = '{value}'" for name, value in chosen.items()]
-    account_files.write(path, ("\n".join(lines) + "\n").encode(), account)
+    lines += [f"{name} = {postgres_value(value)}" for name, value in chosen.items()]
+    content = ("\n".join(lines) + "\n").encode(errors="surrogateescape")
+    account_files.write(path, content, account)

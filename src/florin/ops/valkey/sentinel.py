@@ -149,7 +149,7 @@ class Sentinels:
             if stamp in account_files.read(path, self._one.account).splitlines():
                 return
         settings = f"{stamp}\n{self._settings(name)}"
-        account_files.write(path, settings.encode(), self._one.account)
+        account_files.write(path, settings.encode(errors="surrogateescape"), self._one.account)
 
     def _stamp(self) -> str:
         ports = [*self.ports.values(), *(server.port for server in self.servers.values())]

@@ -12,6 +12,7 @@ from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files, bundled_programs, os_user
 from florin.ops.system.os_user import Account
+from florin.ops.system.quoting import valkey_word
 from florin.ops.valkey import client as ask
 
 NAME = "valkey-1"
@@ -65,7 +66,9 @@ class Valkey:
         account_files.remove(self.folder / "dump.rdb", self.account)
         lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
         settings = self._settings() + "".join(lines)
-        account_files.write(self.folder / "valkey.conf", settings.encode(), self.account)
+        account_files.write(
+            self.folder / "valkey.conf", settings.encode(errors="surrogateescape"), self.account
+        )
 
     def _settings(self) -> str:
         limit = max(64, min(512, tuning.memory() // 16 // _MB) // self.shares)
@@ -86,12 +89,11 @@ tcp-keepalive 60
 
 def common(port: int, folder: Path, secrets: Secrets) -> str:
     """Return what a server and a Sentinel are told alike."""
-    quoted = str(folder).replace("\\", "\\\\").replace('"', '\\"')
     return f"""\
 bind 127.0.0.1
 port {port}
 requirepass {secrets[SECRET]}
-dir "{quoted}"
+dir {valkey_word(folder)}
 daemonize no
 logfile ""
 set-proc-title no

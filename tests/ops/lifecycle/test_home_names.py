@@ -1,0 +1,110 @@
+"""Home names: a home may be called what a directory may, and all that needs its path works."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.observe import observe
+from florin.ops.postgres import wal_archive
+from florin.ops.system.console import OperatorError
+from tests.ops.conftest import until
+from tests.ops.replicated_fleet import Fleet
+
+# Every kind of character that any reader of a configuration takes for more than itself.
+NAME = 'it\'s 100% "$HOME" `id`; #1 %p \\n caf\N{LATIN SMALL LETTER E WITH ACUTE}\nand a line'
+WHOLE = ("--replicas", "1", "--api", "1", "--workers", "0", "--valkey", "sentinel")
+
+
+@pytest.fixture
+def fleet() -> Iterator[Fleet]:
+    """Where every user may pass through, so that the engines' data lie in the home as well."""
+    parent = Path(tempfile.mkdtemp(prefix="florin-test-"))
+    parent.chmod(0o755)
+    made = Fleet(parent / NAME)
+    made.home.path.mkdir(mode=0o755)
+    try:
+        yield made
+    finally:
+        made.end()
+        shutil.rmtree(parent, ignore_errors=True)
+
+
+async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> None:
+    await asyncio.to_thread(fleet.up, *WHOLE)
+    assert fleet.home.layout().place == str(fleet.home.path)
+    said = await asyncio.to_thread(fleet.florin, "backup", "--json")
+    assert said.returncode == 0, said.stderr
+    backup = Path(json.loads(said.stdout)["backup"])
+    assert backup.is_relative_to(fleet.home.path)
+    archive = wal_archive.archive(fleet.home.path)
+    assert list(archive.glob("*.gz")), "the archive received nothing"
+    async with fleet.http() as http:
+        body = {"program": http.headers["x-program"], "amount": 1000}
+        sold = await http.post("/cards", json=body, headers={"Idempotency-Key": "one"})
+    assert sold.status_code == 201, sold.text
+    checks = json.loads((await asyncio.to_thread(fleet.florin, "doctor", "--json")).stdout)
+    found = {each["name"]: each for each in checks["checks"]}
+    assert found["archive"]["result"] == "ok", found["archive"]
+    said = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)["cards"] == 1
+    assert (await asyncio.to_thread(fleet.florin, "down")).returncode == 0
+    restored = await asyncio.to_thread(fleet.florin, "restore")
+    assert restored.returncode == 0, restored.stderr
+    await asyncio.to_thread(fleet.up, *WHOLE)
+    async with fleet.http() as http:
+        assert (await http.get(f"/cards/{sold.json()['id']}")).status_code == 200
+        assert (await http.get("/ledger/proof")).json()["balanced"] is True
+    roles = {part.role for part in observe(fleet.home).parts if part.process}
+    assert {"postgres-replica", "sentinel", "balancer"} <= roles
+
+
+async def test_a_backup_whose_log_does_not_arrive_is_not_announced(fleet: Fleet) -> None:
+    """The archive is closed to the server: the copy is made, its log is nowhere."""
+    await asyncio.to_thread(fleet.up, "--replicas", "0", "--api", "1", "--workers", "0")
+    said = await asyncio.to_thread(fleet.florin, "backup")
+    assert said.returncode == 0, said.stderr
+    archive = wal_archive.archive(fleet.home.path)
+    with blocked(archive):
+        checks = json.loads((await asyncio.to_thread(fleet.florin, "doctor", "--json")).stdout)
+        found = {each["name"]: each for each in checks["checks"]}
+        said = await asyncio.to_thread(fleet.florin, "backup")
+    assert found["archive"]["result"] == "fail"
+    assert "is not archived" in found["archive"]["said"]
+    assert said.returncode == 1
+    assert "is not archived" in said.stderr
+    assert "could not archive" in said.stderr
+    status = json.loads((await asyncio.to_thread(fleet.florin, "status", "--json")).stdout)
+    assert "is not archived" in status["backups"]["taken"]["failing"]
+    # Once it is open again all arrives, and a backup is one.
+    said = await asyncio.to_thread(until, lambda: _backed_up(fleet), "a backup")
+    assert said
+
+
+def _backed_up(fleet: Fleet) -> bool:
+    return fleet.florin("backup").returncode == 0
+
+
+@contextlib.contextmanager
+def blocked(archive: Path) -> Generator[None]:
+    """Another directory is in its place, in which the engines' user may not write."""
+    aside = archive.with_name("aside")
+    archive.rename(aside)
+    archive.mkdir(mode=0o555)
+    try:
+        yield
+    finally:
+        archive.rmdir()
+        aside.rename(archive)
+
+
+def test_a_home_that_python_cannot_look_in_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="holds a ':'"):
+        Home(tmp_path / "a:b").make()
