@@ -7,6 +7,7 @@ WATCHDOG = "src/florin/ops/supervisor/watchdog.py"
 STANDBY = "src/florin/ops/postgres/standby.py"
 QUOTING = "src/florin/ops/system/quoting.py"
 NAMES = "tests/ops/lifecycle/test_home_names.py"
+CLOCK = "tests/ops/fleet/test_clock_jumps.py"
 WATCHED = "tests/ops/supervisor/test_watchdog.py"
 
 OPERATIONS = (
@@ -48,4 +49,18 @@ OPERATIONS = (
     _("a backup is announced without its log", "src/florin/ops/backups/archive_delay.py",
       'while newest().removesuffix(".gz") < segment:', "while False:",
       f"{NAMES}::test_a_backup_whose_log_does_not_arrive_is_not_announced"),
+    _("half a release keeps the disk full", "src/florin/ops/releases/store.py",
+      "        shutil.rmtree(partial, ignore_errors=True)\n"
+      '        raise OperatorError(f"{name} could not be kept',
+      '        raise OperatorError(f"{name} could not be kept',
+      "tests/ops/lifecycle/test_full_disk.py::test_a_release_that_fills_its_disk_changes_nothing"),
+    _("backups are ordered by the clock", "src/florin/ops/backups/base_backup.py",
+      "return first_segment(backup, account)[8:], backup.ended",
+      'return "", backup.ended',
+      f"{CLOCK}::test_a_backup_taken_after_the_clock_was_set_back_is_the_latest"),
+    _("a success in the future counts", "src/florin/ops/backups/status.py",
+      "each.at > now + _AHEAD_S", "False", f"{CLOCK}::test_a_success_in_the_future_is_no_success"),
+    _("a number that passed on is taken for the part", "src/florin/ops/fleet/pid_files.py",
+      "processes.of_stat(process.pid, stat) == process", "True",
+      f"{CLOCK}::test_a_part_that_was_just_started_is_found_whatever_the_clock_does"),
 )  # fmt: skip

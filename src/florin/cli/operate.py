@@ -60,7 +60,7 @@ def restart(name: _Name, home: HomeOption = None, as_json: JsonOption = False) -
     deadline = time.monotonic() + _AGAIN_WITHIN_S
     while time.monotonic() < deadline:
         now = supervisor(observe(chosen))
-        if now is not None and now.state == "ready" and now.since > before.since:
+        if now is not None and now.state == "ready" and now.since != before.since:
             say(f"It supervises again (pid {now.pid}, {now.release}).")
             return
         time.sleep(0.1)

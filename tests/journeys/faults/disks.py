@@ -63,11 +63,15 @@ class Small:
 
 
 @contextmanager
-def small(megabytes: int) -> Generator[Small]:
+def small(megabytes: int, at: Path | None = None) -> Generator[Small]:
+    """Mount it in a folder of its own, or over one that exists, whose owner has it then."""
     _require("mount", "umount")
-    with _folder() as folder:
+    with _folder() if at is None else contextlib.nullcontext(at) as folder:
+        found = folder.stat()
+        options = f"size={megabytes}m,mode={found.st_mode & 0o777:o}"
+        options += f",uid={found.st_uid},gid={found.st_gid}"
         said = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=755", "tmpfs", str(folder)],
+            ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)],
             capture_output=True,
             text=True,
             check=False,

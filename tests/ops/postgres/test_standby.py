@@ -84,6 +84,7 @@ def test_a_replacement_that_was_cut_off_is_finished_or_put_back(
     assert system(old) == before
     assert not replaced.exists()
     shutil.copytree(old.data, replaced)  # killed before what was replaced had gone
+    os_user.own(replaced, made.account)
     with pytest.raises(OperatorError):
         follow(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) == before

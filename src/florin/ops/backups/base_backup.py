@@ -100,7 +100,7 @@ def take(place: Path, primary: Postgres) -> Backup:
         )
     if said.returncode != 0:
         account_files.remove(partial, primary.account)
-        raise OperatorError(f"No backup could be taken: {_last(said.stderr)}")
+        raise OperatorError(f"No backup could be taken: {os_user.error_in(said.stderr)}")
     with timed("Checking the copy"):
         _check(partial, primary.account)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
@@ -155,7 +155,3 @@ def precedes(stored: str, first: str) -> bool:
 
 def _program(server: Postgres, name: str) -> str:
     return str(server.program.with_name(name))
-
-
-def _last(said: str) -> str:
-    return (said.strip().splitlines() or ["no reason given"])[-1]

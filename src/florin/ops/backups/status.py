@@ -15,6 +15,7 @@ What = Literal["taken", "shipped", "verified"]
 WHATS: tuple[What, ...] = ("taken", "shipped", "verified")
 OLD_S = 26 * 3600.0  # a day, and time to be late
 _SHIPPED_OLD_S = 300.0
+_AHEAD_S = 60.0  # of a clock that is set right now and then
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +51,8 @@ def failing(found: dict[What, Outcome], now: float, *, runs: bool = True) -> dic
     if found["shipped"].at and not found["taken"].tried:
         wrong["taken"] = "the log alone brings nothing back; florin backup"
     for what, each in found.items():
+        if what not in wrong and each.at > now + _AHEAD_S:
+            wrong[what] = f"the clock was set back: it went well last in {_span(each.at - now)}"
         # What was never verified is as old as the backup that should have been.
         since = each.at or (found["taken"].at if what == "verified" else 0.0)
         if what == "shipped" and not runs:

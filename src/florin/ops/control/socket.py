@@ -18,6 +18,7 @@ from florin.ops.system.console import OperatorError, say
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
 _LINE_LIMIT = 2**20
 _SILENT_S = 10.0
+_ORDER_WITHIN_S = 10.0  # a connection held without an order must not hold up the end
 
 
 async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) -> asyncio.Server:
@@ -33,7 +34,9 @@ async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) ->
 
         with contextlib.closing(writer), contextlib.suppress(OSError):
             try:
-                order = msgspec.json.decode(await reader.readline(), type=Order)
+                async with asyncio.timeout(_ORDER_WITHIN_S):
+                    line = await reader.readline()
+                order = msgspec.json.decode(line, type=Order)
                 reply = await obey(order, lambda said: send(Reply(said)))
             except Undone as error:
                 reply = Reply(str(error), done=False, document=error.document)

@@ -122,7 +122,7 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
         load=load,
         lag=None,
         queue=None,
-        uptime=round(time.time() - part.since, 1) if part.process is not None else None,
+        uptime=round(max(0.0, time.time() - part.since), 1) if part.process else None,
         restarts=part.restarts,
         note=part.note,
     )

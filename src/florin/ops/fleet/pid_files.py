@@ -10,17 +10,22 @@ from florin.ops.system.processes import Process
 def recorded(home: Home, name: str) -> Process | None:
     """Return the process that wrote this part's pid file, if it lives.
 
-    A process that started after the file was written only inherited the number.
+    The file has when that process started, as the kernel counts, which no clock moves: another one
+    that has the number by now started later.
     """
     path = pid_file(home, name)
     try:
-        pid, written = int(path.read_text("ascii")), path.stat().st_mtime
-    except (OSError, ValueError):
+        number, _, stat = path.read_text("utf-8", errors="replace").partition(" ")
+        process = processes.find(int(number))
+        if not stat.strip() or process is None:  # a system without /proc: by the file's age
+            return process if _wrote(path, process) else None
+        return process if processes.of_stat(process.pid, stat) == process else None
+    except (OSError, ValueError, IndexError):
         return None
-    process = processes.find(pid)
-    if process is None or processes.started_at(pid) > written + 1:
-        return None
-    return process
+
+
+def _wrote(path: Path, process: Process | None) -> bool:
+    return process is not None and processes.started_at(process.pid) <= path.stat().st_mtime + 1
 
 
 def pid_file(home: Home, name: str) -> Path:

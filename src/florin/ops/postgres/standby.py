@@ -85,9 +85,8 @@ def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
         )
     if said.returncode != 0:
         account_files.remove(partial, server.account)
-        raise OperatorError(
-            f"{server.name} could not be copied from {primary.name}: {_last(said.stderr)}"
-        )
+        why = os_user.error_in(said.stderr)
+        raise OperatorError(f"{server.name} could not be copied from {primary.name}: {why}")
     if server.data.exists():
         account_files.move(server.data, _replaced(server), server.account)
     account_files.move(partial, server.data, server.account)
@@ -141,7 +140,3 @@ async def _checkpoint(primary: Postgres) -> None:
 
 def _program(server: Postgres, name: str) -> str:
     return str(server.program.with_name(name))
-
-
-def _last(said: str) -> str:
-    return (said.strip().splitlines() or ["no reason given"])[-1]

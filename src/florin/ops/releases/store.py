@@ -93,7 +93,8 @@ def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
             shutil.copy2(lock, partial / _LOCK)
         _finish(partial, target)
     except OSError as error:
-        raise OperatorError(f"{name} could not be kept in {target}: {error.strerror}.") from None
+        shutil.rmtree(partial, ignore_errors=True)
+        raise OperatorError(f"{name} could not be kept in {target}: {_why(error)}.") from None
     return name
 
 
@@ -116,7 +117,15 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
             archive.extractall(partial)  # noqa: S202 -- a commit of the operator's own, to be run
         _finish(partial, target)
     except (OSError, tarfile.TarError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise OperatorError(f"{commit} could not be unpacked in {target}: {error}.") from None
+
+
+def _why(error: OSError) -> str:
+    """The first reason; a copy of many files collects those of all."""
+    if isinstance(error, shutil.Error) and error.args and error.args[0]:
+        return str(error.args[0][0][2])
+    return error.strerror or str(error)
 
 
 def _partial(target: Path) -> Path:

@@ -16,9 +16,14 @@ from florin.ops.system.os_user import Account
 from florin.ops.system.processes import Process
 
 _KEPT_LOGS = 3
-# The shell writes its number before it becomes the part: whoever starts next knows what runs, even
-# if this process is killed in the very moment. A full disk does not keep it from starting.
-_NUMBERED = 'echo "$$" >&0; exec "$@" </dev/null'
+# The shell writes its number before it becomes the part: the next supervisor knows what runs, even
+# if this process is killed in the very moment. With it goes what the kernel says of the process:
+# another one with the same number is not taken for it, whatever the clock does meanwhile. A full
+# disk does not keep it from starting.
+_NUMBERED = (
+    'stat=""; [ ! -r "/proc/$$/stat" ] || read -r stat <"/proc/$$/stat"; echo "$$ $stat" >&0;'
+    ' exec "$@" </dev/null'
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

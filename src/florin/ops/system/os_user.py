@@ -91,6 +91,13 @@ def run_as(
     return subprocess.CompletedProcess(list(argv), ended.returncode, out, err)
 
 
+def error_in(said: str) -> str:
+    """Return the line of what a program said that has the error: what it did about it follows."""
+    lines = [line for line in said.strip().splitlines() if line.strip()]
+    errors = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()]
+    return (errors or lines or ["no reason given"])[-1]
+
+
 def place(home: Path, remembered: str | None, account: Account | None) -> Path:
     """Return the directory for the engines' data: the home, or one the account can reach.
 

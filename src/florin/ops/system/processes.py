@@ -33,6 +33,11 @@ def find(pid: int) -> Process | None:
     return Process(pid, f"{_boot()}:{stat[_START]}")
 
 
+def of_stat(pid: int, stat: str) -> Process:
+    """Return the process of which /proc/PID/stat said this. Raises ValueError or IndexError."""
+    return Process(pid, f"{_boot()}:{_fields(stat)[_START]}")
+
+
 def lives(process: Process) -> bool:
     return find(process.pid) == process
 
@@ -114,7 +119,11 @@ def _stat(pid: int) -> list[str] | None:
         text = (_PROC / str(pid) / "stat").read_text("utf-8", errors="replace")
     except OSError:
         return None
-    return text[text.rindex(")") + 2 :].split()
+    return _fields(text)
+
+
+def _fields(stat: str) -> list[str]:
+    return stat[stat.rindex(")") + 2 :].split()
 
 
 @cache

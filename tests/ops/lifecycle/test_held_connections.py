@@ -1,0 +1,66 @@
+"""Held connections: no client keeps a fleet from stopping in order, whatever it holds open."""
+
+import asyncio
+import socket
+import time
+from contextlib import ExitStack
+
+from florin.ops.control.socket import socket_path
+from florin.ops.fleet import secrets, welcome
+from florin.ops.fleet.timing import DEFAULT
+from florin.ops.postgres import server as postgres
+from florin.ops.postgres.connection import session
+from florin.ops.system import http_probe, processes
+from tests.ops.conftest import TestFleet
+
+HALF_HEAD = b"GET /api/v1/cards HTTP/1.1\r\nHost: florin\r\nAuthor"
+HALF_BODY = (
+    b"POST /api/v1/redemptions HTTP/1.1\r\nHost: florin\r\nContent-Type: application/json\r\n"
+    b'Idempotency-Key: held\r\nContent-Length: 100\r\n\r\n{"card": '
+)
+IDLE = b"GET /health/live HTTP/1.1\r\nHost: florin\r\n\r\n"
+
+
+def held(address: str, words: bytes) -> socket.socket:
+    """A connection on which so much was said, and no more."""
+    made = socket.create_connection(http_probe.split(address), timeout=60)
+    made.sendall(words)
+    if words == IDLE:
+        assert made.recv(65_536).startswith(b"HTTP/1.1 200")
+    return made
+
+
+async def test_a_fleet_stops_in_order_whoever_holds_a_connection(fleet: TestFleet) -> None:
+    fleet.workers, fleet.whole = "0", True
+    child = await asyncio.to_thread(fleet.up)
+    running = fleet.processes()
+    demo = welcome.read(fleet.home)
+    assert demo is not None
+    stream = (
+        f"GET /api/v1/events/stream HTTP/1.1\r\nHost: florin\r\n"
+        f"Authorization: Bearer {demo.api_key}\r\n\r\n"
+    ).encode()
+    balancer = f"127.0.0.1:{fleet.port}"
+    instance = fleet.part("api-1").address or ""
+    database = fleet.part("postgres-1").address or ""
+    url = postgres.url_of(database, postgres.OWNER, secrets.read(fleet.home))
+    with ExitStack() as stack:
+        for address in (balancer, instance):
+            for words in (b"", IDLE, HALF_HEAD, HALF_BODY, stream):
+                stack.enter_context(held(address, words))
+        order = stack.enter_context(socket.socket(socket.AF_UNIX))
+        order.connect(str(socket_path(fleet.home)))
+        async with session(url) as connection:
+            await connection.execute("begin; lock table florin.card")
+            begun = time.monotonic()
+            said = await asyncio.to_thread(fleet.end, child)
+            took_s = time.monotonic() - begun
+            connection.terminate()
+    assert child.returncode == 0, said
+    assert not any(processes.lives(process) for process in running.values())
+    for name in ("api-1", "api-2"):
+        log = fleet.home.log(name).read_text("utf-8")
+        assert '"stopped"' in log, f"{name} was killed: {said}"
+    assert "database system is shut down" in fleet.home.log("postgres-1").read_text("utf-8")
+    # All instances together, then the engines: never as long as two would take.
+    assert took_s < DEFAULT.stop_grace_s + 40, said
