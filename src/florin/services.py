@@ -51,12 +51,12 @@ class Parts:
         self.ledger = Ledger(self.database, self._happened)
         self.issuer = Issuer(self.database, self._happened)
         self.access = Authenticator(self.database, settings)
-        self.people = IdentityServices.of(settings, self.database, sealer)
         self.limits = RateLimiter(
             self.valkey,
             shares=settings.limit_shares if self.valkey is not None else 1,
             patience_s=settings.limit_patience_ms / 1000,
         )
+        self.people = IdentityServices.of(settings, self.database, sealer, self.limits)
         self.proxies = Proxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)

@@ -144,7 +144,8 @@ class Slow:
 async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
     monkeypatch.setattr(passwords, "_verify", slow)
-    monkeypatch.setattr(passwords, "_WAITING_MAX", 12)
+    room = passwords.HashingCapacity("tests", threads=2, waiting_max=12)
+    monkeypatch.setattr(passwords, "CHECKING", room)
     checks = [asyncio.ensure_future(passwords.matches("x", "y")) for _ in range(12)]
     try:
         async with asyncio.timeout(30):
@@ -157,3 +158,33 @@ async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> 
     assert await asyncio.gather(*checks) == [True] * 12
     assert slow.most == 2
     assert await passwords.matches("x", "y"), "there is room again"
+
+
+def test_the_memory_of_all_hashes_is_bounded() -> None:
+    """Three hashes of 19 MiB, and as few cores, whatever is asked for."""
+    rooms = (passwords.CHECKING, passwords.MAKING)
+    assert [(room.threads, room.waiting_max) for room in rooms] == [(2, 256), (1, 32)]
+
+
+@pytest.mark.parametrize("full", ["makes", "checks"])
+async def test_neither_checks_nor_makes_wait_for_the_other(full: str) -> None:
+    """One kind is full to its last place; the other is answered all the same."""
+    slow = Slow()
+    made = await passwords.make_hash(PASSWORD)
+    room = passwords.MAKING if full == "makes" else passwords.CHECKING
+    held = [asyncio.ensure_future(room.run(slow)) for _ in range(room.waiting_max)]
+    try:
+        async with asyncio.timeout(30):
+            while slow.running < room.threads:  # noqa: ASYNC110 -- it happens in threads
+                await asyncio.sleep(0.01)
+            if full == "makes":
+                assert await passwords.matches(made, PASSWORD)
+                with pytest.raises(Overloaded):
+                    await passwords.make_hash(PASSWORD)
+            else:
+                assert (await passwords.make_hash(PASSWORD)).startswith(STRONG)
+                with pytest.raises(Overloaded):
+                    await passwords.matches(made, PASSWORD)
+    finally:
+        slow.let_go()
+    assert all(await asyncio.gather(*held))

@@ -10,10 +10,8 @@ import pytest
 
 from florin.identity import members, second_factor
 from florin.identity.audit_log import AuditActor
-from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.members import Role
 from florin.identity.scopes import ROLES, SCOPES
-from florin.kit.encryption import Sealer
 from florin.kit.errors import Forbidden
 from florin.kit.postgres.database import Database
 from tests.conftest import Urls
@@ -29,6 +27,7 @@ from tests.support.members import (
     login,
     member,
     register,
+    services,
     uuid_of,
 )
 
@@ -134,9 +133,8 @@ async def test_nobody_raises_a_member_above_oneself(
     by = AuditActor(merchant=uuid_of("mer", boss.tokens["merchant"]["id"]), actor="tests")
     allowed = ROLES["cashier"] | {"members:write"}
     want = members.MemberRequest(email=address(), role=role)
-    letters = EmailTokens(sealer=Sealer("a key of the tests"), peppers=[b""])
     with pytest.raises(Forbidden, match=role):
-        await members.create(database, letters, by, want, allowed=allowed, password_hash=None)
+        await members.create(services(database), by, want, allowed=allowed)
     raised, lowered = members.MemberChange(role=role), members.MemberChange(role="cashier")
     with pytest.raises(Forbidden, match=role):
         await members.change(database, by, cashier.id, raised, allowed=allowed)

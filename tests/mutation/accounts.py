@@ -4,6 +4,17 @@ from tests.mutation.mutation import without as _
 
 EMAIL = "src/florin/kit/email_address.py"
 
+PASSWORDS = "src/florin/identity/credentials/passwords.py"
+LIMITS = "src/florin/identity/network_limits.py"
+LOGIN = "src/florin/identity/login.py"
+PROFILE = "src/florin/identity/profile.py"
+MEMBER = "src/florin/identity/members.py"
+LETTER = "src/florin/identity/credentials/email_tokens.py"
+REGISTER = "src/florin/merchants/registration.py"
+
+COST = "tests/identity/test_network_limits.py"
+UNIFORM = "tests/identity/test_constant_time.py"
+LETTERS = "tests/identity/credentials/test_email_tokens.py"
 EMAILS = "tests/kit/test_email_address.py"
 MEMBERS = "tests/identity/test_members.py"
 
@@ -15,4 +26,42 @@ ACCOUNTS = (
       "\\u200b-\\u200f\\u2028-\\u202e\\u2060\\ufeff]", "]", EMAILS),
     _("two spellings of an address are two accounts", EMAIL,
       'unicodedata.normalize("NFC", address).lower()', "address.lower()", EMAILS),
+    _("checks wait for makes", PASSWORDS, "await CHECKING.run(", "await MAKING.run(",
+      f"{UNIFORM}::test_neither_checks_nor_makes_wait_for_the_other"),
+    _("a password is hashed for a wrong token", PROFILE,
+      "    found = await _find_token(people, client, kind, want.token)\n",
+      "    await passwords.make_hash(want.password)\n"
+      "    found = await _find_token(people, client, kind, want.token)\n",
+      f"{COST}::test_nothing_is_hashed_for_a_wrong_token"),
+    _("a right token makes any number of hashes", PROFILE,
+      '    await people.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)\n', "",
+      f"{COST}::test_one_right_token_makes_few_hashes"),
+    _("wrong tokens are not counted", PROFILE,
+      "        await people.limits.count(WRONG_TOKENS, client.address)\n", "",
+      f"{COST}::test_wrong_tokens_are_limited_and_right_ones_are_not"),
+    _("a password is hashed for an address that is taken", REGISTER,
+      "        await members.require_unknown(people.database, email)\n", "        pass\n",
+      f"{COST}::test_nothing_is_hashed_for_an_address_that_is_taken"),
+    _("a password is hashed for a member who is one", MEMBER,
+      "        await require_unknown(people.database, email)\n", "        pass\n",
+      f"{COST}::test_nothing_is_hashed_for_an_address_that_is_taken"),
+    _("sign-ups are not limited", REGISTER,
+      "    await people.limits.take(SIGN_UPS, client.address)\n", "",
+      f"{COST}::test_sign_ups_are_limited_by_address_and_network"),
+    _("addresses may be tried out at sign-up", REGISTER,
+      "        await people.limits.count(SIGN_UPS, client.address, times=TAKEN)\n", "",
+      f"{COST}::test_sign_ups_are_limited_by_address_and_network"),
+    _("sign-ins are not limited", LOGIN,
+      "    await people.limits.take(SIGN_INS, client.address)\n", "",
+      f"{COST}::test_sign_ins_of_one_address_are_limited"),
+    _("a network of addresses is not counted as one", LIMITS,
+      "(self.address, site(source)), (self.network, block(source))",
+      "(self.address, site(source)), (self.network, source)",
+      f"{COST}::test_sign_ups_are_limited_by_address_and_network"),
+    _("loopback is spared in production", LIMITS,
+      "return self._spare_loopback and is_loopback(source)", "return is_loopback(source)",
+      f"{COST}::test_loopback_is_spared_where_people_develop"),
+    _("of letters that are used at once all count", LETTER,
+      "  order by id for update\n", "",
+      f"{LETTERS}::test_of_letters_used_at_once_one_counts"),
 )  # fmt: skip

@@ -9,9 +9,12 @@ from typing import Any
 import httpx
 
 from florin.identity.credentials.email_tokens import EmailTokens
+from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import Database, connect
+from florin.kit.rate_limits.limiter import RateLimiter
+from florin.kit.settings import read
 from tests.support import openapi_check
 from tests.support.instance import NO_TLS, SECRETS, Instance
 
@@ -43,6 +46,13 @@ def bearer(token: str) -> dict[str, str]:
 
 def address(name: str = "somebody") -> str:
     return f"{name}.{uuid.uuid4().hex[:12]}@shop.example"
+
+
+def services(database: Database) -> IdentityServices:
+    """What an instance signs people in with, in the process of the test."""
+    settings = read({"DATABASE_URL": "postgresql:///tests", "FLORIN_ENV": "test", **SECRETS})
+    sealer = Sealer(*settings.ring("seal_key"))
+    return IdentityServices.of(settings, database, sealer, RateLimiter(None))
 
 
 @asynccontextmanager

@@ -12,12 +12,13 @@ from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.jwt import CHALLENGE_S, Challenged, state_of
 from florin.identity.credentials.lockout import LockoutKey
 from florin.identity.credentials.passwords import Typed
+from florin.identity.network_limits import SIGN_INS
 from florin.identity.reauthentication import InvalidCredentials, wrong_proof
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
 from florin.kit.email_address import normalized
-from florin.kit.errors import Refusal, Unauthenticated
+from florin.kit.errors import Overloaded, Refusal, Unauthenticated
 from florin.kit.http import constant_time
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Row, Tx
@@ -60,6 +61,7 @@ class MfaRequest(Request, kw_only=True):
 
 async def login(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
     """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
+    await people.limits.take(SIGN_INS, client.address)
     began = constant_time.now()
     email = normalized(want.email)
     found = await people.database.one(_MEMBER, email, client.place)
@@ -144,8 +146,13 @@ async def _still_challenged(tx: Tx, challenged: Challenged) -> None:
 
 
 async def _strengthen(people: IdentityServices, found: Row, typed: str) -> None:
-    """Hash the password anew, now that it is known, where hashing has become stronger."""
-    stronger = await passwords.make_hash(typed)
+    """Hash the password anew, now that it is known, where hashing has become stronger. Where there
+    is no room for that now, the next sign-in does it.
+    """
+    try:
+        stronger = await passwords.make_hash(typed)
+    except Overloaded:
+        return
     async with people.database.transaction() as tx:
         await tx.run(
             "update florin.member set password_hash = $4"

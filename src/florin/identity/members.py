@@ -14,9 +14,11 @@ import msgspec
 from florin.identity import audit_log
 from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
-from florin.identity.credentials.email_tokens import EmailTokens
+from florin.identity.credentials import passwords
 from florin.identity.credentials.passwords import Password
+from florin.identity.network_limits import PASSWORDS_PER_MERCHANT, TAKEN_PER_MERCHANT
 from florin.identity.scopes import ROLES
+from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Forbidden, NotFound, Refusal
@@ -95,19 +97,22 @@ async def add(
     return row
 
 
+async def require_unknown(database: Database, email: str) -> None:
+    """Raises EmailTaken, for an address that is a member's already: before a hash, not instead of
+    what `add` makes sure of.
+    """
+    if await database.one("select 1 from florin.member where email = $1 limit 1", email):
+        raise EmailTaken(param="email")
+
+
 async def create(
-    database: Database,
-    letters: EmailTokens,
-    by: AuditActor,
-    want: MemberRequest,
-    *,
-    allowed: frozenset[str],
-    password_hash: str | None,
+    people: IdentityServices, by: AuditActor, want: MemberRequest, *, allowed: frozenset[str]
 ) -> User:
-    """Raises Forbidden, EmailTaken."""
+    """Raises Forbidden, EmailTaken, InvalidRequest, RateLimited, Overloaded."""
     require_role_within(allowed, want.role)
+    password_hash = await _first_password(people, by, want)
     member = ids.new()
-    async with database.transaction() as tx:
+    async with people.database.transaction() as tx:
         row = await add(
             tx,
             merchant=by.merchant,
@@ -117,10 +122,26 @@ async def create(
             password_hash=password_hash,
         )
         if password_hash is None:
-            await letters.write(tx, by.merchant, member, "invitation")
+            await people.letters.write(tx, by.merchant, member, "invitation")
         user = from_row(row)
         await audit_log.record(tx, by, "member.created", user.id, after=_facts(user))
     return user
+
+
+async def _first_password(
+    people: IdentityServices, by: AuditActor, want: MemberRequest
+) -> str | None:
+    """The hash of the password a member is given, if any; made once nothing else is wrong."""
+    merchant, email = by.merchant.hex, normalized(want.email)
+    try:
+        await require_unknown(people.database, email)
+    except EmailTaken:
+        await people.limits.take_of(TAKEN_PER_MERCHANT, merchant)
+        raise
+    if want.password is None:
+        return None
+    await people.limits.take_of(PASSWORDS_PER_MERCHANT, merchant)
+    return await passwords.make_hash(want.password)
 
 
 async def change(

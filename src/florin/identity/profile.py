@@ -12,9 +12,10 @@ from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
-from florin.identity.credentials.email_tokens import Kind
+from florin.identity.credentials.email_tokens import Kind, LetterInvalid
 from florin.identity.credentials.passwords import Password, Typed
 from florin.identity.members import User
+from florin.identity.network_limits import PASSWORDS_PER_TOKEN, WRONG_TOKENS
 from florin.identity.reauthentication import prove_password
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.kit import ids
@@ -22,6 +23,7 @@ from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Unauthenticated
 from florin.kit.http import constant_time
 from florin.kit.http.body import Request
+from florin.kit.postgres.database import Row
 
 
 class EmailRequest(Request, kw_only=True):
@@ -86,8 +88,11 @@ async def set_password(
 ) -> User:
     """Set the password of whoever was sent the token, and sign him out everywhere.
 
-    Raises LetterInvalid, Overloaded.
+    Raises LetterInvalid, RateLimited, Overloaded. The token is looked up first: nothing is hashed
+    for one that is wrong, and only so often for one that is right, however many bring it at once.
     """
+    found = await _find_token(people, client, kind, want.token)
+    await people.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)
     hashed = await passwords.make_hash(want.password)
     async with people.database.transaction() as tx:
         letter = await people.letters.take(tx, kind, want.token)
@@ -113,7 +118,8 @@ async def set_password(
 
 
 async def verify(people: IdentityServices, client: RequestOrigin, token: str) -> User:
-    """Raises LetterInvalid."""
+    """Raises LetterInvalid, RateLimited."""
+    await _find_token(people, client, "email_verification", token)
     async with people.database.transaction() as tx:
         letter = await people.letters.take(tx, "email_verification", token)
         row = await tx.one(
@@ -148,6 +154,18 @@ async def change_password(
         await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)
         await audit_log.record(tx, by, "password.changed", by.actor)
     return members.from_row(row)
+
+
+async def _find_token(
+    people: IdentityServices, client: RequestOrigin, kind: Kind, token: str
+) -> Row:
+    """Whose a token is. Wrong ones are counted. Raises LetterInvalid, RateLimited."""
+    await people.limits.check(WRONG_TOKENS, client.address)
+    try:
+        return await people.letters.find(people.database, kind, token)
+    except LetterInvalid:
+        await people.limits.count(WRONG_TOKENS, client.address)
+        raise
 
 
 def _nobody() -> tuple[UUID, UUID]:

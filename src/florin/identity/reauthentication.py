@@ -8,6 +8,7 @@ from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.lockout import LockoutKey
 from florin.identity.credentials.passwords import Typed
+from florin.identity.network_limits import PASSWORDS_PER_MEMBER
 from florin.identity.services import IdentityServices
 from florin.identity.sessions import Session
 from florin.kit.errors import InvalidRequest, Refusal, Unauthenticated
@@ -55,6 +56,7 @@ async def wrong_proof(tx: Tx, doors: list[LockoutKey], by: AuditActor, action: s
 
 async def prove_password(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> None:
     """Raises InvalidCredentials, RateLimited, Overloaded."""
+    await people.limits.take_of(PASSWORDS_PER_MEMBER, by.actor)
     doors = lockout.proof(people.pepper, "password", by.actor)
     await lockout.check(people.database, doors)
     row = await people.database.one(

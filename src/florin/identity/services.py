@@ -8,9 +8,11 @@ from florin.identity.audit_log import AuditActor
 from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.jwt import Tokens
 from florin.identity.credentials.totp import TotpFactors
+from florin.identity.network_limits import NetworkLimiter
 from florin.kit.encryption import Sealer, keyed_hash
 from florin.kit.http.client_address import Proxies, site
 from florin.kit.postgres.database import Database
+from florin.kit.rate_limits.limiter import RateLimiter
 from florin.kit.settings import Settings
 
 
@@ -19,6 +21,7 @@ class RequestOrigin:
     """Where a request comes from. Of program and network only keyed hashes are kept."""
 
     request_id: str
+    address: str
     network: str
     program: bytes
     place: bytes
@@ -37,9 +40,12 @@ class IdentityServices:
     factors: TotpFactors
     proxies: Proxies
     pepper: bytes
+    limits: NetworkLimiter
 
     @staticmethod
-    def of(settings: Settings, database: Database, sealer: Sealer) -> "IdentityServices":
+    def of(
+        settings: Settings, database: Database, sealer: Sealer, limits: RateLimiter
+    ) -> "IdentityServices":
         peppers = tuple(each.encode() for each in settings.ring("key_pepper"))
         return IdentityServices(
             database=database,
@@ -48,13 +54,16 @@ class IdentityServices:
             factors=TotpFactors(sealer, peppers),
             proxies=Proxies(settings.trusted_proxies),
             pepper=peppers[0],
+            limits=NetworkLimiter(limits, spare_loopback=settings.env != "production"),
         )
 
     def client(self, request: Any) -> RequestOrigin:
-        network = site(self.proxies.client(request.scope))
+        address = self.proxies.client(request.scope)
+        network = site(address)
         program = request.headers.get("user-agent", "")
         return RequestOrigin(
             request_id=request.scope["request_id"],
+            address=address,
             network=network,
             program=keyed_hash(self.pepper, b"program\0" + program.encode()),
             place=keyed_hash(self.pepper, b"place\0" + network.encode()),

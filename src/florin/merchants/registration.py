@@ -4,6 +4,7 @@ from florin.identity import audit_log, members, sessions
 from florin.identity.credentials import passwords
 from florin.identity.credentials.passwords import Password
 from florin.identity.members import User
+from florin.identity.network_limits import SIGN_UPS, TAKEN
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
@@ -34,10 +35,19 @@ class Registered(SignedIn, kw_only=True):
 async def register(
     people: IdentityServices, client: RequestOrigin, want: RegisterRequest
 ) -> Registered:
-    """Raises EmailTaken, InvalidRequest, Overloaded."""
+    """Raises EmailTaken, InvalidRequest, RateLimited, Overloaded. A password is hashed last, once
+    nothing else is wrong.
+    """
     check_country(want.merchant.country, param="merchant.country")
     check_currency(want.merchant.currency, param="merchant.currency")
     check_zone(want.merchant.timezone)
+    email = normalized(want.email)
+    await people.limits.take(SIGN_UPS, client.address)
+    try:
+        await members.require_unknown(people.database, email)
+    except members.EmailTaken:
+        await people.limits.count(SIGN_UPS, client.address, times=TAKEN)
+        raise
     password_hash = await passwords.make_hash(want.password)
     merchant, owner = ids.new(), ids.new()
     by = client.by(merchant, ids.show("usr", owner))
@@ -56,7 +66,7 @@ async def register(
             tx,
             merchant=merchant,
             member=owner,
-            email=normalized(want.email),
+            email=email,
             role="owner",
             password_hash=password_hash,
         )

@@ -1,5 +1,6 @@
 """Password resets and proofs of an address over HTTP: one answer to all, one use, an end."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -7,6 +8,8 @@ import httpx
 import pytest
 
 from florin.identity.credentials import lockout
+from florin.kit.postgres.database import connect
+from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.instance import SECRETS
 from tests.support.members import (
@@ -30,6 +33,19 @@ async def confirm(http: httpx.AsyncClient, token: str | None) -> httpx.Response:
     return await http.post("/auth/password-resets/confirm", json={"token": token, "password": NEW})
 
 
+async def waiting(urls: Urls) -> int:
+    """How many statements wait for a lock; only the superuser sees those of others."""
+    connection = await connect(urls.superuser, name="tests")
+    try:
+        found: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
+            " and datname = current_database()"
+        )
+    finally:
+        await connection.close()
+    return found
+
+
 @pytest.mark.parametrize("path", ["/auth/password-resets", "/auth/email-verifications"])
 async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> None:
     somebody = await register(http)
@@ -51,9 +67,10 @@ async def test_a_reset_is_good_once_and_ends_every_sign_in(
     old = await letter(owner, somebody.email, "password_reset")
     await ask(http, somebody.email)
     token = await letter(owner, somebody.email, "password_reset")
-    problem(await confirm(http, old), 422, "token_invalid")  # a newer letter voids it
+    problem(await confirm(http, f"{token}x"), 422, "token_invalid")
     answers = await together(confirm(http, token) for _ in range(5))
     assert Counter(each.status_code for each in answers) == {200: 1, 422: 4}
+    problem(await confirm(http, old), 422, "token_invalid")  # one that is used voids the others
     problem(await http.get("/auth/me", headers=somebody.headers), 401, "unauthenticated")
     refreshed = await http.post(
         "/auth/refresh", json={"refresh_token": somebody.tokens["refresh_token"]}
@@ -66,6 +83,46 @@ async def test_a_reset_is_good_once_and_ends_every_sign_in(
     actions = Counter(each["action"] for each in await audited(http, somebody))
     assert actions["password.set"] == 1
     assert actions["password_reset.requested"] == 2
+
+
+async def test_a_letter_that_a_stranger_asks_for_voids_none(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    """Whoever knows an address may ask; the letter that its owner holds stays good."""
+    somebody = await register(http)
+    for path, kind in (
+        ("/auth/password-resets", "password_reset"),
+        ("/auth/email-verifications", "email_verification"),
+    ):
+        await http.post(path, json={"email": somebody.email})
+        token = await letter(owner, somebody.email, kind)
+        for _ in range(lockout.LETTERS_MOST):
+            await http.post(path, json={"email": somebody.email})
+        body = {"token": token}
+        if kind == "password_reset":
+            body["password"] = NEW
+        answer = await http.post(f"{path}/confirm", json=body)
+        assert answer.status_code == 200, answer.text
+        assert await letter(owner, somebody.email, kind) is None  # used or void, nothing is left
+
+
+async def test_of_letters_used_at_once_one_counts(
+    http: httpx.AsyncClient, owner: Any, urls: Urls
+) -> None:
+    """All are held right before they are used; each would void the others."""
+    somebody = await register(http)
+    tokens: list[str | None] = []
+    for _ in range(3):
+        await ask(http, somebody.email)
+        tokens.append(await letter(owner, somebody.email, "password_reset"))
+    async with owner.transaction():
+        await owner.execute("select 1 from florin.letter where used_at is null for update")
+        calls = [asyncio.create_task(confirm(http, token)) for token in tokens]
+        async with asyncio.timeout(60):
+            while await waiting(urls) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
+                await asyncio.sleep(0.05)
+    answers = await asyncio.gather(*calls)
+    assert Counter(each.status_code for each in answers) == {200: 1, 422: 2}
 
 
 async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:

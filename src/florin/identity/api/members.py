@@ -5,7 +5,6 @@ from litestar import delete, get, patch, post
 from florin.identity import audit_log, members, second_factor
 from florin.identity.audit_log import Record
 from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
-from florin.identity.credentials import passwords
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.identity.services import IdentityServices
@@ -24,15 +23,7 @@ async def add_member(
     more than he himself is allowed.
     """
     caller.needs("members:write")
-    hashed = await passwords.make_hash(data.password) if data.password is not None else None
-    made = await members.create(
-        people.database,
-        people.letters,
-        by(request, caller),
-        data,
-        allowed=caller.scopes,
-        password_hash=hashed,
-    )
+    made = await members.create(people, by(request, caller), data, allowed=caller.scopes)
     await wrote(request, people.database)
     return made
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from florin.kit import ids
 from florin.kit.encryption import Sealer, keyed_hash
 from florin.kit.errors import Refusal
-from florin.kit.postgres.database import Row, Tx
+from florin.kit.postgres.database import Database, Row, Tx
 
 Kind = Literal["invitation", "password_reset", "email_verification"]
 
@@ -27,6 +27,21 @@ LIVES: dict[Kind, timedelta] = {
 }
 _PREFIX = "flt_"
 _BYTES = 32
+
+_UNUSED = "used_at is null"
+_GOOD = f"hash = any($1) and kind = $2 and {_UNUSED} and expires_at > clock_timestamp()"
+_FIND = f"select merchant, member, id from florin.letter where {_GOOD}"  # noqa: S608 -- our own text
+# Locked in order: two letters of one member that are taken at once do not wait for each other.
+_TAKE = f"""
+update florin.letter l set used_at = clock_timestamp(), sealed = null
+from (
+  select merchant, id from florin.letter where kind = $2 and {_UNUSED}
+    and (merchant, member) in (select merchant, member from florin.letter where {_GOOD})
+  order by id for update
+) as open
+where l.merchant = open.merchant and l.id = open.id
+returning l.merchant, l.member, l.id, l.hash
+"""  # noqa: S608 -- our own text
 
 
 class LetterInvalid(Refusal):
@@ -44,14 +59,10 @@ class EmailTokens:
     peppers: Sequence[bytes]
 
     async def write(self, tx: Tx, merchant: UUID, member: UUID, kind: Kind) -> UUID:
-        """Write one; earlier ones of its kind are void. To nobody it writes none, as quickly."""
-        await tx.run(
-            "update florin.letter set used_at = clock_timestamp(), sealed = null"
-            " where merchant = $1 and member = $2 and kind = $3 and used_at is null",
-            merchant,
-            member,
-            kind,
-        )
+        """Write one. Earlier ones stay good until one of their kind is used: anyone who knows an
+        address can ask for one, and must not void those of its owner. For an unknown member it
+        writes none, as quickly.
+        """
         letter, token = ids.new(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
             "insert into florin.letter (merchant, id, member, kind, hash, sealed, expires_at)"
@@ -67,15 +78,20 @@ class EmailTokens:
         )
         return letter
 
+    async def find(self, database: Database, kind: Kind, token: str) -> Row:
+        """Whose a token is that could be taken: merchant, member and id. Raises LetterInvalid."""
+        row = await database.one(_FIND, [_hash(pepper, token) for pepper in self.peppers], kind)
+        if row is None:
+            raise LetterInvalid(param="token")
+        return row
+
     async def take(self, tx: Tx, kind: Kind, token: str) -> Row:
-        """Use a token up; whose it is: merchant and member. Raises LetterInvalid."""
-        row = await tx.one(
-            "update florin.letter set used_at = clock_timestamp(), sealed = null"
-            " where hash = any($1) and kind = $2 and used_at is null"
-            " and expires_at > clock_timestamp() returning merchant, member, id",
-            [_hash(pepper, token) for pepper in self.peppers],
-            kind,
-        )
+        """Use a token up, and with it all others of its kind that its member was sent; whose it is:
+        merchant and member. Raises LetterInvalid.
+        """
+        hashes = [_hash(pepper, token) for pepper in self.peppers]
+        used = await tx.all(_TAKE, hashes, kind)
+        row = next((each for each in used if each["hash"] in hashes), None)
         if row is None:
             raise LetterInvalid(param="token")
         return row

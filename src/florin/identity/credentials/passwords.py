@@ -1,5 +1,6 @@
-"""Passwords: argon2id, in two threads and no more, and as long for nobody's password as for
-somebody's.
+"""Passwords: argon2id, a few at once and no more, and as long for nobody's password as for
+somebody's. What is checked (sign-ins) and what is made (registrations, resets, changes) have
+threads and waiting room of their own, so that neither keeps the other waiting.
 """
 
 import asyncio
@@ -21,23 +22,42 @@ Typed = Annotated[str, Meta(max_length=1000)]
 # OWASP's second equal-strength choice for argon2id: 19 MiB, two passes. Each hash holds that much
 # memory and a core meanwhile, so only so many run at once and only so many wait.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
-_THREADS = 2
-_WAITING_MAX = 256
-_threads = ThreadPoolExecutor(_THREADS, "argon2")
-_waiting = 0
 
 # Nobody's password: checking against it costs what checking against a member's does.
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 
 
+class HashingCapacity:
+    """So many hashes at once in threads of their own, and so many that wait for them."""
+
+    def __init__(self, name: str, *, threads: int, waiting_max: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, f"argon2 {name}")
+        self.threads, self.waiting_max = threads, waiting_max
+        self._waiting = 0
+
+    async def run(self, work: Callable[[], Answer]) -> Answer:
+        """Raises Overloaded, at once."""
+        if self._waiting >= self.waiting_max:
+            raise Overloaded("too many passwords are being checked")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        finally:
+            self._waiting -= 1
+
+
+CHECKING = HashingCapacity("checks", threads=2, waiting_max=256)
+MAKING = HashingCapacity("makes", threads=1, waiting_max=32)
+
+
 async def make_hash(password: str) -> str:
     """A PHC string. Raises Overloaded."""
-    return await _in_a_thread(lambda: _hasher.hash(password))
+    return await MAKING.run(lambda: _hasher.hash(password))
 
 
 async def matches(password_hash: str | None, typed: str) -> bool:
     """Whether it is the password; never for None, which takes as long. Raises Overloaded."""
-    return await _in_a_thread(lambda: _verify(password_hash or _NOBODYS, typed))
+    return await CHECKING.run(lambda: _verify(password_hash or _NOBODYS, typed))
 
 
 def outdated(password_hash: str) -> bool:
@@ -50,14 +70,3 @@ def _verify(password_hash: str, typed: str) -> bool:
         return _hasher.verify(password_hash, typed)
     except (VerificationError, InvalidHashError):
         return False
-
-
-async def _in_a_thread(work: Callable[[], Answer]) -> Answer:
-    global _waiting  # noqa: PLW0603 -- the memory that is bounded is the process's
-    if _waiting >= _WAITING_MAX:
-        raise Overloaded("too many passwords are being checked")
-    _waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(_threads, work)
-    finally:
-        _waiting -= 1

@@ -9,6 +9,7 @@ from typing import Any
 
 _FORWARDED_MAX = 1024  # bytes, from the right: what is farther left was written by strangers
 _SITE_BITS = 64  # of an IPv6 address: who has one address has all of these
+_BLOCK_BITS = {4: 24, 6: 48}  # what one network is usually given; attackers rent several addresses
 
 Address = IPv4Address | IPv6Address
 
@@ -45,6 +46,19 @@ def site(address: str) -> str:
     if ":" not in address:
         return address
     return str(ip_network((address, _SITE_BITS), strict=False))
+
+
+def block(address: str) -> str:
+    """The network around an address, within which one client may have many: /24, /48 of IPv6."""
+    found = _address(address)
+    if found is None:
+        return address
+    return str(ip_network((found, _BLOCK_BITS[found.version]), strict=False))
+
+
+def is_loopback(address: str) -> bool:
+    found = _address(address)
+    return found is not None and found.is_loopback
 
 
 def _address(text: str) -> Address | None:

@@ -1,0 +1,76 @@
+"""Network limits: how often accounts may be asked about from one place.
+
+Taken before a password is hashed: a hash costs a hundred times what refusing one does. Counted by
+address (of IPv6 by /64) and by the network around it (/24, of IPv6 /48), so that an attacker gains
+little by renting more addresses, and people behind one address are not stopped early.
+"""
+
+from dataclasses import dataclass
+
+from florin.kit.http.client_address import block, is_loopback, site
+from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkLimit:
+    """One thing that may be tried, so often from an address and so often from its network."""
+
+    address: Limit
+    network: Limit
+
+    def subjects(self, source: str) -> tuple[Subject, Subject]:
+        return (self.address, site(source)), (self.network, block(source))
+
+
+SIGN_INS = NetworkLimit(
+    Limit("sign-in-address", 120, per_s=60), Limit("sign-in-network", 600, per_s=60)
+)
+SIGN_UPS = NetworkLimit(
+    Limit("sign-up-address", 10, per_s=3600), Limit("sign-up-network", 30, per_s=3600)
+)
+WRONG_TOKENS = NetworkLimit(
+    Limit("token-address", 30, per_s=600), Limit("token-network", 120, per_s=600)
+)
+# A sign-up whose address is taken shows that the address is a member's; it counts for so many more.
+TAKEN = 3
+# By what is known: a token that was sent, a member, a merchant.
+PASSWORDS_PER_TOKEN = Limit("token", 5, per_s=3600)
+PASSWORDS_PER_MEMBER = Limit("password", 20, per_s=600)
+PASSWORDS_PER_MERCHANT = Limit("member-password", 60, per_s=600)
+TAKEN_PER_MERCHANT = Limit("member-taken", 10, per_s=3600)
+
+
+class NetworkLimiter:
+    """Counts by network: a `source` is the address of a client. `spare_loopback`: clients on
+    this machine are not counted.
+    """
+
+    def __init__(self, limits: RateLimiter, *, spare_loopback: bool) -> None:
+        self._limits = limits
+        self._spare_loopback = spare_loopback
+
+    async def take(self, limit: NetworkLimit, source: str) -> None:
+        """Count one and refuse what is too much. Raises RateLimited."""
+        await self.check(limit, source)
+        await self.count(limit, source)
+
+    async def check(self, limit: NetworkLimit, source: str) -> None:
+        """Raises RateLimited where too many were counted before."""
+        if not self._spared(source):
+            self._refuse(limit, await self._limits.blocked(*limit.subjects(source)))
+
+    async def count(self, limit: NetworkLimit, source: str, *, times: int = 1) -> None:
+        """Raises RateLimited where it was too much."""
+        if not self._spared(source):
+            self._refuse(limit, await self._limits.count(*limit.subjects(source), times=times))
+
+    async def take_of(self, limit: Limit, subject: str) -> None:
+        """Count one of what is known by name. Raises RateLimited."""
+        await self._limits.take(limit, subject)
+
+    def _spared(self, source: str) -> bool:
+        return self._spare_loopback and is_loopback(source)
+
+    def _refuse(self, limit: NetworkLimit, wait_s: int | None) -> None:
+        if wait_s is not None:
+            raise refusal(limit.address.kind, wait_s)
