@@ -3,9 +3,11 @@
 from tests.mutation.mutation import without as _
 
 EDGE = "src/florin/kit/http/middleware.py"
+HEALTH = "src/florin/kit/server/health.py"
 OPERATIONS = "src/florin/kit/server/operations.py"
 RULES = "src/florin/ops/haproxy/config_fragments.py"
 
+HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
 PATHS = "tests/ops/haproxy/test_paths.py"
 
@@ -19,4 +21,10 @@ NETWORK = (
     _("the balancer's rules meet a path as it was written", RULES,
       "  http-request normalize-uri percent-decode-unreserved\n", "",
       f"{PATHS}::test_an_instance_is_asked_in_the_form_that_it_would_make_itself"),
+    _("probes of the database share one connection", HEALTH,
+      "        if self._probing is None or self._probing.done():\n", "        if True:\n",
+      f"{HEALTHS}::test_many_who_ask_at_once_cause_one_probe"),
+    _("whoever asks after health has the database probed", HEALTH,
+      "self._probed is None or time.monotonic() - self._probed > FRESH_S", "self._task is not None",
+      f"{HEALTHS}::test_the_answer_is_that_of_the_last_probe"),
 )  # fmt: skip

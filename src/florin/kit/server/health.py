@@ -20,6 +20,7 @@ from florin.kit.postgres.database import Connection, connect
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 PRIMARY_GRACE_S = 15.0
+FRESH_S = PROBE_EVERY_S + PROBE_TIMEOUT_S  # an older probe is not answered from
 
 
 class Health:
@@ -43,6 +44,9 @@ class Health:
         self._instance = instance
         self._started = time.monotonic()
         self._database_seen: float | None = None
+        self._probed: float | None = None
+        self._probed_at = datetime.now(UTC)
+        self._probing: asyncio.Task[None] | None = None
         self._database = False
         self._redis = False
         self._connection: Connection | None = None
@@ -52,10 +56,11 @@ class Health:
         self._task = asyncio.ensure_future(self._probe_forever())
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in (self._task, self._probing):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         if self._connection is not None:
             self._connection.terminate()
 
@@ -68,8 +73,9 @@ class Health:
         return 200 if fresh else 503
 
     async def report(self) -> tuple[int, dict[str, Any]]:
-        """The document of /health, of a probe made now."""
-        await self._probe()
+        """The document of /health: what the last probe found, at `timestamp`."""
+        if self._probed is None or time.monotonic() - self._probed > FRESH_S:
+            await self._probe()
         checks = {"database": self._database}
         if self._ping is not None:
             checks["redis"] = self._redis
@@ -77,7 +83,7 @@ class Health:
         return (200 if healthy else 503), {
             "status": "healthy" if healthy else "unhealthy",
             "checks": checks,
-            "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
+            "timestamp": self._probed_at.isoformat().replace("+00:00", "Z"),
             "uptime": round(time.monotonic() - self._started, 3),
             "release": self._release,
             "instance": self._instance,
@@ -89,11 +95,18 @@ class Health:
             await asyncio.sleep(PROBE_EVERY_S)
 
     async def _probe(self) -> None:
+        """Probe, or wait for the probe under way: its connection has room for one."""
+        if self._probing is None or self._probing.done():
+            self._probing = asyncio.ensure_future(self._probe_once())
+        await asyncio.shield(self._probing)
+
+    async def _probe_once(self) -> None:
         self._database, self._redis = await asyncio.gather(
             _within(self._probe_database()), _within(self._probe_redis())
         )
         if self._database:
             self._database_seen = time.monotonic()
+        self._probed, self._probed_at = time.monotonic(), datetime.now(UTC)
 
     async def _probe_database(self) -> None:
         connection = self._connection

@@ -1,0 +1,114 @@
+"""Health: answered from the last probe, of which there is one at a time."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit.http.drain import Drain
+from florin.kit.server import health
+from florin.kit.server.health import Health
+from tests.conftest import Urls
+from tests.support.instance import NO_TLS, Instance
+
+
+class Valkey:
+    """Counts who asks; answers when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def ping(self) -> None:
+        self.asked += 1
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await self.answers.wait()
+        self.at_once -= 1
+
+
+async def _nothing(_connection: Any) -> None: ...
+
+
+@pytest.fixture
+def valkey() -> Valkey:
+    return Valkey()
+
+
+@pytest.fixture
+async def probed(urls: Urls, valkey: Valkey) -> AsyncGenerator[Health]:
+    """Health that nothing probes but those who ask."""
+    made = Health(
+        drain=Drain(least_s=0, most_s=0),
+        dsn=urls.app,
+        ping=valkey.ping,
+        release="r1",
+        instance="api-1",
+        first=_nothing,
+    )
+    try:
+        yield made
+    finally:
+        await made.stop()
+
+
+async def test_many_who_ask_at_once_cause_one_probe(probed: Health, valkey: Valkey) -> None:
+    valkey.answers.clear()
+    asking = [asyncio.ensure_future(probed.report()) for _ in range(50)]
+    while not valkey.asked:  # noqa: ASYNC110 - until the probe is under way
+        await asyncio.sleep(0.001)
+    late = [asyncio.ensure_future(probed.report()) for _ in range(50)]
+    await asyncio.sleep(0)
+    valkey.answers.set()
+    found = await asyncio.gather(*asking, *late)
+    assert {status for status, _ in found} == {200}
+    assert valkey.asked == valkey.most_at_once == 1
+
+
+async def test_the_answer_is_that_of_the_last_probe(
+    probed: Health, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PROBE_EVERY_S", 3600)
+    probed.start()
+    status, first = await probed.report()
+    assert (status, first["checks"]) == (200, {"database": True, "redis": True})
+    for _ in range(500):
+        assert (await probed.report())[1]["timestamp"] == first["timestamp"]
+    assert valkey.asked == 1
+
+
+async def test_a_probe_that_is_too_old_is_not_answered_from(
+    probed: Health, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await probed.report()
+    monkeypatch.setattr(health, "FRESH_S", 0)
+    monkeypatch.setattr(health, "PROBE_TIMEOUT_S", 0.05)
+    valkey.answers.clear()
+    status, document = await probed.report()
+    assert (status, document["checks"]) == (503, {"database": True, "redis": False})
+    valkey.answers.set()
+    assert (await probed.report())[0] == 200
+
+
+async def test_one_who_goes_away_ends_no_probe(probed: Health, valkey: Valkey) -> None:
+    valkey.answers.clear()
+    gone = asyncio.ensure_future(probed.report())
+    stays = asyncio.ensure_future(probed.report())
+    while not valkey.asked:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    gone.cancel()
+    await asyncio.sleep(0)
+    valkey.answers.set()
+    assert (await stays)[0] == 200
+
+
+async def test_no_answer_is_false_however_many_ask(api: Instance) -> None:
+    async with httpx.AsyncClient(base_url=api.base, verify=NO_TLS, timeout=60) as http:
+        for _ in range(50):
+            answers = await asyncio.gather(*(http.get("/health") for _ in range(8)))
+            assert [each.status_code for each in answers] == [200] * 8
