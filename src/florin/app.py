@@ -108,6 +108,7 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
             "sealer": Provide(lambda: parts.sealer, sync_to_thread=False),
             "access": Provide(lambda: parts.access, sync_to_thread=False),
             "people": Provide(lambda: parts.people, sync_to_thread=False),
+            "reports": Provide(lambda: parts.reports, sync_to_thread=False),
             "ledger": Provide(lambda: parts.ledger, sync_to_thread=False),
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),

@@ -34,7 +34,8 @@ def endpoints(parts: Parts) -> Mapping[str, Endpoint]:
     """Return what the operations listener of an instance serves, by path."""
 
     async def metrics_text() -> Answer:
-        for pool in (parts.database.pool, *(each.pool for each in parts.routing.replicas)):
+        primary = (parts.database.pool, parts.reports.database.pool)
+        for pool in (*primary, *(each.pool for each in parts.routing.replicas)):
             pool.measure()
         metrics.ledger_waiting.set(parts.ledger.waiting())
         await parts.queues.refresh()

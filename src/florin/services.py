@@ -27,6 +27,7 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import Issuer
 from florin.ledger.post import Ledger
+from florin.reports.service import Reports
 
 _log = logging.get()
 
@@ -46,7 +47,9 @@ class Parts:
         sealer = Sealer(*settings.ring("seal_key"))
         self.sealer = sealer
         self.wake = Notifier(self.valkey)
-        self.queues = Gauges(self.database)
+        name = f"florin {settings.instance}"
+        self.reports = Reports(settings.primary_url, name=name)
+        self.queues = Gauges(self.reports.database)
         self.happened = Notifier(self.valkey, HAPPENED)
         self.ledger = Ledger(self.database, self._happened)
         self.issuer = Issuer(self.database, self._happened)
@@ -96,6 +99,7 @@ class Parts:
 
     async def open(self) -> None:
         await self.database.open()
+        await self.reports.open()
         await self.routing.open()
         self.happened.start()
         self.health.start()
@@ -106,6 +110,7 @@ class Parts:
         await self.health.stop()
         await self.happened.stop()
         await self.routing.close()
+        await self.reports.close()
         await self.database.close()
         if self.valkey is not None:
             await self.valkey.aclose()

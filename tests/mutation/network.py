@@ -3,10 +3,12 @@
 from tests.mutation.mutation import without as _
 
 EDGE = "src/florin/kit/http/middleware.py"
+REPORTS = "src/florin/reports/service.py"
 HEALTH = "src/florin/kit/server/health.py"
 OPERATIONS = "src/florin/kit/server/operations.py"
 RULES = "src/florin/ops/haproxy/config_fragments.py"
 
+BOUNDS = "tests/reports/test_service.py"
 HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
 PATHS = "tests/ops/haproxy/test_paths.py"
@@ -27,4 +29,18 @@ NETWORK = (
     _("whoever asks after health has the database probed", HEALTH,
       "self._probed is None or time.monotonic() - self._probed > FRESH_S", "self._task is not None",
       f"{HEALTHS}::test_the_answer_is_that_of_the_last_probe"),
+    _("one merchant's reports take every connection of reports", REPORTS,
+      "                    await turn.lock.acquire()\n",
+      "                    turn.lock = asyncio.Lock()\n"
+      "                    await turn.lock.acquire()\n",
+      f"{BOUNDS}::test_a_merchant_has_one_report_at_a_time_and_leaves_room_for_another"),
+    _("a report may take for ever", REPORTS,
+      'f"{REPORT_WITHIN_S * 1000:.0f}"', '"0"',
+      f"{BOUNDS}::test_a_report_that_takes_too_long_is_ended"),
+    _("reports take the connections of the money", "src/florin/reports/service.py",
+      "reads.over(self.database)", "reads",
+      f"{BOUNDS}::test_the_routes_of_reports_use_the_connections_of_reports"),
+    _("balances that were asked for are kept without end", REPORTS,
+      "len(self._balances) > BALANCES_KEPT", "False",
+      f"{BOUNDS}::test_the_balances_of_an_instant_are_kept_and_bounded"),
 )  # fmt: skip

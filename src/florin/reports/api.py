@@ -1,24 +1,23 @@
 """API: the routes of the books."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from litestar import get
+from litestar import Request, get
 from litestar.params import Parameter
 
 from florin.identity.authentication import Caller
 from florin.kit.openapi.responses import responses
-from florin.kit.postgres.database import Database
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.timestamps import instant
-from florin.reports import balances, proof
 from florin.reports.balances import AsOfNotSettled, Balances
 from florin.reports.proof import Proof
+from florin.reports.service import Reports
 
 
 @get("/ledger/balances", summary="Balances at an instant", responses=responses(AsOfNotSettled))
 async def get_balances(
     caller: Caller,
-    db: Database,
+    reports: Reports,
     reads: RoutedReader,
     as_of: Annotated[
         str | None, Parameter(description="RFC 3339; the latest settled instant when left out.")
@@ -32,8 +31,7 @@ async def get_balances(
     `liability` is what is owed on cards. In the merchant's currency unless another is named.
     """
     caller.needs("reports:read")
-    return await balances.balances(
-        db,
+    return await reports.balances(
         reads,
         caller.merchant,
         as_of=None if as_of is None else instant(as_of, param="as_of"),
@@ -42,10 +40,14 @@ async def get_balances(
 
 
 @get("/ledger/proof", summary="Proof of the books", responses=responses())
-async def get_proof(caller: Caller, db: Database) -> Proof:
-    """Recompute the books from their entries: everything agrees, or what does not is named."""
+async def get_proof(caller: Caller, request: Request[Any, Any, Any], reports: Reports) -> Proof:
+    """Recompute the books from their entries: everything agrees, or what does not is named. The
+    proof of the last seconds may be given again: `checked_at` is its time. With the header
+    `Florin-Consistency` it is made anew.
+    """
     caller.needs("reports:read")
-    return await proof.proof(db, caller.merchant)
+    fresh = "florin-consistency" in request.headers
+    return await reports.proof(caller.merchant, fresh=fresh)
 
 
 handlers = [get_balances, get_proof]

@@ -90,9 +90,17 @@ class Tx:
 class Database:
     """The primary, through one pool."""
 
-    def __init__(self, url: str, *, name: str = "florin") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "florin",
+        server: str = "primary",
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """`server` names the pool in the metrics; `settings` are the server's, of its sessions."""
         self.limits = PoolLimits(url)
-        self.pool = Pool(self.limits, name=name, server="primary")
+        self.pool = Pool(self.limits, name=name, server=server, settings=settings or {})
 
     async def open(self) -> None:
         await self.pool.open()

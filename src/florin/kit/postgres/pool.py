@@ -6,9 +6,10 @@ it had is broken or read-only, is thrown away, and is opened again where the pri
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -72,12 +73,14 @@ class Pool:
         name: str,
         server: str,
         on_connect: Callable[[Connection], Awaitable[None]] | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.limits = limits
         self.server = server
         self.waiting = 0
         self._name = name
         self._on_connect = on_connect
+        self._settings = settings
         self._hosts = Hosts(limits.dsn)
         self._pool: Any = None
         self._waits = metrics.pool_wait_seconds.labels(server)
@@ -98,6 +101,7 @@ class Pool:
                 "search_path": "florin",
                 "timezone": "UTC",
                 "jit": "off",
+                **self._settings,
             },
         )
 

@@ -139,6 +139,12 @@ class RoutedReader:
         self._names = [principal]
         self._given = given
         self._needed: int | None = None
+        self._over: Database | None = None
+
+    def over(self, database: Database) -> "RoutedReader":
+        """Have these connections answer what no replica may: those of the money are spared."""
+        self._over = database
+        return self
 
     def about(self, *objects: str | None) -> "RoutedReader":
         """Name the objects asked about: whoever wrote to them, it is seen."""
@@ -218,10 +224,11 @@ class RoutedReader:
             await asyncio.sleep(_PAUSE_S)
 
     async def _by_primary_once(self, how: str, sql: str, args: Sequence[object]) -> Any:
-        if self._routing.tokens is None:
-            async with self._routing.database.connection() as connection:
+        routing, over = self._routing, self._over
+        if routing.tokens is None:
+            async with (over or routing.database).connection() as connection:
                 return await getattr(connection, how)(sql, *args)
-        async with self._routing.spare_connection() as connection:
+        async with over.connection() if over else routing.spare_connection() as connection:
             found = await getattr(connection, how)(sql, *args)
             seen = lsn_of(await position_of(connection))
         await self._note(seen)

@@ -11,6 +11,7 @@ from florin.ops.postgres.connection import NotYet, session
 from florin.ops.system.console import OperatorError
 
 HEALTH = 1  # each instance asks after the database on a connection of its own
+REPORTS = 2  # each instance makes reports on connections of their own: florin.reports.service
 WATCHES = 2  # with replicas: one looks at the primary, one at each server as a replica
 WORKER = 8  # one a job, three to take and to beat with
 OTHERS = 6  # migrate, doctor, a dump, somebody with psql
@@ -30,7 +31,7 @@ class Budget:
     @property
     def each(self) -> int:
         """What one instance may open to the primary, which may have been a replica before."""
-        return self.pool + HEALTH + self.reads
+        return self.pool + REPORTS + HEALTH + self.reads
 
     @property
     def needed(self) -> int:
@@ -54,7 +55,7 @@ class Budget:
         return max(0, (self.room - OTHERS - self.instances * self.each) // WORKER)
 
     def said(self) -> str:
-        each = f"{self.pool} + {HEALTH}" + (f" + {self.reads}" if self.reads else "")
+        each = f"{self.pool} + {REPORTS + HEALTH}" + (f" + {self.reads}" if self.reads else "")
         working = f", {self.workers} workers with {WORKER}" if self.workers else ""
         return (
             f"{self.instances} instances with {each} connections{working} and {OTHERS} for others"
