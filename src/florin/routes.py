@@ -84,7 +84,7 @@ NEEDS: dict[str, str] = {
     "POST /cards/import": "cards:write",
     "GET /jobs": "cards:read",
     "GET /jobs/{job}": "cards:read",
-    "GET /jobs/{job}/codes": "cards:write",
+    "POST /jobs/{job}/codes": "cards:write",
     "GET /queues": "queues:read",
     "POST /cards/{card}/rotate-code": "cards:write",
     "POST /cards/{card}/reset-pin": "cards:write",

@@ -56,8 +56,8 @@ async def _erase_sheets(job: Job, _parts: Parts) -> None:
     await retention.erase_sheets(job)
 
 
-async def _forget_keys(job: Job, parts: Parts) -> None:
-    await retention.forget_keys(job, days=parts.settings.keys_kept_days)
+async def _forget_keys(job: Job, parts: Parts) -> Continue | None:
+    return await retention.forget_keys(job, days=parts.settings.keys_kept_days)
 
 
 async def _prune(job: Job, _parts: Parts) -> None:

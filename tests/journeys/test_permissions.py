@@ -280,3 +280,32 @@ async def test_a_key_is_no_person(world: World, shop: Shop, owner: Any, database
         if route.need == "person":
             answer = await _call(world, route, other.headers)
             assert answer.status_code == 403, (route.name, answer.text)
+
+
+# What Florin writes by itself meanwhile.
+_ROWS = """
+select string_agg(format('select %L || t.xmin::text || t::text as row from florin.%I t', c.relname,
+  c.relname), ' union all ')
+from pg_class c where c.relnamespace = 'florin'::regnamespace and c.relkind = 'r'
+  and c.relname <> 'heartbeat'
+"""
+
+
+async def _rows(owner: Any) -> list[str]:
+    """Every row there is, with the transaction that wrote it."""
+    every = await owner.fetchval(_ROWS)
+    found = [row["row"] for row in await owner.fetch(f"select row from ({every}) t order by 1")]  # noqa: S608 -- names of tables
+    assert len(found) > 50
+    return found
+
+
+async def test_head_changes_nothing_on_any_route(world: World, owner: Any) -> None:
+    """Browsers, link checkers and proxies send it unasked."""
+    await owner.execute("update florin.job set state = 'finished', done = total")
+    read = {route.path for route in world.routes if route.method == "GET"}
+    before = await _rows(owner)
+    for route in world.routes:
+        answer = await world.http.head(_path(world, route), headers=world.owner.headers | key())
+        assert answer.status_code == (200 if route.path in read else 405), route.name
+        assert answer.content == b""
+        assert await _rows(owner) == before, f"HEAD {route.path} has an effect"

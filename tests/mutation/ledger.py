@@ -9,6 +9,7 @@ from tests.mutation.accounts import ACCOUNTS
 from tests.mutation.events import EVENTS
 from tests.mutation.fleet import FLEET
 from tests.mutation.identity import PEOPLE
+from tests.mutation.jobs import JOBS
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.network import NETWORK
@@ -213,4 +214,5 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
+    *JOBS,
 )  # fmt: skip

@@ -95,6 +95,7 @@ class CardIssuer:
             sealed=self._sealer.seal(code, bound_to=asked.merchant.bytes + card.bytes),
             key=asked.key,
             fingerprint=fingerprint("rotate-code", card.hex),
+            actor=asked.actor,
         )
         found, sealed = await self._as_answered(asked, card)
         shown = code if outcome == "ok" else sealed.code
@@ -111,6 +112,7 @@ class CardIssuer:
             sealed=self._sealer.seal(pin, bound_to=asked.merchant.bytes + card.bytes),
             key=asked.key,
             fingerprint=fingerprint("reset-pin", card.hex),
+            actor=asked.actor,
         )
         found, sealed = await self._as_answered(asked, card)
         shown = pin if outcome == "ok" else sealed.pin

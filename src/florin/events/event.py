@@ -22,13 +22,16 @@ MOVED = frozenset(
 
 
 class Event(msgspec.Struct, kw_only=True):
-    """Something that happened. `sequence` counts the events of a card without a gap."""
+    """Something that happened. `sequence` counts the events of a card without a gap. `actor` caused
+    it: a member, a key, or `florin` itself; null in events older than this field.
+    """
 
     id: str
     object: Literal["event"] = "event"
     type: str
     created_at: datetime
     sequence: int
+    actor: str | None
     data: dict[str, Any]
 
 
@@ -188,6 +191,7 @@ def _event(row: Mapping[str, Any], noun: Any) -> Event:
         type=row["type"],
         created_at=row["created_at"],
         sequence=row["sequence"],
+        actor=row["actor"],
         data={"object": was},
     )
 

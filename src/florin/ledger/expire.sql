@@ -50,9 +50,10 @@ begin
   from unnest(c_id, c_balance, c_currency, c_sequence, p_ids) w (id, balance, currency, sequence, row)
   where w.balance > 0;
   with made as (
-    insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+    insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
     select p_merchant, w.row, 'card.expired', w.id, w.row, w.revision + 1,
-      jsonb_build_object('state', 'expired', 'balance', 0, 'held', 0, 'expires_at', w.expires), at
+      jsonb_build_object('state', 'expired', 'balance', 0, 'held', 0, 'expires_at', w.expires),
+      p_actor, at
     from unnest(c_id, c_revision, c_expires, p_ids) w (id, revision, expires, row)
     where w.id is not null
     returning id, type

@@ -127,11 +127,12 @@ async def rotate(
     sealed: bytes,
     key: str | None,
     fingerprint: bytes,
+    actor: str,
 ) -> str:
     """Give a card a new code; return the outcome: ok or replayed. Raises refusals."""
     return await _changed(
         database,
-        "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         merchant,
         card,
         ids.new(),
@@ -141,6 +142,7 @@ async def rotate(
         SEALED_FOR,
         key,
         fingerprint,
+        actor,
     )
 
 
@@ -153,11 +155,12 @@ async def reset_pin(
     sealed: bytes,
     key: str | None,
     fingerprint: bytes,
+    actor: str,
 ) -> str:
     """Give a card a new PIN; return the outcome: ok or replayed. Raises refusals."""
     return await _changed(
         database,
-        "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8)",
+        "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         merchant,
         card,
         ids.new(),
@@ -166,6 +169,7 @@ async def reset_pin(
         SEALED_FOR,
         key,
         fingerprint,
+        actor,
     )
 
 

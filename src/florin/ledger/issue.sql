@@ -95,9 +95,9 @@ begin
       i.amount, i.actor, i.at
     from made i where i.activate
   ), events as (
-    insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+    insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1,
-      (i.first_answer - 'last4') || '{"held": 0}', i.at
+      (i.first_answer - 'last4') || '{"held": 0}', i.actor, i.at
     from made i
     returning merchant, id, type
   ), told as (
@@ -119,7 +119,7 @@ begin
 end $$;
 
 -- A secret of a card is replaced in three steps: `begin_secret` claims the key and locks the card,
--- the caller writes the secret and the next revision, `end_secret` records that it did, and
+-- the caller writes the secret and the next revision, `end_secret` records who did it, and
 -- `keep_secret_answer` what a repetition is to be answered. The answer of the first is ok, or why
 -- nothing may be written: replayed, busy, or the code of a refusal.
 create or replace function florin.begin_secret(
@@ -154,17 +154,21 @@ begin
   return 'ok';
 end $$;
 
+drop function if exists florin.end_secret(uuid, uuid, uuid, text, jsonb);
 create or replace function florin.end_secret(
-  p_merchant uuid, p_card uuid, p_event uuid, p_type text, p_data jsonb
+  p_merchant uuid, p_card uuid, p_event uuid, p_type text, p_data jsonb, p_actor text
 ) returns void
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
   perform florin.begin_money();
-  insert into event (merchant, id, type, card, noun, sequence, data, created_at)
+  insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
   select p_merchant, p_event, p_type, p_card, p_card, a.revision,
-    jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data,
+    jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data, p_actor,
     florin.clock(p_merchant)
   from account a where a.merchant = p_merchant and a.id = p_card;
+  insert into audit (merchant, id, actor, action, subject, after)
+  values (p_merchant, p_event, coalesce(p_actor, 'unknown'), p_type,
+    'crd_' || replace(p_card::text, '-', ''), p_data);
   insert into outbox (topic, merchant, noun)
   select p_type, p_merchant, p_event from merchant z
   where z.id = p_merchant and z.followed;
@@ -192,9 +196,13 @@ begin
 end $$;
 
 -- Rotate: a new code for a card; the old one is dead from then on.
+-- Instances of the release before name no actor.
+drop function if exists florin.rotate_code(uuid, uuid, uuid, bytea, text, bytea, interval, text, bytea,
+  integer);
 create or replace function florin.rotate_code(
   p_merchant uuid, p_card uuid, p_event uuid, p_code bytea, p_last4 text, p_sealed bytea,
-  p_sealed_for interval, p_key text, p_fingerprint bytea, p_patience integer default 10000
+  p_sealed_for interval, p_key text, p_fingerprint bytea, p_actor text default null,
+  p_patience integer default 10000
 ) returns table (outcome text)
 language plpgsql volatile security definer
 set search_path = florin, pg_temp
@@ -211,7 +219,7 @@ begin
       sealed_until = clock_timestamp() + p_sealed_for
     where z.merchant = p_merchant and z.id = p_card;
     perform florin.end_secret(p_merchant, p_card, p_event, 'card.code_rotated',
-      jsonb_build_object('last4', p_last4));
+      jsonb_build_object('last4', p_last4), p_actor);
     perform florin.keep_secret_answer(p_merchant, p_card, p_key);
   end if;
   return query select may;

@@ -47,7 +47,7 @@ declare
   o_event text[]; o_revision bigint[]; o_data jsonb[];
   -- events beside the item's own one; refunds of this call, by redemption
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
-  e_sequence bigint[]; e_data jsonb[]; e_at timestamptz[];
+  e_sequence bigint[]; e_data jsonb[]; e_actor text[]; e_at timestamptz[];
   -- The events of a call are dated one after the other: their order is that of their instants.
   ticks integer := 0; microsecond constant interval := '1 microsecond';
   r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
@@ -60,6 +60,7 @@ declare
   kind transfer_kind; happened text; out_of boolean; held_change bigint; origin_amount bigint[];
   any_refused boolean := false; any_key boolean := false; any_thief boolean := false;
   any_answer boolean := false; any_moved boolean := false; any_event boolean := false;
+  any_audit boolean := false;
 begin
   perform florin.begin_money();
   if p_op[1] <> 'expire' then -- nobody waits for those
@@ -176,6 +177,7 @@ begin
       e_type := e_type || 'hold.expired'::text; e_card := e_card || c_id[c];
       e_noun := e_noun || due.id; e_sequence := e_sequence || c_revision[c];
       e_data := e_data || jsonb_build_object('state', 'expired');
+      e_actor := e_actor || 'florin'::text;
       ticks := ticks + 1; e_at := e_at || due.resolved_at + ticks * microsecond;
     end loop;
   end if;
@@ -479,7 +481,8 @@ begin
         e_merchant := e_merchant || item.m; e_id := e_id || item.id;
         e_type := e_type || 'card.transferred'::text; e_card := e_card || c_id[d];
         e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[d];
-        e_data := e_data || null::jsonb; e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
+        e_data := e_data || null::jsonb; e_actor := e_actor || p_actor[i];
+        e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
       end if;
     end if;
     c_held[c] := c_held[c] + held_change;
@@ -490,6 +493,7 @@ begin
       o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c],
         'expires_at', c_expires[c]);
       any_answer := any_answer or item.key is not null;
+      any_audit := any_audit or happened is not null;
     elsif item.op = 'hold' then
       o_data[i] := jsonb_build_object('state', 'open', 'captured', 0);
       insert into hold (merchant, id, card, currency, amount, actor, reference, location, metadata,
@@ -510,7 +514,8 @@ begin
         e_merchant := e_merchant || item.m; e_id := e_id || item.id;
         e_type := e_type || 'card.redeemed'::text; e_card := e_card || c_id[c];
         e_noun := e_noun || item.id; e_sequence := e_sequence || c_revision[c];
-        e_data := e_data || null::jsonb; e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
+        e_data := e_data || null::jsonb; e_actor := e_actor || p_actor[i];
+        e_at := e_at || now_here + (ticks + 2 * i - 1) * microsecond;
       end if;
     end if;
     o_state[i] := st;
@@ -577,19 +582,28 @@ begin
 
   if any_event or e_id is not null then
     with made as (
-      insert into event (merchant, id, type, card, noun, sequence, data, created_at)
-      select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data,
+      insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
+      select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.actor,
         u.at + (ticks + 2 * u.i) * microsecond
-      from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, o_at)
-        with ordinality as u (m, event, type, c, id, revision, data, at, i)
+      from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, p_actor, o_at)
+        with ordinality as u (m, event, type, c, id, revision, data, actor, at, i)
       where u.type is not null
       union all
-      select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_at)
+      select * from unnest(e_merchant, e_id, e_type, e_card, e_noun, e_sequence, e_data, e_actor,
+        e_at)
       returning merchant, id, type
     )
     insert into outbox (topic, merchant, noun) -- where somebody follows them
     select e.type, e.merchant, e.id from made e
     where exists (select from merchant z where z.id = e.merchant and z.followed);
+  end if;
+
+  if any_audit then
+    insert into audit (merchant, id, actor, action, subject, after)
+    select u.m, u.event, u.actor, u.type, 'crd_' || replace(c_id[u.c]::text, '-', ''), u.data
+    from unnest(p_merchant, p_op, p_event, o_event, x, o_data, p_actor)
+      as u (m, op, event, type, c, data, actor)
+    where u.op in ('block', 'unblock', 'close', 'reinstate') and u.type is not null;
   end if;
 
   if any_key and any_thief then

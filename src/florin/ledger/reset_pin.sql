@@ -1,8 +1,10 @@
 -- Reset: a new PIN for a card, and all its tries again; the old PIN is dead from then on. A card that
 -- had none has one from then on. Its sealed copy takes the place of the code's.
+-- Instances of the release before name no actor.
+drop function if exists florin.reset_pin(uuid, uuid, uuid, bytea, bytea, interval, text, bytea, integer);
 create or replace function florin.reset_pin(
   p_merchant uuid, p_card uuid, p_event uuid, p_pin bytea, p_sealed bytea, p_sealed_for interval,
-  p_key text, p_fingerprint bytea, p_patience integer default 10000
+  p_key text, p_fingerprint bytea, p_actor text default null, p_patience integer default 10000
 ) returns table (outcome text)
 language plpgsql volatile security definer
 set search_path = florin, pg_temp
@@ -17,7 +19,7 @@ begin
     where a.merchant = p_merchant and a.id = p_card;
     update card z set sealed_code = p_sealed, sealed_until = clock_timestamp() + p_sealed_for
     where z.merchant = p_merchant and z.id = p_card;
-    perform florin.end_secret(p_merchant, p_card, p_event, 'card.pin_reset', '{}');
+    perform florin.end_secret(p_merchant, p_card, p_event, 'card.pin_reset', '{}', p_actor);
     perform florin.keep_secret_answer(p_merchant, p_card, p_key);
   end if;
   return query select may;

@@ -8,10 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pytest
 
 from florin.cards.jobs import code_export
 from florin.cards.jobs.bulk_issue import HEADER
 from florin.cards.jobs.throttle import LEAST
+from florin.identity.audit_log import AuditActor
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
 from tests.support.instance import SECRETS, Shop
@@ -45,7 +47,7 @@ async def test_a_job_from_beginning_to_end(
     assert asked.status_code == 202, asked.text
     job = asked.json()
     assert (job["object"], job["state"], job["done"], job["total"]) == ("job", "queued", 0, 2345)
-    early = await http.get(f"/jobs/{job['id']}/codes")
+    early = await http.post(f"/jobs/{job['id']}/codes")
     assert (early.status_code, early.json()["code"]) == (409, "job_not_finished")
     worker = workers.start("--concurrency", "2")
     done = await finished(http, job["id"])
@@ -56,12 +58,12 @@ async def test_a_job_from_beginning_to_end(
     other = await ask(http, shop, 2346, "bulk-1")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
 
-    taken = await http.get(f"/jobs/{job['id']}/codes")
+    taken = await http.post(f"/jobs/{job['id']}/codes")
     assert taken.status_code == 200
     assert taken.headers["content-type"].startswith("text/csv")
     lines = rows(taken.text)
     assert len({line["code"] for line in lines}) == 2345
-    twice = await http.get(f"/jobs/{job['id']}/codes")
+    twice = await http.post(f"/jobs/{job['id']}/codes")
     assert (twice.status_code, twice.json()["code"]) == (410, "codes_taken")
     assert await owner.fetchval("select count(*) from florin.job_sheet") == 0
 
@@ -93,7 +95,7 @@ async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
     workers.start()
     workers.start()
     await finished(http, job)
-    lines = rows((await http.get(f"/jobs/{job}/codes")).text)
+    lines = rows((await http.post(f"/jobs/{job}/codes")).text)
     assert len(lines) == total
     made = await owner.fetchrow(
         "select count(*), sum(balance)::bigint, count(distinct code_hash) from florin.account"
@@ -109,21 +111,103 @@ async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
     }
 
 
-async def test_a_download_that_breaks_off_can_be_begun_again(
-    http: Client, shop: Shop, workers: Crew, database: Database
-) -> None:
-    job = (await ask(http, shop, 3000, "bulk-3")).json()["id"]
+async def downloads(owner: Any, job: str) -> list[tuple[str, str, int]]:
+    """What the audit has of the downloads of a job: who, what, the number of the download."""
+    rows = await owner.fetch(
+        "select actor, action, (after->>'download')::int as number from florin.audit"
+        " where subject = $1 order by id",
+        job,
+    )
+    return [tuple(row) for row in rows]
+
+
+async def job_with_codes(http: Client, shop: Shop, workers: Crew, quantity: int) -> str:
+    job: str = (await ask(http, shop, quantity, f"codes-{quantity}")).json()["id"]
     workers.start()
     await finished(http, job)
-    sealer, uuid = Sealer(SECRETS["FLORIN_SEAL_KEY"]), UUID(job.removeprefix("job_"))
-    first = await code_export.take(database, sealer, shop.merchant, uuid)
+    return job
+
+
+async def another_key(http: Client) -> dict[str, str]:
+    made = await http.post("/api-keys", json={"name": "k", "scopes": ["cards:read", "cards:write"]})
+    return {"authorization": f"Bearer {made.json()['secret']}"}
+
+
+async def begin_download(http: Client, shop: Shop, database: Database, job: str) -> Any:
+    """Begin a download as the client's own key, without reading it."""
+    actor = (await http.get("/auth/me")).json()["actor"]
+    by = AuditActor(merchant=shop.merchant, actor=actor)
+    sealer = Sealer(SECRETS["FLORIN_SEAL_KEY"])
+    return await code_export.take(database, sealer, by, UUID(job.removeprefix("job_")))
+
+
+async def test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone(
+    http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
+) -> None:
+    job = await job_with_codes(http, shop, workers, 3000)
+    other = await another_key(http)
+    me = (await http.get("/auth/me")).json()["actor"]
+    first = await begin_download(http, shop, database, job)
     assert await anext(first) == HEADER.encode()
     assert len((await anext(first)).splitlines()) == LEAST
-    second = await http.get(f"/jobs/{job}/codes")
-    assert (second.status_code, second.json()["code"]) == (409, "codes_being_taken")
+    assert (await http.get(f"/jobs/{job}")).json()["codes"] == "downloading"
+    for headers, waits in (({}, "60"), (other, None)):
+        second = await http.post(f"/jobs/{job}/codes", headers=headers)
+        assert (second.status_code, second.json()["code"]) == (409, "codes_being_taken")
+        assert second.headers.get("retry-after") == waits
     await first.aclose()
-    answer = await http.get(f"/jobs/{job}/codes")
+
+    stranger = await http.post(f"/jobs/{job}/codes", headers=other)
+    assert (stranger.status_code, stranger.json()["code"]) == (409, "codes_being_taken")
+    assert (await http.get(f"/jobs/{job}")).json()["codes"] == "downloading"
+    answer = await http.post(f"/jobs/{job}/codes")
     assert len(rows(answer.text)) == 3000
+    assert (await http.get(f"/jobs/{job}")).json()["codes"] == "taken"
+    for headers in ({}, other):
+        late = await http.post(f"/jobs/{job}/codes", headers=headers)
+        assert (late.status_code, late.json()["code"]) == (410, "codes_taken")
+    assert await downloads(owner, job) == [
+        (me, "codes.download_began", 1),
+        (me, "codes.download_cut_off", 1),
+        (me, "codes.download_began", 2),
+        (me, "codes.taken", 2),
+    ]
+
+
+async def test_a_download_that_lost_its_place_changes_nothing(
+    http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
+) -> None:
+    """It stood still for longer than it may; its principal began again meanwhile."""
+    job = await job_with_codes(http, shop, workers, 600)
+    slow = await begin_download(http, shop, database, job)
+    assert await anext(slow) == HEADER.encode()
+    await owner.execute("update florin.job set leaving_until = now() - interval '1 s'")
+    again = await begin_download(http, shop, database, job)
+    assert await anext(again) == HEADER.encode()
+    with pytest.raises(code_export.DownloadLost):
+        async for _ in slow:
+            pass
+    assert (await http.get(f"/jobs/{job}")).json()["codes"] == "downloading"
+    lines = b"".join([line async for line in again]).decode()
+    assert len(lines.splitlines()) == 600
+    taken = [action for _, action, _ in await downloads(owner, job)]
+    assert taken == ["codes.download_began", "codes.download_began", "codes.taken"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_reading_the_address_of_the_codes_takes_nothing(
+    http: Client, shop: Shop, workers: Crew, owner: Any, method: str
+) -> None:
+    job = await job_with_codes(http, shop, workers, 3 if method == "GET" else 4)
+    answer = await http.request(method, f"/jobs/{job}/codes")
+    assert answer.status_code == 405
+    assert "POST" in answer.headers["allow"].split(", ")
+    if method == "GET":
+        problem = answer.json()
+        assert problem["code"] == "method_not_allowed"
+        assert problem["detail"].endswith(f"send POST to /api/v1/jobs/{job}/codes")
+    assert (await http.get(f"/jobs/{job}")).json()["codes"] == "waiting"
+    assert await downloads(owner, job) == []
 
 
 async def test_what_is_refused(http: Client, shop: Shop, owner: Any) -> None:
@@ -170,7 +254,7 @@ async def test_pins_are_on_the_sheet(http: Client, shop: Shop, workers: Crew) ->
     job = (await ask(http, shop, 3, "bulk-pin", program=program["id"])).json()
     workers.start("--concurrency", "1")
     await finished(http, job["id"])
-    lines = rows((await http.get(f"/jobs/{job['id']}/codes")).text)
+    lines = rows((await http.post(f"/jobs/{job['id']}/codes")).text)
     assert len(lines) == 3
     for line in lines:
         spend = {"code": line["code"], "amount": 1, "currency": "EUR"}

@@ -6,9 +6,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from florin.cards.jobs import retention
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.kit.queue.job import Continue, Job
 from tests.ledger.calls import issue, make_merchant, make_program
 from tests.support.workers import Crew, until
 
@@ -38,6 +40,21 @@ async def test_keys_are_forgotten_after_their_time(owner: Any, workers: Crew) ->
     rows = await owner.fetch("select key from florin.idempotency where merchant = $1", merchant)
     assert len(rows) == 1000
     assert all(row["key"].startswith("young") for row in rows)
+
+
+async def test_a_walk_over_the_keys_that_is_stopped_comes_again(
+    owner: Any, database: Database
+) -> None:
+    """A worker that stops must not leave it as done: it runs once a day."""
+    await enqueue_now(owner, NewJob(queue="retention", kind="keys"))
+    row = await owner.fetchrow(
+        "select id, queue, kind, version, priority, attempts, crashes, fence, payload::text as"
+        " payload, trace, position as log_position, 0.0::float8 as waited_s from florin.queue_job"
+    )
+    job = Job(row, database, lease=timedelta(seconds=10), stopping=lambda: True)
+    assert await retention.forget_keys(job, days=40) == Continue()
+    assert await retention.erase_codes(job) == Continue()
+    await owner.execute("delete from florin.queue_job")
 
 
 async def test_no_key_is_forgotten_before_thirty_days(database: Database) -> None:

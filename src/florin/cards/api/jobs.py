@@ -10,6 +10,7 @@ from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
 from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller
+from florin.identity.request_context import by
 from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
 from florin.kit.http.body import Page
@@ -62,24 +63,27 @@ async def get_job(caller: Caller, db: Database, job: str) -> Job:
     return await jobs.find(db, caller.merchant, jobs.job_id(job))
 
 
-@get(
+@post(
     "/jobs/{job:str}/codes",
     summary="Take the codes of a job",
+    status_code=200,
     media_type="text/csv",
     responses=responses(
         NotFound,
         code_export.JobNotFinished,
         code_export.CodesTaken,
         code_export.CodesExpired,
-        code_export.CodesLeaving,
+        code_export.CodesBeingTaken,
     ),
 )
-async def job_codes(caller: Caller, db: Database, sealer: Sealer, job: str) -> Stream:
-    """The codes as a file, once: afterwards they are erased. A download that breaks off can be
-    begun again.
+async def take_job_codes(
+    request: AnyRequest, caller: Caller, db: Database, sealer: Sealer, job: str
+) -> Stream:
+    """The codes as a file, once: afterwards they are erased. Only the member or key that began a
+    download may repeat one that was cut off. The audit has the beginning and the end of each.
     """
     caller.needs("cards:write")
-    lines = await code_export.take(db, sealer, caller.merchant, jobs.job_id(job))
+    lines = await code_export.take(db, sealer, by(request, caller), jobs.job_id(job))
     headers = {
         "content-disposition": f'attachment; filename="{job}.csv"',
         "cache-control": "no-store",
@@ -87,4 +91,4 @@ async def job_codes(caller: Caller, db: Database, sealer: Sealer, job: str) -> S
     return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-handlers: list[HTTPRouteHandler] = [bulk_cards, list_jobs, get_job, job_codes]
+handlers: list[HTTPRouteHandler] = [bulk_cards, list_jobs, get_job, take_job_codes]

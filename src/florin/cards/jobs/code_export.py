@@ -1,48 +1,55 @@
-"""Code export: the codes of a job, handed out once, as one file, and then erased.
+"""Code export: download the codes of a job, once, as one file; then they are erased.
 
-Whoever takes them has them alone for as long as he reads. Only when the last line was handed over
-are they taken; a download that breaks off can be begun again.
+The principal that begins a download has the codes alone. When the download is cut off, only that
+principal may repeat it: another one would get codes that somebody may hold already. The codes count
+as taken when the last line was sent. The audit has the beginning and the end of each download.
 """
 
 import asyncio
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from uuid import UUID
 
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import HEADER, HEADER_WITH_PIN, sheet_binding
+from florin.identity import audit_log
+from florin.identity.audit_log import AuditActor
+from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.errors import NotFound, Refusal
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, Tx
 
 ALONE_FOR = "60 seconds"  # after the last line that was read
 SHEETS = 10  # read at once
 
+# `leaving` is the state that instances of the release before write; it names no principal.
 _BEGIN = """
-update florin.job set codes = 'leaving', leaving_until = clock_timestamp() + $3::text::interval
+update florin.job set codes = 'downloading', download_actor = $3,
+  download_number = download_number + 1,
+  leaving_until = clock_timestamp() + $4::text::interval
 where merchant = $1 and id = $2 and state = 'finished' and (codes = 'waiting'
-  or codes = 'leaving' and leaving_until < clock_timestamp())
-returning id
+  or codes = 'downloading' and download_actor = $3 and leaving_until <= clock_timestamp()
+  or codes = 'leaving' and leaving_until <= clock_timestamp())
+returning download_number, total
 """
+_BEGUN_BY = "select download_actor from florin.job where merchant = $1 and id = $2"
 _SHEETS = """
 select nth, sealed from florin.job_sheet where merchant = $1 and job = $2 and nth > $3
 order by nth limit $4
 """
-_STILL = """
-update florin.job set leaving_until = clock_timestamp() + $3::text::interval
-where merchant = $1 and id = $2 and codes = 'leaving'
+_RENEW = """
+update florin.job set leaving_until = clock_timestamp() + $4::text::interval
+where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
 _TAKEN = """
-with taken as (
-  update florin.job set codes = 'taken', leaving_until = null
-  where merchant = $1 and id = $2 and codes = 'leaving' returning merchant, id
-)
-delete from florin.job_sheet s using taken t where s.merchant = t.merchant and s.job = t.id
+update florin.job set codes = 'taken', leaving_until = null
+where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
-_BACK = """
-update florin.job set codes = 'waiting', leaving_until = null
-where merchant = $1 and id = $2 and codes = 'leaving'
+_ERASE = "delete from florin.job_sheet where merchant = $1 and job = $2"
+_CUT_OFF = """
+update florin.job set leaving_until = clock_timestamp()
+where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
-
 
 # An imported file is of any number of programs: its lines have room for a PIN.
 _PIN = """
@@ -66,12 +73,11 @@ class CodesExpired(Refusal):
     status = 410
 
 
-class CodesLeaving(Refusal):
-    """Somebody is taking the codes of this job now."""
+class CodesBeingTaken(Refusal):
+    """A download of these codes was begun; only the principal that began it may repeat it."""
 
     code = "codes_being_taken"
     status = 409
-    retry_after_s = 60
 
 
 class JobNotFinished(Refusal):
@@ -82,25 +88,58 @@ class JobNotFinished(Refusal):
     retry_after_s = 5
 
 
+class DownloadLost(Exception):
+    """The codes expired, or this download stood still and was begun again: it must not end well."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """One download of the codes of a job. Each has a number of its own, which fences the others."""
+
+    by: AuditActor
+    job: UUID
+    number: int
+    cards: int
+
+
 async def take(
-    database: Database, sealer: Sealer, merchant: UUID, job: UUID
+    database: Database, sealer: Sealer, by: AuditActor, job: UUID
 ) -> AsyncGenerator[bytes]:
-    """Begin to take the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesLeaving."""
-    if await database.one(_BEGIN, merchant, job, ALONE_FOR) is None:
-        found = await jobs.find(database, merchant, job)
-        if found.codes == "none":
-            raise NotFound
-        if found.codes == "expired":
-            raise CodesExpired
-        if found.state != "finished":
-            raise JobNotFinished
-        raise CodesTaken if found.codes == "taken" else CodesLeaving
-    return _read(database, sealer, merchant, job)
+    """Begin to take the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesExpired,
+    CodesBeingTaken.
+    """
+    async with database.transaction() as tx:
+        row = await tx.one(_BEGIN, by.merchant, job, by.actor, ALONE_FOR)
+        if row is not None:
+            await _record(tx, by, job, "codes.download_began", row["download_number"], row["total"])
+    if row is None:
+        raise await _refusal(database, by, job)
+    download = Download(by=by, job=job, number=row["download_number"], cards=row["total"])
+    return _read(database, sealer, download)
 
 
-async def _read(
-    database: Database, sealer: Sealer, merchant: UUID, job: UUID
-) -> AsyncGenerator[bytes]:
+async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
+    """Why the codes cannot be taken now. Raises NotFound."""
+    found = await jobs.find(database, by.merchant, job)
+    if found.codes == "none":
+        return NotFound()
+    if found.codes == "expired":
+        return CodesExpired()
+    if found.state != "finished":
+        return JobNotFinished()
+    if found.codes == "taken":
+        return CodesTaken()
+    row = await database.one(_BEGUN_BY, by.merchant, job)
+    if row is not None and row["download_actor"] == by.actor:
+        return CodesBeingTaken(
+            "your download of these codes is still under way; repeat it when it was cut off",
+            retry_after_s=60,
+        )
+    return CodesBeingTaken()
+
+
+async def _read(database: Database, sealer: Sealer, download: Download) -> AsyncGenerator[bytes]:
+    merchant, job = download.by.merchant, download.job
     taken = False
     try:
         program = await database.one(_PIN, merchant, job)
@@ -112,15 +151,35 @@ async def _read(
                 last = row["nth"]
                 bound = sheet_binding(merchant, job, last)
                 yield sealer.unseal(row["sealed"], bound_to=bound).encode()
-            await _run(database, _STILL, merchant, job, ALONE_FOR)
+            if not await database.one(_RENEW, merchant, job, download.number, ALONE_FOR):
+                raise DownloadLost
         # The reader learns of the end of the file after this.
-        await _run(database, _TAKEN, merchant, job)
+        await _finish(database, download)
         taken = True
     finally:
         if not taken:
-            await asyncio.shield(asyncio.ensure_future(_run(database, _BACK, merchant, job)))
+            await asyncio.shield(asyncio.ensure_future(_cut_off(database, download)))
 
 
-async def _run(database: Database, sql: str, *args: object) -> None:
-    async with database.connection() as connection:
-        await connection.execute(sql, *args)
+async def _finish(database: Database, download: Download) -> None:
+    """Erase the codes: they are taken. Raises DownloadLost."""
+    merchant, job = download.by.merchant, download.job
+    async with database.transaction() as tx:
+        if await tx.one(_TAKEN, merchant, job, download.number) is None:
+            raise DownloadLost
+        await tx.run(_ERASE, merchant, job)
+        await _record(tx, download.by, job, "codes.taken", download.number, download.cards)
+
+
+async def _cut_off(database: Database, download: Download) -> None:
+    """Let the same principal begin again at once."""
+    merchant, job = download.by.merchant, download.job
+    async with database.transaction() as tx:
+        if await tx.one(_CUT_OFF, merchant, job, download.number) is not None:
+            action = "codes.download_cut_off"
+            await _record(tx, download.by, job, action, download.number, download.cards)
+
+
+async def _record(tx: Tx, by: AuditActor, job: UUID, action: str, number: int, cards: int) -> None:
+    facts = {"download": number, "cards": cards}
+    await audit_log.record(tx, by, action, ids.show("job", job), after=facts)

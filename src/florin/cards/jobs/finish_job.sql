@@ -9,9 +9,9 @@ begin
     return false;
   end if;
   perform florin.begin_money();
-  insert into event (merchant, id, type, noun, sequence, data, created_at)
+  insert into event (merchant, id, type, noun, sequence, data, actor, created_at)
   select p_merchant, p_event, 'job.finished', p_job, 1,
-    jsonb_build_object('state', 'finished', 'done', j.done), florin.clock(p_merchant)
+    jsonb_build_object('state', 'finished', 'done', j.done - j.refused), j.actor, florin.clock(p_merchant)
   from job j where j.merchant = p_merchant and j.id = p_job;
   insert into outbox (topic, merchant, noun)
   select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;

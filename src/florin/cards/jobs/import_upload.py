@@ -89,7 +89,7 @@ async def start(
     as_first = msgspec.structs.replace(
         found,
         state="queued",
-        done=kept.refused,
+        done=0,
         refused=kept.refused,
         codes="waiting" if kept.gives_codes else "none",
         errors=kept.errors,

@@ -24,8 +24,9 @@ class LineError(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """Cards that are being made: `done` of `total`, of which `refused` were not; `errors` says why,
-    of the first thousand. `codes`: waiting to be taken, taken, none.
+    """Cards that are being made: `done` of `total` were made, `refused` of them were not; `errors`
+    says why, of the first thousand. `codes`: waiting to be taken, downloading (begun, not ended),
+    taken, expired, or none.
 
     A job that failed goes on where it was when the operator retries it.
     """
@@ -39,7 +40,7 @@ class Job(msgspec.Struct, kw_only=True):
     refused: int
     program: str | None
     amount: int | None
-    codes: Literal["waiting", "leaving", "taken", "expired", "none"]
+    codes: Literal["waiting", "downloading", "taken", "expired", "none"]
     errors: list[LineError]
     created_at: datetime
     finished_at: datetime | None
@@ -95,12 +96,13 @@ def from_row(row: Mapping[str, Any]) -> Job:
         id=ids.show("job", row["id"]),
         kind=row["kind"],
         state="failed" if row.get("failed") else cast("State", row["state"]),
-        done=row["done"],
+        done=row["done"] - row["refused"],  # the row counts what was looked at
         total=row["total"],
         refused=row["refused"],
         program=ids.show("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
-        codes=row["codes"],
+        # `leaving` is what instances of the release before write.
+        codes="downloading" if row["codes"] == "leaving" else row["codes"],
         errors=msgspec.json.decode(row["errors"], type=list[LineError]),
         created_at=row["created_at"],
         finished_at=row["finished_at"],

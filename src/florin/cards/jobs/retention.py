@@ -30,7 +30,9 @@ async def erase_sheets(job: Job) -> None:
     async with job.effect(last=True) as tx:
         await tx.run(
             "with old as (update florin.job set codes = 'expired' where codes in"
-            " ('waiting', 'leaving') and finished_at < clock_timestamp() - $1::text::interval"
+            " ('waiting', 'leaving', 'downloading')"
+            " and finished_at < clock_timestamp() - $1::text::interval"
+            " and coalesce(leaving_until, '-infinity') < clock_timestamp()"
             " returning merchant, id)"
             " delete from florin.job_sheet s using old o"
             " where s.merchant = o.merchant and s.job = o.id",
@@ -43,16 +45,18 @@ async def erase_sheets(job: Job) -> None:
         )
 
 
-async def forget_keys(job: Job, *, days: int) -> None:
+async def forget_keys(job: Job, *, days: int) -> Continue | None:
     """Walk over the idempotency keys and forget those that are older than `days`.
 
-    A walk that is cut off begins again: what it had forgotten is forgotten.
+    A walk that is cut off, or that its worker stops, begins again: what it had forgotten is
+    forgotten.
     """
     page = 0
     while not job.stopping:
         async with job.effect() as tx:
             gone = await tx.value("select florin.forget_keys($1, $2, $3)", page, PAGES, days)
         if gone is None:
-            return
+            return None
         page += PAGES
         await asyncio.sleep(_PAUSE_S)
+    return Continue()

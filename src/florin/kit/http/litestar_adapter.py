@@ -169,7 +169,7 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
     if isinstance(error, NotFoundException):
         return NotFound()
     if isinstance(error, MethodNotAllowedException):
-        return MethodNotAllowed()
+        return _method_not_allowed(request, error)
     if isinstance(error, ValidationException):
         names = _query_names(request.route_handler)
         extra: list[Any] = error.extra if isinstance(error.extra, list) else []
@@ -186,6 +186,14 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
         if error.status_code < 500:  # noqa: PLR2004 -- the request's fault
             return InvalidRequest(error.detail)
     return None
+
+
+def _method_not_allowed(request: Any, error: HTTPException) -> MethodNotAllowed:
+    """Point to the methods that there are."""
+    method = "HEAD" if request.scope.get("head") else request.method
+    offered = [each for each in _allowed(error)["allow"].split(", ") if each and each != "OPTIONS"]
+    pointer = f"; send {' or '.join(offered)} to {request.url.path}" if offered else ""
+    return MethodNotAllowed(f"this address does not answer {method}{pointer}")
 
 
 def _allowed(error: HTTPException) -> dict[str, str]:
