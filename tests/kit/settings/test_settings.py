@@ -229,6 +229,65 @@ def test_files_hold_secrets(good: Environ, tmp_path: Path) -> None:
     assert mistakes(environ) == [f"JWT_SECRET_FILE: is not text: {place}"]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FLORIN_TRUSTED_PROXIES", "0.0.0.0/0", "0.0.0.0/0 is almost everybody"),
+        ("FLORIN_TRUSTED_PROXIES", "10.0.0.0/8, ::/0", "::/0 is almost everybody"),
+        ("FLORIN_TRUSTED_PROXIES", "128.0.0.0/1", "128.0.0.0/1 is almost everybody"),
+        ("REDIS_URL", "rediss://cache:6379/0", "has no password, and cache is another host"),
+        ("REDIS_URL", "rediss://florin@cache", "has no password, and cache is another host"),
+        ("REDIS_URL", "redis://:k2Hq9x@cache:6379/0", "is without TLS, and cache is another host"),
+        ("REDIS_URL", "redis+cluster://a:k2Hq9x@127.0.0.1,[fd00::1]:6379", "is without TLS"),
+        ("REDIS_URL", "redis+sentinel://a:k2Hq9x@127.0.0.1,b:26379/m", "is without TLS, and b is"),
+        ("REDIS_URL", "rediss://:k2Hq9x@cache?ssl_cert_reqs=none", "anybody may answer for cache"),
+        *(
+            (name, f"postgresql://a:k2Hq9x@{where}sslmode={mode}", f"has sslmode={mode}, and db is")
+            for name in ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER")
+            for where in ("db/florin?", "127.0.0.1,db:5432/florin?", "/florin?host=db&")
+            for mode in ("disable", "allow")
+        ),
+        (
+            "DATABASE_URL_REPLICA",
+            "postgresql://a:k@127.0.0.1/florin?sslmode=disable,postgresql://a:k@db/florin?sslmode=disable",
+            "has sslmode=disable, and db is",
+        ),
+    ],
+)
+def test_production_sends_and_believes_nothing_openly_across_a_network(
+    good: Environ, name: str, value: str, said: str
+) -> None:
+    found = mistakes(good | {name: value})
+    assert any(each.startswith(f"{name}: ") and said in each for each in found), found
+    assert not any("k2Hq9x" in each for each in found)
+    assert read(good | {name: value, "FLORIN_ENV": "test"})
+
+
+def test_what_is_open_across_a_network_is_told_together(good: Environ) -> None:
+    bad = {
+        "FLORIN_TRUSTED_PROXIES": "0.0.0.0/0,::/0",
+        "REDIS_URL": "redis://cache",
+        "DATABASE_URL": "postgresql://florin_app:h7Kq2@db/florin?sslmode=disable",
+    }
+    assert len(mistakes(good | bad)) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLORIN_TRUSTED_PROXIES", "10.0.0.0/8,fc00::/7,2001:db8::/32,192.0.2.7"),
+        ("REDIS_URL", "redis://127.0.0.1:6379/0"),
+        ("REDIS_URL", "redis+sentinel://:k@localhost:26379,[::1]:26379/m"),
+        ("REDIS_URL", "unix:///run/valkey.sock"),
+        ("REDIS_URL", "rediss+cluster://a:k2Hq9x@a:6379,b:6379?ssl_ca_certs=/ca.pem"),
+        ("DATABASE_URL", "postgresql://florin_app:h7Kq2@127.0.0.1:5432/florin?sslmode=disable"),
+        ("DATABASE_URL", "postgresql://florin_app@/florin?host=/run/postgresql&sslmode=disable"),
+    ],
+)
+def test_what_stays_on_this_machine_may_be_plain(good: Environ, name: str, value: str) -> None:
+    assert read(good | {name: value})
+
+
 def test_misspelt_variables_are_pointed_out(good: Environ) -> None:
     assert advice(good | {"FLORIN_SINGUP": "closed", "REDIS_URL": "redis://cache"}) == [
         "FLORIN_SINGUP: Florin reads no such variable; is FLORIN_SIGNUP meant?",

@@ -5,6 +5,7 @@ wrong.
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
+from florin.kit.settings import network_rules
 from florin.kit.settings.secret_strength import placeholder, weakness
 from florin.kit.settings.variable import is_local, urls_of
 
@@ -29,10 +30,7 @@ _NEED_EVENTS = (
     ("PAYPAL_CLIENT_ID", "PAYPAL_WEBHOOK_ID"),
 )
 _NEED_ADDRESS = ("STRIPE_SECRET_KEY", "PAYPAL_CLIENT_ID", "SMTP_HOST")
-_URLS = (
-    *("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_REPLICA", "DATABASE_URL_OWNER"),
-    "REDIS_URL",
-)
+_URLS = (*network_rules.DATABASES, "REDIS_URL")
 # What others issue, and how short it never is.
 _ISSUED = {
     "STRIPE_SECRET_KEY": 24,
@@ -146,6 +144,9 @@ _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
     _really_issued,
     _events,
     _address,
+    network_rules.open_proxies,
+    network_rules.plain_redis,
+    network_rules.plain_databases,
 )
 
 
