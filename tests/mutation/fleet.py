@@ -4,6 +4,7 @@ from tests.mutation.mutation import without as _
 
 FILES = "src/florin/ops/system/account_files.py"
 USERS = "src/florin/ops/system/os_user.py"
+_RUNS = "tests/ops/lifecycle/test_accounts.py"
 _ACTS = "tests/ops/system/test_account_files.py"
 
 FLEET = (
@@ -15,10 +16,19 @@ FLEET = (
       " or (account is not None and found.st_uid != account.uid)", "", _ACTS),
     _("root makes folders through symlinks", USERS,
       "if account is not None and _inside(folder.parent, account):", "if False:", _ACTS),
-    _("root writes into a home of another user", USERS,
+    _("root writes into a home of another user", "src/florin/ops/system/public_files.py",
       "    if found.st_uid != 0:\n        name", "    if False:\n        name",
       f"{_ACTS}::test_root_refuses_a_home_that_another_user_can_change"),
     _("what root writes takes a name that is there", "src/florin/ops/fleet/home.py",
       "os.O_EXCL | os.O_NOFOLLOW", "0",
       f"{_ACTS}::test_a_name_that_is_taken_is_never_written_through"),
+    _("instances run as root", "src/florin/ops/topology/topology.py",
+      "            account=self.account,\n", "",
+      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+    _("the balancer stays root", "src/florin/ops/haproxy/frontend.py",
+      "user=os_user.service(os_user.BALANCER),", "user=None,",
+      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+    _("an instance that runs as root is adopted", "src/florin/ops/topology/app_process.py",
+      'wiring += f"\\naccount {self.account.uid}"', "pass",
+      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
 )  # fmt: skip

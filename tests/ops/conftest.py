@@ -141,9 +141,10 @@ class TestFleet:
         for part in observe(self.home).parts:
             if part.process is not None and part.pid != os.getpid():
                 pids.send(part.process, signal.SIGKILL)
-        place = self.home.layout().place
-        if place is not None and place.startswith("/var/lib/florin/homes/"):
-            shutil.rmtree(place, ignore_errors=True)
+        layout = self.home.layout()
+        for place in filter(None, (layout.place, layout.releases)):
+            if place.startswith("/var/lib/florin/homes/"):
+                shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(self.home.path, ignore_errors=True)
 
 

@@ -117,11 +117,14 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.haproxy import frontend
     from florin.ops.lifecycle.up import AGAIN, again, up
     from florin.ops.planning.autoscaling import Limits
+    from florin.ops.system import os_user
     from florin.ops.system.console import OperatorError
 
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
 
+    if os.environ.get("STANDIN_AS_ROOT"):  # as releases did that knew no account of its own
+        os_user.service = lambda _name: None
     if os.environ.get("STANDIN_PATHS"):
         record_paths(os.environ["STANDIN_PATHS"])
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)

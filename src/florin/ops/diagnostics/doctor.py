@@ -11,7 +11,7 @@ from florin.kit.postgres.role_check import ADVICE, MISSING, OWNS
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops.backups import status
 from florin.ops.backups.status import document, failing, line
-from florin.ops.diagnostics import archive_check
+from florin.ops.diagnostics import accounts, archive_check
 from florin.ops.diagnostics.database_advisor import advise
 from florin.ops.diagnostics.finding import Check, Result, Topic
 from florin.ops.fleet import secrets
@@ -115,6 +115,7 @@ async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
     if supervisor(fleet) is None:
         said = "nobody watches what runs; florin up adopts it"
         found.append(Check("fleet", "supervisor", "fail", said))
+    found += accounts.checks(fleet)
     for part in fleet.parts:
         if part.process is None and not part.given:
             said = f"{part.state}: {part.note or 'no note'}; see {home.log(part.name)}"

@@ -14,7 +14,7 @@ import msgspec
 from florin.ops.fleet import model as facts
 from florin.ops.fleet.model import Fleet
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import require_own
+from florin.ops.system.public_files import require_own
 
 _FOLDERS = ("run", "logs", "releases", "balancer", "saved")  # what we write into
 
@@ -24,6 +24,7 @@ class Layout:
     """Where things were put at an earlier start: remembered, so that the next finds them."""
 
     place: str | None = None
+    releases: str | None = None  # None: in the home
     ports: dict[str, int] = field(default_factory=dict[str, int])
 
 

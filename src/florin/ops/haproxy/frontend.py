@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 
+from florin.kit.settings import network_rules
 from florin.ops.fleet import desired_state
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Role
@@ -14,9 +15,8 @@ from florin.ops.fleet.timing import DEFAULT
 from florin.ops.haproxy import certificate, program
 from florin.ops.haproxy.balancer import LOOPBACK, NAME, Balancer
 from florin.ops.haproxy.settings import Edge
-from florin.ops.system import ports
+from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
 
 __all__ = [
     "METRICS",
@@ -72,7 +72,7 @@ def current_frontend(home: Home) -> Runs:
     return Runs(int(port), home.layout().ports.get(OPERATIONS), tls) if port.isdigit() else Runs()
 
 
-def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -> Balancer:
+def balancer(options: Options, ports: Mapping[str, int]) -> Balancer:
     """Return the balancer as the options want it. Raises OperatorError when there is no HAProxy."""
     edge = Edge(
         timing=DEFAULT,
@@ -80,8 +80,8 @@ def balancer(options: Options, ports: Mapping[str, int], user: Account | None) -
         port=options.port,
         operations_port=ports[OPERATIONS],
         fleet_metrics_port=ports[METRICS],
-        user=user,
-        trusted_proxies=_trusted(options.environ.get("FLORIN_TRUSTED_PROXIES", "")),
+        user=os_user.service(os_user.BALANCER),
+        trusted_proxies=_trusted(options),
         tls=options.tls is not None,
         folder=options.home.path / "balancer",
     )
@@ -119,7 +119,11 @@ def operations_port(options: Options, fleet: Fleet, taken: Mapping[str, int]) ->
     return ports.next_free(options.port + 1, but=others)
 
 
-def _trusted(words: str) -> tuple[str, ...]:
+def _trusted(options: Options) -> tuple[str, ...]:
+    words = options.environ.get("FLORIN_TRUSTED_PROXIES", "")
+    if options.environ.get("FLORIN_ENV") == "production":  # instances believe the balancer alone
+        for mistake in network_rules.open_proxies({"FLORIN_TRUSTED_PROXIES": words}):
+            raise OperatorError(f"{mistake}.")
     try:
         return tuple(str(ip_network(word.strip())) for word in words.split(",") if word.strip())
     except ValueError as error:

@@ -7,12 +7,15 @@ import os
 import shutil
 import subprocess
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import florin
 from florin.ops.fleet.home import Home
 from florin.ops.releases import version
+from florin.ops.system import os_user, public_files
 from florin.ops.system.console import OperatorError
+from florin.ops.system.os_user import Account
 
 _KEPT = 5
 _PACKAGE = Path("src") / "florin"
@@ -48,6 +51,36 @@ def of(home: Home, wanted: str | None, checkout: Path | None) -> str:
     if not path(home, commit).is_dir():
         _unpack(home, checkout, commit)
     return commit
+
+
+def share(home: Home, account: Account | None) -> None:
+    """Have the releases lie where the account can read them. Raises OperatorError."""
+    if account is None:
+        return
+    folder = _folder(home)
+    try:
+        _make(folder)
+        folder.chmod(0o711)
+        kept = [each for each in folder.iterdir() if not each.name.startswith(".")]
+        if not os_user.reaches(account, folder):
+            # What runs from the home goes on there; what is started from now on does not.
+            outside = public_files.outside(home.path) / "releases"
+            public_files.open_directory(outside)
+            for each in kept:
+                _keep_copy(each, outside / each.name)
+            home.write_layout(replace(home.layout(), releases=str(outside)))
+            kept = []
+        for each in kept:
+            public_files.make_public(each)
+    except OSError as error:
+        raise OperatorError(f"{folder} cannot be used: {error.strerror}.") from None
+
+
+def _keep_copy(source: Path, target: Path) -> None:
+    if not target.is_dir():
+        partial = _partial(target)
+        shutil.copytree(source, partial, symlinks=True)
+        _publish(partial, target)
 
 
 def path(home: Home, name: str) -> Path:
@@ -129,7 +162,7 @@ def _why(error: OSError) -> str:
 
 
 def _partial(target: Path) -> Path:
-    target.parent.mkdir(mode=0o700, exist_ok=True)
+    _make(target.parent)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     return partial
@@ -140,6 +173,12 @@ def _finish(partial: Path, target: Path) -> None:
     compileall.compile_dir(
         partial / "src", quiet=2, stripdir=str(partial), prependdir=str(target), workers=1
     )
+    _publish(partial, target)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    if os.geteuid() == 0:  # the application runs as another user, who reads it
+        public_files.make_public(partial)
     try:
         partial.rename(target)
     except OSError:
@@ -148,5 +187,11 @@ def _finish(partial: Path, target: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _make(folder: Path) -> None:
+    # Root's application runs as another user, who must be able to pass through.
+    folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
+
+
 def _folder(home: Home) -> Path:
-    return home.path / "releases"
+    outside = home.layout().releases
+    return home.path / "releases" if outside is None else Path(outside)

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.os_user import Account, copied, run_as
+from florin.ops.system.os_user import Account, run_as
+from florin.ops.system.public_files import copied
 
 
 @dataclass(frozen=True, slots=True)

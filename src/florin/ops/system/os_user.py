@@ -1,10 +1,10 @@
 """OS user: as root, the engines run as somebody who may do nothing else."""
 
 import contextlib
+import grp
 import os
 import pwd
 import shutil
-import stat
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from florin.ops.system.console import OperatorError, say
+from florin.ops.system.public_files import open_directory, outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,10 @@ class Account:
 
 
 _OURS = "florin"
+APPLICATION, BALANCER = "florin-app", "florin-balancer"  # what serves, and what stands before it
+_UNNAMED = range(61184, 65520)  # ids that systems leave to services without an entry
 _OTHERS = ("postgres", "nobody")
 _FOLDERS = ("postgres", "valkey")
-OUTSIDE = Path("/var/lib/florin")
 
 
 def choose(data: Sequence[Path]) -> Account | None:
@@ -45,13 +47,30 @@ def choose(data: Sequence[Path]) -> Account | None:
         if path.exists() and path.stat().st_uid != 0:
             return _of(path.stat().st_uid)
     for name in (_OURS, *_OTHERS):
-        found = _named(name) or (_create() if name == _OURS else None)
+        found = _named(name) or (_create(name) if name == _OURS else None)
         if found is not None:
             return found
     raise OperatorError(
         "PostgreSQL does not run as root and no other user could be made; run florin as an"
         " ordinary user, or create one (useradd --system florin)."
     )
+
+
+def service(name: str) -> Account | None:
+    """Return the account of one kind of process; None when we are an ordinary user ourselves.
+
+    Where none can be made it is a number that no user has: such a process owns no file.
+    """
+    if os.geteuid() != 0:
+        return None
+    found = _named(name) or _create(name)
+    if found is not None:
+        return found
+    first = int(sha256(name.encode()).hexdigest(), 16) % len(_UNNAMED)
+    taken = {entry.pw_uid for entry in pwd.getpwall()} | {each.gr_gid for each in grp.getgrall()}
+    free = (_UNNAMED[(first + n) % len(_UNNAMED)] for n in range(len(_UNNAMED)))
+    number = next(number for number in free if number not in taken)
+    return Account(str(number), number, number)
 
 
 def prepare(home: Path, remembered: str | None) -> tuple[Path, Account | None]:
@@ -105,15 +124,20 @@ def place(home: Path, remembered: str | None, account: Account | None) -> Path:
     """
     if remembered is not None and Path(remembered).is_dir():
         return Path(remembered)
-    if account is None or run_as(account, ["/bin/sh", "-c", 'cd "$0"', str(home)]).returncode == 0:
+    if account is None or reaches(account, home):
         return home
-    chosen = OUTSIDE / "homes" / sha256(str(home).encode()).hexdigest()[:12]
+    chosen = outside(home)
     say(
         f"{home} is closed to the user {account.name}, who runs the engines: their data goes to"
         f" {chosen}."
     )
-    _open_directory(chosen)
+    open_directory(chosen)
     return chosen
+
+
+def reaches(account: Account, folder: Path) -> bool:
+    """Say whether the account may enter a folder."""
+    return run_as(account, ["sh", "-c", 'cd -- "$0"', str(folder)]).returncode == 0
 
 
 def private(folder: Path, account: Account | None) -> Path:
@@ -163,65 +187,6 @@ def own(folder: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
-    """Copy the trees, their places relative to root kept, to where every user may read them."""
-    target = OUTSIDE / "engines" / key
-    if target.is_dir():
-        return target
-    _open_directory(target.parent)
-    partial = target.with_name(f".{key}.{os.getpid()}")
-    try:
-        for tree in trees:
-            if tree.is_dir():
-                shutil.copytree(tree, partial / tree.relative_to(root), symlinks=True)
-            else:
-                (partial / tree.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(tree, partial / tree.relative_to(root))
-        for path in (partial, *partial.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
-        partial.rename(target)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        if not target.is_dir():  # somebody else may have been quicker
-            raise OperatorError(
-                f"The engines could not be copied to {target}: {error.strerror}."
-            ) from None
-    return target
-
-
-def require_own(folder: Path) -> None:
-    """Refuse, as root, a folder that another user could change. Raises OperatorError."""
-    if os.geteuid() != 0:
-        return
-    try:
-        found = folder.stat()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise OperatorError(f"{folder} cannot be used: {error.strerror}.") from None
-    if found.st_uid != 0:
-        name = _of(found.st_uid).name
-        raise OperatorError(
-            f"{folder} belongs to the user {name}, and root writes only into folders of its own:"
-            f" run this as {name}, or choose another directory with --home DIR (or FLORIN_HOME)."
-        )
-    if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0):
-        raise OperatorError(
-            f"{folder} can be changed by other users than root; chmod go-w {folder}, or choose"
-            " another directory with --home DIR (or FLORIN_HOME)."
-        )
-
-
-def _open_directory(path: Path) -> None:
-    try:
-        for folder in (OUTSIDE, OUTSIDE / path.relative_to(OUTSIDE).parts[0], path):
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            require_own(folder)
-    except OSError as error:
-        raise OperatorError(f"{path} could not be made: {error.strerror}.") from None
-
-
 def _named(name: str) -> Account | None:
     try:
         entry = pwd.getpwnam(name)
@@ -238,14 +203,14 @@ def _of(uid: int) -> Account:
     return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _create() -> Account | None:
+def _create(name: str) -> Account | None:
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
     if useradd is None:
         return None
     arguments = ["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
     subprocess.run(
-        [useradd, *arguments, "--shell", "/usr/sbin/nologin", _OURS],
+        [useradd, *arguments, "--shell", "/usr/sbin/nologin", name],
         capture_output=True,
         check=False,
     )
-    return _named(_OURS)
+    return _named(name)

@@ -104,6 +104,16 @@ def command_line(pid: int) -> list[str]:
     return []
 
 
+def user(pid: int) -> int | None:
+    """Return the user that a process runs as; None where the system does not say."""
+    with contextlib.suppress(OSError, StopIteration):
+        # Not the owner of the folder: root owns that of a process that has given up being root.
+        text = Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace")
+        line = next(line for line in text.splitlines() if line.startswith("Uid:"))
+        return int(line.split()[2])
+    return None
+
+
 def load(process: Process) -> tuple[float, int]:
     """Return the CPU seconds used so far and the bytes held in memory."""
     stat = _stat(process.pid)

@@ -4,17 +4,21 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from florin.kit.settings import SettingsWrong, given, names
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Role
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.system import http_probe, ports
+from florin.ops.system import http_probe, ports, python_runtime
 from florin.ops.system.console import OperatorError
+from florin.ops.system.os_user import Account
 
 HOST = "127.0.0.1"  # only the balancer reaches an instance, only this machine its metrics
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
+# Of the user who started us.
+_OURS = ("HOME", "USER", "LOGNAME", "MAIL", "TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR")
 _OK = 200
 OWN = "own"  # they start beside each other
 
@@ -30,6 +34,7 @@ class AppProcess:
     port: int
     operations_port: int
     mark: ReleaseMark
+    account: Account | None = None  # who it runs as; None: as we do
 
     @property
     def address(self) -> str:
@@ -62,7 +67,16 @@ class AppProcess:
             "FLORIN_OPERATIONS_HOST": HOST,
             "FLORIN_OPERATIONS_PORT": str(self.operations_port),
         }
+        runtime = python_runtime.of(self.account)
+        if self.account is not None:
+            environ = _for_account(environ) | runtime.environ(environ)
         wiring = "\n".join(environ.get(name, "") for name in wires)
+        if self.account is not None:  # one that was started as root is replaced
+            wiring += f"\naccount {self.account.uid}"
+
+        def prepare() -> None:
+            runtime.ensure()
+            self.prepare()
 
         async def serves() -> bool:
             answer = await http_probe.get(self.address, ready)
@@ -75,12 +89,17 @@ class AppProcess:
             operations=self.operations,
             release=self.mark.release,
             generation=self.mark.generation,
-            launch=Launch(name=self.name, argv=self.command, environ=environ),
+            launch=Launch(
+                name=self.name,
+                argv=runtime.argv(self.command),
+                environ=environ,
+                account=self.account,
+            ),
             ready=serves,
             ready_within_s=30,
             alive=alive,
             wiring=sha256(wiring.encode()).hexdigest()[:12],
-            prepare=self.prepare,
+            prepare=prepare,
             together=OWN,
         )
 
@@ -90,3 +109,20 @@ class AppProcess:
                 raise OperatorError(
                     f"Port {port} of {self.name} is taken by {ports.holder(port)}; stop it."
                 )
+
+
+def _for_account(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a process that is not ours any more.
+
+    Files that hold secrets are ours: what is in them is passed on. So are our directories.
+    """
+    passed = {name: value for name, value in environ.items() if name not in _OURS}
+    for name in names():
+        if environ.get(f"{name}_FILE"):
+            try:
+                value = given(name, environ)
+            except SettingsWrong as error:
+                raise OperatorError(str(error)) from None
+            passed |= {name: value or ""}
+            del passed[f"{name}_FILE"]
+    return passed | {"HOME": "/"}

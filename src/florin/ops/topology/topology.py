@@ -17,9 +17,11 @@ from florin.ops.postgres import replica_set as members_
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.member import Member
 from florin.ops.postgres.replica_set import ReplicaSet
+from florin.ops.releases import store
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
 from florin.ops.system.console import OperatorError, say
+from florin.ops.system.os_user import Account
 from florin.ops.topology import api_process, worker_process
 from florin.ops.valkey import topology
 from florin.ops.valkey.topology import ValkeyDeployment
@@ -37,6 +39,7 @@ class Topology:
     options: Options
     members: ReplicaSet | None = None  # the PostgreSQL servers, where they are ours
     memory: ValkeyDeployment | None = None  # the Valkeys, where they are ours
+    account: Account | None = None  # of the application's processes; None: they run as we do
 
     @property
     def replicas(self) -> str:
@@ -71,6 +74,7 @@ class Topology:
             port=kept[name],
             operations_port=kept[keys[-1]],
             mark=mark,
+            account=self.account,
         ).wanted()
 
     def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
@@ -103,7 +107,9 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
     layout = _layout(options, fleet, needed)
     options.home.write_layout(layout)
-    user = None
+    account = os_user.service(os_user.APPLICATION)
+    store.share(options.home, account)
+    layout = options.home.layout()
     if database is None or redis is None:
         folder, user = os_user.prepare(options.home.path, layout.place)
         options.home.write_layout(replace(layout, place=str(folder)))
@@ -129,10 +135,11 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         engines=tuple(engines),
         given=tuple(given),
         environ=environ,
-        balancer=frontend.balancer(options, layout.ports, user),
+        balancer=frontend.balancer(options, layout.ports),
         options=options,
         members=members,
         memory=valkeys,
+        account=account,
     )
 
 

@@ -1,0 +1,30 @@
+"""Accounts: as which user each part runs; none but the supervisor may be root."""
+
+import pwd
+
+from florin.ops.diagnostics.finding import Check
+from florin.ops.fleet.model import Fleet
+from florin.ops.system import processes
+
+
+def checks(fleet: Fleet) -> list[Check]:
+    """For the doctor; nothing where the system does not say whose a process is."""
+    found: dict[str, list[str]] = {}
+    for part in fleet.parts:
+        uid = None if part.pid is None else processes.user(part.pid)
+        if uid is not None and part.role != "supervisor":
+            found.setdefault(_name(uid), []).append(part.name)
+    if not found:
+        return []
+    if roots := found.get(_name(0)):
+        said = f"{', '.join(roots)} run as root; florin up gives each an account of its own"
+        return [Check("fleet", "accounts", "fail", said)]
+    said = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in found.items())
+    return [Check("fleet", "accounts", "ok", said)]
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

