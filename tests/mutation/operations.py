@@ -54,6 +54,10 @@ OPERATIONS = (
       '        raise OperatorError(f"{name} could not be kept',
       '        raise OperatorError(f"{name} could not be kept',
       "tests/ops/lifecycle/test_full_disk.py::test_a_release_that_fills_its_disk_changes_nothing"),
+    _("the log leaves the machine in the clear", "src/florin/ops/backups/s3.py",
+      "name, content = name + SUFFIX, self.key.encrypted(content)", "name += SUFFIX",
+      "tests/ops/backups/test_encryption.py"
+      "::test_all_that_is_stored_is_encrypted_and_comes_back"),
     _("backups are ordered by the clock", "src/florin/ops/backups/base_backup.py",
       "return first_segment(backup, account)[8:], backup.ended",
       'return "", backup.ended',

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import httpx
@@ -36,6 +37,12 @@ class Storage:
         made = opened(self.environ.get)
         assert made is not None
         return made
+
+
+def backup_key() -> str:
+    """A key of age, as age-keygen makes one."""
+    age: Any = import_module("pyrage")  # it states no types
+    return str(age.x25519.Identity.generate())
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from florin.ops.backups import base_backup
-from florin.ops.backups.s3 import Bucket
+from florin.ops.backups.s3 import Bucket, opened
 from florin.ops.fleet.observe import observe
 from florin.ops.system import processes
 from tests.ops.replicated_fleet import Fleet
@@ -41,7 +41,8 @@ async def test_it_comes_back_as_it_was_at_an_instant(
 ) -> None:
     with s3_storage.storage() as stored:
         first = Fleet(tmp_path_factory.mktemp("backup"))
-        first.environ |= stored.environ
+        secret = stored.environ | {"BACKUP_KEY": s3_storage.backup_key()}
+        first.environ |= secret
         first.home.path.chmod(0o755)
         second = Fleet(tmp_path_factory.mktemp("elsewhere"))
         try:
@@ -55,7 +56,11 @@ async def test_it_comes_back_as_it_was_at_an_instant(
                 at = datetime.now(UTC)
                 await asyncio.sleep(0.2)
                 after = await sell(http, "after")
-                await verified(first, http, stored.bucket(), at)
+                bucket = opened(secret.get)
+                assert bucket is not None
+                await verified(first, http, bucket, at)
+                assert all(name.endswith(".age") for name in everything(bucket))
+                refused_with_another_key(first)
                 running = first.florin("restore", "--at", at.isoformat())
                 assert running.returncode != 0
                 assert "florin down" in running.stderr
@@ -139,6 +144,22 @@ def move(fleet: Fleet, other: Fleet) -> None:
     other.home.path.chmod(0o755)
     for name in ("secrets.json", "demo.json"):
         shutil.copy2(fleet.home.path / name, other.home.path / name)
+
+
+def everything(bucket: Bucket) -> list[str]:
+    """The names of all that is stored."""
+    pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
+    return [each["Key"] for page in pages for each in page["Contents"]]
+
+
+def refused_with_another_key(fleet: Fleet) -> None:
+    own = fleet.environ["BACKUP_KEY"]
+    fleet.environ["BACKUP_KEY"] = s3_storage.backup_key()
+    said = fleet.florin("backup", "--verify")
+    fleet.environ["BACKUP_KEY"] = own
+    assert said.returncode == 1
+    assert "was encrypted with another key" in said.stderr.strip().splitlines()[-1]
+    assert fleet.florin("backup", "--verify").returncode == 0
 
 
 def lose(fleet: Fleet) -> None:

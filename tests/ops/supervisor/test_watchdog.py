@@ -8,12 +8,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from florin.ops.backups import status, upload
 from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.planning.rollout import ReleaseMark
+from florin.ops.rollout.workers import Workers
 from florin.ops.supervisor import supervisor as supervise
+from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.supervisor.watchdog import Watchdog
 from florin.ops.system import processes
@@ -193,6 +198,54 @@ async def test_an_error_is_counted_and_said_and_the_task_begins_again(
     await asyncio.gather(task, return_exceptions=True)
     assert task.cancelled()
     assert watchdog.errors.total() == 2
+
+
+async def test_a_worker_whose_start_raises_is_forgotten_and_the_error_counted(
+    fleet: TestFleet,
+) -> None:
+    supervisor = risen(fleet)
+
+    def make(name: str, _mark: ReleaseMark) -> PartSpec:
+        broken = replace(wanted(name, "sleep", "60"), prepare=failing(KeyError("port"), at=1))
+        return replace(broken, role="worker")
+
+    workers = Workers(supervisor, make)
+    workers.grow(1, ReleaseMark("r1", 1))
+    await workers.settle()
+    await asyncio.sleep(0)
+    assert supervisor.fleet.of("worker") == ()
+    assert (workers.failed, supervisor.watchdog.errors.total()) == (1, 1)
+
+
+def test_the_log_is_passed_on_after_any_error(fleet: TestFleet, tmp_path: Path) -> None:
+    """An error that ended the thread ended what leaves the machine, without a word."""
+    fleet.home.make()
+    calls = count(1)
+
+    class Broken:
+        def below(self, _folder: str) -> "Broken":
+            if next(calls) == 1:
+                raise KeyError("Contents")
+            return self
+
+        def names(self) -> list[str]:
+            return []
+
+    bucket: Any = Broken()
+    server = SimpleNamespace(data=tmp_path, account=None, program=tmp_path / "postgres")
+    members: Any = SimpleNamespace(primary=lambda: server)
+
+    def folder(_server: Any) -> str:
+        return "7"
+
+    shipping = upload.Shipping(fleet.home, tmp_path, bucket, members)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upload, "SHIP_EVERY_S", 0.01)
+        patch.setattr(upload, "folder_of", folder)
+        shipping.start()
+        until(lambda: status.read(fleet.home)["shipped"].at, "the log to be passed on")
+        shipping.finish()
+    assert next(calls) > 2
 
 
 async def test_without_errors_the_sum_is_there() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
+from florin.ops.backups.encryption import SUFFIX, BackupKey, key_of
 from florin.ops.system.console import OperatorError, say
 
 _MB = 2**20
@@ -27,23 +28,30 @@ class Bucket:
     name: str
     prefix: str  # empty, or ends with a slash
     failures: tuple[type[Exception], ...]
+    key: BackupKey | None = None  # encrypts all that is stored; its objects end with SUFFIX
 
     def below(self, folder: str) -> "Bucket":
         return replace(self, prefix=f"{self.prefix}{folder}/")
 
     def names(self, beginning: str = "") -> list[str]:
-        """The objects directly here whose names begin so, sorted."""
-        return self._listed("Contents", "Key", beginning)
+        """The objects directly here whose names begin so, sorted; encrypted or not."""
+        found = self._listed("Contents", "Key", beginning)
+        return sorted({name.removesuffix(SUFFIX) for name in found})
 
     def folders(self) -> list[str]:
         return [name.rstrip("/") for name in self._listed("CommonPrefixes", "Prefix", "")]
 
     def put(self, name: str, file: BinaryIO) -> None:
         """Store a file that is smaller than 5 GB, in one piece: it is there whole or not at all."""
+        if self.key is not None:
+            self.write(name, file.read())
+            return
         with self._told():
             self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=file)
 
     def write(self, name: str, content: bytes) -> None:
+        if self.key is not None:
+            name, content = name + SUFFIX, self.key.encrypted(content)
         with self._told():
             self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=content)
 
@@ -53,21 +61,42 @@ class Bucket:
         config: Any = import_module("boto3.s3.transfer").TransferConfig(
             multipart_chunksize=part, multipart_threshold=part, max_concurrency=4
         )
-        with self._told():
-            self.client.upload_fileobj(file, self.name, self.prefix + name, Config=config)
+        if self.key is None:
+            with self._told():
+                self.client.upload_fileobj(file, self.name, self.prefix + name, Config=config)
+            return
+        with self.key.encrypting(file) as encrypted, self._told():
+            key = self.prefix + name + SUFFIX
+            self.client.upload_fileobj(encrypted, self.name, key, Config=config)
 
     def read(self, name: str) -> bytes:
+        stored = self._stored(name)
         with self._told():
-            answer = self.client.get_object(Bucket=self.name, Key=self.prefix + name)
-            return answer["Body"].read()
+            answer = self.client.get_object(Bucket=self.name, Key=self.prefix + stored)
+            content: bytes = answer["Body"].read()
+        if stored == name:
+            return content
+        return self._key_for(stored).decrypted(content, self._where(stored))
 
     def get(self, name: str, path: Path) -> None:
-        with self._told():
-            self.client.download_file(self.name, self.prefix + name, str(path))
+        stored = self._stored(name)
+        if stored == name:
+            with self._told():
+                self.client.download_file(self.name, self.prefix + name, str(path))
+            return
+        key, encrypted = self._key_for(stored), path.with_name(path.name + SUFFIX)
+        try:
+            with self._told():
+                self.client.download_file(self.name, self.prefix + stored, str(encrypted))
+            key.decrypt_file(encrypted, path, self._where(stored))
+        finally:
+            encrypted.unlink(missing_ok=True)
 
     def drop(self, names: Iterable[str]) -> None:
         """Delete; a storage that does not let us is told, and nothing else."""
-        keys = [{"Key": self.prefix + name} for name in names]
+        # As it was stored, before a key was set or after: what is not there is deleted as well.
+        every = [stored for name in names for stored in (name, name + SUFFIX)]
+        keys = [{"Key": self.prefix + name} for name in every]
         for start in range(0, len(keys), _DROP_MAX):
             some = {"Objects": keys[start : start + _DROP_MAX], "Quiet": True}
             try:
@@ -79,6 +108,21 @@ class Bucket:
             if refused := answer.get("Errors"):
                 say(f"What is no longer needed stays there: {refused[0].get('Code', 'refused')}.")
                 return
+
+    def _stored(self, name: str) -> str:
+        """What an object is really called: it may be older than the key."""
+        found = self._listed("Contents", "Key", name)
+        return name + SUFFIX if name + SUFFIX in found else name
+
+    def _key_for(self, stored: str) -> BackupKey:
+        if self.key is None:
+            raise OperatorError(
+                f"{self._where(stored)} is encrypted; BACKUP_KEY must hold its key."
+            )
+        return self.key
+
+    def _where(self, stored: str) -> str:
+        return f"s3://{self.name}/{self.prefix}{stored}"
 
     def _listed(self, kind: str, key: str, beginning: str) -> list[str]:
         with self._told():
@@ -143,4 +187,5 @@ def opened(given: Callable[[str], str | None]) -> Bucket | None:
         import_module("boto3.exceptions").Boto3Error,
     )
     prefix = parts.path.strip("/")
-    return Bucket(client, parts.netloc, f"{prefix}/" if prefix else "", failures)
+    prefix = f"{prefix}/" if prefix else ""
+    return Bucket(client, parts.netloc, prefix, failures, key_of(given))

@@ -24,6 +24,7 @@ from florin.ops.fleet.options import Options
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
+from florin.ops.supervisor.watchdog import described
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
 from florin.ops.system.os_user import Account
@@ -161,10 +162,12 @@ class Shipping:
                 status.record_success(self._home, "shipped")
                 self._noted = time.monotonic()
             self._why = ""
-        except (OperatorError, OSError) as error:
-            if str(error) != self._why:
-                say(f"The log is not passed on: {error}")
-            self._why = str(error)
+        except Exception as error:  # noqa: BLE001 -- no error may end the thread
+            expected = isinstance(error, OperatorError | OSError)
+            why = str(error) if expected else described(error)
+            if why != self._why:
+                say(f"The log is not passed on: {why}")
+            self._why = why
             with contextlib.suppress(OperatorError, OSError):
                 status.record_failure(self._home, "shipped", self._why)
 

@@ -1,13 +1,17 @@
-"""Archive check: whether the archive of the log receives what the server writes."""
+"""Archive check: whether the archive of the log receives what the server writes, and whether what
+leaves the machine is encrypted.
+"""
 
 from pathlib import Path
 
 from florin.ops.backups import archive_delay
+from florin.ops.backups.encryption import key_of
 from florin.ops.backups.restore import newest_of
 from florin.ops.diagnostics.finding import Check
 from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet
+from florin.ops.fleet.options import Options
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres import wal_archive
 from florin.ops.system.console import OperatorError
@@ -34,3 +38,19 @@ def check(home: Home, fleet: Fleet) -> list[Check]:
     if took_s is None:
         return []  # the database does not answer: another check says so
     return [Check("fleet", "archive", "ok", f"a part of the log arrived within {took_s} s")]
+
+
+def encryption(options: Options) -> list[Check]:
+    """Whether what leaves this machine is encrypted; nothing where nothing does."""
+    name = "backup encryption"
+    try:
+        key = key_of(options.given)
+    except OperatorError as error:
+        return [Check("fleet", name, "fail", str(error))]
+    if options.given("BACKUP_URL") is None:
+        said = "BACKUP_KEY is set, but BACKUP_URL names no place: nothing is encrypted"
+        return [] if key is None else [Check("fleet", name, "warn", said)]
+    if key is None:
+        said = "what BACKUP_URL gets is not encrypted; set BACKUP_KEY (age-keygen makes one)"
+        return [Check("fleet", name, "warn", said)]
+    return [Check("fleet", name, "ok", "what BACKUP_URL gets is encrypted with BACKUP_KEY")]

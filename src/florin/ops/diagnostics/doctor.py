@@ -42,6 +42,7 @@ async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -
         if given_database(options) is None:
             found += checks(home, runs=supervisor(fleet) is not None)
             found += await asyncio.to_thread(archive_check.check, home, fleet)
+            found += archive_check.encryption(options)
     if topic in (None, "db"):
         found += await _database(options, fleet)
     return found

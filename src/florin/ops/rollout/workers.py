@@ -75,16 +75,23 @@ class Workers:
         await asyncio.gather(*self._busy, return_exceptions=True)
 
     def _begin(self, doing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(doing)
+        task = asyncio.create_task(doing, name=doing.__qualname__)
         self._busy.add(task)
-        task.add_done_callback(self._busy.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._busy.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fleet.watchdog.report(task.get_name(), error)  # nobody else waits for it
 
     async def _try(self, name: str, mark: ReleaseMark) -> None:
         try:
             await self._fleet.start(self._make(name, mark))
-        except (Died, OperatorError) as error:
+        except Exception as error:
             self.failed += 1
             self._fleet.forget(name)
+            if not isinstance(error, Died | OperatorError):
+                raise
             say(f"{error}")
 
     async def _start(self, names: tuple[str, ...], mark: ReleaseMark) -> None:

@@ -43,7 +43,7 @@ class Watchdog:
     def report(self, name: str, error: BaseException) -> None:
         """Count an error that nobody expected, and say where it was raised."""
         self.errors[name] += 1
-        say(f"Error: the task {name} was ended by {described(error)}; it is started again.")
+        say(f"Error: the task {name} was ended by {described(error)}; what it did is tried again.")
 
     def metrics(self) -> str:
         """In Prometheus' text format; the sum is there before the first error."""
