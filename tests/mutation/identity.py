@@ -14,6 +14,8 @@ ACCESS = "src/florin/identity/authentication.py"
 API_KEY = "src/florin/identity/api_keys.py"
 REVOCATION = "src/florin/identity/api_key_revocation.py"
 ISSUE = "src/florin/cards/issuing.py"
+PLACE = "src/florin/cards/locations.py"
+MONEY = "src/florin/cards/transactions/service.py"
 
 DOORS = "tests/identity/credentials/test_lockout.py"
 SECOND = "tests/identity/test_second_factor.py"
@@ -21,6 +23,7 @@ SIGN_IN = "tests/identity/test_sign_in.py"
 LETTERS = "tests/identity/credentials/test_email_tokens.py"
 MEMBERS = "tests/identity/test_members.py"
 STEP_UP = "tests/identity/test_step_up.py"
+PLACES = "tests/cards/api/test_locations.py"
 FACTOR_OFF = f"{STEP_UP}::test_without_its_factor_a_sign_in_is_proved_no_longer"
 OUTLIVE = f"{STEP_UP}::test_keys_do_not_outlive_the_right_to_make_them"
 UNIFORM = "tests/identity/test_constant_time.py"
@@ -215,9 +218,26 @@ _ALLOWED = (
     _("a key makes one for another place", API_KEY,
       "    if location is not None and want.location != location:\n", "    if False:\n",
       f"{MEMBERS}::test_a_key_makes_no_key_with_more_scopes"),
-    _("a key spends anywhere", "src/florin/cards/transactions/spend.py",
+    _("a key says that it acts elsewhere", PLACE,
       "    if asked.location is not None and given not in {None, asked.location}:\n",
-      "    if False:\n", "tests/cards/api/test_locations.py"),
+      "    if False:\n", f"{PLACES}::test_a_key_spends_at_its_location"),
+    _("a key resolves and refunds what is of another location", PLACE,
+      '    if row is not None and row["location"] != asked.location:\n', "    if False:\n",
+      f"{PLACES}::test_a_key_resolves_and_refunds_nothing_of_another_location"),
+    _("a key refunds what is of another location", MONEY,
+      "        await require_own(self._database, asked, OF_REDEMPTION, redemption)\n", "",
+      f"{PLACES}::test_a_key_resolves_and_refunds_nothing_of_another_location"),
+    _("a key resolves what is of another location", MONEY,
+      "        await require_own(self._database, asked, OF_HOLD, uuid)\n", "",
+      f"{PLACES}::test_a_key_resolves_and_refunds_nothing_of_another_location"),
+    _("an entry does not say where its key is bound", MONEY,
+      "location=location or asked.location,", "location=location,",
+      f"{PLACES}::test_every_entry_says_where_the_key_is_bound"),
+    _("a redemption that was captured is of no location", "src/florin/ledger/post.sql",
+      "      from hold h where h.merchant = item.m and h.id = item.other;\n"
+      "      o_location[i] := coalesce(o_location[i], place);\n",
+      "      from hold h where h.merchant = item.m and h.id = item.other;\n",
+      f"{PLACES}::test_without_a_location_it_is_that_of_what_is_resolved_or_refunded"),
     _("the audit may be rewritten", "src/florin/migrations/0002_expand_people.sql",
       "before update or delete or truncate on audit", "before truncate on audit",
       f"{MEMBERS}::test_the_audit_is_append_only"),

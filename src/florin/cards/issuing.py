@@ -141,6 +141,7 @@ class CardIssuer:
             last4=code[-4:],
             sealed=self._sealer.seal(code + pin, bound_to=asked.merchant.bytes + card.bytes),
             actor=asked.actor,
+            location=asked.location,
             key=asked.key,
             fingerprint=fingerprint("issue", want),
             recipient_name=recipient.name if recipient else None,

@@ -6,8 +6,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """Who asks, and under which key; `location`: the only one at which he may spend; `address`: the
-    client's, where codes are tried.
+    """Who asks, and under which key; `location`: the only one at which the caller may act;
+    `address`: the client's, where codes are tried.
     """
 
     merchant: UUID

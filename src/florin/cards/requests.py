@@ -86,18 +86,31 @@ class HoldRequest(Spend, kw_only=True):
 
 
 class CaptureRequest(Request, kw_only=True):
-    """Without an amount the whole hold is captured; of a part the rest is freed."""
+    """Without an amount the whole hold is captured; of a part the rest is freed. Without a location
+    it is the hold's.
+    """
 
     amount: Amount | None = None
+    location: Text | None = None
+
+
+class VoidRequest(Request, kw_only=True):
+    """Where a hold is freed."""
+
+    location: Text | None = None
 
 
 class RefundRequest(Request, kw_only=True):
-    """Return a redemption, or without an amount what is left of it, to its card."""
+    """Return a redemption, or without an amount what is left of it, to its card. Without a location
+    it is the redemption's.
+    """
 
     redemption: str
     amount: Amount | None = None
     reference: Text | None = None
     metadata: Metadata | None = None
+    # Unset it is no part of the fingerprint, as before there was one.
+    location: Text | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class LoadRequest(Request, kw_only=True):

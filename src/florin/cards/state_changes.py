@@ -37,6 +37,7 @@ async def change(
             key=asked.key,
             fingerprint=fingerprint(operation, card.hex),
             card=card,
+            location=asked.location,
         )
     )
     found = await find(database, asked.merchant, card)

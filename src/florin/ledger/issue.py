@@ -37,6 +37,7 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     last4: str
     sealed: bytes | None
     actor: str
+    location: str | None = None  # the only one at which the actor may act
     activate: bool = True
     id: UUID = msgspec.field(default_factory=ids.new)
     transfer: UUID = msgspec.field(default_factory=ids.new)
@@ -192,6 +193,11 @@ def _code_and_pin(item: Issuance) -> bytes:
     return item.code + item.pin + (b"\x01" if item.pin_wanted else b"")
 
 
+def _actor_and_location(item: Issuance) -> str:
+    """As `issue.sql` reads them."""
+    return item.actor if item.location is None else f"{item.actor}\x1f{item.location}"
+
+
 def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
     return [
         [item.merchant for item in items],
@@ -210,6 +216,6 @@ def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
         [item.metadata for item in items],
         [item.sealed for item in items],
         SEALED_FOR,
-        [item.actor for item in items],
+        [_actor_and_location(item) for item in items],
         patience_ms,
     ]

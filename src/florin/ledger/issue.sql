@@ -3,7 +3,8 @@
 -- outcome: ok | replayed | busy (its key is held elsewhere, or twice in this call) | a refusal.
 -- p_expires: true when the card is to live as long as its program says; p_sealed_until is a
 -- duration from now. p_code is the code's hash (32 bytes), then that of a PIN (32) for a card whose
--- program says it has one, then a byte if the card has one whatever its program says.
+-- program says it has one, then a byte if the card has one whatever its program says. p_actor is who
+-- asks, and for a caller who is bound to a location a unit separator (U+001F) and that.
 create or replace function florin.issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
@@ -90,9 +91,10 @@ begin
     from made i
   ), transfers as (
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
-      credit_sequence, credit_balance, actor, created_at)
+      credit_sequence, credit_balance, actor, location, created_at)
     select i.m, i.transfer, 'issue', i.currency, i.amount, 'merchant_clearing', 'card', i.id, 1,
-      i.amount, i.actor, i.at
+      i.amount, split_part(i.actor, E'\x1f', 1),
+      nullif(substr(i.actor, length(split_part(i.actor, E'\x1f', 1)) + 2), ''), i.at
     from made i where i.activate
   ), events as (
     insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)

@@ -44,7 +44,7 @@ declare
   o_out boolean[]; o_sequence bigint[]; o_balance bigint[]; o_held bigint[];
   o_sequence2 bigint[]; o_balance2 bigint[]; o_state card_state[]; o_expires timestamptz[];
   o_noun uuid[]; o_origin uuid[]; o_id uuid[]; o_at timestamptz[]; o_thief integer[];
-  o_event text[]; o_revision bigint[]; o_data jsonb[];
+  o_event text[]; o_revision bigint[]; o_data jsonb[]; o_location text[];
   -- events beside the item's own one; refunds of this call, by redemption
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
   e_sequence bigint[]; e_data jsonb[]; e_actor text[]; e_at timestamptz[];
@@ -54,6 +54,7 @@ declare
   pin_said text; pin_mark bytea; -- of the item: what its PIN came to, and what tells a try from another
   c_lost bigint[] := '{}'; -- expired in this call, less what was reinstated in it
   item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
+  place text; -- where what is captured or refunded was held or spent
   i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
   now_here timestamptz; st card_state; refusal text; free bigint; take bigint; back bigint;
   whole bigint; claimed uuid[];
@@ -158,6 +159,7 @@ begin
   o_out := array_fill(null::boolean, array[n]);
   o_expires := array_fill(null::timestamptz, array[n]); o_at := o_expires;
   o_noun := array_fill(null::uuid, array[n]); o_origin := o_noun; o_id := p_id;
+  o_location := p_location;
 
   -- Holds that ran out free their money before anything is decided.
   if exists (select from unnest(c_held) h where h > 0) then
@@ -301,9 +303,10 @@ begin
       end if;
     elsif item.op = 'refund' then
       select t.amount, coalesce((select max(f.refunded) from transfer f where f.merchant = item.m
-          and f.origin = item.other and f.kind = 'refund'), 0)
-      into whole, back
+          and f.origin = item.other and f.kind = 'refund'), 0), t.location
+      into whole, back, place
       from transfer t where t.merchant = item.m and t.id = item.other;
+      o_location[i] := coalesce(o_location[i], place);
       origin_amount[i] := whole;
       k := array_position(r_id, item.other);
       back := coalesce(r_refunded[k], back);
@@ -325,8 +328,9 @@ begin
         end if;
       end if;
     elsif item.op in ('capture', 'void') then
-      select h.state, h.amount, h.expires_at into h_state, h_amount, h_expires
+      select h.state, h.amount, h.expires_at, h.location into h_state, h_amount, h_expires, place
       from hold h where h.merchant = item.m and h.id = item.other;
+      o_location[i] := coalesce(o_location[i], place);
       o_expires[i] := h_expires;
       take := coalesce(take, h_amount);
       if h_state <> 'open' then
@@ -573,7 +577,7 @@ begin
         case when u.op = 'capture' then u.part else u.whole end as amount
       from unnest(p_merchant, p_op, p_id, o_kind, o_amount, o_part, x, y, o_out, o_sequence,
         o_sequence2, o_balance, o_balance2, o_origin, origin_amount, p_actor, p_reference,
-        p_location, p_reason, p_metadata, o_at)
+        o_location, p_reason, p_metadata, o_at)
         as u (m, op, id, kind, whole, part, c, d, out_of, sequence, sequence2, balance, balance2,
           origin, origin_amount, actor, reference, location, reason, metadata, at)
       where u.kind is not null

@@ -266,11 +266,16 @@ async def capture_hold(
     ),
 )
 async def void_hold(
-    request: AnyRequest, caller: Caller, money: Transactions, hold: str, key: Key = ""
+    request: AnyRequest,
+    caller: Caller,
+    money: Transactions,
+    hold: str,
+    data: want.VoidRequest | None = None,
+    key: Key = "",
 ) -> Response[Hold]:
     """Free what was held. A hold resolves once."""
     caller.needs("redemptions:write")
-    voided, posted = await money.void(asked_by(caller, key), hold)
+    voided, posted = await money.void(asked_by(caller, key), hold, data or want.VoidRequest())
     return answer(request, voided, status=200, position=posted.position, replayed=posted.replayed)
 
 

@@ -43,7 +43,7 @@ select currency, min_amount, max_amount, denominations from florin.program
 where merchant = $1 and id = $2
 """
 _JOB = """
-select j.program, j.amount, j.total, j.done, j.state, j.actor,
+select j.program, j.amount, j.total, j.done, j.state, j.actor, j.location,
   (select p.pin from florin.program p where p.merchant = j.merchant and p.id = j.program) as pin
 from florin.job j where j.merchant = $1 and j.id = $2
 """
@@ -83,14 +83,16 @@ async def start(database: Database, asked: RequestContext, want: BulkRequest) ->
         if first == job:
             await _check(tx, asked.merchant, program, want.amount)
             await tx.run(
-                "insert into florin.job (merchant, id, kind, program, amount, total, actor)"
-                " values ($1, $2, 'bulk', $3, $4, $5, $6)",
+                "insert into florin.job"
+                " (merchant, id, kind, program, amount, total, actor, location)"
+                " values ($1, $2, 'bulk', $3, $4, $5, $6, $7)",
                 asked.merchant,
                 job,
                 program,
                 want.amount,
                 want.quantity,
                 asked.actor,
+                asked.location,
             )
             await enqueue.enqueue(
                 tx,
@@ -189,6 +191,7 @@ class Bulk:
                     last4=code[-4:],
                     sealed=None,
                     actor=row["actor"],
+                    location=row["location"],
                 )
                 for card, code, pin in zip(cards, drawn, drawn_pins, strict=True)
             ],

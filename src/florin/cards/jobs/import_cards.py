@@ -31,7 +31,9 @@ from florin.ledger.refusals import BY_OUTCOME
 _COLLISIONS_MAX = 3  # of a code that was drawn, or is imported elsewhere at the same moment
 _TAKEN = "this code is on another card"
 
-_JOB = "select actor, state, done, total from florin.job where merchant = $1 and id = $2"
+_JOB = """
+select actor, location, state, done, total from florin.job where merchant = $1 and id = $2
+"""
 _PARTS = """
 select nth, sealed from florin.job_part where merchant = $1 and job = $2 order by nth limit $3
 """
@@ -87,7 +89,7 @@ class Import:
             started = time.monotonic()
             rows = await asyncio.to_thread(self._unseal, merchant, uuid, parts)
             with_pin = await self._with_pin(merchant, rows)
-            drawn = await asyncio.to_thread(self._draw, merchant, row["actor"], rows, with_pin)
+            drawn = await asyncio.to_thread(self._draw, merchant, row, rows, with_pin)
             try:
                 numbers = [part["nth"] for part in parts]
                 if await self._book(job, merchant, uuid, numbers, drawn):
@@ -108,11 +110,11 @@ class Import:
         return {each["id"] for each in found if each["pin"]}
 
     def _draw(
-        self, merchant: UUID, actor: str, rows: list[Row], with_pin: set[UUID]
+        self, merchant: UUID, job: Record, rows: list[Row], with_pin: set[UUID]
     ) -> list[Drawn]:
-        return [self._draw_one(merchant, actor, row, row.program in with_pin) for row in rows]
+        return [self._draw_one(merchant, job, row, row.program in with_pin) for row in rows]
 
-    def _draw_one(self, merchant: UUID, actor: str, row: Row, has_pin: bool) -> Drawn:
+    def _draw_one(self, merchant: UUID, job: Record, row: Row, has_pin: bool) -> Drawn:
         code, card = row.code or codes.make(), ids.new()
         pin = pins.make() if has_pin else ""
         hashes = [codes.lookup_hash(pepper, merchant, code) for pepper in self._peppers]
@@ -125,7 +127,8 @@ class Import:
             pin=pins.kept(self._peppers[0], merchant, card, pin) if pin else None,
             last4=code[-4:],
             sealed=None,
-            actor=actor,
+            actor=job["actor"],
+            location=job["location"],
             recipient_name=row.name,
             recipient_email=row.email,
         )

@@ -39,8 +39,9 @@ select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinal
 """
 _DROP = "delete from florin.job_part where merchant = $1 and job = $2"
 _JOB = """
-insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor)
-values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7)
+insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor,
+  location)
+values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8)
 """
 
 
@@ -190,6 +191,7 @@ async def _record(
                 msgspec.json.encode(kept.errors).decode(),
                 "waiting" if kept.gives_codes else "none",
                 asked.actor,
+                asked.location,
             )
             await enqueue.enqueue(
                 tx,

@@ -42,6 +42,7 @@ class Refund(msgspec.Struct, kw_only=True):
     currency: str
     balance: int
     reference: str | None = None
+    location: str | None = None
     metadata: dict[str, str] = {}
     created_at: datetime
 
@@ -166,7 +167,8 @@ def from_transfer(row: Mapping[str, Any]) -> Transaction:
         return Adjustment(reason=row["reason"], reference=row["reference"], **common)
     common["reference"] = row["reference"]
     if kind == "refund":
-        return Refund(redemption=ids.show("red", row["origin"]), **common)
+        redemption = ids.show("red", row["origin"])
+        return Refund(redemption=redemption, location=row["location"], **common)
     if kind == "load":
         return Load(**common)
     return Redemption(

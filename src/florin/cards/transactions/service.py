@@ -13,6 +13,7 @@ import msgspec
 from florin.cards import requests
 from florin.cards.card import card_id
 from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.locations import OF_HOLD, OF_REDEMPTION, location_of, require_own
 from florin.cards.request_context import RequestContext
 from florin.cards.transactions.models import (
     Adjustment,
@@ -101,7 +102,10 @@ class Transactions:
         redemption = ids.parse("red", want.redemption)
         if redemption is None:
             raise RedemptionNotFound
-        return await self._move(Refund, asked, "refund", want, other=redemption)
+        given = None if want.location is msgspec.UNSET else want.location
+        location = location_of(asked, given)
+        await require_own(self._database, asked, OF_REDEMPTION, redemption)
+        return await self._move(Refund, asked, "refund", want, other=redemption, location=location)
 
     async def load(self, asked: RequestContext, want: requests.LoadRequest) -> tuple[Load, Posted]:
         return await self._move(Load, asked, "load", want, card=card_id(want.card))
@@ -133,26 +137,33 @@ class Transactions:
     async def capture(
         self, asked: RequestContext, hold: str, want: requests.CaptureRequest
     ) -> tuple[Hold, Posted]:
-        return await self._resolve(asked, "capture", hold, want.amount)
+        return await self._resolve(asked, "capture", hold, want.amount, want.location)
 
-    async def void(self, asked: RequestContext, hold: str) -> tuple[Hold, Posted]:
-        return await self._resolve(asked, "void", hold, None)
+    async def void(
+        self, asked: RequestContext, hold: str, want: requests.VoidRequest
+    ) -> tuple[Hold, Posted]:
+        return await self._resolve(asked, "void", hold, None, want.location)
 
     async def _resolve(
-        self, asked: RequestContext, op: str, hold: str, amount: int | None
+        self, asked: RequestContext, op: str, hold: str, amount: int | None, given: str | None
     ) -> tuple[Hold, Posted]:
         uuid = ids.parse("hld", hold)
         if uuid is None:
             raise HoldNotFound
+        location = location_of(asked, given)
+        await require_own(self._database, asked, OF_HOLD, uuid)
+        # Without a location as before there was one: a repetition may come after an upgrade.
+        said = () if given is None else (given,)
         posted = await self.ledger.post(
             Posting(
                 merchant=asked.merchant,
                 op=op,
                 actor=asked.actor,
                 key=asked.key,
-                fingerprint=fingerprint(op, hold, amount),
+                fingerprint=fingerprint(op, hold, amount, *said),
                 other=uuid,
                 amount=amount,
+                location=location,
             )
         )
         return await self._hold(asked.merchant, uuid), posted
@@ -167,6 +178,7 @@ class Transactions:
         card: UUID | None = None,
         other: UUID | None = None,
         reason: str | None = None,
+        location: str | None = None,
     ) -> tuple[Noun, Posted]:
         posted = await self.ledger.post(
             Posting(
@@ -179,6 +191,7 @@ class Transactions:
                 other=other,
                 amount=want.amount,
                 reference=want.reference,
+                location=location or asked.location,
                 reason=reason,
                 metadata=_json(want.metadata),
             )

@@ -10,8 +10,9 @@ import msgspec
 
 from florin.cards import codes, pins, requests
 from florin.cards.card import card_id
+from florin.cards.locations import location_of
 from florin.cards.request_context import RequestContext
-from florin.kit.errors import Forbidden, InvalidRequest
+from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import fingerprint
 from florin.ledger.post import Posting
 
@@ -31,7 +32,7 @@ def spending(
     if want.pin is not None and want.code is None:
         raise InvalidRequest("a PIN goes with a code", param="pin")
     pin = None if want.pin is None else pins.read(want.pin)
-    location = _location(asked, want.location)
+    location = location_of(asked, want.location)
     expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
     simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
     remainder = isinstance(want, requests.RedemptionRequest) and want.allow_remainder
@@ -87,13 +88,6 @@ def _before(
             posting, code=hashed, fingerprint=print_of(hashed), instead=before
         )
     return before
-
-
-def _location(asked: RequestContext, given: str | None) -> str | None:
-    """Where it is spent. Raises Forbidden for another place than the caller's."""
-    if asked.location is not None and given not in {None, asked.location}:
-        raise Forbidden(f"this key spends at {asked.location} only")
-    return asked.location or given
 
 
 def _json(metadata: dict[str, str] | None) -> str | None:
