@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from florin.cards import codes
+from florin.identity.scopes import SCOPES
 from florin.kit.postgres.database import Database
 from tests.conftest import Urls
 from tests.support.api_calls import Json, issue, key, made, post, problem, spend
@@ -20,6 +21,7 @@ from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
 from tests.support.valkey_server import memory
 
 ADDRESS, PRINCIPAL, PREFIX = 8, 16, 4
+NETWORK, NAMING_KEY = 10 * ADDRESS, 110
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ def fleet(urls: Urls) -> Iterator[Fleet]:
         "FLORIN_GUESSES_PER_ADDRESS": str(ADDRESS),
         "FLORIN_GUESSES_PER_PRINCIPAL": str(PRINCIPAL),
         "FLORIN_GUESSES_PER_PREFIX": str(PREFIX),
+        "FLORIN_GUESSES_PER_NAMING_KEY": str(NAMING_KEY),
         "FLORIN_TRUSTED_PROXIES": "127.0.0.1/32",
         "FLORIN_LIMIT_PATIENCE_MS": "1000",  # on a busy machine answers may be late
     }
@@ -280,3 +283,74 @@ async def test_requests_are_limited_where_a_setting_says_so(
             assert (await http.get(f"{limited.base}/health/live")).status_code == 200
         async with client(limited, await make_shop(owner, database)) as http:
             assert (await http.get("/cards")).status_code == 200
+
+
+def named(address: str) -> dict[str, str]:
+    return {"florin-client-ip": address}
+
+
+async def test_a_visitor_who_guesses_does_not_lock_the_shop(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    """The shop's server names each visitor; three of them guess as often as they can."""
+    card = await issue(clients[0], shop)
+    visitors = [place() for _ in range(3)]
+    for number in range(ADDRESS):
+        for visitor in visitors:
+            answer = await guess(
+                clients[number % 2], WAYS[number % 5], codes.make(), **named(visitor)
+            )
+            assert code_of(answer) == "card_not_found"
+    assert len(visitors) * ADDRESS > PRINCIPAL
+    for http in clients[:2]:
+        for way in WAYS:
+            for visitor in visitors:
+                answer = await guess(http, way, card["code"], **named(visitor))
+                assert code_of(answer) == "rate_limited", way
+            for other in (named(place()), named("203.0.113.7"), {}):
+                assert (await guess(http, way, card["code"], **other)).is_success, (way, other)
+
+
+async def test_who_has_very_many_addresses_locks_no_more_than_its_network(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    http = clients[0]
+    card = await issue(http, shop)
+    network = ":".join(place().split(":")[:3])
+
+    def site(number: int) -> dict[str, str]:
+        return named(f"{network}:{number:x}::1")
+
+    await asyncio.gather(
+        *(guess(http, "look-up", codes.make(), **site(n)) for n in range(NETWORK + 20))
+    )
+    problem(await guess(http, "redeem", card["code"], **site(0xFFFF)), 429, "rate_limited")
+    for other in (named(place()), {}):
+        assert (await guess(http, "redeem", card["code"], **other)).is_success
+
+
+async def test_a_key_that_invents_its_clients_has_an_end(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
+    http = clients[0]
+    card = await issue(http, shop)
+    for _ in range(2):
+        await asyncio.gather(
+            *(guess(http, "look-up", codes.make(), **named(place())) for _ in range(NAMING_KEY))
+        )
+    problem(await guess(http, "redeem", card["code"], **named(place())), 429, "rate_limited")
+    assert (await guess(http, "redeem", card["code"])).is_success, "its server, for itself"
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_client_is_named_by_who_may_and_as_an_address(
+    fleet: Fleet, owner: Any, database: Database, way: str
+) -> None:
+    shop = await make_shop(owner, database)
+    other = await make_shop(owner, database, scopes=SCOPES - {"clients:name"})
+    async with client(fleet.one, shop) as http, client(fleet.one, other) as without:
+        for wrong in ("nobody", "203.0.113.7:80", "203.0.113.7, 10.0.0.1", "[::1]", "300.1.1.1"):
+            answer = await guess(http, way, codes.make(), **named(wrong))
+            problem(answer, 422, "invalid_request", param="Florin-Client-Ip")
+        refused = await guess(without, way, codes.make(), **named("203.0.113.7"))
+        assert "clients:name" in problem(refused, 403, "forbidden")["detail"]

@@ -3,9 +3,9 @@ next.
 
 Look-ups, redemptions, batches and holds alike; what succeeds is never counted, so that a busy till
 is never slowed. Counted by the client's address, by the principal, and by the first symbols of the
-code, each within its merchant: a code is good at one merchant only, so nothing is gained by trying
-it elsewhere, and merchants behind one address do not lock each other out. The arithmetic is in
-docs/concepts/codes.md.
+code; where a key names its end client, by that client. Each within its merchant: a code is good at
+one merchant only, so nothing is gained by trying it elsewhere, and merchants behind one address do
+not lock each other out. The arithmetic is in docs/concepts/codes.md.
 """
 
 import hashlib
@@ -16,11 +16,12 @@ from florin.cards import codes
 from florin.cards.codes import CodeMalformed
 from florin.cards.request_context import RequestContext
 from florin.kit.errors import RateLimited, Refusal
-from florin.kit.http.client_address import site
+from florin.kit.http.client_address import block, site
 from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
+SITES = 10  # whose wrong codes one network may try: one customer may have 65,536 of them
 PREFIX = 8  # symbols: 40 bits, so that strangers share one with nobody
 # A malformed code is no guess, however often a till sends it: it was looked up nowhere, and its
 # answer says nothing that could not be computed at home.
@@ -37,6 +38,9 @@ class CodeGuessLimiter:
         self._pepper = hashlib.sha256(settings.code_pepper.get_secret_value().encode()).digest()
         self._address = Limit("code-address", settings.guesses_per_address)
         self._principal = Limit("code-principal", settings.guesses_per_principal)
+        self._client = Limit("code-client", settings.guesses_per_address)
+        self._network = Limit("code-network", settings.guesses_per_address * SITES)
+        self._naming_key = Limit("code-naming-key", settings.guesses_per_naming_key)
         self._prefix = Limit("code-prefix", settings.guesses_per_prefix)
 
     async def watch(
@@ -91,10 +95,13 @@ class CodeGuessLimiter:
 
     def _subjects(self, asked: RequestContext, typed: str | None) -> list[Subject]:
         merchant = asked.merchant.hex
-        subjects = [
-            (self._address, f"{merchant}:{site(asked.address)}"),
-            (self._principal, f"{merchant}:{asked.actor}"),
-        ]
+        if asked.client_named:
+            subjects = self._named(asked, merchant)
+        else:
+            subjects = [
+                (self._address, f"{merchant}:{site(asked.address)}"),
+                (self._principal, f"{merchant}:{asked.actor}"),
+            ]
         if typed is not None and self._prefix.most:
             try:
                 begins = codes.read(typed)[:PREFIX]
@@ -106,3 +113,13 @@ class CodeGuessLimiter:
             )
             subjects.append((self._prefix, named.hexdigest()))
         return subjects
+
+    def _named(self, asked: RequestContext, merchant: str) -> list[Subject]:
+        """Of a key that names its end clients. Its own limit is many clients' limits, so that none
+        of them uses it up alone, nor with all the sites that one may have.
+        """
+        return [
+            (self._client, f"{merchant}:{site(asked.address)}"),
+            (self._network, f"{merchant}:{block(asked.address)}"),
+            (self._naming_key, f"{merchant}:{asked.actor}"),
+        ]

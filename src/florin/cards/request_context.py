@@ -7,7 +7,8 @@ from uuid import UUID
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
     """Who asks, and under which key; `location`: the only one at which the caller may act;
-    `address`: the client's, where codes are tried.
+    `address`: the client's, where codes are tried, and `client_named`: whether the caller named it;
+    `spends_by_id`: also cards whose code is not given.
     """
 
     merchant: UUID
@@ -15,3 +16,5 @@ class RequestContext:
     key: str | None
     location: str | None = None
     address: str = "unknown"
+    client_named: bool = False
+    spends_by_id: bool = False

@@ -4,6 +4,8 @@ SCOPES: frozenset[str] = frozenset(
     {
         "cards:read",
         "cards:write",
+        "cards:spend-by-id",  # without code and PIN; beside redemptions:write
+        "clients:name",  # whose wrong codes are counted: see docs/concepts/codes.md
         "redemptions:read",
         "redemptions:write",
         "programs:read",
@@ -21,7 +23,7 @@ SCOPES: frozenset[str] = frozenset(
 
 ROLES: dict[str, frozenset[str]] = {
     "owner": SCOPES,
-    "manager": SCOPES - {"keys:write", "members:write", "queues:read"},
+    "manager": SCOPES - {"clients:name", "keys:write", "members:write", "queues:read"},
     "cashier": frozenset({"cards:read", "redemptions:read", "redemptions:write", "programs:read"}),
     "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read"))
     - {"members:read", "audit:read", "queues:read"},

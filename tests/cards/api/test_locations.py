@@ -18,6 +18,7 @@ SCOPES = [
     "redemptions:read",
     "cards:read",
     "cards:write",
+    "cards:spend-by-id",
     "keys:write",
 ]
 

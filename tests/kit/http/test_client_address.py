@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from florin.kit.http.client_address import Proxies, site
+from florin.kit.errors import InvalidRequest
+from florin.kit.http.client_address import Proxies, named_address, site
 
 
 def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
@@ -50,3 +51,28 @@ def test_a_network_of_six_is_one_client() -> None:
     assert site("2001:db8:1:2:3::1") == site("2001:db8:1:2::ffff") == "2001:db8:1:2::/64"
     assert site("2001:db8:1:3::1") != site("2001:db8:1:2::1")
     assert site("unknown") == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("named", "address"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        (" 203.0.113.7 ", "203.0.113.7"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:DB8:0:0::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("203.0.113.7:80", None),
+        ("203.0.113.07", None),
+        ("3405803783", None),
+        ("", None),
+        ("[2001:db8::1]", None),
+        ("shop.example", None),
+    ],
+)
+def test_a_named_client_is_one_address_in_one_spelling(named: str, address: str | None) -> None:
+    if address is not None:
+        assert named_address(named, header="Florin-Client-Ip") == address
+        return
+    with pytest.raises(InvalidRequest) as refused:
+        named_address(named, header="Florin-Client-Ip")
+    assert refused.value.param == "Florin-Client-Ip"

@@ -11,6 +11,7 @@ from florin.cards import codes, listing
 from florin.cards import requests as want
 from florin.cards.api import history as noun_api
 from florin.cards.api import imports, jobs, secrets, transactions
+from florin.cards.api.end_client import ClientIp, end_client
 from florin.cards.api.responses import AnyRequest, answer, asked_by
 from florin.cards.card import Card, card_id
 from florin.cards.codes import CodeMalformed
@@ -151,13 +152,15 @@ async def look_up(
     lookups: CardLookup,
     proxies: Proxies,
     data: want.LookupRequest,
+    client_ip: ClientIp = "",
 ) -> Card:
     """Find a card by what is printed on it; no PIN is asked. A read: it may be repeated at will.
     Codes that are wrong are counted, here as in redemptions and holds, and who tries too many is
     refused for a while with `rate_limited`, whatever he asks then.
     """
     caller.needs("cards:read")
-    asked = asked_by(caller, None, required=False, address=proxies.client(request.scope))
+    client = end_client(caller, client_ip, request.scope, proxies)
+    asked = asked_by(caller, None, required=False, client=client)
     return await lookups.look_up(asked, data.code)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from florin.cards.api.end_client import HEADER, end_client
 from florin.cards.api.responses import asked_by
 from florin.cards.lookup import CardLookup
 from florin.cards.request_context import RequestContext
@@ -36,6 +37,7 @@ _lookup = msgspec.json.Decoder(LookupRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
 _item = msgspec.json.Decoder(BatchItem)
 _encode = msgspec.json.Encoder().encode
+_CLIENT = HEADER.lower().encode()
 _REPLAYED = [(b"idempotency-replayed", b"true")]
 
 
@@ -62,7 +64,8 @@ class FastRoutes:
         caller = await self._caller(scope, "redemptions:write")
         want = body.decode(_redemption, await read_body(receive))
         key = header(scope, b"idempotency-key")
-        asked = self._asked(scope, caller, key, required=not want.simulate)
+        client = self._client(scope, caller)
+        asked = asked_by(caller, key, required=not want.simulate, client=client)
         redemption, posted = await self._money.redeem(asked, want)
         scope["position"] = posted.position
         scope["touched"] = (redemption.card,)
@@ -78,7 +81,8 @@ class FastRoutes:
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "cards:read")
         want = body.decode(_lookup, await read_body(receive))
-        asked = self._asked(scope, caller, None, required=False)
+        client = self._client(scope, caller)
+        asked = asked_by(caller, None, required=False, client=client)
         await reply(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +92,8 @@ class FastRoutes:
         raw = body.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
         if not 1 <= len(raw.redemptions) <= BATCH_MAX:
             raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
-        items = [self._read(scope, caller, item) for item in raw.redemptions]
+        client = self._client(scope, caller)
+        items = [_read(caller, client, item) for item in raw.redemptions]
         answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
         rest = iter(answers)
         data: list[dict[str, Any]] = []
@@ -112,31 +117,8 @@ class FastRoutes:
             scope["touched"] = touched
         await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
 
-    def _read(
-        self, scope: Scope, caller: Caller, raw: msgspec.Raw
-    ) -> tuple[RequestContext, RedemptionRequest] | Refusal:
-        """Read one item of a batch; what is wrong with it is its own answer."""
-        try:
-            want = body.decode(_item, bytes(raw))
-            required = not want.simulate
-            asked = self._asked(
-                scope, caller, want.idempotency_key, required=required, named="idempotency_key"
-            )
-        except Refusal as refusal:
-            return refusal
-        return asked, want
-
-    def _asked(
-        self,
-        scope: Scope,
-        caller: Caller,
-        key: str | None,
-        *,
-        required: bool = True,
-        named: str = "Idempotency-Key",
-    ) -> RequestContext:
-        address = self._proxies.client(scope)
-        return asked_by(caller, key, required=required, address=address, named=named)
+    def _client(self, scope: Scope, caller: Caller) -> tuple[str, bool]:
+        return end_client(caller, header(scope, _CLIENT), scope, self._proxies)
 
     async def _caller(self, scope: Scope, needed: str) -> Caller:
         authorization = header(scope, b"authorization")
@@ -146,3 +128,21 @@ class FastRoutes:
         caller.needs(needed)
         refuse_parameters(scope)
         return caller
+
+
+def _read(
+    caller: Caller, client: tuple[str, bool], raw: msgspec.Raw
+) -> tuple[RequestContext, RedemptionRequest] | Refusal:
+    """Read one item of a batch; what is wrong with it is its own answer."""
+    try:
+        want = body.decode(_item, bytes(raw))
+        asked = asked_by(
+            caller,
+            want.idempotency_key,
+            required=not want.simulate,
+            client=client,
+            named="idempotency_key",
+        )
+    except Refusal as refusal:
+        return refusal
+    return asked, want

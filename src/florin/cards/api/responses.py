@@ -11,6 +11,7 @@ from florin.identity.authentication import Caller
 from florin.kit.http.body import idempotency_key
 
 Answer = TypeVar("Answer")
+BY_ID = "cards:spend-by-id"
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -19,17 +20,22 @@ def asked_by(
     key: str | None,
     *,
     required: bool = True,
-    address: str = "unknown",
+    client: tuple[str, bool] = ("unknown", False),
     named: str = "Idempotency-Key",
 ) -> RequestContext:
-    """Who asks, under a key that is the header's, or a batch item's own field of that name."""
+    """Who asks, under a key that is the header's, or a batch item's own field of that name, for
+    which `client`: see end_client.
+    """
     checked = idempotency_key(key, required=required, param=named)
+    address, client_named = client
     return RequestContext(
         merchant=caller.merchant,
         actor=caller.actor,
         key=checked,
         location=caller.location,
         address=address,
+        client_named=client_named,
+        spends_by_id=BY_ID in caller.scopes,
     )
 
 

@@ -7,6 +7,7 @@ from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
 
 from florin.cards import requests as want
+from florin.cards.api.end_client import ClientIp, end_client
 from florin.cards.api.responses import AnyRequest, answer, asked_by
 from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
@@ -54,14 +55,15 @@ async def redeem(
     proxies: Proxies,
     data: want.RedemptionRequest,
     key: Key = "",
+    client_ip: ClientIp = "",
 ) -> Response[Redemption]:
-    """Spend from a card. With `allow_remainder` less may be taken than asked: `amount` tells how
-    much. With `simulate` nothing happens, the answer is 200 with an `id` of zeros, and no key is
-    needed.
+    """Spend from a card; by its id with the scope `cards:spend-by-id`, else by its code. With
+    `allow_remainder` less may be taken than asked: `amount` tells how much. With `simulate` nothing
+    happens, the answer is 200 with an `id` of zeros, and no key is needed.
     """
     caller.needs("redemptions:write")
-    address = proxies.client(request.scope)
-    asked = asked_by(caller, key, required=not data.simulate, address=address)
+    client = end_client(caller, client_ip, request.scope, proxies)
+    asked = asked_by(caller, key, required=not data.simulate, client=client)
     redemption, posted = await money.redeem(asked, data)
     status = 200 if data.simulate else 201
     return answer(
@@ -87,11 +89,11 @@ class BatchAnswer(msgspec.Struct, kw_only=True):
 
 
 @post("/redemptions/batch", status_code=200, summary="Redeem many", responses=responses())
-async def redeem_batch(data: want.BatchBody) -> BatchAnswer:
+async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchAnswer:
     """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
     own. `data` answers them in order: `{status, redemption}` or `{status, problem}`.
     """
-    del data
+    del data, client_ip
     raise NotFound  # answered by cards/api/fast_routes.py before it comes here
 
 
@@ -215,12 +217,14 @@ async def place_hold(
     proxies: Proxies,
     data: want.HoldRequest,
     key: Key = "",
+    client_ip: ClientIp = "",
 ) -> Response[Hold]:
     """Set money aside for `expires_in` seconds. It counts at once: it can be spent by nothing else
     until the hold is captured, voided, or runs out.
     """
     caller.needs("redemptions:write")
-    asked = asked_by(caller, key, address=proxies.client(request.scope))
+    client = end_client(caller, client_ip, request.scope, proxies)
+    asked = asked_by(caller, key, client=client)
     hold, posted = await money.hold(asked, data)
     return answer(request, hold, status=201, position=posted.position, replayed=posted.replayed)
 

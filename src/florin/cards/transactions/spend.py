@@ -12,7 +12,7 @@ from florin.cards import codes, pins, requests
 from florin.cards.card import card_id
 from florin.cards.locations import location_of
 from florin.cards.request_context import RequestContext
-from florin.kit.errors import InvalidRequest
+from florin.kit.errors import Forbidden, InvalidRequest
 from florin.kit.http.body import fingerprint
 from florin.ledger.post import Posting
 
@@ -25,6 +25,8 @@ def spending(
     if (want.card is None) == (want.code is None):
         raise InvalidRequest("give exactly one of code and card", param="card")
     if want.card is not None:
+        if not asked.spends_by_id:
+            raise Forbidden("this needs the scope cards:spend-by-id: give the card's code")
         card = card_id(want.card)
     elif want.code is not None:
         typed = codes.read(want.code)

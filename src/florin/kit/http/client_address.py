@@ -7,6 +7,8 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
+from florin.kit.errors import InvalidRequest
+
 _FORWARDED_MAX = 1024  # bytes, from the right: what is farther left was written by strangers
 _SITE_BITS = 64  # of an IPv6 address: who has one address has all of these
 _BLOCK_BITS = {4: 24, 6: 48}  # what one network is usually given; attackers rent several addresses
@@ -59,6 +61,18 @@ def block(address: str) -> str:
 def is_loopback(address: str) -> bool:
     found = _address(address)
     return found is not None and found.is_loopback
+
+
+def named_address(text: str, *, header: str) -> str:
+    """The address that a caller names, in its shortest form. Raises InvalidRequest."""
+    try:
+        found = ip_address(text.strip())
+    except ValueError:
+        detail = "this is no address: give one IPv4 or IPv6 address without a port"
+        raise InvalidRequest(detail, param=header) from None
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Address(int(found)))  # without a zone
+    return str(found)
 
 
 def _address(text: str) -> Address | None:

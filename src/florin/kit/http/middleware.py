@@ -27,6 +27,7 @@ _ONE_EACH = frozenset(
     (
         b"authorization",
         b"content-type",
+        b"florin-client-ip",
         b"florin-consistency",
         b"idempotency-key",
         b"last-event-id",

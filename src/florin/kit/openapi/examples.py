@@ -81,6 +81,7 @@ _VALUES: dict[str, Any] = {
     "reason": "goodwill",
     "idempotency_key": "till-3-0001",
     "Idempotency-Key": "till-3-0001",
+    "Florin-Client-Ip": "203.0.113.7",
     "scopes": ["cards:read", "redemptions:write"],
     "metadata": {"order": "1042"},
     "as_of": "2026-11-24T16:00:00Z",

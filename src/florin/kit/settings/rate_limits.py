@@ -20,6 +20,12 @@ class Limiting(BaseSettings):
         120,
         ge=0,
     )
+    guesses_per_naming_key: int = variable(
+        "FLORIN_GUESSES_PER_NAMING_KEY",
+        "Wrong codes in ten minutes through an API key that names its end clients; 0 for no limit.",
+        3000,
+        ge=0,
+    )
     guesses_per_prefix: int = variable(
         "FLORIN_GUESSES_PER_PREFIX",
         "Wrong codes with the same first 8 symbols in ten minutes; 0 for no limit.",

@@ -1,0 +1,115 @@
+"""To spend a card by its id is a right of its own: a cashier needs its code and its PIN."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import florin.migrations
+from florin.identity.scopes import ROLES, SCOPES
+from florin.kit.postgres.database import Database
+from tests.support.api_calls import Json, issue, made, post, problem, read
+from tests.support.instance import Instance, Shop, make_shop
+from tests.support.members import Somebody, bearer, client_of, member, register
+
+BY_ID = "cards:spend-by-id"
+MIGRATION = Path(*florin.migrations.__path__) / "0057_expand_spend_by_id.sql"
+
+
+async def spend_each_way(
+    http: httpx.AsyncClient, headers: dict[str, str], named: Json
+) -> list[tuple[int, str | None]]:
+    """Status and code of what names a card: redeemed, simulated, held, in a batch."""
+    body = {**named, "amount": 1, "currency": "EUR"}
+    answers: list[Json] = []
+    for path, more in (("/redemptions", {}), ("/redemptions", {"simulate": True}), ("/holds", {})):
+        keyed = headers | {"Idempotency-Key": uuid.uuid4().hex}
+        answer = await http.post(path, json=body | more, headers=keyed)
+        answers.append({"status": answer.status_code, **answer.json()})
+    item = body | {"idempotency_key": uuid.uuid4().hex}
+    batch = await http.post("/redemptions/batch", json={"redemptions": [item]}, headers=headers)
+    whole: Json = {"status": batch.status_code, "problem": batch.json()}
+    line: Json = batch.json()["data"][0] if batch.status_code == 200 else whole
+    answers.append({"status": line["status"], "code": line.get("problem", {}).get("code")})
+    return [(each["status"], each.get("code")) for each in answers]
+
+
+async def program_of(http: httpx.AsyncClient, boss: Somebody) -> Shop:
+    body = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 10**6}
+    answer = await http.post("/programs", json=body, headers=boss.headers)
+    assert answer.status_code == 201, answer.text
+    return Shop(uuid.UUID(int=0), answer.json()["id"], "")
+
+
+DONE = [(201, None), (200, None), (201, None), (201, None)]
+FORBIDDEN = [(403, "forbidden")] * 4
+
+
+@pytest.mark.parametrize("role", sorted(ROLES))
+async def test_who_spends_a_card_by_its_id(api: Instance, role: str) -> None:
+    async with client_of(api) as http:
+        boss = await register(http)
+        shop = await program_of(http, boss)
+        somebody = boss if role == "owner" else await member(http, boss, role)
+        async with client_of(api, **boss.headers) as office:
+            card = await issue(office, shop, 1000)
+            guarded = await issue(office, shop, 1000, pin=True)
+        by_id, by_code = {"card": card["id"]}, {"code": card["code"]}
+        may = role in {"owner", "manager"}
+        spends = may or role == "cashier"
+        assert await spend_each_way(http, somebody.headers, by_id) == (DONE if may else FORBIDDEN)
+        done = DONE if spends else FORBIDDEN
+        if role != "viewer":
+            assert await spend_each_way(http, somebody.headers, by_code) == done
+        if role == "cashier":
+            without = {"code": guarded["code"]}
+            required = [(402, "pin_required")] * 4
+            assert await spend_each_way(http, somebody.headers, without) == required
+            with_pin = without | {"pin": guarded["pin"]}
+            assert await spend_each_way(http, somebody.headers, with_pin) == DONE
+
+
+async def test_a_key_names_the_scope(api: Instance, owner: Any, database: Database) -> None:
+    for scopes, wanted in ((SCOPES, DONE), (SCOPES - {BY_ID}, FORBIDDEN)):
+        shop = await make_shop(owner, database, scopes=scopes)
+        async with client_of(api, **shop.headers) as http:
+            card = await issue(http, shop, 1000)
+            assert await spend_each_way(http, shop.headers, {"card": card["id"]}) == wanted
+            assert await spend_each_way(http, shop.headers, {"code": card["code"]}) == DONE
+            # What goes by the id of a hold or a redemption is no new spending.
+            body = {"code": card["code"], "amount": 1, "currency": "EUR"}
+            hold = await made(http, "/holds", body)
+            captured = await made(http, f"/holds/{hold['id']}/capture", status=200)
+            await made(http, "/refunds", {"redemption": captured["redemption"]})
+
+
+async def test_a_role_gives_it_away_only_if_it_has_it(api: Instance) -> None:
+    async with client_of(api) as http:
+        boss = await register(http)
+        made_key = await http.post(
+            "/api-keys",
+            json={"name": "k", "scopes": ["keys:write", "redemptions:write"]},
+            headers=boss.headers,
+        )
+        async with client_of(api, **bearer(made_key.json()["secret"])) as till:
+            answer = await post(till, "/api-keys", {"name": "k", "scopes": [BY_ID]})
+            problem(answer, 403, "forbidden")
+
+
+async def test_keys_of_before_keep_what_they_could_do(
+    api: Instance, owner: Any, database: Database
+) -> None:
+    old = [
+        await make_shop(owner, database, scopes=frozenset(scopes))
+        for scopes in ({"redemptions:write"}, {"redemptions:write", BY_ID}, {"cards:read"})
+    ]
+    for _ in range(2):
+        await owner.execute(f"set search_path = florin; {MIGRATION.read_text('utf-8')}")
+    found: list[list[str]] = []
+    for shop in old:
+        async with client_of(api, **shop.headers) as http:
+            found.append((await read(http, "/auth/me"))["scopes"])
+    both = [BY_ID, "redemptions:write"]
+    assert found == [both, both, ["cards:read"]]
