@@ -138,10 +138,18 @@ PEOPLE_ONLY: frozenset[str] = frozenset(
 FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {"POST /api-keys", "DELETE /api-keys/{key_id}"}
 
 
+# What a stranger with an invented e-mail address could burden others with, or keep.
+VERIFIED_EMAIL: frozenset[str] = frozenset(
+    {"POST /cards/bulk", "POST /cards/import", "POST /api-keys", "GET /events/stream"}
+)
+
+
 def require_allowed(caller: Caller, name: str) -> None:
-    """Raises Forbidden, SecondFactorRequired, ReauthenticationRequired."""
+    """Raises Forbidden, SecondFactorRequired, EmailNotVerified, ReauthenticationRequired."""
     if ":" in NEEDS[name]:
         caller.needs(NEEDS[name])
+    if name in VERIFIED_EMAIL:
+        caller.needs_verified_email()
     if name in PEOPLE_ONLY:
         caller.signed_in()
     if name in FRESH_PROOF:

@@ -18,7 +18,29 @@ LETTERS = "tests/identity/credentials/test_email_tokens.py"
 EMAILS = "tests/kit/test_email_address.py"
 MEMBERS = "tests/identity/test_members.py"
 
+SIGN_UP = "tests/merchants/test_sign_up.py"
+ZONES = "tests/merchants/test_time_zones.py"
+
 ACCOUNTS = (
+    _("strangers register where sign-up is closed", "src/florin/merchants/api.py",
+      "    if not settings.signup_open:\n", "    if False:\n",
+      f"{SIGN_UP}::test_nobody_registers_where_sign_up_is_closed"),
+    _("production is open", "src/florin/kit/settings/settings.py",
+      '(self.signup is None and self.env != "production")', "self.signup is None",
+      "tests/kit/settings/test_settings.py::test_production_is_closed_unless_it_says_otherwise"),
+    _("an address that is not verified will do", "src/florin/routes.py",
+      "    if name in VERIFIED_EMAIL:\n", "    if False:\n",
+      f"{SIGN_UP}::test_until_the_address_is_verified_nothing_burdens_others"),
+    _("a verified address is not seen at once", "src/florin/identity/api/profile.py",
+      "data.token)\n    access.forget(user.id)\n", "data.token)\n",
+      f"{SIGN_UP}::test_until_the_address_is_verified_nothing_burdens_others"),
+    _("a time zone that the database does not know is taken", "src/florin/kit/time_zones.py",
+      "    except asyncpg.InvalidParameterValueError:\n        return False\n",
+      "    except asyncpg.InvalidParameterValueError:\n        return True\n",
+      f"{ZONES}::test_a_zone_that_only_this_machine_has_is_refused"),
+    _("what is no zone is taken", "src/florin/kit/time_zones.py",
+      "    if name not in iana_zones():\n", "    if False:\n",
+      f"{ZONES}::test_no_merchant_begins_in_a_zone_that_is_none"),
     _("an address may end with a line break", EMAIL,
       "+@{_PART}+$(?!\\\\n)", "+@{_PART}+$",
       EMAILS, f"{MEMBERS}::test_an_address_with_a_line_break_is_none"),

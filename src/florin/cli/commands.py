@@ -5,7 +5,16 @@ from typing import Annotated
 import typer
 
 import florin
-from florin.cli import backups, fleet, not_implemented, operate, options, processes, queues
+from florin.cli import (
+    backups,
+    fleet,
+    merchants,
+    not_implemented,
+    operate,
+    options,
+    processes,
+    queues,
+)
 from florin.cli.options import HomeOption
 
 app = typer.Typer(
@@ -42,6 +51,7 @@ _PAGES = (
     processes.COMMANDS,
     queues.COMMANDS,
     backups.COMMANDS,
+    merchants.COMMANDS,
     not_implemented.COMMANDS,
 )
 for name, command, example in (line for page in _PAGES for line in page):

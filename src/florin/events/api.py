@@ -12,7 +12,7 @@ from florin.cards.api.responses import AnyRequest
 from florin.events import event
 from florin.events.event import Event, EventFilter
 from florin.events.stream import Live
-from florin.identity.authentication import Caller
+from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.errors import NotFound
 from florin.kit.http import sse
 from florin.kit.http.asgi import Receive, Scope, Send
@@ -78,7 +78,7 @@ LastEventId = Annotated[
     "/events/stream",
     summary="Follow events",
     media_type=sse.KIND,
-    responses=responses(),
+    responses=responses(EmailNotVerified),
 )
 async def follow_events(
     request: AnyRequest,

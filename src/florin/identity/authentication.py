@@ -31,7 +31,8 @@ _MOVE = "update florin.api_key set hash = $4 where merchant = $1 and id = $2 and
 _SESSION = f"""
 select m.role, s.proved_at > clock_timestamp() - interval '{FRESH_S} s' as fresh,
   case when m.totp_confirmed_at is not null then s.second_factor
-    else not m.role = any(p.second_factor_roles) end as proved
+    else not m.role = any(p.second_factor_roles) end as proved,
+  m.email_verified_at is not null as verified
 from florin.session s
 join florin.member m on m.merchant = s.merchant and m.id = s.member
 join florin.merchant p on p.id = s.merchant
@@ -55,6 +56,13 @@ class ReauthenticationRequired(Refusal):
     status = 403
 
 
+class EmailNotVerified(Refusal):
+    """Verify your e-mail address first: ask for the e-mail by POST /auth/email-verifications."""
+
+    code = "email_not_verified"
+    status = 403
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
     """A member who has signed in, and by which sign-in."""
@@ -68,7 +76,8 @@ class Person:
 class Caller:
     """Who asks. `actor` is what entries and logs call him; `role` and `person` are set for people
     only. `location`: the only one at which a key may act. A person who still owes a second factor
-    may do nothing but set one up. `fresh`: the person proved a moment ago who it is.
+    may do nothing but set one up. `fresh`: the person proved a moment ago who it is. `verified`:
+    false for a person whose e-mail address has to be verified first.
     """
 
     merchant: UUID
@@ -78,6 +87,7 @@ class Caller:
     person: Person | None = None
     location: str | None = None
     fresh: bool = False
+    verified: bool = True
 
     def needs(self, scope: str) -> None:
         """Raises Forbidden, SecondFactorRequired."""
@@ -92,6 +102,11 @@ class Caller:
             raise Forbidden("this is for people who sign in, not for API keys")
         return self.person
 
+    def needs_verified_email(self) -> None:
+        """Raises EmailNotVerified."""
+        if not self.verified:
+            raise EmailNotVerified
+
     def needs_fresh_proof(self) -> None:
         """Raises ReauthenticationRequired for a person whose last proof is too old."""
         if self.person is not None and not self.fresh:
@@ -105,6 +120,7 @@ class Authenticator:
         self._database = database
         self._peppers = [each.encode() for each in settings.ring("key_pepper")]
         self._tokens = Tokens(settings)
+        self._verify = settings.needs_verified_email
         self._known: dict[str, tuple[float, Caller | None]] = {}
 
     def hash_of(self, secret: str) -> bytes:
@@ -160,6 +176,7 @@ class Authenticator:
             scopes=ROLES[row["role"]] if row["proved"] else _NOTHING,
             role=row["role"],
             person=Person(merchant=claims.merchant, member=claims.member, session=claims.session),
+            verified=row["verified"] or not self._verify,
             fresh=bool(row["fresh"]),
         )
 

@@ -107,7 +107,7 @@ async def register_merchant(
     request: AnyRequest, people: IdentityServices, settings: Settings, data: RegisterRequest
 ) -> Registered:
     """Make a merchant with you as its owner, and sign you in."""
-    if settings.signup == "closed":
+    if not settings.signup_open:
         raise SignupClosed
     registered = await register(people, people.client(request), data)
     await wrote(request, people.database)
@@ -141,14 +141,15 @@ async def get_merchant(caller: Caller, db: Database) -> Merchant:
 
 @patch(
     "/merchant",
-    summary="Change what is asked of members",
+    summary="Change your merchant",
     responses=responses(ReauthenticationRequired),
 )
 async def change_merchant(
     request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
 ) -> Merchant:
     """`second_factor_roles`: members of these may do nothing until they have set one up. Holds
-    everywhere within five seconds.
+    everywhere within five seconds. `timezone`: cards issued from now on expire at the end of a day
+    there.
     """
     caller.needs("members:write")
     changed = await change(db, by(request, caller), data)

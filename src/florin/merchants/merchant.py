@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +10,8 @@ from msgspec import Meta
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import Currency, Request, Text
+from florin.kit.postgres.database import Database
+from florin.kit.time_zones import is_known_zone
 
 Country = Annotated[
     str, Meta(pattern="^[A-Z]{2}$", max_length=2, description="ISO 3166.", examples=["NL"])
@@ -42,18 +42,15 @@ class Merchant(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-def check_zone(name: str) -> None:
-    """Raises InvalidRequest for a time zone nobody knows."""
-    # The machine's own files beside the zones ("localtime", "posixrules") are none.
-    if name not in _zones():
+async def check_zone(database: Database, name: str, *, param: str) -> None:
+    """Raises InvalidRequest. The ledger computes the end of a day in the database: with a zone that
+    it does not know every issue of the merchant would fail.
+    """
+    if not await is_known_zone(database, name):
         raise InvalidRequest(
-            f"{name} is no IANA time zone, such as Europe/Amsterdam", param="merchant.timezone"
+            f"{name} is not an IANA time zone that the database knows, such as Europe/Amsterdam",
+            param=param,
         )
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones()) - {"Factory"}
 
 
 def merchant_from(row: Mapping[str, Any]) -> Merchant:

@@ -1,7 +1,8 @@
-"""Policy: what a merchant asks of its members."""
+"""Policy: what a merchant requires of its members, and where its days end."""
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from florin.identity import audit_log
@@ -9,29 +10,44 @@ from florin.identity.audit_log import AuditActor
 from florin.identity.members import Role
 from florin.kit import ids
 from florin.kit.errors import NotFound
-from florin.kit.http.body import Request
+from florin.kit.http.body import Request, Text
 from florin.kit.postgres.database import Database
-from florin.merchants.merchant import Merchant, merchant_from
+from florin.merchants.merchant import Merchant, check_zone, merchant_from
 
 
 class MerchantChange(Request, kw_only=True):
-    """`second_factor_roles`: the roles whose members must have a second factor."""
+    """What is not given stays. `second_factor_roles`: the roles whose members must have a second
+    factor; `timezone`: counts for cards issued or activated afterwards.
+    """
 
-    second_factor_roles: Annotated[list[Role], Meta(max_length=4)]
+    second_factor_roles: Annotated[list[Role], Meta(max_length=4)] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+    timezone: Text | msgspec.UnsetType = msgspec.UNSET
 
 
 async def change(database: Database, by: AuditActor, want: MerchantChange) -> Merchant:
-    roles = sorted(set(want.second_factor_roles))
+    """Raises InvalidRequest for a time zone that is not one."""
+    given: dict[str, object] = {}
+    if want.second_factor_roles is not msgspec.UNSET:
+        given["second_factor_roles"] = sorted(set(want.second_factor_roles))
+    if want.timezone is not msgspec.UNSET:
+        await check_zone(database, want.timezone, param="timezone")
+        given["timezone"] = want.timezone
     async with database.transaction() as tx:
         was = await tx.one(
             "select * from florin.merchant where id = $1 for no key update", by.merchant
         )
         if was is None:
             raise NotFound
+        if not given:
+            return merchant_from(was)
         row = await tx.one(
-            "update florin.merchant set second_factor_roles = $2 where id = $1 returning *",
+            "update florin.merchant set second_factor_roles = coalesce($2, second_factor_roles),"
+            " timezone = coalesce($3, timezone) where id = $1 returning *",
             by.merchant,
-            roles,
+            given.get("second_factor_roles"),
+            given.get("timezone"),
         )
         assert row is not None
         await audit_log.record(
@@ -39,7 +55,7 @@ async def change(database: Database, by: AuditActor, want: MerchantChange) -> Me
             by,
             "merchant.changed",
             ids.show("mer", by.merchant),
-            before={"second_factor_roles": list(was["second_factor_roles"])},
-            after={"second_factor_roles": roles},
+            before={field: was[field] for field in given},
+            after=given,
         )
     return merchant_from(row)

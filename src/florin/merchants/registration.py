@@ -1,7 +1,14 @@
 """Registration: a merchant and its first member, the owner, who is signed in at once."""
 
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
 from florin.identity import audit_log, members, sessions
+from florin.identity.audit_log import AuditActor
 from florin.identity.credentials import passwords
+from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.credentials.passwords import Password
 from florin.identity.members import User
 from florin.identity.network_limits import SIGN_UPS, TAKEN
@@ -11,6 +18,7 @@ from florin.kit import ids
 from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Refusal
 from florin.kit.http.body import Request, check_country, check_currency
+from florin.kit.postgres.database import Database, Row, Tx
 from florin.merchants.merchant import Merchant, MerchantRequest, check_zone, merchant_from
 
 
@@ -32,16 +40,80 @@ class Registered(SignedIn, kw_only=True):
     user: User
 
 
+class Invited(msgspec.Struct, kw_only=True):
+    """A merchant whose owner is invited: the token is what the owner's e-mail will hold."""
+
+    merchant: Merchant
+    user: User
+    token: str
+    expires_at: datetime
+
+
+async def invite_owner(
+    database: Database, letters: EmailTokens, want: MerchantRequest, email: str
+) -> Invited:
+    """Make a merchant for someone who is not signed in: the operator's way where sign-up is closed.
+
+    Raises EmailTaken, InvalidRequest.
+    """
+    await check_merchant(database, want, within="")
+    merchant, owner = ids.new(), ids.new()
+    by = AuditActor(merchant=merchant, actor=audit_log.FLORIN)
+    async with database.transaction() as tx:
+        merchant_row = await _insert(tx, merchant, want)
+        member_row = await members.add(
+            tx,
+            merchant=merchant,
+            member=owner,
+            email=normalized(email),
+            role="owner",
+            password_hash=None,
+        )
+        token = await letters.write(tx, merchant, owner, "invitation")
+        row = await tx.one(
+            "select * from florin.letter where merchant = $1 and id = $2", merchant, token
+        )
+        assert row is not None
+        facts = {"name": want.name, "owner": ids.show("usr", owner)}
+        await audit_log.record(tx, by, "merchant.added", ids.show("mer", merchant), after=facts)
+    return Invited(
+        merchant=merchant_from(merchant_row),
+        user=members.from_row(member_row),
+        token=letters.token_of(row),
+        expires_at=row["expires_at"],
+    )
+
+
+async def check_merchant(database: Database, want: MerchantRequest, *, within: str) -> None:
+    """Raises InvalidRequest for a country, currency or time zone that does not exist."""
+    check_country(want.country, param=f"{within}country")
+    check_currency(want.currency, param=f"{within}currency")
+    await check_zone(database, want.timezone, param=f"{within}timezone")
+
+
+async def _insert(tx: Tx, merchant: UUID, want: MerchantRequest) -> Row:
+    row = await tx.one(
+        "insert into florin.merchant (id, name, country, currency, timezone, test)"
+        " values ($1, $2, $3, $4, $5, $6) returning *",
+        merchant,
+        want.name,
+        want.country,
+        want.currency,
+        want.timezone,
+        want.test,
+    )
+    assert row is not None
+    return row
+
+
 async def register(
     people: IdentityServices, client: RequestOrigin, want: RegisterRequest
 ) -> Registered:
     """Raises EmailTaken, InvalidRequest, RateLimited, Overloaded. A password is hashed last, once
     nothing else is wrong.
     """
-    check_country(want.merchant.country, param="merchant.country")
-    check_currency(want.merchant.currency, param="merchant.currency")
-    check_zone(want.merchant.timezone)
     email = normalized(want.email)
+    await check_merchant(people.database, want.merchant, within="merchant.")
     await people.limits.take(SIGN_UPS, client.address)
     try:
         await members.require_unknown(people.database, email)
@@ -52,16 +124,7 @@ async def register(
     merchant, owner = ids.new(), ids.new()
     by = client.by(merchant, ids.show("usr", owner))
     async with people.database.transaction() as tx:
-        merchant_row = await tx.one(
-            "insert into florin.merchant (id, name, country, currency, timezone, test)"
-            " values ($1, $2, $3, $4, $5, $6) returning *",
-            merchant,
-            want.merchant.name,
-            want.merchant.country,
-            want.merchant.currency,
-            want.merchant.timezone,
-            want.merchant.test,
-        )
+        merchant_row = await _insert(tx, merchant, want.merchant)
         member_row = await members.add(
             tx,
             merchant=merchant,
@@ -76,7 +139,6 @@ async def register(
         await audit_log.record(
             tx, by, "merchant.registered", ids.show("mer", merchant), after=facts
         )
-    assert merchant_row is not None
     return Registered(
         merchant=merchant_from(merchant_row),
         user=members.from_row(member_row),

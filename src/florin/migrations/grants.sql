@@ -6,7 +6,7 @@ revoke all on all tables in schema florin from {role};
 revoke all on all functions in schema florin from public, {role};
 grant select on all tables in schema florin to {role};
 grant insert on merchant, member, api_key, program, session, letter, attempt, audit to {role};
-grant update (second_factor_roles) on merchant to {role};
+grant update (second_factor_roles, timezone) on merchant to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
   recovery_hashes) on member to {role};
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,

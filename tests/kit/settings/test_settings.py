@@ -37,6 +37,20 @@ def test_production_is_the_default_and_starts_with_good_secrets(good: Environ) -
     assert read(good).env == "production"
 
 
+def test_production_is_closed_unless_it_says_otherwise(good: Environ) -> None:
+    """Strangers register, and unverified members do everything, only where that is said."""
+    for env, signup, verify, allowed in (
+        (None, None, None, (False, True)),
+        ("production", "open", "off", (True, False)),
+        ("development", None, None, (True, False)),
+        ("test", None, None, (True, False)),
+        ("development", "closed", "required", (False, True)),
+    ):
+        said = {"FLORIN_ENV": env, "FLORIN_SIGNUP": signup, "FLORIN_VERIFY_EMAIL": verify}
+        found = read(good | {name: value for name, value in said.items() if value is not None})
+        assert (found.signup_open, found.needs_verified_email) == allowed
+
+
 def test_all_mistakes_are_told_together(good: Environ) -> None:
     environ = good | {
         "DATABASE_URL": "postgresql://florin_app@db/florin?connection_limit=abc",

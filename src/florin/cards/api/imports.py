@@ -21,7 +21,7 @@ from florin.cards.jobs import import_upload
 from florin.cards.jobs.bulk_issue import MOST
 from florin.cards.jobs.import_upload import Totals
 from florin.cards.jobs.job import Job
-from florin.identity.authentication import Caller
+from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, InvalidRequest
 from florin.kit.http.body import AMOUNT_MAX
@@ -52,7 +52,9 @@ class TakesCsv(Operation):
     operation_class=TakesCsv,
     request_max_body_size=BYTES_MAX,
     opt={"streams": True},
-    responses=responses(no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused),
+    responses=responses(
+        no.ProgramNotFound, EmailNotVerified, IdempotencyKeyRequired, IdempotencyKeyReused
+    ),
 )
 async def import_cards(
     request: AnyRequest,

@@ -9,7 +9,7 @@ from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
 from florin.cards.jobs.job import Job
-from florin.identity.authentication import Caller
+from florin.identity.authentication import Caller, EmailNotVerified
 from florin.identity.request_context import by
 from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
@@ -27,7 +27,11 @@ from florin.ledger import refusals as no
     summary="Issue many cards",
     status_code=202,
     responses=responses(
-        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+        no.AmountNotAllowed,
+        no.ProgramNotFound,
+        EmailNotVerified,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
     ),
 )
 async def bulk_cards(

@@ -5,7 +5,12 @@ from litestar import Response, delete, get, post
 
 from florin.identity import api_key_revocation, api_keys
 from florin.identity.api_keys import ApiKey, KeyRequest
-from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
+from florin.identity.authentication import (
+    Authenticator,
+    Caller,
+    EmailNotVerified,
+    ReauthenticationRequired,
+)
 from florin.identity.request_context import AnyRequest, by, wrote
 from florin.kit.errors import IdempotencyKeyReused, NotFound
 from florin.kit.http.body import Page, idempotency_key
@@ -18,7 +23,7 @@ from florin.kit.postgres.database import Database
 @post(
     "/api-keys",
     summary="Make an API key",
-    responses=responses(IdempotencyKeyReused, ReauthenticationRequired),
+    responses=responses(IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired),
 )
 async def create_key(
     request: AnyRequest,

@@ -108,9 +108,12 @@ async def ask_for_verification(
     summary="Prove your address",
     responses=responses(LetterInvalid, public=True),
 )
-async def verify_email(request: AnyRequest, people: IdentityServices, data: TokenRequest) -> User:
+async def verify_email(
+    request: AnyRequest, access: Authenticator, people: IdentityServices, data: TokenRequest
+) -> User:
     """With the token that was sent, within two days, once."""
     user = await profile.verify(people, people.client(request), data.token)
+    access.forget(user.id)
     await wrote(request, people.database)
     return user
 

@@ -72,8 +72,19 @@ class Stopping(BaseSettings):
 class Openness(BaseSettings):
     """Who may do what"""
 
-    signup: Literal["open", "closed"] = variable(
-        "FLORIN_SIGNUP", "Whether anybody may register a merchant.", "open"
+    signup: Literal["open", "closed"] | None = variable(
+        "FLORIN_SIGNUP",
+        "Whether anyone may register a merchant; closed in production, else open."
+        " `florin merchant add` makes merchants where it is closed.",
+        None,
+        example="closed",
+    )
+    verify_email: Literal["required", "off"] | None = variable(
+        "FLORIN_VERIFY_EMAIL",
+        "Whether a member must verify the e-mail address before bulk jobs, API keys, event streams"
+        " and webhooks; required in production, else off.",
+        None,
+        example="required",
     )
     cors_origins: Origins = variable(
         "FLORIN_CORS_ORIGINS",

@@ -45,7 +45,9 @@ def _example() -> str:
 
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
-    return tuple(each for each in get_args(field.annotation) if isinstance(each, str))
+    kinds = get_args(field.annotation)  # of a variable without a default, None is one of them
+    said = [each for kind in kinds for each in (kind, *get_args(kind)) if isinstance(each, str)]
+    return tuple(said)
 
 
 def _default(field: FieldInfo) -> str:

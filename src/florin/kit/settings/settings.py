@@ -69,6 +69,15 @@ class Settings(
         frozen=True, extra="ignore", case_sensitive=True, hide_input_in_errors=True
     )
 
+    @property
+    def signup_open(self) -> bool:
+        return self.signup == "open" or (self.signup is None and self.env != "production")
+
+    @property
+    def needs_verified_email(self) -> bool:
+        required = self.verify_email == "required"
+        return required or (self.verify_email is None and self.env == "production")
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -11,7 +11,7 @@ from florin.kit.postgres.role_check import ADVICE, MISSING, OWNS
 from florin.kit.settings import SettingsWrong, advice, read
 from florin.ops.backups import status
 from florin.ops.backups.status import document, failing, line
-from florin.ops.diagnostics import accounts, archive_check
+from florin.ops.diagnostics import accounts, archive_check, time_zones
 from florin.ops.diagnostics.database_advisor import advise
 from florin.ops.diagnostics.finding import Check, Result, Topic
 from florin.ops.fleet import secrets
@@ -158,7 +158,11 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
     )
     strict = options.given("FLORIN_ENV") == "production"
     strict = strict and options.given("FLORIN_SINGLE_ROLE") != "accept"
-    return [*_facts(dict(row), budget, strict=strict), *await _advised(owner or url)]
+    return [
+        *_facts(dict(row), budget, strict=strict),
+        *await time_zones.compare(limits.dsn),
+        *await _advised(owner or url),
+    ]
 
 
 async def _advised(url: str) -> list[Check]:

@@ -1,0 +1,50 @@
+"""Time zones: those that registration takes, compared with those by which the database computes."""
+
+from collections.abc import Sequence
+
+from florin.kit.time_zones import iana_zones
+from florin.ops.diagnostics.finding import Check
+from florin.ops.postgres.connection import NotYet, session
+
+_THERE = "select to_regclass('florin.merchant') is not null"
+_UNKNOWN = """
+select 'mer_' || replace(id::text, '-', '') || ' (' || timezone || ')' as merchant
+  from florin.merchant where timezone <> all($1::text[]) order by id
+"""
+_NAMED_MAX = 5
+
+
+async def compare(dsn: str) -> list[Check]:
+    try:
+        async with session(dsn) as connection:
+            rows = await connection.fetch("select name from pg_timezone_names")
+            known = {str(row["name"]) for row in rows}
+            unknown: list[str] = []
+            if await connection.fetchval(_THERE):
+                rows = await connection.fetch(_UNKNOWN, list(known))
+                unknown = [str(row["merchant"]) for row in rows]
+    except NotYet as error:
+        said = f"the time zones could not be compared: {error or 'no answer'}"
+        return [Check("db", "time zones", "warn", said)]
+    return [judge(iana_zones(), known, unknown)]
+
+
+def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Check:
+    """`here`: the zones of this machine, `known`: those of the database; `unknown`: merchants with
+    another. Pure.
+    """
+    if unknown:
+        said = (
+            f"the database does not know the time zone of {len(unknown)} merchants, whose cards"
+            f" cannot be issued: {', '.join(unknown[:_NAMED_MAX])}; correct each by PATCH"
+            " /merchant, or update the tzdata of the database"
+        )
+        return Check("db", "time zones", "fail", said)
+    missing = sorted(here - known)
+    if missing:
+        said = (
+            f"the database lacks {len(missing)} zones of this machine, such as"
+            f" {', '.join(missing[:_NAMED_MAX])}: registration refuses them; update its tzdata"
+        )
+        return Check("db", "time zones", "warn", said)
+    return Check("db", "time zones", "ok", f"the database knows all {len(here)} zones")

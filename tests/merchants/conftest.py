@@ -1,0 +1,5 @@
+"""Members ask without a key, as in the tests of identity."""
+
+from tests.identity.conftest import http
+
+__all__ = ["http"]
