@@ -3,11 +3,13 @@
 from tests.mutation.mutation import without as _
 
 EDGE = "src/florin/kit/http/middleware.py"
+BALANCER = "src/florin/ops/haproxy/settings.py"
 REPORTS = "src/florin/reports/service.py"
 HEALTH = "src/florin/kit/server/health.py"
 OPERATIONS = "src/florin/kit/server/operations.py"
 RULES = "src/florin/ops/haproxy/config_fragments.py"
 
+CROWDS = "tests/ops/haproxy/test_connections.py"
 BOUNDS = "tests/reports/test_service.py"
 HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
@@ -43,4 +45,16 @@ NETWORK = (
     _("balances that were asked for are kept without end", REPORTS,
       "len(self._balances) > BALANCES_KEPT", "False",
       f"{BOUNDS}::test_the_balances_of_an_instant_are_kept_and_bounded"),
+    _("one source takes every connection of the balancer", RULES,
+      "  tcp-request connection reject if {{ sc0_conn_cur gt {each} }}\n", "",
+      f"{CROWDS}::test_one_source_has_its_share_and_others_theirs"),
+    _("the limit of a source counts the clients of a trusted proxy as one", RULES,
+      "src,ipmask(32,64){unless_spared}", "src,ipmask(32,64)",
+      f"{CROWDS}::test_trusted_proxies_are_not_counted"),
+    _("connections are kept although it is nearly full", RULES,
+      "  http-after-response set-header Connection close if {{ var(txn.nearly_full) -m bool }}\n",
+      "", f"{CROWDS}::test_a_connection_is_not_kept_when_it_is_nearly_full"),
+    _("the operations port is full when the public one is", BALANCER,
+      "_SPARE_CONNECTIONS = 32", "_SPARE_CONNECTIONS = 0",
+      f"{CROWDS}::test_the_operations_port_answers_while_the_public_one_is_full"),
 )  # fmt: skip

@@ -14,7 +14,7 @@ import httpx
 from florin.ops.fleet.timing import DEFAULT, Timing
 from florin.ops.haproxy import program
 from florin.ops.haproxy.balancer import Balancer, Seen
-from florin.ops.haproxy.settings import Edge
+from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, Edge
 from florin.ops.system import os_user
 from tests.support.instance import NO_TLS
 from tests.support.ports import free_port
@@ -113,6 +113,7 @@ async def running(
     tls: bool = False,
     host: str = "127.0.0.1",
     started: bool = True,
+    per_source: int = CONNECTIONS_PER_SOURCE,
 ) -> AsyncGenerator[Running]:
     edge = Edge(
         timing=timing,
@@ -121,6 +122,7 @@ async def running(
         operations_port=free_port(),
         fleet_metrics_port=free_port(),
         trusted_proxies=trusted,
+        connections_per_source=per_source,
         tls=tls,
         # With blanks, and longer than the path of a socket may be.
         folder=folder / f"a balancer's own {'x' * 90}",

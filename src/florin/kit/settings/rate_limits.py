@@ -51,3 +51,10 @@ class Limiting(BaseSettings):
         ge=1,
         le=1000,
     )
+    connections_per_source: int = variable(
+        "FLORIN_CONNECTIONS_PER_SOURCE",
+        "Connections that one source address may have open at the balancer of `florin up`; those of"
+        " `FLORIN_TRUSTED_PROXIES` are not counted.",
+        1_000,
+        ge=1,
+    )

@@ -7,7 +7,7 @@ follow it. The facts are rendered in as well: a balancer that died serves again 
 servers before anybody has told it anything.
 """
 
-from florin.ops.haproxy.config_fragments import ONE_FORM, RULES, problem
+from florin.ops.haproxy.config_fragments import BOUNDS, ONE_FORM, RULES, problem
 from florin.ops.haproxy.server_slots import Facts
 from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, Edge
 
@@ -114,14 +114,22 @@ def _public(edge: Edge) -> str:
         reading=reading,
         body=edge.timing.retry_body_bytes,
     )
-    proxies = ""
+    proxies, spared = "", ""
     if edge.trusted_proxies:
         proxies = f"  acl of_a_proxy src {' '.join(edge.trusted_proxies)}\n"
+        spared = " !of_a_proxy"
+    bounds = BOUNDS.format(
+        most=edge.public_connections(),
+        each=edge.source_connections(),
+        nearly=edge.nearly_full(),
+        spared=spared,
+        unless_spared=" if !of_a_proxy" if spared else "",
+    )
     host = f"[{edge.host}]" if ":" in edge.host else edge.host
     return f"""\
 frontend public
   bind {host}:{edge.port}{tls}
-{ONE_FORM}{proxies}{rules}
+{proxies}{bounds}{ONE_FORM}{rules}
   use_backend {PANIC} if {{ nbsrv({PROBING}) eq 0 }}
   use_backend %[str({MAP_KEY}),map({MAP},{PROBING})]
 """

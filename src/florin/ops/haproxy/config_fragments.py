@@ -2,6 +2,16 @@
 
 import json
 
+# Connections by source: an IPv4 address, or the network that one IPv6 address stands for. Once it
+# is nearly full, a connection is closed with its answer instead of being kept for a next request.
+BOUNDS = """\
+  maxconn {most}
+  stick-table type ipv6 size 100k expire 1m store conn_cur
+  tcp-request connection track-sc0 src,ipmask(32,64){unless_spared}
+  tcp-request connection reject if {{ sc0_conn_cur gt {each} }}
+  http-request set-var(txn.nearly_full) bool(true) if {{ fe_conn ge {nearly} }}{spared}
+  http-after-response set-header Connection close if {{ var(txn.nearly_full) -m bool }}
+"""
 # The form of a path that florin.kit.http.paths makes as well; before any rule looks at it.
 ONE_FORM = """\
   http-request normalize-uri percent-decode-unreserved

@@ -14,7 +14,7 @@ from florin.ops.fleet.options import Options
 from florin.ops.fleet.timing import DEFAULT
 from florin.ops.haproxy import certificate, program
 from florin.ops.haproxy.balancer import LOOPBACK, NAME, Balancer
-from florin.ops.haproxy.settings import Edge
+from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, Edge
 from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
+_PER_SOURCE = "FLORIN_CONNECTIONS_PER_SOURCE"
 METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
 
 
@@ -82,6 +83,7 @@ def balancer(options: Options, ports: Mapping[str, int]) -> Balancer:
         fleet_metrics_port=ports[METRICS],
         user=os_user.service(os_user.BALANCER),
         trusted_proxies=_trusted(options),
+        connections_per_source=_per_source(options.environ.get(_PER_SOURCE)),
         tls=options.tls is not None,
         folder=options.home.path / "balancer",
     )
@@ -117,6 +119,14 @@ def operations_port(options: Options, fleet: Fleet, taken: Mapping[str, int]) ->
         return taken[OPERATIONS]
     others = [port for name, port in taken.items() if name != OPERATIONS]
     return ports.next_free(options.port + 1, but=others)
+
+
+def _per_source(words: str | None) -> int:
+    if not words:
+        return CONNECTIONS_PER_SOURCE
+    if not words.isdecimal() or int(words) < 1:
+        raise OperatorError(f"{_PER_SOURCE}: {words} is not a whole number from 1.")
+    return int(words)
 
 
 def _trusted(options: Options) -> tuple[str, ...]:

@@ -18,7 +18,10 @@ CONFIGURATION, MAP, SOCKET, CERTIFICATE = (
     "balancer.sock",
     "certificate.pem",
 )
+CONNECTIONS_PER_SOURCE = 1_000
 _SPARE_FILES = 128
+_SPARE_CONNECTIONS = 32  # of the operations port: it answers while the public one is full
+_NEARLY_FULL = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +34,7 @@ class Edge:
     operations_port: int  # on loopback
     fleet_metrics_port: int | None = None  # who answers /metrics/fleet; see `metrics`
     trusted_proxies: tuple[str, ...] = ()  # networks
+    connections_per_source: int = CONNECTIONS_PER_SOURCE
     tls: bool = False  # the pair lies in `certificate`
     folder: Path  # its own: the configuration, the map, the facts, the certificate
     user: Account | None = None  # whom HAProxy becomes once it has its ports and files
@@ -55,6 +59,17 @@ class Edge:
     @property
     def certificate(self) -> Path:
         return self.folder / CERTIFICATE
+
+    def public_connections(self) -> int:
+        return self.connections() - _SPARE_CONNECTIONS
+
+    def nearly_full(self) -> int:
+        """From how many on a connection is not kept for a next request."""
+        return int(self.public_connections() * _NEARLY_FULL)
+
+    def source_connections(self) -> int:
+        """What one source may have open; never so many that others find no room."""
+        return min(self.connections_per_source, self.public_connections() // 2)
 
     def connections(self) -> int:
         """What the limit on open files allows: two files a connection."""
