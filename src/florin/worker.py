@@ -99,6 +99,7 @@ PLAN = Plan(
             timeout_s=120,
             at_once=4,
             at_once_here=2,
+            at_once_merchant=2,
             kinds={"issue": JobType(run=_issue), "import": JobType(run=_import)},
         ),
         Queue(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),

@@ -39,6 +39,33 @@ _FENCES = (
       f"{FENCE}::test_an_effect_without_the_lease_is_none"),
 )  # fmt: skip
 
+_PICK = (
+    "          select z.id from queue_job z\n"
+    "          where z.queue = asked.name and z.state = 0 and exists (\n"
+    "            select from unnest(p_kinds, p_versions) k (kind, version)\n"
+    "            where k.kind = z.kind and k.version >= z.version)\n"
+    "            and (z.merchant is null or z.merchant <> all (full_up))\n"
+    "          order by z.priority desc, z.place, z.due_at, z.id\n"
+    "          limit case when asked.at_once_merchant is null then n else 1 end\n"
+)
+
+FAIR = "tests/kit/queue/test_fair_turns.py"
+_TURNS = (
+    _("merchants take no turns", SQL,
+      "order by z.priority desc, z.place, z.due_at, z.id\n", "order by z.priority desc, z.id\n",
+      f"{FAIR}::test_merchants_take_turns"),
+    _("a slice comes again before the others had their turn", SQL,
+      "    place = (florin.queue_places(array[j.queue], array[j.priority::integer],"
+      " array[j.merchant]))[1],\n", "",
+      f"{FAIR}::test_a_long_job_has_a_new_place_after_each_slice"),
+    _("a job that becomes due keeps the place of before", SQL,
+      "update queue_job j set state = 0, place = w.place", "update queue_job j set state = 0",
+      f"{FAIR}::test_jobs_that_become_due_take_turns"),
+    _("a merchant may have all places of a queue", SQL,
+      "having count(*) >= asked.at_once_merchant", "having false",
+      f"{FAIR}::test_one_merchant_does_not_take_all_places"),
+)  # fmt: skip
+
 _LEASES = (
     _("a job that somebody has is taken", SQL,
       "where z.queue = asked.name and z.state = 0 and exists (",
@@ -55,21 +82,12 @@ _LEASES = (
       "while keeps or not self._stop.is_set():", "while not self._stop.is_set():",
       f"{WORKER}::test_stopped_it_finishes_what_runs_and_gives_back_the_rest"),
     _("claims wait for each other's rows", SQL,
-      "order by z.priority desc, z.id limit n for update skip locked))",
-      "order by z.priority desc, z.id limit n for update))",
+      "is null then n else 1 end\n          for update skip locked))",
+      "is null then n else 1 end\n          for update))",
       f"{FENCE}::test_claims_do_not_wait_for_each_other"),
     _("a claim picks again for every row that there is", SQL,
-      "      where j.id = any (array(\n        select z.id from queue_job z\n"
-      "        where z.queue = asked.name and z.state = 0 and exists (\n"
-      "          select from unnest(p_kinds, p_versions) k (kind, version)\n"
-      "          where k.kind = z.kind and k.version >= z.version)\n"
-      "        order by z.priority desc, z.id limit n for update skip locked))\n",
-      "      from (\n        select z.id from queue_job z\n"
-      "        where z.queue = asked.name and z.state = 0 and exists (\n"
-      "          select from unnest(p_kinds, p_versions) k (kind, version)\n"
-      "          where k.kind = z.kind and k.version >= z.version)\n"
-      "        order by z.priority desc, z.id limit n for update skip locked\n"
-      "      ) pick where j.id = pick.id\n",
+      "        where j.id = any (array(\n" + _PICK + "          for update skip locked))\n",
+      "        from (\n" + _PICK + "          for update skip locked) pick where j.id = pick.id\n",
       PLANS),
 )  # fmt: skip
 
@@ -144,4 +162,4 @@ _PACE = (
       "tests/cards/jobs/test_throttle.py::test_jobs_side_by_side_rest_for_each_other"),
 )  # fmt: skip
 
-QUEUE = (*_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS, *_PACE)
+QUEUE = (*_TURNS, *_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS, *_PACE)

@@ -26,7 +26,7 @@ grant insert on queue_audit to {role};
 grant insert, update on queue to {role};
 grant usage on sequence queue_fence to {role};
 grant select on sequence money_asked to {role};
-grant execute on function queue_claim, queue_allowance, queue_beat, queue_hold, queue_done,
+grant execute on function queue_claim, queue_places, queue_allowance, queue_beat, queue_hold, queue_done,
   queue_fail, queue_give_back, queue_again, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
   queue_tick, queue_count, queue_prune, queue_facts to {role};
 grant execute on function analyze_grown, expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -104,3 +105,18 @@ async def test_delayed_jobs_become_ready_a_thousand_at_once(misled: Counting) ->
 async def test_a_move_takes_what_it_may(misled: Counting) -> None:
     (row,) = await misled.rows(RELAY, FEW)
     assert row["taken"] == FEW
+
+
+async def test_a_merchants_places_are_found_by_index(misled: Counting) -> None:
+    """Beside thousands of jobs of its own and of others."""
+    merchant = "00000000-0000-0000-0000-000000000001"
+    await misled.connection.execute(
+        "update florin.queue_job set merchant = $1, place = id,"
+        " state = case id % 3 when 1 then 0 else id % 3 + 1 end,"
+        " fence = case id % 3 when 0 then id end",
+        UUID(merchant),
+    )
+    put = "select florin.queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)"
+    payload = f'{{"merchant": "{merchant}"}}'
+    rows = [("toys", "effect", 2, payload, 0, None, None, None)] * FEW
+    await misled.rows(put, *(list(column) for column in zip(*rows, strict=True)))

@@ -31,6 +31,8 @@ class Queue:
 
     `importance`: the lower the sooner, when workers are busy. `at_once`, `per_second`: limits for
     the whole fleet. `at_once_here`: for one worker, so that long jobs leave room for the others.
+    `at_once_merchant`: of one merchant, so that the others find room; only beside `at_once`, whose
+    claims come one after the other. Whatever the limits, merchants take turns.
     `objective_s`: within which a job should begin; None where there is no hurry.
     """
 
@@ -42,8 +44,13 @@ class Queue:
     timeout_s: float = 30.0
     at_once: int | None = None
     at_once_here: int | None = None
+    at_once_merchant: int | None = None
     per_second: float | None = None
     objective_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.at_once_merchant is not None and self.at_once is None:
+            raise ValueError(f"queue {self.name}: at_once_merchant needs at_once")
 
     @property
     def limited(self) -> bool:

@@ -12,16 +12,18 @@ from florin.kit.queue.config import Plan, Schedule
 EVERY_S = 1.0
 
 _DECLARE = """
-insert into florin.queue as q (name, importance, attempts, at_once, at_once_here, per_second,
-  objective_s)
+insert into florin.queue as q (name, importance, attempts, at_once, at_once_here, at_once_merchant,
+  per_second, objective_s)
 select * from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[],
-  $6::real[], $7::real[])
+  $6::integer[], $7::real[], $8::real[])
 on conflict (name) do update set importance = excluded.importance, attempts = excluded.attempts,
   at_once = excluded.at_once, at_once_here = excluded.at_once_here,
-  per_second = excluded.per_second, objective_s = excluded.objective_s
-where (q.importance, q.attempts, q.at_once, q.at_once_here, q.per_second, q.objective_s)
+  at_once_merchant = excluded.at_once_merchant, per_second = excluded.per_second,
+  objective_s = excluded.objective_s
+where (q.importance, q.attempts, q.at_once, q.at_once_here, q.at_once_merchant, q.per_second,
+    q.objective_s)
   is distinct from (excluded.importance, excluded.attempts, excluded.at_once,
-    excluded.at_once_here, excluded.per_second, excluded.objective_s)
+    excluded.at_once_here, excluded.at_once_merchant, excluded.per_second, excluded.objective_s)
 """
 
 _REAP = """
@@ -43,6 +45,7 @@ async def declare(database: Database, plan: Plan) -> None:
             [queue.attempts for queue in queues],
             [queue.at_once for queue in queues],
             [queue.at_once_here for queue in queues],
+            [queue.at_once_merchant for queue in queues],
             [queue.per_second for queue in queues],
             [queue.objective_s for queue in queues],
         )

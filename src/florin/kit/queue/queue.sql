@@ -7,15 +7,52 @@
 -- planner, who believes the table empty, may run the pick again for every row of it: each run locks
 -- others, so that a claim of 400 jobs takes all there are, after minutes.
 
+-- The places of jobs that become ready, in their order: one of each merchant is a turn, and a merchant
+-- that has many jobs has one in each turn from the present one on. So a new merchant's first job is
+-- before all but the first of everyone else's. Jobs without a merchant have the place 0: they go
+-- first. The present turn is that of the job that is the next. Within a turn the earliest due is first.
+create or replace function florin.queue_places(
+  p_queue text[], p_priority integer[], p_merchant uuid[]
+) returns bigint[]
+language plpgsql volatile set search_path = florin, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  if coalesce(array_remove(p_merchant, null), '{}') = '{}' then
+    return array_fill(0::bigint, array[coalesce(cardinality(p_merchant), 0)]);
+  end if;
+  return (
+    with item as materialized (
+      select i.queue, coalesce(i.priority, 0) priority, i.merchant, i.n,
+        row_number() over (partition by i.queue, i.merchant order by i.n) - 1 nth
+      from unnest(p_queue, p_priority, p_merchant) with ordinality
+        as i (queue, priority, merchant, n)
+    ), line as materialized (
+      select i.queue, i.priority, i.merchant from item i where i.merchant is not null group by 1, 2, 3
+    ), begins as materialized (
+      select l.*, greatest(
+        coalesce((select j.place from queue_job j where j.queue = l.queue
+          and j.priority = l.priority and j.state = 0 and j.place > 0 order by j.place limit 1), 1),
+        coalesce((select j.place + 1 from queue_job j where j.queue = l.queue
+          and j.merchant = l.merchant and j.state <> 2 order by j.place desc limit 1), 1)) place
+      from line l
+    )
+    select array_agg(coalesce(b.place + i.nth, 0) order by i.n)
+    from item i left join begins b
+      on b.queue = i.queue and b.priority = i.priority and b.merchant = i.merchant
+  );
+end $$;
+
 -- Take up to p_most jobs of the queues, the most important first; of the kinds, and versions of
 -- their payload, that the caller reads. The attempt is counted now: one that kills its worker is
 -- an attempt, too. p_wants: how many of each queue at most.
+drop function if exists florin.queue_claim(uuid, text[], integer[], integer, text[], integer[], interval);
 create or replace function florin.queue_claim(
   p_worker uuid, p_queues text[], p_wants integer[], p_most integer, p_kinds text[],
   p_versions integer[], p_lease interval
 ) returns table (
   id bigint, queue text, kind text, version smallint, priority smallint, attempts smallint,
-  crashes smallint, fence bigint, payload text, trace text, log_position text, waited_s double precision
+  crashes smallint, fence bigint, payload text, trace text, log_position text, waited_s double precision,
+  place bigint
 )
 language plpgsql volatile set search_path = florin, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
@@ -23,10 +60,12 @@ set enable_hashjoin = off set enable_mergejoin = off
 as $$
 #variable_conflict use_column
 declare
-  asked record; n integer; most integer := p_most; taken integer; right_now timestamptz;
+  asked record; n integer; most integer := p_most; taken integer; found_now integer;
+  right_now timestamptz; due bigint[]; due_priority integer[]; due_merchant uuid[];
+  full_up uuid[]; -- merchants with as many running jobs as they may have
 begin
   for asked in
-    select q.name, q.at_once, q.per_second, w.want
+    select q.name, q.at_once, q.at_once_merchant, q.per_second, w.want
     from unnest(p_queues, p_wants) w (name, want) join queue q on q.name = w.name
     where not q.paused and w.want > 0 order by q.importance, q.name
   loop
@@ -35,31 +74,53 @@ begin
     -- What was delayed and is due becomes ready.
     if exists (select from queue_job j
         where j.queue = asked.name and j.state = 3 and j.due_at <= right_now) then
-      update queue_job j set state = 0 where j.id = any (array(
-        select z.id from queue_job z where z.queue = asked.name and z.state = 3
-          and z.due_at <= right_now order by z.due_at limit 1000 for update skip locked));
+      due := array(select z.id from queue_job z where z.queue = asked.name and z.state = 3
+        and z.due_at <= right_now order by z.due_at limit 1000 for update skip locked);
+      select array_agg(z.id order by z.due_at, z.id),
+        array_agg(z.priority::integer order by z.due_at, z.id),
+        array_agg(z.merchant order by z.due_at, z.id)
+      into due, due_priority, due_merchant from queue_job z where z.id = any (due);
+      update queue_job j set state = 0, place = w.place -- none where all are held elsewhere
+      from unnest(due, florin.queue_places(array_fill(asked.name, array[coalesce(cardinality(due), 0)]),
+        due_priority, due_merchant)) as w (id, place)
+      where j.id = w.id;
     end if;
     continue when not exists (
       select from queue_job j where j.queue = asked.name and j.state = 0);
     n := least(most, asked.want);
-    if asked.at_once is not null or asked.per_second is not null then
+    if asked.at_once is not null or asked.per_second is not null
+        or asked.at_once_merchant is not null then
       n := florin.queue_allowance(asked.name, n);
     end if;
     continue when n <= 0;
-    return query
-      update queue_job j
-      set state = 1, attempts = j.attempts + 1, fence = nextval('queue_fence'), worker = p_worker,
-        lease_until = right_now + p_lease, begun = j.crashes = 0
-      where j.id = any (array(
-        select z.id from queue_job z
-        where z.queue = asked.name and z.state = 0 and exists (
-          select from unnest(p_kinds, p_versions) k (kind, version)
-          where k.kind = z.kind and k.version >= z.version)
-        order by z.priority desc, z.id limit n for update skip locked))
-      returning j.id, j.queue, j.kind, j.version, j.priority, j.attempts, j.crashes, j.fence,
-        j.payload::text, j.trace, j.position,
-        extract(epoch from right_now - j.due_at)::double precision;
-    get diagnostics taken = row_count;
+    taken := 0;
+    full_up := '{}';
+    loop -- once; where merchants have a limit one by one, for each take may fill one up
+      if asked.at_once_merchant is not null then
+        full_up := array(select z.merchant from queue_job z
+          where z.queue = asked.name and z.state = 1 and z.merchant is not null
+          group by z.merchant having count(*) >= asked.at_once_merchant);
+      end if;
+      return query
+        update queue_job j
+        set state = 1, attempts = j.attempts + 1,
+          fence = nextval('queue_fence'), worker = p_worker, lease_until = right_now + p_lease, begun = j.crashes = 0
+        where j.id = any (array(
+          select z.id from queue_job z
+          where z.queue = asked.name and z.state = 0 and exists (
+            select from unnest(p_kinds, p_versions) k (kind, version)
+            where k.kind = z.kind and k.version >= z.version)
+            and (z.merchant is null or z.merchant <> all (full_up))
+          order by z.priority desc, z.place, z.due_at, z.id
+          limit case when asked.at_once_merchant is null then n else 1 end
+          for update skip locked))
+        returning j.id, j.queue, j.kind, j.version, j.priority, j.attempts, j.crashes, j.fence,
+          j.payload::text, j.trace, j.position,
+          extract(epoch from right_now - j.due_at)::double precision, j.place;
+      get diagnostics found_now = row_count;
+      taken := taken + found_now;
+      exit when asked.at_once_merchant is null or found_now = 0 or taken >= n;
+    end loop;
     most := most - taken;
     if asked.per_second is not null and taken < n then
       update queue q set tokens = q.tokens + (n - taken) where q.name = asked.name;
@@ -153,13 +214,15 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   where j.id = any (p_ids) and j.fence = any (p_fences)
 $$;
 
--- Again: one slice of a long job is done, the next one waits for its turn like any other job.
+-- Again: one slice of a long job is done, the next one waits for its turn like any other job: after
+-- the present one of every other merchant.
 create or replace function florin.queue_again(p_id bigint, p_fence bigint, p_delay interval)
 returns boolean
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
   update queue_job j set state = case when p_delay > '0' then 3 else 0 end, fence = null,
     worker = null, lease_until = null, attempts = 0, crashes = 0, error = null,
+    place = (florin.queue_places(array[j.queue], array[j.priority::integer], array[j.merchant]))[1],
     due_at = clock_timestamp() + p_delay
   where j.id = p_id and j.fence = p_fence;
   return found;
@@ -202,15 +265,19 @@ create or replace function florin.queue_put(
 language plpgsql volatile set search_path = florin, pg_temp as $$
 declare
   n integer;
+  merchants constant uuid[] := array(select (i.payload::jsonb->>'merchant')::uuid
+    from unnest(p_payload) with ordinality as i (payload, n) order by i.n);
 begin
   with made as (
     insert into queue_job (queue, kind, version, payload, priority, due_at, dedupe, trace, position,
-      state)
+      state, merchant, place)
     select i.queue, i.kind, i.version, i.payload::jsonb, coalesce(i.priority, 0),
       coalesce(i.due_at, clock_timestamp()), i.dedupe, i.trace, p_position,
-      case when i.due_at > clock_timestamp() then 3 else 0 end
-    from unnest(p_queue, p_kind, p_version, p_payload, p_priority, p_due_at, p_dedupe, p_trace)
-      as i (queue, kind, version, payload, priority, due_at, dedupe, trace)
+      case when i.due_at > clock_timestamp() then 3 else 0 end, i.merchant,
+      case when i.due_at > clock_timestamp() then 0 else i.place end
+    from unnest(p_queue, p_kind, p_version, p_payload, p_priority, p_due_at, p_dedupe, p_trace,
+        merchants, florin.queue_places(p_queue, p_priority, merchants))
+      as i (queue, kind, version, payload, priority, due_at, dedupe, trace, merchant, place)
     on conflict (queue, dedupe) where state <> 2 and dedupe is not null do nothing
     returning queue
   ), counted as (
@@ -246,23 +313,32 @@ begin
     delete from outbox o where o.id = any (array(
       select z.id from outbox z order by z.id limit p_most for update skip locked))
     returning o.*
-  ), wanted as (
-    select r.id, r.queue, r.kind, r.version, r.priority, r.due_at, r.dedupe, r.payload, r.trace
+  ), asked as (
+    select r.id, r.queue, r.kind, r.version, r.priority, r.due_at, r.dedupe, r.payload, r.trace,
+      (r.payload->>'merchant')::uuid merchant
     from rows r where r.queue is not null
     union all
     select r.id, f.queue, f.kind, f.version, null, null, null,
-      jsonb_build_object('topic', r.topic, 'merchant', r.merchant, 'noun', r.noun), r.trace
+      jsonb_build_object('topic', r.topic, 'merchant', r.merchant, 'noun', r.noun), r.trace,
+      r.merchant
     from rows r
     join unnest(p_patterns, p_queues, p_kinds, p_versions) f (pattern, queue, kind, version)
       on r.topic like f.pattern
     where r.topic is not null
+  ), wanted as materialized (
+    select a.*, row_number() over (order by a.id) n from asked a
+  ), line as materialized (
+    select florin.queue_places(array_agg(w.queue order by w.n),
+      array_agg(w.priority::integer order by w.n), array_agg(w.merchant order by w.n)) places
+    from wanted w having count(*) > 0
   ), made as (
     insert into queue_job (queue, kind, version, payload, priority, due_at, dedupe, trace, position,
-      state)
+      state, merchant, place)
     select w.queue, w.kind, coalesce(w.version, 1), coalesce(w.payload, '{}'),
       coalesce(w.priority, 0), coalesce(w.due_at, clock_timestamp()), w.dedupe, w.trace, here,
-      case when w.due_at > clock_timestamp() then 3 else 0 end
-    from wanted w order by w.id
+      case when w.due_at > clock_timestamp() then 3 else 0 end, w.merchant,
+      case when w.due_at > clock_timestamp() then 0 else (select l.places from line l)[w.n] end
+    from wanted w order by w.n
     on conflict (queue, dedupe) where state <> 2 and dedupe is not null do nothing
     returning queue
   ), counted as (

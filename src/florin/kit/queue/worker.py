@@ -18,7 +18,7 @@ import asyncpg
 
 from florin.kit import ids
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row
 from florin.kit.queue import maintenance
 from florin.kit.queue.config import Plan
 from florin.kit.queue.job import Continue, Job
@@ -155,7 +155,7 @@ class Worker:
             [version for _, version in self._kinds],
             self._plan.lease,
         )
-        for row in sorted(rows, key=lambda row: (-row["priority"], row["id"])):
+        for row in sorted(rows, key=_turn):
             job = Job(row, self._database, lease=self._plan.lease, stopping=self._stop.is_set)
             metrics.queue_wait_seconds.labels(job.queue).observe(max(0.0, job.waited_s))
             self._hands.take(job)
@@ -243,6 +243,11 @@ class Worker:
             await self._outcomes.count()
             async with self._control.connection() as connection:
                 await connection.execute("delete from florin.queue_worker where id = $1", self.id)
+
+
+def _turn(row: Row) -> tuple[int, int, float, int]:
+    """The order of a claim's jobs, as the database has it."""
+    return -row["priority"], row["place"], -row["waited_s"], row["id"]
 
 
 async def _until(true: Callable[[], bool], within_s: float) -> None:

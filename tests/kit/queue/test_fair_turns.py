@@ -1,0 +1,103 @@
+"""Fair turns: one of each merchant, then the next; and no merchant has all places of a queue."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from florin.kit import ids
+from florin.kit.postgres.database import Database
+from florin.kit.queue.config import Queue
+from florin.kit.queue.enqueue import NewJob, enqueue, enqueue_now
+
+ANN, BEN, CAT = (ids.new() for _ in range(3))
+NAMES = {ANN: "ann", BEN: "ben", CAT: "cat", None: "florin"}
+CLAIM = """
+select * from florin.queue_claim(gen_random_uuid(), array['fair'], array[$1::integer], $1,
+  array['effect'], array[1], interval '60 s')
+"""
+
+
+@pytest.fixture
+async def line(owner: Any) -> Any:
+    """The owner's connection, on an empty queue without limits."""
+    await owner.execute(
+        "delete from florin.queue_job; delete from florin.outbox;"
+        " insert into florin.queue (name) values ('fair') on conflict (name)"
+        " do update set at_once = null, at_once_merchant = null"
+    )
+    yield owner
+    await owner.execute("delete from florin.queue_job; delete from florin.outbox")
+
+
+def jobs(merchant: UUID | None, number: int = 1, **more: Any) -> list[NewJob]:
+    payload = {} if merchant is None else {"merchant": str(merchant)}
+    return [NewJob(queue="fair", kind="effect", payload=payload, **more) for _ in range(number)]
+
+
+async def claim(line: Any, most: int = 1) -> list[Any]:
+    rows: list[Any] = await line.fetch(CLAIM, most)
+    return sorted(rows, key=lambda row: (-row["priority"], row["place"], -row["waited_s"]))
+
+
+async def whose(line: Any, taken: Sequence[Any]) -> list[str]:
+    rows = await line.fetch("select id, merchant from florin.queue_job")
+    found = {row["id"]: NAMES[row["merchant"]] for row in rows}
+    return [found[job["id"]] for job in taken]
+
+
+@pytest.mark.parametrize("way", ["put", "relayed"])
+async def test_merchants_take_turns(line: Any, database: Database, way: str) -> None:
+    for wanted in (jobs(ANN, 50), jobs(BEN, 2), [*jobs(CAT), *jobs(None)]):
+        if way == "put":
+            await enqueue_now(line, *wanted)
+            continue
+        async with database.transaction() as tx:
+            await enqueue(tx, *wanted)
+        await line.fetch("select florin.queue_relay('{}', '{}', '{}', '{}', 1000)")
+    one_by_one = [(await claim(line))[0] for _ in range(4)]
+    assert await whose(line, one_by_one) == ["florin", "ann", "ben", "cat"]
+    assert await whose(line, await claim(line, 4)) == ["ann", "ben", "ann", "ann"]
+    await enqueue_now(line, *jobs(CAT, 2))  # newly come, not behind the 46 that wait
+    assert await whose(line, await claim(line, 4)) == ["ann", "cat", "ann", "cat"]
+
+
+async def test_a_long_job_has_a_new_place_after_each_slice(line: Any) -> None:
+    await enqueue_now(line, *jobs(ANN))
+    turns: list[str] = []
+    for turn in range(6):
+        (job,) = await claim(line)
+        turns += await whose(line, [job])
+        if turn == 0:
+            await enqueue_now(line, *jobs(BEN), *jobs(CAT))
+        again = "select florin.queue_again($1, $2, '0')"
+        assert await line.fetchval(again, job["id"], job["fence"])
+    assert turns == ["ann", "ben", "cat"] * 2
+
+
+async def test_jobs_that_become_due_take_turns(line: Any) -> None:
+    await enqueue_now(line, *jobs(ANN, 30))
+    await claim(line, 20)  # turns have passed: what was delayed then is not before all others now
+    later = await line.fetchval("select now() + interval '1 hour'")
+    await enqueue_now(line, *jobs(BEN, 30, due_at=later))
+    await line.execute("update florin.queue_job set due_at = now() where state = 3")
+    assert await whose(line, await claim(line, 6)) == ["ann", "ben"] * 3
+
+
+async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
+    await line.execute("update florin.queue set at_once = 4, at_once_merchant = 2")
+    await enqueue_now(line, *jobs(ANN, 10))
+    first = await claim(line, 4)
+    assert await whose(line, first) == ["ann", "ann"]
+    await enqueue_now(line, *jobs(BEN, 10), *jobs(None))
+    assert await whose(line, await claim(line, 4)) == ["florin", "ben"]
+    assert await claim(line, 4) == []
+    done = "select florin.queue_done($1, $2)"
+    await line.fetch(done, [first[0]["id"]], [first[0]["fence"]])
+    assert await whose(line, await claim(line, 4)) == ["ann"]
+
+
+def test_a_limit_for_each_merchant_needs_one_for_all() -> None:
+    with pytest.raises(ValueError, match="at_once_merchant needs at_once"):
+        Queue(name="fair", importance=1, at_once_merchant=2)
