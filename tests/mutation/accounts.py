@@ -21,7 +21,22 @@ MEMBERS = "tests/identity/test_members.py"
 SIGN_UP = "tests/merchants/test_sign_up.py"
 ZONES = "tests/merchants/test_time_zones.py"
 
+RULES = "src/florin/identity/credentials/password_rules.py"
+WEAK = "tests/identity/credentials/test_password_rules.py"
+
 ACCOUNTS = (
+    _("a common password is taken", RULES,
+      "    if plain in _common() or core in _common():\n", "    if False:\n", WEAK),
+    _("a common word with digits around it is taken", RULES,
+      "    if plain in _common() or core in _common():\n", "    if plain in _common():\n", WEAK),
+    _("a repeated password is taken", RULES,
+      "    if plain in (plain + plain)[1:-1]:", "    if False:", WEAK),
+    _("who changes a password may choose a common one", PROFILE,
+      "    check_password(want.password)\n    await prove_password(", "    await prove_password(",
+      f"{WEAK}::test_wherever_a_password_is_chosen_it_is_checked"),
+    _("who was sent a token may choose a common password", PROFILE,
+      "    check_password(want.password)\n    found =", "    found =",
+      f"{WEAK}::test_wherever_a_password_is_chosen_it_is_checked"),
     _("strangers register where sign-up is closed", "src/florin/merchants/api.py",
       "    if not settings.signup_open:\n", "    if False:\n",
       f"{SIGN_UP}::test_nobody_registers_where_sign_up_is_closed"),

@@ -15,6 +15,7 @@ from florin.identity import audit_log
 from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
 from florin.identity.credentials import passwords
+from florin.identity.credentials.password_rules import check_password
 from florin.identity.credentials.passwords import Password
 from florin.identity.network_limits import PASSWORDS_PER_MERCHANT, TAKEN_PER_MERCHANT
 from florin.identity.scopes import ROLES
@@ -140,6 +141,7 @@ async def _first_password(
         raise
     if want.password is None:
         return None
+    check_password(want.password, email=email)
     await people.limits.take_of(PASSWORDS_PER_MERCHANT, merchant)
     return await passwords.make_hash(want.password)
 

@@ -13,6 +13,7 @@ from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
 from florin.identity.credentials.email_tokens import Kind, LetterInvalid
+from florin.identity.credentials.password_rules import check_password
 from florin.identity.credentials.passwords import Password, Typed
 from florin.identity.members import User
 from florin.identity.network_limits import PASSWORDS_PER_TOKEN, WRONG_TOKENS
@@ -91,6 +92,7 @@ async def set_password(
     Raises LetterInvalid, RateLimited, Overloaded. The token is looked up first: nothing is hashed
     for one that is wrong, and only so often for one that is right, however many bring it at once.
     """
+    check_password(want.password)
     found = await _find_token(people, client, kind, want.token)
     await people.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)
     hashed = await passwords.make_hash(want.password)
@@ -139,6 +141,7 @@ async def change_password(
     people: IdentityServices, by: AuditActor, me: Person, want: ChangePasswordRequest
 ) -> User:
     """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
+    check_password(want.password)
     await prove_password(people, by, me, want.current_password)
     hashed = await passwords.make_hash(want.password)
     async with people.database.transaction() as tx:

@@ -9,6 +9,7 @@ from florin.identity import audit_log, members, sessions
 from florin.identity.audit_log import AuditActor
 from florin.identity.credentials import passwords
 from florin.identity.credentials.email_tokens import EmailTokens
+from florin.identity.credentials.password_rules import check_password
 from florin.identity.credentials.passwords import Password
 from florin.identity.members import User
 from florin.identity.network_limits import SIGN_UPS, TAKEN
@@ -113,6 +114,7 @@ async def register(
     nothing else is wrong.
     """
     email = normalized(want.email)
+    check_password(want.password, email=email)
     await check_merchant(people.database, want.merchant, within="merchant.")
     await people.limits.take(SIGN_UPS, client.address)
     try:
