@@ -73,9 +73,12 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
         return scope["caller"]
 
     async def reads(request: Request[Any, Any, Any], caller: Caller) -> RoutedReader:
-        given = request.headers.get("florin-consistency")
+        token = request.headers.get("florin-consistency")
+        if token is None:
+            return parts.routing.reads(caller.actor)
         try:
-            return parts.routing.reads(caller.actor, given=given)
+            given, ours = parts.signer.read(token)
+            return parts.routing.reads(caller.actor, given=given, ours=ours)
         except ValueError:
             detail = "this is no position that an answer gave"
             raise InvalidRequest(detail, param="Florin-Consistency") from None
@@ -146,6 +149,7 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
         translate=translate,
         drain=parts.drain,
         position=position,
+        token=parts.signer.token,
         wrote=parts.routing.wrote if parts.routing.tokens is not None else None,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
         headers=headers.always(settings.public_url),

@@ -21,6 +21,7 @@ from florin.kit.rate_limits.limiter import Limit, RateLimiter
 from florin.kit.replicas.consistency_tokens import ConsistencyTokens
 from florin.kit.replicas.replica import Replica
 from florin.kit.replicas.routing import ReplicaRouter
+from florin.kit.replicas.signed_positions import PositionSigner
 from florin.kit.server.health import Health
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
@@ -43,6 +44,7 @@ class Parts:
         )
         self.routing = self._routing()
         self.position = Position(self.database)
+        self.signer = PositionSigner(settings.ring("key_pepper"))
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.ring("seal_key"))
         self.sealer = sealer

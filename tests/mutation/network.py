@@ -3,12 +3,15 @@
 from tests.mutation.mutation import without as _
 
 EDGE = "src/florin/kit/http/middleware.py"
+SIGNED = "src/florin/kit/replicas/signed_positions.py"
+ROUTING = "src/florin/kit/replicas/routing.py"
 BALANCER = "src/florin/ops/haproxy/settings.py"
 REPORTS = "src/florin/reports/service.py"
 HEALTH = "src/florin/kit/server/health.py"
 OPERATIONS = "src/florin/kit/server/operations.py"
 RULES = "src/florin/ops/haproxy/config_fragments.py"
 
+INVENTED = "tests/kit/replicas/test_signed_positions.py"
 CROWDS = "tests/ops/haproxy/test_connections.py"
 BOUNDS = "tests/reports/test_service.py"
 HEALTHS = "tests/kit/server/test_health.py"
@@ -57,4 +60,11 @@ NETWORK = (
     _("the operations port is full when the public one is", BALANCER,
       "_SPARE_CONNECTIONS = 32", "_SPARE_CONNECTIONS = 0",
       f"{CROWDS}::test_the_operations_port_answers_while_the_public_one_is_full"),
+    _("whoever invents a position raises the alarm of lost writes", ROUTING,
+      "        if ours:  # what is invented is not remembered, and raises no alarm\n",
+      "        if given:\n",
+      f"{INVENTED}::test_an_invented_position_is_not_remembered"),
+    _("a position is ours whatever its signature", SIGNED,
+      "any(hmac.compare_digest(each, given) for each in known)", "bool(given and [*known])",
+      f"{INVENTED}::test_only_what_was_signed_is_ours"),
 )  # fmt: skip

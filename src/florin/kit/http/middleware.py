@@ -50,6 +50,7 @@ class RequestMiddleware:
         *,
         instance: str | None,
         position: Callable[[Scope], Awaitable[str | None]] | None = None,
+        token: Callable[[str], bytes] = str.encode,
         wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
         headers: Callable[[Headers], None] | None = None,
     ) -> None:
@@ -60,6 +61,7 @@ class RequestMiddleware:
         self.drain = drain
         self._instance = instance  # None where requests are not logged
         self._position = position  # what is said where a write changed nothing
+        self._token = token  # how a position is said
         self._wrote = wrote
         self._add_headers = headers or always(None)
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -133,7 +135,7 @@ class RequestMiddleware:
         headers.append((b"x-request-id", scope["request_id"].encode()))
         self._add_headers(headers)
         if "position" in scope:
-            headers.append((b"florin-consistency", scope["position"].encode()))
+            headers.append((b"florin-consistency", self._token(scope["position"])))
         if self.drain.begun:
             headers.append((b"connection", b"close"))
         return headers

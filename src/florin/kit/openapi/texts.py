@@ -57,8 +57,8 @@ HEADERS: Json = {
     "Florin-Consistency": {
         "description": "How far the books were after this write; sent along with a read, the read"
         " is never older.",
-        "schema": {"type": "string", "pattern": "^[0-9a-f]+\\.[0-9a-f]+$"},
-        "example": "1.3000148",
+        "schema": {"type": "string", "pattern": "^[0-9a-f]+\\.[0-9a-f]+\\.[0-9a-f]{16}$"},
+        "example": "1.3000148.5e0c9f0a71b2d384",
     },
     "Idempotency-Replayed": {
         "description": "`true` where this is the first answer again.",
@@ -93,6 +93,6 @@ PARAMETERS: Json = {
         "in": "header",
         "description": "From the answer to a write: this read is never older than that write.",
         "schema": {"type": "string"},
-        "example": "1.3000148",
+        "example": "1.3000148.5e0c9f0a71b2d384",
     },
 }

@@ -70,12 +70,17 @@ class ReplicaRouter:
             if self.tokens is not None:
                 await replica.pool.close()
 
-    def reads(self, principal: str, *, given: str | None = None) -> "RoutedReader":
-        """The reads of one request; `given` is its Florin-Consistency. Raises ValueError."""
+    def reads(
+        self, principal: str, *, given: str | None = None, ours: bool = False
+    ) -> "RoutedReader":
+        """The reads of one request; `given` is the position that its Florin-Consistency names,
+        `ours` whether we signed it. Raises ValueError.
+        """
         if given is None:
             return RoutedReader(self, principal, 0)
         timeline, lsn = parts_of(given)
-        self.primary.record_acknowledged("a caller", lsn, timeline=timeline)
+        if ours:  # what is invented is not remembered, and raises no alarm
+            self.primary.record_acknowledged("a caller", lsn, timeline=timeline)
         return RoutedReader(self, principal, lsn)
 
     async def wrote(self, names: Sequence[str], position: str) -> None:
