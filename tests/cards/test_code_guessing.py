@@ -354,3 +354,11 @@ async def test_a_client_is_named_by_who_may_and_as_an_address(
             problem(answer, 422, "invalid_request", param="Florin-Client-Ip")
         refused = await guess(without, way, codes.make(), **named("203.0.113.7"))
         assert "clients:name" in problem(refused, 403, "forbidden")["detail"]
+
+
+async def test_a_client_is_named_once(clients: list[httpx.AsyncClient]) -> None:
+    """Of two the next reader may take the other one."""
+    named_twice = [("florin-client-ip", "203.0.113.7"), ("florin-client-ip", "203.0.113.8")]
+    body = {"code": codes.make()}
+    answer = await clients[0].post("/cards/lookup", json=body, headers=named_twice)
+    problem(answer, 422, "invalid_request")
