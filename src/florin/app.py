@@ -80,7 +80,7 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
             given, ours = parts.signer.read(token)
             return parts.routing.reads(caller.actor, given=given, ours=ours)
         except ValueError:
-            detail = "this is no position that an answer gave"
+            detail = "Invalid Florin-Consistency token; send one that an answer gave, or none"
             raise InvalidRequest(detail, param="Florin-Consistency") from None
 
     async def counted(caller: Caller) -> None:

@@ -5,6 +5,7 @@ from tests.mutation.mutation import without as _
 QUERY = "src/florin/kit/http/query.py"
 FAST = "src/florin/cards/api/fast_routes.py"
 PASTED = "src/florin/kit/pasted_text.py"
+EXPLANATIONS = "src/florin/kit/http/explanations.py"
 EDGE = "src/florin/kit/http/middleware.py"
 PATHS = "src/florin/kit/http/paths.py"
 
@@ -12,6 +13,8 @@ BODY = "src/florin/kit/http/body.py"
 
 KEYS = "tests/cards/api/test_idempotency.py"
 CODES = "tests/cards/test_codes.py"
+MONEY = "tests/cards/api/test_transactions.py"
+MESSAGES = "tests/kit/http/test_explanations.py"
 ENCODINGS = "tests/kit/http/test_encodings.py"
 QUERIES = "tests/kit/http/test_query.py"
 
@@ -82,4 +85,22 @@ _PASTED = (
       "tests/identity/test_second_factor.py::test_codes_are_read_as_people_paste_them"),
 )  # fmt: skip
 
-REQUESTS = (*_PASTED, *_ENCODINGS, *_PARAMETERS, *_KEYS)
+_MESSAGES = (
+    _("a message repeats a secret", EXPLANATIONS,
+      "if value is NOTHING or _is_secret(param, value) else", "if value is NOTHING else",
+      f"{MESSAGES}::test_a_secret_is_not_repeated"),
+    _("a message shows a raw pattern", EXPLANATIONS,
+      "    match = _EXPECTED.fullmatch(text)\n", "    match = None\n",
+      f"{MESSAGES}::test_no_route_shows_a_raw_pattern_or_type"),
+    _("a currency that is none has a balance", "src/florin/reports/api.py",
+      '        check_currency(currency, param="currency")\n', "        pass\n",
+      f"{MESSAGES}::test_a_currency_that_is_none_has_no_balance"),
+    _("of two cards the one that pays is always to blame", "src/florin/ledger/post.sql",
+      "        o_noun[i] := c_id[d]; -- it is to blame", "        -- it is to blame",
+      f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
+    _("of two cards the unknown one is always the one that pays", "src/florin/ledger/post.sql",
+      "      if c is not null then\n        o_noun", "      if false then\n        o_noun",
+      f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
+)  # fmt: skip
+
+REQUESTS = (*_MESSAGES, *_PASTED, *_ENCODINGS, *_PARAMETERS, *_KEYS)

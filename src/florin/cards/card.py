@@ -20,9 +20,18 @@ class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Whom the card is for."""
 
     name: Text | None = None
-    email: Annotated[str, Meta(min_length=3, max_length=254, pattern="^[^@ ]+@[^@ ]+$")] | None = (
-        None
-    )
+    email: (
+        Annotated[
+            str,
+            Meta(
+                min_length=3,
+                max_length=254,
+                pattern="^[^@ ]+@[^@ ]+$",
+                description="name@host, without spaces.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Card(msgspec.Struct, kw_only=True):
@@ -93,11 +102,11 @@ def from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
     )
 
 
-def card_id(text: str) -> UUID:
-    """Read a card's public id. Raises CardNotFound."""
+def card_id(text: str, *, param: str | None = None) -> UUID:
+    """Read a card's public id, of the field `param` where there are two. Raises CardNotFound."""
     uuid = ids.parse("crd", text)
     if uuid is None:
-        raise CardNotFound
+        raise CardNotFound(param=param)
     return uuid
 
 

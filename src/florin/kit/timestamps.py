@@ -20,6 +20,5 @@ def instant(text: str, *, param: str) -> datetime:
             return datetime.fromisoformat("".join(match.groups("")).replace(" ", "+")).astimezone(
                 UTC
             )
-    raise InvalidRequest(
-        "give an RFC 3339 instant with its offset, such as 2026-01-31T12:00:00Z", param=param
-    )
+    right = "an RFC 3339 instant with its offset, such as 2026-01-31T12:00:00Z"
+    raise InvalidRequest(f"give {right}, not {text[:40]!r}", param=param)

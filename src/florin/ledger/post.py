@@ -14,6 +14,7 @@ from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, 
 
 # What a card, or a key's request, that was recorded under another secret looks like.
 _UNKNOWN = (CardNotFound, IdempotencyKeyReused)
+_OF_NO_CARD = frozenset({"busy", "idempotency_key_reused", "invalid_request"})
 _SQL = (
     "select * from florin.post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
@@ -150,7 +151,8 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
             extra["available"] = row["balance"] - row["held"]
         elif refusal is PinIncorrect:
             extra["attempts_left"] = row["part"]
-        raise refusal(param=_blamed(outcome, posting.op), extra=extra, position=position)
+        param = _blamed(outcome, posting, row["noun"])
+        raise refusal(_detail(refusal, param, posting), param=param, extra=extra, position=position)
     return Posted(
         id=row["id"],
         card=row["card"],
@@ -168,11 +170,24 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
     )
 
 
-def _blamed(outcome: str, op: str) -> str | None:
-    """The field that a refusal is about."""
-    if outcome != "currency_mismatch":
+def _blamed(outcome: str, posting: Posting, blamed: UUID | None) -> str | None:
+    """The field that a refusal is about. A transfer has two cards: `blamed` is the one that would
+    be paid where it is to blame.
+    """
+    if posting.op == "transfer":
+        if outcome in _OF_NO_CARD:
+            return None
+        paid = outcome in {"currency_mismatch", "balance_limit_exceeded"}
+        return "to" if paid or blamed == posting.other else "from"
+    return "currency" if outcome == "currency_mismatch" else None
+
+
+def _detail(refusal: type[Refusal], param: str | None, posting: Posting) -> str | None:
+    """The sentence of a refusal, where its title does not say which card it is about."""
+    if posting.op != "transfer" or param is None:
         return None
-    return "to" if op == "transfer" else "currency"
+    card = posting.other if param == "to" else posting.card
+    return None if card is None else f"{param} {ids.show('crd', card)}: {refusal.title()}"
 
 
 def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:

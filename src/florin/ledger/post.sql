@@ -234,6 +234,9 @@ begin
       o_outcome[i] := case item.op when 'refund' then 'redemption_not_found'
         when 'capture' then 'hold_not_found' when 'void' then 'hold_not_found'
         else 'card_not_found' end;
+      if c is not null then
+        o_noun[i] := item.other; -- of a transfer: the card that would be paid is to blame
+      end if;
       any_refused := true;
       continue;
     elsif c_balance[c] is null or d is not null and c_balance[d] is null then
@@ -365,6 +368,7 @@ begin
         refusal := case when c_state[d] = 'active' then 'card_expired'
           when c_state[d] = 'pending' then 'card_not_active'
           else 'card_' || c_state[d]::text end;
+        o_noun[i] := c_id[d]; -- it is to blame, not the card that pays
       end if;
       if refusal is null then
         if c_currency[c] <> c_currency[d] then

@@ -14,7 +14,13 @@ from florin.kit.postgres.database import Database
 from florin.kit.time_zones import is_known_zone
 
 Country = Annotated[
-    str, Meta(pattern="^[A-Z]{2}$", max_length=2, description="ISO 3166.", examples=["NL"])
+    str,
+    Meta(
+        pattern="^[A-Z]{2}$",
+        max_length=2,
+        description="Two capital letters of ISO 3166-1, such as NL.",
+        examples=["NL"],
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ from litestar import Request, get
 from litestar.params import Parameter
 
 from florin.identity.authentication import Caller
+from florin.kit.http.body import CURRENCY, check_currency
 from florin.kit.openapi.responses import responses
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.timestamps import instant
@@ -23,7 +24,7 @@ async def get_balances(
         str | None, Parameter(description="RFC 3339; the latest settled instant when left out.")
     ] = None,
     currency: Annotated[
-        str | None, Parameter(pattern="^[A-Z]{3}$", max_length=3, description="ISO 4217.")
+        str | None, Parameter(pattern="^[A-Z]{3}$", max_length=3, description=CURRENCY)
     ] = None,
 ) -> Balances:
     """What every kind of account stood at. An answer for an instant never changes: money that is
@@ -31,6 +32,8 @@ async def get_balances(
     `liability` is what is owed on cards. In the merchant's currency unless another is named.
     """
     caller.needs("reports:read")
+    if currency is not None:
+        check_currency(currency, param="currency")
     return await reports.balances(
         reads,
         caller.merchant,

@@ -84,7 +84,9 @@ async def balances(
     )
     assert now_row is not None
     if as_of is not None and as_of > now_row["here"]:
-        raise InvalidRequest("this instant has not come yet", param="as_of")
+        now = now_row["here"].isoformat()
+        detail = f"as_of is in the future: {as_of.isoformat()}; it is {now}"
+        raise InvalidRequest(detail, param="as_of")
     # What a test merchant's transactions are dated depends on when its clock was moved: for it
     # everything that runs now is waited for.
     until = now_row["real"]

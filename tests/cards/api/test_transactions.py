@@ -1,6 +1,7 @@
 """Money over HTTP: redemptions, refunds, loads, transfers, adjustments, line by line."""
 
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -195,6 +196,43 @@ async def test_loads_transfers_and_adjustments(http: httpx.AsyncClient, shop: Sh
     problem(await post(http, "/transfers", move), 422, "currency_mismatch")
     await made(http, f"/cards/{foreign['id']}/block", status=200)
     problem(await post(http, "/transfers", move), 402, "card_blocked")
+    await balanced(http)
+
+
+async def test_a_refused_transfer_says_which_card_is_to_blame(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    good = await issue(http, shop, 100)
+    for state, code in (
+        ("blocked", "card_blocked"), ("closed", "card_closed"), ("pending", "card_not_active"),
+        ("expired", "card_expired"), ("unknown", "card_not_found"), ("malformed", "card_not_found"),
+    ):  # fmt: skip
+        bad = (await issue(http, shop, 100, activate=state != "pending"))["id"]
+        if state == "blocked":
+            await made(http, f"/cards/{bad}/block", status=200)
+        elif state == "closed":
+            taken = {"card": bad, "amount": -100, "reason": "to close it"}
+            await made(http, "/adjustments", taken)
+            await made(http, f"/cards/{bad}/close", status=200)
+        elif state == "expired":
+            await owner.execute(
+                "update florin.account set expires_at = clock_timestamp() - interval '1 minute'"
+                " where merchant = $1 and id = $2",
+                shop.merchant,
+                UUID(bad.removeprefix("crd_")),
+            )
+        elif state != "pending":
+            bad = f"crd_{'1' * 32}" if state == "unknown" else "crd_x"
+        status = 404 if code == "card_not_found" else 402
+        for param, move in (
+            ("from", {"from": bad, "to": good["id"], "amount": 1}),
+            ("to", {"from": good["id"], "to": bad, "amount": 1}),
+        ):
+            told = problem(await post(http, "/transfers", move), status, code, param=param)
+            assert state == "malformed" or f"{param} {bad}" in told["detail"], told
+    rich = {"from": good["id"], "to": (await issue(http, shop))["id"], "amount": 101}
+    told = problem(await post(http, "/transfers", rich), 402, "insufficient_funds", param="from")
+    assert told["available"] == 100
     await balanced(http)
 
 

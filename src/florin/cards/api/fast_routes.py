@@ -91,7 +91,8 @@ class FastRoutes:
         caller = await self._caller(scope, "redemptions:write")
         raw = body.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
         if not 1 <= len(raw.redemptions) <= BATCH_MAX:
-            raise InvalidRequest(f"give 1 to {BATCH_MAX} redemptions", param="redemptions")
+            detail = f"give 1 to {BATCH_MAX} redemptions, not {len(raw.redemptions)}"
+            raise InvalidRequest(detail, param="redemptions")
         client = self._client(scope, caller)
         items = [_read(caller, client, item) for item in raw.redemptions]
         answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])

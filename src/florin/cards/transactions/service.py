@@ -115,9 +115,8 @@ class Transactions:
     ) -> tuple[Transfer, Posted]:
         if want.from_ == want.to:
             raise InvalidRequest("a card cannot pay itself", param="to")
-        return await self._move(
-            Transfer, asked, "transfer", want, card=card_id(want.from_), other=card_id(want.to)
-        )
+        payer, paid = card_id(want.from_, param="from"), card_id(want.to, param="to")
+        return await self._move(Transfer, asked, "transfer", want, card=payer, other=paid)
 
     async def adjust(
         self, asked: RequestContext, want: requests.AdjustmentRequest

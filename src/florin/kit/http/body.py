@@ -17,6 +17,7 @@ from florin.kit.errors import (
     Refusal,
     UnsupportedEncoding,
 )
+from florin.kit.http.explanations import shown
 from florin.kit.http.field_errors import mistake, mistakes, with_nul
 
 Body = TypeVar("Body")
@@ -26,10 +27,12 @@ AMOUNT_MAX = 10**12
 KEY_MAX = 255
 METADATA_PAIRS_MAX = 50
 
+CURRENCY = "Three capital letters of ISO 4217, such as EUR."
+
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description="In the currency's minor unit.")]
 SignedAmount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 Currency = Annotated[
-    str, Meta(pattern="^[A-Z]{3}$", max_length=3, description="ISO 4217.", examples=["EUR"])
+    str, Meta(pattern="^[A-Z]{3}$", max_length=3, description=CURRENCY, examples=["EUR"])
 ]
 Text = Annotated[str, Meta(min_length=1, max_length=255)]
 LongText = Annotated[str, Meta(min_length=1, max_length=1000)]
@@ -72,7 +75,9 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
         found = decoder.decode(body)
         _names.decode(body.decode())
     except msgspec.ValidationError as error:
-        raise wrong(mistakes(decoder.type, body) or [mistake(error, "")]) from None
+        raise wrong(
+            mistakes(decoder.type, body) or [mistake(error, "", decoder.type, body)]
+        ) from None
     except (msgspec.MsgspecError, json.JSONDecodeError) as error:
         raise _unreadable(body, error) from None
     except UnicodeDecodeError as error:
@@ -130,13 +135,15 @@ def wrong(errors: list[dict[str, str]]) -> InvalidRequest:
 def check_currency(code: str, *, param: str) -> None:
     """Raises InvalidRequest for money that does not exist."""
     if code not in CURRENCIES:
-        raise InvalidRequest(f"{code} is no currency of ISO 4217", param=param)
+        detail = f"{shown(code)} is not a currency of ISO 4217; give one such as EUR"
+        raise InvalidRequest(detail, param=param)
 
 
 def check_country(code: str, *, param: str) -> None:
     """Raises InvalidRequest for a country that does not exist."""
     if code not in COUNTRIES:
-        raise InvalidRequest(f"{code} is no country of ISO 3166-1", param=param)
+        detail = f"{shown(code)} is not a country of ISO 3166-1; give two letters such as NL"
+        raise InvalidRequest(detail, param=param)
 
 
 def idempotency_key(

@@ -10,7 +10,10 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 import msgspec
 
+from florin.kit.http.explanations import NOTHING, explained
+
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
+_STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 _OWN_NAMES = "metadata"  # the field whose names are the caller's
 
 
@@ -33,17 +36,32 @@ def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
             found.extend(_wrong_in(field.type, bytes(value), f"{within}{name}"))
         elif field.required:
             found.append({"param": f"{within}{name}", "detail": "this field is required"})
-    found.extend({"param": f"{within}{name}", "detail": "there is no such field"} for name in given)
+    known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
+    detail = f"there is no such field; there are {known}" if known else "there is no such field"
+    found.extend({"param": f"{within}{name}", "detail": detail} for name in given)
     return found
 
 
-def mistake(error: Exception, param: str) -> dict[str, str]:
+def mistake(error: Exception, param: str, kind: Any, value: bytes) -> dict[str, str]:
     """What the decoder said of one field."""
     text = str(error)
     where = _AT.search(text)
     inner = where.group(1) if where else ""
     between = "." if param and inner and not inner.startswith("[") else ""
-    return {"param": f"{param}{between}{inner}", "detail": _AT.sub("", text)}
+    name = f"{param}{between}{inner}"
+    detail = explained(_AT.sub("", text), name, kind, _value_at(value, inner))
+    return {"param": name, "detail": detail}
+
+
+def _value_at(value: bytes, path: str) -> Any:
+    """The value at a path of the decoder's, such as `.items[2]`; NOTHING where it is not known."""
+    try:
+        found = msgspec.json.decode(value)
+        for name, index in _STEP.findall(path):
+            found = found[int(index)] if index else found[name]
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        return NOTHING
+    return NOTHING if "..." in path else found
 
 
 def with_nul(body: bytes) -> str | None:
@@ -83,7 +101,7 @@ def _wrong_in(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         return (
             mistakes(kind, value, f"{param}.")
             or _wrong_pairs(kind, value, param)
-            or [mistake(error, param)]
+            or [mistake(error, param, kind, value)]
         )
     return []
 
@@ -103,7 +121,8 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         try:
             msgspec.convert(name, type=pair[0])
         except msgspec.ValidationError as error:
-            found.append({"param": here, "detail": f"its name: {error}"})
+            detail = explained(str(error), "", pair[0], name)
+            found.append({"param": here, "detail": f"its name {detail}"})
         found.extend(_wrong_in(pair[1], bytes(each), here))
     return found
 

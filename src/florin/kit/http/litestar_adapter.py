@@ -27,6 +27,7 @@ from florin.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Refusa
 from florin.kit.http import body as http
 from florin.kit.http import query
 from florin.kit.http.body import decode, problem, problem_headers, wrong
+from florin.kit.http.explanations import NOTHING, explained
 from florin.kit.observability import logging, metrics
 
 Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
@@ -130,13 +131,27 @@ def _query_kinds(handler: Any, in_path: frozenset[str]) -> dict[str, Any]:
 
 
 @cache
-def _query_names(handler: Any) -> dict[str, str]:
-    """The parameters of a route's function and what each is called in the query."""
+def _fields(handler: Any) -> dict[str, Any]:
+    """The parameters of a route's function, and of what it depends on."""
     fields = dict(handler.parsed_fn_signature.parameters)
     for name, provided in handler.resolve_dependencies().items():
         if fields.pop(name, None) is not None:
             fields |= provided.parsed_fn_signature.parameters
-    return {name: _named(field.kwarg_definition) or name for name, field in fields.items()}
+    return fields
+
+
+def _explained(request: Any, name: str, message: str) -> dict[str, str]:
+    """What is wrong with the parameter of a route's function that has this name."""
+    field = _fields(request.route_handler).get(name)
+    if field is None:
+        return {"param": name, "detail": message}
+    definition = field.kwarg_definition
+    param = _named(definition) or name
+    value: Any = request.query_params.get(param, NOTHING)
+    if isinstance(value, str) and value.isdecimal():
+        value = int(value)
+    about = getattr(definition, "description", None) or ""
+    return {"param": param, "detail": explained(message, param, field.raw, value, about)}
 
 
 def exception_handlers(translate: Translate) -> dict[Any, Any]:
@@ -171,11 +186,9 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
     if isinstance(error, MethodNotAllowedException):
         return _method_not_allowed(request, error)
     if isinstance(error, ValidationException):
-        names = _query_names(request.route_handler)
         extra: list[Any] = error.extra if isinstance(error.extra, list) else []
         found: list[dict[str, str]] = [
-            {"param": names.get(str(each["key"]), str(each["key"])), "detail": str(each["message"])}
-            for each in extra
+            _explained(request, str(each["key"]), str(each["message"])) for each in extra
         ]
         if found and found[0]["param"] == "data":
             return InvalidRequest("this request needs a JSON body")

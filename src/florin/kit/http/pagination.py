@@ -9,6 +9,7 @@ from litestar.params import Parameter
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import Page
+from florin.kit.http.explanations import shown
 
 Noun = TypeVar("Noun")
 
@@ -30,7 +31,10 @@ class page:  # noqa: N801 -- reads as a word where it is used
             return None
         uuid = ids.parse(prefix, starting_after)
         if uuid is None:
-            raise InvalidRequest("no object of this list has this id", param="starting_after")
+            detail = (
+                f"give the id of an object of this list, {prefix}_…, not {shown(starting_after)}"
+            )
+            raise InvalidRequest(detail, param="starting_after")
         return uuid
 
     @staticmethod

@@ -11,11 +11,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from florin.kit.http.asgi import Scope
 from florin.kit.http.body import wrong
+from florin.kit.http.explanations import shown
 
 Pairs = list[tuple[str, str]]
 
 _WHOLE = re.compile(r"[0-9]{1,19}")
-_VALUE_MAX = 40  # characters of a value that a refusal repeats
 
 
 def query_pairs(scope: Scope) -> Pairs:
@@ -71,8 +71,3 @@ def _mistake(value: str, kind: Any, *, empty: bool) -> str | None:
     if kind is int and not _WHOLE.fullmatch(value):
         return f"give a whole number in decimal digits, such as 20, not {shown(value)}"
     return None
-
-
-def shown(value: str) -> str:
-    """A value as a refusal repeats it."""
-    return repr(value if len(value) <= _VALUE_MAX else f"{value[:_VALUE_MAX]}…")
