@@ -4,6 +4,10 @@ from tests.mutation.mutation import without as _
 
 FILES = "src/florin/ops/system/account_files.py"
 USERS = "src/florin/ops/system/os_user.py"
+_SETS = (
+    "tests/kit/settings/test_settings.py"
+    "::test_production_sends_and_believes_nothing_openly_across_a_network"
+)
 _RUNS = "tests/ops/lifecycle/test_accounts.py"
 _ACTS = "tests/ops/system/test_account_files.py"
 
@@ -31,4 +35,16 @@ FLEET = (
     _("an instance that runs as root is adopted", "src/florin/ops/topology/app_process.py",
       'wiring += f"\\naccount {self.account.uid}"', "pass",
       f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+    _("the application may do everything in Valkey", "src/florin/ops/valkey/users.py",
+      "~florin:* &florin:* -@all {_CONNECT}", "~* &* +@all {_CONNECT}",
+      "tests/ops/valkey/test_users.py::test_the_application_is_refused_all_else"),
+    _("the application may not notify", "src/florin/ops/valkey/users.py",
+      "+publish +subscribe", "+subscribe",
+      "tests/ops/valkey/test_users.py::test_the_application_needs_no_other_right"),
+    _("production trusts every proxy", "src/florin/kit/settings/validation.py",
+      "    network_rules.open_proxies,\n", "", _SETS),
+    _("production sends passwords to Redis in the clear", "src/florin/kit/settings/validation.py",
+      "    network_rules.plain_redis,\n", "", _SETS),
+    _("production asks a database in the clear", "src/florin/kit/settings/validation.py",
+      "    network_rules.plain_databases,\n", "", _SETS),
 )  # fmt: skip

@@ -16,6 +16,7 @@ from typing import Any
 import redis
 
 from florin.ops.system import bundled_programs, os_user
+from florin.ops.valkey.users import RIGHTS
 from tests.support.ports import free_port
 
 NAME = "florin"
@@ -61,13 +62,19 @@ class Valkeys:
     nodes: list[Node] = field(default_factory=list[Node])
     sentinels: list[Node] = field(default_factory=list[Node])
 
+    @property
+    def app_url(self) -> str:
+        """The URL with a user who may only what the product's own application may."""
+        return self.url.replace("://", "://app:app@", 1)
+
     def start(self, settings: str, *, sentinel: bool = False, port: int | None = None) -> Node:
         user = os_user.choose([])
         port = port or free_port()
         folder = self.place / f"{port}"
         folder.mkdir(exist_ok=True)
         path = folder / "valkey.conf"
-        path.write_text(f'{_COMMON}port {port}\ndir "{folder}"\n{settings}\n', "utf-8")
+        users = "" if sentinel else f"user app on >app {RIGHTS}\n"
+        path.write_text(f'{_COMMON}port {port}\ndir "{folder}"\n{users}{settings}\n', "utf-8")
         options: dict[str, Any] = {}
         self.place.chmod(0o755)
         if user is not None:

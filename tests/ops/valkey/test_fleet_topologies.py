@@ -27,6 +27,7 @@ from florin.ops.system import processes as pids
 from florin.ops.topology.topology import running_urls
 from florin.ops.valkey import client as ask
 from florin.ops.valkey import role_monitor
+from florin.ops.valkey.users import APPLICATION_SECRET, OPERATOR_SECRET
 from tests.ops.conftest import until
 from tests.ops.replicated_fleet import Fleet, running
 
@@ -95,7 +96,7 @@ async def writable(client: Any) -> float:
 
 async def replicated(fleet: Fleet, master: Part) -> None:
     """Wait until a replica has all that the master has by now."""
-    address, password = master.address or "", secrets.read(fleet.home)["VALKEY_PASSWORD"]
+    address, password = master.address or "", secrets.read(fleet.home)[OPERATOR_SECRET]
     offset = (await ask.ask(address, password, "ROLE"))[1]
     deadline = time.monotonic() + WITHIN_S
     while max(int(each[2]) for each in (await ask.ask(address, password, "ROLE"))[2]) < offset:
@@ -189,6 +190,12 @@ async def told(fleet: Fleet, scheme: str) -> None:
         while not await asks_valkey(part):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
+    known = secrets.read(fleet.home)
+    for part in await memory(fleet):
+        # Nothing was refused to the application, the other servers or the Sentinels.
+        assert await ask.ask(part.address or "", known[OPERATOR_SECRET], "ACL", "LOG") == []
+        with pytest.raises(ask.Refused, match="WRONGPASS"):
+            await ask.ask(part.address or "", known[APPLICATION_SECRET], "PING")
 
 
 async def test_sentinel_each_is_killed_under_load(fleet: Fleet) -> None:

@@ -153,7 +153,7 @@ def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
             folder=tmp_path,
             port=7000 + n,
             account=None,
-            secrets={"VALKEY_PASSWORD": "x"},
+            secrets={"VALKEY_PASSWORD": "x", "VALKEY_OPERATOR_PASSWORD": "y"},
             name=f"valkey-{n}",
         )
 

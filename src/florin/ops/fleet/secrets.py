@@ -22,6 +22,7 @@ ENGINES = (
     "APP_PASSWORD",
     "REPLICA_PASSWORD",
     "VALKEY_PASSWORD",
+    "VALKEY_OPERATOR_PASSWORD",
 )
 
 Secrets = dict[str, str]

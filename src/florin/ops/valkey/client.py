@@ -6,6 +6,7 @@ from typing import Any
 
 from florin.ops.fleet.model import Role
 from florin.ops.system import http_probe
+from florin.ops.valkey.users import OPERATOR
 
 WITHIN_S = 2.0
 
@@ -27,13 +28,16 @@ _ROLES: dict[str, Role] = {
 
 
 async def ask(address: str, password: str, *words: str | int, within_s: float = WITHIN_S) -> Any:
-    """Return the answer to one command: text, a number, a list of them or None."""
+    """Return the answer to one command: text, a number, a list of them or None.
+
+    `password` is the operator's.
+    """
     host, port = http_probe.split(address)
     try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
             with contextlib.closing(writer):
-                writer.write(_command("AUTH", password) + _command(*words))
+                writer.write(_command("AUTH", OPERATOR, password) + _command(*words))
                 await _read(reader)
                 return await _read(reader)
     except (OSError, TimeoutError, EOFError, ValueError) as error:

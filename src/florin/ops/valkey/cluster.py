@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from florin.ops.fleet.model import Role
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files
-from florin.ops.valkey import cluster_slots
+from florin.ops.valkey import cluster_slots, users
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.client import GONE, ask
 from florin.ops.valkey.client import role as role_of
@@ -35,11 +35,13 @@ class Cluster:
 
     @property
     def url(self) -> str:
-        return url_of([each.address for each in self.servers.values()], self._password)
+        one = next(iter(self.servers.values()))
+        addresses = [each.address for each in self.servers.values()]
+        return url_of(addresses, one.secrets[users.APPLICATION_SECRET])
 
     @property
     def _password(self) -> str:
-        return next(iter(self.servers.values())).secrets[valkey.SECRET]
+        return next(iter(self.servers.values())).secrets[users.OPERATOR_SECRET]
 
     def wanted(self) -> list[PartSpec]:
         return [self._node(name) for name in self.servers]

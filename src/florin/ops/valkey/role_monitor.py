@@ -11,7 +11,7 @@ from florin.ops.fleet.model import Fleet, Role
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say
 from florin.ops.valkey import client as ask
-from florin.ops.valkey import server as valkey
+from florin.ops.valkey import users
 from florin.ops.valkey.topology import ROLES, ValkeyDeployment
 
 _LOOK_EVERY_S = 1.0
@@ -22,7 +22,7 @@ async def roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
     """Ask each Valkey and each Sentinel that runs here what it is; None: it says nothing."""
     parts = [part for part in fleet.parts if part.role in ROLES and part.process and part.address]
     try:
-        password = secrets.read(home).get(valkey.SECRET, "")
+        password = secrets.read(home).get(users.OPERATOR_SECRET, "")
     except OperatorError:
         return {}
     said = await asyncio.gather(*(ask.role(part.address or "", password) for part in parts))

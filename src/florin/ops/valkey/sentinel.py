@@ -18,6 +18,7 @@ from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files, os_user
 from florin.ops.valkey import server as valkey
+from florin.ops.valkey import users
 from florin.ops.valkey.client import GONE, answers, ask
 from florin.ops.valkey.server import Valkey
 
@@ -41,7 +42,8 @@ class Sentinels:
 
     @property
     def url(self) -> str:
-        return url_of([f"127.0.0.1:{port}" for port in self.ports.values()], self._password)
+        addresses = [f"127.0.0.1:{port}" for port in self.ports.values()]
+        return url_of(addresses, self._one.secrets[users.APPLICATION_SECRET])
 
     @property
     def _one(self) -> Valkey:
@@ -49,7 +51,7 @@ class Sentinels:
 
     @property
     def _password(self) -> str:
-        return self._one.secrets[valkey.SECRET]
+        return self._one.secrets[users.OPERATOR_SECRET]
 
     def wanted(self) -> list[PartSpec]:
         """The servers, then the Sentinels: those find all others there."""
@@ -153,7 +155,8 @@ class Sentinels:
 
     def _stamp(self) -> str:
         ports = [*self.ports.values(), *(server.port for server in self.servers.values())]
-        facts = f"{ports} {self._password} {DOWN_AFTER_MS} {FAILOVER_MS}"
+        said = users.settings(self._one.secrets, users.SENTINEL_RIGHTS)
+        facts = f"{ports} {said} {self._password} {DOWN_AFTER_MS} {FAILOVER_MS}"
         return f"# florin {sha256(facts.encode()).hexdigest()[:16]}"
 
     def _settings(self, name: str) -> str:
@@ -163,10 +166,17 @@ class Sentinels:
         judges = [each for each in self.ports if each != name]
         return "".join(
             (
-                valkey.common(self.ports[name], self._path(name).parent, self._one.secrets),
+                valkey.common(
+                    self.ports[name],
+                    self._path(name).parent,
+                    self._one.secrets,
+                    users.SENTINEL_RIGHTS,
+                ),
                 f"sentinel myid {self._id(name)}\n",
+                f"sentinel sentinel-user {users.OPERATOR}\n",
                 f"sentinel sentinel-pass {password}\n",
                 f"sentinel monitor {GROUP} 127.0.0.1 {leader.port} {QUORUM}\n",
+                f"sentinel auth-user {GROUP} {users.OPERATOR}\n",
                 f"sentinel auth-pass {GROUP} {password}\n",
                 f"sentinel down-after-milliseconds {GROUP} {DOWN_AFTER_MS}\n",
                 f"sentinel failover-timeout {GROUP} {FAILOVER_MS}\n",
@@ -189,6 +199,7 @@ class Sentinels:
 def following(password: str) -> dict[str, str | int]:
     """Return what a server is told that is, or may become, a replica."""
     return {
+        "masteruser": users.OPERATOR,
         "masterauth": password,
         "repl-diskless-sync": "yes",
         "repl-diskless-sync-delay": 0,

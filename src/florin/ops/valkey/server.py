@@ -14,9 +14,9 @@ from florin.ops.system import account_files, bundled_programs, os_user
 from florin.ops.system.os_user import Account
 from florin.ops.system.quoting import valkey_word
 from florin.ops.valkey import client as ask
+from florin.ops.valkey import users
 
 NAME = "valkey-1"
-SECRET = "VALKEY_PASSWORD"  # noqa: S105 - its name
 _MB = 2**20
 
 
@@ -52,12 +52,13 @@ class Valkey:
             ready=self.ready,
             ready_within_s=15,
             alive=self.ready,
+            wiring=users.wiring(),
             prepare=self.prepare,
             together="valkey",
         )
 
     async def ready(self) -> bool:
-        return await ask.answers(self.address, self.secrets[SECRET])
+        return await ask.answers(self.address, self.secrets[users.OPERATOR_SECRET])
 
     def prepare(self, more: Mapping[str, str | int] | None = None) -> None:
         """Write its settings; `more` are those of its topology."""
@@ -87,12 +88,12 @@ tcp-keepalive 60
 """
 
 
-def common(port: int, folder: Path, secrets: Secrets) -> str:
+def common(port: int, folder: Path, secrets: Secrets, rights: str = users.RIGHTS) -> str:
     """Return what a server and a Sentinel are told alike."""
     return f"""\
 bind 127.0.0.1
 port {port}
-requirepass {secrets[SECRET]}
+{users.settings(secrets, rights)}\
 dir {valkey_word(folder)}
 daemonize no
 logfile ""

@@ -14,7 +14,7 @@ from florin.ops.fleet.secrets import Secrets
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import os_user
 from florin.ops.system.os_user import Account
-from florin.ops.valkey import cluster, sentinel
+from florin.ops.valkey import cluster, sentinel, users
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey.cluster import Cluster
 from florin.ops.valkey.sentinel import Sentinels
@@ -104,7 +104,7 @@ def embedded(
 
 
 def url_of(address: str, secrets: Secrets) -> str:
-    return f"redis://{valkey.user_of(secrets[valkey.SECRET])}@{address}/0"
+    return f"redis://{valkey.user_of(secrets[users.APPLICATION_SECRET])}@{address}/0"
 
 
 def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
@@ -113,11 +113,11 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
     servers = [part.address or "" for part in runs if part.role in ROLES[:2]]
     judges = [part.address or "" for part in runs if part.role == "sentinel"]
     if kind == "sentinel":
-        return sentinel.url_of(judges, secrets[valkey.SECRET]) if judges else None
+        return sentinel.url_of(judges, secrets[users.APPLICATION_SECRET]) if judges else None
     if not servers:
         return None
     if kind == "cluster":
-        return cluster.url_of(servers, secrets[valkey.SECRET])
+        return cluster.url_of(servers, secrets[users.APPLICATION_SECRET])
     return url_of(servers[0], secrets)
 
 

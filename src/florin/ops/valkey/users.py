@@ -1,0 +1,40 @@
+"""Users: what the application may do in a Valkey, and what the supervisor and its servers may.
+
+The application is the default user, so that its URL names none. It may use the commands that the
+product sends, on its own keys and channels; whoever gets hold of its password can neither read the
+settings nor stop, empty or re-route the server.
+"""
+
+from hashlib import sha256
+
+from florin.ops.fleet.secrets import Secrets
+
+APPLICATION_SECRET = "VALKEY_PASSWORD"  # noqa: S105 - its name
+OPERATOR_SECRET = "VALKEY_OPERATOR_PASSWORD"  # noqa: S105 - its name
+OPERATOR = "florin-operator"
+_CONNECT = "+ping +auth +client|setinfo"
+_LIMITS = "+eval +time +get +set +del"
+_CONSISTENCY = "+zadd +zcard +zmscore +zrange +zremrangebyscore"
+_NOTIFICATIONS = "+publish +subscribe +unsubscribe"
+# To find the master of a key; `command` says which words of a command are keys.
+_CLUSTER = "+cluster|slots +asking +command"
+RIGHTS = (
+    f"~florin:* &florin:* -@all {_CONNECT} {_LIMITS} {_CONSISTENCY} {_NOTIFICATIONS} {_CLUSTER}"
+)
+SENTINEL_RIGHTS = f"-@all {_CONNECT} +sentinel|masters"  # who the master is, and how sure
+
+
+def settings(secrets: Secrets, rights: str = RIGHTS) -> str:
+    """Return the lines of a configuration that make both users."""
+    application, operator = (
+        sha256(secrets[name].encode()).hexdigest() for name in (APPLICATION_SECRET, OPERATOR_SECRET)
+    )
+    return (
+        f"user default reset on #{application} {rights}\n"
+        f"user {OPERATOR} reset on #{operator} ~* &* +@all\n"
+    )
+
+
+def wiring() -> str:
+    """Name the rights: a server that was started with others is started anew."""
+    return sha256(f"{RIGHTS} {SENTINEL_RIGHTS}".encode()).hexdigest()[:12]
