@@ -161,6 +161,16 @@ async def test_without_its_factor_a_sign_in_is_proved_no_longer(
         problem(await http.get("/members", headers=headers), 403, "second_factor_required")
     listed = (await http.get("/sessions", headers=entered.headers)).json()["data"]
     assert {each["second_factor"] for each in listed} == {False}
+    # Nor is one that was left so by a release before this was looked after.
+    await owner.execute(
+        "update florin.session s set second_factor = true from florin.member m"
+        " where m.email = $1 and s.merchant = m.merchant and s.member = m.id",
+        boss.email,
+    )
+    again = {"refresh_token": entered.tokens["refresh_token"]}
+    refreshed = (await http.post("/auth/refresh", json=again)).json()
+    headers = bearer(refreshed["access_token"])
+    problem(await http.get("/members", headers=headers), 403, "second_factor_required")
 
 
 async def test_a_key_revokes_none_that_may_more(http: httpx.AsyncClient) -> None:
