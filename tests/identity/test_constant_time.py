@@ -151,8 +151,9 @@ async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> 
         async with asyncio.timeout(30):
             while slow.running < 2:  # noqa: ASYNC110 -- it happens in threads
                 await asyncio.sleep(0.01)
-        with pytest.raises(Overloaded):  # at once, and without a hash
-            await passwords.matches("x", "y")
+        async with asyncio.timeout(20):  # at once, and without a hash
+            with pytest.raises(Overloaded):
+                await passwords.matches("x", "y")
     finally:
         slow.let_go()
     assert await asyncio.gather(*checks) == [True] * 12

@@ -35,8 +35,8 @@ _FIND = f"select merchant, member, id from florin.letter where {_GOOD}"  # noqa:
 _TAKE = f"""
 update florin.letter l set used_at = clock_timestamp(), sealed = null
 from (
-  select merchant, id from florin.letter where kind = $2 and {_UNUSED}
-    and (merchant, member) in (select merchant, member from florin.letter where {_GOOD})
+  select merchant, id from florin.letter where {_UNUSED}
+    and (merchant, member, kind) in (select merchant, member, kind from florin.letter where {_GOOD})
   order by id for update
 ) as open
 where l.merchant = open.merchant and l.id = open.id
