@@ -194,7 +194,7 @@ async def test_functions_of_the_owner_are_pinned_and_nobody_elses(owner: Any) ->
         " join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'florin'"
     )
     assert {row["proname"] for row in rows if row["prosecdef"]} == {
-        "post", "issue", "rotate_code", "reset_pin", "once", "analyze_grown",
+        "post", "issue", "rotate_code", "take_job_quota", "reset_pin", "once", "analyze_grown",
         "expire_due", "finish_job", "erase_codes", "forget_keys",
     }  # fmt: skip
     for row in rows:

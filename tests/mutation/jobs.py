@@ -5,6 +5,7 @@ from tests.mutation.mutation import without as _
 EXPORT = "src/florin/cards/jobs/code_export.py"
 BULK = "tests/cards/jobs/test_bulk_issue.py"
 ACCOUNTABILITY = "tests/cards/api/test_accountability.py"
+QUOTAS = "tests/cards/api/test_quotas.py"
 _REPEATED = f"{BULK}::test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone"
 _LOST = f"{BULK}::test_a_download_that_lost_its_place_changes_nothing"
 
@@ -44,4 +45,17 @@ JOBS = (
       "        await asyncio.sleep(_PAUSE_S)\n    return Continue()\n",
       "        await asyncio.sleep(_PAUSE_S)\n    return None\n",
       "tests/cards/jobs/test_retention.py::test_a_walk_over_the_keys_that_is_stopped_comes_again"),
+    _("a merchant may have any number of open jobs", "src/florin/ledger/quotas.sql",
+      ">= florin.quota_limit(p_merchant, 'open_jobs') then", "< 0 then",
+      f"{QUOTAS}::test_open_jobs_however_many_come_at_once"),
+    _("jobs that are asked for at once do not see each other", "src/florin/ledger/quotas.sql",
+      "  perform from merchant m where m.id = p_merchant for no key update;\n", "",
+      f"{QUOTAS}::test_open_jobs_however_many_come_at_once"),
+    _("jobs have no quota of cards", "src/florin/ledger/quotas.sql",
+      "if p_cards > florin.cards_left(p_merchant) then", "if false then",
+      f"{QUOTAS}::test_cards_a_day_whichever_way_they_are_made"),
+    _("single cards have no quota", "src/florin/ledger/issue.sql",
+      "> q_left[array_position(q_merchant, i.m)] then 'quota_exceeded'",
+      "< 0 then 'quota_exceeded'",
+      f"{QUOTAS}::test_cards_a_day_whichever_way_they_are_made"),
 )  # fmt: skip

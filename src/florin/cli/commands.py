@@ -14,6 +14,7 @@ from florin.cli import (
     options,
     processes,
     queues,
+    quotas,
 )
 from florin.cli.options import HomeOption
 
@@ -50,6 +51,7 @@ _PAGES = (
     operate.COMMANDS,
     processes.COMMANDS,
     queues.COMMANDS,
+    quotas.COMMANDS,
     backups.COMMANDS,
     merchants.COMMANDS,
     not_implemented.COMMANDS,

@@ -13,7 +13,7 @@ from florin.events import event
 from florin.events.event import Event, EventFilter
 from florin.events.stream import Live
 from florin.identity.authentication import Caller, EmailNotVerified
-from florin.kit.errors import NotFound
+from florin.kit.errors import NotFound, QuotaExceeded
 from florin.kit.http import sse
 from florin.kit.http.asgi import Receive, Scope, Send
 from florin.kit.http.body import Page
@@ -78,7 +78,7 @@ LastEventId = Annotated[
     "/events/stream",
     summary="Follow events",
     media_type=sse.KIND,
-    responses=responses(EmailNotVerified),
+    responses=responses(EmailNotVerified, QuotaExceeded),
 )
 async def follow_events(
     request: AnyRequest,

@@ -19,16 +19,16 @@ import msgspec
 from florin.events import event
 from florin.events.event import Event, Place
 from florin.identity.authentication import Authenticator, Caller
-from florin.kit.errors import InvalidRequest, Overloaded, Refusal
+from florin.kit.errors import InvalidRequest, Overloaded, QuotaExceeded, Refusal
 from florin.kit.http.sse import RECONNECT
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.valkey.notifications import Notifier
+from florin.ledger import quotas
 
 HAPPENED = "florin:happened"  # the channel on which processes tell whose money moved
 STREAMS_MAX = 200  # of an instance
-STREAMS_OF_ONE_MAX = 20  # of a merchant
 BEAT_S = 3.5  # then something is sent, within five: proxies end what is silent, peers may be dead
 _LOOK_LEAST_S = 0.1
 _PAGE = 200
@@ -56,11 +56,15 @@ class Live:
         self, reads: RoutedReader, caller: Caller, authorization: str | None, *, since: str | None
     ) -> AsyncGenerator[AsyncGenerator[bytes]]:
         """What happens from now on, or after the event `since`, while the caller may see it.
-        Raises InvalidRequest, Overloaded.
+        Raises InvalidRequest, Overloaded, QuotaExceeded.
         """
         merchant = caller.merchant
-        if self._streams[merchant] >= STREAMS_OF_ONE_MAX or self._streams.total() >= STREAMS_MAX:
+        most = await quotas.limit_of(self._database, merchant, "event_streams")
+        # Nothing is awaited from here until this one is counted.
+        if self._streams.total() >= STREAMS_MAX:
             raise Overloaded("this instance has as many streams of events as it can")
+        if self._streams[merchant] >= most:
+            raise QuotaExceeded.of("event_streams", most)
         self._streams[merchant] += 1
         metrics.event_streams.inc()
         try:

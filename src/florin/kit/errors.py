@@ -122,6 +122,22 @@ class RateLimited(Refusal):
     retry_after_s = 30
 
 
+class QuotaExceeded(Refusal):
+    """This merchant has as much as it may; the operator of Florin can raise the limit."""
+
+    code = "quota_exceeded"
+    status = 429
+    retry_after_s = 60
+
+    @classmethod
+    def of(cls, quota: str, limit: int, *, position: str | None = None) -> "QuotaExceeded":
+        return cls(
+            f"the quota {quota} of this merchant is {limit}",
+            extra={"quota": quota, "limit": limit},
+            position=position,
+        )
+
+
 class Overloaded(Refusal):
     """Too much is waiting; nothing happened, try again."""
 

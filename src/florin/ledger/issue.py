@@ -8,6 +8,7 @@ import asyncpg
 import msgspec
 
 from florin.kit import ids
+from florin.kit.errors import QuotaExceeded
 from florin.kit.postgres.commit_tracking import changed
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore
@@ -83,6 +84,9 @@ class Issuer:
         """
         row, position = await self._lanes.submit(issuance)
         outcome: str = row["outcome"]
+        if outcome == "quota_exceeded":
+            limit: int = msgspec.json.decode(row["answer"])["limit"]
+            raise QuotaExceeded.of("cards_per_day", limit, position=position)
         if outcome not in {"ok", "replayed"}:
             raise BY_OUTCOME[outcome](param=_BLAMED.get(outcome), position=position)
         return Issued(

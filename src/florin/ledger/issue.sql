@@ -23,10 +23,13 @@ as $$
 declare
   n constant integer := cardinality(p_merchant);
   claimed uuid[];
+  q_merchant uuid[]; q_left bigint[]; -- how many cards each may still ask for today
 begin
   perform florin.begin_money();
-  if p_key[1] is not null then -- a request's; the cards of a job have none
+  if p_key[1] is not null then -- a request's; the cards of a job have none, and were counted with it
     perform nextval('money_asked');
+    select array_agg(z.m), array_agg(florin.cards_left(z.m)) into q_merchant, q_left
+    from (select distinct u.m from unnest(p_merchant) u (m)) z;
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
   claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
@@ -46,6 +49,8 @@ begin
         when i.amount not between p.min_amount and p.max_amount
           or not i.amount = any (coalesce(p.denominations, array[i.amount]))
           then 'amount_not_allowed'
+        when row_number() over (partition by i.m order by i.n)
+          > q_left[array_position(q_merchant, i.m)] then 'quota_exceeded'
         else 'ok'
       end as outcome,
       q.noun, q.answer, p.currency, p.partial_redemption, m.at,
@@ -71,7 +76,9 @@ begin
         'balance', case when i.activate then i.amount else 0 end,
         'issued_at', i.at, 'expires_at', i.expires_at, 'last4', i.last4)
         || case when i.pin_hash is null then '{}' else '{"pin": true}'::jsonb end
-      when 'replayed' then i.answer end as first_answer
+      when 'replayed' then i.answer
+      when 'quota_exceeded' then
+        jsonb_build_object('limit', florin.quota_limit(i.m, 'cards_per_day')) end as first_answer
     from item i
   ), made as materialized (
     select d.* from decided d where d.outcome = 'ok'
@@ -106,6 +113,11 @@ begin
     insert into outbox (topic, merchant, noun)
     select e.type, e.merchant, e.id from events e
     where exists (select from merchant z where z.id = e.merchant and z.followed)
+  ), used as (
+    insert into quota_use as u (merchant, day, shard, cards)
+    select i.m, (clock_timestamp() at time zone 'UTC')::date, pg_backend_pid() % 8, count(*)
+    from made i where i.key is not null group by i.m order by i.m
+    on conflict (merchant, day, shard) do update set cards = u.cards + excluded.cards
   ), answers as (
     update idempotency q set answer = i.first_answer
     from made i where i.key is not null and q.merchant = i.m and q.key = i.key

@@ -28,6 +28,7 @@ from florin.kit.errors import (
     IdempotencyKeyReused,
     InvalidRequest,
     NotFound,
+    QuotaExceeded,
     Refusal,
 )
 from florin.kit.http.body import Page
@@ -47,7 +48,11 @@ from florin.ledger.post import Ledger
     "/cards",
     summary="Issue a card",
     responses=responses(
-        no.AmountNotAllowed, no.ProgramNotFound, IdempotencyKeyRequired, IdempotencyKeyReused
+        no.AmountNotAllowed,
+        no.ProgramNotFound,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+        QuotaExceeded,
     ),
 )
 async def issue_card(

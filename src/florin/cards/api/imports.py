@@ -23,7 +23,12 @@ from florin.cards.jobs.import_upload import Totals
 from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.encryption import Sealer
-from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, InvalidRequest
+from florin.kit.errors import (
+    IdempotencyKeyRequired,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    QuotaExceeded,
+)
 from florin.kit.http.body import AMOUNT_MAX
 from florin.kit.http.idempotency_key import Key
 from florin.kit.openapi.responses import responses
@@ -53,7 +58,11 @@ class TakesCsv(Operation):
     request_max_body_size=BYTES_MAX,
     opt={"streams": True},
     responses=responses(
-        no.ProgramNotFound, EmailNotVerified, IdempotencyKeyRequired, IdempotencyKeyReused
+        no.ProgramNotFound,
+        EmailNotVerified,
+        IdempotencyKeyRequired,
+        IdempotencyKeyReused,
+        QuotaExceeded,
     ),
 )
 async def import_cards(

@@ -12,7 +12,7 @@ from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.identity.request_context import by
 from florin.kit.encryption import Sealer
-from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page
 from florin.kit.http.idempotency_key import Key
 from florin.kit.http.pagination import After, Limit, page
@@ -30,6 +30,7 @@ from florin.ledger import refusals as no
         no.AmountNotAllowed,
         no.ProgramNotFound,
         EmailNotVerified,
+        QuotaExceeded,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
     ),

@@ -28,6 +28,7 @@ from florin.kit.postgres.idempotency import once
 from florin.kit.queue import enqueue
 from florin.kit.queue.job import Continue, PermanentFailure
 from florin.kit.queue.job import Job as QueueJob
+from florin.ledger import quotas
 from florin.ledger.issue import Issuance, issue_in
 from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
 
@@ -63,7 +64,7 @@ class BulkRequest(Request, kw_only=True):
 async def start(database: Database, asked: RequestContext, want: BulkRequest) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
-    Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused.
+    Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, QuotaExceeded.
     """
     program = ids.parse("prg", want.program)
     if program is None:
@@ -82,6 +83,7 @@ async def start(database: Database, asked: RequestContext, want: BulkRequest) ->
         )
         if first == job:
             await _check(tx, asked.merchant, program, want.amount)
+            await quotas.take_job(tx, asked.merchant, QUEUE, want.quantity)
             await tx.run(
                 "insert into florin.job"
                 " (merchant, id, kind, program, amount, total, actor, location)"

@@ -29,6 +29,7 @@ from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.postgres.idempotency import once
 from florin.kit.queue import enqueue
+from florin.ledger import quotas
 from florin.ledger.refusals import ProgramNotFound
 
 _PROGRAMS = "select id, currency, pin from florin.program where merchant = $1"
@@ -74,7 +75,7 @@ async def start(
 ) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
-    Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused.
+    Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused, QuotaExceeded.
     """
     job, kept = ids.new(), ParsedImport()
     known = False
@@ -182,6 +183,7 @@ async def _record(
             noun=job,
         )
         if first == job:
+            await quotas.take_job(tx, asked.merchant, QUEUE, kept.count)
             await tx.run(
                 _JOB,
                 asked.merchant,

@@ -24,8 +24,8 @@ async def erase_codes(job: Job) -> Continue | None:
 
 
 async def erase_sheets(job: Job) -> None:
-    """Erase the files of codes that were not taken within a month, and what there is of imported
-    files that never arrived.
+    """Erase the files of codes that were not taken within a month, what there is of imported files
+    that never arrived, and the counts of quotas of last week.
     """
     async with job.effect(last=True) as tx:
         await tx.run(
@@ -38,6 +38,7 @@ async def erase_sheets(job: Job) -> None:
             " where s.merchant = o.merchant and s.job = o.id",
             SHEETS_KEPT,
         )
+        await tx.run("delete from florin.quota_use where day < current_date - 7")
         await tx.run(
             "delete from florin.job_part p"
             " where p.created_at < clock_timestamp() - interval '1 day' and not exists ("

@@ -27,6 +27,7 @@ APPLICATION = "florin_app"  # made where one URL names the owner only
 _ROUTINES = (
     "ledger/clock.sql",
     "ledger/idempotency_keys.sql",
+    "ledger/quotas.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
     "ledger/reset_pin.sql",

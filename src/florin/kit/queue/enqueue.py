@@ -27,9 +27,11 @@ async def enqueue(tx: Tx, *wanted: NewJob) -> None:
     """Ask for jobs: they exist when the transaction commits, and otherwise never did."""
     await tx.run(
         "insert into florin.outbox"
-        " (queue, kind, payload, version, priority, due_at, dedupe, trace)"
-        " select * from unnest($1::text[], $2::text[], $3::text[]::jsonb[], $4::smallint[],"
-        " $5::smallint[], $6::timestamptz[], $7::text[], $8::text[])",
+        " (queue, kind, payload, version, priority, due_at, dedupe, trace, merchant)"
+        " select u.*, (u.payload->>'merchant')::uuid"
+        " from unnest($1::text[], $2::text[], $3::text[]::jsonb[], $4::smallint[],"
+        " $5::smallint[], $6::timestamptz[], $7::text[], $8::text[])"
+        " as u (queue, kind, payload, version, priority, due_at, dedupe, trace)",
         *_columns(wanted),
     )
 
