@@ -62,6 +62,7 @@ def send(bucket: Bucket, backup: Backup, account: Account | None) -> Described:
     pack = subprocess.Popen(
         ["tar", "-C", str(backup.path), "-cf", "-", "."],
         stdout=subprocess.PIPE,
+        cwd="/",  # where we are may be closed to the account
         **({} if account is None else account.options()),
     )
     squeeze = subprocess.Popen(["gzip", "-1"], stdin=pack.stdout, stdout=subprocess.PIPE)
