@@ -10,6 +10,7 @@ from florin.identity.authentication import FRESH_S
 from florin.identity.scopes import SCOPES
 from tests.conftest import Urls
 from tests.identity.test_second_factor import answer, challenge, enrolled, forget_steps
+from tests.support import api_calls
 from tests.support.api_calls import problem
 from tests.support.members import (
     PASSWORD,
@@ -258,14 +259,14 @@ async def test_keys_do_not_outlive_the_right_to_make_them(
 async def test_a_key_that_is_being_made_ends_with_its_maker(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
-    """Held right before it is there, while its maker is revoked."""
+    """Held after its maker was looked at, while its maker is revoked."""
     boss = await register(http)
     parent = await make_key(http, boss.headers, "keys:write", "cards:read")
     async with owner.transaction():
-        await owner.execute("lock table florin.audit in share mode")
+        await owner.execute("lock table florin.idempotency in share mode")
         body = {"name": "child", "scopes": ["cards:read"]}
         making = asyncio.create_task(
-            http.post("/api-keys", json=body, headers=bearer(parent["secret"]))
+            http.post("/api-keys", json=body, headers=bearer(parent["secret"]) | api_calls.key())
         )
         await _waits(urls, 1)
         ending = asyncio.create_task(http.delete(f"/api-keys/{parent['id']}", headers=boss.headers))
