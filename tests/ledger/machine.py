@@ -206,6 +206,7 @@ class Machine:
             card = self.model.cards[row["id"]]
             assert (row["balance"], row["sequence"]) == (card.balance, len(card.entries)), row
             assert row["state"] == card.state, row
+            assert row["blocked"] == card.blocked, row
             expires = row["expires_at"]
             assert (expires and expires.timestamp()) == card.expires_at, row
         await self._compare_statements()

@@ -27,6 +27,7 @@ class Card:
     entries: list[tuple[str, int, int]] = field(default_factory=list)  # kind, change, balance after
     events: list[str] = field(default_factory=list)
     in_breakage: int = 0
+    blocked: bool = False  # also while it is expired
 
     @property
     def held(self) -> int:
@@ -154,7 +155,7 @@ class Model:
     @staticmethod
     def _state(card: Card, now: float) -> str:
         due = card.expires_at is not None and card.expires_at <= now
-        return "expired" if card.state == "active" and due else card.state
+        return "expired" if card.state in {"active", "blocked"} and due else card.state
 
     def _not_spendable(self, card: Card, now: float) -> str | None:
         state = self._state(card, now)
@@ -205,7 +206,7 @@ class Model:
         amount = hold.amount if op.amount is None else op.amount
         if amount > hold.amount:
             return "capture_exceeds_hold", None, None
-        if self._state(card, now) == "blocked":
+        if card.blocked and self._state(card, now) in {"blocked", "expired"}:
             return "card_blocked", None, None
         if not card.partial and amount != hold.amount:
             return "partial_redemption_not_allowed", None, None
@@ -299,21 +300,26 @@ class Model:
         return "ok", card.face, card.balance
 
     def _block(self, _op: Op, card: Card, _t: Card | None, _n: Hashable, now: float) -> Outcome:
-        why = self._not_spendable(card, now)
-        if why is None:
-            card.state = "blocked"
+        state = self._state(card, now)
+        if state not in {"active", "blocked", "expired"}:
+            return self._not_spendable(card, now) or "", None, None
+        if not card.blocked:
+            card.blocked = True
             card.events.append("card.blocked")
-        elif why != "card_blocked":
-            return why, None, None
+            if state == "active":
+                card.state = "blocked"
         return "ok", None, card.balance
 
     def _unblock(self, _op: Op, card: Card, _t: Card | None, _n: Hashable, now: float) -> Outcome:
-        if card.state == "blocked":
-            card.state = "active"
+        state = self._state(card, now)
+        if state not in {"active", "blocked", "expired"}:
+            return self._not_spendable(card, now) or "", None, None
+        if card.blocked:
+            card.blocked = False
             card.events.append("card.unblocked")
-            return "ok", None, card.balance
-        why = self._not_spendable(card, now)
-        return ("ok", None, card.balance) if why is None else (why, None, None)
+            if state == "blocked":
+                card.state = "active"
+        return "ok", None, card.balance
 
     def _close(self, _op: Op, card: Card, _t: Card | None, _n: Hashable, _now: float) -> Outcome:
         if card.state != "closed":
@@ -347,7 +353,7 @@ class Model:
             return "ok", None, card.balance
         if state != "expired":
             return self._not_spendable(card, now) or "", None, None
-        card.state = "active"
+        card.state = "blocked" if card.blocked else "active"
         card.expires_at = end_of_life(now, self.months[name])
         back, card.in_breakage = card.in_breakage, 0
         if back:

@@ -30,6 +30,7 @@ MANY = "tests/ledger/test_concurrency.py"
 LANES = "tests/ledger/test_batching.py"
 BELTS = "tests/ledger/test_database_constraints.py"
 PIN = "tests/cards/test_pins.py"
+CARDS = "tests/cards/api/test_cards.py"
 FAULTS = "tests/journeys/faults"
 TOGETHER = "tests/kit/test_batcher.py"
 
@@ -96,8 +97,19 @@ _MONEY = (
       "happened := 'hold.captured'; held_change := -h_amount;",
       "happened := 'hold.captured'; held_change := -take;", MACHINE),
     _("an expired card is spent from", POST,
-      "if st = 'active' and c_expires[c] <= now_here then\n      st := 'expired';",
+      "if st in ('active', 'blocked') and c_expires[c] <= now_here then\n      st := 'expired';",
       "if false then\n      st := 'expired';", MACHINE),
+    _("a reinstated card forgets its block", POST,
+      "select case when a.blocked then 'blocked'::card_state else 'active' end into st",
+      "select 'active'::card_state into st", f"{CARDS}::test_a_block_outlives_the_end_of_a_card"),
+    _("a hold on a blocked card is captured once it expired", POST,
+      "a.id = c_id[c] and a.blocked) then", "a.id = c_id[c] and false) then",
+      f"{CARDS}::test_a_block_outlives_the_end_of_a_card"),
+    _("a change of the program reaches cards sold before", "src/florin/ledger/clock.sql",
+      "  select florin.expiry(p_from, a.expires_after_months, m.timezone)\n  from account a join",
+      "  select florin.expiry(p_from, (select p.expires_after_months from program p"
+      " where p.merchant = a.merchant and p.id = a.program), m.timezone)\n  from account a join",
+      f"{CARDS}::test_a_change_of_the_program_is_for_later_cards"),
     _("a card with money on it is closed", POST,
       "if c_balance[c] <> 0 or c_held[c] <> 0 then", "if false then", MACHINE),
     _("a wrong PIN is not counted", POST,

@@ -36,13 +36,15 @@ class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 class Card(msgspec.Struct, kw_only=True):
     """A gift card. Amounts in minor units of `currency`; `available` is `balance` less `held`.
-    `code` and `pin` are there when they are shown: after they were made.
+    `code` and `pin` are there when they are shown: after they were made. `blocked` is independent
+    of the end of the card: a card that is reinstated is blocked as before.
     """
 
     id: str
     object: Literal["card"] = "card"
     program: str
     state: State
+    blocked: bool = False
     currency: str
     balance: int
     held: int
@@ -62,8 +64,9 @@ class Card(msgspec.Struct, kw_only=True):
 COLUMNS = """
   a.id, a.program, a.currency, a.balance, c.last4, c.recipient_name, c.recipient_email, c.metadata,
   a.issued_at, a.expires_at,
-  case when a.state = 'active' and a.expires_at <= statement_timestamp() + m.clock_offset
-    then 'expired' else a.state end::text as state,
+  case when a.state in ('active', 'blocked')
+      and a.expires_at <= statement_timestamp() + m.clock_offset
+    then 'expired' else a.state end::text as state, a.blocked,
   case when a.held = 0 then 0 else a.held - coalesce((
     select sum(h.amount) from florin.hold h
     where h.merchant = a.merchant and h.card = a.id and h.state = 'open'
@@ -88,6 +91,7 @@ def from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
         id=ids.show("crd", row["id"]),
         program=ids.show("prg", row["program"]),
         state=cast("State", row["state"]),
+        blocked=row["blocked"],
         currency=row["currency"],
         balance=row["balance"],
         held=row["held"],

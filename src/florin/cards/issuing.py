@@ -44,6 +44,7 @@ class _Replaced(msgspec.Struct, kw_only=True):
     """What a card was when its secret was replaced."""
 
     state: str
+    blocked: bool = False
     balance: int
     held: int
     expires_at: datetime | None
@@ -178,6 +179,7 @@ class CardIssuer:
         card_then = msgspec.structs.replace(
             found,
             state=cast("State", then.state),
+            blocked=then.blocked,
             balance=then.balance,
             held=then.held,
             available=then.balance - then.held,

@@ -13,11 +13,12 @@ from florin.kit.postgres.database import Reader
 _AFTER = "select issued_at, id from florin.account where merchant = $1 and id = $2"
 _NOW = "statement_timestamp() + m.clock_offset"
 # A card past its end is expired, whether or not anybody has booked it.
-_ACTIVE = f" and a.state = 'active' and (a.expires_at is null or a.expires_at > {_NOW})"
-_OVER = f" and a.state = 'active' and a.expires_at <= {_NOW}"
+_BEFORE_END = f" and (a.expires_at is null or a.expires_at > {_NOW})"
+_OVER = f" and a.state in ('active', 'blocked') and a.expires_at <= {_NOW}"
 # Those that are not booked are few, and are found before anything else is looked at (`offset 0`).
 _LAPSED = """(
-  select z.id from florin.account z where z.merchant = $1 and z.state = 'active' and z.expires_at <=
+  select z.id from florin.account z
+  where z.merchant = $1 and z.state in ('active', 'blocked') and z.expires_at <=
     (select statement_timestamp() + m.clock_offset from florin.merchant m where m.id = $1) offset 0
 ) z"""
 _RECIPIENT = [
@@ -91,8 +92,8 @@ def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
 def _branches(where: Conditions, only: CardFilter) -> list[str]:
     """What may hold in one way or another, each way with an index of its own."""
     states = [""]
-    if only.state == "active":
-        states = [_ACTIVE]
+    if only.state in {"active", "blocked"}:
+        states = [f" and a.state = '{only.state}'{_BEFORE_END}"]
     elif only.state is not None:
         states = [f" and a.state = '{only.state}'"]
         if only.state == "expired":

@@ -23,6 +23,7 @@ class _Answer(msgspec.Struct, kw_only=True):
     balance: int
     held: int
     expires_at: datetime | None
+    blocked: bool = False
 
 
 async def change(
@@ -48,6 +49,7 @@ async def change(
             balance=posted.balance if posted.state else found.balance,
             held=posted.held if posted.state else found.held,
             expires_at=posted.expires_at if posted.state else found.expires_at,
+            blocked=found.blocked,
         )
     return (
         msgspec.structs.replace(
@@ -57,6 +59,7 @@ async def change(
             held=answer.held,
             available=answer.balance - answer.held,
             expires_at=answer.expires_at,
+            blocked=answer.blocked,
         ),
         posted,
     )

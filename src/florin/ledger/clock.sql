@@ -45,10 +45,10 @@ returns timestamptz language sql stable parallel safe as $$
     + interval '1 day') at time zone p_zone
 $$;
 
+-- The months are those of the program when the card was issued: a later change is for later cards.
 create or replace function florin.expiry_of(p_merchant uuid, p_card uuid, p_from timestamptz)
 returns timestamptz language sql stable set search_path = florin, pg_temp as $$
-  select florin.expiry(p_from, p.expires_after_months, m.timezone)
-  from account a join program p on p.merchant = a.merchant and p.id = a.program
-  join merchant m on m.id = a.merchant
+  select florin.expiry(p_from, a.expires_after_months, m.timezone)
+  from account a join merchant m on m.id = a.merchant
   where a.merchant = p_merchant and a.id = p_card
 $$;

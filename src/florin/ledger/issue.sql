@@ -53,7 +53,7 @@ begin
           > q_left[array_position(q_merchant, i.m)] then 'quota_exceeded'
         else 'ok'
       end as outcome,
-      q.noun, q.answer, p.currency, p.partial_redemption, m.at,
+      q.noun, q.answer, p.currency, p.partial_redemption, p.expires_after_months, m.at,
       case when octet_length(i.code) > case when p.pin then 32 else 64 end
         then substr(i.code, 33, 32) end as pin_hash,
       case when i.activate then
@@ -84,11 +84,12 @@ begin
     select d.* from decided d where d.outcome = 'ok'
   ), accounts as (
     insert into account (merchant, id, program, currency, state, partial, code_hash, face, balance,
-      sequence, revision, expires_at, issued_at, pin_hash)
+      sequence, revision, expires_at, issued_at, pin_hash, expires_after_months)
     select i.m, i.id, i.program, i.currency,
       case when i.activate then 'active'::card_state else 'pending' end, i.partial_redemption,
       substr(i.code, 1, 32), i.amount, case when i.activate then i.amount else 0 end,
-      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at, i.pin_hash
+      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at, i.pin_hash,
+      i.expires_after_months
     from made i
   ), cards as (
     insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,
@@ -197,8 +198,9 @@ declare
   now_here constant timestamptz := florin.clock(p_merchant);
 begin
   update idempotency q set answer = jsonb_build_object(
-    'state', case when a.state = 'active' and a.expires_at <= now_here then 'expired'
-      else a.state::text end,
+    'state', case when a.state in ('active', 'blocked') and a.expires_at <= now_here
+      then 'expired' else a.state::text end,
+    'blocked', a.blocked,
     'balance', a.balance,
     'held', a.held - coalesce((select sum(h.amount) from hold h where h.merchant = a.merchant
       and h.card = a.id and h.state = 'open' and h.expires_at <= now_here), 0),

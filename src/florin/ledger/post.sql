@@ -246,8 +246,8 @@ begin
     end if;
 
     st := c_state[c];
-    if st = 'active' and c_expires[c] <= now_here then
-      st := 'expired';
+    if st in ('active', 'blocked') and c_expires[c] <= now_here then
+      st := 'expired'; -- also before the entry that ends it; a block outlives it in `blocked`
     end if;
     refusal := case when st = 'active' then null when st = 'pending' then 'card_not_active'
       when st = 'blocked' then 'card_blocked' when st = 'expired' then 'card_expired'
@@ -343,7 +343,8 @@ begin
         o_part[i] := 0;
       elsif take > h_amount then
         refusal := 'capture_exceeds_hold';
-      elsif st = 'blocked' then
+      elsif st = 'blocked' or st = 'expired' and exists (select from account a
+          where a.merchant = item.m and a.id = c_id[c] and a.blocked) then
         refusal := 'card_blocked';
       elsif not c_partial[c] and take <> h_amount then
         refusal := 'partial_redemption_not_allowed';
@@ -365,7 +366,8 @@ begin
       end if;
     elsif item.op = 'transfer' then
       if refusal is null and (c_state[d] <> 'active' or c_expires[d] <= now_here) then
-        refusal := case when c_state[d] = 'active' then 'card_expired'
+        refusal := case when c_state[d] in ('active', 'blocked')
+            and c_expires[d] <= now_here then 'card_expired'
           when c_state[d] = 'pending' then 'card_not_active'
           else 'card_' || c_state[d]::text end;
         o_noun[i] := c_id[d]; -- it is to blame, not the card that pays
@@ -391,14 +393,26 @@ begin
         c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
       end if;
     elsif item.op = 'block' then
-      if st = 'active' then
-        happened := 'card.blocked'; st := 'blocked';
+      if st in ('active', 'expired') then
+        refusal := null; -- a block and the end of a card are independent of each other
+        update account a set blocked = true
+        where a.merchant = item.m and a.id = c_id[c] and not a.blocked;
+        if found then
+          happened := 'card.blocked';
+          st := case st when 'active' then 'blocked'::card_state else st end;
+        end if;
       elsif st = 'blocked' then
         refusal := null;
       end if;
     elsif item.op = 'unblock' then
-      if st = 'blocked' then
-        refusal := null; happened := 'card.unblocked'; st := 'active';
+      if st in ('blocked', 'expired') then
+        refusal := null;
+        update account a set blocked = false
+        where a.merchant = item.m and a.id = c_id[c] and a.blocked;
+        if found then
+          happened := 'card.unblocked';
+          st := case st when 'blocked' then 'active'::card_state else st end;
+        end if;
       end if; -- active: already so
     elsif item.op = 'close' then
       refusal := null;
@@ -431,7 +445,8 @@ begin
       elsif st = 'expired' then
         refusal := null; happened := 'card.reinstated';
         c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
-        st := 'active';
+        select case when a.blocked then 'blocked'::card_state else 'active' end into st
+        from account a where a.merchant = item.m and a.id = c_id[c];
         select coalesce(sum(t.amount) filter (where t.kind = 'expire'), 0)
           - coalesce((select sum(b.amount) from transfer b where b.merchant = item.m
               and b.credit_card = c_id[c] and b.kind = 'reinstate'), 0)
@@ -496,10 +511,13 @@ begin
     c_held[c] := c_held[c] + held_change;
     o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
     if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate') then
-      c_state[c] := st;
+      if st <> 'expired' or item.op not in ('block', 'unblock') then
+        c_state[c] := st; -- else its money is still to be moved by the entry that ends it
+      end if;
       o_expires[i] := c_expires[c];
       o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c],
-        'expires_at', c_expires[c]);
+        'expires_at', c_expires[c], 'blocked', (select a.blocked from account a
+          where a.merchant = item.m and a.id = c_id[c]));
       any_answer := any_answer or item.key is not null;
       any_audit := any_audit or happened is not null;
     elsif item.op = 'hold' then

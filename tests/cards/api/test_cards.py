@@ -2,15 +2,17 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import pytest
 
 from tests.support.api_calls import Json, balanced, issue, made, post, problem, read, redeem, spend
 from tests.support.instance import Shop
 
 FIELDS = {
-    "id", "object", "program", "state", "currency", "balance", "held", "available", "code", "last4",
-    "recipient", "issued_at", "expires_at", "metadata", "created_at",
+    "id", "object", "program", "state", "blocked", "currency", "balance", "held", "available", "code",
+    "last4", "recipient", "issued_at", "expires_at", "metadata", "created_at",
 }  # fmt: skip
 
 
@@ -219,7 +221,6 @@ async def test_a_card_past_its_end(aging: Any) -> None:
         ("/redemptions", spend(card, 1)),
         ("/holds", spend(card, 1)),
         ("/loads", {"card": card["id"], "amount": 1}),
-        (f"/cards/{card['id']}/block", None),
         (f"/cards/{card['id']}/activate", None),
     ):
         problem(await post(http, path, body), 402, "card_expired")
@@ -232,3 +233,67 @@ async def test_a_card_past_its_end(aging: Any) -> None:
     assert (again["state"], again["balance"], again["held"]) == ("active", 90, 0)
     assert (await redeem(http, card, 90))["balance"] == 0
     await balanced(http)
+
+
+async def listed_as(http: Any, card: Json, state: str) -> bool:
+    page = await read(http, "/cards", state=state, limit=100)
+    return card["id"] in [each["id"] for each in page["data"]]
+
+
+@pytest.mark.parametrize("swept", [False, True])
+async def test_a_block_outlives_the_end_of_a_card(aging: Any, owner: Any, swept: bool) -> None:
+    http, shop, pass_time = aging
+    card = await issue(http, shop, 100)
+    held = await made(http, "/holds", spend(card, 20, expires_in=31_536_000))
+    await pass_time(days=5 * 365 - 10)
+    late = await made(http, "/holds", spend(card, 10, expires_in=31_536_000))
+    assert (await change(http, card, "block"))["blocked"] is True
+    await pass_time(days=20)
+    if swept:
+        await owner.execute("select florin.expire_due($1, $2, 'florin')", shop.merchant, [uuid4()])
+    now = await read(http, f"/cards/{card['id']}")
+    assert (now["state"], now["blocked"]) == ("expired", True)
+    assert await listed_as(http, card, "expired")
+    assert not await listed_as(http, card, "blocked")
+    problem(await post(http, "/redemptions", spend(card, 1)), 402, "card_expired")
+    problem(await post(http, f"/holds/{late['id']}/capture"), 402, "card_blocked")
+    problem(await post(http, f"/holds/{held['id']}/capture"), 402, "hold_not_open")
+    again = await change(http, card, "reinstate")
+    assert (again["state"], again["blocked"], again["balance"]) == ("blocked", True, 100)
+    problem(await post(http, "/redemptions", spend(card, 1)), 402, "card_blocked")
+    free = await change(http, card, "unblock")
+    assert (free["state"], free["blocked"]) == ("active", False)
+    assert (await redeem(http, card, 5))["balance"] == 95
+    await balanced(http)
+
+
+async def test_an_expired_card_is_blocked_and_unblocked(aging: Any) -> None:
+    http, shop, pass_time = aging
+    card = await issue(http, shop, 100)
+    await pass_time(days=5 * 365 + 10)
+    for operation, blocked in (
+        ("block", True),
+        ("block", True),
+        ("unblock", False),
+        ("block", True),
+    ):
+        now = await change(http, card, operation)
+        assert (now["state"], now["blocked"]) == ("expired", blocked)
+    assert (await change(http, card, "reinstate"))["state"] == "blocked"
+    await balanced(http)
+
+
+async def test_a_change_of_the_program_is_for_later_cards(aging: Any) -> None:
+    """The months of the program at issue count, also for activation and reinstatement."""
+    http, shop, pass_time = aging
+    pending = await issue(http, shop, 100, activate=False)
+    sold = await issue(http, shop, 100)
+    changed = await http.patch(f"/programs/{shop.program}", json={"expires_after_months": 1})
+    assert changed.status_code == 200, changed.text
+    active = await change(http, pending, "activate")
+    assert active["expires_at"] == sold["expires_at"]
+    await pass_time(days=5 * 365 + 10)
+    again = await change(http, sold, "reinstate")
+    assert int(again["expires_at"][:4]) - int(sold["expires_at"][:4]) == 5
+    later = await issue(http, shop, 100)
+    assert later["expires_at"] < again["expires_at"]
