@@ -187,7 +187,7 @@ async def test_as_many_as_may_are_let_in_however_many_come_at_once(
         while len(there) < len(knocking):  # noqa: ASYNC110 -- they count for themselves
             await asyncio.sleep(0.01)
     all_there.set()
-    assert sorted(await asyncio.gather(*knocking)) == [200] * 20 + [503] * 20
+    assert sorted(await asyncio.gather(*knocking)) == [200] * 20 + [429] * 20
     await nobody_reads(http, api)
 
 
