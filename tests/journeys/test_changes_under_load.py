@@ -142,7 +142,7 @@ async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Flee
 async def _answered(fleet: Fleet, name: str) -> float:
     from florin.ops.rollout import soak
 
-    return (await soak.ask([fleet.part(name).address or ""])).requests
+    return (await soak.ask([fleet.part(name).address or ""])).total
 
 
 @pytest.mark.parametrize("fault", ["does not start", "dies soon"])

@@ -1,38 +1,68 @@
 """Soak: what is held against new instances, and what is not."""
 
+from collections import Counter
+
 import pytest
 
 from florin.ops.rollout.soak import Counts, read, verdict
 
-OLD = Counts(requests=1000, errors=0, busy=0, seconds=2)
+PAY, LIST = "POST /api/v1/redemptions", "GET /api/v1/cards"
+
+
+def counts(requests: int = 0, errors: int = 0, route: str = PAY, **more: float) -> Counts:
+    return Counts(requests=Counter({route: requests}), errors=Counter({route: errors}), **more)
+
+
+OLD = counts(1000, seconds=2)
 
 
 @pytest.mark.parametrize(
     ("new", "old", "says"),
     [
-        (Counts(requests=100, seconds=0.2), OLD, None),
-        (Counts(), OLD, None),
-        (Counts(requests=100, errors=1, seconds=0.2), OLD, "1 of 100 requests failed"),
-        (Counts(requests=1, errors=1), Counts(), "1 of 1 requests failed"),
+        (counts(100, seconds=0.2), OLD, None),
+        (counts(), OLD, None),
+        (counts(100, 5, seconds=0.2), OLD, "5 of 100 requests failed"),
+        (counts(100, 5), counts(), "5 of 100 requests failed"),
+        # Too few to say anything.
+        (counts(100, 4), OLD, None),
+        (counts(19, 19), OLD, None),
+        (counts(20, 20), OLD, "20 of 20 requests failed"),
+        # Few of many.
+        (counts(2000, 6), OLD, None),
         # The old ones fail as well: not the new ones' fault.
-        (Counts(requests=100, errors=5), Counts(requests=100, errors=5), None),
-        (Counts(requests=100, errors=11), Counts(requests=100, errors=5), "11 of 100"),
+        (counts(100, 10), counts(100, 5), None),
+        (counts(100, 11), counts(100, 5), "11 of 100"),
+        # The old ones fail as well, though rarely asked for that among much that succeeds.
+        (
+            counts(1000) + counts(30, 30, route=LIST),
+            counts(1000) + counts(2, 2, route=LIST),
+            None,
+        ),
+        # Another route fails in the old ones.
+        (counts(100, 30), counts(100, 30, route=LIST), "30 of 100"),
         # The database is away: everybody turns requests away.
-        (Counts(requests=100, busy=90), Counts(requests=100, busy=90), None),
-        (Counts(requests=100, busy=90), Counts(), None),
-        (Counts(requests=100, busy=9), OLD, "9 of 100 requests were turned away"),
-        (Counts(requests=100, seconds=40), OLD, "a request takes 400 ms"),
+        (counts(100, busy=90), counts(100, busy=90), None),
+        (counts(100, busy=90), counts(), None),
+        (counts(100, busy=9), OLD, "9 of 100 requests were turned away"),
+        (counts(100, seconds=40), OLD, "a request takes 400 ms"),
         # Ten times slower and still quick; or slow as the old ones are.
-        (Counts(requests=100, seconds=20), OLD, None),
-        (Counts(requests=100, seconds=40), Counts(requests=100, seconds=30), None),
-        (Counts(requests=5, seconds=40), OLD, None),
+        (counts(100, seconds=20), OLD, None),
+        (counts(100, seconds=40), counts(100, seconds=30), None),
+        (counts(5, seconds=40), OLD, None),
     ],
 )
 def test_new_instances_are_compared_with_the_old(
     new: Counts, old: Counts, says: str | None
 ) -> None:
-    said = verdict(new, old)
+    said = verdict(new, old, Counts())
     assert (said is None) if says is None else (said is not None and says in said)
+
+
+def test_old_instances_that_are_asked_nothing_any_more_are_remembered() -> None:
+    """After all requests went over to the new ones at once."""
+    failing = counts(1000) + counts(30, 30, route=LIST)
+    assert verdict(failing, Counts(), Counts()) is not None
+    assert verdict(failing, Counts(), counts(5000) + counts(3, 2, route=LIST)) is None
 
 
 def test_metrics_are_added_up_without_our_own_questions() -> None:
@@ -45,4 +75,4 @@ florin_http_requests_total{method="GET",route="/health/ready",status="503"} 50.0
 florin_http_request_seconds_sum{method="POST",route="/api/v1/redemptions"} 0.5
 florin_http_request_seconds_sum{method="GET",route="/health/ready"} 9.0
 """
-    assert read(text) == Counts(requests=10, errors=2, busy=1, seconds=0.5)
+    assert read(text) == counts(10, 2, busy=1, seconds=0.5)

@@ -131,7 +131,7 @@ class Instances:
                     raise Died(f"{part.name} stopped being ready soon after it began to serve")
             if soak_s:
                 new_now, old_now = await soak.ask(fresh), await soak.ask(before)
-                wrong = soak.verdict(new_now.since(new_then), old_now.since(old_then))
+                wrong = soak.verdict(new_now.since(new_then), old_now.since(old_then), old_then)
                 if wrong is not None:
                     raise Died(f"{', '.join(names)}: {wrong}")
             if left <= _SOAK_EVERY_S:

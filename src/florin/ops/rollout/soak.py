@@ -1,25 +1,29 @@
 """Soak: new instances under real requests, compared with what ran before them."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from florin.ops.system import http_probe
 
-ERRORS_MAX = 0.005  # of the requests, where nobody runs to compare with
+ERRORS_MAX = 0.005  # of the requests of a route, where it has not failed before
+ERRORS_LEAST = 5  # fewer prove nothing against a release
 _SLOWER_MAX = 10.0  # times
 _SLOW_S, _ENOUGH = 0.25, 20  # below this nothing is slow, with fewer requests nothing is known
 _OK, _BUSY = 200, "503"
 _SAMPLE = re.compile(r"(florin_http_requests_total|florin_http_request_seconds_sum)\{(.*)\} (\S+)")
+_ROUTE = re.compile(r'route="([^"]*)"')
+_METHOD = re.compile(r'method="([^"]*)"')
 _OURS = re.compile(r'route="/health')  # asked by us, not by clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """What instances have answered so far; `busy` are 503, `errors` all other 5xx."""
+    """What instances have answered so far; `busy` are 503, `errors` all other 5xx, by route."""
 
-    requests: float = 0
-    errors: float = 0
+    requests: Counter[str] = field(default_factory=Counter[str])
+    errors: Counter[str] = field(default_factory=Counter[str])
     busy: float = 0
     seconds: float = 0
 
@@ -40,24 +44,34 @@ class Counts:
         )
 
     @property
+    def total(self) -> int:
+        return self.requests.total()
+
+    @property
     def mean_s(self) -> float:
-        return self.seconds / self.requests if self.requests else 0.0
+        return self.seconds / self.total if self.total else 0.0
+
+    def failing(self, route: str) -> float:
+        """The part of a route's requests that failed."""
+        return self.errors[route] / self.requests[route] if self.requests[route] else 0.0
 
 
 def read(text: str) -> Counts:
     """Add up an instance's metrics."""
-    requests = errors = busy = seconds = 0.0
+    requests, errors = Counter[str](), Counter[str]()
+    busy = seconds = 0.0
     for name, labels, value in _SAMPLE.findall(text):
         if _OURS.search(labels):
             continue
         if name.endswith("_sum"):
             seconds += float(value)
             continue
-        requests += float(value)
+        route = " ".join(found[0] for found in (_METHOD.findall(labels), _ROUTE.findall(labels)))
+        requests[route] += int(float(value))
         if f'status="{_BUSY}"' in labels:
             busy += float(value)
         elif 'status="5' in labels:
-            errors += float(value)
+            errors[route] += int(float(value))
     return Counts(requests=requests, errors=errors, busy=busy, seconds=seconds)
 
 
@@ -71,21 +85,27 @@ async def ask(addresses: Sequence[str]) -> Counts:
     return total
 
 
-def verdict(new: Counts, old: Counts) -> str | None:
+def verdict(new: Counts, old: Counts, old_before: Counts) -> str | None:
     """Return what is wrong with the new ones; None when nothing is.
 
-    A 503 may come from what all share, so it speaks against the new only beside old ones that
-    answer. Errors that the old have too are not the new ones' fault.
+    `old`: what the old ones answered meanwhile, `old_before`: since they began. A route that fails
+    them as often is not the new ones' fault: whoever asks for it would undo any deployment. A 503
+    may come from what all share, so it speaks against the new only beside old ones that answer.
     """
-    if new.requests <= 0:
+    if new.total < _ENOUGH:
         return None
-    allowed = max(ERRORS_MAX, 2 * old.errors / old.requests if old.requests > 0 else 0.0)
-    if new.errors / new.requests > allowed:
-        return f"{new.errors:.0f} of {new.requests:.0f} requests failed"
-    if old.requests >= _ENOUGH and new.requests >= _ENOUGH:
-        allowed = max(ERRORS_MAX, 2 * old.busy / old.requests)
-        if new.busy / new.requests > allowed:
-            return f"{new.busy:.0f} of {new.requests:.0f} requests were turned away (503)"
+    blamed = sum(
+        count
+        for route, count in new.errors.items()
+        if new.failing(route)
+        > max(ERRORS_MAX, 2 * old.failing(route), 2 * old_before.failing(route))
+    )
+    if blamed >= ERRORS_LEAST and blamed / new.total > ERRORS_MAX:
+        return f"{blamed} of {new.total} requests failed"
+    if old.total >= _ENOUGH:
+        allowed = max(ERRORS_MAX, 2 * old.busy / old.total)
+        if new.busy / new.total > allowed:
+            return f"{new.busy:.0f} of {new.total} requests were turned away (503)"
         if new.mean_s > max(_SLOW_S, _SLOWER_MAX * old.mean_s):
             return (
                 f"a request takes {new.mean_s * 1000:.0f} ms, with the release before it takes"
