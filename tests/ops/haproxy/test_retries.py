@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,3 +122,44 @@ async def test_a_frozen_instance_keeps_no_keyed_request(
     assert [answer.status_code for answer in answers] == [200] * 6
     assert {answer.json()["name"] for answer in answers} == {"b"}
     assert time.monotonic() - begun < FAST.server_timeout_s
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/api/v1/cards", {}),
+        ("POST", "/api/v1/cards/lookup", {}),
+        ("POST", "/api/v1/redemptions", KEYED),
+    ],
+)
+async def test_a_request_that_timed_out_is_sent_once(
+    tmp_path: Path, method: str, path: str, headers: dict[str, str]
+) -> None:
+    """The instances are well, and slow with this one: others would be as slow with it."""
+    timing = replace(FAST, server_timeout_s=1.0)
+    async with standins("a", "b") as fleet, running(tmp_path, timing=timing) as run:
+        for name, each in fleet.items():
+            await run.balancer.admit(name, each.address)
+            each.answering.clear()
+        answer = await _send(run, method, path, headers=headers, content=b"{}")
+        assert answer is not None
+        assert (answer.status_code, answer.json()["code"]) == (504, "outcome_unknown")
+        assert _sent(fleet) == 1
+
+
+async def test_an_instance_hears_of_a_client_that_is_gone(
+    pair: tuple[Running, dict[str, StandIn]],
+) -> None:
+    run, fleet = pair
+    for each in fleet.values():
+        each.answering.clear()
+    reader, writer = await asyncio.open_connection("127.0.0.1", run.balancer.edge.port)
+    writer.write(b"GET /api/v1/cards HTTP/1.1\r\nHost: florin\r\n\r\n")
+    async with asyncio.timeout(30):
+        while _sent(fleet) == 0:  # noqa: ASYNC110 -- of another process
+            await asyncio.sleep(0.01)
+    writer.close()
+    del reader
+    async with asyncio.timeout(FAST.server_timeout_s / 2):
+        while not any(each.deserted for each in fleet.values()):  # noqa: ASYNC110 -- the same
+            await asyncio.sleep(0.01)

@@ -73,6 +73,8 @@ def _defaults(edge: Edge) -> str:
     # down by the failure itself, the request that failed would be ended with the server's others.
     watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
     pool = f"pool-max-conn {t.idle_per_server} pool-purge-delay {seconds(t.idle_purge_every_s)}"
+    # A request that timed out is not repeated: what was slow once would be slow again, beside the
+    # first. One whose client is gone is ended: the instance stops reading for it (abortonclose).
     return f"""\
 defaults
   mode http
@@ -85,7 +87,8 @@ defaults
   option http-buffer-request
   option redispatch 1
   retries {t.retries}
-  retry-on conn-failure empty-response response-timeout
+  retry-on conn-failure empty-response
+  option abortonclose
   http-reuse safe
   timeout connect {seconds(t.connect_timeout_s)}
   timeout queue {seconds(t.queue_timeout_s)}
