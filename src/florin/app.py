@@ -29,7 +29,7 @@ from florin.kit.http.middleware import BODY_MAX, RequestMiddleware
 from florin.kit.observability import logging
 from florin.kit.openapi.routes import Docs
 from florin.kit.postgres import commit_tracking
-from florin.kit.postgres.database import BROKEN, PoolTimeout
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.server.server import serve
 from florin.kit.settings import Settings, SettingsWrong, advice, read
@@ -103,7 +103,7 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
             "caller": Provide(caller),
             "reads": Provide(reads),
             "parts": Provide(lambda: parts, sync_to_thread=False),
-            "db": Provide(lambda: parts.database, sync_to_thread=False),
+            "db": Provide(database, sync_to_thread=False),
             "settings": Provide(lambda: parts.settings, sync_to_thread=False),
             "wake": Provide(lambda: parts.wake, sync_to_thread=False),
             "drain": Provide(lambda: parts.drain, sync_to_thread=False),
@@ -156,11 +156,19 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
     )
 
 
+def database(request: Request[Any, Any, Any], parts: Parts) -> Database:
+    """What a GET asks of the primary is only read, and bounded unless its route says otherwise."""
+    bounded = request.method == "GET" and not request.route_handler.opt.get("unbounded")
+    return parts.routing.reading if bounded else parts.database
+
+
 def translate(error: Exception, scope: Any) -> Refusal | None:
     """Name what the outside did to us; None for a bug."""
     if isinstance(error, PoolTimeout):
         busy = "every connection to the database is in use"
         return OutcomeUnknown(busy) if commit_tracking.may_have_changed() else Overloaded(busy)
+    if isinstance(error, StatementTimeout):
+        return Overloaded("this takes the database too long; ask for less, or narrow it further")
     if isinstance(error, asyncpg.DiskFullError):
         return (
             OutcomeUnknown(DISK_FULL)

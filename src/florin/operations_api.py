@@ -34,7 +34,7 @@ def endpoints(parts: Parts) -> Mapping[str, Endpoint]:
     """Return what the operations listener of an instance serves, by path."""
 
     async def metrics_text() -> Answer:
-        primary = (parts.database.pool, parts.reports.database.pool)
+        primary = (parts.database.pool, parts.routing.reading.pool, parts.reports.database.pool)
         for pool in (*primary, *(each.pool for each in parts.routing.replicas)):
             pool.measure()
         metrics.ledger_waiting.set(parts.ledger.waiting())

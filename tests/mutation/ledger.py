@@ -16,6 +16,7 @@ from tests.mutation.network import NETWORK
 from tests.mutation.operations import OPERATIONS
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
+from tests.mutation.request_costs import REQUEST_COSTS
 from tests.mutation.requests import REQUESTS
 
 POST = "src/florin/ledger/post.sql"
@@ -226,5 +227,5 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
-    *JOBS,
+    *JOBS, *REQUEST_COSTS,
 )  # fmt: skip

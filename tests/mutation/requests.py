@@ -55,11 +55,11 @@ _KEYS = (
 )  # fmt: skip
 
 _ENCODINGS = (
-    _("a compressed body is read", EDGE,
+    _("a compressed body is read", "src/florin/kit/http/head_checks.py",
       '    if b"content-encoding" in names:\n', "    if False:\n",
       f"{ENCODINGS}::test_a_compressed_body_is_refused_with_what_is_supported"),
     _("a byte-order mark is no JSON", BODY,
-      "    body = body.removeprefix(_BOM)", "    body = bytes(body)",
+      "    return body.removeprefix(_BOM)", "    return body",
       f"{ENCODINGS}::test_a_byte_order_mark_is_ignored"),
 )  # fmt: skip
 

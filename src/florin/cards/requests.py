@@ -10,6 +10,7 @@ from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, 
 
 HOLD_MAX_S = 31_536_000  # a year
 BATCH_MAX = 1000
+BATCH_ITEM_MAX = 128 * 1024  # bytes: the longest right one, whatever its script, is shorter
 
 CodeText = Annotated[str, Meta(min_length=1, max_length=64, description="The card's code.")]
 PinText = Annotated[
@@ -70,7 +71,7 @@ class BatchItem(RedemptionRequest, kw_only=True):
 class BatchRequest(Request, kw_only=True):
     """Up to 1000 redemptions; each succeeds or fails on its own, exactly once by its own key."""
 
-    redemptions: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=BATCH_MAX)]
+    redemptions: msgspec.Raw  # read item by item
 
 
 class BatchBody(Request, kw_only=True):

@@ -22,7 +22,7 @@ from florin.identity.authentication import Authenticator, Caller
 from florin.kit.errors import InvalidRequest, Overloaded, QuotaExceeded, Refusal
 from florin.kit.http.sse import RECONNECT
 from florin.kit.observability import metrics
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import quotas
@@ -108,7 +108,7 @@ class Live:
                     await asyncio.sleep(_LOOK_LEAST_S)
                     if not running:
                         await self._wake.heard(ear)
-        except (Refusal, PoolTimeout, *BROKEN):
+        except (Refusal, PoolTimeout, StatementTimeout, *BROKEN):
             # Begun answers end; the next try is told why, or finds another server.
             return
 

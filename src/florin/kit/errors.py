@@ -114,6 +114,13 @@ class TooSlow(Refusal):
     status = 408
 
 
+class ClientGone(Refusal):
+    """The client went away before its answer was ready."""
+
+    code = "client_gone"
+    status = 499  # never seen: it stands in the metrics and the log, where it is no error of ours
+
+
 class RateLimited(Refusal):
     """Too many attempts; wait and try again."""
 

@@ -14,10 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-
 from florin.kit.errors import Overloaded
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.reports import balances, proof
 from florin.reports.balances import Balances
@@ -53,6 +51,7 @@ class Reports:
             name=f"{name} reports",
             server="reports",
             settings={"statement_timeout": f"{REPORT_WITHIN_S * 1000:.0f}"},
+            reads=True,
         )
         limits = self.database.limits
         limits.connections = REPORT_CONNECTIONS
@@ -121,7 +120,7 @@ class Reports:
                 raise Overloaded("other reports of this merchant are being made") from None
             try:
                 yield
-            except asyncpg.QueryCanceledError:
+            except StatementTimeout:
                 raise Overloaded(_SLOW.format(REPORT_WITHIN_S)) from None
             finally:
                 turn.lock.release()

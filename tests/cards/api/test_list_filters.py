@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from florin.kit.http.litestar_adapter import METADATA_FILTERS_MAX
 from tests.support.api_calls import Json, issue, made, post, problem, read, redeem, spend
 from tests.support.instance import Shop
 
@@ -213,3 +214,17 @@ async def test_the_document_tells_of_every_filter(http: httpx.AsyncClient) -> No
         names = {each.get("name") for each in paths[f"/api/v1/{path}"]["get"]["parameters"]}
         assert times | {"limit", "starting_after"} <= names, path
     assert "metadata" in {each.get("name") for each in paths["/api/v1/cards"]["get"]["parameters"]}
+
+
+async def test_a_list_is_narrowed_by_ten_pairs_at_most(http: httpx.AsyncClient, shop: Shop) -> None:
+    """Each is one more join for the database to plan: hundreds would keep it for minutes."""
+    metadata = {f"k{n}": f"{n}" for n in range(METADATA_FILTERS_MAX)}
+    card = await issue(http, shop, metadata=metadata)
+    pairs = {f"metadata[{name}]": value for name, value in metadata.items()}
+    assert [each["id"] for each in (await read(http, "/cards", **pairs))["data"]] == [card["id"]]
+    answer = await http.get("/cards", params={**pairs, "metadata[more]": "x"})
+    problem(answer, 422, "invalid_request", param="metadata")
+    for count in (50, 100, 300):
+        many = {f"metadata[{n}]": "x" for n in range(count)}
+        refused = problem(await http.get("/cards", params=many), 422, "invalid_request")
+        assert refused["param"].startswith("metadata")

@@ -302,7 +302,7 @@ async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
     before = counted("why", "conflict")
     for _ in range(5):  # it may have been over before a busy machine had vacuumed
         # A read sleeps for as long as the table tells: until it is in the way, then not at all.
-        await owner.execute("update florin.conflict set nap = 4.5")
+        await owner.execute("update florin.conflict set nap = 3.5")
         await process.wrote(["conflict"], await process.database.position())
         async with asyncio.timeout(60):
             fresh = counted("why", "fresh")

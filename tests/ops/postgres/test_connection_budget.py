@@ -29,13 +29,13 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
 @pytest.mark.parametrize(
     ("replicas", "each"),
     [
-        ("", 20 + 3),
+        ("", 20 + 10 + 3),
         # The pool to whoever becomes the primary, what watches it as a replica, what the primary.
-        ("postgresql://app@a/florin", 20 + 3 + 10 + 2),
-        ("postgresql://app@a/florin?connection_limit=4", 20 + 3 + 4 + 2),
+        ("postgresql://app@a/florin", 20 + 10 + 3 + 10 + 2),
+        ("postgresql://app@a/florin?connection_limit=4", 20 + 10 + 3 + 4 + 2),
         (
             "postgresql://app@a/f?connection_limit=4,postgresql://app@b/f?connection_limit=30",
-            20 + 3 + 30 + 2,
+            20 + 10 + 3 + 30 + 2,
         ),
     ],
 )
@@ -47,7 +47,7 @@ def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
     assert three.needed - Budget(instances=0, pool=20, workers=2, most=1000, reserved=3).needed == (
         3 * each
     )
-    assert f"20 + 3{f' + {reads}' if reads else ''} connections" in three.said()
+    assert f"20 + 10 + 3{f' + {reads}' if reads else ''} connections" in three.said()
     assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
 
 
@@ -58,18 +58,18 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     owner.up()
     url = running_urls(owner.home)["DATABASE_URL"]
     guest.environ |= running_urls(owner.home)
-    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=130"
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
     said = guest.refused()
     # Two instances and the spare one of a deployment, of 300 connections.
-    assert "3 instances with 130 + 3 connections" in said
-    assert "make 405 of 297" in said
+    assert "3 instances with 90 + 45 + 3 connections" in said
+    assert "make 420 of 297" in said
     assert "takes 2 instances" in said
-    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
+    guest.environ["DATABASE_URL"] = f"{url}?connection_limit=60"
     guest.up()
     before = guest.processes_of("api")
     refused = run_cli(guest, "scale", "api=4")
     assert refused.returncode == 1
-    assert "5 instances with 90 + 3 connections" in refused.stderr
+    assert "5 instances with 60 + 30 + 3 connections" in refused.stderr
     assert guest.processes_of("api") == before
     checks = document(run_cli(guest, "doctor", "db", "--json"))["checks"]
     (shown,) = [check for check in checks if check["name"] == "connections"]

@@ -14,6 +14,7 @@ from florin.cards.api.responses import asked_by
 from florin.cards.lookup import CardLookup
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import (
+    BATCH_ITEM_MAX,
     BATCH_MAX,
     BatchItem,
     BatchRequest,
@@ -23,7 +24,7 @@ from florin.cards.requests import (
 from florin.cards.transactions.batch import redeem_all
 from florin.cards.transactions.service import Transactions
 from florin.identity.authentication import Authenticator, Caller
-from florin.kit.errors import InvalidRequest, Refusal
+from florin.kit.errors import Refusal, TooLarge
 from florin.kit.http import body
 from florin.kit.http.client_address import Proxies
 from florin.kit.http.middleware import Receive, Scope, Send, header, read_body, reply
@@ -89,12 +90,10 @@ class FastRoutes:
         """POST /api/v1/redemptions/batch"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "redemptions:write")
-        raw = body.decode(_batch, await read_body(receive, most=BATCH_BODY_MAX))
-        if not 1 <= len(raw.redemptions) <= BATCH_MAX:
-            detail = f"give 1 to {BATCH_MAX} redemptions, not {len(raw.redemptions)}"
-            raise InvalidRequest(detail, param="redemptions")
+        given = await read_body(receive, most=BATCH_BODY_MAX)
+        listed = body.decode_items(_batch, given, name="redemptions", most=BATCH_MAX)
         client = self._client(scope, caller)
-        items = [_read(caller, client, item) for item in raw.redemptions]
+        items = [_read(caller, client, bytes(item)) for item in listed]
         answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
         rest = iter(answers)
         data: list[dict[str, Any]] = []
@@ -132,11 +131,13 @@ class FastRoutes:
 
 
 def _read(
-    caller: Caller, client: tuple[str, bool], raw: msgspec.Raw
+    caller: Caller, client: tuple[str, bool], raw: bytes
 ) -> tuple[RequestContext, RedemptionRequest] | Refusal:
     """Read one item of a batch; what is wrong with it is its own answer."""
     try:
-        want = body.decode(_item, bytes(raw))
+        if len(raw) > BATCH_ITEM_MAX:
+            raise TooLarge(f"an item of a batch has at most {BATCH_ITEM_MAX} bytes")
+        want = body.decode(_item, raw)
         asked = asked_by(
             caller,
             want.idempotency_key,

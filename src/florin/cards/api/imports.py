@@ -1,11 +1,9 @@
 """API: the route that takes a file of cards."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Annotated
 
 from litestar import Response, post
-from litestar.exceptions import InternalServerException
 from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.spec import (
     OpenAPIMediaType,
@@ -94,18 +92,9 @@ async def import_cards(
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
         raise InvalidRequest("this request needs a text/csv body", param="Content-Type")
     said = Totals(count=count, amount=amount, program=program)
-    job, replayed = await import_upload.start(db, sealer, asked, _blocks(request), said)
+    job, replayed = await import_upload.start(db, sealer, asked, request.stream(), said)
     wake.notify_all()
     return answer(request, job, status=202, position=await db.position(), replayed=replayed)
-
-
-async def _blocks(request: AnyRequest) -> AsyncGenerator[bytes]:
-    """Raises InvalidRequest when the client went away."""
-    try:
-        async for block in request.stream():
-            yield block
-    except InternalServerException:
-        raise InvalidRequest("the request was cut off") from None
 
 
 handlers: list[HTTPRouteHandler] = [import_cards]

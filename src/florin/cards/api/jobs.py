@@ -73,6 +73,7 @@ async def get_job(caller: Caller, db: Database, job: str) -> Job:
     summary="Take the codes of a job",
     status_code=200,
     media_type="text/csv",
+    opt={"unbounded": True},
     responses=responses(
         NotFound,
         code_export.JobNotFinished,

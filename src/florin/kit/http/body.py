@@ -19,6 +19,7 @@ from florin.kit.errors import (
 )
 from florin.kit.http.explanations import shown
 from florin.kit.http.field_errors import mistake, mistakes, with_nul
+from florin.kit.http.json_limits import NAME_MAX, check_names, check_shape
 
 Body = TypeVar("Body")
 Noun = TypeVar("Noun")
@@ -48,7 +49,8 @@ _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _ERRORS_MAX = 20
 _HEADER_SPACE = " \t"
-_NAME_MAX = 100  # characters of a caller's own name that a refusal repeats
+_UNREADABLE = (msgspec.MsgspecError, json.JSONDecodeError, UnicodeDecodeError, RecursionError)
+_items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -67,29 +69,55 @@ def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     """Read a body. Raises InvalidRequest naming the field, or the fields, to blame;
     UnsupportedEncoding.
     """
-    body = body.removeprefix(_BOM)  # RFC 8259, 8.1 lets a reader ignore it
+    body = _plain(body)
+    check_shape(body)
     if b"\\u0000" in body and _NUL.search(body):
-        blamed = (with_nul(body) or "")[:_NAME_MAX] or None
+        blamed = (with_nul(body) or "")[:NAME_MAX] or None
         raise InvalidRequest("text must not contain the character U+0000", param=blamed)
     try:
         found = decoder.decode(body)
-        _names.decode(body.decode())
-    except msgspec.ValidationError as error:
-        raise wrong(
-            mistakes(decoder.type, body) or [mistake(error, "", decoder.type, body)]
-        ) from None
-    except (msgspec.MsgspecError, json.JSONDecodeError) as error:
-        raise _unreadable(body, error) from None
-    except UnicodeDecodeError as error:
-        raise _unreadable(body, error) from None
-    except RecursionError:
-        raise InvalidRequest("the body is nested too deeply") from None
+        check_names(body.decode())
+    except _UNREADABLE as error:
+        raise _refusal(error, decoder.type, body) from None
     return found
 
 
-def _unreadable(body: bytes, error: Exception) -> Refusal:
+def decode_items(
+    envelope: "msgspec.json.Decoder[Any]", body: bytes, *, name: str, most: int
+) -> list[msgspec.Raw]:
+    """Read a body that holds one list, `name`, of at most so many items, each left as it stands:
+    it is read by `decode`, with the limits of a body of its own. Raises as `decode` does.
+    """
+    body = _plain(body)
+    try:
+        inside = bytes(getattr(envelope.decode(body), name))
+        check_names(body.replace(inside, b"0").decode())
+    except _UNREADABLE as error:
+        raise _refusal(error, envelope.type, body) from None
+    try:
+        items = _items.decode(inside)
+    except msgspec.ValidationError as error:
+        raise wrong([mistake(error, name, list[msgspec.Raw], inside)]) from None
+    if not 1 <= len(items) <= most:
+        raise InvalidRequest(f"give 1 to {most} {name}, not {len(items)}", param=name)
+    return items
+
+
+def _plain(body: bytes) -> bytes:
+    """A body without a byte-order mark, which RFC 8259 8.1 lets a reader ignore. Raises
+    UnsupportedEncoding.
+    """
     if body.startswith(_GZIP):
-        return UnsupportedEncoding("the body is compressed with gzip; send it as plain UTF-8 JSON")
+        raise UnsupportedEncoding("the body is compressed with gzip; send it as plain UTF-8 JSON")
+    return body.removeprefix(_BOM)
+
+
+def _refusal(error: Exception, kind: Any, body: bytes) -> InvalidRequest:
+    """What is wrong with a body, by what its reader raised."""
+    if isinstance(error, msgspec.ValidationError):
+        return wrong(mistakes(kind, body) or [mistake(error, "", kind, body)])
+    if isinstance(error, RecursionError):
+        return InvalidRequest("the body is nested too deeply")
     try:
         body.decode()
     except UnicodeDecodeError:
@@ -100,32 +128,14 @@ def _unreadable(body: bytes, error: Exception) -> Refusal:
 def check_encoding(value: str) -> None:
     """Raises UnsupportedEncoding for a Content-Encoding: bodies are read as they are."""
     if value.strip().lower() not in {"", "identity"}:
-        detail = (
-            f"Content-Encoding {value[:_NAME_MAX]} is not supported; send the body uncompressed"
-        )
+        detail = f"Content-Encoding {value[:NAME_MAX]} is not supported; send the body uncompressed"
         raise UnsupportedEncoding(detail, param="Content-Encoding")
-
-
-def _once(pairs: list[tuple[str, object]]) -> None:
-    """Refuse a name that is given twice: the next reader of the same body may take the other one.
-
-    RFC 8259 4 leaves open which counts, and msgspec takes the last without a word.
-    """
-    if len(dict(pairs)) == len(pairs):
-        return
-    names = [name for name, _ in pairs]
-    twice = next(name for name in names if names.count(name) > 1)
-    raise InvalidRequest("this field is given more than once", param=twice[:_NAME_MAX])
-
-
-# Reads a body again for its names alone, in under two microseconds; numbers stay as they stand.
-_names = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 
 def wrong(errors: list[dict[str, str]]) -> InvalidRequest:
     """The refusal of one mistake, or of several."""
     total = len(errors)
-    errors = [each | {"param": each["param"][:_NAME_MAX]} for each in errors[:_ERRORS_MAX]]
+    errors = [each | {"param": each["param"][:NAME_MAX]} for each in errors[:_ERRORS_MAX]]
     if len(errors) == 1:
         return InvalidRequest(errors[0]["detail"], param=errors[0]["param"] or None)
     detail = f"{total} fields are wrong: {', '.join(each['param'] for each in errors)}"

@@ -5,15 +5,18 @@ wrote it: `merchant.country`, `scopes[2]`, `metadata[order]`.
 """
 
 import re
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, cast, get_args, get_origin
 
 import msgspec
 
 from florin.kit.http.explanations import NOTHING, explained
+from florin.kit.http.json_limits import NAME_MAX
 
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
+_by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OWN_NAMES = "metadata"  # the field whose names are the caller's
 
 
@@ -25,18 +28,18 @@ def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
     if shape is None:
         return []
     try:
-        given = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        given = _by_name.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     found: list[dict[str, str]] = []
-    for field in msgspec.structs.fields(shape):
+    for field in _fields(shape):
         name = field.encode_name
         value = given.pop(name, None)
         if value is not None:
             found.extend(_wrong_in(field.type, bytes(value), f"{within}{name}"))
         elif field.required:
             found.append({"param": f"{within}{name}", "detail": "this field is required"})
-    known = ", ".join(field.encode_name for field in msgspec.structs.fields(shape))
+    known = ", ".join(field.encode_name for field in _fields(shape))
     detail = f"there is no such field; there are {known}" if known else "there is no such field"
     found.extend({"param": f"{within}{name}", "detail": detail} for name in given)
     return found
@@ -75,16 +78,19 @@ def with_nul(body: bytes) -> str | None:
 def _with_nul(value: Any, param: str) -> str | None:
     if isinstance(value, str):
         return param if "\0" in value else None
-    inside: list[tuple[str, Any]] = []
     if isinstance(value, dict):
         for name, each in cast("dict[str, Any]", value).items():
-            here = _below(param, name)
+            # Cut at once: a long name would be copied for each value below it.
+            here = _below(param, name)[:NAME_MAX]
             if "\0" in name:
                 return param or here
-            inside.append((here, each))
+            if found := _with_nul(each, here):
+                return found
     elif isinstance(value, list):
-        inside = [(f"{param}[{n}]", each) for n, each in enumerate(cast("list[Any]", value))]
-    return next((found for here, each in inside if (found := _with_nul(each, here))), None)
+        for n, each in enumerate(cast("list[Any]", value)):
+            if found := _with_nul(each, f"{param}[{n}]"):
+                return found
+    return None
 
 
 def _below(param: str, name: str) -> str:
@@ -96,7 +102,7 @@ def _below(param: str, name: str) -> str:
 def _wrong_in(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
     """What is wrong with the value of one field; nothing where it is right."""
     try:
-        msgspec.json.decode(value, type=kind)
+        _decoder(kind).decode(value)
     except msgspec.ValidationError as error:
         return (
             mistakes(kind, value, f"{param}.")
@@ -112,7 +118,7 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
     if pair is None:
         return []
     try:
-        given = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        given = _by_name.decode(value)
     except msgspec.MsgspecError:
         return []
     found: list[dict[str, str]] = []
@@ -125,6 +131,17 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
             found.append({"param": here, "detail": f"its name {detail}"})
         found.extend(_wrong_in(pair[1], bytes(each), here))
     return found
+
+
+# A batch may hold a thousand items that are wrong: what its types say is found out once.
+@cache
+def _fields(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(shape)
+
+
+@cache
+def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(kind)
 
 
 def _shapes(kind: Any) -> list[Any]:

@@ -3,7 +3,7 @@ refusals.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from litestar.connection import ASGIConnection
 from litestar.constants import RESERVED_KWARGS
 from litestar.exceptions import (
     HTTPException,
+    InternalServerException,
     MethodNotAllowedException,
     NotFoundException,
     ValidationException,
@@ -23,7 +24,14 @@ from litestar.openapi.spec import Parameter as OpenAPIParameter
 from litestar.params import QueryParameter
 from litestar.response import Response
 
-from florin.kit.errors import InvalidRequest, MethodNotAllowed, NotFound, Refusal, TooLarge
+from florin.kit.errors import (
+    ClientGone,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    Refusal,
+    TooLarge,
+)
 from florin.kit.http import body as http
 from florin.kit.http import query
 from florin.kit.http.body import decode, problem, problem_headers, wrong
@@ -33,6 +41,7 @@ from florin.kit.observability import logging, metrics
 Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
 _log = logging.get()
 _PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
+METADATA_FILTERS_MAX = 10
 _nothing = msgspec.json.Decoder(http.Request)
 
 
@@ -46,6 +55,14 @@ class StrictRequest(Request[Any, Any, Any]):
         assert data is not None
         return decode(_decoder(data.annotation), await self.body())
 
+    async def stream(self) -> AsyncGenerator[bytes]:
+        """Raises ClientGone: the framework calls a client that goes away an error of the server."""
+        try:
+            async for block in super().stream():
+                yield block
+        except InternalServerException:
+            raise ClientGone("the request was cut off") from None
+
 
 def check_query(asked: ASGIConnection[Any, Any, Any, Any]) -> None:
     """Refuse what a route does not know: a misspelt filter must not list everything."""
@@ -58,12 +75,16 @@ def check_query(asked: ASGIConnection[Any, Any, Any, Any]) -> None:
 
 
 def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
-    """The pairs of `metadata[key]=value` in a query."""
-    return {
+    """The pairs of `metadata[key]=value` in a query. Raises InvalidRequest."""
+    pairs = {
         match.group(1): value
         for name, value in request.query_params.multi_items()
         if (match := _PAIR.fullmatch(name))
     }
+    if len(pairs) > METADATA_FILTERS_MAX:  # each is one more join to plan
+        detail = f"give at most {METADATA_FILTERS_MAX} pairs, not {len(pairs)}"
+        raise InvalidRequest(detail, param="metadata")
+    return pairs
 
 
 @dataclass
@@ -74,7 +95,8 @@ class NarrowedByMetadata(Operation):
         described = OpenAPIParameter(
             name="metadata",
             param_in="query",
-            description="Pairs that an object must have: `metadata[key]=value`, both text.",
+            description="Pairs that an object must have: `metadata[key]=value`, both text; at most"
+            f" {METADATA_FILTERS_MAX}.",
             # Of any type: in an address a number is text as well, so none is refused.
             schema=Schema(type=OpenAPIType.OBJECT, additional_properties=True),
             style="deepObject",

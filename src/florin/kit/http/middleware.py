@@ -12,27 +12,18 @@ from collections.abc import Awaitable, Callable, Sequence
 import msgspec
 from prometheus_client import Counter, Histogram
 
-from florin.kit import ids
-from florin.kit.errors import InvalidRequest, Refusal, TooLarge
+from florin.kit import client_departure, ids
+from florin.kit.errors import ClientGone, Refusal, TooLarge
 from florin.kit.http import paths, sse
 from florin.kit.http.asgi import App, Message, Receive, Scope, Send
-from florin.kit.http.body import check_encoding, problem, problem_headers
+from florin.kit.http.body import problem, problem_headers
 from florin.kit.http.drain import Drain
+from florin.kit.http.head_checks import check_head
 from florin.kit.http.headers import Headers, always
 from florin.kit.observability import logging, metrics, redaction
 from florin.kit.postgres import commit_tracking
 
 BODY_MAX = 256 * 1024  # bytes
-_ONE_EACH = frozenset(
-    (
-        b"authorization",
-        b"content-type",
-        b"florin-client-ip",
-        b"florin-consistency",
-        b"idempotency-key",
-        b"last-event-id",
-    )
-)
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _encode = msgspec.json.Encoder().encode
 _log = logging.get()
@@ -76,6 +67,7 @@ class RequestMiddleware:
         scope["request_id"] = request_id
         logging.during(request_id)
         commit_tracking.begin()
+        client_departure.during(scope.get("client_connection"))
         scope = self._one_form(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
@@ -98,7 +90,7 @@ class RequestMiddleware:
         self.in_flight += 1
         metrics.in_flight.inc()
         try:
-            _unambiguous(scope["headers"])
+            check_head(scope)
             await (route or self._app)(scope, receive, answer)
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else self._translate(error, scope)
@@ -203,13 +195,13 @@ async def reply(
 
 
 async def read_body(receive: Receive, *, most: int = BODY_MAX) -> bytes:
-    """Read a request's body. Raises TooLarge; InvalidRequest when the client went away."""
+    """Read a request's body. Raises TooLarge, ClientGone."""
     chunks: list[bytes] = []
     size = 0
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise InvalidRequest("the request was cut off")
+            raise ClientGone("the request was cut off")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
@@ -233,23 +225,6 @@ def _request_id(headers: Headers) -> str:
             if not redaction.looks_secret(given):  # it will stand in the log
                 return given
     return f"req_{ids.new().hex}"
-
-
-def _unambiguous(headers: Headers) -> None:
-    """Refuse a header that means one thing and stands twice: a proxy may have read the other. And
-    a body that is compressed, before anything of it is read.
-    """
-    names = [name for name, _ in headers]
-    if b"content-encoding" in names:
-        for name, value in headers:
-            if name == b"content-encoding":
-                check_encoding(value.decode("latin-1"))
-    if len(set(names)) == len(names):
-        return
-    for name in _ONE_EACH:
-        if names.count(name) > 1:
-            param = name.decode().title()
-            raise InvalidRequest("this header is given more than once", param=param)
 
 
 def _head_as_get(scope: Scope) -> Scope:

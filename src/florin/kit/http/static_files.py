@@ -51,7 +51,7 @@ def answer(
         "cross-origin-resource-policy": "same-origin",
         **{name.replace("_", "-"): value for name, value in headers.items()},
     }
-    if _has(request.headers.get("if-none-match", ""), tag):
+    if has_tag(request.headers.get("if-none-match", ""), tag):
         return Response(b"", status_code=304, headers=about)
     if packed:
         about["content-encoding"] = "gzip"
@@ -59,7 +59,7 @@ def answer(
     return Response(body, media_type=kept.kind, headers=about)
 
 
-def _has(if_none_match: str, tag: str) -> bool:
+def has_tag(if_none_match: str, tag: str) -> bool:
     known = [each.strip().removeprefix("W/") for each in if_none_match.split(",")]
     return "*" in known or tag in known
 

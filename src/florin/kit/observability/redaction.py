@@ -15,7 +15,7 @@ _SECRETS = re.compile(
     r"|(?i:\bbearer\s+\S+)"
     r"|\b[0-9A-Za-z]{4}(?:[- ][0-9A-Za-z]{4}){3,5}\b"  # codes of cards, and numbers of others
     r"|\b\d{13,19}\b"
-    r"|\b[\w.+-]+@[\w-]+\.[\w.]+"  # people
+    r"|\b[\w.+-]{1,64}@[\w-]+\.[\w.]+"  # people; of a longer address the end
     r"|(?<=://)[^/\s@]+@"  # who signs in at a server
 )
 # A message quotes what it was given, in one of these ways.
@@ -24,6 +24,7 @@ _QUOTED = re.compile(
     re.DOTALL,
 )
 _FRAMES_MAX = 40
+_MESSAGE_MAX = 2000  # characters; where quotations nest, what a message costs grows with its square
 
 
 def secrets(text: str) -> str:
@@ -33,6 +34,8 @@ def secrets(text: str) -> str:
 
 def message(text: str) -> str:
     """Take out every quotation as well: for texts of libraries."""
+    if len(text) > _MESSAGE_MAX:  # cut, it could end within a quotation
+        return f"[a message of {len(text)} characters]"
     return secrets(_QUOTED.sub(GONE, text))
 
 

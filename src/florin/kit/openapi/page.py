@@ -48,6 +48,8 @@ def page(document: Node, *, base: str, example_host: str) -> str:
 _INTRODUCTION = """\
 <ul>
 <li>Everything lies below <code>{base}</code>; bodies and answers are JSON.</li>
+<li>In the examples <code>$FLORIN_URL</code> is where Florin is reached, and
+<code>$FLORIN_KEY</code> an API key.</li>
 <li>Say who you are with <code>Authorization: Bearer flk_…</code>, an API key, or with an access
 token.</li>
 <li>Amounts are integers in the currency's minor unit: 1000 in EUR is ten euros.</li>

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from litestar import Litestar, Request, Response, get
@@ -12,7 +11,7 @@ from florin.kit.http import static_files
 from florin.kit.openapi import page as docs_page
 from florin.kit.openapi.document import Json, complete
 
-_HOSTS_MAX = 16  # pages kept: the host stands in the examples, and a caller may claim any
+_HOST_IN_EXAMPLES = "$FLORIN_URL"  # where no FLORIN_PUBLIC_URL says how Florin is reached
 
 
 class Docs:
@@ -29,7 +28,7 @@ class Docs:
         self._scoped = scoped
         self._document: Json | None = None
         self._encoded: static_files.CachedBody | None = None
-        self._pages: dict[str, static_files.CachedBody] = {}
+        self._page: static_files.CachedBody | None = None
 
     def document(self, app: Litestar) -> Json:
         """Raises LookupError for a route that says not who may call it."""
@@ -66,15 +65,13 @@ class Docs:
             )
         return self._encoded
 
-    def page(self, app: Litestar, asked: str) -> static_files.CachedBody:
-        host = self._public_url or asked
-        found = self._pages.get(host)
-        if found is None:
+    def page(self, app: Litestar) -> static_files.CachedBody:
+        """One page for everyone: nothing in it comes from the request, so it is made once."""
+        if self._page is None:
+            host = self._public_url or _HOST_IN_EXAMPLES
             shown = docs_page.page(self.document(app), base=self._base, example_host=host)
-            found = static_files.keep(shown.encode(), "text/html")
-            if len(self._pages) < _HOSTS_MAX:
-                self._pages[host] = found
-        return found
+            self._page = static_files.keep(shown.encode(), "text/html")
+        return self._page
 
     def routes(self) -> list[Any]:
         """`base`/openapi.json and `base`/docs."""
@@ -87,8 +84,7 @@ class Docs:
         @get(f"{self._base}/docs", include_in_schema=False)
         async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
             """The same as a page."""
-            url = urlsplit(str(request.base_url))
-            page = self.page(request.app, f"{url.scheme}://{url.netloc}")
+            page = self.page(request.app)
             return static_files.answer(request, page, content_security_policy=docs_page.POLICY)
 
         return [openapi_json, docs, static_files.static]

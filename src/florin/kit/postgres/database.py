@@ -5,10 +5,19 @@ import re
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from typing import Any, Protocol
 
 from florin.kit.postgres import commit_tracking
-from florin.kit.postgres.pool import BROKEN, Connection, Pool, PoolLimits, PoolTimeout, connect
+from florin.kit.postgres.pool import (
+    BROKEN,
+    Connection,
+    Pool,
+    PoolTimeout,
+    StatementTimeout,
+    connect,
+)
+from florin.kit.postgres.pool_limits import PoolLimits
 
 __all__ = [
     "BROKEN",
@@ -19,6 +28,7 @@ __all__ = [
     "PoolTimeout",
     "Reader",
     "Row",
+    "StatementTimeout",
     "Tx",
     "connect",
     "latest",
@@ -97,10 +107,29 @@ class Database:
         name: str = "florin",
         server: str = "primary",
         settings: Mapping[str, str] | None = None,
+        reads: bool = False,
     ) -> None:
-        """`server` names the pool in the metrics; `settings` are the server's, of its sessions."""
+        """`server` names the pool in the metrics; `settings` are the server's, of its sessions.
+        `reads`: for what is only read, see Pool.
+        """
         self.limits = PoolLimits(url)
-        self.pool = Pool(self.limits, name=name, server=server, settings=settings or {})
+        self.name = name
+        self.pool = Pool(
+            self.limits, name=name, server=server, settings=settings or {}, reads=reads
+        )
+
+    def for_reads(self) -> "Database":
+        """The same server, through a pool of its own for what is only read: see Pool."""
+        made = copy(self)
+        made.limits = self.limits.for_reads()
+        made.pool = Pool(
+            made.limits,
+            name=f"{self.name} reads",
+            server="primary reads",
+            settings={"default_transaction_read_only": "on"},
+            reads=True,
+        )
+        return made
 
     async def open(self) -> None:
         await self.pool.open()

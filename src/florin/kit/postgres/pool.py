@@ -11,11 +11,13 @@ from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
+from florin.kit.client_departure import ends_with_client
 from florin.kit.observability import metrics
+from florin.kit.postgres.pool_limits import PoolLimits
 
 Connection = Any  # asyncpg types neither its pools nor the proxies they lend
 
@@ -39,27 +41,21 @@ BROKEN = (
 CONNECT_WITHIN_S = 3.0
 _PAUSE_S, _PAUSE_MAX_S = 0.02, 0.25
 
+# A statement of a pool for reads. The server ends it, so that one whose instance is gone ends, too.
+READ_STATEMENT_S = 4.0
+
 
 class PoolTimeout(Exception):
     """No connection became free in time; nothing was sent."""
 
 
-class PoolLimits:
-    """The limits a URL states: `?connection_limit=20&pool_timeout=20` (seconds)."""
-
-    def __init__(self, url: str, *, connections: int = 10, timeout_s: float = 10) -> None:
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        self.connections = int(query.pop("connection_limit", connections))
-        self.timeout_s = float(query.pop("pool_timeout", timeout_s))
-        self.dsn = urlunsplit(parts._replace(query=urlencode(query)))
-        if self.connections < 1 or self.timeout_s <= 0:
-            msg = "connection_limit and pool_timeout must be positive"
-            raise ValueError(msg)
+class StatementTimeout(Exception):
+    """A read took longer than READ_STATEMENT_S. It is not repeated: it would take as long again."""
 
 
 class Pool:
-    """Connections that are lent; `server` names them in the metrics.
+    """Connections that are lent; `server` names them in the metrics. `reads`: one for statements
+    that only read: the server ends a long one, and the end of its client ends any.
 
     `reset` is left out on purpose: no statement here changes a session, and the reset would cost a
     round trip. A time-out is never given to asyncpg: it would send a cancel, which during a commit
@@ -74,13 +70,21 @@ class Pool:
         server: str,
         on_connect: Callable[[Connection], Awaitable[None]] | None = None,
         settings: Mapping[str, str] = MappingProxyType({}),
+        reads: bool = False,
     ) -> None:
         self.limits = limits
+        self._reads = reads
+        self._session = {
+            "application_name": name,
+            "search_path": "florin",
+            "timezone": "UTC",
+            "jit": "off",
+            **({"statement_timeout": f"{round(READ_STATEMENT_S * 1000)}"} if reads else {}),
+            **settings,
+        }
         self.server = server
         self.waiting = 0
-        self._name = name
         self._on_connect = on_connect
-        self._settings = settings
         self._hosts = Hosts(limits.dsn)
         self._pool: Any = None
         self._waits = metrics.pool_wait_seconds.labels(server)
@@ -96,13 +100,7 @@ class Pool:
             reset=_leave_as_it_is,
             init=self._on_connect,
             connect=self._hosts.connect,
-            server_settings={
-                "application_name": self._name,
-                "search_path": "florin",
-                "timezone": "UTC",
-                "jit": "off",
-                **self._settings,
-            },
+            server_settings=self._session,
         )
 
     async def close(self) -> None:
@@ -117,12 +115,28 @@ class Pool:
     async def connection(self) -> AsyncGenerator[Connection]:
         """Borrow a connection; statements run each in its own transaction.
 
-        Raises PoolTimeout when none becomes free within the URL's pool_timeout.
+        Raises PoolTimeout when none becomes free within the URL's pool_timeout; where it is only
+        read, StatementTimeout and ClientGone as well.
         """
+        if not self._reads:
+            async with self._lent() as connection:
+                yield connection
+            return
+        with ends_with_client():
+            async with self._lent() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncGenerator[Connection]:
         assert self._pool is not None, "the pool is not open"
         connection = await self._borrow()
         try:
             yield connection
+        except asyncpg.QueryCanceledError as error:
+            if self._reads:  # the connection is as good as before
+                raise StatementTimeout from error
+            connection.terminate()
+            raise
         except BROKEN as error:
             connection.terminate()  # the pool must not lend it again
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):

@@ -14,7 +14,8 @@ from typing import Any
 import asyncpg
 
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.pool import BROKEN, Connection, Pool, PoolLimits, connect
+from florin.kit.postgres.pool import BROKEN, Connection, Pool, connect
+from florin.kit.postgres.pool_limits import PoolLimits
 from florin.kit.replicas.primary import POLL_S, POLL_WITHIN_S, Primary
 
 LAG_MAX_S = 2.0
@@ -38,7 +39,9 @@ class Replica:
     def __init__(self, url: str, *, name: str, server: str) -> None:
         self.server = server
         limits = PoolLimits(url, timeout_s=BUSY_WAIT_S)
-        self.pool = Pool(limits, name=name, server=server, on_connect=self._was_connected)
+        self.pool = Pool(
+            limits, name=name, server=server, on_connect=self._was_connected, reads=True
+        )
         self._replayed = 0
         self._age_s = math.inf
         self._bytes = 0

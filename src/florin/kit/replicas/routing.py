@@ -11,8 +11,8 @@ was seen by a read is noted as what was written is, so that a caller never goes 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -21,10 +21,10 @@ from florin.kit.observability import metrics
 from florin.kit.postgres.database import (
     BROKEN,
     REPEAT_FOR_S,
-    Connection,
     Database,
     PoolTimeout,
     Row,
+    StatementTimeout,
     lsn_of,
     parts_of,
 )
@@ -34,7 +34,9 @@ from florin.kit.replicas.primary import POLL_S, Primary
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
 
 _PAUSE_S = 0.05
-READ_WITHIN_S = 5.0  # by a replica; after that the primary is asked
+# By a replica. One that lives has ended a slow statement by then (READ_STATEMENT_S); in place of
+# one that does not the primary is asked.
+READ_WITHIN_S = 5.0
 _CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with the replay
 _RETRIED = (*BROKEN, *_CONFLICT, PoolTimeout)
 
@@ -48,11 +50,12 @@ class ReplicaRouter:
         self.database = database
         self.replicas = replicas
         self.tokens = tokens if replicas else None
+        self.reading = database.for_reads()  # of the primary, what money's connections need not do
         self.primary = Primary(database.limits.dsn)
         self._watches: list[asyncio.Task[None]] = []
-        self._reserve = asyncio.Semaphore(max(1, database.limits.connections // 2))
 
     async def open(self) -> None:
+        await self.reading.open()
         if self.tokens is None:
             return
         for replica in self.replicas:
@@ -69,6 +72,7 @@ class ReplicaRouter:
             replica.end()
             if self.tokens is not None:
                 await replica.pool.close()
+        await self.reading.close()
 
     def reads(
         self, principal: str, *, given: str | None = None, ours: bool = False
@@ -110,23 +114,6 @@ class ReplicaRouter:
                             async with replica.pool.connection() as connection:
                                 await replica.look(connection)
                         await asyncio.sleep(0.005)
-
-    @asynccontextmanager
-    async def spare_connection(self) -> AsyncGenerator[Connection]:
-        """A connection to the primary for what a replica might have answered.
-
-        Half of the primary's connections stay for money, however many replicas are left.
-        """
-        try:
-            async with asyncio.timeout(self.database.limits.timeout_s):
-                await self._reserve.acquire()
-        except TimeoutError as error:
-            raise PoolTimeout from error
-        try:
-            async with self.database.connection() as connection:
-                yield connection
-        finally:
-            self._reserve.release()
 
     def fresh(self, lsn: int) -> list[Replica]:
         """The replicas that may be asked, those that are known to be far enough first."""
@@ -192,6 +179,8 @@ class RoutedReader:
             if why == "fresh":
                 await self._note(seen)
                 return (found,)
+            if why == "slow":
+                break
         metrics.replica_reads.labels("primary", "no replica").inc()
         return None
 
@@ -211,6 +200,13 @@ class RoutedReader:
             return "conflict", None, 0
         except PoolTimeout:
             return "busy", None, 0
+        except StatementTimeout:
+            # Not asked of another server: it would take as long there. What has more time than a
+            # replica gives, a report, is.
+            if self._over is None:
+                metrics.replica_reads.labels(replica.server, "slow").inc()
+                raise
+            return "slow", None, 0
         except BROKEN as error:
             replica.leave(type(error).__name__)
             return "failed", None, 0
@@ -229,11 +225,11 @@ class RoutedReader:
             await asyncio.sleep(_PAUSE_S)
 
     async def _by_primary_once(self, how: str, sql: str, args: Sequence[object]) -> Any:
-        routing, over = self._routing, self._over
-        if routing.tokens is None:
-            async with (over or routing.database).connection() as connection:
+        database = self._over or self._routing.reading
+        if self._routing.tokens is None:
+            async with database.connection() as connection:
                 return await getattr(connection, how)(sql, *args)
-        async with over.connection() if over else routing.spare_connection() as connection:
+        async with database.connection() as connection:
             found = await getattr(connection, how)(sql, *args)
             seen = lsn_of(await position_of(connection))
         await self._note(seen)

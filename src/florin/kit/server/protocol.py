@@ -12,6 +12,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from florin.kit import ids
+from florin.kit.client_departure import ClientConnection
 from florin.kit.errors import HeadersTooLarge, InvalidRequest, Refusal, TooSlow
 from florin.kit.http.body import problem
 from florin.kit.observability import logging
@@ -38,6 +39,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = False
         self._forgotten = 0  # bytes of a body whose answer was given before its end
         self._patience: asyncio.TimerHandle | None = None
+        self._client = ClientConnection()
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         gathered: Any = BufferedTransport(transport, self.loop)
@@ -46,6 +48,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
+        self._client.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -71,6 +74,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self._in_head, self._head = True, 0
         super().on_message_begin()
+        self.scope["client_connection"] = self._client  # pyright: ignore[reportGeneralTypeIssues] -- an extension
 
     def on_url(self, url: bytes) -> None:
         self._head += len(url)

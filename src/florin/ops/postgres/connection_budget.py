@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from florin.kit.postgres.database import PoolLimits
+from florin.kit.postgres.pool_limits import PoolLimits, reading_connections
 from florin.kit.settings.variable import urls_of
 from florin.ops.postgres.connection import NotYet, session
 from florin.ops.system.console import OperatorError
@@ -31,7 +31,7 @@ class Budget:
     @property
     def each(self) -> int:
         """What one instance may open to the primary, which may have been a replica before."""
-        return self.pool + REPORTS + HEALTH + self.reads
+        return self.pool + reading_connections(self.pool) + REPORTS + HEALTH + self.reads
 
     @property
     def needed(self) -> int:
@@ -55,7 +55,8 @@ class Budget:
         return max(0, (self.room - OTHERS - self.instances * self.each) // WORKER)
 
     def said(self) -> str:
-        each = f"{self.pool} + {REPORTS + HEALTH}" + (f" + {self.reads}" if self.reads else "")
+        parts = [self.pool, reading_connections(self.pool), REPORTS + HEALTH, self.reads]
+        each = " + ".join(str(part) for part in parts if part)
         working = f", {self.workers} workers with {WORKER}" if self.workers else ""
         return (
             f"{self.instances} instances with {each} connections{working} and {OTHERS} for others"

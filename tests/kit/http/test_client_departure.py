@@ -1,0 +1,145 @@
+"""Clients that go away: a body that is cut off is no error of ours, what is only read for them
+ends, and what moves money goes on.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections import Counter
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit import ids
+from tests.support.api_calls import issue, read
+from tests.support.hostile_requests import request
+from tests.support.instance import Instance, Shop
+
+_SAMPLE = re.compile(r'florin_http_requests_total\{.*route="([^"]*)",status="(\d+)"\} (\S+)')
+GONE = "499"
+_LOCKED = """
+select count(*) from pg_stat_activity
+where datname = current_database() and wait_event_type = 'Lock' and application_name like 'florin%'
+"""
+
+
+async def _answered(api: Instance, path: str) -> Counter[str]:
+    """How often each status was answered there, whatever the method."""
+    async with httpx.AsyncClient(base_url=api.operations, timeout=60) as http:
+        text = (await http.get("/metrics")).text
+    found = Counter[str]()
+    for route, status, value in _SAMPLE.findall(text):
+        if route == f"/api/v1{path}":
+            found[status] += int(float(value))
+    return found
+
+
+async def _one_more(api: Instance, path: str, before: Counter[str]) -> str:
+    """Wait for the next answer there; its status."""
+    async with asyncio.timeout(60):
+        while True:
+            more = await _answered(api, path) - before
+            if more:
+                (status,) = more
+                return status
+            await asyncio.sleep(0.05)
+
+
+async def _send(api: Instance, text: bytes) -> asyncio.StreamWriter:
+    _, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    writer.write(text)
+    await writer.drain()
+    return writer
+
+
+async def _until_locked(owner: Any, count: int = 1) -> None:
+    async with asyncio.timeout(60):
+        while await owner.fetchval(_LOCKED) < count:  # noqa: ASYNC110 -- of another process
+            await asyncio.sleep(0.02)
+
+
+@contextlib.asynccontextmanager
+async def _held(owner: Any, statement: str, *arguments: object) -> AsyncGenerator[None]:
+    """What a statement locks stays locked within."""
+    transaction = owner.transaction()
+    await transaction.start()
+    try:
+        await owner.execute(statement, *arguments)
+        yield
+    finally:
+        await transaction.rollback()
+
+
+@pytest.mark.parametrize(
+    "path", ["/redemptions", "/redemptions/batch", "/loads", "/cards", "/cards/lookup"]
+)
+async def test_a_body_that_is_cut_off_is_no_error_of_ours(
+    api: Instance, shop: Shop, path: str
+) -> None:
+    before = await _answered(api, path)
+    head = request(shop, path, b"x" * 1000, b"Idempotency-Key: cut")[:-500]
+    writer = await _send(api, head)
+    await asyncio.sleep(0.05)
+    writer.close()
+    assert await _one_more(api, path, before) == GONE
+
+
+async def test_a_file_that_is_cut_off_is_no_error_of_ours(api: Instance, shop: Shop) -> None:
+    path = "/cards/import"
+    before = await _answered(api, path)
+    head = request(shop, path, b"x" * 1000, b"Idempotency-Key: cut")
+    writer = await _send(api, head.replace(b"application/json", b"text/csv")[:-500])
+    writer.close()
+    assert await _one_more(api, path, before) == GONE
+
+
+@pytest.mark.parametrize("route", ["/cards", "/cards/{card}"])
+async def test_a_read_ends_with_its_client(
+    api: Instance, http: httpx.AsyncClient, shop: Shop, owner: Any, app: Any, route: str
+) -> None:
+    card = await issue(http, shop)
+    before = await _answered(api, route)
+    path = route.replace("{card}", card["id"])
+    async with _held(owner, "lock table florin.account in access exclusive mode"):
+        text = request(shop, path, b"").replace(b"POST", b"GET")
+        writer = await _send(api, text.replace(b"Connection: close\r\n", b""))
+        await _until_locked(app)
+        writer.close()
+        # Still locked: nothing but its client's departure ended it, or else the time-out, as 503.
+        assert await _one_more(api, route, before) == GONE
+        async with asyncio.timeout(30):
+            while await app.fetchval(_LOCKED):  # noqa: ASYNC110 -- of another process
+                await asyncio.sleep(0.02)
+    assert (await read(http, f"/cards/{card['id']}"))["id"] == card["id"]
+
+
+async def test_a_read_that_takes_too_long_is_refused(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    card = await issue(http, shop)
+    async with _held(owner, "lock table florin.account in access exclusive mode"):
+        for path in ("/cards", f"/cards/{card['id']}"):
+            answer = await http.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+            assert answer.headers["retry-after"]
+    assert (await http.get("/cards")).status_code == 200
+
+
+async def test_money_moves_whether_or_not_its_client_stays(
+    api: Instance, http: httpx.AsyncClient, shop: Shop, owner: Any, app: Any
+) -> None:
+    """It is waited for longer than any read may take, and its client is gone since long."""
+    card = await issue(http, shop, 1000)
+    uuid = ids.parse("crd", card["id"])
+    before = await _answered(api, "/redemptions")
+    body = f'{{"card":"{card["id"]}","amount":7,"currency":"EUR"}}'.encode()
+    async with _held(owner, "select from florin.account where id = $1 for update", uuid):
+        writer = await _send(api, request(shop, "/redemptions", body, b"Idempotency-Key: gone"))
+        await _until_locked(app)
+        writer.close()
+        await asyncio.sleep(5)  # more than READ_STATEMENT_S
+        assert await app.fetchval(_LOCKED) == 1
+    assert await _one_more(api, "/redemptions", before) == "201"
+    assert (await read(http, f"/cards/{card['id']}"))["balance"] == 993

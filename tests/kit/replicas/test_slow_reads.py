@@ -1,0 +1,176 @@
+"""Slow reads: the server ends them, no other server is asked for them, and only reads are ended."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from florin.kit import client_departure
+from florin.kit.client_departure import ClientConnection
+from florin.kit.errors import ClientGone
+from florin.kit.observability import metrics
+from florin.kit.postgres.database import Database, StatementTimeout
+from florin.kit.postgres.pool import READ_STATEMENT_S
+from florin.kit.postgres.pool_limits import PoolLimits, reading_connections
+from florin.kit.replicas.replica import Replica
+from florin.kit.replicas.routing import READ_WITHIN_S, ReplicaRouter
+from tests.conftest import Urls
+
+SLEEP = "select pg_sleep(30)"
+
+
+class _Trusting:
+    """Tokens that nothing was ever noted under: any replica may answer."""
+
+    async def needed(self, _names: object) -> int:
+        return 0
+
+    async def note(self, _names: object, _lsn: int) -> bool:
+        return True
+
+
+class _AlwaysUsable(Replica):
+    """The primary in the place of a replica: what follows from an answer is what is tested."""
+
+    def usable(self) -> bool:
+        return True
+
+    async def look(self, connection: object) -> int:
+        del connection
+        return 1
+
+
+@asynccontextmanager
+async def _router(urls: Urls, *, replicas: int = 0) -> AsyncGenerator[ReplicaRouter]:
+    database = Database(urls.app)
+    made = [_AlwaysUsable(urls.app, name="reads", server=f"slow-{n}") for n in range(replicas)]
+    tokens = _Trusting() if replicas else None
+    routing = ReplicaRouter(database, made, tokens)  # pyright: ignore[reportArgumentType]
+    await database.open()
+    await routing.reading.open()
+    for each in made:
+        await each.pool.open()
+    try:
+        yield routing
+    finally:
+        for each in made:
+            await each.pool.close()
+        await routing.reading.close()
+        await database.close()
+
+
+async def _asleep(database: Database) -> int:
+    row = await database.one(
+        "select count(*) as n from pg_stat_activity where datname = current_database()"
+        " and state = 'active' and query = $1",
+        SLEEP,
+    )
+    assert row is not None
+    return row["n"]
+
+
+def _value(counter: Any) -> float:
+    return next(iter(counter.collect())).samples[0].value
+
+
+async def _until_asleep(database: Database) -> None:
+    async with asyncio.timeout(60):
+        while not await _asleep(database):  # noqa: ASYNC110 -- of the server
+            await asyncio.sleep(0.02)
+
+
+async def test_a_slow_read_is_ended_by_the_server_and_asked_once(urls: Urls) -> None:
+    async with _router(urls) as routing:
+        for reads in (routing.reads("x"), routing.reading):
+            began = time.monotonic()
+            async with asyncio.timeout(READ_STATEMENT_S * 5):
+                with pytest.raises(StatementTimeout):
+                    await reads.all(SLEEP)
+            assert time.monotonic() - began >= READ_STATEMENT_S
+            assert await _asleep(routing.database) == 0
+            assert (await reads.all("select 1 as n"))[0]["n"] == 1  # the connection is well
+
+
+async def test_a_read_that_is_slow_on_a_replica_is_asked_of_no_other_server(urls: Urls) -> None:
+    """Neither of another replica nor of the primary, each of which would take as long again."""
+    elsewhere = metrics.replica_reads.labels("primary", "no replica")
+    slow = [metrics.replica_reads.labels(f"slow-{n}", "slow") for n in range(3)]
+    async with _router(urls, replicas=3) as routing:
+        before, slow_before = _value(elsewhere), sum(map(_value, slow))
+        asked = asyncio.ensure_future(routing.reads("x").all(SLEEP))
+        async with asyncio.timeout(60):
+            await _until_asleep(routing.database)
+            with pytest.raises(StatementTimeout):
+                await asked
+        assert await _asleep(routing.database) == 0
+        assert sum(map(_value, slow)) == slow_before + 1
+        assert _value(elsewhere) == before
+    assert READ_WITHIN_S > READ_STATEMENT_S  # later only a server that is frozen has not answered
+
+
+async def test_what_is_only_read_writes_nothing(urls: Urls) -> None:
+    for query in ("", "?target_session_attrs=read-write"):
+        database = Database(f"{urls.app}{query}")
+        reading = database.for_reads()
+        await reading.open()
+        try:
+            async with reading.connection() as connection:
+                with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+                    await connection.execute("update florin.heartbeat set at = at")
+        except asyncpg.ReadOnlySQLTransactionError:
+            pass
+        finally:
+            await reading.close()
+
+
+async def test_money_has_no_time_limit_of_the_server(urls: Urls) -> None:
+    async with _router(urls) as routing:
+        for database, says in ((routing.database, "0"), (routing.reading, "4s")):
+            row = await database.one("select current_setting('statement_timeout') as limit")
+            assert row is not None
+            assert row["limit"] == says
+
+
+def test_reads_have_half_as_many_connections_of_their_own() -> None:
+    limits = PoolLimits("postgresql://a/b?connection_limit=9&target_session_attrs=read-write")
+    reads = limits.for_reads()
+    assert (limits.connections, reads.connections) == (9, 4)
+    assert reads.dsn.endswith("target_session_attrs=primary")
+    assert limits.dsn.endswith("target_session_attrs=read-write")
+    assert [reading_connections(n) for n in (1, 2, 3, 20)] == [1, 1, 1, 10]
+
+
+async def _in_request(client: ClientConnection, database: Database) -> None:
+    client_departure.during(client)
+    await database.all(SLEEP if database.limits.connections < 10 else "select pg_sleep(0.5)")
+
+
+async def test_only_reads_end_with_their_client(urls: Urls) -> None:
+    async with _router(urls) as routing:
+        client = ClientConnection()
+        tasks = [
+            asyncio.ensure_future(_in_request(client, each))
+            for each in (routing.reading, routing.database)
+        ]
+        await _until_asleep(routing.database)
+        client.lost()
+        read, money = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(read, ClientGone)
+        assert money is None
+        assert await _asleep(routing.database) == 0
+        late = asyncio.ensure_future(_in_request(client, routing.reading))
+        with pytest.raises(ClientGone):
+            await late
+
+
+async def test_a_task_that_is_ended_by_others_stays_so(urls: Urls) -> None:
+    async with _router(urls) as routing:
+        task = asyncio.ensure_future(_in_request(ClientConnection(), routing.reading))
+        await _until_asleep(routing.database)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
