@@ -11,8 +11,8 @@ from tests.support.api_calls import Json, balanced, issue, made, post, problem, 
 from tests.support.instance import Shop
 
 FIELDS = {
-    "id", "object", "program", "state", "blocked", "currency", "balance", "held", "available", "code",
-    "last4", "recipient", "issued_at", "expires_at", "metadata", "created_at",
+    "id", "object", "program", "state", "blocked", "currency", "balance", "held", "available",
+    "code", "last4", "recipient", "issued_at", "expires_at", "metadata", "created_at",
 }  # fmt: skip
 
 
