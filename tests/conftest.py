@@ -13,7 +13,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from tests.support import openapi_check, postgres_server
 from tests.support.hostile_requests import Books
 from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
@@ -109,7 +109,7 @@ async def database(urls: Urls) -> AsyncGenerator[Database]:
 @pytest.fixture
 async def owner(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the owner of the ledger."""
-    connection = await connect(urls.owner, name="tests")
+    connection = await open_connection(urls.owner, name="tests")
     try:
         yield connection
     finally:
@@ -119,7 +119,7 @@ async def owner(urls: Urls) -> AsyncGenerator[Any]:
 @pytest.fixture
 async def app(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the application."""
-    connection = await connect(urls.app, name="tests")
+    connection = await open_connection(urls.app, name="tests")
     try:
         yield connection
     finally:

@@ -17,8 +17,8 @@ from florin.cards.api.fast_routes import FastRoutes
 from florin.identity.authentication import Caller, SecondFactorRequired
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.http import headers
-from florin.kit.http.compression import compressing
-from florin.kit.http.list_filters import created
+from florin.kit.http.compression import compress_responses
+from florin.kit.http.list_filters import created_filter
 from florin.kit.http.litestar_adapter import (
     StrictRequest,
     check_body,
@@ -27,23 +27,23 @@ from florin.kit.http.litestar_adapter import (
 )
 from florin.kit.http.middleware import BODY_MAX, RequestMiddleware
 from florin.kit.observability import logging
-from florin.kit.openapi.routes import Docs
+from florin.kit.openapi.routes import ApiDocumentation
 from florin.kit.postgres import commit_tracking
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
-from florin.kit.server.server import serve
-from florin.kit.settings import Settings, SettingsWrong, advice, read
+from florin.kit.server.server import serve_app
+from florin.kit.settings import InvalidSettings, Settings, read_settings, settings_advice
 from florin.ledger.batching import DISK_FULL
 from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
-from florin.services import Parts
+from florin.services import ApiServices
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
-def create(settings: Settings, parts: Parts) -> RequestMiddleware:
+def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
     """Make the application of an instance."""
-    docs = Docs(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
+    docs = ApiDocumentation(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
 
     @asynccontextmanager
     async def lifespan(_app: Litestar) -> AsyncGenerator[None]:
@@ -75,16 +75,16 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
     async def reads(request: Request[Any, Any, Any], caller: Caller) -> RoutedReader:
         token = request.headers.get("florin-consistency")
         if token is None:
-            return parts.routing.reads(caller.actor)
+            return parts.routing.reader(caller.actor)
         try:
             given, ours = parts.signer.read(token)
-            return parts.routing.reads(caller.actor, given=given, ours=ours)
+            return parts.routing.reader(caller.actor, given=given, ours=ours)
         except ValueError:
             detail = "Invalid Florin-Consistency token; send one that an answer gave, or none"
             raise InvalidRequest(detail, param="Florin-Consistency") from None
 
     async def counted(caller: Caller) -> None:
-        await parts.limits.take(parts.requests, caller.actor)
+        await parts.limits.acquire(parts.requests, caller.actor)
 
     async def position(scope: Any) -> str | None:
         # A stranger's refusal is no write of his, and a position that moves would tell him what his
@@ -116,11 +116,11 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
             "money": Provide(lambda: parts.money, sync_to_thread=False),
             "cards": Provide(lambda: parts.cards, sync_to_thread=False),
             "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
-            "created": Provide(created, sync_to_thread=False),
+            "created": Provide(created_filter, sync_to_thread=False),
             "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
         },
         guards=[authenticate],
-        exception_handlers=exception_handlers(translate),
+        exception_handlers=exception_handlers(translate_error),
         before_request=docs.options,
         openapi_config=OpenAPIConfig(
             title="Florin",
@@ -140,29 +140,29 @@ def create(settings: Settings, parts: Parts) -> RequestMiddleware:
     lists = docs.lists(litestar)
     return RequestMiddleware(
         # Litestar narrows the ASGI types
-        compressing(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
+        compress_responses(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
         hot={
             ("POST", f"{BASE}/redemptions"): hot.redeem,
             ("POST", f"{BASE}/redemptions/batch"): hot.batch,
             ("POST", f"{BASE}/cards/lookup"): hot.look_up,
         },
-        translate=translate,
+        translate=translate_error,
         drain=parts.drain,
         position=position,
         token=parts.signer.token,
-        wrote=parts.routing.wrote if parts.routing.tokens is not None else None,
+        wrote=parts.routing.record_write if parts.routing.tokens is not None else None,
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
-        headers=headers.always(settings.public_url),
+        headers=headers.response_headers(settings.public_url),
     )
 
 
-def database(request: Request[Any, Any, Any], parts: Parts) -> Database:
+def database(request: Request[Any, Any, Any], parts: ApiServices) -> Database:
     """What a GET asks of the primary is only read, and bounded unless its route says otherwise."""
     bounded = request.method == "GET" and not request.route_handler.opt.get("unbounded")
     return parts.routing.reading if bounded else parts.database
 
 
-def translate(error: Exception, scope: Any) -> Refusal | None:
+def translate_error(error: Exception, scope: Any) -> Refusal | None:
     """Name what the outside did to us; None for a bug."""
     if isinstance(error, PoolTimeout):
         busy = "every connection to the database is in use"
@@ -184,13 +184,13 @@ def translate(error: Exception, scope: Any) -> Refusal | None:
 def main() -> int:
     """Serve `florin api`: one process, configured by the environment; return the exit code."""
     try:
-        settings = read()
-    except SettingsWrong as wrong:
+        settings = read_settings()
+    except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)
         return 2
-    logging.set_up(level=settings.log_level, instance=settings.instance)
-    for remark in advice():
+    logging.configure_logging(level=settings.log_level, instance=settings.instance)
+    for remark in settings_advice():
         _log.warning("a setting", detail=remark)
-    parts = Parts(settings)
-    return serve(create(settings, parts), settings, endpoints(parts))
+    parts = ApiServices(settings)
+    return serve_app(create_app(settings, parts), settings, endpoints(parts))

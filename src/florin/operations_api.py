@@ -8,13 +8,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin.kit.observability import metrics
 from florin.kit.server.operations import Answer, Endpoint, alive, document
-from florin.services import Parts
+from florin.services import ApiServices
 
 _READINESS = {200: "ready", 404: "draining", 503: "unready"}
 
 
 @get("/health", include_in_schema=False)
-async def health(parts: Parts) -> Response[dict[str, object]]:
+async def health(parts: ApiServices) -> Response[dict[str, object]]:
     status, found = await parts.health.report()
     return Response(found, status_code=status, headers={"cache-control": "no-store"})
 
@@ -25,12 +25,12 @@ async def health_live() -> dict[str, str]:
 
 
 @get("/health/ready", include_in_schema=False)
-async def health_ready(parts: Parts) -> Response[dict[str, str]]:
+async def health_ready(parts: ApiServices) -> Response[dict[str, str]]:
     status = parts.health.ready()
     return Response({"status": _READINESS[status]}, status_code=status)
 
 
-def endpoints(parts: Parts) -> Mapping[str, Endpoint]:
+def endpoints(parts: ApiServices) -> Mapping[str, Endpoint]:
     """Return what the operations listener of an instance serves, by path."""
 
     async def metrics_text() -> Answer:

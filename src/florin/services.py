@@ -6,55 +6,57 @@ from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
 from florin.cards.transactions.service import Transactions
-from florin.events.stream import HAPPENED, Live
+from florin.events.stream import EVENTS_TOPIC, EventStreams
 from florin.identity.authentication import Authenticator
 from florin.identity.services import IdentityServices
 from florin.kit.encryption import Sealer
-from florin.kit.http.client_address import Proxies
+from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.drain import Drain
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
-from florin.kit.postgres.log_position import Position
+from florin.kit.postgres.log_position import PositionReader
 from florin.kit.postgres.role_check import OwnershipCheck
-from florin.kit.queue.stats import Gauges
+from florin.kit.queue.stats import QueueGauges
 from florin.kit.rate_limits.limiter import Limit, RateLimiter
 from florin.kit.replicas.consistency_tokens import ConsistencyTokens
 from florin.kit.replicas.replica import Replica
 from florin.kit.replicas.routing import ReplicaRouter
 from florin.kit.replicas.signed_positions import PositionSigner
-from florin.kit.server.health import Health
+from florin.kit.server.health import HealthMonitor
 from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
-from florin.ledger.issue import Issuer
+from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
 from florin.reports.service import Reports
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Parts:
+class ApiServices:
     """What an instance is made of; made once, passed in, closed in order."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.primary_url, name=f"florin {settings.instance}")
         self.valkey = (
-            valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
+            valkey.connect_valkey(settings.redis_url.get_secret_value())
+            if settings.redis_url
+            else None
         )
         self.routing = self._routing()
-        self.position = Position(self.database)
-        self.signer = PositionSigner(settings.ring("key_pepper"))
+        self.position = PositionReader(self.database)
+        self.signer = PositionSigner(settings.key_ring("key_pepper"))
         pepper = settings.code_pepper.get_secret_value()
-        sealer = Sealer(*settings.ring("seal_key"))
+        sealer = Sealer(*settings.key_ring("seal_key"))
         self.sealer = sealer
         self.wake = Notifier(self.valkey)
         name = f"florin {settings.instance}"
         self.reports = Reports(settings.primary_url, name=name)
-        self.queues = Gauges(self.reports.database)
-        self.happened = Notifier(self.valkey, HAPPENED)
+        self.queues = QueueGauges(self.reports.database)
+        self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._happened)
-        self.issuer = Issuer(self.database, self._happened)
+        self.issuer = IssuingLedger(self.database, self._happened)
         self.access = Authenticator(self.database, settings)
         self.limits = RateLimiter(
             self.valkey,
@@ -62,17 +64,17 @@ class Parts:
             patience_s=settings.limit_patience_ms / 1000,
         )
         self.people = IdentityServices.of(settings, self.database, sealer, self.limits)
-        self.proxies = Proxies(settings.trusted_proxies)
+        self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
         self.money = Transactions(
-            self.ledger, self.database, settings.ring("code_pepper"), self.guesses
+            self.ledger, self.database, settings.key_ring("code_pepper"), self.guesses
         )
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)
-        self.lookups = CardLookup(self.database, settings.ring("code_pepper"), self.guesses)
+        self.lookups = CardLookup(self.database, settings.key_ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-        self.live = Live(self.database, self.happened, self.access)
-        self.health = Health(
+        self.live = EventStreams(self.database, self.happened, self.access)
+        self.health = HealthMonitor(
             drain=self.drain,
             dsn=self.database.limits.dsn,
             ping=self.valkey.ping if self.valkey is not None else None,
@@ -82,7 +84,7 @@ class Parts:
         )
 
     def _happened(self, merchants: set[UUID]) -> None:
-        self.happened.about(each.bytes for each in merchants)
+        self.happened.notify(each.bytes for each in merchants)
 
     def _routing(self) -> ReplicaRouter:
         name = f"florin {self.settings.instance} reads"

@@ -3,111 +3,111 @@
 import sys
 
 from florin.cards.jobs import expiry, retention
-from florin.cards.jobs.bulk_issue import Bulk
-from florin.cards.jobs.import_cards import Import
+from florin.cards.jobs.bulk_issue import BulkIssuer
+from florin.cards.jobs.import_cards import CardImporter
 from florin.identity import jobs
 from florin.kit.encryption import Sealer
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
-from florin.kit.queue.config import JobType, Plan, Queue, Schedule
-from florin.kit.queue.job import Continue, Job
-from florin.kit.settings import Settings, SettingsWrong, read
+from florin.kit.queue.config import JobType, QueueConfig, Schedule, WorkPlan
+from florin.kit.queue.job import Continue, QueuedJob
+from florin.kit.settings import InvalidSettings, Settings, read_settings
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
 
-class Parts:
+class WorkerServices:
     """What the verbs need beside their job."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
         self.database = database
-        sealer = Sealer(*settings.ring("seal_key"))
-        self.bulk = Bulk(database, settings.code_pepper.get_secret_value(), sealer)
-        self.imports = Import(database, settings.ring("code_pepper"), sealer)
+        sealer = Sealer(*settings.key_ring("seal_key"))
+        self.bulk = BulkIssuer(database, settings.code_pepper.get_secret_value(), sealer)
+        self.imports = CardImporter(database, settings.key_ring("code_pepper"), sealer)
 
 
-async def _issue(job: Job, parts: Parts) -> Continue | None:
+async def _issue(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await parts.bulk.issue(job)
 
 
-async def _import(job: Job, parts: Parts) -> Continue | None:
-    return await parts.imports.go_on(job)
+async def _import(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await parts.imports.run(job)
 
 
-async def _sweep(job: Job, _parts: Parts) -> Continue | None:
-    return await expiry.sweep(job)
+async def _sweep(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await expiry.find_due_merchants(job)
 
 
-async def _expire(job: Job, parts: Parts) -> Continue | None:
-    return await expiry.expire(job, parts.database)
+async def _expire(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await expiry.expire_merchant(job, parts.database)
 
 
-async def _lapse(job: Job, _parts: Parts) -> Continue | None:
-    return await expiry.lapse(job)
+async def _lapse(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await expiry.expire_returned_money(job)
 
 
-async def _erase_codes(job: Job, _parts: Parts) -> Continue | None:
+async def _erase_codes(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
     return await retention.erase_codes(job)
 
 
-async def _erase_sheets(job: Job, _parts: Parts) -> None:
-    await retention.erase_sheets(job)
+async def _erase_sheets(job: QueuedJob, _parts: WorkerServices) -> None:
+    await retention.erase_code_exports(job)
 
 
-async def _forget_keys(job: Job, parts: Parts) -> Continue | None:
+async def _forget_keys(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await retention.forget_keys(job, days=parts.settings.keys_kept_days)
 
 
-async def _prune(job: Job, _parts: Parts) -> None:
+async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
     async with job.effect(last=True) as tx:
         await tx.run("select florin.queue_prune()")
 
 
-async def _cleanup(job: Job, parts: Parts) -> Continue | None:
+async def _cleanup(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     while not job.stopping:  # whoever else does the same finds other rows
-        if not await jobs.clean_up(parts.database):
+        if not await jobs.delete_expired_rows(parts.database):
             return None
     return Continue()
 
 
 # The most important first. Queues without kinds are there for what will deliver through them.
-PLAN = Plan(
+PLAN = WorkPlan(
     queues=(
-        Queue(name="email-delivery", importance=10, objective_s=60),
-        Queue(name="sms-delivery", importance=11, objective_s=60),
-        Queue(name="webhook-delivery", importance=20, objective_s=60),
-        Queue(name="scheduled-delivery", importance=21, objective_s=60),
-        Queue(
+        QueueConfig(name="email-delivery", importance=10, objective_s=60),
+        QueueConfig(name="sms-delivery", importance=11, objective_s=60),
+        QueueConfig(name="webhook-delivery", importance=20, objective_s=60),
+        QueueConfig(name="scheduled-delivery", importance=21, objective_s=60),
+        QueueConfig(
             name="gift-card-expiry",
             importance=30,
             objective_s=60,
             timeout_s=120,
-            at_once=4,
-            at_once_here=2,
+            max_running=4,
+            max_running_per_worker=2,
             kinds={
                 "sweep": JobType(run=_sweep),
                 "expire": JobType(run=_expire),
                 "lapse": JobType(run=_lapse),
             },
         ),
-        Queue(name="expiry-reminders", importance=40, objective_s=600),
-        Queue(
+        QueueConfig(name="expiry-reminders", importance=40, objective_s=600),
+        QueueConfig(
             name="bulk",
             importance=50,
             timeout_s=120,
-            at_once=4,
-            at_once_here=2,
+            max_running=4,
+            max_running_per_worker=2,
             at_once_merchant=2,
             kinds={"issue": JobType(run=_issue), "import": JobType(run=_import)},
         ),
-        Queue(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),
-        Queue(
+        QueueConfig(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),
+        QueueConfig(
             name="retention",
             importance=70,
             timeout_s=3600,
-            at_once_here=1,
+            max_running_per_worker=1,
             kinds={
                 "codes": JobType(run=_erase_codes),
                 "sheets": JobType(run=_erase_sheets),
@@ -133,18 +133,18 @@ def main(concurrency: int = 5, one: tuple[int, int] | None = None) -> int:
     `one` is a job and its fence: run it alone, for a worker.
     """
     try:
-        settings = read()
-    except SettingsWrong as wrong:
+        settings = read_settings()
+    except InvalidSettings as wrong:
         for mistake in wrong.mistakes:
             print(mistake, file=sys.stderr)
         return 2
-    logging.set_up(level=settings.log_level, instance=settings.instance)
+    logging.configure_logging(level=settings.log_level, instance=settings.instance)
     if one is not None:
-        return process.serve_one(settings, PLAN, Parts, job=one[0], fence=one[1])
-    return process.serve(
+        return process.serve_one_job(settings, PLAN, WorkerServices, job=one[0], fence=one[1])
+    return process.serve_worker(
         settings,
         PLAN,
-        Parts,
+        WorkerServices,
         concurrency=concurrency,
         command=[sys.executable, "-P", "-m", "florin", "worker", ONE],
     )

@@ -153,15 +153,15 @@ def test_stopped_in_the_middle_it_leaves_nothing(place: Path, number: signal.Sig
             process.kill()
             process.communicate()
     assert process.returncode == 130
-    assert not any(processes.lives(found) for found in running)
+    assert not any(processes.is_alive(found) for found in running)
     assert list(place.iterdir()) == []
 
 
-def _until_serving(process: "subprocess.Popen[str]", place: Path) -> list[processes.Process]:
+def _until_serving(process: "subprocess.Popen[str]", place: Path) -> list[processes.ProcessId]:
     """The processes it started, once the last of them, an instance, has its pid written."""
     while process.poll() is None:
         numbers = [path.read_text("ascii").strip() for path in place.glob("*/run/*.pid")]
-        found = [processes.find(int(number)) for number in numbers if number]
+        found = [processes.find_process(int(number)) for number in numbers if number]
         running = [one for one in found if one is not None]
         if any(place.glob("*/run/api-1.pid")) and len(running) == 2:
             return running

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from florin.bench.load.constant_rate import Asked
+from florin.bench.load.constant_rate import LoggedRequest
 from florin.bench.scenarios import read_your_writes
 from florin.bench.verify import acknowledged_writes, failover_report, statement_log
-from florin.bench.verify.acknowledged_writes import Kept, Recorded
+from florin.bench.verify.acknowledged_writes import AcknowledgedCheck, RecordedRedemption
 
 
-def redeem(at: float, n: int, *, status: int = 201, seconds: float = 0.1, amount: int = 2) -> Asked:
-    return Asked(
+def redeem(
+    at: float, n: int, *, status: int = 201, seconds: float = 0.1, amount: int = 2
+) -> LoggedRequest:
+    return LoggedRequest(
         at=at,
         kind="redeem",
         amount=amount,
@@ -39,7 +41,7 @@ def redeem(at: float, n: int, *, status: int = 201, seconds: float = 0.1, amount
 def test_when_writes_succeed_again(answered: list[float], seconds: float) -> None:
     log = [redeem(at - 0.1, n) for n, at in enumerate(answered)]
     log.append(redeem(10.7, 99, status=503))
-    assert failover_report.again(log, 10.0) == pytest.approx(seconds)
+    assert failover_report.write_gap_s(log, 10.0) == pytest.approx(seconds)
 
 
 def test_percentiles_are_times_that_were_measured() -> None:
@@ -51,24 +53,49 @@ def test_percentiles_are_times_that_were_measured() -> None:
 @pytest.mark.parametrize(
     ("books", "lost", "doubled"),
     [
-        ([Recorded("red_1", 2, "k1"), Recorded("red_2", 2, "k2")], 0, 0),
-        ([Recorded("red_1", 2, "k1")], 1, 0),
-        ([Recorded("red_1", 2, "k1"), Recorded("red_2", 1, "k2")], 1, 0),  # another amount
-        ([Recorded(f"red_{n}", 2, f"k{n}") for n in (1, 2, 3)], 0, 0),  # the unknown one happened
-        ([Recorded(f"red_{n}", 2, f"k{n}") for n in (1, 2, 4)], 0, 1),  # the refused one did, too
-        ([Recorded("red_1", 2, "k1"), Recorded("red_2", 2, "k2"), Recorded("x", 2, "k1")], 0, 1),
-        ([Recorded(n, 2, "k3") for n in ("red_1", "red_2", "red_3", "red_9")], 0, 1),
+        ([RecordedRedemption("red_1", 2, "k1"), RecordedRedemption("red_2", 2, "k2")], 0, 0),
+        ([RecordedRedemption("red_1", 2, "k1")], 1, 0),
+        (
+            [RecordedRedemption("red_1", 2, "k1"), RecordedRedemption("red_2", 1, "k2")],
+            1,
+            0,
+        ),  # another amount
+        (
+            [RecordedRedemption(f"red_{n}", 2, f"k{n}") for n in (1, 2, 3)],
+            0,
+            0,
+        ),  # the unknown one happened
+        (
+            [RecordedRedemption(f"red_{n}", 2, f"k{n}") for n in (1, 2, 4)],
+            0,
+            1,
+        ),  # the refused one did, too
+        (
+            [
+                RecordedRedemption("red_1", 2, "k1"),
+                RecordedRedemption("red_2", 2, "k2"),
+                RecordedRedemption("x", 2, "k1"),
+            ],
+            0,
+            1,
+        ),
+        ([RecordedRedemption(n, 2, "k3") for n in ("red_1", "red_2", "red_3", "red_9")], 0, 1),
     ],
 )
-def test_what_was_lost_and_what_doubled(books: list[Recorded], lost: int, doubled: int) -> None:
+def test_what_was_lost_and_what_doubled(
+    books: list[RecordedRedemption], lost: int, doubled: int
+) -> None:
     log = [redeem(0, 1), redeem(1, 2), redeem(2, 3, status=503), redeem(3, 4, status=402)]
-    found = acknowledged_writes.judge(log, books)
-    assert found == Kept(acknowledged=2, lost=lost, doubled=doubled, unknown=1)
+    found = acknowledged_writes.check_acknowledged(log, books)
+    assert found == AcknowledgedCheck(acknowledged=2, lost=lost, doubled=doubled, unknown=1)
 
 
 def test_two_answers_for_one_redemption_are_a_loss() -> None:
     log = [redeem(0, 1), redeem(1, 1)]
-    assert acknowledged_writes.judge(log, [Recorded("red_1", 2, "k1")]).lost == 1
+    assert (
+        acknowledged_writes.check_acknowledged(log, [RecordedRedemption("red_1", 2, "k1")]).lost
+        == 1
+    )
 
 
 async def test_a_stale_read_is_found() -> None:
@@ -82,7 +109,7 @@ async def test_a_stale_read_is_found() -> None:
 
     chance = random.Random(1)
     chance.random = lambda: 1.0
-    found = await read_your_writes.follow(["a"], write, read, reads=6, chance=chance)
+    found = await read_your_writes.run_callers(["a"], write, read, reads=6, chance=chance)
     assert found.stale == ["a read 2 after 3", "a read 1 after 4"]
     assert (found.reads, found.writes, found.failures) == (6, 0, 1)
 
@@ -101,7 +128,7 @@ def test_what_was_asked_is_read_from_a_log(tmp_path: Path) -> None:
         "florin api-2|LOG:  statement: BEGIN;\n",
         "utf-8",
     )
-    assert list(statement_log.asked(log)) == [
+    assert list(statement_log.read_statements(log)) == [
         ("florin api-1", "select 'a' || 'b' from florin.transfer"),
         ("florin api-2", "select * from florin.post($1)"),
         ("florin api-2", "BEGIN;"),
@@ -117,12 +144,12 @@ def test_who_answered_what_replicas_may() -> None:
         "q": Counter({list_: 10, look: 20}),
         "r": Counter({list_: 6, look: 2}),
     }
-    servers = statement_log.judge("p", before, after)
+    servers = statement_log.classify_statements("p", before, after)
     assert {name: each.reads for name, each in servers.items()} == {"p": 2, "q": 5, "r": 1}
     assert {name: each.decisions for name, each in servers.items()} == {"p": 40, "q": 0, "r": 0}
-    assert statement_log.share("p", servers) == 0.75
+    assert statement_log.replica_share("p", servers) == 0.75
     after["r"][post] += 1
-    assert statement_log.judge("p", before, after)["r"].decisions == 1
+    assert statement_log.classify_statements("p", before, after)["r"].decisions == 1
 
 
 @pytest.mark.parametrize(
@@ -137,4 +164,4 @@ def test_who_answered_what_replicas_may() -> None:
     ],
 )
 def test_what_is_never_asked_of_a_replica(statement: str, *, decides: bool) -> None:
-    assert statement_log.decides(statement) is decides
+    assert statement_log.is_decision(statement) is decides

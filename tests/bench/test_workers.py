@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from florin.bench.workers import report
-from florin.bench.workers.catalog import BENCHMARKS, Terms
+from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
 from florin.bench.workers.job_counter import Count
-from florin.bench.workers.result import Found
+from florin.bench.workers.result import WorkerBenchResult
 from tests.bench.command import bench
 
 TINY = {
@@ -60,12 +60,16 @@ def test_a_job_that_ran_twice_is_counted(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_figures_are_medians_and_the_highest_peak() -> None:
-    terms = Terms(name="bulk", jobs=1, cards=10, rounds=3, seconds=1, rate=1, connections=1, seed=1)
+    terms = WorkerBenchConfig(
+        name="bulk", jobs=1, cards=10, rounds=3, seconds=1, rate=1, connections=1, seed=1
+    )
     rounds = [
         {"rate": rate, "copy_rate": 10.0, "peak_rss_mb": peak}
         for rate, peak in ((1.0, 5.0), (9.0, 7.0), (3.0, 6.0))
     ]
-    found = Found(terms=terms, rounds=rounds, wrong=["one"], postgres="18", commit="abc")
+    found = WorkerBenchResult(
+        terms=terms, rounds=rounds, wrong=["one"], postgres="18", commit="abc"
+    )
     document = found.document()
     assert (document["rate"], document["ratio"], document["peak_rss_mb"]) == (3.0, 0.3, 7.0)
     assert [target["met"] for target in document["targets"]] == [False, True, True]

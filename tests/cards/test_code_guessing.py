@@ -112,11 +112,11 @@ async def test_wrong_codes_are_counted_together_wherever_they_are_tried(
     other.headers["x-forwarded-for"] = one.headers["x-forwarded-for"]
     card = await issue(one, shop)
     for number in range(ADDRESS):
-        answer = await guess(clients[number % 2], WAYS[number % 5], codes.make())
+        answer = await guess(clients[number % 2], WAYS[number % 5], codes.make_code())
         assert code_of(answer) == "card_not_found"
     for way in WAYS:
         for http in (one, other):
-            for code in (card["code"], codes.make(), "rubbish"):
+            for code in (card["code"], codes.make_code(), "rubbish"):
                 answer = await guess(http, way, code)
                 assert code_of(answer) == "rate_limited", (way, code)
                 if way != "batch":
@@ -135,7 +135,7 @@ async def test_others_are_not_held_up(
     one = clients[0]
     card = await issue(one, shop)
     for _ in range(ADDRESS):
-        await guess(one, "look-up", codes.make())
+        await guess(one, "look-up", codes.make_code())
     assert (await guess(one, "look-up", card["code"])).status_code == 429
     elsewhere = await guess(one, "look-up", card["code"], **from_(place()))
     assert elsewhere.status_code == 200, "the same key from another address"
@@ -152,7 +152,7 @@ async def test_a_principal_is_counted_over_all_addresses(
 ) -> None:
     card = await issue(clients[0], shop)
     for number in range(PRINCIPAL):
-        answer = await guess(clients[number % 2], "look-up", codes.make(), **from_(place()))
+        answer = await guess(clients[number % 2], "look-up", codes.make_code(), **from_(place()))
         problem(answer, 404, "card_not_found")
     for http in clients[:2]:
         answer = await guess(http, "redeem", card["code"], **from_(place()))
@@ -177,7 +177,7 @@ def beginning(known: str) -> str:
     while True:
         rest = "".join(random.choices(codes.ALPHABET, k=codes.LENGTH - len(known)))
         try:
-            return codes.read(known + rest)
+            return codes.read_code(known + rest)
         except codes.CodeMalformed:
             continue
 
@@ -187,7 +187,7 @@ async def test_a_batch_that_guesses_is_cut_short(
 ) -> None:
     one = clients[0]
     good = [await issue(one, shop) for _ in range(2)]
-    wrong = [codes.make() for _ in range(400)]
+    wrong = [codes.make_code() for _ in range(400)]
     tried = [good[0]["code"], *wrong, good[1]["code"]]
     items = [
         {"code": code, "amount": 7, "currency": "EUR", "idempotency_key": uuid.uuid4().hex}
@@ -205,7 +205,7 @@ async def test_a_busy_till_is_not_limited(clients: list[httpx.AsyncClient], shop
     one = clients[0]
     card = await issue(one, shop)
     for _ in range(ADDRESS - 1):
-        problem(await guess(one, "look-up", codes.make()), 404, "card_not_found")
+        problem(await guess(one, "look-up", codes.make_code()), 404, "card_not_found")
     for way in WAYS:
         answers = await asyncio.gather(*(guess(one, way, card["code"]) for _ in range(30)))
         assert all(answer.is_success for answer in answers)
@@ -244,7 +244,7 @@ async def test_without_valkey_an_instance_counts_by_itself(
     card = await issue(alone, shop)
     for _ in range(ADDRESS):
         # Nobody is trusted here: what a stranger says of where it comes from is not believed.
-        answer = await guess(alone, "look-up", codes.make(), **from_(place()))
+        answer = await guess(alone, "look-up", codes.make_code(), **from_(place()))
         problem(answer, 404, "card_not_found")
     problem(await guess(alone, "redeem", card["code"], **from_(place())), 429, "rate_limited")
 
@@ -256,7 +256,7 @@ async def test_tries_at_once_are_counted_exactly(
     here = place()
     card = await issue(clients[0], shop)
     answers = await asyncio.gather(
-        *(guess(clients[n % 2], "look-up", codes.make(), **from_(here)) for n in range(60))
+        *(guess(clients[n % 2], "look-up", codes.make_code(), **from_(here)) for n in range(60))
     )
     statuses = [answer.status_code for answer in answers]
     assert statuses.count(404) <= ADDRESS
@@ -298,7 +298,7 @@ async def test_a_visitor_who_guesses_does_not_lock_the_shop(
     for number in range(ADDRESS):
         for visitor in visitors:
             answer = await guess(
-                clients[number % 2], WAYS[number % 5], codes.make(), **named(visitor)
+                clients[number % 2], WAYS[number % 5], codes.make_code(), **named(visitor)
             )
             assert code_of(answer) == "card_not_found"
     assert len(visitors) * ADDRESS > PRINCIPAL
@@ -322,7 +322,7 @@ async def test_who_has_very_many_addresses_locks_no_more_than_its_network(
         return named(f"{network}:{number:x}::1")
 
     await asyncio.gather(
-        *(guess(http, "look-up", codes.make(), **site(n)) for n in range(NETWORK + 20))
+        *(guess(http, "look-up", codes.make_code(), **site(n)) for n in range(NETWORK + 20))
     )
     problem(await guess(http, "redeem", card["code"], **site(0xFFFF)), 429, "rate_limited")
     for other in (named(place()), {}):
@@ -336,7 +336,10 @@ async def test_a_key_that_invents_its_clients_has_an_end(
     card = await issue(http, shop)
     for _ in range(2):
         await asyncio.gather(
-            *(guess(http, "look-up", codes.make(), **named(place())) for _ in range(NAMING_KEY))
+            *(
+                guess(http, "look-up", codes.make_code(), **named(place()))
+                for _ in range(NAMING_KEY)
+            )
         )
     problem(await guess(http, "redeem", card["code"], **named(place())), 429, "rate_limited")
     assert (await guess(http, "redeem", card["code"])).is_success, "its server, for itself"
@@ -350,15 +353,15 @@ async def test_a_client_is_named_by_who_may_and_as_an_address(
     other = await make_shop(owner, database, scopes=SCOPES - {"clients:name"})
     async with client(fleet.one, shop) as http, client(fleet.one, other) as without:
         for wrong in ("nobody", "203.0.113.7:80", "203.0.113.7, 10.0.0.1", "[::1]", "300.1.1.1"):
-            answer = await guess(http, way, codes.make(), **named(wrong))
+            answer = await guess(http, way, codes.make_code(), **named(wrong))
             problem(answer, 422, "invalid_request", param="Florin-Client-Ip")
-        refused = await guess(without, way, codes.make(), **named("203.0.113.7"))
+        refused = await guess(without, way, codes.make_code(), **named("203.0.113.7"))
         assert "clients:name" in problem(refused, 403, "forbidden")["detail"]
 
 
 async def test_a_client_is_named_once(clients: list[httpx.AsyncClient]) -> None:
     """Of two the next reader may take the other one."""
     named_twice = [("florin-client-ip", "203.0.113.7"), ("florin-client-ip", "203.0.113.8")]
-    body = {"code": codes.make()}
+    body = {"code": codes.make_code()}
     answer = await clients[0].post("/cards/lookup", json=body, headers=named_twice)
     problem(answer, 422, "invalid_request")

@@ -6,7 +6,7 @@ from florin.cards import codes
 
 
 def test_every_symbol_comes_in_every_place_and_no_code_twice() -> None:
-    made = [codes.make() for _ in range(2_000)]
+    made = [codes.make_code() for _ in range(2_000)]
     assert len(set(made)) == len(made)
     # That one of the 32 is missing in one of the places has a chance below 1e-24.
     for place in range(codes.LENGTH):
@@ -14,19 +14,19 @@ def test_every_symbol_comes_in_every_place_and_no_code_twice() -> None:
 
 
 def test_neighbouring_places_have_nothing_to_do_with_each_other() -> None:
-    made = [codes.make() for _ in range(10_000)]
+    made = [codes.make_code() for _ in range(10_000)]
     for place in range(codes.LENGTH - 1):
         pairs = {code[place : place + 2] for code in made}
         assert len(pairs) > 1_000  # of 1,024
 
 
 def test_what_was_made_is_read_and_one_wrong_symbol_is_not() -> None:
-    code = codes.make()
-    assert codes.read(codes.show(code).lower()) == code
+    code = codes.make_code()
+    assert codes.read_code(codes.show_code(code).lower()) == code
     for place in range(codes.LENGTH):
         wrong = "0" if code[place] != "0" else "1"
         with pytest.raises(codes.CodeMalformed):
-            codes.read(code[:place] + wrong + code[place + 1 :])
+            codes.read_code(code[:place] + wrong + code[place + 1 :])
 
 
 FULL_WIDTH = {ord(symbol): ord(symbol) + 0xFEE0 for symbol in map(chr, range(0x21, 0x7F))}
@@ -40,30 +40,30 @@ FILLING = (
 
 @pytest.mark.parametrize("filling", FILLING, ids=ascii)
 def test_a_code_is_read_as_people_paste_and_scan_it(filling: str) -> None:
-    code = codes.make()
+    code = codes.make_code()
     groups = [code[at : at + 4] for at in range(0, codes.LENGTH, 4)]
     for spelled in (f"{code}{filling}", f"{filling}{code}", filling.join(groups)):
         for wide in (spelled, spelled.translate(FULL_WIDTH), spelled.lower().translate(FULL_WIDTH)):
-            assert codes.read(wide) == code, ascii(wide)
-    assert codes.read(code.replace("0", "O").replace("1", "l").translate(FULL_WIDTH)) == code
+            assert codes.read_code(wide) == code, ascii(wide)
+    assert codes.read_code(code.replace("0", "O").replace("1", "l").translate(FULL_WIDTH)) == code
 
 
 def test_digits_of_other_scripts_are_digits() -> None:
     code = "4827-1093-5561-7230".replace("-", "")
     for check in codes.ALPHABET:  # one of them is right
         try:
-            right = codes.read(code[:-1] + check)
+            right = codes.read_code(code[:-1] + check)
             break
         except codes.CodeMalformed:
             continue
     else:
         pytest.fail("no check symbol is right")
     digits = {ord(str(n)): 0x0660 + n for n in range(10)}
-    assert codes.read(right.translate(digits)) == right
+    assert codes.read_code(right.translate(digits)) == right
 
 
 def test_what_is_no_part_of_a_code_makes_it_malformed_and_says_why() -> None:
-    code = codes.make()
+    code = codes.make_code()
     for wrong, said in (
         (f"{code}#", "16"), (f"{code[:-1]}", "not 15"), ("", "not 0"),
         (f"\u00e9{code[1:]}", "symbols"),
@@ -71,6 +71,6 @@ def test_what_is_no_part_of_a_code_makes_it_malformed_and_says_why() -> None:
         (f"{code}\U0001f381", "not 17"), ("\ufdfa" * 64, "16"),
     ):  # fmt: skip
         with pytest.raises(codes.CodeMalformed) as malformed:
-            codes.read(wrong)
+            codes.read_code(wrong)
         assert said in malformed.value.detail, ascii(wrong)
         assert code[:8] not in malformed.value.detail

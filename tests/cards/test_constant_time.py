@@ -62,7 +62,7 @@ async def test_an_unknown_code_and_anothers_are_answered_alike(
         lambda code: http.post("/holds", json=body(code), headers=key()),
     ]
     for ask in asks:
-        expected = scrubbed(await ask(codes.make()))
+        expected = scrubbed(await ask(codes.make_code()))
         assert expected[0] == 404
         for card in foreign:
             assert scrubbed(await ask(card["code"])) == expected
@@ -71,7 +71,7 @@ async def test_an_unknown_code_and_anothers_are_answered_alike(
 async def test_an_unknown_id_and_anothers_are_answered_alike(
     http: httpx.AsyncClient, foreign: list[dict[str, Any]]
 ) -> None:
-    nobody = ids.show("crd", ids.new())
+    nobody = ids.show_id("crd", ids.new_id())
     for path in ("", "/entries"):
         expected = scrubbed(await http.get(f"/cards/{nobody}{path}"))
         for card in foreign:
@@ -94,13 +94,13 @@ async def test_time_tells_nothing_either(
     # A difference is there each time; what others do on the machine is not.
     unknown: list[float] = []
     while len(unknown) < TRIES and not (unknown and abs(unknown[-1] - 0.5) < 0.16):
-        unknown.append(often(*await seconds(http, codes.make, lambda: foreign[0]["code"])))
+        unknown.append(often(*await seconds(http, codes.make_code, lambda: foreign[0]["code"])))
     assert abs(unknown[-1] - 0.5) < 0.16, unknown
     # The same measure sees a difference where there is one: a code that is refused unread.
     wrong = mine["code"][:-1] + ("0" if mine["code"][-1] != "0" else "1")
     different: list[float] = []
     while len(different) < TRIES and not (different and different[-1] > 0.66):
-        different.append(often(*await seconds(http, codes.make, lambda: wrong)))
+        different.append(often(*await seconds(http, codes.make_code, lambda: wrong)))
     assert different[-1] > 0.66, different
 
 

@@ -164,14 +164,14 @@ def test_status_is_the_document_of_the_contract(fleet: TestFleet) -> None:
 def test_a_part_that_hangs_is_shown_degraded(fleet: TestFleet) -> None:
     fleet.up()
     api = fleet.process("api-1")
-    processes.send(api, signal.SIGSTOP)
+    processes.send_signal(api, signal.SIGSTOP)
     try:
         said = run_cli(fleet, "status", "--json")
         assert said.returncode == 3
         (part,) = [part for part in document(said)["parts"] if part["name"] == "api-1"]
         assert part["health"] == "failing"
     finally:
-        processes.send(api, signal.SIGCONT)
+        processes.send_signal(api, signal.SIGCONT)
 
 
 def test_restart_replaces_one_part(fleet: TestFleet) -> None:
@@ -192,7 +192,7 @@ def test_down_stops_a_fleet_in_the_foreground(fleet: TestFleet) -> None:
     running = fleet.processes()
     assert run_cli(fleet, "down").returncode == 0
     assert child.wait(WITHIN_S) == 0
-    assert not any(processes.lives(process) for process in running.values())
+    assert not any(processes.is_alive(process) for process in running.values())
 
 
 def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
@@ -201,7 +201,7 @@ def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
     fleet.kill_supervisor(child)
     said = run_cli(fleet, "down")
     assert said.returncode == 0
-    assert not any(processes.lives(process) for process in running.values())
+    assert not any(processes.is_alive(process) for process in running.values())
     stops = [line.split(":")[0] for line in said.stderr.splitlines() if "Stopped" in line]
     wanted = ["balancer", "api-1", "api-2", "valkey-1", "postgres-1"]
     assert stops == [f"Stopped {name}" for name in wanted]
@@ -230,11 +230,11 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     assert other.returncode == 0, other.stderr
     assert "florin scale api=1" in other.stderr
     assert "florin balance leastconn" in other.stderr
-    assert desired_state.read(fleet.home).algorithm == "leastconn"
+    assert desired_state.load_desired_state(fleet.home).algorithm == "leastconn"
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("supervisor") == supervisor
     assert run_cli(fleet, "down").returncode == 0
-    assert not any(processes.lives(each) for each in (*running.values(), replica, supervisor))
+    assert not any(processes.is_alive(each) for each in (*running.values(), replica, supervisor))
 
 
 def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:

@@ -108,7 +108,9 @@ async def test_what_began_earlier_and_ended_later_is_not_left_out(
         running = owner.transaction()
         await running.start()
         await owner.execute("set search_path = florin")
-        op = Op(kind="redeem", merchant="m", id=ids.new(), card=bare(slow["id"]), amount=1, key="s")
+        op = Op(
+            kind="redeem", merchant="m", id=ids.new_id(), card=bare(slow["id"]), amount=1, key="s"
+        )
         (row,) = await calls.post(owner, {"m": shop.merchant}, [op])
         assert row["outcome"] == "ok"
         await redeem(http, quick, 1)
@@ -131,7 +133,7 @@ async def test_a_reader_comes_back_and_misses_nothing(
     async with stream(http, after=seen["id"]) as lines:
         got = await lines.many(250)
         assert [each["id"] for each in got] == await since(http, seen["id"])
-    for nobodys in ("evt_0", "nonsense", f"evt_{ids.new().hex}"):
+    for nobodys in ("evt_0", "nonsense", f"evt_{ids.new_id().hex}"):
         answer = await http.get("/events/stream", headers={"last-event-id": nobodys})
         assert problem(answer, 422, "invalid_request")["param"] == "Last-Event-ID"
     other = await make_shop(owner, database)
@@ -260,13 +262,13 @@ async def newest(http: httpx.AsyncClient) -> str:
 
 
 async def made_many(http: httpx.AsyncClient, card: Json, number: int) -> None:
-    lines = [{"idempotency_key": ids.new().hex, **spend(card, 1)} for _ in range(number)]
+    lines = [{"idempotency_key": ids.new_id().hex, **spend(card, 1)} for _ in range(number)]
     answer = await http.post("/redemptions/batch", json={"redemptions": lines})
     assert {each["status"] for each in answer.json()["data"]} == {201}
 
 
 def bare(text: str) -> Any:
-    return ids.parse("crd", text)
+    return ids.parse_id("crd", text)
 
 
 @asynccontextmanager

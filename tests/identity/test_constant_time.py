@@ -81,11 +81,11 @@ async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: As
 
 
 async def test_a_hash_is_what_owasp_wants() -> None:
-    made = await passwords.make_hash(PASSWORD)
+    made = await passwords.hash_password(PASSWORD)
     assert made.startswith(STRONG)
-    assert await passwords.matches(made, PASSWORD)
+    assert await passwords.password_matches(made, PASSWORD)
     for wrong in ("", PASSWORD.upper(), f"{PASSWORD} "):
-        assert not await passwords.matches(made, wrong)
+        assert not await passwords.password_matches(made, wrong)
 
 
 async def test_nobodys_password_is_checked_as_somebodys_is(
@@ -98,10 +98,10 @@ async def test_nobodys_password_is_checked_as_somebodys_is(
         return False
 
     monkeypatch.setattr(passwords, "_verify", verify)
-    assert not await passwords.matches(None, PASSWORD)
+    assert not await passwords.password_matches(None, PASSWORD)
     assert len(asked) == 1
     assert asked[0].startswith(STRONG)
-    assert not passwords.outdated(asked[0])
+    assert not passwords.is_outdated_hash(asked[0])
 
 
 async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
@@ -146,19 +146,19 @@ async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(passwords, "_verify", slow)
     room = passwords.HashingCapacity("tests", threads=2, waiting_max=12)
     monkeypatch.setattr(passwords, "CHECKING", room)
-    checks = [asyncio.ensure_future(passwords.matches("x", "y")) for _ in range(12)]
+    checks = [asyncio.ensure_future(passwords.password_matches("x", "y")) for _ in range(12)]
     try:
         async with asyncio.timeout(30):
             while slow.running < 2:  # noqa: ASYNC110 -- it happens in threads
                 await asyncio.sleep(0.01)
         async with asyncio.timeout(20):  # at once, and without a hash
             with pytest.raises(Overloaded):
-                await passwords.matches("x", "y")
+                await passwords.password_matches("x", "y")
     finally:
         slow.let_go()
     assert await asyncio.gather(*checks) == [True] * 12
     assert slow.most == 2
-    assert await passwords.matches("x", "y"), "there is room again"
+    assert await passwords.password_matches("x", "y"), "there is room again"
 
 
 def test_the_memory_of_all_hashes_is_bounded() -> None:
@@ -171,7 +171,7 @@ def test_the_memory_of_all_hashes_is_bounded() -> None:
 async def test_neither_checks_nor_makes_wait_for_the_other(full: str) -> None:
     """One kind is full to its last place; the other is answered all the same."""
     slow = Slow()
-    made = await passwords.make_hash(PASSWORD)
+    made = await passwords.hash_password(PASSWORD)
     room = passwords.MAKING if full == "makes" else passwords.CHECKING
     held = [asyncio.ensure_future(room.run(slow)) for _ in range(room.waiting_max)]
     try:
@@ -179,13 +179,13 @@ async def test_neither_checks_nor_makes_wait_for_the_other(full: str) -> None:
             while slow.running < room.threads:  # noqa: ASYNC110 -- it happens in threads
                 await asyncio.sleep(0.01)
             if full == "makes":
-                assert await passwords.matches(made, PASSWORD)
+                assert await passwords.password_matches(made, PASSWORD)
                 with pytest.raises(Overloaded):
-                    await passwords.make_hash(PASSWORD)
+                    await passwords.hash_password(PASSWORD)
             else:
-                assert (await passwords.make_hash(PASSWORD)).startswith(STRONG)
+                assert (await passwords.hash_password(PASSWORD)).startswith(STRONG)
                 with pytest.raises(Overloaded):
-                    await passwords.matches(made, PASSWORD)
+                    await passwords.password_matches(made, PASSWORD)
     finally:
         slow.let_go()
     assert all(await asyncio.gather(*held))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from florin.identity.jobs import clean_up
+from florin.identity.jobs import delete_expired_rows
 from florin.kit.postgres.database import Database
 from tests.support.instance import Instance
 from tests.support.members import address, client_of, login, register
@@ -13,7 +13,7 @@ async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Data
         for _ in range(3):
             await register(http)
             await login(http, address(), "wrong")
-        assert await clean_up(database) == 0
+        assert await delete_expired_rows(database) == 0
         old = "clock_timestamp() - interval '61 days'"
         await owner.execute(
             f"update florin.session set expires_at = {old};"  # noqa: S608 -- our own text
@@ -22,8 +22,8 @@ async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Data
         )
         somebody = await register(http)
         tables = len(["session", "letter", "attempt"])
-        assert await clean_up(database, most=2) == 2 * tables
-        while await clean_up(database, most=2):
+        assert await delete_expired_rows(database, most=2) == 2 * tables
+        while await delete_expired_rows(database, most=2):
             pass
         left = [
             await owner.fetchval(f"select count(*) from florin.{table}")  # noqa: S608

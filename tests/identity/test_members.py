@@ -134,16 +134,16 @@ async def test_nobody_raises_a_member_above_oneself(
     allowed = ROLES["cashier"] | {"members:write"}
     want = members.MemberRequest(email=address(), role=role)
     with pytest.raises(Forbidden, match=role):
-        await members.create(services(database), by, want, allowed=allowed)
+        await members.create_member(services(database), by, want, allowed=allowed)
     raised, lowered = members.MemberChange(role=role), members.MemberChange(role="cashier")
     with pytest.raises(Forbidden, match=role):
-        await members.change(database, by, cashier.id, raised, allowed=allowed)
+        await members.change_member(database, by, cashier.id, raised, allowed=allowed)
     with pytest.raises(Forbidden, match="owner"):
-        await members.change(database, by, boss.id, lowered, allowed=allowed)
+        await members.change_member(database, by, boss.id, lowered, allowed=allowed)
     with pytest.raises(Forbidden, match="owner"):
-        await members.remove(database, by, boss.id, allowed=allowed)
+        await members.remove_member(database, by, boss.id, allowed=allowed)
     with pytest.raises(Forbidden, match="owner"):
-        await second_factor.reset(database, by, boss.id, allowed=allowed)
+        await second_factor.reset_factor(database, by, boss.id, allowed=allowed)
 
 
 @pytest.mark.parametrize("scope", sorted(SCOPES))

@@ -72,7 +72,7 @@ async def test_nothing_is_hashed_for_an_address_that_is_taken(http: httpx.AsyncC
         http.post("/members", json=member, headers=boss.headers) for _ in range(MANY)
     )
     # Whose members the addresses of strangers are is not asked without end, either.
-    most = network_limits.TAKEN_PER_MERCHANT.most
+    most = network_limits.TAKEN_PER_MERCHANT.max
     codes = Counter(each.json()["code"] for each in answers)
     assert codes == {"email_taken": most, "rate_limited": MANY - most}
 
@@ -90,14 +90,14 @@ async def test_sign_ups_are_limited_by_address_and_network(
     """Those that find the address taken count for more, so that few addresses can be tried out."""
     taken = (await register(far)).email
     counted = 1 + network_limits.TAKEN
-    allowed = network_limits.SIGN_UPS.address.most // counted
+    allowed = network_limits.SIGN_UPS.address.max // counted
     answers = [await sign_up(far, taken, each) for each in near]
     assert [each.status_code for each in answers] == [422] * allowed + [429] * (4 - allowed)
     assert int(answers[-1].headers["retry-after"]) > 0
     problem(answers[-1], 429, "rate_limited")
     problem(await sign_up(far, address(), near[0]), 429, "rate_limited")  # whatever it is for
     codes = [(await sign_up(far, taken, neighbour.format(n))).status_code for n in range(20, 30)]
-    left = network_limits.SIGN_UPS.network.most // counted - (allowed + 1)
+    left = network_limits.SIGN_UPS.network.max // counted - (allowed + 1)
     assert codes[:left] == [422] * left
     assert codes[-1] == 429
     assert (await sign_up(far, address(), far_away)).status_code == 201
@@ -109,7 +109,7 @@ async def test_wrong_tokens_are_limited_and_right_ones_are_not(
     somebody = await register(far)
     await far.post("/auth/password-resets", json={"email": somebody.email})
     token = await letter(owner, somebody.email, "password_reset")
-    most = network_limits.WRONG_TOKENS.address.most
+    most = network_limits.WRONG_TOKENS.address.max
     answers = [await confirm(far, f"flt_{n}", **from_("203.0.113.9")) for n in range(most + 3)]
     assert [each.status_code for each in answers[:most]] == [422] * most
     for late in (answers[-1], await confirm(far, token, **from_("203.0.113.9"))):
@@ -125,7 +125,7 @@ async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: 
     somebody = await register(http)
     await http.post("/auth/password-resets", json={"email": somebody.email})
     token = await letter(owner, somebody.email, "password_reset")
-    most, at_once = network_limits.PASSWORDS_PER_TOKEN.most, 20
+    most, at_once = network_limits.PASSWORDS_PER_TOKEN.max, 20
     async with owner.transaction():
         await owner.execute("select 1 from florin.letter where used_at is null for update")
         calls = [asyncio.create_task(confirm(http, token)) for _ in range(at_once)]
@@ -144,12 +144,12 @@ async def test_sign_ins_of_one_address_are_limited(far: httpx.AsyncClient) -> No
     limit = network_limits.SIGN_INS.address
     began = time.monotonic()
     answers = await together(
-        login(far, somebody.email, **from_("192.0.2.77")) for _ in range(2 * limit.most)
+        login(far, somebody.email, **from_("192.0.2.77")) for _ in range(2 * limit.max)
     )
     codes = Counter(each.status_code for each in answers)
     paid_off = (time.monotonic() - began) / limit.unit_s
     assert set(codes) == {200, 429}
-    assert codes[200] <= limit.most + paid_off + 1
+    assert codes[200] <= limit.max + paid_off + 1
     assert (await login(far, somebody.email, **from_("192.0.3.77"))).status_code == 200
 
 
@@ -158,13 +158,13 @@ async def test_loopback_is_spared_where_people_develop(source: str) -> None:
     limit = network_limits.SIGN_UPS
     spares = NetworkLimiter(RateLimiter(None, shares=1), spare_loopback=True)
     counts = NetworkLimiter(RateLimiter(None, shares=1), spare_loopback=False)
-    for _ in range(limit.address.most):
+    for _ in range(limit.address.max):
         await counts.take(limit, source)
     with pytest.raises(RateLimited):
         await counts.take(limit, source)
-    for _ in range(2 * limit.network.most):
+    for _ in range(2 * limit.network.max):
         await spares.take(limit, source)
-    for _ in range(limit.address.most):
+    for _ in range(limit.address.max):
         await spares.take(limit, "198.51.100.1")
     with pytest.raises(RateLimited):
         await spares.take(limit, "198.51.100.1")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from florin.demo.load import Load
+from florin.demo.load import DemoLoad
 from florin.ops.diagnostics import resource_usage
 from florin.ops.fleet import welcome
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.haproxy import frontend
 from florin.ops.system import processes
 from tests.ops.conftest import until
@@ -28,22 +28,22 @@ BETWEEN = 5  # cards that are sold
 
 def parts(fleet: Fleet) -> list[Part]:
     """All that run, the balancer last."""
-    found = [part for part in observe(fleet.home).parts if part.process is not None]
+    found = [part for part in observe_fleet(fleet.home).parts if part.process is not None]
     return sorted(found, key=lambda part: part.role == "balancer")
 
 
 async def lose(fleet: Fleet, name: str) -> None:
     """Kill it, and wait until it is there again."""
-    part = observe(fleet.home).part(name)
+    part = observe_fleet(fleet.home).part(name)
     assert part is not None
     assert part.process is not None
-    processes.send(part.process, signal.SIGKILL)
+    processes.send_signal(part.process, signal.SIGKILL)
     if part.role == "supervisor":  # the host's service manager starts it, or whoever notices
-        await processes.gone(part.process)
+        await processes.wait_gone(part.process)
         await asyncio.to_thread(fleet.up)
 
     def back() -> bool:
-        now = observe(fleet.home).part(name)
+        now = observe_fleet(fleet.home).part(name)
         again = now is not None and now.state == "ready" and now.process not in (None, part.process)
         return again and fleet.whole()
 
@@ -51,17 +51,17 @@ async def lose(fleet: Fleet, name: str) -> None:
         await asyncio.to_thread(until, back, f"{name} to be there again", WITHIN_S)
     except pytest.fail.Exception as failed:
         log = fleet.home.log("supervisor").read_text("utf-8").splitlines()[-40:]
-        pytest.fail("\n".join([str(failed), *map(repr, observe(fleet.home).parts), *log]))
+        pytest.fail("\n".join([str(failed), *map(repr, observe_fleet(fleet.home).parts), *log]))
 
 
 @pytest.mark.parametrize("valkey", ["sentinel", "cluster"])
 async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valkey: str) -> None:
     words = ("--api", "3", "--replicas", "2", "--workers", "1", "--valkey", valkey)
     with running(tmp_path, *words) as fleet:
-        demo = welcome.read(fleet.home)
+        demo = welcome.read_demo(fleet.home)
         assert demo is not None
-        look = partial(resource_usage.take, fleet.home)
-        load = Load(demo.program, look, wave=JOBS, cards=CARDS, every_s=3600, minutes=None)
+        look = partial(resource_usage.read_resource_usage, fleet.home)
+        load = DemoLoad(demo.program, look, wave=JOBS, cards=CARDS, every_s=3600, minutes=None)
         headers = {"authorization": f"Bearer {demo.api_key}"}
         loading = asyncio.ensure_future(load.run(frontend.base_urls(fleet.home), headers))
         found = load.found

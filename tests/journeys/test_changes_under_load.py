@@ -18,11 +18,11 @@ import msgspec
 import pytest
 
 from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import Asked, Steady
+from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
 from florin.bench.scenarios import faulty_releases
-from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.bench.scenarios.fleet import BenchFleet, own_fleet
 from florin.ops.fleet import audit_log, desired_state
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.haproxy import frontend
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
@@ -32,7 +32,7 @@ from tests.support.instance import NO_TLS
 
 
 @pytest.fixture(scope="module")
-async def fleet() -> AsyncIterator[Fleet]:
+async def fleet() -> AsyncIterator[BenchFleet]:
     with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
         made = own_fleet(Path(folder), instances=2)
         try:
@@ -41,16 +41,16 @@ async def fleet() -> AsyncIterator[Fleet]:
         finally:
             with contextlib.suppress(OperatorError):
                 await made.florin("down")
-            for part in observe(made.home).parts:
+            for part in observe_fleet(made.home).parts:
                 if part.process is not None:
-                    pids.send(part.process, signal.SIGKILL)
+                    pids.send_signal(part.process, signal.SIGKILL)
 
 
 @asynccontextmanager
-async def load(fleet: Fleet) -> AsyncGenerator[list[Asked]]:
+async def load(fleet: BenchFleet) -> AsyncGenerator[list[LoggedRequest]]:
     """Ask while the body runs; the books must agree with the answers, the list then holds them."""
-    running = Steady(await fleet.open_shop(cards=5), rate=100, connections=8)
-    log: list[Asked] = []
+    running = ConstantRateLoad(await fleet.open_shop(cards=5), rate=100, connections=8)
+    log: list[LoggedRequest] = []
     async with running.running():
         yield log
         begun = len(running.log)
@@ -58,23 +58,23 @@ async def load(fleet: Fleet) -> AsyncGenerator[list[Asked]]:
             while len(running.log) < max(begun + 40, 60):  # noqa: ASYNC110 -- it counts for itself
                 await asyncio.sleep(0.1)
     log += running.cut()
-    assert await constant_rate.differences(running) == []
+    assert await constant_rate.ledger_differences(running) == []
 
 
-def failed(log: list[Asked]) -> list[Asked]:
+def failed(log: list[LoggedRequest]) -> list[LoggedRequest]:
     return [asked for asked in log if asked.failed]
 
 
-def processes(fleet: Fleet) -> dict[str, int | None]:
-    parts = observe(fleet.home).of("api")
+def processes(fleet: BenchFleet) -> dict[str, int | None]:
+    parts = observe_fleet(fleet.home).of("api")
     return {part.name: part.pid for part in parts if part.state == "ready"}
 
 
-def release_of(fleet: Fleet) -> set[str]:
-    return {part.release for part in observe(fleet.home).of("api")}
+def release_of(fleet: BenchFleet) -> set[str]:
+    return {part.release for part in observe_fleet(fleet.home).of("api")}
 
 
-async def test_scaled_up_and_down(fleet: Fleet) -> None:
+async def test_scaled_up_and_down(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
         await fleet.florin("scale", "api=4")
@@ -84,7 +84,7 @@ async def test_scaled_up_and_down(fleet: Fleet) -> None:
     assert failed(log) == []
 
 
-async def test_rolled_to_another_release_and_back(fleet: Fleet) -> None:
+async def test_rolled_to_another_release_and_back(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         old, before = release_of(fleet), processes(fleet)
         await fleet.deploy("good", soak="500ms")
@@ -96,7 +96,7 @@ async def test_rolled_to_another_release_and_back(fleet: Fleet) -> None:
     assert failed(log) == []
 
 
-async def test_what_already_runs_is_deployed_all_the_same(fleet: Fleet) -> None:
+async def test_what_already_runs_is_deployed_all_the_same(fleet: BenchFleet) -> None:
     before = processes(fleet)
     said = msgspec.json.decode(await fleet.florin("deploy", "--soak", "0s", "--plan", "--json"))
     starts = [name for step in said["plan"] if step["verb"] == "start" for name in step["names"]]
@@ -109,7 +109,7 @@ async def test_what_already_runs_is_deployed_all_the_same(fleet: Fleet) -> None:
     assert failed(log) == []
 
 
-async def test_the_only_instance_is_restarted(fleet: Fleet) -> None:
+async def test_the_only_instance_is_restarted(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         await fleet.florin("scale", "api=1")
         before = processes(fleet)
@@ -121,7 +121,7 @@ async def test_the_only_instance_is_restarted(fleet: Fleet) -> None:
     assert failed(log) == []
 
 
-async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Fleet) -> None:
+async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         await fleet.florin("drain", "api-2")
         assert fleet.part("api-2").state == "draining"
@@ -139,26 +139,26 @@ async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Flee
     assert failed(log) == []
 
 
-async def _answered(fleet: Fleet, name: str) -> float:
+async def _answered(fleet: BenchFleet, name: str) -> float:
     from florin.ops.rollout import soak
 
-    return (await soak.ask([fleet.part(name).address or ""])).total
+    return (await soak.read_counts([fleet.part(name).address or ""])).total
 
 
 @pytest.mark.parametrize("fault", ["does not start", "dies soon"])
-async def test_a_bad_release_is_undone_and_touches_nobody(fleet: Fleet, fault: str) -> None:
+async def test_a_bad_release_is_undone_and_touches_nobody(fleet: BenchFleet, fault: str) -> None:
     async with load(fleet) as log:
-        before, kept = processes(fleet), desired_state.read(fleet.home)
+        before, kept = processes(fleet), desired_state.load_desired_state(fleet.home)
         said = await fleet.deploy(fault, expect=1, soak="4s")
         assert faulty_releases.FAULTS[fault].says in said
         assert "Undone, all is as before" in said
         assert processes(fleet) == before
-        assert desired_state.read(fleet.home).release == kept.release
-        assert audit_log.trail(fleet.home)[-1].outcome == "undone"
+        assert desired_state.load_desired_state(fleet.home).release == kept.release
+        assert audit_log.read_operations(fleet.home)[-1].outcome == "undone"
     assert failed(log) == []
 
 
-async def test_a_release_whose_requests_fail_is_undone(fleet: Fleet) -> None:
+async def test_a_release_whose_requests_fail_is_undone(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
         said = await fleet.deploy("answers 500", expect=1, soak="30s")
@@ -171,13 +171,13 @@ async def test_a_release_whose_requests_fail_is_undone(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
-async def test_an_instance_that_ends_or_freezes(fleet: Fleet, number: signal.Signals) -> None:
+async def test_an_instance_that_ends_or_freezes(fleet: BenchFleet, number: signal.Signals) -> None:
     async with load(fleet) as log:
         await fleet.kill("api-1", number)
     assert failed(log) == []
 
 
-async def test_an_instance_that_is_slow(fleet: Fleet) -> None:
+async def test_an_instance_that_is_slow(fleet: BenchFleet) -> None:
     """It gets the processor a quarter of the time."""
     async with load(fleet) as log:
         await fleet.slow("api-1", 4)
@@ -185,35 +185,35 @@ async def test_an_instance_that_is_slow(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 9])  # at every step of stand-ins: test_deployed
-async def test_a_supervisor_killed_in_the_middle(fleet: Fleet, step: int) -> None:
+async def test_a_supervisor_killed_in_the_middle(fleet: BenchFleet, step: int) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
         await fleet.cut_off(step)
         after = processes(fleet)
         assert set(after) == set(before)
         assert not set(before.values()) & set(after.values())
-        assert audit_log.trail(fleet.home)[-1].said == "finished after it was cut off"
+        assert audit_log.read_operations(fleet.home)[-1].said == "finished after it was cut off"
     assert failed(log) == []
 
 
-async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: Fleet) -> None:
+async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
-        before = {part.name: part.process for part in observe(fleet.home).parts}
+        before = {part.name: part.process for part in observe_fleet(fleet.home).parts}
         await fleet.florin("restart", "supervisor")
-        assert {part.name: part.process for part in observe(fleet.home).parts} == before
+        assert {part.name: part.process for part in observe_fleet(fleet.home).parts} == before
         # It still tends what it did not start itself.
         await fleet.kill("api-2", signal.SIGKILL)
     assert failed(log) == []
 
 
-async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> None:
+async def test_another_supervisor_takes_over_and_gives_back(fleet: BenchFleet) -> None:
     """A second `florin up`, in a terminal; then that one goes to the background again."""
     async with load(fleet) as log:
         first = fleet.part("supervisor").process
         before = {name: fleet.part(name).process for name in ("balancer", *processes(fleet))}
         second = await fleet.foreground()
         assert first is not None
-        assert not pids.lives(first)
+        assert not pids.is_alive(first)
         await fleet.florin("up", "--detach")
         assert await second.wait() == 0
         assert {name: fleet.part(name).process for name in before} == before
@@ -221,15 +221,15 @@ async def test_another_supervisor_takes_over_and_gives_back(fleet: Fleet) -> Non
     assert failed(log) == []
 
 
-async def test_the_metrics_of_all_instances_are_one_document(fleet: Fleet) -> None:
+async def test_the_metrics_of_all_instances_are_one_document(fleet: BenchFleet) -> None:
     port = fleet.home.layout().ports[frontend.OPERATIONS]
-    answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
+    answer = await http_probe.probe(f"127.0.0.1:{port}", "/metrics/fleet", within_s=10)
     assert answer is not None
     for name in ("api-1", "api-2"):
         assert f'florin_instance_up{{instance="{name}"}} 1'.encode() in answer.body
 
 
-async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Fleet) -> None:
+async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = fleet.part("balancer").process
         await fleet.florin("restart", "balancer")
@@ -239,7 +239,7 @@ async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Flee
     assert failed(log) == []
 
 
-async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: Fleet) -> None:
+async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: BenchFleet) -> None:
     shop = await fleet.open_shop(cards=1)
     async with httpx.AsyncClient(
         base_url=f"http://{shop.address}/api/v1",
@@ -261,7 +261,7 @@ async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: Fleet)
     assert seen[1:] == there
 
 
-async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fleet) -> None:
+async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: BenchFleet) -> None:
     await fleet.florin("balance", "leastconn")
     await fleet.florin("drain", "api-2")
     async with load(fleet) as log:
@@ -275,7 +275,7 @@ async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Fl
     await fleet.florin("restart", "api-2")
 
 
-async def test_one_operator_at_a_time(fleet: Fleet) -> None:
+async def test_one_operator_at_a_time(fleet: BenchFleet) -> None:
     first = asyncio.create_task(fleet.florin("deploy", "--soak", "1s"))
     try:
         async with asyncio.timeout(60):
@@ -286,6 +286,6 @@ async def test_one_operator_at_a_time(fleet: Fleet) -> None:
         assert "florin deploy --soak 1s" in said
     finally:
         await first
-    outcomes = [entry.outcome for entry in audit_log.trail(fleet.home, 2)]
+    outcomes = [entry.outcome for entry in audit_log.read_operations(fleet.home, 2)]
     assert outcomes == ["begun", "done"]
     assert "deploy" in await fleet.florin("audit")

@@ -5,8 +5,8 @@ import os
 import signal
 from functools import partial
 
-from florin.demo.load import Load
-from florin.demo.load_report import Found, Sample
+from florin.demo.load import DemoLoad
+from florin.demo.load_report import LoadReport, Sample
 from florin.ops.autoscaling import decision_log
 from florin.ops.diagnostics import resource_usage
 from florin.ops.fleet import welcome
@@ -20,11 +20,11 @@ WITHIN_S = 240
 async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> None:
     fleet.workers, fleet.whole = "auto", True
     child = fleet.up()
-    demo = welcome.read(fleet.home)
+    demo = welcome.read_demo(fleet.home)
     assert demo is not None
-    load = Load(
+    load = DemoLoad(
         demo.program,
-        partial(resource_usage.take, fleet.home),
+        partial(resource_usage.read_resource_usage, fleet.home),
         wave=WAVE,
         cards=CARDS,
         every_s=3600,
@@ -58,7 +58,7 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
     assert found.balanced
     assert found.right, found.text()
     assert any(sample.connections for sample in found.samples)
-    reasons = {entry.decision.reason for entry in decision_log.read(fleet.home)}
+    reasons = {entry.decision.reason for entry in decision_log.read_decisions(fleet.home)}
     assert {"grow", "shrink"} <= reasons
     fleet.end(child)
 
@@ -74,7 +74,7 @@ def samples(memory: list[float], connections: list[int] | None = None) -> list[S
 def test_what_grows_is_told() -> None:
     flat = [60.0, 90, 100, 101, 100, 102, 100, 101, 103]
     leak = [60.0, 90, 100, 110, 120, 130, 140, 150, 160]
-    found = Found(seconds=600, balanced=True, samples=samples(flat))
+    found = LoadReport(seconds=600, balanced=True, samples=samples(flat))
     assert (found.grew, found.right) == ([], True)
     assert "api-1           60.0 ->   103.0, at most   103.0 MB" in found.text()
     found.samples = samples(leak)

@@ -15,7 +15,7 @@ import httpx
 from florin.bench.scenarios import faulty_releases
 from florin.ops.fleet import audit_log, desired_state
 from florin.ops.fleet.desired_state import DesiredState
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.topology.topology import running_urls
 from tests.kit.queue import toys
 from tests.ops.conftest import WITHIN_S, TestFleet, run_cli, until
@@ -26,7 +26,7 @@ from tests.ops.rollout.test_workers import until as eventually
 def of_one(fleet: TestFleet) -> None:
     """Have a single instance: the hardest to replace, and the quickest."""
     fleet.home.make()
-    desired_state.keep(fleet.home, DesiredState(api=1))
+    desired_state.save_desired_state(fleet.home, DesiredState(api=1))
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
     of_one(fleet)
     fleet.workers = "1"
     fleet.up()
-    newer = faulty_releases.make(tmp_path, "good")
+    newer = faulty_releases.make_faulty_release(tmp_path, "good")
     with (newer / "src" / "florin" / "__init__.py").open("a", encoding="utf-8") as file:
         file.write(f"TOYS_VERSION = {toys.NEWEST + 1}\n")
     async with toy_table(fleet) as connection:
@@ -96,7 +96,7 @@ async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
     assert len(set(pids)) == 4
     assert set(effects) == {*words, "new 0", "new 1", "new 2"}
     assert {effects[f"new {n}"][0] for n in range(3)} == {pids[1]}
-    async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as owner:
+    async with open_session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as owner:
         left = await owner.fetch(
             "select payload->>'word' word, attempts from florin.queue_job where kind = 'effect'"
         )
@@ -146,7 +146,7 @@ def ended(fleet: TestFleet, child: subprocess.Popen[str]) -> bool:
 def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_path: Path) -> None:
     """Each that follows finishes one step and is killed in its second, the last one excepted."""
     of_one(fleet)
-    newer = faulty_releases.make(tmp_path, "good")
+    newer = faulty_releases.make_faulty_release(tmp_path, "good")
     fleet.environ["STANDIN_DIES_AT"] = "1"
     child = fleet.up()
     fleet.environ["STANDIN_DIES_AT"] = "2"
@@ -164,5 +164,5 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     assert wrong == []
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("api-1") != before
-    assert desired_state.read(fleet.home).release == fleet.part("api-1").release
-    assert audit_log.trail(fleet.home)[-1].said == "finished after it was cut off"
+    assert desired_state.load_desired_state(fleet.home).release == fleet.part("api-1").release
+    assert audit_log.read_operations(fleet.home)[-1].said == "finished after it was cut off"

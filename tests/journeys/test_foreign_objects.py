@@ -50,7 +50,7 @@ async def nouns(theirs: tuple[httpx.AsyncClient, Shop]) -> dict[str, Json]:
 def nobodys(noun: Json) -> str:
     """An id of the same kind that nothing has."""
     prefix, _, rest = noun["id"].partition("_")
-    return f"{prefix}_{ids.new().hex}{rest[32:]}"
+    return f"{prefix}_{ids.new_id().hex}{rest[32:]}"
 
 
 def same(one: httpx.Response, other: httpx.Response) -> None:

@@ -40,7 +40,7 @@ async def post(
         [merchants[op.merchant] for op in ops],
         [op.kind for op in ops],
         [op.id for op in ops],
-        [ids.new() for _ in ops],
+        [ids.new_id() for _ in ops],
         [op.key for op in ops],
         [fingerprint(op.body()) for op in ops],
         [None if code else op.card for op, code in zip(ops, coded, strict=True)],
@@ -80,8 +80,8 @@ async def issue(
         ISSUE,
         [merchant] * n,
         list(cards),
-        [ids.new() for _ in cards],
-        [ids.new() for _ in cards],
+        [ids.new_id() for _ in cards],
+        [ids.new_id() for _ in cards],
         list(keys) if keys is not None else nothing,
         [b"body"] * n,
         [program] * n,
@@ -102,7 +102,7 @@ async def issue(
 async def make_merchant(
     connection: Any, *, test: bool = False, currency: str = "EUR", zone: str = "UTC"
 ) -> UUID:
-    merchant = ids.new()
+    merchant = ids.new_id()
     await connection.execute(
         "insert into florin.merchant (id, name, country, currency, timezone, test)"
         " values ($1, 'Acme', 'NL', $2, $3, $4)",
@@ -122,7 +122,7 @@ async def make_program(
     partial: bool = True,
     months: int | None = None,
 ) -> UUID:
-    program = ids.new()
+    program = ids.new_id()
     await connection.execute(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
         " expires_after_months, partial_redemption)"
@@ -140,6 +140,6 @@ async def make_shop(owner: Any, count: int) -> tuple[UUID, list[UUID]]:
     """A merchant with so many cards of 1000."""
     merchant = await make_merchant(owner)
     program = await make_program(owner, merchant)
-    cards = [ids.new() for _ in range(count)]
+    cards = [ids.new_id() for _ in range(count)]
     await issue(owner, merchant, program, cards, [1000] * count, activate=[True] * count)
     return merchant, cards

@@ -80,7 +80,7 @@ class Machine:
         while len(self.alive) < CARDS_ALIVE:
             program = self.random.choice(self.programs)
             count = self.random.randint(1, 5)
-            cards = [ids.new() for _ in range(count)]
+            cards = [ids.new_id() for _ in range(count)]
             amounts = [self.random.choice((1, 50, 100, 1000, 10**9)) for _ in cards]
             active = [self.random.random() < 0.9 for _ in cards]
             rows = await calls.issue(
@@ -138,12 +138,12 @@ class Machine:
             return self._again(pick.choice(self.recent))
         kinds, weights = zip(*_KINDS, strict=True)
         kind = pick.choices(kinds, weights)[0]
-        card = pick.choice(self.alive) if pick.random() < 0.98 else ids.new()
+        card = pick.choice(self.alive) if pick.random() < 0.98 else ids.new_id()
         known = self.model.cards.get(card)
         merchant = known.merchant if known is not None else "acme"
         if pick.random() < 0.02:
             merchant = pick.choice(list(self.merchants))  # perhaps somebody else's
-        op = Op(kind=kind, merchant=merchant, id=ids.new(), card=card)
+        op = Op(kind=kind, merchant=merchant, id=ids.new_id(), card=card)
         if pick.random() < 0.9:
             op.key = f"key-{pick.randrange(10**9)}"
         if kind in {"redeem", "hold", "load", "transfer"}:
@@ -159,7 +159,7 @@ class Machine:
             op.expires_in = 1800 + 3600 * pick.randrange(1, 100)
         elif kind == "transfer":
             others = [other for other in self.alive if other != card]
-            op.other = pick.choice(others) if pick.random() < 0.97 else ids.new()
+            op.other = pick.choice(others) if pick.random() < 0.97 else ids.new_id()
         elif kind == "adjust":
             op.amount = pick.choice((-(10**6), -50, -1, 1, 50))
         elif kind == "refund":
@@ -173,14 +173,16 @@ class Machine:
     def _of(self, op: Op, nouns: list[UUID]) -> None:
         """Let it name one of the nouns, by its own merchant."""
         op.card = None
-        op.other = self.random.choice(nouns) if nouns and self.random.random() < 0.98 else ids.new()
+        op.other = (
+            self.random.choice(nouns) if nouns and self.random.random() < 0.98 else ids.new_id()
+        )
         noun = self.model.redemptions.get(op.other) or self.model.holds.get(op.other)
         if noun is not None:
             op.merchant = self.model.cards[noun.card].merchant
 
     def _again(self, before: Op) -> Op:
         """The same request again, or another one under its key."""
-        again = replace(before, id=ids.new())
+        again = replace(before, id=ids.new_id())
         if self.random.random() < 0.25 and again.amount is not None:
             again.amount += 1 if again.amount != -1 else 5
         return again

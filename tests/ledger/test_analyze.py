@@ -19,14 +19,14 @@ async def test_a_code_is_found_among_thousands_of_a_new_shop(
     program = await make_program(owner, merchant)
 
     async def make(number: int) -> list[Any]:
-        cards = [ids.new() for _ in range(number)]
+        cards = [ids.new_id() for _ in range(number)]
         await issue(app, merchant, program, cards, [500] * number, activate=[True] * number)
         return cards
 
     async def read_to_redeem(card: Any) -> int:
         """Entries of indexes read for one redemption by code."""
         before = await read()
-        op = Op(kind="redeem", merchant="m", id=ids.new(), card=card, amount=1, currency="EUR")
+        op = Op(kind="redeem", merchant="m", id=ids.new_id(), card=card, amount=1, currency="EUR")
         (row,) = await post(app, {"m": merchant}, [op], by_code=frozenset([card]))
         assert row["outcome"] == "ok", row
         return await read() - before

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from florin.kit.errors import OutcomeUnknown, Overloaded
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.ledger import batching
-from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.post import Ledger, Posting, PostResult
 from tests.conftest import Urls
 from tests.ledger import calls
 
@@ -23,7 +23,7 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
     """Somebody else's connection, as the superuser."""
-    connection = await connect(urls.superuser, name="elsewhere")
+    connection = await open_connection(urls.superuser, name="elsewhere")
     yield connection
     await connection.close()
 
@@ -91,7 +91,7 @@ async def test_a_batch_whose_client_goes_away_still_happens(
     again = await ledger.post_all(
         [redemption(merchant, card, f"batch {n}") for n, card in enumerate(cards)]
     )
-    assert all(isinstance(each, Posted) and each.replayed for each in again)
+    assert all(isinstance(each, PostResult) and each.replayed for each in again)
     assert [await balance(owner, card) for card in cards] == [995] * 4
 
 

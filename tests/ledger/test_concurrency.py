@@ -14,9 +14,9 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.errors import Refusal
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.ledger.batching import PATIENCE_ALONE_MS
-from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.post import Ledger, Posting, PostResult
 from florin.ledger.refusals import BY_OUTCOME
 from florin.reports import balances as books
 from florin.reports import proof as proof_
@@ -36,7 +36,7 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
     """Somebody else's connection."""
-    connection = await connect(urls.owner, name="elsewhere")
+    connection = await open_connection(urls.owner, name="elsewhere")
     yield connection
     await connection.close()
 
@@ -46,7 +46,7 @@ def redemption(
 ) -> Posting:
     return Posting(
         merchant=merchant, op=op, actor="test", card=card, amount=amount, currency="EUR",
-        key=key or str(ids.new()), fingerprint=b"%d" % amount,
+        key=key or str(ids.new_id()), fingerprint=b"%d" % amount,
     )  # fmt: skip
 
 
@@ -70,10 +70,12 @@ async def test_as_many_succeed_as_the_balance_allows(
         ),
         return_exceptions=True,
     )
-    assert sum(isinstance(answer, Posted) for answer in answers) == 100
-    refused = [answer for answer in answers if not isinstance(answer, Posted)]
+    assert sum(isinstance(answer, PostResult) for answer in answers) == 100
+    refused = [answer for answer in answers if not isinstance(answer, PostResult)]
     assert {getattr(answer, "code", answer) for answer in refused} == {"insufficient_funds"}
-    assert sorted(a.balance for a in answers if isinstance(a, Posted)) == list(range(0, 1000, 10))
+    assert sorted(a.balance for a in answers if isinstance(a, PostResult)) == list(
+        range(0, 1000, 10)
+    )
 
 
 async def test_one_key_at_once_has_one_effect(
@@ -98,14 +100,14 @@ def random_op(pick: random.Random, cards: list[UUID], held: list[UUID], redeemed
     kind = pick.choice(
         ("redeem", "transfer", "transfer", "hold", "capture", "refund", "load", "void")
     )
-    op = Op(kind=kind, merchant="m", id=ids.new(), card=pick.choice(cards), amount=5,
+    op = Op(kind=kind, merchant="m", id=ids.new_id(), card=pick.choice(cards), amount=5,
             key=f"k{pick.randrange(3000)}", expires_in=600)  # fmt: skip
     if kind == "transfer":
         op.other = pick.choice([card for card in cards if card != op.card])
     elif kind in {"capture", "void"}:
-        op.card, op.other, op.amount = None, pick.choice(held or [ids.new()]), None
+        op.card, op.other, op.amount = None, pick.choice(held or [ids.new_id()]), None
     elif kind == "refund":
-        op.card, op.other = None, pick.choice(redeemed or [ids.new()])
+        op.card, op.other = None, pick.choice(redeemed or [ids.new_id()])
     return op
 
 
@@ -133,7 +135,7 @@ async def test_random_operations_conserve_money(
 
     try:
         while len(connections) < 16:
-            connections.append(await connect(urls.app, name=f"client {len(connections)}"))
+            connections.append(await open_connection(urls.app, name=f"client {len(connections)}"))
         await asyncio.gather(*(client(each, n) for n, each in enumerate(connections)))
     finally:
         for connection in connections:
@@ -141,7 +143,7 @@ async def test_random_operations_conserve_money(
     assert outcomes <= NAMED
     assert {"ok", "replayed", "idempotency_key_reused"} <= outcomes
     assert await deadlocks(owner) == before
-    proof = await proof_.proof(database, merchant)
+    proof = await proof_.prove_ledger(database, merchant)
     assert proof.balanced, proof.differences
     total = await database.one("select sum(balance) as s from florin.account where merchant = $1",
                                merchant)  # fmt: skip
@@ -156,11 +158,11 @@ async def test_calls_with_crossed_keys_and_cards_do_not_deadlock(
 ) -> None:
     merchant, cards = shop
     before = await deadlocks(owner)
-    one, two = [await connect(urls.app, name=f"crossed {n}") for n in range(2)]
+    one, two = [await open_connection(urls.app, name=f"crossed {n}") for n in range(2)]
 
     def ops(turn: int, *, backwards: bool) -> list[Op]:
         made = [
-            Op(kind="redeem", merchant="m", id=ids.new(), card=card, amount=1, currency="EUR",
+            Op(kind="redeem", merchant="m", id=ids.new_id(), card=card, amount=1, currency="EUR",
                key=f"crossed-{turn}-{n}")
             for n, card in enumerate(cards)
         ]  # fmt: skip
@@ -202,13 +204,13 @@ async def test_a_duplicate_waits_for_a_key_that_runs_elsewhere(
     ledger: Ledger, elsewhere: Any, urls: Urls, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
-    op = Op(kind="redeem", merchant="m", id=ids.new(), card=cards[0], amount=1, key="slow")
+    op = Op(kind="redeem", merchant="m", id=ids.new_id(), card=cards[0], amount=1, key="slow")
     running = elsewhere.transaction()
     await running.start()
     await elsewhere.execute("set search_path = florin")
     assert (await calls.post(elsewhere, {"m": merchant}, [op]))[0]["outcome"] == "ok"
-    again = replace(op, id=ids.new())
-    connection = await connect(urls.app, name="duplicate")
+    again = replace(op, id=ids.new_id())
+    connection = await open_connection(urls.app, name="duplicate")
     try:
         hurried = await calls.post(connection, {"m": merchant}, [again], patience_ms=50)
         assert hurried[0]["outcome"] == "busy"
@@ -238,7 +240,7 @@ async def test_connections_cut_in_the_middle_cost_nothing(
     async def cut() -> None:
         """One connection, then not before a round has ended: what is always cut never ends."""
         nonlocal cuts
-        admin, cut_in = await connect(urls.superuser, name="cutter"), 0
+        admin, cut_in = await open_connection(urls.superuser, name="cutter"), 0
         try:
             while not over:
                 if rounds > cut_in and await admin.fetchval(
@@ -253,7 +255,7 @@ async def test_connections_cut_in_the_middle_cost_nothing(
             await admin.close()
 
     cutting = asyncio.ensure_future(cut())
-    posted: list[Posted | BaseException] = []
+    posted: list[PostResult | BaseException] = []
     # Loads, so that the cards never run dry.
     until = time.monotonic() + 120
     try:
@@ -267,8 +269,8 @@ async def test_connections_cut_in_the_middle_cost_nothing(
         over = True
         await cutting
     assert cuts >= _CUTS
-    assert all(isinstance(each, Posted) for each in posted), [
-        each for each in posted if not isinstance(each, Posted)
+    assert all(isinstance(each, PostResult) for each in posted), [
+        each for each in posted if not isinstance(each, PostResult)
     ][:3]
     rows = await database.all("select balance from florin.account where merchant = $1", merchant)
     assert [row["balance"] for row in rows] == [1000 + rounds] * 8
@@ -300,7 +302,7 @@ async def test_a_balance_at_an_instant_never_changes(
     running = elsewhere.transaction()
     await running.start()
     await elsewhere.execute("set search_path = florin")
-    op = Op(kind="redeem", merchant="m", id=ids.new(), card=cards[0], amount=100, key="long")
+    op = Op(kind="redeem", merchant="m", id=ids.new_id(), card=cards[0], amount=100, key="long")
     await calls.post(elsewhere, {"m": merchant}, [op])
     await ledger.post(redemption(merchant, cards[1], 3))
     row = await database.one("select clock_timestamp() as now")
@@ -333,7 +335,7 @@ async def test_a_balance_waits_for_a_card_that_is_being_issued(
     running = elsewhere.transaction()
     await running.start()
     await elsewhere.execute("set search_path = florin")
-    await calls.issue(elsewhere, merchant, program, [ids.new()], [100], activate=[True])
+    await calls.issue(elsewhere, merchant, program, [ids.new_id()], [100], activate=[True])
     row = await database.one("select clock_timestamp() as now")
     assert row is not None
     with pytest.raises(books.AsOfNotSettled):
@@ -367,7 +369,7 @@ async def test_balances_under_load_never_change_afterwards(
     await asyncio.gather(*(move(card) for card in cards), look(), look())
     assert len(seen) > 10
     for answer in seen:
-        again = await books.balances(
+        again = await books.read_balances(
             database, database, merchant, as_of=answer.as_of, currency=None
         )
         assert again == answer
@@ -387,8 +389,8 @@ async def test_one_bad_item_does_not_fail_its_neighbours(
     )
     assert isinstance(answers[0], asyncpg.PostgresError)
     assert not isinstance(answers[0], Refusal)
-    assert all(isinstance(answer, Posted) for answer in answers[1:])
+    assert all(isinstance(answer, PostResult) for answer in answers[1:])
 
 
 async def balances_at(database: Database, merchant: UUID, as_of: datetime | None) -> books.Balances:
-    return await books.balances(database, database, merchant, as_of=as_of, currency=None)
+    return await books.read_balances(database, database, merchant, as_of=as_of, currency=None)

@@ -18,7 +18,7 @@ async def card(owner: Any) -> tuple[UUID, UUID]:
     """A merchant and a card of 100."""
     merchant = await calls.make_merchant(owner)
     program = await calls.make_program(owner, merchant)
-    uuid = ids.new()
+    uuid = ids.new_id()
     await calls.issue(owner, merchant, program, [uuid], [100], activate=[True])
     return merchant, uuid
 
@@ -90,7 +90,7 @@ async def test_no_card_can_be_in_an_impossible_state(
 
 async def _insert(owner: Any, merchant: UUID, **columns: Any) -> None:
     row = {
-        "merchant": merchant, "id": ids.new(), "kind": "redeem", "currency": "EUR", "amount": 1,
+        "merchant": merchant, "id": ids.new_id(), "kind": "redeem", "currency": "EUR", "amount": 1,
         "debit": "card", "credit": "merchant_payable", "actor": "test",
     } | columns  # fmt: skip
     names = ", ".join(row)
@@ -120,14 +120,14 @@ async def test_a_transfer_has_two_sides_and_an_amount(owner: Any, card: tuple[UU
         await _insert(owner, merchant, credit="card", credit_card=uuid, credit_sequence=3,
                       credit_balance=1, **entry)  # fmt: skip
     with pytest.raises(asyncpg.ForeignKeyViolationError):  # nor is there a card nobody issued
-        await _insert(owner, merchant, **{**entry, "debit_card": ids.new()})
+        await _insert(owner, merchant, **{**entry, "debit_card": ids.new_id()})
 
 
 async def test_refunds_never_pass_their_redemption(owner: Any, card: tuple[UUID, UUID]) -> None:
     merchant, uuid = card
     refund: dict[str, Any] = {
         "kind": "refund", "debit": "merchant_payable", "credit": "card", "credit_card": uuid,
-        "credit_sequence": 2, "credit_balance": 110, "origin": ids.new(), "origin_amount": 10,
+        "credit_sequence": 2, "credit_balance": 110, "origin": ids.new_id(), "origin_amount": 10,
         "amount": 6, "refunded": 6,
     }  # fmt: skip
     with pytest.raises(asyncpg.CheckViolationError):
@@ -143,11 +143,19 @@ async def test_a_key_is_claimed_once_for_each_merchant(
     merchant, uuid = card
     other = await calls.make_merchant(owner)
     program = await calls.make_program(owner, other)
-    theirs = ids.new()
+    theirs = ids.new_id()
     await calls.issue(owner, other, program, [theirs], [100], activate=[True])
     merchants = {"one": merchant, "two": other}
     ops = [
-        Op(kind="redeem", merchant=name, id=ids.new(), card=each, amount=1, currency="EUR", key="k")
+        Op(
+            kind="redeem",
+            merchant=name,
+            id=ids.new_id(),
+            card=each,
+            amount=1,
+            currency="EUR",
+            key="k",
+        )
         for name, each in (("one", uuid), ("two", theirs))
     ]
     rows = await calls.post(app, merchants, ops)

@@ -13,12 +13,12 @@ from florin.cards import listing
 from florin.cards.listing import CardFilter
 from florin.cards.transactions import history
 from florin.cards.transactions import holds as hold_lists
-from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.history import TransactionFilter
 from florin.cards.transactions.holds import HoldFilter
 from florin.events import event
 from florin.events.event import EventFilter
 from florin.kit import ids
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.merchants import programs
 from tests.conftest import Urls
 from tests.ledger import calls
@@ -87,12 +87,12 @@ class Loaded:
 
 @pytest.fixture(scope="module")
 async def loaded(urls: Urls) -> AsyncGenerator[Loaded]:
-    connection = await connect(urls.owner, name="tests")
+    connection = await open_connection(urls.owner, name="tests")
     shops: list[Loaded] = []
     for _ in range(2):
         merchant = await calls.make_merchant(connection)
         program = await calls.make_program(connection, merchant)
-        cards = [ids.new() for _ in range(CARDS)]
+        cards = [ids.new_id() for _ in range(CARDS)]
         for statement in _HISTORY.split(";\n"):
             # Every statement is told the same; PostgreSQL wants each of them used.
             used = f"with _ as (select $1::uuid, $2::uuid, $3::uuid[], $4::timestamptz) {statement}"
@@ -165,56 +165,76 @@ def every_list() -> dict[str, List]:
     for when, created in TIMES.items():
         for name, only in CARD_FILTERS.items():
             wanted = CardFilter(created=created, **only)
-            found[f"cards, {name}, {when}"] = lambda db, at, only=wanted: listing.cards(
+            found[f"cards, {name}, {when}"] = lambda db, at, only=wanted: listing.list_cards(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
-        found[f"cards, program, {when}"] = lambda db, at, created=created: listing.cards(
+        found[f"cards, program, {when}"] = lambda db, at, created=created: listing.list_cards(
             db, at.merchant, limit=PAGE, after=None,
             only=CardFilter(created=created, program=at.program),
         )  # fmt: skip
         for name, only in MOVE_FILTERS.items():
-            moves, holds = MoveFilter(created=created, **only), HoldFilter(created=created, **only)
+            moves, holds = (
+                TransactionFilter(created=created, **only),
+                HoldFilter(created=created, **only),
+            )
             for kind in ("redeem", "load", "transfer"):
                 found[f"{kind}, {name}, {when}"] = lambda db, at, only=moves, kind=kind: (
-                    history.moved(db, at.merchant, kind, limit=PAGE, after=None, only=only)
+                    history.list_transactions(
+                        db, at.merchant, kind, limit=PAGE, after=None, only=only
+                    )
                 )
-            found[f"entries, {name}, {when}"] = lambda db, at, only=moves: history.entries(
+            found[f"entries, {name}, {when}"] = lambda db, at, only=moves: history.list_entries(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
-            found[f"holds, {name}, {when}"] = lambda db, at, only=holds: hold_lists.holds(
+            found[f"holds, {name}, {when}"] = lambda db, at, only=holds: hold_lists.list_holds(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
         for state in ("open", "voided", "expired", "captured"):
             wanted_hold = HoldFilter(created=created, state=state)
-            found[f"holds, {state}, {when}"] = lambda db, at, only=wanted_hold: hold_lists.holds(
-                db, at.merchant, limit=PAGE, after=None, only=only
+            found[f"holds, {state}, {when}"] = lambda db, at, only=wanted_hold: (
+                hold_lists.list_holds(db, at.merchant, limit=PAGE, after=None, only=only)
             )
         for kind in (None, "card.seen", "card.blocked", "card.closed"):
             wanted_event = EventFilter(created=created, kind=kind)
-            found[f"events, {kind}, {when}"] = lambda db, at, only=wanted_event: event.listed(
+            found[f"events, {kind}, {when}"] = lambda db, at, only=wanted_event: event.list_events(
                 db, at.merchant, limit=PAGE, after=None, only=only
             )
-        found[f"entries, load, {when}"] = lambda db, at, created=created: history.entries(
-            db, at.merchant, limit=PAGE, after=None, only=MoveFilter(created=created), kind="load"
+        found[f"entries, load, {when}"] = lambda db, at, created=created: history.list_entries(
+            db,
+            at.merchant,
+            limit=PAGE,
+            after=None,
+            only=TransactionFilter(created=created),
+            kind="load",
         )
-        found[f"programs, {when}"] = lambda db, at, created=created: programs.listed(
+        found[f"programs, {when}"] = lambda db, at, created=created: programs.list_programs(
             db, at.merchant, limit=PAGE, after=None, created=created
         )
     # By one card, the hot one, whose own entries are what there is to read.
     hot: dict[str, List] = {
-        "redeem": lambda db, at: history.moved(
-            db, at.merchant, "redeem", limit=PAGE, after=None, only=MoveFilter(card=at.cards[0])
+        "redeem": lambda db, at: history.list_transactions(
+            db,
+            at.merchant,
+            "redeem",
+            limit=PAGE,
+            after=None,
+            only=TransactionFilter(card=at.cards[0]),
         ),
-        "transfer": lambda db, at: history.moved(
-            db, at.merchant, "load", limit=PAGE, after=None, only=MoveFilter(card=at.cards[0])
+        "transfer": lambda db, at: history.list_transactions(
+            db,
+            at.merchant,
+            "load",
+            limit=PAGE,
+            after=None,
+            only=TransactionFilter(card=at.cards[0]),
         ),
-        "statement": lambda db, at: history.statement(
-            db, at.merchant, limit=PAGE, before=900, only=MoveFilter(card=at.cards[0])
+        "statement": lambda db, at: history.list_card_entries(
+            db, at.merchant, limit=PAGE, before=900, only=TransactionFilter(card=at.cards[0])
         ),
-        "holds": lambda db, at: hold_lists.holds(
+        "holds": lambda db, at: hold_lists.list_holds(
             db, at.merchant, limit=PAGE, after=None, only=HoldFilter(card=at.cards[1])
         ),
-        "events": lambda db, at: event.listed(
+        "events": lambda db, at: event.list_events(
             db, at.merchant, limit=PAGE, after=None, only=EventFilter(card=at.cards[1])
         ),
     }

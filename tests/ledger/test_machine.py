@@ -33,7 +33,7 @@ async def test_the_ledger_agrees_with_its_model(
     print(f"seed {seed}")
     ran = await machine.run(app, owner, seed=seed, operations=operations)
     for merchant in ran.merchants.values():
-        proof = await proof_.proof(database, merchant)
+        proof = await proof_.prove_ledger(database, merchant)
         assert proof.balanced, proof.differences
     # A run in which something never came up would prove less than it says.
     missing = {

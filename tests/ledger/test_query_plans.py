@@ -11,7 +11,7 @@ from florin.cards import lookup
 from florin.cards.transactions import queries
 from florin.kit import ids
 from florin.kit.errors import NotFound
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.model import Op
@@ -41,10 +41,10 @@ insert into florin.event (merchant, id, type, card, noun, sequence, created_at)
 @pytest.fixture(scope="module")
 async def shop(urls: Urls) -> AsyncGenerator[tuple[UUID, UUID, list[UUID]]]:
     """A merchant with a history, and statistics of it."""
-    connection = await connect(urls.owner, name="tests")
+    connection = await open_connection(urls.owner, name="tests")
     merchant = await calls.make_merchant(connection)
     program = await calls.make_program(connection, merchant)
-    cards = [ids.new() for _ in range(CARDS)]
+    cards = [ids.new_id() for _ in range(CARDS)]
     for statement in _HISTORY.split(";\n"):
         if statement.strip():
             arguments = [merchant, program, cards]
@@ -90,9 +90,9 @@ async def test_what_is_read_often_is_found_by_an_index(
     await spy.all(lookup.SQL, [merchant], [calls.code_hash(card)])
     await spy.all(lookup.SQL, [merchant] * 50, [calls.code_hash(each) for each in cards[:50]])
     for find, name in (
-        (queries.one_entry(spy, merchant, f"ent_{card.hex}_d"), "an entry"),
-        (queries.one_moved(spy, merchant, "redeem", f"red_{card.hex}"), "a redemption"),
-        (queries.one_hold(spy, merchant, f"hld_{card.hex}"), "a hold"),
+        (queries.find_entry(spy, merchant, f"ent_{card.hex}_d"), "an entry"),
+        (queries.find_transaction(spy, merchant, "redeem", f"red_{card.hex}"), "a redemption"),
+        (queries.find_hold(spy, merchant, f"hld_{card.hex}"), "a hold"),
     ):
         with pytest.raises(NotFound):  # explained all the same
             assert await find is None, name
@@ -115,7 +115,7 @@ async def test_the_ledger_scans_no_table(
         )
         return {row["relname"]: row["seq_scan"] for row in rows}
 
-    redeem, hold, other = (ids.new() for _ in range(3))
+    redeem, hold, other = (ids.new_id() for _ in range(3))
     first: list[dict[str, Any]] = [
         {"kind": "redeem", "id": redeem, "amount": 10, "currency": "EUR"},
         {"kind": "hold", "id": hold, "amount": 10, "currency": "EUR", "expires_in": 600},
@@ -134,7 +134,7 @@ async def test_the_ledger_scans_no_table(
     before = await scans()
     for some in (first, second):
         named: list[dict[str, Any]] = [
-            {"merchant": "m", "card": cards[0], "id": ids.new(), "key": str(ids.new())} | each
+            {"merchant": "m", "card": cards[0], "id": ids.new_id(), "key": str(ids.new_id())} | each
             for each in some
         ]
         ops = [Op(**each) for each in named]

@@ -31,7 +31,7 @@ WHO_MAY = "tests/journeys/test_permissions.py"
 
 _SIGNING_IN = (
     _("a wrong password is not counted", LOGIN,
-      "    if not await lockout.failed(tx, doors):\n", "    if False:\n",
+      "    if not await lockout.record_failure(tx, doors):\n", "    if False:\n",
       f"{DOORS}::test_failures_close_the_door_for_a_while"),
     _("a closed door is walked through", LOCKOUT,
       '    if row is not None and row["wait"] is not None:\n', "    if False:\n",
@@ -64,7 +64,7 @@ _SIGNING_IN = (
       "        if self._waiting >= self.waiting_max:\n", "        if False:\n",
       f"{UNIFORM}::test_few_run_at_once_and_few_wait"),
     _("an answer on a letter leaves as soon as it can", ACCOUNT,
-      "    await constant_time.pad(began)\n",
+      "    await constant_time.pad_response_time(began)\n",
       "",
       f"{UNIFORM}::test_a_letter_to_nobody_takes_as_long"),
     _("the second factor is not asked for", LOGIN,
@@ -82,13 +82,13 @@ _SIGNING_IN = (
       '        if (row["totp_confirmed_at"] is not None) != confirmed:\n', "        if False:\n",
       f"{SECOND}::test_what_is_on_is_not_confirmed_again"),
     _("codes of the second factor may be guessed", PROOF,
-      "    if not await lockout.failed(tx, doors):\n", "    if False:\n",
+      "    if not await lockout.record_failure(tx, doors):\n", "    if False:\n",
       f"{SECOND}::test_codes_cannot_be_guessed"),
     _("a right password opens the door to guessing codes", LOCKOUT,
       "_subject(pepper, what, member)", '_subject(pepper, "proof", member)',
       f"{SECOND}::test_a_right_password_does_not_open_the_door_to_codes"),
     _("a challenge outlives the password it was given for", LOGIN,
-      "if current is None or state_of(current) != challenged.state:", "if current is None:",
+      "if current is None or password_state(current) != challenged.state:", "if current is None:",
       f"{SECOND}::test_a_challenge_is_for_one_password"),
     _("who owes a second factor may do everything", ACCESS,
       'ROLES[row["role"]] if row["proved"] else _NOTHING', 'ROLES[row["role"]]',
@@ -98,8 +98,8 @@ _SIGNING_IN = (
 _SIGNED_IN = (
     _("the reuse of a refresh token goes unnoticed", SESSION,
       "        ended = (\n"
-      "            await _end(tx, client.by(merchant, audit_log.NOBODY), session) if row is"
-      " None else False\n"
+      "            await _end(tx, client.audit_actor(merchant, audit_log.NOBODY), session)\n"
+      "            if row is None\n            else False\n"
       "        )\n",
       "        ended = False\n", f"{SIGN_IN}::test_a_refresh_token_is_good_once"),
     _("a refresh token is good for ever", SESSION,
@@ -123,10 +123,10 @@ _SIGNED_IN = (
       "where hash = any($1) and revoked_at is null limit 1", "where hash = any($1) limit 1",
       "tests/identity/api/test_api_keys.py::test_a_key_is_shown_once_and_revoked_everywhere_soon"),
     _("another password leaves the other sign-ins", ACCOUNT,
-      "        await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)\n", "",
+      "        await sessions.revoke_sessions(tx, me.merchant, me.member, but=me.session)\n", "",
       f"{SIGN_IN}::test_a_sign_in_ends_everywhere"),
     _("a reset leaves the sign-ins", ACCOUNT,
-      "        await sessions.revoke_all(tx, merchant, who)\n", "",
+      "        await sessions.revoke_sessions(tx, merchant, who)\n", "",
       f"{LETTERS}::test_a_reset_is_good_once_and_ends_every_sign_in"),
     _("a letter is good twice", LETTER,
       '_UNUSED = "used_at is null"', '_UNUSED = "true"',
@@ -142,8 +142,8 @@ _SIGNED_IN = (
       "select merchant, id from florin.letter where hash = any($1) and {_UNUSED}\n",
       f"{LETTERS}::test_a_reset_is_good_once_and_ends_every_sign_in"),
     _("letters are written without end", ACCOUNT,
-      "allowed = await lockout.failed(tx, doors)",
-      "allowed = await lockout.failed(tx, doors) or True",
+      "allowed = await lockout.record_failure(tx, doors)",
+      "allowed = await lockout.record_failure(tx, doors) or True",
       f"{LETTERS}::test_letters_are_not_sent_without_end"),
     _("an access token lives as long as it says", "src/florin/identity/credentials/jwt.py",
       "if read and read.exp - read.iat == ACCESS_S else None", "if read else None",
@@ -180,7 +180,7 @@ _ALLOWED = (
       f"{STEP_UP}::test_a_proof_is_as_much_as_a_sign_in"),
     _("a member takes the own second factor away by an access token",
       "src/florin/identity/second_factor.py",
-      '        if ids.show("usr", was["id"]) == by.actor:\n', "        if False:\n",
+      '        if ids.show_id("usr", was["id"]) == by.actor:\n', "        if False:\n",
       f"{STEP_UP}::test_nobody_takes_the_own_second_factor_away_without_it"),
     _("a sign-in is proved by a second factor that is off", ACCESS,
       "case when m.totp_confirmed_at is not null then s.second_factor\n"

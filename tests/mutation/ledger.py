@@ -147,9 +147,9 @@ _KEYS = (
     _("keys are not as durable as the money", TABLES,
       "create table idempotency (", "create unlogged table idempotency (", FAULTS),
     _("the key is recorded in a transaction of its own", "src/florin/merchants/api.py",
-      "        if first == made:\n            await programs.create(",
+      "        if first == made:\n            await programs.create_program(",
       "    async with db.transaction() as tx:\n"
-      "        if first == made:\n            await programs.create(",
+      "        if first == made:\n            await programs.create_program(",
       "tests/cards/api/test_idempotency.py"),
     _("no key is asked for", "src/florin/cards/api/responses.py",
       "required: bool = True", "required: bool = False", "tests/cards/api/test_idempotency.py"),

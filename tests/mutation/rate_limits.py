@@ -18,18 +18,18 @@ HTTP = "tests/kit/http/test_middleware.py"
 
 _GUESSING = (
     _("a wrong code is not counted", GUESSING,
-      "            await self.failed(asked, typed, times=1)\n            raise\n",
+      "            await self.record_failure(asked, typed, times=1)\n            raise\n",
       "            raise\n",
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("the wrong codes of a batch are not counted", "src/florin/cards/transactions/batch.py",
-      "await money.guesses.counted(part[0][0], codes)", "[answer for _, answer in codes]",
+      "await money.guesses.record_batch(part[0][0], codes)", "[answer for _, answer in codes]",
       f"{GUESSES}::test_a_batch_that_guesses_is_cut_short"),
     _("a batch's items are tried by who may not try any more",
       "src/florin/cards/transactions/batch.py",
       "            await money.guesses.admit(asked, want.code)\n", "            pass\n",
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("guesses are not counted by address", GUESSING,
-      '            (self._address, f"{merchant}:{site(asked.address)}"),\n', "",
+      '            (self._address, f"{merchant}:{client_network(asked.address)}"),\n', "",
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("guesses are not counted by principal", GUESSING,
       '            (self._principal, f"{merchant}:{asked.actor}"),\n', "",
@@ -41,7 +41,7 @@ _GUESSING = (
       "        if asked.client_named:\n", "        if False:\n",
       f"{GUESSES}::test_a_visitor_who_guesses_does_not_lock_the_shop"),
     _("a visitor who is named is not counted", GUESSING,
-      '            (self._client, f"{merchant}:{site(asked.address)}"),\n', "",
+      '            (self._client, f"{merchant}:{client_network(asked.address)}"),\n', "",
       f"{GUESSES}::test_a_visitor_who_guesses_does_not_lock_the_shop"),
     _("a visitor has as many tries as addresses", GUESSING,
       '            (self._network, f"{merchant}:{block(asked.address)}"),\n', "",
@@ -56,14 +56,16 @@ _GUESSING = (
       "        merchant = asked.merchant.hex\n", '        merchant = ""\n',
       f"{GUESSES}::test_others_are_not_held_up"),
     _("whoever guessed too often goes on", GUESSING,
-      '        if wait is not None:\n            raise refusal("code", wait)\n\n'
-      "    async def failed",
-      '        if False:\n            raise refusal("code", wait)\n\n    async def failed',
+      '        if wait is not None:\n            raise rate_limit_refusal("code", wait)\n\n'
+      "    async def record_failure",
+      '        if False:\n            raise rate_limit_refusal("code", wait)\n\n'
+      '    async def record_failure',
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("of guesses at once all are answered", GUESSING,
-      '        if wait is not None:\n            raise refusal("code", wait)\n\n'
-      "    async def counted",
-      '        if False:\n            raise refusal("code", wait)\n\n    async def counted',
+      '        if wait is not None:\n            raise rate_limit_refusal("code", wait)\n\n'
+      "    async def record_batch",
+      '        if False:\n            raise rate_limit_refusal("code", wait)\n\n'
+      '    async def record_batch',
       f"{GUESSES}::test_tries_at_once_are_counted_exactly"),
     _("right codes count as well", GUESSING,
       "            wrong = typed is not None and isinstance(answer, _WRONG)\n",
@@ -104,7 +106,7 @@ _COUNTING = (
       "        if self._slow >= SLOW_MAX:\n", "        if False:\n",
       f"{COUNTS}::test_a_valkey_that_answers_too_late_is_left_alone"),
     _("requests are not counted", "src/florin/app.py",
-      "        await parts.limits.take(parts.requests, caller.actor)\n", "        pass\n",
+      "        await parts.limits.acquire(parts.requests, caller.actor)\n", "        pass\n",
       f"{GUESSES}::test_requests_are_limited_where_a_setting_says_so"),
 )  # fmt: skip
 

@@ -17,11 +17,11 @@ import pytest
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes as pids
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 from tests.support.ports import free_port
 
 STANDIN = Path(__file__).with_name("stub_fleet.py")
@@ -93,27 +93,29 @@ class TestFleet:
         return said.strip().splitlines()[-1]
 
     def part(self, name: str) -> Part:
-        part = observe(self.home).part(name)
+        part = observe_fleet(self.home).part(name)
         assert part is not None, f"there is no {name}"
         return part
 
-    def process(self, name: str) -> Process:
+    def process(self, name: str) -> ProcessId:
         process = self.part(name).process
         assert process is not None, f"{name} does not run"
         return process
 
-    def processes(self) -> dict[str, Process]:
+    def processes(self) -> dict[str, ProcessId]:
         names = ("postgres-1", "valkey-1", "api-1", "api-2", "balancer")
         return {name: self.process(name) for name in names}
 
-    def processes_of(self, role: str) -> dict[str, Process | None]:
-        return {part.name: part.process for part in observe(self.home).parts if part.role == role}
+    def processes_of(self, role: str) -> dict[str, ProcessId | None]:
+        return {
+            part.name: part.process for part in observe_fleet(self.home).parts if part.role == role
+        }
 
-    def successor(self, name: str, before: Process) -> Process:
+    def successor(self, name: str, before: ProcessId) -> ProcessId:
         """Wait for the part's next process to serve."""
 
-        def ask() -> Process | None:
-            part = observe(self.home).part(name)
+        def ask() -> ProcessId | None:
+            part = observe_fleet(self.home).part(name)
             if part is None or part.state != "ready" or part.process in (None, before):
                 return None
             return part.process
@@ -138,11 +140,11 @@ class TestFleet:
                     child.wait(60)
                 child.kill()
             child.communicate()
-        for part in observe(self.home).parts:
+        for part in observe_fleet(self.home).parts:
             if part.process is not None and part.pid != os.getpid():
-                pids.send(part.process, signal.SIGKILL)
+                pids.send_signal(part.process, signal.SIGKILL)
         layout = self.home.layout()
-        for place in filter(None, (layout.place, layout.releases)):
+        for place in filter(None, (layout.data_dir, layout.releases)):
             if place.startswith("/var/lib/florin/homes/"):
                 shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(self.home.path, ignore_errors=True)

@@ -21,10 +21,10 @@ import httpx
 from florin.bench.scenarios import fleet
 from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.gameday import faults
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -76,37 +76,37 @@ class Fleet:
     def end(self) -> None:
         """Take it down, and its data away where they lie outside: pytest's folders are closed."""
         self.florin("down")
-        place = self.home.layout().place
+        place = self.home.layout().data_dir
         if place is not None and place.startswith("/var/lib/florin/homes/"):
             shutil.rmtree(place, ignore_errors=True)
 
     def primary(self) -> Any:
-        return next(part for part in observe(self.home).of("postgres-primary"))
+        return next(part for part in observe_fleet(self.home).of("postgres-primary"))
 
     def signal(self, number: signal.Signals) -> str:
         """Send it to the primary, and with it to all its children where they are to stop."""
         part = self.primary()
-        for pid in faults.family(part.pid) if number == signal.SIGSTOP else [part.pid]:
+        for pid in faults.process_tree(part.pid) if number == signal.SIGSTOP else [part.pid]:
             os.kill(pid, number)
         return part.name
 
     def data(self, name: str) -> Path:
         """Where a server keeps its database."""
-        place = Path(self.home.layout().place or "")
+        place = Path(self.home.layout().data_dir or "")
         return place / ("postgres" if name == "postgres-1" else name) / "data"
 
     def url(self, name: str, role: str) -> str:
-        part = observe(self.home).part(name)
+        part = observe_fleet(self.home).part(name)
         assert part is not None
-        return postgres.url_of(part.address or "", role, secrets.read(self.home))
+        return postgres.postgres_url(part.address or "", role, secrets.read_secrets(self.home))
 
     def whole(self) -> bool:
         """Whether there is a primary, and two replicas that serve."""
-        return faults.whole(self.home, 2)
+        return faults.is_complete(self.home, 2)
 
-    def bench(self) -> fleet.Fleet:
+    def bench(self) -> fleet.BenchFleet:
         """The same fleet, as benchmarks know one."""
-        return fleet.Fleet(self.home, self.port, self.home.path / "releases", 2, 2)
+        return fleet.BenchFleet(self.home, self.port, self.home.path / "releases", 2, 2)
 
     @asynccontextmanager
     async def http(self) -> AsyncGenerator[httpx.AsyncClient]:
@@ -124,7 +124,7 @@ class Fleet:
         async def end() -> None:
             while True:
                 url = self.url(self.primary().name, postgres.SUPERUSER)
-                async with session(url) as connection:
+                async with open_session(url) as connection:
                     await connection.execute("select pg_switch_wal()")
                 await asyncio.sleep(0.5)
 

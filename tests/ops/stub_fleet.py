@@ -53,12 +53,12 @@ def toil() -> int:
 
 def die_at(number: int) -> None:
     """End as by a kill in this step of a plan, a moment after it has begun."""
-    from florin.ops.planning.rollout import Step
-    from florin.ops.rollout.instances import Instances
+    from florin.ops.planning.rollout import RolloutStep
+    from florin.ops.rollout.instances import InstanceProcesses
 
-    take, begun = Instances.take, count(1)
+    take, begun = InstanceProcesses.take, count(1)
 
-    async def dying(self: Instances, step: Step, soak_s: float) -> None:
+    async def dying(self: InstanceProcesses, step: RolloutStep, soak_s: float) -> None:
         if next(begun) == number:
             if step.verb in ("start", "admit", "stop"):
                 loop = asyncio.get_running_loop()
@@ -67,7 +67,7 @@ def die_at(number: int) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
         await take(self, step, soak_s)
 
-    Instances.take = dying
+    InstanceProcesses.take = dying
 
 
 def record_paths(log: str) -> None:
@@ -96,27 +96,27 @@ def record_paths(log: str) -> None:
 
 def fail_at(number: int, kind: str) -> None:
     """Have a step of the first plan fail by an error that is no sentence for an operator."""
-    from florin.ops.haproxy.runtime_api import Refused
-    from florin.ops.planning.rollout import Step
-    from florin.ops.rollout.instances import Instances
+    from florin.ops.haproxy.runtime_api import CommandRefused
+    from florin.ops.planning.rollout import RolloutStep
+    from florin.ops.rollout.instances import InstanceProcesses
 
-    errors = {"refused": Refused("No such server."), "fault": KeyError("s1")}
-    take, begun = Instances.take, count(1)
+    errors = {"refused": CommandRefused("No such server."), "fault": KeyError("s1")}
+    take, begun = InstanceProcesses.take, count(1)
 
-    async def failing(self: Instances, step: Step, soak_s: float) -> None:
+    async def failing(self: InstanceProcesses, step: RolloutStep, soak_s: float) -> None:
         if next(begun) == number:
             raise errors[kind]
         await take(self, step, soak_s)
 
-    Instances.take = failing
+    InstanceProcesses.take = failing
 
 
 def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.fleet.home import Home
-    from florin.ops.fleet.options import Commands, Options, florin
+    from florin.ops.fleet.options import Commands, UpOptions, florin_command
     from florin.ops.haproxy import frontend
-    from florin.ops.lifecycle.up import AGAIN, again, up
-    from florin.ops.planning.autoscaling import Limits
+    from florin.ops.lifecycle.up import AGAIN, restart_supervisor, run_fleet
+    from florin.ops.planning.autoscaling import ScalingLimits
     from florin.ops.system import os_user
     from florin.ops.system.console import OperatorError
 
@@ -128,17 +128,17 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     if os.environ.get("STANDIN_PATHS"):
         record_paths(os.environ["STANDIN_PATHS"])
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
-    migrate = florin("migrate") if workers else me("migrate")
+    migrate = florin_command("migrate") if workers else me("migrate")
     standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
     # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
-    quick = Limits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
+    quick = ScalingLimits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     if os.environ.get("STANDIN_DIES_AT"):
         die_at(int(os.environ["STANDIN_DIES_AT"]))
     if failing := os.environ.get("STANDIN_FAILS_AT"):
         number, kind = failing.split(":")
         fail_at(int(number), kind)
     pair = [Path(path) for path in os.environ.get("STANDIN_TLS", "").split(os.pathsep) if path]
-    options = Options(
+    options = UpOptions(
         home=Home(Path(home)),
         environ=dict(os.environ),
         port=int(port),
@@ -152,12 +152,12 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         commands=Commands() if whole else standins,
     )
     try:
-        code = up(options)
+        code = run_fleet(options)
     except OperatorError as error:
         print(f"florin: {error}", file=sys.stderr)
         return 1
     if code == AGAIN:
-        again(options)
+        restart_supervisor(options)
     return code
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from florin.kit.errors import Overloaded
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.kit.replicas.routing import ReplicaRouter
 from florin.ops.postgres import connection_budget
 from florin.reports import proof, service
@@ -37,7 +37,7 @@ async def reports(urls: Urls) -> AsyncGenerator[Reports]:
     try:
         yield made
     finally:
-        made.database.abandon()
+        made.database.terminate()
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ async def test_the_balances_of_an_instant_are_kept_and_bounded(
 
     async def ask(seconds: int, merchant: uuid.UUID = shop.merchant) -> Any:
         as_of = now - timedelta(seconds=seconds)
-        return await reports.balances(router.reads("tests"), merchant, as_of=as_of, currency=None)
+        return await reports.balances(router.reader("tests"), merchant, as_of=as_of, currency=None)
 
     kept = await ask(1)
     assert await ask(1) is kept
@@ -151,7 +151,7 @@ async def test_the_balances_of_an_instant_are_kept_and_bounded(
     assert len(reports._balances) == 3  # pyright: ignore[reportPrivateUsage]
     assert await ask(1) is not kept
     latest = [
-        await reports.balances(router.reads("tests"), shop.merchant, as_of=None, currency=None)
+        await reports.balances(router.reader("tests"), shop.merchant, as_of=None, currency=None)
         for _ in range(2)
     ]
     assert latest[0] is not latest[1]  # a caller sees what he wrote
@@ -161,7 +161,7 @@ async def test_the_routes_of_reports_use_the_connections_of_reports(
     http: httpx.AsyncClient, shop: Shop, urls: Urls
 ) -> None:
     await issue(http, shop, 100)
-    superuser = await connect(urls.superuser, name="tests")  # no other sees what roles ask
+    superuser = await open_connection(urls.superuser, name="tests")  # no other sees what roles ask
     for path, words in (
         ("/ledger/proof", "with entry as materialized"),
         ("/ledger/balances", "select account::text, sum(change)"),

@@ -142,7 +142,7 @@ class Shop:
 async def make_shop(
     owner: Any, database: Database, *, test: bool = False, scopes: frozenset[str] = SCOPES
 ) -> Shop:
-    merchant, uuid = ids.new(), ids.new()
+    merchant, uuid = ids.new_id(), ids.new_id()
     await owner.execute(
         "insert into florin.merchant (id, name, country, currency, timezone, test)"
         " values ($1, 'Shop', 'NL', 'EUR', 'UTC', $2)",
@@ -153,13 +153,13 @@ async def make_shop(
         name="Card", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
     )
     async with database.transaction() as tx:
-        await programs.create(tx, merchant, wanted, program=uuid)
-    made = await api_keys.create(
+        await programs.create_program(tx, merchant, wanted, program=uuid)
+    made = await api_keys.create_key(
         database,
         merchant=merchant,
         want=api_keys.KeyRequest(name="tests", scopes=sorted(scopes)),
         allowed=SCOPES,
-        pepper_hash=partial(api_keys.lookup_hash, SECRETS["FLORIN_KEY_PEPPER"].encode()),
+        pepper_hash=partial(api_keys.key_hash, SECRETS["FLORIN_KEY_PEPPER"].encode()),
     )
     assert isinstance(made.secret, str)
-    return Shop(merchant, ids.show("prg", uuid), made.secret)
+    return Shop(merchant, ids.show_id("prg", uuid), made.secret)

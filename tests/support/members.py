@@ -12,9 +12,9 @@ from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.kit.rate_limits.limiter import RateLimiter
-from florin.kit.settings import read
+from florin.kit.settings import read_settings
 from tests.support import openapi_check
 from tests.support.instance import NO_TLS, SECRETS, Instance
 
@@ -50,8 +50,10 @@ def address(name: str = "somebody") -> str:
 
 def services(database: Database) -> IdentityServices:
     """What an instance signs people in with, in the process of the test."""
-    settings = read({"DATABASE_URL": "postgresql:///tests", "FLORIN_ENV": "test", **SECRETS})
-    sealer = Sealer(*settings.ring("seal_key"))
+    settings = read_settings(
+        {"DATABASE_URL": "postgresql:///tests", "FLORIN_ENV": "test", **SECRETS}
+    )
+    sealer = Sealer(*settings.key_ring("seal_key"))
     return IdentityServices.of(settings, database, sealer, RateLimiter(None))
 
 
@@ -126,7 +128,7 @@ async def audited(http: httpx.AsyncClient, by: Somebody, **query: Any) -> list[J
 
 async def lock_waits(superuser_url: str) -> int:
     """How many statements wait for a lock; only the superuser sees those of others."""
-    connection = await connect(superuser_url, name="tests")
+    connection = await open_connection(superuser_url, name="tests")
     try:
         found: int = await connection.fetchval(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
@@ -138,6 +140,6 @@ async def lock_waits(superuser_url: str) -> int:
 
 
 def uuid_of(prefix: str, text: str) -> uuid.UUID:
-    found = ids.parse(prefix, text)
+    found = ids.parse_id(prefix, text)
     assert found is not None
     return found

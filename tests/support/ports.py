@@ -19,4 +19,4 @@ _next = cycle([*_ours[_begin:], *_ours[:_begin]])
 
 
 def free_port() -> int:
-    return next(port for port in _next if ports.is_free(port))
+    return next(port for port in _next if ports.is_free_port(port))

@@ -37,7 +37,7 @@ def program(*, debian: bool = False) -> Path:
     return (
         DEBIAN_15
         if debian
-        else bundled_programs.program(bundled_programs.POSTGRES, os_user.choose([]))
+        else bundled_programs.engine_program(bundled_programs.POSTGRES, os_user.choose_account([]))
     )
 
 
@@ -54,7 +54,7 @@ def server(
 
     `disk` is where its directory is made, `log` an empty directory for its write-ahead log.
     """
-    user = os_user.choose([])
+    user = os_user.choose_account([])
     place = Path(tempfile.mkdtemp(prefix="florin-test-", dir=disk))
     data = place / "data"
     try:
@@ -64,7 +64,7 @@ def server(
             os.chown(data, user.uid, user.gid)
         initdb = [str(postgres.with_name("initdb")), "-D", str(data), "-U", "postgres", "-E"]
         initdb += ["UTF8", "--auth=trust", "--locale=C", "--no-instructions"]
-        initdb += [] if log is None else [f"--waldir={os_user.private(log, user)}"]
+        initdb += [] if log is None else [f"--waldir={os_user.make_private_dir(log, user)}"]
         said = os_user.run_as(user, initdb)
         assert said.returncode == 0, said.stderr
         settings = ["shared_buffers=256MB", "max_connections=200", "max_wal_size=2GB"]
@@ -87,7 +87,7 @@ def start(
     postgres: Path, data: Path, port: int | None = None, more: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[Any], int]:
     """Start a server on a directory and wait until it takes connections."""
-    user = os_user.choose([])
+    user = os_user.choose_account([])
     port = port or free_port()
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with (data.parent / "log").open("ab") as log:
@@ -129,13 +129,13 @@ def stop(process: subprocess.Popen[Any]) -> None:
 
 async def make_template(at: Server) -> None:
     """A migrated database, to be copied by every module."""
-    admin = await db.connect(at.url("postgres", "postgres"), name="tests")
+    admin = await db.open_connection(at.url("postgres", "postgres"), name="tests")
     try:
         await admin.execute("create role florin_owner login createrole")
         await admin.execute("create database florin_template owner florin_owner")
     finally:
         await admin.close()
-    await migrations.run(
+    await migrations.run_migrations(
         owner_url=at.url("florin_owner", "florin_template"),
         app_url=at.url("florin_app", "florin_template"),
         only_plan=False,
@@ -143,7 +143,7 @@ async def make_template(at: Server) -> None:
 
 
 async def make_database(at: Server, name: str) -> None:
-    admin = await db.connect(at.url("postgres", "postgres"), name="tests")
+    admin = await db.open_connection(at.url("postgres", "postgres"), name="tests")
     try:
         await admin.execute(f'create database "{name}" template florin_template owner florin_owner')
     finally:

@@ -20,7 +20,7 @@ PRIMARY = ("synchronous_commit=on", "wal_level=replica", "max_wal_senders=10", *
 def replica(
     postgres: Path, of: postgres_server.Server, name: str
 ) -> Generator[postgres_server.Server]:
-    user = os_user.choose([])
+    user = os_user.choose_account([])
     place = Path(tempfile.mkdtemp(prefix="florin-test-"))
     try:
         place.chmod(0o755)
@@ -43,4 +43,4 @@ def replica(
 
 def asked(server: postgres_server.Server) -> list[tuple[str, str]]:
     """What a server was asked so far, as (application, statement): its own view."""
-    return list(statement_log.asked(server.data.parent / "log"))
+    return list(statement_log.read_statements(server.data.parent / "log"))

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from florin.ops.backups.s3 import Bucket, opened
+from florin.ops.backups.s3 import Bucket, open_bucket
 from florin.ops.system.ports import free_port
 
 _READY_WITHIN_S = 60
@@ -34,7 +34,7 @@ class Storage:
         }
 
     def bucket(self) -> Bucket:
-        made = opened(self.environ.get)
+        made = open_bucket(self.environ.get)
         assert made is not None
         return made
 

@@ -44,11 +44,15 @@ class Memory:
 @contextmanager
 def memory() -> Generator[Memory]:
     """Start a server; what it holds is lost with it."""
-    user = os_user.choose([])
+    user = os_user.choose_account([])
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
         port = free_port()
-        argv = [str(bundled_programs.program(bundled_programs.VALKEY, user)), "--port", str(port)]
+        argv = [
+            str(bundled_programs.engine_program(bundled_programs.VALKEY, user)),
+            "--port",
+            str(port),
+        ]
         argv += ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"]
         with (Path(folder) / "log").open("wb") as log:
             process = subprocess.Popen(

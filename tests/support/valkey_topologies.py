@@ -68,7 +68,7 @@ class Valkeys:
         return self.url.replace("://", "://app:app@", 1)
 
     def start(self, settings: str, *, sentinel: bool = False, port: int | None = None) -> Node:
-        user = os_user.choose([])
+        user = os_user.choose_account([])
         port = port or free_port()
         folder = self.place / f"{port}"
         folder.mkdir(exist_ok=True)
@@ -81,7 +81,7 @@ class Valkeys:
             for each in (folder, path):
                 os.chown(each, user.uid, user.gid)
             options = dict(user.options())
-        program = str(bundled_programs.program(bundled_programs.VALKEY, user))
+        program = str(bundled_programs.engine_program(bundled_programs.VALKEY, user))
         with (folder / "log").open("ab") as log:
             process: subprocess.Popen[Any] = subprocess.Popen(
                 [program, str(path), *(["--sentinel"] if sentinel else [])],

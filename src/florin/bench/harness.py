@@ -16,7 +16,7 @@ from florin.ops.system.console import OperatorError, voice
 Result = TypeVar("Result")
 
 
-async def measure(work: Coroutine[Any, Any, Result]) -> Result:
+async def run_measurement(work: Coroutine[Any, Any, Result]) -> Result:
     """Run it; Ctrl-C and TERM end it, with everything that was started. Raises OperatorError."""
     task = asyncio.current_task()
     assert task is not None
@@ -34,7 +34,7 @@ async def measure(work: Coroutine[Any, Any, Result]) -> Result:
         voice.clear()
 
 
-def commit() -> str:
+def current_commit() -> str:
     """What is measured."""
     checkout = os.environ.get("FLORIN_CHECKOUT")
-    return version.current(Path(checkout) if checkout else Path(__file__).parents[3])
+    return version.current_version(Path(checkout) if checkout else Path(__file__).parents[3])

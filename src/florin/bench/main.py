@@ -19,7 +19,7 @@ from florin.bench.catalog import (
     WORK,
     BenchmarkConfig,
 )
-from florin.bench.harness import commit, measure
+from florin.bench.harness import current_commit, run_measurement
 from florin.bench.requests import report
 from florin.ops.system.console import OperatorError
 
@@ -96,10 +96,10 @@ def main(
     # Imported here: `florin bench mutants` needs none of it.
     from florin.bench.requests.runner import run_benchmark
 
-    found = asyncio.run(measure(run_benchmark(terms, commit())))
+    found = asyncio.run(run_measurement(run_benchmark(terms, current_commit())))
     document = found.document()
-    print(msgspec.json.encode(document).decode() if as_json else report.text(document))
-    return 0 if found.right else 1
+    print(msgspec.json.encode(document).decode() if as_json else report.format_report(document))
+    return 0 if found.passed else 1
 
 
 def _many(
@@ -132,10 +132,10 @@ def _many(
         )
     if name == REPLICAS:
         reads = requests or _READS
-        asked = replica_reads.Terms(instances, connections, reads, seed)
+        asked = replica_reads.ReplicaReadConfig(instances, connections, reads, seed)
         return replica_reads.main(asked, as_json=as_json)
-    kinds = failover.kinds_of(only)
-    terms = failover.Terms(instances, connections, rate, rounds, seed, control, kinds)
+    kinds = failover.parse_kinds(only)
+    terms = failover.FailoverBenchConfig(instances, connections, rate, rounds, seed, control, kinds)
     return failover.main(terms, as_json=as_json)
 
 

@@ -83,13 +83,13 @@ where a.merchant = $1 and a.id = $2
 """  # noqa: S608 -- our own text
 
 
-def from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
+def card_from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
     recipient = None
     if row["recipient_name"] is not None or row["recipient_email"] is not None:
         recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"])
     return Card(
-        id=ids.show("crd", row["id"]),
-        program=ids.show("prg", row["program"]),
+        id=ids.show_id("crd", row["id"]),
+        program=ids.show_id("prg", row["program"]),
         state=cast("State", row["state"]),
         blocked=row["blocked"],
         currency=row["currency"],
@@ -106,17 +106,17 @@ def from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
     )
 
 
-def card_id(text: str, *, param: str | None = None) -> UUID:
+def parse_card_id(text: str, *, param: str | None = None) -> UUID:
     """Read a card's public id, of the field `param` where there are two. Raises CardNotFound."""
-    uuid = ids.parse("crd", text)
+    uuid = ids.parse_id("crd", text)
     if uuid is None:
         raise CardNotFound(param=param)
     return uuid
 
 
-async def find(database: Reader, merchant: UUID, card: UUID) -> Card:
+async def find_card(database: Reader, merchant: UUID, card: UUID) -> Card:
     """Read one card. Raises CardNotFound."""
     row = await database.one(_BY_ID, merchant, card)
     if row is None:
         raise CardNotFound
-    return from_row(row)
+    return card_from_row(row)

@@ -16,8 +16,8 @@ from florin.cards import codes
 from florin.cards.codes import CodeMalformed
 from florin.cards.request_context import RequestContext
 from florin.kit.errors import RateLimited, Refusal
-from florin.kit.http.client_address import block, site
-from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
+from florin.kit.http.client_address import block, client_network
+from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_limit_refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
@@ -53,24 +53,26 @@ class CodeGuessLimiter:
         try:
             return await attempt()
         except _WRONG:
-            await self.failed(asked, typed, times=1)
+            await self.record_failure(asked, typed, times=1)
             raise
 
     async def admit(self, asked: RequestContext, typed: str) -> None:
         """Raises RateLimited."""
-        if self._limits.quiet:
+        if self._limits.idle:
             return
         wait = await self._limits.blocked(*self._subjects(asked, typed))
         if wait is not None:
-            raise refusal("code", wait)
+            raise rate_limit_refusal("code", wait)
 
-    async def failed(self, asked: RequestContext, typed: str | None, *, times: float) -> None:
+    async def record_failure(
+        self, asked: RequestContext, typed: str | None, *, times: float
+    ) -> None:
         """Count a code that was wrong. Raises RateLimited."""
         wait = await self._limits.count(*self._subjects(asked, typed), times=times)
         if wait is not None:
-            raise refusal("code", wait)
+            raise rate_limit_refusal("code", wait)
 
-    async def counted(
+    async def record_batch(
         self, asked: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]
     ) -> list[Answer | Refusal]:
         """Count the wrong codes among the answers of a batch; from the first that was too much on
@@ -83,7 +85,7 @@ class CodeGuessLimiter:
             wrong = typed is not None and isinstance(answer, _WRONG)
             if wrong and limited is None:
                 try:
-                    await self.failed(asked, typed, times=1)
+                    await self.record_failure(asked, typed, times=1)
                 except RateLimited as refused:
                     limited = refused
             elif wrong:
@@ -99,12 +101,12 @@ class CodeGuessLimiter:
             subjects = self._named(asked, merchant)
         else:
             subjects = [
-                (self._address, f"{merchant}:{site(asked.address)}"),
+                (self._address, f"{merchant}:{client_network(asked.address)}"),
                 (self._principal, f"{merchant}:{asked.actor}"),
             ]
-        if typed is not None and self._prefix.most:
+        if typed is not None and self._prefix.max:
             try:
-                begins = codes.read(typed)[:PREFIX]
+                begins = codes.read_code(typed)[:PREFIX]
             except CodeMalformed:
                 return subjects
             # Keyed: what lies in Valkey says nothing about a code.
@@ -119,7 +121,7 @@ class CodeGuessLimiter:
         of them uses it up alone, nor with all the sites that one may have.
         """
         return [
-            (self._client, f"{merchant}:{site(asked.address)}"),
+            (self._client, f"{merchant}:{client_network(asked.address)}"),
             (self._network, f"{merchant}:{block(asked.address)}"),
             (self._naming_key, f"{merchant}:{asked.actor}"),
         ]

@@ -63,7 +63,7 @@ def _products() -> tuple[tuple[int, ...], ...]:
 _PRODUCTS = _products()
 
 
-def make() -> str:
+def make_code() -> str:
     """A new code, 16 symbols without hyphens."""
     # All its bits at once: asking the system for each symbol would cost ten times as much.
     random = secrets.randbits(_SYMBOL_BITS * RANDOM_SYMBOLS)
@@ -71,7 +71,7 @@ def make() -> str:
     return "".join(ALPHABET[value] for value in (*values, _check(values)))
 
 
-def read(typed: str) -> str:
+def read_code(typed: str) -> str:
     """Bring what somebody typed to the 16 symbols of a code. Raises CodeMalformed."""
     symbols = compacted(typed).upper() if len(typed) <= _TYPED_MAX else typed
     if len(symbols) != LENGTH:
@@ -96,12 +96,12 @@ def read_last4(typed: str) -> str:
     return "".join(ALPHABET[_VALUE[symbol]] if symbol in _VALUE else symbol for symbol in symbols)
 
 
-def show(code: str) -> str:
+def show_code(code: str) -> str:
     """As printed: four groups of four."""
     return "-".join(code[start : start + 4] for start in range(0, LENGTH, 4))
 
 
-def lookup_hash(pepper: bytes, merchant: UUID, code: str) -> bytes:
+def code_hash(pepper: bytes, merchant: UUID, code: str) -> bytes:
     """What a card is found by: the code, keyed and bound to its merchant."""
     return keyed_hash(pepper, merchant.bytes + code.encode())
 

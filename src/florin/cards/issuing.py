@@ -10,15 +10,15 @@ import asyncpg
 import msgspec
 
 from florin.cards import codes, pins
-from florin.cards.card import Card, Recipient, State, find
+from florin.cards.card import Card, Recipient, State, find_card
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardRequest
 from florin.kit import ids
-from florin.kit.encryption import SealBroken, Sealer
+from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import Database
 from florin.ledger import issue as ledger
-from florin.ledger.issue import Issuance, Issued, Issuer
+from florin.ledger.issue import Issuance, IssueResult, IssuingLedger
 from florin.ledger.refusals import ProgramNotFound
 
 _ATTEMPTS = 3  # a code is taken with a chance of cards / 2^75
@@ -54,19 +54,21 @@ class _Replaced(msgspec.Struct, kw_only=True):
 class CardIssuer:
     """Issuing cards and changing their codes."""
 
-    def __init__(self, issuer: Issuer, database: Database, pepper: str, sealer: Sealer) -> None:
+    def __init__(
+        self, issuer: IssuingLedger, database: Database, pepper: str, sealer: Sealer
+    ) -> None:
         self._issuer = issuer
         self._database = database
         self._pepper = pepper.encode()
         self._sealer = sealer
 
-    async def issue(self, asked: RequestContext, want: CardRequest) -> tuple[Card, Issued]:
+    async def issue(self, asked: RequestContext, want: CardRequest) -> tuple[Card, IssueResult]:
         """Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
-        program = ids.parse("prg", want.program)
+        program = ids.parse_id("prg", want.program)
         if program is None:
             raise ProgramNotFound(param="program")
         for _ in range(_ATTEMPTS):
-            card, code, pin = ids.new(), codes.make(), pins.make()
+            card, code, pin = ids.new_id(), codes.make_code(), pins.make_pin()
             try:
                 issued = await self._issuer.issue(
                     self._issuance(asked, want, program=program, card=card, code=code, pin=pin)
@@ -86,12 +88,12 @@ class CardIssuer:
 
     async def rotate(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new code and show it; the old one is dead. The outcome: ok, replayed."""
-        code = codes.make()
-        outcome = await ledger.rotate(
+        code = codes.make_code()
+        outcome = await ledger.rotate_code(
             self._database,
             merchant=asked.merchant,
             card=card,
-            code=codes.lookup_hash(self._pepper, asked.merchant, code),
+            code=codes.code_hash(self._pepper, asked.merchant, code),
             last4=code[-4:],
             sealed=self._sealer.seal(code, bound_to=asked.merchant.bytes + card.bytes),
             key=asked.key,
@@ -100,16 +102,16 @@ class CardIssuer:
         )
         found, sealed = await self._as_answered(asked, card)
         shown = code if outcome == "ok" else sealed.code
-        return msgspec.structs.replace(found, code=shown and codes.show(shown)), outcome
+        return msgspec.structs.replace(found, code=shown and codes.show_code(shown)), outcome
 
     async def reset_pin(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
-        pin = pins.make()
+        pin = pins.make_pin()
         outcome = await ledger.reset_pin(
             self._database,
             merchant=asked.merchant,
             card=card,
-            pin=pins.kept(self._pepper, asked.merchant, card, pin),
+            pin=pins.pin_hash(self._pepper, asked.merchant, card, pin),
             sealed=self._sealer.seal(pin, bound_to=asked.merchant.bytes + card.bytes),
             key=asked.key,
             fingerprint=fingerprint("reset-pin", card.hex),
@@ -136,8 +138,10 @@ class CardIssuer:
             amount=want.amount,
             activate=want.activate,
             id=card,
-            code=codes.lookup_hash(self._pepper, asked.merchant, code),
-            pin=None if want.pin is False else pins.kept(self._pepper, asked.merchant, card, pin),
+            code=codes.code_hash(self._pepper, asked.merchant, code),
+            pin=None
+            if want.pin is False
+            else pins.pin_hash(self._pepper, asked.merchant, card, pin),
             pin_wanted=want.pin is True,
             last4=code[-4:],
             sealed=self._sealer.seal(code + pin, bound_to=asked.merchant.bytes + card.bytes),
@@ -168,7 +172,7 @@ class CardIssuer:
         """The card as it was when this key's request replaced its secret, and what may be shown of
         that: nothing once another secret took its place. Without a key the card as it is.
         """
-        found = await find(self._database, asked.merchant, card)
+        found = await find_card(self._database, asked.merchant, card)
         nothing = _Shown(last4=found.last4)
         if asked.key is None:
             return found, nothing
@@ -194,24 +198,24 @@ class CardIssuer:
             return _Shown(last4=last4)
         try:
             text = self._sealer.unseal(sealed, bound_to=merchant.bytes + card.bytes)
-        except SealBroken:
+        except UnsealFailed:
             return _Shown(last4=last4)  # sealed under a key that was taken away since
         at = codes.LENGTH if len(text) >= codes.LENGTH else 0
         return _Shown(last4=last4, code=text[:at] or None, pin=text[at:] or None)
 
 
-def _card(want: CardRequest, issued: Issued, shown: _Shown) -> Card:
+def _card(want: CardRequest, issued: IssueResult, shown: _Shown) -> Card:
     """The card as it was when it was issued."""
     first = issued.first
     return Card(
-        id=ids.show("crd", issued.id),
-        program=ids.show("prg", first.program),
+        id=ids.show_id("crd", issued.id),
+        program=ids.show_id("prg", first.program),
         state="active" if first.state == "active" else "pending",
         currency=first.currency,
         balance=first.balance,
         held=0,
         available=first.balance,
-        code=codes.show(shown.code) if shown.code else None,
+        code=codes.show_code(shown.code) if shown.code else None,
         pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
         last4=first.last4 or shown.last4,
         recipient=None if want.recipient == Recipient() else want.recipient,

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.card import COLUMNS, JOINS, Card, State, from_row
-from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.cards.card import COLUMNS, JOINS, Card, State, card_from_row
+from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader
 
 _AFTER = "select issued_at, id from florin.account where merchant = $1 and id = $2"
@@ -43,31 +43,31 @@ class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
     metadata: Mapping[str, str] = {}
 
 
-async def cards(
+async def list_cards(
     reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: CardFilter
 ) -> list[Card]:
     """Raises InvalidRequest for a cursor that is no card."""
-    last = await cursor(reads, _AFTER, merchant, after)
+    last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
-    where.equal("a.program", only.program)
-    where.equal("c.last4", only.last4)
+    where.add_equal("a.program", only.program)
+    where.add_equal("c.last4", only.last4)
     pairs = list(only.metadata.items())
     at, card = ("s.issued_at", "s.card") if pairs else ("a.issued_at", "a.id")
     for pair in pairs[1:]:
         where.add(_HAS, *pair)
-    outer = where.beside()
+    outer = where.with_alias()
     if pairs:
         outer.add("s.token = florin.metadata_token({}, {})", *pairs[0])
-    outer.between(at, only.created)
+    outer.add_bounds(at, only.created)
     if last is not None:
         outer.add(f"({at}, {card}) < ({{}}, {{}})", last["issued_at"], last["id"])
     branches = [
         _select(f"{where}{more}", str(outer), by_pair=bool(pairs), lapsed=_OVER in more)
         for more in _branches(where, only)
     ]
-    page = where.give(limit)
-    rows: Any = await reads.all(merged(branches, _ORDER, page), *where.arguments)
-    return [from_row(row) for row in rows]
+    page = where.bind(limit)
+    rows: Any = await reads.all(merge_branches(branches, _ORDER, page), *where.arguments)
+    return [card_from_row(row) for row in rows]
 
 
 def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
@@ -100,6 +100,6 @@ def _branches(where: Conditions, only: CardFilter) -> list[str]:
             states.append(_OVER)
     people = [""]
     if only.recipient is not None:
-        given = where.give(only.recipient)
+        given = where.bind(only.recipient)
         people = [f" and {each.format(given)}" for each in _RECIPIENT]
     return [state + person for state in states for person in people]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from florin.cards import codes
-from florin.cards.card import COLUMNS, JOINS, Card, from_row
+from florin.cards.card import COLUMNS, JOINS, Card, card_from_row
 from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.request_context import RequestContext
 from florin.kit.batcher import Batcher
@@ -43,17 +43,17 @@ class CardLookup:
         return await self._guesses.watch(asked, typed, attempt)
 
     async def _find_by(self, merchant: UUID, typed: str) -> Card:
-        code = codes.read(typed)
+        code = codes.read_code(typed)
         *before, last = self._peppers
         for pepper in before:  # more than one only while the secret is changed
             try:
-                return await self._one(merchant, codes.lookup_hash(pepper, merchant, code))
+                return await self._one(merchant, codes.code_hash(pepper, merchant, code))
             except CardNotFound:
                 continue
-        return await self._one(merchant, codes.lookup_hash(last, merchant, code))
+        return await self._one(merchant, codes.code_hash(last, merchant, code))
 
     async def _one(self, merchant: UUID, hashed: bytes) -> Card:
-        return from_row(await self._waiting.submit((merchant, hashed)))
+        return card_from_row(await self._waiting.submit((merchant, hashed)))
 
     async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:
         rows = await self._database.all(

@@ -12,7 +12,7 @@ from florin.kit.pasted_text import compacted
 DIGITS = 6
 
 
-def make() -> str:
+def make_pin() -> str:
     return f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
 
 
@@ -24,13 +24,13 @@ def read(typed: str) -> str:
     return pin
 
 
-def tried(peppers: Sequence[bytes], merchant: UUID, pin: str) -> bytes:
+def pin_attempt(peppers: Sequence[bytes], merchant: UUID, pin: str) -> bytes:
     """What the ledger is given of a PIN that somebody typed: 32 bytes for each secret that may have
     keyed the card's. Without the secret a million tries would find the PIN.
     """
     return b"".join(keyed_hash(pepper, merchant.bytes + pin.encode()) for pepper in peppers)
 
 
-def kept(pepper: bytes, merchant: UUID, card: UUID, pin: str) -> bytes:
+def pin_hash(pepper: bytes, merchant: UUID, card: UUID, pin: str) -> bytes:
     """What the database keeps: bound to its card, so that equal PINs do not look equal."""
-    return hashlib.sha256(card.bytes + tried([pepper], merchant, pin)).digest()
+    return hashlib.sha256(card.bytes + pin_attempt([pepper], merchant, pin)).digest()

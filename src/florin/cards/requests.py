@@ -42,7 +42,7 @@ class LookupRequest(Request, kw_only=True):
     code: CodeText
 
 
-class Spend(Request, kw_only=True):
+class SpendRequest(Request, kw_only=True):
     """Give exactly one of `code` and `card`; with a code the PIN of a card that has one."""
 
     code: CodeText | None = None
@@ -55,14 +55,14 @@ class Spend(Request, kw_only=True):
     metadata: Metadata | None = None
 
 
-class RedemptionRequest(Spend, kw_only=True):
+class RedemptionRequest(SpendRequest, kw_only=True):
     """Spend from a card. `allow_remainder`: take less when the card has less."""
 
     allow_remainder: bool = False
     simulate: bool = False
 
 
-class BatchItem(RedemptionRequest, kw_only=True):
+class BatchRedemption(RedemptionRequest, kw_only=True):
     """A redemption of a batch, with its own key."""
 
     idempotency_key: str | None = None
@@ -77,10 +77,10 @@ class BatchRequest(Request, kw_only=True):
 class BatchBody(Request, kw_only=True):
     """The same, as documented: the items are read one by one, so that each fails by itself."""
 
-    redemptions: Annotated[list[BatchItem], Meta(min_length=1, max_length=BATCH_MAX)]
+    redemptions: Annotated[list[BatchRedemption], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
-class HoldRequest(Spend, kw_only=True):
+class HoldRequest(SpendRequest, kw_only=True):
     """Set money aside for `expires_in` seconds."""
 
     expires_in: Seconds = 600

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.card import Card, State, find
+from florin.cards.card import Card, State, find_card
 from florin.cards.request_context import RequestContext
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import Database
-from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.post import Ledger, Posting, PostResult
 
 
 class _Answer(msgspec.Struct, kw_only=True):
@@ -26,9 +26,9 @@ class _Answer(msgspec.Struct, kw_only=True):
     blocked: bool = False
 
 
-async def change(
+async def change_state(
     ledger: Ledger, database: Database, asked: RequestContext, operation: str, card: UUID
-) -> tuple[Card, Posted]:
+) -> tuple[Card, PostResult]:
     """Bring a card to another state; the card as it is then."""
     posted = await ledger.post(
         Posting(
@@ -41,7 +41,7 @@ async def change(
             location=asked.location,
         )
     )
-    found = await find(database, asked.merchant, card)
+    found = await find_card(database, asked.merchant, card)
     answer = await _first_answer(database, asked) if posted.recalled else None
     if answer is None:
         answer = _Answer(

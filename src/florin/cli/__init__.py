@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = (
             error.message
             if usage_errors.is_help(error)
-            else f"florin: {usage_errors.sentence(error)}"
+            else f"florin: {usage_errors.usage_sentence(error)}"
         )
         print(said, file=sys.stderr)
         return error.exit_code

@@ -59,27 +59,27 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
     from florin.ops.postgres import wal_archive
 
     primary = own.members.primary()
-    made = base_backup.take(own.place, primary)
-    archive = wal_archive.archive(own.place)
+    made = base_backup.take_backup(own.place, primary)
+    archive = wal_archive.archive_dir(own.place)
     # Without the log a copy is worth little: nothing is announced before the archive received some.
-    archive_delay.measure(
-        primary.url(postgres.SUPERUSER), lambda: recovery.newest_of(archive), at_once=True
+    archive_delay.measure_archive_delay(
+        primary.url(postgres.SUPERUSER), lambda: recovery.newest_segment_in(archive), at_once=True
     )
     stored = None
     if own.bucket is not None:
         bucket = own.bucket.below(upload.folder_of(primary))
-        upload.ship(own.place, bucket, set(bucket.below("wal").names()), primary.account)
-        upload.send(bucket, made, primary.account)
-        upload.prune(bucket, keep=keep)
+        upload.upload_segments(own.place, bucket, set(bucket.below("wal").names()), primary.account)
+        upload.upload_backup(bucket, made, primary.account)
+        upload.prune_uploads(bucket, keep=keep)
         stored = f"s3://{bucket.name}/{bucket.prefix}base/{made.path.name}.tar.gz"
     # Last: nothing goes here that is not there.
-    base_backup.prune(own.place, primary.account, keep=keep)
+    base_backup.prune_backups(own.place, primary.account, keep=keep)
     return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
 
 
 def _verify(own: "_Own") -> dict[str, Any]:
     """Restore from where a lost machine would be restored from, and prove the books."""
-    from florin.cli.ledger_proof import prove
+    from florin.cli.ledger_proof import prove_all
     from florin.ops.backups import archive_delay, download, restore_test, upload
     from florin.ops.backups import restore as recovery
     from florin.ops.postgres import server as postgres
@@ -89,17 +89,19 @@ def _verify(own: "_Own") -> dict[str, Any]:
     url = primary.url(postgres.SUPERUSER)
     if own.bucket is None:
         saved = own.place
-        archive = wal_archive.archive(saved)
-        kept = archive_delay.measure(url, lambda: recovery.newest_of(archive))
-        found = restore_test.rehearse(saved, primary, prove)
+        archive = wal_archive.archive_dir(saved)
+        kept = archive_delay.measure_archive_delay(url, lambda: recovery.newest_segment_in(archive))
+        found = restore_test.test_restore(saved, primary, prove_all)
     else:
         bucket = own.bucket.below(upload.folder_of(primary))
         log = bucket.below("wal")
-        kept = archive_delay.measure(url, lambda: recovery.newest(log.names()))
+        kept = archive_delay.measure_archive_delay(
+            url, lambda: recovery.newest_segment(log.names())
+        )
         saved = own.place / "fetched"
         try:
-            download.fetch(bucket, None, saved, primary.account)
-            found = restore_test.rehearse(saved, primary, prove)
+            download.fetch_backup(bucket, None, saved, primary.account)
+            found = restore_test.test_restore(saved, primary, prove_all)
         finally:
             shutil.rmtree(saved, ignore_errors=True)
     return {
@@ -126,11 +128,11 @@ def restore(
     """Bring the database of a stopped fleet to an instant; what was there is kept beside it."""
     from florin.ops.backups import download
     from florin.ops.backups import restore as recovery
-    from florin.ops.fleet.observe import observe
+    from florin.ops.fleet.observe import observe_fleet
 
     instant = _instant(at)
     chosen = home_of(home)
-    runs = [part.name for part in observe(chosen).parts if part.process is not None]
+    runs = [part.name for part in observe_fleet(chosen).parts if part.process is not None]
     if runs:
         raise OperatorError(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
     own = _own(chosen, restoring=True)
@@ -139,9 +141,11 @@ def restore(
     saved = own.place
     try:
         if own.bucket is not None:
-            bucket = download.database_in(own.bucket, database or recovery.system_of(primary))
-            saved = download.fetch(bucket, instant, own.place / "fetched", primary.account)
-        before = recovery.restore(saved, own.place, primary, instant, others=others)
+            bucket = download.find_database_folder(
+                own.bucket, database or recovery.system_identifier(primary)
+            )
+            saved = download.fetch_backup(bucket, instant, own.place / "fetched", primary.account)
+        before = recovery.restore_database(saved, own.place, primary, instant, others=others)
     finally:
         if saved != own.place:
             shutil.rmtree(saved, ignore_errors=True)
@@ -175,15 +179,15 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
     """Raises OperatorError where the home has no database, and is not to be given one from
     elsewhere.
     """
-    from florin.ops.backups.s3 import opened
+    from florin.ops.backups.s3 import open_bucket
     from florin.ops.fleet import secrets
-    from florin.ops.fleet.options import Options
+    from florin.ops.fleet.options import UpOptions
     from florin.ops.postgres import replica_set
     from florin.ops.postgres import server as postgres
     from florin.ops.system import os_user
 
     home.require_own()
-    bucket = opened(Options(home=home, environ=os.environ).given)
+    bucket = open_bucket(UpOptions(home=home, environ=os.environ).given)
     layout = home.layout()
     if layout.place is None and restoring and bucket is not None:
         layout = _make(home)
@@ -193,14 +197,14 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
             f"{home.path} has no database of its own; a given one is saved by whoever runs it."
         )
     place = Path(layout.place)
-    user = os_user.choose([place / "postgres"])
-    own = secrets.load(home)
+    user = os_user.choose_account([place / "postgres"])
+    own = secrets.ensure_secrets(home)
     servers = {
-        name: postgres.embedded(place, layout.ports[port], own, user, name=name)
+        name: postgres.embedded_postgres(place, layout.ports[port], own, user, name=name)
         for port in known
         for name in [postgres.NAME if port == "postgres" else port]
     }
-    return _Own(place, replica_set.arranged(home, servers, place), bucket)
+    return _Own(place, replica_set.arrange_members(home, servers, place), bucket)
 
 
 def _make(home: Any) -> Any:
@@ -216,7 +220,7 @@ def _make(home: Any) -> Any:
             " database nor any card code can be opened."
         )
     home.make()
-    place, _ = os_user.prepare(home.path, None)
+    place, _ = os_user.prepare_account(home.path, None)
     layout = home.layout()
     layout = replace(layout, place=str(place), ports=layout.ports | {"postgres": free_port()})
     home.write_layout(layout)

@@ -25,7 +25,7 @@ def demo(
 
     chosen = home_of(home)
     bases = frontend.base_urls(chosen)
-    found = welcome.read(chosen)
+    found = welcome.read_demo(chosen)
     if not bases:
         raise OperatorError(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
@@ -39,7 +39,7 @@ def demo(
                 bases=bases,
                 api_key=found.api_key,
                 program=found.program,
-                look=partial(resource_usage.take, chosen),
+                look=partial(resource_usage.read_resource_usage, chosen),
                 minutes=minutes,
                 as_json=as_json,
             )

@@ -28,11 +28,11 @@ def doctor(
     if show is not None:
         from florin.kit.settings import reference
 
-        print(reference.shown(show), end="")
+        print(reference.render_reference(show), end="")
         return
-    found = asyncio.run(checks.examine(home_of(home), dict(os.environ), topic))
+    found = asyncio.run(checks.run_checks(home_of(home), dict(os.environ), topic))
     if as_json:
         print(msgspec.json.encode({"checks": found}).decode())
     else:
-        print(checks.text(found))
+        print(checks.format_checks(found))
     raise typer.Exit(1 if any(check.result == "fail" for check in found) else 0)

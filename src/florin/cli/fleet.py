@@ -13,7 +13,7 @@ import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of
 from florin.ops.fleet import welcome
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.welcome import Welcome
 from florin.ops.system.console import say
 
@@ -93,7 +93,7 @@ def up(
     runs = frontend.current_frontend(chosen)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
-    options = Options(
+    options = UpOptions(
         home=chosen,
         environ=dict(os.environ),
         port=port or runs.port or _PORT,
@@ -110,19 +110,19 @@ def up(
     if detach and not detached:
         _detach(options)
         return
-    code = fleet.up(options)
+    code = fleet.run_fleet(options)
     if code == fleet.AGAIN:
-        fleet.again(options)
+        fleet.restart_supervisor(options)
     raise typer.Exit(code)
 
 
-def _detach(options: Options) -> None:
-    from florin.ops.fleet.options import florin
+def _detach(options: UpOptions) -> None:
+    from florin.ops.fleet.options import florin_command
     from florin.ops.lifecycle import takeover
-    from florin.ops.lifecycle.background import detach
+    from florin.ops.lifecycle.background import start_in_background
 
-    before = takeover.leader(options.home)
-    if before is None or takeover.needed(options, before):
+    before = takeover.find_leader(options.home)
+    if before is None or takeover.needs_takeover(options, before):
         words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
         if options.operations_port is not None:
             words += ["--operations-port", str(options.operations_port)]
@@ -134,20 +134,20 @@ def _detach(options: Options) -> None:
         if options.tls:
             words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
         os.environ["FLORIN_DETACHED"] = "1"
-        detach(options.home, florin(*words))
+        start_in_background(options.home, florin_command(*words))
         said = "It runs in the background"
     else:
-        changed = takeover.change(options)
+        changed = takeover.apply_options(options)
         said = f"It ran already (pid {before.pid}) and {'is changed' if changed else 'runs on'}"
     shown = _welcome(options)
-    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.text(shown))
+    print(msgspec.json.encode(shown).decode() if options.as_json else welcome.format_welcome(shown))
     say(f"{said}; florin status shows it, florin down stops it.")
 
 
-def _welcome(options: Options) -> Welcome:
+def _welcome(options: UpOptions) -> Welcome:
     leader = options.home.fleet().part("supervisor")
     address = leader.address if leader and leader.address else ""
-    return welcome.of(options.home, f"{'https' if options.tls else 'http'}://{address}")
+    return welcome.welcome_of(options.home, f"{'https' if options.tls else 'http'}://{address}")
 
 
 def _workers(said: str) -> int | Literal["auto"]:
@@ -171,7 +171,7 @@ def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] 
 
 def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Stop the fleet in order, detached or not."""
-    from florin.ops.lifecycle.down import down as stop
+    from florin.ops.lifecycle.down import stop_fleet as stop
 
     chosen = home_of(home)
     stopped = stop(chosen)
@@ -192,10 +192,13 @@ def status(
 
     chosen = home_of(home)
     while True:
-        shown = asyncio.run(seen.status(chosen))
+        shown = asyncio.run(seen.read_status(chosen))
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
-        print(msgspec.json.encode(shown).decode() if as_json else seen.table(shown), flush=True)
+        print(
+            msgspec.json.encode(shown).decode() if as_json else seen.format_status(shown),
+            flush=True,
+        )
         if not watch:
             raise typer.Exit(0 if shown.state == "ready" else _DEGRADED)
         time.sleep(1)

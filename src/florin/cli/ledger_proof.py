@@ -7,13 +7,13 @@ from florin.ops.system.console import OperatorError
 from florin.reports import proof as proof_
 
 
-async def prove(url: str) -> dict[str, Any]:
+async def prove_all(url: str) -> dict[str, Any]:
     """Count what was proved. Raises OperatorError for books that do not balance."""
     database = Database(f"{url}?connection_limit=2")
     await database.open()
     try:
         rows = await database.all("select id from florin.merchant order by id")
-        proofs = [await proof_.proof(database, row["id"]) for row in rows]
+        proofs = [await proof_.prove_ledger(database, row["id"]) for row in rows]
     finally:
         await database.close()
     wrong = [proof for proof in proofs if not proof.balanced]

@@ -69,8 +69,8 @@ def _know_home(home: Home) -> None:
 
     know_engines(home)
     if home.secrets.exists():
-        own = secrets.read(home)
-        os.environ.update(secrets.for_application(own, os.environ))
+        own = secrets.read_secrets(home)
+        os.environ.update(secrets.application_secrets(own, os.environ))
         os.environ.setdefault("FLORIN_ENV", "development")
 
 
@@ -81,7 +81,7 @@ async def _add(home: Home, wanted: dict[str, object], email: str):  # noqa: ANN2
     from florin.kit.encryption import Sealer
     from florin.kit.errors import InvalidRequest
     from florin.kit.postgres.database import Database
-    from florin.kit.settings import SettingsWrong, read
+    from florin.kit.settings import InvalidSettings, read_settings
     from florin.merchants.merchant import MerchantRequest
     from florin.merchants.registration import invite_owner
     from florin.ops.haproxy import frontend
@@ -89,15 +89,15 @@ async def _add(home: Home, wanted: dict[str, object], email: str):  # noqa: ANN2
     if not is_email(email):
         raise OperatorError(f"--email: {email!r} is not an e-mail address, such as a@shop.nl.")
     try:
-        settings = read()
+        settings = read_settings()
         want = msgspec.convert(wanted, MerchantRequest)
-    except SettingsWrong as wrong:
+    except InvalidSettings as wrong:
         raise OperatorError("\n".join(wrong.mistakes)) from None
     except msgspec.ValidationError as wrong:
         raise OperatorError(f"{wrong}.") from None
     letters = EmailTokens(
-        sealer=Sealer(*settings.ring("seal_key")),
-        peppers=tuple(each.encode() for each in settings.ring("key_pepper")),
+        sealer=Sealer(*settings.key_ring("seal_key")),
+        peppers=tuple(each.encode() for each in settings.key_ring("key_pepper")),
     )
     database = Database(settings.primary_url, name="florin merchant")
     await database.open()

@@ -12,10 +12,10 @@ import msgspec
 import typer
 
 from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
-from florin.ops.control.socket import order
+from florin.ops.control.socket import send_order
 from florin.ops.fleet import audit_log as trail
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.observe import observe, supervisor
+from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.fleet.orders import Order, Reply
 from florin.ops.system.console import OperatorError, say
 
@@ -53,13 +53,13 @@ def drain(name: _Name, home: HomeOption = None, as_json: JsonOption = False) -> 
 def restart(name: _Name, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Stop one part and start it again; an instance is drained first and no request fails."""
     chosen = home_of(home)
-    before = supervisor(observe(chosen))
+    before = find_supervisor(observe_fleet(chosen))
     _give(home, as_json, "restart", name)
     if name != "supervisor" or before is None:
         return
     deadline = time.monotonic() + _AGAIN_WITHIN_S
     while time.monotonic() < deadline:
-        now = supervisor(observe(chosen))
+        now = find_supervisor(observe_fleet(chosen))
         if now is not None and now.state == "ready" and now.since != before.since:
             say(f"It supervises again (pid {now.pid}, {now.release}).")
             return
@@ -139,22 +139,26 @@ def audit(
     if autoscale or replay:
         _decided(home_of(home), last, replay=replay, as_json=as_json)
         return
-    entries = trail.trail(home_of(home), last)
+    entries = trail.read_operations(home_of(home), last)
     if as_json:
         print(msgspec.json.encode({"entries": entries}).decode())
     else:
-        print(trail.text(entries) or "Nothing was done yet.")
+        print(trail.format_operations(entries) or "Nothing was done yet.")
 
 
 def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
     from florin.ops.autoscaling import decision_log
 
-    entries = decision_log.read(home, None if replay else last)
+    entries = decision_log.read_decisions(home, None if replay else last)
     if not replay:
         document = msgspec.json.encode({"decisions": entries}).decode()
-        print(document if as_json else decision_log.text(entries) or "Nothing was decided yet.")
+        print(
+            document
+            if as_json
+            else decision_log.format_decisions(entries) or "Nothing was decided yet."
+        )
         return
-    other = decision_log.differing(entries)
+    other = decision_log.replay_differences(entries)
     equal = len(entries) - len(other)
     if as_json:
         print(msgspec.json.encode({"decisions": len(entries), "equal": equal}).decode())
@@ -169,15 +173,15 @@ def _give(
 ) -> None:
     """Give an order to the supervisor and show how it goes."""
     home: Home = home_of(option)
-    if supervisor(observe(home)) is None:
+    if find_supervisor(observe_fleet(home)) is None:
         raise OperatorError(
             f"No supervisor runs in {home.path}; florin up starts one and adopts what runs."
         )
     what = f"florin {shlex.join(sys.argv[1:])}"
-    who = trail.operator(os.environ)
+    who = trail.operator_name(os.environ)
     wanted = Order(verb=verb, name=name, who=who, what=what, options=options or {})
     try:
-        reply: Reply = asyncio.run(order(home, wanted, tell=say))
+        reply: Reply = asyncio.run(send_order(home, wanted, tell=say))
     except KeyboardInterrupt:
         say("The supervisor goes on with it; florin audit shows how it ends.")
         raise

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from florin.ops.fleet.home import Home, locate
+from florin.ops.fleet.home import Home, locate_home
 
 HomeOption = Annotated[
     Path | None,
@@ -33,4 +33,4 @@ def remember(home: Path | None) -> None:
 
 
 def home_of(option: Path | None) -> Home:
-    return locate(option or (_chosen[0] if _chosen else None), os.environ)
+    return locate_home(option or (_chosen[0] if _chosen else None), os.environ)

@@ -55,11 +55,11 @@ def queue(
 async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
     import asyncpg
 
-    from florin.kit.postgres.database import PoolLimits, connect
+    from florin.kit.postgres.database import PoolLimits, open_connection
     from florin.kit.queue import admin, stats
 
     try:
-        connection = await connect(PoolLimits(url).dsn, name="florin queue")
+        connection = await open_connection(PoolLimits(url).dsn, name="florin queue")
     except (OSError, asyncpg.PostgresError) as error:
         raise OperatorError(f"The database cannot be reached: {error}.") from None
     actor = f"operator:{getpass.getuser()}"
@@ -67,19 +67,19 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
         match verb:
             case "list":
                 return {
-                    "queues": msgspec.to_builtins(await stats.queues(connection)),
-                    "workers": msgspec.to_builtins(await stats.workers(connection)),
+                    "queues": msgspec.to_builtins(await stats.read_queues(connection)),
+                    "workers": msgspec.to_builtins(await stats.read_workers(connection)),
                 }
             case "failed":
-                return {"failed": msgspec.to_builtins(await admin.dead(connection))}
+                return {"failed": msgspec.to_builtins(await admin.list_dead_jobs(connection))}
             case "retry":
-                await admin.retry(connection, actor, _ids(given))
+                await admin.retry_jobs(connection, actor, _ids(given))
             case "discard":
-                await admin.discard(connection, actor, _ids(given))
+                await admin.discard_jobs(connection, actor, _ids(given))
             case _:
                 for name in given:
-                    await admin.pause(connection, actor, name, paused=verb == "pause")
-    except admin.Refused as refused:
+                    await admin.pause_queue(connection, actor, name, paused=verb == "pause")
+    except admin.QueueRequestRefused as refused:
         raise OperatorError(str(refused)) from None
     except asyncpg.PostgresError as error:
         raise OperatorError(f"The database refused: {error}; florin migrate may help.") from None

@@ -42,11 +42,11 @@ async def _do(url: str, wanted: Sequence[str]) -> dict[str, Any]:
     import asyncpg
 
     from florin.kit import ids
-    from florin.kit.postgres.database import PoolLimits, connect
+    from florin.kit.postgres.database import PoolLimits, open_connection
     from florin.ledger import quotas
 
     try:
-        connection = await connect(PoolLimits(url).dsn, name="florin quota")
+        connection = await open_connection(PoolLimits(url).dsn, name="florin quota")
     except (OSError, asyncpg.PostgresError) as error:
         raise OperatorError(f"The database cannot be reached: {error}.") from None
     try:
@@ -61,7 +61,7 @@ async def _do(url: str, wanted: Sequence[str]) -> dict[str, Any]:
                 {
                     "quota": each.name,
                     "default": each.default,
-                    "merchants": {ids.show("mer", m): n for m, n in each.merchants.items()},
+                    "merchants": {ids.show_id("mer", m): n for m, n in each.merchants.items()},
                 }
                 for each in await quotas.listed(connection)
             ]
@@ -79,7 +79,7 @@ def _limit(wanted: Sequence[str], names: Sequence[str]) -> tuple[UUID, str, int]
     from florin.kit import ids
 
     text, name, number = wanted
-    merchant = ids.parse("mer", text)
+    merchant = ids.parse_id("mer", text)
     if merchant is None:
         raise OperatorError(f"{text} is no merchant's id, such as mer_01a20e61….")
     if name not in names:

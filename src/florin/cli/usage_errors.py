@@ -7,7 +7,7 @@ import typer
 _PYDANTIC = re.compile(r"^Value error, ")
 
 
-def sentence(error: typer.TyperException) -> str:
+def usage_sentence(error: typer.TyperException) -> str:
     """What is wrong, and where it is said what may be given."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "florin"

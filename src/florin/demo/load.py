@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import httpx
 
-from florin.demo.load_report import Found, Sample
+from florin.demo.load_report import LoadReport, Sample
 from florin.demo.walkthrough import DemoFailed
 
 WAVE, CARDS, EVERY_S = 100, 2_500, 300.0  # jobs of a wave, cards of each, and how often one comes
@@ -67,7 +67,7 @@ def main(
     )
     if minutes is not None:
         every_s = max(every_s, minutes * 60 / WAVES_MOST)
-    load = Load(program, look, wave=wave, cards=cards, every_s=every_s, minutes=minutes)
+    load = DemoLoad(program, look, wave=wave, cards=cards, every_s=every_s, minutes=minutes)
     try:
         asyncio.run(_run(load, bases, headers))
     except (DemoFailed, httpx.HTTPError) as error:
@@ -77,13 +77,13 @@ def main(
     return 0 if load.found.right else 1
 
 
-async def _run(load: "Load", bases: Sequence[str], headers: dict[str, str]) -> None:
+async def _run(load: "DemoLoad", bases: Sequence[str], headers: dict[str, str]) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(each, load.stop)
     await load.run(bases, headers)
 
 
-class Load:
+class DemoLoad:
     """One run."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Load:
         every_s: float,
         minutes: float | None,
     ) -> None:
-        self.found = Found()
+        self.found = LoadReport()
         self._program, self._look = program, look
         self._wave, self._cards, self._every_s, self._minutes = wave, cards, every_s, minutes
         self._jobs: list[str] = []

@@ -23,7 +23,7 @@ class Sample(msgspec.Struct, frozen=True):
     waiting: int
 
 
-class Found(msgspec.Struct, kw_only=True):
+class LoadReport(msgspec.Struct, kw_only=True):
     seconds: float = 0
     sold: int = 0
     redeemed: int = 0

@@ -15,8 +15,8 @@ from florin.identity.api_keys import KeyRequest
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.settings import Settings, SettingsWrong, read
-from florin.merchants.programs import ProgramRequest, create
+from florin.kit.settings import InvalidSettings, Settings, read_settings
+from florin.merchants.programs import ProgramRequest, create_program
 
 _NAME = "Demo Roasters"
 
@@ -30,11 +30,11 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
         if "api_key" in kept:
             row = await database.one(
                 "select 1 from florin.api_key where hash = $1 and revoked_at is null",
-                api_keys.lookup_hash(pepper, kept["api_key"]),
+                api_keys.key_hash(pepper, kept["api_key"]),
             )
             if row is not None:
                 return kept
-        merchant, program = ids.new(), ids.new()
+        merchant, program = ids.new_id(), ids.new_id()
         async with database.transaction() as tx:
             await tx.run(
                 "insert into florin.merchant (id, name, country, currency, timezone)"
@@ -42,11 +42,11 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
                 merchant,
                 _NAME,
             )
-            await create(tx, merchant, _program(), program=program)
+            await create_program(tx, merchant, _program(), program=program)
         made = await _key(database, merchant, pepper)
         return {
-            "merchant": ids.show("mer", merchant),
-            "program": ids.show("prg", program),
+            "merchant": ids.show_id("mer", merchant),
+            "program": ids.show_id("prg", program),
             "api_key": made,
         }
     finally:
@@ -54,12 +54,12 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
 
 
 async def _key(database: Database, merchant: UUID, pepper: bytes) -> str:
-    made = await api_keys.create(
+    made = await api_keys.create_key(
         database,
         merchant=merchant,
         want=KeyRequest(name="demo", scopes=sorted(SCOPES)),
         allowed=SCOPES,
-        pepper_hash=partial(api_keys.lookup_hash, pepper),
+        pepper_hash=partial(api_keys.key_hash, pepper),
     )
     assert isinstance(made.secret, str)
     return made.secret
@@ -78,8 +78,8 @@ def _program() -> ProgramRequest:
 def main(*, as_json: bool = False) -> int:
     """Serve `florin demo-merchant`; return the exit code."""
     try:
-        settings = read()
-    except SettingsWrong as wrong:
+        settings = read_settings()
+    except InvalidSettings as wrong:
         print("\n".join(wrong.mistakes), file=sys.stderr)
         return 2
     path = Path(os.environ.get("FLORIN_HOME", ".florin")) / "demo.json"

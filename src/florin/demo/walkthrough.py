@@ -19,7 +19,7 @@ class DemoFailed(Exception):
 
 
 @dataclass(slots=True)
-class Shop:
+class DemoShop:
     """One merchant's side of the conversation."""
 
     client: httpx.Client
@@ -38,14 +38,14 @@ class Shop:
         return answer.json()
 
 
-def run(*, base: str, api_key: str, program: str | None = None) -> dict[str, Any]:
+def run_walkthrough(*, base: str, api_key: str, program: str | None = None) -> dict[str, Any]:
     """Sell and spend; return what happened and the books afterwards."""
     with httpx.Client(
         base_url=f"{base}/api/v1",
         headers={"Authorization": f"Bearer {api_key}"},
         timeout=20,
     ) as client:
-        shop = Shop(client)
+        shop = DemoShop(client)
         if program is None:
             program = shop.post(
                 "/programs", name="Demo", currency="EUR", min_amount=500, max_amount=50_000
@@ -84,7 +84,7 @@ def main(*, base: str, api_key: str, program: str | None = None, as_json: bool =
     """Serve `florin demo`; return the exit code: 0 only when the books balance."""
     started = time.monotonic()
     try:
-        outcome = run(base=base, api_key=api_key, program=program)
+        outcome = run_walkthrough(base=base, api_key=api_key, program=program)
     except (DemoFailed, httpx.HTTPError) as error:
         print(f"The demo stopped: {error}. Is the fleet up? See florin status.", file=sys.stderr)
         return 1

@@ -11,24 +11,24 @@ from litestar.response import Response
 from florin.cards.api.responses import AnyRequest
 from florin.events import event
 from florin.events.event import Event, EventFilter
-from florin.events.stream import Live
+from florin.events.stream import EventStreams
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.errors import NotFound, QuotaExceeded
 from florin.kit.http import sse
 from florin.kit.http.asgi import Receive, Scope, Send
 from florin.kit.http.body import Page
 from florin.kit.http.drain import Drain
-from florin.kit.http.list_filters import Created
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.replicas.routing import RoutedReader
 
 
-@get("/events", summary="List events", responses=responses())
+@get("/events", summary="List events", responses=refusal_responses())
 async def list_events(
     caller: Caller,
     reads: RoutedReader,
-    created: Created,
+    created: CreatedFilter,
     limit: Limit = 20,
     starting_after: After = None,
     type: str | None = None,  # noqa: A002 -- the name in the query
@@ -36,18 +36,18 @@ async def list_events(
 ) -> Page[Event]:
     """What happened, each with its object as it was then."""
     caller.needs("events:read")
-    only = EventFilter(kind=type, card=page.only("crd", card), created=created.bounds())
-    after = page.after("evt", starting_after)
-    found = await event.listed(
-        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
+    only = EventFilter(kind=type, card=Pagination.only("crd", card), created=created.bounds())
+    after = Pagination.after("evt", starting_after)
+    found = await event.list_events(
+        reads.covering(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
-@get("/events/{event_id:str}", summary="Get an event", responses=responses(NotFound))
+@get("/events/{event_id:str}", summary="Get an event", responses=refusal_responses(NotFound))
 async def get_event(caller: Caller, reads: RoutedReader, event_id: str) -> Event:
     caller.needs("events:read")
-    return await event.find(reads, caller.merchant, event_id)
+    return await event.find_event(reads, caller.merchant, event_id)
 
 
 Events = AsyncGenerator[bytes]
@@ -65,7 +65,7 @@ class Streamed(Response[bytes]):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         async with self._events as events:
-            await sse.answer(events, self._drain, scope, receive, send)
+            await sse.send_events(events, self._drain, scope, receive, send)
 
 
 LastEventId = Annotated[
@@ -78,13 +78,13 @@ LastEventId = Annotated[
     "/events/stream",
     summary="Follow events",
     media_type=sse.KIND,
-    responses=responses(EmailNotVerified, QuotaExceeded),
+    responses=refusal_responses(EmailNotVerified, QuotaExceeded),
 )
 async def follow_events(
     request: AnyRequest,
     caller: Caller,
     reads: RoutedReader,
-    live: Live,
+    live: EventStreams,
     drain: Drain,
     last_event_id: LastEventId = "",
 ) -> Streamed:

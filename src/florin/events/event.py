@@ -8,11 +8,11 @@ from uuid import UUID
 import msgspec
 
 from florin.cards import card as cards
-from florin.cards.jobs.job import from_row as from_job
-from florin.cards.transactions.models import from_hold, from_transfer
+from florin.cards.jobs.job import job_from_row as from_job
+from florin.cards.transactions.models import hold_from_row, transaction_from_row
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, NotFound
-from florin.kit.http.list_filters import Bounds, Conditions, cursor
+from florin.kit.http.list_filters import Bounds, Conditions, find_cursor
 from florin.kit.postgres.database import Reader, Row
 
 # The events whose object is a row of the ledger; the others' is the card, or a hold.
@@ -58,7 +58,7 @@ with recursive types as (
 """
 
 
-async def listed(
+async def list_events(
     reads: Reader,
     merchant: UUID,
     *,
@@ -67,24 +67,24 @@ async def listed(
     only: EventFilter,
 ) -> list[Event]:
     """The latest first. Raises InvalidRequest for a cursor that is no event."""
-    last = await cursor(reads, _AFTER, merchant, after)
+    last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
-    where.between("e.created_at", only.created)
+    where.add_bounds("e.created_at", only.created)
     select = "select e.* from florin.event e where e.merchant = $1"
     if only.card is not None:  # its own numbers are the order
         if last is not None and last["card"] != only.card:
             raise InvalidRequest("no object of this list has this id", param="starting_after")
-        where.equal("e.type", only.kind)
-        where.equal("e.card", only.card)
+        where.add_equal("e.type", only.kind)
+        where.add_equal("e.card", only.card)
         if last is not None:
             where.add("e.sequence < {}", last["sequence"])
-        sql = f"{select}{where} order by e.sequence desc limit {where.give(limit)}"
+        sql = f"{select}{where} order by e.sequence desc limit {where.bind(limit)}"
     else:
         if last is not None:
             where.add("(e.created_at, e.id) < ({}, {})", last["created_at"], last["id"])
-        order = f"order by e.created_at desc, e.id desc limit {where.give(limit)}"
+        order = f"order by e.created_at desc, e.id desc limit {where.bind(limit)}"
         if only.kind is not None:
-            where.equal("e.type", only.kind)
+            where.add_equal("e.type", only.kind)
             sql = f"{select}{where} {order}"
         else:
             each = f"{select} and e.type = k.type{where} {order}"
@@ -104,14 +104,14 @@ select e.* from types k cross join lateral (
 Place = tuple[datetime, UUID]  # of an event in the order of a merchant's
 
 
-async def place(reads: Reader, merchant: UUID, text: str) -> Place | None:
+async def find_event_position(reads: Reader, merchant: UUID, text: str) -> Place | None:
     """Where an event stands; None when there is none of this id."""
-    uuid = ids.parse("evt", text)
+    uuid = ids.parse_id("evt", text)
     row = await reads.one(_AFTER, merchant, uuid) if uuid is not None else None
     return (row["created_at"], row["id"]) if row is not None else None
 
 
-async def coming(
+async def events_after(
     reads: Reader, merchant: UUID, after: Place, before: datetime, *, most: int
 ) -> tuple[list[Event], Place]:
     """The first events behind a place and before an instant, the earliest first, and the place of
@@ -124,9 +124,9 @@ async def coming(
     return await _rendered(reads, merchant, rows), last
 
 
-async def find(reads: Reader, merchant: UUID, text: str) -> Event:
+async def find_event(reads: Reader, merchant: UUID, text: str) -> Event:
     """Raises NotFound."""
-    uuid = ids.parse("evt", text)
+    uuid = ids.parse_id("evt", text)
     row = await reads.one(
         "select * from florin.event where merchant = $1 and id = $2", merchant, uuid
     )
@@ -143,14 +143,14 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
     other = [row["card"] for row in rows if _object(row) not in {*moved, *held, *jobs}]
     nouns: dict[UUID, Any] = {}
     for row in await _these(reads, "select * from florin.transfer", merchant, moved):
-        nouns[row["id"]] = from_transfer(row)
+        nouns[row["id"]] = transaction_from_row(row)
     for row in await _these(reads, "select * from florin.hold", merchant, held):
-        nouns[row["id"]] = from_hold(row)
+        nouns[row["id"]] = hold_from_row(row)
     select = (
         f"select * from (select {cards.COLUMNS}, a.merchant from florin.account a {cards.JOINS}) c"  # noqa: S608 -- our own text
     )
     for row in await _these(reads, select, merchant, other):
-        nouns[row["id"]] = cards.from_row(row)
+        nouns[row["id"]] = cards.card_from_row(row)
     for row in await _these(reads, "select * from florin.job", merchant, jobs):
         nouns[row["id"]] = from_job(row)
     return [_event(row, nouns[_object(row)]) for row in rows]
@@ -182,12 +182,12 @@ def _event(row: Mapping[str, Any], noun: Any) -> Event:
         then: dict[str, Any] = msgspec.json.decode(row["data"])
         was |= {field: value for field, value in then.items() if field in was}
         if was["object"] == "card":
-            was["program"] = ids.show("prg", noun_program(was["program"]))
+            was["program"] = ids.show_id("prg", program_reference(was["program"]))
             was["available"] = was["balance"] - was["held"]
         elif was["object"] == "hold" and was["state"] != "captured":
             was["redemption"] = None
     return Event(
-        id=ids.show("evt", row["id"]),
+        id=ids.show_id("evt", row["id"]),
         type=row["type"],
         created_at=row["created_at"],
         sequence=row["sequence"],
@@ -196,6 +196,6 @@ def _event(row: Mapping[str, Any], noun: Any) -> Event:
     )
 
 
-def noun_program(text: str) -> UUID:
+def program_reference(text: str) -> UUID:
     """A program as an event keeps it, bare, or as a card shows it."""
-    return ids.parse("prg", text) or UUID(text)
+    return ids.parse_id("prg", text) or UUID(text)

@@ -27,7 +27,7 @@ from florin.kit.replicas.routing import RoutedReader
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import quotas
 
-HAPPENED = "florin:happened"  # the channel on which processes tell whose money moved
+EVENTS_TOPIC = "florin:happened"  # the channel on which processes tell whose money moved
 STREAMS_MAX = 200  # of an instance
 BEAT_S = 3.5  # then something is sent, within five: proxies end what is silent, peers may be dead
 _LOOK_LEAST_S = 0.1
@@ -42,7 +42,7 @@ from florin.merchant m where m.id = $1
 """
 
 
-class Live:
+class EventStreams:
     """The streams of one instance."""
 
     def __init__(self, database: Database, wake: Notifier, access: Authenticator) -> None:
@@ -71,7 +71,7 @@ class Live:
             if since is None:  # what a list that is read next may lack is sent
                 after = ((await self._settled(merchant))[0], _NOBODY)
             else:
-                found = await event.place(reads, merchant, since)
+                found = await event.find_event_position(reads, merchant, since)
                 if found is None:
                     raise InvalidRequest("there is no such event", param="Last-Event-ID")
                 after = found
@@ -93,8 +93,10 @@ class Live:
                     ear.clear()
                     (await self._access.caller(authorization)).needs("events:read")
                     until, running = await self._settled(merchant)
-                    reads.at_least(await self._database.position())
-                    found, after = await event.coming(reads, merchant, after, until, most=_PAGE)
+                    reads.require_position(await self._database.position())
+                    found, after = await event.events_after(
+                        reads, merchant, after, until, most=_PAGE
+                    )
                     for each in found:
                         yield _shown(each)
                     if len(found) == _PAGE:
@@ -107,7 +109,7 @@ class Live:
                         yield _BEAT
                     await asyncio.sleep(_LOOK_LEAST_S)
                     if not running:
-                        await self._wake.heard(ear)
+                        await self._wake.wait_for(ear)
         except (Refusal, PoolTimeout, StatementTimeout, *BROKEN):
             # Begun answers end; the next try is told why, or finds another server.
             return

@@ -5,7 +5,7 @@ and the keys that a member made end where the member's right to make them does.
 from uuid import UUID
 
 from florin.identity import audit_log
-from florin.identity.api_keys import ApiKey, facts, from_row, key_id
+from florin.identity.api_keys import ApiKey, facts, key_from_row, key_id
 from florin.identity.audit_log import AuditActor
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
@@ -49,7 +49,7 @@ async def revoke(
         await _revoke(tx, by, [was["id"]])
         row = await tx.one(_LOCK, by.merchant, was["id"])
     assert row is not None, "keys are never deleted"
-    return from_row(row)
+    return key_from_row(row)
 
 
 async def revoke_made_by(
@@ -66,8 +66,10 @@ async def _revoke(tx: Tx, by: AuditActor, keys: list[UUID]) -> None:
     # seen by the next statement.
     while rows := await tx.all(_REVOKE, by.merchant, keys):
         for row in rows:
-            subject = ids.show("key", row["id"])
-            await audit_log.record(tx, by, "api_key.revoked", subject, before=facts(from_row(row)))
+            subject = ids.show_id("key", row["id"])
+            await audit_log.record_audit(
+                tx, by, "api_key.revoked", subject, before=facts(key_from_row(row))
+            )
 
 
 def _require_within(allowed: frozenset[str], location: str | None, was: Row) -> None:

@@ -20,7 +20,7 @@ from florin.kit.encryption import keyed_hash
 from florin.kit.errors import Forbidden, InvalidRequest, NotFound, Unauthenticated
 from florin.kit.http.body import Request, Text, fingerprint
 from florin.kit.postgres.database import Database, Tx
-from florin.kit.postgres.idempotency import once
+from florin.kit.postgres.idempotency import claim_key
 
 PREFIX = "flk_"
 _RANDOM = 40  # symbols of 5 bits: 200 bits
@@ -65,12 +65,12 @@ class ApiKey(msgspec.Struct, kw_only=True):
     secret: str | msgspec.UnsetType = msgspec.UNSET
 
 
-def make() -> str:
+def make_secret() -> str:
     body = "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
     return f"{PREFIX}{body}{_checksum(body)}"
 
 
-def well_formed(secret: str) -> bool:
+def is_well_formed(secret: str) -> bool:
     body = secret[len(PREFIX) :]
     return (
         len(body) == _RANDOM + _CHECK
@@ -79,11 +79,11 @@ def well_formed(secret: str) -> bool:
     )
 
 
-def lookup_hash(pepper: bytes, secret: str) -> bytes:
+def key_hash(pepper: bytes, secret: str) -> bytes:
     return keyed_hash(pepper, secret.encode())
 
 
-async def create(
+async def create_key(
     database: Database,
     *,
     merchant: UUID,
@@ -108,7 +108,7 @@ async def create(
     _require_within(allowed, want)
     if location is not None and want.location != location:
         raise Forbidden(f"you cannot make a key for another location than {location}")
-    secret, uuid = make(), ids.new()
+    secret, uuid = make_secret(), ids.new_id()
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
         _require_within(await _still_allowed(tx, by, session), want)
@@ -118,7 +118,7 @@ async def create(
                 "select * from florin.api_key where merchant = $1 and id = $2", merchant, first
             )
             assert before is not None
-            return from_row(before)
+            return key_from_row(before)
         row = await tx.one(
             "insert into florin.api_key (merchant, id, name, scopes, location, made_by, hash)"
             " values ($1, $2, $3, $4, $5, $6, $7) returning *",
@@ -131,8 +131,8 @@ async def create(
             pepper_hash(secret),
         )
         assert row is not None
-        made = from_row(row)
-        await audit_log.record(tx, by, "api_key.created", made.id, after=facts(made))
+        made = key_from_row(row)
+        await audit_log.record_audit(tx, by, "api_key.created", made.id, after=facts(made))
     return msgspec.structs.replace(made, secret=secret)
 
 
@@ -146,7 +146,7 @@ async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozen
     """What the maker of a key is allowed now. Its row stays locked until the key is there, so that
     what ends the maker's keys sees this one. Raises Unauthenticated.
     """
-    key = ids.parse("key", by.actor)
+    key = ids.parse_id("key", by.actor)
     if key is None and session is None:
         return SCOPES  # Florin itself
     row = await (
@@ -160,7 +160,7 @@ async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozen
 
 
 async def _once(tx: Tx, merchant: UUID, under: str, want: KeyRequest, noun: UUID) -> UUID:
-    return await once(
+    return await claim_key(
         tx,
         merchant=merchant,
         key=under,
@@ -170,7 +170,7 @@ async def _once(tx: Tx, merchant: UUID, under: str, want: KeyRequest, noun: UUID
     )
 
 
-async def listed(
+async def list_keys(
     database: Database, merchant: UUID, *, limit: int, after: UUID | None
 ) -> list[ApiKey]:
     rows = await database.all(
@@ -180,22 +180,22 @@ async def listed(
         after,
         limit,
     )
-    return [from_row(row) for row in rows]
+    return [key_from_row(row) for row in rows]
 
 
-async def find(database: Database, merchant: UUID, text: str) -> ApiKey:
+async def find_key(database: Database, merchant: UUID, text: str) -> ApiKey:
     """Raises NotFound."""
     row = await database.one(
         "select * from florin.api_key where merchant = $1 and id = $2", merchant, key_id(text)
     )
     if row is None:
         raise NotFound
-    return from_row(row)
+    return key_from_row(row)
 
 
-def from_row(row: Mapping[str, Any]) -> ApiKey:
+def key_from_row(row: Mapping[str, Any]) -> ApiKey:
     return ApiKey(
-        id=ids.show("key", row["id"]),
+        id=ids.show_id("key", row["id"]),
         name=row["name"],
         scopes=list(row["scopes"]),
         location=row["location"],
@@ -207,7 +207,7 @@ def from_row(row: Mapping[str, Any]) -> ApiKey:
 
 def key_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse("key", text)
+    uuid = ids.parse_id("key", text)
     if uuid is None:
         raise NotFound
     return uuid

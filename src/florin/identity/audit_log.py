@@ -31,7 +31,7 @@ class AuditActor:
     request_id: str | None = None
 
 
-class Record(msgspec.Struct, kw_only=True):
+class AuditRecord(msgspec.Struct, kw_only=True):
     """One administrative action. `before` and `after` hold what it changed."""
 
     id: str
@@ -45,7 +45,7 @@ class Record(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def record(
+async def record_audit(
     tx: Tx,
     by: AuditActor,
     action: str,
@@ -58,7 +58,7 @@ async def record(
         "insert into florin.audit (merchant, id, actor, action, subject, before, after, request_id)"
         " values ($1, $2, $3, $4, $5, $6::text::jsonb, $7::text::jsonb, $8)",
         by.merchant,
-        ids.new(),
+        ids.new_id(),
         by.actor,
         action,
         subject,
@@ -68,7 +68,7 @@ async def record(
     )
 
 
-async def listed(
+async def list_records(
     database: Database,
     merchant: UUID,
     *,
@@ -77,7 +77,7 @@ async def listed(
     actor: str | None = None,
     action: str | None = None,
     subject: str | None = None,
-) -> list[Record]:
+) -> list[AuditRecord]:
     rows = await database.all(
         "select * from florin.audit where merchant = $1 and ($2::uuid is null or id < $2)"
         " and ($3::text is null or actor = $3) and ($4::text is null or action = $4)"
@@ -92,9 +92,9 @@ async def listed(
     return [_from_row(row) for row in rows]
 
 
-async def find(database: Database, merchant: UUID, text: str) -> Record:
+async def find_record(database: Database, merchant: UUID, text: str) -> AuditRecord:
     """Raises NotFound."""
-    uuid = ids.parse("aud", text)
+    uuid = ids.parse_id("aud", text)
     row = uuid and await database.one(
         "select * from florin.audit where merchant = $1 and id = $2", merchant, uuid
     )
@@ -103,9 +103,9 @@ async def find(database: Database, merchant: UUID, text: str) -> Record:
     return _from_row(row)
 
 
-def _from_row(row: Row) -> Record:
-    return Record(
-        id=ids.show("aud", row["id"]),
+def _from_row(row: Row) -> AuditRecord:
+    return AuditRecord(
+        id=ids.show_id("aud", row["id"]),
         actor=row["actor"],
         action=row["action"],
         subject=row["subject"],

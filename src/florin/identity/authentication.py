@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from florin.identity import api_keys
-from florin.identity.credentials.jwt import Tokens
+from florin.identity.credentials.jwt import JwtTokens
 from florin.identity.scopes import ROLES
 from florin.kit import ids
 from florin.kit.errors import Forbidden, Refusal, Unauthenticated
@@ -118,13 +118,13 @@ class Authenticator:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
-        self._peppers = [each.encode() for each in settings.ring("key_pepper")]
-        self._tokens = Tokens(settings)
+        self._peppers = [each.encode() for each in settings.key_ring("key_pepper")]
+        self._tokens = JwtTokens(settings)
         self._verify = settings.needs_verified_email
         self._known: dict[str, tuple[float, Caller | None]] = {}
 
     def hash_of(self, secret: str) -> bytes:
-        return api_keys.lookup_hash(self._peppers[0], secret)
+        return api_keys.key_hash(self._peppers[0], secret)
 
     def forget(self, actor: str) -> None:
         """What changed of a caller holds here at once, elsewhere when it is asked for again."""
@@ -172,7 +172,7 @@ class Authenticator:
             return None
         return Caller(
             merchant=claims.merchant,
-            actor=ids.show("usr", claims.member),
+            actor=ids.show_id("usr", claims.member),
             scopes=ROLES[row["role"]] if row["proved"] else _NOTHING,
             role=row["role"],
             person=Person(merchant=claims.merchant, member=claims.member, session=claims.session),
@@ -181,9 +181,9 @@ class Authenticator:
         )
 
     async def _by_key(self, secret: str) -> Caller | None:
-        if not api_keys.well_formed(secret):
+        if not api_keys.is_well_formed(secret):
             return None
-        hashes = [api_keys.lookup_hash(pepper, secret) for pepper in self._peppers]
+        hashes = [api_keys.key_hash(pepper, secret) for pepper in self._peppers]
         row = await self._database.one(_KEY, hashes)
         if row is None:
             return None
@@ -191,7 +191,7 @@ class Authenticator:
             await self._database.one(_MOVE, row["merchant"], row["id"], row["hash"], hashes[0])
         return Caller(
             merchant=row["merchant"],
-            actor=ids.show("key", row["id"]),
+            actor=ids.show_id("key", row["id"]),
             scopes=frozenset(row["scopes"]),
             location=row["location"],
         )

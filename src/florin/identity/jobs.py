@@ -12,7 +12,7 @@ _OVER = {
 }
 
 
-async def clean_up(database: Database, *, most: int = 1000) -> int:
+async def delete_expired_rows(database: Database, *, most: int = 1000) -> int:
     """Delete at most so many rows of each table; how many they were. Repeat until it is 0."""
     deleted = 0
     for table, over in _OVER.items():

@@ -9,11 +9,11 @@ from uuid import UUID
 
 from florin.identity import audit_log, sessions
 from florin.identity.credentials import lockout, passwords
-from florin.identity.credentials.jwt import CHALLENGE_S, Challenged, state_of
+from florin.identity.credentials.jwt import CHALLENGE_S, ChallengeClaims, password_state
 from florin.identity.credentials.lockout import LockoutKey
 from florin.identity.credentials.passwords import Typed
 from florin.identity.network_limits import SIGN_INS
-from florin.identity.reauthentication import InvalidCredentials, wrong_proof
+from florin.identity.reauthentication import InvalidCredentials, record_wrong_proof
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.identity.sessions import SignedIn
 from florin.kit import ids
@@ -59,50 +59,56 @@ class MfaRequest(Request, kw_only=True):
     code: Typed
 
 
-async def login(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
+async def sign_in(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
     """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
     await people.limits.take(SIGN_INS, client.address)
-    began = constant_time.now()
+    began = constant_time.start_timer()
     email = normalized(want.email)
     found = await people.database.one(_MEMBER, email, client.place)
     known = found is not None and found["known"]
-    doors = lockout.doors(people.pepper, email=email, network=client.network, known=known)
-    await lockout.check(people.database, doors)
-    right = await passwords.matches(found["password_hash"] if found else None, want.password)
+    doors = lockout.sign_in_locks(people.pepper, email=email, network=client.network, known=known)
+    await lockout.require_unlocked(people.database, doors)
+    right = await passwords.password_matches(
+        found["password_hash"] if found else None, want.password
+    )
     async with people.database.transaction() as tx:
         if found is None or not right or not await _still(tx, found):
             answer: Refusal | SignedIn = await _failed(tx, doors, found, client)
         else:
-            await lockout.check(tx, doors)
-            await lockout.passed(tx, doors)
+            await lockout.require_unlocked(tx, doors)
+            await lockout.record_success(tx, doors)
             answer = await _enter(tx, people, client, found)
-    if found is not None and right and passwords.outdated(found["password_hash"]):
+    if found is not None and right and passwords.is_outdated_hash(found["password_hash"]):
         await _strengthen(people, found, want.password)
     if isinstance(answer, Refusal):
-        await constant_time.pad(began)
+        await constant_time.pad_response_time(began)
         raise answer
     return answer
 
 
-async def second(people: IdentityServices, client: RequestOrigin, want: MfaRequest) -> SignedIn:
+async def sign_in_with_factor(
+    people: IdentityServices, client: RequestOrigin, want: MfaRequest
+) -> SignedIn:
     """Raises Unauthenticated, InvalidCredentials, RateLimited."""
     challenged = people.tokens.read_challenge(want.mfa_token)
     if challenged is None:
         raise Unauthenticated("this challenge is wrong or too old: sign in again")
     merchant, member = challenged.merchant, challenged.member
-    by = client.by(merchant, ids.show("usr", member))
-    doors = lockout.proof(people.pepper, "code", by.actor)
+    by = client.audit_actor(merchant, ids.show_id("usr", member))
+    doors = lockout.proof_locks(people.pepper, "code", by.actor)
     answer: Refusal | SignedIn
     async with people.database.transaction() as tx:
         await _still_challenged(tx, challenged)
-        await lockout.check(tx, doors)
+        await lockout.require_unlocked(tx, doors)
         taken = await people.factors.take(tx, merchant, member, want.code)
         if taken is None:
-            answer = await wrong_proof(tx, doors, by, "login.failed")
+            answer = await record_wrong_proof(tx, doors, by, "login.failed")
         else:
-            await lockout.passed(tx, doors)
-            answer = await sessions.begin(tx, people, client, merchant, member, second_factor=True)
-            await audit_log.record(tx, by, "login.succeeded", by.actor, after={"by": taken})
+            await lockout.record_success(tx, doors)
+            answer = await sessions.begin_session(
+                tx, people, client, merchant, member, second_factor=True
+            )
+            await audit_log.record_audit(tx, by, "login.succeeded", by.actor, after={"by": taken})
     if isinstance(answer, Refusal):
         raise answer
     return answer
@@ -113,23 +119,23 @@ async def _enter(
 ) -> SignedIn | Refusal:
     merchant, member = found["merchant"], found["id"]
     if found["second_factor"]:
-        state = state_of(found["password_hash"])
+        state = password_state(found["password_hash"])
         token = people.tokens.challenge(merchant, member, state)
         return MfaRequired(extra={"mfa_token": token, "expires_in": CHALLENGE_S})
-    answer = await sessions.begin(tx, people, client, merchant, member, second_factor=False)
-    by = client.by(merchant, ids.show("usr", member))
-    await audit_log.record(tx, by, "login.succeeded", by.actor, after={"by": "password"})
+    answer = await sessions.begin_session(tx, people, client, merchant, member, second_factor=False)
+    by = client.audit_actor(merchant, ids.show_id("usr", member))
+    await audit_log.record_audit(tx, by, "login.succeeded", by.actor, after={"by": "password"})
     return answer
 
 
 async def _failed(
     tx: Tx, doors: list[LockoutKey], found: Row | None, client: RequestOrigin
 ) -> Refusal:
-    if not await lockout.failed(tx, doors):
-        return lockout.refused()
+    if not await lockout.record_failure(tx, doors):
+        return lockout.lockout_refusal()
     if found is not None:
-        by = client.by(found["merchant"], audit_log.NOBODY)
-        await audit_log.record(tx, by, "login.failed", ids.show("usr", found["id"]))
+        by = client.audit_actor(found["merchant"], audit_log.NOBODY)
+        await audit_log.record_audit(tx, by, "login.failed", ids.show_id("usr", found["id"]))
     return InvalidCredentials()
 
 
@@ -139,9 +145,9 @@ async def _still(tx: Tx, found: Row) -> bool:
     return await tx.one(_STILL, *args) is not None
 
 
-async def _still_challenged(tx: Tx, challenged: Challenged) -> None:
+async def _still_challenged(tx: Tx, challenged: ChallengeClaims) -> None:
     current = await tx.value(_CHALLENGED, challenged.merchant, challenged.member)
-    if current is None or state_of(current) != challenged.state:
+    if current is None or password_state(current) != challenged.state:
         raise Unauthenticated("this challenge is wrong or too old: sign in again")
 
 
@@ -150,7 +156,7 @@ async def _strengthen(people: IdentityServices, found: Row, typed: str) -> None:
     is no room for that now, the next sign-in does it.
     """
     try:
-        stronger = await passwords.make_hash(typed)
+        stronger = await passwords.hash_password(typed)
     except Overloaded:
         return
     async with people.database.transaction() as tx:

@@ -73,7 +73,7 @@ class User(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def add(
+async def add_member(
     tx: Tx, *, merchant: UUID, member: UUID, email: str, role: str, password_hash: str | None
 ) -> Row:
     """Raises EmailTaken.
@@ -106,15 +106,15 @@ async def require_unknown(database: Database, email: str) -> None:
         raise EmailTaken(param="email")
 
 
-async def create(
+async def create_member(
     people: IdentityServices, by: AuditActor, want: MemberRequest, *, allowed: frozenset[str]
 ) -> User:
     """Raises Forbidden, EmailTaken, InvalidRequest, RateLimited, Overloaded."""
     require_role_within(allowed, want.role)
     password_hash = await _first_password(people, by, want)
-    member = ids.new()
+    member = ids.new_id()
     async with people.database.transaction() as tx:
-        row = await add(
+        row = await add_member(
             tx,
             merchant=by.merchant,
             member=member,
@@ -124,8 +124,8 @@ async def create(
         )
         if password_hash is None:
             await people.letters.write(tx, by.merchant, member, "invitation")
-        user = from_row(row)
-        await audit_log.record(tx, by, "member.created", user.id, after=_facts(user))
+        user = member_from_row(row)
+        await audit_log.record_audit(tx, by, "member.created", user.id, after=_facts(user))
     return user
 
 
@@ -143,18 +143,18 @@ async def _first_password(
         return None
     check_password(want.password, email=email)
     await people.limits.take_of(PASSWORDS_PER_MERCHANT, merchant)
-    return await passwords.make_hash(want.password)
+    return await passwords.hash_password(want.password)
 
 
-async def change(
+async def change_member(
     database: Database, by: AuditActor, text: str, want: MemberChange, *, allowed: frozenset[str]
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     role = want.role
     async with database.transaction() as tx:
-        was = await lock(tx, by.merchant, text)
+        was = await lock_member(tx, by.merchant, text)
         if was["role"] == role:
-            return from_row(was)
+            return member_from_row(was)
         require_role_within(allowed, was["role"])
         require_role_within(allowed, role)
         await _not_the_last_owner(tx, was)
@@ -165,15 +165,15 @@ async def change(
             role,
         )
         assert row is not None
-        await audit_log.record(
+        await audit_log.record_audit(
             tx, by, "member.changed", text, before={"role": was["role"]}, after={"role": role}
         )
         if not want.keep_keys:
-            await revoke_made_by(tx, by, ids.show("usr", was["id"]), beyond=ROLES[role])
-    return from_row(row)
+            await revoke_made_by(tx, by, ids.show_id("usr", was["id"]), beyond=ROLES[role])
+    return member_from_row(row)
 
 
-async def remove(
+async def remove_member(
     database: Database,
     by: AuditActor,
     text: str,
@@ -183,19 +183,21 @@ async def remove(
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
     async with database.transaction() as tx:
-        was = await lock(tx, by.merchant, text)
+        was = await lock_member(tx, by.merchant, text)
         require_role_within(allowed, was["role"])
         await _not_the_last_owner(tx, was)
         await tx.run(
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
         )
-        await audit_log.record(tx, by, "member.removed", text, before=_facts(from_row(was)))
+        await audit_log.record_audit(
+            tx, by, "member.removed", text, before=_facts(member_from_row(was))
+        )
         if not keep_keys:
-            await revoke_made_by(tx, by, ids.show("usr", was["id"]))
-    return msgspec.structs.replace(from_row(was), state="removed")
+            await revoke_made_by(tx, by, ids.show_id("usr", was["id"]))
+    return msgspec.structs.replace(member_from_row(was), state="removed")
 
 
-async def listed(
+async def list_members(
     database: Database, merchant: UUID, *, limit: int, after: UUID | None
 ) -> list[User]:
     rows = await database.all(
@@ -205,17 +207,17 @@ async def listed(
         after,
         limit,
     )
-    return [from_row(row) for row in rows]
+    return [member_from_row(row) for row in rows]
 
 
-async def find(database: Database, merchant: UUID, text: str) -> User:
+async def find_member(database: Database, merchant: UUID, text: str) -> User:
     """Raises NotFound."""
-    return from_row(await _row(database, merchant, member_id(text)))
+    return member_from_row(await _row(database, merchant, parse_member_id(text)))
 
 
-def from_row(row: Row) -> User:
+def member_from_row(row: Row) -> User:
     return User(
-        id=ids.show("usr", row["id"]),
+        id=ids.show_id("usr", row["id"]),
         email=row["email"],
         role=row["role"],
         state="invited" if row["password_hash"] is None else "active",
@@ -225,9 +227,9 @@ def from_row(row: Row) -> User:
     )
 
 
-def member_id(text: str) -> UUID:
+def parse_member_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse("usr", text)
+    uuid = ids.parse_id("usr", text)
     if uuid is None:
         raise NotFound
     return uuid
@@ -251,7 +253,7 @@ async def _row(database: Database | Tx, merchant: UUID, member: UUID) -> Row:
     return row
 
 
-async def lock(tx: Tx, merchant: UUID, text: str) -> Row:
+async def lock_member(tx: Tx, merchant: UUID, text: str) -> Row:
     # The owners first, in order: of two who remove each other the second sees the first's work.
     await tx.all(
         "select id from florin.member where merchant = $1 and role = 'owner'"
@@ -261,7 +263,7 @@ async def lock(tx: Tx, merchant: UUID, text: str) -> Row:
     row = await tx.one(
         "select * from florin.member where merchant = $1 and id = $2 for update",
         merchant,
-        member_id(text),
+        parse_member_id(text),
     )
     if row is None:
         raise NotFound

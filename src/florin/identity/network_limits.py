@@ -7,8 +7,8 @@ little by renting more addresses, and people behind one address are not stopped 
 
 from dataclasses import dataclass
 
-from florin.kit.http.client_address import block, is_loopback, site
-from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, refusal
+from florin.kit.http.client_address import block, client_network, is_loopback
+from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_limit_refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class NetworkLimit:
     network: Limit
 
     def subjects(self, source: str) -> tuple[Subject, Subject]:
-        return (self.address, site(source)), (self.network, block(source))
+        return (self.address, client_network(source)), (self.network, block(source))
 
 
 SIGN_INS = NetworkLimit(
@@ -66,11 +66,11 @@ class NetworkLimiter:
 
     async def take_of(self, limit: Limit, subject: str) -> None:
         """Count one of what is known by name. Raises RateLimited."""
-        await self._limits.take(limit, subject)
+        await self._limits.acquire(limit, subject)
 
     def _spared(self, source: str) -> bool:
         return self._spare_loopback and is_loopback(source)
 
     def _refuse(self, limit: NetworkLimit, wait_s: int | None) -> None:
         if wait_s is not None:
-            raise refusal(limit.address.kind, wait_s)
+            raise rate_limit_refusal(limit.address.kind, wait_s)

@@ -12,7 +12,7 @@ from florin.identity.api_key_revocation import revoke_made_by
 from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Person
 from florin.identity.credentials import lockout, passwords
-from florin.identity.credentials.email_tokens import Kind, LetterInvalid
+from florin.identity.credentials.email_tokens import EmailTokenInvalid, Kind
 from florin.identity.credentials.password_rules import check_password
 from florin.identity.credentials.passwords import Password, Typed
 from florin.identity.members import User
@@ -64,13 +64,15 @@ class Accepted(msgspec.Struct, kw_only=True):
     accepted: bool = True
 
 
-async def ask(people: IdentityServices, client: RequestOrigin, kind: Kind, email: str) -> Accepted:
+async def request_email_token(
+    people: IdentityServices, client: RequestOrigin, kind: Kind, email: str
+) -> Accepted:
     """Write a letter to whom the address belongs. Too many at once are not written."""
-    began = constant_time.now()
+    began = constant_time.start_timer()
     email = normalized(email)
-    doors = lockout.letters(people.pepper, email=email, network=client.network)
+    doors = lockout.email_locks(people.pepper, email=email, network=client.network)
     async with people.database.transaction() as tx:
-        allowed = await lockout.failed(tx, doors)
+        allowed = await lockout.record_failure(tx, doors)
         found = await tx.one(
             "select merchant, id from florin.member where email = $1 limit 1", email
         )
@@ -78,9 +80,9 @@ async def ask(people: IdentityServices, client: RequestOrigin, kind: Kind, email
         merchant, who = (found["merchant"], found["id"]) if found and allowed else _nobody()
         await people.letters.write(tx, merchant, who, kind)
         if found and allowed:
-            by = client.by(merchant, audit_log.NOBODY)
-            await audit_log.record(tx, by, f"{kind}.requested", ids.show("usr", who))
-    await constant_time.pad(began)
+            by = client.audit_actor(merchant, audit_log.NOBODY)
+            await audit_log.record_audit(tx, by, f"{kind}.requested", ids.show_id("usr", who))
+    await constant_time.pad_response_time(began)
     return Accepted()
 
 
@@ -95,7 +97,7 @@ async def set_password(
     check_password(want.password)
     found = await _find_token(people, client, kind, want.token)
     await people.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)
-    hashed = await passwords.make_hash(want.password)
+    hashed = await passwords.hash_password(want.password)
     async with people.database.transaction() as tx:
         letter = await people.letters.take(tx, kind, want.token)
         merchant, who = letter["merchant"], letter["member"]
@@ -110,16 +112,16 @@ async def set_password(
         assert row is not None, "letters go with their member"
         # Begun and ended: he who reads the member's mail is known here from now on, so that
         # strangers' failures cannot keep him out (see lockout.py).
-        await sessions.begin(tx, people, client, merchant, who, second_factor=False)
-        await sessions.revoke_all(tx, merchant, who)
-        by = client.by(merchant, ids.show("usr", who))
-        await audit_log.record(tx, by, "password.set", by.actor, after={"by": kind})
+        await sessions.begin_session(tx, people, client, merchant, who, second_factor=False)
+        await sessions.revoke_sessions(tx, merchant, who)
+        by = client.audit_actor(merchant, ids.show_id("usr", who))
+        await audit_log.record_audit(tx, by, "password.set", by.actor, after={"by": kind})
         if isinstance(want, ResetRequest) and not want.keep_keys:
             await revoke_made_by(tx, by, by.actor)
-    return members.from_row(row)
+    return members.member_from_row(row)
 
 
-async def verify(people: IdentityServices, client: RequestOrigin, token: str) -> User:
+async def verify_email(people: IdentityServices, client: RequestOrigin, token: str) -> User:
     """Raises LetterInvalid, RateLimited."""
     await _find_token(people, client, "email_verification", token)
     async with people.database.transaction() as tx:
@@ -132,9 +134,9 @@ async def verify(people: IdentityServices, client: RequestOrigin, token: str) ->
             letter["member"],
         )
         assert row is not None, "letters go with their member"
-        by = client.by(letter["merchant"], ids.show("usr", letter["member"]))
-        await audit_log.record(tx, by, "email.verified", by.actor)
-    return members.from_row(row)
+        by = client.audit_actor(letter["merchant"], ids.show_id("usr", letter["member"]))
+        await audit_log.record_audit(tx, by, "email.verified", by.actor)
+    return members.member_from_row(row)
 
 
 async def change_password(
@@ -143,7 +145,7 @@ async def change_password(
     """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
     check_password(want.password)
     await prove_password(people, by, me, want.current_password)
-    hashed = await passwords.make_hash(want.password)
+    hashed = await passwords.hash_password(want.password)
     async with people.database.transaction() as tx:
         row = await tx.one(
             "update florin.member set password_hash = $3 where merchant = $1 and id = $2"
@@ -154,9 +156,9 @@ async def change_password(
         )
         if row is None:
             raise Unauthenticated
-        await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)
-        await audit_log.record(tx, by, "password.changed", by.actor)
-    return members.from_row(row)
+        await sessions.revoke_sessions(tx, me.merchant, me.member, but=me.session)
+        await audit_log.record_audit(tx, by, "password.changed", by.actor)
+    return members.member_from_row(row)
 
 
 async def _find_token(
@@ -166,10 +168,10 @@ async def _find_token(
     await people.limits.check(WRONG_TOKENS, client.address)
     try:
         return await people.letters.find(people.database, kind, token)
-    except LetterInvalid:
+    except EmailTokenInvalid:
         await people.limits.count(WRONG_TOKENS, client.address)
         raise
 
 
 def _nobody() -> tuple[UUID, UUID]:
-    return ids.new(), ids.new()
+    return ids.new_id(), ids.new_id()

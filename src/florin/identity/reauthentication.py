@@ -46,30 +46,32 @@ class ReauthenticationRequest(Request, kw_only=True):
     code: Typed | None = None
 
 
-async def wrong_proof(tx: Tx, doors: list[LockoutKey], by: AuditActor, action: str) -> Refusal:
+async def record_wrong_proof(
+    tx: Tx, doors: list[LockoutKey], by: AuditActor, action: str
+) -> Refusal:
     """Count a wrong proof of somebody who is known; what to answer once that is committed."""
-    if not await lockout.failed(tx, doors):
-        return lockout.refused()
-    await audit_log.record(tx, by, action, by.actor)
+    if not await lockout.record_failure(tx, doors):
+        return lockout.lockout_refusal()
+    await audit_log.record_audit(tx, by, action, by.actor)
     return InvalidCredentials("this proof is wrong")
 
 
 async def prove_password(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> None:
     """Raises InvalidCredentials, RateLimited, Overloaded."""
     await people.limits.take_of(PASSWORDS_PER_MEMBER, by.actor)
-    doors = lockout.proof(people.pepper, "password", by.actor)
-    await lockout.check(people.database, doors)
+    doors = lockout.proof_locks(people.pepper, "password", by.actor)
+    await lockout.require_unlocked(people.database, doors)
     row = await people.database.one(
         "select password_hash from florin.member where merchant = $1 and id = $2",
         me.merchant,
         me.member,
     )
-    right = await passwords.matches(row["password_hash"] if row else None, typed)
+    right = await passwords.password_matches(row["password_hash"] if row else None, typed)
     async with people.database.transaction() as tx:
-        await lockout.check(tx, doors)
+        await lockout.require_unlocked(tx, doors)
         if right:
-            await lockout.passed(tx, doors)
-        refusal = None if right else await wrong_proof(tx, doors, by, "proof.failed")
+            await lockout.record_success(tx, doors)
+        refusal = None if right else await record_wrong_proof(tx, doors, by, "proof.failed")
     if refusal is not None:
         raise refusal
 
@@ -86,11 +88,11 @@ async def prove_code(
     )
     if row is None or row["totp_confirmed_at"] is None:
         raise FactorOff
-    doors = lockout.proof(people.pepper, "code", by.actor)
-    await lockout.check(tx, doors)
+    doors = lockout.proof_locks(people.pepper, "code", by.actor)
+    await lockout.require_unlocked(tx, doors)
     if await people.factors.take(tx, me.merchant, me.member, code) is None:
-        return await wrong_proof(tx, doors, by, "proof.failed")
-    await lockout.passed(tx, doors)
+        return await record_wrong_proof(tx, doors, by, "proof.failed")
+    await lockout.record_success(tx, doors)
     return None
 
 
@@ -112,6 +114,6 @@ async def reauthenticate(
             row = await tx.one(_PROVED, me.merchant, me.session, me.member)
             if row is None:
                 raise Unauthenticated
-            await audit_log.record(tx, by, "reauthenticated", by.actor)
-            return sessions.from_row(row, current=me.session)
+            await audit_log.record_audit(tx, by, "reauthenticated", by.actor)
+            return sessions.session_from_row(row, current=me.session)
     raise refusal

@@ -13,11 +13,11 @@ from florin.kit.postgres.database import Database
 AnyRequest = Request[Any, Any, Any]
 
 
-def by(request: AnyRequest, caller: Caller) -> AuditActor:
+def audit_actor(request: AnyRequest, caller: Caller) -> AuditActor:
     scope: Any = request.scope
     return AuditActor(merchant=caller.merchant, actor=caller.actor, request_id=scope["request_id"])
 
 
-async def wrote(request: AnyRequest, db: Database) -> None:
+async def send_position(request: AnyRequest, db: Database) -> None:
     """Tell the caller how far he must be able to read."""
     request.scope["position"] = await db.position()  # pyright: ignore[reportGeneralTypeIssues]

@@ -11,7 +11,7 @@ from florin.identity.credentials import lockout, totp
 from florin.identity.credentials.passwords import Typed
 from florin.identity.credentials.totp import Enrolment, RecoveryCodes
 from florin.identity.members import User
-from florin.identity.reauthentication import prove_code, prove_password, wrong_proof
+from florin.identity.reauthentication import prove_code, prove_password, record_wrong_proof
 from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.errors import Forbidden, Refusal, Unauthenticated
@@ -48,7 +48,9 @@ class FactorProof(Request, kw_only=True):
     code: Code
 
 
-async def enrol(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> Enrolment:
+async def enrol_factor(
+    people: IdentityServices, by: AuditActor, me: Person, typed: str
+) -> Enrolment:
     """Raises InvalidCredentials, FactorAlreadyOn, RateLimited."""
     await prove_password(people, by, me, typed)
     async with people.database.transaction() as tx:
@@ -63,35 +65,37 @@ async def enrol(people: IdentityServices, by: AuditActor, me: Person, typed: str
         if row["totp_confirmed_at"] is not None:
             raise FactorAlreadyOn
         enrolment = await people.factors.enrol(tx, me.merchant, me.member, row["email"])
-        await audit_log.record(tx, by, "second_factor.begun", by.actor)
+        await audit_log.record_audit(tx, by, "second_factor.begun", by.actor)
     return enrolment
 
 
-async def confirm(people: IdentityServices, by: AuditActor, me: Person, code: str) -> RecoveryCodes:
+async def confirm_factor(
+    people: IdentityServices, by: AuditActor, me: Person, code: str
+) -> RecoveryCodes:
     """Turn it on: this sign-in counts as proved, your others end.
 
     Raises InvalidCredentials, RateLimited.
     """
-    doors = lockout.proof(people.pepper, "code", by.actor)
+    doors = lockout.proof_locks(people.pepper, "code", by.actor)
     async with people.database.transaction() as tx:
         await tx.one(_ALONE, me.merchant, me.member)
-        await lockout.check(tx, doors)
+        await lockout.require_unlocked(tx, doors)
         codes = await people.factors.confirm(tx, me.merchant, me.member, code)
         if codes is not None:
-            await lockout.passed(tx, doors)
+            await lockout.record_success(tx, doors)
             await tx.run(
                 "update florin.session set second_factor = true where merchant = $1 and id = $2",
                 me.merchant,
                 me.session,
             )
-            await sessions.revoke_all(tx, me.merchant, me.member, but=me.session)
-            await audit_log.record(tx, by, "second_factor.on", by.actor)
+            await sessions.revoke_sessions(tx, me.merchant, me.member, but=me.session)
+            await audit_log.record_audit(tx, by, "second_factor.on", by.actor)
             return RecoveryCodes(recovery_codes=codes)
-        refusal = await wrong_proof(tx, doors, by, "proof.failed")
+        refusal = await record_wrong_proof(tx, doors, by, "proof.failed")
     raise refusal
 
 
-async def renew_recovery(
+async def renew_recovery_codes(
     people: IdentityServices, by: AuditActor, me: Person, want: FactorProof
 ) -> RecoveryCodes:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
@@ -100,36 +104,40 @@ async def renew_recovery(
         refusal = await prove_code(tx, people, by, me, want.code)
         if refusal is None:
             codes = await people.factors.new_recovery(tx, me.merchant, me.member)
-            await audit_log.record(tx, by, "second_factor.recovery_renewed", by.actor)
+            await audit_log.record_audit(tx, by, "second_factor.recovery_renewed", by.actor)
             return RecoveryCodes(recovery_codes=codes)
     raise refusal
 
 
-async def disable(people: IdentityServices, by: AuditActor, me: Person, want: FactorProof) -> User:
+async def disable_factor(
+    people: IdentityServices, by: AuditActor, me: Person, want: FactorProof
+) -> User:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
     await prove_password(people, by, me, want.password)
     async with people.database.transaction() as tx:
         refusal = await prove_code(tx, people, by, me, want.code)
         if refusal is None:
-            await totp.remove(tx, me.merchant, me.member)
-            await audit_log.record(tx, by, "second_factor.off", by.actor)
+            await totp.remove_factor(tx, me.merchant, me.member)
+            await audit_log.record_audit(tx, by, "second_factor.off", by.actor)
     if refusal is not None:
         raise refusal
-    return await members.find(people.database, me.merchant, by.actor)
+    return await members.find_member(people.database, me.merchant, by.actor)
 
 
-async def reset(database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]) -> User:
+async def reset_factor(
+    database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]
+) -> User:
     """Help another member who lost authenticator and recovery codes, and is signed out by it.
 
     Raises NotFound, Forbidden.
     """
     async with database.transaction() as tx:
-        was = await members.lock(tx, by.merchant, text)
-        if ids.show("usr", was["id"]) == by.actor:
+        was = await members.lock_member(tx, by.merchant, text)
+        if ids.show_id("usr", was["id"]) == by.actor:
             raise Forbidden("turn your own second factor off with POST /auth/totp/disable")
         members.require_role_within(allowed, was["role"])
-        await totp.remove(tx, by.merchant, was["id"])
-        await sessions.revoke_all(tx, by.merchant, was["id"])
-        await audit_log.record(tx, by, "member.second_factor_reset", text)
-        row = await members.lock(tx, by.merchant, text)
-    return members.from_row(row)
+        await totp.remove_factor(tx, by.merchant, was["id"])
+        await sessions.revoke_sessions(tx, by.merchant, was["id"])
+        await audit_log.record_audit(tx, by, "member.second_factor_reset", text)
+        row = await members.lock_member(tx, by.merchant, text)
+    return members.member_from_row(row)

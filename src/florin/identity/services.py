@@ -6,11 +6,11 @@ from uuid import UUID
 
 from florin.identity.audit_log import AuditActor
 from florin.identity.credentials.email_tokens import EmailTokens
-from florin.identity.credentials.jwt import Tokens
+from florin.identity.credentials.jwt import JwtTokens
 from florin.identity.credentials.totp import TotpFactors
 from florin.identity.network_limits import NetworkLimiter
 from florin.kit.encryption import Sealer, keyed_hash
-from florin.kit.http.client_address import Proxies, site
+from florin.kit.http.client_address import TrustedProxies, client_network
 from florin.kit.postgres.database import Database
 from florin.kit.rate_limits.limiter import RateLimiter
 from florin.kit.settings import Settings
@@ -26,7 +26,7 @@ class RequestOrigin:
     program: bytes
     place: bytes
 
-    def by(self, merchant: UUID, actor: str) -> AuditActor:
+    def audit_actor(self, merchant: UUID, actor: str) -> AuditActor:
         return AuditActor(merchant=merchant, actor=actor, request_id=self.request_id)
 
 
@@ -35,10 +35,10 @@ class IdentityServices:
     """The parts over which people sign in."""
 
     database: Database
-    tokens: Tokens
+    tokens: JwtTokens
     letters: EmailTokens
     factors: TotpFactors
-    proxies: Proxies
+    proxies: TrustedProxies
     pepper: bytes
     limits: NetworkLimiter
 
@@ -46,20 +46,20 @@ class IdentityServices:
     def of(
         settings: Settings, database: Database, sealer: Sealer, limits: RateLimiter
     ) -> "IdentityServices":
-        peppers = tuple(each.encode() for each in settings.ring("key_pepper"))
+        peppers = tuple(each.encode() for each in settings.key_ring("key_pepper"))
         return IdentityServices(
             database=database,
-            tokens=Tokens(settings),
+            tokens=JwtTokens(settings),
             letters=EmailTokens(sealer=sealer, peppers=peppers),
             factors=TotpFactors(sealer, peppers),
-            proxies=Proxies(settings.trusted_proxies),
+            proxies=TrustedProxies(settings.trusted_proxies),
             pepper=peppers[0],
             limits=NetworkLimiter(limits, spare_loopback=settings.env != "production"),
         )
 
     def client(self, request: Any) -> RequestOrigin:
-        address = self.proxies.client(request.scope)
-        network = site(address)
+        address = self.proxies.client_address(request.scope)
+        network = client_network(address)
         program = request.headers.get("user-agent", "")
         return RequestOrigin(
             request_id=request.scope["request_id"],

@@ -19,7 +19,7 @@ import msgspec
 
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
-from florin.identity.credentials.jwt import ACCESS_S, Tokens
+from florin.identity.credentials.jwt import ACCESS_S, JwtTokens
 from florin.identity.services import IdentityServices, RequestOrigin
 from florin.kit import ids
 from florin.kit.errors import NotFound, Refusal, Unauthenticated
@@ -81,7 +81,7 @@ class Session(msgspec.Struct, kw_only=True):
     revoked_at: datetime | None
 
 
-async def begin(
+async def begin_session(
     tx: Tx,
     people: IdentityServices,
     client: RequestOrigin,
@@ -91,7 +91,7 @@ async def begin(
     second_factor: bool,
 ) -> SignedIn:
     """Sign a member in."""
-    session, jti = ids.new(), secrets.token_urlsafe(_BYTES)
+    session, jti = ids.new_id(), secrets.token_urlsafe(_BYTES)
     row = await tx.one(
         "insert into florin.session (merchant, id, member, current_hash, client_hash, address_hash,"
         " second_factor, proved_at, expires_at)"
@@ -110,7 +110,7 @@ async def begin(
     return _pair(people.tokens, merchant, session, jti, row)
 
 
-async def refresh(
+async def refresh_session(
     people: IdentityServices, client: RequestOrigin, presented: str
 ) -> tuple[SignedIn, str]:
     """The next pair, and whose. Raises Unauthenticated, TokenReused."""
@@ -129,15 +129,17 @@ async def refresh(
             row = await tx.one(_REPEAT, merchant, session, _hash(old), client.program)
             successor = _successor(old, row["nonce"]) if row is not None else successor
         ended = (
-            await _end(tx, client.by(merchant, audit_log.NOBODY), session) if row is None else False
+            await _end(tx, client.audit_actor(merchant, audit_log.NOBODY), session)
+            if row is None
+            else False
         )
     if row is not None:
         pair = _pair(people.tokens, merchant, session, successor, row)
-        return pair, ids.show("usr", row["member"])
+        return pair, ids.show_id("usr", row["member"])
     raise TokenReused if ended else Unauthenticated
 
 
-async def revoke(tx: Tx, merchant: UUID, member: UUID, session: UUID) -> Row | None:
+async def revoke_session(tx: Tx, merchant: UUID, member: UUID, session: UUID) -> Row | None:
     """End one sign-in of a member."""
     return await tx.one(
         "update florin.session set revoked_at = coalesce(revoked_at, clock_timestamp())"
@@ -148,7 +150,7 @@ async def revoke(tx: Tx, merchant: UUID, member: UUID, session: UUID) -> Row | N
     )
 
 
-async def revoke_all(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | None = None) -> None:
+async def revoke_sessions(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | None = None) -> None:
     """End every sign-in of a member, or every other one."""
     await tx.run(
         "update florin.session set revoked_at = clock_timestamp()"
@@ -160,7 +162,7 @@ async def revoke_all(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | None =
     )
 
 
-async def listed(
+async def list_sessions(
     database: Database, merchant: UUID, member: UUID, *, limit: int, after: UUID | None
 ) -> list[Row]:
     """Those that are not over."""
@@ -177,30 +179,30 @@ async def listed(
     )
 
 
-async def find(database: Database, merchant: UUID, member: UUID, text: str) -> Row:
+async def find_session(database: Database, merchant: UUID, member: UUID, text: str) -> Row:
     """Raises NotFound."""
     row = await database.one(
         "select * from florin.session where merchant = $1 and member = $2 and id = $3",
         merchant,
         member,
-        session_id(text),
+        parse_session_id(text),
     )
     if row is None:
         raise NotFound
     return row
 
 
-def session_id(text: str) -> UUID:
+def parse_session_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse("ses", text)
+    uuid = ids.parse_id("ses", text)
     if uuid is None:
         raise NotFound
     return uuid
 
 
-def from_row(row: Row, *, current: UUID | None) -> Session:
+def session_from_row(row: Row, *, current: UUID | None) -> Session:
     return Session(
-        id=ids.show("ses", row["id"]),
+        id=ids.show_id("ses", row["id"]),
         second_factor=row["second_factor"],
         current=row["id"] == current,
         proved_at=row["proved_at"],
@@ -222,17 +224,17 @@ async def _end(tx: Tx, by: AuditActor, session: UUID) -> bool:
                 session,
             )
         )
-    await audit_log.record(
+    await audit_log.record_audit(
         tx,
         by,
         "session.reused",
-        ids.show("ses", session),
-        after={"member": ids.show("usr", row["member"])},
+        ids.show_id("ses", session),
+        after={"member": ids.show_id("usr", row["member"])},
     )
     return True
 
 
-def _pair(tokens: Tokens, merchant: UUID, session: UUID, jti: str, row: Row) -> SignedIn:
+def _pair(tokens: JwtTokens, merchant: UUID, session: UUID, jti: str, row: Row) -> SignedIn:
     """Made from the row alone, so that a repeat gets the same refresh token."""
     return SignedIn(
         access_token=tokens.access(merchant, row["member"], session),

@@ -15,7 +15,7 @@ _VERSION = b"\x01"
 _NONCE = 12
 
 
-class SealBroken(Exception):
+class UnsealFailed(Exception):
     """The sealed copy was made with another key, for another object, or was changed."""
 
 
@@ -41,13 +41,13 @@ class Sealer:
         return _VERSION + nonce + self._ciphers[0].encrypt(nonce, secret.encode(), bound_to)
 
     def unseal(self, sealed: bytes, *, bound_to: bytes) -> str:
-        """Raises SealBroken."""
+        """Raises UnsealFailed."""
         if sealed[:1] != _VERSION:
-            raise SealBroken
+            raise UnsealFailed
         nonce, body = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
         for cipher in self._ciphers:
             try:
                 return cipher.decrypt(nonce, body, bound_to).decode()
             except InvalidTag:
                 continue
-        raise SealBroken
+        raise UnsealFailed

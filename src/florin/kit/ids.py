@@ -20,7 +20,7 @@ _random = b""
 _used = 0
 
 
-def new() -> UUID:
+def new_id() -> UUID:
     """Make an id. Ids of one process ascend, also within a millisecond; 62 bits are random."""
     global _last_ms, _counter, _random, _used  # noqa: PLW0603 -- one generator orders the ids
     now_ms = time.time_ns() // 1_000_000
@@ -41,12 +41,12 @@ def new() -> UUID:
     )
 
 
-def show(prefix: str, uuid: UUID) -> str:
+def show_id(prefix: str, uuid: UUID) -> str:
     """Return the public form, `crd_0692…`."""
     return f"{prefix}_{uuid.hex}"
 
 
-def parse(prefix: str, text: str) -> UUID | None:
+def parse_id(prefix: str, text: str) -> UUID | None:
     """Read the public form; None where no object of that kind can have this id."""
     digits = text[len(prefix) + 1 :]
     if len(digits) != _DIGITS or not text.startswith(f"{prefix}_"):

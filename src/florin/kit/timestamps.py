@@ -12,7 +12,7 @@ _INSTANT = re.compile(
 )
 
 
-def instant(text: str, *, param: str) -> datetime:
+def parse_instant(text: str, *, param: str) -> datetime:
     """Read an instant with its offset. Raises InvalidRequest."""
     # A plus sign in a query reads as a space when it was not escaped.
     if match := _INSTANT.fullmatch(text.upper()):

@@ -18,9 +18,9 @@ import asyncpg
 from florin.kit.batcher import Batcher
 from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
 from florin.kit.observability import metrics
-from florin.kit.postgres.commit_tracking import changed
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, position
-from florin.kit.postgres.pool import ended_after
+from florin.kit.postgres.commit_tracking import record_commit
+from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, read_position
+from florin.kit.postgres.pool import terminate_after
 
 DISK_FULL = "the disk of the database is full"
 LOCK_TIMEOUT_MS = 50
@@ -37,7 +37,7 @@ _TRANSIENT_ATTEMPTS = 5
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
-class LaneItem(Protocol):
+class BatchItem(Protocol):
     """What a lane needs to know of an item."""
 
     @property
@@ -58,7 +58,7 @@ class _ContendedGroup:
         self.waiting = 0
 
 
-def ignore(_merchants: set[UUID]) -> None:
+def ignore_merchants(_merchants: set[UUID]) -> None:
     """Hears whose something changed, where nobody asks."""
 
 
@@ -72,7 +72,7 @@ class PostingBatcher:
         database: Database,
         arguments: Callable[[list[Any], int], list[object]],
         sql: str,
-        told: Callable[[set[UUID]], None] = ignore,
+        told: Callable[[set[UUID]], None] = ignore_merchants,
     ) -> None:
         self._database = database
         self._told = told
@@ -83,12 +83,12 @@ class PostingBatcher:
         self._many = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
         self._held: dict[object, _ContendedGroup] = {}  # by the card or key that is held elsewhere
 
-    async def submit(self, item: LaneItem) -> Answered:
+    async def submit(self, item: BatchItem) -> Answered:
         answered = await self._submit(item)
-        changed()
+        record_commit()
         return answered
 
-    async def _submit(self, item: LaneItem) -> Answered:
+    async def _submit(self, item: BatchItem) -> Answered:
         if self._held:
             for name in _names(item):
                 if name in self._held:
@@ -126,7 +126,7 @@ class PostingBatcher:
             finally:
                 self._many.release()
             answers.extend(called)
-        changed()
+        record_commit()
         busy = [n for n, answer in enumerate(answers) if _is_busy(answer)]
         again = await asyncio.gather(*(self.submit(items[n]) for n in busy), return_exceptions=True)
         for n, answer in zip(busy, again, strict=True):
@@ -143,7 +143,7 @@ class PostingBatcher:
             lane.waiting for lane in {id(lane): lane for lane in self._held.values()}.values()
         )
 
-    async def _submit_alone(self, item: LaneItem, lane: _ContendedGroup) -> Answered:
+    async def _submit_alone(self, item: BatchItem, lane: _ContendedGroup) -> Answered:
         lane.waiting += 1
         for name in _names(item):
             self._held.setdefault(name, lane)
@@ -182,12 +182,12 @@ class PostingBatcher:
                 async with self._database.connection() as connection:
                     sent = True
                     within_s = ANSWERED_WITHIN_S + patience_ms / 1000
-                    with metrics.ledger_seconds.time(), ended_after(connection, within_s):
+                    with metrics.ledger_seconds.time(), terminate_after(connection, within_s):
                         rows = await connection.fetch(
                             self._sql, *self._arguments(items, patience_ms)
                         )
                     metrics.batch_items.observe(len(items))
-                    where = await position(connection)
+                    where = await read_position(connection)
                 self._told({item.merchant for item in items})
                 return [(row, where) for row in rows]
             except PoolTimeout:

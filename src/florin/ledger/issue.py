@@ -9,9 +9,9 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.errors import QuotaExceeded
-from florin.kit.postgres.commit_tracking import changed
+from florin.kit.postgres.commit_tracking import record_commit
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore
+from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
 from florin.ledger.refusals import BY_OUTCOME
 
 SEALED_FOR = timedelta(hours=24)
@@ -40,9 +40,9 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     actor: str
     location: str | None = None  # the only one at which the actor may act
     activate: bool = True
-    id: UUID = msgspec.field(default_factory=ids.new)
-    transfer: UUID = msgspec.field(default_factory=ids.new)
-    event: UUID = msgspec.field(default_factory=ids.new)
+    id: UUID = msgspec.field(default_factory=ids.new_id)
+    transfer: UUID = msgspec.field(default_factory=ids.new_id)
+    event: UUID = msgspec.field(default_factory=ids.new_id)
     key: str | None = None
     fingerprint: bytes | None = None
     recipient_name: str | None = None
@@ -63,7 +63,7 @@ class FirstAnswer(msgspec.Struct, kw_only=True):
     last4: str = ""  # of the code it had then; empty where that was not recorded yet
 
 
-class Issued(msgspec.Struct, kw_only=True):
+class IssueResult(msgspec.Struct, kw_only=True):
     id: UUID
     recalled: bool  # issued by an earlier call: its code is in the sealed copy, not ours
     replayed: bool
@@ -71,13 +71,15 @@ class Issued(msgspec.Struct, kw_only=True):
     position: str
 
 
-class Issuer:
+class IssuingLedger:
     """The door through which cards come into being."""
 
-    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = ignore) -> None:
+    def __init__(
+        self, database: Database, told: Callable[[set[UUID]], None] = ignore_merchants
+    ) -> None:
         self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
 
-    async def issue(self, issuance: Issuance) -> Issued:
+    async def issue(self, issuance: Issuance) -> IssueResult:
         """Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, Overloaded, …
 
         Raises asyncpg.UniqueViolationError when the code is taken: make another.
@@ -89,7 +91,7 @@ class Issuer:
             raise QuotaExceeded.of("cards_per_day", limit, position=position)
         if outcome not in {"ok", "replayed"}:
             raise BY_OUTCOME[outcome](param=_BLAMED.get(outcome), position=position)
-        return Issued(
+        return IssueResult(
             id=row["id"],
             recalled=outcome == "replayed",
             replayed=outcome == "replayed" and row["id"] != issuance.id,
@@ -122,7 +124,7 @@ async def issue_each_in(tx: Tx, issuances: list[Issuance]) -> Sequence[Row]:
     return await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS))
 
 
-async def rotate(
+async def rotate_code(
     database: Database,
     *,
     merchant: UUID,
@@ -140,7 +142,7 @@ async def rotate(
         "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         merchant,
         card,
-        ids.new(),
+        ids.new_id(),
         code,
         last4,
         sealed,
@@ -168,7 +170,7 @@ async def reset_pin(
         "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         merchant,
         card,
-        ids.new(),
+        ids.new_id(),
         pin,
         sealed,
         SEALED_FOR,
@@ -186,7 +188,7 @@ async def _changed(database: Database, sql: str, *arguments: object) -> str:
             outcome = "busy"
     if outcome not in {"ok", "replayed"}:
         raise BY_OUTCOME[outcome]
-    changed()
+    record_commit()
     return outcome
 
 

@@ -9,7 +9,7 @@ import msgspec
 from florin.kit import ids
 from florin.kit.errors import IdempotencyKeyReused, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore
+from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
 # What a card, or a key's request, that was recorded under another secret looks like.
@@ -29,8 +29,8 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     merchant: UUID
     op: str
     actor: str
-    id: UUID = msgspec.field(default_factory=ids.new)
-    event: UUID = msgspec.field(default_factory=ids.new)
+    id: UUID = msgspec.field(default_factory=ids.new_id)
+    event: UUID = msgspec.field(default_factory=ids.new_id)
     key: str | None = None
     fingerprint: bytes | None = None
     card: UUID | None = None
@@ -47,10 +47,10 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     reason: str | None = None
     metadata: str | None = None  # JSON
     # The same, as it is known under the secret that keyed codes before: tried if this is unknown.
-    instead: "Posting | None" = None
+    previous_pepper: "Posting | None" = None
 
 
-class Posted(msgspec.Struct, kw_only=True, gc=False):
+class PostResult(msgspec.Struct, kw_only=True, gc=False):
     """What came of an item.
 
     `recalled`: it happened in an earlier call; only `id`, its first noun, and `card` are given.
@@ -77,10 +77,12 @@ class Posted(msgspec.Struct, kw_only=True, gc=False):
 class Ledger:
     """The door to the money of existing cards."""
 
-    def __init__(self, database: Database, told: Callable[[set[UUID]], None] = ignore) -> None:
+    def __init__(
+        self, database: Database, told: Callable[[set[UUID]], None] = ignore_merchants
+    ) -> None:
         self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
 
-    async def post(self, posting: Posting) -> Posted:
+    async def post(self, posting: Posting) -> PostResult:
         """Post one item; concurrent calls share a transaction.
 
         Raises the refusals of `ledger.refusals`, Overloaded (nothing happened) and OutcomeUnknown
@@ -90,16 +92,16 @@ class Ledger:
         try:
             return _posted(posting, row, position)
         except _UNKNOWN as refusal:
-            if posting.instead is None:
+            if posting.previous_pepper is None:
                 raise
-            (answer,) = await self.post_all([posting.instead])
-            if isinstance(answer, Posted):
+            (answer,) = await self.post_all([posting.previous_pepper])
+            if isinstance(answer, PostResult):
                 return answer
             raise refusal if isinstance(answer, _UNKNOWN) else answer from None
 
-    async def post_all(self, postings: Sequence[Posting]) -> list[Posted | Refusal]:
+    async def post_all(self, postings: Sequence[Posting]) -> list[PostResult | Refusal]:
         """Post many items of one request; each is answered, or refused, on its own."""
-        answers: list[Posted | Refusal] = []
+        answers: list[PostResult | Refusal] = []
         for posting, answer in zip(postings, await self._lanes.submit_all(postings), strict=True):
             try:
                 if isinstance(answer, BaseException):
@@ -108,9 +110,9 @@ class Ledger:
             except Refusal as refusal:
                 answers.append(refusal)
         instead = {
-            at: posting.instead
+            at: posting.previous_pepper
             for at, (posting, answer) in enumerate(zip(postings, answers, strict=True))
-            if posting.instead is not None and isinstance(answer, _UNKNOWN)
+            if posting.previous_pepper is not None and isinstance(answer, _UNKNOWN)
         }
         if instead:
             found = await self.post_all(list(instead.values()))
@@ -133,11 +135,11 @@ async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
     return [row["outcome"] for row in rows]
 
 
-def _posted(posting: Posting, row: Row, position: str) -> Posted:
+def _posted(posting: Posting, row: Row, position: str) -> PostResult:
     """What a row of the ledger's answer means. Raises its refusal."""
     outcome: str = row["outcome"]
     if outcome == "replayed":
-        return Posted(
+        return PostResult(
             id=row["id"],
             recalled=True,
             replayed=row["id"] != posting.id,
@@ -153,7 +155,7 @@ def _posted(posting: Posting, row: Row, position: str) -> Posted:
             extra["attempts_left"] = row["part"]
         param = _blamed(outcome, posting, row["noun"])
         raise refusal(_detail(refusal, param, posting), param=param, extra=extra, position=position)
-    return Posted(
+    return PostResult(
         id=row["id"],
         card=row["card"],
         currency=row["currency"],
@@ -187,7 +189,7 @@ def _detail(refusal: type[Refusal], param: str | None, posting: Posting) -> str 
     if posting.op != "transfer" or param is None:
         return None
     card = posting.other if param == "to" else posting.card
-    return None if card is None else f"{param} {ids.show('crd', card)}: {refusal.title()}"
+    return None if card is None else f"{param} {ids.show_id('crd', card)}: {refusal.title()}"
 
 
 def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:

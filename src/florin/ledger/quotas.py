@@ -69,5 +69,5 @@ async def set_limit(
     async with connection.transaction():
         was: int = await connection.fetchval(_WAS, merchant, name)
         await connection.execute(_SET, merchant, name, most)
-        await connection.execute(_AUDIT, merchant, ids.new(), actor, name, was, most)
+        await connection.execute(_AUDIT, merchant, ids.new_id(), actor, name, was, most)
     return was

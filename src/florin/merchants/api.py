@@ -8,22 +8,22 @@ from litestar import Response, get, patch, post
 from florin.identity import members as member
 from florin.identity.authentication import Caller, ReauthenticationRequired
 from florin.identity.members import EmailTaken, User
-from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.errors import IdempotencyKeyReused, NotFound, Unauthenticated
 from florin.kit.http.body import Page, fingerprint, idempotency_key
-from florin.kit.http.idempotency_key import Key, once
-from florin.kit.http.list_filters import Created
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.idempotency_key import Key, claim_key
+from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.merchants import programs
 from florin.merchants.merchant import Merchant, merchant_from
-from florin.merchants.policy import MerchantChange, change
+from florin.merchants.policy import MerchantChange, change_merchant_policy
 from florin.merchants.programs import Program, ProgramChange, ProgramRequest
-from florin.merchants.registration import Registered, RegisterRequest, SignupClosed, register
+from florin.merchants.registration import Registered, RegisterRequest, SignupClosed, register_owner
 
 
 class Me(msgspec.Struct, kw_only=True):
@@ -37,7 +37,7 @@ class Me(msgspec.Struct, kw_only=True):
     user: User | None
 
 
-@post("/programs", summary="Create a program", responses=responses(IdempotencyKeyReused))
+@post("/programs", summary="Create a program", responses=refusal_responses(IdempotencyKeyReused))
 async def create_program(
     request: AnyRequest,
     caller: Caller,
@@ -47,10 +47,10 @@ async def create_program(
 ) -> Response[Program]:
     caller.needs("programs:write")
     checked = idempotency_key(idempotency, required=False)
-    made = first = ids.new()
+    made = first = ids.new_id()
     async with db.transaction() as tx:
         if checked is not None:
-            first = await once(
+            first = await claim_key(
                 tx,
                 merchant=caller.merchant,
                 key=checked,
@@ -59,49 +59,53 @@ async def create_program(
                 noun=made,
             )
         if first == made:
-            await programs.create(tx, caller.merchant, data, program=made, by=by(request, caller))
-    await wrote(request, db)
-    answer = await programs.find(db, caller.merchant, ids.show("prg", first))
+            await programs.create_program(
+                tx, caller.merchant, data, program=made, by=audit_actor(request, caller)
+            )
+    await send_position(request, db)
+    answer = await programs.find_program(db, caller.merchant, ids.show_id("prg", first))
     replayed = {"Idempotency-Replayed": "true"} if first != made else None
     return Response(answer, headers=replayed)
 
 
-@get("/programs", summary="List programs", responses=responses())
+@get("/programs", summary="List programs", responses=refusal_responses())
 async def list_programs(
     caller: Caller,
     db: Database,
-    created: Created,
+    created: CreatedFilter,
     limit: Limit = 20,
     starting_after: After = None,
 ) -> Page[Program]:
     caller.needs("programs:read")
-    after = page.after("prg", starting_after)
-    found = await programs.listed(
+    after = Pagination.after("prg", starting_after)
+    found = await programs.list_programs(
         db, caller.merchant, limit=limit + 1, after=after, created=created.bounds()
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
-@get("/programs/{program_id:str}", summary="Get a program", responses=responses(NotFound))
+@get("/programs/{program_id:str}", summary="Get a program", responses=refusal_responses(NotFound))
 async def get_program(caller: Caller, db: Database, program_id: str) -> Program:
     caller.needs("programs:read")
-    return await programs.find(db, caller.merchant, program_id)
+    return await programs.find_program(db, caller.merchant, program_id)
 
 
-@patch("/programs/{program_id:str}", summary="Change a program", responses=responses(NotFound))
+@patch(
+    "/programs/{program_id:str}", summary="Change a program", responses=refusal_responses(NotFound)
+)
 async def change_program(
     request: AnyRequest, caller: Caller, db: Database, program_id: str, data: ProgramChange
 ) -> Program:
     caller.needs("programs:write")
-    changed = await programs.change(db, by(request, caller), program_id, data)
-    await wrote(request, db)
+    changed = await programs.change_program(db, audit_actor(request, caller), program_id, data)
+    await send_position(request, db)
     return changed
 
 
 @post(
     "/auth/register",
     summary="Register a merchant",
-    responses=responses(EmailTaken, SignupClosed, public=True),
+    responses=refusal_responses(EmailTaken, SignupClosed, public=True),
 )
 async def register_merchant(
     request: AnyRequest, people: IdentityServices, settings: Settings, data: RegisterRequest
@@ -109,17 +113,19 @@ async def register_merchant(
     """Make a merchant with you as its owner, and sign you in."""
     if not settings.signup_open:
         raise SignupClosed
-    registered = await register(people, people.client(request), data)
-    await wrote(request, people.database)
+    registered = await register_owner(people, people.client(request), data)
+    await send_position(request, people.database)
     return registered
 
 
-@get("/auth/me", summary="Who am I?", responses=responses())
+@get("/auth/me", summary="Who am I?", responses=refusal_responses())
 async def me(caller: Caller, db: Database) -> Me:
     merchant = await db.one("select * from florin.merchant where id = $1", caller.merchant)
     assert merchant is not None, "merchants are never deleted"
     try:
-        user = await member.find(db, caller.merchant, caller.actor) if caller.person else None
+        user = (
+            await member.find_member(db, caller.merchant, caller.actor) if caller.person else None
+        )
     except NotFound:
         raise Unauthenticated from None  # removed a moment ago
     return Me(
@@ -131,7 +137,7 @@ async def me(caller: Caller, db: Database) -> Me:
     )
 
 
-@get("/merchant", summary="Get your merchant", responses=responses())
+@get("/merchant", summary="Get your merchant", responses=refusal_responses())
 async def get_merchant(caller: Caller, db: Database) -> Merchant:
     row = await db.one("select * from florin.merchant where id = $1", caller.merchant)
     if row is None:
@@ -142,7 +148,7 @@ async def get_merchant(caller: Caller, db: Database) -> Merchant:
 @patch(
     "/merchant",
     summary="Change your merchant",
-    responses=responses(ReauthenticationRequired),
+    responses=refusal_responses(ReauthenticationRequired),
 )
 async def change_merchant(
     request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
@@ -152,8 +158,8 @@ async def change_merchant(
     there.
     """
     caller.needs("members:write")
-    changed = await change(db, by(request, caller), data)
-    await wrote(request, db)
+    changed = await change_merchant_policy(db, audit_actor(request, caller), data)
+    await send_position(request, db)
     return changed
 
 

@@ -48,7 +48,7 @@ class Merchant(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def check_zone(database: Database, name: str, *, param: str) -> None:
+async def check_time_zone(database: Database, name: str, *, param: str) -> None:
     """Raises InvalidRequest. The ledger computes the end of a day in the database: with a zone that
     it does not know every issue of the merchant would fail.
     """
@@ -61,7 +61,7 @@ async def check_zone(database: Database, name: str, *, param: str) -> None:
 
 def merchant_from(row: Mapping[str, Any]) -> Merchant:
     return Merchant(
-        id=ids.show("mer", row["id"]),
+        id=ids.show_id("mer", row["id"]),
         name=row["name"],
         country=row["country"],
         currency=row["currency"],

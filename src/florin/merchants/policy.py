@@ -12,7 +12,7 @@ from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.http.body import Request, Text
 from florin.kit.postgres.database import Database
-from florin.merchants.merchant import Merchant, check_zone, merchant_from
+from florin.merchants.merchant import Merchant, check_time_zone, merchant_from
 
 
 class MerchantChange(Request, kw_only=True):
@@ -26,13 +26,15 @@ class MerchantChange(Request, kw_only=True):
     timezone: Text | msgspec.UnsetType = msgspec.UNSET
 
 
-async def change(database: Database, by: AuditActor, want: MerchantChange) -> Merchant:
+async def change_merchant_policy(
+    database: Database, by: AuditActor, want: MerchantChange
+) -> Merchant:
     """Raises InvalidRequest for a time zone that is not one."""
     given: dict[str, object] = {}
     if want.second_factor_roles is not msgspec.UNSET:
         given["second_factor_roles"] = sorted(set(want.second_factor_roles))
     if want.timezone is not msgspec.UNSET:
-        await check_zone(database, want.timezone, param="timezone")
+        await check_time_zone(database, want.timezone, param="timezone")
         given["timezone"] = want.timezone
     async with database.transaction() as tx:
         was = await tx.one(
@@ -50,11 +52,11 @@ async def change(database: Database, by: AuditActor, want: MerchantChange) -> Me
             given.get("timezone"),
         )
         assert row is not None
-        await audit_log.record(
+        await audit_log.record_audit(
             tx,
             by,
             "merchant.changed",
-            ids.show("mer", by.merchant),
+            ids.show_id("mer", by.merchant),
             before={field: was[field] for field in given},
             after=given,
         )

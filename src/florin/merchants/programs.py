@@ -64,7 +64,7 @@ class Program(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def create(
+async def create_program(
     tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: AuditActor | None = None
 ) -> None:
     """Raises InvalidRequest."""
@@ -92,20 +92,24 @@ async def create(
         for field, value in msgspec.structs.asdict(want).items()
         if value is not None and value is not msgspec.UNSET
     }
-    await audit_log.record(tx, by, "program.created", ids.show("prg", program), after=facts)
+    await audit_log.record_audit(
+        tx, by, "program.created", ids.show_id("prg", program), after=facts
+    )
 
 
-async def change(database: Database, by: AuditActor, text: str, want: ProgramChange) -> Program:
+async def change_program(
+    database: Database, by: AuditActor, text: str, want: ProgramChange
+) -> Program:
     """Raises NotFound, InvalidRequest."""
     async with database.transaction() as tx:
         row = await tx.one(
             "select * from florin.program where merchant = $1 and id = $2 for no key update",
             by.merchant,
-            program_id(text),
+            parse_program_id(text),
         )
         if row is None:
             raise NotFound
-        now = from_row(row)
+        now = program_from_row(row)
         given = {
             field: value
             for field in ProgramChange.__struct_fields__
@@ -127,39 +131,41 @@ async def change(database: Database, by: AuditActor, text: str, want: ProgramCha
             _json(then.metadata),
         )
         before = {field: getattr(now, field) for field in given}
-        await audit_log.record(tx, by, "program.changed", text, before=before, after=given)
+        await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
     assert changed is not None
-    return from_row(changed)
+    return program_from_row(changed)
 
 
-async def listed(
+async def list_programs(
     database: Database, merchant: UUID, *, limit: int, after: UUID | None, created: Bounds = ()
 ) -> list[Program]:
     where = Conditions([merchant])
-    where.between("created_at", created)
+    where.add_bounds("created_at", created)
     if after is not None:
         where.add("id < {}", after)
-    page = where.give(limit)
+    page = where.bind(limit)
     rows = await database.all(
         f"select * from florin.program where merchant = $1{where} order by id desc limit {page}",  # noqa: S608 -- our own text
         *where.arguments,
     )
-    return [from_row(row) for row in rows]
+    return [program_from_row(row) for row in rows]
 
 
-async def find(database: Database, merchant: UUID, text: str) -> Program:
+async def find_program(database: Database, merchant: UUID, text: str) -> Program:
     """Raises NotFound."""
     row = await database.one(
-        "select * from florin.program where merchant = $1 and id = $2", merchant, program_id(text)
+        "select * from florin.program where merchant = $1 and id = $2",
+        merchant,
+        parse_program_id(text),
     )
     if row is None:
         raise NotFound
-    return from_row(row)
+    return program_from_row(row)
 
 
-def from_row(row: Mapping[str, Any]) -> Program:
+def program_from_row(row: Mapping[str, Any]) -> Program:
     return Program(
-        id=ids.show("prg", row["id"]),
+        id=ids.show_id("prg", row["id"]),
         name=row["name"],
         currency=row["currency"],
         min_amount=row["min_amount"],
@@ -173,8 +179,8 @@ def from_row(row: Mapping[str, Any]) -> Program:
     )
 
 
-def program_id(text: str) -> UUID:
-    uuid = ids.parse("prg", text)
+def parse_program_id(text: str) -> UUID:
+    uuid = ids.parse_id("prg", text)
     if uuid is None:
         raise NotFound
     return uuid

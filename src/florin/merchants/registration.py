@@ -20,7 +20,7 @@ from florin.kit.email_address import Email, normalized
 from florin.kit.errors import Refusal
 from florin.kit.http.body import Request, check_country, check_currency
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.merchants.merchant import Merchant, MerchantRequest, check_zone, merchant_from
+from florin.merchants.merchant import Merchant, MerchantRequest, check_time_zone, merchant_from
 
 
 class SignupClosed(Refusal):
@@ -58,11 +58,11 @@ async def invite_owner(
     Raises EmailTaken, InvalidRequest.
     """
     await check_merchant(database, want, within="")
-    merchant, owner = ids.new(), ids.new()
+    merchant, owner = ids.new_id(), ids.new_id()
     by = AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
         merchant_row = await _insert(tx, merchant, want)
-        member_row = await members.add(
+        member_row = await members.add_member(
             tx,
             merchant=merchant,
             member=owner,
@@ -75,11 +75,13 @@ async def invite_owner(
             "select * from florin.letter where merchant = $1 and id = $2", merchant, token
         )
         assert row is not None
-        facts = {"name": want.name, "owner": ids.show("usr", owner)}
-        await audit_log.record(tx, by, "merchant.added", ids.show("mer", merchant), after=facts)
+        facts = {"name": want.name, "owner": ids.show_id("usr", owner)}
+        await audit_log.record_audit(
+            tx, by, "merchant.added", ids.show_id("mer", merchant), after=facts
+        )
     return Invited(
         merchant=merchant_from(merchant_row),
-        user=members.from_row(member_row),
+        user=members.member_from_row(member_row),
         token=letters.token_of(row),
         expires_at=row["expires_at"],
     )
@@ -89,7 +91,7 @@ async def check_merchant(database: Database, want: MerchantRequest, *, within: s
     """Raises InvalidRequest for a country, currency or time zone that does not exist."""
     check_country(want.country, param=f"{within}country")
     check_currency(want.currency, param=f"{within}currency")
-    await check_zone(database, want.timezone, param=f"{within}timezone")
+    await check_time_zone(database, want.timezone, param=f"{within}timezone")
 
 
 async def _insert(tx: Tx, merchant: UUID, want: MerchantRequest) -> Row:
@@ -107,7 +109,7 @@ async def _insert(tx: Tx, merchant: UUID, want: MerchantRequest) -> Row:
     return row
 
 
-async def register(
+async def register_owner(
     people: IdentityServices, client: RequestOrigin, want: RegisterRequest
 ) -> Registered:
     """Raises EmailTaken, InvalidRequest, RateLimited, Overloaded. A password is hashed last, once
@@ -122,12 +124,12 @@ async def register(
     except members.EmailTaken:
         await people.limits.count(SIGN_UPS, client.address, times=TAKEN)
         raise
-    password_hash = await passwords.make_hash(want.password)
-    merchant, owner = ids.new(), ids.new()
-    by = client.by(merchant, ids.show("usr", owner))
+    password_hash = await passwords.hash_password(want.password)
+    merchant, owner = ids.new_id(), ids.new_id()
+    by = client.audit_actor(merchant, ids.show_id("usr", owner))
     async with people.database.transaction() as tx:
         merchant_row = await _insert(tx, merchant, want.merchant)
-        member_row = await members.add(
+        member_row = await members.add_member(
             tx,
             merchant=merchant,
             member=owner,
@@ -136,14 +138,16 @@ async def register(
             password_hash=password_hash,
         )
         await people.letters.write(tx, merchant, owner, "email_verification")
-        signed_in = await sessions.begin(tx, people, client, merchant, owner, second_factor=False)
+        signed_in = await sessions.begin_session(
+            tx, people, client, merchant, owner, second_factor=False
+        )
         facts = {"name": want.merchant.name, "owner": by.actor}
-        await audit_log.record(
-            tx, by, "merchant.registered", ids.show("mer", merchant), after=facts
+        await audit_log.record_audit(
+            tx, by, "merchant.registered", ids.show_id("mer", merchant), after=facts
         )
     return Registered(
         merchant=merchant_from(merchant_row),
-        user=members.from_row(member_row),
+        user=members.member_from_row(member_row),
         access_token=signed_in.access_token,
         refresh_token=signed_in.refresh_token,
     )

@@ -10,7 +10,7 @@ from florin.identity.authentication import Caller
 from florin.kit import ids
 from florin.kit.errors import Forbidden
 from florin.kit.http.body import Page
-from florin.kit.openapi.responses import responses
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.queue import stats
 from florin.kit.settings import Settings
@@ -37,7 +37,7 @@ class Queue(msgspec.Struct, kw_only=True):
     service_time: float | None
 
 
-@get("/queues", summary="List queues", responses=responses(Forbidden))
+@get("/queues", summary="List queues", responses=refusal_responses(Forbidden))
 async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[Queue]:
     """Every queue, the most important first, empty ones too. For operators: owners, and keys with
     `queues:read`, of the merchants that the installation names (`FLORIN_OPERATORS`).
@@ -45,7 +45,7 @@ async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[
     caller.needs("queues:read")
     _operates(caller, settings)
     async with db.connection() as connection:
-        facts = await stats.queues(connection)
+        facts = await stats.read_queues(connection)
     return Page(
         data=[
             Queue(
@@ -73,7 +73,7 @@ def _operates(caller: Caller, settings: Settings) -> None:
     named = [each.strip() for each in settings.operators.split(",") if each.strip()]
     if "any" in named or (not named and settings.env != "production"):
         return
-    if ids.show("mer", caller.merchant) not in named:
+    if ids.show_id("mer", caller.merchant) not in named:
         raise Forbidden("this merchant does not operate the installation (FLORIN_OPERATORS)")
 
 

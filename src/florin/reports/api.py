@@ -7,15 +7,19 @@ from litestar.params import Parameter
 
 from florin.identity.authentication import Caller
 from florin.kit.http.body import CURRENCY, check_currency
-from florin.kit.openapi.responses import responses
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.replicas.routing import RoutedReader
-from florin.kit.timestamps import instant
+from florin.kit.timestamps import parse_instant
 from florin.reports.balances import AsOfNotSettled, Balances
 from florin.reports.proof import Proof
 from florin.reports.service import Reports
 
 
-@get("/ledger/balances", summary="Balances at an instant", responses=responses(AsOfNotSettled))
+@get(
+    "/ledger/balances",
+    summary="Balances at an instant",
+    responses=refusal_responses(AsOfNotSettled),
+)
 async def get_balances(
     caller: Caller,
     reports: Reports,
@@ -37,12 +41,12 @@ async def get_balances(
     return await reports.balances(
         reads,
         caller.merchant,
-        as_of=None if as_of is None else instant(as_of, param="as_of"),
+        as_of=None if as_of is None else parse_instant(as_of, param="as_of"),
         currency=currency,
     )
 
 
-@get("/ledger/proof", summary="Proof of the books", responses=responses())
+@get("/ledger/proof", summary="Proof of the books", responses=refusal_responses())
 async def get_proof(caller: Caller, request: Request[Any, Any, Any], reports: Reports) -> Proof:
     """Recompute the books from their entries: everything agrees, or what does not is named. The
     proof of the last seconds may be given again: `checked_at` is its time. With the header

@@ -65,7 +65,7 @@ class Balances(msgspec.Struct, kw_only=True):
     accounts: list[Account]
 
 
-async def balances(
+async def read_balances(
     database: Database,
     reads: Reader,
     merchant: UUID,
@@ -99,7 +99,7 @@ async def balances(
             raise AsOfNotSettled
         at = oldest + now_row["clock_offset"] - _MILLISECOND
     # A statement of its own: it sees all that was committed while we waited, on a replica, too.
-    reads.at_least(await database.position())
+    reads.require_position(await database.position())
     rows = await reads.all(_BALANCES, merchant, currency or now_row["currency"], at)
     found = {row["account"]: row["balance"] for row in rows}
     return Balances(

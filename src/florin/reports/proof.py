@@ -32,7 +32,7 @@ class Proof(msgspec.Struct, kw_only=True):
     checked_at: datetime
 
 
-async def proof(database: Database, merchant: UUID) -> Proof:
+async def prove_ledger(database: Database, merchant: UUID) -> Proof:
     """Check the books: one statement, one snapshot, and of the primary: it is what is proved."""
     row = await database.one(_PROOF, merchant)
     assert row is not None

@@ -76,7 +76,7 @@ class Reports:
             ):
                 return kept.answer
             begun = time.monotonic()
-            answer = await proof.proof(self.database, merchant)
+            answer = await proof.prove_ledger(self.database, merchant)
             self._keep_proof(merchant, _KeptProof(answer, begun, time.monotonic()))
             return answer
 
@@ -88,7 +88,7 @@ class Reports:
             self._balances.move_to_end((merchant, currency, as_of))
             return kept
         async with self._turn(merchant):
-            found = await balances.balances(
+            found = await balances.read_balances(
                 self.database,
                 reads.over(self.database),
                 merchant,

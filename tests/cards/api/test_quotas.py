@@ -57,7 +57,7 @@ async def test_cards_a_day_whichever_way_they_are_made(
     owner: Any,
     database: Database,
 ) -> None:
-    merchant = ids.show("mer", shop.merchant)
+    merchant = ids.show_id("mer", shop.merchant)
     await operator("set", merchant, "cards_per_day", "6")
     body = {"program": shop.program, "amount": 1}
     first = await post(http, "/cards", body, under="first")
@@ -84,7 +84,7 @@ async def test_cards_a_day_whichever_way_they_are_made(
 async def test_open_jobs_however_many_come_at_once(
     http: httpx.AsyncClient, shop: Shop, operator: Any, owner: Any
 ) -> None:
-    await operator("set", ids.show("mer", shop.merchant), "open_jobs", "3")
+    await operator("set", ids.show_id("mer", shop.merchant), "open_jobs", "3")
     answers = await together(bulk(http, shop, 1, f"job {n}") for n in range(12))
     taken = [answer for answer in answers if answer.status_code == 202]
     assert len(taken) == 3
@@ -103,7 +103,7 @@ async def test_open_jobs_however_many_come_at_once(
 async def test_the_operator_changes_a_limit_and_the_audit_has_it(
     http: httpx.AsyncClient, shop: Shop, operator: Any
 ) -> None:
-    merchant = ids.show("mer", shop.merchant)
+    merchant = ids.show_id("mer", shop.merchant)
     done = await operator("set", merchant, "open_jobs", "50")
     assert done == {"merchant": merchant, "quota": "open_jobs", "limit": 50, "was": 20}
     listed = {each["quota"]: each for each in (await operator("list"))["quotas"]}
@@ -118,7 +118,7 @@ async def test_the_operator_changes_a_limit_and_the_audit_has_it(
         ("set", merchant, "closed_jobs", "1"),
         ("set", merchant, "open_jobs", "-1"),
         ("set", "crd_1", "open_jobs", "1"),
-        ("set", ids.show("mer", ids.new()), "open_jobs", "1"),
+        ("set", ids.show_id("mer", ids.new_id()), "open_jobs", "1"),
         ("list", merchant),
     ):
         with pytest.raises(OperatorError):

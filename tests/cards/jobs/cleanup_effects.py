@@ -14,7 +14,7 @@ CARDS = 5  # of a job: with the chunks of test_kinds.py more than one transactio
 
 async def cleanup(owner: Any) -> tuple[NewJob, Check]:
     insert = "insert into florin.attempt values ($1, 5, 1, now() - $2::interval)"
-    kept, gone = ids.new().bytes, ids.new().bytes
+    kept, gone = ids.new_id().bytes, ids.new_id().bytes
     await owner.execute(insert, kept, timedelta(0))
     await owner.execute(insert, gone, timedelta(days=2))
 
@@ -30,7 +30,7 @@ async def cleanup(owner: Any) -> tuple[NewJob, Check]:
 async def erase_codes(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     program = await make_program(owner, merchant)
-    made = [ids.new() for _ in range(CARDS)]
+    made = [ids.new_id() for _ in range(CARDS)]
     await issue(owner, merchant, program, made, [100] * CARDS, activate=[True] * CARDS)
     await owner.execute(
         "update florin.card set sealed_until = now() - interval '1 s' where id = any($1)",
@@ -48,11 +48,11 @@ async def erase_codes(owner: Any) -> tuple[NewJob, Check]:
 
 async def erase_sheets(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
-    old, young = ids.new(), ids.new()
+    old, young = ids.new_id(), ids.new_id()
     await owner.execute(
         "insert into florin.job_part (merchant, job, nth, sealed, created_at)"
         " select $1, j, 0, 'x', now() - interval '25 hours' from unnest($2::uuid[]) j",
-        *(merchant, [young, ids.new()]),
+        *(merchant, [young, ids.new_id()]),
     )
     for job, days in ((old, 31), (young, 29)):
         await owner.execute(

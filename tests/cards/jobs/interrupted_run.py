@@ -15,9 +15,9 @@ from typing import Any
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.kit.queue.enqueue import NewJob, enqueue_now
-from florin.kit.queue.job import Continue, Job, LeaseLost
+from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
 from florin.kit.settings import Settings
-from florin.worker import PLAN, Parts
+from florin.worker import PLAN, WorkerServices
 from tests.support.workers import until
 
 LEASE = timedelta(seconds=60)
@@ -46,7 +46,7 @@ class Cut:
     def here(self) -> None:
         if not self.dead and self.passed == self.at:
             self.dead = True
-            self.database.abandon()
+            self.database.terminate()
         self.passed += 1
 
 
@@ -117,28 +117,28 @@ class Runs:
             yield database
         finally:
             with contextlib.suppress(Exception):
-                database.abandon()
+                database.terminate()
 
     async def put(self, *jobs: NewJob) -> None:
         await enqueue_now(self._owner, *jobs)
 
-    async def claim(self, database: Database) -> Job | None:
+    async def claim(self, database: Database) -> QueuedJob | None:
         queues = [queue.name for queue in PLAN.queues]
         rows = await database.all(
             _CLAIM,
-            ids.new(),
+            ids.new_id(),
             queues,
             [1] * len(queues),
             [kind for kind, _ in KINDS],
             [version for _, version in KINDS],
             LEASE,
         )
-        return Job(rows[0], database, lease=LEASE) if rows else None
+        return QueuedJob(rows[0], database, lease=LEASE) if rows else None
 
-    async def run(self, job: Job, database: Database) -> None:
+    async def run(self, job: QueuedJob, database: Database) -> None:
         """Run a job to its end, as a worker does; what it raises goes on."""
         verb = PLAN.queue(job.queue).kinds[job.kind].run
-        ended = await verb(job, Parts(self._settings, database))
+        ended = await verb(job, WorkerServices(self._settings, database))
         if isinstance(ended, Continue):
             await database.one("select florin.queue_again($1, $2, '0')", job.id, job.fence)
         elif not job.finished:
@@ -192,7 +192,7 @@ class Runs:
             task.exception()
             return cut.dead
 
-    async def at_once(self, *jobs: tuple[Job, Database]) -> None:
+    async def at_once(self, *jobs: tuple[QueuedJob, Database]) -> None:
         """Run these beside each other; what they raise is theirs."""
         ended = await asyncio.gather(*(self.run(*each) for each in jobs), return_exceptions=True)
         for (job, database), error in zip(jobs, ended, strict=True):

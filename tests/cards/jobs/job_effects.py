@@ -12,8 +12,8 @@ import msgspec
 
 from florin.cards import codes
 from florin.cards.jobs import bulk_issue as bulk
-from florin.cards.jobs.import_parser import Row
-from florin.cards.jobs.import_upload import seal
+from florin.cards.jobs.import_parser import ImportRow
+from florin.cards.jobs.import_upload import seal_part
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.queue.enqueue import NewJob
@@ -27,7 +27,7 @@ Effect = Callable[[Any], Awaitable[tuple[NewJob, Check]]]
 
 
 async def bulk_issue(owner: Any) -> tuple[NewJob, Check]:
-    merchant, job = await make_merchant(owner), ids.new()
+    merchant, job = await make_merchant(owner), ids.new_id()
     program = await make_program(owner, merchant)
     await owner.execute(
         "insert into florin.job (merchant, id, kind, program, amount, total, actor)"
@@ -44,10 +44,10 @@ async def bulk_issue(owner: Any) -> tuple[NewJob, Check]:
         assert [card["balance"] for card in made] == [100] * CARDS
         sealer, on_sheets = Sealer(SECRETS["FLORIN_SEAL_KEY"]), list[str]()
         for sheet in await owner.fetch("select * from florin.job_sheet where job = $1", job):
-            bound = bulk.sheet_binding(merchant, job, sheet["nth"])
+            bound = bulk.code_export_binding(merchant, job, sheet["nth"])
             on_sheets += sealer.unseal(sheet["sealed"], bound_to=bound).splitlines()
         shown = sorted(line.split(",")[0] for line in on_sheets)
-        assert shown == sorted(ids.show("crd", card["id"]) for card in made)
+        assert shown == sorted(ids.show_id("crd", card["id"]) for card in made)
         assert await _events(owner, merchant) == {"card.issued": CARDS, "job.finished": 1}
 
     payload = {"merchant": str(merchant), "job": str(job)}
@@ -55,21 +55,24 @@ async def bulk_issue(owner: Any) -> tuple[NewJob, Check]:
 
 
 async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
-    merchant, job = await make_merchant(owner), ids.new()
+    merchant, job = await make_merchant(owner), ids.new_id()
     program = await make_program(owner, merchant)
-    given = [codes.make() for _ in range(CARDS - 1)]
+    given = [codes.make_code() for _ in range(CARDS - 1)]
     await owner.execute(
         "insert into florin.job (merchant, id, kind, total, actor)"
         " values ($1, $2, 'import', $3, 'tests')",
         *(merchant, job, CARDS + 1),
     )
     sealer = Sealer(SECRETS["FLORIN_SEAL_KEY"])
-    known = [Row(n, program, 100, code) for n, code in enumerate(given)]
-    parts = (known[:3], [*known[3:], Row(CARDS, program, 100), Row(CARDS + 1, ids.new(), 100)])
+    known = [ImportRow(n, program, 100, code) for n, code in enumerate(given)]
+    parts = (
+        known[:3],
+        [*known[3:], ImportRow(CARDS, program, 100), ImportRow(CARDS + 1, ids.new_id(), 100)],
+    )
     for nth, part in enumerate(parts):
         await owner.execute(
             "insert into florin.job_part (merchant, job, nth, sealed) values ($1, $2, $3, $4)",
-            *(merchant, job, nth, seal(sealer, part, merchant, job, nth)),
+            *(merchant, job, nth, seal_part(sealer, part, merchant, job, nth)),
         )
 
     async def check() -> None:
@@ -80,7 +83,7 @@ async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
         )
         assert [card["balance"] for card in made] == [100] * CARDS
         pepper = SECRETS["FLORIN_CODE_PEPPER"].encode()
-        hashes = {codes.lookup_hash(pepper, merchant, code) for code in given}
+        hashes = {codes.code_hash(pepper, merchant, code) for code in given}
         assert hashes <= {card["code_hash"] for card in made}
         assert (
             await owner.fetchval("select count(*) from florin.job_sheet where job = $1", job) == 1
@@ -119,12 +122,12 @@ async def expiry_expire(owner: Any) -> tuple[NewJob, Check]:
 
 async def expiry_lapse(owner: Any) -> tuple[NewJob, Check]:
     merchant, (card, *_) = await cards(owner, 2)
-    spend = Op(merchant="m", kind="redeem", id=ids.new(), card=card, amount=70, currency="EUR")
+    spend = Op(merchant="m", kind="redeem", id=ids.new_id(), card=card, amount=70, currency="EUR")
     await post(owner, {"m": merchant}, [spend])
     await later(owner, merchant, timedelta(days=60))
-    end = Op(merchant="m", kind="expire", id=ids.new(), card=card)
+    end = Op(merchant="m", kind="expire", id=ids.new_id(), card=card)
     await post(owner, {"m": merchant}, [end])
-    back = Op(merchant="m", kind="refund", id=ids.new(), other=spend.id, amount=70)
+    back = Op(merchant="m", kind="refund", id=ids.new_id(), other=spend.id, amount=70)
     await post(owner, {"m": merchant}, [back])
     asked = await owner.fetchrow(
         "delete from florin.outbox where queue = 'gift-card-expiry'"

@@ -138,7 +138,7 @@ async def begin_download(http: Client, shop: Shop, database: Database, job: str)
     actor = (await http.get("/auth/me")).json()["actor"]
     by = AuditActor(merchant=shop.merchant, actor=actor)
     sealer = Sealer(SECRETS["FLORIN_SEAL_KEY"])
-    return await code_export.take(database, sealer, by, UUID(job.removeprefix("job_")))
+    return await code_export.take_codes(database, sealer, by, UUID(job.removeprefix("job_")))
 
 
 async def test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone(

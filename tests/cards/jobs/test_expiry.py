@@ -20,7 +20,7 @@ async def cards(
 ) -> tuple[UUID, list[UUID]]:
     merchant = await make_merchant(connection, test=test, zone=zone)
     program = await make_program(connection, merchant, months=1)
-    made = [ids.new() for _ in range(number)]
+    made = [ids.new_id() for _ in range(number)]
     await issue(connection, merchant, program, made, [amount] * number, activate=[True] * number)
     return merchant, made
 
@@ -104,7 +104,7 @@ async def test_twice_at_once_it_expires_once(owner: Any, database: Database) -> 
             row = await connection.fetchrow(
                 "select * from florin.expire_due($1, $2, 'florin')",
                 merchant,
-                [ids.new() for _ in range(500)],
+                [ids.new_id() for _ in range(500)],
             )
             return int(row["expired"])
 
@@ -124,7 +124,7 @@ async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
         (held,) = await post(
             owner,
             {"m": merchant},
-            [Op(merchant="m", kind="hold", id=ids.new(), card=card, amount=400, currency="EUR",
+            [Op(merchant="m", kind="hold", id=ids.new_id(), card=card, amount=400, currency="EUR",
                 expires_in=lives)],
         )  # fmt: skip
         assert held["outcome"] == "ok"
@@ -151,7 +151,7 @@ async def test_what_comes_back_to_an_expired_card_is_breakage(owner: Any, worker
     merchant, (refunded, voided) = await cards(owner, 2, amount=1000)
 
     async def one(kind: str, **more: Any) -> Any:
-        op = Op(merchant="m", kind=kind, id=ids.new(), **more)
+        op = Op(merchant="m", kind=kind, id=ids.new_id(), **more)
         (row,) = await post(owner, {"m": merchant}, [op])
         assert row["outcome"] == "ok", row
         return row

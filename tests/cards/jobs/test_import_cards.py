@@ -41,10 +41,10 @@ async def accounts(owner: Any, shop: Shop) -> list[Any]:
 async def test_a_file_becomes_its_cards(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
-    mine = [codes.make() for _ in range(3)]
+    mine = [codes.make_code() for _ in range(3)]
     head = "recipient_name,code,program,amount,currency,recipient_email"
     text = "\ufeff" + file(
-        ("Ada", codes.show(mine[0]).lower(), shop.program, 100, "EUR", "ada@example.com"),
+        ("Ada", codes.show_code(mine[0]).lower(), shop.program, 100, "EUR", "ada@example.com"),
         ("", mine[1], "", 250, "", ""),
         ('Bo "B", jr', "", shop.program, 400, "EUR", ""),
         head=head,
@@ -91,7 +91,7 @@ async def test_each_line_is_refused_for_itself(
 ) -> None:
     limits = {"name": "S", "currency": "USD", "min_amount": 10, "max_amount": 50, "pin": True}
     small = (await http.post("/programs", json=limits, headers={"idempotency-key": "p"})).json()
-    twice, ours, wrong = codes.make(), codes.make(), "0000-0000-0000-0001"
+    twice, ours, wrong = codes.make_code(), codes.make_code(), "0000-0000-0000-0001"
     text = file(
         (shop.program, 100, ours, "EUR"),
         (shop.program, 100, wrong, ""),
@@ -124,13 +124,13 @@ async def test_each_line_is_refused_for_itself(
         (12, "code: this code is on another"),
     ):  # fmt: skip
         assert words in told[line], (line, told[line])
-    for secret in (twice, ours, wrong, codes.show(twice)):
+    for secret in (twice, ours, wrong, codes.show_code(twice)):
         assert secret not in str(done)
     assert [card["balance"] for card in await accounts(owner, shop)] == [20, 100, 300]
     # A PIN that its sender cannot know is on the sheet, beside a code that he knows.
     lines = rows((await http.post(f"/jobs/{asked['id']}/codes")).text)
     assert [(line["amount"], len(line["pin"])) for line in lines] == [("20", 6), ("300", 0)]
-    assert lines[0]["code"] == codes.show(twice)
+    assert lines[0]["code"] == codes.show_code(twice)
 
 
 async def test_wrong_totals_and_files_change_nothing(http: Client, shop: Shop, owner: Any) -> None:
@@ -171,7 +171,7 @@ async def test_killed_again_and_again_it_is_exact(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
     """Eight thousand lines in pieces, their sender and their worker cut off in between."""
-    known = {codes.make(): 100 + n for n in range(4000)}
+    known = {codes.make_code(): 100 + n for n in range(4000)}
     text = file(*((amount, code) for code, amount in known.items()), *[(7, "")] * 4000).encode()
 
     async def torn() -> AsyncGenerator[bytes]:
@@ -202,7 +202,7 @@ async def test_killed_again_and_again_it_is_exact(
     made = await accounts(owner, shop)
     assert len(made) == 8000
     hashes = {
-        codes.lookup_hash(SECRETS["FLORIN_CODE_PEPPER"].encode(), shop.merchant, code): amount
+        codes.code_hash(SECRETS["FLORIN_CODE_PEPPER"].encode(), shop.merchant, code): amount
         for code, amount in known.items()
     }
     found = {bytes(card["code_hash"]): card["balance"] for card in made}
@@ -219,7 +219,7 @@ async def test_killed_again_and_again_it_is_exact(
 async def test_the_same_code_imported_twice_at_once_is_on_one_card(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
-    text = file(*((5, codes.make()) for _ in range(500)))
+    text = file(*((5, codes.make_code()) for _ in range(500)))
     jobs = [
         answer.json()
         for answer in await asyncio.gather(*(send(http, text, f"both-{n}") for n in range(2)))

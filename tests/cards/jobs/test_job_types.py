@@ -10,7 +10,7 @@ import pytest
 
 from florin.cards.jobs import retention, throttle
 from florin.kit.postgres.database import Database
-from florin.kit.settings import read
+from florin.kit.settings import read_settings
 from florin.worker import PLAN
 from tests.cards.jobs.interrupted_run import Runs, counting
 from tests.cards.jobs.job_effects import EFFECTS
@@ -29,7 +29,7 @@ async def runs(
     for where, name in ((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
-    settings = read({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})
+    settings = read_settings({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})
     yield Runs(urls.app, owner, database, settings)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
 

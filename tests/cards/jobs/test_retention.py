@@ -10,7 +10,7 @@ from florin.cards.jobs import retention
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.kit.queue.enqueue import NewJob, enqueue_now
-from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.job import Continue, QueuedJob
 from tests.ledger.calls import issue, make_merchant, make_program
 from tests.support.workers import Crew, until
 
@@ -51,7 +51,7 @@ async def test_a_walk_over_the_keys_that_is_stopped_comes_again(
         "select id, queue, kind, version, priority, attempts, crashes, fence, payload::text as"
         " payload, trace, position as log_position, 0.0::float8 as waited_s from florin.queue_job"
     )
-    job = Job(row, database, lease=timedelta(seconds=10), stopping=lambda: True)
+    job = QueuedJob(row, database, lease=timedelta(seconds=10), stopping=lambda: True)
     assert await retention.forget_keys(job, days=40) == Continue()
     assert await retention.erase_codes(job) == Continue()
     await owner.execute("delete from florin.queue_job")
@@ -68,7 +68,7 @@ async def test_no_key_is_forgotten_before_thirty_days(database: Database) -> Non
 async def test_sealed_codes_are_erased(owner: Any, workers: Crew) -> None:
     merchant = await make_merchant(owner)
     program = await make_program(owner, merchant)
-    cards = [ids.new() for _ in range(1500)]
+    cards = [ids.new_id() for _ in range(1500)]
     await issue(owner, merchant, program, cards, [100] * 1500, activate=[True] * 1500)
     await owner.execute(
         "update florin.card set sealed_until = now() - interval '1 s' where id = any($1)",
@@ -84,7 +84,7 @@ async def test_sealed_codes_are_erased(owner: Any, workers: Crew) -> None:
 
 
 async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
-    merchant, member = await make_merchant(owner), ids.new()
+    merchant, member = await make_merchant(owner), ids.new_id()
     await owner.execute(
         "insert into florin.member (merchant, id, email, role) values ($1, $2, 'a@b', 'owner')",
         merchant,
@@ -97,7 +97,7 @@ async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
             " address_hash, second_factor, expires_at)"
             " values ($1, $2, $3, 'a', 'b', 'c', false, now() - $4::interval)",
             merchant,
-            ids.new(),
+            ids.new_id(),
             member,
             age,
         )
@@ -105,7 +105,7 @@ async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
             "insert into florin.letter (merchant, id, member, kind, hash, expires_at)"
             " values ($1, $2, $3, 'invitation', 'h', now() + interval '2 days' - $4::interval)",
             merchant,
-            ids.new(),
+            ids.new_id(),
             member,
             age,
         )

@@ -9,7 +9,7 @@ import httpx
 from florin.cards.jobs import bulk_issue
 from florin.cards.jobs.throttle import LEAST, MOST, JobThrottle
 from florin.kit import ids
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.kit.queue.enqueue import NewJob, enqueue_now
 from tests.cards.jobs.test_bulk_issue import ask, finished
 from tests.conftest import Urls
@@ -24,14 +24,16 @@ CARDS = 4_000
 
 async def sell(http: Client, shop: Shop) -> str:
     body = {"program": shop.program, "amount": 50_000}
-    answer = await http.post("/cards", json=body, headers={"idempotency-key": str(ids.new())})
+    answer = await http.post("/cards", json=body, headers={"idempotency-key": str(ids.new_id())})
     assert answer.status_code == 201, answer.text
     return str(answer.json()["code"])
 
 
 async def redeem(http: Client, code: str) -> None:
     body = {"code": code, "amount": 1, "currency": "EUR"}
-    answer = await http.post("/redemptions", json=body, headers={"idempotency-key": str(ids.new())})
+    answer = await http.post(
+        "/redemptions", json=body, headers={"idempotency-key": str(ids.new_id())}
+    )
     assert answer.status_code == 201, answer.text
 
 
@@ -53,10 +55,10 @@ async def test_little_at_a_time_beside_whoever_waits(
     assert await look() == (4, LEAST)
     assert [await look() for _ in range(6)][-1] == (0.1, MOST)
 
-    card, program = ids.new(), ids.parse("prg", shop.program)
+    card, program = ids.new_id(), ids.parse_id("prg", shop.program)
     assert program is not None
     await issue(owner, shop.merchant, program, [card], [500], activate=[True])
-    end = Op(kind="expire", merchant="m", id=ids.new(), card=card)
+    end = Op(kind="expire", merchant="m", id=ids.new_id(), card=card)
     await post(owner, {"m": shop.merchant}, [end])
     assert await look() == (0.1, MOST), "for what jobs do themselves nobody waits"
 
@@ -83,7 +85,7 @@ async def test_a_worker_gives_way_while_money_flows(
         job = (await ask(http, shop, CARDS, key)).json()["id"]
         await finished(http, job)
         rows = await owner.fetch(
-            "select nth from florin.job_sheet where job = $1 order by nth", ids.parse("job", job)
+            "select nth from florin.job_sheet where job = $1 order by nth", ids.parse_id("job", job)
         )
         ends = [*(row["nth"] for row in rows), CARDS]
         return [end - begun for begun, end in itertools.pairwise(ends)]
@@ -102,7 +104,7 @@ async def test_a_worker_gives_way_while_money_flows(
 async def test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are(
     http: Client, shop: Shop, urls: Urls, workers: Crew
 ) -> None:
-    superuser = await connect(urls.superuser, name="tests")
+    superuser = await open_connection(urls.superuser, name="tests")
     try:
         await superuser.execute("alter table florin.card set (autovacuum_enabled = false)")
         workers.start()

@@ -89,7 +89,7 @@ async def test_a_key_may_do_what_its_scopes_say(
         "/programs": {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 2},
         "/cards": {"program": f"prg_{'0' * 32}", "amount": 1},
         "/cards/lookup": {"code": "0000-0000-0000-0000"},
-        "/redemptions": {"code": codes.make(), "amount": 1, "currency": "EUR"},
+        "/redemptions": {"code": codes.make_code(), "amount": 1, "currency": "EUR"},
         "/redemptions/batch": {"redemptions": [{}]},
         "/api-keys": {"name": "k", "scopes": [scope]},
     }

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from florin.identity.credentials import lockout
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.instance import SECRETS
@@ -35,7 +35,7 @@ async def confirm(http: httpx.AsyncClient, token: str | None) -> httpx.Response:
 
 async def waiting(urls: Urls) -> int:
     """How many statements wait for a lock; only the superuser sees those of others."""
-    connection = await connect(urls.superuser, name="tests")
+    connection = await open_connection(urls.superuser, name="tests")
     try:
         found: int = await connection.fetchval(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
@@ -189,5 +189,5 @@ async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
 
 def _account_doors(email: str) -> list[bytes]:
     pepper = SECRETS["FLORIN_KEY_PEPPER"].encode()
-    doors = lockout.doors(pepper, email=email, network="127.0.0.1", known=False)
+    doors = lockout.sign_in_locks(pepper, email=email, network="127.0.0.1", known=False)
     return [door.subject for door in doors[1:]]

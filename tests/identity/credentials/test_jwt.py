@@ -3,9 +3,9 @@
 import httpx
 import pytest
 
-from florin.identity.credentials.jwt import Tokens
+from florin.identity.credentials.jwt import JwtTokens
 from florin.kit import ids
-from florin.kit.settings import read
+from florin.kit.settings import read_settings
 from tests.identity.forged_tokens import Good, forgeries
 from tests.support.api_calls import problem
 from tests.support.instance import SECRETS
@@ -13,9 +13,11 @@ from tests.support.members import Somebody, register, uuid_of
 
 
 def forged(victim: Somebody, other: Somebody) -> dict[str, str]:
-    settings = read({"DATABASE_URL": "postgresql://x@y/z", "FLORIN_ENV": "test", **SECRETS})
+    settings = read_settings(
+        {"DATABASE_URL": "postgresql://x@y/z", "FLORIN_ENV": "test", **SECRETS}
+    )
     good = Good(victim.tokens["access_token"])
-    challenge = Tokens(settings).challenge(
+    challenge = JwtTokens(settings).challenge(
         uuid_of("mer", good.claims["mer"]), uuid_of("usr", good.claims["sub"]), "0" * 32
     )
     return forgeries(
@@ -54,7 +56,7 @@ async def test_the_forger_can_make_what_florin_makes(http: httpx.AsyncClient) ->
     good = Good(victim.tokens["access_token"])
     assert good.with_claims() == good.token
     assert good.with_header() == good.token
-    made = good.with_claims(jti=ids.new().hex)
+    made = good.with_claims(jti=ids.new_id().hex)
     assert made != good.token
     assert (await ask(http, made)).status_code == 200
 

@@ -90,9 +90,9 @@ async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner
     somebody = await register(http)
     closed = [
         door.subject
-        for door in lockout.doors(PEPPER, email=somebody.email, network="127.0.0.1", known=False)[
-            1:
-        ]
+        for door in lockout.sign_in_locks(
+            PEPPER, email=somebody.email, network="127.0.0.1", known=False
+        )[1:]
     ]
     await owner.execute(
         "insert into florin.attempt (subject, most, failures, last_at)"
@@ -109,7 +109,9 @@ async def test_an_account_is_guarded_against_many_networks(
 ) -> None:
     somebody = await register(http)
     await stranger(owner, somebody)
-    account = lockout.doors(PEPPER, email=somebody.email, network="127.0.0.1", known=False)[1]
+    account = lockout.sign_in_locks(PEPPER, email=somebody.email, network="127.0.0.1", known=False)[
+        1
+    ]
     await owner.execute(
         "insert into florin.attempt (subject, most, failures, last_at)"
         " values ($1, $2, $2 - 1, clock_timestamp())",

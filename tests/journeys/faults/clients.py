@@ -6,7 +6,7 @@ from typing import Protocol
 
 import httpx
 
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from tests.support.instance import Instance, make_shop
 
 
@@ -23,7 +23,7 @@ class Served(Protocol):
 async def opened(fleet: Served) -> AsyncGenerator[tuple[list[httpx.AsyncClient], str]]:
     """The clients, and the merchant's program."""
     url = fleet.url("florin_owner")
-    owner, database = await connect(url, name="tests"), Database(fleet.url("florin_app"))
+    owner, database = await open_connection(url, name="tests"), Database(fleet.url("florin_app"))
     try:
         await database.open()
         shop = await make_shop(owner, database)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from florin.ops.system import os_user, processes
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.system.ports import free_port
 from tests.support import postgres_server
 from tests.support.instance import Instance
@@ -61,7 +61,7 @@ class Cluster:
     """Three nodes, and the instances of the API on them."""
 
     nodes: list[Node]
-    user: Account | None
+    user: OsAccount | None
     instances: list[Instance] = field(default_factory=list[Instance])
 
     def url(self, role: str) -> str:
@@ -84,11 +84,11 @@ class Cluster:
         """The machine is gone: Patroni and all of its server, at once."""
         assert node.process is not None
         postmaster = int((node.folder / "data" / "postmaster.pid").read_text().split()[0])
-        family = [processes.find(number) for number in (*_children(postmaster), postmaster)]
+        family = [processes.find_process(number) for number in (*_children(postmaster), postmaster)]
         node.process.kill()
         for member in family:
             if member is not None:
-                processes.send(member, signal.SIGKILL)
+                processes.send_signal(member, signal.SIGKILL)
         node.process.wait(20)
 
     def start(self, node: Node) -> None:
@@ -147,7 +147,7 @@ def cluster() -> Generator[Cluster]:
         folder = Path(tempfile.mkdtemp(prefix="florin-test-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         folder.chmod(0o755)
-        user = os_user.choose([])
+        user = os_user.choose_account([])
         etcd = stack.enter_context(_etcd(folder))
         nodes = [_node(folder / name, name, etcd, user) for name in _NAMES]
         made = Cluster(nodes, user)
@@ -176,8 +176,8 @@ def _etcd(folder: Path) -> Generator[int]:
         process.wait(20)
 
 
-def _node(folder: Path, name: str, etcd: int, user: Account | None) -> Node:
-    os_user.private(folder, user)
+def _node(folder: Path, name: str, etcd: int, user: OsAccount | None) -> Node:
+    os_user.make_private_dir(folder, user)
     node = Node(name, folder, free_port(), free_port())
     superuser = {"username": "postgres", "password": _SECRET}
     parameters = {"max_connections": 100, "wal_keep_size": "128MB", "fsync": "on"}

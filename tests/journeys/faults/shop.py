@@ -82,7 +82,7 @@ class Fleet:
         """Nothing of it runs any more, and nothing of it is gone."""
         self.process.send_signal(signal.SIGSTOP)  # first: it starts nobody meanwhile
         for child in self._children():
-            pids.send(child, signal.SIGSTOP)
+            pids.send_signal(child, signal.SIGSTOP)
 
     def kill_database(self) -> None:
         children = self._children()
@@ -95,9 +95,9 @@ class Fleet:
         """`more` are settings, for this start alone."""
         self.process, _ = postgres_server.start(self._postgres, self._data, self._port, more)
 
-    def _children(self) -> list[pids.Process]:
+    def _children(self) -> list[pids.ProcessId]:
         listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        found = [pids.find(int(number)) for number in listed.read_text("ascii").split()]
+        found = [pids.find_process(int(number)) for number in listed.read_text("ascii").split()]
         return [child for child in found if child is not None]
 
 
@@ -116,21 +116,21 @@ async def running(server: postgres_server.Server, postgres: Path) -> AsyncGenera
             postgres_server.stop(made.process)
 
 
-def _title(process: pids.Process) -> bytes:
+def _title(process: pids.ProcessId) -> bytes:
     """What the server says the process does: `postgres: florin_app database 127.0.0.1(…) …`."""
     with suppress(OSError):
         return Path(f"/proc/{process.pid}/cmdline").read_bytes()
     return b""
 
 
-def _kill(processes: list[pids.Process]) -> None:
+def _kill(processes: list[pids.ProcessId]) -> None:
     for process in processes:
-        pids.send(process, signal.SIGKILL)
+        pids.send_signal(process, signal.SIGKILL)
 
 
-def _await_gone(processes: list[pids.Process]) -> None:
+def _await_gone(processes: list[pids.ProcessId]) -> None:
     deadline = time.monotonic() + _GONE_WITHIN_S
-    while any(pids.lives(process) for process in processes):
+    while any(pids.is_alive(process) for process in processes):
         assert time.monotonic() < deadline, "a killed server's process does not end"
         time.sleep(0.01)
 

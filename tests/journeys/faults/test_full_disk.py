@@ -12,7 +12,7 @@ import asyncpg
 import httpx
 import pytest
 
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.journeys.faults import accounts, disks
 from tests.journeys.faults.clients import opened
 from tests.journeys.faults.shop import Fleet, running
@@ -141,7 +141,7 @@ async def test_a_server_that_cannot_write_its_log_loses_nothing(shop: Shop) -> N
 
 async def use_up(fleet: Fleet) -> None:
     """Have the server need new segments of its log: it keeps some that are made already."""
-    connection = await connect(fleet.url("postgres"), name="tests")
+    connection = await open_connection(fleet.url("postgres"), name="tests")
     with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         while fleet.process.poll() is None:
             await connection.execute("select pg_switch_wal()")

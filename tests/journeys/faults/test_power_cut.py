@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.journeys.faults import accounts, disks
 from tests.journeys.faults.clients import opened
 from tests.journeys.faults.shop import Fleet, running
@@ -119,7 +119,7 @@ async def test_without_fsync_it_does_not(shop: Shop) -> None:
 
 
 async def transfers(fleet: Fleet) -> int:
-    connection = await connect(fleet.url("florin_owner"), name="tests")
+    connection = await open_connection(fleet.url("florin_owner"), name="tests")
     try:
         return await connection.fetchval("select count(*) from florin.transfer")
     finally:

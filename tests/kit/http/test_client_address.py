@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from florin.kit.errors import InvalidRequest
-from florin.kit.http.client_address import Proxies, named_address, site
+from florin.kit.http.client_address import TrustedProxies, client_network, named_address
 
 
 def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
@@ -42,15 +42,21 @@ def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
 def test_the_last_hop_that_is_not_ours_is_the_client(
     peer: str | None, forwarded: list[str], client: str
 ) -> None:
-    assert Proxies(("10.0.0.0/8", "::1/128")).client(scope(peer, *forwarded)) == client
-    assert Proxies(()).client(scope("10.0.0.2", *forwarded)) == "10.0.0.2"
+    assert (
+        TrustedProxies(("10.0.0.0/8", "::1/128")).client_address(scope(peer, *forwarded)) == client
+    )
+    assert TrustedProxies(()).client_address(scope("10.0.0.2", *forwarded)) == "10.0.0.2"
 
 
 def test_a_network_of_six_is_one_client() -> None:
-    assert site("203.0.113.9") == "203.0.113.9"
-    assert site("2001:db8:1:2:3::1") == site("2001:db8:1:2::ffff") == "2001:db8:1:2::/64"
-    assert site("2001:db8:1:3::1") != site("2001:db8:1:2::1")
-    assert site("unknown") == "unknown"
+    assert client_network("203.0.113.9") == "203.0.113.9"
+    assert (
+        client_network("2001:db8:1:2:3::1")
+        == client_network("2001:db8:1:2::ffff")
+        == "2001:db8:1:2::/64"
+    )
+    assert client_network("2001:db8:1:3::1") != client_network("2001:db8:1:2::1")
+    assert client_network("unknown") == "unknown"
 
 
 @pytest.mark.parametrize(

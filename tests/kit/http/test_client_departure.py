@@ -132,7 +132,7 @@ async def test_money_moves_whether_or_not_its_client_stays(
 ) -> None:
     """It is waited for longer than any read may take, and its client is gone since long."""
     card = await issue(http, shop, 1000)
-    uuid = ids.parse("crd", card["id"])
+    uuid = ids.parse_id("crd", card["id"])
     before = await _answered(api, "/redemptions")
     body = f'{{"card":"{card["id"]}","amount":7,"currency":"EUR"}}'.encode()
     async with _held(owner, "select from florin.account where id = $1 for update", uuid):

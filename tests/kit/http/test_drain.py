@@ -39,7 +39,7 @@ def test_it_closes_once_said_for_long_enough_and_quiet_and_at_the_latest_in_time
 ) -> None:
     clock = Clock()
     drain = Drain(least_s=2, most_s=6, clock=clock)
-    assert not drain.over()
+    assert not drain.is_over()
     drain.begin()
     last = 0.0
     for pause in [*arrivals, 7.0]:
@@ -48,13 +48,13 @@ def test_it_closes_once_said_for_long_enough_and_quiet_and_at_the_latest_in_time
         while clock.now < until:
             clock.now += 0.1
             since = clock.now - 100
-            if drain.over():
+            if drain.is_over():
                 assert since >= 2
                 assert since >= 6 or since - last >= QUIET_S
                 return
             assert since < 6.11
             assert since < 2 or since - last < QUIET_S + 0.11
-        drain.arrived("/api/v1/cards")
+        drain.record_request("/api/v1/cards")
         last = clock.now - 100
     pytest.fail("it never closed")
 
@@ -65,8 +65,8 @@ def test_probes_do_not_keep_it_open() -> None:
     drain.begin()
     clock.now += 2
     for path in ("/health/ready", "/health/live", "/health"):
-        drain.arrived(path)
-    assert drain.over()
+        drain.record_request(path)
+    assert drain.is_over()
 
 
 @contextmanager

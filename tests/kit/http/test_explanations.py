@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from florin.kit.http.field_errors import mistakes
+from florin.kit.http.field_errors import field_errors
 from tests.support.api_calls import Json, issue, key, post, problem, read, spend
 from tests.support.instance import Shop
 
@@ -58,7 +58,7 @@ class Body(msgspec.Struct):
     ],
 )  # fmt: skip
 def test_a_mistake_is_explained(body: str, param: str, detail: str) -> None:
-    assert mistakes(Body, body.encode()) == [{"param": param, "detail": detail}]
+    assert field_errors(Body, body.encode()) == [{"param": param, "detail": detail}]
 
 
 def no_raw(answer: httpx.Response) -> Json:

@@ -7,7 +7,7 @@ import pytest
 from litestar import Litestar
 
 from florin.kit.openapi import page
-from florin.kit.openapi.routes import Docs
+from florin.kit.openapi.routes import ApiDocumentation
 from tests.support.hostile_requests import raw
 from tests.support.instance import Instance
 
@@ -62,7 +62,7 @@ def test_the_documentation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None
         made.append(document)
         return "<html>"
 
-    docs = Docs("/api/v1", {}, None)
+    docs = ApiDocumentation("/api/v1", {}, None)
     monkeypatch.setattr(docs, "_document", {"paths": {}})
     monkeypatch.setattr(page, "page", page_)
     for _ in range(20):

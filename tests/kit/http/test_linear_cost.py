@@ -14,18 +14,18 @@ import msgspec
 import pytest
 
 from florin.cards import codes
-from florin.cards.jobs.import_parser import ProgramFacts, Reader, lines
+from florin.cards.jobs.import_parser import ImportReader, ProgramFacts, split_lines
 from florin.cards.requests import BatchRequest, CardRequest, RedemptionRequest
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http import json_limits, static_files
-from florin.kit.http.body import decode, decode_items
-from florin.kit.http.client_address import Proxies
-from florin.kit.http.compression import accepts
-from florin.kit.http.field_errors import with_nul
+from florin.kit.http.body import decode_body, decode_items
+from florin.kit.http.client_address import TrustedProxies
+from florin.kit.http.compression import accepts_gzip
+from florin.kit.http.field_errors import find_nul_field
 from florin.kit.http.head_checks import QUERY_PARAMETERS_MAX, check_head
 from florin.kit.observability import redaction
-from florin.kit.timestamps import instant
+from florin.kit.timestamps import parse_instant
 from tests.support.growth import assert_linear
 
 _redemption = msgspec.json.Decoder(RedemptionRequest)
@@ -49,7 +49,7 @@ def _names(count: int, *, twice: bool) -> bytes:
 
 def _read_batch(body: bytes) -> None:
     for item in decode_items(_batch, body, name="redemptions", most=1000):
-        _refused(lambda raw: decode(_redemption, raw))(bytes(item))
+        _refused(lambda raw: decode_body(_redemption, raw))(bytes(item))
 
 
 def _batch_of(item: bytes, count: int = 1) -> bytes:
@@ -82,8 +82,8 @@ BODIES: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("shape", BODIES)
 def test_bodies(shape: str) -> None:
-    assert_linear(_refused(lambda body: decode(_redemption, body)), BODIES[shape], 4000)
-    assert_linear(_refused(lambda body: decode(_card, body)), BODIES[shape], 4000)
+    assert_linear(_refused(lambda body: decode_body(_redemption, body)), BODIES[shape], 4000)
+    assert_linear(_refused(lambda body: decode_body(_card, body)), BODIES[shape], 4000)
 
 
 @pytest.mark.parametrize("shape", BODIES)
@@ -100,7 +100,7 @@ def test_a_name_given_twice_is_found_in_one_pass() -> None:
 
 def test_what_a_body_is_checked_with() -> None:
     """Each of the checks by itself: the limits before them leave little to most of them."""
-    assert_linear(with_nul, BODIES["U+0000 behind a long name"], 1000)
+    assert_linear(find_nul_field, BODIES["U+0000 behind a long name"], 1000)
     for make in BODIES.values():
         assert_linear(_refused(json_limits.check_shape), make, 8000)
 
@@ -114,7 +114,7 @@ def test_a_body_has_a_bounded_number_of_names_objects_and_lists() -> None:
         (b"[" * json_limits.CONTAINERS_MAX + b"[", "objects and lists"),
     ):
         with pytest.raises(InvalidRequest, match=f"more than .* {says}"):
-            decode(_redemption, body)
+            decode_body(_redemption, body)
 
 
 def test_what_stands_in_texts_is_not_counted() -> None:
@@ -123,7 +123,7 @@ def test_what_stands_in_texts_is_not_counted() -> None:
     body = json.dumps({"amount": 1, "currency": "EUR", "card": "crd_1", "metadata": metadata})
     assert body.count(":") > json_limits.NAMES_MAX
     assert body.count("{") > json_limits.CONTAINERS_MAX
-    assert decode(_redemption, body.encode()).metadata == metadata
+    assert decode_body(_redemption, body.encode()).metadata == metadata
 
 
 def test_a_list_is_read_once_and_only_once_named() -> None:
@@ -176,14 +176,14 @@ def test_a_query_has_a_bounded_number_of_parameters() -> None:
 
 
 TEXTS: dict[str, tuple[Callable[[str], object], tuple[str, ...]]] = {
-    "Accept-Encoding": (accepts, ("gzip ", " ", ", ", "gzip;q=0.", "gzip;q=0.0 ", "0")),
+    "Accept-Encoding": (accepts_gzip, ("gzip ", " ", ", ", "gzip;q=0.", "gzip;q=0.0 ", "0")),
     "If-None-Match": (lambda text: static_files.has_tag(text, '"x"'), ('"a",', ",", " ")),
-    "an instant": (lambda text: instant(text, param="x"), ("2", "2026-01-01T00:00:00.", " ")),
-    "an id": (lambda text: ids.parse("crd", text), ("crd_", "a")),
-    "a code": (codes.read, ("A", " ", "-")),
-    "a message in the log": (redaction.message, ("'", "'\\", "=(", "a.", "a@", "`")),
+    "an instant": (lambda text: parse_instant(text, param="x"), ("2", "2026-01-01T00:00:00.", " ")),
+    "an id": (lambda text: ids.parse_id("crd", text), ("crd_", "a")),
+    "a code": (codes.read_code, ("A", " ", "-")),
+    "a message in the log": (redaction.redact_message, ("'", "'\\", "=(", "a.", "a@", "`")),
     "a line in the log": (
-        redaction.secrets,
+        redaction.redact_secrets,
         ("a.", "a@", "a@a.", "://", "bearer ", "eyJ", "1234 "),
     ),
 }
@@ -204,7 +204,7 @@ def test_texts(what: str) -> None:
 def test_hops() -> None:
     def ask(forwarded: bytes) -> None:
         scope = {"client": ("10.0.0.1", 1), "headers": [(b"x-forwarded-for", forwarded)] * 3}
-        Proxies(["10.0.0.0/8"]).client(scope)
+        TrustedProxies(["10.0.0.0/8"]).client_address(scope)
 
     assert_linear(ask, lambda n: b"10.0.0.2," * n, 500)
     assert_linear(ask, lambda n: b"," * n, 500)
@@ -229,15 +229,17 @@ def test_files(shape: str, block: int) -> None:
             yield file[start : start + block]
 
     async def read(file: bytes) -> None:
-        reader: Reader | None = None
-        async for these in lines(blocks(file)):
+        reader: ImportReader | None = None
+        async for these in split_lines(blocks(file)):
             if reader is None:
-                reader = Reader(these[0][1], {PROGRAM: ProgramFacts("EUR", pin=False)}, PROGRAM)
+                reader = ImportReader(
+                    these[0][1], {PROGRAM: ProgramFacts("EUR", pin=False)}, PROGRAM
+                )
             reader.read(these)
 
     assert_linear(_refused(lambda file: asyncio.run(read(file))), FILES[shape], 2000)
 
 
 def test_no_message_is_cut_within_a_quotation() -> None:
-    long = redaction.message("it says 'secret" + "x" * 3000)
+    long = redaction.redact_message("it says 'secret" + "x" * 3000)
     assert re.fullmatch(r"\[a message of \d+ characters\]", long)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.kit.postgres.database import lsn_of
+from florin.kit.postgres.database import position_lsn
 from tests.support.api_calls import Json, issue, key, made, post, problem, read, redeem, spend
 from tests.support.instance import Instance, Shop
 from tests.support.members import client_of
@@ -122,7 +122,7 @@ async def test_the_key_of_an_item_has_the_items_name(http: httpx.AsyncClient, sh
 
 
 def place(answer: httpx.Response) -> int:
-    return lsn_of(answer.headers["florin-consistency"].rpartition(".")[0])
+    return position_lsn(answer.headers["florin-consistency"].rpartition(".")[0])
 
 
 async def test_every_refused_write_says_it(http: httpx.AsyncClient, api: Instance) -> None:

@@ -57,7 +57,7 @@ def drain() -> Drain:
 async def answered(events: Events, drain: Drain, reader: Reader, **scope: Any) -> None:
     async with asyncio.timeout(WITHIN_S):
         generator = events.all()
-        await sse.answer(generator, drain, scope, reader.receive, reader.send)
+        await sse.send_events(generator, drain, scope, reader.receive, reader.send)
         await generator.aclose()  # which fails where it is still being asked
 
 
@@ -73,7 +73,7 @@ async def test_an_instance_that_leaves_says_so_though_nothing_happens(drain: Dra
     while not reader.got:  # noqa: ASYNC110 -- the other task fills it
         await asyncio.sleep(0)
     drain.begin()
-    assert drain.over()
+    assert drain.is_over()
     await answering
     assert (reader.got, reader.ended, events.left) == ([b"one", sse.RECONNECT], True, True)
 

@@ -16,7 +16,7 @@ import pytest
 
 from florin.kit.observability import logging as log
 from florin.kit.observability import redaction
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.support.api_calls import key
 from tests.support.instance import SECRETS, Instance, Shop, instance
@@ -112,7 +112,7 @@ async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> N
 
 
 async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> None:
-    connection = await connect(urls.app, name="tests")
+    connection = await open_connection(urls.app, name="tests")
     failures: list[BaseException] = []
     try:
         for sql, value in (
@@ -131,7 +131,7 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
     assert len(failures) == 4
     assert sum(CANARY in str(error) or PAN in str(error) for error in failures) >= 3
     for error in failures:
-        shown = json.dumps(redaction.exception(error))
+        shown = json.dumps(redaction.redact_exception(error))
         assert CANARY not in shown
         assert PAN not in shown
         assert "test_logs.py" in shown
@@ -153,7 +153,7 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
     ],
 )
 def test_what_libraries_say_is_scrubbed(text: str) -> None:
-    shown = redaction.message(text)
+    shown = redaction.redact_message(text)
     for secret in (CANARY, PAN, CODE, "4242 4242"):
         assert secret not in shown
     assert redaction.GONE in shown
@@ -191,15 +191,15 @@ def test_bugs_and_libraries_speak_the_same_json() -> None:
 
 
 def _speak() -> None:
-    log.set_up(level="info", instance="api-9")
-    log.during("req_1")
+    log.configure_logging(level="info", instance="api-9")
+    log.bind_request("req_1")
     try:
         _ = dict[str, str]()[CANARY]
     except KeyError:
-        log.get().exception("a bug")
+        log.get_logger().exception("a bug")
     logging.getLogger("asyncio").error("task %r broke", CANARY)
-    log.get().debug("not said")
-    log.get().warning("slow", token=f"flk_{CANARY}")
+    log.get_logger().debug("not said")
+    log.get_logger().warning("slow", token=f"flk_{CANARY}")
 
 
 if __name__ == "__main__":

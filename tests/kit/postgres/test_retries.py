@@ -11,7 +11,7 @@ import pytest
 import florin
 from florin.cards import card, lookup
 from florin.identity import authentication
-from florin.kit.postgres.database import BROKEN, MAY_CALL, Database, connect, only_reads
+from florin.kit.postgres.database import BROKEN, MAY_CALL, Database, is_read_only, open_connection
 from florin.kit.queue import worker
 from florin.reports import proof
 from tests.conftest import Urls
@@ -47,7 +47,7 @@ async def test_what_acts_is_not_repeated(database: Database, strikes: Any, how: 
 @pytest.mark.parametrize("how", ["one", "all"])
 async def test_what_reads_is_repeated(database: Database, urls: Urls, how: str) -> None:
     name = f"repeat {how}"
-    root = await connect(urls.superuser, name="tests")
+    root = await open_connection(urls.superuser, name="tests")
     try:
         # It sleeps for as long as it is told when it begins: until it is cut off, then not at all.
         await root.execute(
@@ -97,7 +97,7 @@ _SLEEPING = (
     ],
 )
 def test_what_passes_for_a_read(*, reads: bool, sql: str) -> None:
-    assert only_reads(sql) is reads
+    assert is_read_only(sql) is reads
 
 
 async def test_what_may_be_called_twice_changes_nothing(owner: Any) -> None:

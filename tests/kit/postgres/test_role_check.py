@@ -88,7 +88,7 @@ class Empty:
 @pytest.fixture
 async def empty() -> AsyncGenerator[Empty]:
     with postgres_server.server(postgres_server.program()) as server:
-        superuser = await database.connect(server.url("postgres", "postgres"), name="tests")
+        superuser = await database.open_connection(server.url("postgres", "postgres"), name="tests")
         try:
             yield Empty(server, superuser)
         finally:
@@ -113,7 +113,7 @@ async def test_one_url_makes_the_second_role_if_it_may(empty: Empty) -> None:
     await empty.superuser.execute("alter role one createrole")
     done = await asyncio.to_thread(migrate, url)
     assert (done.returncode, "ALTER ROLE florin_app" in done.stderr) == (0, True), done.stderr
-    app = await database.connect(empty.server.url("florin_app", "f"), name="tests")
+    app = await database.open_connection(empty.server.url("florin_app", "f"), name="tests")
     try:
         assert await app.fetchval("select count(*) from florin.card") == 0
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -172,7 +172,7 @@ def _lives(base: str) -> bool:
 )
 async def test_doctor_says_so(urls: Urls, tmp_path: Path, who: str, env: str, result: str) -> None:
     environ = {"DATABASE_URL": url_of(urls, who), "FLORIN_ENV": env}
-    found = await doctor.examine(Home(tmp_path), environ, "db")
+    found = await doctor.run_checks(Home(tmp_path), environ, "db")
     (belt,) = [check for check in found if check.name == "second belt"]
     assert belt.result == result
     assert (MISSING in belt.said) is (result != "ok")

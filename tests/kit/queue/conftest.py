@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.support.workers import Crew, crew
@@ -13,7 +13,7 @@ from tests.support.workers import Crew, crew
 
 @pytest.fixture(scope="module")
 async def toy_table(urls: Urls) -> None:
-    connection = await connect(urls.owner, name="tests")
+    connection = await open_connection(urls.owner, name="tests")
     await connection.execute(toys.TABLE)
     await connection.close()
 

@@ -8,10 +8,10 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.queue.config import Queue
+from florin.kit.queue.config import QueueConfig
 from florin.kit.queue.enqueue import NewJob, enqueue, enqueue_now
 
-ANN, BEN, CAT = (ids.new() for _ in range(3))
+ANN, BEN, CAT = (ids.new_id() for _ in range(3))
 NAMES = {ANN: "ann", BEN: "ben", CAT: "cat", None: "florin"}
 CLAIM = """
 select * from florin.queue_claim(gen_random_uuid(), array['fair'], array[$1::integer], $1,
@@ -100,4 +100,4 @@ async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
 
 def test_a_limit_for_each_merchant_needs_one_for_all() -> None:
     with pytest.raises(ValueError, match="at_once_merchant needs at_once"):
-        Queue(name="fair", importance=1, at_once_merchant=2)
+        QueueConfig(name="fair", importance=1, at_once_merchant=2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.queue.job import Job, LeaseLost
+from florin.kit.queue.job import LeaseLost, QueuedJob
 from tests.kit.queue.test_worker import left
 from tests.kit.queue.toys import PLAN, fill, word
 
@@ -97,12 +97,12 @@ async def test_an_effect_without_the_lease_is_none(rows: Any, database: Any) -> 
     insert = "insert into florin.toy (word) values ($1)"
 
     async def try_it() -> None:
-        async with Job(zombie, database, lease=PLAN.lease).effect(last=True) as tx:
+        async with QueuedJob(zombie, database, lease=PLAN.lease).effect(last=True) as tx:
             await tx.run(insert, "zombie")
 
     with pytest.raises(LeaseLost):
         await try_it()
-    async with Job(heir, database, lease=PLAN.lease).effect(last=True) as tx:
+    async with QueuedJob(heir, database, lease=PLAN.lease).effect(last=True) as tx:
         await tx.run(insert, "heir")
     assert [row["word"] for row in await rows.fetch("select word from florin.toy")] == ["heir"]
     assert await left(rows) == 0
@@ -125,7 +125,7 @@ async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
 async def test_a_lease_that_is_held_in_an_effect_does_not_run_out(rows: Any, database: Any) -> None:
     """While its transaction is open nobody takes the job, however long that lasts."""
     await fill(rows, word("x"))
-    job = Job(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
+    job = QueuedJob(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
     await rows.execute(LAPSE)
     async with job.effect(last=True), database.connection() as other:
         assert await other.fetch("select * from florin.queue_reap()") == []

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.kit.queue import toys
 from tests.kit.queue.toys import fill, word
@@ -23,7 +23,7 @@ NOTED = "select count(*), count(distinct word) from florin.toy where word ~ '^[0
 async def durable() -> AsyncGenerator[postgres_server.Server]:
     with postgres_server.server(postgres_server.program(), durable=True) as server:
         await postgres_server.make_template(server)
-        owner = await connect(server.url("florin_owner", "florin_template"), name="tests")
+        owner = await open_connection(server.url("florin_owner", "florin_template"), name="tests")
         await owner.execute(toys.TABLE)
         await owner.close()
         yield server
@@ -34,7 +34,7 @@ async def test_postgresql_killed_and_back(durable: postgres_server.Server) -> No
     with crew(url, "tests.kit.queue.toys") as play:
         # Valkey is not there, either: nobody listens at its address.
         redis = f"redis://127.0.0.1:{free_port()}/0"
-        before = await connect(url, name="tests")
+        before = await open_connection(url, name="tests")
         try:
             await fill(before, word("long", "slow", seconds=4), *(word(n) for n in range(3000)))
             await fill(before, *(word(n, "slow", seconds=0.2) for n in range(3000, 3100)))
@@ -46,7 +46,7 @@ async def test_postgresql_killed_and_back(durable: postgres_server.Server) -> No
             before.terminate()
         await asyncio.sleep(1)
         process, _ = postgres_server.start(postgres_server.program(), durable.data, durable.port)
-        owner = await connect(url, name="tests")
+        owner = await open_connection(url, name="tests")
         try:
             await until(lambda: _over(owner), within_s=180)
             assert tuple(await owner.fetchrow(NOTED)) == (3100, 3100)
@@ -79,7 +79,7 @@ async def test_every_connection_cut_the_same_workers_go_on(
     await fill(owner, word("long", "slow", seconds=3), *(word(n) for n in range(3000)))
     workers = [play.start("5") for _ in range(2)]
     await until(lambda: _begun(owner))
-    superuser = await connect(urls.superuser, name="tests")
+    superuser = await open_connection(urls.superuser, name="tests")
     cut = await superuser.fetchval(
         "select count(pg_terminate_backend(pid)) from pg_stat_activity"
         " where application_name like 'florin worker-%'"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from florin.kit import ids
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.kit.queue.enqueue import enqueue, publish
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import word
@@ -31,7 +31,7 @@ async def test_what_is_rolled_back_was_never_asked_for(
     async def undone() -> None:
         async with database.transaction() as tx:
             await enqueue(tx, word("no"))
-            await publish(tx, "toy.no", merchant=ids.new(), noun=ids.new())
+            await publish(tx, "toy.no", merchant=ids.new_id(), noun=ids.new_id())
             raise Undone
 
     with pytest.raises(Undone):
@@ -48,8 +48,8 @@ async def test_a_message_goes_to_whoever_follows_its_topic(
     play: Crew, owner: Any, database: Database
 ) -> None:
     async with database.transaction() as tx:
-        await publish(tx, "toy.broken", merchant=ids.new(), noun=ids.new())
-        await publish(tx, "other.thing", merchant=ids.new(), noun=ids.new())
+        await publish(tx, "toy.broken", merchant=ids.new_id(), noun=ids.new_id())
+        await publish(tx, "other.thing", merchant=ids.new_id(), noun=ids.new_id())
     play.start("2")
     await until(lambda: over(owner))
     assert len(await noted(owner, "toy.broken")) == 1
@@ -93,7 +93,7 @@ async def test_between_the_steps_of_a_move_there_is_no_step(
     await owner.execute(
         "insert into florin.outbox (queue, kind, payload) values ('toys', 'effect', '{}')"
     )
-    mover = await connect(urls.app, name="tests")
+    mover = await open_connection(urls.app, name="tests")
     try:
         pid = await mover.fetchval("select pg_backend_pid()")
         await mover.execute("begin")

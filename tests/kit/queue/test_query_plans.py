@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.kit.queue.toys import fill_misled, word
 
@@ -52,7 +52,7 @@ async def misled(
         " alter table florin.outbox set (autovacuum_enabled = off);"
         " insert into florin.queue (name) values ('toys') on conflict do nothing"
     )
-    connection = await connect(urls.app, name="tests")
+    connection = await open_connection(urls.app, name="tests")
     if request.param == "planned while empty":
         await owner.execute("truncate florin.queue_job, florin.outbox")
         for _ in range(2):

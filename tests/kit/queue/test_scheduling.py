@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from florin.kit.queue import admin
-from florin.kit.queue.config import Queue, Schedule
+from florin.kit.queue.config import QueueConfig, Schedule
 from florin.kit.queue.maintenance import last_tick
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import PLAN, fill, word
@@ -147,7 +147,7 @@ def test_of_missed_ticks_the_last_is_made_up() -> None:
 
 
 def test_waits_double_from_two_seconds_and_are_not_in_step() -> None:
-    queue = Queue(name="q", importance=1)
+    queue = QueueConfig(name="q", importance=1)
     for attempts, least in ((1, 2), (2, 4), (3, 8)):
         delays = {queue.delay(attempts).total_seconds() for _ in range(50)}
         assert least <= min(delays)
@@ -159,31 +159,31 @@ def test_waits_double_from_two_seconds_and_are_not_in_step() -> None:
 async def test_paused_nobody_takes_from_it(play: Crew, owner: Any) -> None:
     play.start("1")
     await until(lambda: _workers(owner, 1))
-    await admin.pause(owner, "me", "toys", paused=True)
+    await admin.pause_queue(owner, "me", "toys", paused=True)
     await fill(owner, word("p"))
     await asyncio.sleep(1)
     assert await left(owner) == 1
-    await admin.pause(owner, "me", "toys", paused=False)
+    await admin.pause_queue(owner, "me", "toys", paused=False)
     await until(lambda: empty(owner))
-    with pytest.raises(admin.Refused):
-        await admin.pause(owner, "me", "nothing of the kind", paused=True)
+    with pytest.raises(admin.QueueRequestRefused):
+        await admin.pause_queue(owner, "me", "nothing of the kind", paused=True)
 
 
 async def test_dead_letters_by_hand(play: Crew, owner: Any) -> None:
     del play
     await fill(owner, word("a", dedupe="a"), word("b"), word("c", dedupe="c"))
     await owner.execute("update florin.queue_job set state = 2, attempts = 3, error = 'why'")
-    dead = await admin.dead(owner)
+    dead = await admin.list_dead_jobs(owner)
     by_word = {job.payload["word"]: job.id for job in dead}
     assert [job.error for job in dead] == ["why"] * 3
     await fill(owner, word("a", dedupe="a"))
-    with pytest.raises(admin.Refused, match="already"):
-        await admin.retry(owner, "me", [by_word["b"], by_word["a"]])
-    assert len(await admin.dead(owner)) == 3, "half of it happened"
-    await admin.retry(owner, "me", [by_word["b"]])
-    await admin.discard(owner, "me", [by_word["c"]])
-    with pytest.raises(admin.Refused, match="not dead"):
-        await admin.discard(owner, "me", [by_word["b"]])
+    with pytest.raises(admin.QueueRequestRefused, match="already"):
+        await admin.retry_jobs(owner, "me", [by_word["b"], by_word["a"]])
+    assert len(await admin.list_dead_jobs(owner)) == 3, "half of it happened"
+    await admin.retry_jobs(owner, "me", [by_word["b"]])
+    await admin.discard_jobs(owner, "me", [by_word["c"]])
+    with pytest.raises(admin.QueueRequestRefused, match="not dead"):
+        await admin.discard_jobs(owner, "me", [by_word["b"]])
     acts = await owner.fetch("select * from florin.queue_audit where verb <> 'pause' order by id")
     kept = [(act["verb"], act["subject"]) for act in acts if act["verb"] in ("retry", "discard")]
     assert kept == [("retry", str(by_word["b"])), ("discard", str(by_word["c"]))]

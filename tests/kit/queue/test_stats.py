@@ -17,7 +17,7 @@ from tests.support.workers import Crew, until
 Client = httpx.AsyncClient
 DONE = NewJob(queue="retention", kind="queue")
 IN_VAIN = NewJob(
-    queue="bulk", kind="issue", payload={"merchant": str(ids.new()), "job": str(ids.new())}
+    queue="bulk", kind="issue", payload={"merchant": str(ids.new_id()), "job": str(ids.new_id())}
 )
 
 
@@ -121,7 +121,7 @@ async def test_only_operators_see_the_queues(
 ) -> None:
     other = await make_shop(owner, database)
     without = await make_shop(owner, database, scopes=frozenset({"cards:read"}))
-    named = f"{ids.show('mer', shop.merchant)}, {ids.show('mer', without.merchant)}"
+    named = f"{ids.show_id('mer', shop.merchant)}, {ids.show_id('mer', without.merchant)}"
     with instance(urls.app, FLORIN_OPERATORS=named) as api:
         async with Client(base_url=f"{api.base}/api/v1") as client:
             answers = [

@@ -16,10 +16,10 @@ from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
 from florin.kit.queue import runner, worker
-from florin.kit.queue.config import Follower, JobType, Plan, Queue, Schedule
+from florin.kit.queue.config import Follower, JobType, QueueConfig, Schedule, WorkPlan
 from florin.kit.queue.enqueue import NewJob, enqueue_now
-from florin.kit.queue.job import Continue, Job, PermanentFailure
-from florin.kit.settings import Settings, read
+from florin.kit.queue.job import Continue, PermanentFailure, QueuedJob
+from florin.kit.settings import Settings, read_settings
 from florin.kit.valkey import notifications
 
 LEASE_S = 2.0
@@ -34,18 +34,18 @@ grant select, insert on florin.toy to public
 _NOTE = "insert into florin.toy (word, job, pid, attempt) values ($1, $2, $3, $4)"
 
 
-async def note(job: Job, database: Database, *, suffix: str = "") -> None:
+async def note(job: QueuedJob, database: Database, *, suffix: str = "") -> None:
     """Outside of any lease: that it was tried."""
     async with database.connection() as connection:
         await connection.execute(_NOTE, _word(job) + suffix, job.id, os.getpid(), job.attempts)
 
 
-async def effect(job: Job, _database: Database) -> None:
+async def effect(job: QueuedJob, _database: Database) -> None:
     async with job.effect(last=True) as tx:
         await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
 
 
-async def slow(job: Job, database: Database) -> None:
+async def slow(job: QueuedJob, database: Database) -> None:
     """Say that it begins, take its time, then have its effect."""
     await note(job, database, suffix=":begun")
     await asyncio.sleep(job.payload.get("seconds", 1))
@@ -55,7 +55,7 @@ async def slow(job: Job, database: Database) -> None:
             await asyncio.sleep(job.payload.get("within", 0))
 
 
-async def stopped(job: Job, database: Database) -> None:
+async def stopped(job: QueuedJob, database: Database) -> None:
     """Stand still, the whole process of it, as a machine does that is short of everything; the
     one who takes over takes his time.
     """
@@ -68,7 +68,7 @@ async def stopped(job: Job, database: Database) -> None:
         await tx.run(_NOTE, _word(job), job.id, os.getpid(), job.attempts)
 
 
-async def steps(job: Job, database: Database) -> Continue | None:
+async def steps(job: QueuedJob, database: Database) -> Continue | None:
     """Ten effects, one a slice; where it is stands in the table itself."""
     async with job.effect() as tx:
         done = await tx.value("select count(*) from florin.toy where word = $1", _word(job))
@@ -79,11 +79,11 @@ async def steps(job: Job, database: Database) -> Continue | None:
     return Continue() if done < 9 else None
 
 
-async def nothing(job: Job, database: Database) -> None:
+async def nothing(job: QueuedJob, database: Database) -> None:
     del job, database
 
 
-async def poison(job: Job, database: Database) -> None:  # noqa: C901, PLR0912 -- one case a poison
+async def poison(job: QueuedJob, database: Database) -> None:  # noqa: C901, PLR0912 -- one case a poison
     await note(job, database, suffix=":begun")
     match job.payload["how"]:
         case "raise":
@@ -114,14 +114,14 @@ async def poison(job: Job, database: Database) -> None:  # noqa: C901, PLR0912 -
             raise AssertionError
 
 
-def _word(job: Job) -> str:
+def _word(job: QueuedJob) -> str:
     payload = job.payload
     return str(payload.get("word") or payload.get("topic") or payload.get("tick") or job.kind)
 
 
-PLAN = Plan(
+PLAN = WorkPlan(
     queues=(
-        Queue(
+        QueueConfig(
             name="toys",
             importance=1,
             timeout_s=30,
@@ -135,18 +135,22 @@ PLAN = Plan(
                 "nothing": JobType(run=nothing),
             },
         ),
-        Queue(
+        QueueConfig(
             name="poison",
             importance=2,
             timeout_s=1,
             back_off_s=0.2,
             kinds={"poison": JobType(run=poison)},
         ),
-        Queue(name="few", importance=3, at_once=3, kinds={"slow few": JobType(run=slow)}),
-        Queue(name="one", importance=3, at_once_here=1, kinds={"alone": JobType(run=effect)}),
-        Queue(name="slowly", importance=4, per_second=10, kinds={"seldom": JobType(run=effect)}),
-        Queue(name="ticks", importance=5, kinds={"tick": JobType(run=effect)}),
-        Queue(name="heard", importance=6, kinds={"heard": JobType(run=effect)}),
+        QueueConfig(name="few", importance=3, max_running=3, kinds={"slow few": JobType(run=slow)}),
+        QueueConfig(
+            name="one", importance=3, max_running_per_worker=1, kinds={"alone": JobType(run=effect)}
+        ),
+        QueueConfig(
+            name="slowly", importance=4, per_second=10, kinds={"seldom": JobType(run=effect)}
+        ),
+        QueueConfig(name="ticks", importance=5, kinds={"tick": JobType(run=effect)}),
+        QueueConfig(name="heard", importance=6, kinds={"heard": JobType(run=effect)}),
     ),
     schedules=(Schedule(name="minutely", cron="* * * * *", queue="ticks", kind="tick"),),
     followers=(Follower(topic="toy.*", queue="heard", kind="heard"),),
@@ -175,18 +179,18 @@ async def fill_misled(connection: Any, *wanted: NewJob) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    settings = read()
-    logging.set_up(level=settings.log_level, instance=settings.instance)
+    settings = read_settings()
+    logging.configure_logging(level=settings.log_level, instance=settings.instance)
     worker.HUNG_S = float(os.environ.get("TOYS_HUNG_S", worker.HUNG_S))
     if look := os.environ.get("TOYS_LOOK_S"):
         notifications.LOOK_EVERY_S = notifications.LOOK_EVERY_WOKEN_S = float(look)
     runner.OVERDUE_S = float(os.environ.get("TOYS_OVERDUE_S", runner.OVERDUE_S))
     worker.FINISH_WITHIN_S = float(os.environ.get("TOYS_FINISH_S", worker.FINISH_WITHIN_S))
     if arguments[0] == "one":
-        return process.serve_one(
+        return process.serve_one_job(
             settings, PLAN, _database, job=int(arguments[1]), fence=int(arguments[2])
         )
-    return process.serve(
+    return process.serve_worker(
         settings,
         PLAN,
         _database,

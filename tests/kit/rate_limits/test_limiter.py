@@ -44,7 +44,7 @@ def shared() -> Iterator[Memory]:
 
 @pytest.fixture
 async def client(shared: Memory) -> AsyncGenerator[Any]:
-    made = valkey.connect(shared.url)
+    made = valkey.connect_valkey(shared.url)
     try:
         await made.flushall()
         yield made
@@ -86,8 +86,8 @@ async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
         while await limits.blocked((HURRIED, "a")) is not None:  # noqa: ASYNC110 -- nobody tells
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
-    assert limits.quiet or await limits.blocked((HURRIED, "a")) is None
-    assert limits.quiet, "what was paid off is forgotten"
+    assert limits.idle or await limits.blocked((HURRIED, "a")) is None
+    assert limits.idle, "what was paid off is forgotten"
 
 
 async def test_tries_at_once_are_counted_exactly(client: Any) -> None:
@@ -114,13 +114,13 @@ async def test_processes_know_of_each_other(client: Any) -> None:
 async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
     counting = Counting(client)
     limits = RateLimiter(counting, patience_s=PATIENT_S)
-    assert limits.quiet
+    assert limits.idle
     await limits.count((FIVE, "a"))
     asked = counting.asked
     for _ in range(100):
         assert await limits.blocked((FIVE, "a"), (FIVE, "b")) is None
     assert counting.asked == asked
-    assert not limits.quiet
+    assert not limits.idle
 
 
 async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) -> None:
@@ -129,7 +129,8 @@ async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) 
     assert wait is not None
     assert wait <= FIVE.per_s * limits_.DEBT_MAX
     assert (
-        await client.pttl(limits_.key_of(FIVE, "a")) <= FIVE.per_s * limits_.DEBT_MAX * 1000 + 1000
+        await client.pttl(limits_.limit_key(FIVE, "a"))
+        <= FIVE.per_s * limits_.DEBT_MAX * 1000 + 1000
     )
 
 
@@ -138,12 +139,12 @@ async def test_no_limit_is_none(client: Any) -> None:
     none = Limit("none", 0)
     assert await limits.count((none, "a"), times=1000) is None
     assert await limits.blocked((none, "a")) is None
-    await limits.take(none, "a")
-    assert limits.quiet
+    await limits.acquire(none, "a")
+    assert limits.idle
     for _ in range(5):
-        await limits.take(FIVE, "a")
+        await limits.acquire(FIVE, "a")
     with pytest.raises(RateLimited) as refused:
-        await limits.take(FIVE, "a")
+        await limits.acquire(FIVE, "a")
     assert refused.value.retry_after_s is not None
     assert refused.value.extra["retry_after"] == refused.value.retry_after_s > 60
 
@@ -193,7 +194,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
     with memory() as running:
-        client = valkey.connect(running.url)
+        client = valkey.connect_valkey(running.url)
         try:
             counting = Counting(client)
             limits = RateLimiter(counting, shares=1, patience_s=0.05)
@@ -239,7 +240,7 @@ async def test_a_valkey_that_comes_back_is_used_again(
     shared: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "REST_S", 0.1)
-    client = valkey.connect(shared.url)
+    client = valkey.connect_valkey(shared.url)
     try:
         counting = Counting(client)
         limits = RateLimiter(counting)
@@ -251,7 +252,7 @@ async def test_a_valkey_that_comes_back_is_used_again(
         finally:
             shared.thaw()
         async with asyncio.timeout(60):
-            while not await client.exists(limits_.key_of(FIVE, "later")):  # late or not
+            while not await client.exists(limits_.limit_key(FIVE, "later")):  # late or not
                 await limits.count((FIVE, "later"), times=0.01)
                 await asyncio.sleep(0.05)
     finally:

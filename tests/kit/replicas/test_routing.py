@@ -13,11 +13,11 @@ import httpx
 import pytest
 
 from florin.bench.scenarios import read_your_writes
-from florin.bench.verify.statement_log import decides
+from florin.bench.verify.statement_log import is_decision
 from florin.kit.observability import metrics
-from florin.kit.postgres.database import Database, connect, lsn_of
+from florin.kit.postgres.database import Database, open_connection, position_lsn
 from florin.kit.replicas.consistency_tokens import ConsistencyTokens
-from florin.kit.replicas.primary import Primary
+from florin.kit.replicas.primary import PrimaryMonitor
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
 from florin.kit.replicas.routing import ReplicaRouter
 from florin.kit.valkey import client as valkey
@@ -44,7 +44,7 @@ class Fleet:
     async def process(self) -> AsyncGenerator[ReplicaRouter]:
         """What one instance has."""
         database = Database(f"{self.url(self.primary)}?connection_limit=4")
-        client = valkey.connect(self.valkeys.url)
+        client = valkey.connect_valkey(self.valkeys.url)
         found = [
             Replica(f"{self.url(each)}?connection_limit=8", name="reads", server=name)
             for each, name in zip(self.replicas, NAMES, strict=True)
@@ -82,7 +82,7 @@ async def fleet() -> AsyncGenerator[Fleet]:
     async with AsyncExitStack() as stack:
         primary = stack.enter_context(postgres_server.server(program, more=replicas.PRIMARY))
         await postgres_server.make_template(primary)
-        owner = await connect(primary.url("florin_owner", "florin_template"), name="tests")
+        owner = await open_connection(primary.url("florin_owner", "florin_template"), name="tests")
         await owner.execute(
             "create table florin.probe (name text primary key, n bigint not null);"
             " grant select, insert, update on florin.probe to florin_app"
@@ -92,7 +92,9 @@ async def fleet() -> AsyncGenerator[Fleet]:
         )
         running = await stack.enter_async_context(valkey_topologies.single())
         # On a database of their own: the replay is in nobody's way there.
-        admins = [await connect(each.url("postgres", "postgres"), name="tests") for each in copies]
+        admins = [
+            await open_connection(each.url("postgres", "postgres"), name="tests") for each in copies
+        ]
         try:
             yield Fleet(primary, copies, running, tuple(admins))
         finally:
@@ -107,12 +109,12 @@ async def write(routing: ReplicaRouter, name: str, *about: str) -> int:
         name,
     )
     assert row is not None
-    await routing.wrote([*about, name], await routing.database.position())
+    await routing.record_write([*about, name], await routing.database.position())
     return row["n"]
 
 
 async def read(routing: ReplicaRouter, principal: str, name: str, given: str | None = None) -> int:
-    rows = await routing.reads(principal, given=given).all(
+    rows = await routing.reader(principal, given=given).all(
         "select n from florin.probe where name = $1", name
     )
     return rows[0]["n"] if rows else 0
@@ -143,11 +145,11 @@ async def test_no_read_is_older_than_what_its_caller_saw(
     async with AsyncExitStack() as stack:
         processes = [await stack.enter_async_context(fleet.process()) for _ in range(3)]
         before = served()
-        found, share = read_your_writes.Followed(), 0.0
-        async with read_your_writes.pausing(fleet.admins, chance):
+        found, share = read_your_writes.ReadCounts(), 0.0
+        async with read_your_writes.pause_replay(fleet.admins, chance):
             # On a machine that stalls replicas look too old for a while: again, then.
             for _ in range(5):
-                found = await read_your_writes.follow(
+                found = await read_your_writes.run_callers(
                     [f"{seed} {n}" for n in range(40)],
                     lambda name: write(chance.choice(processes), name),
                     lambda name: read(chance.choice(processes), name, name),
@@ -169,7 +171,7 @@ async def test_without_tokens_such_reads_are_stale(fleet: Fleet) -> None:
     """The control: what the tokens prevent does happen."""
     async with fleet.process() as process:
         await write(process, "control")
-        position = lsn_of(await process.database.position())
+        position = position_lsn(await process.database.position())
         await until(lambda: all(each.replayed >= position for each in process.replicas))
         for admin in fleet.admins:
             await admin.execute("select pg_wal_replay_pause()")
@@ -197,12 +199,12 @@ async def test_an_object_and_a_header_count_like_the_caller(fleet: Fleet) -> Non
             written = await write(process, "shared", "crd_1")
             position = await process.database.position()
             sql = "select n from florin.probe where name = 'shared'"
-            by_object = await process.reads("another").about("crd_1").all(sql)
+            by_object = await process.reader("another").covering("crd_1").all(sql)
             assert by_object[0]["n"] == written
             assert await read(process, "a third", "shared", position) == written
             missing = await write(process, "new")
             assert missing == 1
-            found = await process.reads("a fourth").one(
+            found = await process.reader("a fourth").one(
                 "select n from florin.probe where name = 'new'"
             )
             assert found is not None, "a replica's no is asked of the primary"
@@ -262,7 +264,7 @@ async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
 
 async def test_a_frozen_replica_is_left_and_asked_again(fleet: Fleet) -> None:
     async with fleet.process() as process:
-        pids = faults.family(fleet.replicas[1].process.pid)
+        pids = faults.process_tree(fleet.replicas[1].process.pid)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -283,7 +285,7 @@ async def test_a_conflict_with_the_replay_is_asked_elsewhere(fleet: Fleet) -> No
             await admin.execute("alter system set max_standby_streaming_delay = 0")
             await admin.execute("alter system set hot_standby_feedback = off")
             await admin.execute("select pg_reload_conf()")
-        owner = await connect(fleet.url(fleet.primary, "postgres"), name="tests")
+        owner = await open_connection(fleet.url(fleet.primary, "postgres"), name="tests")
         try:
             await _conflict(fleet, process, owner)
         finally:
@@ -303,13 +305,13 @@ async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
     for _ in range(5):  # it may have been over before a busy machine had vacuumed
         # A read sleeps for as long as the table tells: until it is in the way, then not at all.
         await owner.execute("update florin.conflict set nap = 3.5")
-        await process.wrote(["conflict"], await process.database.position())
+        await process.record_write(["conflict"], await process.database.position())
         async with asyncio.timeout(60):
             fresh = counted("why", "fresh")
             while counted("why", "fresh") == fresh:  # at first it trusts no token
-                await process.reads("conflict").all("select 1 from florin.conflict limit 1")
+                await process.reader("conflict").all("select 1 from florin.conflict limit 1")
         slow = asyncio.ensure_future(
-            process.reads("conflict").all(
+            process.reader("conflict").all(
                 "select count(*) as n, pg_sleep(max(nap)) from florin.conflict where n > 0"
             )
         )
@@ -340,16 +342,16 @@ async def test_a_promise_that_the_log_does_not_reach_is_an_alarm(
         lost = metrics.writes_maybe_lost.labels("us")
         before = value(lost)
         position = await process.database.position()
-        await process.wrote(["x"], position)
+        await process.record_write(["x"], position)
         await asyncio.sleep(0.6)
         assert value(lost) == before
-        await process.wrote([], f"1.{lsn_of(position) + 2**40:x}")
+        await process.record_write([], f"1.{position_lsn(position) + 2**40:x}")
         await until(lambda: value(lost) > before)
 
 
 def test_a_place_beyond_the_end_of_an_earlier_timeline_is_an_alarm() -> None:
     lost = metrics.writes_maybe_lost.labels("a test")
-    primary = Primary("")
+    primary = PrimaryMonitor("")
     primary.lsn, primary.timeline = 5000, 2
     primary.check("a test", 1, 900, 1000)
     assert value(lost) == 0
@@ -362,7 +364,7 @@ def test_a_place_beyond_the_end_of_an_earlier_timeline_is_an_alarm() -> None:
 async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
     """The servers' own logs say who was asked what."""
     urls = ",".join(fleet.url(each) for each in fleet.replicas)
-    owner = await connect(fleet.url(fleet.primary, "florin_owner"), name="tests")
+    owner = await open_connection(fleet.url(fleet.primary, "florin_owner"), name="tests")
     database = Database(fleet.url(fleet.primary))
     await database.open()
     shop = await make_shop(owner, database)
@@ -382,10 +384,10 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
     await database.close()
     assert bad.status_code == 422
     assert any(line.startswith('florin_pool_limit{server="replica-1"} 10') for line in lines)
-    assert [what for what in asked(fleet) if decides(what)] == []
+    assert [what for what in asked(fleet) if is_decision(what)] == []
     told = [what for who, what in replicas.asked(fleet.primary) if "api-9" in who]
-    assert any("florin.post(" in what and decides(what) for what in told)
-    assert any("api_key" in what and decides(what) for what in told)
+    assert any("florin.post(" in what and is_decision(what) for what in told)
+    assert any("api_key" in what and is_decision(what) for what in told)
 
 
 def asked(fleet: Fleet) -> list[str]:
@@ -402,13 +404,13 @@ def listed(fleet: Fleet) -> bool:
 
 async def test_a_commit_that_nobody_confirms_is_of_unknown_outcome(fleet: Fleet) -> None:
     """No replica confirms it: it is neither acknowledged nor cancelled, nor done twice."""
-    owner = await connect(fleet.url(fleet.primary, "florin_owner"), name="tests")
+    owner = await open_connection(fleet.url(fleet.primary, "florin_owner"), name="tests")
     database = Database(fleet.url(fleet.primary))
     await database.open()
     shop = await make_shop(owner, database)
     await owner.close()
     await database.close()
-    admin = await connect(fleet.primary.url("postgres", "postgres"), name="tests")
+    admin = await open_connection(fleet.primary.url("postgres", "postgres"), name="tests")
     with instance(fleet.url(fleet.primary)) as running:
         base = f"{running.base}/api/v1"
         async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as http:

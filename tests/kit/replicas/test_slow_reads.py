@@ -85,7 +85,7 @@ async def _until_asleep(database: Database) -> None:
 
 async def test_a_slow_read_is_ended_by_the_server_and_asked_once(urls: Urls) -> None:
     async with _router(urls) as routing:
-        for reads in (routing.reads("x"), routing.reading):
+        for reads in (routing.reader("x"), routing.reading):
             began = time.monotonic()
             async with asyncio.timeout(READ_STATEMENT_S * 5):
                 with pytest.raises(StatementTimeout):
@@ -101,7 +101,7 @@ async def test_a_read_that_is_slow_on_a_replica_is_asked_of_no_other_server(urls
     slow = [metrics.replica_reads.labels(f"slow-{n}", "slow") for n in range(3)]
     async with _router(urls, replicas=3) as routing:
         before, slow_before = _value(elsewhere), sum(map(_value, slow))
-        asked = asyncio.ensure_future(routing.reads("x").all(SLEEP))
+        asked = asyncio.ensure_future(routing.reader("x").all(SLEEP))
         async with asyncio.timeout(60):
             await _until_asleep(routing.database)
             with pytest.raises(StatementTimeout):

@@ -13,10 +13,10 @@ from urllib.parse import unquote
 
 from florin.kit.http import sse
 from florin.kit.http.drain import Drain
-from florin.kit.http.middleware import RequestMiddleware, reply
+from florin.kit.http.middleware import RequestMiddleware, send_response
 from florin.kit.observability import logging
-from florin.kit.server.server import serve
-from florin.kit.settings import read
+from florin.kit.server.server import serve_app
+from florin.kit.settings import read_settings
 
 
 class App:
@@ -32,20 +32,20 @@ class App:
             return
         match scope["path"]:
             case "/health/ready":
-                await reply(send, 404 if self.drain.begun else 200, b"{}")
+                await send_response(send, 404 if self.drain.draining else 200, b"{}")
             case "/health/slow":
-                await reply(send, 200, str(self.slow).encode())
+                await send_response(send, 200, str(self.slow).encode())
             case "/slow":
                 self.slow += 1
                 try:
                     await asyncio.sleep(float(unquote(scope["query_string"].decode())))
                 finally:
                     self.slow -= 1
-                await reply(send, 200, b"slow")
+                await send_response(send, 200, b"slow")
             case "/events":
-                await sse.answer(_events(), self.drain, scope, receive, send)
+                await sse.send_events(_events(), self.drain, scope, receive, send)
             case _:
-                await reply(send, 200, str(id(self)).encode())
+                await send_response(send, 200, str(id(self)).encode())
 
 
 async def _events() -> AsyncGenerator[bytes]:
@@ -57,7 +57,7 @@ async def _events() -> AsyncGenerator[bytes]:
 
 
 def main(port: int) -> int:
-    logging.set_up(level="error", instance="leaving")
+    logging.configure_logging(level="error", instance="leaving")
     secrets = {
         name: f"{name}-of-an-instance-that-only-leaves"
         for name in (
@@ -69,10 +69,10 @@ def main(port: int) -> int:
         )
     }
     environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
-    settings = read({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
+    settings = read_settings({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
     edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)
-    return serve(edge, settings, {})
+    return serve_app(edge, settings, {})
 
 
 if __name__ == "__main__":

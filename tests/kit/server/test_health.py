@@ -9,7 +9,7 @@ import pytest
 
 from florin.kit.http.drain import Drain
 from florin.kit.server import health
-from florin.kit.server.health import Health
+from florin.kit.server.health import HealthMonitor
 from tests.conftest import Urls
 from tests.support.instance import NO_TLS, Instance
 
@@ -40,8 +40,8 @@ def valkey() -> Valkey:
     return Valkey()
 
 
-def _health(dsn: str, valkey: Valkey) -> Health:
-    return Health(
+def _health(dsn: str, valkey: Valkey) -> HealthMonitor:
+    return HealthMonitor(
         drain=Drain(least_s=0, most_s=0),
         dsn=dsn,
         ping=valkey.ping,
@@ -52,7 +52,7 @@ def _health(dsn: str, valkey: Valkey) -> Health:
 
 
 @pytest.fixture
-async def probed(urls: Urls, valkey: Valkey) -> AsyncGenerator[Health]:
+async def probed(urls: Urls, valkey: Valkey) -> AsyncGenerator[HealthMonitor]:
     """Health that nothing probes but those who ask."""
     made = _health(urls.app, valkey)
     try:
@@ -77,7 +77,7 @@ async def test_many_who_ask_at_once_cause_one_probe(valkey: Valkey) -> None:
 
 
 async def test_the_answer_is_that_of_the_last_probe(
-    probed: Health, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    probed: HealthMonitor, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "PROBE_EVERY_S", 3600)
     probed.start()
@@ -89,7 +89,7 @@ async def test_the_answer_is_that_of_the_last_probe(
 
 
 async def test_a_probe_that_is_too_old_is_not_answered_from(
-    probed: Health, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+    probed: HealthMonitor, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await probed.report()
     monkeypatch.setattr(health, "FRESH_S", 0)
@@ -101,7 +101,7 @@ async def test_a_probe_that_is_too_old_is_not_answered_from(
     assert (await probed.report())[0] == 200
 
 
-async def test_one_who_goes_away_ends_no_probe(probed: Health, valkey: Valkey) -> None:
+async def test_one_who_goes_away_ends_no_probe(probed: HealthMonitor, valkey: Valkey) -> None:
     valkey.answers.clear()
     gone = asyncio.ensure_future(probed.report())
     stays = asyncio.ensure_future(probed.report())

@@ -89,4 +89,4 @@ async def test_who_drains_is_still_watched(urls: Urls) -> None:
                     await asyncio.sleep(0.01)
             assert "florin_http_in_flight" in (await http.get("/metrics")).text
         assert await asyncio.to_thread(running.stop) == 0
-    assert ports.is_free(int(running.environ["FLORIN_OPERATIONS_PORT"]))
+    assert ports.is_free_port(int(running.environ["FLORIN_OPERATIONS_PORT"]))

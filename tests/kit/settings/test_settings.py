@@ -12,7 +12,13 @@ from threading import Thread
 import pytest
 
 from florin.kit import settings
-from florin.kit.settings import SettingsWrong, advice, read, reference, secret_strength
+from florin.kit.settings import (
+    InvalidSettings,
+    read_settings,
+    reference,
+    secret_strength,
+    settings_advice,
+)
 from florin.kit.settings.validation import KEYS
 
 CHECKOUT = Path(__file__).parents[3]
@@ -28,13 +34,13 @@ def good() -> Environ:
 
 
 def mistakes(environ: Environ) -> list[str]:
-    with pytest.raises(SettingsWrong) as caught:
-        read(environ)
+    with pytest.raises(InvalidSettings) as caught:
+        read_settings(environ)
     return caught.value.mistakes
 
 
 def test_production_is_the_default_and_starts_with_good_secrets(good: Environ) -> None:
-    assert read(good).env == "production"
+    assert read_settings(good).env == "production"
 
 
 def test_production_is_closed_unless_it_says_otherwise(good: Environ) -> None:
@@ -47,7 +53,9 @@ def test_production_is_closed_unless_it_says_otherwise(good: Environ) -> None:
         ("development", "closed", "required", (False, True)),
     ):
         said = {"FLORIN_ENV": env, "FLORIN_SIGNUP": signup, "FLORIN_VERIFY_EMAIL": verify}
-        found = read(good | {name: value for name, value in said.items() if value is not None})
+        found = read_settings(
+            good | {name: value for name, value in said.items() if value is not None}
+        )
         assert (found.signup_open, found.needs_verified_email) == allowed
 
 
@@ -128,7 +136,9 @@ def test_production_refuses_weak_secrets(good: Environ, weak: str) -> None:
     for name in KEYS:
         (mistake,) = mistakes(good | {name: weak})
         assert mistake.startswith(f"{name}: ")
-    assert read(good | {"JWT_SECRET": weak, "FLORIN_ENV": "development"}).env == "development"
+    assert (
+        read_settings(good | {"JWT_SECRET": weak, "FLORIN_ENV": "development"}).env == "development"
+    )
 
 
 def test_no_good_secret_is_called_weak() -> None:
@@ -139,7 +149,7 @@ def test_no_good_secret_is_called_weak() -> None:
             dice.randbytes(16).hex(),
             base64.urlsafe_b64encode(dice.randbytes(32)).decode().rstrip("="),
         ):
-            assert secret_strength.weakness(made) is None, made
+            assert secret_strength.weakness_reason(made) is None, made
 
 
 def test_no_secret_is_used_twice(good: Environ) -> None:
@@ -195,7 +205,7 @@ def test_production_refuses_what_nobody_issued(
         "FLORIN_PUBLIC_URL": "https://c.example",
     }
     everything = good | others
-    assert read(everything).public_url == "https://c.example"
+    assert read_settings(everything).public_url == "https://c.example"
     told = mistakes(everything | {variable: value})
     assert [mistake.partition(":")[0] for mistake in told] == [variable]
     assert said in told[0]
@@ -222,7 +232,7 @@ def test_payments_need_what_confirms_them(good: Environ) -> None:
     (mistake,) = mistakes(stripe)
     assert mistake.startswith("STRIPE_WEBHOOK_SECRET: is missing")
     settled = stripe | {"STRIPE_WEBHOOK_SECRET": f"whsec_{secrets.token_hex(16)}"}
-    assert read(settled).public_url == "https://c.example"
+    assert read_settings(settled).public_url == "https://c.example"
     (mistake,) = mistakes(settled | {"FLORIN_ENV": "development"})
     assert "real money" in mistake
     told = mistakes(settled | {"STRIPE_SECRET_KEY": "pk_live_1"})
@@ -236,7 +246,7 @@ def test_files_hold_secrets(good: Environ, tmp_path: Path) -> None:
     place = tmp_path / "jwt"
     place.write_text(good.pop("JWT_SECRET") + "\n", "utf-8")
     environ = good | {"JWT_SECRET_FILE": str(place)}
-    assert read(environ).jwt_secret.get_secret_value() == place.read_text("utf-8").strip()
+    assert read_settings(environ).jwt_secret.get_secret_value() == place.read_text("utf-8").strip()
     place.write_bytes(b"\n")
     assert mistakes(environ) == [f"JWT_SECRET_FILE: is empty: {place}"]
     place.write_bytes(b"\xff" * 40)
@@ -274,7 +284,7 @@ def test_production_sends_and_believes_nothing_openly_across_a_network(
     found = mistakes(good | {name: value})
     assert any(each.startswith(f"{name}: ") and said in each for each in found), found
     assert not any("k2Hq9x" in each for each in found)
-    assert read(good | {name: value, "FLORIN_ENV": "test"})
+    assert read_settings(good | {name: value, "FLORIN_ENV": "test"})
 
 
 def test_what_is_open_across_a_network_is_told_together(good: Environ) -> None:
@@ -299,11 +309,11 @@ def test_what_is_open_across_a_network_is_told_together(good: Environ) -> None:
     ],
 )
 def test_what_stays_on_this_machine_may_be_plain(good: Environ, name: str, value: str) -> None:
-    assert read(good | {name: value})
+    assert read_settings(good | {name: value})
 
 
 def test_misspelt_variables_are_pointed_out(good: Environ) -> None:
-    assert advice(good | {"FLORIN_SINGUP": "closed", "REDIS_URL": "redis://cache"}) == [
+    assert settings_advice(good | {"FLORIN_SINGUP": "closed", "REDIS_URL": "redis://cache"}) == [
         "FLORIN_SINGUP: Florin reads no such variable; is FLORIN_SIGNUP meant?",
         "FLORIN_PUBLIC_URL: is missing; answers carry no HSTS",
     ]
@@ -319,15 +329,15 @@ def test_nothing_secret_is_shown(good: Environ) -> None:
         if "SecretStr" in repr(field.annotation) + repr(field.metadata)
     ]
     assert len(secret) > 12
-    shown = repr(read(good)) + str(read(good).model_dump())
+    shown = repr(read_settings(good)) + str(read_settings(good).model_dump())
     assert not any(value in shown for value in good.values() if value != good["DATABASE_URL"])
     assert "h7Kq2" not in shown
     for field in secret:
         name = str(settings.Settings.model_fields[field].validation_alias)
         for value in (canary, f"postgresql://u:{canary}@h:1x/f?connection_limit=z"):
             try:
-                shown = repr(read(good | {name: value}))
-            except SettingsWrong as wrong:
+                shown = repr(read_settings(good | {name: value}))
+            except InvalidSettings as wrong:
                 shown = str(wrong)
             assert canary not in shown, name
 
@@ -335,20 +345,20 @@ def test_nothing_secret_is_shown(good: Environ) -> None:
 def test_the_documents_are_those_of_the_code() -> None:
     for kind, place in (("page", "docs/operations/settings.md"), ("example", ".env.example")):
         kept = (CHECKOUT / place).read_text("utf-8")
-        assert kept == reference.shown("page" if kind == "page" else "example"), (
+        assert kept == reference.render_reference("page" if kind == "page" else "example"), (
             f"bin/florin doctor config --show {kind} > {place}"
         )
 
 
 def test_the_example_needs_only_its_blanks_filled(good: Environ) -> None:
-    lines = reference.shown("example").splitlines()
+    lines = reference.render_reference("example").splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert [name for name, value in given.items() if not value] == list(KEYS)
-    assert read(given | {name: good[name] for name in KEYS}).env == "production"
+    assert read_settings(given | {name: good[name] for name in KEYS}).env == "production"
     everything = dict(
         line.removeprefix("#").split("=", 1) for line in lines if line and not line.startswith("# ")
     )
-    assert set(everything) == set(settings.names())
+    assert set(everything) == set(settings.variable_names())
 
 
 class _SecretsManager(BaseHTTPRequestHandler):
@@ -401,7 +411,7 @@ def test_aws_secrets_manager_gives_what_is_not_set(
     good: Environ, aws: type[_SecretsManager]
 ) -> None:
     aws.held = json.dumps(good | {"FLORIN_CORS_ORIGINS": "https://a.example,https://b.example"})
-    found = read(
+    found = read_settings(
         {"FLORIN_SECRETS_FROM": "aws:prod/florin", "JWT_SECRET": (own := "Z9" + good["JWT_SECRET"])}
     )
     assert found.jwt_secret.get_secret_value() == own

@@ -34,7 +34,7 @@ async def test_words_are_heard_lost_and_heard_again(
 ) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
         monkeypatch.setattr(notifications, name, NEVER_S)
-    clients = [valkey.connect(server.url) for _ in range(2)]
+    clients = [valkey.connect_valkey(server.url) for _ in range(2)]
     one, other = (Notifier(client) for client in clients)
     other.start()
     try:
@@ -64,13 +64,13 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
     monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
     alone = Notifier(None)
     words = alone.words
-    alone.here()  # nobody waits yet
+    alone.notify_local()  # nobody waits yet
     async with asyncio.timeout(WITHIN_S):
         await alone.wait(words)
     waiting = asyncio.ensure_future(alone.wait(alone.words))
     await asyncio.sleep(0)
     assert not waiting.done()
-    alone.here()
+    alone.notify_local()
     async with asyncio.timeout(WITHIN_S):
         await waiting
 

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from redis.exceptions import RedisClusterException
 
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey import topologies
-from florin.kit.valkey.circuit_breaker import FAILURES, PAUSE_S, Breaker
+from florin.kit.valkey.circuit_breaker import FAILURES, PAUSE_S, CircuitBreaker
 from tests.support import certificate, postgres_server, replicas, valkey_topologies
 from tests.support.instance import Shop, instance, make_shop
 
@@ -37,7 +37,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[Any]:
     """A client that is closed in the end, and so is what it dropped on its way."""
-    client = valkey.connect(url)
+    client = valkey.connect_valkey(url)
     try:
         yield client
     finally:
@@ -53,14 +53,14 @@ async def test_the_same_code_in_every_topology(kind: Kind) -> None:
     async with kind() as running, connected(running.url) as client:
         pipe = client.pipeline(transaction=False)
         for n in range(50):
-            pipe.set(valkey.key("test", f"{n}"), n)
+            pipe.set(valkey.valkey_key("test", f"{n}"), n)
         assert await pipe.execute() == [True] * 50
         for n in range(50):
-            assert await client.get(valkey.key("test", f"{n}")) == str(n).encode()
+            assert await client.get(valkey.valkey_key("test", f"{n}")) == str(n).encode()
         script = client.register_script("return redis.call('incrby', KEYS[1], ARGV[1])")
-        assert await script(keys=[valkey.key("script", "x")], args=[7]) == 7
+        assert await script(keys=[valkey.valkey_key("script", "x")], args=[7]) == 7
         # What has the same tag may go together; what has not may not, in a cluster.
-        together = [valkey.key("one", "x"), valkey.key("two", "x", "more")]
+        together = [valkey.valkey_key("one", "x"), valkey.valkey_key("two", "x", "more")]
         assert await client.mset(dict.fromkeys(together, 1))
         if kind is valkey_topologies.cluster:
             with pytest.raises(RedisClusterException, match="same key slot"):
@@ -89,7 +89,7 @@ async def all_answer(client: Any) -> bool:
     """Whether keys on every master can be written."""
     try:
         for n in range(30):
-            await client.set(valkey.key("each", f"{n}"), n)
+            await client.set(valkey.valkey_key("each", f"{n}"), n)
     except valkey.GONE:
         return False
     return True
@@ -106,7 +106,7 @@ async def test_a_master_demoted_is_left_at_once() -> None:
         async with asyncio.timeout(BACK_WITHIN_S):
             while not (new := [node for node in others if node.master()]):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
-            one = valkey.key("each", "1")
+            one = valkey.valkey_key("each", "1")
             while not await all_answer(client) or new[0].ask("GET", one) is None:
                 with suppress(*valkey.GONE):
                     await client.delete(one)
@@ -143,7 +143,7 @@ async def test_what_answers_something_else_is_gone(answer: bytes) -> None:
     server = await asyncio.start_server(say, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        client = valkey.connect(f"redis://127.0.0.1:{port}/0")
+        client = valkey.connect_valkey(f"redis://127.0.0.1:{port}/0")
         try:
             with pytest.raises(valkey.GONE):
                 await client.set("a", 1)
@@ -161,10 +161,10 @@ async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> No
     chance = random.Random(7)
     async with kind() as running, connected(running.url) as client:
         for n in range(50):
-            await client.set(valkey.key("mine", f"{n}"), n)
+            await client.set(valkey.valkey_key("mine", f"{n}"), n)
 
         async def ask(n: int) -> None:
-            mine = valkey.key("mine", f"{n}")
+            mine = valkey.valkey_key("mine", f"{n}")
             assert int(await client.get(mine)) == n
             pipe = client.pipeline(transaction=False)
             pipe.get(mine)
@@ -213,16 +213,16 @@ async def test_what_is_frozen_is_soon_left_alone() -> None:
 
 def test_an_open_breaker_lets_one_through() -> None:
     now = 0.0
-    breaker = Breaker(lambda: now)
+    breaker = CircuitBreaker(lambda: now)
     for _ in range(FAILURES):
-        assert breaker.lets_through()
-        breaker.failed()
-    assert not breaker.lets_through()
+        assert breaker.allows()
+        breaker.record_failure()
+    assert not breaker.allows()
     now = PAUSE_S + 0.01
-    assert breaker.lets_through()
-    assert not breaker.lets_through()
-    breaker.answered()
-    assert breaker.lets_through()
+    assert breaker.allows()
+    assert not breaker.allows()
+    breaker.record_success()
+    assert breaker.allows()
 
 
 @pytest.mark.usefixtures("patient")
@@ -271,7 +271,9 @@ async def front() -> AsyncGenerator[Shopfront]:
     with postgres_server.server(program, more=replicas.PRIMARY) as primary:
         await postgres_server.make_template(primary)
         with replicas.replica(program, primary, "replica_1") as copy:
-            owner = await connect(primary.url("florin_owner", "florin_template"), name="tests")
+            owner = await open_connection(
+                primary.url("florin_owner", "florin_template"), name="tests"
+            )
             database = Database(primary.url("florin_app", "florin_template"))
             await database.open()
             shop = await make_shop(owner, database)

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from florin.ops.autoscaling.autoscaler import Scaling
+from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.fleet import desired_state
 from florin.ops.fleet.model import Fleet, Part
 
@@ -29,7 +29,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     nobody = SimpleNamespace(there=tuple, failed=0)
     options = SimpleNamespace(limits=None, scale_every_s=0.01)
     running: Any = SimpleNamespace(options=options, fleet=fleet, workers=nobody, home=None)
-    scaling = Scaling(running)
+    scaling = Autoscaler(running)
     looks = 0
 
     async def look() -> None:
@@ -42,7 +42,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def read(_home: object) -> SimpleNamespace:
         return auto
 
-    monkeypatch.setattr(desired_state, "read", read)
+    monkeypatch.setattr(desired_state, "load_desired_state", read)
     monkeypatch.setattr(scaling, "_look", look)
     watching = asyncio.ensure_future(scaling.watch())
     await until(lambda: looks >= 3)

@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from florin.ops.backups import base_backup
-from florin.ops.backups.s3 import Bucket, opened
-from florin.ops.fleet.observe import observe
+from florin.ops.backups.s3 import Bucket, open_bucket
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.system import processes
 from tests.ops.replicated_fleet import Fleet
 from tests.support import s3_storage
@@ -56,7 +56,7 @@ async def test_it_comes_back_as_it_was_at_an_instant(
                 at = datetime.now(UTC)
                 await asyncio.sleep(0.2)
                 after = await sell(http, "after")
-                bucket = opened(secret.get)
+                bucket = open_bucket(secret.get)
                 assert bucket is not None
                 await verified(first, http, bucket, at)
                 assert all(name.endswith(".age") for name in everything(bucket))
@@ -108,7 +108,7 @@ def a_part_missing(bucket: Bucket) -> Generator[None]:
     """A segment in the middle of the log is not there."""
     (system,) = bucket.folders()
     log = bucket.below(system).below("wal")
-    name = [name for name in log.names() if base_backup.precedes(name, "F" * 24)][-2]
+    name = [name for name in log.names() if base_backup.is_older_segment(name, "F" * 24)][-2]
     content = log.read(name)
     log.drop([name])
     try:
@@ -135,7 +135,7 @@ def _metrics(fleet: Fleet) -> str:
 
 
 def told_to_an_instance(fleet: Fleet) -> bytes:
-    return Path(f"/proc/{observe(fleet.home).of('api')[0].pid}/environ").read_bytes()
+    return Path(f"/proc/{observe_fleet(fleet.home).of('api')[0].pid}/environ").read_bytes()
 
 
 def move(fleet: Fleet, other: Fleet) -> None:
@@ -164,11 +164,11 @@ def refused_with_another_key(fleet: Fleet) -> None:
 
 def lose(fleet: Fleet) -> None:
     """All of it at once: the processes, and what they wrote."""
-    parts = [part for part in observe(fleet.home).parts if part.process]
+    parts = [part for part in observe_fleet(fleet.home).parts if part.process]
     for part in sorted(parts, key=lambda part: part.role != "supervisor"):  # else it starts others
         assert part.process is not None
-        processes.send(part.process, signal.SIGKILL)
-    place = fleet.home.layout().place
+        processes.send_signal(part.process, signal.SIGKILL)
+    place = fleet.home.layout().data_dir
     shutil.rmtree(fleet.home.path, ignore_errors=True)
     if place is not None:
         shutil.rmtree(place, ignore_errors=True)

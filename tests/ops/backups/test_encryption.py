@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from florin.ops.backups.s3 import Bucket, opened
+from florin.ops.backups.s3 import Bucket, open_bucket
 from florin.ops.diagnostics import archive_check
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.system.console import OperatorError
 from tests.support import s3_storage
 
@@ -26,7 +26,7 @@ def stored() -> Iterator[s3_storage.Storage]:
 
 def bucket(stored: s3_storage.Storage, key: str | None) -> Bucket:
     environ = stored.environ | ({} if key is None else {"BACKUP_KEY": key})
-    made = opened(environ.get)
+    made = open_bucket(environ.get)
     assert made is not None
     return made
 
@@ -139,9 +139,9 @@ def test_a_key_that_is_none_is_refused_without_being_shown(
 def test_the_doctor_says_whether_backups_are_encrypted(
     tmp_path: Path, environ: dict[str, str], result: str, said: str
 ) -> None:
-    (check,) = archive_check.encryption(Options(home=Home(tmp_path), environ=environ))
+    (check,) = archive_check.encryption(UpOptions(home=Home(tmp_path), environ=environ))
     assert (check.result, said in check.said) == (result, True)
 
 
 def test_without_backups_elsewhere_the_doctor_says_nothing_of_it(tmp_path: Path) -> None:
-    assert archive_check.encryption(Options(home=Home(tmp_path), environ={})) == []
+    assert archive_check.encryption(UpOptions(home=Home(tmp_path), environ={})) == []

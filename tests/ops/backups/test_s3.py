@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from florin.ops.backups import upload
-from florin.ops.backups.s3 import opened
+from florin.ops.backups.s3 import open_bucket
 from florin.ops.postgres import wal_archive
 from florin.ops.system.console import OperatorError
 from tests.ops.replicated_fleet import Fleet
@@ -30,13 +30,13 @@ def test_a_new_home_needs_the_secrets_of_the_old(
 
 
 def test_a_bucket_says_in_one_sentence_what_is_wrong(stored: s3_storage.Storage) -> None:
-    nowhere = opened((stored.environ | {"BACKUP_URL": "s3://not-there"}).get)
+    nowhere = open_bucket((stored.environ | {"BACKUP_URL": "s3://not-there"}).get)
     assert nowhere is not None
     with pytest.raises(OperatorError, match="NoSuchBucket"):
         nowhere.names()
     with pytest.raises(OperatorError, match="no place"):
-        opened(lambda _: "https://backups")
-    assert opened(lambda _: None) is None
+        open_bucket(lambda _: "https://backups")
+    assert open_bucket(lambda _: None) is None
 
 
 def test_objects_come_back_as_they_went(stored: s3_storage.Storage, tmp_path: Path) -> None:
@@ -58,6 +58,6 @@ def test_objects_come_back_as_they_went(stored: s3_storage.Storage, tmp_path: Pa
 
 def test_what_was_written_is_off_the_machine_within_a_minute() -> None:
     """The server ends a segment at least so often, and it is passed on at least so often."""
-    told = wal_archive.settings(Path("/place"))
+    told = wal_archive.archive_settings(Path("/place"))
     assert told["archive_timeout"] == f"{wal_archive.ARCHIVE_EVERY_S}s"
     assert wal_archive.ARCHIVE_EVERY_S + 2 * upload.SHIP_EVERY_S + 15 < 60

@@ -3,45 +3,49 @@
 from pathlib import Path
 
 from florin.ops.backups import status
-from florin.ops.backups.status import OLD_S, Outcome, What
+from florin.ops.backups.status import OLD_S, BackupOutcome, What
 from florin.ops.diagnostics import doctor
 from florin.ops.fleet.home import Home
 
 NOW = 1_000_000.0
 
 
-def outcomes(**ages_s: float | None) -> dict[What, Outcome]:
-    found: dict[What, Outcome] = {what: Outcome() for what in status.WHATS}
+def outcomes(**ages_s: float | None) -> dict[What, BackupOutcome]:
+    found: dict[What, BackupOutcome] = {what: BackupOutcome() for what in status.WHATS}
     for what in status.WHATS:
         age = ages_s.get(what)
         if age is not None:
-            found[what] = Outcome(at=NOW - age, tried=NOW - age)
+            found[what] = BackupOutcome(at=NOW - age, tried=NOW - age)
     return found
 
 
 def test_nothing_is_wrong_with_what_was_never_begun() -> None:
-    assert status.failing(outcomes(), NOW) == {}
+    assert status.failing_backups(outcomes(), NOW) == {}
 
 
 def test_what_is_overdue_fails() -> None:
-    assert status.failing(outcomes(taken=10, shipped=10, verified=10), NOW) == {}
-    assert set(status.failing(outcomes(taken=OLD_S + 1), NOW)) == {"taken", "verified"}
-    assert set(status.failing(outcomes(taken=10, verified=OLD_S + 1), NOW)) == {"verified"}
-    assert set(status.failing(outcomes(taken=10, shipped=600), NOW)) == {"shipped"}
-    assert status.failing(outcomes(taken=10, shipped=600), NOW, runs=False) == {}
-    assert set(status.failing(outcomes(shipped=10), NOW)) == {"taken"}  # nothing to begin with
+    assert status.failing_backups(outcomes(taken=10, shipped=10, verified=10), NOW) == {}
+    assert set(status.failing_backups(outcomes(taken=OLD_S + 1), NOW)) == {"taken", "verified"}
+    assert set(status.failing_backups(outcomes(taken=10, verified=OLD_S + 1), NOW)) == {"verified"}
+    assert set(status.failing_backups(outcomes(taken=10, shipped=600), NOW)) == {"shipped"}
+    assert status.failing_backups(outcomes(taken=10, shipped=600), NOW, runs=False) == {}
+    assert set(status.failing_backups(outcomes(shipped=10), NOW)) == {
+        "taken"
+    }  # nothing to begin with
 
 
 def test_a_failure_is_told_until_it_went_well(tmp_path: Path) -> None:
     home = Home(tmp_path)
-    assert status.line(status.document(home)) == ""
-    assert [check.result for check in doctor.checks(home, runs=True)] == ["warn"]
+    assert status.backup_line(status.backup_document(home)) == ""
+    assert [check.result for check in doctor.backup_checks(home, runs=True)] == ["warn"]
     status.record_success(home, "taken", backup="/somewhere")
     status.record_failure(home, "verified", "A part of the log is missing")
-    assert "NOT VERIFIED (A part of the log is missing)" in status.line(status.document(home))
-    assert [check.result for check in doctor.checks(home, runs=True)] == ["fail"]
-    assert 'florin_backup_failing{what="verified"} 1' in status.metrics(home)
-    assert 'florin_backup_failing{what="taken"} 0' in status.metrics(home)
+    assert "NOT VERIFIED (A part of the log is missing)" in status.backup_line(
+        status.backup_document(home)
+    )
+    assert [check.result for check in doctor.backup_checks(home, runs=True)] == ["fail"]
+    assert 'florin_backup_failing{what="verified"} 1' in status.backup_metrics(home)
+    assert 'florin_backup_failing{what="taken"} 0' in status.backup_metrics(home)
     status.record_success(home, "verified")
-    assert [check.result for check in doctor.checks(home, runs=True)] == ["ok"]
-    assert 'florin_backup_failing{what="verified"} 0' in status.metrics(home)
+    assert [check.result for check in doctor.backup_checks(home, runs=True)] == ["ok"]
+    assert 'florin_backup_failing{what="verified"} 0' in status.backup_metrics(home)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from florin.kit.postgres.database import connect
-from florin.ops.diagnostics.database_advisor import advise
+from florin.kit.postgres.database import open_connection
+from florin.ops.diagnostics.database_advisor import advise_database
 from tests.conftest import Urls
 
 _FAULTS = """
@@ -27,7 +27,7 @@ analyze florin.book;
 
 @pytest.fixture
 async def owner(urls: Urls) -> AsyncGenerator[Any]:
-    connection = await connect(urls.owner, name="tests")
+    connection = await open_connection(urls.owner, name="tests")
     yield connection
     await connection.execute("drop table if exists florin.book, florin.shelf")
     await connection.close()
@@ -35,7 +35,7 @@ async def owner(urls: Urls) -> AsyncGenerator[Any]:
 
 async def named(connection: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for check in await advise(connection):
+    for check in await advise_database(connection):
         if check.result != "ok":
             found.setdefault(check.name, []).append(check.said)
     return found
@@ -47,7 +47,7 @@ async def test_the_schema_of_florin_gives_no_reason_for_advice(owner: Any) -> No
 
 async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, owner: Any) -> None:
     await owner.execute(_FAULTS)
-    superuser = await connect(urls.superuser, name="tests")
+    superuser = await open_connection(urls.superuser, name="tests")
     await superuser.execute(
         "update pg_index set indisvalid = false where indexrelid = 'florin.book_broken'::regclass;"
         "select pg_stat_force_next_flush()"
@@ -70,14 +70,14 @@ async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, o
 
 async def test_a_role_that_may_not_try_an_index_says_so(urls: Urls, owner: Any) -> None:
     await owner.execute(_FAULTS)
-    application = await connect(urls.app, name="tests")
+    application = await open_connection(urls.app, name="tests")
     (said,) = (await named(application))["foreign keys"]
     await application.close()
     assert "not verified (permission denied" in said
 
 
 async def test_a_slot_without_a_reader_is_named(urls: Urls, owner: Any) -> None:
-    superuser = await connect(urls.superuser, name="tests")
+    superuser = await open_connection(urls.superuser, name="tests")
     await superuser.execute("select pg_create_physical_replication_slot('forgotten', true)")
     try:
         assert any("forgotten" in said for said in (await named(owner))["held back"])

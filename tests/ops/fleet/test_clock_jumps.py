@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from florin.ops.backups import base_backup, status, upload
-from florin.ops.backups.status import Outcome
-from florin.ops.backups.upload import Described
+from florin.ops.backups.status import BackupOutcome
+from florin.ops.backups.upload import BackupManifest
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.pid_files import pid_file, recorded
-from florin.ops.supervisor.launch import Launch, launch
+from florin.ops.fleet.pid_files import pid_file, recorded_process
+from florin.ops.supervisor.launch import Launch, launch_process
 from florin.ops.system import processes
 from tests.support import s3_storage
 
@@ -31,7 +31,7 @@ def test_a_part_that_was_just_started_is_found_whatever_the_clock_does(
     home = Home(tmp_path)
     home.make()
     environ = {"PATH": "/bin:/usr/bin"}
-    started = launch(home, Launch(name="api-1", argv=("sleep", "60"), environ=environ))
+    started = launch_process(home, Launch(name="api-1", argv=("sleep", "60"), environ=environ))
     process = started.process
     assert process is not None
     try:
@@ -39,22 +39,22 @@ def test_a_part_that_was_just_started_is_found_whatever_the_clock_does(
         written = path.stat().st_mtime
         # To move the file's time by so much is to move all other times by as much back.
         os.utime(path, (written + by_s, written + by_s))
-        assert recorded(home, "api-1") == process
+        assert recorded_process(home, "api-1") == process
         # Its number passed on: another process with it started at another time.
         number, _, stat = path.read_text("utf-8").partition(" ")
         head, _, tail = stat.rpartition(")")
         fields = tail.split()
         fields[19] = str(int(fields[19]) - 1)
         path.write_text(f"{number} {head}) {' '.join(fields)}\n", "utf-8")
-        assert recorded(home, "api-1") is None
+        assert recorded_process(home, "api-1") is None
     finally:
-        processes.send(process, signal.SIGKILL)
-        asyncio.run(processes.gone(process))
+        processes.send_signal(process, signal.SIGKILL)
+        asyncio.run(processes.wait_gone(process))
         assert started.ending() == "signal 9"
 
 
 def backed_up(place: Path, ended: datetime, segment: str) -> Path:
-    path = place / "backups" / base_backup.stamped(ended)
+    path = place / "backups" / base_backup.backup_name(ended)
     path.mkdir(parents=True)
     label = f"START WAL LOCATION: 0/2000028 (file {segment})\n"
     (path / "backup_label").write_text(label, "utf-8")
@@ -68,9 +68,9 @@ def test_a_backup_taken_after_the_clock_was_set_back_is_the_latest(tmp_path: Pat
     archive.mkdir()
     for segment in ("0000000100000000000000A5", "0000000100000000000000B0"):
         (archive / f"{segment}.gz").touch()
-    known = base_backup.backups(tmp_path, None)
-    assert base_backup.latest(known, None).path == late
-    base_backup.prune(tmp_path, None, keep=1)
+    known = base_backup.list_backups(tmp_path, None)
+    assert base_backup.latest_backup(known, None).path == late
+    base_backup.prune_backups(tmp_path, None, keep=1)
     assert late.exists()
     assert not early.exists()
     assert [path.name for path in archive.iterdir()] == ["0000000100000000000000B0.gz"]
@@ -82,26 +82,26 @@ def test_the_same_of_backups_in_a_bucket() -> None:
         bucket = stored.bucket()
         base = bucket.below("base")
         for ended, segment in ((NOW + timedelta(days=400), "A0"), (NOW, "B0")):
-            name = base_backup.stamped(ended)
+            name = base_backup.backup_name(ended)
             first = f"0000000100000000000000{segment}"
-            described = Described(ended=ended, first=first, bytes=1, sha256="")
+            described = BackupManifest(ended=ended, first=first, bytes=1, sha256="")
             base.write(f"{name}.json", msgspec.json.encode(described))
             base.write(f"{name}.tar.gz", b"")
-        upload.prune(bucket, keep=1)
-        late = base_backup.stamped(NOW)
+        upload.prune_uploads(bucket, keep=1)
+        late = base_backup.backup_name(NOW)
         assert base.names() == [f"{late}.json", f"{late}.tar.gz"]
 
 
 def test_a_success_in_the_future_is_no_success() -> None:
     """Else nothing would be overdue until the clock has come that far again."""
     now = NOW.timestamp()
-    found: dict[status.What, Outcome] = {
-        what: Outcome(at=now + DAY_S, tried=now + DAY_S) for what in status.WHATS
+    found: dict[status.What, BackupOutcome] = {
+        what: BackupOutcome(at=now + DAY_S, tried=now + DAY_S) for what in status.WHATS
     }
-    wrong = status.failing(found, now)
+    wrong = status.failing_backups(found, now)
     assert set(wrong) == set(status.WHATS)
     assert "the clock was set back" in wrong["taken"]
-    fine: dict[status.What, Outcome] = {
-        what: Outcome(at=now + 1, tried=now + 1) for what in status.WHATS
+    fine: dict[status.What, BackupOutcome] = {
+        what: BackupOutcome(at=now + 1, tried=now + 1) for what in status.WHATS
     }
-    assert status.failing(fine, now) == {}
+    assert status.failing_backups(fine, now) == {}

@@ -12,7 +12,7 @@ import pytest
 from florin.ops.fleet import audit_log, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.haproxy.certificate_renewal import Renewal
+from florin.ops.haproxy.certificate_renewal import CertificateRenewal
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
 from florin.ops.system import processes
@@ -32,41 +32,45 @@ def wanted(who: str) -> Operation:
 
 def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Home) -> None:
     child = subprocess.Popen(["sleep", "60"])
-    process = processes.find(child.pid)
+    process = processes.find_process(child.pid)
     assert process is not None
-    operation_lock.keep(home, replace(wanted("alice"), pid=process.pid, started=process.started))
+    operation_lock.save_operation(
+        home, replace(wanted("alice"), pid=process.pid, started=process.started)
+    )
     try:
         with pytest.raises(OperatorError, match=r"being changed by alice \(florin deploy, since"):
-            operation_lock.take(home, wanted("bob"))
+            operation_lock.take_lock(home, wanted("bob"))
     finally:
         child.kill()
         child.wait()
-    taken = operation_lock.take(home, wanted("bob"))
-    assert operation_lock.left(home) == taken
+    taken = operation_lock.take_lock(home, wanted("bob"))
+    assert operation_lock.load_operation(home) == taken
     assert taken.pid == os.getpid()
-    operation_lock.release(home)
-    assert operation_lock.left(home) is None
+    operation_lock.release_lock(home)
+    assert operation_lock.load_operation(home) is None
 
 
 def test_the_trail_is_only_added_to_and_outlives_half_a_line(home: Home) -> None:
-    audit_log.note(home, "alice", "florin scale api=3", "begun")
-    audit_log.note(home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0)
+    audit_log.append_operation(home, "alice", "florin scale api=3", "begun")
+    audit_log.append_operation(
+        home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0
+    )
     path = home.path / "audit.jsonl"
     before = path.read_bytes()
     path.write_bytes(before + b'{"at": "2030')
-    audit_log.note(home, "bob", "florin rollback", "begun")
+    audit_log.append_operation(home, "bob", "florin rollback", "begun")
     assert path.read_bytes().startswith(before)
-    assert [entry.who for entry in audit_log.trail(home)] == ["alice", "alice", "bob"]
-    assert audit_log.trail(home, 1)[0].who == "bob"
-    assert "florin scale api=3" in audit_log.text(audit_log.trail(home))
+    assert [entry.who for entry in audit_log.read_operations(home)] == ["alice", "alice", "bob"]
+    assert audit_log.read_operations(home, 1)[0].who == "bob"
+    assert "florin scale api=3" in audit_log.format_operations(audit_log.read_operations(home))
     assert path.stat().st_mode & 0o077 == 0
 
 
 def test_the_operator_is_who_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert audit_log.operator({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
-    assert audit_log.operator({"SUDO_USER": "bob"}) == "bob"
+    assert audit_log.operator_name({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
+    assert audit_log.operator_name({"SUDO_USER": "bob"}) == "bob"
     monkeypatch.setenv("LOGNAME", "carol")
-    assert audit_log.operator({}) == "carol"
+    assert audit_log.operator_name({}) == "carol"
 
 
 def checkout(tmp_path: Path, word: str) -> Path:
@@ -81,21 +85,21 @@ def checkout(tmp_path: Path, word: str) -> Path:
 
 def runs(home: Home, name: str) -> str:
     command = [sys.executable, "-P", "-c", "import florin; print(florin.word)"]
-    environ = store.environ(home, name)
+    environ = store.release_environ(home, name)
     assert environ["FLORIN_RELEASE"] == name
     return subprocess.check_output(command, env=environ, text=True).strip()
 
 
 def test_a_release_is_kept_as_it_was(home: Home, tmp_path: Path) -> None:
     root = checkout(tmp_path, "first")
-    first = store.of(home, None, root)
+    first = store.store_release(home, None, root)
     checkout(tmp_path, "second")
-    second = store.of(home, str(root), None)
+    second = store.store_release(home, str(root), None)
     assert first != second
     assert [runs(home, first), runs(home, second)] == ["first", "second"]
-    assert store.of(home, first, None) == first
+    assert store.store_release(home, first, None) == first
     (root / "requirements" / "core.txt").write_text("two\n", "utf-8")
-    assert store.other_lock(home, first, root)
+    assert store.has_other_lock(home, first, root)
 
 
 def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Path) -> None:
@@ -104,18 +108,18 @@ def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Pa
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
         subprocess.run(["git", "-C", str(root), *words], check=True)
     checkout(tmp_path, "changed")
-    commit, dirty = store.of(home, "HEAD", root), store.of(home, None, root)
+    commit, dirty = store.store_release(home, "HEAD", root), store.store_release(home, None, root)
     assert [runs(home, commit), runs(home, dirty)] == ["committed", "changed"]
     assert dirty.startswith(f"{commit}+")
     with pytest.raises(OperatorError, match="neither a commit"):
-        store.of(home, "no-such-ref", root)
+        store.store_release(home, "no-such-ref", root)
 
 
 def test_what_runs_is_never_pruned(home: Home, tmp_path: Path) -> None:
-    names = [store.of(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
+    names = [store.store_release(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
     for age, name in enumerate(reversed(names)):
-        os.utime(store.path(home, name), (1000 - age, 1000 - age))
-    store.prune(home, {names[0], names[1]})
+        os.utime(store.release_path(home, name), (1000 - age, 1000 - age))
+    store.prune_releases(home, {names[0], names[1]})
     kept = {path.name for path in (home.path / "releases").iterdir()}
     assert {names[0], names[1], names[8]} <= kept
     assert len(kept) < len(names)
@@ -134,7 +138,7 @@ async def test_a_certificate_renewed_on_disk_is_used(tmp_path: Path) -> None:
     recorder: Any = Recorder()
     for path in pair:
         put(path, "one")
-    renewal = Renewal(recorder, pair)
+    renewal = CertificateRenewal(recorder, pair)
     await renewal.look()
     assert used == []
     for path in pair:  # one after the other: the half-way state is told, then forgotten

@@ -6,15 +6,15 @@ import pytest
 
 from florin.kit.http import drain
 from florin.kit.settings import Settings
-from florin.ops.fleet.timing import DEFAULT, RULES, Rule, Timing, violations
+from florin.ops.fleet.timing import DEFAULT, RULES, Timing, TimingRule, timing_violations
 
 
 def test_what_runs_by_default_violates_nothing() -> None:
-    assert violations(DEFAULT) == []
+    assert timing_violations(DEFAULT) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.says for rule in RULES])
-def test_every_rule_can_fail_and_says_what_it_prevents(rule: Rule) -> None:
+def test_every_rule_can_fail_and_says_what_it_prevents(rule: TimingRule) -> None:
     """A rule that holds whatever the numbers are protects nobody."""
     broken = [
         name
@@ -23,7 +23,9 @@ def test_every_rule_can_fail_and_says_what_it_prevents(rule: Rule) -> None:
         if (name := field.name)
         and any(
             rule.says in said
-            for said in violations(replace(DEFAULT, **{name: getattr(DEFAULT, name) * factor or 1}))
+            for said in timing_violations(
+                replace(DEFAULT, **{name: getattr(DEFAULT, name) * factor or 1})
+            )
         )
     ]
     assert broken
@@ -31,7 +33,7 @@ def test_every_rule_can_fail_and_says_what_it_prevents(rule: Rule) -> None:
 
 
 def test_the_keep_alive_inversion_is_named() -> None:
-    said = violations(replace(DEFAULT, app_idle_s=5))
+    said = timing_violations(replace(DEFAULT, app_idle_s=5))
     assert any("growthbook-proxy#135" in line for line in said)
 
 

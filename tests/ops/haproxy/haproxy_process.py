@@ -13,8 +13,8 @@ import httpx
 
 from florin.ops.fleet.timing import DEFAULT, Timing
 from florin.ops.haproxy import program
-from florin.ops.haproxy.balancer import Balancer, Seen
-from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, Edge
+from florin.ops.haproxy.balancer import Balancer, InstanceState
+from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, BalancerSettings
 from florin.ops.system import os_user
 from tests.support.instance import NO_TLS
 from tests.support.ports import free_port
@@ -92,10 +92,12 @@ class Running:
             self.process.kill()
             self.process.wait(60)
 
-    async def seen(self, name: str) -> Seen:
+    async def seen(self, name: str) -> InstanceState:
         return next(seen for seen in await self.balancer.observe() if seen.name == name)
 
-    async def until(self, name: str, holds: Callable[[Seen], bool], within_s: float = 60) -> float:
+    async def until(
+        self, name: str, holds: Callable[[InstanceState], bool], within_s: float = 60
+    ) -> float:
         """Wait until the balancer sees it so; return how long that took."""
         begun = time.monotonic()
         while not holds(await self.seen(name)):
@@ -115,7 +117,7 @@ async def running(
     started: bool = True,
     per_source: int = CONNECTIONS_PER_SOURCE,
 ) -> AsyncGenerator[Running]:
-    edge = Edge(
+    edge = BalancerSettings(
         timing=timing,
         host=host,
         port=free_port(),
@@ -126,10 +128,10 @@ async def running(
         tls=tls,
         # With blanks, and longer than the path of a socket may be.
         folder=folder / f"a balancer's own {'x' * 90}",
-        user=os_user.choose([]),
+        user=os_user.choose_account([]),
         threads=2,
     )
-    made = Running(Balancer(edge, program.find()), folder / "balancer.log")
+    made = Running(Balancer(edge, program.find_haproxy()), folder / "balancer.log")
     try:
         if started:
             await made.start()

@@ -96,7 +96,7 @@ def _mistaken(folder: Path, mistake: str) -> tuple[Path, Path]:
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence(tmp_path: Path, mistake: str) -> None:
     with pytest.raises(OperatorError) as raised:
-        certificate.joined(*_mistaken(tmp_path, mistake))
+        certificate.join_certificate(*_mistaken(tmp_path, mistake))
     assert MISTAKES[mistake] in str(raised.value)
     assert str(tmp_path) in str(raised.value)
 
@@ -115,7 +115,7 @@ def test_one_that_ran_out_is_told_and_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = make(tmp_path, "a.test")
-    certificate.joined(pair.certificate, pair.key)
+    certificate.join_certificate(pair.certificate, pair.key)
     assert capsys.readouterr().err == ""
 
     class Later(datetime):
@@ -125,5 +125,5 @@ def test_one_that_ran_out_is_told_and_used(
             return datetime.now(UTC) + timedelta(days=2)
 
     monkeypatch.setattr(certificate, "datetime", Later)
-    assert "BEGIN CERTIFICATE" in certificate.joined(pair.certificate, pair.key)
+    assert "BEGIN CERTIFICATE" in certificate.join_certificate(pair.certificate, pair.key)
     assert "clients that look refuse it" in capsys.readouterr().err

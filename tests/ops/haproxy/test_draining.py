@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from florin.kit.http.sse import RECONNECT
-from florin.ops.fleet.timing import Timing, violations
+from florin.ops.fleet.timing import Timing, timing_violations
 from florin.ops.system import http_probe
 from tests.ops.haproxy.haproxy_process import FAST, Running, client, running
 from tests.ops.haproxy.stub_instances import standins
@@ -54,7 +54,7 @@ async def _start(name: str, run: Running) -> Leaver:
     )
     made = Leaver(name, process, port)
     async with asyncio.timeout(90):
-        while (await http_probe.get(f"127.0.0.1:{port}", "/health/ready")) is None:
+        while (await http_probe.probe(f"127.0.0.1:{port}", "/health/ready")) is None:
             assert process.poll() is None
             await asyncio.sleep(0.02)
     await run.balancer.admit(name, f"127.0.0.1:{port}")
@@ -85,7 +85,7 @@ async def _load(
 
 
 async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) -> None:
-    assert violations(TIMING) == []
+    assert timing_violations(TIMING) == []
     seen, leavers = Seen(), list[Leaver]()
 
     def posting(kind: str, gap_s: float, path: str = "/") -> Any:

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from florin.kit.postgres.database import Database, connect
+from florin.kit.postgres.database import Database, open_connection
 from tests.conftest import Servers
 from tests.journeys.faults import accounts
 from tests.journeys.faults.tills import Log, Till
@@ -80,7 +80,7 @@ async def balanced(
 
 
 async def _shop(server: postgres_server.Server) -> Shop:
-    owner = await connect(server.url("florin_owner", _DATABASE), name="tests")
+    owner = await open_connection(server.url("florin_owner", _DATABASE), name="tests")
     database = Database(server.url("florin_app", _DATABASE))
     await database.open()
     try:

@@ -17,7 +17,9 @@ open 2.0
 
 
 def test_every_sample_is_there_once_with_its_instance() -> None:
-    text = metrics.merged({"api-1": TEXT, "api-2": TEXT.replace("3.0", "4.0"), "api-3": None})
+    text = metrics.merge_metrics(
+        {"api-1": TEXT, "api-2": TEXT.replace("3.0", "4.0"), "api-3": None}
+    )
     families = {family.name: family for family in text_string_to_metric_families(text)}
     found = {
         (sample.name, sample.labels["instance"], sample.labels.get("route")): sample.value
@@ -42,5 +44,5 @@ def test_every_sample_is_there_once_with_its_instance() -> None:
 async def test_an_instance_that_does_not_answer_is_told_as_such() -> None:
     async with standins("a") as fleet:
         await fleet["a"].die()
-        text = await metrics.collected({"a": fleet["a"].address})
+        text = await metrics.collect_metrics({"a": fleet["a"].address})
     assert 'florin_instance_up{instance="a"} 0' in text

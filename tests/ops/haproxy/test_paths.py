@@ -61,7 +61,7 @@ async def test_the_operations_port_follows_the_same_rule(tmp_path: Path) -> None
     async with running(tmp_path) as run:
         port = run.balancer.edge.fleet_metrics_port
         assert port is not None
-        server = await metrics.serve(port, dict)
+        server = await metrics.serve_fleet_metrics(port, dict)
         async with server:
             for path in ("/metrics/fleet", "//metrics/./%66leet/", "/stats", "/metrics"):
                 async with asyncio.timeout(60):

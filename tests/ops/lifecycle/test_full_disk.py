@@ -18,9 +18,9 @@ def state(fleet: TestFleet) -> str:
 def test_a_backup_that_fills_its_disk_leaves_nothing(fleet: TestFleet) -> None:
     fleet.up()
     running = fleet.processes()
-    place = Path(fleet.home.layout().place or "")
-    account = os_user.choose([place / "postgres"])
-    folder = os_user.private(place / "backups", account)
+    place = Path(fleet.home.layout().data_dir or "")
+    account = os_user.choose_account([place / "postgres"])
+    folder = os_user.make_private_dir(place / "backups", account)
     with disks.small(8, at=folder):
         said = run_cli(fleet, "backup")
         assert said.returncode == 1

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.postgres import wal_archive
 from florin.ops.system.console import OperatorError
 from tests.ops.conftest import until
@@ -38,12 +38,12 @@ def fleet() -> Iterator[Fleet]:
 
 async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> None:
     await asyncio.to_thread(fleet.up, *WHOLE)
-    assert fleet.home.layout().place == str(fleet.home.path)
+    assert fleet.home.layout().data_dir == str(fleet.home.path)
     said = await asyncio.to_thread(fleet.florin, "backup", "--json")
     assert said.returncode == 0, said.stderr
     backup = Path(json.loads(said.stdout)["backup"])
     assert backup.is_relative_to(fleet.home.path)
-    archive = wal_archive.archive(fleet.home.path)
+    archive = wal_archive.archive_dir(fleet.home.path)
     assert list(archive.glob("*.gz")), "the archive received nothing"
     async with fleet.http() as http:
         body = {"program": http.headers["x-program"], "amount": 1000}
@@ -62,7 +62,7 @@ async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> No
     async with fleet.http() as http:
         assert (await http.get(f"/cards/{sold.json()['id']}")).status_code == 200
         assert (await http.get("/ledger/proof")).json()["balanced"] is True
-    roles = {part.role for part in observe(fleet.home).parts if part.process}
+    roles = {part.role for part in observe_fleet(fleet.home).parts if part.process}
     assert {"postgres-replica", "sentinel", "balancer"} <= roles
 
 
@@ -71,7 +71,7 @@ async def test_a_backup_whose_log_does_not_arrive_is_not_announced(fleet: Fleet)
     await asyncio.to_thread(fleet.up, "--replicas", "0", "--api", "1", "--workers", "0")
     said = await asyncio.to_thread(fleet.florin, "backup")
     assert said.returncode == 0, said.stderr
-    archive = wal_archive.archive(fleet.home.path)
+    archive = wal_archive.archive_dir(fleet.home.path)
     with blocked(archive):
         checks = json.loads((await asyncio.to_thread(fleet.florin, "doctor", "--json")).stdout)
         found = {each["name"]: each for each in checks["checks"]}

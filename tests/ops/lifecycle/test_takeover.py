@@ -14,7 +14,7 @@ from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import Order, Reply, Tell
 from florin.ops.lifecycle import takeover
 from florin.ops.system import processes
@@ -32,26 +32,26 @@ def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> N
     assert "Another supervisor takes over" in said
     assert "Stopped" not in said
     assert fleet.processes() == running
-    assert audit_log.trail(fleet.home)[-1].what == f"florin up (pid {second.pid})"
+    assert audit_log.read_operations(fleet.home)[-1].what == f"florin up (pid {second.pid})"
     # What it did not start itself it watches all the same, and stops in order.
-    processes.send(running["api-1"], signal.SIGKILL)
+    processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
     assert "Stopped postgres-1" in fleet.end(second)
-    assert not any(processes.lives(process) for process in running.values())
+    assert not any(processes.is_alive(process) for process in running.values())
 
 
 def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
     first = fleet.up()
-    me = processes.find(first.pid)
+    me = processes.find_process(first.pid)
     assert me is not None
     changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
-    operation_lock.keep(fleet.home, changing)
+    operation_lock.save_operation(fleet.home, changing)
     said = fleet.refused()
     assert "is being changed by alice (florin deploy" in said
-    operation_lock.release(fleet.home)
+    operation_lock.release_lock(fleet.home)
     before = fleet.process("api-1")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
     fleet.successor("api-1", before)  # the first one still watches
 
 
@@ -71,12 +71,12 @@ def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> N
 async def test_a_supervisor_that_does_not_answer_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, me = Home(tmp_path / "home"), processes.find(os.getpid())
+    home, me = Home(tmp_path / "home"), processes.find_process(os.getpid())
     home.make()
     handle = home.lock()
     assert handle is not None
     assert me is not None
-    options = Options(home=home, environ=dict(os.environ), port=free_port())
+    options = UpOptions(home=home, environ=dict(os.environ), port=free_port())
     with pytest.raises(OperatorError, match="is just starting or ending"):
         await asyncio.to_thread(takeover.take_over, options)
     frozen = Part(name="supervisor", role="supervisor", state="ready", release="r1", pid=me.pid)
@@ -88,7 +88,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
         await silence.wait()
         return Reply("", done=True)
 
-    async with await socket.listen(home, hear):
+    async with await socket.serve_orders(home, hear):
         with pytest.raises(OperatorError, match=rf"kill -KILL {me.pid} stops nothing else"):
             await asyncio.to_thread(takeover.take_over, options)
         silence.set()
@@ -97,22 +97,22 @@ async def test_a_supervisor_that_does_not_answer_is_named(
 
 def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
     """A frozen supervisor finds it when it goes on, its successor having given up."""
-    me = processes.find(os.getpid())
+    me = processes.find_process(os.getpid())
     assert me is not None
     there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
     gone = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": "before"})
-    assert (takeover.waits(there), takeover.waits(gone)) == (True, False)
+    assert (takeover.is_waiting(there), takeover.is_waiting(gone)) == (True, False)
 
 
 def test_only_what_differs_is_ordered(tmp_path: Path) -> None:
-    options = Options(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
+    options = UpOptions(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
     as_asked = DesiredState(api=3, workers=2, algorithm="iphash")
-    assert takeover.differing(options, as_asked) == []
-    assert takeover.differing(replace(options, api=None), replace(as_asked, api=5)) == []
-    assert takeover.differing(options, DesiredState()) == [
+    assert takeover.differing_options(options, as_asked) == []
+    assert takeover.differing_options(replace(options, api=None), replace(as_asked, api=5)) == []
+    assert takeover.differing_options(options, DesiredState()) == [
         ("scale", "", {"api": "3", "workers": "2"}),
         ("balance", "iphash", {}),
     ]
-    assert takeover.differing(replace(options, workers="auto"), as_asked) == [
+    assert takeover.differing_options(replace(options, workers="auto"), as_asked) == [
         ("scale", "", {"workers": "auto"})
     ]

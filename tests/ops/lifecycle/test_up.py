@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from florin.ops.fleet import secrets
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
 from florin.ops.topology.topology import running_urls
@@ -22,16 +22,16 @@ from tests.support.ports import free_port
 MakeFleet = Callable[[], TestFleet]
 
 
-def gone(fleet: TestFleet, processes: dict[str, pids.Process]) -> bool:
+def gone(fleet: TestFleet, processes: dict[str, pids.ProcessId]) -> bool:
     del fleet
-    return not any(pids.lives(process) for process in processes.values())
+    return not any(pids.is_alive(process) for process in processes.values())
 
 
 async def test_the_first_start_serves_and_sigterm_leaves_nothing(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     assert "postgres" in Path(pids.command_line(running["postgres-1"].pid)[0]).name
-    async with session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
+    async with open_session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
         assert await connection.fetchval("select current_user") == "florin_app"
         assert await connection.fetchval("show fsync") == "on"
         assert await connection.fetchval("show data_checksums") == "on"
@@ -49,24 +49,24 @@ async def test_the_first_start_serves_and_sigterm_leaves_nothing(fleet: TestFlee
 
 async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:
     child = fleet.up()
-    urls, own = running_urls(fleet.home), secrets.read(fleet.home)
-    async with session(urls["DATABASE_URL_OWNER"]) as connection:
+    urls, own = running_urls(fleet.home), secrets.read_secrets(fleet.home)
+    async with open_session(urls["DATABASE_URL_OWNER"]) as connection:
         await connection.execute("create table kept (word text); insert into kept values ('here')")
     fleet.end(child)
     fleet.up()
     assert running_urls(fleet.home) == urls
-    assert secrets.read(fleet.home) == own
-    async with session(urls["DATABASE_URL_OWNER"]) as connection:
+    assert secrets.read_secrets(fleet.home) == own
+    async with open_session(urls["DATABASE_URL_OWNER"]) as connection:
         assert await connection.fetchval("select word from kept") == "here"
 
 
 def test_secrets_are_for_their_owner_alone(fleet: TestFleet) -> None:
     fleet.home.make()
-    own = secrets.load(fleet.home)
+    own = secrets.ensure_secrets(fleet.home)
     assert stat.S_IMODE(fleet.home.secrets.stat().st_mode) == 0o600
-    assert secrets.load(fleet.home) == own
+    assert secrets.ensure_secrets(fleet.home) == own
     assert len(set(own.values())) == len(own)
-    chosen = secrets.for_application(own, {"JWT_SECRET": "mine"})
+    chosen = secrets.application_secrets(own, {"JWT_SECRET": "mine"})
     assert "JWT_SECRET" not in chosen
 
 
@@ -89,11 +89,11 @@ def test_a_second_signal_hurries(fleet: TestFleet) -> None:
     api = fleet.process("api-1")
     child.send_signal(signal.SIGINT)
     until(lambda: fleet.part("api-1").state == "draining", "the stop to begin")
-    assert pids.lives(api)
+    assert pids.is_alive(api)
     said = fleet.end(child, signal.SIGINT)
     assert child.returncode == 0
     assert "Hurrying" in said
-    assert not pids.lives(api)
+    assert not pids.is_alive(api)
 
 
 def test_a_signal_while_starting_leaves_nothing(fleet: TestFleet) -> None:
@@ -172,7 +172,7 @@ def test_a_database_that_cannot_be_used(make_fleet: MakeFleet) -> None:
         said = guest.refused()
         assert "DATABASE_URL" in said
         assert reason in said
-        assert secrets.read(owner.home)["APP_PASSWORD"] not in said
+        assert secrets.read_secrets(owner.home)["APP_PASSWORD"] not in said
 
 
 def test_other_secrets_do_not_open_the_database(fleet: TestFleet) -> None:
@@ -192,16 +192,16 @@ def test_under_a_closed_directory_the_data_goes_outside(make_fleet: MakeFleet) -
     assert owner != 0
     assert said.count("/var/lib/florin/homes/") == 1
     assert str(fleet.home.path) in said
-    place = Path(fleet.home.layout().place or "")
+    place = Path(fleet.home.layout().data_dir or "")
     assert (place / "postgres" / "data" / "PG_VERSION").exists()
     fleet.end(fleet.up())
-    assert fleet.home.layout().place == str(place)
+    assert fleet.home.layout().data_dir == str(place)
 
 
 def _florin() -> list[str]:
-    from florin.ops.fleet.options import florin
+    from florin.ops.fleet.options import florin_command
 
-    return list(florin())
+    return list(florin_command())
 
 
 def _operations(fleet: TestFleet) -> dict[str, str | None]:
@@ -211,7 +211,7 @@ def _operations(fleet: TestFleet) -> dict[str, str | None]:
 
 
 def _metrics(address: str | None) -> str:
-    answer = asyncio.run(http_probe.get(address or "", "/metrics/fleet", within_s=10))
+    answer = asyncio.run(http_probe.probe(address or "", "/metrics/fleet", within_s=10))
     assert answer is not None
     assert answer.status == 200
     return answer.body.decode()

@@ -4,22 +4,22 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from florin.bench.autoscale.main import contest
+from florin.bench.autoscale.main import compare_policies
 from florin.bench.autoscale.traces import TRACES
 from florin.ops.planning.autoscaling import (
     AutoscalerState,
-    Decision,
-    Limits,
-    Load,
-    Reading,
-    decide,
-    wanted,
+    QueueLoad,
+    ScalingDecision,
+    ScalingLimits,
+    ScalingReading,
+    decide_workers,
+    wanted_workers,
 )
 
-LIMITS = Limits(slots=5, least=1, most=20)
+LIMITS = ScalingLimits(slots=5, least=1, most=20)
 
 loads = st.builds(
-    Load,
+    QueueLoad,
     name=st.just("q"),
     waiting=st.integers(0, 100_000),
     oldest_s=st.floats(0, 1_000),
@@ -33,15 +33,15 @@ loads = st.builds(
 
 
 @st.composite
-def readings(draw: st.DrawFn) -> list[Reading | None]:
-    found: list[Reading | None] = []
+def readings(draw: st.DrawFn) -> list[ScalingReading | None]:
+    found: list[ScalingReading | None] = []
     for n in range(draw(st.integers(1, 40))):
         if draw(st.integers(0, 9)) == 0:
             found.append(None)
             continue
         workers = draw(st.integers(0, 25))
         found.append(
-            Reading(
+            ScalingReading(
                 at=5.0 * n,
                 loads=tuple(draw(st.lists(loads, max_size=3))),
                 workers=workers,
@@ -54,40 +54,42 @@ def readings(draw: st.DrawFn) -> list[Reading | None]:
     return found
 
 
-def play(seen: list[Reading | None], limits: Limits = LIMITS) -> list[Decision]:
-    memory, made = AutoscalerState(workers=2), list[Decision]()
+def play(
+    seen: list[ScalingReading | None], limits: ScalingLimits = LIMITS
+) -> list[ScalingDecision]:
+    memory, made = AutoscalerState(workers=2), list[ScalingDecision]()
     for reading in seen:
-        decision, memory = decide(limits, memory, reading)
+        decision, memory = decide_workers(limits, memory, reading)
         made.append(decision)
     return made
 
 
-def load(*, waiting: int = 0, rate: float = 0.0, oldest_s: float = 0.0) -> Load:
-    return Load(
+def load(*, waiting: int = 0, rate: float = 0.0, oldest_s: float = 0.0) -> QueueLoad:
+    return QueueLoad(
         name="q", waiting=waiting, oldest_s=oldest_s, rate=rate, service_s=0.5, objective_s=10.0
     )
 
 
-def reading(at: float, workers: int, *, done: float = 0.0, **more: float) -> Reading:
-    return Reading(at=at, loads=(load(**more),), workers=workers, done=done)  # pyright: ignore[reportArgumentType]
+def reading(at: float, workers: int, *, done: float = 0.0, **more: float) -> ScalingReading:
+    return ScalingReading(at=at, loads=(load(**more),), workers=workers, done=done)  # pyright: ignore[reportArgumentType]
 
 
 @settings(max_examples=200, deadline=None)
 @given(readings())
 def test_a_decision_keeps_to_the_limits_and_can_be_replayed_from_its_log(
-    seen: list[Reading | None],
+    seen: list[ScalingReading | None],
 ) -> None:
     for decision in play(seen):
         assert LIMITS.least <= decision.workers <= LIMITS.most
         written = msgspec.json.encode(decision)
-        read = msgspec.json.decode(written, type=Decision)
+        read = msgspec.json.decode(written, type=ScalingDecision)
         assert read.again() == read == decision
 
 
 @settings(max_examples=200, deadline=None)
 @given(readings())
 def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
-    seen: list[Reading | None],
+    seen: list[ScalingReading | None],
 ) -> None:
     last: float | None = None
     for decision in play(seen):
@@ -104,26 +106,26 @@ def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
 
 def test_what_arrives_is_served_before_a_queue_has_grown() -> None:
     # 35/s · 0.5 s / 0.7 = 25 slots
-    assert wanted(LIMITS, (load(rate=35),)) == 5
+    assert wanted_workers(LIMITS, (load(rate=35),)) == 5
 
 
 def test_a_queue_of_which_a_worker_takes_few_needs_more_workers() -> None:
     """And no more than there is to do at once in the whole fleet."""
-    busy = Load(name="bulk", waiting=0, oldest_s=0, rate=15, service_s=0.13)  # 2.8 slots
-    assert wanted(LIMITS, (busy,)) == 1
-    assert wanted(LIMITS, (msgspec.structs.replace(busy, here=2),)) == 2
+    busy = QueueLoad(name="bulk", waiting=0, oldest_s=0, rate=15, service_s=0.13)  # 2.8 slots
+    assert wanted_workers(LIMITS, (busy,)) == 1
+    assert wanted_workers(LIMITS, (msgspec.structs.replace(busy, here=2),)) == 2
     busier = msgspec.structs.replace(busy, rate=150, here=2)
-    assert wanted(LIMITS, (busier,)) == 14
-    assert wanted(LIMITS, (msgspec.structs.replace(busier, at_once=4),)) == 2
+    assert wanted_workers(LIMITS, (busier,)) == 14
+    assert wanted_workers(LIMITS, (msgspec.structs.replace(busier, at_once=4),)) == 2
 
 
 def test_a_backlog_is_to_be_gone_within_half_of_the_objective() -> None:
     # 500 · 0.5 s / 5 s = 50 slots
-    assert wanted(LIMITS, (load(waiting=500),)) == 10
+    assert wanted_workers(LIMITS, (load(waiting=500),)) == 10
 
 
 def test_it_grows_at_once_and_waits_a_whole_window_before_it_shrinks() -> None:
-    seen: list[Reading | None] = [reading(0, 2, rate=35.0)]
+    seen: list[ScalingReading | None] = [reading(0, 2, rate=35.0)]
     seen += [reading(5.0 * n, 5) for n in range(1, 60)]
     made = play(seen)
     assert (made[0].reason, made[0].workers) == ("grow", 5)
@@ -134,7 +136,7 @@ def test_it_grows_at_once_and_waits_a_whole_window_before_it_shrinks() -> None:
 
 
 def test_without_sight_it_holds_and_then_falls_back_to_a_normal_day() -> None:
-    limits = Limits(slots=5, fallback=4)
+    limits = ScalingLimits(slots=5, fallback=4)
     made = play([reading(0, 2), None, None, None, None], limits)
     assert [d.reason for d in made] == ["steady", "blind", "blind", "fallback", "fallback"]
     assert [d.workers for d in made] == [2, 2, 2, 4, 4]
@@ -154,14 +156,14 @@ def test_a_deploy_is_not_disturbed_unless_jobs_are_late() -> None:
 
 
 def test_more_workers_that_do_no_more_work_are_given_back() -> None:
-    seen: list[Reading | None] = [
+    seen: list[ScalingReading | None] = [
         reading(5.0 * n, 4 if n < 4 else 12, waiting=100 + 20 * n, oldest_s=30.0, done=10.0)
         for n in range(30)
     ]
     saturated = next(decision for decision in play(seen) if decision.reason == "saturated")
     assert saturated.workers == 4
     # The same growth, and the queue shrinks: it was needed.
-    useful: list[Reading | None] = [
+    useful: list[ScalingReading | None] = [
         reading(5.0 * n, 4 if n < 4 else 12, waiting=1000 - 20 * n, oldest_s=30.0, done=10.0)
         for n in range(30)
     ]
@@ -172,7 +174,7 @@ def test_it_keeps_its_promise_on_the_traces_at_a_bounded_cost() -> None:
     """The figures that `florin bench autoscale` prints, for the two that are promised."""
     by_name = {trace.name: trace for trace in TRACES}
     for name, cost in (("flash", 2.2), ("day", 1.4)):
-        ours, hpa, _, fixed = contest(by_name[name], seed=1, seeds=1)
+        ours, hpa, _, fixed = compare_policies(by_name[name], seed=1, seeds=1)
         assert ours.within >= 0.995
         assert ours.within >= max(hpa.within, fixed.within)
         assert ours.worker_hours <= cost * ours.ideal_hours

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from florin.ops.planning.rollout import (
     Crew,
-    Impossible,
-    Instance,
+    ObservedProcess,
     ReleaseMark,
-    Step,
-    after,
-    plan,
+    RolloutStep,
+    StepImpossible,
+    apply_step,
+    plan_instances,
     plan_workers,
 )
 
@@ -25,7 +25,7 @@ marks = st.builds(ReleaseMark, st.sampled_from(["r1", "r2"]), st.integers(1, 2))
 def crews(draw: st.DrawFn) -> Crew:
     names = draw(st.sets(st.integers(1, 7), max_size=6))
     return tuple(
-        Instance(
+        ObservedProcess(
             name=f"api-{number}",
             mark=draw(marks),
             ready=draw(st.booleans()),
@@ -50,12 +50,12 @@ def reached(crew: Crew, goal: dict[str, ReleaseMark]) -> bool:
 
 
 def walk(
-    crew: Crew, steps: tuple[Step, ...], goal: dict[str, ReleaseMark], batch: int
+    crew: Crew, steps: tuple[RolloutStep, ...], goal: dict[str, ReleaseMark], batch: int
 ) -> list[Crew]:
     """Take every step, looking after each."""
     seen = [crew]
     for step in steps:
-        before, crew = crew, after(crew, step)
+        before, crew = crew, apply_step(crew, step)
         seen.append(crew)
         if serving(before):
             assert serving(crew) >= 1
@@ -71,7 +71,7 @@ def walk(
 def test_every_plan_keeps_one_serving_and_ends_as_wanted(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
-    walk(crew, plan(crew, goal, batch=batch, surge=surge), goal, batch)
+    walk(crew, plan_instances(crew, goal, batch=batch, surge=surge), goal, batch)
 
 
 @settings(max_examples=400, deadline=None)
@@ -79,17 +79,17 @@ def test_every_plan_keeps_one_serving_and_ends_as_wanted(
 def test_cut_off_anywhere_another_plan_finishes(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool, data: st.DataObject
 ) -> None:
-    steps = plan(crew, goal, batch=batch, surge=surge)
+    steps = plan_instances(crew, goal, batch=batch, surge=surge)
     if not steps:
         return
     number = data.draw(st.integers(0, len(steps) - 1))
     for step in steps[:number]:
-        crew = after(crew, step)
+        crew = apply_step(crew, step)
     step = steps[number]
     # The step itself is half done: for some of its instances, and what was started may be silent.
     done = tuple(name for name in step.names if data.draw(st.booleans()))
     if done:
-        crew = after(crew, replace(step, names=done))
+        crew = apply_step(crew, replace(step, names=done))
     if step.verb == "start":
         crew = tuple(
             replace(one, ready=data.draw(st.booleans())) if one.name in done else one
@@ -97,14 +97,14 @@ def test_cut_off_anywhere_another_plan_finishes(
         )
     back = data.draw(st.booleans())
     other = data.draw(goals()) if back else goal
-    walk(crew, plan(crew, other, batch=batch, surge=surge), other, batch)
+    walk(crew, plan_instances(crew, other, batch=batch, surge=surge), other, batch)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
     crew, goal = fleet(count), dict.fromkeys((f"api-{n}" for n in range(1, count + 1)), NEW)
-    seen = walk(crew, plan(crew, goal, batch=batch, surge=True), goal, batch)
+    seen = walk(crew, plan_instances(crew, goal, batch=batch, surge=True), goal, batch)
     assert min(serving(crew) for crew in seen) == count
     assert max(len(crew) for crew in seen) == count + min(batch, count)
 
@@ -113,25 +113,25 @@ def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
 def test_what_is_as_wanted_is_left_alone(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
-    for step in plan(crew, goal, batch=batch, surge=surge):
-        crew = after(crew, step)
-    assert plan(crew, goal, batch=batch, surge=surge) == ()
+    for step in plan_instances(crew, goal, batch=batch, surge=surge):
+        crew = apply_step(crew, step)
+    assert plan_instances(crew, goal, batch=batch, surge=surge) == ()
 
 
 def fleet(count: int, mark: ReleaseMark = OLD) -> Crew:
     return tuple(
-        Instance(name=f"api-{number}", mark=mark, ready=True, admitted=True)
+        ObservedProcess(name=f"api-{number}", mark=mark, ready=True, admitted=True)
         for number in range(1, count + 1)
     )
 
 
-def words(steps: tuple[Step, ...]) -> list[str]:
+def words(steps: tuple[RolloutStep, ...]) -> list[str]:
     return [str(step) for step in steps]
 
 
 def test_a_deploy_reads_as_a_story() -> None:
     goal = {"api-1": NEW, "api-2": NEW}
-    assert words(plan(fleet(2), goal, surge=True)) == [
+    assert words(plan_instances(fleet(2), goal, surge=True)) == [
         "start api-3 of r2",
         "admit api-3",
         "watch api-3",
@@ -151,50 +151,53 @@ def test_a_deploy_reads_as_a_story() -> None:
 
 
 def test_a_single_instance_has_a_stand_in_while_it_is_restarted() -> None:
-    steps = words(plan(fleet(1), {"api-1": ReleaseMark("r1", 2)}))
+    steps = words(plan_instances(fleet(1), {"api-1": ReleaseMark("r1", 2)}))
     assert steps[:4] == ["start api-2 of r1", "admit api-2", "watch api-2", "drain api-1"]
     assert steps[-2:] == ["drain api-2", "stop api-2"]
 
 
 def test_one_of_two_is_restarted_without() -> None:
-    steps = words(plan(fleet(2), {"api-1": ReleaseMark("r1", 2), "api-2": OLD}))
+    steps = words(plan_instances(fleet(2), {"api-1": ReleaseMark("r1", 2), "api-2": OLD}))
     assert steps[0] == "drain api-1"
     assert len(steps) == 5
 
 
 def test_undoing_a_first_step_touches_nothing_else() -> None:
-    crew = (*fleet(2), Instance(name="api-3", mark=NEW, ready=False, admitted=True))
-    assert words(plan(crew, {"api-1": OLD, "api-2": OLD})) == ["drain api-3", "stop api-3"]
+    crew = (*fleet(2), ObservedProcess(name="api-3", mark=NEW, ready=False, admitted=True))
+    assert words(plan_instances(crew, {"api-1": OLD, "api-2": OLD})) == [
+        "drain api-3",
+        "stop api-3",
+    ]
 
 
 def test_what_an_operator_took_out_comes_back_by_its_own_restart_alone() -> None:
     first, second, third = fleet(3)
     crew = (first, replace(second, admitted=False, held=True), third)
     stay = {one.name: OLD for one in crew}
-    assert plan(crew, stay) == ()
-    assert not any("api-2" in line for line in words(plan(crew, stay | {"api-1": NEW})))
-    assert words(plan(crew, stay | {"api-2": NEW}))[:3] == [
+    assert plan_instances(crew, stay) == ()
+    assert not any("api-2" in line for line in words(plan_instances(crew, stay | {"api-1": NEW})))
+    assert words(plan_instances(crew, stay | {"api-2": NEW}))[:3] == [
         "stop api-2",
         "start api-2 of r2",
         "admit api-2",
     ]
     forgotten = (first, replace(second, admitted=False), third)  # a plan was cut off
-    assert words(plan(forgotten, stay)) == ["admit api-2"]
+    assert words(plan_instances(forgotten, stay)) == ["admit api-2"]
 
 
 @pytest.mark.parametrize(
     "step",
     [
-        Step("drain", ("api-1", "api-2")),
-        Step("stop", ("api-1",)),
-        Step("start", ("api-1",), NEW),
-        Step("admit", ("api-1",)),
-        Step("watch", ("api-9",)),
+        RolloutStep("drain", ("api-1", "api-2")),
+        RolloutStep("stop", ("api-1",)),
+        RolloutStep("start", ("api-1",), NEW),
+        RolloutStep("admit", ("api-1",)),
+        RolloutStep("watch", ("api-9",)),
     ],
 )
-def test_a_step_that_must_not_be_taken_is_refused(step: Step) -> None:
-    with pytest.raises(Impossible):
-        after(fleet(2), step)
+def test_a_step_that_must_not_be_taken_is_refused(step: RolloutStep) -> None:
+    with pytest.raises(StepImpossible):
+        apply_step(fleet(2), step)
 
 
 @given(crews(), st.dictionaries(st.integers(1, 7).map("api-{}".format), marks), st.integers(1, 3))
@@ -206,7 +209,7 @@ def test_every_plan_of_workers_ends_in_what_was_wanted(
     for step in plan_workers(crew, goal, batch=batch):
         assert not fits & set(step.names)  # who fits is left alone
         assert step.verb in ("start", "stop")
-        crew = after(crew, step)
+        crew = apply_step(crew, step)
     assert {one.name: one.mark for one in crew} == goal
     assert all(one.ready for one in crew)
     assert not plan_workers(crew, goal, batch=batch)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from florin.ops.postgres.connection_budget import Budget, as_replica
+from florin.ops.postgres.connection_budget import ConnectionBudget, replica_connections
 from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import running_urls
 from tests.ops.conftest import TestFleet, document, run_cli
@@ -16,7 +16,7 @@ from tests.ops.conftest import TestFleet, document, run_cli
 def test_exactly_as_many_instances_are_allowed_as_fit(
     instances: int, pool: int, reads: int, most: int
 ) -> None:
-    budget = Budget(instances=instances, pool=pool, reads=reads, most=most, reserved=3)
+    budget = ConnectionBudget(instances=instances, pool=pool, reads=reads, most=most, reserved=3)
     assert budget.fits == (instances <= budget.instances_max)
     if budget.fits:
         budget.require()
@@ -40,13 +40,13 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
     ],
 )
 def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
-    reads = as_replica(replicas)
-    one = Budget(instances=1, pool=20, reads=reads, most=100, reserved=3)
-    three = Budget(instances=3, pool=20, reads=reads, workers=2, most=1000, reserved=3)
+    reads = replica_connections(replicas)
+    one = ConnectionBudget(instances=1, pool=20, reads=reads, most=100, reserved=3)
+    three = ConnectionBudget(instances=3, pool=20, reads=reads, workers=2, most=1000, reserved=3)
     assert one.each == each
-    assert three.needed - Budget(instances=0, pool=20, workers=2, most=1000, reserved=3).needed == (
-        3 * each
-    )
+    assert three.needed - ConnectionBudget(
+        instances=0, pool=20, workers=2, most=1000, reserved=3
+    ).needed == (3 * each)
     assert f"20 + 10 + 3{f' + {reads}' if reads else ''} connections" in three.said()
     assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
 

@@ -12,19 +12,19 @@ from typing import Any
 import pytest
 
 from florin.bench.scenarios import failover
-from florin.ops.fleet.observe import observe
-from florin.ops.postgres.failover import Seen, elect
+from florin.ops.fleet.observe import observe_fleet
+from florin.ops.postgres.failover import MemberState, elect_primary
 from tests.ops.conftest import until
 from tests.ops.replicated_fleet import Fleet, running
 
 BOTH = frozenset({"b", "c"})
-TERMS = failover.Terms(
+TERMS = failover.FailoverBenchConfig(
     2, connections=6, rate=60, rounds=1, seed=1, control=True, kinds=("cut off",)
 )
 
 
-def standby(received: int) -> Seen:
-    return Seen(standby=True, received=received)
+def standby(received: int) -> MemberState:
+    return MemberState(standby=True, received=received)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def standby(received: int) -> Seen:
         ({"b": standby(7)}, frozenset({"b"}), {"least": 7}, "b"),  # the old one ended in order
         ({"b": standby(6)}, frozenset({"b"}), {"least": 7}, None),
         ({"b": standby(8), "c": standby(9)}, BOTH, {"least": 7, "wish": "b"}, "b"),
-        ({"b": Seen(standby=False, received=9), "c": standby(7)}, BOTH, {}, None),
+        ({"b": MemberState(standby=False, received=9), "c": standby(7)}, BOTH, {}, None),
         ({}, BOTH, {"accept_loss": True}, None),
     ],
 )
 def test_who_takes_over(
-    seen: dict[str, Seen], others: frozenset[str], more: dict[str, Any], chosen: str | None
+    seen: dict[str, MemberState], others: frozenset[str], more: dict[str, Any], chosen: str | None
 ) -> None:
-    assert elect(seen, others, **more) == chosen
+    assert elect_primary(seen, others, **more) == chosen
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ async def test_the_primary_is_frozen(fleet: Fleet) -> None:
 
 async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
     async with fleet.http() as http:
-        wanted = observe(fleet.home).of("postgres-replica")[-1].name
+        wanted = observe_fleet(fleet.home).of("postgres-replica")[-1].name
         loading = asyncio.ensure_future(fleet.load(http, 4))
         await asyncio.sleep(1)
         said = await asyncio.to_thread(fleet.florin, "failover", "--to", wanted, "--json")
@@ -111,14 +111,14 @@ async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
 
 async def test_a_primary_whose_replicas_hear_nothing_acknowledges_nothing(fleet: Fleet) -> None:
     """It is cut off from them for a moment, then killed, as the benchmark does it."""
-    found = await failover.phase(fleet.bench(), TERMS, ["cut off"])
+    found = await failover.run_phase(fleet.bench(), TERMS, ["cut off"])
     assert found.right, found
     assert found.kept.acknowledged > 0
     assert found.losses[0].again_s < inf
 
 
 async def test_the_supervisor_was_away_when_the_primary_died(fleet: Fleet) -> None:
-    supervisor = next(iter(observe(fleet.home).of("supervisor")))
+    supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
     assert supervisor.pid is not None
     os.kill(supervisor.pid, signal.SIGKILL)
     before = fleet.signal(signal.SIGKILL)
@@ -152,8 +152,8 @@ async def test_a_primary_whose_database_is_gone_begins_no_new_one(fleet: Fleet) 
 
 async def test_the_control_loses_what_no_replica_confirmed(fleet: Fleet) -> None:
     """The last one: commits wait for no replica from here on."""
-    await failover.confirm_nothing(fleet.bench())
-    found = await failover.phase(fleet.bench(), TERMS, ["cut off"])
+    await failover.disable_synchronous_commit(fleet.bench())
+    found = await failover.run_phase(fleet.bench(), TERMS, ["cut off"])
     assert found.kept.lost > 0
     assert found.differences != []
     assert found.alarms > 0

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.gameday import faults
-from florin.ops.postgres.connection import session
-from florin.ops.postgres.replica_set import names
+from florin.ops.postgres.connection import open_session
+from florin.ops.postgres.replica_set import member_names
 from florin.ops.postgres.server import OWNER, SUPERUSER
 from tests.ops.conftest import until
 from tests.ops.replicated_fleet import Fleet, running
@@ -34,7 +34,7 @@ from tests.ops.replicated_fleet import Fleet, running
     ],
 )
 def test_who_is_a_member(replicas: int, primary: str, members: tuple[str, ...]) -> None:
-    assert names(replicas, primary) == members
+    assert member_names(replicas, primary) == members
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ async def reads(fleet: Fleet) -> Counter[str]:
     """How many reads replicas answered (fresh), and how many the primary for want of one."""
     found = Counter(fresh=0, primary=0)
     async with httpx.AsyncClient(timeout=10) as http:
-        for part in observe(fleet.home).of("api"):
+        for part in observe_fleet(fleet.home).of("api"):
             for line in (
                 await http.get(f"http://{part.metrics_address}/metrics")
             ).text.splitlines():
@@ -78,12 +78,14 @@ def stopped(pids: list[int]) -> Generator[None]:
 
 def there_again(fleet: Fleet, name: str, before: int) -> bool:
     """Whether all serve, and this one with another process."""
-    part = observe(fleet.home).part(name)  # between two looks it may have been seen to be dead
+    part = observe_fleet(fleet.home).part(
+        name
+    )  # between two looks it may have been seen to be dead
     return part is not None and part.pid not in {None, before} and fleet.whole()
 
 
 def pid_of(fleet: Fleet, name: str) -> int:
-    part = observe(fleet.home).part(name)
+    part = observe_fleet(fleet.home).part(name)
     assert part is not None
     assert part.pid is not None
     return part.pid
@@ -104,14 +106,14 @@ async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
 
 
 async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> None:
-    behind, other = (part for part in observe(fleet.home).of("postgres-replica"))
+    behind, other = (part for part in observe_fleet(fleet.home).of("postgres-replica"))
 
     def lagging() -> dict[str, Any] | None:
         seen = lags(fleet)
         # The other one comes after, sooner or later; this one does not.
         return seen if (seen[other.name]["bytes"] or 0) < 10_000 else None
 
-    async with session(fleet.url(behind.name, SUPERUSER)) as connection:
+    async with open_session(fleet.url(behind.name, SUPERUSER)) as connection:
         await connection.execute("select pg_wal_replay_pause()")
         try:
             async with fleet.http() as http:
@@ -132,10 +134,10 @@ async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> Non
 
 async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
     """Both lag: the primary answers, nothing is stale, and the status says by how much."""
-    names_ = [part.name for part in observe(fleet.home).of("postgres-replica")]
+    names_ = [part.name for part in observe_fleet(fleet.home).of("postgres-replica")]
     async with AsyncExitStack() as stack, fleet.http() as http:
         for name in names_:
-            paused = await stack.enter_async_context(session(fleet.url(name, SUPERUSER)))
+            paused = await stack.enter_async_context(open_session(fleet.url(name, SUPERUSER)))
             await paused.execute("select pg_wal_replay_pause()")
             stack.push_async_callback(paused.execute, "select pg_wal_replay_resume()")
         before = await reads(fleet)
@@ -150,20 +152,20 @@ async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
 
 async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
     """The other one confirms what is written; nobody notices but the status."""
-    name = observe(fleet.home).of("postgres-replica")[0].name
+    name = observe_fleet(fleet.home).of("postgres-replica")[0].name
     pid, enough = pid_of(fleet, name), asyncio.Event()
 
     def behind() -> bool:
         return lags(fleet)[name]["bytes"] > 0
 
-    async with fleet.http() as http, session(fleet.url(name, SUPERUSER)) as replica:
+    async with fleet.http() as http, open_session(fleet.url(name, SUPERUSER)) as replica:
         loading = asyncio.ensure_future(fleet.load(http, 60, enough=enough))
         try:
             await replica.execute("alter system set primary_conninfo = 'host=127.0.0.1 port=1'")
             await replica.execute("select pg_reload_conf()")
             await asyncio.to_thread(until, behind, "the status to show that it is cut off")
             await replica.execute("alter system reset primary_conninfo")
-            with stopped(faults.family(pid)):
+            with stopped(faults.process_tree(pid)):
                 frozen = (await asyncio.to_thread(lags, fleet))[name]
             os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(until, lambda: there_again(fleet, name, pid), "the replica")
@@ -175,14 +177,14 @@ async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
 
 
 async def test_a_replica_that_lost_its_database_is_copied_anew(fleet: Fleet) -> None:
-    name = observe(fleet.home).of("postgres-replica")[0].name
+    name = observe_fleet(fleet.home).of("postgres-replica")[0].name
     pid = pid_of(fleet, name)
     shutil.rmtree(fleet.data(name))
     os.kill(pid, signal.SIGKILL)
     await asyncio.to_thread(until, lambda: there_again(fleet, name, pid), "the replica")
     async with fleet.http() as http:
         await fleet.judge(http, await fleet.load(http, 0.5))
-    async with session(fleet.url(name, OWNER)) as connection:
+    async with open_session(fleet.url(name, OWNER)) as connection:
         assert await connection.fetchval("select pg_is_in_recovery()")
         assert await connection.fetchval("select count(*) from florin.transfer") > 0
 
@@ -193,7 +195,7 @@ async def test_fewer_replicas_leave_the_primary(fleet: Fleet) -> None:
     async with fleet.http() as http:
         load = await fleet.load(http, 0.5)
     await asyncio.to_thread(fleet.again, "--replicas", "0")
-    parts = [part for part in observe(fleet.home).parts if part.name.startswith("postgres")]
+    parts = [part for part in observe_fleet(fleet.home).parts if part.name.startswith("postgres")]
     assert [part.name for part in parts if part.process] == [before]
     async with fleet.http() as http:
         await fleet.judge(http, load)

@@ -13,7 +13,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres import standby
 from florin.ops.postgres.server import Postgres
-from florin.ops.postgres.standby import control, follow
+from florin.ops.postgres.standby import make_standby, read_control_file
 from florin.ops.system import os_user
 from florin.ops.system.console import OperatorError
 from tests.support.ports import free_port
@@ -26,8 +26,8 @@ def made() -> Iterator[Postgres]:
     folder.chmod(0o755)
     home = Home(folder / "home")
     home.make()
-    place, account = os_user.prepare(home.path, None)
-    server = postgres.embedded(place, free_port(), secrets.load(home), account)
+    place, account = os_user.prepare_account(home.path, None)
+    server = postgres.embedded_postgres(place, free_port(), secrets.ensure_secrets(home), account)
     server.prepare()
     try:
         yield server
@@ -40,7 +40,7 @@ def old(made: Postgres) -> Iterator[Postgres]:
     """A copy of it, for each test its own."""
     data = made.data.parent / "old" / "data"
     shutil.copytree(made.data, data, symlinks=True)
-    os_user.own(data.parent, made.account)
+    os_user.give_ownership(data.parent, made.account)
     try:
         yield replace(made, data=data, name="postgres-2")
     finally:
@@ -48,7 +48,7 @@ def old(made: Postgres) -> Iterator[Postgres]:
 
 
 def system(server: Postgres) -> str | None:
-    return control(server).get("Database system identifier")
+    return read_control_file(server).get("Database system identifier")
 
 
 def test_a_copy_that_fails_leaves_an_old_primary_as_it_was(made: Postgres, old: Postgres) -> None:
@@ -56,7 +56,7 @@ def test_a_copy_that_fails_leaves_an_old_primary_as_it_was(made: Postgres, old: 
     gone = replace(made, port=free_port())  # nothing answers there: pg_rewind and the copy fail
     for _ in range(2):
         with pytest.raises(OperatorError, match="could not be copied from"):
-            follow(old, gone, rebuild=False)
+            make_standby(old, gone, rebuild=False)
         assert before is not None
         assert system(old) == before
 
@@ -69,7 +69,7 @@ def test_a_disk_too_small_for_both_keeps_an_old_primary(
 
     monkeypatch.setattr(standby, "_megabytes", large)
     with pytest.raises(OperatorError, match=r"is full: .* is kept: postgres-2 was the primary"):
-        follow(old, replace(made, port=free_port()), rebuild=False)
+        make_standby(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) is not None
 
 
@@ -80,12 +80,12 @@ def test_a_replacement_that_was_cut_off_is_finished_or_put_back(
     replaced = old.data.with_name("data.replaced")
     old.data.rename(replaced)  # killed after the first of the two renames
     with pytest.raises(OperatorError):
-        follow(old, replace(made, port=free_port()), rebuild=False)
+        make_standby(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) == before
     assert not replaced.exists()
     shutil.copytree(old.data, replaced)  # killed before what was replaced had gone
-    os_user.own(replaced, made.account)
+    os_user.give_ownership(replaced, made.account)
     with pytest.raises(OperatorError):
-        follow(old, replace(made, port=free_port()), rebuild=False)
+        make_standby(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) == before
     assert not replaced.exists()

@@ -4,13 +4,15 @@ from collections import Counter
 
 import pytest
 
-from florin.ops.rollout.soak import Counts, read, verdict
+from florin.ops.rollout.soak import RequestCounts, parse_counts, soak_verdict
 
 PAY, LIST = "POST /api/v1/redemptions", "GET /api/v1/cards"
 
 
-def counts(requests: int = 0, errors: int = 0, route: str = PAY, **more: float) -> Counts:
-    return Counts(requests=Counter({route: requests}), errors=Counter({route: errors}), **more)
+def counts(requests: int = 0, errors: int = 0, route: str = PAY, **more: float) -> RequestCounts:
+    return RequestCounts(
+        requests=Counter({route: requests}), errors=Counter({route: errors}), **more
+    )
 
 
 OLD = counts(1000, seconds=2)
@@ -52,17 +54,17 @@ OLD = counts(1000, seconds=2)
     ],
 )
 def test_new_instances_are_compared_with_the_old(
-    new: Counts, old: Counts, says: str | None
+    new: RequestCounts, old: RequestCounts, says: str | None
 ) -> None:
-    said = verdict(new, old, Counts())
+    said = soak_verdict(new, old, RequestCounts())
     assert (said is None) if says is None else (said is not None and says in said)
 
 
 def test_old_instances_that_are_asked_nothing_any_more_are_remembered() -> None:
     """After all requests went over to the new ones at once."""
     failing = counts(1000) + counts(30, 30, route=LIST)
-    assert verdict(failing, Counts(), Counts()) is not None
-    assert verdict(failing, Counts(), counts(5000) + counts(3, 2, route=LIST)) is None
+    assert soak_verdict(failing, RequestCounts(), RequestCounts()) is not None
+    assert soak_verdict(failing, RequestCounts(), counts(5000) + counts(3, 2, route=LIST)) is None
 
 
 def test_metrics_are_added_up_without_our_own_questions() -> None:
@@ -75,4 +77,4 @@ florin_http_requests_total{method="GET",route="/health/ready",status="503"} 50.0
 florin_http_request_seconds_sum{method="POST",route="/api/v1/redemptions"} 0.5
 florin_http_request_seconds_sum{method="GET",route="/health/ready"} 9.0
 """
-    assert read(text) == counts(10, 2, busy=1, seconds=0.5)
+    assert parse_counts(text) == counts(10, 2, busy=1, seconds=0.5)

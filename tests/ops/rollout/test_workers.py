@@ -12,7 +12,7 @@ import msgspec
 from florin.ops.autoscaling import decision_log
 from florin.ops.fleet import desired_state
 from florin.ops.haproxy import frontend
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.system import http_probe, processes
 from florin.ops.topology.topology import running_urls
 from tests.kit.queue import toys
@@ -31,7 +31,7 @@ async def until(ask: Callable[[], Awaitable[Any]]) -> Any:
 
 @asynccontextmanager
 async def toy_table(fleet: TestFleet) -> AsyncGenerator[Any]:
-    async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
+    async with open_session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
         await connection.execute(toys.TABLE)
     async with toy_session(fleet) as connection:
         yield connection
@@ -40,7 +40,7 @@ async def toy_table(fleet: TestFleet) -> AsyncGenerator[Any]:
 @asynccontextmanager
 async def toy_session(fleet: TestFleet) -> AsyncGenerator[Any]:
     """Open a session that can put toys into their queues."""
-    async with session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
+    async with open_session(running_urls(fleet.home)["DATABASE_URL"]) as connection:
         await connection.set_type_codec(
             "jsonb", encoder=_text, decoder=str, schema="pg_catalog", format="text"
         )
@@ -55,7 +55,7 @@ def working(fleet: TestFleet) -> dict[str, Any]:
     return {
         part.name: part.process
         for part in fleet.home.fleet().of("worker")
-        if part.process and part.state == "ready" and processes.lives(part.process)
+        if part.process and part.state == "ready" and processes.is_alive(part.process)
     }
 
 
@@ -77,7 +77,7 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
         await toys.fill(connection, *(toys.word(n, "slow", seconds=0.5) for n in range(30)))
         killed = working(fleet)["worker-1"]
         await asyncio.sleep(0.3)
-        processes.send(killed, signal.SIGKILL)
+        processes.send_signal(killed, signal.SIGKILL)
         fleet.successor("worker-1", killed)
         await until(lambda: _all(connection, 30))
         assert set(await effects(connection)) == {1}
@@ -105,7 +105,7 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
     fleet.kill_supervisor(child)
     child = fleet.up()
     assert working(fleet) == before
-    assert desired_state.read(fleet.home).workers == 1
+    assert desired_state.load_desired_state(fleet.home).workers == 1
 
     said = run_cli(fleet, "restart", "worker-1")
     assert said.returncode == 0, said.stderr
@@ -155,7 +155,7 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
     fixed = run_cli(fleet, "scale", "workers=2")
     assert fixed.returncode == 0, fixed.stderr
     assert len(working(fleet)) == 2
-    decided = decision_log.read(fleet.home)
+    decided = decision_log.read_decisions(fleet.home)
     assert {"grow", "shrink"} <= {entry.decision.reason for entry in decided}
     replayed = document(run_cli(fleet, "audit", "--autoscale", "--replay", "--json"))
     assert replayed == {"decisions": len(decided), "equal": len(decided)}
@@ -163,14 +163,14 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
     # One that was tampered with is found out.
     first = next(entry for entry in decided if entry.decision.reason == "grow")
     forged = msgspec.structs.replace(first.decision, workers=first.decision.workers + 1)
-    decision_log.note(fleet.home, msgspec.structs.replace(first, decision=forged))
+    decision_log.append_decision(fleet.home, msgspec.structs.replace(first, decision=forged))
     assert run_cli(fleet, "audit", "--autoscale", "--replay").returncode == 1
 
 
 async def _is_loud_when_it_cannot_see(fleet: TestFleet) -> None:
     """Nobody is sent home by one who is blind; the status says so, and no longer when he sees."""
     assert _note(fleet) == ""
-    async with session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
+    async with open_session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
         rename = "alter function florin.{}() rename to {}"
         await connection.execute(rename.format("queue_facts", "queue_facts_gone"))
         try:
@@ -199,6 +199,6 @@ async def _count(fleet: TestFleet, fits: Callable[[int], bool]) -> bool:
 
 async def _fleet_metrics(fleet: TestFleet) -> str:
     port = fleet.home.layout().ports[frontend.METRICS]
-    answer = await http_probe.get(f"127.0.0.1:{port}", "/metrics", within_s=60)
+    answer = await http_probe.probe(f"127.0.0.1:{port}", "/metrics", within_s=60)
     assert answer is not None
     return answer.body.decode()

@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from florin.ops.fleet import home
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.supervisor import supervisor as supervise
-from florin.ops.supervisor.launch import trim
+from florin.ops.supervisor.launch import truncate_log
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import bundled_programs, processes
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import prepare, run_as
+from florin.ops.system.os_user import prepare_account, run_as
 from florin.ops.topology.topology import running_urls
 from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
 from tests.support.ports import free_port
@@ -29,26 +29,26 @@ def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet)
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
-    assert all(processes.lives(process) for process in running.values())
+    assert all(processes.is_alive(process) for process in running.values())
     degraded = run_cli(fleet, "status", "--json")
     assert degraded.returncode == 3
     assert document(degraded)["state"] == "degraded"
     child = fleet.up()
     assert fleet.processes() == running
     # An adopted part is nobody's child, and is watched all the same.
-    processes.send(running["api-1"], signal.SIGKILL)
+    processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
     said = fleet.end(child)
     assert child.returncode == 0
     assert said.count("adopted") >= 3
-    assert not any(processes.lives(process) for process in running.values())
+    assert not any(processes.is_alive(process) for process in running.values())
 
 
 def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
     fleet.up()
     before = fleet.processes()
-    processes.send(before["api-1"], signal.SIGKILL)
+    processes.send_signal(before["api-1"], signal.SIGKILL)
     fleet.successor("api-1", before["api-1"])
     after = fleet.processes()
     assert after["postgres-1"] == before["postgres-1"]
@@ -60,19 +60,19 @@ def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
 async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet: TestFleet) -> None:
     fleet.up()
     url = running_urls(fleet.home)["DATABASE_URL_OWNER"]
-    async with session(url) as connection:
+    async with open_session(url) as connection:
         await connection.execute("create table kept (n int); insert into kept values (7)")
     before = fleet.process("postgres-1")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
     fleet.successor("postgres-1", before)
-    async with session(url) as connection:
+    async with open_session(url) as connection:
         assert await connection.fetchval("select n from kept") == 7
 
 
 def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
     fleet.up()
     before = fleet.process("valkey-1")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
     fleet.successor("valkey-1", before)
 
 
@@ -81,7 +81,7 @@ def test_everything_killed_at_once(fleet: TestFleet) -> None:
     running = fleet.processes()
     fleet.kill_supervisor(child)
     for process in running.values():
-        processes.send(process, signal.SIGKILL)
+        processes.send_signal(process, signal.SIGKILL)
     stopped = run_cli(fleet, "status", "--json")
     assert stopped.returncode == 3
     assert document(stopped)["state"] == "stopped"
@@ -107,7 +107,7 @@ def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -
 
 def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
-    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
+    folder, user = prepare_account(fleet.home.path, fleet.home.layout().data_dir)
     lock = folder / "postgres" / "data" / "postmaster.pid"
     options = {} if user is None else user.options()
     # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
@@ -124,10 +124,10 @@ def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
 
 def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
-    folder, user = prepare(fleet.home.path, fleet.home.layout().place)
+    folder, user = prepare_account(fleet.home.path, fleet.home.layout().data_dir)
     data = folder / "postgres" / "data"
     stranger = subprocess.Popen(
-        [str(bundled_programs.program(bundled_programs.POSTGRES, user)), "-D", str(data)],
+        [str(bundled_programs.engine_program(bundled_programs.POSTGRES, user)), "-D", str(data)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd="/",
@@ -152,28 +152,28 @@ def test_a_zombie_is_not_alive() -> None:
     try:
         stat = Path(f"/proc/{child.pid}/stat")
         until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "Z", "the child to end")
-        assert processes.find(child.pid) is None
+        assert processes.find_process(child.pid) is None
     finally:
         child.wait()
 
 
 def test_a_number_that_passed_on_is_not_signalled() -> None:
-    me = processes.find(os.getpid())
+    me = processes.find_process(os.getpid())
     assert me is not None
-    assert processes.lives(me)
-    before = processes.Process(me.pid, f"{me.started}1")
-    assert not processes.lives(before)
-    assert not processes.send(before, signal.SIGKILL)
+    assert processes.is_alive(me)
+    before = processes.ProcessId(me.pid, f"{me.started}1")
+    assert not processes.is_alive(before)
+    assert not processes.send_signal(before, signal.SIGKILL)
 
 
 async def test_the_end_of_a_process_wakes_at_once() -> None:
     child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
-    process = processes.find(child.pid)
+    process = processes.find_process(child.pid)
     assert process is not None
     child.kill()
     try:
         async with asyncio.timeout(15):  # else it would have slept for 30 s
-            await processes.gone(process)
+            await processes.wait_gone(process)
     finally:
         child.wait()
 
@@ -197,7 +197,7 @@ def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
     def full(_path: object, _content: bytes) -> None:
         raise OperatorError("The disk is full.")
 
-    monkeypatch.setattr(home, "write", full)
+    monkeypatch.setattr(home, "write_file", full)
     with pytest.raises(OperatorError):
         supervisor.announce("starting")
     supervisor.announce("ready")
@@ -226,7 +226,7 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
         while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
             await asyncio.sleep(0.05)
     await supervisor.stop_all()
-    assert not processes.lives(before)
+    assert not processes.is_alive(before)
 
 
 def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: TestFleet) -> None:
@@ -238,7 +238,7 @@ def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: Test
     after = fleet.processes()
     assert {name for name in after if after[name] != before[name]} == {"balancer"}
     assert fleet.part("balancer").address == f"127.0.0.1:{fleet.port}"
-    until(lambda: not processes.lives(before["balancer"]), "the one before to finish")
+    until(lambda: not processes.is_alive(before["balancer"]), "the one before to finish")
     fleet.end(child)
 
 
@@ -246,8 +246,8 @@ def test_a_log_that_grows_under_its_writer_is_trimmed(tmp_path: Path) -> None:
     log = tmp_path / "api-1.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"old " * 10)
-        assert not trim(log, limit=1000)
-        assert trim(log, limit=10)
+        assert not truncate_log(log, limit=1000)
+        assert truncate_log(log, limit=10)
         writer.write(b"new")
     assert log.read_bytes() == b"new"
     assert log.with_name("api-1.log.1").read_bytes() == b"old " * 10

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from florin.ops.control import socket
-from florin.ops.fleet.home import Home, locate
-from florin.ops.fleet.model import Fleet, Part, Role, decode, encode
-from florin.ops.fleet.pid_files import pid_file, recorded
+from florin.ops.fleet.home import Home, locate_home
+from florin.ops.fleet.model import Fleet, Part, Role, decode_fleet, encode_fleet
+from florin.ops.fleet.pid_files import pid_file, recorded_process
 from florin.ops.postgres import tuning
 from florin.ops.supervisor import start_stop
 from florin.ops.supervisor import supervisor as supervise
-from florin.ops.supervisor.launch import rotate
-from florin.ops.supervisor.part_spec import Step, plan
-from florin.ops.supervisor.supervisor import Supervisor, pause
+from florin.ops.supervisor.launch import rotate_log
+from florin.ops.supervisor.part_spec import PartStep, plan_parts
+from florin.ops.supervisor.supervisor import Supervisor, restart_delay
 from tests.ops.conftest import TestFleet, wanted
 
 _GIB = 2**30
@@ -46,12 +46,12 @@ def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
         wanted("rewired", wiring="new"),
         wanted("missing"),
     )
-    assert plan(fleet, wishes) == (
-        Step("adopt", "runs"),
-        Step("start", "stopped"),
-        Step("replace", "rewired"),
-        Step("start", "missing"),
-        Step("stop", "unwanted"),
+    assert plan_parts(fleet, wishes) == (
+        PartStep("adopt", "runs"),
+        PartStep("start", "stopped"),
+        PartStep("replace", "rewired"),
+        PartStep("start", "missing"),
+        PartStep("stop", "unwanted"),
     )
 
 
@@ -69,9 +69,9 @@ def test_who_keeps_the_money_stops_last() -> None:
 
 
 def test_deaths_are_answered_ever_later_and_then_not_at_all() -> None:
-    pauses = [pause([100.0] * deaths, 101.0) for deaths in range(1, 8)]
+    pauses = [restart_delay([100.0] * deaths, 101.0) for deaths in range(1, 8)]
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, None]
-    assert pause([0.0] * 50 + [100.0], 100.0) == 0.0
+    assert restart_delay([0.0] * 50 + [100.0], 100.0) == 0.0
 
 
 async def test_a_part_that_keeps_dying_is_reported_failed(
@@ -101,7 +101,7 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
 
 def test_facts_are_read_as_they_were_written() -> None:
     fleet = Fleet(parts=(part("a"), replace(part("b"), note="a \N{SNOWMAN}", restarts=3)))
-    assert decode(encode(fleet)) == fleet
+    assert decode_fleet(encode_fleet(fleet)) == fleet
 
 
 def test_unreadable_facts_are_no_facts(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_unreadable_facts_are_no_facts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ram", [_GIB // 2, 4 * _GIB, 512 * _GIB])
 def test_tuning_follows_the_machine_and_never_durability(ram: int) -> None:
-    chosen = tuning.settings(5432, ram)
+    chosen = tuning.tuned_settings(5432, ram)
     assert 128 <= int(chosen["shared_buffers"].removesuffix("MB")) <= min(4096, ram // 2**21)
     for name in ("fsync", "synchronous_commit", "full_page_writes"):
         assert chosen[name] == "on"
@@ -121,18 +121,18 @@ def test_tuning_follows_the_machine_and_never_durability(ram: int) -> None:
 
 def test_the_home_is_found_where_it_was_named(tmp_path: Path) -> None:
     environ = {"FLORIN_HOME": str(tmp_path / "env"), "FLORIN_CHECKOUT": str(tmp_path)}
-    assert locate(tmp_path / "option", environ).path == tmp_path / "option"
-    assert locate(None, environ).path == tmp_path / "env"
+    assert locate_home(tmp_path / "option", environ).path == tmp_path / "option"
+    assert locate_home(None, environ).path == tmp_path / "env"
     del environ["FLORIN_HOME"]
-    assert locate(None, environ).path == tmp_path / ".florin"
-    assert locate(None, {}).path == Path.cwd() / ".florin"
+    assert locate_home(None, environ).path == tmp_path / ".florin"
+    assert locate_home(None, {}).path == Path.cwd() / ".florin"
 
 
 def test_a_grown_log_is_put_aside(tmp_path: Path) -> None:
     log = tmp_path / "api-1.log"
     for round_number in range(6):
         log.write_text(f"{round_number}" * 10, "utf-8")
-        rotate(log, limit=5)
+        rotate_log(log, limit=5)
     kept = sorted(path.name for path in tmp_path.iterdir())
     assert kept == ["api-1.log.1", "api-1.log.2", "api-1.log.3"]
     assert log.with_name("api-1.log.1").read_text("utf-8")[0] == "5"
@@ -143,9 +143,9 @@ def test_a_pid_file_older_than_its_process_is_void(tmp_path: Path) -> None:
     home.make()
     path = pid_file(home, "api-1")
     path.write_text(str(os.getpid()), "ascii")
-    assert recorded(home, "api-1") is not None
+    assert recorded_process(home, "api-1") is not None
     os.utime(path, (1, 1))
-    assert recorded(home, "api-1") is None
+    assert recorded_process(home, "api-1") is None
 
 
 def test_long_paths_get_a_short_socket(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from florin.ops.backups import status, upload
-from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.haproxy.runtime_api import HaproxyUnreachable
 from florin.ops.planning.rollout import ReleaseMark
-from florin.ops.rollout.workers import Workers
+from florin.ops.rollout.workers import WorkerProcesses
 from florin.ops.supervisor import supervisor as supervise
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.supervisor import Supervisor
@@ -71,7 +71,7 @@ async def test_a_part_is_started_again_whatever_its_start_raises(
     want = replace(want, prepare=fail) if early else replace(want, settle=settle)
     await supervisor.start(want)
     before = fleet.process("api-1")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
 
     def again() -> bool:
         part = fleet.part("api-1")
@@ -90,14 +90,14 @@ async def test_a_part_is_started_again_whatever_its_start_raises(
 async def test_a_balancer_that_cannot_be_settled_is_started_again(fleet: TestFleet) -> None:
     """What `Balancer.restore` raises where HAProxy ends again before it was asked."""
     supervisor = risen(fleet)
-    fail = failing(Unreachable("run/haproxy.sock: no answer"), at=2)
+    fail = failing(HaproxyUnreachable("run/haproxy.sock: no answer"), at=2)
 
     async def settle() -> None:
         fail()
 
     await supervisor.start(replace(wanted("balancer", "sleep", "60"), settle=settle))
     before = fleet.process("balancer")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
     try:
         await eventually(lambda: fleet.part("balancer").process not in (None, before))
         await eventually(lambda: fleet.part("balancer").state == "ready")
@@ -141,7 +141,7 @@ async def test_what_failed_is_tried_again_without_an_operator(
     await supervisor.start(replace(wanted("api-1", "sleep", "60"), prepare=prepare))
     before = fleet.process("api-1")
     broken.append("The disk is full.")
-    processes.send(before, signal.SIGKILL)
+    processes.send_signal(before, signal.SIGKILL)
     try:
         await eventually(lambda: fleet.part("api-1").state == "failed")
         assert fleet.part("api-1").note == "The disk is full."
@@ -157,7 +157,7 @@ def test_a_valkey_whose_port_was_taken_for_a_while_comes_back(fleet: TestFleet) 
     before = fleet.process("valkey-1")
     port = int((fleet.part("valkey-1").address or "").rpartition(":")[2])
     with socket.socket() as other:
-        processes.send(before, signal.SIGKILL)
+        processes.send_signal(before, signal.SIGKILL)
 
         def taken() -> bool:
             try:
@@ -209,7 +209,7 @@ async def test_a_worker_whose_start_raises_is_forgotten_and_the_error_counted(
         broken = replace(wanted(name, "sleep", "60"), prepare=failing(KeyError("port"), at=1))
         return replace(broken, role="worker")
 
-    workers = Workers(supervisor, make)
+    workers = WorkerProcesses(supervisor, make)
     workers.grow(1, ReleaseMark("r1", 1))
     await workers.settle()
     await asyncio.sleep(0)
@@ -238,12 +238,12 @@ def test_the_log_is_passed_on_after_any_error(fleet: TestFleet, tmp_path: Path) 
     def folder(_server: Any) -> str:
         return "7"
 
-    shipping = upload.Shipping(fleet.home, tmp_path, bucket, members)
+    shipping = upload.SegmentUploader(fleet.home, tmp_path, bucket, members)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upload, "SHIP_EVERY_S", 0.01)
         patch.setattr(upload, "folder_of", folder)
         shipping.start()
-        until(lambda: status.read(fleet.home)["shipped"].at, "the log to be passed on")
+        until(lambda: status.read_outcomes(fleet.home)["shipped"].at, "the log to be passed on")
         shipping.finish()
     assert next(calls) > 2
 

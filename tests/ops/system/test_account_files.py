@@ -9,13 +9,13 @@ from tempfile import mkdtemp
 
 import pytest
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another account")
-ACCOUNT = Account("60111", 60111, 60111)
+ACCOUNT = OsAccount("60111", 60111, 60111)
 SECRET = b"root's own\n"
 
 
@@ -27,7 +27,7 @@ def places() -> Iterator[tuple[Path, Path]]:
     outside = root / "outside"
     outside.mkdir(mode=0o700)
     (outside / "secret").write_bytes(SECRET)
-    yield os_user.private(root / "theirs", ACCOUNT), outside
+    yield os_user.make_private_dir(root / "theirs", ACCOUNT), outside
     rmtree(root)
 
 
@@ -49,7 +49,9 @@ def untouched(outside: Path) -> bool:
 ACTS: dict[str, Callable[[Path], object]] = {
     "write": lambda link: account_files.write(link / "new", b"x", ACCOUNT),
     "write over": lambda link: account_files.write(link, b"x", ACCOUNT),
-    "make a private folder": lambda link: os_user.private(link / "new" / "deeper", ACCOUNT),
+    "make a private folder": lambda link: os_user.make_private_dir(
+        link / "new" / "deeper", ACCOUNT
+    ),
     "move in": lambda link: account_files.move(link.with_name("plain"), link / "new", ACCOUNT),
     "move out": lambda link: account_files.move(link / "secret", link.with_name("x"), ACCOUNT),
     "copy in": lambda link: account_files.copy(link.with_name("plain"), link / "new", ACCOUNT),
@@ -111,7 +113,7 @@ def test_a_name_that_is_taken_is_never_written_through(
     target.write_bytes(SECRET)
     (tmp_path / ".fleet.json.guessed").symlink_to(target)
     with pytest.raises(OperatorError):
-        write(tmp_path / "fleet.json", b"{}")
+        write_file(tmp_path / "fleet.json", b"{}")
     assert target.read_bytes() == SECRET
 
 

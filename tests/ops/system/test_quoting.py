@@ -46,10 +46,10 @@ def sh(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_segment_is_archived_and_found_again(tmp_path: Path, name: str) -> None:
     place = tmp_path / name
-    archive, segment = wal_archive.archive(place), "000000010000000000000001"
+    archive, segment = wal_archive.archive_dir(place), "000000010000000000000001"
     archive.mkdir(parents=True)
     (tmp_path / segment).write_bytes(b"the log")
-    command = wal_archive.settings(place)["archive_command"]
+    command = wal_archive.archive_settings(place)["archive_command"]
     said = sh(replaced(command, p=segment, f=segment), tmp_path)
     assert (said.returncode, said.stderr) == (0, "")
     assert [path.name for path in archive.iterdir()] == [f"{segment}.gz"]
@@ -68,9 +68,11 @@ def test_a_segment_is_archived_and_found_again(tmp_path: Path, name: str) -> Non
 @pytest.mark.parametrize("name", NAMES)
 def test_postgresql_reads_a_setting_as_it_was_written(tmp_path: Path, name: str) -> None:
     path = tmp_path / "postgresql.conf"
-    command = wal_archive.settings(tmp_path / name)["archive_command"]
-    tuning.write_settings(path, 5432, None, {"archive_command": command, "cluster_name": "last"})
-    program = str(bundled_programs.locate(bundled_programs.POSTGRES))
+    command = wal_archive.archive_settings(tmp_path / name)["archive_command"]
+    tuning.write_tuned_settings(
+        path, 5432, None, {"archive_command": command, "cluster_name": "last"}
+    )
+    program = str(bundled_programs.locate_program(bundled_programs.POSTGRES))
 
     def read(setting: str) -> str:
         said = subprocess.run(

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from florin.kit.valkey import client as valkey
-from florin.ops.diagnostics.status import Seen
-from florin.ops.diagnostics.status import status as look
+from florin.ops.diagnostics.status import PartStatus
+from florin.ops.diagnostics.status import read_status as look
 from florin.ops.fleet import secrets
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
 from florin.ops.topology.topology import running_urls
@@ -45,8 +45,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 async def memory(fleet: Fleet) -> list[Part]:
     """The Valkeys and Sentinels that run, each as what it says it is."""
-    seen = observe(fleet.home)
-    roles = await role_monitor.roles(fleet.home, seen)
+    seen = observe_fleet(fleet.home)
+    roles = await role_monitor.read_roles(fleet.home, seen)
     parts = [part for part in seen.parts if part.name in roles and part.state == "ready"]
     return [replace(part, role=role) for part in parts if (role := roles[part.name])]
 
@@ -59,7 +59,7 @@ async def one(fleet: Fleet, role: str) -> Part:
     return next(part for part in await memory(fleet) if part.role == role)
 
 
-async def status(fleet: Fleet) -> dict[str, Seen]:
+async def status(fleet: Fleet) -> dict[str, PartStatus]:
     return {part.name: part for part in (await look(fleet.home)).parts}
 
 
@@ -73,7 +73,7 @@ async def seen(fleet: Fleet, roles: dict[str, int]) -> None:
 @asynccontextmanager
 async def store(fleet: Fleet) -> AsyncGenerator[Any]:
     """A client with the URL that instances were given."""
-    client = valkey.connect(running_urls(fleet.home)["REDIS_URL"])
+    client = valkey.connect_valkey(running_urls(fleet.home)["REDIS_URL"])
     try:
         yield client
     finally:
@@ -86,7 +86,7 @@ async def writable(client: Any) -> float:
     while True:
         try:
             for n in range(30):
-                await client.set(valkey.key("each", f"{n}"), n)
+                await client.set(valkey.valkey_key("each", f"{n}"), n)
         except valkey.GONE:
             assert time.monotonic() - began < WITHIN_S
             await asyncio.sleep(0.02)
@@ -96,10 +96,13 @@ async def writable(client: Any) -> float:
 
 async def replicated(fleet: Fleet, master: Part) -> None:
     """Wait until a replica has all that the master has by now."""
-    address, password = master.address or "", secrets.read(fleet.home)[OPERATOR_SECRET]
-    offset = (await ask.ask(address, password, "ROLE"))[1]
+    address, password = master.address or "", secrets.read_secrets(fleet.home)[OPERATOR_SECRET]
+    offset = (await ask.send_command(address, password, "ROLE"))[1]
     deadline = time.monotonic() + WITHIN_S
-    while max(int(each[2]) for each in (await ask.ask(address, password, "ROLE"))[2]) < offset:
+    while (
+        max(int(each[2]) for each in (await ask.send_command(address, password, "ROLE"))[2])
+        < offset
+    ):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
 
@@ -109,18 +112,18 @@ async def killed(fleet: Fleet, part: Part, roles: dict[str, int]) -> None:
     async with store(fleet) as client:
         await writable(client)  # all Sentinels name the same one after the loss before
         for n in range(30):
-            await client.set(valkey.key("kept", f"{n}"), n)
+            await client.set(valkey.valkey_key("kept", f"{n}"), n)
         if part.role == "valkey-primary":
             await replicated(fleet, part)
         assert part.process is not None
-        pids.send(part.process, signal.SIGKILL)
+        pids.send_signal(part.process, signal.SIGKILL)
         took = await writable(client)
         print(f"{part.name}, a {part.role}, killed: written again after {took:.1f} s")
         for n in range(30):  # nothing came back empty
-            assert await client.get(valkey.key("kept", f"{n}")) == str(n).encode()
+            assert await client.get(valkey.valkey_key("kept", f"{n}")) == str(n).encode()
 
     def back() -> bool:
-        now = observe(fleet.home).part(part.name)
+        now = observe_fleet(fleet.home).part(part.name)
         return now is not None and now.process not in (None, part.process)
 
     await asyncio.to_thread(until, back, f"{part.name} to be started again", WITHIN_S)
@@ -167,7 +170,9 @@ async def losses(fleet: Fleet, roles: dict[str, int]) -> None:
     assert shown[before.name].restarts > 0
 
     def noted() -> bool:
-        return any("took over as a primary" in part.note for part in observe(fleet.home).parts)
+        return any(
+            "took over as a primary" in part.note for part in observe_fleet(fleet.home).parts
+        )
 
     await asyncio.to_thread(until, noted, "the supervisor to write down who took over", WITHIN_S)
 
@@ -177,25 +182,27 @@ def environ_of(part: Part) -> list[bytes]:
 
 
 async def asks_valkey(part: Part) -> bool:
-    answer = await http_probe.get(part.address or "", "/health")
+    answer = await http_probe.probe(part.address or "", "/health")
     return answer is not None and answer.json()["checks"]["redis"]
 
 
 async def told(fleet: Fleet, scheme: str) -> None:
     """Instances have the URL of the topology, and it serves them."""
-    for part in observe(fleet.home).of("api"):
+    for part in observe_fleet(fleet.home).of("api"):
         environ = environ_of(part)
         assert any(each.startswith(f"REDIS_URL={scheme}://".encode()) for each in environ)
         deadline = time.monotonic() + WITHIN_S
         while not await asks_valkey(part):
             assert time.monotonic() < deadline
             await asyncio.sleep(0.1)
-    known = secrets.read(fleet.home)
+    known = secrets.read_secrets(fleet.home)
     for part in await memory(fleet):
         # Nothing was refused to the application, the other servers or the Sentinels.
-        assert await ask.ask(part.address or "", known[OPERATOR_SECRET], "ACL", "LOG") == []
-        with pytest.raises(ask.Refused, match="WRONGPASS"):
-            await ask.ask(part.address or "", known[APPLICATION_SECRET], "PING")
+        assert (
+            await ask.send_command(part.address or "", known[OPERATOR_SECRET], "ACL", "LOG") == []
+        )
+        with pytest.raises(ask.ValkeyRefused, match="WRONGPASS"):
+            await ask.send_command(part.address or "", known[APPLICATION_SECRET], "PING")
 
 
 async def test_sentinel_each_is_killed_under_load(fleet: Fleet) -> None:
@@ -206,10 +213,10 @@ async def test_sentinel_each_is_killed_under_load(fleet: Fleet) -> None:
 
 async def test_without_a_supervisor_the_sentinels_go_on(fleet: Fleet) -> None:
     """It stops nothing; another one becomes the primary; the next supervisor adopts what runs."""
-    supervisor = next(iter(observe(fleet.home).of("supervisor")))
+    supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
     assert supervisor.process is not None
-    pids.send(supervisor.process, signal.SIGKILL)
-    await pids.gone(supervisor.process)
+    pids.send_signal(supervisor.process, signal.SIGKILL)
+    await pids.wait_gone(supervisor.process)
     before = {part.name: part.process for part in await memory(fleet)}
     primary = await one(fleet, "valkey-primary")
     os.kill(primary.pid or 0, signal.SIGKILL)
@@ -233,7 +240,7 @@ async def test_a_fleet_that_was_stopped_starts_as_it_was(fleet: Fleet) -> None:
     urls, primary = running_urls(fleet.home), (await one(fleet, "valkey-primary")).name
     processes = [part.process for part in await memory(fleet)]
     replaced = await again(fleet)
-    assert not any(pids.lives(process) for process in processes if process)
+    assert not any(pids.is_alive(process) for process in processes if process)
     await seen(fleet, SENTINEL)
     assert running_urls(fleet.home) == urls
     assert (await one(fleet, "valkey-primary")).name in {primary, *replaced}

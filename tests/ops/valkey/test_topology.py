@@ -8,12 +8,12 @@ from florin.ops.fleet import desired_state
 from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Kind, Part
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.system.console import OperatorError
 from florin.ops.topology import topology
-from florin.ops.valkey.cluster_slots import Command, missing, own, view
-from florin.ops.valkey.sentinel import Sentinels
-from florin.ops.valkey.server import Valkey
+from florin.ops.valkey.cluster_slots import NodeCommand, missing_commands, own_node, parse_nodes
+from florin.ops.valkey.sentinel import SentinelDeployment
+from florin.ops.valkey.server import ValkeyServer
 
 PLACES = {f"valkey-{n}": (7000 + n, 8000 + n) for n in range(1, 7)}
 SLOTS = {1: "0-5460", 2: "5461-10921", 3: "10922-16383"}
@@ -40,9 +40,11 @@ def whole() -> dict[int, str]:
     return masters | {n: line(n, "slave", master=f"id{n - 3}") for n in (4, 5, 6)}
 
 
-def told(lines: dict[int, str], **others: str) -> list[Command]:
-    views = {f"valkey-{n}": view(others.get(f"n{n}") or seen_by(n, lines)) for n in range(1, 7)}
-    return missing(views, PLACES)
+def told(lines: dict[int, str], **others: str) -> list[NodeCommand]:
+    views = {
+        f"valkey-{n}": parse_nodes(others.get(f"n{n}") or seen_by(n, lines)) for n in range(1, 7)
+    }
+    return missing_commands(views, PLACES)
 
 
 def test_a_line_is_understood() -> None:
@@ -50,8 +52,8 @@ def test_a_line_is_understood() -> None:
         "a1 127.0.0.1:7001@8001,,shard-id=x myself,master - 0 0 1 connected 0-2 7 [9->-b2]\n"
         "b2 127.0.0.1:7002@8002 slave,fail? a1 5 5 1 disconnected\n"
     )
-    first, second = view(text)
-    assert own((second, first)) == first
+    first, second = parse_nodes(text)
+    assert own_node((second, first)) == first
     assert (first.port, first.slots) == (7001, {0, 1, 2, 7})
     assert (second.master, second.flags, second.slots) == ("a1", {"slave", "fail?"}, set())
 
@@ -62,8 +64,8 @@ def test_nothing_is_missing() -> None:
 
 def test_strangers_become_one_cluster_step_by_step() -> None:
     """Introduced, given the slots, given masters."""
-    views = {f"valkey-{n}": view(seen_by(n, {n: line(n, "master")})) for n in range(1, 7)}
-    met = missing(views, PLACES)
+    views = {f"valkey-{n}": parse_nodes(seen_by(n, {n: line(n, "master")})) for n in range(1, 7)}
+    met = missing_commands(views, PLACES)
     assert [each.to for each in met] == ["valkey-1"] * 5
     assert met[0].words == ("CLUSTER", "MEET", "127.0.0.1", 7002, 8002)
     acquainted = {n: line(n, "master") for n in range(1, 7)}
@@ -90,13 +92,13 @@ def test_a_replaced_master_is_left_to_the_others() -> None:
 
 def test_one_that_came_back_with_nothing_follows_who_has_no_replica() -> None:
     after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
-    assert told(after) == [Command("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
+    assert told(after) == [NodeCommand("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
 
 
 def test_one_at_another_port_is_introduced_again() -> None:
     stale = whole() | {5: line(5, "slave", master="id2", port=7999)}
-    views = {f"valkey-{n}": view(seen_by(n, stale)) for n in range(1, 7)}
-    assert [each.words[-2:] for each in missing(views, PLACES)] == [(7005, 8005)]
+    views = {f"valkey-{n}": parse_nodes(seen_by(n, stale)) for n in range(1, 7)}
+    assert [each.words[-2:] for each in missing_commands(views, PLACES)] == [(7005, 8005)]
 
 
 @pytest.mark.parametrize(("flag", "slots", "forgotten"), [("fail", "", 6), ("fail", "0-9", 0)])
@@ -109,7 +111,7 @@ def test_who_began_anew_is_forgotten_by_his_old_name(flag: str, slots: str, forg
 
 def test_slots_that_nobody_has_go_to_who_has_the_fewest() -> None:
     lines = whole() | {3: line(3, "master", slots="10922-16380")}
-    assert told(lines) == [Command("valkey-3", ("CLUSTER", "ADDSLOTS", 16381, 16382, 16383))]
+    assert told(lines) == [NodeCommand("valkey-3", ("CLUSTER", "ADDSLOTS", 16381, 16382, 16383))]
 
 
 @pytest.mark.parametrize(
@@ -126,19 +128,19 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
 ) -> None:
     """Over one that runs it is not changed; a server of others is none of ours to arrange."""
     home = Home(tmp_path)
-    desired_state.keep(home, DesiredState(valkey=kept))
-    options = Options(home=home, environ={}, valkey=asked)
-    assert topology.kind_of(options, Fleet()) == chosen
+    desired_state.save_desired_state(home, DesiredState(valkey=kept))
+    options = UpOptions(home=home, environ={}, valkey=asked)
+    assert topology.valkey_kind(options, Fleet()) == chosen
     part = Part(
         name="valkey-1", role="valkey-replica", state="ready", release="", pid=1, started=""
     )
     if chosen != kept:
         with pytest.raises(OperatorError, match=f"Valkey runs as {kept}, not as {chosen}; stop"):
-            topology.kind_of(options, Fleet(parts=(part,)))
+            topology.valkey_kind(options, Fleet(parts=(part,)))
     else:
-        assert topology.kind_of(options, Fleet(parts=(part,))) == kept
-    given = Options(home=home, environ={"REDIS_URL": "redis://a"}, valkey=asked)
-    assert topology.kind_of(given, Fleet()) == kept
+        assert topology.valkey_kind(options, Fleet(parts=(part,))) == kept
+    given = UpOptions(home=home, environ={"REDIS_URL": "redis://a"}, valkey=asked)
+    assert topology.valkey_kind(given, Fleet()) == kept
 
 
 def test_a_new_home_has_a_replica_and_one_valkey() -> None:
@@ -146,8 +148,8 @@ def test_a_new_home_has_a_replica_and_one_valkey() -> None:
 
 
 def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
-    def server(n: int) -> Valkey:
-        return Valkey(
+    def server(n: int) -> ValkeyServer:
+        return ValkeyServer(
             program=tmp_path,
             version="",
             folder=tmp_path,
@@ -159,7 +161,7 @@ def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
 
     ports = {f"sentinel-{n}": 9000 + n for n in (1, 2, 3)}
     servers = {f"valkey-{n}": server(n) for n in (1, 2, 3)}
-    made = Sentinels(servers=servers, ports=ports, folder=tmp_path)
+    made = SentinelDeployment(servers=servers, ports=ports, folder=tmp_path)
     assert made.leader() == "valkey-1"
     for n, (port, epoch) in enumerate([(7002, 4), (7003, 12), (7002, 4)], start=1):
         (tmp_path / f"sentinel-{n}").mkdir()

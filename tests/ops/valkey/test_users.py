@@ -40,7 +40,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[Any]:
-    client = valkey.connect(url)
+    client = valkey.connect_valkey(url)
     try:
         yield client
     finally:
@@ -85,9 +85,11 @@ async def test_the_application_needs_no_other_right(
         tokens = ConsistencyTokens(client, position)
         names = [f"name {n}" for n in range(300)]  # some sets grow too large and are cut
         for name in names:
-            assert await tokens.note([name], 7)
-        assert await tokens.needed(names) is None  # a new connection: nothing there is trusted yet
-        assert await tokens.needed(names) == 16
+            assert await tokens.record([name], 7)
+        assert (
+            await tokens.required_positions(names) is None
+        )  # a new connection: nothing there is trusted yet
+        assert await tokens.required_positions(names) == 16
         await heard(client, other)
         for node in running.nodes:
             assert node.ask("ACL", "LOG") == [], "the product was refused a command"

@@ -8,7 +8,7 @@ import msgspec
 
 from florin.bench.autoscale import policies, report
 from florin.bench.autoscale.policies import Policy
-from florin.bench.autoscale.simulation import Score, run
+from florin.bench.autoscale.simulation import Score, simulate_trace
 from florin.bench.autoscale.traces import LASTS_S, TRACES, Trace
 from florin.ops.system.console import voice
 
@@ -20,27 +20,27 @@ def main(*, as_json: bool = False, seed: int = 1, seeds: int = SEEDS) -> int:
     scores: list[Score] = []
     for trace in TRACES:
         voice.status(f"{trace.name}: {trace.says}")
-        scores += contest(trace, seed=seed, seeds=seeds)
+        scores += compare_policies(trace, seed=seed, seeds=seeds)
     voice.clear()
     if as_json:
         document = {"seed": seed, "seeds": seeds, "scores": [_plain(score) for score in scores]}
         print(msgspec.json.encode(document).decode())
     else:
-        print(report.text(scores, seed=seed, seeds=seeds))
+        print(report.format_scores(scores, seed=seed, seeds=seeds))
     return 0
 
 
-def contest(trace: Trace, *, seed: int, seeds: int) -> list[Score]:
+def compare_policies(trace: Trace, *, seed: int, seeds: int) -> list[Score]:
     """Play a trace under each policy; a score is the mean over the seeds, its curve the first's.
 
     The fixed number is the one that costs what ours costs.
     """
-    ours = _mean(policies.Ours, trace, seed, seeds)
+    ours = _mean(policies.FlorinPolicy, trace, seed, seeds)
     fixed = max(1, round(ours.worker_hours * 3_600 / LASTS_S))
     rest: list[Callable[[], Policy]] = [
-        policies.Hpa,
-        policies.Stepping,
-        lambda: policies.Fixed(fixed),
+        policies.HpaPolicy,
+        policies.SteppingPolicy,
+        lambda: policies.FixedPolicy(fixed),
     ]
     return [ours, *(_mean(make, trace, seed, seeds) for make in rest)]
 
@@ -56,7 +56,7 @@ def _mean(make: Callable[[], Policy], trace: Trace, seed: int, seeds: int) -> Sc
 
 def _runs(make: Callable[[], Policy], trace: Trace, seeds: range) -> Iterator[Score]:
     for seed in seeds:
-        yield run(trace, make(), seed=seed)
+        yield simulate_trace(trace, make(), seed=seed)
 
 
 def _plain(score: Score) -> dict[str, Any]:

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from florin.bench.autoscale.traces import OBJECTIVE_S
-from florin.ops.planning.autoscaling import AutoscalerState, Limits, Load, Reading, decide
+from florin.ops.planning.autoscaling import (
+    AutoscalerState,
+    QueueLoad,
+    ScalingLimits,
+    ScalingReading,
+    decide_workers,
+)
 
 MOST = 40
 LEAST = 1
@@ -19,7 +25,7 @@ _SLOTS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class PolicyView:
     """What a policy may know at an instant; `blind` takes all but the clock away."""
 
     at: float
@@ -42,26 +48,26 @@ class Policy(Protocol):
     def name(self) -> str: ...
     @property
     def every_s(self) -> float: ...
-    def wanted(self, view: View) -> int | None: ...
+    def wanted(self, view: PolicyView) -> int | None: ...
 
 
-class Ours:
+class FlorinPolicy:
     """florin.ops.planning.autoscaling, as a fleet asks it."""
 
     name = "florin"
     every_s = 5.0
 
     def __init__(self) -> None:
-        self._limits = Limits(slots=_SLOTS, least=LEAST, most=MOST)
+        self._limits = ScalingLimits(slots=_SLOTS, least=LEAST, most=MOST)
         self._memory = AutoscalerState(workers=2)
 
-    def wanted(self, view: View) -> int | None:
+    def wanted(self, view: PolicyView) -> int | None:
         reading = None if view.blind else _reading(view)
-        decision, self._memory = decide(self._limits, self._memory, reading)
+        decision, self._memory = decide_workers(self._limits, self._memory, reading)
         return decision.workers
 
 
-class Fixed:
+class FixedPolicy:
     """As many as ever, whatever comes."""
 
     every_s = 60.0
@@ -70,12 +76,12 @@ class Fixed:
         self.name = f"fixed {workers}"
         self._workers = workers
 
-    def wanted(self, view: View) -> int | None:
+    def wanted(self, view: PolicyView) -> int | None:
         del view
         return self._workers
 
 
-class Hpa:
+class HpaPolicy:
     """KEDA's metric through the defaults of the horizontal pod autoscaler."""
 
     name = "HPA/KEDA"
@@ -84,7 +90,7 @@ class Hpa:
     def __init__(self) -> None:
         self._wants: list[tuple[float, int]] = []
 
-    def wanted(self, view: View) -> int | None:
+    def wanted(self, view: PolicyView) -> int | None:
         if view.blind or view.workers == 0:
             return None
         metric = view.waiting + view.running
@@ -96,13 +102,13 @@ class Hpa:
         return max(each for _, each in self._wants) if want < view.workers else want
 
 
-class Stepping:
+class SteppingPolicy:
     """By the age of the oldest job: one more above half of the objective, one less when idle."""
 
     name = "queue age"
     every_s = 10.0
 
-    def wanted(self, view: View) -> int | None:
+    def wanted(self, view: PolicyView) -> int | None:
         if view.blind:
             return None
         if view.oldest_s > OBJECTIVE_S / 2:
@@ -112,8 +118,8 @@ class Stepping:
         return None
 
 
-def _reading(view: View) -> Reading:
-    load = Load(
+def _reading(view: PolicyView) -> ScalingReading:
+    load = QueueLoad(
         name="jobs",
         waiting=view.waiting,
         oldest_s=view.oldest_s,
@@ -121,7 +127,7 @@ def _reading(view: View) -> Reading:
         service_s=view.service_s,
         objective_s=OBJECTIVE_S,
     )
-    return Reading(
+    return ScalingReading(
         at=view.at,
         loads=(load,),
         workers=view.workers,

@@ -10,7 +10,7 @@ _BARS = " ▁▂▃▄▅▆▇█"
 _WIDTH = 72
 
 
-def text(scores: Sequence[Score], *, seed: int, seeds: int) -> str:
+def format_scores(scores: Sequence[Score], *, seed: int, seeds: int) -> str:
     says = {trace.name: trace.says for trace in TRACES}
     terms = (
         f"{LASTS_S / 60:.0f} minutes, jobs of {SERVICE_S:g} s (lognormal, cv 1), means of {seeds}"

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from florin.bench.autoscale.policies import Policy, View
+from florin.bench.autoscale.policies import Policy, PolicyView
 from florin.bench.autoscale.traces import OBJECTIVE_S, SERVICE_S, Trace
 
 SLOTS = 5
@@ -41,7 +41,7 @@ class Score:
     counts: list[tuple[float, int, int]] = field(default_factory=list)  # at, workers, waiting
 
 
-def run(trace: Trace, policy: Policy, *, seed: int, start: int = 2) -> Score:
+def simulate_trace(trace: Trace, policy: Policy, *, seed: int, start: int = 2) -> Score:
     """Play a trace under a policy and return its score. Deterministic in the seed."""
     play = _Play(trace, policy, seed, start)
     play.run()
@@ -169,14 +169,14 @@ class _Play:
         self.workers.remove(worker)
         self._held_s += max(0.0, min(at, self.trace.lasts_s) - worker.since)
 
-    def _view(self, at: float) -> View:
+    def _view(self, at: float) -> PolicyView:
         while self._arrived and self._arrived[0] < at - _RATE_S:
             self._arrived.popleft()
         while self._done and self._done[0][0] < at - _SERVICE_S:
             self._done.popleft()
         staying = [worker for worker in self.workers if not worker.draining]
         taken = [each for _, each in self._done]
-        return View(
+        return PolicyView(
             at=at,
             blind=_within(at, self.trace.blind),
             deploying=_within(at, self.trace.deploys),

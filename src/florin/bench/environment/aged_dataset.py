@@ -7,8 +7,8 @@ all others.
 
 from typing import Any
 
-from florin.bench.environment.dataset import FUNDS, Dataset, card_sql, open_shop
-from florin.bench.environment.servers import Bench
+from florin.bench.environment.dataset import FUNDS, Dataset, card_sql, make_dataset
+from florin.bench.environment.servers import BenchServers
 from florin.ops.system.console import timed
 
 ENTRIES = 5  # a card: its issue and four redemptions
@@ -58,14 +58,14 @@ select $1, gen_random_uuid()::text, $2, sha256('history'), id, at from entry
 """
 
 
-def space_mb(cards: int) -> int:
+def aged_dataset_space_mb(cards: int) -> int:
     return 3_000 + cards * _KB_A_CARD // 1000
 
 
-async def open_old_shop(bench: Bench, *, cards: int, database: str) -> Dataset:
+async def make_aged_dataset(bench: BenchServers, *, cards: int, database: str) -> Dataset:
     """Make a shop with that many cards and their history; its codes are of some of them."""
     spent = min(cards, SPENT_MAX)
-    shop = await open_shop(bench, cards=spent, database=database, issue=False)
+    shop = await make_dataset(bench, cards=spent, database=database, issue=False)
     admin = await bench.admin(database)
     try:
         with timed(f"Writing {cards:,} cards and {cards * ENTRIES:,} entries"):

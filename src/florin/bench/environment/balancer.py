@@ -1,22 +1,22 @@
 """Balancer: HAProxy before the instances of a benchmark, as a fleet has it."""
 
-from florin.bench.environment.servers import Bench, Instance
+from florin.bench.environment.servers import BenchInstance, BenchServers
 from florin.ops.fleet.timing import DEFAULT
 from florin.ops.haproxy import balancer, program
-from florin.ops.haproxy.settings import Edge
+from florin.ops.haproxy.settings import BalancerSettings
 from florin.ops.system import os_user, ports
 
 
-async def start_balancer(bench: Bench) -> Instance:
+async def start_balancer(bench: BenchServers) -> BenchInstance:
     """Put HAProxy in front of the instances there are."""
-    edge = Edge(
+    edge = BalancerSettings(
         timing=DEFAULT,
         port=ports.free_port(),
         operations_port=ports.free_port(),
         folder=bench.home.run / balancer.NAME,
-        user=os_user.choose([]),
+        user=os_user.choose_account([]),
     )
-    made = balancer.Balancer(edge, program.find())
+    made = balancer.Balancer(edge, program.find_haproxy())
     want = made.wanted()
     started = await bench.start(want)
     await want.settle()
@@ -24,4 +24,4 @@ async def start_balancer(bench: Bench) -> Instance:
         await made.admit(f"api-{number}", instance.address)
     assert started.process is not None
     bench.balancer = started.process.pid
-    return Instance(address=made.address, pid=bench.balancer)
+    return BenchInstance(address=made.address, pid=bench.balancer)

@@ -10,7 +10,7 @@ _PROC = Path("/proc")
 
 
 @dataclass(frozen=True, slots=True)
-class Used:
+class CpuUsage:
     """CPU seconds so far: of the parts, of PostgreSQL, of the generators that ended."""
 
     api: float
@@ -18,8 +18,8 @@ class Used:
     generator: float
     balancer: float = 0  # none was started
 
-    def since(self, before: "Used") -> "Used":
-        return Used(
+    def since(self, before: "CpuUsage") -> "CpuUsage":
+        return CpuUsage(
             self.api - before.api,
             self.postgres - before.postgres,
             self.generator - before.generator,
@@ -27,10 +27,10 @@ class Used:
         )
 
 
-def used(instances: list[int], postmaster: int, balancer: int | None) -> Used:
+def read_cpu_usage(instances: list[int], postmaster: int, balancer: int | None) -> CpuUsage:
     """Read the clocks. PostgreSQL's includes its processes that ended, as their parent counts."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Used(
+    return CpuUsage(
         sum(_cpu(pid) for pid in instances),
         _cpu(postmaster, children=True) + sum(_cpu(pid) for pid in _children(postmaster)),
         ended.ru_utime + ended.ru_stime,
@@ -45,11 +45,11 @@ def peak_rss_mb(pid: int) -> float:
     return 0.0
 
 
-def cores() -> int:
+def core_count() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def model() -> str:
+def cpu_model() -> str:
     try:
         text = (_PROC / "cpuinfo").read_text("utf-8")
     except OSError:

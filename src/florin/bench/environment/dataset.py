@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
-from florin.bench.environment.servers import Bench
+from florin.bench.environment.servers import BenchServers
 from florin.cards import codes
 from florin.identity import api_keys
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
-from florin.ledger.issue import Issuance, Issuer
+from florin.ledger.issue import Issuance, IssuingLedger
 from florin.merchants import programs
 from florin.ops.postgres import server as postgres
 from florin.ops.system.console import voice
@@ -46,8 +46,8 @@ def card_sql(n: str) -> str:
     return f"('{prefix}' || lpad(to_hex(({n})::bigint), 12, '0'))::uuid"
 
 
-async def open_shop(
-    bench: Bench, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
+async def make_dataset(
+    bench: BenchServers, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
 ) -> Dataset:
     """Make the merchant, and through the ledger's own door its cards, numbered from 1.
 
@@ -56,9 +56,9 @@ async def open_shop(
     opened = Database(f"{bench.url(postgres.APP, database)}?connection_limit=4", name="bench")
     await opened.open()
     try:
-        merchant, program_id = ids.new(), ids.new()
+        merchant, program_id = ids.new_id(), ids.new_id()
         secret = await _merchant(bench, opened, merchant, program_id)
-        made = tuple(codes.make() for _ in range(cards))
+        made = tuple(codes.make_code() for _ in range(cards))
         pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
         shop = Dataset(
             database=database,
@@ -67,7 +67,7 @@ async def open_shop(
             secret=secret,
             cards=cards,
             codes=made,
-            hashes=tuple(codes.lookup_hash(pepper, merchant, code) for code in made),
+            hashes=tuple(codes.code_hash(pepper, merchant, code) for code in made),
         )
         if issue:
             await _issue(bench, opened, shop)
@@ -76,7 +76,7 @@ async def open_shop(
     return shop
 
 
-async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: UUID) -> str:
+async def _merchant(bench: BenchServers, opened: Database, merchant: UUID, program_id: UUID) -> str:
     async with opened.transaction() as tx:
         await tx.run(
             "insert into florin.merchant (id, name, country, currency, timezone)"
@@ -86,11 +86,11 @@ async def _merchant(bench: Bench, opened: Database, merchant: UUID, program_id: 
         wanted = programs.ProgramRequest(
             name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
         )
-        await programs.create(tx, merchant, wanted, program=program_id)
+        await programs.create_program(tx, merchant, wanted, program=program_id)
     return await _key(bench, opened, merchant)
 
 
-async def more_keys(bench: Bench, shop: Dataset, count: int) -> list[str]:
+async def make_keys(bench: BenchServers, shop: Dataset, count: int) -> list[str]:
     """Make further keys of the merchant: callers who know nothing of each other."""
     opened = Database(f"{bench.url(postgres.APP, shop.database)}?connection_limit=4", name="bench")
     await opened.open()
@@ -100,21 +100,21 @@ async def more_keys(bench: Bench, shop: Dataset, count: int) -> list[str]:
         await opened.close()
 
 
-async def _key(bench: Bench, opened: Database, merchant: UUID) -> str:
-    made = await api_keys.create(
+async def _key(bench: BenchServers, opened: Database, merchant: UUID) -> str:
+    made = await api_keys.create_key(
         opened,
         merchant=merchant,
         want=api_keys.KeyRequest(name="bench", scopes=sorted(SCOPES)),
         allowed=SCOPES,
-        pepper_hash=partial(api_keys.lookup_hash, bench.secrets["FLORIN_KEY_PEPPER"].encode()),
+        pepper_hash=partial(api_keys.key_hash, bench.secrets["FLORIN_KEY_PEPPER"].encode()),
     )
     assert isinstance(made.secret, str)
     return made.secret
 
 
-async def _issue(bench: Bench, opened: Database, shop: Dataset) -> None:
+async def _issue(bench: BenchServers, opened: Database, shop: Dataset) -> None:
     sealer = Sealer(bench.secrets["FLORIN_SEAL_KEY"])
-    issuer = Issuer(opened)
+    issuer = IssuingLedger(opened)
     for start in range(0, shop.cards, _AT_ONCE):
         voice.status(f"Issuing cards … {start}")
         await asyncio.gather(

@@ -14,20 +14,20 @@ from urllib.parse import urlsplit, urlunsplit
 
 import florin
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.cpu_usage import Used
+from florin.bench.environment.cpu_usage import CpuUsage
 from florin.kit.postgres import migrations
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home, require_space
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.server import Postgres
 from florin.ops.supervisor import start_stop
-from florin.ops.supervisor.launch import Launch, Started
+from florin.ops.supervisor.launch import Launch, StartedProcess
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports
 from florin.ops.system.console import OperatorError, voice
-from florin.ops.system.os_user import Account
-from florin.ops.system.processes import Process
+from florin.ops.system.os_user import OsAccount
+from florin.ops.system.processes import ProcessId
 
 _READY = 200
 # By role: the setting that names its port, and where it answers once it does its work.
@@ -39,7 +39,7 @@ _SPACE_MB = 3_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class BenchInstance:
     """One process of the API."""
 
     address: str
@@ -47,31 +47,31 @@ class Instance:
 
     @property
     def port(self) -> int:
-        return http_probe.split(self.address)[1]
+        return http_probe.split_address(self.address)[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
+class BenchWorker:
     """A process that works in the background, and what it says."""
 
     address: str
-    process: Process
-    started: Started
+    process: ProcessId
+    started: StartedProcess
     log: Path
 
     async def stop(self) -> None:
         """End it as a deployment does: it finishes what it has."""
-        await start_stop.stop(self.process, "worker", started=self.started)
+        await start_stop.stop_process(self.process, "worker", started=self.started)
 
 
-class Bench:
+class BenchServers:
     """The topology: one server, any number of databases, instances on them."""
 
     def __init__(self, home: Home, stack: AsyncExitStack, release: str) -> None:
         self.home = home
         self.release = release
-        self.secrets = secrets.load(home)
-        self.instances: list[Instance] = []
+        self.secrets = secrets.ensure_secrets(home)
+        self.instances: list[BenchInstance] = []
         self._stack = stack
         self._server: Postgres | None = None
         self._postmaster = 0
@@ -87,11 +87,11 @@ class Bench:
         parts = urlsplit(self.server.url(role))
         return urlunsplit(parts._replace(path=f"/{database}"))
 
-    def used(self, *workers: Worker) -> Used:
+    def used(self, *workers: BenchWorker) -> CpuUsage:
         """CPU so far; workers count as instances do."""
         pids = [instance.pid for instance in self.instances]
         pids += [worker.process.pid for worker in workers]
-        return cpu_usage.used(pids, self._postmaster, self.balancer)
+        return cpu_usage.read_cpu_usage(pids, self._postmaster, self.balancer)
 
     def peak_rss_mb(self) -> float:
         return max((cpu_usage.peak_rss_mb(instance.pid) for instance in self.instances), default=0)
@@ -99,14 +99,14 @@ class Bench:
     async def start_postgres(self, *, space_mb: int = _SPACE_MB) -> None:
         """Start the server that fsyncs as in production, with a migrated database."""
         folder, user = self.place(space_mb)
-        server = postgres.embedded(folder, ports.free_port(), self.secrets, user)
+        server = postgres.embedded_postgres(folder, ports.free_port(), self.secrets, user)
         await self.serve(server, server.wanted())
         await self.migrate(postgres.DATABASE)
 
-    def place(self, space_mb: int = _SPACE_MB) -> tuple[Path, Account | None]:
+    def place(self, space_mb: int = _SPACE_MB) -> tuple[Path, OsAccount | None]:
         """Where the engines' data goes, and the user they run as."""
         require_space(self.home.path, space_mb, "this benchmark")
-        folder, user = os_user.prepare(self.home.path, None)
+        folder, user = os_user.prepare_account(self.home.path, None)
         if folder != self.home.path:
             self._stack.callback(shutil.rmtree, folder, ignore_errors=True)
         require_space(folder, space_mb, "this benchmark")
@@ -131,21 +131,21 @@ class Bench:
 
     async def admin(self, database: str = postgres.DATABASE) -> Any:
         """A connection as the superuser, to seed and to judge; the caller closes it."""
-        return await connect(self.url(postgres.SUPERUSER, database), name="florin bench")
+        return await open_connection(self.url(postgres.SUPERUSER, database), name="florin bench")
 
     async def start_instance(
         self, database: str = postgres.DATABASE, *, told: Mapping[str, str] | None = None
-    ) -> Instance:
+    ) -> BenchInstance:
         name = f"api-{len(self.instances) + 1}"
         told = {"FLORIN_DRAIN_S": "0", **(told or {})}
         found = await self._start_own(name, "api", ("florin", "api"), database, told)
-        instance = Instance(address=found.address, pid=found.process.pid)
+        instance = BenchInstance(address=found.address, pid=found.process.pid)
         self.instances.append(instance)
         return instance
 
     async def start_worker(
         self, *module: str, database: str = postgres.DATABASE, told: Mapping[str, str] | None = None
-    ) -> "Worker":
+    ) -> "BenchWorker":
         """Start `python -m MODULE …`, which answers /metrics once it works."""
         self._workers += 1
         return await self._start_own(
@@ -159,7 +159,7 @@ class Bench:
         module: Sequence[str],
         database: str,
         told: Mapping[str, str],
-    ) -> "Worker":
+    ) -> "BenchWorker":
         """Start a process of Florin by the role of the application, as in production."""
         address = f"127.0.0.1:{ports.free_port()}"
         wire, path = _ANSWERS[role]
@@ -168,16 +168,16 @@ class Bench:
             "PYTHONPATH": str(Path(florin.__file__).parents[1]),
             "DATABASE_URL": self.url(postgres.APP, database),
             "FLORIN_ENV": "production",
-            wire: str(http_probe.split(address)[1]),
+            wire: str(http_probe.split_address(address)[1]),
             "FLORIN_INSTANCE": name,
             "FLORIN_RELEASE": self.release,
             "FLORIN_LOG_LEVEL": "info",
-            **secrets.for_application(self.secrets, {}),
+            **secrets.application_secrets(self.secrets, {}),
             **told,
         }
 
         async def ready() -> bool:
-            answer = await http_probe.get(address, path)
+            answer = await http_probe.probe(address, path)
             return answer is not None and answer.status == _READY
 
         want = PartSpec(
@@ -191,24 +191,24 @@ class Bench:
         )
         started = await self.start(want)
         assert started.process is not None
-        return Worker(address, started.process, started, self.home.log(name))
+        return BenchWorker(address, started.process, started, self.home.log(name))
 
-    async def start(self, want: PartSpec) -> Started:
+    async def start(self, want: PartSpec) -> StartedProcess:
         voice.status(f"Starting {want.name} …")
-        started = start_stop.start(self.home, want)
+        started = start_stop.start_part(self.home, want)
         if started.process is not None:
             self._stack.push_async_callback(
-                start_stop.stop, started.process, want.role, started=started
+                start_stop.stop_process, started.process, want.role, started=started
             )
         try:
-            await start_stop.until_ready(self.home, want, started)
-        except start_stop.Died as died:
+            await start_stop.wait_until_ready(self.home, want, started)
+        except start_stop.PartEnded as died:
             raise OperatorError(str(died)) from None
         return started
 
     async def migrate(self, database: str) -> None:
         voice.status("Migrating …")
-        await migrations.run(
+        await migrations.run_migrations(
             owner_url=self.url(postgres.OWNER, database),
             app_url=self.url(postgres.APP, database),
             only_plan=False,
@@ -224,7 +224,7 @@ def _home(folder: Path) -> Home:
 
 
 @asynccontextmanager
-async def topology(release: str) -> AsyncGenerator[Bench]:
+async def bench_servers(release: str) -> AsyncGenerator[BenchServers]:
     """A temporary home; at the end what was started is stopped, last first, and it is removed."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="florin-bench-"))
@@ -236,7 +236,7 @@ async def topology(release: str) -> AsyncGenerator[Bench]:
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
     try:
         home = _home(folder)
-        yield Bench(home, stack, release)
+        yield BenchServers(home, stack, release)
     finally:
         voice.clear()
         # Shielded: a Ctrl-C while everything stops must not leave the rest running.

@@ -27,13 +27,13 @@ Kind = Literal["redeem", "lookup"]
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class SoldCard:
     id: str
     code: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class LoggedRequest:
     """One request: when, of what, how long, and its status; 0 where no answer came.
 
     Of a redemption also its key, and what was made of it.
@@ -59,7 +59,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class LatencyFigures:
     requests: int
     failures: int
     p50_ms: float
@@ -68,16 +68,16 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Shop:
+class LoadTarget:
     """Where it spends: the address, the key, and cards nobody else touches."""
 
     address: str
     key: str
     currency: str
-    cards: tuple[Card, ...]
+    cards: tuple[SoldCard, ...]
 
 
-class Connection:
+class HttpConnection:
     """One keep-alive connection, opened when needed; HTTP/1.1, answers with a length."""
 
     def __init__(self, address: str, key: str) -> None:
@@ -105,7 +105,7 @@ class Connection:
         if self._streams is not None and self._streams[0].at_eof():
             self.close()  # closed while idle, as it may be; nothing was sent
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*http_probe.split(self._address))
+            self._streams = await asyncio.open_connection(*http_probe.split_address(self._address))
         reader, writer = self._streams
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} /api/v1{path} HTTP/1.1", f"Host: {self._address}"]
@@ -125,10 +125,10 @@ class Connection:
         return status, json.loads(answer) if answer else None
 
 
-async def open_shop(address: str, key: str, program: str, *, cards: int) -> Shop:
+async def sell_cards(address: str, key: str, program: str, *, cards: int) -> LoadTarget:
     """Sell cards of its own to spend from."""
-    connection = Connection(address, key)
-    sold: list[Card] = []
+    connection = HttpConnection(address, key)
+    sold: list[SoldCard] = []
     currency = ""
     for number in range(cards):
         body = {"program": program, "amount": FUNDS}
@@ -136,18 +136,18 @@ async def open_shop(address: str, key: str, program: str, *, cards: int) -> Shop
         status, card = await connection.ask("POST", "/cards", body, unique)
         if status >= _OK_BELOW:
             raise OSError(f"no card was sold: {status} {card}")
-        sold.append(Card(card["id"], card["code"]))
+        sold.append(SoldCard(card["id"], card["code"]))
         currency = card["currency"]
     connection.close()
-    return Shop(address, key, currency, tuple(sold))
+    return LoadTarget(address, key, currency, tuple(sold))
 
 
-class Steady:
+class ConstantRateLoad:
     """The load: `rate` requests a second over all connections together."""
 
-    def __init__(self, shop: Shop, *, rate: float, connections: int, seed: int = 1) -> None:
+    def __init__(self, shop: LoadTarget, *, rate: float, connections: int, seed: int = 1) -> None:
         self.shop = shop
-        self.log: list[Asked] = []
+        self.log: list[LoggedRequest] = []
         self.spent = [0] * len(shop.cards)  # acknowledged
         self.unknown = [0] * len(shop.cards)  # of which nobody knows whether it happened
         self._random = random.Random(seed)
@@ -158,7 +158,7 @@ class Steady:
         self._ended = False
 
     @asynccontextmanager
-    async def running(self) -> AsyncGenerator["Steady"]:
+    async def running(self) -> AsyncGenerator["ConstantRateLoad"]:
         """Ask while the body runs; every request gets its answer before this returns."""
         tasks = [
             asyncio.create_task(self._drive(index * self._pause_s / self._connections))
@@ -170,13 +170,13 @@ class Steady:
             self._ended = True
             await asyncio.gather(*tasks)
 
-    def cut(self) -> list[Asked]:
+    def cut(self) -> list[LoggedRequest]:
         """Return what was asked since the last cut."""
         log, self.log = self.log, []
         return log
 
     async def _drive(self, delay_s: float) -> None:
-        connection = Connection(self.shop.address, self.shop.key)
+        connection = HttpConnection(self.shop.address, self.shop.key)
         due = time.monotonic() + delay_s
         while not self._ended:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -185,7 +185,7 @@ class Steady:
             await self._one(connection)
         connection.close()
 
-    async def _one(self, connection: Connection) -> None:
+    async def _one(self, connection: HttpConnection) -> None:
         self._number += 1
         index = self._random.randrange(len(self.shop.cards))
         card, begun = self.shop.cards[index], time.monotonic()
@@ -202,7 +202,7 @@ class Steady:
             said = "" if status < _OK_BELOW else str(answer)[:300]
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             status, said = 0, f"{type(error).__name__}: {error}"
-        asked = Asked(
+        asked = LoggedRequest(
             at=begun,
             kind=kind,
             amount=amount,
@@ -219,9 +219,9 @@ class Steady:
         self.log.append(asked)
 
 
-def figures(log: Sequence[Asked]) -> Figures:
+def latency_figures(log: Sequence[LoggedRequest]) -> LatencyFigures:
     times = sorted(asked.seconds * 1000 for asked in log) or [0.0]
-    return Figures(
+    return LatencyFigures(
         requests=len(log),
         failures=sum(asked.failed for asked in log),
         p50_ms=times[len(times) // 2],
@@ -230,14 +230,14 @@ def figures(log: Sequence[Asked]) -> Figures:
     )
 
 
-async def differences(load: Steady) -> list[str]:
+async def ledger_differences(load: ConstantRateLoad) -> list[str]:
     """Compare the books with what was answered: every card, and the proof. Empty when they agree.
 
     A redemption whose answer did not come may have happened or not; any other happened exactly
     once when it was acknowledged, and not at all when it was refused.
     """
     shop, found = load.shop, list[str]()
-    with contextlib.closing(Connection(shop.address, shop.key)) as connection:
+    with contextlib.closing(HttpConnection(shop.address, shop.key)) as connection:
         for card, spent, unknown in zip(shop.cards, load.spent, load.unknown, strict=True):
             most = FUNDS - spent
             status, document = await connection.ask("GET", f"/cards/{card.id}")

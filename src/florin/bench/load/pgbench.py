@@ -11,10 +11,10 @@ from pathlib import Path
 
 from florin.bench.catalog import Kind
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.cpu_usage import Used
+from florin.bench.environment.cpu_usage import CpuUsage
 from florin.bench.environment.dataset import Dataset, card_sql
-from florin.bench.environment.servers import Bench
-from florin.bench.load.wrk import run
+from florin.bench.environment.servers import BenchServers
+from florin.bench.load.wrk import run_generator
 from florin.cards.card import COLUMNS, JOINS
 from florin.ops.postgres import server as postgres
 from florin.ops.system import http_probe
@@ -35,17 +35,17 @@ _FIGURES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bout:
+class PgbenchRun:
     """One run of pgbench."""
 
     clients: int
     count: int
     rate: float
     latency_ms: float
-    used: Used
+    used: CpuUsage
 
 
-def program(bench: Bench) -> Path:
+def pgbench_program(bench: BenchServers) -> Path:
     """Raises OperatorError where the server came without it."""
     path = bench.server.program.with_name("pgbench")
     if not path.is_file():
@@ -56,25 +56,32 @@ def program(bench: Bench) -> Path:
 
 
 async def pgbench_run(
-    bench: Bench, shop: Dataset, kind: Kind, *, clients: int, seconds: float
-) -> Bout:
+    bench: BenchServers, shop: Dataset, kind: Kind, *, clients: int, seconds: float
+) -> PgbenchRun:
     """Run it for that long with that many connections."""
-    host, port = http_probe.split(bench.server.address)
-    argv = [str(program(bench)), "-n", "-M", "prepared", "-h", host, "-p", str(port)]
-    argv += ["-U", postgres.APP, "-c", str(clients), "-j", str(min(cpu_usage.cores(), clients))]
+    host, port = http_probe.split_address(bench.server.address)
+    argv = [str(pgbench_program(bench)), "-n", "-M", "prepared", "-h", host, "-p", str(port)]
+    argv += [
+        "-U",
+        postgres.APP,
+        "-c",
+        str(clients),
+        "-j",
+        str(min(cpu_usage.core_count(), clients)),
+    ]
     argv += ["-T", str(max(1, round(seconds))), "-f", "-", shop.database]
     before = bench.used()
-    out = await run(
+    out = await run_generator(
         argv,
         {"PGPASSWORD": bench.secrets["APP_PASSWORD"]},
         within_s=seconds + _GRACE_S,
         account=bench.server.account,
-        stdin=text(shop, kind).encode(),
+        stdin=pgbench_script(shop, kind).encode(),
     )
     figures = _read(out.decode(errors="replace"))
     if figures["failed"]:
         raise OperatorError(f"pgbench failed {figures['failed']:.0f} transactions.")
-    return Bout(
+    return PgbenchRun(
         clients=clients,
         count=int(figures["count"]),
         rate=figures["rate"],
@@ -83,7 +90,7 @@ async def pgbench_run(
     )
 
 
-def text(shop: Dataset, kind: Kind) -> str:
+def pgbench_script(shop: Dataset, kind: Kind) -> str:
     return _look_up(shop) if kind == "lookup" else _redeem(shop)
 
 

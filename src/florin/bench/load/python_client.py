@@ -15,7 +15,7 @@ from random import Random
 
 import msgspec
 
-from florin.bench.load.wrk import Counted, Load
+from florin.bench.load.wrk import DriveConfig, GeneratorCounts
 
 _ITEM = b'{"status":'
 _PAUSE_S = 0.01  # before a connection that broke is opened again
@@ -23,7 +23,7 @@ _ITEM_MADE = b'{"status":201'
 
 
 @dataclass(slots=True)
-class Tally:
+class ProcessTally:
     """What one process counted; seconds of each answer."""
 
     status: int = 0
@@ -33,7 +33,7 @@ class Tally:
     took: list[float] = field(default_factory=list[float])
 
 
-class Client:
+class RawHttpClient:
     """One keep-alive connection."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -61,7 +61,7 @@ class Client:
             self._streams = None
 
 
-def request(load: Load, key: str, choose: Random) -> bytes:
+def render_request(load: DriveConfig, key: str, choose: Random) -> bytes:
     """Make one request under that key."""
     name = "Idempotency-Key" if load.kind == "redeem" else "X-Request-Id"
     if load.kind == "batch":
@@ -82,8 +82,8 @@ def request(load: Load, key: str, choose: Random) -> bytes:
     ).encode()
 
 
-async def _connection(load: Load, number: int, until: float, tally: Tally) -> None:
-    client = Client(load.host, load.ports[number % len(load.ports)])
+async def _connection(load: DriveConfig, number: int, until: float, tally: ProcessTally) -> None:
+    client = RawHttpClient(load.host, load.ports[number % len(load.ports)])
     choose = random.Random(f"{load.seed}-{load.tag}-{number}")
     counter = 0
     try:
@@ -91,7 +91,7 @@ async def _connection(load: Load, number: int, until: float, tally: Tally) -> No
             counter += 1
             key = f"{choose.getrandbits(64):016x}{load.tag:04x}{number:04x}{counter:08x}"
             try:
-                status, body = await client.send(request(load, key, choose))
+                status, body = await client.send(render_request(load, key, choose))
             except (OSError, EOFError, ValueError):
                 tally.socket += 1
                 await asyncio.sleep(_PAUSE_S)
@@ -106,26 +106,26 @@ async def _connection(load: Load, number: int, until: float, tally: Tally) -> No
         client.close()
 
 
-async def _drive(load: Load, process: int) -> Tally:
-    tally = Tally()
+async def _drive(load: DriveConfig, process: int) -> ProcessTally:
+    tally = ProcessTally()
     until = time.monotonic() + load.seconds
     mine = range(process, load.connections, load.threads)
     await asyncio.gather(*(_connection(load, number, until, tally) for number in mine))
     return tally
 
 
-def _share(load: Load, process: int) -> Tally:
+def _share(load: DriveConfig, process: int) -> ProcessTally:
     return asyncio.run(_drive(load, process))
 
 
-def run(load: Load) -> Counted:
+def run_python_load(load: DriveConfig) -> GeneratorCounts:
     """Drive from several processes and add up what they counted."""
     context = get_context("spawn")
     with ProcessPoolExecutor(load.threads, mp_context=context) as processes:
         shares = [processes.submit(_share, load, number) for number in range(load.threads)]
         tallies = [share.result() for share in shares]
     took = sorted(second for tally in tallies for second in tally.took)
-    return Counted(
+    return GeneratorCounts(
         answers=len(took),
         seconds=load.seconds,
         status=sum(tally.status for tally in tallies),
@@ -144,5 +144,5 @@ def _percentile(sorted_seconds: list[float], share: float) -> float:
 
 
 if __name__ == "__main__":
-    asked = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Load)
-    print(f"FLORIN {msgspec.json.encode(run(asked)).decode()}")
+    asked = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=DriveConfig)
+    print(f"FLORIN {msgspec.json.encode(run_python_load(asked)).decode()}")

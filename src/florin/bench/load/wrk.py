@@ -14,11 +14,11 @@ import msgspec
 
 from florin.bench.catalog import BATCH, Kind
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.cpu_usage import Used
+from florin.bench.environment.cpu_usage import CpuUsage
 from florin.bench.environment.dataset import Dataset
-from florin.bench.environment.servers import Bench, Instance
+from florin.bench.environment.servers import BenchInstance, BenchServers
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 PATHS: dict[Kind, str] = {
     "redeem": "/api/v1/redemptions",
@@ -30,7 +30,7 @@ _ANSWER = b"FLORIN "
 _GRACE_S = 30
 
 
-class Load(msgspec.Struct, kw_only=True, frozen=True):
+class DriveConfig(msgspec.Struct, kw_only=True, frozen=True):
     """What one drive sends, and where to."""
 
     host: str
@@ -47,7 +47,7 @@ class Load(msgspec.Struct, kw_only=True, frozen=True):
     seconds: float
 
 
-class Counted(msgspec.Struct, kw_only=True, frozen=True):
+class GeneratorCounts(msgspec.Struct, kw_only=True, frozen=True):
     """What a generator counted. `ok` and `refused` are items of batches."""
 
     answers: int
@@ -70,23 +70,23 @@ class Drive:
     seconds: float
     p50_ms: float
     p99_ms: float
-    used: Used
+    used: CpuUsage
 
     @property
     def rate(self) -> float:
         return self.count / self.seconds
 
 
-def generator() -> str:
+def generator_name() -> str:
     return "wrk" if shutil.which("wrk") else "florin"
 
 
-async def drive(
-    bench: Bench,
+async def drive_load(
+    bench: BenchServers,
     shop: Dataset,
     kind: Kind,
     *,
-    instances: Sequence[Instance],
+    instances: Sequence[BenchInstance],
     connections: int,
     seconds: float,
     seed: int,
@@ -94,10 +94,10 @@ async def drive(
     leave_out: int = 0,
 ) -> Drive:
     """Send requests for that long; `leave_out` cards at the end of the shop are not spent from."""
-    threads = max(len(instances), min(cpu_usage.cores(), connections))
+    threads = max(len(instances), min(cpu_usage.core_count(), connections))
     threads -= threads % len(instances)  # each instance gets as many connections
     connections = max(threads, connections - connections % threads)
-    load = Load(
+    load = DriveConfig(
         host="127.0.0.1",
         ports=[instance.port for instance in instances],
         path=PATHS[kind],
@@ -112,7 +112,7 @@ async def drive(
         seconds=seconds,
     )
     before = bench.used()
-    counted = await (_wrk(load) if generator() == "wrk" else _own(load))
+    counted = await (_wrk(load) if generator_name() == "wrk" else _own(load))
     used = bench.used().since(before)
     done = counted.ok if kind == "batch" else counted.answers - counted.status
     return Drive(
@@ -126,12 +126,12 @@ async def drive(
     )
 
 
-async def run(
+async def run_generator(
     argv: Sequence[str],
     environ: Mapping[str, str],
     *,
     within_s: float,
-    account: Account | None = None,
+    account: OsAccount | None = None,
     stdin: bytes | None = None,
 ) -> bytes:
     """Run a generator to its end, killed by its own pid when we are stopped; return its output."""
@@ -160,7 +160,7 @@ async def run(
     return out
 
 
-async def _wrk(load: Load) -> Counted:
+async def _wrk(load: DriveConfig) -> GeneratorCounts:
     with TemporaryDirectory(prefix="florin-load-") as folder:
         spec = Path(folder) / "wrk.lua"
         spec.touch(mode=0o600)  # it holds a key
@@ -168,11 +168,11 @@ async def _wrk(load: Load) -> Counted:
         argv = ["wrk", f"-t{load.threads}", f"-c{load.connections}", f"-d{_whole(load.seconds)}s"]
         argv += ["--timeout", "20s", "-s", str(_LUA), f"http://{load.host}:{load.ports[0]}/"]
         environ = {"FLORIN_BENCH_LOAD": str(spec)}
-        out = await run(argv, environ, within_s=load.seconds + _GRACE_S)
+        out = await run_generator(argv, environ, within_s=load.seconds + _GRACE_S)
     return _counted(out)
 
 
-async def _own(load: Load) -> Counted:
+async def _own(load: DriveConfig) -> GeneratorCounts:
     """As many processes as wrk would have threads, each with its share."""
     with TemporaryDirectory(prefix="florin-load-") as folder:
         spec = Path(folder) / "load.json"
@@ -180,18 +180,18 @@ async def _own(load: Load) -> Counted:
         spec.write_bytes(msgspec.json.encode(load))
         argv = [sys.executable, "-P", "-m", "florin.bench.load.python_client", str(spec)]
         environ = {"PYTHONPATH": str(Path(__file__).parents[3])}
-        out = await run(argv, environ, within_s=load.seconds + _GRACE_S)
+        out = await run_generator(argv, environ, within_s=load.seconds + _GRACE_S)
     return _counted(out)
 
 
-def _counted(out: bytes) -> Counted:
+def _counted(out: bytes) -> GeneratorCounts:
     for line in out.splitlines():
         if line.startswith(_ANSWER):
-            return msgspec.json.decode(line[len(_ANSWER) :], type=Counted)
+            return msgspec.json.decode(line[len(_ANSWER) :], type=GeneratorCounts)
     raise OperatorError("The generator ended without a word on what it counted.")
 
 
-def _as_lua(load: Load) -> str:
+def _as_lua(load: DriveConfig) -> str:
     fields = [f"ports = {{{','.join(map(str, load.ports))}}}"]
     words = ("host", "path", "kind", "authorization")
     fields += [f'{name} = "{getattr(load, name)}"' for name in words]

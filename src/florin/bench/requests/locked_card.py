@@ -5,8 +5,8 @@ from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 from florin.bench.environment.dataset import Dataset, card_id
-from florin.bench.environment.servers import Bench, Instance
-from florin.bench.load.python_client import Client
+from florin.bench.environment.servers import BenchInstance, BenchServers
+from florin.bench.load.python_client import RawHttpClient
 from florin.ops.system import http_probe
 from florin.ops.system.console import OperatorError
 
@@ -20,7 +20,7 @@ select exists (select from pg_stat_activity
 
 
 @asynccontextmanager
-async def lock(bench: Bench, shop: Dataset) -> AsyncGenerator[None]:
+async def lock_last_card(bench: BenchServers, shop: Dataset) -> AsyncGenerator[None]:
     """Lock the shop's last card, as a slow transaction does."""
     holder = await bench.admin(shop.database)
     try:
@@ -35,7 +35,7 @@ async def lock(bench: Bench, shop: Dataset) -> AsyncGenerator[None]:
         await holder.close()
 
 
-async def waiting(bench: Bench, shop: Dataset) -> None:
+async def wait_for_lock_waiter(bench: BenchServers, shop: Dataset) -> None:
     """Return once an instance waits for the lock; else there would be nothing to measure."""
     looker = await bench.admin(shop.database)
     try:
@@ -53,9 +53,9 @@ def require_waiting(tills: Iterable["asyncio.Future[int]"]) -> None:
         raise OperatorError("The held card was not held: a redemption of it was answered.")
 
 
-async def redeem(shop: Dataset, instance: Instance, *, key: str) -> int:
+async def redeem_locked_card(shop: Dataset, instance: BenchInstance, *, key: str) -> int:
     """Redeem the held card: 1 when it was answered so, however late; raises Unable if refused."""
-    client = Client(*http_probe.split(instance.address))
+    client = RawHttpClient(*http_probe.split_address(instance.address))
     body = f'{{"amount":1,"currency":"EUR","code":"{shop.codes[-1]}"}}'
     try:
         status, said = await client.send(

@@ -10,7 +10,7 @@ _PARTS = {
 }
 
 
-def text(document: dict[str, Any]) -> str:
+def format_report(document: dict[str, Any]) -> str:
     """Return the table; the document has every round."""
     lines = [f"{document['name']}: {document['says']}", f"  {_terms(document)}", ""]
     lines += [f"  {name:<12}{value}" for name, value in _rows(document)]

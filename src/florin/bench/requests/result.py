@@ -7,10 +7,10 @@ from typing import Any
 
 from florin.bench.catalog import BENCHMARKS, BenchmarkConfig
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.cpu_usage import Used
-from florin.bench.load.pgbench import Bout
+from florin.bench.environment.cpu_usage import CpuUsage
+from florin.bench.load.pgbench import PgbenchRun
 from florin.bench.load.wrk import Drive
-from florin.bench.verify.ledger import Judged
+from florin.bench.verify.ledger import LedgerCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,7 @@ class Round:
     """One round: pgbench before and after, or the other side of the comparison, and the drive."""
 
     drive: Drive
-    pgbench: tuple[Bout, ...] = ()
+    pgbench: tuple[PgbenchRun, ...] = ()
     beside: tuple[Drive, ...] = ()  # the same without what the benchmark is about
 
     @property
@@ -33,7 +33,7 @@ class BenchmarkResult:
     terms: BenchmarkConfig
     cards: int
     rounds: tuple[Round, ...]
-    books: tuple[Judged, ...]
+    books: tuple[LedgerCheck, ...]
     peak_rss_mb: float
     generator: str
     postgres: str
@@ -49,7 +49,7 @@ class BenchmarkResult:
         return sum(drive.failures for drive in self.drives)
 
     @property
-    def right(self) -> bool:
+    def passed(self) -> bool:
         answered = all(drive.count > 0 for drive in self.drives)
         return answered and self.failures == 0 and all(judged.right for judged in self.books)
 
@@ -79,7 +79,7 @@ class BenchmarkResult:
             "name": self.terms.name,
             "says": BENCHMARKS[self.terms.name].says,
             "against": self.terms.against,
-            "ok": self.right,
+            "ok": self.passed,
             **{name: _rounded(figure) for name, figure in figures.items()},
             "count": sum(round_.drive.count for round_ in self.rounds),
             "failures": self.failures,
@@ -89,7 +89,7 @@ class BenchmarkResult:
                 "bound": target.bound,
                 "met": target.met(figures[target.what]),
             },
-            "cpu": cpu([round_.drive for round_ in self.rounds]),
+            "cpu": cpu_figures([round_.drive for round_ in self.rounds]),
             "rounds": [_round(round_) for round_ in self.rounds],
             "books": [_books(judged) for judged in self.books],
             "terms": {
@@ -102,8 +102,8 @@ class BenchmarkResult:
                 "seed": self.terms.seed,
             },
             "machine": {
-                "cores": cpu_usage.cores(),
-                "model": cpu_usage.model(),
+                "cores": cpu_usage.core_count(),
+                "model": cpu_usage.cpu_model(),
                 "generator": self.generator,
                 "postgres": self.postgres,
             },
@@ -111,10 +111,10 @@ class BenchmarkResult:
         }
 
 
-def cpu(drives: Sequence[Drive]) -> dict[str, dict[str, float]]:
+def cpu_figures(drives: Sequence[Drive]) -> dict[str, dict[str, float]]:
     """Where the CPU went: milliseconds a request, and percent of the whole machine."""
     requests = sum(drive.requests for drive in drives)
-    whole = sum(drive.seconds for drive in drives) * cpu_usage.cores()
+    whole = sum(drive.seconds for drive in drives) * cpu_usage.core_count()
     split: dict[str, dict[str, float]] = {}
     for part in ("balancer", "api", "postgres", "generator"):
         if part == "balancer" and not any(drive.used.balancer for drive in drives):
@@ -143,12 +143,12 @@ def _drive(drive: Drive) -> dict[str, Any]:
         "p99_ms": _rounded(drive.p99_ms),
         "count": drive.count,
         "failures": drive.failures,
-        "cpu": cpu([drive]),
+        "cpu": cpu_figures([drive]),
     }
 
 
-def _bout(bout: Bout) -> dict[str, Any]:
-    used: Used = bout.used
+def _bout(bout: PgbenchRun) -> dict[str, Any]:
+    used: CpuUsage = bout.used
     return {
         "clients": bout.clients,
         "rate": _rounded(bout.rate),
@@ -159,7 +159,7 @@ def _bout(bout: Bout) -> dict[str, Any]:
     }
 
 
-def _books(judged: Judged) -> dict[str, Any]:
+def _books(judged: LedgerCheck) -> dict[str, Any]:
     return {
         "right": judged.right,
         "balanced": judged.balanced,

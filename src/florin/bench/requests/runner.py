@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from florin.bench.catalog import BATCH, BENCHMARKS, BenchmarkConfig
 from florin.bench.environment import aged_dataset
 from florin.bench.environment.balancer import start_balancer
-from florin.bench.environment.dataset import Dataset, open_shop
-from florin.bench.environment.servers import Bench, Instance, topology
+from florin.bench.environment.dataset import Dataset, make_dataset
+from florin.bench.environment.servers import BenchInstance, BenchServers, bench_servers
 from florin.bench.load import pgbench
-from florin.bench.load.wrk import Drive, drive, generator
+from florin.bench.load.wrk import Drive, drive_load, generator_name
 from florin.bench.requests import locked_card
 from florin.bench.requests.result import BenchmarkResult, Round
-from florin.bench.verify.ledger import Answered, judge
+from florin.bench.verify.ledger import AnsweredCounts, check_ledger
 from florin.ops.system.console import say, voice
 
 WARM_S = 3.0
@@ -24,21 +24,21 @@ _HELD_S = 5.0
 
 
 @dataclass(slots=True)
-class Run:
+class BenchmarkRun:
     """What one run shares: the terms, the topology, what was answered, the next tag."""
 
     terms: BenchmarkConfig
-    bench: Bench
-    answered: dict[str, Answered] = field(default_factory=dict[str, Answered])
+    bench: BenchServers
+    answered: dict[str, AnsweredCounts] = field(default_factory=dict[str, AnsweredCounts])
     tag: int = 0
 
-    def of(self, shop: Dataset) -> Answered:
-        return self.answered.setdefault(shop.database, Answered())
+    def of(self, shop: Dataset) -> AnsweredCounts:
+        return self.answered.setdefault(shop.database, AnsweredCounts())
 
     async def drive(
         self,
         shop: Dataset,
-        instances: Sequence[Instance],
+        instances: Sequence[BenchInstance],
         *,
         seconds: float | None = None,
         leave_out: int = 0,
@@ -46,7 +46,7 @@ class Run:
         """Drive once, and remember what was answered."""
         self.tag += 1
         kind = BENCHMARKS[self.terms.name].kind
-        done = await drive(
+        done = await drive_load(
             self.bench,
             shop,
             kind,
@@ -62,11 +62,11 @@ class Run:
             self.of(shop).add(done.count, in_flight=unknown)
         return done
 
-    async def warm(self, shop: Dataset, instances: Sequence[Instance]) -> None:
+    async def warm(self, shop: Dataset, instances: Sequence[BenchInstance]) -> None:
         voice.status("Warming up …")
         await self.drive(shop, instances, seconds=min(WARM_S, self.terms.seconds))
 
-    async def bout(self, shop: Dataset, clients: int, seconds: float) -> pgbench.Bout:
+    async def bout(self, shop: Dataset, clients: int, seconds: float) -> pgbench.PgbenchRun:
         kind = BENCHMARKS[self.terms.name].kind
         done = await pgbench.pgbench_run(self.bench, shop, kind, clients=clients, seconds=seconds)
         if kind != "lookup":
@@ -77,20 +77,22 @@ class Run:
 async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
     """Run a benchmark from nothing to its result."""
     play = {"growth": _growth, "held-card": _held_card}.get(terms.name, _ordinary)
-    async with topology(commit) as bench:
-        run = Run(terms, bench)
-        space_mb = aged_dataset.space_mb(_cards(terms)) if terms.name == "growth" else 3_000
+    async with bench_servers(commit) as bench:
+        run = BenchmarkRun(terms, bench)
+        space_mb = (
+            aged_dataset.aged_dataset_space_mb(_cards(terms)) if terms.name == "growth" else 3_000
+        )
         await bench.start_postgres(space_mb=space_mb)
         shops, rounds = await play(run)
         rss = bench.peak_rss_mb()
-        books = tuple([await judge(bench, shop, run.of(shop)) for shop in shops])
+        books = tuple([await check_ledger(bench, shop, run.of(shop)) for shop in shops])
         return BenchmarkResult(
             terms=terms,
             cards=_cards(terms),
             rounds=tuple(rounds),
             books=books,
             peak_rss_mb=rss,
-            generator=generator(),
+            generator=generator_name(),
             postgres=bench.server.version(),
             commit=commit,
         )
@@ -102,12 +104,12 @@ def _cards(terms: BenchmarkConfig) -> int:
     return own if hot or terms.cards is None else terms.cards
 
 
-async def _ordinary(run: Run) -> tuple[list[Dataset], list[Round]]:
+async def _ordinary(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Pgbench, HTTP, pgbench: what the machine does meanwhile falls on both alike."""
     terms, bench = run.terms, run.bench
     if terms.against is not None:
-        pgbench.program(bench)
-    shop = await open_shop(bench, cards=_cards(terms))
+        pgbench.pgbench_program(bench)
+    shop = await make_dataset(bench, cards=_cards(terms))
     await _settle(bench, shop)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     if terms.balancer:
@@ -125,7 +127,7 @@ async def _ordinary(run: Run) -> tuple[list[Dataset], list[Round]]:
     return [shop], rounds
 
 
-async def _clients(run: Run, shop: Dataset) -> int:
+async def _clients(run: BenchmarkRun, shop: Dataset) -> int:
     """Let pgbench have the number of connections that suits it better."""
     voice.status("Choosing the number of pgbench's connections …")
     seconds = min(WARM_S, run.terms.seconds)
@@ -134,14 +136,14 @@ async def _clients(run: Run, shop: Dataset) -> int:
     return max(bouts, key=lambda bout: bout.rate).clients
 
 
-async def _growth(run: Run) -> tuple[list[Dataset], list[Round]]:
+async def _growth(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Few cards and many in two databases of one server, each with instances of its own."""
     terms, bench = run.terms, run.bench
     many = _cards(terms)
     few = min(FEW_CARDS, max(1, many // 2))
-    small = await open_shop(bench, cards=few)
+    small = await make_dataset(bench, cards=few)
     await bench.add_database(_LARGE)
-    large = await aged_dataset.open_old_shop(bench, cards=many, database=_LARGE)
+    large = await aged_dataset.make_aged_dataset(bench, cards=many, database=_LARGE)
     await _settle(bench, small)
     of_small = [await bench.start_instance() for _ in range(terms.instances)]
     of_large = [await bench.start_instance(_LARGE) for _ in range(terms.instances)]
@@ -158,10 +160,10 @@ async def _growth(run: Run) -> tuple[list[Dataset], list[Round]]:
     return [small, large], rounds
 
 
-async def _held_card(run: Run) -> tuple[list[Dataset], list[Round]]:
+async def _held_card(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Without, with, without: the shop's last card is locked by a transaction of ours."""
     terms, bench = run.terms, run.bench
-    shop = await open_shop(bench, cards=max(2, _cards(terms)))
+    shop = await make_dataset(bench, cards=max(2, _cards(terms)))
     await _settle(bench, shop)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     await run.warm(shop, instances)
@@ -179,13 +181,15 @@ async def _held_card(run: Run) -> tuple[list[Dataset], list[Round]]:
 
 
 @asynccontextmanager
-async def _held(run: Run, shop: Dataset, instances: Sequence[Instance]) -> AsyncGenerator[None]:
+async def _held(
+    run: BenchmarkRun, shop: Dataset, instances: Sequence[BenchInstance]
+) -> AsyncGenerator[None]:
     """Hold the last card's lock, with tills that wait for it at every instance."""
     run.tag += 1
-    async with locked_card.lock(run.bench, shop):
+    async with locked_card.lock_last_card(run.bench, shop):
         tills = [
             asyncio.ensure_future(
-                locked_card.redeem(
+                locked_card.redeem_locked_card(
                     shop, instance, key=f"held-{run.terms.seed}-{run.tag}-{n}-{till}"
                 )
             )
@@ -193,7 +197,7 @@ async def _held(run: Run, shop: Dataset, instances: Sequence[Instance]) -> Async
             for till in range(locked_card.TILLS)
         ]
         try:
-            await locked_card.waiting(run.bench, shop)
+            await locked_card.wait_for_lock_waiter(run.bench, shop)
             yield
             locked_card.require_waiting(tills)
         except BaseException:
@@ -204,7 +208,7 @@ async def _held(run: Run, shop: Dataset, instances: Sequence[Instance]) -> Async
     run.of(shop).add(sum(await asyncio.gather(*tills)), in_flight=0)
 
 
-async def _settle(bench: Bench, shop: Dataset) -> None:
+async def _settle(bench: BenchServers, shop: Dataset) -> None:
     """Statistics and a checkpoint, so that nothing of the seeding falls into the measure."""
     voice.status("Analysing …")
     admin = await bench.admin(shop.database)

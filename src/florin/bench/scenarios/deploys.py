@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import Asked, Steady
-from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
+from florin.bench.scenarios.fleet import BenchFleet, own_fleet
 from florin.ops.fleet import desired_state
 from florin.ops.system.console import OperatorError, say, voice
 
@@ -25,7 +25,7 @@ _REST_S = 1.0  # after a change, still counted to it
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class DeployBenchConfig:
     instances: int
     connections: int
     rate: float
@@ -35,7 +35,7 @@ class Terms:
     kinds: tuple[str, ...]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class DeployRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the requests of one kind of change."""
 
     kind: str
@@ -49,10 +49,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     said: list[str]
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class DeployResult(msgspec.Struct, frozen=True, kw_only=True):
     instances: int
     rate: float
-    rows: list[Row]
+    rows: list[DeployRow]
     differences: list[str]
 
     @property
@@ -62,43 +62,43 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 _BETWEEN_S = 15  # what dies much oftener is given up by the supervisor
 
-Change = Callable[[Fleet], Awaitable[object]]
+Change = Callable[[BenchFleet], Awaitable[object]]
 
 
-async def _rollback(fleet: Fleet) -> None:
-    if not desired_state.read(fleet.home).previous:
+async def _rollback(fleet: BenchFleet) -> None:
+    if not desired_state.load_desired_state(fleet.home).previous:
         await fleet.deploy("good")
     await fleet.florin("rollback")
 
 
-async def _scale(fleet: Fleet) -> None:
+async def _scale(fleet: BenchFleet) -> None:
     await fleet.florin("scale", f"api={fleet.instances + 2}")
     await fleet.florin("scale", f"api={fleet.instances}")
 
 
-async def _kills(fleet: Fleet) -> None:
+async def _kills(fleet: BenchFleet) -> None:
     for number in range(12):
         await fleet.kill(f"api-{number % fleet.instances + 1}", signal.SIGKILL)
 
 
-async def _cut_off(fleet: Fleet) -> None:
+async def _cut_off(fleet: BenchFleet) -> None:
     for step in range(1, 5 * fleet.instances + 6):
         await fleet.cut_off(step)
 
 
-async def _balancer(fleet: Fleet) -> None:
+async def _balancer(fleet: BenchFleet) -> None:
     await fleet.kill("balancer", signal.SIGKILL)
     await asyncio.sleep(_BETWEEN_S)
 
 
-async def _single(fleet: Fleet) -> None:
+async def _single(fleet: BenchFleet) -> None:
     await fleet.florin("scale", "api=1")
     await fleet.florin("restart", "api-1")
     await fleet.florin("deploy", "--soak", "1s")
     await fleet.florin("scale", f"api={fleet.instances}")
 
 
-async def _balance(fleet: Fleet) -> None:
+async def _balance(fleet: BenchFleet) -> None:
     for algorithm in ("leastconn", "iphash", "roundrobin"):
         await fleet.florin("balance", algorithm)
         await asyncio.sleep(1)
@@ -145,14 +145,16 @@ def main(
     for name in only:
         if name not in names:
             raise OperatorError(f"There is no kind {name}; there are: {', '.join(names)}.")
-    terms = Terms(instances, connections, rate, requests, seconds, seed, tuple(only or names))
+    terms = DeployBenchConfig(
+        instances, connections, rate, requests, seconds, seed, tuple(only or names)
+    )
     found = asyncio.run(_measure(terms))
     voice.clear()
-    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    print(msgspec.json.encode(found).decode() if as_json else format_deploys(found))
     return 0 if found.right else 1
 
 
-async def _measure(terms: Terms) -> Found:
+async def _measure(terms: DeployBenchConfig) -> DeployResult:
     task = asyncio.current_task()
     assert task is not None
     # TERM ends it as Ctrl-C does: everything that was started is stopped.
@@ -162,18 +164,24 @@ async def _measure(terms: Terms) -> Found:
         try:
             await fleet.up()
             shop = await fleet.open_shop(cards=_CARDS)
-            load = Steady(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+            load = ConstantRateLoad(
+                shop, rate=terms.rate, connections=terms.connections, seed=terms.seed
+            )
             rows = await _rows(fleet, load, terms)
-            differences = await constant_rate.differences(load)
+            differences = await constant_rate.ledger_differences(load)
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
         finally:
             await asyncio.shield(fleet.florin("down"))
-    return Found(instances=terms.instances, rate=terms.rate, rows=rows, differences=differences)
+    return DeployResult(
+        instances=terms.instances, rate=terms.rate, rows=rows, differences=differences
+    )
 
 
-async def _rows(fleet: Fleet, load: Steady, terms: Terms) -> list[Row]:
-    rows: list[Row] = []
+async def _rows(
+    fleet: BenchFleet, load: ConstantRateLoad, terms: DeployBenchConfig
+) -> list[DeployRow]:
+    rows: list[DeployRow] = []
     async with load.running():
         await asyncio.sleep(1)
         load.cut()
@@ -182,7 +190,7 @@ async def _rows(fleet: Fleet, load: Steady, terms: Terms) -> list[Row]:
         for name, change, allowed in KINDS:
             if name not in terms.kinds:
                 continue
-            log, changes = list[Asked](), 0
+            log, changes = list[LoggedRequest](), 0
             while not changes or len(log) < terms.requests:
                 voice.status(f"{name}: {len(log)} requests …")
                 await change(fleet)
@@ -194,10 +202,10 @@ async def _rows(fleet: Fleet, load: Steady, terms: Terms) -> list[Row]:
     return rows
 
 
-def _row(kind: str, changes: int, log: list[Asked], *, allowed: bool) -> Row:
-    figures = constant_rate.figures(log)
+def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) -> DeployRow:
+    figures = constant_rate.latency_figures(log)
     said = [f"{asked.kind} {asked.status}: {asked.said}" for asked in log if asked.failed][:5]
-    return Row(
+    return DeployRow(
         kind=kind,
         changes=changes,
         requests=figures.requests,
@@ -210,14 +218,14 @@ def _row(kind: str, changes: int, log: list[Asked], *, allowed: bool) -> Row:
     )
 
 
-def _line(row: Row) -> str:
+def _line(row: DeployRow) -> str:
     return (
         f"{row.kind:<18}{row.changes:>8}{row.requests:>10}{row.failures:>10}"
         f"{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}{row.most_ms:>10.1f}"
     )
 
 
-def text(found: Found) -> str:
+def format_deploys(found: DeployResult) -> str:
     head = (
         f"deploys: {found.instances} instances, {found.rate:g} requests a second at most,"
         f" Python {sys.version.split()[0]}"

@@ -15,26 +15,26 @@ from pathlib import Path
 
 import msgspec
 
-from florin.bench.harness import commit, measure
+from florin.bench.harness import current_commit, run_measurement
 from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import Asked, Steady
-from florin.bench.scenarios.fleet import Fleet, own_fleet
+from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
+from florin.bench.scenarios.fleet import BenchFleet, own_fleet
 from florin.bench.verify import acknowledged_writes
 from florin.bench.verify.failover_report import (
     REPLICAS,
-    Found,
+    FailoverResult,
     Loss,
     Phase,
-    again,
-    line,
+    format_failover,
+    format_loss,
     percentile,
-    text,
+    write_gap_s,
 )
 from florin.ops.fleet import secrets
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.gameday import faults
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.system import http_probe
 from florin.ops.system.console import OperatorError, say, voice
 
@@ -47,7 +47,7 @@ _UNCONFIRMED = "alter system set synchronous_standby_names = ''"
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class FailoverBenchConfig:
     instances: int
     connections: int
     rate: float
@@ -61,7 +61,7 @@ class Terms:
         return [self.kinds[n % len(self.kinds)] for n in range(self.rounds)]
 
 
-def kinds_of(only: list[str]) -> tuple[str, ...]:
+def parse_kinds(only: list[str]) -> tuple[str, ...]:
     """The kinds of loss that were asked for. Raises OperatorError."""
     for name in only:
         if name not in faults.LOSSES:
@@ -69,28 +69,28 @@ def kinds_of(only: list[str]) -> tuple[str, ...]:
     return tuple(only or faults.LOSSES)
 
 
-def main(terms: Terms, *, as_json: bool) -> int:
+def main(terms: FailoverBenchConfig, *, as_json: bool) -> int:
     """Serve `florin bench failover`; return 1 when something was lost, doubled or failed."""
-    found = asyncio.run(measure(_found(terms, commit())))
-    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    found = asyncio.run(run_measurement(_found(terms, current_commit())))
+    print(msgspec.json.encode(found).decode() if as_json else format_failover(found))
     return 0 if found.right else 1
 
 
-async def _found(terms: Terms, measured: str) -> Found:
+async def _found(terms: FailoverBenchConfig, measured: str) -> FailoverResult:
     with tempfile.TemporaryDirectory(prefix="florin-failover-") as folder:
         fleet = own_fleet(Path(folder), terms.instances, REPLICAS)
         try:
             await fleet.up()
-            first = await phase(fleet, terms, terms.sequence)
+            first = await run_phase(fleet, terms, terms.sequence)
             second = None
             if terms.control:
-                await confirm_nothing(fleet)
+                await disable_synchronous_commit(fleet)
                 say("The control: commits wait for no replica from here on.")
-                second = await phase(fleet, terms, terms.kinds)
+                second = await run_phase(fleet, terms, terms.kinds)
         finally:
             await asyncio.shield(fleet.florin("down"))
     times = sorted(loss.again_s for loss in first.losses)
-    return Found(
+    return FailoverResult(
         synchronous=first,
         asynchronous=second,
         again_p50_s=percentile(times, 50),
@@ -103,11 +103,11 @@ async def _found(terms: Terms, measured: str) -> Found:
     )
 
 
-async def phase(fleet: Fleet, terms: Terms, kinds: Sequence[str]) -> Phase:
+async def run_phase(fleet: BenchFleet, terms: FailoverBenchConfig, kinds: Sequence[str]) -> Phase:
     """Lose the primary in these ways, one after the other, and judge the books."""
     shop = await fleet.open_shop(cards=_CARDS)
-    load = Steady(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
-    log, found, before = list[Asked](), list[Loss](), await _alarms(fleet)
+    load = ConstantRateLoad(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+    log, found, before = list[LoggedRequest](), list[Loss](), await _alarms(fleet)
     async with load.running():
         for number, kind in enumerate(kinds, 1):
             voice.status(f"{number} of {len(kinds)}: {kind} …")
@@ -116,25 +116,29 @@ async def phase(fleet: Fleet, terms: Terms, kinds: Sequence[str]) -> Phase:
             loss, asked = await _lose(fleet, load, kind)
             log += asked
             found.append(loss)
-            say(line(loss))
+            say(format_loss(loss))
         await asyncio.sleep(_AT_REST_S)
     log += load.cut()
-    primary = faults.primary(fleet.home).address or ""
-    url = postgres.url_of(primary, postgres.OWNER, secrets.read(fleet.home))
+    primary = faults.find_primary(fleet.home).address or ""
+    url = postgres.postgres_url(primary, postgres.OWNER, secrets.read_secrets(fleet.home))
     return Phase(
         losses=found,
         requests=len(log),
         failures=sum(asked.failed for asked in log),
         said=[f"{each.kind} {each.status}: {each.said}" for each in log if each.failed][:5],
-        kept=acknowledged_writes.judge(log, await acknowledged_writes.recorded(url, shop)),
-        differences=await constant_rate.differences(load),
+        kept=acknowledged_writes.check_acknowledged(
+            log, await acknowledged_writes.read_recorded(url, shop)
+        ),
+        differences=await constant_rate.ledger_differences(load),
         alarms=await _alarms(fleet) - before,
     )
 
 
-async def _lose(fleet: Fleet, load: Steady, kind: str) -> tuple[Loss, list[Asked]]:
+async def _lose(
+    fleet: BenchFleet, load: ConstantRateLoad, kind: str
+) -> tuple[Loss, list[LoggedRequest]]:
     """Take the primary away; return once another one serves and the old one follows it."""
-    before = faults.primary(fleet.home)
+    before = faults.find_primary(fleet.home)
     assert before.pid is not None
     await faults.LOSSES[kind](before.pid)
     lost_at = time.monotonic()
@@ -149,7 +153,7 @@ async def _lose(fleet: Fleet, load: Steady, kind: str) -> tuple[Loss, list[Asked
     asked = load.cut()
     loss = Loss(
         kind=kind,
-        again_s=round(again(asked, lost_at), 3),
+        again_s=round(write_gap_s(asked, lost_at), 3),
         whole_s=round(whole_s, 3),
         slowest_s=round(max((each.seconds for each in asked), default=inf), 3),
         requests=len(asked),
@@ -158,29 +162,31 @@ async def _lose(fleet: Fleet, load: Steady, kind: str) -> tuple[Loss, list[Asked
     return loss, asked
 
 
-def _replaced(fleet: Fleet, before: str) -> bool:
-    now = observe(fleet.home).of("postgres-primary")
-    return all(part.name != before for part in now) and faults.whole(fleet.home, REPLICAS)
+def _replaced(fleet: BenchFleet, before: str) -> bool:
+    now = observe_fleet(fleet.home).of("postgres-primary")
+    return all(part.name != before for part in now) and faults.is_complete(fleet.home, REPLICAS)
 
 
-async def confirm_nothing(fleet: Fleet) -> None:
+async def disable_synchronous_commit(fleet: BenchFleet) -> None:
     """Let commits wait for no replica, whoever is the primary."""
-    for part in observe(fleet.home).parts:
+    for part in observe_fleet(fleet.home).parts:
         if not part.name.startswith("postgres"):
             continue
-        url = postgres.url_of(part.address or "", postgres.SUPERUSER, secrets.read(fleet.home))
-        async with session(url) as connection:
+        url = postgres.postgres_url(
+            part.address or "", postgres.SUPERUSER, secrets.read_secrets(fleet.home)
+        )
+        async with open_session(url) as connection:
             await connection.execute(_UNCONFIRMED)
             await connection.execute("select pg_reload_conf()")
             while await connection.fetchval(_WAITED_FOR):  # noqa: ASYNC110 -- it tells no event
                 await asyncio.sleep(0.05)
 
 
-async def _alarms(fleet: Fleet) -> float:
+async def _alarms(fleet: BenchFleet) -> float:
     """How often the instances found that the log does not reach where somebody was promised."""
     total = 0.0
-    for part in observe(fleet.home).of("api"):
-        answer = await http_probe.get(part.metrics_address or "", "/metrics")
+    for part in observe_fleet(fleet.home).of("api"):
+        answer = await http_probe.probe(part.metrics_address or "", "/metrics")
         for each in answer.body.decode().splitlines() if answer is not None else ():
             if each.startswith(_ALARM):
                 total += float(each.rpartition(" ")[2])

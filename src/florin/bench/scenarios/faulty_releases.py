@@ -45,7 +45,7 @@ FAULTS = {
 }
 
 
-def make(into: Path, name: str) -> Path:
+def make_faulty_release(into: Path, name: str) -> Path:
     """Write such a release below the directory and return its path."""
     fault, root = FAULTS[name], into / name.replace(" ", "-")
     package = root / "src" / "florin"

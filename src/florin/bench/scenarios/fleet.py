@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import Shop
+from florin.bench.load.constant_rate import LoadTarget
 from florin.bench.scenarios import faulty_releases
 from florin.ops.fleet import welcome
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
-from florin.ops.fleet.options import florin
+from florin.ops.fleet.observe import observe_fleet
+from florin.ops.fleet.options import florin_command
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
 from florin.ops.system.ports import free_port
@@ -24,7 +24,7 @@ _OURS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
 
 
 @dataclass(slots=True)
-class Fleet:
+class BenchFleet:
     """A fleet of its own, and the commands that change it."""
 
     home: Home
@@ -36,7 +36,7 @@ class Fleet:
     async def florin(self, *words: str, expect: int = 0) -> str:
         """Run a command; raises Unable when it ends otherwise than expected."""
         child = await asyncio.create_subprocess_exec(
-            *florin(*words, "--home", str(self.home.path)),
+            *florin_command(*words, "--home", str(self.home.path)),
             env=_environ(),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -57,14 +57,14 @@ class Fleet:
     async def foreground(self) -> asyncio.subprocess.Process:
         """Start a supervisor as in a terminal: it takes over; return once it watches."""
         child = await asyncio.create_subprocess_exec(
-            *florin("up", "--home", str(self.home.path)),
+            *florin_command("up", "--home", str(self.home.path)),
             env=_environ(),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
         deadline = time.monotonic() + _BACK_WITHIN_S
         while time.monotonic() < deadline:
-            now = observe(self.home).part("supervisor")
+            now = observe_fleet(self.home).part("supervisor")
             if now is not None and now.pid == child.pid and now.state == "ready":
                 return child
             if child.returncode is not None:
@@ -72,16 +72,16 @@ class Fleet:
             await asyncio.sleep(0.1)
         raise OperatorError("Another supervisor did not take over.")
 
-    async def open_shop(self, *, cards: int) -> Shop:
+    async def open_shop(self, *, cards: int) -> LoadTarget:
         """Sell cards of the demo merchant to spend from."""
-        demo = welcome.read(self.home)
+        demo = welcome.read_demo(self.home)
         if demo is None:
             raise OperatorError(f"{self.home.path} has no demo merchant.")
         address = f"127.0.0.1:{self.port}"
-        return await constant_rate.open_shop(address, demo.api_key, demo.program, cards=cards)
+        return await constant_rate.sell_cards(address, demo.api_key, demo.program, cards=cards)
 
     def part(self, name: str) -> Part:
-        part = observe(self.home).part(name)
+        part = observe_fleet(self.home).part(name)
         if part is None or part.process is None:
             raise OperatorError(f"{name} does not run.")
         return part
@@ -90,15 +90,15 @@ class Fleet:
         """Signal a part and wait for its successor to serve."""
         before = self.part(name).process
         assert before is not None
-        processes.send(before, number)
+        processes.send_signal(before, number)
         if number is signal.SIGSTOP:
             await asyncio.sleep(6)
-            processes.send(before, signal.SIGCONT)
+            processes.send_signal(before, signal.SIGCONT)
             await asyncio.sleep(4)
             return
         deadline = time.monotonic() + _BACK_WITHIN_S
         while time.monotonic() < deadline:
-            now = observe(self.home).part(name)
+            now = observe_fleet(self.home).part(name)
             if now and now.state == "ready" and now.process not in (None, before):
                 await asyncio.sleep(3)  # the balancer admits it, too
                 return
@@ -110,13 +110,17 @@ class Fleet:
         process, until = self.part(name).process, time.monotonic() + seconds
         assert process is not None
         while time.monotonic() < until:
-            processes.send(process, signal.SIGSTOP)
+            processes.send_signal(process, signal.SIGSTOP)
             await asyncio.sleep(0.15)
-            processes.send(process, signal.SIGCONT)
+            processes.send_signal(process, signal.SIGCONT)
             await asyncio.sleep(0.05)
 
     async def deploy(self, release: str, *, expect: int = 0, soak: str = "2s") -> str:
-        path = faulty_releases.make(self.releases, release) if not self._made(release) else None
+        path = (
+            faulty_releases.make_faulty_release(self.releases, release)
+            if not self._made(release)
+            else None
+        )
         path = path or self.releases / release.replace(" ", "-")
         words = ("deploy", "--rolling", "--soak", soak, "--release", str(path))
         return await self.florin(*words, expect=expect)
@@ -125,7 +129,7 @@ class Fleet:
         """Kill the supervisor when a deployment reaches a step; the next one finishes it."""
         words = ("deploy", "--soak", "200ms", "--home", str(self.home.path))
         child = await asyncio.create_subprocess_exec(
-            *florin(*words),
+            *florin_command(*words),
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
@@ -135,7 +139,7 @@ class Fleet:
             if line.startswith(b"[%d/" % step):
                 leader = self.part("supervisor").process
                 assert leader is not None
-                processes.send(leader, signal.SIGKILL)
+                processes.send_signal(leader, signal.SIGKILL)
                 break
         await child.wait()
         await self.up()
@@ -148,8 +152,8 @@ def _environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
 
 
-def own_fleet(folder: Path, instances: int, replicas: int = 0) -> Fleet:
+def own_fleet(folder: Path, instances: int, replicas: int = 0) -> BenchFleet:
     """Return a fleet that will live below the folder, on a free port."""
     folder.chmod(0o711)  # the user who runs the engines passes through
     home = Home(folder / "home")
-    return Fleet(home, free_port(), folder / "releases", instances, replicas)
+    return BenchFleet(home, free_port(), folder / "releases", instances, replicas)

@@ -20,7 +20,7 @@ Act = Callable[[str], Awaitable[int | None]]
 
 
 @dataclass(slots=True)
-class Followed:
+class ReadCounts:
     """What the callers saw."""
 
     reads: int = 0
@@ -30,16 +30,16 @@ class Followed:
 
 
 @dataclass(slots=True)
-class Pauses:
+class PauseCounts:
     count: int = 0
     ended: bool = False
 
 
-async def follow(
+async def run_callers(
     callers: Sequence[str], write: Act, read: Act, *, reads: int, chance: random.Random
-) -> Followed:
+) -> ReadCounts:
     """Let all callers go on until so many reads were asked for."""
-    found, seen = Followed(), dict.fromkeys(callers, 0)
+    found, seen = ReadCounts(), dict.fromkeys(callers, 0)
 
     async def caller(name: str) -> None:
         while found.reads < reads:
@@ -61,9 +61,9 @@ async def follow(
 
 
 @asynccontextmanager
-async def pausing(admins: Sequence[Any], chance: random.Random) -> AsyncGenerator[Pauses]:
+async def pause_replay(admins: Sequence[Any], chance: random.Random) -> AsyncGenerator[PauseCounts]:
     """Pause the replay of one replica after another; `admins` are superusers' connections."""
-    pauses = Pauses()
+    pauses = PauseCounts()
     task = asyncio.create_task(_pause(admins, chance, pauses))
     try:
         yield pauses
@@ -72,7 +72,7 @@ async def pausing(admins: Sequence[Any], chance: random.Random) -> AsyncGenerato
         await task
 
 
-async def _pause(admins: Sequence[Any], chance: random.Random, pauses: Pauses) -> None:
+async def _pause(admins: Sequence[Any], chance: random.Random, pauses: PauseCounts) -> None:
     while not pauses.ended:
         admin = chance.choice(admins)
         await admin.execute("select pg_wal_replay_pause()")

@@ -15,16 +15,16 @@ from typing import Any
 
 import msgspec
 
-from florin.bench.environment.dataset import FUNDS, card_id, more_keys, open_shop
+from florin.bench.environment.dataset import FUNDS, card_id, make_dataset, make_keys
 from florin.bench.environment.replicas import start_members
-from florin.bench.environment.servers import Bench, Instance, topology
-from florin.bench.harness import commit, measure
-from florin.bench.load.constant_rate import Connection
+from florin.bench.environment.servers import BenchInstance, BenchServers, bench_servers
+from florin.bench.harness import current_commit, run_measurement
+from florin.bench.load.constant_rate import HttpConnection
 from florin.bench.scenarios import read_your_writes
-from florin.bench.scenarios.read_your_writes import Followed, Pauses
+from florin.bench.scenarios.read_your_writes import PauseCounts, ReadCounts
 from florin.bench.verify import statement_log
 from florin.kit import ids
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.system.console import voice
@@ -37,21 +37,21 @@ _ASKS = "florin api-"  # how the connections of instances are named; others only
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReplicaReadConfig:
     instances: int
     callers: int
     reads: int
     seed: int
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class ReplicaReadResult(msgspec.Struct, frozen=True, kw_only=True):
     reads: int
     writes: int
     stale: list[str]
     failures: list[str]
     pauses: int
     share: float  # of the statements that replicas may answer: what they were asked
-    servers: dict[str, statement_log.Server]
+    servers: dict[str, statement_log.StatementCounts]
     primary: str
     instances: int
     callers: int
@@ -74,7 +74,7 @@ class Callers:
     currency: str
     chance: random.Random
     cards: dict[str, str]
-    connections: dict[str, list[Connection]]
+    connections: dict[str, list[HttpConnection]]
     failures: list[str] = field(default_factory=list[str])
     number: int = 0
 
@@ -112,15 +112,15 @@ class Callers:
         return answer
 
 
-def main(terms: Terms, *, as_json: bool) -> int:
+def main(terms: ReplicaReadConfig, *, as_json: bool) -> int:
     """Serve `florin bench replicas`; return 1 when a read was stale or went astray."""
-    found = asyncio.run(measure(_found(terms, commit())))
-    print(msgspec.json.encode(found).decode() if as_json else text(found))
+    found = asyncio.run(run_measurement(_found(terms, current_commit())))
+    print(msgspec.json.encode(found).decode() if as_json else format_replica_reads(found))
     return 0 if found.right else 1
 
 
-async def _found(terms: Terms, measured: str) -> Found:
-    async with topology(measured) as bench, AsyncExitStack() as stack:
+async def _found(terms: ReplicaReadConfig, measured: str) -> ReplicaReadResult:
+    async with bench_servers(measured) as bench, AsyncExitStack() as stack:
         standbys = await start_members(bench, REPLICAS, statement_log.SETTINGS)
         members = standbys.members
         instances = [await bench.start_instance(told=standbys.told) for _ in range(terms.instances)]
@@ -134,14 +134,14 @@ async def _found(terms: Terms, measured: str) -> Found:
         begun = time.monotonic()
         found, pauses = await _follow(bench, members, callers, terms)
         seconds = time.monotonic() - begun
-        servers = statement_log.judge(primary, before, _logs(bench, members))
-    return Found(
+        servers = statement_log.classify_statements(primary, before, _logs(bench, members))
+    return ReplicaReadResult(
         reads=found.reads,
         writes=found.writes,
         stale=found.stale,
         failures=callers.failures,
         pauses=pauses.count,
-        share=round(statement_log.share(primary, servers), 4),
+        share=round(statement_log.replica_share(primary, servers), 4),
         servers=servers,
         primary=primary,
         instances=terms.instances,
@@ -152,30 +152,34 @@ async def _found(terms: Terms, measured: str) -> Found:
     )
 
 
-async def _callers(bench: Bench, instances: list[Instance], terms: Terms) -> Callers:
-    shop = await open_shop(bench, cards=terms.callers)
-    keys = await more_keys(bench, shop, terms.callers)
+async def _callers(
+    bench: BenchServers, instances: list[BenchInstance], terms: ReplicaReadConfig
+) -> Callers:
+    shop = await make_dataset(bench, cards=terms.callers)
+    keys = await make_keys(bench, shop, terms.callers)
     names = [f"caller {n}" for n in range(1, terms.callers + 1)]
     return Callers(
         currency="EUR",
         chance=random.Random(terms.seed),
-        cards={name: ids.show("crd", card_id(n)) for n, name in enumerate(names, 1)},
+        cards={name: ids.show_id("crd", card_id(n)) for n, name in enumerate(names, 1)},
         connections={
-            name: [Connection(each.address, key) for each in instances]
+            name: [HttpConnection(each.address, key) for each in instances]
             for name, key in zip(names, keys, strict=True)
         },
     )
 
 
 async def _follow(
-    bench: Bench, members: ReplicaSet, callers: Callers, terms: Terms
-) -> tuple[Followed, Pauses]:
+    bench: BenchServers, members: ReplicaSet, callers: Callers, terms: ReplicaReadConfig
+) -> tuple[ReadCounts, PauseCounts]:
     others = members.others(bench.server.name).values()
-    admins = [await connect(each.url(postgres.SUPERUSER), name="florin bench") for each in others]
+    admins = [
+        await open_connection(each.url(postgres.SUPERUSER), name="florin bench") for each in others
+    ]
     try:
-        async with read_your_writes.pausing(admins, callers.chance) as pauses:
+        async with read_your_writes.pause_replay(admins, callers.chance) as pauses:
             voice.status(f"{terms.reads} reads …")
-            found = await read_your_writes.follow(
+            found = await read_your_writes.run_callers(
                 list(callers.cards),
                 callers.write,
                 callers.read,
@@ -188,17 +192,19 @@ async def _follow(
             admin.terminate()
 
 
-def _logs(bench: Bench, members: ReplicaSet) -> dict[str, Counter[str]]:
+def _logs(bench: BenchServers, members: ReplicaSet) -> dict[str, Counter[str]]:
     """How often instances asked each server what, so far."""
     return {
         name: Counter(
-            what for who, what in statement_log.asked(bench.home.log(name)) if who.startswith(_ASKS)
+            what
+            for who, what in statement_log.read_statements(bench.home.log(name))
+            if who.startswith(_ASKS)
         )
         for name in members.servers
     }
 
 
-def text(found: Found) -> str:
+def format_replica_reads(found: ReplicaReadResult) -> str:
     met = "met" if found.share >= SHARE_WANTED else "not met"
     head = (
         f"replicas: {found.callers} callers read what they wrote at {found.instances} instances;"

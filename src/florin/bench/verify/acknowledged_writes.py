@@ -5,15 +5,15 @@ from typing import Any
 
 import msgspec
 
-from florin.bench.load.constant_rate import Asked, Shop
+from florin.bench.load.constant_rate import LoadTarget, LoggedRequest
 from florin.kit import ids
-from florin.kit.postgres.database import connect
+from florin.kit.postgres.database import open_connection
 
 _REDEEMED = "select id, amount from florin.transfer where kind = 'redeem' and debit_card = any($1)"
 _KEYS = "select noun, key from florin.idempotency"  # joined here: no index leads from noun to key
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class RecordedRedemption(msgspec.Struct, frozen=True):
     """A redemption in the books, by its public id, and the key under which it was made."""
 
     id: str
@@ -21,28 +21,31 @@ class Recorded(msgspec.Struct, frozen=True):
     key: str | None
 
 
-class Kept(msgspec.Struct, frozen=True, kw_only=True):
+class AcknowledgedCheck(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int
     lost: int  # acknowledged, and not in the books as it was
     doubled: int  # in the books beside what was acknowledged, or was refused
     unknown: int  # nobody was told what became of them
 
 
-async def recorded(url: str, shop: Shop) -> list[Recorded]:
+async def read_recorded(url: str, shop: LoadTarget) -> list[RecordedRedemption]:
     """Read all redemptions of the shop's cards at the server of that URL."""
-    cards = [ids.parse("crd", card.id) for card in shop.cards]
-    connection: Any = await connect(url, name="florin bench")
+    cards = [ids.parse_id("crd", card.id) for card in shop.cards]
+    connection: Any = await open_connection(url, name="florin bench")
     try:
         rows = await connection.fetch(_REDEEMED, cards)
         keys = {row["noun"]: row["key"] for row in await connection.fetch(_KEYS)}
     finally:
         connection.terminate()
     return [
-        Recorded(ids.show("red", row["id"]), row["amount"], keys.get(row["id"])) for row in rows
+        RecordedRedemption(ids.show_id("red", row["id"]), row["amount"], keys.get(row["id"]))
+        for row in rows
     ]
 
 
-def judge(log: Sequence[Asked], books: Iterable[Recorded]) -> Kept:
+def check_acknowledged(
+    log: Sequence[LoggedRequest], books: Iterable[RecordedRedemption]
+) -> AcknowledgedCheck:
     """Compare the client's log with the books. Pure.
 
     One whose outcome nobody was told may be there or not, once.
@@ -59,7 +62,7 @@ def judge(log: Sequence[Asked], books: Iterable[Recorded]) -> Kept:
             open_.discard(each.key)
         else:
             doubled += 1
-    return Kept(
+    return AcknowledgedCheck(
         acknowledged=len(acknowledged),
         lost=len(acknowledged) - len(whole),
         doubled=doubled,

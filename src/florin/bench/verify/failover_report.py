@@ -6,8 +6,8 @@ from math import ceil, inf
 
 import msgspec
 
-from florin.bench.load.constant_rate import Asked
-from florin.bench.verify.acknowledged_writes import Kept
+from florin.bench.load.constant_rate import LoggedRequest
+from florin.bench.verify.acknowledged_writes import AcknowledgedCheck
 
 REPLICAS = 2
 AGAIN_WITHIN_S = 2.5  # the target, of 95 in 100
@@ -40,7 +40,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     failures: int
     said: list[str]  # by requests that failed
-    kept: Kept
+    kept: AcknowledgedCheck
     differences: list[str]
     alarms: float  # that an acknowledged write may be lost
 
@@ -50,7 +50,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
         return not lost and not self.differences
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class FailoverResult(msgspec.Struct, frozen=True, kw_only=True):
     synchronous: Phase
     asynchronous: Phase | None  # the control
     again_p50_s: float
@@ -67,7 +67,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
         return self.synchronous.right and control
 
 
-def again(log: Sequence[Asked], lost_at: float) -> float:
+def write_gap_s(log: Sequence[LoggedRequest], lost_at: float) -> float:
     """Seconds from the loss to the end of the silence that followed: no write succeeded in it."""
     answered = (each.at + each.seconds for each in log if each.kind == "redeem" and not each.failed)
     times = [lost_at, *sorted(at for at in answered if at > lost_at)]
@@ -84,14 +84,14 @@ def percentile(times: Sequence[float], percent: int) -> float:
     return times[max(0, ceil(len(times) * percent / 100) - 1)]
 
 
-def line(loss: Loss) -> str:
+def format_loss(loss: Loss) -> str:
     return (
         f"{loss.kind:<10}{loss.again_s:>9.2f}{loss.slowest_s:>11.2f}{loss.whole_s:>9.1f}"
         f"{loss.requests:>10}{loss.failures:>10}"
     )
 
 
-def text(found: Found) -> str:
+def format_failover(found: FailoverResult) -> str:
     first, second = found.synchronous, found.asynchronous
     met = "met" if found.again_p95_s <= AGAIN_WITHIN_S else "not met"
     head = (
@@ -102,10 +102,10 @@ def text(found: Found) -> str:
         f"Writes again after {found.again_p50_s:.2f} s (p50), {found.again_p95_s:.2f} s (p95),"
         f" {found.again_most_s:.2f} s at most; p95 within {AGAIN_WITHIN_S:g} s: {met}."
     )
-    lines = [head, "", _COLUMNS, *map(line, first.losses), "", times, *_books(first)]
+    lines = [head, "", _COLUMNS, *map(format_loss, first.losses), "", times, *_books(first)]
     if second is not None:
         lines += ["", "The control: commits wait for no replica.", _COLUMNS]
-        lines += [*map(line, second.losses), "", *_books(second)]
+        lines += [*map(format_loss, second.losses), "", *_books(second)]
         lines += [] if second.kept.lost else [_PROVES_NOTHING]
     return "\n".join([*lines, "", f"seed {found.seed}; commit {found.commit}."])
 

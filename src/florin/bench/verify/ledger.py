@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 from florin.bench.environment.dataset import Dataset
-from florin.bench.environment.servers import Bench
+from florin.bench.environment.servers import BenchServers
 from florin.bench.load import pgbench
 from florin.kit.postgres.database import Database
 from florin.ops.postgres import server as postgres
 from florin.ops.system.console import voice
-from florin.reports.proof import proof
+from florin.reports.proof import prove_ledger
 
 _SQL = """
 select count(*) filter (where actor like 'key_%') as http,
@@ -18,7 +18,7 @@ from florin.transfer where merchant = $1 and kind = 'redeem'
 
 
 @dataclass(slots=True, kw_only=True)
-class Answered:
+class AnsweredCounts:
     """What a run was told: redemptions that succeeded, and those it cannot know of."""
 
     http: int = 0
@@ -31,7 +31,7 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class LedgerCheck:
     """The books of one shop against what was answered."""
 
     balanced: bool
@@ -53,18 +53,18 @@ class Judged:
         )
 
 
-async def judge(bench: Bench, shop: Dataset, answered: Answered) -> Judged:
+async def check_ledger(bench: BenchServers, shop: Dataset, answered: AnsweredCounts) -> LedgerCheck:
     """Prove the books and count what they hold."""
     voice.status("Judging the books …")
     opened = Database(bench.url(postgres.APP, shop.database), name="bench")
     await opened.open()
     try:
-        proved = await proof(opened, shop.merchant)
+        proved = await prove_ledger(opened, shop.merchant)
         row = await opened.one(_SQL, shop.merchant, pgbench.ACTOR)
         assert row is not None
     finally:
         await opened.close()
-    return Judged(
+    return LedgerCheck(
         balanced=proved.balanced,
         differences=tuple(f"{d.check}: {d.card or ''} {d.detail}" for d in proved.differences[:3]),
         answered=answered.http,

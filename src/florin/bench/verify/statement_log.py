@@ -16,14 +16,14 @@ _NEVER = ("florin.post", "florin.issue", "for update", "api_key", "idempotency")
 _READS = ("select", "with recursive ")
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class StatementCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What one server was asked by the instances."""
 
     reads: int  # statements that a replica may answer
     decisions: int  # about money, keys or access
 
 
-def asked(log: Path) -> Generator[tuple[str, str]]:
+def read_statements(log: Path) -> Generator[tuple[str, str]]:
     """What a server was asked so far, as (application, statement), a statement on one line."""
     application, words = "", list[str]()
     with log.open(encoding="utf-8", errors="replace") as lines:
@@ -42,15 +42,15 @@ def asked(log: Path) -> Generator[tuple[str, str]]:
         yield application, " ".join(words).strip()
 
 
-def decides(statement: str) -> bool:
+def is_decision(statement: str) -> bool:
     """Whether it decides about money, keys or access, or is no reading at all."""
     words = statement.lower()
     return not words.startswith(_READS) or any(never in words for never in _NEVER)
 
 
-def judge(
+def classify_statements(
     primary: str, before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]
-) -> dict[str, Server]:
+) -> dict[str, StatementCounts]:
     """Sort what each server was asked in between. Pure.
 
     What a replica may answer is whatever the replicas were asked for, whoever answered it: the
@@ -62,18 +62,18 @@ def judge(
         for name, each in asked.items()
         if name != primary
         for what in each
-        if "florin." in what and not decides(what)
+        if "florin." in what and not is_decision(what)
     }
     return {
-        name: Server(
+        name: StatementCounts(
             reads=sum(count for what, count in each.items() if what in shared),
-            decisions=sum(count for what, count in each.items() if decides(what)),
+            decisions=sum(count for what, count in each.items() if is_decision(what)),
         )
         for name, each in asked.items()
     }
 
 
-def share(primary: str, servers: Mapping[str, Server]) -> float:
+def replica_share(primary: str, servers: Mapping[str, StatementCounts]) -> float:
     """The part of the statements that replicas may answer which they were asked."""
     total = sum(server.reads for server in servers.values())
     return 1 - servers[primary].reads / total if total else 0.0

@@ -12,10 +12,10 @@ from typing import Any
 from uuid import UUID
 
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.dataset import Dataset, open_shop
-from florin.bench.environment.servers import Bench
-from florin.bench.workers.catalog import Terms
-from florin.bench.workers.ledger_check import wrongs
+from florin.bench.environment.dataset import Dataset, make_dataset
+from florin.bench.environment.servers import BenchServers
+from florin.bench.workers.catalog import WorkerBenchConfig
+from florin.bench.workers.ledger_check import ledger_faults
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue
@@ -44,12 +44,12 @@ from florin.account where merchant = $1
 """
 
 
-def space_mb(terms: Terms) -> int:
+def space_mb(terms: WorkerBenchConfig) -> int:
     return 5_000 + terms.cards * _KB_A_CARD // 1000
 
 
 async def contest(
-    bench: Bench, terms: Terms
+    bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     if terms.cards > bulk_issue.MOST:
         raise OperatorError(
@@ -62,7 +62,7 @@ async def contest(
         for number in range(1, terms.rounds + 1):
             voice.status(f"Round {number} of {terms.rounds}: Florin …")
             await _anew(bench, admin, _MADE)
-            shop = await open_shop(bench, cards=1, database=_MADE, issue=False)
+            shop = await make_dataset(bench, cards=1, database=_MADE, issue=False)
             figures = await _ours(bench, shop, terms.cards)
             wrong += await _judged(bench, shop.merchant, terms.cards)
             voice.status(f"Round {number} of {terms.rounds}: COPY …")
@@ -74,34 +74,34 @@ async def contest(
     return rounds, wrong, {}
 
 
-async def _anew(bench: Bench, admin: Any, name: str) -> None:
+async def _anew(bench: BenchServers, admin: Any, name: str) -> None:
     await admin.execute(f"drop database if exists {name}")
     await bench.add_database(name)
     await admin.execute("checkpoint")
 
 
-async def ask_for(bench: Bench, shop: Dataset, cards: int) -> UUID:
+async def request_job(bench: BenchServers, shop: Dataset, cards: int) -> UUID:
     """Ask for a job, as `POST /cards/bulk` does; return its id."""
     opened = Database(bench.url(postgres.APP, shop.database), name="bench")
     await opened.open()
     try:
         asked = RequestContext(merchant=shop.merchant, actor="bench", key="bulk")
-        program = ids.show("prg", shop.program)
+        program = ids.show_id("prg", shop.program)
         want = bulk_issue.BulkRequest(program=program, amount=AMOUNT, quantity=cards)
-        job, _ = await bulk_issue.start(opened, asked, want)
+        job, _ = await bulk_issue.start_bulk_issue(opened, asked, want)
     finally:
         await opened.close()
     return UUID(job.id.removeprefix("job_"))
 
 
-async def _ours(bench: Bench, shop: Dataset, cards: int) -> Figures:
+async def _ours(bench: BenchServers, shop: Dataset, cards: int) -> Figures:
     """From the request to the finished job; the worker was there before."""
     worker = await bench.start_worker("florin", "worker", database=_MADE)
     admin = await bench.admin(_MADE)
     try:
         before = bench.used(worker)
         begun = time.monotonic()
-        job = await ask_for(bench, shop, cards)
+        job = await request_job(bench, shop, cards)
 
         async def finished() -> bool:
             return bool(await admin.fetchval(_FINISHED, shop.merchant, job))
@@ -124,7 +124,7 @@ async def _ours(bench: Bench, shop: Dataset, cards: int) -> Figures:
         await worker.stop()
 
 
-async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
+async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
     """As many cards as asked for, each with its own code, its money, its entry and its event."""
     admin = await bench.admin(_MADE)
     try:
@@ -132,12 +132,12 @@ async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
     finally:
         await admin.close()
     found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
-    return found + await wrongs(bench, _MADE, merchant)
+    return found + await ledger_faults(bench, _MADE, merchant)
 
 
-async def _copied(bench: Bench, admin: Any) -> float:
+async def _copied(bench: BenchServers, admin: Any) -> float:
     """Seconds of COPY."""
-    folder = os_user.private(bench.server.data.parent / "rows", bench.server.account)
+    folder = os_user.make_private_dir(bench.server.data.parent / "rows", bench.server.account)
     try:
         made = await bench.admin(_MADE)
         try:

@@ -6,7 +6,7 @@ from florin.bench.catalog import Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class WorkerBenchConfig:
     """How to measure; `seconds`, `rate` and `connections` are of `beside` alone."""
 
     name: str
@@ -20,7 +20,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Benchmark:
+class WorkerBenchmark:
     """One name: the figures that are to reach a bound, and those that are shares of two others."""
 
     says: str
@@ -37,8 +37,8 @@ def _most(what: str, bound: float) -> Target:
     return Target(what=what, sense="at most", bound=bound)
 
 
-BENCHMARKS: dict[str, Benchmark] = {
-    "queue": Benchmark(
+BENCHMARKS: dict[str, WorkerBenchmark] = {
+    "queue": WorkerBenchmark(
         says="no-op jobs, one worker, beside one of PgQueuer",
         cards=0,
         targets=(_least("ratio", 1.5), _least("outbox_ratio", 0.75)),
@@ -47,19 +47,19 @@ BENCHMARKS: dict[str, Benchmark] = {
             ("outbox_ratio", "outbox_rate", "pgqueuer_rate"),
         ),
     ),
-    "expiry": Benchmark(
+    "expiry": WorkerBenchmark(
         says="cards that are due, one worker, beside one INSERT and one UPDATE of the same rows",
         cards=1_000_000,
         targets=(_least("rate", 10_000), _least("ratio", 0.3)),
         shares=(("ratio", "rate", "sql_rate"),),
     ),
-    "bulk": Benchmark(
+    "bulk": WorkerBenchmark(
         says="a job of many cards, one worker, beside COPY of the rows it made",
         cards=1_000_000,
         targets=(_least("rate", 10_000), _least("ratio", 0.2), _most("peak_rss_mb", 300)),
         shares=(("ratio", "rate", "copy_rate"),),
     ),
-    "beside": Benchmark(
+    "beside": WorkerBenchmark(
         says="redemptions at an even rate, while cards are made, and while they expire",
         cards=600_000,
         targets=(_most("bulk_growth", 2), _most("expiry_growth", 2)),

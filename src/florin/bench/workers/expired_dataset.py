@@ -8,8 +8,8 @@ ten days, as cards do that were sold day by day while no worker ran.
 from typing import Any
 from uuid import UUID
 
-from florin.bench.environment.dataset import card_sql, open_shop
-from florin.bench.environment.servers import Bench
+from florin.bench.environment.dataset import card_sql, make_dataset
+from florin.bench.environment.servers import BenchServers
 from florin.ops.system.console import timed
 
 BALANCE = 2_500
@@ -43,9 +43,9 @@ from generate_series(1, $2::bigint) n
 """  # noqa: S608 -- our own numbers
 
 
-async def seed(bench: Bench, *, cards: int, database: str) -> UUID:
+async def make_expired_dataset(bench: BenchServers, *, cards: int, database: str) -> UUID:
     """Make the shop; return its merchant."""
-    shop = await open_shop(bench, cards=1, database=database, issue=False)
+    shop = await make_dataset(bench, cards=1, database=database, issue=False)
     admin = await bench.admin(database)
     try:
         with timed(f"Writing {cards:,} cards that are due"):
@@ -61,7 +61,7 @@ async def seed(bench: Bench, *, cards: int, database: str) -> UUID:
     return shop.merchant
 
 
-async def copy(admin: Any, *, of: str, name: str) -> None:
+async def copy_database(admin: Any, *, of: str, name: str) -> None:
     """Make a database that is the same, file by file."""
     await admin.execute(f"drop database if exists {name}")
     await admin.execute(f"create database {name} template {of} strategy file_copy")

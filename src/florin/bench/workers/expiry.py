@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.servers import Bench
+from florin.bench.environment.servers import BenchServers
 from florin.bench.workers import expired_dataset
-from florin.bench.workers.catalog import Terms
-from florin.bench.workers.ledger_check import wrongs
+from florin.bench.workers.catalog import WorkerBenchConfig
+from florin.bench.workers.ledger_check import ledger_faults
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs.expiry import QUEUE
@@ -50,25 +50,27 @@ from florin.account a where a.merchant = $1
 """
 
 
-def space_mb(terms: Terms) -> int:
+def space_mb(terms: WorkerBenchConfig) -> int:
     return 5_000 + terms.cards * _KB_A_CARD // 1000
 
 
 async def contest(
-    bench: Bench, terms: Terms
+    bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     await bench.add_database(_TEMPLATE)
-    merchant = await expired_dataset.seed(bench, cards=terms.cards, database=_TEMPLATE)
+    merchant = await expired_dataset.make_expired_dataset(
+        bench, cards=terms.cards, database=_TEMPLATE
+    )
     rounds: list[Figures] = []
     wrong: list[str] = []
     admin = await bench.admin()
     try:
         for number in range(1, terms.rounds + 1):
             voice.status(f"Round {number} of {terms.rounds}: bare SQL …")
-            await expired_dataset.copy(admin, of=_TEMPLATE, name=_COPY)
+            await expired_dataset.copy_database(admin, of=_TEMPLATE, name=_COPY)
             bare_s = await _bare(bench, merchant)
             voice.status(f"Round {number} of {terms.rounds}: Florin …")
-            await expired_dataset.copy(admin, of=_TEMPLATE, name=_COPY)
+            await expired_dataset.copy_database(admin, of=_TEMPLATE, name=_COPY)
             figures = await _ours(bench, terms.cards)
             wrong += await _judged(bench, merchant, terms.cards)
             rounds.append(figures | {"sql_rate": terms.cards / bare_s})
@@ -78,7 +80,7 @@ async def contest(
     return rounds, wrong, {}
 
 
-async def _bare(bench: Bench, merchant: UUID) -> float:
+async def _bare(bench: BenchServers, merchant: UUID) -> float:
     admin = await bench.admin(_COPY)
     try:
         begun = time.monotonic()
@@ -90,15 +92,15 @@ async def _bare(bench: Bench, merchant: UUID) -> float:
         await admin.close()
 
 
-async def _ours(bench: Bench, cards: int) -> Figures:
+async def _ours(bench: BenchServers, cards: int) -> Figures:
     """From the moment in which the worker may begin to the end of the last job."""
     admin = await bench.admin(_COPY)
-    await hand.pause(admin, "bench", QUEUE, paused=True)
+    await hand.pause_queue(admin, "bench", QUEUE, paused=True)
     await enqueue_now(admin, NewJob(queue=QUEUE, kind="sweep"))
     worker = await bench.start_worker("florin", "worker", database=_COPY)
     try:
         before = bench.used(worker)
-        await hand.pause(admin, "bench", QUEUE, paused=False)
+        await hand.pause_queue(admin, "bench", QUEUE, paused=False)
         begun = time.monotonic()
 
         async def finished() -> bool:
@@ -122,7 +124,7 @@ async def _ours(bench: Bench, cards: int) -> Figures:
         await worker.stop()
 
 
-async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
+async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
     """Every card ended once, with one entry and one event; the books balance."""
     admin = await bench.admin(_COPY)
     try:
@@ -130,4 +132,4 @@ async def _judged(bench: Bench, merchant: UUID, cards: int) -> list[str]:
     finally:
         await admin.close()
     found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
-    return found + await wrongs(bench, _COPY, merchant)
+    return found + await ledger_faults(bench, _COPY, merchant)

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.dataset import Dataset, open_shop
-from florin.bench.environment.servers import Bench, Worker
+from florin.bench.environment.dataset import Dataset, make_dataset
+from florin.bench.environment.servers import BenchServers, BenchWorker
 from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import Asked as Request
-from florin.bench.load.constant_rate import Steady
+from florin.bench.load.constant_rate import ConstantRateLoad
+from florin.bench.load.constant_rate import LoggedRequest as Request
 from florin.bench.workers import expired_dataset
-from florin.bench.workers.bulk import ask_for
-from florin.bench.workers.catalog import Terms
-from florin.bench.workers.ledger_check import wrongs
+from florin.bench.workers.bulk import request_job
+from florin.bench.workers.catalog import WorkerBenchConfig
+from florin.bench.workers.ledger_check import ledger_faults
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue, expiry
@@ -45,17 +45,17 @@ _DONE = {
 
 
 @dataclass(slots=True)
-class Run:
-    bench: Bench
-    load: Steady
-    worker: Worker
+class InterferenceRun:
+    bench: BenchServers
+    load: ConstantRateLoad
+    worker: BenchWorker
     admin: Any
     seconds: float
     failed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class RoundPart:
     """One part of a round."""
 
     p50_ms: float
@@ -65,48 +65,52 @@ class Part:
     load: float  # percent of the machine
 
 
-def space_mb(terms: Terms) -> int:
+def space_mb(terms: WorkerBenchConfig) -> int:
     made = min(bulk_issue.MOST, round(terms.rounds * terms.seconds * _CARDS_A_SECOND))
     return 5_000 + (terms.cards + made) * _KB_A_CARD // 1000
 
 
 async def contest(
-    bench: Bench, terms: Terms
+    bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
-    shop = await open_shop(bench, cards=1)
-    merchant = await expired_dataset.seed(bench, cards=terms.cards, database=postgres.DATABASE)
+    shop = await make_dataset(bench, cards=1)
+    merchant = await expired_dataset.make_expired_dataset(
+        bench, cards=terms.cards, database=postgres.DATABASE
+    )
     admin = await bench.admin()
     try:
         for queue in _DONE:
-            await hand.pause(admin, "bench", queue, paused=True)
+            await hand.pause_queue(admin, "bench", queue, paused=True)
         # What seeding left in memory is written now, not in the middle of the measure.
         await admin.execute("checkpoint")
-        await ask_for(bench, shop, bulk_issue.MOST)
+        await request_job(bench, shop, bulk_issue.MOST)
         await enqueue_now(admin, NewJob(queue=expiry.QUEUE, kind="sweep"))
         instance = await bench.start_instance()
         worker = await bench.start_worker("florin", "worker")
         spent = await _shop(shop, instance.address)
-        load = Steady(spent, rate=terms.rate, connections=terms.connections, seed=terms.seed)
-        run = Run(bench, load, worker, admin, terms.seconds)
+        load = ConstantRateLoad(
+            spent, rate=terms.rate, connections=terms.connections, seed=terms.seed
+        )
+        run = InterferenceRun(bench, load, worker, admin, terms.seconds)
         async with load.running():
             await asyncio.sleep(_WARM_S)
             rounds = [await _round(run, number) for number in range(1, terms.rounds + 1)]
         wrong = [f"{run.failed} requests failed"] if run.failed else []
-        wrong += await constant_rate.differences(load)
+        wrong += await constant_rate.ledger_differences(load)
         for each in (shop.merchant, merchant):
-            wrong += await wrongs(bench, postgres.DATABASE, each)
+            wrong += await ledger_faults(bench, postgres.DATABASE, each)
     finally:
         await admin.close()
     return rounds, wrong, {}
 
 
-async def _shop(shop: Dataset, address: str) -> constant_rate.Shop:
+async def _shop(shop: Dataset, address: str) -> constant_rate.LoadTarget:
     voice.status("Selling cards to spend from …")
-    program = ids.show("prg", shop.program)
-    return await constant_rate.open_shop(address, shop.secret, program, cards=_CARDS_SPENT)
+    program = ids.show_id("prg", shop.program)
+    return await constant_rate.sell_cards(address, shop.secret, program, cards=_CARDS_SPENT)
 
 
-async def _round(run: Run, number: int) -> Figures:
+async def _round(run: InterferenceRun, number: int) -> Figures:
     voice.status(f"Round {number} …")
     before = await _part(run, None)
     made = await _part(run, bulk_issue.QUEUE)
@@ -132,7 +136,7 @@ async def _round(run: Run, number: int) -> Figures:
     return figures
 
 
-async def _part(run: Run, queue: str | None) -> Part:
+async def _part(run: InterferenceRun, queue: str | None) -> RoundPart:
     """Let a queue go for a while; afterwards nothing of it runs any more."""
     done = await _let_go(run, queue) if queue else 0
     begun = time.monotonic()
@@ -144,37 +148,37 @@ async def _part(run: Run, queue: str | None) -> Part:
     cards_rate = await _stopped(run, queue, done, begun) if queue else 0.0
     run.failed += sum(request.failed for request in log)
     money: list[Request] = [request for request in log if request.kind == "redeem"]
-    figures = constant_rate.figures(money)
-    return Part(
+    figures = constant_rate.latency_figures(money)
+    return RoundPart(
         p50_ms=figures.p50_ms,
         p99_ms=figures.p99_ms,
         cards_rate=cards_rate,
         requests_rate=len(log) / run.seconds,
-        load=100 * used / (run.seconds * cpu_usage.cores()),
+        load=100 * used / (run.seconds * cpu_usage.core_count()),
     )
 
 
-async def _let_go(run: Run, queue: str) -> int:
+async def _let_go(run: InterferenceRun, queue: str) -> int:
     done: int = await run.admin.fetchval(_DONE[queue])
-    await hand.pause(run.admin, "bench", queue, paused=False)
+    await hand.pause_queue(run.admin, "bench", queue, paused=False)
     await _until(run, _ACTIVE, queue, true=True)
     return done
 
 
-async def _stopped(run: Run, queue: str, done: int, begun: float) -> float:
+async def _stopped(run: InterferenceRun, queue: str, done: int, begun: float) -> float:
     """Cards a second since it began."""
     if not await run.admin.fetchval(_LEFT, queue):
         raise OperatorError(
             f"There was too little work in {queue}: take more --cards or fewer --rounds."
         )
-    await hand.pause(run.admin, "bench", queue, paused=True)
+    await hand.pause_queue(run.admin, "bench", queue, paused=True)
     await _until(run, _ACTIVE, queue, true=False)
     seconds = time.monotonic() - begun
     more: int = await run.admin.fetchval(_DONE[queue]) - done
     return more / seconds
 
 
-async def _until(run: Run, sql: str, queue: str, *, true: bool) -> None:
+async def _until(run: InterferenceRun, sql: str, queue: str, *, true: bool) -> None:
     async def seen() -> bool:
         return await run.admin.fetchval(sql, queue) == true
 
@@ -182,7 +186,7 @@ async def _until(run: Run, sql: str, queue: str, *, true: bool) -> None:
     await until(seen, within_s=_WITHIN_S, look_s=_LOOK_S, otherwise=otherwise)
 
 
-def _cpu(run: Run) -> float:
+def _cpu(run: InterferenceRun) -> float:
     """Seconds of everything so far, this process with its load among it."""
     used = run.bench.used(run.worker)
     own = os.times()

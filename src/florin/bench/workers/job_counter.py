@@ -13,7 +13,7 @@ import msgspec
 _WORD = "FLORIN "
 
 
-class Said(msgspec.Struct, kw_only=True):
+class JobCounts(msgspec.Struct, kw_only=True):
     """In seconds of the machine's monotonic clock, which all processes share."""
 
     began: float | None = None
@@ -26,7 +26,7 @@ class Count:
 
     def __init__(self, jobs: int, *, early: bool = False) -> None:
         self.jobs = jobs
-        self.said = Said(began=time.monotonic() if early else None)
+        self.said = JobCounts(began=time.monotonic() if early else None)
         self._ran = 0
 
     def __call__(self) -> None:
@@ -46,7 +46,7 @@ class Count:
         sys.stderr.flush()
 
 
-def heard(log: Path) -> Said:
+def last_counts(log: Path) -> JobCounts:
     """The last word in a log."""
     lines = [line for line in log.read_text("utf-8").splitlines() if line.startswith(_WORD)]
-    return msgspec.json.decode(lines[-1][len(_WORD) :], type=Said) if lines else Said()
+    return msgspec.json.decode(lines[-1][len(_WORD) :], type=JobCounts) if lines else JobCounts()

@@ -5,11 +5,11 @@ from importlib import import_module
 
 import msgspec
 
-from florin.bench.environment.servers import topology
-from florin.bench.harness import commit, measure
+from florin.bench.environment.servers import bench_servers
+from florin.bench.harness import current_commit, run_measurement
 from florin.bench.workers import report
-from florin.bench.workers.catalog import BENCHMARKS, Terms
-from florin.bench.workers.result import Found
+from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
+from florin.bench.workers.result import WorkerBenchResult
 from florin.ops.system.console import OperatorError
 
 _CONNECTIONS_MAX = 32  # of a load that asks at an even rate
@@ -31,7 +31,7 @@ def main(
     """Serve one of them; return 1 when something was lost, doubled or out of balance."""
     if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
         raise OperatorError("--jobs, --cards and --rounds begin at 1.")
-    terms = Terms(
+    terms = WorkerBenchConfig(
         name=name,
         jobs=jobs,
         cards=cards or BENCHMARKS[name].cards,
@@ -41,19 +41,19 @@ def main(
         connections=min(connections, _CONNECTIONS_MAX),
         seed=seed,
     )
-    found = asyncio.run(measure(_contest(terms, commit())))
+    found = asyncio.run(run_measurement(_contest(terms, current_commit())))
     document = found.document()
     print(msgspec.json.encode(document).decode() if as_json else report.text(document))
     return 0 if found.right else 1
 
 
-async def _contest(terms: Terms, release: str) -> Found:
+async def _contest(terms: WorkerBenchConfig, release: str) -> WorkerBenchResult:
     module = _MODULES.get(terms.name, terms.name)
     play = import_module(f"florin.bench.workers.{module}")
-    async with topology(release) as bench:
+    async with bench_servers(release) as bench:
         await bench.start_postgres(space_mb=play.space_mb(terms))
         rounds, wrong, notes = await play.contest(bench, terms)
-        return Found(
+        return WorkerBenchResult(
             terms=terms,
             rounds=rounds,
             wrong=wrong,

@@ -9,33 +9,33 @@ from florin.bench.workers.job_counter import Count
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
-from florin.kit.queue.config import JobType, Plan, Queue
+from florin.kit.queue.config import JobType, QueueConfig, WorkPlan
 from florin.kit.queue.enqueue import NewJob
-from florin.kit.queue.job import Job
-from florin.kit.settings import Settings, read
+from florin.kit.queue.job import QueuedJob
+from florin.kit.settings import Settings, read_settings
 from florin.ops.topology.worker_process import SLOTS
 
 QUEUE = "noops"
 KIND = "nothing"
 
 
-async def _nothing(_job: Job, count: Count) -> None:
+async def _nothing(_job: QueuedJob, count: Count) -> None:
     count()
 
 
-PLAN = Plan(
-    queues=(Queue(name=QUEUE, importance=1, kinds={KIND: JobType(run=_nothing)}),),
+PLAN = WorkPlan(
+    queues=(QueueConfig(name=QUEUE, importance=1, kinds={KIND: JobType(run=_nothing)}),),
 )
 
 
-def asked(number: int) -> NewJob:
+def noop_jobs(number: int) -> NewJob:
     return NewJob(queue=QUEUE, kind=KIND, payload={"number": number})
 
 
 def main(jobs: int, *, early: bool) -> int:
     """Work until SIGTERM."""
-    settings = read()
-    logging.set_up(level=settings.log_level, instance=settings.instance)
+    settings = read_settings()
+    logging.configure_logging(level=settings.log_level, instance=settings.instance)
     counts: list[Count] = []
 
     def context(_settings: Settings, _database: Database) -> Count:
@@ -44,7 +44,7 @@ def main(jobs: int, *, early: bool) -> int:
         return counts[0]
 
     try:
-        return process.serve(settings, PLAN, context, concurrency=SLOTS, command=["false"])
+        return process.serve_worker(settings, PLAN, context, concurrency=SLOTS, command=["false"])
     finally:
         for count in counts:
             count.close()

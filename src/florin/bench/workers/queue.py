@@ -14,10 +14,10 @@ from typing import Any
 
 import florin
 from florin.bench.environment import cpu_usage
-from florin.bench.environment.servers import Bench, Worker
-from florin.bench.load.wrk import run
+from florin.bench.environment.servers import BenchServers, BenchWorker
+from florin.bench.load.wrk import run_generator
 from florin.bench.workers import job_counter, noop_worker
-from florin.bench.workers.catalog import Terms
+from florin.bench.workers.catalog import WorkerBenchConfig
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.kit.postgres.database import Database
@@ -38,7 +38,7 @@ _LEFT = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drained:
+class DrainedQueue:
     """One queue, emptied."""
 
     jobs: int
@@ -52,12 +52,12 @@ class Drained:
         return self.jobs / self.seconds
 
 
-def space_mb(_terms: Terms) -> int:
+def space_mb(_terms: WorkerBenchConfig) -> int:
     return 3_000
 
 
 async def contest(
-    bench: Bench, terms: Terms
+    bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     if find_spec("pgqueuer") is None:
         raise OperatorError(
@@ -98,7 +98,7 @@ async def contest(
     return rounds, wrong, notes
 
 
-async def _batch(bench: Bench, jobs: int) -> int:
+async def _batch(bench: BenchServers, jobs: int) -> int:
     """Let PgQueuer have the size of batch that suits it best; few jobs could not tell."""
     if jobs < max(_BATCHES):
         return max(_BATCHES)
@@ -107,7 +107,7 @@ async def _batch(bench: Bench, jobs: int) -> int:
     return max(rates, key=lambda size: rates[size])
 
 
-async def _make_rival(bench: Bench) -> None:
+async def _make_rival(bench: BenchServers) -> None:
     admin = await bench.admin()
     try:
         await admin.execute(f"create database {_RIVAL} owner {postgres.APP}")
@@ -115,7 +115,7 @@ async def _make_rival(bench: Bench) -> None:
         await admin.close()
 
 
-async def _rival(bench: Bench, jobs: int, batch: int) -> Drained:
+async def _rival(bench: BenchServers, jobs: int, batch: int) -> DrainedQueue:
     voice.status("PgQueuer …")
     module = "florin.bench.workers.pgqueuer"
     environ = {
@@ -123,7 +123,7 @@ async def _rival(bench: Bench, jobs: int, batch: int) -> Drained:
         "DATABASE_URL": bench.url(postgres.APP, _RIVAL),
     }
     argv = [sys.executable, "-P", "-m", module, "fill", str(jobs)]
-    await run(argv, environ, within_s=_FILL_WITHIN_S)
+    await run_generator(argv, environ, within_s=_FILL_WITHIN_S)
     admin = await bench.admin(_RIVAL)
     try:
         return await _drained(bench, admin, jobs, _RIVAL, (module, "work", str(jobs), str(batch)))
@@ -131,13 +131,13 @@ async def _rival(bench: Bench, jobs: int, batch: int) -> Drained:
         await admin.close()
 
 
-async def _ours(bench: Bench, jobs: int, *, by_outbox: bool) -> Drained:
+async def _ours(bench: BenchServers, jobs: int, *, by_outbox: bool) -> DrainedQueue:
     voice.status("Florin, by the outbox …" if by_outbox else "Florin …")
     opened = Database(bench.url(postgres.APP), name="bench")
     await opened.open()
     try:
         for start in range(0, jobs, _AT_ONCE):
-            wanted = [noop_worker.asked(n) for n in range(start, min(start + _AT_ONCE, jobs))]
+            wanted = [noop_worker.noop_jobs(n) for n in range(start, min(start + _AT_ONCE, jobs))]
             async with opened.transaction() as tx:
                 await (enqueue.enqueue if by_outbox else enqueue.enqueue_now)(tx, *wanted)
     finally:
@@ -152,8 +152,8 @@ async def _ours(bench: Bench, jobs: int, *, by_outbox: bool) -> Drained:
 
 
 async def _drained(
-    bench: Bench, admin: Any, jobs: int, database: str, module: tuple[str, ...]
-) -> Drained:
+    bench: BenchServers, admin: Any, jobs: int, database: str, module: tuple[str, ...]
+) -> DrainedQueue:
     """Start a worker on a queue that is full; measure until it is empty, and stop it."""
     await admin.execute("vacuum (analyze)")
     await admin.execute("checkpoint")
@@ -162,7 +162,7 @@ async def _drained(
     sql = _LEFT[database == _RIVAL]
 
     async def empty() -> bool:
-        return job_counter.heard(worker.log).all_ran and not await admin.fetchval(sql)
+        return job_counter.last_counts(worker.log).all_ran and not await admin.fetchval(sql)
 
     try:
         otherwise = f"{module[0]} did not empty its queue; see {worker.log}."
@@ -173,11 +173,13 @@ async def _drained(
     return _counted(worker, jobs, ended, used)
 
 
-def _counted(worker: Worker, jobs: int, ended: float, used: cpu_usage.Used) -> Drained:
-    said = job_counter.heard(worker.log)
+def _counted(
+    worker: BenchWorker, jobs: int, ended: float, used: cpu_usage.CpuUsage
+) -> DrainedQueue:
+    said = job_counter.last_counts(worker.log)
     if said.began is None or said.count is None:
         raise OperatorError(f"A worker ended without a word on what it ran; see {worker.log}.")
-    return Drained(
+    return DrainedQueue(
         jobs=jobs,
         ran=said.count,
         seconds=ended - said.began,

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from florin.bench.environment import cpu_usage
-from florin.bench.workers.catalog import BENCHMARKS, Terms
+from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
 
 Figures = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class WorkerBenchResult:
     """The figures of each round, and what was wrong: nothing, or the run does not count."""
 
-    terms: Terms
+    terms: WorkerBenchConfig
     rounds: Sequence[Figures]
     wrong: Sequence[str]
     postgres: str
@@ -57,8 +57,8 @@ class Found:
             "notes": dict(self.notes),
             "terms": {"rounds": len(self.rounds), "seed": self.terms.seed, **self._own_terms()},
             "machine": {
-                "cores": cpu_usage.cores(),
-                "model": cpu_usage.model(),
+                "cores": cpu_usage.core_count(),
+                "model": cpu_usage.cpu_model(),
                 "postgres": self.postgres,
             },
             "commit": self.commit,

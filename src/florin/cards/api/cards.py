@@ -12,15 +12,15 @@ from florin.cards import requests as want
 from florin.cards.api import history as noun_api
 from florin.cards.api import imports, jobs, secrets, transactions
 from florin.cards.api.end_client import ClientIp, end_client
-from florin.cards.api.responses import AnyRequest, answer, asked_by
-from florin.cards.card import Card, card_id
+from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.card import Card, parse_card_id
 from florin.cards.codes import CodeMalformed
 from florin.cards.issuing import CardIssuer
 from florin.cards.listing import CardFilter
 from florin.cards.lookup import CardLookup
-from florin.cards.state_changes import change
+from florin.cards.state_changes import change_state
 from florin.cards.transactions import history, queries
-from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.history import TransactionFilter
 from florin.cards.transactions.models import Entry, EntryKind
 from florin.identity.authentication import Caller
 from florin.kit.errors import (
@@ -32,12 +32,12 @@ from florin.kit.errors import (
     Refusal,
 )
 from florin.kit.http.body import Page
-from florin.kit.http.client_address import Proxies
+from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.idempotency_key import Key
-from florin.kit.http.list_filters import Created
-from florin.kit.http.litestar_adapter import NarrowedByMetadata, metadata_asked
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.litestar_adapter import MetadataFilterOperation, metadata_filter
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.replicas.routing import RoutedReader
 from florin.ledger import refusals as no
@@ -47,7 +47,7 @@ from florin.ledger.post import Ledger
 @post(
     "/cards",
     summary="Issue a card",
-    responses=responses(
+    responses=refusal_responses(
         no.AmountNotAllowed,
         no.ProgramNotFound,
         IdempotencyKeyRequired,
@@ -62,21 +62,21 @@ async def issue_card(
     and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
     """
     caller.needs("cards:write")
-    card, issued = await cards.issue(asked_by(caller, key), data)
-    return answer(request, card, status=201, position=issued.position, replayed=issued.replayed)
+    card, issued = await cards.issue(request_context(caller, key), data)
+    return respond(request, card, status=201, position=issued.position, replayed=issued.replayed)
 
 
 @get(
     "/cards",
     summary="List cards",
-    operation_class=NarrowedByMetadata,
-    responses=responses(),
+    operation_class=MetadataFilterOperation,
+    responses=refusal_responses(),
 )
 async def list_cards(
     request: AnyRequest,
     caller: Caller,
     reads: RoutedReader,
-    created: Created,
+    created: CreatedFilter,
     limit: Limit = 20,
     starting_after: After = None,
     program: str | None = None,
@@ -92,31 +92,35 @@ async def list_cards(
     """The latest first. Each parameter narrows the list further."""
     caller.needs("cards:read")
     only = CardFilter(
-        program=page.only("prg", program),
+        program=Pagination.only("prg", program),
         state=card_state,
         last4=codes.read_last4(last4) if last4 else None,
         recipient=recipient,
         created=created.bounds(),
-        metadata=metadata_asked(request),
+        metadata=metadata_filter(request),
     )
-    after = page.after("crd", starting_after)
-    found = await listing.cards(reads, caller.merchant, limit=limit + 1, after=after, only=only)
-    return page.of(found, limit)
+    after = Pagination.after("crd", starting_after)
+    found = await listing.list_cards(
+        reads, caller.merchant, limit=limit + 1, after=after, only=only
+    )
+    return Pagination.of(found, limit)
 
 
-@get("/cards/{card:str}", summary="Get a card", responses=responses(no.CardNotFound))
+@get("/cards/{card:str}", summary="Get a card", responses=refusal_responses(no.CardNotFound))
 async def get_card(caller: Caller, db: Database, card: str) -> Card:
     caller.needs("cards:read")
-    return await cards_.find(db, caller.merchant, card_id(card))
+    return await cards_.find_card(db, caller.merchant, parse_card_id(card))
 
 
 @get(
-    "/cards/{card:str}/entries", summary="Statement of a card", responses=responses(no.CardNotFound)
+    "/cards/{card:str}/entries",
+    summary="Statement of a card",
+    responses=refusal_responses(no.CardNotFound),
 )
 async def card_entries(
     caller: Caller,
     reads: RoutedReader,
-    created: Created,
+    created: CreatedFilter,
     card: str,
     limit: Limit = 20,
     starting_after: After = None,
@@ -124,13 +128,13 @@ async def card_entries(
 ) -> Page[Entry]:
     """Every entry of a card, the latest first, each with the balance after it."""
     caller.needs("cards:read")
-    uuid = card_id(card)
-    reads.about(card)
-    await cards_.find(reads, caller.merchant, uuid)
+    uuid = parse_card_id(card)
+    reads.covering(card)
+    await cards_.find_card(reads, caller.merchant, uuid)
     before = None
     if starting_after is not None:
         try:
-            last = await queries.one_entry(reads, caller.merchant, starting_after)
+            last = await queries.find_entry(reads, caller.merchant, starting_after)
         except NotFound:
             raise InvalidRequest(
                 "no entry of this card has this id", param="starting_after"
@@ -138,24 +142,24 @@ async def card_entries(
         if last.card != card:
             raise InvalidRequest("no entry of this card has this id", param="starting_after")
         before = last.sequence
-    only = MoveFilter(card=uuid, created=created.bounds())
-    found = await history.statement(
+    only = TransactionFilter(card=uuid, created=created.bounds())
+    found = await history.list_card_entries(
         reads, caller.merchant, limit=limit + 1, before=before, only=only, kind=kind
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
 @post(
     "/cards/lookup",
     status_code=200,
     summary="Look a card up by its code",
-    responses=responses(no.CardNotFound, CodeMalformed),
+    responses=refusal_responses(no.CardNotFound, CodeMalformed),
 )
 async def look_up(
     request: AnyRequest,
     caller: Caller,
     lookups: CardLookup,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     data: want.LookupRequest,
     client_ip: ClientIp = "",
 ) -> Card:
@@ -165,7 +169,7 @@ async def look_up(
     """
     caller.needs("cards:read")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = asked_by(caller, None, required=False, client=client)
+    asked = request_context(caller, None, required=False, client=client)
     return await lookups.look_up(asked, data.code)
 
 
@@ -208,7 +212,7 @@ def _changing(operation: str) -> HTTPRouteHandler:
         summary=summary,
         description=f"{meaning} A card that is already so is answered as it is.",
         operation_id=f"{operation}_card",
-        responses=responses(no.CardNotFound, *refusals, IdempotencyKeyReused),
+        responses=refusal_responses(no.CardNotFound, *refusals, IdempotencyKeyReused),
     )
     async def changed(
         request: AnyRequest,
@@ -219,9 +223,9 @@ def _changing(operation: str) -> HTTPRouteHandler:
         key: Key = "",
     ) -> Response[Card]:
         caller.needs("cards:write")
-        asked = asked_by(caller, key, required=operation == "activate")
-        found, posted = await change(ledger, db, asked, operation, card_id(card))
-        return answer(
+        asked = request_context(caller, key, required=operation == "activate")
+        found, posted = await change_state(ledger, db, asked, operation, parse_card_id(card))
+        return respond(
             request, found, status=200, position=posted.position, replayed=posted.replayed
         )
 

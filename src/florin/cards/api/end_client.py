@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from litestar.params import Parameter
 
 from florin.identity.authentication import Caller
-from florin.kit.http.client_address import Proxies, named_address
+from florin.kit.http.client_address import TrustedProxies, named_address
 
 HEADER = "Florin-Client-Ip"
 SCOPE = "clients:name"
@@ -25,13 +25,13 @@ ClientIp = Annotated[
 
 
 def end_client(
-    caller: Caller, named: str | None, scope: Mapping[str, Any], proxies: Proxies
+    caller: Caller, named: str | None, scope: Mapping[str, Any], proxies: TrustedProxies
 ) -> tuple[str, bool]:
     """The address that wrong codes are counted against, and whether the caller named it.
 
     Raises Forbidden, InvalidRequest.
     """
     if not named:
-        return proxies.client(scope), False
+        return proxies.client_address(scope), False
     caller.needs(SCOPE)
     return named_address(named, header=HEADER), True

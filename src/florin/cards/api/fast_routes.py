@@ -10,33 +10,33 @@ from typing import Any
 import msgspec
 
 from florin.cards.api.end_client import HEADER, end_client
-from florin.cards.api.responses import asked_by
+from florin.cards.api.responses import request_context
 from florin.cards.lookup import CardLookup
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import (
     BATCH_ITEM_MAX,
     BATCH_MAX,
-    BatchItem,
+    BatchRedemption,
     BatchRequest,
     LookupRequest,
     RedemptionRequest,
 )
-from florin.cards.transactions.batch import redeem_all
+from florin.cards.transactions.batch import redeem_items
 from florin.cards.transactions.service import Transactions
 from florin.identity.authentication import Authenticator, Caller
 from florin.kit.errors import Refusal, TooLarge
 from florin.kit.http import body
-from florin.kit.http.client_address import Proxies
-from florin.kit.http.middleware import Receive, Scope, Send, header, read_body, reply
+from florin.kit.http.client_address import TrustedProxies
+from florin.kit.http.middleware import Receive, Scope, Send, header, read_body, send_response
 from florin.kit.http.query import refuse_parameters
-from florin.kit.postgres.database import latest
+from florin.kit.postgres.database import latest_position
 
 BATCH_BODY_MAX = 1024 * 1024  # bytes
 
 _redemption = msgspec.json.Decoder(RedemptionRequest)
 _lookup = msgspec.json.Decoder(LookupRequest)
 _batch = msgspec.json.Decoder(BatchRequest)
-_item = msgspec.json.Decoder(BatchItem)
+_item = msgspec.json.Decoder(BatchRedemption)
 _encode = msgspec.json.Encoder().encode
 _CLIENT = HEADER.lower().encode()
 _REPLAYED = [(b"idempotency-replayed", b"true")]
@@ -50,7 +50,7 @@ class FastRoutes:
         access: Authenticator,
         money: Transactions,
         lookups: CardLookup,
-        proxies: Proxies,
+        proxies: TrustedProxies,
         counted: Callable[[Caller], Awaitable[None]],
     ) -> None:
         self._access = access
@@ -63,14 +63,14 @@ class FastRoutes:
         """POST /api/v1/redemptions"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "redemptions:write")
-        want = body.decode(_redemption, await read_body(receive))
+        want = body.decode_body(_redemption, await read_body(receive))
         key = header(scope, b"idempotency-key")
         client = self._client(scope, caller)
-        asked = asked_by(caller, key, required=not want.simulate, client=client)
+        asked = request_context(caller, key, required=not want.simulate, client=client)
         redemption, posted = await self._money.redeem(asked, want)
         scope["position"] = posted.position
         scope["touched"] = (redemption.card,)
-        await reply(
+        await send_response(
             send,
             200 if want.simulate else 201,
             _encode(redemption),
@@ -81,10 +81,10 @@ class FastRoutes:
         """POST /api/v1/cards/lookup"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "cards:read")
-        want = body.decode(_lookup, await read_body(receive))
+        want = body.decode_body(_lookup, await read_body(receive))
         client = self._client(scope, caller)
-        asked = asked_by(caller, None, required=False, client=client)
-        await reply(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
+        asked = request_context(caller, None, required=False, client=client)
+        await send_response(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions/batch"""
@@ -94,7 +94,9 @@ class FastRoutes:
         listed = body.decode_items(_batch, given, name="redemptions", most=BATCH_MAX)
         client = self._client(scope, caller)
         items = [_read(caller, client, bytes(item)) for item in listed]
-        answers = await redeem_all(self._money, [item for item in items if isinstance(item, tuple)])
+        answers = await redeem_items(
+            self._money, [item for item in items if isinstance(item, tuple)]
+        )
         rest = iter(answers)
         data: list[dict[str, Any]] = []
         positions: list[str] = []
@@ -102,7 +104,7 @@ class FastRoutes:
         for item in items:
             answer = item if isinstance(item, Refusal) else next(rest)
             if isinstance(answer, Refusal):
-                problem = body.problem(answer, scope["request_id"])
+                problem = body.problem_document(answer, scope["request_id"])
                 data.append({"status": answer.status, "problem": problem})
                 continue
             redemption, posted, simulated = answer
@@ -113,9 +115,9 @@ class FastRoutes:
                 line["replayed"] = True
             data.append(line)
         if positions:
-            scope["position"] = latest(positions)
+            scope["position"] = latest_position(positions)
             scope["touched"] = touched
-        await reply(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
+        await send_response(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
 
     def _client(self, scope: Scope, caller: Caller) -> tuple[str, bool]:
         return end_client(caller, header(scope, _CLIENT), scope, self._proxies)
@@ -137,8 +139,8 @@ def _read(
     try:
         if len(raw) > BATCH_ITEM_MAX:
             raise TooLarge(f"an item of a batch has at most {BATCH_ITEM_MAX} bytes")
-        want = body.decode(_item, raw)
-        asked = asked_by(
+        want = body.decode_body(_item, raw)
+        asked = request_context(
             caller,
             want.idempotency_key,
             required=not want.simulate,

@@ -6,7 +6,7 @@ from litestar import get
 from litestar.params import Parameter
 
 from florin.cards.transactions import history, holds, queries
-from florin.cards.transactions.history import MoveFilter
+from florin.cards.transactions.history import TransactionFilter
 from florin.cards.transactions.holds import HoldFilter
 from florin.cards.transactions.models import (
     Adjustment,
@@ -22,9 +22,9 @@ from florin.cards.transactions.models import (
 from florin.identity.authentication import Caller
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.body import Page
-from florin.kit.http.list_filters import Created
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.replicas.routing import RoutedReader
 
@@ -38,12 +38,15 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
     name = plural[:-1]
 
     @get(
-        f"/{plural}", summary=f"List {plural}", operation_id=f"list_{plural}", responses=responses()
+        f"/{plural}",
+        summary=f"List {plural}",
+        operation_id=f"list_{plural}",
+        responses=refusal_responses(),
     )
     async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
         caller: Caller,
         reads: RoutedReader,
-        created: Created,
+        created: CreatedFilter,
         limit: Limit = 20,
         starting_after: After = None,
         card: str | None = None,
@@ -51,38 +54,38 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
         location: Given = None,
     ) -> Page[noun]:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
-        only = MoveFilter(
-            card=page.only("crd", card),
+        only = TransactionFilter(
+            card=Pagination.only("crd", card),
             reference=reference,
             location=location,
             created=created.bounds(),
         )
-        after = page.after(prefix, starting_after)
-        found = await history.moved(
-            reads.about(card), caller.merchant, kind, limit=limit + 1, after=after, only=only
+        after = Pagination.after(prefix, starting_after)
+        found = await history.list_transactions(
+            reads.covering(card), caller.merchant, kind, limit=limit + 1, after=after, only=only
         )
-        return page.of(found, limit)
+        return Pagination.of(found, limit)
 
     @get(
         f"/{plural}/{{noun_id:str}}",
         summary=f"Get one of the {plural}",
         operation_id=f"get_{name}",
-        responses=responses(NotFound),
+        responses=refusal_responses(NotFound),
     )
     async def one(  # pyright: ignore[reportUnknownParameterType]
         caller: Caller, reads: RoutedReader, noun_id: str
     ) -> noun:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
-        return await queries.one_moved(reads, caller.merchant, kind, noun_id)
+        return await queries.find_transaction(reads, caller.merchant, kind, noun_id)
 
     return [listed, one]
 
 
-@get("/holds", summary="List holds", responses=responses())
+@get("/holds", summary="List holds", responses=refusal_responses())
 async def list_holds(
     caller: Caller,
     reads: RoutedReader,
-    created: Created,
+    created: CreatedFilter,
     limit: Limit = 20,
     starting_after: After = None,
     card: str | None = None,
@@ -92,30 +95,30 @@ async def list_holds(
 ) -> Page[Hold]:
     caller.needs("redemptions:read")
     only = HoldFilter(
-        card=page.only("crd", card),
+        card=Pagination.only("crd", card),
         state=hold_state,
         reference=reference,
         location=location,
         created=created.bounds(),
     )
-    after = page.after("hld", starting_after)
-    found = await holds.holds(
-        reads.about(card), caller.merchant, limit=limit + 1, after=after, only=only
+    after = Pagination.after("hld", starting_after)
+    found = await holds.list_holds(
+        reads.covering(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
-@get("/holds/{hold:str}", summary="Get a hold", responses=responses(NotFound))
+@get("/holds/{hold:str}", summary="Get a hold", responses=refusal_responses(NotFound))
 async def get_hold(caller: Caller, db: Database, hold: str) -> Hold:
     caller.needs("redemptions:read")
-    return await queries.one_hold(db, caller.merchant, hold)
+    return await queries.find_hold(db, caller.merchant, hold)
 
 
-@get("/entries", summary="List entries", responses=responses())
+@get("/entries", summary="List entries", responses=refusal_responses())
 async def list_entries(
     caller: Caller,
     reads: RoutedReader,
-    created: Created,
+    created: CreatedFilter,
     limit: Limit = 20,
     starting_after: After = None,
     kind: EntryKind | None = None,
@@ -126,20 +129,20 @@ async def list_entries(
     caller.needs("cards:read")
     after = None
     if starting_after is not None:
-        after = queries.entry_id(starting_after)
+        after = queries.parse_entry_id(starting_after)
         if after is None:
             raise InvalidRequest("no entry has this id", param="starting_after")
-    only = MoveFilter(reference=reference, location=location, created=created.bounds())
-    found = await history.entries(
+    only = TransactionFilter(reference=reference, location=location, created=created.bounds())
+    found = await history.list_entries(
         reads, caller.merchant, limit=limit + 1, after=after, only=only, kind=kind
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
-@get("/entries/{entry:str}", summary="Get an entry", responses=responses(NotFound))
+@get("/entries/{entry:str}", summary="Get an entry", responses=refusal_responses(NotFound))
 async def get_entry(caller: Caller, reads: RoutedReader, entry: str) -> Entry:
     caller.needs("cards:read")
-    return await queries.one_entry(reads, caller.merchant, entry)
+    return await queries.find_entry(reads, caller.merchant, entry)
 
 
 handlers = [

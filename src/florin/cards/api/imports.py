@@ -14,10 +14,10 @@ from litestar.openapi.spec import (
 )
 from litestar.params import Parameter
 
-from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.api.responses import AnyRequest, request_context, respond
 from florin.cards.jobs import import_upload
 from florin.cards.jobs.bulk_issue import MOST
-from florin.cards.jobs.import_upload import Totals
+from florin.cards.jobs.import_upload import ControlTotals
 from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.encryption import Sealer
@@ -29,7 +29,7 @@ from florin.kit.errors import (
 )
 from florin.kit.http.body import AMOUNT_MAX
 from florin.kit.http.idempotency_key import Key
-from florin.kit.openapi.responses import responses
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import refusals as no
@@ -55,7 +55,7 @@ class TakesCsv(Operation):
     operation_class=TakesCsv,
     request_max_body_size=BYTES_MAX,
     opt={"streams": True},
-    responses=responses(
+    responses=refusal_responses(
         no.ProgramNotFound,
         EmailNotVerified,
         IdempotencyKeyRequired,
@@ -88,13 +88,13 @@ async def import_cards(
     `errors`; the others are imported.
     """
     caller.needs("cards:write")
-    asked = asked_by(caller, key)
+    asked = request_context(caller, key)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
         raise InvalidRequest("this request needs a text/csv body", param="Content-Type")
-    said = Totals(count=count, amount=amount, program=program)
-    job, replayed = await import_upload.start(db, sealer, asked, request.stream(), said)
+    said = ControlTotals(count=count, amount=amount, program=program)
+    job, replayed = await import_upload.start_import(db, sealer, asked, request.stream(), said)
     wake.notify_all()
-    return answer(request, job, status=202, position=await db.position(), replayed=replayed)
+    return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 
 
 handlers: list[HTTPRouteHandler] = [import_cards]

@@ -4,19 +4,19 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.api.responses import AnyRequest, request_context, respond
 from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
 from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller, EmailNotVerified
-from florin.identity.request_context import by
+from florin.identity.request_context import audit_actor
 from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page
 from florin.kit.http.idempotency_key import Key
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import refusals as no
@@ -26,7 +26,7 @@ from florin.ledger import refusals as no
     "/cards/bulk",
     summary="Issue many cards",
     status_code=202,
-    responses=responses(
+    responses=refusal_responses(
         no.AmountNotAllowed,
         no.ProgramNotFound,
         EmailNotVerified,
@@ -47,25 +47,27 @@ async def bulk_cards(
     finished, its codes can be taken once.
     """
     caller.needs("cards:write")
-    job, replayed = await bulk_issue.start(db, asked_by(caller, key), data)
+    job, replayed = await bulk_issue.start_bulk_issue(db, request_context(caller, key), data)
     wake.notify_all()
-    return answer(request, job, status=202, position=await db.position(), replayed=replayed)
+    return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 
 
-@get("/jobs", summary="List jobs", responses=responses())
+@get("/jobs", summary="List jobs", responses=refusal_responses())
 async def list_jobs(
     caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
 ) -> Page[Job]:
     caller.needs("cards:read")
-    after = page.after("job", starting_after)
-    return page.of(await jobs.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+    after = Pagination.after("job", starting_after)
+    return Pagination.of(
+        await jobs.list_jobs(db, caller.merchant, limit=limit + 1, after=after), limit
+    )
 
 
-@get("/jobs/{job:str}", summary="Get a job", responses=responses(NotFound))
+@get("/jobs/{job:str}", summary="Get a job", responses=refusal_responses(NotFound))
 async def get_job(caller: Caller, db: Database, job: str) -> Job:
     """How far it is. `failed`: it was tried three times and waits for the operator."""
     caller.needs("cards:read")
-    return await jobs.find(db, caller.merchant, jobs.job_id(job))
+    return await jobs.find_job(db, caller.merchant, jobs.parse_job_id(job))
 
 
 @post(
@@ -74,7 +76,7 @@ async def get_job(caller: Caller, db: Database, job: str) -> Job:
     status_code=200,
     media_type="text/csv",
     opt={"unbounded": True},
-    responses=responses(
+    responses=refusal_responses(
         NotFound,
         code_export.JobNotFinished,
         code_export.CodesTaken,
@@ -89,7 +91,9 @@ async def take_job_codes(
     download may repeat one that was cut off. The audit has the beginning and the end of each.
     """
     caller.needs("cards:write")
-    lines = await code_export.take(db, sealer, by(request, caller), jobs.job_id(job))
+    lines = await code_export.take_codes(
+        db, sealer, audit_actor(request, caller), jobs.parse_job_id(job)
+    )
     headers = {
         "content-disposition": f'attachment; filename="{job}.csv"',
         "cache-control": "no-store",

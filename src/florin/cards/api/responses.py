@@ -15,7 +15,7 @@ BY_ID = "cards:spend-by-id"
 AnyRequest = Request[Any, Any, Any]
 
 
-def asked_by(
+def request_context(
     caller: Caller,
     key: str | None,
     *,
@@ -39,16 +39,16 @@ def asked_by(
     )
 
 
-def answer(
+def respond(
     request: AnyRequest, noun: Answer, *, status: int, position: str, replayed: bool
 ) -> Response[Answer]:
     request.scope["position"] = position  # pyright: ignore[reportGeneralTypeIssues] -- the edge's
-    request.scope["touched"] = touched(noun)  # pyright: ignore[reportGeneralTypeIssues] -- too
+    request.scope["touched"] = touched_cards(noun)  # pyright: ignore[reportGeneralTypeIssues] -- too
     headers = {"Idempotency-Replayed": "true"} if replayed else None
     return Response(noun, status_code=status, headers=headers)
 
 
-def touched(noun: object) -> list[str]:
+def touched_cards(noun: object) -> list[str]:
     """The cards that a noun tells of: who asks about them next must see it."""
     if isinstance(noun, Card):
         return [noun.id]

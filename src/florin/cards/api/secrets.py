@@ -2,13 +2,13 @@
 
 from litestar import Response, post
 
-from florin.cards.api.responses import AnyRequest, answer, asked_by
-from florin.cards.card import Card, card_id
+from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.card import Card, parse_card_id
 from florin.cards.issuing import CardIssuer
 from florin.identity.authentication import Caller
 from florin.kit.errors import IdempotencyKeyReused
 from florin.kit.http.idempotency_key import Key
-from florin.kit.openapi.responses import responses
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.ledger import refusals as no
 
@@ -17,15 +17,17 @@ from florin.ledger import refusals as no
     "/cards/{card:str}/rotate-code",
     status_code=200,
     summary="Give a card a new code",
-    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
+    responses=refusal_responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def rotate_code(
     request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
 ) -> Response[Card]:
     """The new code is in this answer; the old one is dead."""
     caller.needs("cards:write")
-    rotated, outcome = await cards.rotate(asked_by(caller, key, required=False), card_id(card))
-    return answer(
+    rotated, outcome = await cards.rotate(
+        request_context(caller, key, required=False), parse_card_id(card)
+    )
+    return respond(
         request, rotated, status=200, position=await db.position(), replayed=outcome == "replayed"
     )
 
@@ -34,7 +36,7 @@ async def rotate_code(
     "/cards/{card:str}/reset-pin",
     status_code=200,
     summary="Give a card a new PIN",
-    responses=responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
+    responses=refusal_responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def reset_pin(
     request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
@@ -43,8 +45,10 @@ async def reset_pin(
     had none has one from then on.
     """
     caller.needs("cards:write")
-    reset, outcome = await cards.reset_pin(asked_by(caller, key, required=False), card_id(card))
-    return answer(
+    reset, outcome = await cards.reset_pin(
+        request_context(caller, key, required=False), parse_card_id(card)
+    )
+    return respond(
         request, reset, status=200, position=await db.position(), replayed=outcome == "replayed"
     )
 

@@ -8,15 +8,15 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from florin.cards import requests as want
 from florin.cards.api.end_client import ClientIp, end_client
-from florin.cards.api.responses import AnyRequest, answer, asked_by
+from florin.cards.api.responses import AnyRequest, request_context, respond
 from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.cards.transactions.service import Transactions
 from florin.identity.authentication import Caller
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
-from florin.kit.http.client_address import Proxies
+from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.idempotency_key import Key
-from florin.kit.openapi.responses import Problem, responses
+from florin.kit.openapi.responses import Problem, refusal_responses
 from florin.ledger import refusals as no
 
 _STATES: tuple[type[Refusal], ...] = (
@@ -44,7 +44,7 @@ _SPEND: tuple[type[Refusal], ...] = (
     "/redemptions",
     summary="Redeem",
     responses={
-        **responses(*_SPEND),
+        **refusal_responses(*_SPEND),
         200: ResponseSpec(Redemption, description="Simulated.", generate_examples=False),
     },
 )
@@ -52,7 +52,7 @@ async def redeem(
     request: AnyRequest,
     caller: Caller,
     money: Transactions,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     data: want.RedemptionRequest,
     key: Key = "",
     client_ip: ClientIp = "",
@@ -63,15 +63,15 @@ async def redeem(
     """
     caller.needs("redemptions:write")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = asked_by(caller, key, required=not data.simulate, client=client)
+    asked = request_context(caller, key, required=not data.simulate, client=client)
     redemption, posted = await money.redeem(asked, data)
     status = 200 if data.simulate else 201
-    return answer(
+    return respond(
         request, redemption, status=status, position=posted.position, replayed=posted.replayed
     )
 
 
-class BatchLine(msgspec.Struct, kw_only=True):
+class BatchItemResult(msgspec.Struct, kw_only=True):
     """What became of one item: a redemption or a problem, under its own status."""
 
     status: int
@@ -80,16 +80,16 @@ class BatchLine(msgspec.Struct, kw_only=True):
     replayed: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class BatchAnswer(msgspec.Struct, kw_only=True):
+class BatchResult(msgspec.Struct, kw_only=True):
     """The items' answers in their order."""
 
     object: Literal["list"] = "list"
-    data: list[BatchLine]
+    data: list[BatchItemResult]
     has_more: Literal[False]
 
 
-@post("/redemptions/batch", status_code=200, summary="Redeem many", responses=responses())
-async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchAnswer:
+@post("/redemptions/batch", status_code=200, summary="Redeem many", responses=refusal_responses())
+async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchResult:
     """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
     own. `data` answers them in order: `{status, redemption}` or `{status, problem}`.
     """
@@ -100,7 +100,7 @@ async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchA
 @post(
     "/refunds",
     summary="Refund a redemption",
-    responses=responses(
+    responses=refusal_responses(
         no.RefundExceedsRedemption,
         no.CardClosed,
         no.BalanceLimitExceeded,
@@ -120,14 +120,14 @@ async def refund(
     redemption. A blocked or expired card takes it and stays what it is.
     """
     caller.needs("redemptions:write")
-    noun, posted = await money.refund(asked_by(caller, key), data)
-    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    noun, posted = await money.refund(request_context(caller, key), data)
+    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
     "/loads",
     summary="Load a card",
-    responses=responses(
+    responses=refusal_responses(
         no.CardNotFound,
         no.CardExpired,
         no.CardBlocked,
@@ -147,14 +147,14 @@ async def load(
 ) -> Response[Load]:
     """Add money to an active card."""
     caller.needs("cards:write")
-    noun, posted = await money.load(asked_by(caller, key), data)
-    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    noun, posted = await money.load(request_context(caller, key), data)
+    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
     "/transfers",
     summary="Move money between cards",
-    responses=responses(
+    responses=refusal_responses(
         no.InsufficientFunds,
         no.CardNotFound,
         no.CardExpired,
@@ -177,14 +177,14 @@ async def transfer(
 ) -> Response[Transfer]:
     """Move money from one card to another of the same currency."""
     caller.needs("cards:write")
-    noun, posted = await money.transfer(asked_by(caller, key), data)
-    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    noun, posted = await money.transfer(request_context(caller, key), data)
+    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
     "/adjustments",
     summary="Adjust a balance",
-    responses=responses(
+    responses=refusal_responses(
         no.InsufficientFunds,
         no.CardNotFound,
         no.CardExpired,
@@ -205,16 +205,16 @@ async def adjust(
 ) -> Response[Adjustment]:
     """Correct a balance by hand, upwards or downwards, and say why."""
     caller.needs("cards:write")
-    noun, posted = await money.adjust(asked_by(caller, key), data)
-    return answer(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    noun, posted = await money.adjust(request_context(caller, key), data)
+    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
 
 
-@post("/holds", summary="Place a hold", responses=responses(*_SPEND))
+@post("/holds", summary="Place a hold", responses=refusal_responses(*_SPEND))
 async def place_hold(
     request: AnyRequest,
     caller: Caller,
     money: Transactions,
-    proxies: Proxies,
+    proxies: TrustedProxies,
     data: want.HoldRequest,
     key: Key = "",
     client_ip: ClientIp = "",
@@ -224,16 +224,16 @@ async def place_hold(
     """
     caller.needs("redemptions:write")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = asked_by(caller, key, client=client)
+    asked = request_context(caller, key, client=client)
     hold, posted = await money.hold(asked, data)
-    return answer(request, hold, status=201, position=posted.position, replayed=posted.replayed)
+    return respond(request, hold, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
     "/holds/{hold:str}/capture",
     status_code=200,
     summary="Capture a hold",
-    responses=responses(
+    responses=refusal_responses(
         no.HoldNotFound,
         no.HoldNotOpen,
         no.CaptureExceedsHold,
@@ -256,16 +256,18 @@ async def capture_hold(
     """
     caller.needs("redemptions:write")
     captured, posted = await money.capture(
-        asked_by(caller, key), hold, data or want.CaptureRequest()
+        request_context(caller, key), hold, data or want.CaptureRequest()
     )
-    return answer(request, captured, status=200, position=posted.position, replayed=posted.replayed)
+    return respond(
+        request, captured, status=200, position=posted.position, replayed=posted.replayed
+    )
 
 
 @post(
     "/holds/{hold:str}/void",
     status_code=200,
     summary="Void a hold",
-    responses=responses(
+    responses=refusal_responses(
         no.HoldNotFound, no.HoldNotOpen, IdempotencyKeyRequired, IdempotencyKeyReused
     ),
 )
@@ -279,8 +281,10 @@ async def void_hold(
 ) -> Response[Hold]:
     """Free what was held. A hold resolves once."""
     caller.needs("redemptions:write")
-    voided, posted = await money.void(asked_by(caller, key), hold, data or want.VoidRequest())
-    return answer(request, voided, status=200, position=posted.position, replayed=posted.replayed)
+    voided, posted = await money.void(
+        request_context(caller, key), hold, data or want.VoidRequest()
+    )
+    return respond(request, voided, status=200, position=posted.position, replayed=posted.replayed)
 
 
 handlers = [

@@ -24,10 +24,10 @@ from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http.body import Amount, Request, fingerprint
 from florin.kit.postgres.database import Database, Row, Tx
-from florin.kit.postgres.idempotency import once
+from florin.kit.postgres.idempotency import claim_key
 from florin.kit.queue import enqueue
 from florin.kit.queue.job import Continue, PermanentFailure
-from florin.kit.queue.job import Job as QueueJob
+from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger import quotas
 from florin.ledger.issue import Issuance, issue_in
 from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
@@ -61,19 +61,21 @@ class BulkRequest(Request, kw_only=True):
     quantity: Annotated[int, Meta(ge=1, le=MOST)]
 
 
-async def start(database: Database, asked: RequestContext, want: BulkRequest) -> tuple[Job, bool]:
+async def start_bulk_issue(
+    database: Database, asked: RequestContext, want: BulkRequest
+) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
     Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, QuotaExceeded.
     """
-    program = ids.parse("prg", want.program)
+    program = ids.parse_id("prg", want.program)
     if program is None:
         raise ProgramNotFound(param="program")
     if asked.key is None:
         raise InvalidRequest("a key is needed")
-    job = ids.new()
+    job = ids.new_id()
     async with database.transaction() as tx:
-        first = await once(
+        first = await claim_key(
             tx,
             merchant=asked.merchant,
             key=asked.key,
@@ -102,10 +104,10 @@ async def start(database: Database, asked: RequestContext, want: BulkRequest) ->
                     queue=QUEUE,
                     kind="issue",
                     payload={"merchant": str(asked.merchant), "job": str(job)},
-                    dedupe=jobs.dedupe(job),
+                    dedupe=jobs.job_dedupe_key(job),
                 ),
             )
-    found = await jobs.find(database, asked.merchant, first)
+    found = await jobs.find_job(database, asked.merchant, first)
     as_first = msgspec.structs.replace(
         found, state="queued", done=0, codes="waiting", errors=[], finished_at=None
     )
@@ -130,7 +132,7 @@ class Chunk(msgspec.Struct, kw_only=True):
     pins: list[str]  # each empty where the program has none
 
 
-class Bulk:
+class BulkIssuer:
     """Makes the cards of jobs."""
 
     def __init__(self, database: Database, pepper: str, sealer: Sealer) -> None:
@@ -170,14 +172,14 @@ class Bulk:
                 raise PermanentFailure(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
             if chunk.codes:
-                await pace.rest(time.monotonic() - started)
+                await pace.rest_after(time.monotonic() - started)
         return None
 
     def prepare(self, merchant: UUID, row: Row, first: int, most: int) -> Chunk:
         """Draw the codes of the job's next cards; none when all are made."""
-        drawn = [codes.make() for _ in range(min(most, row["total"] - first))]
-        cards = [ids.new() for _ in drawn]
-        drawn_pins = [pins.make() if row["pin"] else "" for _ in drawn]
+        drawn = [codes.make_code() for _ in range(min(most, row["total"] - first))]
+        cards = [ids.new_id() for _ in drawn]
+        drawn_pins = [pins.make_pin() if row["pin"] else "" for _ in drawn]
         return Chunk(
             first=first,
             codes=drawn,
@@ -188,8 +190,8 @@ class Bulk:
                     merchant=merchant,
                     program=row["program"],
                     amount=row["amount"],
-                    code=codes.lookup_hash(self._pepper, merchant, code),
-                    pin=pins.kept(self._pepper, merchant, card, pin) if pin else None,
+                    code=codes.code_hash(self._pepper, merchant, code),
+                    pin=pins.pin_hash(self._pepper, merchant, card, pin) if pin else None,
                     last4=code[-4:],
                     sealed=None,
                     actor=row["actor"],
@@ -208,7 +210,8 @@ class Bulk:
             first = await issue_in(tx, chunk.issuances)
             expires = first.expires_at.isoformat() if first.expires_at else ""
             lines = "".join(
-                f"{ids.show('crd', each.id)},{codes.show(code)},{each.amount},{first.currency},"
+                f"{ids.show_id('crd', each.id)},{codes.show_code(code)}"
+                f",{each.amount},{first.currency},"
                 f"{expires}{',' if pin else ''}{pin}\n"
                 for each, code, pin in zip(chunk.issuances, chunk.codes, chunk.pins, strict=True)
             )
@@ -217,14 +220,14 @@ class Bulk:
                 merchant,
                 uuid,
                 chunk.first,
-                self._sealer.seal(lines, bound_to=sheet_binding(merchant, uuid, chunk.first)),
+                self._sealer.seal(lines, bound_to=code_export_binding(merchant, uuid, chunk.first)),
             )
             await tx.run(_COUNT, merchant, uuid, number)
             await job.step(tx)
             if chunk.first + number == row["total"]:
-                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
 
 
-def sheet_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
+def code_export_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
     """What a sheet is sealed to: moved elsewhere it does not open."""
     return merchant.bytes + job.bytes + nth.to_bytes(4, "big")

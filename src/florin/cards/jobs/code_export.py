@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from florin.cards.jobs import job as jobs
-from florin.cards.jobs.bulk_issue import HEADER, HEADER_WITH_PIN, sheet_binding
+from florin.cards.jobs.bulk_issue import HEADER, HEADER_WITH_PIN, code_export_binding
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
 from florin.kit import ids
@@ -102,7 +102,7 @@ class Download:
     cards: int
 
 
-async def take(
+async def take_codes(
     database: Database, sealer: Sealer, by: AuditActor, job: UUID
 ) -> AsyncGenerator[bytes]:
     """Begin to take the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesExpired,
@@ -120,7 +120,7 @@ async def take(
 
 async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
     """Why the codes cannot be taken now. Raises NotFound."""
-    found = await jobs.find(database, by.merchant, job)
+    found = await jobs.find_job(database, by.merchant, job)
     if found.codes == "none":
         return NotFound()
     if found.codes == "expired":
@@ -149,7 +149,7 @@ async def _read(database: Database, sealer: Sealer, download: Download) -> Async
         while rows := await database.all(_SHEETS, merchant, job, last, SHEETS):
             for row in rows:
                 last = row["nth"]
-                bound = sheet_binding(merchant, job, last)
+                bound = code_export_binding(merchant, job, last)
                 yield sealer.unseal(row["sealed"], bound_to=bound).encode()
             if not await database.one(_RENEW, merchant, job, download.number, ALONE_FOR):
                 raise DownloadLost
@@ -182,4 +182,4 @@ async def _cut_off(database: Database, download: Download) -> None:
 
 async def _record(tx: Tx, by: AuditActor, job: UUID, action: str, number: int, cards: int) -> None:
     facts = {"download": number, "cards": cards}
-    await audit_log.record(tx, by, action, ids.show("job", job), after=facts)
+    await audit_log.record_audit(tx, by, action, ids.show_id("job", job), after=facts)

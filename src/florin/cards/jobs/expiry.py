@@ -13,7 +13,7 @@ from florin.cards.jobs.throttle import JobThrottle
 from florin.kit import ids
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.queue.enqueue import NewJob, enqueue_now
-from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.job import Continue, QueuedJob
 from florin.ledger.post import Posting, post_in
 
 ACTOR = "florin"
@@ -25,7 +25,7 @@ QUEUE = "gift-card-expiry"
 _NOBODY = UUID(int=0)
 
 
-async def sweep(job: Job) -> Continue | None:
+async def find_due_merchants(job: QueuedJob) -> Continue | None:
     """Find the merchants that have something due; give each a job."""
     after = _NOBODY
     while True:
@@ -52,7 +52,7 @@ async def sweep(job: Job) -> Continue | None:
         after = due[-1]
 
 
-async def expire(job: Job, database: Database) -> Continue | None:
+async def expire_merchant(job: QueuedJob, database: Database) -> Continue | None:
     """Expire what is due at a merchant."""
     merchant = UUID(job.payload["merchant"])
     pace, until = JobThrottle(database, job.queue), time.monotonic() + SLICE_S
@@ -64,11 +64,11 @@ async def expire(job: Job, database: Database) -> Continue | None:
                 await job.step(tx)
         if not found:
             return None
-        await pace.rest(time.monotonic() - started)
+        await pace.rest_after(time.monotonic() - started)
     return Continue()
 
 
-async def lapse(job: Job) -> Continue | None:
+async def expire_returned_money(job: QueuedJob) -> Continue | None:
     """End a card once more, to which a refund or the rest of a hold came back after its end.
 
     Reinstated meanwhile, it stays as it is; reinstated later, it gets this back, too.
@@ -86,7 +86,7 @@ async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
     row: Any = await tx.one(
         "select * from florin.expire_due($1, $2, $3)",
         merchant,
-        [ids.new() for _ in range(most)],
+        [ids.new_id() for _ in range(most)],
         ACTOR,
     )
     held: list[UUID] = [*row["with_holds"]]

@@ -14,9 +14,9 @@ import asyncpg
 import msgspec
 
 from florin.cards import codes, pins
-from florin.cards.jobs.bulk_issue import SLICE_S, sheet_binding
-from florin.cards.jobs.import_parser import Row
-from florin.cards.jobs.import_upload import PART, unseal
+from florin.cards.jobs.bulk_issue import SLICE_S, code_export_binding
+from florin.cards.jobs.import_parser import ImportRow
+from florin.cards.jobs.import_upload import PART, unseal_part
 from florin.cards.jobs.job import ERRORS_MAX, LineError
 from florin.cards.jobs.throttle import JobThrottle
 from florin.kit import ids
@@ -24,7 +24,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.database import Row as Record
 from florin.kit.queue.job import Continue, PermanentFailure
-from florin.kit.queue.job import Job as QueueJob
+from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
 from florin.ledger.refusals import BY_OUTCOME
 
@@ -51,17 +51,17 @@ where merchant = $1 and id = $2 returning done = total as whole
 """  # noqa: S608 -- a number of ours
 
 
-class Drawn(msgspec.Struct):
+class PreparedRow(msgspec.Struct):
     """A row with all that its card is to have."""
 
-    row: Row
+    row: ImportRow
     code: str
     pin: str  # empty where its program has none
     issuance: Issuance
     hashes: list[bytes]  # of its code, under each secret that may have keyed a card's
 
 
-class Import:
+class CardImporter:
     """Makes the cards of files."""
 
     def __init__(self, database: Database, peppers: Sequence[str], sealer: Sealer) -> None:
@@ -69,7 +69,7 @@ class Import:
         self._peppers = [pepper.encode() for pepper in peppers]
         self._sealer = sealer
 
-    async def go_on(self, job: QueueJob) -> Continue | None:
+    async def run(self, job: QueueJob) -> Continue | None:
         """Go on with a job for a while."""
         merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
         row = await self._database.one(_JOB, merchant, uuid)
@@ -98,33 +98,35 @@ class Import:
                 collisions += 1
                 if collisions == _COLLISIONS_MAX:
                     raise
-            await pace.rest(time.monotonic() - started)
+            await pace.rest_after(time.monotonic() - started)
 
-    def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[Row]:
-        found = [unseal(self._sealer, part["sealed"], merchant, job, part["nth"]) for part in parts]
+    def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[ImportRow]:
+        found = [
+            unseal_part(self._sealer, part["sealed"], merchant, job, part["nth"]) for part in parts
+        ]
         return [row for rows in found for row in rows]
 
-    async def _with_pin(self, merchant: UUID, rows: list[Row]) -> set[UUID]:
+    async def _with_pin(self, merchant: UUID, rows: list[ImportRow]) -> set[UUID]:
         programs = list({row.program for row in rows})
         found = await self._database.all(_PINS, merchant, programs)
         return {each["id"] for each in found if each["pin"]}
 
     def _draw(
-        self, merchant: UUID, job: Record, rows: list[Row], with_pin: set[UUID]
-    ) -> list[Drawn]:
+        self, merchant: UUID, job: Record, rows: list[ImportRow], with_pin: set[UUID]
+    ) -> list[PreparedRow]:
         return [self._draw_one(merchant, job, row, row.program in with_pin) for row in rows]
 
-    def _draw_one(self, merchant: UUID, job: Record, row: Row, has_pin: bool) -> Drawn:
-        code, card = row.code or codes.make(), ids.new()
-        pin = pins.make() if has_pin else ""
-        hashes = [codes.lookup_hash(pepper, merchant, code) for pepper in self._peppers]
+    def _draw_one(self, merchant: UUID, job: Record, row: ImportRow, has_pin: bool) -> PreparedRow:
+        code, card = row.code or codes.make_code(), ids.new_id()
+        pin = pins.make_pin() if has_pin else ""
+        hashes = [codes.code_hash(pepper, merchant, code) for pepper in self._peppers]
         issuance = Issuance(
             id=card,
             merchant=merchant,
             program=row.program,
             amount=row.amount,
             code=hashes[0],
-            pin=pins.kept(self._peppers[0], merchant, card, pin) if pin else None,
+            pin=pins.pin_hash(self._peppers[0], merchant, card, pin) if pin else None,
             last4=code[-4:],
             sealed=None,
             actor=job["actor"],
@@ -132,10 +134,10 @@ class Import:
             recipient_name=row.name,
             recipient_email=row.email,
         )
-        return Drawn(row, code, pin, issuance, hashes)
+        return PreparedRow(row, code, pin, issuance, hashes)
 
     async def _book(
-        self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[Drawn]
+        self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[PreparedRow]
     ) -> bool:
         """Make the cards of some parts; whether these were the last."""
         async with job.effect() as tx:
@@ -151,7 +153,7 @@ class Import:
                 elif each.row.code is None or each.pin:
                     lines.append(_line(each, msgspec.json.decode(row["answer"], type=FirstAnswer)))
             if lines:
-                bound = sheet_binding(merchant, uuid, parts[0])
+                bound = code_export_binding(merchant, uuid, parts[0])
                 sealed = self._sealer.seal("".join(lines), bound_to=bound)
                 await tx.run(_SHEET, merchant, uuid, parts[0], sealed)
             errors.sort(key=lambda error: error.line)
@@ -159,24 +161,24 @@ class Import:
             whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), said)
             await job.step(tx)
             if whole:
-                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
         return bool(whole)
 
     async def _finish(self, job: QueueJob, merchant: UUID, uuid: UUID) -> None:
         """Of a file of which no line could be read; else it is finished with its last part."""
         async with job.effect() as tx:
-            await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new())
+            await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
 
 
 async def _told_apart(
-    tx: Tx, merchant: UUID, drawn: list[Drawn]
-) -> tuple[list[Drawn], list[LineError]]:
+    tx: Tx, merchant: UUID, drawn: list[PreparedRow]
+) -> tuple[list[PreparedRow], list[LineError]]:
     """Those whose code is on no card yet, and the refusals of the others."""
     given = [hashed for each in drawn if each.row.code for hashed in each.hashes]
     taken: set[bytes] = set()
     if given:
         taken = {row["code_hash"] for row in await tx.all(_FOUND, merchant, given)}
-    fresh, errors = list[Drawn](), list[LineError]()
+    fresh, errors = list[PreparedRow](), list[LineError]()
     for each in drawn:
         if taken.isdisjoint(each.hashes):
             fresh.append(each)
@@ -186,13 +188,13 @@ async def _told_apart(
     return fresh, errors
 
 
-def _error(row: Row, detail: str) -> LineError:
+def _error(row: ImportRow, detail: str) -> LineError:
     return LineError(line=row.line, detail=detail)
 
 
-def _line(each: Drawn, first: FirstAnswer) -> str:
+def _line(each: PreparedRow, first: FirstAnswer) -> str:
     expires = first.expires_at.isoformat() if first.expires_at else ""
     return (
-        f"{ids.show('crd', each.issuance.id)},{codes.show(each.code)},{each.row.amount},"
+        f"{ids.show_id('crd', each.issuance.id)},{codes.show_code(each.code)},{each.row.amount},"
         f"{first.currency},{expires},{each.pin}\n"
     )

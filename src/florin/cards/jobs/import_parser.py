@@ -26,7 +26,7 @@ _AMOUNT = re.compile(r"[0-9]{1,13}")
 Line = tuple[int, bytes]  # its number in the file, and what stands there
 
 
-class Row(msgspec.Struct, array_like=True, frozen=True):
+class ImportRow(msgspec.Struct, array_like=True, frozen=True):
     """A card to be made. Without a code it is given one."""
 
     line: int
@@ -37,10 +37,10 @@ class Row(msgspec.Struct, array_like=True, frozen=True):
     email: str | None = None
 
 
-class Part(msgspec.Struct):
+class ImportPart(msgspec.Struct):
     """Lines that were read together. `count`, `amount`: of all of them, for the control totals."""
 
-    rows: list[Row]
+    rows: list[ImportRow]
     errors: list[LineError]
     count: int
     amount: int
@@ -51,11 +51,11 @@ class ProgramFacts(msgspec.Struct, frozen=True):
     pin: bool
 
 
-class Wrong(Exception):
+class LineRefused(Exception):
     """What is wrong with a line, for whoever wrote it."""
 
 
-async def lines(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[Line]]:
+async def split_lines(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[Line]]:
     """Cut what arrives into lines, some at a time. Raises InvalidRequest."""
     rest, number, ready = b"", 0, list[Line]()
     async for block in blocks:
@@ -75,7 +75,7 @@ async def lines(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[Line]]:
         yield ready
 
 
-class Reader:
+class ImportReader:
     """Reads lines of one file. `default` is the program of lines that name none."""
 
     def __init__(
@@ -84,7 +84,7 @@ class Reader:
         """Raises InvalidRequest."""
         try:
             names = [name.strip().lower() for name in _fields(head.removeprefix(b"\xef\xbb\xbf"))]
-        except Wrong as wrong:
+        except LineRefused as wrong:
             raise InvalidRequest(f"line 1: {wrong}") from None
         for name in names:
             if name not in COLUMNS or names.count(name) > 1:
@@ -97,44 +97,44 @@ class Reader:
             raise InvalidRequest("say which program: by a column, or in the query", param="program")
         self._names, self._programs, self._default = names, programs, default
 
-    def read(self, these: list[Line]) -> Part:
-        part = Part(rows=[], errors=[], count=len(these), amount=0)
+    def read(self, these: list[Line]) -> ImportPart:
+        part = ImportPart(rows=[], errors=[], count=len(these), amount=0)
         for number, text in these:
             try:
                 said = self._said(text)
                 part.amount += int(said["amount"]) if _AMOUNT.fullmatch(said["amount"]) else 0
                 part.rows.append(self._row(number, said))
-            except Wrong as wrong:
+            except LineRefused as wrong:
                 part.errors.append(LineError(line=number, detail=str(wrong)))
         return part
 
     def _said(self, text: bytes) -> dict[str, str]:
         fields = _fields(text)
         if len(fields) != len(self._names):
-            raise Wrong(f"there are {len(fields)} fields, not {len(self._names)}")
+            raise LineRefused(f"there are {len(fields)} fields, not {len(self._names)}")
         return dict(zip(self._names, (field.strip() for field in fields), strict=True))
 
-    def _row(self, number: int, said: Mapping[str, str]) -> Row:
+    def _row(self, number: int, said: Mapping[str, str]) -> ImportRow:
         amount = int(said["amount"]) if _AMOUNT.fullmatch(said["amount"]) else 0
         if not 1 <= amount <= AMOUNT_MAX:
-            raise Wrong("amount: this is no whole number of the minor unit, 1 to 10^12")
-        program = ids.parse("prg", said["program"]) if said.get("program") else self._default
+            raise LineRefused("amount: this is no whole number of the minor unit, 1 to 10^12")
+        program = ids.parse_id("prg", said["program"]) if said.get("program") else self._default
         facts = self._programs.get(program) if program is not None else None
         if program is None or facts is None:
-            raise Wrong("program: there is no such program")
+            raise LineRefused("program: there is no such program")
         if said.get("currency") and said["currency"] != facts.currency:
-            raise Wrong(f"currency: the program's is {facts.currency}")
+            raise LineRefused(f"currency: the program's is {facts.currency}")
         try:
-            code = codes.read(said["code"]) if said.get("code") else None
+            code = codes.read_code(said["code"]) if said.get("code") else None
         except codes.CodeMalformed as malformed:
-            raise Wrong(f"code: {malformed.detail}") from None
+            raise LineRefused(f"code: {malformed.detail}") from None
         name, email = said.get("recipient_name") or None, said.get("recipient_email") or None
         try:
             msgspec.convert({"name": name, "email": email}, Recipient)
         except msgspec.ValidationError as wrong:
             what, _, where = str(wrong).partition(" - at `$.")
-            raise Wrong(f"recipient_{where.removesuffix('`')}: {what}") from None
-        return Row(number, program, amount, code, name, email)
+            raise LineRefused(f"recipient_{where.removesuffix('`')}: {what}") from None
+        return ImportRow(number, program, amount, code, name, email)
 
 
 def _fields(text: bytes) -> list[str]:
@@ -143,9 +143,9 @@ def _fields(text: bytes) -> list[str]:
         decoded = text.rstrip(b"\r").decode()
         found = next(csv.reader([decoded], strict=True))
     except UnicodeDecodeError:
-        raise Wrong("this is not UTF-8") from None
+        raise LineRefused("this is not UTF-8") from None
     except (csv.Error, StopIteration):
-        raise Wrong("a quotation mark is missing or in the wrong place") from None
+        raise LineRefused("a quotation mark is missing or in the wrong place") from None
     if any(symbol in decoded for symbol in "\0\r"):
-        raise Wrong("there is a character that no text has")
+        raise LineRefused("there is a character that no text has")
     return found

@@ -18,7 +18,13 @@ import msgspec
 
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import MOST, QUEUE
-from florin.cards.jobs.import_parser import Part, ProgramFacts, Reader, Row, lines
+from florin.cards.jobs.import_parser import (
+    ImportPart,
+    ImportReader,
+    ImportRow,
+    ProgramFacts,
+    split_lines,
+)
 from florin.cards.jobs.job import ERRORS_MAX, Job, LineError
 from florin.cards.jobs.throttle import LEAST
 from florin.cards.request_context import RequestContext
@@ -27,7 +33,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, TooLarge
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-from florin.kit.postgres.idempotency import once
+from florin.kit.postgres.idempotency import claim_key
 from florin.kit.queue import enqueue
 from florin.ledger import quotas
 from florin.ledger.refusals import ProgramNotFound
@@ -46,7 +52,7 @@ values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8)
 """
 
 
-class Totals(msgspec.Struct, kw_only=True, frozen=True):
+class ControlTotals(msgspec.Struct, kw_only=True, frozen=True):
     """What the sender says is in the file; `program` is that of lines that name none."""
 
     count: int | None = None
@@ -66,18 +72,18 @@ class ParsedImport(msgspec.Struct):
     digest: Any = msgspec.field(default_factory=hashlib.sha256)
 
 
-async def start(
+async def start_import(
     database: Database,
     sealer: Sealer,
     asked: RequestContext,
     blocks: AsyncIterator[bytes],
-    said: Totals,
+    said: ControlTotals,
 ) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
     Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused, QuotaExceeded.
     """
-    job, kept = ids.new(), ParsedImport()
+    job, kept = ids.new_id(), ParsedImport()
     known = False
     try:
         await _keep(database, sealer, asked.merchant, job, blocks, said, kept)
@@ -87,7 +93,7 @@ async def start(
     finally:
         if not known and kept.parts:
             await asyncio.shield(asyncio.ensure_future(_drop(database, asked.merchant, job)))
-    found = await jobs.find(database, asked.merchant, first)
+    found = await jobs.find_job(database, asked.merchant, first)
     as_first = msgspec.structs.replace(
         found,
         state="queued",
@@ -106,17 +112,17 @@ async def _keep(
     merchant: UUID,
     job: UUID,
     blocks: AsyncIterator[bytes],
-    said: Totals,
+    said: ControlTotals,
     kept: ParsedImport,
 ) -> None:
     programs = {
         row["id"]: ProgramFacts(row["currency"], row["pin"])
         for row in await database.all(_PROGRAMS, merchant)
     }
-    reader: Reader | None = None
-    async for these in lines(_hashed(blocks, kept.digest)):
+    reader: ImportReader | None = None
+    async for these in split_lines(_hashed(blocks, kept.digest)):
         if reader is None:
-            reader, these = Reader(these[0][1], programs, _default(programs, said)), these[1:]  # noqa: PLW2901 -- the head is none of them
+            reader, these = ImportReader(these[0][1], programs, _default(programs, said)), these[1:]  # noqa: PLW2901 -- the head is none of them
         part = await asyncio.to_thread(reader.read, these)
         kept.count += part.count
         kept.amount += part.amount
@@ -132,10 +138,12 @@ async def _keep(
             kept.parts += len(parts)
 
 
-def _sealed(sealer: Sealer, rows: list[Row], merchant: UUID, job: UUID, first: int) -> list[bytes]:
+def _sealed(
+    sealer: Sealer, rows: list[ImportRow], merchant: UUID, job: UUID, first: int
+) -> list[bytes]:
     """The parts of these rows; the first one's number is `first`."""
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
-    return [seal(sealer, part, merchant, job, first + n) for n, part in enumerate(parts)]
+    return [seal_part(sealer, part, merchant, job, first + n) for n, part in enumerate(parts)]
 
 
 async def _hashed(blocks: AsyncIterator[bytes], digest: Any) -> AsyncIterator[bytes]:
@@ -144,21 +152,21 @@ async def _hashed(blocks: AsyncIterator[bytes], digest: Any) -> AsyncIterator[by
         yield block
 
 
-def _default(programs: dict[UUID, ProgramFacts], said: Totals) -> UUID | None:
+def _default(programs: dict[UUID, ProgramFacts], said: ControlTotals) -> UUID | None:
     """Raises ProgramNotFound."""
     if said.program is None:
         return next(iter(programs)) if len(programs) == 1 else None
-    program = ids.parse("prg", said.program)
+    program = ids.parse_id("prg", said.program)
     if program not in programs:
         raise ProgramNotFound(param="program")
     return program
 
 
-def _gives_codes(part: Part, programs: dict[UUID, ProgramFacts]) -> bool:
+def _gives_codes(part: ImportPart, programs: dict[UUID, ProgramFacts]) -> bool:
     return any(row.code is None or programs[row.program].pin for row in part.rows)
 
 
-def _check(kept: ParsedImport, said: Totals) -> None:
+def _check(kept: ParsedImport, said: ControlTotals) -> None:
     if kept.count == 0:
         raise InvalidRequest("there is no card in the file")
     if said.count is not None and said.count != kept.count:
@@ -169,12 +177,12 @@ def _check(kept: ParsedImport, said: Totals) -> None:
 
 
 async def _record(
-    database: Database, asked: RequestContext, job: UUID, said: Totals, kept: ParsedImport
+    database: Database, asked: RequestContext, job: UUID, said: ControlTotals, kept: ParsedImport
 ) -> UUID:
     """Make the job known, once; return the first job of its key."""
     assert asked.key is not None
     async with database.transaction() as tx:
-        first = await once(
+        first = await claim_key(
             tx,
             merchant=asked.merchant,
             key=asked.key,
@@ -201,7 +209,7 @@ async def _record(
                     queue=QUEUE,
                     kind="import",
                     payload={"merchant": str(asked.merchant), "job": str(job)},
-                    dedupe=jobs.dedupe(job),
+                    dedupe=jobs.job_dedupe_key(job),
                 ),
             )
     return first
@@ -214,14 +222,16 @@ async def _drop(database: Database, merchant: UUID, job: UUID) -> None:
             await connection.execute(_DROP, merchant, job)
 
 
-def seal(sealer: Sealer, rows: list[Row], merchant: UUID, job: UUID, nth: int) -> bytes:
+def seal_part(sealer: Sealer, rows: list[ImportRow], merchant: UUID, job: UUID, nth: int) -> bytes:
     text = msgspec.json.encode(rows).decode()
     return sealer.seal(text, bound_to=part_binding(merchant, job, nth))
 
 
-def unseal(sealer: Sealer, sealed: bytes, merchant: UUID, job: UUID, nth: int) -> list[Row]:
+def unseal_part(
+    sealer: Sealer, sealed: bytes, merchant: UUID, job: UUID, nth: int
+) -> list[ImportRow]:
     text = sealer.unseal(sealed, bound_to=part_binding(merchant, job, nth))
-    return msgspec.json.decode(text, type=list[Row])
+    return msgspec.json.decode(text, type=list[ImportRow])
 
 
 def part_binding(merchant: UUID, job: UUID, nth: int) -> bytes:

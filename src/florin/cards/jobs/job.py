@@ -54,19 +54,19 @@ COLUMNS = """
 """
 
 
-def dedupe(job: UUID) -> str:
+def job_dedupe_key(job: UUID) -> str:
     return f"job:{job.hex}"
 
 
-def job_id(text: str) -> UUID:
+def parse_job_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse("job", text)
+    uuid = ids.parse_id("job", text)
     if uuid is None:
         raise NotFound
     return uuid
 
 
-async def find(database: Database, merchant: UUID, job: UUID) -> Job:
+async def find_job(database: Database, merchant: UUID, job: UUID) -> Job:
     """Raises NotFound."""
     row = await database.one(
         f"select {COLUMNS} from florin.job j where j.merchant = $1 and j.id = $2",  # noqa: S608 -- our own text
@@ -75,10 +75,10 @@ async def find(database: Database, merchant: UUID, job: UUID) -> Job:
     )
     if row is None:
         raise NotFound
-    return from_row(row)
+    return job_from_row(row)
 
 
-async def listed(
+async def list_jobs(
     database: Database, merchant: UUID, *, limit: int, after: UUID | None
 ) -> list[Job]:
     rows = await database.all(
@@ -88,18 +88,18 @@ async def listed(
         after,
         limit,
     )
-    return [from_row(row) for row in rows]
+    return [job_from_row(row) for row in rows]
 
 
-def from_row(row: Mapping[str, Any]) -> Job:
+def job_from_row(row: Mapping[str, Any]) -> Job:
     return Job(
-        id=ids.show("job", row["id"]),
+        id=ids.show_id("job", row["id"]),
         kind=row["kind"],
         state="failed" if row.get("failed") else cast("State", row["state"]),
         done=row["done"] - row["refused"],  # the row counts what was looked at
         total=row["total"],
         refused=row["refused"],
-        program=ids.show("prg", row["program"]) if row["program"] else None,
+        program=ids.show_id("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
         # `leaving` is what instances of the release before write.
         codes="downloading" if row["codes"] == "leaving" else row["codes"],

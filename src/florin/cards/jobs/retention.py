@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.job import Continue, QueuedJob
 
 SLICE_S = 5.0
 CODES = 1000
@@ -12,7 +12,7 @@ SHEETS_KEPT = "30 days"
 _PAUSE_S = 0.01
 
 
-async def erase_codes(job: Job) -> Continue | None:
+async def erase_codes(job: QueuedJob) -> Continue | None:
     """Erase the sealed copies of codes that nobody may ask for any more."""
     until = time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
@@ -23,7 +23,7 @@ async def erase_codes(job: Job) -> Continue | None:
     return Continue()
 
 
-async def erase_sheets(job: Job) -> None:
+async def erase_code_exports(job: QueuedJob) -> None:
     """Erase the files of codes that were not taken within a month, what there is of imported files
     that never arrived, and the counts of quotas of last week.
     """
@@ -46,7 +46,7 @@ async def erase_sheets(job: Job) -> None:
         )
 
 
-async def forget_keys(job: Job, *, days: int) -> Continue | None:
+async def forget_keys(job: QueuedJob, *, days: int) -> Continue | None:
     """Walk over the idempotency keys and forget those that are older than `days`.
 
     A walk that is cut off, or that its worker stops, begins again: what it had forgotten is

@@ -33,7 +33,7 @@ class JobThrottle:
         """At the beginning of a slice: let the plans of all sessions know what there is by now."""
         await self._database.one("select florin.analyze_grown()")
 
-    async def rest(self, took_s: float) -> None:
+    async def rest_after(self, took_s: float) -> None:
         """Wait for as long as becomes somebody whose transaction took `took_s`."""
         await asyncio.sleep(await self.pause_s(took_s))
 

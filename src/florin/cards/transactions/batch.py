@@ -8,20 +8,20 @@ from florin.cards.transactions.models import Redemption
 from florin.cards.transactions.service import Transactions
 from florin.kit.errors import Refusal
 from florin.ledger.batching import MANY_MAX
-from florin.ledger.post import Posted, Posting
+from florin.ledger.post import Posting, PostResult
 
 Item = tuple[RequestContext, RedemptionRequest]
-Redeemed = tuple[Redemption, Posted, bool]  # whether it was only simulated
+Redeemed = tuple[Redemption, PostResult, bool]  # whether it was only simulated
 
 
-async def redeem_all(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+async def redeem_items(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
     """Part by part, so that who guesses is known before the next part is tried."""
     answers: list[Redeemed | Refusal] = []
     for start in range(0, len(items), MANY_MAX):
         part = items[start : start + MANY_MAX]
         tried = zip(part, await _redeem(money, part), strict=True)
         codes = [(want.code, answer) for (_, want), answer in tried]
-        answers.extend(await money.guesses.counted(part[0][0], codes))
+        answers.extend(await money.guesses.record_batch(part[0][0], codes))
     return answers
 
 

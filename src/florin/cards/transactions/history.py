@@ -5,10 +5,10 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.transactions.models import Entry, EntryKind, Transaction, from_transfer
-from florin.cards.transactions.queries import REFUNDED, SIDES, entry
+from florin.cards.transactions.models import Entry, EntryKind, Transaction, transaction_from_row
+from florin.cards.transactions.queries import REFUNDED, SIDES, entry_from_row
 from florin.kit.errors import InvalidRequest
-from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader, Row
 
 _AFTER = """
@@ -22,7 +22,7 @@ _SIDES_OF = {"redeem": ("debit",), "refund": ("credit",), "load": ("credit",)}
 _BOTH = ("debit", "credit")
 
 
-class MoveFilter(msgspec.Struct, kw_only=True, frozen=True):
+class TransactionFilter(msgspec.Struct, kw_only=True, frozen=True):
     """What a movement must be; None is anything."""
 
     card: UUID | None = None
@@ -31,17 +31,17 @@ class MoveFilter(msgspec.Struct, kw_only=True, frozen=True):
     created: Bounds = ()
 
 
-async def moved(
+async def list_transactions(
     reads: Reader,
     merchant: UUID,
     kind: EntryKind,
     *,
     limit: int,
     after: UUID | None,
-    only: MoveFilter,
+    only: TransactionFilter,
 ) -> list[Transaction]:
     """The nouns of one kind. Raises InvalidRequest for a cursor that is none of them."""
-    last = await cursor(reads, _AFTER + _OF_KIND, merchant, after, kind)
+    last = await find_cursor(reads, _AFTER + _OF_KIND, merchant, after, kind)
     where = _conditions(merchant, only)
     where.add(f"t.kind = '{kind}'")
     select = f"select t.* {REFUNDED} from florin.transfer t where t.merchant = $1"  # noqa: S608 -- our own text
@@ -50,12 +50,12 @@ async def moved(
             where.add("(t.created_at, t.id) < ({}, {})", last["created_at"], last["id"])
         page = where.give(limit)
         rows = await reads.all(
-            merged([f"{select}{where}"], _ORDER, page),
+            merge_branches([f"{select}{where}"], _ORDER, page),
             *where.arguments,
         )
-        return [from_transfer(row) for row in rows]
+        return [transaction_from_row(row) for row in rows]
     if last is not None:
-        before = sequence_of(last, only.card)
+        before = entry_sequence(last, only.card)
         number = where.give(before)
     else:
         number = None
@@ -67,17 +67,17 @@ async def moved(
         + ("" if number is None else f" and t.{side}_sequence < {number}")
         for side in _SIDES_OF.get(kind, _BOTH)
     ]
-    rows = await reads.all(merged(branches, "number desc", page), *where.arguments)
-    return [from_transfer(row) for row in rows]
+    rows = await reads.all(merge_branches(branches, "number desc", page), *where.arguments)
+    return [transaction_from_row(row) for row in rows]
 
 
-async def statement(
+async def list_card_entries(
     reads: Reader,
     merchant: UUID,
     *,
     limit: int,
     before: int | None,
-    only: MoveFilter,
+    only: TransactionFilter,
     kind: EntryKind | None = None,
 ) -> list[Entry]:
     """The entries of one card, latest first; `before` is a sequence number."""
@@ -93,21 +93,21 @@ async def statement(
         + ("" if number is None else f" and t.{side}_sequence < {number}")
         for side, sign in (("debit", "-"), ("credit", ""))
     ]
-    rows = await reads.all(merged(branches, "sequence desc", page), *where.arguments)
-    return [entry(row) for row in rows]
+    rows = await reads.all(merge_branches(branches, "sequence desc", page), *where.arguments)
+    return [entry_from_row(row) for row in rows]
 
 
-async def entries(
+async def list_entries(
     reads: Reader,
     merchant: UUID,
     *,
     limit: int,
     after: tuple[UUID, str] | None,
-    only: MoveFilter,
+    only: TransactionFilter,
     kind: EntryKind | None = None,
 ) -> list[Entry]:
     """The entries of all cards; of a transfer between cards both sides."""
-    last = None if after is None else await cursor(reads, _AFTER, merchant, after[0])
+    last = None if after is None else await find_cursor(reads, _AFTER, merchant, after[0])
     where = _conditions(merchant, only)
     rest = ""
     if after is not None and last is not None:
@@ -132,10 +132,10 @@ async def entries(
         f" order by t.created_at desc, t.id desc, e.side desc limit {page}",
         *where.arguments,
     )
-    return [entry(row) for row in rows]
+    return [entry_from_row(row) for row in rows]
 
 
-def sequence_of(row: Row, card: UUID) -> int:
+def entry_sequence(row: Row, card: UUID) -> int:
     """A movement's number among the entries of a card. Raises InvalidRequest where it has none."""
     for side in _BOTH:
         if row[f"{side}_card"] == card:
@@ -144,9 +144,9 @@ def sequence_of(row: Row, card: UUID) -> int:
     raise InvalidRequest("no object of this list has this id", param="starting_after")
 
 
-def _conditions(merchant: UUID, only: MoveFilter) -> Any:
+def _conditions(merchant: UUID, only: TransactionFilter) -> Any:
     where = Conditions([merchant])
-    where.equal("t.reference", only.reference)
-    where.equal("t.location", only.location)
-    where.between("t.created_at", only.created)
+    where.add_equal("t.reference", only.reference)
+    where.add_equal("t.location", only.location)
+    where.add_bounds("t.created_at", only.created)
     return where

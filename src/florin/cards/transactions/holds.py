@@ -4,9 +4,9 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.transactions.models import Hold, HoldState, from_hold
+from florin.cards.transactions.models import Hold, HoldState, hold_from_row
 from florin.cards.transactions.queries import HOLD
-from florin.kit.http.list_filters import Bounds, Conditions, cursor, merged
+from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader
 
 _AFTER = "select created_at, id from florin.hold where merchant = $1 and id = $2"
@@ -30,26 +30,28 @@ class HoldFilter(msgspec.Struct, kw_only=True, frozen=True):
     created: Bounds = ()
 
 
-async def holds(
+async def list_holds(
     reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: HoldFilter
 ) -> list[Hold]:
     """Raises InvalidRequest for a cursor that is no hold."""
-    last = await cursor(reads, _AFTER, merchant, after)
+    last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
-    where.equal("h.card", only.card)
-    where.equal("h.reference", only.reference)
-    where.equal("h.location", only.location)
-    where.between("h.created_at", only.created)
+    where.add_equal("h.card", only.card)
+    where.add_equal("h.reference", only.reference)
+    where.add_equal("h.location", only.location)
+    where.add_bounds("h.created_at", only.created)
     if last is not None:
         where.add("(h.created_at, h.id) < ({}, {})", last["created_at"], last["id"])
     states = [""]
     if only.state is not None:
         states = _STATES[only.state]
-    page = where.give(limit)
+    page = where.bind(limit)
     select = (
         f"select {HOLD} from florin.hold h join florin.merchant m on m.id = h.merchant"  # noqa: S608 -- our own text
         f" where h.merchant = $1{where}"
     )
     branches = [select + (f" and {state}" if state else "") for state in states]
-    rows = await reads.all(merged(branches, "created_at desc, id desc", page), *where.arguments)
-    return [from_hold(row) for row in rows]
+    rows = await reads.all(
+        merge_branches(branches, "created_at desc, id desc", page), *where.arguments
+    )
+    return [hold_from_row(row) for row in rows]

@@ -139,27 +139,27 @@ PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", 
 Transaction = Redemption | Refund | Load | Transfer | Adjustment
 
 
-def from_transfer(row: Mapping[str, Any]) -> Transaction:
+def transaction_from_row(row: Mapping[str, Any]) -> Transaction:
     """Make the noun of a transfer's row. `refunded` is zero but where the row brings it."""
     kind: str = row["kind"]
     common: dict[str, Any] = {
-        "id": ids.show(PREFIXES[kind], row["id"]),
+        "id": ids.show_id(PREFIXES[kind], row["id"]),
         "amount": row["amount"],
         "currency": row["currency"],
-        "metadata": metadata(row["metadata"]),
+        "metadata": decode_metadata(row["metadata"]),
         "created_at": row["created_at"],
     }
     spent, paid = row["debit_card"], row["credit_card"]
     if kind == "transfer":
         return Transfer(
-            from_=ids.show("crd", spent),
-            to=ids.show("crd", paid),
+            from_=ids.show_id("crd", spent),
+            to=ids.show_id("crd", paid),
             from_balance=row["debit_balance"],
             to_balance=row["credit_balance"],
             reference=row["reference"],
             **common,
         )
-    common["card"] = ids.show("crd", spent or paid)
+    common["card"] = ids.show_id("crd", spent or paid)
     common["balance"] = row["credit_balance"] if spent is None else row["debit_balance"]
     if kind == "adjust":
         if spent is not None:
@@ -167,35 +167,35 @@ def from_transfer(row: Mapping[str, Any]) -> Transaction:
         return Adjustment(reason=row["reason"], reference=row["reference"], **common)
     common["reference"] = row["reference"]
     if kind == "refund":
-        redemption = ids.show("red", row["origin"])
+        redemption = ids.show_id("red", row["origin"])
         return Refund(redemption=redemption, location=row["location"], **common)
     if kind == "load":
         return Load(**common)
     return Redemption(
-        hold=None if row["origin"] is None else ids.show("hld", row["origin"]),
+        hold=None if row["origin"] is None else ids.show_id("hld", row["origin"]),
         location=row["location"],
         refunded=row.get("refunded_so_far") or 0,
         **common,
     )
 
 
-def from_hold(row: Mapping[str, Any]) -> Hold:
+def hold_from_row(row: Mapping[str, Any]) -> Hold:
     redemption = row["redemption"]
     return Hold(
-        id=ids.show("hld", row["id"]),
-        card=ids.show("crd", row["card"]),
+        id=ids.show_id("hld", row["id"]),
+        card=ids.show_id("crd", row["card"]),
         state=row["state"],
         amount=row["amount"],
         captured=row["captured"],
         currency=row["currency"],
-        redemption=None if redemption is None else ids.show("red", redemption),
+        redemption=None if redemption is None else ids.show_id("red", redemption),
         reference=row["reference"],
         location=row["location"],
-        metadata=metadata(row["metadata"]),
+        metadata=decode_metadata(row["metadata"]),
         expires_at=row["expires_at"],
         created_at=row["created_at"],
     )
 
 
-def metadata(text: str | None) -> dict[str, str]:
+def decode_metadata(text: str | None) -> dict[str, str]:
     return {} if text is None else msgspec.json.decode(text, type=dict[str, str])

@@ -8,9 +8,9 @@ from florin.cards.transactions.models import (
     Entry,
     Hold,
     Transaction,
-    from_hold,
-    from_transfer,
-    metadata,
+    decode_metadata,
+    hold_from_row,
+    transaction_from_row,
 )
 from florin.kit import ids
 from florin.kit.errors import NotFound
@@ -40,9 +40,9 @@ cross join lateral (values
 """
 
 
-async def one_moved(reads: Reader, merchant: UUID, kind: str, text: str) -> Transaction:
+async def find_transaction(reads: Reader, merchant: UUID, kind: str, text: str) -> Transaction:
     """Raises NotFound."""
-    uuid = ids.parse(PREFIXES[kind], text)
+    uuid = ids.parse_id(PREFIXES[kind], text)
     row = uuid and await reads.one(
         f"select t.* {REFUNDED} from florin.transfer t"  # noqa: S608 -- our own text
         " where t.merchant = $1 and t.id = $2 and t.kind = $3::text::florin.transfer_kind",
@@ -52,12 +52,12 @@ async def one_moved(reads: Reader, merchant: UUID, kind: str, text: str) -> Tran
     )
     if not row:
         raise NotFound
-    return from_transfer(row)
+    return transaction_from_row(row)
 
 
-async def one_hold(database: Database, merchant: UUID, text: str) -> Hold:
+async def find_hold(database: Database, merchant: UUID, text: str) -> Hold:
     """Raises NotFound."""
-    uuid = ids.parse("hld", text)
+    uuid = ids.parse_id("hld", text)
     row = uuid and await database.one(
         f"select {HOLD} from florin.hold h join florin.merchant m on m.id = h.merchant"  # noqa: S608
         " where h.merchant = $1 and h.id = $2",
@@ -66,12 +66,12 @@ async def one_hold(database: Database, merchant: UUID, text: str) -> Hold:
     )
     if not row:
         raise NotFound
-    return from_hold(row)
+    return hold_from_row(row)
 
 
-async def one_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
+async def find_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
     """Raises NotFound."""
-    which = entry_id(text)
+    which = parse_entry_id(text)
     row = which and await reads.one(
         f"select t.*, e.* from florin.transfer t {SIDES}"  # noqa: S608 -- our own text
         " where t.merchant = $1 and t.id = $2 and e.side = $3 and e.card is not null",
@@ -80,21 +80,21 @@ async def one_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
     )
     if not row:
         raise NotFound
-    return entry(row)
+    return entry_from_row(row)
 
 
-def entry_id(text: str) -> tuple[UUID, str] | None:
+def parse_entry_id(text: str) -> tuple[UUID, str] | None:
     """`ent_…_d` and `ent_…_c` are the debit and the credit side of a transfer."""
     body, _, side = text.rpartition("_")
-    uuid = ids.parse("ent", body)
+    uuid = ids.parse_id("ent", body)
     return (uuid, side) if uuid is not None and side in {"c", "d"} else None
 
 
-def entry(row: Any) -> Entry:
+def entry_from_row(row: Any) -> Entry:
     kind: str = row["kind"]
     return Entry(
-        id=f"{ids.show('ent', row['id'])}_{row['side']}",
-        card=ids.show("crd", row["card"]),
+        id=f"{ids.show_id('ent', row['id'])}_{row['side']}",
+        card=ids.show_id("crd", row["card"]),
         kind=kind,
         amount=row["change"],
         currency=row["currency"],
@@ -104,7 +104,7 @@ def entry(row: Any) -> Entry:
         reference=row["reference"],
         location=row["location"],
         reason=row["reason"],
-        source=ids.show(PREFIXES[kind], row["id"]) if kind in PREFIXES else None,
-        metadata=metadata(row["metadata"]),
+        source=ids.show_id(PREFIXES[kind], row["id"]) if kind in PREFIXES else None,
+        metadata=decode_metadata(row["metadata"]),
         created_at=row["created_at"],
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 
 from florin.cards import requests
-from florin.cards.card import card_id
+from florin.cards.card import parse_card_id
 from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.locations import OF_HOLD, OF_REDEMPTION, location_of, require_own
 from florin.cards.request_context import RequestContext
@@ -22,15 +22,15 @@ from florin.cards.transactions.models import (
     Redemption,
     Refund,
     Transfer,
-    from_hold,
-    from_transfer,
+    hold_from_row,
+    transaction_from_row,
 )
-from florin.cards.transactions.spend import spending
+from florin.cards.transactions.spend import spend_posting
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import Database
-from florin.ledger.post import Ledger, Posted, Posting
+from florin.ledger.post import Ledger, Posting, PostResult
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
 
 Noun = TypeVar("Noun", Refund, Load, Transfer, Adjustment, Redemption)
@@ -55,14 +55,14 @@ class Transactions:
         self.guesses = guesses
         self._peppers = [pepper.encode() for pepper in peppers]
 
-    def spending(self, asked: RequestContext, op: str, want: requests.Spend) -> Posting:
+    def spending(self, asked: RequestContext, op: str, want: requests.SpendRequest) -> Posting:
         """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
-        return spending(self._peppers, asked, op, want)
+        return spend_posting(self._peppers, asked, op, want)
 
     async def _spend(
-        self, asked: RequestContext, op: str, want: requests.Spend
-    ) -> tuple[Posting, Posted]:
-        async def attempt() -> tuple[Posting, Posted]:
+        self, asked: RequestContext, op: str, want: requests.SpendRequest
+    ) -> tuple[Posting, PostResult]:
+        async def attempt() -> tuple[Posting, PostResult]:
             posting = self.spending(asked, op, want)
             return posting, await self.ledger.post(posting)
 
@@ -72,12 +72,12 @@ class Transactions:
 
     async def redeem(
         self, asked: RequestContext, want: requests.RedemptionRequest
-    ) -> tuple[Redemption, Posted]:
+    ) -> tuple[Redemption, PostResult]:
         posting, posted = await self._spend(asked, "redeem", want)
         return await self.redemption(posting, posted, want), posted
 
     async def redemption(
-        self, posting: Posting, posted: Posted, want: requests.RedemptionRequest
+        self, posting: Posting, posted: PostResult, want: requests.RedemptionRequest
     ) -> Redemption:
         """The redemption that came of an item."""
         if posted.recalled:
@@ -85,8 +85,8 @@ class Transactions:
         assert posted.card is not None
         assert posted.at is not None
         return Redemption(
-            id=ids.show("red", ids.NONE if want.simulate else posted.id),
-            card=ids.show("crd", posted.card),
+            id=ids.show_id("red", ids.NONE if want.simulate else posted.id),
+            card=ids.show_id("crd", posted.card),
             amount=posted.amount,
             currency=posted.currency,
             balance=posted.balance,
@@ -98,8 +98,8 @@ class Transactions:
 
     async def refund(
         self, asked: RequestContext, want: requests.RefundRequest
-    ) -> tuple[Refund, Posted]:
-        redemption = ids.parse("red", want.redemption)
+    ) -> tuple[Refund, PostResult]:
+        redemption = ids.parse_id("red", want.redemption)
         if redemption is None:
             raise RedemptionNotFound
         given = None if want.location is msgspec.UNSET else want.location
@@ -107,27 +107,31 @@ class Transactions:
         await require_own(self._database, asked, OF_REDEMPTION, redemption)
         return await self._move(Refund, asked, "refund", want, other=redemption, location=location)
 
-    async def load(self, asked: RequestContext, want: requests.LoadRequest) -> tuple[Load, Posted]:
-        return await self._move(Load, asked, "load", want, card=card_id(want.card))
+    async def load(
+        self, asked: RequestContext, want: requests.LoadRequest
+    ) -> tuple[Load, PostResult]:
+        return await self._move(Load, asked, "load", want, card=parse_card_id(want.card))
 
     async def transfer(
         self, asked: RequestContext, want: requests.TransferRequest
-    ) -> tuple[Transfer, Posted]:
+    ) -> tuple[Transfer, PostResult]:
         if want.from_ == want.to:
             raise InvalidRequest("a card cannot pay itself", param="to")
-        payer, paid = card_id(want.from_, param="from"), card_id(want.to, param="to")
+        payer, paid = parse_card_id(want.from_, param="from"), parse_card_id(want.to, param="to")
         return await self._move(Transfer, asked, "transfer", want, card=payer, other=paid)
 
     async def adjust(
         self, asked: RequestContext, want: requests.AdjustmentRequest
-    ) -> tuple[Adjustment, Posted]:
+    ) -> tuple[Adjustment, PostResult]:
         if want.amount == 0:
             raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
         return await self._move(
-            Adjustment, asked, "adjust", want, card=card_id(want.card), reason=want.reason
+            Adjustment, asked, "adjust", want, card=parse_card_id(want.card), reason=want.reason
         )
 
-    async def hold(self, asked: RequestContext, want: requests.HoldRequest) -> tuple[Hold, Posted]:
+    async def hold(
+        self, asked: RequestContext, want: requests.HoldRequest
+    ) -> tuple[Hold, PostResult]:
         _, posted = await self._spend(asked, "hold", want)
         hold = await self._hold(asked.merchant, posted.id)
         # As first answered, whatever became of it since.
@@ -135,18 +139,18 @@ class Transactions:
 
     async def capture(
         self, asked: RequestContext, hold: str, want: requests.CaptureRequest
-    ) -> tuple[Hold, Posted]:
+    ) -> tuple[Hold, PostResult]:
         return await self._resolve(asked, "capture", hold, want.amount, want.location)
 
     async def void(
         self, asked: RequestContext, hold: str, want: requests.VoidRequest
-    ) -> tuple[Hold, Posted]:
+    ) -> tuple[Hold, PostResult]:
         return await self._resolve(asked, "void", hold, None, want.location)
 
     async def _resolve(
         self, asked: RequestContext, op: str, hold: str, amount: int | None, given: str | None
-    ) -> tuple[Hold, Posted]:
-        uuid = ids.parse("hld", hold)
+    ) -> tuple[Hold, PostResult]:
+        uuid = ids.parse_id("hld", hold)
         if uuid is None:
             raise HoldNotFound
         location = location_of(asked, given)
@@ -178,7 +182,7 @@ class Transactions:
         other: UUID | None = None,
         reason: str | None = None,
         location: str | None = None,
-    ) -> tuple[Noun, Posted]:
+    ) -> tuple[Noun, PostResult]:
         posted = await self.ledger.post(
             Posting(
                 merchant=asked.merchant,
@@ -201,7 +205,7 @@ class Transactions:
         row = await self._database.one(_TRANSFER, merchant, transfer)
         if row is None:
             raise CardNotFound
-        moved = from_transfer(row)
+        moved = transaction_from_row(row)
         assert isinstance(moved, noun)
         return moved
 
@@ -209,7 +213,7 @@ class Transactions:
         row = await self._database.one(_HOLD, merchant, hold)
         if row is None:
             raise HoldNotFound
-        return from_hold(row)
+        return hold_from_row(row)
 
 
 def _json(metadata: dict[str, Any] | None) -> str | None:

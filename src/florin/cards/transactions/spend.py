@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from florin.cards import codes, pins, requests
-from florin.cards.card import card_id
+from florin.cards.card import parse_card_id
 from florin.cards.locations import location_of
 from florin.cards.request_context import RequestContext
 from florin.kit.errors import Forbidden, InvalidRequest
@@ -17,8 +17,8 @@ from florin.kit.http.body import fingerprint
 from florin.ledger.post import Posting
 
 
-def spending(
-    peppers: Sequence[bytes], asked: RequestContext, op: str, want: requests.Spend
+def spend_posting(
+    peppers: Sequence[bytes], asked: RequestContext, op: str, want: requests.SpendRequest
 ) -> Posting:
     """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
     card, code, typed = None, None, None
@@ -27,10 +27,10 @@ def spending(
     if want.card is not None:
         if not asked.spends_by_id:
             raise Forbidden("this needs the scope cards:spend-by-id: give the card's code")
-        card = card_id(want.card)
+        card = parse_card_id(want.card)
     elif want.code is not None:
-        typed = codes.read(want.code)
-        code = codes.lookup_hash(peppers[0], asked.merchant, typed)
+        typed = codes.read_code(want.code)
+        code = codes.code_hash(peppers[0], asked.merchant, typed)
     if want.pin is not None and want.code is None:
         raise InvalidRequest("a PIN goes with a code", param="pin")
     pin = None if want.pin is None else pins.read(want.pin)
@@ -62,7 +62,7 @@ def spending(
         fingerprint=print_of(code),
         card=card,
         code=code,
-        pin=None if pin is None else pins.tried(peppers, asked.merchant, pin),
+        pin=None if pin is None else pins.pin_attempt(peppers, asked.merchant, pin),
         amount=want.amount,
         currency=want.currency,
         remainder=remainder,
@@ -73,7 +73,7 @@ def spending(
         metadata=_json(want.metadata),
     )
     if typed is not None and len(peppers) > 1:
-        posting.instead = _before(peppers[1:], posting, typed, print_of)
+        posting.previous_pepper = _before(peppers[1:], posting, typed, print_of)
     return posting
 
 
@@ -85,7 +85,7 @@ def _before(
 ) -> Posting | None:
     before: Posting | None = None
     for pepper in reversed(peppers):
-        hashed = codes.lookup_hash(pepper, posting.merchant, typed)
+        hashed = codes.code_hash(pepper, posting.merchant, typed)
         before = msgspec.structs.replace(
             posting, code=hashed, fingerprint=print_of(hashed), instead=before
         )

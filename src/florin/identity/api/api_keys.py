@@ -11,19 +11,19 @@ from florin.identity.authentication import (
     EmailNotVerified,
     ReauthenticationRequired,
 )
-from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.kit.errors import IdempotencyKeyReused, NotFound
 from florin.kit.http.body import Page, idempotency_key
 from florin.kit.http.idempotency_key import Key
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 
 
 @post(
     "/api-keys",
     summary="Make an API key",
-    responses=responses(IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired),
+    responses=refusal_responses(IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired),
 )
 async def create_key(
     request: AnyRequest,
@@ -37,42 +37,44 @@ async def create_key(
     Idempotency-Key makes no second key, and cannot show the secret of the first.
     """
     caller.needs("keys:write")
-    made = await api_keys.create(
+    made = await api_keys.create_key(
         db,
         merchant=caller.merchant,
         want=data,
         allowed=caller.scopes,
         pepper_hash=access.hash_of,
-        by=by(request, caller),
+        by=audit_actor(request, caller),
         session=caller.person.session if caller.person is not None else None,
         location=caller.location,
         under=idempotency_key(idempotency, required=False),
     )
-    await wrote(request, db)
+    await send_position(request, db)
     replayed = {"Idempotency-Replayed": "true"} if made.secret is msgspec.UNSET else None
     return Response(made, headers=replayed)
 
 
-@get("/api-keys", summary="List API keys", responses=responses())
+@get("/api-keys", summary="List API keys", responses=refusal_responses())
 async def list_keys(
     caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
 ) -> Page[ApiKey]:
     caller.needs("keys:write")
-    after = page.after("key", starting_after)
-    return page.of(await api_keys.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+    after = Pagination.after("key", starting_after)
+    return Pagination.of(
+        await api_keys.list_keys(db, caller.merchant, limit=limit + 1, after=after), limit
+    )
 
 
-@get("/api-keys/{key_id:str}", summary="Get an API key", responses=responses(NotFound))
+@get("/api-keys/{key_id:str}", summary="Get an API key", responses=refusal_responses(NotFound))
 async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
     caller.needs("keys:write")
-    return await api_keys.find(db, caller.merchant, key_id)
+    return await api_keys.find_key(db, caller.merchant, key_id)
 
 
 @delete(
     "/api-keys/{key_id:str}",
     status_code=200,
     summary="Revoke an API key",
-    responses=responses(NotFound, ReauthenticationRequired),
+    responses=refusal_responses(NotFound, ReauthenticationRequired),
 )
 async def revoke_key(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, key_id: str
@@ -82,10 +84,10 @@ async def revoke_key(
     """
     caller.needs("keys:write")
     revoked = await api_key_revocation.revoke(
-        db, by(request, caller), key_id, allowed=caller.scopes, location=caller.location
+        db, audit_actor(request, caller), key_id, allowed=caller.scopes, location=caller.location
     )
     access.forget(revoked.id)
-    await wrote(request, db)
+    await send_position(request, db)
     return revoked
 
 

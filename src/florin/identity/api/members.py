@@ -3,19 +3,23 @@
 from litestar import delete, get, patch, post
 
 from florin.identity import audit_log, members, second_factor
-from florin.identity.audit_log import Record
+from florin.identity.audit_log import AuditRecord
 from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
-from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.kit.errors import NotFound
 from florin.kit.http.body import Page
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 
 
-@post("/members", summary="Add a member", responses=responses(EmailTaken, ReauthenticationRequired))
+@post(
+    "/members",
+    summary="Add a member",
+    responses=refusal_responses(EmailTaken, ReauthenticationRequired),
+)
 async def add_member(
     request: AnyRequest, caller: Caller, people: IdentityServices, data: MemberRequest
 ) -> User:
@@ -23,30 +27,34 @@ async def add_member(
     more than he himself is allowed.
     """
     caller.needs("members:write")
-    made = await members.create(people, by(request, caller), data, allowed=caller.scopes)
-    await wrote(request, people.database)
+    made = await members.create_member(
+        people, audit_actor(request, caller), data, allowed=caller.scopes
+    )
+    await send_position(request, people.database)
     return made
 
 
-@get("/members", summary="List members", responses=responses())
+@get("/members", summary="List members", responses=refusal_responses())
 async def list_members(
     caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
 ) -> Page[User]:
     caller.needs("members:read")
-    after = page.after("usr", starting_after)
-    return page.of(await members.listed(db, caller.merchant, limit=limit + 1, after=after), limit)
+    after = Pagination.after("usr", starting_after)
+    return Pagination.of(
+        await members.list_members(db, caller.merchant, limit=limit + 1, after=after), limit
+    )
 
 
-@get("/members/{member_id:str}", summary="Get a member", responses=responses(NotFound))
+@get("/members/{member_id:str}", summary="Get a member", responses=refusal_responses(NotFound))
 async def get_member(caller: Caller, db: Database, member_id: str) -> User:
     caller.needs("members:read")
-    return await members.find(db, caller.merchant, member_id)
+    return await members.find_member(db, caller.merchant, member_id)
 
 
 @patch(
     "/members/{member_id:str}",
     summary="Change a member's role",
-    responses=responses(NotFound, LastOwner, ReauthenticationRequired),
+    responses=refusal_responses(NotFound, LastOwner, ReauthenticationRequired),
 )
 async def change_member(
     request: AnyRequest,
@@ -60,10 +68,10 @@ async def change_member(
     the new role, are revoked unless `keep_keys`.
     """
     caller.needs("members:write")
-    who = by(request, caller)
-    changed = await members.change(db, who, member_id, data, allowed=caller.scopes)
+    who = audit_actor(request, caller)
+    changed = await members.change_member(db, who, member_id, data, allowed=caller.scopes)
     access.forget(changed.id)
-    await wrote(request, db)
+    await send_position(request, db)
     return changed
 
 
@@ -71,7 +79,7 @@ async def change_member(
     "/members/{member_id:str}",
     status_code=200,
     summary="Remove a member",
-    responses=responses(NotFound, LastOwner, ReauthenticationRequired),
+    responses=refusal_responses(NotFound, LastOwner, ReauthenticationRequired),
 )
 async def remove_member(
     request: AnyRequest,
@@ -85,10 +93,12 @@ async def remove_member(
     the member made, unless `keep_keys`.
     """
     caller.needs("members:write")
-    who = by(request, caller)
-    removed = await members.remove(db, who, member_id, allowed=caller.scopes, keep_keys=keep_keys)
+    who = audit_actor(request, caller)
+    removed = await members.remove_member(
+        db, who, member_id, allowed=caller.scopes, keep_keys=keep_keys
+    )
     access.forget(removed.id)
-    await wrote(request, db)
+    await send_position(request, db)
     return removed
 
 
@@ -96,7 +106,7 @@ async def remove_member(
     "/members/{member_id:str}/reset-second-factor",
     status_code=200,
     summary="Take a member's lost second factor away",
-    responses=responses(NotFound, ReauthenticationRequired),
+    responses=refusal_responses(NotFound, ReauthenticationRequired),
 )
 async def reset_second_factor(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
@@ -105,13 +115,15 @@ async def reset_second_factor(
     ends.
     """
     caller.needs("members:write")
-    user = await second_factor.reset(db, by(request, caller), member_id, allowed=caller.scopes)
+    user = await second_factor.reset_factor(
+        db, audit_actor(request, caller), member_id, allowed=caller.scopes
+    )
     access.forget(user.id)
-    await wrote(request, db)
+    await send_position(request, db)
     return user
 
 
-@get("/audit", summary="List what was administered", responses=responses())
+@get("/audit", summary="List what was administered", responses=refusal_responses())
 async def list_audit(
     caller: Caller,
     db: Database,
@@ -120,25 +132,25 @@ async def list_audit(
     actor: str | None = None,
     action: str | None = None,
     subject: str | None = None,
-) -> Page[Record]:
+) -> Page[AuditRecord]:
     """Who changed what, from what to what, the latest first."""
     caller.needs("audit:read")
-    found = await audit_log.listed(
+    found = await audit_log.list_records(
         db,
         caller.merchant,
         limit=limit + 1,
-        after=page.after("aud", starting_after),
+        after=Pagination.after("aud", starting_after),
         actor=actor,
         action=action,
         subject=subject,
     )
-    return page.of(found, limit)
+    return Pagination.of(found, limit)
 
 
-@get("/audit/{record_id:str}", summary="Get an audit record", responses=responses(NotFound))
-async def get_audit(caller: Caller, db: Database, record_id: str) -> Record:
+@get("/audit/{record_id:str}", summary="Get an audit record", responses=refusal_responses(NotFound))
+async def get_audit(caller: Caller, db: Database, record_id: str) -> AuditRecord:
     caller.needs("audit:read")
-    return await audit_log.find(db, caller.merchant, record_id)
+    return await audit_log.find_record(db, caller.merchant, record_id)
 
 
 handlers = [

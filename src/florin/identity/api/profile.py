@@ -4,7 +4,7 @@ from litestar import post
 
 from florin.identity import profile, second_factor
 from florin.identity.authentication import Authenticator, Caller
-from florin.identity.credentials.email_tokens import LetterInvalid
+from florin.identity.credentials.email_tokens import EmailTokenInvalid
 from florin.identity.credentials.totp import Enrolment, RecoveryCodes
 from florin.identity.members import User
 from florin.identity.profile import (
@@ -16,17 +16,17 @@ from florin.identity.profile import (
     TokenRequest,
 )
 from florin.identity.reauthentication import FactorOff, InvalidCredentials
-from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.identity.second_factor import CodeProof, FactorAlreadyOn, FactorProof, PasswordProof
 from florin.identity.services import IdentityServices
-from florin.kit.openapi.responses import responses
+from florin.kit.openapi.responses import refusal_responses
 
 
 @post(
     "/auth/password",
     status_code=200,
     summary="Change your password",
-    responses=responses(InvalidCredentials),
+    responses=refusal_responses(InvalidCredentials),
 )
 async def change_password(
     request: AnyRequest,
@@ -37,9 +37,9 @@ async def change_password(
 ) -> User:
     """Every other sign-in of yours ends."""
     me = caller.signed_in()
-    changed = await profile.change_password(people, by(request, caller), me, data)
+    changed = await profile.change_password(people, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return changed
 
 
@@ -47,20 +47,22 @@ async def change_password(
     "/auth/password-resets",
     status_code=202,
     summary="Ask for a new password",
-    responses=responses(public=True),
+    responses=refusal_responses(public=True),
 )
 async def ask_for_reset(
     request: AnyRequest, people: IdentityServices, data: EmailRequest
 ) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
-    return await profile.ask(people, people.client(request), "password_reset", data.email)
+    return await profile.request_email_token(
+        people, people.client(request), "password_reset", data.email
+    )
 
 
 @post(
     "/auth/password-resets/confirm",
     status_code=200,
     summary="Set a new password",
-    responses=responses(LetterInvalid, public=True),
+    responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def reset_password(
     request: AnyRequest, access: Authenticator, people: IdentityServices, data: ResetRequest
@@ -70,7 +72,7 @@ async def reset_password(
     """
     user = await profile.set_password(people, people.client(request), "password_reset", data)
     access.forget(user.id)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return user
 
 
@@ -78,14 +80,14 @@ async def reset_password(
     "/auth/invitations/accept",
     status_code=200,
     summary="Accept an invitation",
-    responses=responses(LetterInvalid, public=True),
+    responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def accept_invitation(
     request: AnyRequest, people: IdentityServices, data: NewPasswordRequest
 ) -> User:
     """Choose a password, with the token that was sent, within seven days. Then sign in."""
     user = await profile.set_password(people, people.client(request), "invitation", data)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return user
 
 
@@ -93,43 +95,47 @@ async def accept_invitation(
     "/auth/email-verifications",
     status_code=202,
     summary="Ask for a letter that proves your address",
-    responses=responses(public=True),
+    responses=refusal_responses(public=True),
 )
 async def ask_for_verification(
     request: AnyRequest, people: IdentityServices, data: EmailRequest
 ) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
-    return await profile.ask(people, people.client(request), "email_verification", data.email)
+    return await profile.request_email_token(
+        people, people.client(request), "email_verification", data.email
+    )
 
 
 @post(
     "/auth/email-verifications/confirm",
     status_code=200,
     summary="Prove your address",
-    responses=responses(LetterInvalid, public=True),
+    responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def verify_email(
     request: AnyRequest, access: Authenticator, people: IdentityServices, data: TokenRequest
 ) -> User:
     """With the token that was sent, within two days, once."""
-    user = await profile.verify(people, people.client(request), data.token)
+    user = await profile.verify_email(people, people.client(request), data.token)
     access.forget(user.id)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return user
 
 
 @post(
     "/auth/totp",
     summary="Begin a second factor",
-    responses=responses(InvalidCredentials, FactorAlreadyOn),
+    responses=refusal_responses(InvalidCredentials, FactorAlreadyOn),
 )
 async def enrol(
     request: AnyRequest, caller: Caller, people: IdentityServices, data: PasswordProof
 ) -> Enrolment:
     """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
     me = caller.signed_in()
-    enrolment = await second_factor.enrol(people, by(request, caller), me, data.password)
-    await wrote(request, people.database)
+    enrolment = await second_factor.enrol_factor(
+        people, audit_actor(request, caller), me, data.password
+    )
+    await send_position(request, people.database)
     return enrolment
 
 
@@ -137,7 +143,7 @@ async def enrol(
     "/auth/totp/confirm",
     status_code=200,
     summary="Turn the second factor on",
-    responses=responses(InvalidCredentials),
+    responses=refusal_responses(InvalidCredentials),
 )
 async def confirm(
     request: AnyRequest,
@@ -150,9 +156,9 @@ async def confirm(
     codes: they are shown once.
     """
     me = caller.signed_in()
-    codes = await second_factor.confirm(people, by(request, caller), me, data.code)
+    codes = await second_factor.confirm_factor(people, audit_actor(request, caller), me, data.code)
     access.forget(caller.actor)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return codes
 
 
@@ -160,15 +166,15 @@ async def confirm(
     "/auth/totp/recovery-codes",
     status_code=200,
     summary="Make new recovery codes",
-    responses=responses(InvalidCredentials, FactorOff),
+    responses=refusal_responses(InvalidCredentials, FactorOff),
 )
 async def renew_recovery(
     request: AnyRequest, caller: Caller, people: IdentityServices, data: FactorProof
 ) -> RecoveryCodes:
     """The old ones are void."""
     me = caller.signed_in()
-    codes = await second_factor.renew_recovery(people, by(request, caller), me, data)
-    await wrote(request, people.database)
+    codes = await second_factor.renew_recovery_codes(people, audit_actor(request, caller), me, data)
+    await send_position(request, people.database)
     return codes
 
 
@@ -176,7 +182,7 @@ async def renew_recovery(
     "/auth/totp/disable",
     status_code=200,
     summary="Turn the second factor off",
-    responses=responses(InvalidCredentials, FactorOff),
+    responses=refusal_responses(InvalidCredentials, FactorOff),
 )
 async def disable(
     request: AnyRequest,
@@ -186,9 +192,9 @@ async def disable(
     data: FactorProof,
 ) -> User:
     me = caller.signed_in()
-    user = await second_factor.disable(people, by(request, caller), me, data)
+    user = await second_factor.disable_factor(people, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return user
 
 

@@ -13,13 +13,13 @@ from florin.identity.reauthentication import (
     ReauthenticationRequest,
     reauthenticate,
 )
-from florin.identity.request_context import AnyRequest, by, wrote
+from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.identity.sessions import Session, SignedIn, TokenReused
 from florin.kit.errors import Forbidden, NotFound, Unauthenticated
 from florin.kit.http.body import Page, Request
-from florin.kit.http.pagination import After, Limit, page
-from florin.kit.openapi.responses import responses
+from florin.kit.http.pagination import After, Limit, Pagination
+from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 
 
@@ -39,14 +39,14 @@ class LogoutRequest(Request, kw_only=True):
     "/auth/login",
     status_code=200,
     summary="Sign in",
-    responses=responses(InvalidCredentials, MfaRequired, public=True),
+    responses=refusal_responses(InvalidCredentials, MfaRequired, public=True),
 )
 async def sign_in(request: AnyRequest, people: IdentityServices, data: LoginRequest) -> SignedIn:
     """One answer, and no faster, for a wrong password and for an address nobody has. After repeated
     failures 429 for a while. With a second factor 401 `mfa_required` and `mfa_token`.
     """
-    answer = await login.login(people, people.client(request), data)
-    await wrote(request, people.database)
+    answer = await login.sign_in(people, people.client(request), data)
+    await send_position(request, people.database)
     return answer
 
 
@@ -54,14 +54,14 @@ async def sign_in(request: AnyRequest, people: IdentityServices, data: LoginRequ
     "/auth/mfa",
     status_code=200,
     summary="Sign in: the second factor",
-    responses=responses(Unauthenticated, InvalidCredentials, public=True),
+    responses=refusal_responses(Unauthenticated, InvalidCredentials, public=True),
 )
 async def second_factor(
     request: AnyRequest, people: IdentityServices, data: MfaRequest
 ) -> SignedIn:
     """Go on after `mfa_required`, within five minutes. A code is taken once."""
-    answer = await login.second(people, people.client(request), data)
-    await wrote(request, people.database)
+    answer = await login.sign_in_with_factor(people, people.client(request), data)
+    await send_position(request, people.database)
     return answer
 
 
@@ -69,16 +69,18 @@ async def second_factor(
     "/auth/refresh",
     status_code=200,
     summary="Get the next pair of tokens",
-    responses=responses(Unauthenticated, TokenReused, public=True),
+    responses=refusal_responses(Unauthenticated, TokenReused, public=True),
 )
 async def refresh(request: AnyRequest, people: IdentityServices, data: RefreshRequest) -> SignedIn:
     """A refresh token is good once. If the answer was lost the same client may repeat the request
     within 10 seconds. A token that comes back otherwise was stolen: all that came of its sign-in
     is void.
     """
-    answer, actor = await sessions.refresh(people, people.client(request), data.refresh_token)
+    answer, actor = await sessions.refresh_session(
+        people, people.client(request), data.refresh_token
+    )
     request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return answer
 
 
@@ -86,7 +88,7 @@ async def refresh(request: AnyRequest, people: IdentityServices, data: RefreshRe
     "/auth/reauthentication",
     status_code=200,
     summary="Prove again who you are",
-    responses=responses(InvalidCredentials),
+    responses=refusal_responses(InvalidCredentials),
 )
 async def prove_again(
     request: AnyRequest,
@@ -99,13 +101,13 @@ async def prove_again(
     Signing in counts as such a proof, refreshing does not.
     """
     me = caller.signed_in()
-    proved = await reauthenticate(people, by(request, caller), me, data)
+    proved = await reauthenticate(people, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await wrote(request, people.database)
+    await send_position(request, people.database)
     return proved
 
 
-@post("/auth/logout", status_code=200, summary="Sign out", responses=responses())
+@post("/auth/logout", status_code=200, summary="Sign out", responses=refusal_responses())
 async def logout(
     request: AnyRequest,
     caller: Caller,
@@ -119,15 +121,15 @@ async def logout(
     me = caller.signed_in()
     other = _named(people, me, data)
     async with people.database.transaction() as tx:
-        row = await sessions.revoke(tx, me.merchant, me.member, me.session)
+        row = await sessions.revoke_session(tx, me.merchant, me.member, me.session)
         if row is None:
             raise Unauthenticated
         if other is not None:
-            await sessions.revoke(tx, me.merchant, me.member, other)
-        await audit_log.record(tx, by(request, caller), "logout", caller.actor)
+            await sessions.revoke_session(tx, me.merchant, me.member, other)
+        await audit_log.record_audit(tx, audit_actor(request, caller), "logout", caller.actor)
     access.forget(caller.actor)
-    await wrote(request, people.database)
-    return sessions.from_row(row, current=me.session)
+    await send_position(request, people.database)
+    return sessions.session_from_row(row, current=me.session)
 
 
 def _named(people: IdentityServices, me: Person, data: LogoutRequest | None) -> UUID | None:
@@ -141,33 +143,35 @@ def _named(people: IdentityServices, me: Person, data: LogoutRequest | None) -> 
     return claims.session
 
 
-@get("/sessions", summary="List your sign-ins", responses=responses())
+@get("/sessions", summary="List your sign-ins", responses=refusal_responses())
 async def list_sessions(
     caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
 ) -> Page[Session]:
     """Where you are signed in."""
     me = caller.signed_in()
-    after = page.after("ses", starting_after)
-    rows = await sessions.listed(db, me.merchant, me.member, limit=limit + 1, after=after)
-    return page.of([sessions.from_row(row, current=me.session) for row in rows], limit)
+    after = Pagination.after("ses", starting_after)
+    rows = await sessions.list_sessions(db, me.merchant, me.member, limit=limit + 1, after=after)
+    return Pagination.of(
+        [sessions.session_from_row(row, current=me.session) for row in rows], limit
+    )
 
 
 @get(
     "/sessions/{session_id:str}",
     summary="Get one of your sign-ins",
-    responses=responses(NotFound),
+    responses=refusal_responses(NotFound),
 )
 async def get_session(caller: Caller, db: Database, session_id: str) -> Session:
     me = caller.signed_in()
-    row = await sessions.find(db, me.merchant, me.member, session_id)
-    return sessions.from_row(row, current=me.session)
+    row = await sessions.find_session(db, me.merchant, me.member, session_id)
+    return sessions.session_from_row(row, current=me.session)
 
 
 @delete(
     "/sessions/{session_id:str}",
     status_code=200,
     summary="End one of your sign-ins",
-    responses=responses(NotFound, Forbidden),
+    responses=refusal_responses(NotFound, Forbidden),
 )
 async def end_session(
     request: AnyRequest,
@@ -179,13 +183,15 @@ async def end_session(
     """Its tokens are refused everywhere within five seconds."""
     me = caller.signed_in()
     async with people.database.transaction() as tx:
-        row = await sessions.revoke(tx, me.merchant, me.member, sessions.session_id(session_id))
+        row = await sessions.revoke_session(
+            tx, me.merchant, me.member, sessions.parse_session_id(session_id)
+        )
         if row is None:
             raise NotFound
-        await audit_log.record(tx, by(request, caller), "session.ended", session_id)
+        await audit_log.record_audit(tx, audit_actor(request, caller), "session.ended", session_id)
     access.forget(caller.actor)
-    await wrote(request, people.database)
-    return sessions.from_row(row, current=me.session)
+    await send_position(request, people.database)
+    return sessions.session_from_row(row, current=me.session)
 
 
 handlers = [

@@ -44,7 +44,7 @@ returning l.merchant, l.member, l.id, l.hash
 """  # noqa: S608 -- our own text
 
 
-class LetterInvalid(Refusal):
+class EmailTokenInvalid(Refusal):
     """This token is wrong, was used, or is too old: ask for another."""
 
     code = "token_invalid"
@@ -63,7 +63,7 @@ class EmailTokens:
         address can ask for one, and must not void those of its owner. For an unknown member it
         writes none, as quickly.
         """
-        letter, token = ids.new(), _PREFIX + secrets.token_urlsafe(_BYTES)
+        letter, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
             "insert into florin.letter (merchant, id, member, kind, hash, sealed, expires_at)"
             " select m.merchant, $2, m.id, $4, $5, $6, clock_timestamp() + $7::interval"
@@ -73,7 +73,7 @@ class EmailTokens:
             member,
             kind,
             _hash(self.peppers[0], token),
-            self.sealer.seal(token, bound_to=bound(merchant, letter)),
+            self.sealer.seal(token, bound_to=token_binding(merchant, letter)),
             LIVES[kind],
         )
         return letter
@@ -82,7 +82,7 @@ class EmailTokens:
         """Whose a token is that could be taken: merchant, member and id. Raises LetterInvalid."""
         row = await database.one(_FIND, [_hash(pepper, token) for pepper in self.peppers], kind)
         if row is None:
-            raise LetterInvalid(param="token")
+            raise EmailTokenInvalid(param="token")
         return row
 
     async def take(self, tx: Tx, kind: Kind, token: str) -> Row:
@@ -93,15 +93,15 @@ class EmailTokens:
         used = await tx.all(_TAKE, hashes, kind)
         row = next((each for each in used if each["hash"] in hashes), None)
         if row is None:
-            raise LetterInvalid(param="token")
+            raise EmailTokenInvalid(param="token")
         return row
 
     def token_of(self, row: Row) -> str:
-        """What to deliver. Raises SealBroken."""
-        return self.sealer.unseal(row["sealed"], bound_to=bound(row["merchant"], row["id"]))
+        """What to deliver. Raises UnsealFailed."""
+        return self.sealer.unseal(row["sealed"], bound_to=token_binding(row["merchant"], row["id"]))
 
 
-def bound(merchant: UUID, letter: UUID) -> bytes:
+def token_binding(merchant: UUID, letter: UUID) -> bytes:
     return b"letter" + merchant.bytes + letter.bytes
 
 

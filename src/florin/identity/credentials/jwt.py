@@ -61,7 +61,7 @@ class Claims:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Challenged:
+class ChallengeClaims:
     """Who has proved his password and not yet his second factor."""
 
     merchant: UUID
@@ -114,18 +114,18 @@ class _Ring:
         return jwt.encode(claims, key.secret, _ALGORITHM, headers)
 
 
-class Tokens:
+class JwtTokens:
     """Signs tokens and reads them; None whatever is wrong with one."""
 
     def __init__(self, settings: Settings) -> None:
-        self._access = _Ring("at+jwt", settings.ring("jwt_secret"))
-        self._challenge = _Ring("mfa+jwt", settings.ring("jwt_secret"))
-        self._refresh = _Ring("rt+jwt", settings.ring("jwt_refresh_secret"))
+        self._access = _Ring("at+jwt", settings.key_ring("jwt_secret"))
+        self._challenge = _Ring("mfa+jwt", settings.key_ring("jwt_secret"))
+        self._refresh = _Ring("rt+jwt", settings.key_ring("jwt_refresh_secret"))
 
     def access(self, merchant: UUID, member: UUID, session: UUID) -> str:
         now = int(time.time())
-        claims = _claims(merchant, member, now, now + ACCESS_S, ids.new().hex)
-        return self._access.sign(claims | {"sid": ids.show("ses", session)})
+        claims = _claims(merchant, member, now, now + ACCESS_S, ids.new_id().hex)
+        return self._access.sign(claims | {"sid": ids.show_id("ses", session)})
 
     def read_access(self, token: str) -> Claims | None:
         read = self._access.read(token, _Session)
@@ -136,7 +136,7 @@ class Tokens:
     ) -> str:
         """`since`, `until`: seconds since 1970. The same arguments make the same token."""
         claims = _claims(merchant, member, since, until, jti)
-        return self._refresh.sign(claims | {"sid": ids.show("ses", session)})
+        return self._refresh.sign(claims | {"sid": ids.show_id("ses", session)})
 
     def read_refresh(self, token: str) -> Claims | None:
         read = self._refresh.read(token, _Session)
@@ -144,18 +144,18 @@ class Tokens:
 
     def challenge(self, merchant: UUID, member: UUID, state: str) -> str:
         now = int(time.time())
-        claims = _claims(merchant, member, now, now + CHALLENGE_S, ids.new().hex)
+        claims = _claims(merchant, member, now, now + CHALLENGE_S, ids.new_id().hex)
         return self._challenge.sign(claims | {"st": state})
 
-    def read_challenge(self, token: str) -> Challenged | None:
+    def read_challenge(self, token: str) -> ChallengeClaims | None:
         read = self._challenge.read(token, _Challenge)
         merchant, member = _who(read) if read else (None, None)
         if read is None or merchant is None or member is None:
             return None
-        return Challenged(merchant=merchant, member=member, state=read.st)
+        return ChallengeClaims(merchant=merchant, member=member, state=read.st)
 
 
-def state_of(password_hash: str) -> str:
+def password_state(password_hash: str) -> str:
     return hashlib.sha256(password_hash.encode()).hexdigest()[:32]
 
 
@@ -163,8 +163,8 @@ def _claims(merchant: UUID, member: UUID, since: int, until: int, jti: str) -> d
     return {
         "iss": _ISSUER,
         "aud": _AUDIENCE,
-        "sub": ids.show("usr", member),
-        "mer": ids.show("mer", merchant),
+        "sub": ids.show_id("usr", member),
+        "mer": ids.show_id("mer", merchant),
         "iat": since,
         "nbf": since,
         "exp": until,
@@ -173,12 +173,12 @@ def _claims(merchant: UUID, member: UUID, since: int, until: int, jti: str) -> d
 
 
 def _who(read: _Common) -> tuple[UUID | None, UUID | None]:
-    return ids.parse("mer", read.mer), ids.parse("usr", read.sub)
+    return ids.parse_id("mer", read.mer), ids.parse_id("usr", read.sub)
 
 
 def _claimed(read: _Session) -> Claims | None:
     merchant, member = _who(read)
-    session = ids.parse("ses", read.sid)
+    session = ids.parse_id("ses", read.sid)
     if merchant is None or member is None or session is None:
         return None
     return Claims(merchant=merchant, member=member, session=session, jti=read.jti)

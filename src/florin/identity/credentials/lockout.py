@@ -60,7 +60,7 @@ class LockoutKey:
     most: int
 
 
-def doors(pepper: bytes, *, email: str, network: str, known: bool) -> list[LockoutKey]:
+def sign_in_locks(pepper: bytes, *, email: str, network: str, known: bool) -> list[LockoutKey]:
     """The doors between this network and this account."""
     pair = LockoutKey(_subject(pepper, "pair", email, network), PAIR_MOST)
     if known:
@@ -72,7 +72,7 @@ def doors(pepper: bytes, *, email: str, network: str, known: bool) -> list[Locko
     ]
 
 
-def letters(pepper: bytes, *, email: str, network: str) -> list[LockoutKey]:
+def email_locks(pepper: bytes, *, email: str, network: str) -> list[LockoutKey]:
     """How many letters may be asked for; every request counts."""
     return [
         LockoutKey(_subject(pepper, "letters to", email), LETTERS_MOST),
@@ -80,21 +80,21 @@ def letters(pepper: bytes, *, email: str, network: str) -> list[LockoutKey]:
     ]
 
 
-def proof(pepper: bytes, what: Literal["password", "code"], member: str) -> list[LockoutKey]:
+def proof_locks(pepper: bytes, what: Literal["password", "code"], member: str) -> list[LockoutKey]:
     """The door before what a member proves once his session, or his password, is known. One each:
     a right password must not open the door to guessing codes.
     """
     return [LockoutKey(_subject(pepper, what, member), PROOF_MOST)]
 
 
-async def check(database: Database | Tx, at: Sequence[LockoutKey]) -> None:
+async def require_unlocked(database: Database | Tx, at: Sequence[LockoutKey]) -> None:
     """Raises RateLimited where a door is closed."""
     row = await database.one(_OPENS, [door.subject for door in at])
     if row is not None and row["wait"] is not None:
         raise _closed(row["wait"])
 
 
-async def failed(tx: Tx, at: Sequence[LockoutKey]) -> bool:
+async def record_failure(tx: Tx, at: Sequence[LockoutKey]) -> bool:
     """Count a failure; whether the doors were open, so that it may be told.
 
     Where one was closed meanwhile, nothing may be said about what was tried.
@@ -103,12 +103,12 @@ async def failed(tx: Tx, at: Sequence[LockoutKey]) -> bool:
     return len(counted) == len(at)
 
 
-async def passed(tx: Tx, at: Sequence[LockoutKey]) -> None:
+async def record_success(tx: Tx, at: Sequence[LockoutKey]) -> None:
     """Forget the failures at the first door: those were typing mistakes."""
     await tx.run("delete from florin.attempt where subject = $1", at[0].subject)
 
 
-def refused() -> RateLimited:
+def lockout_refusal() -> RateLimited:
     """What is answered when a door closed while an attempt was being checked."""
     return _closed(FIRST_S)
 

@@ -50,17 +50,17 @@ CHECKING = HashingCapacity("checks", threads=2, waiting_max=256)
 MAKING = HashingCapacity("makes", threads=1, waiting_max=32)
 
 
-async def make_hash(password: str) -> str:
+async def hash_password(password: str) -> str:
     """A PHC string. Raises Overloaded."""
     return await MAKING.run(lambda: _hasher.hash(password))
 
 
-async def matches(password_hash: str | None, typed: str) -> bool:
+async def password_matches(password_hash: str | None, typed: str) -> bool:
     """Whether it is the password; never for None, which takes as long. Raises Overloaded."""
     return await CHECKING.run(lambda: _verify(password_hash or _NOBODYS, typed))
 
 
-def outdated(password_hash: str) -> bool:
+def is_outdated_hash(password_hash: str) -> bool:
     """Whether it was made with weaker parameters than those of today."""
     return _hasher.check_needs_rehash(password_hash)
 

@@ -15,7 +15,7 @@ import msgspec
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
-from florin.kit.encryption import SealBroken, Sealer, keyed_hash
+from florin.kit.encryption import Sealer, UnsealFailed, keyed_hash
 from florin.kit.pasted_text import compacted
 from florin.kit.postgres.database import Tx
 
@@ -109,7 +109,7 @@ class TotpFactors:
             secret = base64.b64decode(
                 self._sealer.unseal(row["totp_sealed"], bound_to=_bound(merchant, member))
             )
-        except SealBroken:
+        except UnsealFailed:
             return False  # sealed under a key that was taken away since
         totp, now = _totp(secret), int(row["now"])
         for drift in _DRIFT:
@@ -149,7 +149,7 @@ class TotpFactors:
         )
 
 
-async def remove(tx: Tx, merchant: UUID, member: UUID) -> None:
+async def remove_factor(tx: Tx, merchant: UUID, member: UUID) -> None:
     """Turn the second factor off."""
     await tx.run(
         "update florin.member set totp_sealed = null, totp_confirmed_at = null,"

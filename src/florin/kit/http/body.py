@@ -18,7 +18,7 @@ from florin.kit.errors import (
     UnsupportedEncoding,
 )
 from florin.kit.http.explanations import shown
-from florin.kit.http.field_errors import mistake, mistakes, with_nul
+from florin.kit.http.field_errors import decoder_error, field_errors, find_nul_field
 from florin.kit.http.json_limits import NAME_MAX, check_names, check_shape
 
 Body = TypeVar("Body")
@@ -65,14 +65,14 @@ class Page(msgspec.Struct, Generic[Noun], kw_only=True):
     has_more: bool
 
 
-def decode(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
+def decode_body(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
     """Read a body. Raises InvalidRequest naming the field, or the fields, to blame;
     UnsupportedEncoding.
     """
     body = _plain(body)
     check_shape(body)
     if b"\\u0000" in body and _NUL.search(body):
-        blamed = (with_nul(body) or "")[:NAME_MAX] or None
+        blamed = (find_nul_field(body) or "")[:NAME_MAX] or None
         raise InvalidRequest("text must not contain the character U+0000", param=blamed)
     try:
         found = decoder.decode(body)
@@ -97,7 +97,7 @@ def decode_items(
     try:
         items = _items.decode(inside)
     except msgspec.ValidationError as error:
-        raise wrong([mistake(error, name, list[msgspec.Raw], inside)]) from None
+        raise invalid_request([decoder_error(error, name, list[msgspec.Raw], inside)]) from None
     if not 1 <= len(items) <= most:
         raise InvalidRequest(f"give 1 to {most} {name}, not {len(items)}", param=name)
     return items
@@ -115,7 +115,7 @@ def _plain(body: bytes) -> bytes:
 def _refusal(error: Exception, kind: Any, body: bytes) -> InvalidRequest:
     """What is wrong with a body, by what its reader raised."""
     if isinstance(error, msgspec.ValidationError):
-        return wrong(mistakes(kind, body) or [mistake(error, "", kind, body)])
+        return invalid_request(field_errors(kind, body) or [decoder_error(error, "", kind, body)])
     if isinstance(error, RecursionError):
         return InvalidRequest("the body is nested too deeply")
     try:
@@ -132,7 +132,7 @@ def check_encoding(value: str) -> None:
         raise UnsupportedEncoding(detail, param="Content-Encoding")
 
 
-def wrong(errors: list[dict[str, str]]) -> InvalidRequest:
+def invalid_request(errors: list[dict[str, str]]) -> InvalidRequest:
     """The refusal of one mistake, or of several."""
     total = len(errors)
     errors = [each | {"param": each["param"][:NAME_MAX]} for each in errors[:_ERRORS_MAX]]
@@ -199,7 +199,7 @@ def _empty(value: object) -> bool:
     return isinstance(value, (dict, list)) and not value
 
 
-def problem(refusal: Refusal, request_id: str) -> dict[str, Any]:
+def problem_document(refusal: Refusal, request_id: str) -> dict[str, Any]:
     """The document of a refusal."""
     body: dict[str, Any] = {
         "type": f"/api/v1/docs#{refusal.code}",

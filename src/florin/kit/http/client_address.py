@@ -16,14 +16,14 @@ _BLOCK_BITS = {4: 24, 6: 48}  # what one network is usually given; attackers ren
 Address = IPv4Address | IPv6Address
 
 
-class Proxies:
+class TrustedProxies:
     """Knows which hops are ours: those in the `trusted` networks."""
 
     def __init__(self, trusted: Iterable[str]) -> None:
         self._trusted = tuple(ip_network(each) for each in trusted)
         self._read = lru_cache(maxsize=4096)(self._client)
 
-    def client(self, scope: Mapping[str, Any]) -> str:
+    def client_address(self, scope: Mapping[str, Any]) -> str:
         """The address of the client: the last one that a trusted hop did not write about itself."""
         peer: tuple[str, int] | None = scope.get("client")
         said = [value for key, value in scope["headers"] if key == b"x-forwarded-for"]
@@ -43,7 +43,7 @@ class Proxies:
         return str(found)
 
 
-def site(address: str) -> str:
+def client_network(address: str) -> str:
     """What is counted as one client: an IPv4 address, or the network of an IPv6 address."""
     if ":" not in address:
         return address

@@ -16,7 +16,7 @@ _LEVEL = 5
 _GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=([\d.]+)\s*)?(?:,|$)", re.IGNORECASE)
 
 
-def accepts(accept_encoding: str) -> bool:
+def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is wanted (RFC 9110, 12.5.3)."""
     if re.search(r"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)", accept_encoding, re.IGNORECASE):
         return False
@@ -24,7 +24,7 @@ def accepts(accept_encoding: str) -> bool:
     return found is not None and (found.group(1) is None or found.group(1).strip("0.") != "")
 
 
-def compressing(app: App, may: Callable[[str], bool]) -> App:
+def compress_responses(app: App, may: Callable[[str], bool]) -> App:
     """Wrap an application; `may` says of a route's template whether its answers are compressed."""
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +59,7 @@ def _shrink(start: Message, body: bytes, scope: Scope) -> bytes:
     if not any(name == b"content-encoding" for name, _ in headers):
         headers.append((b"vary", b"Accept-Encoding"))
         asked = b",".join(value for name, value in scope["headers"] if name == b"accept-encoding")
-        if len(body) >= LEAST and accepts(asked.decode("latin-1")):
+        if len(body) >= LEAST and accepts_gzip(asked.decode("latin-1")):
             body = gzip.compress(body, _LEVEL, mtime=0)
             headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-length", str(len(body)).encode()))

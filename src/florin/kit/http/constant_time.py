@@ -10,11 +10,11 @@ import time
 STEP_S = 0.05
 
 
-def now() -> float:
+def start_timer() -> float:
     """When the work began."""
     return time.monotonic()
 
 
-async def pad(began: float) -> None:
+async def pad_response_time(began: float) -> None:
     """Wait for the end of the step."""
-    await asyncio.sleep(STEP_S - (now() - began) % STEP_S)
+    await asyncio.sleep(STEP_S - (start_timer() - began) % STEP_S)

@@ -28,7 +28,7 @@ class Drain:
         self.told = asyncio.Event()  # for streams, which nothing else would end
 
     @property
-    def begun(self) -> bool:
+    def draining(self) -> bool:
         return self._begun is not None
 
     def begin(self) -> None:
@@ -39,17 +39,17 @@ class Drain:
         if self._begun is None:
             self._begun = self._clock()
 
-    def hurry(self) -> None:
+    def shorten(self) -> None:
         """Close the door at the next tick, whoever may still knock."""
         self.begin()
         self._hurried = True
 
-    def arrived(self, path: str) -> None:
+    def record_request(self, path: str) -> None:
         """A request came; what counts is one that comes late. Probes come as long as they may."""
         if self._begun is not None and not path.startswith(_PROBES):
             self._arrived = self._clock()
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Asked by the loop now and then: whether to close the listener and finish."""
         if self._begun is None:
             return False

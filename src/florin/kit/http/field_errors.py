@@ -20,7 +20,7 @@ _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OWN_NAMES = "metadata"  # the field whose names are the caller's
 
 
-def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
+def field_errors(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
     """Every field that is wrong."""
     shape = next(
         (each for each in _shapes(kind) if isinstance(each, type) and _is_struct(each)), None
@@ -45,7 +45,7 @@ def mistakes(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
     return found
 
 
-def mistake(error: Exception, param: str, kind: Any, value: bytes) -> dict[str, str]:
+def decoder_error(error: Exception, param: str, kind: Any, value: bytes) -> dict[str, str]:
     """What the decoder said of one field."""
     text = str(error)
     where = _AT.search(text)
@@ -67,7 +67,7 @@ def _value_at(value: bytes, path: str) -> Any:
     return NOTHING if "..." in path else found
 
 
-def with_nul(body: bytes) -> str | None:
+def find_nul_field(body: bytes) -> str | None:
     """The first field whose text holds U+0000, which no text in PostgreSQL can."""
     try:
         return _with_nul(msgspec.json.decode(body), "")
@@ -105,9 +105,9 @@ def _wrong_in(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         _decoder(kind).decode(value)
     except msgspec.ValidationError as error:
         return (
-            mistakes(kind, value, f"{param}.")
+            field_errors(kind, value, f"{param}.")
             or _wrong_pairs(kind, value, param)
-            or [mistake(error, param, kind, value)]
+            or [decoder_error(error, param, kind, value)]
         )
     return []
 

@@ -31,7 +31,7 @@ _PLAIN: Headers = [
 ]
 
 
-def always(public_url: str | None) -> Callable[[Headers], None]:
+def response_headers(public_url: str | None) -> Callable[[Headers], None]:
     """Return what adds to an answer's headers those that it lacks."""
     fixed = [
         (b"x-content-type-options", b"nosniff"),
@@ -50,7 +50,7 @@ def always(public_url: str | None) -> Callable[[Headers], None]:
     return add
 
 
-def cross_origin(app: App, origins: Iterable[str]) -> App:
+def allow_cross_origin(app: App, origins: Iterable[str]) -> App:
     """Wrap an application for pages of other origins (the Fetch standard, 3.2)."""
     known = frozenset(each.encode() for each in origins)
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from litestar.params import Parameter
 
-from florin.kit.postgres.idempotency import once
+from florin.kit.postgres.idempotency import claim_key
 
-__all__ = ["Key", "once"]
+__all__ = ["Key", "claim_key"]
 
 # Text and no null: of a header "null" the framework would make "not given".
 Key = Annotated[

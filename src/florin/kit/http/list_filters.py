@@ -15,14 +15,14 @@ from litestar.params import QueryParameter
 
 from florin.kit.errors import InvalidRequest
 from florin.kit.postgres.database import Reader, Row
-from florin.kit.timestamps import instant
+from florin.kit.timestamps import parse_instant
 
 _SAYS = "Only what was created {} this instant (RFC 3339)."
 Bounds = tuple[tuple[str, datetime], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Created:
+class CreatedFilter:
     """`created[gte]` and its siblings, as they stand in the query."""
 
     gt: str | None = None
@@ -34,13 +34,13 @@ class Created:
         """The comparisons asked for. Raises InvalidRequest."""
         asked = ((">", "gt", self.gt), (">=", "gte", self.gte), ("<", "lt", self.lt))
         return tuple(
-            (sign, instant(text, param=f"created[{name}]"))
+            (sign, parse_instant(text, param=f"created[{name}]"))
             for sign, name, text in (*asked, ("<=", "lte", self.lte))
             if text is not None
         )
 
 
-def created(
+def created_filter(
     created_gt: Annotated[
         str | None, QueryParameter(name="created[gt]", description=_SAYS.format("after"))
     ] = None,
@@ -53,9 +53,9 @@ def created(
     created_lte: Annotated[
         str | None, QueryParameter(name="created[lte]", description=_SAYS.format("at or before"))
     ] = None,
-) -> Created:
+) -> CreatedFilter:
     """Injected where a list is narrowed by time."""
-    return Created(gt=created_gt, gte=created_gte, lt=created_lt, lte=created_lte)
+    return CreatedFilter(gt=created_gt, gte=created_gte, lt=created_lt, lte=created_lte)
 
 
 class Conditions:
@@ -65,25 +65,25 @@ class Conditions:
         self.arguments = arguments
         self._clauses: list[str] = []
 
-    def beside(self) -> "Conditions":
+    def with_alias(self) -> "Conditions":
         """Further conditions, for another place of the same statement."""
         return Conditions(self.arguments)
 
-    def give(self, value: object) -> str:
+    def bind(self, value: object) -> str:
         """Add an argument; what it is called in the statement."""
         self.arguments.append(value)
         return f"${len(self.arguments)}"
 
     def add(self, clause: str, *values: object) -> None:
         """A clause with a `{}` for each value."""
-        self._clauses.append(clause.format(*(self.give(value) for value in values)))
+        self._clauses.append(clause.format(*(self.bind(value) for value in values)))
 
-    def equal(self, column: str, value: object) -> None:
+    def add_equal(self, column: str, value: object) -> None:
         """Nothing where no value is asked for."""
         if value is not None:
             self.add(f"{column} = {{}}", value)
 
-    def between(self, column: str, bounds: Bounds) -> None:
+    def add_bounds(self, column: str, bounds: Bounds) -> None:
         for sign, at in bounds:
             self.add(f"{column} {sign} {{}}", at)
 
@@ -91,7 +91,7 @@ class Conditions:
         return "".join(f" and {clause}" for clause in self._clauses)
 
 
-def merged(branches: Iterable[str], order: str, limit: str) -> str:
+def merge_branches(branches: Iterable[str], order: str, limit: str) -> str:
     """One list of several, each of them already in order: nothing is read beyond the page."""
     each = [f"({branch} order by {order} limit {limit})" for branch in branches]
     if len(each) == 1:
@@ -99,7 +99,7 @@ def merged(branches: Iterable[str], order: str, limit: str) -> str:
     return f"select * from ({' union all '.join(each)}) r order by {order} limit {limit}"  # noqa: S608
 
 
-async def cursor(
+async def find_cursor(
     reads: Reader, sql: str, merchant: UUID, after: UUID | None, *more: object
 ) -> Row | None:
     """The row after which the page begins. Raises InvalidRequest when there is none."""

@@ -34,12 +34,12 @@ from florin.kit.errors import (
 )
 from florin.kit.http import body as http
 from florin.kit.http import query
-from florin.kit.http.body import decode, problem, problem_headers, wrong
+from florin.kit.http.body import decode_body, invalid_request, problem_document, problem_headers
 from florin.kit.http.explanations import NOTHING, explained
 from florin.kit.observability import logging, metrics
 
 Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
-_log = logging.get()
+_log = logging.get_logger()
 _PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
 METADATA_FILTERS_MAX = 10
 _nothing = msgspec.json.Decoder(http.Request)
@@ -53,7 +53,7 @@ class StrictRequest(Request[Any, Any, Any]):
     async def json(self) -> Any:
         data = self.route_handler.parsed_data_field
         assert data is not None
-        return decode(_decoder(data.annotation), await self.body())
+        return decode_body(_decoder(data.annotation), await self.body())
 
     async def stream(self) -> AsyncGenerator[bytes]:
         """Raises ClientGone: the framework calls a client that goes away an error of the server."""
@@ -70,11 +70,11 @@ def check_query(asked: ASGIConnection[Any, Any, Any, Any]) -> None:
     handler: Any = asked.route_handler
     if scope["query_string"] and scope["method"] != "OPTIONS":
         known = _query_kinds(handler, frozenset(asked.path_params))
-        own = handler.operation_class is NarrowedByMetadata
+        own = handler.operation_class is MetadataFilterOperation
         query.read_parameters(scope, known, _is_pair if own else None)
 
 
-def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
+def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:
     """The pairs of `metadata[key]=value` in a query. Raises InvalidRequest."""
     pairs = {
         match.group(1): value
@@ -88,7 +88,7 @@ def metadata_asked(request: Request[Any, Any, Any]) -> dict[str, str]:
 
 
 @dataclass
-class NarrowedByMetadata(Operation):
+class MetadataFilterOperation(Operation):
     """The operation of a route that takes `metadata[key]=value`."""
 
     def __post_init__(self) -> None:
@@ -117,7 +117,7 @@ async def check_body(request: Request[Any, Any, Any]) -> None:
     if handler.parsed_data_field is None and request.method != "GET":
         body = await request.body()
         if body.strip():
-            decode(_nothing, body)
+            decode_body(_nothing, body)
 
 
 @cache
@@ -187,7 +187,7 @@ def exception_handlers(translate: Translate) -> dict[Any, Any]:
             request.scope["position"] = refusal.position
         metrics.refusals.labels(refusal.code).inc()
         return Response(
-            problem(refusal, request.scope["request_id"]),
+            problem_document(refusal, request.scope["request_id"]),
             status_code=refusal.status,
             media_type="application/problem+json",
             headers={
@@ -214,7 +214,7 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
         ]
         if found and found[0]["param"] == "data":
             return InvalidRequest("this request needs a JSON body")
-        return wrong(found) if found else InvalidRequest(error.detail)
+        return invalid_request(found) if found else InvalidRequest(error.detail)
     if isinstance(error, HTTPException):
         if error.status_code == 413:  # noqa: PLR2004 -- the framework's own limit
             return TooLarge()

@@ -16,17 +16,17 @@ from florin.kit import client_departure, ids
 from florin.kit.errors import ClientGone, Refusal, TooLarge
 from florin.kit.http import paths, sse
 from florin.kit.http.asgi import App, Message, Receive, Scope, Send
-from florin.kit.http.body import problem, problem_headers
+from florin.kit.http.body import problem_document, problem_headers
 from florin.kit.http.drain import Drain
 from florin.kit.http.head_checks import check_head
-from florin.kit.http.headers import Headers, always
+from florin.kit.http.headers import Headers, response_headers
 from florin.kit.observability import logging, metrics, redaction
 from florin.kit.postgres import commit_tracking
 
 BODY_MAX = 256 * 1024  # bytes
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _encode = msgspec.json.Encoder().encode
-_log = logging.get()
+_log = logging.get_logger()
 
 
 class RequestMiddleware:
@@ -54,7 +54,7 @@ class RequestMiddleware:
         self._position = position  # what is said where a write changed nothing
         self._token = token  # how a position is said
         self._wrote = wrote
-        self._add_headers = headers or always(None)
+        self._add_headers = headers or response_headers(None)
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
@@ -65,14 +65,14 @@ class RequestMiddleware:
         started = time.perf_counter()
         request_id = _request_id(scope["headers"])
         scope["request_id"] = request_id
-        logging.during(request_id)
-        commit_tracking.begin()
+        logging.bind_request(request_id)
+        commit_tracking.begin_request()
         client_departure.during(scope.get("client_connection"))
         scope = self._one_form(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
-        self.drain.arrived(scope["path"])
+        self.drain.record_request(scope["path"])
 
         async def answer(message: Message) -> None:
             nonlocal status, begun
@@ -99,10 +99,10 @@ class RequestMiddleware:
             if begun:
                 raise
             if refusal is not None:
-                await refuse(scope, answer, refusal)
+                await send_refusal(scope, answer, refusal)
             else:
                 scope.pop("position", None)  # telling it may have been the bug
-                await reply(answer, 500, _bug(request_id), kind=b"application/problem+json")
+                await send_response(answer, 500, _bug(request_id), kind=b"application/problem+json")
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
@@ -128,7 +128,7 @@ class RequestMiddleware:
         self._add_headers(headers)
         if "position" in scope:
             headers.append((b"florin-consistency", self._token(scope["position"])))
-        if self.drain.begun:
+        if self.drain.draining:
             headers.append((b"connection", b"close"))
         return headers
 
@@ -144,7 +144,7 @@ class RequestMiddleware:
         counted[0].inc()
         counted[1].observe(seconds)
         if self._instance is not None:
-            logging.request(
+            logging.log_request(
                 self._instance,
                 {
                     "request_id": scope["request_id"],
@@ -157,21 +157,21 @@ class RequestMiddleware:
             )
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
     """Answer a refusal as a problem document."""
     if refusal.position is not None:
         scope["position"] = refusal.position
     metrics.refusals.labels(refusal.code).inc()
-    await reply(
+    await send_response(
         send,
         refusal.status,
-        _encode(problem(refusal, scope["request_id"])),
+        _encode(problem_document(refusal, scope["request_id"])),
         kind=b"application/problem+json",
         headers=[(k.encode(), v.encode()) for k, v in problem_headers(refusal).items()],
     )
 
 
-async def reply(
+async def send_response(
     send: Send,
     status: int,
     body: bytes,
@@ -224,7 +224,7 @@ def _request_id(headers: Headers) -> str:
             given = value.decode()
             if not redaction.looks_secret(given):  # it will stand in the log
                 return given
-    return f"req_{ids.new().hex}"
+    return f"req_{ids.new_id().hex}"
 
 
 def _head_as_get(scope: Scope) -> Scope:

@@ -21,7 +21,7 @@ After = Annotated[
 _NOBODY = UUID(int=0)
 
 
-class page:  # noqa: N801 -- reads as a word where it is used
+class Pagination:
     """Reading the cursor and making the list."""
 
     @staticmethod
@@ -29,7 +29,7 @@ class page:  # noqa: N801 -- reads as a word where it is used
         """Raises InvalidRequest where no object can have this id."""
         if starting_after is None:
             return None
-        uuid = ids.parse(prefix, starting_after)
+        uuid = ids.parse_id(prefix, starting_after)
         if uuid is None:
             detail = (
                 f"give the id of an object of this list, {prefix}_…, not {shown(starting_after)}"
@@ -42,7 +42,7 @@ class page:  # noqa: N801 -- reads as a word where it is used
         """The object a list is narrowed to. Nothing is of one that does not exist, whatever its id
         looks like.
         """
-        return None if text is None else ids.parse(prefix, text) or _NOBODY
+        return None if text is None else ids.parse_id(prefix, text) or _NOBODY
 
     @staticmethod
     def of(found: Sequence[Noun], limit: int) -> Page[Noun]:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from florin.kit.http.asgi import Scope
-from florin.kit.http.body import wrong
+from florin.kit.http.body import invalid_request
 from florin.kit.http.explanations import shown
 
 Pairs = list[tuple[str, str]]
@@ -55,7 +55,7 @@ def read_parameters(
             errors.append({"param": name, "detail": detail})
         seen.add(name)
     if errors:
-        raise wrong(errors)
+        raise invalid_request(errors)
     kept = [(name, value) for name, value in pairs if value or name not in known]
     scope["query_string"] = urlencode(kept).encode()
 

@@ -18,7 +18,7 @@ READ_WITHIN_S = 10.0  # whoever reads nothing for so long holds a place that oth
 _FAREWELL_S = 1.0
 
 
-async def answer(
+async def send_events(
     events: AsyncGenerator[bytes], drain: Drain, scope: Scope, receive: Receive, send: Send
 ) -> None:
     """Send the events; they are not closed here, but not used any more when this returns."""

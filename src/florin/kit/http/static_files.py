@@ -16,7 +16,7 @@ from typing import Any
 from litestar import Request, Response, get
 
 from florin.kit.errors import NotFound
-from florin.kit.http.compression import LEAST, accepts
+from florin.kit.http.compression import LEAST, accepts_gzip
 
 STATIC = "/static"
 _FOREVER = "public, max-age=31536000, immutable"
@@ -33,16 +33,16 @@ class CachedBody:
     tag: str
 
 
-def keep(body: bytes, kind: str) -> CachedBody:
+def cache_body(body: bytes, kind: str) -> CachedBody:
     packed = gzip.compress(body, 9, mtime=0) if len(body) >= LEAST else None
     return CachedBody(body, packed, kind, hashlib.sha256(body).hexdigest()[:20])
 
 
-def answer(
+def send_cached(
     request: Request[Any, Any, Any], kept: CachedBody, *, forever: bool = False, **headers: str
 ) -> Response[bytes]:
     """Answer it, or 304 where the caller has it."""
-    packed = kept.packed is not None and accepts(request.headers.get("accept-encoding", ""))
+    packed = kept.packed is not None and accepts_gzip(request.headers.get("accept-encoding", ""))
     tag = f'"{kept.tag}{"-gzip" if packed else ""}"'
     about = {
         "cache-control": _FOREVER if forever else _ASK_AGAIN,
@@ -71,12 +71,12 @@ def _static() -> dict[str, tuple[str, CachedBody]]:
     for file in files("florin").joinpath("web", "static").iterdir():
         stem, dot, suffix = file.name.rpartition(".")
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        kept = keep(file.read_bytes(), kind)
+        kept = cache_body(file.read_bytes(), kind)
         found[file.name] = (f"{stem}.{kept.tag[:12]}{dot}{suffix}", kept)
     return found
 
 
-def url(name: str) -> str:
+def static_url(name: str) -> str:
     """The address of a static file. Raises KeyError where there is none."""
     return f"{STATIC}/{_static()[name][0]}"
 
@@ -87,9 +87,9 @@ def _by_address() -> dict[str, CachedBody]:
 
 
 @get(f"{STATIC}/{{file:str}}", include_in_schema=False)
-async def static(request: Request[Any, Any, Any], file: str) -> Response[bytes]:
+async def serve_static(request: Request[Any, Any, Any], file: str) -> Response[bytes]:
     """A file by its fingerprint; another release's is not found rather than wrong."""
     kept = _by_address().get(file)
     if kept is None:
         raise NotFound
-    return answer(request, kept, forever=True)
+    return send_cached(request, kept, forever=True)

@@ -23,7 +23,7 @@ _asked: ContextVar[str | None] = ContextVar("request_id", default=None)
 _NAMES = {"warning": "warn", "critical": "error", "exception": "error"}
 
 
-def set_up(*, level: str, instance: str) -> None:
+def configure_logging(*, level: str, instance: str) -> None:
     """Configure logging of this process, that of libraries included."""
     structlog.configure(
         processors=[
@@ -42,16 +42,16 @@ def set_up(*, level: str, instance: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[library], force=True)
 
 
-def get() -> Any:
+def get_logger() -> Any:
     return structlog.get_logger()
 
 
-def during(request_id: str) -> None:
+def bind_request(request_id: str) -> None:
     """What this task says from now on belongs to that request."""
     _asked.set(request_id)
 
 
-def request(instance: str, event: dict[str, Any]) -> None:
+def log_request(instance: str, event: dict[str, Any]) -> None:
     """Log an answered request: the same line, without the pipeline, since every request pays."""
     event["instance"] = instance
     event["event"] = "request"
@@ -70,13 +70,13 @@ def _exception(_logger: object, _name: str, event: EventDict) -> EventDict:
     asked = event.pop("exc_info", None)
     if asked:
         error = asked if isinstance(asked, BaseException) else sys.exc_info()[1]
-        event["exception"] = redaction.exception(error)
+        event["exception"] = redaction.redact_exception(error)
     return event
 
 
 def _render(instance: str, _logger: object, _name: str, event: EventDict) -> bytes:
     asked = {"request_id": _asked.get()} if _asked.get() is not None else {}
-    clean = {k: redaction.secrets(v) if isinstance(v, str) else v for k, v in event.items()}
+    clean = {k: redaction.redact_secrets(v) if isinstance(v, str) else v for k, v in event.items()}
     return _encode({"instance": instance, **asked, **clean})
 
 
@@ -90,7 +90,7 @@ class _Library(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         event: dict[str, Any] = {
             "instance": self._instance,
-            "event": redaction.message(record.getMessage()),
+            "event": redaction.redact_message(record.getMessage()),
             "logger": record.name,
             "level": _NAMES.get(record.levelname.lower(), record.levelname.lower()),
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
@@ -98,5 +98,5 @@ class _Library(logging.Formatter):
         if _asked.get() is not None:
             event["request_id"] = _asked.get()
         if record.exc_info:
-            event["exception"] = redaction.exception(record.exc_info[1])
+            event["exception"] = redaction.redact_exception(record.exc_info[1])
         return _encode(event).decode()

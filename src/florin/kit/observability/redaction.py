@@ -27,30 +27,30 @@ _FRAMES_MAX = 40
 _MESSAGE_MAX = 2000  # characters; where quotations nest, what a message costs grows with its square
 
 
-def secrets(text: str) -> str:
+def redact_secrets(text: str) -> str:
     """Take out what looks like a secret, a code or a person."""
     return _SECRETS.sub(GONE, text)
 
 
-def message(text: str) -> str:
+def redact_message(text: str) -> str:
     """Take out every quotation as well: for texts of libraries."""
     if len(text) > _MESSAGE_MAX:  # cut, it could end within a quotation
         return f"[a message of {len(text)} characters]"
-    return secrets(_QUOTED.sub(GONE, text))
+    return redact_secrets(_QUOTED.sub(GONE, text))
 
 
 def looks_secret(text: str) -> bool:
     return _SECRETS.search(text) is not None
 
 
-def exception(error: BaseException | None) -> list[dict[str, Any]]:
+def redact_exception(error: BaseException | None) -> list[dict[str, Any]]:
     """An exception and its causes, the last first: type, message without quotations, and frames."""
     found: list[dict[str, Any]] = []
     while error is not None and len(found) < 5:  # noqa: PLR2004 -- a chain longer says no more
         frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
         told: dict[str, Any] = {
             "type": f"{type(error).__module__}.{type(error).__qualname__}",
-            "message": message(str(error))[:500],
+            "message": redact_message(str(error))[:500],
             "frames": [f"{each.filename}:{each.lineno} {each.name}" for each in frames],
         }
         for name in ("sqlstate", "table_name", "constraint_name"):  # names, never values

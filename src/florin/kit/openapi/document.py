@@ -12,7 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
 from florin.kit.errors import OutcomeUnknown, Refusal, TooLarge, UnsupportedEncoding
-from florin.kit.openapi.examples import ID, TEXTS, problem_example, sample
+from florin.kit.openapi.examples import ID, TEXTS, example_value, problem_example
 from florin.kit.openapi.responses import Problem
 from florin.kit.openapi.texts import HEADERS, INTRODUCTION, PARAMETERS, SECURITY, TAGS
 
@@ -23,7 +23,7 @@ _LINE = re.compile(r"^`(\w+)`: (.*)$")
 _KEY_REQUIRED = "`idempotency_key_required`"
 
 
-def complete(
+def complete_document(
     app: Litestar,
     *,
     base: str,
@@ -150,18 +150,18 @@ def _example_of(path: str, parameter: Json) -> Any:
     if parameter["in"] == "path":
         noun = path.split("/")[1]
         return f"{ID.get(noun, 'obj')}_{ID['']}"
-    return sample(parameter["schema"], parameter["name"], {})
+    return example_value(parameter["schema"], parameter["name"], {})
 
 
 def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
     if "requestBody" in operation and wanted is not None:
-        content = {"schema": wanted, "example": sample(wanted, "", schemas)}
+        content = {"schema": wanted, "example": example_value(wanted, "", schemas)}
         operation["requestBody"]["content"] = {"application/json": content}
     for status, answer in operation["responses"].items():
         if int(status) < 300:  # noqa: PLR2004 -- the statuses that say yes
             answer["description"] = "Done." if operation.get("requestBody") else "Here it is."
             if given is not None and "application/json" in answer.get("content", {}):
-                content = {"schema": given, "example": sample(given, "", schemas)}
+                content = {"schema": given, "example": example_value(given, "", schemas)}
                 answer["content"] = {"application/json": content}
             for kind, example in TEXTS.items():
                 if kind in answer.get("content", {}):

@@ -97,16 +97,16 @@ TEXTS = {  # by their media type
 _TIME = "2026-11-24T16:27:07.206897Z"
 
 
-def sample(schema: Json, name: str, schemas: Json) -> Any:
+def example_value(schema: Json, name: str, schemas: Json) -> Any:
     """A value that the schema allows."""
     if "$ref" in schema:
-        return sample(schemas[schema["$ref"].rsplit("/", 1)[1]], name, schemas)
+        return example_value(schemas[schema["$ref"].rsplit("/", 1)[1]], name, schemas)
     if schema.get("examples"):
         return schema["examples"][0]
     for many in ("anyOf", "oneOf"):
         if many in schema:
             options = [each for each in schema[many] if each.get("type") != "null"]
-            return sample({**options[0], "title": schema.get("title", "")}, name, schemas)
+            return example_value({**options[0], "title": schema.get("title", "")}, name, schemas)
     if "const" in schema or "enum" in schema:
         choices: list[Any] = [schema["const"]] if "const" in schema else list(schema["enum"])
         return next(each for each in choices if each is not None)
@@ -121,7 +121,9 @@ def _plain(schema: Json, name: str, schemas: Json) -> Any:
         return _VALUES[name]
     if kind == "array":
         return (
-            [sample(schema["items"], name.removesuffix("s"), schemas)] if "items" in schema else []
+            [example_value(schema["items"], name.removesuffix("s"), schemas)]
+            if "items" in schema
+            else []
         )
     if kind == "string":
         return _text(schema, name)
@@ -153,9 +155,9 @@ def _object(schema: Json, name: str, schemas: Json) -> Any:
             prefix = _KINDS.get(schema.get("title", ""), "obj")
             made[key] = f"{prefix}_{ID['']}"
         elif (both and key == "card") or key == "idempotency_key":
-            made[key] = sample(field, key, schemas)  # of card and code exactly one is given
+            made[key] = example_value(field, key, schemas)  # of card and code exactly one is given
         elif key != "problem" and field.get("default", ...) is not None:
-            made[key] = sample(field, key, schemas)  # the example is of what went well
+            made[key] = example_value(field, key, schemas)  # the example is of what went well
     return made
 
 

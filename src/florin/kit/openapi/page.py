@@ -19,7 +19,7 @@ POLICY = (
 _METHODS = ("get", "post", "patch", "put", "delete")
 
 
-def page(document: Node, *, base: str, example_host: str) -> str:
+def render_page(document: Node, *, base: str, example_host: str) -> str:
     """Render the document. Every refusal is an anchor by its code, which problems link to."""
     groups: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
@@ -38,7 +38,7 @@ def page(document: Node, *, base: str, example_host: str) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title>"
-        f'<link rel="stylesheet" href="{static_files.url("docs.css")}"></head><body>'
+        f'<link rel="stylesheet" href="{static_files.static_url("docs.css")}"></head><body>'
         f'<nav aria-label="Contents"><strong>{title}</strong>{menu}'
         '<a href="#refusals">Refusals</a><a href="openapi.json">OpenAPI 3.1</a></nav>'
         f"<main><h1>{title}</h1>{_INTRODUCTION.format(base=escape(base))}{body}{_refusals()}</main></body></html>"

@@ -45,7 +45,7 @@ _ALWAYS: tuple[type[Refusal], ...] = (
 )
 
 
-def responses(*refusals: type[Refusal], public: bool = False) -> dict[int, ResponseSpec]:
+def refusal_responses(*refusals: type[Refusal], public: bool = False) -> dict[int, ResponseSpec]:
     """What a route may refuse, by status; `public`: it asks for no credentials."""
     by_status: dict[int, list[str]] = {}
     always = [each for each in _ALWAYS if not public or each not in {Unauthenticated, Forbidden}]

@@ -9,12 +9,12 @@ from litestar import Litestar, Request, Response, get
 from florin.kit.errors import Refusal
 from florin.kit.http import static_files
 from florin.kit.openapi import page as docs_page
-from florin.kit.openapi.document import Json, complete
+from florin.kit.openapi.document import Json, complete_document
 
 _HOST_IN_EXAMPLES = "$FLORIN_URL"  # where no FLORIN_PUBLIC_URL says how Florin is reached
 
 
-class Docs:
+class ApiDocumentation:
     """The document of an application, made once, and its page."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Docs:
         """Raises LookupError for a route that says not who may call it."""
         if self._document is None:
             server = self._public_url or "/"
-            self._document = complete(
+            self._document = complete_document(
                 app, base=self._base, needs=self._needs, server=server, scoped=self._scoped
             )
         return self._document
@@ -60,7 +60,7 @@ class Docs:
 
     def encoded(self, app: Litestar) -> static_files.CachedBody:
         if self._encoded is None:
-            self._encoded = static_files.keep(
+            self._encoded = static_files.cache_body(
                 msgspec.json.encode(self.document(app)), "application/json"
             )
         return self._encoded
@@ -69,8 +69,8 @@ class Docs:
         """One page for everyone: nothing in it comes from the request, so it is made once."""
         if self._page is None:
             host = self._public_url or _HOST_IN_EXAMPLES
-            shown = docs_page.page(self.document(app), base=self._base, example_host=host)
-            self._page = static_files.keep(shown.encode(), "text/html")
+            shown = docs_page.render_page(self.document(app), base=self._base, example_host=host)
+            self._page = static_files.cache_body(shown.encode(), "text/html")
         return self._page
 
     def routes(self) -> list[Any]:
@@ -79,12 +79,12 @@ class Docs:
         @get(f"{self._base}/openapi.json", include_in_schema=False)
         async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
             """The document of the interface: OpenAPI 3.1."""
-            return static_files.answer(request, self.encoded(request.app))
+            return static_files.send_cached(request, self.encoded(request.app))
 
         @get(f"{self._base}/docs", include_in_schema=False)
         async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
             """The same as a page."""
             page = self.page(request.app)
-            return static_files.answer(request, page, content_security_policy=docs_page.POLICY)
+            return static_files.send_cached(request, page, content_security_policy=docs_page.POLICY)
 
-        return [openapi_json, docs, static_files.static]
+        return [openapi_json, docs, static_files.serve_static]

@@ -10,12 +10,12 @@ from contextvars import ContextVar
 _changed: ContextVar[list[bool] | None] = ContextVar("changed", default=None)
 
 
-def begin() -> None:
+def begin_request() -> None:
     """A request begins; nothing has happened."""
     _changed.set([])
 
 
-def changed() -> None:
+def record_commit() -> None:
     """Something was committed on behalf of the request in hand."""
     noted = _changed.get()
     if noted is not None:

@@ -15,7 +15,7 @@ from florin.kit.postgres.pool import (
     Pool,
     PoolTimeout,
     StatementTimeout,
-    connect,
+    open_connection,
 )
 from florin.kit.postgres.pool_limits import PoolLimits
 
@@ -30,12 +30,12 @@ __all__ = [
     "Row",
     "StatementTimeout",
     "Tx",
-    "connect",
-    "latest",
-    "lsn_of",
-    "only_reads",
-    "parts_of",
-    "position",
+    "is_read_only",
+    "latest_position",
+    "open_connection",
+    "parse_position",
+    "position_lsn",
+    "read_position",
 ]
 
 REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
@@ -66,7 +66,7 @@ class Reader(Protocol):
 
     async def one(self, sql: str, *args: object) -> Row | None: ...
 
-    def at_least(self, position: str) -> Any:
+    def require_position(self, position: str) -> Any:
         """What is read from now on must hold all up to that position."""
         ...
 
@@ -137,8 +137,8 @@ class Database:
     async def close(self) -> None:
         await self.pool.close()
 
-    def abandon(self) -> None:
-        self.pool.abandon()
+    def terminate(self) -> None:
+        self.pool.terminate()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
         """Borrow a connection; statements run each in its own transaction.
@@ -152,7 +152,7 @@ class Database:
         async with self.connection() as connection:
             async with connection.transaction():
                 yield Tx(connection)
-            commit_tracking.changed()
+            commit_tracking.record_commit()
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
         return await self._ask("fetch", sql, args)
@@ -168,11 +168,11 @@ class Database:
                 async with self.connection() as connection:
                     return await getattr(connection, how)(sql, *args)
             except BROKEN:
-                if not only_reads(sql) or time.monotonic() > give_up:
+                if not is_read_only(sql) or time.monotonic() > give_up:
                     raise
             await asyncio.sleep(_PAUSE_S)
 
-    def at_least(self, position: str) -> "Database":
+    def require_position(self, position: str) -> "Database":
         """The primary holds every position it gave."""
         del position
         return self
@@ -183,16 +183,16 @@ class Database:
         Asked after a commit it covers that commit (the insert position is behind its record).
         """
         async with self.connection() as connection:
-            return await position(connection)
+            return await read_position(connection)
 
 
-def only_reads(sql: str) -> bool:
+def is_read_only(sql: str) -> bool:
     """Whether it does not matter if this statement runs once or twice. In doubt it does."""
     text = _COMMENT.sub(" ", sql)
     return bool(_READS.match(text)) and not _ACTS.search(text)
 
 
-async def position(connection: Connection) -> str:
+async def read_position(connection: Connection) -> str:
     row = await connection.fetchrow(
         "select pg_current_wal_insert_lsn() - '0/0' as lsn,"
         " substring(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) as timeline"
@@ -200,12 +200,12 @@ async def position(connection: Connection) -> str:
     return f"{int(row['timeline'], 16):x}.{int(row['lsn']):x}"
 
 
-def latest(positions: Iterable[str]) -> str:
+def latest_position(positions: Iterable[str]) -> str:
     """The position that covers all of these."""
-    return max(positions, key=parts_of)
+    return max(positions, key=parse_position)
 
 
-def parts_of(position: str) -> tuple[int, int]:
+def parse_position(position: str) -> tuple[int, int]:
     """Timeline and place in the log of a position. Raises ValueError."""
     found = _POSITION.fullmatch(position)
     if found is None:
@@ -214,6 +214,6 @@ def parts_of(position: str) -> tuple[int, int]:
     return int(found[1], 16), int(found[2], 16)
 
 
-def lsn_of(position: str) -> int:
+def position_lsn(position: str) -> int:
     """The place alone. After a failover the log goes on where it was, so places stay comparable."""
-    return parts_of(position)[1]
+    return parse_position(position)[1]

@@ -8,7 +8,7 @@ from florin.kit.errors import IdempotencyKeyReused
 from florin.kit.postgres.database import Tx
 
 
-async def once(
+async def claim_key(
     tx: Tx, *, merchant: UUID, key: str, operation: str, fingerprint: bytes, noun: UUID
 ) -> UUID:
     """Return the id of what the key made: `noun`, or of an earlier request's.

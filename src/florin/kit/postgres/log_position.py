@@ -16,7 +16,7 @@ from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 WITHIN_S = 5.0
 
 
-class Position:
+class PositionReader:
     """Asks the primary."""
 
     def __init__(self, database: Database) -> None:

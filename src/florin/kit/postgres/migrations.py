@@ -18,8 +18,8 @@ from urllib.parse import unquote, urlsplit
 
 import asyncpg
 
-from florin.kit.postgres.database import Connection, PoolLimits, connect
-from florin.kit.settings import SettingsWrong, given
+from florin.kit.postgres.database import Connection, PoolLimits, open_connection
+from florin.kit.settings import InvalidSettings, read_variable
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
@@ -50,7 +50,7 @@ class MigrationFailed(Exception):
     """What to tell the operator, in one sentence."""
 
 
-def pending_files() -> list[Path]:
+def migration_files() -> list[Path]:
     folder = Path(str(files("florin") / "migrations"))
     return sorted(folder.glob("[0-9][0-9][0-9][0-9]_*.sql"))
 
@@ -60,14 +60,14 @@ def routine_files() -> list[Path]:
     return [root / name for name in _ROUTINES]
 
 
-async def plan(connection: Connection) -> list[Path]:
+async def plan_migrations(connection: Connection) -> list[Path]:
     """Return the files that would run, in order."""
     done: dict[str, str] = {}
     if await connection.fetchval("select to_regclass('florin.migration')") is not None:
         rows = await connection.fetch("select name, checksum from florin.migration")
         done = {row["name"]: row["checksum"] for row in rows}
     steps: list[Path] = []
-    for path in pending_files():
+    for path in migration_files():
         if path.name not in done:
             steps.append(path)
         elif done[path.name] != _checksum(path):
@@ -87,7 +87,7 @@ async def migrate(connection: Connection, *, role: str | None) -> list[str]:
             " name text primary key, checksum text not null,"
             " applied_at timestamptz not null default clock_timestamp())"
         )
-        steps = await plan(connection)
+        steps = await plan_migrations(connection)
         for path in steps:
             await _apply(connection, path)
         if role is not None:
@@ -120,11 +120,11 @@ async def ensure_role(connection: Connection, role: str, password: str | None) -
     await connection.execute(statement)
 
 
-async def run(*, owner_url: str, app_url: str | None, only_plan: bool) -> list[str]:
+async def run_migrations(*, owner_url: str, app_url: str | None, only_plan: bool) -> list[str]:
     connection = await _connect(owner_url)
     try:
         if only_plan:
-            return [path.name for path in await plan(connection)]
+            return [path.name for path in await plan_migrations(connection)]
         role: str | None = None
         if app_url is not None:
             parts = urlsplit(app_url)
@@ -163,7 +163,7 @@ async def _second_role(connection: Connection, me: str) -> str | None:
 
 
 async def _connect(url: str) -> Connection:
-    return await connect(PoolLimits(url).dsn, name="florin migrate")
+    return await open_connection(PoolLimits(url).dsn, name="florin migrate")
 
 
 async def _apply_concurrently(connection: Connection, path: Path) -> None:
@@ -230,16 +230,18 @@ def _checksum(path: Path) -> str:
 def main(*, only_plan: bool = False, as_json: bool = False) -> int:
     """Serve `florin migrate`; return the exit code."""
     try:
-        app_url = given("DATABASE_URL_PRIMARY") or given("DATABASE_URL")
-        owner_url = given("DATABASE_URL_OWNER") or app_url
-    except SettingsWrong as wrong:
+        app_url = read_variable("DATABASE_URL_PRIMARY") or read_variable("DATABASE_URL")
+        owner_url = read_variable("DATABASE_URL_OWNER") or app_url
+    except InvalidSettings as wrong:
         print(wrong, file=sys.stderr)
         return 2
     if owner_url is None:
         print("Set DATABASE_URL_OWNER (or DATABASE_URL) to the database.", file=sys.stderr)
         return 2
     try:
-        names = asyncio.run(run(owner_url=owner_url, app_url=app_url, only_plan=only_plan))
+        names = asyncio.run(
+            run_migrations(owner_url=owner_url, app_url=app_url, only_plan=only_plan)
+        )
     except (MigrationFailed, OSError, asyncpg.PostgresError, ValueError) as error:
         print(f"The database was not migrated: {error}", file=sys.stderr)
         return 1

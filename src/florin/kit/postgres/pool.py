@@ -107,7 +107,7 @@ class Pool:
         if self._pool is not None:
             await self._pool.close()
 
-    def abandon(self) -> None:
+    def terminate(self) -> None:
         if self._pool is not None:
             self._pool.terminate()
 
@@ -181,7 +181,7 @@ class Pool:
 
 
 @contextmanager
-def ended_after(connection: Connection, seconds: float) -> Generator[None]:
+def terminate_after(connection: Connection, seconds: float) -> Generator[None]:
     """End the connection when the time is up: what was sent is not cancelled, its outcome is open.
 
     A commit may wait for a replica for ever, and to cancel that would let it stand on one server.
@@ -193,7 +193,7 @@ def ended_after(connection: Connection, seconds: float) -> Generator[None]:
         timer.cancel()
 
 
-async def connect(dsn: str, *, name: str) -> Connection:
+async def open_connection(dsn: str, *, name: str) -> Connection:
     """Open one connection, outside of any pool."""
     return await Hosts(dsn).connect(server_settings={"application_name": name})
 

@@ -31,10 +31,10 @@ ADVICE = (
     "run florin migrate with that role in DATABASE_URL_OWNER and give DATABASE_URL a role of its"
     " own; FLORIN_SINGLE_ROLE=accept goes without"
 )
-_log = log.get()
+_log = log.get_logger()
 
 
-def refused(settings: Settings) -> bool:
+def require_separate_roles(settings: Settings) -> bool:
     return settings.env == "production" and settings.single_role != "accept"
 
 
@@ -42,7 +42,7 @@ class OwnershipCheck:
     """Asks once, when the database first answers; says what is missing, or ends the process."""
 
     def __init__(self, settings: Settings) -> None:
-        self._refused = refused(settings)
+        self._refused = require_separate_roles(settings)
         self._asked = False
 
     async def check(self, connection: Connection) -> None:

@@ -44,11 +44,11 @@ class DeadJob(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-class Refused(Exception):
+class QueueRequestRefused(Exception):
     """Why it could not be done, in one sentence."""
 
 
-async def dead(connection: Connection) -> list[DeadJob]:
+async def list_dead_jobs(connection: Connection) -> list[DeadJob]:
     rows = await connection.fetch(_DEAD, LISTED)
     return [
         DeadJob(
@@ -66,24 +66,24 @@ async def dead(connection: Connection) -> list[DeadJob]:
     ]
 
 
-async def retry(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
+async def retry_jobs(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
     """Try dead jobs again, with all their attempts; all of them or none. Raises Refused."""
     await _each(connection, actor, "retry", _RETRY, jobs)
 
 
-async def discard(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
+async def discard_jobs(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
     """Forget dead jobs; what they were stays in the record. Raises Refused."""
     await _each(connection, actor, "discard", _DISCARD, jobs)
 
 
-async def pause(connection: Connection, actor: str, queue: str, *, paused: bool) -> None:
+async def pause_queue(connection: Connection, actor: str, queue: str, *, paused: bool) -> None:
     """Let nobody take jobs of a queue, or let them again. Raises Refused."""
     async with connection.transaction():
         found = await connection.fetchval(
             "update florin.queue set paused = $2 where name = $1 returning name", queue, paused
         )
         if found is None:
-            raise Refused(f"There is no queue {queue}; florin queue list shows them.")
+            raise QueueRequestRefused(f"There is no queue {queue}; florin queue list shows them.")
         verb = "pause" if paused else "resume"
         await connection.execute(_AUDIT, actor, verb, queue, None)
 
@@ -96,11 +96,13 @@ async def _each(
             try:
                 row = await connection.fetchrow(sql, job)
             except asyncpg.UniqueViolationError:
-                raise Refused(
+                raise QueueRequestRefused(
                     f"Job {job} need not run: the same work is in the queue already;"
                     f" florin queue discard {job} forgets it."
                 ) from None
             if row is None:
-                raise Refused(f"Job {job} is not dead; florin queue failed lists those that are.")
+                raise QueueRequestRefused(
+                    f"Job {job} is not dead; florin queue failed lists those that are."
+                )
             detail = msgspec.json.encode(dict(row)).decode()
             await connection.execute(_AUDIT, actor, verb, str(job), detail)

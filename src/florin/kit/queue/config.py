@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.job import Continue, QueuedJob
 
 LEASE = timedelta(seconds=10)  # a worker that was killed: its jobs run again this much later
 ATTEMPTS = 3
@@ -14,7 +14,7 @@ BACK_OFF_S = 2.0
 BACK_OFF_MAX_S = 3600.0
 
 # What does a job. None: it is done. Again: a slice of it is done, the next one later.
-Verb = Callable[[Job, Any], Awaitable[Continue | None]]
+Verb = Callable[[QueuedJob, Any], Awaitable[Continue | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class JobType:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Queue:
+class QueueConfig:
     """The rules of a queue. Times in seconds.
 
     `importance`: the lower the sooner, when workers are busy. `at_once`, `per_second`: limits for
@@ -42,20 +42,20 @@ class Queue:
     attempts: int = ATTEMPTS
     back_off_s: float = BACK_OFF_S
     timeout_s: float = 30.0
-    at_once: int | None = None
-    at_once_here: int | None = None
+    max_running: int | None = None
+    max_running_per_worker: int | None = None
     at_once_merchant: int | None = None
     per_second: float | None = None
     objective_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.at_once_merchant is not None and self.at_once is None:
+        if self.at_once_merchant is not None and self.max_running is None:
             raise ValueError(f"queue {self.name}: at_once_merchant needs at_once")
 
     @property
     def limited(self) -> bool:
         """Whether a job may have to wait for another one of the queue to end."""
-        return self.at_once is not None or self.at_once_here is not None
+        return self.max_running is not None or self.max_running_per_worker is not None
 
     def delay(self, attempts: int) -> timedelta:
         """How long to wait after that many attempts: doubled each time, and never in step."""
@@ -83,13 +83,13 @@ class Follower:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class WorkPlan:
     """Everything a worker does: the page that declares it is its only source."""
 
-    queues: tuple[Queue, ...]
+    queues: tuple[QueueConfig, ...]
     schedules: tuple[Schedule, ...] = ()
     followers: tuple[Follower, ...] = ()
     lease: timedelta = LEASE
 
-    def queue(self, name: str) -> Queue:
+    def queue(self, name: str) -> QueueConfig:
         return next(queue for queue in self.queues if queue.name == name)

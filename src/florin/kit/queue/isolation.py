@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from florin.kit.postgres.database import Database
-from florin.kit.queue.config import Plan
-from florin.kit.queue.job import Continue, Job, LeaseLost, PermanentFailure
-from florin.kit.queue.results import failed
+from florin.kit.queue.config import WorkPlan
+from florin.kit.queue.job import Continue, LeaseLost, PermanentFailure, QueuedJob
+from florin.kit.queue.results import job_failure
 
 _ORPHAN = 70  # the exit code of a process whose worker is gone
 
@@ -36,7 +36,7 @@ class JobFailed(Exception):
     """What the job raised in its own process."""
 
 
-class _Said(msgspec.Struct, kw_only=True):
+class _ProcessResult(msgspec.Struct, kw_only=True):
     """What the process says at its end, on its standard output."""
 
     ended: str
@@ -44,10 +44,10 @@ class _Said(msgspec.Struct, kw_only=True):
     delay_s: float = 0
 
 
-def runner(command: Sequence[str]) -> Callable[[Job], Awaitable[Continue | None]]:
+def subprocess_runner(command: Sequence[str]) -> Callable[[QueuedJob], Awaitable[Continue | None]]:
     """Run jobs as `command ID FENCE`."""
 
-    async def run(job: Job) -> Continue | None:
+    async def run(job: QueuedJob) -> Continue | None:
         process = await asyncio.create_subprocess_exec(
             *command,
             str(job.id),
@@ -69,11 +69,11 @@ def runner(command: Sequence[str]) -> Callable[[Job], Awaitable[Continue | None]
     return run
 
 
-def _outcome(job: Job, said: bytes, code: int) -> Continue | None:
+def _outcome(job: QueuedJob, said: bytes, code: int) -> Continue | None:
     if code != 0:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         raise ProcessEnded(f"its own process ended with {how}")
-    last = msgspec.json.decode(said.splitlines()[-1], type=_Said)
+    last = msgspec.json.decode(said.splitlines()[-1], type=_ProcessResult)
     match last.ended:
         case "again":
             return Continue(last.delay_s)
@@ -88,30 +88,32 @@ def _outcome(job: Job, said: bytes, code: int) -> Continue | None:
             return None
 
 
-async def run_one(plan: Plan, database: Database, context: Any, job_id: int, fence: int) -> None:
+async def run_isolated_job(
+    plan: WorkPlan, database: Database, context: Any, job_id: int, fence: int
+) -> None:
     """In that process: run the job and say what came of it."""
     threading.Thread(target=_end_with_worker, daemon=True).start()
     row = await database.one(_JOB, job_id, fence)
     if row is None:
-        _say(_Said(ended="lost"))
+        _say(_ProcessResult(ended="lost"))
         return
-    job = Job(row, database, lease=plan.lease)
+    job = QueuedJob(row, database, lease=plan.lease)
     try:
         ended = await plan.queue(job.queue).kinds[job.kind].run(job, context)
     except LeaseLost:
-        _say(_Said(ended="lost"))
+        _say(_ProcessResult(ended="lost"))
     except PermanentFailure as hopeless:
-        _say(_Said(ended="hopeless", error=str(hopeless)))
+        _say(_ProcessResult(ended="hopeless", error=str(hopeless)))
     except Exception as error:  # noqa: BLE001 -- whatever it is, it is the job's failure
-        _say(_Said(ended="failed", error=failed(error).words))
+        _say(_ProcessResult(ended="failed", error=job_failure(error).message))
     else:
         if ended is not None:
-            _say(_Said(ended="again", delay_s=ended.delay_s))
+            _say(_ProcessResult(ended="again", delay_s=ended.delay_s))
         else:
-            _say(_Said(ended="finished" if job.finished else "done"))
+            _say(_ProcessResult(ended="finished" if job.finished else "done"))
 
 
-def _say(said: _Said) -> None:
+def _say(said: _ProcessResult) -> None:
     sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
     sys.stdout.buffer.flush()
 

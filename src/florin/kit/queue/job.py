@@ -24,7 +24,7 @@ class Continue(msgspec.Struct, frozen=True):
     delay_s: float = 0
 
 
-class Job:
+class QueuedJob:
     """A job while its verb runs.
 
     Every effect goes through `effect`: its transaction holds the lease, so that of two workers

@@ -15,8 +15,8 @@ from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import Database
 from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
-from florin.kit.queue.config import Plan
-from florin.kit.queue.worker import Worker
+from florin.kit.queue.config import WorkPlan
+from florin.kit.queue.worker import QueueWorker
 from florin.kit.server import operations
 from florin.kit.server.operations import OperationsListener
 from florin.kit.settings import Settings
@@ -25,13 +25,13 @@ from florin.kit.valkey.notifications import Notifier
 
 CONTROL_CONNECTIONS = 3  # beside one a job: taking, beating, and writing never wait for jobs
 _MB = 1024 * 1024
-_log = logging.get()
+_log = logging.get_logger()
 
 Open = Callable[[Settings, Database], Any]  # what the verbs of a plan need beside their job
 
 
-def serve(
-    settings: Settings, plan: Plan, open_: Open, *, concurrency: int, command: Sequence[str]
+def serve_worker(
+    settings: Settings, plan: WorkPlan, open_: Open, *, concurrency: int, command: Sequence[str]
 ) -> int:
     """Work until SIGTERM or SIGINT; return the exit code. `command` runs one job: see alone."""
     _limit_memory(settings.worker_memory_mb)
@@ -47,7 +47,7 @@ def serve(
     return 0
 
 
-def serve_one(settings: Settings, plan: Plan, open_: Open, *, job: int, fence: int) -> int:
+def serve_one_job(settings: Settings, plan: WorkPlan, open_: Open, *, job: int, fence: int) -> int:
     """Run one job, for a worker that will not have it in its own process."""
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)  # its worker decides when it ends
@@ -65,7 +65,7 @@ _ENDPOINTS = {"/metrics": _metrics_text, "/health/live": operations.alive}
 
 async def _serve(
     settings: Settings,
-    plan: Plan,
+    plan: WorkPlan,
     open_: Open,
     concurrency: int,
     command: Sequence[str],
@@ -73,11 +73,13 @@ async def _serve(
 ) -> None:
     control = _database(settings, "control", CONTROL_CONNECTIONS)
     database = _database(settings, "jobs", concurrency)
-    client = valkey.connect(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    client = (
+        valkey.connect_valkey(settings.redis_url.get_secret_value()) if settings.redis_url else None
+    )
     wake = Notifier(client)
     await control.open()
     await database.open()
-    worker = Worker(
+    worker = QueueWorker(
         plan,
         control=control,
         database=database,
@@ -86,7 +88,7 @@ async def _serve(
         release=settings.release,
         concurrency=concurrency,
         wake=wake,
-        alone=isolation.runner(command),
+        alone=isolation.subprocess_runner(command),
     )
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -100,8 +102,8 @@ async def _serve(
     finally:
         checking.cancel()
         await wake.stop()
-        database.abandon()  # a job that did not end in time may still hold a connection
-        control.abandon()
+        database.terminate()  # a job that did not end in time may still hold a connection
+        control.terminate()
         if client is not None:
             with contextlib.suppress(Exception):  # it may be gone already
                 await client.aclose()
@@ -112,11 +114,11 @@ async def _serve(
         os._exit(0)  # the loop would wait for them for ever; their leases were given back
 
 
-async def _serve_one(settings: Settings, plan: Plan, open_: Open, job: int, fence: int) -> None:
+async def _serve_one(settings: Settings, plan: WorkPlan, open_: Open, job: int, fence: int) -> None:
     database = _database(settings, "job", 2)
     await database.open()
-    await isolation.run_one(plan, database, open_(settings, database), job, fence)
-    database.abandon()
+    await isolation.run_isolated_job(plan, database, open_(settings, database), job, fence)
+    database.terminate()
 
 
 def _database(settings: Settings, what: str, connections: int) -> Database:
@@ -130,7 +132,7 @@ def _limit_memory(megabytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MB, megabytes * _MB))
 
 
-def _begin_at_zero(plan: Plan) -> None:
+def _begin_at_zero(plan: WorkPlan) -> None:
     """A series that begins with its first failure hides that failure from every rate."""
     for queue in plan.queues:
         for outcome in ("completed", "failed", "dead"):

@@ -7,7 +7,7 @@ from cronsim import CronSim
 
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database
-from florin.kit.queue.config import Plan, Schedule
+from florin.kit.queue.config import Schedule, WorkPlan
 
 EVERY_S = 1.0
 
@@ -31,10 +31,10 @@ select queue, count(*) as jobs, count(*) filter (where dead) as dead
 from florin.queue_reap() group by queue
 """
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
-async def declare(database: Database, plan: Plan) -> None:
+async def declare_queues(database: Database, plan: WorkPlan) -> None:
     """Write the rules down: they hold for every worker."""
     queues = plan.queues
     async with database.connection() as connection:
@@ -43,15 +43,15 @@ async def declare(database: Database, plan: Plan) -> None:
             [queue.name for queue in queues],
             [queue.importance for queue in queues],
             [queue.attempts for queue in queues],
-            [queue.at_once for queue in queues],
-            [queue.at_once_here for queue in queues],
+            [queue.max_running for queue in queues],
+            [queue.max_running_per_worker for queue in queues],
             [queue.at_once_merchant for queue in queues],
             [queue.per_second for queue in queues],
             [queue.objective_s for queue in queues],
         )
 
 
-async def maintain(database: Database, plan: Plan, ticks: dict[str, datetime]) -> None:
+async def maintain(database: Database, plan: WorkPlan, ticks: dict[str, datetime]) -> None:
     """Look once. `ticks` remembers the last tick of each schedule that was seen taken."""
     reaped = await database.all(_REAP)
     for row in reaped:

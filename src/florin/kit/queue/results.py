@@ -12,27 +12,27 @@ import msgspec
 
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-from florin.kit.queue.config import Queue
-from florin.kit.queue.job import Continue, Job, LeaseLost, PermanentFailure
+from florin.kit.queue.config import QueueConfig
+from florin.kit.queue.job import Continue, LeaseLost, PermanentFailure, QueuedJob
 from florin.kit.queue.slots import JobSlots
 
 ERROR_MAX = 2000  # characters kept of an error
 _REPEAT_AFTER_S = 0.5
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Failed(msgspec.Struct, frozen=True):
+class JobFailure(msgspec.Struct, frozen=True):
     """How it failed, in words; `final`: it is not tried again."""
 
-    words: str
+    message: str
     final: bool = False
 
 
-Ended = Continue | Failed | None  # how the verb ended; None is done
+Ended = Continue | JobFailure | None  # how the verb ended; None is done
 
 
 @dataclass(slots=True)
-class Tally:
+class QueueTally:
     """What happened in a queue since it was last counted."""
 
     completed: int = 0
@@ -40,7 +40,7 @@ class Tally:
     dead: int = 0
     run_s: float = 0.0
 
-    def add(self, other: "Tally") -> None:
+    def add(self, other: "QueueTally") -> None:
         self.completed += other.completed
         self.failed += other.failed
         self.dead += other.dead
@@ -52,20 +52,20 @@ class ResultWriter:
     """Waits for outcomes and writes them; a job stays held until its own is written."""
 
     database: Database
-    queues: Mapping[str, Queue]
+    queues: Mapping[str, QueueConfig]
     hands: JobSlots
-    tallies: dict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
-    _done: list[Job] = field(default_factory=list[Job])
-    _other: list[tuple[Job, Continue | Failed]] = field(
-        default_factory=list[tuple[Job, Continue | Failed]]
+    tallies: dict[str, QueueTally] = field(default_factory=lambda: defaultdict(QueueTally))
+    _done: list[QueuedJob] = field(default_factory=list[QueuedJob])
+    _other: list[tuple[QueuedJob, Continue | JobFailure]] = field(
+        default_factory=list[tuple[QueuedJob, Continue | JobFailure]]
     )
     _there: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def add(self, job: Job, ended: Ended, *, seconds: float) -> None:
+    def add(self, job: QueuedJob, ended: Ended, *, seconds: float) -> None:
         tally = self.tallies[job.queue]
         tally.run_s += seconds
         if ended is None and job.finished:
-            self.hands.drop(job)
+            self.hands.remove(job)
             self._completed(job.queue, 1)
         elif ended is None:
             self._done.append(job)
@@ -96,17 +96,17 @@ class ResultWriter:
                     job, ended = self._other[0]
                     await self._write_other(job, ended)
                     self._other.pop(0)
-                    self.hands.drop(job)
+                    self.hands.remove(job)
             except (*BROKEN, PoolTimeout, asyncpg.PostgresError) as error:
                 _log.warning("outcomes wait for the database", error=repr(error))
                 await asyncio.sleep(_REPEAT_AFTER_S)
 
-    async def begin(self, job: Job) -> None:
+    async def begin(self, job: QueuedJob) -> None:
         """Write down that the turn of a suspect has come. Raises LeaseLost."""
         if not await self._value("select florin.queue_begin($1, $2) as value", job.id, job.fence):
             raise LeaseLost
 
-    async def give_back(self, jobs: list[Job]) -> None:
+    async def give_back(self, jobs: list[QueuedJob]) -> None:
         """Not begun, or not finished: somebody else's, and the attempt does not count."""
         if not jobs:
             return
@@ -117,11 +117,11 @@ class ResultWriter:
                 [job.fence for job in jobs],
             )
         for job in jobs:
-            self.hands.drop(job)
+            self.hands.remove(job)
 
     async def count(self) -> None:
         """Add what happened to the queues' totals."""
-        tallies, self.tallies = self.tallies, defaultdict[str, Tally](Tally)
+        tallies, self.tallies = self.tallies, defaultdict[str, QueueTally](QueueTally)
         if not tallies:
             return
         rows = sorted(tallies.items())  # two workers never wait for each other crosswise
@@ -140,7 +140,7 @@ class ResultWriter:
                 self.tallies[name].add(tally)
             raise
 
-    async def _write_done(self, jobs: list[Job]) -> None:
+    async def _write_done(self, jobs: list[QueuedJob]) -> None:
         rows = await self.database.all(
             "select id from florin.queue_done($1, $2) as id",
             [job.id for job in jobs],
@@ -148,13 +148,13 @@ class ResultWriter:
         )
         gone = {row["id"] for row in rows}
         for job in jobs:
-            self.hands.drop(job)
+            self.hands.remove(job)
             if job.id in gone:
                 self._completed(job.queue, 1)
             else:
                 metrics.queue_fenced.labels(job.queue).inc()
 
-    async def _write_other(self, job: Job, ended: Continue | Failed) -> None:
+    async def _write_other(self, job: QueuedJob, ended: Continue | JobFailure) -> None:
         if isinstance(ended, Continue):
             written = await self._value(
                 "select florin.queue_again($1, $2, $3) as value",
@@ -167,13 +167,13 @@ class ResultWriter:
                 "select florin.queue_fail($1, $2, $3, $4, $5) as value",
                 job.id,
                 job.fence,
-                ended.words,
+                ended.message,
                 self.queues[job.queue].delay(job.attempts),
                 ended.final,
             )
             written = dead is not None
             if dead is not None:
-                self._failed(job, ended.words, dead=dead)
+                self._failed(job, ended.message, dead=dead)
         if not written:
             metrics.queue_fenced.labels(job.queue).inc()
 
@@ -185,7 +185,7 @@ class ResultWriter:
         self.tallies[queue].completed += number
         metrics.queue_jobs.labels(queue, "completed").inc(number)
 
-    def _failed(self, job: Job, words: str, *, dead: bool) -> None:
+    def _failed(self, job: QueuedJob, words: str, *, dead: bool) -> None:
         tally = self.tallies[job.queue]
         tally.failed += 1
         tally.dead += dead
@@ -204,7 +204,7 @@ class ResultWriter:
         )
 
 
-def failed(error: BaseException) -> Failed:
+def job_failure(error: BaseException) -> JobFailure:
     """What a job raised, in words: an error itself would keep alive all that its frames hold."""
     text = str(error)
     if isinstance(error, TimeoutError) and not text:
@@ -217,6 +217,6 @@ def failed(error: BaseException) -> Failed:
         last = last.tb_next
     where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
     # PostgreSQL keeps no NUL in a text.
-    return Failed(
+    return JobFailure(
         (words[:ERROR_MAX] + where).replace("\0", "�"), isinstance(error, PermanentFailure)
     )

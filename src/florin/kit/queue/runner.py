@@ -11,9 +11,9 @@ import structlog
 
 from florin.kit.observability import metrics
 from florin.kit.postgres.database import BROKEN, PoolTimeout
-from florin.kit.queue.config import Queue
-from florin.kit.queue.job import Continue, Job, LeaseLost
-from florin.kit.queue.results import Ended, Failed, ResultWriter, failed
+from florin.kit.queue.config import QueueConfig
+from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
+from florin.kit.queue.results import Ended, JobFailure, ResultWriter, job_failure
 from florin.kit.queue.slots import JobSlots
 
 OVERDUE_S = 5.0  # a job that ignores the end of its time is left alone after this
@@ -29,12 +29,12 @@ class SlotRunners:
 
     def __init__(
         self,
-        queues: Mapping[str, Queue],
+        queues: Mapping[str, QueueConfig],
         hands: JobSlots,
         outcomes: ResultWriter,
         *,
         context: Any,
-        alone: Callable[[Job], Awaitable[Continue | None]],
+        alone: Callable[[QueuedJob], Awaitable[Continue | None]],
         room: asyncio.Event,
     ) -> None:
         self.late = False  # the time to finish is over: what still runs is given back
@@ -67,26 +67,26 @@ class SlotRunners:
     async def _run_forever(self) -> None:
         while True:
             job = await self._hands.backlog.get()
-            if not self._hands.mine(job):
+            if not self._hands.owns(job):
                 continue
             started = time.perf_counter()
             ended = await self._run(job)
             seconds = time.perf_counter() - started
             timeout = self._hands.begun.pop(job.fence, None)
-            self._hands.ran(job.queue, seconds)
+            self._hands.record_duration(job.queue, seconds)
             metrics.queue_run_seconds.labels(job.queue).observe(seconds)
             if timeout is None:
                 return  # it was overdue, and another runner has this one's place
-            if self.late and isinstance(ended, Failed) and self._hands.mine(job):
+            if self.late and isinstance(ended, JobFailure) and self._hands.owns(job):
                 with contextlib.suppress(*_AWAY):
                     await self._outcomes.give_back([job])
-            elif self._hands.mine(job):
+            elif self._hands.owns(job):
                 self._outcomes.add(job, ended, seconds=seconds)
             else:
                 metrics.queue_fenced.labels(job.queue).inc()
             self._room.set()
 
-    async def _run(self, job: Job) -> Ended:
+    async def _run(self, job: QueuedJob) -> Ended:
         """Run the verb to its end, whatever that is."""
         queue = self._queues[job.queue]
         structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue, trace=job.trace)
@@ -101,13 +101,13 @@ class SlotRunners:
                 # A kind of another queue's fails here, as a job, not as a worker.
                 return await queue.kinds[job.kind].run(job, self._context)
         except LeaseLost as lost:
-            self._hands.drop(job)
-            return failed(lost)
+            self._hands.remove(job)
+            return job_failure(lost)
         except BaseException as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            return failed(error)
+            return job_failure(error)
 
     def leave_overdue(self) -> None:
         """A job that ignores the end of its time loses its lease and its place."""

@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
 
-from florin.kit.queue.config import Queue
-from florin.kit.queue.job import Job
+from florin.kit.queue.config import QueueConfig
+from florin.kit.queue.job import QueuedJob
 
 PREFETCH_MAX = 400  # jobs taken ahead of those that run
 PREFETCH_S = 0.05  # and never more than this much work of a slot
@@ -21,17 +21,17 @@ class JobSlots:
     """
 
     def __init__(
-        self, queues: Mapping[str, Queue], concurrency: int, freed: Callable[[], None]
+        self, queues: Mapping[str, QueueConfig], concurrency: int, freed: Callable[[], None]
     ) -> None:
-        self.held: dict[int, Job] = {}
+        self.held: dict[int, QueuedJob] = {}
         self.begun: dict[int, asyncio.Timeout] = {}
-        self.backlog: asyncio.Queue[Job] = asyncio.Queue()
+        self.backlog: asyncio.Queue[QueuedJob] = asyncio.Queue()
         self._queues = queues
         self._concurrency = concurrency
         self._freed = freed
         self._mean_s = dict.fromkeys(queues, _USUAL_S)
 
-    def wants(self) -> dict[str, int]:
+    def wanted_count(self) -> dict[str, int]:
         """How many jobs of each queue to take now."""
         free = max(0, self._concurrency - len(self.begun) - self.backlog.qsize())
         held = Counter(job.queue for job in self.held.values())
@@ -39,25 +39,25 @@ class JobSlots:
         for name, queue in self._queues.items():
             ahead = min(PREFETCH_MAX, int(self._concurrency * PREFETCH_S / self._mean_s[name]))
             want = free + (ahead if self.backlog.qsize() <= ahead // 2 else 0)
-            if queue.at_once_here is not None:
-                want = min(want, queue.at_once_here - held[name])
+            if queue.max_running_per_worker is not None:
+                want = min(want, queue.max_running_per_worker - held[name])
             if want > 0 and queue.kinds:
                 wants[name] = want
         return wants
 
-    def take(self, job: Job) -> None:
+    def take(self, job: QueuedJob) -> None:
         self.held[job.fence] = job
         self.backlog.put_nowait(job)
 
-    def ran(self, queue: str, seconds: float) -> None:
+    def record_duration(self, queue: str, seconds: float) -> None:
         self._mean_s[queue] += _WEIGHT * (max(seconds, 1e-6) - self._mean_s[queue])
         if seconds < self._mean_s[queue] / 2:  # the first runs say more than the belief
             self._mean_s[queue] = max(seconds, self._mean_s[queue] / 2)
 
-    def mine(self, job: Job) -> bool:
+    def owns(self, job: QueuedJob) -> bool:
         return job.fence in self.held
 
-    def drop(self, job: Job) -> None:
+    def remove(self, job: QueuedJob) -> None:
         self._let_go(job.fence)
 
     def lose(self, fence: int) -> None:
@@ -76,17 +76,17 @@ class JobSlots:
             self._freed()
         return job is not None
 
-    def hurry(self) -> None:
+    def interrupt(self) -> None:
         """Whatever runs is stopped where it awaits."""
         now = asyncio.get_running_loop().time()
         for timeout in list(self.begun.values()):
             timeout.reschedule(now)
 
-    def drop_backlog(self) -> list[Job]:
+    def drop_backlog(self) -> list[QueuedJob]:
         """What was taken and not begun."""
-        dropped: list[Job] = []
+        dropped: list[QueuedJob] = []
         while not self.backlog.empty():
             job = self.backlog.get_nowait()
-            if self.mine(job):
+            if self.owns(job):
                 dropped.append(job)
         return dropped

@@ -73,17 +73,17 @@ class WorkerFacts(msgspec.Struct, kw_only=True):
     silent: bool
 
 
-async def queues(connection: Connection) -> list[QueueFacts]:
+async def read_queues(connection: Connection) -> list[QueueFacts]:
     rows = await connection.fetch(_QUEUES)
     return [msgspec.convert(dict(row), QueueFacts) for row in rows]
 
 
-async def workers(connection: Connection) -> list[WorkerFacts]:
+async def read_workers(connection: Connection) -> list[WorkerFacts]:
     rows = await connection.fetch(_WORKERS, SILENT_S)
     return [msgspec.convert(dict(row), WorkerFacts) for row in rows]
 
 
-class Gauges:
+class QueueGauges:
     """Brings the gauges of the queues up to date, at most once a second."""
 
     def __init__(self, database: Database) -> None:
@@ -97,8 +97,8 @@ class Gauges:
         self._at = time.monotonic()
         try:
             async with self._database.connection() as connection:
-                facts = await queues(connection)
-                crew = await workers(connection)
+                facts = await read_queues(connection)
+                crew = await read_workers(connection)
                 outbox = await connection.fetchrow(_OUTBOX)
         except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
             return

@@ -20,8 +20,8 @@ from florin.kit import ids
 from florin.kit.observability import logging, metrics
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row
 from florin.kit.queue import maintenance
-from florin.kit.queue.config import Plan
-from florin.kit.queue.job import Continue, Job
+from florin.kit.queue.config import WorkPlan
+from florin.kit.queue.job import Continue, QueuedJob
 from florin.kit.queue.results import ResultWriter
 from florin.kit.queue.runner import SlotRunners
 from florin.kit.queue.slots import JobSlots
@@ -42,17 +42,17 @@ on conflict (id) do update set busy = excluded.busy, stopping = excluded.stoppin
   beat_at = clock_timestamp()
 """
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Worker:
+class QueueWorker:
     """One worker. `context` is what verbs get beside their job; `alone` runs a job that lost its
     worker before in a process of its own.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: WorkPlan,
         *,
         control: Database,
         database: Database,
@@ -61,9 +61,9 @@ class Worker:
         release: str,
         concurrency: int,
         wake: Notifier,
-        alone: Callable[[Job], Awaitable[Continue | None]],
+        alone: Callable[[QueuedJob], Awaitable[Continue | None]],
     ) -> None:
-        self.id: UUID = ids.new()
+        self.id: UUID = ids.new_id()
         self._plan = plan
         self._queues = {queue.name: queue for queue in plan.queues}
         self._control = control
@@ -72,7 +72,7 @@ class Worker:
         self._release = release
         self._concurrency = concurrency
         self._wake = wake
-        self._hands = JobSlots(self._queues, concurrency, wake.here)
+        self._hands = JobSlots(self._queues, concurrency, wake.notify_local)
         self._outcomes = ResultWriter(control, self._queues, self._hands)
         self._kinds = [
             (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
@@ -88,7 +88,7 @@ class Worker:
     def stop(self) -> None:
         """Take nothing more, finish what runs."""
         self._stop.set()
-        self._wake.here()
+        self._wake.notify_local()
         self._room.set()
 
     async def run(self) -> None:
@@ -132,13 +132,13 @@ class Worker:
                 await asyncio.sleep(_AWAY_S)
 
     async def _introduce(self) -> None:
-        await maintenance.declare(self._control, self._plan)
+        await maintenance.declare_queues(self._control, self._plan)
         await self._say_hello()
 
     async def _take(self) -> None:
         """Take as many jobs as there are hands for, or wait."""
         words = self._wake.words  # what comes while we look must not be slept over
-        wants = self._hands.wants()
+        wants = self._hands.wanted_count()
         if not wants:
             self._room.clear()
             with contextlib.suppress(TimeoutError):
@@ -156,7 +156,7 @@ class Worker:
             self._plan.lease,
         )
         for row in sorted(rows, key=_turn):
-            job = Job(row, self._database, lease=self._plan.lease, stopping=self._stop.is_set)
+            job = QueuedJob(row, self._database, lease=self._plan.lease, stopping=self._stop.is_set)
             metrics.queue_wait_seconds.labels(job.queue).observe(max(0.0, job.waited_s))
             self._hands.take(job)
         if not rows:
@@ -236,7 +236,7 @@ class Worker:
             await self._outcomes.give_back(self._hands.drop_backlog())
         await _until(lambda: not self._hands.begun, FINISH_WITHIN_S)
         self._runners.late = True
-        self._hands.hurry()
+        self._hands.interrupt()
         await _until(lambda: not self._hands.begun and not self._outcomes.waiting, WRITE_WITHIN_S)
         with contextlib.suppress(*_AWAY):
             await self._outcomes.give_back(list(self._hands.held.values()))

@@ -32,13 +32,13 @@ class Limit:
     """`most` at once and `most` every `per_s` seconds in the long run; a `most` of 0: no limit."""
 
     kind: str
-    most: int
+    max: int
     per_s: float = 600
 
     @property
     def unit_s(self) -> float:
         """What one count costs."""
-        return self.per_s / self.most
+        return self.per_s / self.max
 
 
 Subject = tuple[Limit, str]
@@ -61,7 +61,7 @@ class RateLimiter:
         self._shared = GcraStore(client, patience_s=patience_s, learnt=self._remember)
 
     @property
-    def quiet(self) -> bool:
+    def idle(self) -> bool:
         """Nobody is known to have used up anything: nobody can be refused."""
         return not self._due
 
@@ -71,7 +71,7 @@ class RateLimiter:
         Whoever is not known here to have used up half of its limit is not asked about, unless
         `sure`: then Valkey is asked each time, for what is rare and dear, such as a login.
         """
-        waits = [await self._wait(*each, sure=sure) for each in subjects if each[0].most]
+        waits = [await self._wait(*each, sure=sure) for each in subjects if each[0].max]
         return _seconds(waits)
 
     async def count(self, *subjects: Subject, times: float = 1) -> int | None:
@@ -80,7 +80,7 @@ class RateLimiter:
         What was counted has happened: a subject that gets a time here went over its limit by it,
         perhaps because others of its tries were under way at the same moment.
         """
-        counted = [(limit, subject) for limit, subject in subjects if limit.most]
+        counted = [(limit, subject) for limit, subject in subjects if limit.max]
         debts = await asyncio.gather(*(self._add(*each, times) for each in counted))
         return _seconds(
             [
@@ -89,22 +89,22 @@ class RateLimiter:
             ]
         )
 
-    async def take(self, limit: Limit, subject: str) -> None:
+    async def acquire(self, limit: Limit, subject: str) -> None:
         """Count one and refuse what is too much. Raises RateLimited."""
-        if not limit.most:
+        if not limit.max:
             return
         wait = await self.blocked((limit, subject)) or await self.count((limit, subject))
         if wait is not None:
-            raise refusal(limit.kind, wait)
+            raise rate_limit_refusal(limit.kind, wait)
 
     async def forgive(self, limit: Limit, subject: str) -> None:
         """Forget what a subject did. Another process may remember it until it asks again."""
-        key = key_of(limit, subject)
+        key = limit_key(limit, subject)
         self._due.pop(key, None)
         await self._shared.forget(key)
 
     async def _wait(self, limit: Limit, subject: str, *, sure: bool) -> float:
-        key = key_of(limit, subject)
+        key = limit_key(limit, subject)
         debt = self._debt(key)
         alone = self._shared.away
         unit = self._unit(limit, alone=alone)
@@ -117,7 +117,7 @@ class RateLimiter:
         return max(debt + unit - limit.per_s - _ROUNDING_S, 0)
 
     async def _add(self, limit: Limit, subject: str, times: float) -> float:
-        key = key_of(limit, subject)
+        key = limit_key(limit, subject)
         told = await self._shared.add(key, times * limit.unit_s, limit.per_s * DEBT_MAX)
         if told is not None:
             return told
@@ -158,12 +158,12 @@ class RateLimiter:
 _ROUNDING_S = 0.002  # the server counts milliseconds
 
 
-def key_of(limit: Limit, subject: str) -> str:
+def limit_key(limit: Limit, subject: str) -> str:
     """Where a subject's number lies; in a cluster whatever is of one subject lies together."""
     return f"florin:limit:{{{limit.kind}:{subject}}}"
 
 
-def refusal(kind: str, wait_s: int) -> RateLimited:
+def rate_limit_refusal(kind: str, wait_s: int) -> RateLimited:
     """The refusal of somebody who must wait."""
     metrics.limited.labels(kind).inc()
     return RateLimited(

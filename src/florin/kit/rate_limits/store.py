@@ -35,7 +35,7 @@ end
 return due - now
 """
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
 class _More(NamedTuple):

@@ -16,16 +16,16 @@ from zlib import crc32
 
 from florin.kit.batcher import Batcher
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.database import BROKEN, PoolTimeout, lsn_of
-from florin.kit.valkey.client import GONE, key
+from florin.kit.postgres.database import BROKEN, PoolTimeout, position_lsn
+from florin.kit.valkey.client import GONE, valkey_key
 
 SHARDS = 16
 MEMBERS_MAX = 20_000  # of a set, before it is cut down
 _FLOOR: Final = ""
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Store(Protocol):
+class PipelineClient(Protocol):
     """What is asked of Valkey (kit/valkey)."""
 
     connects: int
@@ -36,7 +36,7 @@ class Store(Protocol):
 class ConsistencyTokens:
     """Keeps positions by name. `position` asks the primary how far its log is."""
 
-    def __init__(self, store: Store, position: Callable[[], Awaitable[str]]) -> None:
+    def __init__(self, store: PipelineClient, position: Callable[[], Awaitable[str]]) -> None:
         self._store = store
         self._position = position
         self._connects = -1
@@ -44,11 +44,11 @@ class ConsistencyTokens:
         self._writes: Batcher[tuple[Sequence[str], int], bool] = Batcher(self._write)
         self._questions: Batcher[Sequence[str], int | None] = Batcher(self._ask)
 
-    async def note(self, names: Sequence[str], lsn: int) -> bool:
+    async def record(self, names: Sequence[str], lsn: int) -> bool:
         """Keep that these saw the log up to there; False when that could not be kept."""
         return await self._writes.submit((names, lsn))
 
-    async def needed(self, names: Sequence[str]) -> int | None:
+    async def required_positions(self, names: Sequence[str]) -> int | None:
         """How far a server must have got to answer these; None when only the primary can know."""
         return await self._questions.submit(names)
 
@@ -113,7 +113,7 @@ class ConsistencyTokens:
     async def _distrust(self, emptied: set[int]) -> None:
         """Give sets that may have forgotten a floor that covers all they could have known."""
         connects = self._store.connects
-        lsn = lsn_of(await self._position())
+        lsn = position_lsn(await self._position())
         pipe = self._store.pipeline(transaction=False)
         for shard in emptied:
             pipe.zadd(_key(shard), {_FLOOR: lsn}, gt=True)
@@ -140,4 +140,4 @@ def _shard(name: str) -> int:
 
 
 def _key(shard: int) -> str:
-    return key("consistency", f"{shard}")
+    return valkey_key("consistency", f"{shard}")

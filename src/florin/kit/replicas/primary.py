@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.pool import BROKEN, Connection, connect
+from florin.kit.postgres.pool import BROKEN, Connection, open_connection
 
 POLL_S = 0.2
 POLL_WITHIN_S = 1.0  # a server that takes longer is frozen
@@ -29,10 +29,10 @@ _BEAT = """
 update florin.heartbeat set at = clock_timestamp()
 where at < clock_timestamp() - make_interval(secs => $1)
 """
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Primary:
+class PrimaryMonitor:
     """Watches the primary."""
 
     def __init__(self, dsn: str) -> None:
@@ -72,7 +72,9 @@ class Primary:
     async def _poll(self) -> Any:
         connection = self._connection
         if connection is None:
-            connection = self._connection = await connect(self._dsn, name="florin primary watch")
+            connection = self._connection = await open_connection(
+                self._dsn, name="florin primary watch"
+            )
             # The heartbeat must not wait for the replicas whose absence it is to tell.
             await connection.execute("set synchronous_commit = off")
         if time.monotonic() - self._beaten >= HEARTBEAT_S:

@@ -14,9 +14,9 @@ from typing import Any
 import asyncpg
 
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.pool import BROKEN, Connection, Pool, connect
+from florin.kit.postgres.pool import BROKEN, Connection, Pool, open_connection
 from florin.kit.postgres.pool_limits import PoolLimits
-from florin.kit.replicas.primary import POLL_S, POLL_WITHIN_S, Primary
+from florin.kit.replicas.primary import POLL_S, POLL_WITHIN_S, PrimaryMonitor
 
 LAG_MAX_S = 2.0
 LAG_MAX_BYTES = 16 * 2**20  # what a busy primary writes between two polls is no lag
@@ -30,7 +30,7 @@ select pg_is_in_recovery() as standby,
   exists (select from pg_stat_wal_receiver where pid is not null) as connected,
   extract(epoch from clock_timestamp() - (select max(at) from florin.heartbeat))::float8 as age
 """
-_log = logging.get()
+_log = logging.get_logger()
 
 
 class Replica:
@@ -59,7 +59,7 @@ class Replica:
         """Whether it is asked: what is known of it is recent and good."""
         return self._usable and self._age_now() <= LAG_MAX_S
 
-    async def look(self, connection: Connection) -> int:
+    async def probe(self, connection: Connection) -> int:
         """How far it has replayed, asked on the connection that reads; 0 where it is no replica."""
         lsn = await connection.fetchval(_LOOK)
         if lsn is None:
@@ -67,13 +67,13 @@ class Replica:
         self._replayed = max(self._replayed, int(lsn))
         return int(lsn)
 
-    def leave(self, why: str) -> None:
+    def eject(self, why: str) -> None:
         """Stop asking it until polls find it good again."""
         if self._usable:
             _log.warning("replica left", server=self.server, why=why)
         self._usable, self._good, self._replayed = False, 0, 0
 
-    async def watch(self, primary: Primary) -> None:
+    async def watch(self, primary: PrimaryMonitor) -> None:
         """Poll for ever."""
         while True:
             try:
@@ -82,7 +82,7 @@ class Replica:
             except (*BROKEN, asyncpg.PostgresError) as error:
                 self.end()
                 self._age_s, self._polled = math.inf, time.monotonic()
-                self.leave(type(error).__name__)
+                self.eject(type(error).__name__)
             else:
                 self._learn(row, primary.lsn)
             metrics.replica_lag_seconds.labels(self.server).set(self._age_now())
@@ -98,7 +98,7 @@ class Replica:
     async def _poll(self) -> Any:
         connection = self._connection
         if connection is None:
-            connection = await connect(self.pool.limits.dsn, name="florin replica watch")
+            connection = await open_connection(self.pool.limits.dsn, name="florin replica watch")
             self._connection = connection
         return await connection.fetchrow(_POLL)
 
@@ -109,7 +109,7 @@ class Replica:
         self._bytes = max(0, primary_lsn - row["replayed"])
         part = 1.0 if self._usable else 0.5
         if self._age_s > LAG_MAX_S * part or self._bytes > LAG_MAX_BYTES * part:
-            self.leave(f"{self._age_s:.1f} s and {self._bytes} bytes behind")
+            self.eject(f"{self._age_s:.1f} s and {self._bytes} bytes behind")
             return
         self._replayed = row["replayed"]
         self._good += 1

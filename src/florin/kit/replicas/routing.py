@@ -25,12 +25,12 @@ from florin.kit.postgres.database import (
     PoolTimeout,
     Row,
     StatementTimeout,
-    lsn_of,
-    parts_of,
+    parse_position,
+    position_lsn,
 )
-from florin.kit.postgres.database import position as position_of
+from florin.kit.postgres.database import read_position as position_of
 from florin.kit.replicas.consistency_tokens import ConsistencyTokens
-from florin.kit.replicas.primary import POLL_S, Primary
+from florin.kit.replicas.primary import POLL_S, PrimaryMonitor
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
 
 _PAUSE_S = 0.05
@@ -51,7 +51,7 @@ class ReplicaRouter:
         self.replicas = replicas
         self.tokens = tokens if replicas else None
         self.reading = database.for_reads()  # of the primary, what money's connections need not do
-        self.primary = Primary(database.limits.dsn)
+        self.primary = PrimaryMonitor(database.limits.dsn)
         self._watches: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -74,7 +74,7 @@ class ReplicaRouter:
                 await replica.pool.close()
         await self.reading.close()
 
-    def reads(
+    def reader(
         self, principal: str, *, given: str | None = None, ours: bool = False
     ) -> "RoutedReader":
         """The reads of one request; `given` is the position that its Florin-Consistency names,
@@ -82,23 +82,23 @@ class ReplicaRouter:
         """
         if given is None:
             return RoutedReader(self, principal, 0)
-        timeline, lsn = parts_of(given)
+        timeline, lsn = parse_position(given)
         if ours:  # what is invented is not remembered, and raises no alarm
             self.primary.record_acknowledged("a caller", lsn, timeline=timeline)
         return RoutedReader(self, principal, lsn)
 
-    async def wrote(self, names: Sequence[str], position: str) -> None:
+    async def record_write(self, names: Sequence[str], position: str) -> None:
         """Note that these saw the log up to a position, before anybody hears of the write."""
         if self.tokens is None:
             return
-        timeline, lsn = parts_of(position)
+        timeline, lsn = parse_position(position)
         self.primary.record_acknowledged("us", lsn, timeline=timeline)
-        await self.note(names, lsn)
+        await self.record_position(names, lsn)
 
-    async def note(self, names: Sequence[str], lsn: int) -> None:
+    async def record_position(self, names: Sequence[str], lsn: int) -> None:
         """Keep it for all instances; where that fails, see to it that none needs to know."""
         assert self.tokens is not None
-        if not await self.tokens.note(names, lsn):
+        if not await self.tokens.record(names, lsn):
             await self._replayed_everywhere(lsn)
 
     async def _replayed_everywhere(self, lsn: int) -> None:
@@ -112,10 +112,10 @@ class ReplicaRouter:
                     while replica.usable() and replica.replayed < lsn:
                         with suppress(*_RETRIED):
                             async with replica.pool.connection() as connection:
-                                await replica.look(connection)
+                                await replica.probe(connection)
                         await asyncio.sleep(0.005)
 
-    def fresh(self, lsn: int) -> list[Replica]:
+    def is_fresh(self, lsn: int) -> list[Replica]:
         """The replicas that may be asked, those that are known to be far enough first."""
         usable = [replica for replica in self.replicas if replica.usable()]
         random.shuffle(usable)
@@ -138,7 +138,7 @@ class RoutedReader:
         self._over = database
         return self
 
-    def about(self, *objects: str | None) -> "RoutedReader":
+    def covering(self, *objects: str | None) -> "RoutedReader":
         """Name the objects asked about: whoever wrote to them, it is seen."""
         self._names.extend(each for each in objects if each is not None)
         return self
@@ -154,9 +154,9 @@ class RoutedReader:
             return await self._by_primary("fetchrow", sql, args)
         return found[0]
 
-    def at_least(self, position: str) -> "RoutedReader":
+    def require_position(self, position: str) -> "RoutedReader":
         """What is read must hold all up to a position."""
-        self._given = max(self._given, lsn_of(position))
+        self._given = max(self._given, position_lsn(position))
         if self._needed is not None:
             self._needed = max(self._needed, self._given)
         return self
@@ -167,13 +167,13 @@ class RoutedReader:
         if tokens is None:
             return None
         if self._needed is None:
-            needed = await tokens.needed(self._names)
+            needed = await tokens.required_positions(self._names)
             if needed is None:
                 metrics.replica_reads.labels("primary", "unknown").inc()
                 return None
             self._routing.primary.record_acknowledged("the store", needed)
             self._needed = max(needed, self._given)
-        for replica in self._routing.fresh(self._needed):
+        for replica in self._routing.is_fresh(self._needed):
             why, found, seen = await self._ask(replica, self._needed, how, sql, args)
             metrics.replica_reads.labels(replica.server, why).inc()
             if why == "fresh":
@@ -192,10 +192,10 @@ class RoutedReader:
             # The time is up inside of the borrowed connection, so that it is ended, not cancelled
             # and waited for.
             async with replica.pool.connection() as connection, asyncio.timeout(READ_WITHIN_S):
-                if replica.replayed < needed and await replica.look(connection) < needed:
+                if replica.replayed < needed and await replica.probe(connection) < needed:
                     return "behind", None, 0
                 found = await getattr(connection, how)(sql, *args)
-                seen = await replica.look(connection)
+                seen = await replica.probe(connection)
         except _CONFLICT:
             return "conflict", None, 0
         except PoolTimeout:
@@ -208,7 +208,7 @@ class RoutedReader:
                 raise
             return "slow", None, 0
         except BROKEN as error:
-            replica.leave(type(error).__name__)
+            replica.eject(type(error).__name__)
             return "failed", None, 0
         # Not as far as it was: it was promoted, or another server answers there by now.
         return ("behind" if seen < needed else "fresh"), found, seen
@@ -231,7 +231,7 @@ class RoutedReader:
                 return await getattr(connection, how)(sql, *args)
         async with database.connection() as connection:
             found = await getattr(connection, how)(sql, *args)
-            seen = lsn_of(await position_of(connection))
+            seen = position_lsn(await position_of(connection))
         await self._note(seen)
         return found
 
@@ -239,4 +239,4 @@ class RoutedReader:
         """Remember what the caller has seen now: what it sees next is not older."""
         if self._needed is None or seen > self._needed:
             self._needed = None if self._needed is None else seen
-            await self._routing.note(self._names[:1], seen)
+            await self._routing.record_position(self._names[:1], seen)

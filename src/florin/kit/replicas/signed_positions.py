@@ -9,7 +9,7 @@ import hmac
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from florin.kit.postgres.database import parts_of
+from florin.kit.postgres.database import parse_position
 
 _LABEL = b"florin consistency token"
 _SIGNATURE_BYTES = 8  # an alarm is what one in 2^64 guesses would raise, falsely
@@ -37,7 +37,7 @@ class PositionSigner:
             position, signature = token, ""
         elif not dot or len(signature) != 2 * _SIGNATURE_BYTES:
             raise ValueError("this is no position")
-        parts_of(position)
+        parse_position(position)
         given = signature.encode()
         known = (_signature(key, position).encode() for key in self._keys)
         return position, any(hmac.compare_digest(each, given) for each in known)

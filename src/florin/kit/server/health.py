@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from florin.kit.http.drain import Drain
-from florin.kit.postgres.database import Connection, connect
+from florin.kit.postgres.database import Connection, open_connection
 
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
@@ -23,7 +23,7 @@ PRIMARY_GRACE_S = 15.0
 FRESH_S = PROBE_EVERY_S + PROBE_TIMEOUT_S  # an older probe is not answered from
 
 
-class Health:
+class HealthMonitor:
     """Probes the database and Valkey in the background and answers from what it saw."""
 
     def __init__(
@@ -66,7 +66,7 @@ class Health:
 
     def ready(self) -> int:
         """The status for the balancer: 200, 404 while draining, 503 otherwise."""
-        if self._drain.begun:
+        if self._drain.draining:
             return 404
         seen = self._database_seen
         fresh = seen is not None and time.monotonic() - seen < PRIMARY_GRACE_S
@@ -111,7 +111,7 @@ class Health:
     async def _probe_database(self) -> None:
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = await connect(self._dsn, name="florin health")
+            connection = await open_connection(self._dsn, name="florin health")
             self._connection = connection
         try:
             await connection.fetchval("select 1 from florin.migration limit 1")

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from florin.kit import ids
 from florin.kit.client_departure import ClientConnection
 from florin.kit.errors import HeadersTooLarge, InvalidRequest, Refusal, TooSlow
-from florin.kit.http.body import problem
+from florin.kit.http.body import problem_document
 from florin.kit.observability import logging
 from florin.kit.server.write_buffering import BufferedTransport
 
@@ -25,7 +25,7 @@ FIRST_WITHIN_S = 75.0  # a connection that never asks anything
 LINGER_S = 2.0  # after a refusal what still comes is read and forgotten
 FORGOTTEN_MAX = 8 * 1024 * 1024  # bytes of a body that is refused before its end
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
@@ -118,8 +118,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._refused = True
         self._stop_waiting()
         self._unset_keepalive_if_required()
-        request_id = f"req_{ids.new().hex}"
-        document = problem(refusal, request_id) | {"status": status or refusal.status}
+        request_id = f"req_{ids.new_id().hex}"
+        document = problem_document(refusal, request_id) | {"status": status or refusal.status}
         _log.info("refused before it was read", request_id=request_id, code=refusal.code)
         if self._answerable():
             body = msgspec.json.encode(document)

@@ -9,17 +9,17 @@ from types import FrameType
 import uvicorn
 
 from florin.kit.http.drain import Drain
-from florin.kit.http.headers import cross_origin
+from florin.kit.http.headers import allow_cross_origin
 from florin.kit.http.middleware import RequestMiddleware
 from florin.kit.observability import logging
 from florin.kit.server import operations
 from florin.kit.server.protocol import BoundedHttpProtocol
 from florin.kit.settings import Settings
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
-class Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """Uvicorn, which would close its listener first; this one drains before.
 
     SIGTERM drains, a second one stops waiting for late arrivals. SIGINT comes from a human at a
@@ -50,19 +50,19 @@ class Server(uvicorn.Server):
         del frame
         # Not handed on to uvicorn, which raises the signal again at the end: an orderly stop is
         # no failure.
-        if self._drain.begun or sig == signal.SIGINT or not self.started:
-            self.force_exit = self.force_exit or (self._drain.begun and sig == signal.SIGINT)
-            self._drain.hurry()
+        if self._drain.draining or sig == signal.SIGINT or not self.started:
+            self.force_exit = self.force_exit or (self._drain.draining and sig == signal.SIGINT)
+            self._drain.shorten()
             self.should_exit = self.should_exit or not self.started
         else:
             self._drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
         # Ten times a second; the answer True ends the loop, whereupon the listener is closed.
-        return await super().on_tick(counter) or self._drain.over()
+        return await super().on_tick(counter) or self._drain.is_over()
 
 
-def serve(
+def serve_app(
     edge: RequestMiddleware, settings: Settings, endpoints: Mapping[str, operations.Endpoint]
 ) -> int:
     """Serve until the end; return the exit code. `endpoints` are those of the operations port."""
@@ -73,7 +73,7 @@ def serve(
         return 1
     origins = settings.cors_origins
     config = uvicorn.Config(
-        cross_origin(edge, origins) if origins else edge,
+        allow_cross_origin(edge, origins) if origins else edge,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
@@ -89,7 +89,7 @@ def serve(
         timeout_graceful_shutdown=settings.finish_s,  # pyright: ignore[reportArgumentType] -- same
         backlog=2048,
     )
-    server = Server(config, edge.drain, listener)
+    server = DrainingServer(config, edge.drain, listener)
     _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
     # What is there now stays: the collector need not walk it again and again, which shows as a
     # pause in the slowest requests.

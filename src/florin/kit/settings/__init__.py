@@ -5,6 +5,20 @@ what must hold between several is a rule in `validation`. docs/operations/settin
 .env.example are generated.
 """
 
-from florin.kit.settings.settings import Settings, SettingsWrong, advice, given, names, read
+from florin.kit.settings.settings import (
+    InvalidSettings,
+    Settings,
+    read_settings,
+    read_variable,
+    settings_advice,
+    variable_names,
+)
 
-__all__ = ["Settings", "SettingsWrong", "advice", "given", "names", "read"]
+__all__ = [
+    "InvalidSettings",
+    "Settings",
+    "read_settings",
+    "read_variable",
+    "settings_advice",
+    "variable_names",
+]

@@ -6,7 +6,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import WebUrl, variable
 
 
-class Saving(BaseSettings):
+class BackupSettings(BaseSettings):
     """Backups (`florin up`, `florin backup`, `florin restore`)"""
 
     backup_url: str | None = variable(

@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import PostgresUrl, PostgresUrls, RedisUrl, urls_of, variable
 
 
-class Stores(BaseSettings):
+class DatabaseSettings(BaseSettings):
     """PostgreSQL and Valkey"""
 
     database_url: PostgresUrl | None = variable(
@@ -50,7 +50,7 @@ class Stores(BaseSettings):
         return urls_of(self.database_url_replica) if self.database_url_replica else []
 
 
-class Vault(BaseSettings):
+class SecretManagerSettings(BaseSettings):
     """Secret manager"""
 
     secrets_from: str | None = variable(

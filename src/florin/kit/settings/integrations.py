@@ -8,7 +8,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import StripeKey, WebhookSecret, WebUrl, variable
 
 
-class Payments(BaseSettings):
+class PaymentSettings(BaseSettings):
     """Payments"""
 
     stripe_secret_key: StripeKey | None = variable(
@@ -35,7 +35,7 @@ class Payments(BaseSettings):
     )
 
 
-class Messages(BaseSettings):
+class MessageSettings(BaseSettings):
     """Mail and text messages"""
 
     smtp_host: str | None = variable("SMTP_HOST", "Sends mail.", None, example="smtp.example.com")
@@ -61,7 +61,7 @@ class Messages(BaseSettings):
     )
 
 
-class Watching(BaseSettings):
+class AlertSettings(BaseSettings):
     """Alerts, errors and traces"""
 
     alert_email: str | None = variable("FLORIN_ALERT_EMAIL", "Who is mailed on an alert.", None)

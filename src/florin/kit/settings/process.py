@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import Networks, Origins, WebUrl, variable
 
 
-class Process(BaseSettings):
+class ProcessSettings(BaseSettings):
     """This process"""
 
     env: Literal["development", "test", "production"] = variable(
@@ -43,7 +43,7 @@ class Process(BaseSettings):
     )
 
 
-class Stopping(BaseSettings):
+class ShutdownSettings(BaseSettings):
     """How it keeps connections, and lets go of them when it stops"""
 
     idle_s: float = variable(
@@ -69,7 +69,7 @@ class Stopping(BaseSettings):
     )
 
 
-class Openness(BaseSettings):
+class AccessSettings(BaseSettings):
     """Who may do what"""
 
     signup: Literal["open", "closed"] | None = variable(
@@ -111,7 +111,7 @@ class Openness(BaseSettings):
     )
 
 
-class Machine(BaseSettings):
+class FleetSettings(BaseSettings):
     """The fleet on one machine (`florin up`)"""
 
     home: str | None = variable(

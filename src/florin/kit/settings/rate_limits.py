@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import variable
 
 
-class Limiting(BaseSettings):
+class RateLimitSettings(BaseSettings):
     """How often"""
 
     guesses_per_address: int = variable(

@@ -10,7 +10,7 @@ from florin.kit.settings import settings
 Kind = Literal["example", "page"]
 
 
-def shown(kind: Kind) -> str:
+def render_reference(kind: Kind) -> str:
     return _page() if kind == "page" else _example()
 
 

@@ -23,23 +23,25 @@ _PACKAGES = {
 }
 
 
-class Unreachable(Exception):
+class SecretManagerUnreachable(Exception):
     """The manager cannot be asked; one sentence, without secrets."""
 
 
-def look_up(place: str, wanted: Iterable[str], kind: type[BaseSettings]) -> dict[str, str]:
+def read_secrets(place: str, wanted: Iterable[str], kind: type[BaseSettings]) -> dict[str, str]:
     """Return those of the wanted variables that the manager has. Raises Unreachable."""
     cloud, _, where = place.partition(":")
     if cloud not in _PACKAGES or not where:
         return {}  # told by the variable itself
     module, package = _PACKAGES[cloud]
     if not _installed(module):
-        raise Unreachable(f"{cloud} needs packages that are not installed: pip install '{package}'")
+        raise SecretManagerUnreachable(
+            f"{cloud} needs packages that are not installed: pip install '{package}'"
+        )
     try:
         held: dict[str, Any] = _OPEN[cloud](where, kind)()
     except Exception as error:  # noqa: BLE001 -- each cloud has errors of its own
         # Their text can hold parts of requests, so only the kind is told.
-        raise Unreachable(f"{place} cannot be read ({type(error).__name__})") from None
+        raise SecretManagerUnreachable(f"{place} cannot be read ({type(error).__name__})") from None
     return {name: str(held[name]) for name in wanted if held.get(name)}
 
 

@@ -14,15 +14,15 @@ _PLACEHOLDERS = re.compile(
 _STEPS = {-1, 0, 1}  # aaaa, abcd, 4321
 
 
-def placeholder(secret: str) -> str | None:
+def placeholder_reason(secret: str) -> str | None:
     """Say what makes it look like none; None when nothing does."""
     found = _PLACEHOLDERS.search(secret)
     return f"contains “{found.group()}”: it looks like a placeholder" if found else None
 
 
-def weakness(secret: str) -> str | None:
+def weakness_reason(secret: str) -> str | None:
     """Say what makes it guessable; None when nothing was found."""
-    if why := placeholder(secret):
+    if why := placeholder_reason(secret):
         return why
     if secret in (secret + secret)[1:-1]:
         return "repeats itself"

@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import Key, OtherKeys, variable
 
 
-class Keys(BaseSettings):
+class SecretSettings(BaseSettings):
     """Florin's own secrets"""
 
     jwt_secret: Key = variable("JWT_SECRET", "Signs access tokens.")
@@ -42,7 +42,7 @@ class Keys(BaseSettings):
         "FLORIN_SEAL_KEY_PREVIOUS", "Opens what was sealed before FLORIN_SEAL_KEY was changed.", ()
     )
 
-    def ring(self, name: str) -> tuple[str, ...]:
+    def key_ring(self, name: str) -> tuple[str, ...]:
         """A secret and those accepted beside it while it is changed, the one in use first."""
         return tuple(
             each.get_secret_value()

@@ -14,33 +14,38 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from florin.kit.settings import secret_managers, validation
-from florin.kit.settings.backups import Saving
-from florin.kit.settings.databases import Stores, Vault
-from florin.kit.settings.integrations import Messages, Payments, Watching
-from florin.kit.settings.process import Machine, Openness, Process, Stopping
-from florin.kit.settings.rate_limits import Limiting
-from florin.kit.settings.secrets import Keys
-from florin.kit.settings.workers import Working
+from florin.kit.settings.backups import BackupSettings
+from florin.kit.settings.databases import DatabaseSettings, SecretManagerSettings
+from florin.kit.settings.integrations import AlertSettings, MessageSettings, PaymentSettings
+from florin.kit.settings.process import (
+    AccessSettings,
+    FleetSettings,
+    ProcessSettings,
+    ShutdownSettings,
+)
+from florin.kit.settings.rate_limits import RateLimitSettings
+from florin.kit.settings.secrets import SecretSettings
+from florin.kit.settings.workers import WorkerSettings
 
 SECTIONS = (
-    Process,
-    Stopping,
-    Stores,
-    Keys,
-    Openness,
-    Working,
-    Limiting,
-    Payments,
-    Messages,
-    Watching,
-    Vault,
-    Saving,
-    Machine,
+    ProcessSettings,
+    ShutdownSettings,
+    DatabaseSettings,
+    SecretSettings,
+    AccessSettings,
+    WorkerSettings,
+    RateLimitSettings,
+    PaymentSettings,
+    MessageSettings,
+    AlertSettings,
+    SecretManagerSettings,
+    BackupSettings,
+    FleetSettings,
 )
 _FILE_MAX = 64 * 1024  # bytes
 
 
-class SettingsWrong(Exception):
+class InvalidSettings(Exception):
     """What is wrong, one line a mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
@@ -49,19 +54,19 @@ class SettingsWrong(Exception):
 
 
 class Settings(
-    Process,
-    Stopping,
-    Stores,
-    Keys,
-    Openness,
-    Working,
-    Limiting,
-    Payments,
-    Messages,
-    Watching,
-    Vault,
-    Saving,
-    Machine,
+    ProcessSettings,
+    ShutdownSettings,
+    DatabaseSettings,
+    SecretSettings,
+    AccessSettings,
+    WorkerSettings,
+    RateLimitSettings,
+    PaymentSettings,
+    MessageSettings,
+    AlertSettings,
+    SecretManagerSettings,
+    BackupSettings,
+    FleetSettings,
 ):
     """Every variable Florin reads. Secrets never appear in its representation."""
 
@@ -91,7 +96,7 @@ class Settings(
         return (init_settings,)
 
 
-def names() -> list[str]:
+def variable_names() -> list[str]:
     """The variables, in the order in which they are documented."""
     return [
         str(field.validation_alias)
@@ -100,11 +105,11 @@ def names() -> list[str]:
     ]
 
 
-def read(environ: Mapping[str, str] | None = None) -> Settings:
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings. Raises SettingsWrong with every mistake, by variable."""
     environ = os.environ if environ is None else environ
     given, mistakes = _gather(environ)
-    mistakes += validation.empty(environ)
+    mistakes += validation.drop_empty_secrets(environ)
     told = {mistake.partition(":")[0].removesuffix("_FILE") for mistake in mistakes}
     settings: Settings | None = None
     try:
@@ -115,27 +120,29 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             said for said in map(_say, error.errors()) if said.partition(":")[0] not in told
         ]
         told |= {mistake.partition(":")[0] for mistake in mistakes}
-    mistakes += [said for said in validation.broken(given) if said.partition(":")[0] not in told]
+    mistakes += [
+        said for said in validation.rule_violations(given) if said.partition(":")[0] not in told
+    ]
     if mistakes or settings is None:
-        raise SettingsWrong([_hint(mistake, environ) for mistake in mistakes])
+        raise InvalidSettings([_hint(mistake, environ) for mistake in mistakes])
     return settings
 
 
-def given(name: str, environ: Mapping[str, str] | None = None) -> str | None:
+def read_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
     """One variable, for a command that needs no others. Raises SettingsWrong."""
     value, mistakes = _value(name, os.environ if environ is None else environ)
     if mistakes:
-        raise SettingsWrong(mistakes)
+        raise InvalidSettings(mistakes)
     return value
 
 
-def advice(environ: Mapping[str, str] | None = None) -> list[str]:
+def settings_advice(environ: Mapping[str, str] | None = None) -> list[str]:
     """What is no mistake and yet hardly meant: misspelt names, above all.
 
     No refusal: a release that is rolled back to must start with the variables of the newer one.
     """
     environ = os.environ if environ is None else environ
-    known = {*names(), *(f"{name}_FILE" for name in names())}
+    known = {*variable_names(), *(f"{name}_FILE" for name in variable_names())}
     said: list[str] = []
     for name in sorted(environ):
         if name.startswith("FLORIN_") and name not in known:
@@ -144,28 +151,28 @@ def advice(environ: Mapping[str, str] | None = None) -> list[str]:
             said.append(f"{name}: Florin reads no such variable{hint}")
     said += [
         f"{name}: is given, and {name}_FILE too; the file is used"
-        for name in names()
+        for name in variable_names()
         if environ.get(name) and environ.get(f"{name}_FILE")
     ]
     values, _ = _gather(environ, vault=False)
-    return said + validation.remarks(values)
+    return said + validation.rule_remarks(values)
 
 
 def _gather(environ: Mapping[str, str], *, vault: bool = True) -> tuple[dict[str, str], list[str]]:
     """The values that are given, and what is wrong with how they are."""
     values: dict[str, str] = {}
     mistakes: list[str] = []
-    for name in names():
+    for name in variable_names():
         value, wrong = _value(name, environ)
         mistakes += wrong
         if value is not None:
             values[name] = value
     place = values.get("FLORIN_SECRETS_FROM")
     if vault and place is not None:
-        wanted = [name for name in names() if name not in values]
+        wanted = [name for name in variable_names() if name not in values]
         try:
-            values |= secret_managers.look_up(place, wanted, Settings)
-        except secret_managers.Unreachable as error:
+            values |= secret_managers.read_secrets(place, wanted, Settings)
+        except secret_managers.SecretManagerUnreachable as error:
             mistakes.append(f"FLORIN_SECRETS_FROM: {error}")
     return values, mistakes
 
@@ -196,7 +203,7 @@ def _hint(mistake: str, environ: Mapping[str, str]) -> str:
     """Add what was probably meant."""
     name, _, what = mistake.partition(": ")
     if what == "is missing":
-        unknown = [each for each in environ if each not in names()]
+        unknown = [each for each in environ if each not in variable_names()]
         meant = get_close_matches(name, unknown, 1, 0.85)
         return f"{mistake}; {meant[0]} is set: is {name} meant?" if meant else mistake
     if environ.get(name, "").startswith("tcp://"):

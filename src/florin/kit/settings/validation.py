@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 from florin.kit.settings import network_rules
-from florin.kit.settings.secret_strength import placeholder, weakness
+from florin.kit.settings.secret_strength import placeholder_reason, weakness_reason
 from florin.kit.settings.variable import is_local, urls_of
 
 Given = Mapping[str, str]
@@ -85,7 +85,7 @@ def _play_money(given: Given) -> Iterator[str]:
 
 def _strong(given: Given) -> Iterator[str]:
     for name in KEYS:
-        if name in given and (why := weakness(given[name])):
+        if name in given and (why := weakness_reason(given[name])):
             yield f"{name}: {why}; `openssl rand -base64 32` makes a good one"
 
 
@@ -113,7 +113,7 @@ def _really_issued(given: Given) -> Iterator[str]:
             yield f"{name}: is one that anybody would try first"
         elif len(value) < least:
             yield f"{name}: is shorter than any that is issued"
-        elif why := placeholder(value):
+        elif why := placeholder_reason(value):
             yield f"{name}: {why}"
 
 
@@ -150,13 +150,13 @@ _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
 )
 
 
-def broken(given: Given) -> list[str]:
+def rule_violations(given: Given) -> list[str]:
     """Every mistake, as `NAME: what`."""
     rules = (*_ALWAYS, *(_IN_PRODUCTION if _production(given) else ()))
     return [mistake for rule in rules for mistake in rule(given)]
 
 
-def empty(environ: Given) -> list[str]:
+def drop_empty_secrets(environ: Given) -> list[str]:
     """An empty secret of a webhook would let everybody sign: left out is meant, or forgotten?"""
     return [
         f"{name}: is empty; leave it out, or give it its value"
@@ -165,7 +165,7 @@ def empty(environ: Given) -> list[str]:
     ]
 
 
-def remarks(given: Given) -> list[str]:
+def rule_remarks(given: Given) -> list[str]:
     """What is allowed and yet hardly meant."""
     if not _production(given):
         return []

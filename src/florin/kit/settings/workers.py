@@ -5,7 +5,7 @@ from pydantic_settings import BaseSettings
 from florin.kit.settings.variable import variable
 
 
-class Working(BaseSettings):
+class WorkerSettings(BaseSettings):
     """Workers and queues"""
 
     worker_memory_mb: int = variable(

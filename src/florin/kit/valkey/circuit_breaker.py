@@ -7,7 +7,7 @@ FAILURES = 3  # in a row, until nothing is asked
 PAUSE_S = 0.5  # until one is let through to see
 
 
-class Breaker:
+class CircuitBreaker:
     """Closed it lets everybody through; open nobody, but for one every PAUSE_S."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -19,7 +19,7 @@ class Breaker:
     def open(self) -> bool:
         return self._failures >= FAILURES
 
-    def lets_through(self) -> bool:
+    def allows(self) -> bool:
         if not self.open:
             return True
         now = self._clock()
@@ -28,10 +28,10 @@ class Breaker:
         self._try_at = now + PAUSE_S  # this one tries for all
         return True
 
-    def answered(self) -> None:
+    def record_success(self) -> None:
         self._failures = 0
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         self._failures += 1
         if self._failures == FAILURES:
             self._try_at = self._clock() + PAUSE_S

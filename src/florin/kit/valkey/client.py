@@ -22,19 +22,19 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import NoBackoff
 
-from florin.kit.valkey.topologies import GONE, Clustered, Single, Unavailable
+from florin.kit.valkey.topologies import GONE, ClusterClient, SingleClient, Unavailable
 
-__all__ = ["GONE", "Unavailable", "connect", "key"]
+__all__ = ["GONE", "Unavailable", "connect_valkey", "valkey_key"]
 
 TIMEOUT_S = 0.25  # of one exchange, and of one attempt to connect
 
 
-def key(use: str, tag: str, *rest: str) -> str:
+def valkey_key(use: str, tag: str, *rest: str) -> str:
     """Name a key. What has the same tag lies on the same master of a cluster."""
     return ":".join(("florin", use, f"{{{tag}}}", *rest))
 
 
-def connect(url: str) -> Any:
+def connect_valkey(url: str) -> Any:
     """A client for what the URL names; see docs/operations/redis.md."""
     parts = urlsplit(url)
     tls = parts.scheme.partition("+")[0] in {"rediss", "valkeys"}
@@ -51,11 +51,11 @@ def connect(url: str) -> Any:
     hosts = _hosts(parts.netloc.rpartition("@")[2])
     if parts.scheme.endswith("+cluster"):
         options |= {"ssl": True} if tls else {}
-        return Clustered([ClusterNode(host, port) for host, port in hosts], **options)
+        return ClusterClient([ClusterNode(host, port) for host, port in hosts], **options)
     options["retry"] = Retry(NoBackoff(), 0)
     if parts.scheme == "unix":
         options |= {"connection_class": UnixDomainSocketConnection, "path": parts.path}
-        return Single(ConnectionPool(**options, db=int(query.get("db", 0))))
+        return SingleClient(ConnectionPool(**options, db=int(query.get("db", 0))))
     path = [part for part in parts.path.split("/") if part]
     if parts.scheme.endswith("+sentinel"):
         name = path[0] if path else "florin"
@@ -67,10 +67,10 @@ def connect(url: str) -> Any:
         asked |= {"protocol": 2, "retry": options["retry"], **(_tls(query) if tls else {})}
         asked |= {"password": inner_password, "ssl": tls}
         sentinel = Sentinel(hosts, sentinel_kwargs=asked)
-        return Single(SentinelConnectionPool(name, sentinel, **options), sentinel)
+        return SingleClient(SentinelConnectionPool(name, sentinel, **options), sentinel)
     options |= {"host": hosts[0][0], "port": hosts[0][1], "db": int(path[0]) if path else 0}
     options |= {"connection_class": SSLConnection} if tls else {}
-    return Single(ConnectionPool(**options))
+    return SingleClient(ConnectionPool(**options))
 
 
 def _hosts(text: str) -> list[tuple[str, int]]:

@@ -19,7 +19,7 @@ NAME = 16  # bytes
 _GATHER_S = 0.05  # words about something are said together: whoever writes much says little
 _LISTEN_AGAIN_S = 1.0
 
-_log = logging.get()
+_log = logging.get_logger()
 
 
 class Notifier:
@@ -51,7 +51,7 @@ class Notifier:
         if since is not None and since != self.words:
             return
         with self.subscribe() as event:
-            await self.heard(event)
+            await self.wait_for(event)
 
     @contextlib.contextmanager
     def subscribe(self, name: bytes | None = None) -> Generator[asyncio.Event]:
@@ -63,7 +63,7 @@ class Notifier:
         finally:
             del self._waiting[event]
 
-    async def heard(self, event: asyncio.Event) -> None:
+    async def wait_for(self, event: asyncio.Event) -> None:
         """Wait for an ear; no longer than until it is time to look, word or not."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOK_EVERY_WOKEN_S if self._listening else LOOK_EVERY_S):
@@ -71,18 +71,18 @@ class Notifier:
 
     def notify_all(self) -> None:
         """There is something to do, for this process and all others."""
-        self.here()
+        self.notify_local()
         if self._client is not None:
             self._begin(self._publish(b""))
 
-    def about(self, names: Iterable[bytes]) -> None:
+    def notify(self, names: Iterable[bytes]) -> None:
         """Something happened to these; said soon, together with what else does."""
         first = not self._unsaid
         self._unsaid.update(names)
         if first and self._unsaid:
             self._begin(self._say_soon())
 
-    def here(self, names: bytes = b"") -> None:
+    def notify_local(self, names: bytes = b"") -> None:
         """A word for this process: about these, one after the other, or about anything."""
         self.words += 1
         told = {names[at : at + NAME] for at in range(0, len(names), NAME)}
@@ -99,7 +99,7 @@ class Notifier:
         await asyncio.sleep(_GATHER_S)
         names = b"".join(self._unsaid)
         self._unsaid.clear()
-        self.here(names)
+        self.notify_local(names)
         if self._client is not None:
             await self._publish(names)
 
@@ -118,7 +118,7 @@ class Notifier:
                     while True:
                         word = await ear.get_message(ignore_subscribe_messages=True, timeout=5)
                         if word:
-                            self.here(word["data"])
+                            self.notify_local(word["data"])
             except Exception as error:  # noqa: BLE001 -- whatever the client raises: look instead
                 if self._listening:
                     _log.warning(

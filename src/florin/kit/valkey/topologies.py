@@ -16,7 +16,7 @@ from redis.asyncio.sentinel import Sentinel
 from redis.backoff import NoBackoff
 
 from florin.kit.observability import metrics
-from florin.kit.valkey.circuit_breaker import Breaker
+from florin.kit.valkey.circuit_breaker import CircuitBreaker
 
 BUDGET_S = 0.75  # of a call with all it takes: to find the master, to connect, to try once more
 Answer = TypeVar("Answer")
@@ -26,7 +26,7 @@ class Unavailable(no.ConnectionError):
     """It failed several times in a row and is left alone for a moment."""
 
 
-class NotNow(no.ConnectionError):
+class WritesUnavailable(no.ConnectionError):
     """The server takes no writes for want of replicas, or no node of the cluster answers."""
 
 
@@ -54,23 +54,23 @@ class _Guard:
 
     def __init__(self, forget: Callable[[], Awaitable[None]]) -> None:
         self._forget = forget
-        self._breaker = Breaker()
+        self._breaker = CircuitBreaker()
 
     async def run(self, call: Callable[[], Awaitable[Answer]], *, attempts: int = 2) -> Answer:
-        if not self._breaker.lets_through():
+        if not self._breaker.allows():
             metrics.valkey_failures.labels("left alone").inc()
             raise Unavailable("left alone after several failures")
         try:
             async with asyncio.timeout(BUDGET_S):
                 answer = await (self._twice(call) if attempts > 1 else _named(call))
         except GONE as error:
-            self._breaker.failed()
+            self._breaker.record_failure()
             metrics.valkey_failures.labels(type(error).__name__).inc()
             metrics.valkey_open.set(self._breaker.open)
             raise
         if self._breaker.open:
             metrics.valkey_open.set(0)
-        self._breaker.answered()
+        self._breaker.record_success()
         return answer
 
     async def _twice(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
@@ -89,15 +89,15 @@ async def _named(call: Callable[[], Awaitable[Answer]]) -> Answer:
         return await call()
     except no.ResponseError as error:
         if str(error).startswith("NOREPLICAS"):  # a master that was, cut off from the others
-            raise NotNow(str(error)) from error
+            raise WritesUnavailable(str(error)) from error
         raise
     except no.RedisClusterException as error:
         if "cannot be connected" in str(error):
-            raise NotNow(str(error)) from error
+            raise WritesUnavailable(str(error)) from error
         raise
 
 
-class _Connects:
+class _ConnectionCounter:
     """Counts connections made so far: each may lead to a server that knows less than the last."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ class _Connects:
         await connection.on_connect()
 
 
-class _Piped(Pipeline):
+class _Pipeline(Pipeline):
     """Commands that go together."""
 
     guard: _Guard
@@ -118,12 +118,12 @@ class _Piped(Pipeline):
 
         async def call() -> list[Any]:
             self.command_stack = list(stack)  # it is emptied by each attempt
-            return await super(_Piped, self).execute(raise_on_error)
+            return await super(_Pipeline, self).execute(raise_on_error)
 
         return await self.guard.run(call)
 
 
-class Single(Redis):
+class SingleClient(Redis):
     """One server, or the master that Sentinel names."""
 
     def __init__(self, pool: ConnectionPool, sentinel: Sentinel | None = None) -> None:
@@ -132,7 +132,7 @@ class Single(Redis):
         self.auto_close_connection_pool = True
         self._sentinel = sentinel
         self._guard = _Guard(self._forget)
-        self._connects = _Connects()
+        self._connects = _ConnectionCounter()
         pool.connection_kwargs["redis_connect_func"] = self._connects.made
 
     @property
@@ -143,9 +143,9 @@ class Single(Redis):
         made: Any = super()
         return await self._guard.run(lambda: made.execute_command(*args, **options))
 
-    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Piped:
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
         del shard_hint
-        made = _Piped(self.connection_pool, self.response_callbacks, transaction, None)
+        made = _Pipeline(self.connection_pool, self.response_callbacks, transaction, None)
         made.guard = self._guard
         return made
 
@@ -159,7 +159,7 @@ class Single(Redis):
             await self._sentinel.aclose()
 
 
-class _ClusterPiped(ClusterPipeline):
+class _ClusterPipeline(ClusterPipeline):
     """Commands that go together, by master."""
 
     guard: _Guard
@@ -169,19 +169,19 @@ class _ClusterPiped(ClusterPipeline):
             return []
 
         async def call() -> list[Any]:
-            return await super(_ClusterPiped, self).execute(raise_on_error, allow_redirections)
+            return await super(_ClusterPipeline, self).execute(raise_on_error, allow_redirections)
 
         return await self.guard.run(call, attempts=1)  # it repeats by itself
 
 
-class Clustered(RedisCluster):
+class ClusterClient(RedisCluster):
     """The masters of a cluster, each for its keys."""
 
     def __init__(self, nodes: list[ClusterNode], **options: Any) -> None:
         made: Any = super()
         made.__init__(startup_nodes=nodes, retry=Retry(NoBackoff(), 1), **options)
         self._guard = _Guard(_nothing)
-        self._connects = _Connects()
+        self._connects = _ConnectionCounter()
         for each in (self.nodes_manager, *nodes):
             each.connection_kwargs["redis_connect_func"] = self._connects.made
 
@@ -193,10 +193,10 @@ class Clustered(RedisCluster):
         made: Any = super()
         return await self._guard.run(lambda: made.execute_command(*args, **options))
 
-    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> _ClusterPiped:
+    def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> _ClusterPipeline:
         del shard_hint
-        make: Any = _ClusterPiped  # it is typed as abstract
-        made: _ClusterPiped = make(self, transaction)
+        make: Any = _ClusterPipeline  # it is typed as abstract
+        made: _ClusterPipeline = make(self, transaction)
         made.guard = self._guard
         return made
 

@@ -17,10 +17,16 @@ from florin.kit.queue.stats import QueueFacts
 from florin.ops.autoscaling import decision_log
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.planning import autoscaling
-from florin.ops.planning.autoscaling import AutoscalerState, Decision, Limits, Load, Reading
+from florin.ops.planning.autoscaling import (
+    AutoscalerState,
+    QueueLoad,
+    ScalingDecision,
+    ScalingLimits,
+    ScalingReading,
+)
 from florin.ops.postgres import connection_budget
-from florin.ops.postgres.connection import NotYet, session
-from florin.ops.rollout.executor import FleetContext, number
+from florin.ops.postgres.connection import NotYet, open_session
+from florin.ops.rollout.executor import FleetContext, part_number
 from florin.ops.system.console import OperatorError, say
 from florin.ops.topology.worker_process import SLOTS
 
@@ -31,13 +37,13 @@ _REST_S = 30.0  # after a start that came to nothing
 _SERVICE_S = 0.5  # of a job of a kind that none is known of yet
 
 
-class Scaling:
+class Autoscaler:
     """Holds what is remembered between two readings, and the wanted number for the metrics."""
 
     def __init__(self, running: FleetContext) -> None:
         self._running = running
         self._memory = AutoscalerState()
-        self._limits = running.options.limits or Limits(
+        self._limits = running.options.limits or ScalingLimits(
             slots=SLOTS, most=min(_MOST, 2 * (os.cpu_count() or 1)), fallback=1
         )
         self._busy: dict[str, int] = {}
@@ -51,7 +57,7 @@ class Scaling:
         """Look every few seconds, as long as no number is asked for."""
         while True:
             try:
-                fixed = desired_state.read(self._running.home).workers
+                fixed = desired_state.load_desired_state(self._running.home).workers
                 if fixed is not None:
                     self.wanted, self._memory = fixed, AutoscalerState()
                 if fixed is not None or await self._look():
@@ -93,14 +99,14 @@ class Scaling:
     async def _look(self) -> bool:
         """Return whether there was anything to be seen."""
         reading = await self._read()
-        if desired_state.read(self._running.home).workers is not None:
+        if desired_state.load_desired_state(self._running.home).workers is not None:
             return True  # an operator asked for a number meanwhile
-        decision, self._memory = autoscaling.decide(self._limits, self._memory, reading)
+        decision, self._memory = autoscaling.decide_workers(self._limits, self._memory, reading)
         self.wanted = decision.workers
         there = len(self._running.workers.there())
         self._note(decision, there)
         # Who changes the fleet has it to himself; what is wanted then is seen again afterwards.
-        if operation_lock.left(self._running.home) is None:
+        if operation_lock.load_operation(self._running.home) is None:
             self._drive(decision.workers, there)
         return reading is not None
 
@@ -109,7 +115,9 @@ class Scaling:
         if workers.failed > self._failed:
             self._failed, self._rests_until = workers.failed, now + _REST_S
         if wanted > there and now >= self._rests_until:
-            names = workers.grow(wanted - there, desired_state.read(self._running.home).mark)
+            names = workers.grow(
+                wanted - there, desired_state.load_desired_state(self._running.home).mark
+            )
             say(f"The work needs {wanted} workers; starting {', '.join(names)}.")
         elif wanted < there:
             leaving = self._least_busy(there - wanted)
@@ -120,22 +128,22 @@ class Scaling:
         """By what they said last; of those alike the latest."""
         parts = sorted(
             self._running.workers.there(),
-            key=lambda part: (self._busy.get(part.name, SLOTS), -number(part.name)),
+            key=lambda part: (self._busy.get(part.name, SLOTS), -part_number(part.name)),
         )
         return [part.name for part in parts[:count]]
 
-    async def _read(self) -> Reading | None:
+    async def _read(self) -> ScalingReading | None:
         """Read the queues on a connection of its own; None when that is not possible."""
         pool = PoolLimits(self._running.topology.database)
         fleet = self._running.fleet.fleet
         try:
-            async with asyncio.timeout(_WITHIN_S), session(pool.dsn) as connection:
-                facts = await stats.queues(connection)
-                crew = await stats.workers(connection)
+            async with asyncio.timeout(_WITHIN_S), open_session(pool.dsn) as connection:
+                facts = await stats.read_queues(connection)
+                crew = await stats.read_workers(connection)
                 if self._running.options.limits is None:
                     spared = len(fleet.of("api")) + 1
                     replicas = self._running.topology.replicas
-                    room = await connection_budget.ask(
+                    room = await connection_budget.query_budget(
                         connection, pool.connections, spared, 0, replicas=replicas
                     )
                     self._limit(room.workers_max)
@@ -144,14 +152,14 @@ class Scaling:
             return None
         self._busy = {each.name: each.busy for each in crew if not each.silent}
         there = self._running.workers.there()
-        return Reading(
+        return ScalingReading(
             at=time.monotonic(),
             loads=tuple(_load(queue) for queue in facts),
             workers=len(there),
             starting=sum(part.state == "starting" for part in there),
             done=sum(queue.completions_30s for queue in facts),
             failed=_failed(facts),
-            deploying=operation_lock.left(self._running.home) is not None,
+            deploying=operation_lock.load_operation(self._running.home) is not None,
         )
 
     def _limit(self, room: int) -> None:
@@ -159,7 +167,7 @@ class Scaling:
         if most != self._limits.most:
             self._limits = msgspec.structs.replace(self._limits, most=most, fallback=min(2, most))
 
-    def _note(self, decision: Decision, there: int) -> None:
+    def _note(self, decision: ScalingDecision, there: int) -> None:
         """Write down what changes something, and what does not once a minute."""
         at, reason = self._noted
         now = time.monotonic()
@@ -167,13 +175,13 @@ class Scaling:
             return
         self._noted = (now, decision.reason)
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        decision_log.note(
-            self._running.home, decision_log.Entry(at=stamp, there=there, decision=decision)
+        decision_log.append_decision(
+            self._running.home, decision_log.DecisionEntry(at=stamp, there=there, decision=decision)
         )
 
 
-def _load(queue: QueueFacts) -> Load:
-    return Load(
+def _load(queue: QueueFacts) -> QueueLoad:
+    return QueueLoad(
         name=queue.name,
         waiting=0 if queue.paused else queue.waiting,
         oldest_s=0.0 if queue.paused else queue.oldest_s,

@@ -8,22 +8,22 @@ from pathlib import Path
 import msgspec
 
 from florin.ops.fleet.home import Home
-from florin.ops.planning.autoscaling import Decision
+from florin.ops.planning.autoscaling import ScalingDecision
 from florin.ops.system.console import say
 
 _FILE = "autoscale.jsonl"
 _MOST_BYTES = 4 * 2**20  # then it becomes the old one, and the old one goes
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class DecisionEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line: when (RFC 3339, UTC), how many there were, what was decided and from what."""
 
     at: str
     there: int
-    decision: Decision
+    decision: ScalingDecision
 
 
-def note(home: Home, entry: Entry) -> None:
+def append_decision(home: Home, entry: DecisionEntry) -> None:
     """Add a line; a full disk does not keep the fleet from growing."""
     path = home.path / _FILE
     try:
@@ -38,26 +38,26 @@ def note(home: Home, entry: Entry) -> None:
         say(f"A decision about workers could not be written: {error.strerror}.")
 
 
-def read(home: Home, last: int | None = None) -> list[Entry]:
+def read_decisions(home: Home, last: int | None = None) -> list[DecisionEntry]:
     """Return the newest entries, oldest first; a line that was cut off is left out."""
-    path, found = home.path / _FILE, list[Entry]()
+    path, found = home.path / _FILE, list[DecisionEntry]()
     for each in (_old(path), path):
         if not each.exists():
             continue
         for line in each.read_bytes().splitlines():
             try:
-                found.append(msgspec.json.decode(line, type=Entry))
+                found.append(msgspec.json.decode(line, type=DecisionEntry))
             except msgspec.DecodeError:
                 continue
     return found if last is None else found[-last:]
 
 
-def differing(entries: list[Entry]) -> list[Entry]:
+def replay_differences(entries: list[DecisionEntry]) -> list[DecisionEntry]:
     """Decide everything again; return what comes out differently."""
     return [entry for entry in entries if entry.decision.again() != entry.decision]
 
 
-def text(entries: list[Entry]) -> str:
+def format_decisions(entries: list[DecisionEntry]) -> str:
     lines: list[str] = []
     for entry in entries:
         decision, waiting = entry.decision, 0

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system.console import OperatorError, timed
 
 LOST_AT_MOST_S = 60.0
@@ -20,7 +20,7 @@ where last_failed_time > coalesce(last_archived_time, '-infinity')
 """
 
 
-def measure(
+def measure_archive_delay(
     url: str, newest: Callable[[], str], *, at_once: bool = False, within_s: float = LOST_AT_MOST_S
 ) -> float | None:
     """Commit something and wait until the archive holds it; `newest` names its last segment.
@@ -45,7 +45,7 @@ def measure(
 
 
 async def _commit(url: str, *, at_once: bool) -> str:
-    async with session(url) as connection:
+    async with open_session(url) as connection:
         segment = await connection.fetchval(_MARK)
         if at_once:
             await connection.execute("select pg_switch_wal()")
@@ -54,7 +54,7 @@ async def _commit(url: str, *, at_once: bool) -> str:
 
 def _why(url: str) -> str:
     async def ask() -> str | None:
-        async with session(url) as connection:
+        async with open_session(url) as connection:
             return await connection.fetchval(_FAILED)
 
     with contextlib.suppress(*NotYet):

@@ -15,10 +15,10 @@ from pathlib import Path
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.server import Postgres
-from florin.ops.postgres.wal_archive import archive
+from florin.ops.postgres.wal_archive import archive_dir
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, timed
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 _STAMP = "%Y%m%dT%H%M%SZ"
 _COPY_WITHIN_S = 24 * 3600
@@ -33,13 +33,15 @@ class Backup:
     ended: datetime
 
 
-def backups(place: Path, account: Account | None) -> list[Backup]:
+def list_backups(place: Path, account: OsAccount | None) -> list[Backup]:
     """The backups that are whole, oldest first.
 
     By their place in the log: a clock that was set back names a later one by an earlier instant.
     """
     paths = (place / "backups").glob("*")
-    whole = [Backup(path, ended) for path in paths if (ended := instant(path.name)) is not None]
+    whole = [
+        Backup(path, ended) for path in paths if (ended := backup_instant(path.name)) is not None
+    ]
 
     def order(backup: Backup) -> tuple[str, datetime]:
         return first_segment(backup, account)[8:], backup.ended
@@ -47,19 +49,19 @@ def backups(place: Path, account: Account | None) -> list[Backup]:
     return sorted(whole, key=order)
 
 
-def stamped(ended: datetime) -> str:
+def backup_name(ended: datetime) -> str:
     """What a backup that ended then is called."""
     return ended.strftime(_STAMP)
 
 
-def instant(name: str) -> datetime | None:
+def backup_instant(name: str) -> datetime | None:
     """When a backup of that name ended; None for what is none."""
     with contextlib.suppress(ValueError):
         return datetime.strptime(name, _STAMP).replace(tzinfo=UTC)
     return None
 
 
-def latest(known: list[Backup], at: datetime | None) -> Backup:
+def latest_backup(known: list[Backup], at: datetime | None) -> Backup:
     """The backup from which that instant is reached soonest. Raises OperatorError where there is
     none.
     """
@@ -70,12 +72,12 @@ def latest(known: list[Backup], at: datetime | None) -> Backup:
     return fit[-1]
 
 
-def take(place: Path, primary: Postgres) -> Backup:
+def take_backup(place: Path, primary: Postgres) -> Backup:
     """Copy the running database and check the copy. Raises OperatorError, nothing being left of
     it.
     """
-    for folder in (archive(place), place / "backups"):
-        os_user.private(folder, primary.account)
+    for folder in (archive_dir(place), place / "backups"):
+        os_user.make_private_dir(folder, primary.account)
     require_space(place, 300, "a backup")
     partial = place / "backups" / "new"
     account_files.remove(partial, primary.account)
@@ -104,12 +106,12 @@ def take(place: Path, primary: Postgres) -> Backup:
     with timed("Checking the copy"):
         _check(partial, primary.account)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
-    made = Backup(partial.with_name(stamped(ended)), ended)
+    made = Backup(partial.with_name(backup_name(ended)), ended)
     account_files.move(partial, made.path, primary.account)
     return made
 
 
-def _check(copy: Path, account: Account | None) -> None:
+def _check(copy: Path, account: OsAccount | None) -> None:
     """Compare every file with the manifest. Not pg_verifybackup: the wheel's crashes."""
     manifest = json.loads(account_files.read(copy / "backup_manifest", account))
     for entry in manifest["Files"]:
@@ -120,20 +122,20 @@ def _check(copy: Path, account: Account | None) -> None:
             raise OperatorError(f"{path} is not what was copied; take another backup.")
 
 
-def prune(place: Path, account: Account | None, *, keep: int) -> None:
+def prune_backups(place: Path, account: OsAccount | None, *, keep: int) -> None:
     """Drop older backups, and of the log what the oldest that is kept does not need."""
-    for old in backups(place, account)[:-keep]:
+    for old in list_backups(place, account)[:-keep]:
         account_files.remove(old.path, account)
-    first = first_segment(backups(place, account)[0], account)
-    for segment in archive(place).glob("*.gz"):
-        if precedes(segment.name, first):
+    first = first_segment(list_backups(place, account)[0], account)
+    for segment in archive_dir(place).glob("*.gz"):
+        if is_older_segment(segment.name, first):
             segment.unlink(missing_ok=True)
-    for part in archive(place).glob(".*.part"):  # of a server that was killed over it
+    for part in archive_dir(place).glob(".*.part"):  # of a server that was killed over it
         if time.time() - part.stat().st_mtime > _PART_OLD_S:
             part.unlink(missing_ok=True)
 
 
-def first_segment(backup: Backup, account: Account | None) -> str:
+def first_segment(backup: Backup, account: OsAccount | None) -> str:
     """The segment of the log that a backup begins with."""
     try:
         label = account_files.read(backup.path / "backup_label", account)
@@ -144,7 +146,7 @@ def first_segment(backup: Backup, account: Account | None) -> str:
     return label.partition("(file ")[2].partition(")")[0]
 
 
-def precedes(stored: str, first: str) -> bool:
+def is_older_segment(stored: str, first: str) -> bool:
     """Whether this part of an archive is a segment before that one.
 
     Without its timeline: a segment of an earlier one goes with its equals.

@@ -12,18 +12,18 @@ import msgspec
 from florin.ops.backups import base_backup
 from florin.ops.backups.base_backup import Backup
 from florin.ops.backups.s3 import Bucket
-from florin.ops.backups.upload import Described
+from florin.ops.backups.upload import BackupManifest
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import wal_archive
 from florin.ops.system import os_user
 from florin.ops.system.console import OperatorError, timed
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 _AT_ONCE = 8
 _MB = 2**20
 
 
-def database_in(bucket: Bucket, wanted: str | None) -> Bucket:
+def find_database_folder(bucket: Bucket, wanted: str | None) -> Bucket:
     """The folder of one database. Raises OperatorError where nobody said which of several."""
     known = bucket.folders()
     if wanted is not None and wanted in known:
@@ -41,33 +41,38 @@ def database_in(bucket: Bucket, wanted: str | None) -> Bucket:
     return bucket.below(known[0])
 
 
-def fetch(bucket: Bucket, at: datetime | None, into: Path, user: Account | None) -> Path:
+def fetch_backup(bucket: Bucket, at: datetime | None, into: Path, user: OsAccount | None) -> Path:
     """Bring what is needed for that instant into a directory of the account's; return it."""
     shutil.rmtree(into, ignore_errors=True)
-    for folder in (into, into / "backups", wal_archive.archive(into)):
-        os_user.private(folder, None)  # ours alone, until all is there
+    for folder in (into, into / "backups", wal_archive.archive_dir(into)):
+        os_user.make_private_dir(folder, None)  # ours alone, until all is there
     base = bucket.below("base")
     named = {name.removesuffix(".json"): name for name in base.names() if name.endswith(".json")}
     all_described = {
-        stem: msgspec.json.decode(base.read(name), type=Described) for stem, name in named.items()
+        stem: msgspec.json.decode(base.read(name), type=BackupManifest)
+        for stem, name in named.items()
     }
     stems = sorted(all_described, key=lambda stem: all_described[stem].place)
-    known = [Backup(into / stem, ended) for stem in stems if (ended := base_backup.instant(stem))]
-    chosen = base_backup.latest(known, at).path.name
+    known = [
+        Backup(into / stem, ended) for stem in stems if (ended := base_backup.backup_instant(stem))
+    ]
+    chosen = base_backup.latest_backup(known, at).path.name
     described = all_described[chosen]
     require_space(into, 300 + 2 * described.bytes // _MB, "the backup")
     with timed(f"Fetching the backup of {described.ended.isoformat()}"):
         _unpack(base, chosen, described, into)
     log = bucket.below("wal")
-    wanted = [name for name in log.names() if not base_backup.precedes(name, described.first)]
-    paths = [wal_archive.archive(into) / name for name in wanted]
+    wanted = [
+        name for name in log.names() if not base_backup.is_older_segment(name, described.first)
+    ]
+    paths = [wal_archive.archive_dir(into) / name for name in wanted]
     with timed(f"Fetching {len(wanted)} parts of the log"), ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(log.get, wanted, paths))
-    os_user.own(into, user)
+    os_user.give_ownership(into, user)
     return into
 
 
-def _unpack(base: Bucket, name: str, described: Described, into: Path) -> None:
+def _unpack(base: Bucket, name: str, described: BackupManifest, into: Path) -> None:
     packed = into / f"{name}.tar.gz"
     base.get(packed.name, packed)
     with packed.open("rb") as file:

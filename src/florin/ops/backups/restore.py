@@ -20,7 +20,7 @@ from florin.ops.backups import base_backup
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.server import Postgres
-from florin.ops.postgres.standby import control
+from florin.ops.postgres.standby import read_control_file
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, timed
 from florin.ops.system.quoting import postgres_command_word as quoted
@@ -29,7 +29,7 @@ _WITHIN_S = 24 * 3600
 _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.gz")
 
 
-def restore(
+def restore_database(
     saved: Path, place: Path, server: Postgres, at: datetime | None, *, others: list[Path]
 ) -> Path | None:
     """Bring the database of a stopped fleet to an instant, or to the end of the log.
@@ -37,22 +37,22 @@ def restore(
     `saved` is where the backups lie, `place` where the servers do. Returns where the database as
     it was before lies now, if there was one. Raises OperatorError, all being as it was.
     """
-    os_user.private(server.data.parent, server.account)
+    os_user.make_private_dir(server.data.parent, server.account)
     before = server.data.with_name(
-        f"{server.data.name}.before-{base_backup.stamped(datetime.now(UTC))}"
+        f"{server.data.name}.before-{base_backup.backup_name(datetime.now(UTC))}"
     )
     made = server.data.with_name(f"{server.data.name}.restored")
-    base = base_backup.latest(base_backup.backups(saved, server.account), at)
-    stores, own = [wal_archive.archive(saved)], None
-    if system_of(server) == system_of(replace(server, data=base.path)):
+    base = base_backup.latest_backup(base_backup.list_backups(saved, server.account), at)
+    stores, own = [wal_archive.archive_dir(saved)], None
+    if system_identifier(server) == system_identifier(replace(server, data=base.path)):
         # What the archives lack is in the log of the database itself, where that still lies there.
-        stores += [wal_archive.archive(place)] if saved != place else []
+        stores += [wal_archive.archive_dir(place)] if saved != place else []
         own = server.data / "pg_wal"
-    last = newest_of(stores[0]) if at is None else ""
-    with copied(base, made, server):
-        with recovered(stores, server, made, at, own=own):
+    last = newest_segment_in(stores[0]) if at is None else ""
+    with copied_backup(base, made, server):
+        with recovered_server(stores, server, made, at, own=own):
             pass
-        require_whole(server, made, last)
+        require_complete_recovery(server, made, last)
         was_there = server.data.exists()
         if was_there:
             account_files.move(server.data, before, server.account)
@@ -62,13 +62,13 @@ def restore(
     return before if was_there else None
 
 
-def system_of(server: Postgres) -> str | None:
+def system_identifier(server: Postgres) -> str | None:
     """The identifier that a database, its replicas and its backups have in common."""
-    return control(server).get("Database system identifier")
+    return read_control_file(server).get("Database system identifier")
 
 
 @contextlib.contextmanager
-def copied(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
+def copied_backup(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
     """Copy a backup to where a server may run on it; it is gone afterwards unless it moved."""
     require_space(made.parent, 300, "the restored database")
     account_files.remove(made, server.account)
@@ -81,7 +81,7 @@ def copied(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[
 
 
 @contextlib.contextmanager
-def recovered(
+def recovered_server(
     stores: list[Path],
     server: Postgres,
     made: Path,
@@ -116,7 +116,7 @@ def _took_over(server: Postgres, made: Path) -> bool:
     """Whether the recovery has ended: the file goes first, and one stopped then is not whole."""
     if (made / "recovery.signal").exists():
         return False
-    said = control(replace(server, data=made))
+    said = read_control_file(replace(server, data=made))
     return said.get("Database cluster state") == "in production"
 
 
@@ -164,12 +164,12 @@ def _start(
     )
 
 
-def require_whole(server: Postgres, made: Path, newest: str) -> None:
+def require_complete_recovery(server: Postgres, made: Path, newest: str) -> None:
     """Refuse a recovery that did not end in order, or ended before the archive's newest segment.
 
     Where a segment is missing PostgreSQL takes what it has for all there is.
     """
-    said = control(replace(server, data=made))
+    said = read_control_file(replace(server, data=made))
     state = said.get("Database cluster state", "none")
     if state != "shut down":
         raise OperatorError(f"The restored database did not end in order ({state}).")
@@ -187,12 +187,12 @@ def require_whole(server: Postgres, made: Path, newest: str) -> None:
         )
 
 
-def newest_of(store: Path) -> str:
+def newest_segment_in(store: Path) -> str:
     """The last segment of the latest timeline in a directory; empty where there is none."""
-    return newest(path.name for path in store.glob("*.gz"))
+    return newest_segment(path.name for path in store.glob("*.gz"))
 
 
-def newest(names: Iterable[str]) -> str:
+def newest_segment(names: Iterable[str]) -> str:
     return max(filter(_SEGMENT.fullmatch, names), default="")
 
 

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from florin.ops.backups import base_backup
-from florin.ops.backups.restore import copied, newest_of, recovered, require_whole
+from florin.ops.backups.restore import (
+    copied_backup,
+    newest_segment_in,
+    recovered_server,
+    require_complete_recovery,
+)
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres import wal_archive
-from florin.ops.postgres.connection import session
+from florin.ops.postgres.connection import open_session
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
@@ -25,7 +30,7 @@ Prove = Callable[[str], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsed:
+class RestoreTest:
     """`base` is when the backup ended, `reaches` the last commit that was there again."""
 
     base: datetime
@@ -34,22 +39,22 @@ class Rehearsed:
     found: dict[str, Any]
 
 
-def rehearse(saved: Path, server: Postgres, prove: Prove) -> Rehearsed:
+def test_restore(saved: Path, server: Postgres, prove: Prove) -> RestoreTest:
     """Restore, and have `prove` look at the database by its URL. Raises OperatorError; leaves
     nothing.
     """
-    base = base_backup.latest(base_backup.backups(saved, server.account), None)
-    os_user.private(server.data.parent, server.account)
+    base = base_backup.latest_backup(base_backup.list_backups(saved, server.account), None)
+    os_user.make_private_dir(server.data.parent, server.account)
     made = server.data.with_name(f"{server.data.name}.rehearsed")
     scratch = replace(server, data=made, port=ports.free_port(), name="rehearsal")
-    began, newest = datetime.now(UTC), newest_of(wal_archive.archive(saved))
-    with copied(base, made, scratch):
-        with recovered([wal_archive.archive(saved)], scratch, made, None, light=True):
+    began, newest = datetime.now(UTC), newest_segment_in(wal_archive.archive_dir(saved))
+    with copied_backup(base, made, scratch):
+        with recovered_server([wal_archive.archive_dir(saved)], scratch, made, None, light=True):
             reaches, found = asyncio.run(_look(scratch, prove))
-        require_whole(scratch, made, newest)
+        require_complete_recovery(scratch, made, newest)
     reaches = reaches or base.ended  # nothing was written since
     behind_s = round(max(0.0, (began - reaches).total_seconds()), 1)
-    return Rehearsed(base=base.ended, reaches=reaches, behind_s=behind_s, found=found)
+    return RestoreTest(base=base.ended, reaches=reaches, behind_s=behind_s, found=found)
 
 
 async def _look(server: Postgres, prove: Prove) -> tuple[datetime | None, dict[str, Any]]:
@@ -58,6 +63,6 @@ async def _look(server: Postgres, prove: Prove) -> tuple[datetime | None, dict[s
         if time.monotonic() > deadline:
             raise OperatorError("The restored database does not answer.")
         await asyncio.sleep(0.1)
-    async with session(server.url(postgres.SUPERUSER)) as connection:
+    async with open_session(server.url(postgres.SUPERUSER)) as connection:
         reaches = await connection.fetchval(_REACHES)
     return reaches, await prove(server.url(postgres.APP))

@@ -142,7 +142,7 @@ class Bucket:
             ) from None
 
 
-def opened(given: Callable[[str], str | None]) -> Bucket | None:
+def open_bucket(given: Callable[[str], str | None]) -> Bucket | None:
     """The place that BACKUP_URL names; None where it names none. Asks nobody yet."""
     url = given("BACKUP_URL")
     if url is None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 
 What = Literal["taken", "shipped", "verified"]
 WHATS: tuple[What, ...] = ("taken", "shipped", "verified")
@@ -18,7 +18,7 @@ _SHIPPED_OLD_S = 300.0
 _AHEAD_S = 60.0  # of a clock that is set right now and then
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """Of one thing: `at` is when it went well last, `why` why it did not since; seconds, Unix."""
 
     at: float = 0.0
@@ -29,19 +29,21 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 def record_success(home: Home, what: What, **more: Any) -> None:
     now = time.time()
-    _keep(home, what, Outcome(at=now, tried=now, more=more))
+    _keep(home, what, BackupOutcome(at=now, tried=now, more=more))
 
 
 def record_failure(home: Home, what: What, why: str) -> None:
-    before = read(home)[what]
+    before = read_outcomes(home)[what]
     _keep(home, what, msgspec.structs.replace(before, tried=time.time(), why=why))
 
 
-def read(home: Home) -> dict[What, Outcome]:
+def read_outcomes(home: Home) -> dict[What, BackupOutcome]:
     return {what: _read(home, what) for what in WHATS}
 
 
-def failing(found: dict[What, Outcome], now: float, *, runs: bool = True) -> dict[What, str]:
+def failing_backups(
+    found: dict[What, BackupOutcome], now: float, *, runs: bool = True
+) -> dict[What, str]:
     """What is wrong, each with a sentence; nothing of what was never begun. Pure.
 
     While nothing runs there is nothing to pass on.
@@ -62,10 +64,10 @@ def failing(found: dict[What, Outcome], now: float, *, runs: bool = True) -> dic
     return wrong
 
 
-def document(home: Home) -> dict[str, Any]:
+def backup_document(home: Home) -> dict[str, Any]:
     """For `florin status --json`."""
-    found, now = read(home), time.time()
-    wrong = failing(found, now)
+    found, now = read_outcomes(home), time.time()
+    wrong = failing_backups(found, now)
     return {
         what: {"age_s": round(now - each.at, 1) if each.at else None, **each.more}
         | {"failing": wrong.get(what)}
@@ -73,7 +75,7 @@ def document(home: Home) -> dict[str, Any]:
     }
 
 
-def line(shown: dict[str, Any]) -> str:
+def backup_line(shown: dict[str, Any]) -> str:
     """One line for a human; empty where no backup was ever tried."""
     words: list[str] = []
     for what, each in shown.items():
@@ -84,10 +86,10 @@ def line(shown: dict[str, Any]) -> str:
     return f"Backups: {', '.join(words)}." if words else ""
 
 
-def metrics(home: Home) -> str:
+def backup_metrics(home: Home) -> str:
     """In Prometheus' text format, all series there from the beginning."""
-    found = read(home)
-    wrong = failing(found, time.time())
+    found = read_outcomes(home)
+    wrong = failing_backups(found, time.time())
     lines: list[str] = []
     for name, says, values in (
         (
@@ -106,19 +108,19 @@ def metrics(home: Home) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _read(home: Home, what: What) -> Outcome:
+def _read(home: Home, what: What) -> BackupOutcome:
     try:
         return msgspec.json.decode(
-            (home.path / "saved" / f"{what}.json").read_bytes(), type=Outcome
+            (home.path / "saved" / f"{what}.json").read_bytes(), type=BackupOutcome
         )
     except (OSError, msgspec.DecodeError):
-        return Outcome()
+        return BackupOutcome()
 
 
-def _keep(home: Home, what: What, outcome: Outcome) -> None:
+def _keep(home: Home, what: What, outcome: BackupOutcome) -> None:
     folder = home.path / "saved"
     folder.mkdir(mode=0o700, exist_ok=True)
-    write(folder / f"{what}.json", msgspec.json.encode(outcome))
+    write_file(folder / f"{what}.json", msgspec.json.encode(outcome))
 
 
 def _span(seconds: float) -> str:

@@ -17,24 +17,24 @@ import msgspec
 
 from florin.ops.backups import base_backup, status
 from florin.ops.backups.base_backup import Backup
-from florin.ops.backups.restore import system_of
-from florin.ops.backups.s3 import Bucket, opened
+from florin.ops.backups.restore import system_identifier
+from florin.ops.backups.s3 import Bucket, open_bucket
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 SHIP_EVERY_S = 5.0
 _NOTE_EVERY_S = 30.0
 _JOIN_WITHIN_S = 30.0
 
 
-class Described(msgspec.Struct, frozen=True, kw_only=True):
+class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What stands beside a packed backup; without it there is no backup."""
 
     ended: datetime
@@ -50,13 +50,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
 
 def folder_of(server: Postgres) -> str:
     """Where in the bucket the server's database is. Raises OperatorError where it has none."""
-    found = system_of(server)
+    found = system_identifier(server)
     if found is None:
         raise OperatorError(f"{server.data} holds no database.")
     return found
 
 
-def send(bucket: Bucket, backup: Backup, account: Account | None) -> Described:
+def upload_backup(bucket: Bucket, backup: Backup, account: OsAccount | None) -> BackupManifest:
     """Store a backup of the account's, packed. `bucket` is the database's own folder."""
     expected = sum(path.stat().st_size for path in backup.path.rglob("*") if path.is_file())
     pack = subprocess.Popen(
@@ -79,7 +79,7 @@ def send(bucket: Bucket, backup: Backup, account: Account | None) -> Described:
         codes = [child.wait() for child in (squeeze, pack)]
     if any(codes):
         raise OperatorError(f"{backup.path} could not be packed (tar and gzip ended with {codes}).")
-    described = Described(
+    described = BackupManifest(
         ended=backup.ended,
         first=base_backup.first_segment(backup, account),
         bytes=packed.count,
@@ -89,11 +89,11 @@ def send(bucket: Bucket, backup: Backup, account: Account | None) -> Described:
     return described
 
 
-def prune(bucket: Bucket, *, keep: int) -> None:
+def prune_uploads(bucket: Bucket, *, keep: int) -> None:
     """Drop older backups there, and of the log what the oldest that is kept does not need."""
     base, log = bucket.below("base"), bucket.below("wal")
     described = {
-        name: msgspec.json.decode(base.read(name), type=Described)
+        name: msgspec.json.decode(base.read(name), type=BackupManifest)
         for name in base.names()
         if name.endswith(".json")
     }
@@ -105,13 +105,13 @@ def prune(bucket: Bucket, *, keep: int) -> None:
         base.drop([name])
         base.drop([f"{name.removesuffix('.json')}.tar.gz"])
     first = described[known[-keep]].first
-    log.drop([name for name in log.names() if base_backup.precedes(name, first)])
+    log.drop([name for name in log.names() if base_backup.is_older_segment(name, first)])
 
 
-def ship(place: Path, bucket: Bucket, there: set[str], account: Account | None) -> int:
+def upload_segments(place: Path, bucket: Bucket, there: set[str], account: OsAccount | None) -> int:
     """Pass on what was archived and is not `there` yet, the oldest first; add it; say how much."""
     waiting = sorted(
-        path for path in wal_archive.archive(place).glob("*.gz") if path.name not in there
+        path for path in wal_archive.archive_dir(place).glob("*.gz") if path.name not in there
     )
     log = bucket.below("wal")
     for path in waiting:
@@ -124,7 +124,7 @@ def ship(place: Path, bucket: Bucket, there: set[str], account: Account | None) 
     return len(waiting)
 
 
-class Shipping:
+class SegmentUploader:
     """Passes the log on for as long as the fleet runs; in a thread that no stop waits for."""
 
     def __init__(self, home: Home, place: Path, bucket: Bucket, members: ReplicaSet) -> None:
@@ -158,7 +158,7 @@ class Shipping:
                 own = self._bucket.below(folder_of(self._members.primary()))
                 self._there = set(own.below("wal").names())
                 self._own = own
-            ship(self._place, self._own, self._there, self._members.primary().account)
+            upload_segments(self._place, self._own, self._there, self._members.primary().account)
             if self._why or time.monotonic() - self._noted > _NOTE_EVERY_S:
                 status.record_success(self._home, "shipped")
                 self._noted = time.monotonic()
@@ -173,23 +173,23 @@ class Shipping:
                 status.record_failure(self._home, "shipped", self._why)
 
 
-def begun(options: Options, members: ReplicaSet | None) -> Shipping | None:
+def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUploader | None:
     """Begin to pass on the log of the fleet's own servers; None where there is nowhere to."""
-    place = options.home.layout().place
+    place = options.home.layout().data_dir
     if members is None or place is None:
         return None
     try:
-        bucket = opened(options.given)
+        bucket = open_bucket(options.given)
         if bucket is None:
             return None
         # From now on, whether a backup was taken or not: a database that was restored goes on.
-        os_user.private(wal_archive.archive(Path(place)), members.primary().account)
+        os_user.make_private_dir(wal_archive.archive_dir(Path(place)), members.primary().account)
     except OperatorError as error:  # told, and no reason to stop what serves
         say(f"The log is not passed on: {error}")
         with contextlib.suppress(OperatorError):
             status.record_failure(options.home, "shipped", str(error))
         return None
-    shipping = Shipping(options.home, Path(place), bucket, members)
+    shipping = SegmentUploader(options.home, Path(place), bucket, members)
     shipping.start()
     return shipping
 

@@ -10,18 +10,18 @@ from florin.ops.control import failover
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.model import Algorithm
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.orders import Order, Reply, Tell, Undone
+from florin.ops.fleet.orders import Order, OrderUndone, Reply, Tell
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
 from florin.ops.rollout.executor import (
     FleetContext,
-    carry_out,
-    planned,
-    preview,
+    execute_change,
+    format_plan,
+    preview_change,
     require_connections,
 )
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError, say
 
@@ -31,7 +31,7 @@ _WORKERS_MAX = 64
 Verb = Callable[[FleetContext, Order, Operation, Tell], Awaitable[Reply]]
 
 
-async def obey(running: FleetContext, order: Order, tell: Tell) -> Reply:
+async def execute_order(running: FleetContext, order: Order, tell: Tell) -> Reply:
     """Do what is asked, under the lock, and write down how it went."""
     verb = VERBS.get(order.verb)
     if verb is None:
@@ -46,20 +46,20 @@ async def obey(running: FleetContext, order: Order, tell: Tell) -> Reply:
         say(said)
         tell(said)
 
-    left, begun = operation_lock.left(running.home), time.monotonic()
-    taken = operation_lock.take(running.home, blank)
+    left, begun = operation_lock.load_operation(running.home), time.monotonic()
+    taken = operation_lock.take_lock(running.home, blank)
     await running.workers.settle()
     if left is not None:
         both(f"The lock of {left.said()} was left by a process that is gone; taken over.")
-    audit_log.note(running.home, taken.who, taken.what, "begun")
+    audit_log.append_operation(running.home, taken.who, taken.what, "begun")
     outcome, said = "cut off", ""
     try:
         reply = await verb(running, order, taken, both)
         outcome, said = "done", reply.said
-    except Undone as error:
+    except OrderUndone as error:
         outcome, said = "undone", str(error)
         raise
-    except (OperatorError, Died, TimeoutError) as error:
+    except (OperatorError, PartEnded, TimeoutError) as error:
         outcome, said = "failed", str(error) or "It took too long."
         raise OperatorError(said) from None
     except Exception as error:
@@ -68,23 +68,25 @@ async def obey(running: FleetContext, order: Order, tell: Tell) -> Reply:
     else:
         return reply
     finally:
-        operation_lock.release(running.home)
-        audit_log.note(running.home, taken.who, taken.what, outcome, said=said, begun=begun)
+        operation_lock.release_lock(running.home)
+        audit_log.append_operation(
+            running.home, taken.who, taken.what, outcome, said=said, begun=begun
+        )
 
 
-async def resume(running: FleetContext, left: Operation) -> None:
+async def resume_operation(running: FleetContext, left: Operation) -> None:
     """Finish, or undo, what a killed supervisor was in the middle of."""
     say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
-    await finish(running, left, "finished after it was cut off")
+    await carry_out_change(running, left, "finished after it was cut off")
 
 
-async def finish(running: FleetContext, change: Operation, said: str) -> None:
+async def carry_out_change(running: FleetContext, change: Operation, said: str) -> None:
     """Carry out a change that nobody waits for; how it went is told and written down."""
-    taken, begun = operation_lock.take(running.home, change), time.monotonic()
+    taken, begun = operation_lock.take_lock(running.home, change), time.monotonic()
     try:
-        await carry_out(running, taken, say)
+        await execute_change(running, taken, say)
         outcome = "done"
-    except Undone as error:
+    except OrderUndone as error:
         outcome, said = "undone", str(error)
         say(said)
     except OperatorError as error:
@@ -94,12 +96,14 @@ async def finish(running: FleetContext, change: Operation, said: str) -> None:
         outcome, said = "failed", described(error)
         say(f"Error: {change.said()} failed: {said}")
     finally:
-        operation_lock.release(running.home)
-    audit_log.note(running.home, change.who, change.what, outcome, said=said, begun=begun)
+        operation_lock.release_lock(running.home)
+    audit_log.append_operation(
+        running.home, change.who, change.what, outcome, said=said, begun=begun
+    )
 
 
-async def scale(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
-    kept, marks = desired_state.read(running.home), running.marks()
+async def scale_fleet(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+    kept, marks = desired_state.load_desired_state(running.home), running.marks()
     count, asked = int(order.options.get("api") or kept.api), order.options.get("workers")
     if not 1 <= count <= _API_MAX:
         raise OperatorError(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
@@ -107,14 +111,14 @@ async def scale(running: FleetContext, order: Order, lock: Operation, tell: Tell
         raise OperatorError(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
     await _require_ready(running)
     fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
-    goal = {name: marks.get(name, kept.mark) for name in desired_state.names(count)}
-    goal |= desired_state.workers(marks, kept.mark, fixed)
+    goal = {name: marks.get(name, kept.mark) for name in desired_state.part_names(count)}
+    goal |= desired_state.worker_marks(marks, kept.mark, fixed)
     change = replace(lock, goal=goal, undo=marks, workers=asked or "")
     await require_connections(running, change)
     if order.options.get("plan"):
-        return planned(await preview(running, change))
-    operation_lock.keep(running.home, change)
-    await carry_out(running, change, tell)
+        return format_plan(await preview_change(running, change))
+    operation_lock.save_operation(running.home, change)
+    await execute_change(running, change, tell)
     said, document = f"{count} instances of the API serve", dict[str, Any](api=count)
     if asked is not None:
         number = "as many as the work needs" if fixed is None else f"{fixed}"
@@ -123,25 +127,27 @@ async def scale(running: FleetContext, order: Order, lock: Operation, tell: Tell
     return Reply(f"{said}.", done=True, document=document)
 
 
-async def drain(running: FleetContext, order: Order, _lock: Operation, tell: Tell) -> Reply:
+async def drain_instance(
+    running: FleetContext, order: Order, _lock: Operation, tell: Tell
+) -> Reply:
     name = order.name
     one = next((one for one in await running.instances.crew() if one.name == name), None)
     if one is None:
-        there = [known for known in running.marks() if not desired_state.works(known)]
+        there = [known for known in running.marks() if not desired_state.is_worker(known)]
         raise OperatorError(f"No instance {name} runs; there are: {', '.join(there)}.")
-    step = rollout.Step("drain", (name,))
+    step = rollout.RolloutStep("drain", (name,))
     if one.admitted:
         try:
-            rollout.after(await running.instances.crew(), step)
-        except rollout.Impossible:
+            rollout.apply_step(await running.instances.crew(), step)
+        except rollout.StepImpossible:
             raise OperatorError(
                 f"{name} is the last instance that serves; {_company(running)}."
             ) from None
         tell(f"{step}")
         await running.instances.take(step, 0)
-    kept = desired_state.read(running.home)
+    kept = desired_state.load_desired_state(running.home)
     drained = kept.drained | {name: one.mark.generation}
-    desired_state.keep(running.home, replace(kept, drained=drained))
+    desired_state.save_desired_state(running.home, replace(kept, drained=drained))
     said = f"{name} gets no requests and has none left; florin restart {name} brings it back."
     return Reply(said, done=True, document={"drained": name})
 
@@ -153,31 +159,33 @@ def _company(running: FleetContext) -> str:
     return "florin scale api=2 gives it company"
 
 
-async def restart(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def restart_part(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     name, marks = order.name, running.marks()
     if name not in marks:
         await running.fleet.restart(name)
         return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
-    kept = desired_state.read(running.home)
+    kept = desired_state.load_desired_state(running.home)
     generation = kept.generation + 1
-    desired_state.keep(running.home, replace(kept, generation=generation))
+    desired_state.save_desired_state(running.home, replace(kept, generation=generation))
     goal = marks | {name: ReleaseMark(marks[name].release, generation)}
     change = replace(lock, goal=goal, undo=marks)
-    operation_lock.keep(running.home, change)
-    await carry_out(running, change, tell)
+    operation_lock.save_operation(running.home, change)
+    await execute_change(running, change, tell)
     return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
 
 
-async def balance(running: FleetContext, order: Order, _lock: Operation, _tell: Tell) -> Reply:
-    await switch(running, order.name)
-    desired_state.keep(
-        running.home, replace(desired_state.read(running.home), algorithm=order.name)
+async def change_algorithm(
+    running: FleetContext, order: Order, _lock: Operation, _tell: Tell
+) -> Reply:
+    await switch_algorithm(running, order.name)
+    desired_state.save_desired_state(
+        running.home, replace(desired_state.load_desired_state(running.home), algorithm=order.name)
     )
     said = f"Requests are spread by {order.name}."
     return Reply(said, done=True, document={"balance": order.name})
 
 
-async def switch(running: FleetContext, algorithm: str) -> None:
+async def switch_algorithm(running: FleetContext, algorithm: str) -> None:
     for known in get_args(Algorithm):
         if known == algorithm:
             await running.topology.balancer.switch(known)
@@ -185,19 +193,19 @@ async def switch(running: FleetContext, algorithm: str) -> None:
     raise OperatorError(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
 
 
-async def deploy(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def deploy_release(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
     options = running.options
     wanted = order.options.get("release")
     checkout = order.options.get("checkout")
     release = await _snapshot(running, wanted, checkout)
-    if store.other_lock(options.home, release, options.checkout):
+    if store.has_other_lock(options.home, release, options.checkout):
         tell(f"{release} was made for other packages than the environment has (requirements/).")
     return await _replace_all(running, order, lock, tell, release, back=False)
 
 
-async def rollback(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
-    previous = desired_state.read(running.home).previous
-    if not previous or not store.path(running.home, previous).is_dir():
+async def roll_back(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+    previous = desired_state.load_desired_state(running.home).previous
+    if not previous or not store.release_path(running.home, previous).is_dir():
         raise OperatorError("There is no release to go back to; florin deploy --release REF|PATH.")
     return await _replace_all(running, order, lock, tell, previous, back=True)
 
@@ -206,13 +214,17 @@ async def _replace_all(
     running: FleetContext, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
 ) -> Reply:
     """Replace every instance by one of the release, a few at a time."""
-    kept, marks, begun = desired_state.read(running.home), running.marks(), time.monotonic()
+    kept, marks, begun = (
+        desired_state.load_desired_state(running.home),
+        running.marks(),
+        time.monotonic(),
+    )
     mark = ReleaseMark(release, kept.generation + 1)
     count = max(1, kept.api)
-    working = desired_state.workers(marks, mark, kept.workers)
+    working = desired_state.worker_marks(marks, mark, kept.workers)
     change = replace(
         lock,
-        goal=dict.fromkeys((*desired_state.names(count), *working), mark),
+        goal=dict.fromkeys((*desired_state.part_names(count), *working), mark),
         undo=marks,
         release=release,
         back=back,
@@ -222,10 +234,10 @@ async def _replace_all(
     )
     await require_connections(running, change)
     if order.options.get("plan"):
-        return planned(await preview(running, change))
-    desired_state.keep(running.home, replace(kept, generation=mark.generation))
-    operation_lock.keep(running.home, change)
-    steps = await carry_out(running, change, tell)
+        return format_plan(await preview_change(running, change))
+    desired_state.save_desired_state(running.home, replace(kept, generation=mark.generation))
+    operation_lock.save_operation(running.home, change)
+    steps = await execute_change(running, change, tell)
     seconds = time.monotonic() - begun
     document: dict[str, Any] = {
         "outcome": "rolled back" if back else "deployed",
@@ -242,7 +254,7 @@ async def _snapshot(running: FleetContext, wanted: str | None, checkout: str | N
     from pathlib import Path
 
     root = Path(checkout) if checkout else running.options.checkout
-    return await asyncio.to_thread(store.of, running.home, wanted, root)
+    return await asyncio.to_thread(store.store_release, running.home, wanted, root)
 
 
 async def _require_ready(running: FleetContext) -> None:
@@ -255,11 +267,11 @@ async def _require_ready(running: FleetContext) -> None:
 
 
 VERBS: dict[str, Verb] = {
-    "failover": failover.failover,
-    "scale": scale,
-    "drain": drain,
-    "restart": restart,
-    "balance": balance,
-    "deploy": deploy,
-    "rollback": rollback,
+    "failover": failover.fail_over,
+    "scale": scale_fleet,
+    "drain": drain_instance,
+    "restart": restart_part,
+    "balance": change_algorithm,
+    "deploy": deploy_release,
+    "rollback": roll_back,
 }

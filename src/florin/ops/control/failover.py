@@ -11,7 +11,7 @@ from florin.ops.rollout.executor import FleetContext
 from florin.ops.system.console import OperatorError
 
 
-async def failover(running: FleetContext, order: Order, _lock: Operation, tell: Tell) -> Reply:
+async def fail_over(running: FleetContext, order: Order, _lock: Operation, tell: Tell) -> Reply:
     """Have another PostgreSQL server take over; requests wait for it."""
     members, begun = running.topology.members, time.monotonic()
     if members is None or len(members.servers) == 1:
@@ -20,10 +20,10 @@ async def failover(running: FleetContext, order: Order, _lock: Operation, tell: 
     others = members.others(before)
     if order.name and order.name not in others:
         raise OperatorError(f"{order.name} is no replica; there are: {', '.join(others)}.")
-    seen = await election.look_at(others)
+    seen = await election.observe_members(others)
     if (order.name and order.name not in seen) or not seen:
         raise OperatorError(f"{order.name or 'No replica'} does not answer; florin status.")
-    members.wish(order.name or "", accept_loss=bool(order.options.get("accept_loss")))
+    members.request_primary(order.name or "", accept_loss=bool(order.options.get("accept_loss")))
     part = running.fleet.fleet.part(before)
     if part is not None and part.process is not None:
         tell(f"Stopping {before} in order; who takes over receives all it wrote.")

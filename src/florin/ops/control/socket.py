@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.orders import Order, Reply, Tell, Undone
+from florin.ops.fleet.orders import Order, OrderUndone, Reply, Tell
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError, say
 
@@ -21,7 +21,9 @@ _SILENT_S = 10.0
 _ORDER_WITHIN_S = 10.0  # a connection held without an order must not hold up the end
 
 
-async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) -> asyncio.Server:
+async def serve_orders(
+    home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]
+) -> asyncio.Server:
     """Take orders until the server is closed. Only this user reaches the socket.
 
     An order goes on when the one who gave it goes away.
@@ -38,7 +40,7 @@ async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) ->
                     line = await reader.readline()
                 order = msgspec.json.decode(line, type=Order)
                 reply = await obey(order, lambda said: send(Reply(said)))
-            except Undone as error:
+            except OrderUndone as error:
                 reply = Reply(str(error), done=False, document=error.document)
             except (OperatorError, TimeoutError, msgspec.DecodeError) as error:
                 reply = Reply(str(error) or "It took too long.", done=False)
@@ -60,7 +62,7 @@ async def listen(home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]) ->
         os.umask(before)
 
 
-async def order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
+async def send_order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
     """Give an order, pass on what is said meanwhile, and return how it went."""
     try:
         reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=_LINE_LIMIT)

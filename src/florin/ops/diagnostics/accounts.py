@@ -2,12 +2,12 @@
 
 import pwd
 
-from florin.ops.diagnostics.finding import Check
+from florin.ops.diagnostics.finding import Finding
 from florin.ops.fleet.model import Fleet
 from florin.ops.system import processes
 
 
-def checks(fleet: Fleet) -> list[Check]:
+def checks(fleet: Fleet) -> list[Finding]:
     """For the doctor; nothing where the system does not say whose a process is."""
     found: dict[str, list[str]] = {}
     for part in fleet.parts:
@@ -18,9 +18,9 @@ def checks(fleet: Fleet) -> list[Check]:
         return []
     if roots := found.get(_name(0)):
         said = f"{', '.join(roots)} run as root; florin up gives each an account of its own"
-        return [Check("fleet", "accounts", "fail", said)]
+        return [Finding("fleet", "accounts", "fail", said)]
     said = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in found.items())
-    return [Check("fleet", "accounts", "ok", said)]
+    return [Finding("fleet", "accounts", "ok", said)]
 
 
 def _name(uid: int) -> str:

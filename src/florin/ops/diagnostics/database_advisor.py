@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from florin.ops.diagnostics.finding import Check, Result
+from florin.ops.diagnostics.finding import Finding, Result
 
 _SCHEMA = "florin"
 _MB = 2**20
@@ -99,7 +99,7 @@ select calls, mean_exec_time as mean_ms, total_exec_time as total_ms, query
 """
 
 
-async def advise(connection: Any) -> list[Check]:
+async def advise_database(connection: Any) -> list[Finding]:
     """Look at one database; a role that may make temporary tables verifies what it suggests."""
     tables = await connection.fetch(_TABLES, _SCHEMA)
     return [
@@ -114,7 +114,7 @@ async def advise(connection: Any) -> list[Check]:
     ]
 
 
-def _unused(rows: Sequence[Any]) -> list[Check]:
+def _unused(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "unused indexes",
         [
@@ -127,7 +127,7 @@ def _unused(rows: Sequence[Any]) -> list[Check]:
     )
 
 
-def _duplicate(rows: Sequence[Any]) -> list[Check]:
+def _duplicate(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "duplicate indexes",
         [
@@ -139,7 +139,7 @@ def _duplicate(rows: Sequence[Any]) -> list[Check]:
     )
 
 
-def _invalid(rows: Sequence[Any]) -> list[Check]:
+def _invalid(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "invalid indexes",
         [
@@ -152,7 +152,7 @@ def _invalid(rows: Sequence[Any]) -> list[Check]:
     )
 
 
-async def _foreign(connection: Any) -> list[Check]:
+async def _foreign(connection: Any) -> list[Finding]:
     found: list[str] = []
     for row in await connection.fetch(_FOREIGN, _SCHEMA, float(_ROWS_OF_LARGE)):
         columns = ", ".join(row["columns"])
@@ -196,7 +196,7 @@ async def _verified(connection: Any, table: str, columns: list[str]) -> str:
     )
 
 
-def _scans(rows: Sequence[Any]) -> list[Check]:
+def _scans(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "whole scans",
         [
@@ -209,26 +209,26 @@ def _scans(rows: Sequence[Any]) -> list[Check]:
     )
 
 
-def _vacuum(rows: Sequence[Any]) -> list[Check]:
-    found: list[Check] = []
+def _vacuum(rows: Sequence[Any]) -> list[Finding]:
+    found: list[Finding] = []
     for row in rows:
         if row["age"] > _WRAP_FAIL:
             said = f"{row['table']} is {row['age']:,} transactions old; vacuum freeze it now"
-            found.append(Check("db", "vacuum", "fail", said))
+            found.append(Finding("db", "vacuum", "fail", said))
         elif row["age"] > _FREEZE_WARN * row["freeze"]:
             said = f"{row['table']} is {row['age']:,} transactions old: autovacuum does not keep up"
-            found.append(Check("db", "vacuum", "warn", said))
+            found.append(Finding("db", "vacuum", "warn", said))
         elif row["dead"] > max(_ROWS_OF_LARGE, 0.3 * row["live"]):
             when = f"{row['vacuumed']:%Y-%m-%d %H:%M}" if row["vacuumed"] else "never"
             said = (
                 f"{row['table']} holds {row['dead']:,} dead rows beside {row['live']:,} (vacuumed"
                 f" {when}): something holds back autovacuum, or it needs a lower scale factor"
             )
-            found.append(Check("db", "vacuum", "warn", said))
-    return found or [Check("db", "vacuum", "ok", "dead rows are few, none is old")]
+            found.append(Finding("db", "vacuum", "warn", said))
+    return found or [Finding("db", "vacuum", "ok", "dead rows are few, none is old")]
 
 
-def _held(row: Any) -> list[Check]:
+def _held(row: Any) -> list[Finding]:
     found: list[str] = []
     if row["idle"] is not None:
         minutes = row["idle"].total_seconds() / 60
@@ -240,7 +240,7 @@ def _held(row: Any) -> list[Check]:
     return _all_or("held back", found, "no idle transaction, no slot without a reader")
 
 
-async def _statements(connection: Any) -> list[Check]:
+async def _statements(connection: Any) -> list[Finding]:
     try:
         rows = await connection.fetch(_STATEMENTS, float(_SLOW_MS))
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
@@ -255,7 +255,7 @@ async def _statements(connection: Any) -> list[Check]:
     )
 
 
-def _all_or(name: str, found: Sequence[str], good: str, bad: Result = "warn") -> list[Check]:
+def _all_or(name: str, found: Sequence[str], good: str, bad: Result = "warn") -> list[Finding]:
     if not found:
-        return [Check("db", name, "ok", good)]
-    return [Check("db", name, bad, said) for said in found]
+        return [Finding("db", name, "ok", good)]
+    return [Finding("db", name, bad, said) for said in found]

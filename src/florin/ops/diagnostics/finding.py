@@ -8,7 +8,7 @@ Topic = Literal["db", "config", "fleet"]
 Result = Literal["ok", "warn", "fail"]
 
 
-class Check(msgspec.Struct, frozen=True):
+class Finding(msgspec.Struct, frozen=True):
     """What was looked at, how it is, what to do."""
 
     topic: Topic

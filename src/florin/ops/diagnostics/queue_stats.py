@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from florin.kit.queue import stats
 from florin.kit.queue.stats import QueueFacts, WorkerFacts
 from florin.ops.fleet.home import Home
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.topology import topology
 
 _WITHIN_S = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Looked:
+class QueueStats:
     queues: tuple[QueueFacts, ...] = ()
     workers: tuple[WorkerFacts, ...] = ()
 
@@ -25,15 +25,16 @@ class Looked:
         return f"{alive[-1].busy}/{alive[-1].concurrency}" if alive else None
 
 
-async def look(home: Home) -> Looked:
+async def read_queue_stats(home: Home) -> QueueStats:
     url = topology.running_urls(home).get("DATABASE_URL")
     url = url or os.environ.get("DATABASE_URL_PRIMARY") or os.environ.get("DATABASE_URL")
     if not url:
-        return Looked()
+        return QueueStats()
     try:
-        async with session(url, within_s=_WITHIN_S) as connection:
-            return Looked(
-                tuple(await stats.queues(connection)), tuple(await stats.workers(connection))
+        async with open_session(url, within_s=_WITHIN_S) as connection:
+            return QueueStats(
+                tuple(await stats.read_queues(connection)),
+                tuple(await stats.read_workers(connection)),
             )
     except (ValueError, *NotYet):
-        return Looked()
+        return QueueStats()

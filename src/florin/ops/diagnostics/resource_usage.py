@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.observe import observe
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.fleet.observe import observe_fleet
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system import processes
 from florin.ops.topology import topology
 
@@ -17,7 +17,7 @@ _CONNECTIONS = "select count(*) from pg_stat_activity where backend_type = 'clie
 
 
 @dataclass(frozen=True, slots=True)
-class Footprint:
+class ResourceUsage:
     """Memory in MB by part; connections of the database's clients, None where it was not asked."""
 
     memory: Mapping[str, float]
@@ -25,11 +25,11 @@ class Footprint:
     connections: int | None
 
 
-async def take(home: Home) -> Footprint:
-    fleet = await asyncio.to_thread(observe, home)
+async def read_resource_usage(home: Home) -> ResourceUsage:
+    fleet = await asyncio.to_thread(observe_fleet, home)
     running = [(part, part.process) for part in fleet.parts if part.process is not None]
-    return Footprint(
-        {part.name: processes.load(process)[1] / 2**20 for part, process in running},
+    return ResourceUsage(
+        {part.name: processes.process_usage(process)[1] / 2**20 for part, process in running},
         sum(part.role == "worker" for part, _ in running),
         await _connections(home),
     )
@@ -40,7 +40,7 @@ async def _connections(home: Home) -> int | None:
     if not url:
         return None
     try:
-        async with asyncio.timeout(_WITHIN_S), session(url) as connection:
+        async with asyncio.timeout(_WITHIN_S), open_session(url) as connection:
             return int(await connection.fetchval(_CONNECTIONS))
     except (ValueError, *NotYet):
         return None

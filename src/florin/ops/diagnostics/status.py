@@ -11,9 +11,9 @@ from florin.ops.diagnostics import queue_stats
 from florin.ops.fleet import welcome
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
-from florin.ops.fleet.observe import observe, serves, supervisor
+from florin.ops.fleet.observe import find_supervisor, is_serving, observe_fleet
 from florin.ops.postgres import replication_lag
-from florin.ops.postgres.replication_lag import Lag
+from florin.ops.postgres.replication_lag import ReplicationLag
 from florin.ops.system import http_probe, processes
 from florin.ops.valkey import role_monitor
 
@@ -21,12 +21,12 @@ _SAMPLE_S = 0.2
 _OK = 200
 
 
-class Load(msgspec.Struct, frozen=True):
+class ProcessUsage(msgspec.Struct, frozen=True):
     cpu: float  # of one core
     memory_mb: float
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One part in the document."""
 
     name: str
@@ -37,34 +37,38 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     address: str | None
     operations: str | None  # HOST:PORT of its metrics; of the balancer those of the whole fleet
     health: str  # "ok", "failing", or "none" where nothing runs
-    load: Load | None
-    lag: Lag | None  # of a replica of PostgreSQL
+    load: ProcessUsage | None
+    lag: ReplicationLag | None  # of a replica of PostgreSQL
     queue: str | None  # of a worker: jobs it runs / jobs it could, as it said last
     uptime: float | None
     restarts: int
     note: str
 
 
-class Status(msgspec.Struct, frozen=True, kw_only=True):
+class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     """The document of `florin status --json`."""
 
     state: str  # ready | degraded | stopped
     home: str
-    parts: list[Seen]
+    parts: list[PartStatus]
     queues: list[dict[str, Any]]
     books: dict[str, Any]
     backups: dict[str, Any]  # of each thing its age and what is wrong with it; see `saved`
 
 
-async def status(home: Home) -> Status:
+async def read_status(home: Home) -> FleetStatus:
     """Look at everything; changes nothing."""
-    fleet = _in_order(observe(home))
-    before = {part.name: processes.load(part.process) for part in fleet.parts if part.process}
+    fleet = _in_order(observe_fleet(home))
+    before = {
+        part.name: processes.process_usage(part.process) for part in fleet.parts if part.process
+    }
     begun = time.monotonic()
     looking = asyncio.gather(
-        queue_stats.look(home), replication_lag.look(home, fleet), role_monitor.roles(home, fleet)
+        queue_stats.read_queue_stats(home),
+        replication_lag.read_lag(home, fleet),
+        role_monitor.read_roles(home, fleet),
     )
-    answers = await asyncio.gather(*(serves(part) for part in fleet.parts), _books(home, fleet))
+    answers = await asyncio.gather(*(is_serving(part) for part in fleet.parts), _books(home, fleet))
     looked, lags, roles = await looking
     await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
     seconds = time.monotonic() - begun
@@ -80,13 +84,13 @@ async def status(home: Home) -> Status:
         )
         for part, health in zip(fleet.parts, healths, strict=True)
     ]
-    return Status(
+    return FleetStatus(
         state=_state(fleet, parts),
         home=str(home.path),
         parts=parts,
         queues=msgspec.to_builtins(looked.queues),
         books=books if isinstance(books, dict) else {"balanced": None},
-        backups=saved.document(home),
+        backups=saved.backup_document(home),
     )
 
 
@@ -100,17 +104,17 @@ def _in_order(fleet: Fleet) -> Fleet:
     return Fleet(parts=(*others[:place], *numbered, *others[place:]))
 
 
-def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> Seen:
+def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> PartStatus:
     runs = part.process is not None or part.given
     state = part.state
     if runs and state == "ready" and not health:
         state = "failed"
     load = None
     if part.process is not None and before is not None:
-        used, held = processes.load(part.process)
+        used, held = processes.process_usage(part.process)
         cpu = max(0.0, used - before[0]) / seconds
-        load = Load(cpu=round(cpu, 3), memory_mb=round(held / 2**20, 1))
-    return Seen(
+        load = ProcessUsage(cpu=round(cpu, 3), memory_mb=round(held / 2**20, 1))
+    return PartStatus(
         name=part.name,
         role=part.role,
         release=part.release,
@@ -128,10 +132,10 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
     )
 
 
-def _state(fleet: Fleet, parts: list[Seen]) -> str:
+def _state(fleet: Fleet, parts: list[PartStatus]) -> str:
     if not any(part.process for part in fleet.parts):
         return "stopped"
-    whole = supervisor(fleet) is not None and all(
+    whole = find_supervisor(fleet) is not None and all(
         part.state in ("ready", "standby")
         # They come and go with the work.
         or (part.role == "worker" and part.state in ("starting", "draining"))
@@ -142,12 +146,12 @@ def _state(fleet: Fleet, parts: list[Seen]) -> str:
 
 async def _books(home: Home, fleet: Fleet) -> dict[str, Any]:
     """Ask a running instance for the proof of the demo merchant's books."""
-    demo = welcome.read(home)
+    demo = welcome.read_demo(home)
     for part in fleet.of("api"):
         if part.process is None or part.address is None or demo is None:
             continue
         headers = {"Authorization": f"Bearer {demo.api_key}"}
-        answer = await http_probe.get(
+        answer = await http_probe.probe(
             part.address, "/api/v1/ledger/proof", headers=headers, within_s=5
         )
         if answer is not None and answer.status == _OK and isinstance(answer.json(), dict):
@@ -155,7 +159,7 @@ async def _books(home: Home, fleet: Fleet) -> dict[str, Any]:
     return {"balanced": None}
 
 
-def table(shown: Status) -> str:
+def format_status(shown: FleetStatus) -> str:
     """Return the document as lines for a human."""
     if shown.state == "stopped":
         return f"Nothing runs from {shown.home}; florin up starts it."
@@ -170,7 +174,7 @@ def table(shown: Status) -> str:
             f"{part.load.cpu:.0%}" if part.load else "",
             f"{part.load.memory_mb:.0f} MB" if part.load else "",
             part.queue or "",
-            replication_lag.said(part.lag),
+            replication_lag.format_lag(part.lag),
             part.release,
         )
         for part in shown.parts
@@ -183,7 +187,7 @@ def table(shown: Status) -> str:
     balanced = shown.books.get("balanced")
     words = {True: "balanced", False: "NOT BALANCED", None: "not asked (no instance answers)"}
     lines.append(f"Books: {words[balanced]}.")
-    lines += filter(None, [saved.line(shown.backups)])
+    lines += filter(None, [saved.backup_line(shown.backups)])
     lines += _queues(shown.queues)
     lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
     leader = next((part for part in shown.parts if part.role == "supervisor"), None)

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from florin.kit.time_zones import iana_zones
-from florin.ops.diagnostics.finding import Check
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.diagnostics.finding import Finding
+from florin.ops.postgres.connection import NotYet, open_session
 
 _THERE = "select to_regclass('florin.merchant') is not null"
 _UNKNOWN = """
@@ -14,9 +14,9 @@ select 'mer_' || replace(id::text, '-', '') || ' (' || timezone || ')' as mercha
 _NAMED_MAX = 5
 
 
-async def compare(dsn: str) -> list[Check]:
+async def compare(dsn: str) -> list[Finding]:
     try:
-        async with session(dsn) as connection:
+        async with open_session(dsn) as connection:
             rows = await connection.fetch("select name from pg_timezone_names")
             known = {str(row["name"]) for row in rows}
             unknown: list[str] = []
@@ -25,11 +25,11 @@ async def compare(dsn: str) -> list[Check]:
                 unknown = [str(row["merchant"]) for row in rows]
     except NotYet as error:
         said = f"the time zones could not be compared: {error or 'no answer'}"
-        return [Check("db", "time zones", "warn", said)]
+        return [Finding("db", "time zones", "warn", said)]
     return [judge(iana_zones(), known, unknown)]
 
 
-def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Check:
+def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Finding:
     """`here`: the zones of this machine, `known`: those of the database; `unknown`: merchants with
     another. Pure.
     """
@@ -39,12 +39,12 @@ def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Chec
             f" cannot be issued: {', '.join(unknown[:_NAMED_MAX])}; correct each by PATCH"
             " /merchant, or update the tzdata of the database"
         )
-        return Check("db", "time zones", "fail", said)
+        return Finding("db", "time zones", "fail", said)
     missing = sorted(here - known)
     if missing:
         said = (
             f"the database lacks {len(missing)} zones of this machine, such as"
             f" {', '.join(missing[:_NAMED_MAX])}: registration refuses them; update its tzdata"
         )
-        return Check("db", "time zones", "warn", said)
-    return Check("db", "time zones", "ok", f"the database knows all {len(here)} zones")
+        return Finding("db", "time zones", "warn", said)
+    return Finding("db", "time zones", "ok", f"the database knows all {len(here)} zones")

@@ -15,7 +15,7 @@ from florin.ops.system.console import say
 _FILE = "audit.jsonl"
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One line of the trail. `outcome` is begun, done, refused, undone, failed or cut off."""
 
     at: str  # RFC 3339, UTC
@@ -26,7 +26,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     seconds: float | None = None
 
 
-def note(
+def append_operation(
     home: Home, who: str, what: str, outcome: str, *, said: str = "", begun: float | None = None
 ) -> None:
     """Add a line; `begun` is the monotonic time at which it began.
@@ -34,7 +34,7 @@ def note(
     One write of one line to a file opened for appending: writers do not mix. A full disk does not
     keep an operator from operating.
     """
-    entry = Entry(
+    entry = OperationRecord(
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         who=who,
         what=what,
@@ -62,22 +62,22 @@ def _whole(path: Path) -> bool:
         return size == 0 or file.read(1) == b"\n"
 
 
-def trail(home: Home, last: int | None = None) -> list[Entry]:
+def read_operations(home: Home, last: int | None = None) -> list[OperationRecord]:
     """Return the newest lines, oldest first. A line cut off by a power cut is left out."""
     try:
         lines = (home.path / _FILE).read_bytes().splitlines()
     except FileNotFoundError:
         return []
-    found: list[Entry] = []
+    found: list[OperationRecord] = []
     for line in lines:
         try:
-            found.append(msgspec.json.decode(line, type=Entry))
+            found.append(msgspec.json.decode(line, type=OperationRecord))
         except msgspec.DecodeError:
             continue
     return found if last is None else found[-last:]
 
 
-def operator(environ: Mapping[str, str]) -> str:
+def operator_name(environ: Mapping[str, str]) -> str:
     """Return who acts: FLORIN_OPERATOR, else who became root, else this user."""
     named = environ.get("FLORIN_OPERATOR") or environ.get("SUDO_USER")
     if named:
@@ -88,7 +88,7 @@ def operator(environ: Mapping[str, str]) -> str:
         return f"user {os.getuid()}"
 
 
-def text(entries: list[Entry]) -> str:
+def format_operations(entries: list[OperationRecord]) -> str:
     rows = [(entry.at, entry.who, entry.outcome, _story(entry)) for entry in entries]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     return "\n".join(
@@ -97,6 +97,6 @@ def text(entries: list[Entry]) -> str:
     )
 
 
-def _story(entry: Entry) -> str:
+def _story(entry: OperationRecord) -> str:
     took = f" ({entry.seconds:.1f} s)" if entry.seconds is not None else ""
     return f"{entry.what}{took}{f': {entry.said}' if entry.said else ''}"

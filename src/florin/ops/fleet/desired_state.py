@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.fleet.model import Kind
 from florin.ops.planning.rollout import ReleaseMark
 
@@ -31,34 +31,34 @@ class DesiredState:
         return ReleaseMark(self.release, self.generation)
 
 
-def read(home: Home) -> DesiredState:
+def load_desired_state(home: Home) -> DesiredState:
     try:
         return msgspec.json.decode((home.path / "intent.json").read_bytes(), type=DesiredState)
     except (OSError, msgspec.DecodeError):
         return DesiredState()
 
 
-def keep(home: Home, intent: DesiredState) -> None:
-    write(home.path / "intent.json", msgspec.json.encode(intent))
+def save_desired_state(home: Home, intent: DesiredState) -> None:
+    write_file(home.path / "intent.json", msgspec.json.encode(intent))
 
 
-def names(count: int, stem: str = "api") -> tuple[str, ...]:
+def part_names(count: int, stem: str = "api") -> tuple[str, ...]:
     return tuple(f"{stem}-{number}" for number in range(1, count + 1))
 
 
-def works(name: str) -> bool:
+def is_worker(name: str) -> bool:
     """Say whether that is the name of a worker."""
     return name.startswith("worker-")
 
 
-def workers(
+def worker_marks(
     marks: Mapping[str, ReleaseMark], mark: ReleaseMark, count: int | None
 ) -> dict[str, ReleaseMark]:
     """Return so many workers: those there are first, then new ones. None: those there are."""
-    there = [name for name in marks if works(name)]
+    there = [name for name in marks if is_worker(name)]
     if count is None:
         return {name: marks[name] for name in there}
     kept = there[:count]
-    free = [name for name in names(len(there) + count, "worker") if name not in there]
+    free = [name for name in part_names(len(there) + count, "worker") if name not in there]
     added = free[: count - len(kept)]
     return {name: marks.get(name, mark) for name in (*kept, *added)}

@@ -23,7 +23,7 @@ _FOLDERS = ("run", "logs", "releases", "balancer", "saved")  # what we write int
 class Layout:
     """Where things were put at an earlier start: remembered, so that the next finds them."""
 
-    place: str | None = None
+    data_dir: str | None = None
     releases: str | None = None  # None: in the home
     ports: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -77,7 +77,7 @@ class Home:
 
     def fleet(self) -> Fleet:
         try:
-            return facts.decode((self.run / "fleet.json").read_bytes())
+            return facts.decode_fleet((self.run / "fleet.json").read_bytes())
         except FileNotFoundError:
             return Fleet()
         except PermissionError:
@@ -88,7 +88,7 @@ class Home:
             return Fleet()  # unreadable is unknown; the pid files still tell what runs
 
     def write_fleet(self, fleet: Fleet) -> None:
-        write(self.run / "fleet.json", facts.encode(fleet))
+        write_file(self.run / "fleet.json", facts.encode_fleet(fleet))
 
     def layout(self) -> Layout:
         try:
@@ -97,7 +97,7 @@ class Home:
             return Layout()
 
     def write_layout(self, layout: Layout) -> None:
-        write(self.path / "layout.json", msgspec.json.encode(layout))
+        write_file(self.path / "layout.json", msgspec.json.encode(layout))
 
     def lock(self) -> int | None:
         """Take the supervisor's lock; None while a living process holds it.
@@ -114,7 +114,7 @@ class Home:
         return handle
 
 
-def locate(option: Path | None, environ: Mapping[str, str]) -> Home:
+def locate_home(option: Path | None, environ: Mapping[str, str]) -> Home:
     """Return the home: --home, FLORIN_HOME, or .florin beside the code (else here)."""
     if option is None and environ.get("FLORIN_HOME"):
         option = Path(environ["FLORIN_HOME"])
@@ -123,7 +123,7 @@ def locate(option: Path | None, environ: Mapping[str, str]) -> Home:
     return Home(option.expanduser().absolute())
 
 
-def write(path: Path, content: bytes, mode: int = 0o600) -> None:
+def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace a file whole: a reader sees the old or the new, never half."""
     # A name that nobody can foresee, and never a file that is there: not even through a symlink.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 Algorithm = Literal["roundrobin", "leastconn", "iphash"]
 
@@ -51,10 +51,10 @@ class Part:
     given: bool = False  # a server named by DATABASE_URL or REDIS_URL: not ours to start or stop
 
     @property
-    def process(self) -> Process | None:
+    def process(self) -> ProcessId | None:
         if self.pid is None or self.started is None:
             return None
-        return Process(self.pid, self.started)
+        return ProcessId(self.pid, self.started)
 
     @property
     def metrics_address(self) -> str | None:
@@ -88,9 +88,9 @@ class Fleet:
         return Fleet(parts=tuple(part for part in self.parts if part.name not in dropped))
 
 
-def encode(fleet: Fleet) -> bytes:
+def encode_fleet(fleet: Fleet) -> bytes:
     return msgspec.json.format(msgspec.json.encode(fleet), indent=2)
 
 
-def decode(text: bytes) -> Fleet:
+def decode_fleet(text: bytes) -> Fleet:
     return msgspec.json.decode(text, type=Fleet)

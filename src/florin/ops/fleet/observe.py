@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
-from florin.ops.fleet.pid_files import recorded
+from florin.ops.fleet.pid_files import recorded_process
 from florin.ops.system import http_probe, processes
 
 
-def observe(home: Home) -> Fleet:
+def observe_fleet(home: Home) -> Fleet:
     """Return the fleet's facts, each pid checked against the process that now has it."""
     return Fleet(parts=tuple(_seen(home, part) for part in home.fleet().parts))
 
@@ -18,26 +18,26 @@ def _seen(home: Home, part: Part) -> Part:
     if part.given:
         return part
     if part.process is not None:
-        if processes.lives(part.process):
+        if processes.is_alive(part.process):
             return part
         ended = f"its process {part.pid} is gone"
         return part if part.state == "failed" else part.stopped(ended)
     if part.state == "starting":
         # Its starter was killed between starting it and writing that down.
-        process = recorded(home, part.name)
+        process = recorded_process(home, part.name)
         if process is not None:
             return replace(part, pid=process.pid, started=process.started, since=time.time())
         return part.stopped("it was never started")
     return part
 
 
-def supervisor(fleet: Fleet) -> Part | None:
+def find_supervisor(fleet: Fleet) -> Part | None:
     """Return the living supervisor."""
     part = fleet.part("supervisor")
     return part if part is not None and part.process is not None else None
 
 
-async def serves(part: Part) -> bool:
+async def is_serving(part: Part) -> bool:
     """Ask a running part from outside whether it serves."""
     if part.process is None and not part.given:
         return False
@@ -47,6 +47,6 @@ async def serves(part: Part) -> bool:
         return True
     if part.role in ("api", "worker"):
         path = "/health/ready" if part.role == "api" else "/metrics"
-        answer = await http_probe.get(part.address, path)
+        answer = await http_probe.probe(part.address, path)
         return answer is not None and answer.status == 200  # noqa: PLR2004
-    return await http_probe.answers(part.address)
+    return await http_probe.is_listening(part.address)

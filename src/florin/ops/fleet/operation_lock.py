@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,23 +42,23 @@ class Operation:
         return f"{self.who} ({self.what}, since {clock})"
 
 
-def take(home: Home, operation: Operation) -> Operation:
+def take_lock(home: Home, operation: Operation) -> Operation:
     """Take the lock; raises Unable with the holder's name while a living one holds it."""
-    holder = left(home)
-    if holder is not None and processes.lives(Process(holder.pid, holder.started)):
+    holder = load_operation(home)
+    if holder is not None and processes.is_alive(ProcessId(holder.pid, holder.started)):
         raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
-    me = processes.find(os.getpid())
+    me = processes.find_process(os.getpid())
     assert me is not None
     taken = replace(operation, pid=me.pid, started=me.started)
-    keep(home, taken)
+    save_operation(home, taken)
     return taken
 
 
-def keep(home: Home, operation: Operation) -> None:
-    write(_path(home), msgspec.json.encode(operation))
+def save_operation(home: Home, operation: Operation) -> None:
+    write_file(_path(home), msgspec.json.encode(operation))
 
 
-def left(home: Home) -> Operation | None:
+def load_operation(home: Home) -> Operation | None:
     """Return the operation on record, living or cut off."""
     try:
         return msgspec.json.decode(_path(home).read_bytes(), type=Operation)
@@ -66,7 +66,7 @@ def left(home: Home) -> Operation | None:
         return None
 
 
-def release(home: Home) -> None:
+def release_lock(home: Home) -> None:
     _path(home).unlink(missing_ok=True)
 
 

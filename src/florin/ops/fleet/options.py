@@ -8,11 +8,11 @@ from typing import Literal
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Algorithm, Kind
-from florin.ops.planning.autoscaling import Limits
+from florin.ops.planning.autoscaling import ScalingLimits
 from florin.ops.system.console import OperatorError
 
 
-def florin(*words: str) -> tuple[str, ...]:
+def florin_command(*words: str) -> tuple[str, ...]:
     """Return the command that runs one process of Florin. -P: the directory lends no modules."""
     return (sys.executable, "-P", "-m", "florin", *words)
 
@@ -21,21 +21,21 @@ def florin(*words: str) -> tuple[str, ...]:
 class Commands:
     """The processes of the product, which this package starts and otherwise does not know."""
 
-    api: tuple[str, ...] = field(default_factory=lambda: florin("api"))
-    worker: tuple[str, ...] = field(default_factory=lambda: florin("worker"))
-    migrate: tuple[str, ...] = field(default_factory=lambda: florin("migrate"))
-    demo: tuple[str, ...] = field(default_factory=lambda: florin("demo-merchant", "--json"))
+    api: tuple[str, ...] = field(default_factory=lambda: florin_command("api"))
+    worker: tuple[str, ...] = field(default_factory=lambda: florin_command("worker"))
+    migrate: tuple[str, ...] = field(default_factory=lambda: florin_command("migrate"))
+    demo: tuple[str, ...] = field(default_factory=lambda: florin_command("demo-merchant", "--json"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class UpOptions:
     home: Home
     environ: Mapping[str, str]
     port: int = 8000
     operations_port: int | None = None  # None: the one it has, else the next after the public one
     api: int | None = None  # instances; None: as many as were asked for last
     workers: int | Literal["auto"] | None = None  # None: as asked for last
-    limits: Limits | None = None  # of scaling; None: what suits the machine and its database
+    limits: ScalingLimits | None = None  # of scaling; None: what suits the machine and its database
     scale_every_s: float = 5.0
     replicas: int | None = None  # of PostgreSQL; None: as many as were asked for last
     valkey: Kind | None = None  # None: as asked for last

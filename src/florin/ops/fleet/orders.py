@@ -28,7 +28,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     document: dict[str, Any] | None = None
 
 
-class Undone(OperatorError):
+class OrderUndone(OperatorError):
     """It was tried, did not work out, and all is as before; `document` says more."""
 
     def __init__(self, said: str, document: dict[str, Any]) -> None:

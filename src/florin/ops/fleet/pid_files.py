@@ -4,10 +4,10 @@ from pathlib import Path
 
 from florin.ops.fleet.home import Home
 from florin.ops.system import processes
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 
-def recorded(home: Home, name: str) -> Process | None:
+def recorded_process(home: Home, name: str) -> ProcessId | None:
     """Return the process that wrote this part's pid file, if it lives.
 
     The file has when that process started, as the kernel counts, which no clock moves: another one
@@ -16,7 +16,7 @@ def recorded(home: Home, name: str) -> Process | None:
     path = pid_file(home, name)
     try:
         number, _, stat = path.read_text("utf-8", errors="replace").partition(" ")
-        process = processes.find(int(number))
+        process = processes.find_process(int(number))
         if not stat.strip() or process is None:  # a system without /proc: by the file's age
             return process if _wrote(path, process) else None
         return process if processes.of_stat(process.pid, stat) == process else None
@@ -24,8 +24,11 @@ def recorded(home: Home, name: str) -> Process | None:
         return None
 
 
-def _wrote(path: Path, process: Process | None) -> bool:
-    return process is not None and processes.started_at(process.pid) <= path.stat().st_mtime + 1
+def _wrote(path: Path, process: ProcessId | None) -> bool:
+    return (
+        process is not None
+        and processes.process_started_at(process.pid) <= path.stat().st_mtime + 1
+    )
 
 
 def pid_file(home: Home, name: str) -> Path:

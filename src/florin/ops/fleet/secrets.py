@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.system.console import OperatorError
 
 APPLICATION = (
@@ -28,17 +28,17 @@ ENGINES = (
 Secrets = dict[str, str]
 
 
-def load(home: Home) -> Secrets:
+def ensure_secrets(home: Home) -> Secrets:
     """Return the home's secrets, making those that are missing."""
-    kept = read(home)
+    kept = read_secrets(home)
     missing = [name for name in (*APPLICATION, *ENGINES) if name not in kept]
     if missing:
         kept |= {name: _make(name) for name in missing}
-        write(home.secrets, msgspec.json.format(msgspec.json.encode(kept), indent=2))
+        write_file(home.secrets, msgspec.json.format(msgspec.json.encode(kept), indent=2))
     return kept
 
 
-def read(home: Home) -> Secrets:
+def read_secrets(home: Home) -> Secrets:
     try:
         return msgspec.json.decode(home.secrets.read_bytes(), type=Secrets)
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def read(home: Home) -> Secrets:
         ) from None
 
 
-def for_application(secrets: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
+def application_secrets(secrets: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what the application needs; what the environment already says wins."""
     return {
         name: secrets[name]

@@ -92,7 +92,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class TimingRule:
     """`small` must be less than `large`; else what happened elsewhere happens here."""
 
     says: str
@@ -101,99 +101,99 @@ class Rule:
     prevents: str
 
 
-RULES: tuple[Rule, ...] = (
-    Rule(
+RULES: tuple[TimingRule, ...] = (
+    TimingRule(
         "the balancer forgets an idle connection before the instance does",
         lambda t: t.idle_s,
         lambda t: t.app_idle_s,
         "a request sent into a connection that the instance is closing: steady 502 in no app log"
         " (growthbook-proxy#135, prowler#11647)",
     ),
-    Rule(
+    TimingRule(
         "purging reaches every unneeded connection in time",
         lambda t: t.idle_gone_within_s,
         lambda t: t.idle_s,
         "the same, where the balancer has no idle time-out but halves its pool",
     ),
-    Rule(
+    TimingRule(
         "an instance serves for longer than the balancer needs to notice, and a second more",
         lambda t: t.drain_noticed_within_s + 1,
         lambda t: t.drain_s,
         "refused connections in every rolling update (kubernetes#43576, skipper#652)",
     ),
-    Rule(
+    TimingRule(
         "also where a balancer needs as many failures as for an ejection",
         lambda t: t.silent_out_within_s,
         lambda t: t.drain_s,
         "an instance gone before a balancer without drain by 404 has counted (terrapod#222)",
     ),
-    Rule(
+    TimingRule(
         "draining that is extended ends",
         lambda t: t.drain_s + t.drain_quiet_s,
         lambda t: t.drain_max_s,
         "a stop that never ends because one client keeps calling (Provenance#196)",
     ),
-    Rule(
+    TimingRule(
         "who stops an instance waits until it has drained and finished",
         lambda t: t.drain_max_s + t.finish_s + 5,
         lambda t: t.stop_grace_s,
         "killed at 10 s in a drain of 25 s, work lost (chatwoot#15886, kamal#1348)",
     ),
-    Rule(
+    TimingRule(
         "what is in flight may take as long as a request may",
         lambda t: t.app_request_s - 0.001,
         lambda t: t.finish_s,
         "the slowest honest request cut off by a deploy",
     ),
-    Rule(
+    TimingRule(
         "the instance gives up on a request before the balancer gives up on the instance",
         lambda t: t.app_request_s,
         lambda t: t.server_timeout_s,
         "a retry beside a first attempt that still runs (skipper#652, caddy#6267)",
     ),
-    Rule(
+    TimingRule(
         "the balancer answers for a silent instance before it gives up on the client",
         lambda t: t.server_timeout_s,
         lambda t: t.client_timeout_s,
         "a client cut off without an answer",
     ),
-    Rule(
+    TimingRule(
         "an instance that says no is out within 2 s",
         lambda t: t.ejected_within_s,
         lambda _: 2.0,
         "traffic to what is known to be broken for 30 s, a common default (uncloud#70)",
     ),
-    Rule(
+    TimingRule(
         "a silent instance is out before a keyed request has waited 4 s",
         lambda t: t.silent_out_within_s,
         lambda _: 4.0,
         "requests that wait for the whole server time-out at a frozen instance",
     ),
-    Rule(
+    TimingRule(
         "a probe ends before the next is due",
         lambda t: t.probe_timeout_s - 0.001,
         lambda t: t.probe_every_s,
         "probes that overlap, and cancelled ones that count as failures (caddy#7625)",
     ),
-    Rule(
+    TimingRule(
         "one lost probe ejects nobody",
         lambda _: 1,
         lambda t: t.probe_fall,
         "ejection of an instance that was only slow: 56 % 503 (frankendeploy#94)",
     ),
-    Rule(
+    TimingRule(
         "an instance that answers again is back within 3 s",
         lambda t: t.readmitted_within_s,
         lambda _: 3.0,
         "capacity that stays away for a minute after a hiccup (n8n-hosting#124)",
     ),
-    Rule(
+    TimingRule(
         "the only instance restarts within the retries of a request that waits for it",
         lambda t: t.start_s * 4,
         lambda t: t.panic_retries * min(1.0, t.connect_timeout_s),
         "a single replica refuses while it is replaced (moby#25464)",
     ),
-    Rule(
+    TimingRule(
         "a retried body fits the buffer, with room for its headers",
         lambda t: t.retry_body_bytes + 4096,
         lambda t: t.buffer_bytes - t.buffer_reserve_bytes,
@@ -202,7 +202,7 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def violations(timing: Timing) -> list[str]:
+def timing_violations(timing: Timing) -> list[str]:
     """Name every inequality that does not hold, with its numbers and what it prevents."""
     found: list[str] = []
     for rule in RULES:

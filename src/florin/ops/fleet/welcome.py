@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.system import http_probe
 from florin.ops.system.console import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
+class DemoMerchant:
     """The merchant of a development home, and the key that opens it."""
 
     merchant: str
@@ -28,21 +28,21 @@ class Welcome:
     docs: str
     metrics: str | None
     home: str
-    demo: Demo | None
+    demo: DemoMerchant | None
 
 
-def read(home: Home) -> Demo | None:
+def read_demo(home: Home) -> DemoMerchant | None:
     try:
-        return msgspec.json.decode(home.demo.read_bytes(), type=Demo)
+        return msgspec.json.decode(home.demo.read_bytes(), type=DemoMerchant)
     except (OSError, msgspec.DecodeError):
         return None
 
 
-async def ensure(
+async def ensure_demo(
     home: Home, address: str, command: tuple[str, ...], environ: dict[str, str]
-) -> Demo:
+) -> DemoMerchant:
     """Return the home's demo merchant, made at the first start and whenever its key is void."""
-    kept = read(home)
+    kept = read_demo(home)
     if kept is not None and await _program(address, kept.api_key, kept.program) is not None:
         return kept
     child = await asyncio.create_subprocess_exec(
@@ -56,34 +56,36 @@ async def ensure(
     )
     out, err = await child.communicate()
     try:
-        demo = msgspec.json.decode(out, type=Demo)
+        demo = msgspec.json.decode(out, type=DemoMerchant)
     except msgspec.DecodeError:
         words = err.decode(errors="replace").strip().splitlines()
         unsaid = f"The demo merchant could not be made (exit code {child.returncode})."
         raise OperatorError(words[-1] if words else unsaid) from None
     program = await _program(address, demo.api_key, demo.program)
     if program is not None:
-        demo = Demo(demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD")))
-    write(home.demo, msgspec.json.encode(demo))
+        demo = DemoMerchant(
+            demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD"))
+        )
+    write_file(home.demo, msgspec.json.encode(demo))
     return demo
 
 
 async def _program(address: str, key: str, program: str) -> dict[str, Any] | None:
     headers = {"Authorization": f"Bearer {key}"}
-    answer = await http_probe.get(
+    answer = await http_probe.probe(
         address, f"/api/v1/programs/{program}", headers=headers, within_s=5
     )
     return answer.json() if answer is not None and answer.status == 200 else None  # noqa: PLR2004
 
 
-def of(home: Home, url: str) -> Welcome:
+def welcome_of(home: Home, url: str) -> Welcome:
     balancer = home.fleet().part("balancer")
     metrics = f"http://{balancer.operations}/metrics/fleet" if balancer is not None else None
     docs = f"{url}/api/v1/docs"
-    return Welcome(url=url, docs=docs, metrics=metrics, home=str(home.path), demo=read(home))
+    return Welcome(url=url, docs=docs, metrics=metrics, home=str(home.path), demo=read_demo(home))
 
 
-def text(welcome: Welcome) -> str:
+def format_welcome(welcome: Welcome) -> str:
     lines = [
         "",
         f"  Florin serves at   {welcome.url}",
@@ -102,13 +104,13 @@ def text(welcome: Welcome) -> str:
         "",
         "  Try it, line by line: issue a card, spend from it, see the books.",
         "",
-        *curls(welcome.url, demo),
+        *example_calls(welcome.url, demo),
         "",
     ]
     return "\n".join(lines)
 
 
-def curls(url: str, demo: Demo) -> list[str]:
+def example_calls(url: str, demo: DemoMerchant) -> list[str]:
     """Return three lines for a shell: the first keeps the card's id for the second."""
     auth = f"-H 'Authorization: Bearer {demo.api_key}'"
     json = "-H 'Content-Type: application/json'"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
 
@@ -18,48 +18,48 @@ CUT_OFF_S = 0.3  # how long nothing reaches the replicas any more, before the pr
 _SENDER = "walsender"
 
 
-def primary(home: Home) -> Part:
+def find_primary(home: Home) -> Part:
     """Who is the primary just now, and runs. Raises OperatorError."""
-    for part in observe(home).of("postgres-primary"):
+    for part in observe_fleet(home).of("postgres-primary"):
         if part.process is not None:
             return part
     raise OperatorError(f"No primary runs in {home.path}.")
 
 
-def family(pid: int) -> list[int]:
+def process_tree(pid: int) -> list[int]:
     """A process and its children: a signal to a postmaster leaves them running."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
     return [pid, *(int(each) for each in children)]
 
 
-def senders(pid: int) -> list[int]:
+def wal_senders(pid: int) -> list[int]:
     """The processes of a primary that send its log to the replicas."""
-    return [each for each in family(pid) if _SENDER in " ".join(processes.command_line(each))]
+    return [each for each in process_tree(pid) if _SENDER in " ".join(processes.command_line(each))]
 
 
-def whole(home: Home, replicas: int) -> bool:
+def is_complete(home: Home, replicas: int) -> bool:
     """Whether a primary serves, and as many replicas of it."""
-    parts = [part for part in observe(home).parts if part.name.startswith("postgres")]
+    parts = [part for part in observe_fleet(home).parts if part.name.startswith("postgres")]
     roles = Counter(part.role for part in parts if part.state == "ready" and part.process)
     return roles == Counter({"postgres-primary": 1, "postgres-replica": replicas})
 
 
-async def kill(pid: int) -> None:
+async def kill_server(pid: int) -> None:
     """The postmaster dies; what it started notices and ends."""
     os.kill(pid, signal.SIGKILL)
 
 
-async def freeze(pid: int) -> None:
+async def freeze_server(pid: int) -> None:
     """All of it stands still, and could wake up at any time."""
-    _stop(family(pid))
+    _stop(process_tree(pid))
 
 
-async def cut_off(pid: int) -> None:
+async def cut_off_replicas(pid: int) -> None:
     """The replicas hear nothing more; a while later it is killed.
 
     Whatever it acknowledged in between is on no other disk, so it must acknowledge nothing.
     """
-    _stop(senders(pid))
+    _stop(wal_senders(pid))
     await asyncio.sleep(CUT_OFF_S)
     os.kill(pid, signal.SIGKILL)
 
@@ -71,4 +71,8 @@ def _stop(numbers: Iterable[int]) -> None:
 
 
 Lose = Callable[[int], Awaitable[None]]
-LOSSES: dict[str, Lose] = {"killed": kill, "frozen": freeze, "cut off": cut_off}
+LOSSES: dict[str, Lose] = {
+    "killed": kill_server,
+    "frozen": freeze_server,
+    "cut off": cut_off_replicas,
+}

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from florin.ops.fleet.home import write
+from florin.ops.fleet.home import write_file
 from florin.ops.fleet.model import Algorithm
 from florin.ops.haproxy import certificate, config, runtime_api, server_slots
-from florin.ops.haproxy.program import Program
-from florin.ops.haproxy.runtime_api import Admin, Check, Unreachable
-from florin.ops.haproxy.server_slots import Facts, Server
-from florin.ops.haproxy.settings import CERTIFICATE, CONFIGURATION, MAP, SOCKET, Edge
+from florin.ops.haproxy.program import HaproxyProgram
+from florin.ops.haproxy.runtime_api import Admin, Check, HaproxyUnreachable
+from florin.ops.haproxy.server_slots import BalancerState, SlotServer
+from florin.ops.haproxy.settings import CERTIFICATE, CONFIGURATION, MAP, SOCKET, BalancerSettings
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import HotSwap, PartSpec
 from florin.ops.system import http_probe
@@ -30,7 +30,7 @@ _LOCK_POLL_S = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class InstanceState:
     """One instance as the running balancer sees it; `sessions` are those of all algorithms."""
 
     name: str
@@ -44,8 +44,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Balancer:
-    edge: Edge
-    program: Program
+    edge: BalancerSettings
+    program: HaproxyProgram
     release: str = ""
 
     @property
@@ -60,7 +60,7 @@ class Balancer:
 
     def wanted(self) -> PartSpec:
         """How it runs. Its wiring changes with what only another process can change."""
-        fixed = config.configuration(self.edge, Facts())
+        fixed = config.render_config(self.edge, BalancerState())
         return PartSpec(
             name=NAME,
             role="balancer",
@@ -91,25 +91,25 @@ class Balancer:
         self._write(self.facts())
 
     async def ready_to_serve(self) -> bool:
-        return await self.alive() and await http_probe.answers(self.address)
+        return await self.alive() and await http_probe.is_listening(self.address)
 
     async def answers_as(self, pid: int) -> bool:
         """Say whether it is this process that has the socket now."""
         try:
-            return f"\nPid: {pid}\n" in await runtime_api.ask(
+            return f"\nPid: {pid}\n" in await runtime_api.send_command(
                 self.edge.socket, "show info", within_s=3
             )
-        except Unreachable:
+        except HaproxyUnreachable:
             return False
 
     async def alive(self) -> bool:
         try:
-            return bool(await runtime_api.ask(self.edge.socket, "show info", within_s=3))
-        except Unreachable:
+            return bool(await runtime_api.send_command(self.edge.socket, "show info", within_s=3))
+        except HaproxyUnreachable:
             return False
 
-    def facts(self) -> Facts:
-        return server_slots.read(self.edge.facts)
+    def facts(self) -> BalancerState:
+        return server_slots.read_state(self.edge.facts)
 
     async def admit(self, name: str, address: str) -> None:
         """Send requests to this instance from now on; it should be ready already."""
@@ -140,25 +140,25 @@ class Balancer:
             self._write(known)
             running = {
                 row.server: row
-                for row in await runtime_api.rows(self.edge.socket)
+                for row in await runtime_api.read_servers(self.edge.socket)
                 if row.backend == config.PANIC
             }
             commands = [_switching(known)]
             for slot in range(1, self.edge.timing.slots + 1):
-                server, row = known.of_slot(slot), running[config.server(slot)]
+                server, row = known.of_slot(slot), running[config.server_name(slot)]
                 if server is not None or row.admin != "maintenance":
                     commands += _placing(slot, server)
-            await runtime_api.tell(self.edge.socket, commands)
+            await runtime_api.send_changes(self.edge.socket, commands)
 
-    async def observe(self) -> tuple[Seen, ...]:
+    async def observe(self) -> tuple[InstanceState, ...]:
         """Every known instance as it is now. Raises Unreachable."""
-        known, found = self.facts(), await runtime_api.rows(self.edge.socket)
-        seen: list[Seen] = []
+        known, found = self.facts(), await runtime_api.read_servers(self.edge.socket)
+        seen: list[InstanceState] = []
         for server in known.servers:
-            own = [row for row in found if row.server == config.server(server.slot)]
+            own = [row for row in found if row.server == config.server_name(server.slot)]
             judged = next(row for row in own if row.backend == config.PROBING)
             seen.append(
-                Seen(
+                InstanceState(
                     name=server.name,
                     slot=server.slot,
                     address=judged.address,
@@ -174,12 +174,12 @@ class Balancer:
         """Use another certificate for new connections, and after the next start. Raises
         OperatorError.
         """
-        pem = certificate.joined(cert, key)
+        pem = certificate.join_certificate(cert, key)
         async with self._alone():
             await runtime_api.replace_certificate(self.edge.socket, CERTIFICATE, pem)
-            write(self.edge.certificate, pem.encode())
+            write_file(self.edge.certificate, pem.encode())
 
-    async def _change(self, change: Callable[[Facts], Facts]) -> None:
+    async def _change(self, change: Callable[[BalancerState], BalancerState]) -> None:
         async with self._alone():
             before = self.facts()
             after = change(before)
@@ -189,12 +189,12 @@ class Balancer:
             for slot in sorted(slots):
                 if before.of_slot(slot) != after.of_slot(slot):
                     commands += _placing(slot, after.of_slot(slot))
-            await runtime_api.tell(self.edge.socket, commands)
+            await runtime_api.send_changes(self.edge.socket, commands)
 
-    def _write(self, known: Facts) -> None:
-        server_slots.keep(self.edge.facts, known)
-        write(self.edge.map, config.map_file(known).encode())
-        write(self.edge.configuration, config.configuration(self.edge, known).encode())
+    def _write(self, known: BalancerState) -> None:
+        server_slots.save_state(self.edge.facts, known)
+        write_file(self.edge.map, config.render_map(known).encode())
+        write_file(self.edge.configuration, config.render_config(self.edge, known).encode())
 
     @asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
@@ -212,20 +212,20 @@ class Balancer:
             os.close(handle)
 
 
-def _switching(known: Facts) -> str:
+def _switching(known: BalancerState) -> str:
     return f"set map {MAP} {config.MAP_KEY} {known.algorithm}"
 
 
-def _placing(slot: int, server: Server | None) -> list[str]:
+def _placing(slot: int, server: SlotServer | None) -> list[str]:
     """What makes a slot that of this server, or nobody's."""
-    name = config.server(slot)
+    name = config.server_name(slot)
     if server is None:
         # Maintenance first: no request goes to the address of a free slot.
         return [
             *_state(name, "maint"),
             *(f"shutdown sessions server {backend}/{name}" for backend in config.EVERY),
         ]
-    host, port = http_probe.split(server.address)
+    host, port = http_probe.split_address(server.address)
     return [
         *(f"set server {backend}/{name} addr {host} port {port}" for backend in config.EVERY),
         *_state(name, "ready" if server.admitted else "drain"),

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from cryptography import x509
 
-from florin.ops.fleet.home import write
+from florin.ops.fleet.home import write_file
 from florin.ops.system.console import OperatorError, say
 
 _KEY = b"PRIVATE KEY-----"
 _LOCKED = (b"ENCRYPTED PRIVATE KEY-----", b"Proc-Type: 4,ENCRYPTED")
 
 
-def joined(cert: Path, key: Path) -> str:
+def join_certificate(cert: Path, key: Path) -> str:
     """Return certificate, chain and key as one PEM. Raises OperatorError unless they fit each
     other.
     """
@@ -34,7 +34,7 @@ def joined(cert: Path, key: Path) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder) / "pair.pem"
-        write(whole, pem)
+        write_file(whole, pem)
         try:
             context.load_cert_chain(whole)
         except (ssl.SSLError, ValueError) as error:
@@ -48,10 +48,10 @@ def joined(cert: Path, key: Path) -> str:
     return pem.decode("ascii")
 
 
-def install(cert: Path, key: Path, into: Path) -> None:
+def install_certificate(cert: Path, key: Path, into: Path) -> None:
     """Put them where the balancer reads them when it starts. Raises OperatorError."""
     into.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write(into, joined(cert, key).encode())
+    write_file(into, join_certificate(cert, key).encode())
 
 
 def _read(path: Path) -> bytes:

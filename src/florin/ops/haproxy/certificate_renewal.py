@@ -8,7 +8,7 @@ from florin.ops.haproxy.balancer import Balancer
 from florin.ops.system.console import OperatorError, say
 
 
-class Renewal:
+class CertificateRenewal:
     """Watches the certificate and its key; whoever renews them need tell nobody."""
 
     def __init__(self, balancer: Balancer, pair: tuple[Path, Path] | None) -> None:

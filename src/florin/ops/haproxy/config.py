@@ -7,9 +7,9 @@ follow it. The facts are rendered in as well: a balancer that died serves again 
 servers before anybody has told it anything.
 """
 
-from florin.ops.haproxy.config_fragments import BOUNDS, ONE_FORM, RULES, problem
-from florin.ops.haproxy.server_slots import Facts
-from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, Edge
+from florin.ops.haproxy.config_fragments import BOUNDS, ONE_FORM, RULES, problem_response
+from florin.ops.haproxy.server_slots import BalancerState
+from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, BalancerSettings
 
 PROBING, FOLLOWING, PANIC = "roundrobin", ("leastconn", "iphash"), "panic"
 EVERY = (PROBING, *FOLLOWING, PANIC)
@@ -19,12 +19,12 @@ _PROXIES_DEEP = 5
 _UNLESS_PROXIED = " unless of_a_proxy { req.hdr(x-forwarded-proto) -m found }"
 
 
-def server(slot: int) -> str:
+def server_name(slot: int) -> str:
     """The name of a slot's server, the same in every backend."""
     return f"s{slot}"
 
 
-def configuration(edge: Edge, facts: Facts) -> str:
+def render_config(edge: BalancerSettings, facts: BalancerState) -> str:
     parts = (
         _global(edge),
         _defaults(edge),
@@ -35,15 +35,15 @@ def configuration(edge: Edge, facts: Facts) -> str:
     return "\n".join(parts)
 
 
-def map_file(facts: Facts) -> str:
+def render_map(facts: BalancerState) -> str:
     return f"{MAP_KEY} {facts.algorithm}\n"
 
 
-def seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     return f"{round(value * 1000)}ms"
 
 
-def _global(edge: Edge) -> str:
+def _global(edge: BalancerSettings) -> str:
     timing = edge.timing
     user = f"  uid {edge.user.uid}\n  gid {edge.user.gid}\n" if edge.user else ""
     return f"""\
@@ -51,11 +51,11 @@ def _global(edge: Edge) -> str:
 global
   log stdout format raw daemon err
   stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
-  stats timeout {seconds(60)}
+  stats timeout {format_seconds(60)}
   expose-experimental-directives
 {user}  maxconn {edge.connections()}
   nbthread {edge.threads}
-  hard-stop-after {seconds(timing.stop_grace_s)}
+  hard-stop-after {format_seconds(timing.stop_grace_s)}
   tune.bufsize {timing.buffer_bytes}
   tune.maxrewrite {timing.buffer_reserve_bytes}
   tune.pool-high-fd-ratio 40
@@ -63,16 +63,19 @@ global
 """
 
 
-def _defaults(edge: Edge) -> str:
+def _defaults(edge: BalancerSettings) -> str:
     t = edge.timing
     probes = (
-        f"inter {seconds(t.probe_every_s)} fastinter {seconds(t.probe_when_doubtful_s)}"
-        f" downinter {seconds(t.probe_every_s)} fall {t.probe_fall} rise {t.probe_rise}"
+        f"inter {format_seconds(t.probe_every_s)}"
+        f" fastinter {format_seconds(t.probe_when_doubtful_s)}"
+        f" downinter {format_seconds(t.probe_every_s)} fall {t.probe_fall} rise {t.probe_rise}"
     )
     # A failed connection is only a reason to probe sooner; the probe decides. Were a server marked
     # down by the failure itself, the request that failed would be ended with the server's others.
     watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
-    pool = f"pool-max-conn {t.idle_per_server} pool-purge-delay {seconds(t.idle_purge_every_s)}"
+    pool = (
+        f"pool-max-conn {t.idle_per_server} pool-purge-delay {format_seconds(t.idle_purge_every_s)}"
+    )
     # A request that timed out is not repeated: what was slow once would be slow again, beside the
     # first. One whose client is gone is ended: the instance stops reading for it (abortonclose).
     return f"""\
@@ -90,23 +93,23 @@ defaults
   retry-on conn-failure empty-response
   option abortonclose
   http-reuse safe
-  timeout connect {seconds(t.connect_timeout_s)}
-  timeout queue {seconds(t.queue_timeout_s)}
-  timeout server {seconds(t.server_timeout_s)}
-  timeout check {seconds(t.probe_timeout_s)}
-  timeout client {seconds(t.client_timeout_s)}
-  timeout http-request {seconds(t.client_request_s)}
-  timeout http-keep-alive {seconds(t.client_idle_s)}
+  timeout connect {format_seconds(t.connect_timeout_s)}
+  timeout queue {format_seconds(t.queue_timeout_s)}
+  timeout server {format_seconds(t.server_timeout_s)}
+  timeout check {format_seconds(t.probe_timeout_s)}
+  timeout client {format_seconds(t.client_timeout_s)}
+  timeout http-request {format_seconds(t.client_request_s)}
+  timeout http-keep-alive {format_seconds(t.client_idle_s)}
   default-server {probes}
   default-server {watch}
   default-server {pool}
-  {problem(503, "overloaded")}
-  {problem(502, "outcome_unknown")}
-  {problem(504, "outcome_unknown")}
+  {problem_response(503, "overloaded")}
+  {problem_response(502, "outcome_unknown")}
+  {problem_response(504, "outcome_unknown")}
 """
 
 
-def _public(edge: Edge) -> str:
+def _public(edge: BalancerSettings) -> str:
     tls = f" ssl crt {CERTIFICATE} alpn h2,http/1.1" if edge.tls else ""
     scheme = "https" if edge.tls else "http"
     reading = " ".join(READING_POSTS)
@@ -153,7 +156,7 @@ def _clients(trusted: tuple[str, ...]) -> str:
     return "\n".join((*lines, ""))
 
 
-def _operations(edge: Edge) -> str:
+def _operations(edge: BalancerSettings) -> str:
     port = edge.fleet_metrics_port
     fleet = "" if port is None else "  use_backend fleet_metrics if { path /metrics/fleet }\n"
     backend = ""
@@ -175,7 +178,7 @@ frontend operations
 {backend}"""
 
 
-def _backends(edge: Edge, facts: Facts) -> str:
+def _backends(edge: BalancerSettings, facts: BalancerState) -> str:
     probing = """\
   option httpchk
   http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host florin
@@ -196,14 +199,16 @@ def _backends(edge: Edge, facts: Facts) -> str:
     )
 
 
-def _backend(edge: Edge, facts: Facts, name: str, balance: str, more: str, health: str) -> str:
+def _backend(
+    edge: BalancerSettings, facts: BalancerState, name: str, balance: str, more: str, health: str
+) -> str:
     lines = [f"backend {name}", f"  balance {balance}"]
     lines += [more] if more else []
     for slot in range(1, edge.timing.slots + 1):
         known = facts.of_slot(slot)
-        words = ["  server", server(slot), known.address if known else FREE]
+        words = ["  server", server_name(slot), known.address if known else FREE]
         if health == "track":
-            words += ["track", f"{PROBING}/{server(slot)}"]  # in maintenance when that one is
+            words += ["track", f"{PROBING}/{server_name(slot)}"]  # in maintenance when that one is
         else:
             words += [health] if health else []
             # A server that drained has no sessions left after a start: it gets none at all.

@@ -42,7 +42,7 @@ _SAYS = {
 }
 
 
-def problem(status: int, code: str) -> str:
+def problem_response(status: int, code: str) -> str:
     """An error that HAProxy answers itself, as a problem document like those of the API.
 
     What it cannot read as HTTP at all (400) it answers with a page that cannot be changed.

@@ -9,12 +9,12 @@ from florin.kit.settings import network_rules
 from florin.ops.fleet import desired_state
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Role
-from florin.ops.fleet.observe import observe
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.observe import observe_fleet
+from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.timing import DEFAULT
 from florin.ops.haproxy import certificate, program
 from florin.ops.haproxy.balancer import LOOPBACK, NAME, Balancer
-from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, Edge
+from florin.ops.haproxy.settings import CONNECTIONS_PER_SOURCE, BalancerSettings
 from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
 
@@ -22,10 +22,10 @@ __all__ = [
     "METRICS",
     "NAME",
     "OPERATIONS",
-    "Runs",
-    "balancer",
+    "CurrentFrontend",
     "base_urls",
     "current_frontend",
+    "make_balancer",
     "operations_port",
     "require_ports",
 ]
@@ -36,7 +36,7 @@ METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as o
 
 
 @dataclass(frozen=True, slots=True)
-class Runs:
+class CurrentFrontend:
     """Where the fleet that runs is reached, and with which certificate and key."""
 
     port: int | None = None  # None: none runs
@@ -50,9 +50,9 @@ def base_urls(home: Home) -> list[str]:
     With TLS each instance: whether the certificate is for this host nobody knows. Empty when
     nothing runs.
     """
-    fleet = observe(home)
+    fleet = observe_fleet(home)
     roles: tuple[Role, ...] = (
-        ("balancer", "api") if desired_state.read(home).tls is None else ("api",)
+        ("balancer", "api") if desired_state.load_desired_state(home).tls is None else ("api",)
     )
     for role in roles:
         found = [f"http://{part.address}" for part in fleet.of(role) if part.process]
@@ -61,21 +61,25 @@ def base_urls(home: Home) -> list[str]:
     return []
 
 
-def current_frontend(home: Home) -> Runs:
+def current_frontend(home: Home) -> CurrentFrontend:
     """Return what an `up` that does not say leaves as it is."""
-    fleet = observe(home)
+    fleet = observe_fleet(home)
     part = fleet.part(NAME)
     if part is None or not any(each.process for each in (part, *fleet.of("api"))):
-        return Runs()
+        return CurrentFrontend()
     port = (part.address or "").rpartition(":")[2]
-    pair = desired_state.read(home).tls
+    pair = desired_state.load_desired_state(home).tls
     tls = None if pair is None else (Path(pair[0]), Path(pair[1]))
-    return Runs(int(port), home.layout().ports.get(OPERATIONS), tls) if port.isdigit() else Runs()
+    return (
+        CurrentFrontend(int(port), home.layout().ports.get(OPERATIONS), tls)
+        if port.isdigit()
+        else CurrentFrontend()
+    )
 
 
-def balancer(options: Options, ports: Mapping[str, int]) -> Balancer:
+def make_balancer(options: UpOptions, ports: Mapping[str, int]) -> Balancer:
     """Return the balancer as the options want it. Raises OperatorError when there is no HAProxy."""
-    edge = Edge(
+    edge = BalancerSettings(
         timing=DEFAULT,
         host=options.host,
         port=options.port,
@@ -88,11 +92,11 @@ def balancer(options: Options, ports: Mapping[str, int]) -> Balancer:
         folder=options.home.path / "balancer",
     )
     if options.tls is not None:
-        certificate.install(*options.tls, edge.certificate)
-    return Balancer(edge=edge, program=program.find())
+        certificate.install_certificate(*options.tls, edge.certificate)
+    return Balancer(edge=edge, program=program.find_haproxy())
 
 
-def require_ports(options: Options, fleet: Fleet) -> None:
+def require_ports(options: UpOptions, fleet: Fleet) -> None:
     """Say that a port is taken before anything starts; our own balancer may sit on it."""
     part = fleet.part(NAME)
     runs = part if part is not None and part.process is not None else None
@@ -103,14 +107,14 @@ def require_ports(options: Options, fleet: Fleet) -> None:
         here = runs and runs.operations
         asked.append(("--operations-port", options.operations_port, LOOPBACK, here))
     for option, port, host, at in asked:
-        if not (at or "").endswith(f":{port}") and not ports.is_free(port, host):
+        if not (at or "").endswith(f":{port}") and not ports.is_free_port(port, host):
             raise OperatorError(
-                f"Port {port} is taken by {ports.holder(port)}; stop it, or choose another:"
+                f"Port {port} is taken by {ports.port_holder(port)}; stop it, or choose another:"
                 f" florin up {option} {ports.next_free(port + 1)}."
             )
 
 
-def operations_port(options: Options, fleet: Fleet, taken: Mapping[str, int]) -> int:
+def operations_port(options: UpOptions, fleet: Fleet, taken: Mapping[str, int]) -> int:
     """Return the port asked for, else the one it has, else the next free after the public one."""
     part = fleet.part(NAME)
     if options.operations_port is not None:
@@ -129,7 +133,7 @@ def _per_source(words: str | None) -> int:
     return int(words)
 
 
-def _trusted(options: Options) -> tuple[str, ...]:
+def _trusted(options: UpOptions) -> tuple[str, ...]:
     words = options.environ.get("FLORIN_TRUSTED_PROXIES", "")
     if options.environ.get("FLORIN_ENV") == "production":  # instances believe the balancer alone
         for mistake in network_rules.open_proxies({"FLORIN_TRUSTED_PROXIES": words}):

@@ -27,7 +27,7 @@ class _Family:
     samples: list[str] = field(default_factory=list[str])
 
 
-def merged(texts: Mapping[str, str | None]) -> str:
+def merge_metrics(texts: Mapping[str, str | None]) -> str:
     """Join metrics by instance, each sample labelled with its own; None where none answered."""
     families: dict[str, _Family] = {
         _UP: _Family(
@@ -41,10 +41,13 @@ def merged(texts: Mapping[str, str | None]) -> str:
     return "\n".join(lines) + "\n"
 
 
-async def collected(instances: Mapping[str, str]) -> str:
+async def collect_metrics(instances: Mapping[str, str]) -> str:
     """Ask every instance, by name and `host:port`, for its metrics."""
     answers = await asyncio.gather(
-        *(http_probe.get(address, "/metrics", within_s=_WITHIN_S) for address in instances.values())
+        *(
+            http_probe.probe(address, "/metrics", within_s=_WITHIN_S)
+            for address in instances.values()
+        )
     )
     told = (
         answer.body.decode(errors="replace")
@@ -52,10 +55,10 @@ async def collected(instances: Mapping[str, str]) -> str:
         else None
         for answer in answers
     )
-    return merged(dict(zip(instances, told, strict=True)))
+    return merge_metrics(dict(zip(instances, told, strict=True)))
 
 
-async def serve(
+async def serve_fleet_metrics(
     port: int,
     instances: Callable[[], Mapping[str, str]],
     more: Callable[[], str] = lambda: "",
@@ -70,7 +73,7 @@ async def serve(
             async with asyncio.timeout(_WITHIN_S * 2):
                 while (await reader.readline()).strip():
                     pass
-                body = (await collected(instances()) + more()).encode()
+                body = (await collect_metrics(instances()) + more()).encode()
                 writer.write(_HEAD % len(body) + body)
                 await writer.drain()
         writer.close()

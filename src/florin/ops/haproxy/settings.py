@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from florin.ops.fleet.timing import Timing
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 # POSTs that only read: repeated like a GET. A public contract, not knowledge about gift cards.
 READING_POSTS = ("/api/v1/cards/lookup",)
@@ -25,7 +25,7 @@ _NEARLY_FULL = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class BalancerSettings:
     """Where the balancer listens, whom it believes, where its files lie."""
 
     timing: Timing
@@ -37,7 +37,7 @@ class Edge:
     connections_per_source: int = CONNECTIONS_PER_SOURCE
     tls: bool = False  # the pair lies in `certificate`
     folder: Path  # its own: the configuration, the map, the facts, the certificate
-    user: Account | None = None  # whom HAProxy becomes once it has its ports and files
+    user: OsAccount | None = None  # whom HAProxy becomes once it has its ports and files
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
 
     @property

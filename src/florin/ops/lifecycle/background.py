@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from florin.ops.fleet.home import Home
-from florin.ops.supervisor.launch import rotate
+from florin.ops.supervisor.launch import rotate_log
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 LOG = "supervisor"
 _POLL_S = 0.1
 _VERDICT = "florin: "  # how the command begins the sentence with which it gives up
 
 
-def detach(home: Home, command: Sequence[str]) -> None:
+def start_in_background(home: Home, command: Sequence[str]) -> None:
     """Start the supervisor and return once all serves; raises Unable with its last word.
 
     It takes over from one that lives.
     """
     home.make()
     log = home.log(LOG)
-    rotate(log)
+    rotate_log(log)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     read_from = os.fstat(handle).st_size
     try:
@@ -37,7 +37,7 @@ def detach(home: Home, command: Sequence[str]) -> None:
         )
     finally:
         os.close(handle)
-    process = processes.find(child.pid)
+    process = processes.find_process(child.pid)
     try:
         _await(home, child, process, read_from)
     except KeyboardInterrupt:
@@ -47,7 +47,7 @@ def detach(home: Home, command: Sequence[str]) -> None:
 
 
 def _await(
-    home: Home, child: subprocess.Popen[Any], process: Process | None, read_from: int
+    home: Home, child: subprocess.Popen[Any], process: ProcessId | None, read_from: int
 ) -> None:
     unfinished, verdict = "", ""
     while True:
@@ -68,7 +68,7 @@ def _await(
         time.sleep(_POLL_S)
 
 
-def _is_ready(home: Home, process: Process | None) -> bool:
+def _is_ready(home: Home, process: ProcessId | None) -> bool:
     me = home.fleet().part("supervisor")
     return me is not None and process is not None and me.process == process and me.state == "ready"
 

@@ -7,21 +7,21 @@ import time
 from dataclasses import replace
 
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.observe import observe, supervisor
+from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.supervisor import start_stop
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say, voice
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 _WITHIN_S = 120
 
 
-def down(home: Home) -> bool:
+def stop_fleet(home: Home) -> bool:
     """Stop what runs; False when nothing did."""
     if not home.run.is_dir():
         return False
-    fleet = observe(home)
-    leader = supervisor(fleet)
+    fleet = observe_fleet(home)
+    leader = find_supervisor(fleet)
     if leader is not None and leader.process is not None:
         asyncio.run(_ask(leader.process))
         return True
@@ -37,15 +37,15 @@ def down(home: Home) -> bool:
     return True
 
 
-async def _ask(process: Process) -> None:
+async def _ask(process: ProcessId) -> None:
     begun = time.monotonic()
     try:
-        processes.send(process, signal.SIGTERM)
+        processes.send_signal(process, signal.SIGTERM)
     except PermissionError:
         raise OperatorError(
             f"The supervisor (pid {process.pid}) belongs to another user; run this as that user."
         ) from None
-    ended = asyncio.ensure_future(processes.gone(process))
+    ended = asyncio.ensure_future(processes.wait_gone(process))
     while time.monotonic() - begun < _WITHIN_S:
         voice.status(f"Stopping … {time.monotonic() - begun:.0f} s")
         done, _ = await asyncio.wait({ended}, timeout=0.5)
@@ -62,13 +62,13 @@ async def _ask(process: Process) -> None:
 async def _stop_orphans(home: Home) -> None:
     """Stop what a killed supervisor left running."""
     say("The supervisor is gone; stopping what it left.")
-    fleet = observe(home)
+    fleet = observe_fleet(home)
     for part in (part for alike in start_stop.stop_order(fleet) for part in alike):
         assert part.process is not None
         begun = time.monotonic()
         try:
             # The balancer went first: nothing arrives any more.
-            await start_stop.stop(part.process, part.role, started=None, drained=True)
+            await start_stop.stop_process(part.process, part.role, started=None, drained=True)
         except PermissionError:
             raise OperatorError(
                 f"{part.name} belongs to another user; run this as that user."

@@ -9,17 +9,17 @@ from florin.ops.fleet import audit_log, desired_state, operation_lock, welcome
 from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.model import Part, Role
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.haproxy import frontend
-from florin.ops.haproxy.runtime_api import Unreachable
+from florin.ops.haproxy.runtime_api import HaproxyUnreachable
 from florin.ops.lifecycle import takeover
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.postgres import connection_budget
 from florin.ops.releases import store
 from florin.ops.rollout.executor import FleetContext, require_connections, run_migrate
-from florin.ops.rollout.instances import Instances
-from florin.ops.rollout.workers import Workers
-from florin.ops.supervisor.part_spec import PartSpec, Step, plan
+from florin.ops.rollout.instances import InstanceProcesses
+from florin.ops.rollout.workers import WorkerProcesses
+from florin.ops.supervisor.part_spec import PartSpec, PartStep, plan_parts
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say, timed
 from florin.ops.topology import topology
@@ -31,41 +31,41 @@ _FOUND_WITHIN_S = 15  # once all else serves
 _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 
-async def rise(options: Options, fleet: Supervisor) -> FleetContext:
+async def start_fleet(options: UpOptions, fleet: Supervisor) -> FleetContext:
     fleet.announce("starting")
     frontend.require_ports(options, fleet.fleet)
     takeover.require_same_database(options, fleet.fleet)
-    arranged = await topology.arrange(options, fleet.fleet)
+    arranged = await topology.arrange_topology(options, fleet.fleet)
     _remember(options, arranged)
     fleet.show_given(arranged.given)
     running = FleetContext(
         options,
         fleet,
         arranged,
-        Instances(fleet, arranged.balancer, arranged.instance),
-        Workers(fleet, arranged.instance),
+        InstanceProcesses(fleet, arranged.balancer, arranged.instance),
+        WorkerProcesses(fleet, arranged.instance),
     )
-    left = operation_lock.left(options.home)
+    left = operation_lock.load_operation(options.home)
     alive = [part for part in fleet.fleet.of("api") if part.process is not None]
-    kept = desired_state.read(options.home) if alive else await _fresh(running)
+    kept = desired_state.load_desired_state(options.home) if alive else await _fresh(running)
     if alive:
         working = [part for part in running.workers.there() if part.process is not None]
         marks = _marks([*alive, *working])
     else:
-        marks = dict.fromkeys(desired_state.names(kept.api), kept.mark)
-        marks |= desired_state.workers({}, kept.mark, _count(kept))
+        marks = dict.fromkeys(desired_state.part_names(kept.api), kept.mark)
+        marks |= desired_state.worker_marks({}, kept.mark, _count(kept))
     wanted = arranged.wanted(marks)
     finding = asyncio.create_task(wait_until_healthy(arranged.memory))  # while the rest starts
     try:
-        rewired = await _take(running, plan(fleet.fleet, wanted), wanted, kept.release)
+        rewired = await _take(running, plan_parts(fleet.fleet, wanted), wanted, kept.release)
         _forget_others(fleet, wanted)
         await _tell_balancer(running, options.algorithm or kept.algorithm)
         if alive:
             await _complete(running, left, rewired)
         if options.development:
-            environ = arranged.environ | store.environ(options.home, kept.release)
+            environ = arranged.environ | store.release_environ(options.home, kept.release)
             direct = next(part.address or "" for part in fleet.fleet.of("api"))
-            await welcome.ensure(options.home, direct, options.commands.demo, environ)
+            await welcome.ensure_demo(options.home, direct, options.commands.demo, environ)
         await asyncio.wait({finding}, timeout=_FOUND_WITHIN_S)
         if not finding.done():
             say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
@@ -75,16 +75,16 @@ async def rise(options: Options, fleet: Supervisor) -> FleetContext:
     return running
 
 
-def _remember(options: Options, arranged: Topology) -> None:
+def _remember(options: UpOptions, arranged: Topology) -> None:
     """Keep which engines were asked for: an `up` that does not say leaves them as they are."""
-    kept = desired_state.read(options.home)
+    kept = desired_state.load_desired_state(options.home)
     pair = None if options.tls is None else (str(options.tls[0]), str(options.tls[1]))
     kept = replace(kept, tls=pair)
     if options.replicas is not None:
         kept = replace(kept, replicas=options.replicas)
     if options.valkey is not None and arranged.memory is not None:
         kept = replace(kept, valkey=options.valkey)
-    desired_state.keep(options.home, kept)
+    desired_state.save_desired_state(options.home, kept)
 
 
 def _forget_others(fleet: Supervisor, wanted: Sequence[PartSpec]) -> None:
@@ -98,8 +98,8 @@ def _forget_others(fleet: Supervisor, wanted: Sequence[PartSpec]) -> None:
 async def _fresh(running: FleetContext) -> DesiredState:
     """Nothing runs: the code as it lies there will, as many times as asked for last."""
     options, fleet = running.options, running.fleet
-    kept = desired_state.read(options.home)
-    release = await asyncio.to_thread(store.of_checkout, options.home, options.checkout)
+    kept = desired_state.load_desired_state(options.home)
+    release = await asyncio.to_thread(store.store_checkout, options.home, options.checkout)
     previous = kept.previous if kept.release in ("", release) else kept.release
     kept = replace(
         kept,
@@ -109,15 +109,15 @@ async def _fresh(running: FleetContext) -> DesiredState:
         previous=previous,
         generation=kept.generation + 1,
     )
-    desired_state.keep(options.home, kept)
+    desired_state.save_desired_state(options.home, kept)
     for part in (*fleet.fleet.of("api"), *fleet.fleet.of("worker")):
         await fleet.stop(part.name)
         fleet.forget(part.name)
-    operation_lock.release(options.home)  # what was cut off ended with what it was done to
+    operation_lock.release_lock(options.home)  # what was cut off ended with what it was done to
     return kept
 
 
-def _asked(options: Options, kept: DesiredState) -> int | None:
+def _asked(options: UpOptions, kept: DesiredState) -> int | None:
     if options.workers is None:
         return kept.workers
     return None if options.workers == "auto" else options.workers
@@ -133,7 +133,7 @@ def _marks(parts: Sequence[Part]) -> dict[str, ReleaseMark]:
 
 
 async def _take(
-    running: FleetContext, steps: Sequence[Step], wanted: Sequence[PartSpec], release: str
+    running: FleetContext, steps: Sequence[PartStep], wanted: Sequence[PartSpec], release: str
 ) -> tuple[str, ...]:
     """Take the steps in order; alike start together, instances once the schema is theirs.
 
@@ -150,7 +150,7 @@ async def _take(
         if starting and together != starting[0].together:
             await _start_together(fleet, starting)
             starting = []
-        if step.verb == "replace" and want is not None and await fleet.relieve(want):
+        if step.verb == "replace" and want is not None and await fleet.swap(want):
             say(f"{want.name} no longer fitted; another at {want.address} relieved it.")
             continue
         if step.verb in ("stop", "replace") and step.name not in rewired:
@@ -182,11 +182,11 @@ def _own(want: PartSpec | None) -> bool:
 async def _prepare_for_api(running: FleetContext, release: str, roles: Sequence[Role]) -> None:
     # One more than will run: a deployment starts it before it stops another.
     instances, workers = roles.count("api") + 1, roles.count("worker")
-    asked = await connection_budget.of(
+    asked = await connection_budget.read_budget(
         running.topology.database, instances, workers, replicas=running.topology.replicas
     )
     asked.require()
-    environ = running.topology.environ | store.environ(running.home, release)
+    environ = running.topology.environ | store.release_environ(running.home, release)
     with timed("Migrating the database"):
         await run_migrate(running.options.commands.migrate, environ)
 
@@ -216,31 +216,33 @@ async def _tell_balancer(running: FleetContext, algorithm: str) -> None:
                 await balancer.drain(part.name)
             else:
                 await running.instances.admit(part.name)
-    except Unreachable as error:
+    except HaproxyUnreachable as error:
         raise OperatorError(f"The balancer does not answer: {error}.") from None
-    await commands.switch(running, algorithm)
+    await commands.switch_algorithm(running, algorithm)
 
 
 async def _complete(running: FleetContext, left: Operation | None, rewired: Sequence[str]) -> None:
     """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
     if left is not None and left.goal:
-        await commands.resume(running, left)
+        await commands.resume_operation(running, left)
     elif left is not None:
-        operation_lock.release(running.home)
-        audit_log.note(running.home, left.who, left.what, "cut off")
+        operation_lock.release_lock(running.home)
+        audit_log.append_operation(running.home, left.who, left.what, "cut off")
         say(f"{left.said()} was cut off.")
-    kept = desired_state.read(running.home)
+    kept = desired_state.load_desired_state(running.home)
     count = running.options.api or kept.api
     for part in running.fleet.fleet.of("api"):
-        if part.process is None and part.name not in desired_state.names(count):
+        if part.process is None and part.name not in desired_state.part_names(count):
             running.fleet.forget(part.name)
     generation = kept.generation + (1 if rewired else 0)
     kept = replace(kept, workers=_asked(running.options, kept), generation=generation)
-    desired_state.keep(running.home, kept)
+    desired_state.save_desired_state(running.home, kept)
     marks = running.marks()
-    goal = {name: marks.get(name, kept.mark) for name in desired_state.names(count)}
-    least = max(1, sum(desired_state.works(name) for name in marks))
-    goal |= desired_state.workers(marks, kept.mark, least if kept.workers is None else kept.workers)
+    goal = {name: marks.get(name, kept.mark) for name in desired_state.part_names(count)}
+    least = max(1, sum(desired_state.is_worker(name) for name in marks))
+    goal |= desired_state.worker_marks(
+        marks, kept.mark, least if kept.workers is None else kept.workers
+    )
     for name in rewired:
         if name in goal:
             goal[name] = ReleaseMark(goal[name].release, generation)
@@ -251,6 +253,8 @@ async def _complete(running: FleetContext, left: Operation | None, rewired: Sequ
             await require_connections(running, change)
         except OperatorError as error:
             say(f"{error} What runs stays as it is.")
-            audit_log.note(running.home, change.who, change.what, "failed", said=str(error))
+            audit_log.append_operation(
+                running.home, change.who, change.what, "failed", said=str(error)
+            )
         else:
-            await commands.finish(running, change, "")
+            await commands.carry_out_change(running, change, "")

@@ -13,13 +13,13 @@ from florin.ops.control import socket
 from florin.ops.fleet import audit_log, desired_state, orders
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
-from florin.ops.fleet.observe import observe, supervisor
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.observe import find_supervisor, observe_fleet
+from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import Order
 from florin.ops.haproxy import certificate, frontend
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 from florin.ops.topology import topology
 
 HAND_OVER = "hand over"
@@ -28,32 +28,32 @@ _GONE_WITHIN_S = 30.0
 _POLL_S = 0.05
 
 
-def leader(home: Home) -> Part | None:
+def find_leader(home: Home) -> Part | None:
     """Return the supervisor that lives and serves. Raises OperatorError while it is just
     starting.
     """
-    part = supervisor(observe(home))
+    part = find_supervisor(observe_fleet(home))
     if part is not None and part.state != "ready":
         raise _starting(home, part)
     return part
 
 
-def take_over(options: Options) -> int:
+def take_over(options: UpOptions) -> int:
     """Have the supervisor that lives end, and nothing else; return its lock. Raises
     OperatorError.
     """
     home = options.home
-    before = leader(home)
+    before = find_leader(home)
     if before is None or before.process is None:
         raise _starting(home, None)  # it holds the lock and has not written itself down yet
-    frontend.require_ports(options, observe(home))
+    frontend.require_ports(options, observe_fleet(home))
     if options.tls is not None:
-        certificate.joined(*options.tls)
-    require_same_database(options, observe(home))
-    topology.kind_of(options, observe(home))
-    change(options)
+        certificate.join_certificate(*options.tls)
+    require_same_database(options, observe_fleet(home))
+    topology.valkey_kind(options, observe_fleet(home))
+    apply_options(options)
     say(f"Taking over from the supervisor (pid {before.pid}); nothing else stops.")
-    me = processes.find(os.getpid())
+    me = processes.find_process(os.getpid())
     assert me is not None
     successor = {"pid": me.pid, "started": me.started}
     what = f"florin up (pid {me.pid})"
@@ -68,15 +68,15 @@ def take_over(options: Options) -> int:
     raise _silent(home, before)
 
 
-def change(options: Options) -> bool:
+def apply_options(options: UpOptions) -> bool:
     """Order what the options ask for and the supervisor that lives can do; False: nothing.
 
     Raises OperatorError with its refusal.
     """
-    before, kept = leader(options.home), desired_state.read(options.home)
+    before, kept = find_leader(options.home), desired_state.load_desired_state(options.home)
     if before is None:
         return False
-    wanted = differing(options, kept)
+    wanted = differing_options(options, kept)
     for verb, name, counts in wanted:
         words = " ".join([*(f"{part}={n}" for part, n in counts.items()), *([name] * bool(name))])
         say(f"The fleet runs already; florin {verb} {words}.")
@@ -89,8 +89,8 @@ def change(options: Options) -> bool:
     return bool(wanted)
 
 
-def differing(
-    options: Options, kept: desired_state.DesiredState
+def differing_options(
+    options: UpOptions, kept: desired_state.DesiredState
 ) -> list[tuple[str, str, dict[str, str]]]:
     """Return verb, name and counts of what makes the fleet that runs as asked for."""
     counts = dict[str, str]()
@@ -105,18 +105,21 @@ def differing(
     return wanted
 
 
-def waits(order: Order) -> bool:
+def is_waiting(order: Order) -> bool:
     """Say whether who asked to take over is still there: an order may have lain for long."""
-    return processes.lives(Process(order.options["pid"], order.options["started"]))
+    return processes.is_alive(ProcessId(order.options["pid"], order.options["started"]))
 
 
-def needed(options: Options, before: Part) -> bool:
+def needs_takeover(options: UpOptions, before: Part) -> bool:
     """Say whether `--detach` needs another supervisor than the one that lives.
 
     For a port, a certificate or replicas, which are arranged at a start; and where it sits in
     somebody's terminal: it goes to the background then.
     """
-    kept, runs = desired_state.read(options.home), frontend.current_frontend(options.home)
+    kept, runs = (
+        desired_state.load_desired_state(options.home),
+        frontend.current_frontend(options.home),
+    )
     assert before.pid is not None
     return (
         options.port != (runs.port or options.port)
@@ -128,12 +131,12 @@ def needed(options: Options, before: Part) -> bool:
     )
 
 
-def require_same_database(options: Options, fleet: Fleet) -> None:
+def require_same_database(options: UpOptions, fleet: Fleet) -> None:
     """Refuse to give instances that run another database: money would go to two places."""
     if not any(part.process for part in fleet.of("api")):
         return
     runs = next((p.address for p in fleet.of("postgres-primary") if p.given), None)
-    url = topology.given_database(options)
+    url = topology.is_database_given(options)
     asked = None
     if url is not None:
         words = urlsplit(url)
@@ -149,7 +152,7 @@ def require_same_database(options: Options, fleet: Fleet) -> None:
 def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) -> None:
     async def asked() -> orders.Reply:
         async with asyncio.timeout(within_s):
-            return await socket.order(home, order, tell=say)
+            return await socket.send_order(home, order, tell=say)
 
     try:
         reply = asyncio.run(asked())
@@ -159,8 +162,8 @@ def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) 
         raise OperatorError(reply.said)
 
 
-def _who(options: Options) -> str:
-    return audit_log.operator(options.environ)
+def _who(options: UpOptions) -> str:
+    return audit_log.operator_name(options.environ)
 
 
 def _starting(home: Home, part: Part | None) -> OperatorError:

@@ -12,30 +12,30 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from florin.ops.autoscaling.autoscaler import Scaling
+from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.backups import status, upload
 from florin.ops.control import commands, socket
 from florin.ops.fleet import audit_log, operation_lock, welcome
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import Order, Reply, Tell
 from florin.ops.haproxy import metrics
-from florin.ops.haproxy.certificate_renewal import Renewal
+from florin.ops.haproxy.certificate_renewal import CertificateRenewal
 from florin.ops.lifecycle import takeover
-from florin.ops.lifecycle.startup import rise
+from florin.ops.lifecycle.startup import start_fleet
 from florin.ops.postgres.failover_monitor import FailoverMonitor
 from florin.ops.releases import version
 from florin.ops.rollout.executor import FleetContext
-from florin.ops.supervisor.launch import trim
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.launch import truncate_log
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say, voice
 from florin.ops.valkey import role_monitor
-from florin.ops.valkey.topology import Single
+from florin.ops.valkey.topology import SingleDeployment
 
 AGAIN = -1  # not an exit code: the caller calls `again`
 
 
-def up(options: Options) -> int:
+def run_fleet(options: UpOptions) -> int:
     """Run the fleet in this process until a signal; return the exit code, or AGAIN.
 
     It ends as well when another supervisor takes over: nothing else stops then.
@@ -50,7 +50,7 @@ def up(options: Options) -> int:
         os.close(handle)
 
 
-def again(options: Options) -> NoReturn:
+def restart_supervisor(options: UpOptions) -> NoReturn:
     """Become the supervisor anew, with the code as it lies there now: the same process."""
     environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
     if options.detached:
@@ -60,12 +60,12 @@ def again(options: Options) -> NoReturn:
     os.execve(sys.executable, words, environ)  # noqa: S606 - our own command line
 
 
-async def _run(options: Options) -> int:
-    named = await asyncio.to_thread(version.current, options.checkout)
+async def _run(options: UpOptions) -> int:
+    named = await asyncio.to_thread(version.current_version, options.checkout)
     fleet = Supervisor(options.home, named)
     halt = asyncio.Event()
     _listen_to_signals(halt, fleet.hurry)
-    rising = asyncio.create_task(rise(options, fleet))
+    rising = asyncio.create_task(start_fleet(options, fleet))
     halted = asyncio.create_task(halt.wait())
     await asyncio.wait({rising, halted}, return_when=asyncio.FIRST_COMPLETED)
     if not rising.done():
@@ -76,7 +76,7 @@ async def _run(options: Options) -> int:
         return 0
     try:
         running = rising.result()
-    except (OperatorError, Died) as error:
+    except (OperatorError, PartEnded) as error:
         await fleet.stop_all(spare_adopted=True)
         raise OperatorError(f"{_plain(str(error))}{_left_alone(fleet)}") from None
     return await _watch(running, halt)
@@ -102,16 +102,16 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
             return _leave(running, order, left, AGAIN)
         if order.verb == takeover.HAND_OVER:
             return _leave(running, order, left, 0)
-        task = asyncio.create_task(commands.obey(running, order, tell))
+        task = asyncio.create_task(commands.execute_order(running, order, tell))
         busy.add(task)
         task.add_done_callback(busy.discard)
         return await asyncio.shield(task)
 
-    renewal = Renewal(running.topology.balancer, options.tls)
-    shipping = upload.begun(options, running.topology.members)
-    scaling = Scaling(running)
+    renewal = CertificateRenewal(running.topology.balancer, options.tls)
+    shipping = upload.start_uploader(options, running.topology.members)
+    scaling = Autoscaler(running)
     watches = _watches(running, scaling, renewal)
-    async with await socket.listen(options.home, obey), _metrics(running, scaling):
+    async with await socket.serve_orders(options.home, obey), _metrics(running, scaling):
         if not options.detached:
             _show(running)
         halted = asyncio.ensure_future(halt.wait())
@@ -130,17 +130,19 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     return 0
 
 
-async def _upkeep(running: FleetContext, renewal: Renewal, begun: float) -> None:
+async def _upkeep(running: FleetContext, renewal: CertificateRenewal, begun: float) -> None:
     """Once a second: the status line, the logs, the certificate."""
     while True:
         voice.status(_line(running.fleet, time.monotonic() - begun))
         for part in running.fleet.fleet.parts:
-            await asyncio.to_thread(trim, running.options.home.log(part.name))
+            await asyncio.to_thread(truncate_log, running.options.home.log(part.name))
         await renewal.look()
         await asyncio.sleep(1)
 
 
-def _watches(running: FleetContext, scaling: Scaling, renewal: Renewal) -> list[asyncio.Task[None]]:
+def _watches(
+    running: FleetContext, scaling: Autoscaler, renewal: CertificateRenewal
+) -> list[asyncio.Task[None]]:
     """What looks after the parts for as long as the fleet runs."""
     fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
     watch = fleet.watchdog.watch
@@ -148,13 +150,13 @@ def _watches(running: FleetContext, scaling: Scaling, renewal: Renewal) -> list[
     watches = [watch("scaling", scaling.watch), watch("upkeep", upkeep)]
     if members is not None and len(members.servers) > 1:
         watches.append(watch("failover monitor", FailoverMonitor(fleet, members).watch))
-    if memory is not None and not isinstance(memory, Single):
-        watches.append(watch("role monitor", partial(role_monitor.watch, fleet, memory)))
+    if memory is not None and not isinstance(memory, SingleDeployment):
+        watches.append(watch("role monitor", partial(role_monitor.monitor_roles, fleet, memory)))
     return watches
 
 
 @contextlib.asynccontextmanager
-async def _metrics(running: FleetContext, scaling: Scaling) -> AsyncGenerator[None]:
+async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator[None]:
     """Answer with the metrics of all processes, for /metrics/fleet of the operations port."""
 
     def instances() -> dict[str, str]:
@@ -164,12 +166,12 @@ async def _metrics(running: FleetContext, scaling: Scaling) -> AsyncGenerator[No
 
     def own() -> str:
         watchdog = running.fleet.watchdog
-        return scaling.metrics() + status.metrics(running.home) + watchdog.metrics()
+        return scaling.metrics() + status.backup_metrics(running.home) + watchdog.metrics()
 
     port = running.topology.balancer.edge.fleet_metrics_port
     assert port is not None
     try:
-        server = await metrics.serve(port, instances, own)
+        server = await metrics.serve_fleet_metrics(port, instances, own)
     except OSError as error:
         say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
         yield
@@ -182,16 +184,16 @@ def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code:
     """Have this process end, or become the supervisor of the code as it lies there: all else runs
     on. Between two changes only, so that nothing is cut off.
     """
-    if order.verb == takeover.HAND_OVER and not takeover.waits(order):
+    if order.verb == takeover.HAND_OVER and not takeover.is_waiting(order):
         raise OperatorError("Who asked to take over has gone.")
-    holder = operation_lock.left(running.home)
+    holder = operation_lock.load_operation(running.home)
     if holder is not None:
         raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
     if code == AGAIN and not os.access(sys.executable, os.X_OK):
         raise OperatorError(
             f"{sys.executable} is gone, so the supervisor cannot start again; florin up takes over."
         )
-    audit_log.note(running.home, order.who, order.what, "done")
+    audit_log.append_operation(running.home, order.who, order.what, "done")
     left.set_result(code)
     if code == AGAIN:
         said = "The supervisor starts again."
@@ -201,9 +203,9 @@ def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code:
 
 
 def _show(running: FleetContext) -> None:
-    shown = welcome.of(running.home, running.topology.url)
+    shown = welcome.welcome_of(running.home, running.topology.url)
     as_json = running.options.as_json
-    document = msgspec.json.encode(shown).decode() if as_json else welcome.text(shown)
+    document = msgspec.json.encode(shown).decode() if as_json else welcome.format_welcome(shown)
     with contextlib.suppress(OSError):
         print(document, flush=True)
     say("Ctrl-C stops everything in order.")

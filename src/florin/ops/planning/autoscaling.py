@@ -28,7 +28,7 @@ Reason = Literal[
 ]
 
 
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
+class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True):
     """What the operator allows and promises. Times in seconds."""
 
     slots: int = 5  # jobs at once in a worker
@@ -49,7 +49,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     believe_s: float = 300.0  # how long saturation, once seen, is believed
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     """One queue, as it was read."""
 
     name: str
@@ -63,11 +63,11 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     here: int | None = None  # and one worker, of all its slots
 
 
-class Reading(msgspec.Struct, frozen=True, kw_only=True):
+class ScalingReading(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen at `at` (seconds of any clock that only runs forward)."""
 
     at: float
-    loads: tuple[Load, ...]
+    loads: tuple[QueueLoad, ...]
     workers: int  # that work, or will in a moment: those that start count, those that drain do not
     starting: int = 0  # of these
     done: float = 0.0  # jobs finished a second, over the last 30 seconds
@@ -75,7 +75,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     deploying: bool = False
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class PreviousReading(msgspec.Struct, frozen=True, kw_only=True):
     """What an earlier reading came to: the workers that worked, and what they got done."""
 
     at: float
@@ -92,28 +92,28 @@ class AutoscalerState(msgspec.Struct, frozen=True, kw_only=True):
     since: float | None = None  # the first reading: before a whole window nothing shrinks
     shrunk_at: float | None = None
     blind: int = 0
-    seen: tuple[Seen, ...] = ()  # the last two trials, oldest first
+    seen: tuple[PreviousReading, ...] = ()  # the last two trials, oldest first
     ceiling: int | None = None  # believed to be enough until then, or until more gets done
     ceiling_until: float = 0.0
     ceiling_done: float = 0.0
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class ScalingDecision(msgspec.Struct, frozen=True, kw_only=True):
     """How many workers there should be, why, and everything it was decided from."""
 
     workers: int
     reason: Reason
     want: int | None  # by the formula, before bands and guards
-    limits: Limits
+    limits: ScalingLimits
     before: AutoscalerState
-    reading: Reading | None
+    reading: ScalingReading | None
 
-    def again(self) -> "Decision":
+    def again(self) -> "ScalingDecision":
         """Decide again from the same: equal to this, or the log was not written by this code."""
-        return decide(self.limits, self.before, self.reading)[0]
+        return decide_workers(self.limits, self.before, self.reading)[0]
 
 
-def wanted(limits: Limits, loads: tuple[Load, ...]) -> int:
+def wanted_workers(limits: ScalingLimits, loads: tuple[QueueLoad, ...]) -> int:
     """Return the workers that the formula asks for, within the limits."""
     slots = least = 0.0
     for load in loads:
@@ -129,24 +129,24 @@ def wanted(limits: Limits, loads: tuple[Load, ...]) -> int:
     return _bounded(limits, math.ceil(max(slots / limits.slots, least) - 1e-9))
 
 
-def decide(
-    limits: Limits, memory: AutoscalerState, reading: Reading | None
-) -> tuple[Decision, AutoscalerState]:
+def decide_workers(
+    limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading | None
+) -> tuple[ScalingDecision, AutoscalerState]:
     """Decide how many workers there should be; `reading` is None when nothing could be read."""
     if reading is None:
         return _blind(limits, memory)
-    want = wanted(limits, reading.loads)
+    want = wanted_workers(limits, reading.loads)
     then = _remember(limits, memory, reading, want)
     workers, reason, then = _judge(limits, then, reading, want)
     then = msgspec.structs.replace(then, workers=workers)
-    decision = Decision(
+    decision = ScalingDecision(
         workers=workers, reason=reason, want=want, limits=limits, before=memory, reading=reading
     )
     return decision, then
 
 
 def _judge(
-    limits: Limits, memory: AutoscalerState, reading: Reading, want: int
+    limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading, want: int
 ) -> tuple[int, Reason, AutoscalerState]:
     now = _bounded(limits, reading.workers)
     if reading.deploying and not _is_late(limits, reading):
@@ -165,7 +165,9 @@ def _judge(
     return now, "steady", memory
 
 
-def _shrunk(limits: Limits, memory: AutoscalerState, reading: Reading, now: int) -> int:
+def _shrunk(
+    limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading, now: int
+) -> int:
     """How few workers are left after shrinking now: `now` when it is not due."""
     most = max(want for _, want in memory.wants)
     since = reading.at if memory.since is None else memory.since
@@ -175,7 +177,7 @@ def _shrunk(limits: Limits, memory: AutoscalerState, reading: Reading, now: int)
     return _bounded(limits, max(most, now - max(1, int(now * limits.shrink_share))))
 
 
-def _saturated(limits: Limits, memory: AutoscalerState) -> int | None:
+def _saturated(limits: ScalingLimits, memory: AutoscalerState) -> int | None:
     """How many workers did as much, when half as many more did no more and the queue still grew.
 
     Jobs that merely became longer need more workers to get as much done: their queue shrinks.
@@ -193,7 +195,7 @@ def _saturated(limits: Limits, memory: AutoscalerState) -> int | None:
 
 
 def _believe(
-    limits: Limits, memory: AutoscalerState, reading: Reading, enough: int
+    limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading, enough: int
 ) -> AutoscalerState:
     return msgspec.structs.replace(
         memory,
@@ -205,12 +207,12 @@ def _believe(
     )
 
 
-def _holds(memory: AutoscalerState, reading: Reading) -> bool:
+def _holds(memory: AutoscalerState, reading: ScalingReading) -> bool:
     """What was the limit still is: nothing says that more gets done than then."""
     return reading.at < memory.ceiling_until and reading.done < 1.5 * memory.ceiling_done
 
 
-def _is_late(limits: Limits, reading: Reading) -> bool:
+def _is_late(limits: ScalingLimits, reading: ScalingReading) -> bool:
     return any(
         load.objective_s is not None and load.oldest_s > limits.late * load.objective_s
         for load in reading.loads
@@ -218,9 +220,9 @@ def _is_late(limits: Limits, reading: Reading) -> bool:
 
 
 def _remember(
-    limits: Limits, memory: AutoscalerState, reading: Reading, want: int
+    limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading, want: int
 ) -> AutoscalerState:
-    now = Seen(
+    now = PreviousReading(
         at=reading.at,
         ready=reading.workers - reading.starting,
         done=reading.done,
@@ -237,7 +239,9 @@ def _remember(
     )
 
 
-def _blind(limits: Limits, memory: AutoscalerState) -> tuple[Decision, AutoscalerState]:
+def _blind(
+    limits: ScalingLimits, memory: AutoscalerState
+) -> tuple[ScalingDecision, AutoscalerState]:
     """Nothing can be read: hold what there is; for longer, at least what a normal day needs.
 
     The window begins again when sight returns: nothing shrinks on what was not seen.
@@ -246,7 +250,7 @@ def _blind(limits: Limits, memory: AutoscalerState) -> tuple[Decision, Autoscale
     long = blind >= limits.blind_readings
     held = _bounded(limits, memory.workers)
     workers = max(held, _bounded(limits, limits.fallback)) if long else held
-    decision = Decision(
+    decision = ScalingDecision(
         workers=workers,
         reason="fallback" if long else "blind",
         want=None,
@@ -260,5 +264,5 @@ def _blind(limits: Limits, memory: AutoscalerState) -> tuple[Decision, Autoscale
     return decision, then
 
 
-def _bounded(limits: Limits, workers: int) -> int:
+def _bounded(limits: ScalingLimits, workers: int) -> int:
     return max(limits.least, min(limits.most, workers))

@@ -23,7 +23,7 @@ class ReleaseMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instance:
+class ObservedProcess:
     """One process as it was observed."""
 
     name: str
@@ -38,7 +38,7 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RolloutStep:
     """One thing to do to some instances; `mark` is what `start` starts."""
 
     verb: Verb
@@ -50,11 +50,13 @@ class Step:
         return f"{self.verb} {', '.join(self.names)}{release}"
 
 
-Crew = tuple[Instance, ...]  # those whose process runs
+Crew = tuple[ObservedProcess, ...]  # those whose process runs
 Goal = Mapping[str, ReleaseMark]  # by name, in the order in which they are replaced
 
 
-def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tuple[Step, ...]:
+def plan_instances(
+    crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False
+) -> tuple[RolloutStep, ...]:
     """Return the steps from here to the goal; none when it is reached.
 
     At most `batch` serving instances are out at a time and one always stays. With `surge` as many
@@ -92,7 +94,7 @@ def plan(crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False) -> tupl
     return (*steps, *_each("drain", drained), *_each("stop", stopped))
 
 
-def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[Step, ...]:
+def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[RolloutStep, ...]:
     """Return the steps of workers: nobody stands in for one that is replaced, its queue waits.
 
     Who stops ends its jobs first.
@@ -109,13 +111,13 @@ def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[Step, ...]:
     return (*steps, *_each("stop", [one.name for one in crew if one.name not in goal]))
 
 
-def _start(names: Sequence[str], goal: Goal) -> Iterator[Step]:
+def _start(names: Sequence[str], goal: Goal) -> Iterator[RolloutStep]:
     for mark in dict.fromkeys(goal[name] for name in names):
-        yield Step("start", tuple(name for name in names if goal[name] == mark), mark)
+        yield RolloutStep("start", tuple(name for name in names if goal[name] == mark), mark)
 
 
 def _spares(
-    extra: Sequence[Instance], serving: int, stale: int, batch: int, surge: bool
+    extra: Sequence[ObservedProcess], serving: int, stale: int, batch: int, surge: bool
 ) -> tuple[int, int]:
     """Return how many more must serve meanwhile, and how many may go out at once."""
     helping = sum(one.serves for one in extra)  # they leave last and serve until then
@@ -126,40 +128,40 @@ def _spares(
     return (max(0, 1 + size - serving) if serving else 0), size
 
 
-def _names(there: Mapping[str, Instance], goal: Goal, count: int) -> list[str]:
+def _names(there: Mapping[str, ObservedProcess], goal: Goal, count: int) -> list[str]:
     taken = {*there, *goal}
     stem = next(iter(goal)).rpartition("-")[0]
     free = (f"{stem}-{number}" for number in range(1, len(taken) + count + 1))
     return [name for name in free if name not in taken][:count]
 
 
-def _waits(one: Instance) -> bool:
+def _waits(one: ObservedProcess) -> bool:
     return not one.admitted and not one.held
 
 
-def _adds(step: Step) -> bool:
+def _adds(step: RolloutStep) -> bool:
     return step.verb == "admit"
 
 
-def _each(verb: Verb, names: Sequence[str]) -> Iterator[Step]:
+def _each(verb: Verb, names: Sequence[str]) -> Iterator[RolloutStep]:
     if names:
-        yield Step(verb, tuple(names))
+        yield RolloutStep(verb, tuple(names))
 
 
-def _launch(names: Sequence[str], goal: Goal) -> Iterator[Step]:
+def _launch(names: Sequence[str], goal: Goal) -> Iterator[RolloutStep]:
     """Start, admit, watch: those of one mark together."""
     for mark in dict.fromkeys(goal[name] for name in names):
         alike = tuple(name for name in names if goal[name] == mark)
-        yield Step("start", alike, mark)
-        yield Step("admit", alike)
-        yield Step("watch", alike)
+        yield RolloutStep("start", alike, mark)
+        yield RolloutStep("admit", alike)
+        yield RolloutStep("watch", alike)
 
 
-class Impossible(Exception):
+class StepImpossible(Exception):
     """A step whose precondition does not hold."""
 
 
-def after(crew: Crew, step: Step) -> Crew:
+def apply_step(crew: Crew, step: RolloutStep) -> Crew:
     """Return the crew as the step leaves it; raises Impossible where it must not be taken."""
     _require(crew, step)
     if step.verb == "start":
@@ -167,7 +169,10 @@ def after(crew: Crew, step: Step) -> Crew:
         mark = step.mark
         return (
             *crew,
-            *(Instance(name=name, mark=mark, ready=True, admitted=False) for name in step.names),
+            *(
+                ObservedProcess(name=name, mark=mark, ready=True, admitted=False)
+                for name in step.names
+            ),
         )
     if step.verb == "stop":
         return tuple(one for one in crew if one.name not in step.names)
@@ -177,19 +182,19 @@ def after(crew: Crew, step: Step) -> Crew:
     return tuple(replace(one, admitted=inside) if one.name in step.names else one for one in crew)
 
 
-def _require(crew: Crew, step: Step) -> None:
+def _require(crew: Crew, step: RolloutStep) -> None:
     chosen = [one for one in crew if one.name in step.names]
     others = [one for one in crew if one.name not in step.names]
     if len(chosen) != (0 if step.verb == "start" else len(step.names)):
-        raise Impossible(f"{step}: it runs already, or not at all")
+        raise StepImpossible(f"{step}: it runs already, or not at all")
     if step.verb == "stop" and any(one.admitted for one in chosen):
-        raise Impossible(f"{step}: it is not drained")
+        raise StepImpossible(f"{step}: it is not drained")
     if step.verb == "watch" and not all(one.serves for one in chosen):
-        raise Impossible(f"{step}: it does not serve")
+        raise StepImpossible(f"{step}: it does not serve")
     if step.verb == "admit" and not all(one.ready and not one.admitted for one in chosen):
-        raise Impossible(f"{step}: it is not ready, or in already")
+        raise StepImpossible(f"{step}: it is not ready, or in already")
     if step.verb == "drain":
         if not all(one.admitted for one in chosen):
-            raise Impossible(f"{step}: it is out already")
+            raise StepImpossible(f"{step}: it is out already")
         if any(one.serves for one in chosen) and not any(one.serves for one in others):
-            raise Impossible(f"{step}: nobody would be left")
+            raise StepImpossible(f"{step}: nobody would be left")

@@ -18,7 +18,7 @@ NotYet = (asyncpg.PostgresError, *BROKEN)
 
 
 @asynccontextmanager
-async def session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
+async def open_session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
     # What a URL says about pools is for pools; PostgreSQL would not know it.
     connection = await _connect(PoolLimits(url).dsn, timeout=within_s)
     try:
@@ -32,10 +32,10 @@ async def session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
         connection.terminate()
 
 
-async def require(url: str, variable: str) -> None:
+async def require_database(url: str, variable: str) -> None:
     """Raise Unable with the reason when a given database cannot be used. Never shows the URL."""
     try:
-        async with session(url):
+        async with open_session(url):
             return
     except BadPassword:
         why = "it refuses the user or the password"

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from florin.kit.postgres.pool_limits import PoolLimits, reading_connections
 from florin.kit.settings.variable import urls_of
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system.console import OperatorError
 
 HEALTH = 1  # each instance asks after the database on a connection of its own
@@ -18,7 +18,7 @@ OTHERS = 6  # migrate, doctor, a dump, somebody with psql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class ConnectionBudget:
     """`instances` are those that may run at once, the spare ones of a deployment included."""
 
     instances: int
@@ -74,7 +74,7 @@ class Budget:
             )
 
 
-def as_replica(urls: str) -> int:
+def replica_connections(urls: str) -> int:
     """Return what an instance opens to one server as to a replica, its watches included.
 
     `urls` is DATABASE_URL_REPLICA; 0 where it names none. A pool stays when its server becomes the
@@ -84,29 +84,33 @@ def as_replica(urls: str) -> int:
     return max(found) + WATCHES if found else 0
 
 
-async def of(url: str, instances: int, workers: int = 0, *, replicas: str = "") -> Budget:
+async def read_budget(
+    url: str, instances: int, workers: int = 0, *, replicas: str = ""
+) -> ConnectionBudget:
     """Ask the server for its limits; raises Unable when it cannot be asked."""
     limits = PoolLimits(url)
     try:
-        async with session(limits.dsn) as connection:
-            return await ask(connection, limits.connections, instances, workers, replicas=replicas)
+        async with open_session(limits.dsn) as connection:
+            return await query_budget(
+                connection, limits.connections, instances, workers, replicas=replicas
+            )
     except NotYet as error:
         raise OperatorError(f"The database cannot be asked: {error or 'no answer'}.") from None
 
 
-async def ask(
+async def query_budget(
     connection: Any, pool: int, instances: int, workers: int, *, replicas: str = ""
-) -> Budget:
+) -> ConnectionBudget:
     row = await connection.fetchrow(
         "select current_setting('max_connections')::int as most,"
         " current_setting('superuser_reserved_connections')::int"
         " + coalesce(current_setting('reserved_connections', true)::int, 0) as reserved"
     )
-    return Budget(
+    return ConnectionBudget(
         instances=instances,
         workers=workers,
         pool=pool,
-        reads=as_replica(replicas),
+        reads=replica_connections(replicas),
         most=row["most"],
         reserved=row["reserved"],
     )

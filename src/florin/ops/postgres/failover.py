@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.postgres.replica_set import SYNCHRONOUS_FROM, ReplicaSet
 from florin.ops.postgres.server import Postgres
 from florin.ops.system.console import OperatorError, say
@@ -29,15 +29,15 @@ select pg_is_in_recovery() as standby,
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class MemberState:
     """A member that answered."""
 
     standby: bool
     received: int  # bytes of the log that it has on disk
 
 
-def elect(
-    seen: Mapping[str, Seen],
+def elect_primary(
+    seen: Mapping[str, MemberState],
     others: frozenset[str],
     *,
     wish: str = "",
@@ -76,11 +76,11 @@ def hand_over(members: ReplicaSet, name: str, *, ended: int | None = None) -> bo
 async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
     begun = time.monotonic()
     others, record = members.others(name), members.record()
-    seen = await look_at(others)
-    chosen = elect(
+    seen = await observe_members(others)
+    chosen = elect_primary(
         seen,
         frozenset(others),
-        wish=record.wish,
+        wish=record.requested_primary,
         least=ended,
         accept_loss=record.accept_loss,
     )
@@ -89,32 +89,32 @@ async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
         if plain != record:
             members.keep(plain)
         return False
-    fence(members.servers[name])
+    fence_server(members.servers[name])
     members.keep(replace(plain, primary=chosen, switches=record.switches + 1))
-    await promote(members.servers[chosen])
+    await promote_server(members.servers[chosen])
     say(f"{chosen} is the primary now, after {name}: {time.monotonic() - begun:.2f} s.")
     return True
 
 
-async def look_at(servers: Mapping[str, Postgres]) -> dict[str, Seen]:
+async def observe_members(servers: Mapping[str, Postgres]) -> dict[str, MemberState]:
     """Ask members what they are; who does not answer in time is left out."""
 
-    async def look(server: Postgres) -> Seen | None:
+    async def look(server: Postgres) -> MemberState | None:
         with contextlib.suppress(*NotYet):
             async with asyncio.timeout(_LOOK_WITHIN_S):
-                async with session(server.url(postgres.SUPERUSER), within_s=1) as connection:
+                async with open_session(server.url(postgres.SUPERUSER), within_s=1) as connection:
                     row = await connection.fetchrow(_LOOK)
-            return Seen(standby=row["standby"], received=row["received"])
+            return MemberState(standby=row["standby"], received=row["received"])
         return None
 
     found = await asyncio.gather(*(look(server) for server in servers.values()))
     return {name: seen for name, seen in zip(servers, found, strict=True) if seen is not None}
 
 
-async def promote(server: Postgres) -> None:
+async def promote_server(server: Postgres) -> None:
     """Make it the primary, wherever in that it was left. Raises OperatorError."""
     try:
-        async with session(server.url(postgres.SUPERUSER)) as connection:
+        async with open_session(server.url(postgres.SUPERUSER)) as connection:
             if await connection.fetchval("select pg_is_in_recovery()"):
                 done = await connection.fetchval("select pg_promote(true, $1)", _PROMOTE_WITHIN_S)
                 if not done:
@@ -123,7 +123,7 @@ async def promote(server: Postgres) -> None:
         raise OperatorError(f"{server.name} could not be made the primary: {error}.") from None
 
 
-def fence(server: Postgres) -> None:
+def fence_server(server: Postgres) -> None:
     """End what is left of a server: nothing of it may commit beside its successor."""
     data = str(server.data.resolve())
     for entry in Path("/proc").glob("[0-9]*"):

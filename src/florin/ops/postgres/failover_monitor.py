@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from florin.ops.postgres import failover
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import processes
@@ -49,7 +49,7 @@ class FailoverMonitor:
         part = self._fleet.fleet.part(name)
         if part is None or part.state == "starting":
             return
-        if part.process is None or not processes.lives(part.process):
+        if part.process is None or not processes.is_alive(part.process):
             await asyncio.to_thread(failover.hand_over, self._members, name)
             self._silences = 0
             return
@@ -60,10 +60,10 @@ class FailoverMonitor:
         if self._silences < SILENCES or not self._members.synchronous:
             return
         others = self._members.others(name)
-        if (await failover.look_at(others)).keys() == others.keys():
+        if (await failover.observe_members(others)).keys() == others.keys():
             say(f"{name} has not answered {self._silences} times in a row; ending it.")
-            processes.send(part.process, signal.SIGKILL)
-            await asyncio.to_thread(failover.fence, self._members.servers[name])
+            processes.send_signal(part.process, signal.SIGKILL)
+            await asyncio.to_thread(failover.fence_server, self._members.servers[name])
             await asyncio.to_thread(failover.hand_over, self._members, name)
             self._silences = 0
 
@@ -71,9 +71,9 @@ class FailoverMonitor:
         server = self._members.servers[name]
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                async with session(server.url(postgres.SUPERUSER), within_s=1) as connection:
+                async with open_session(server.url(postgres.SUPERUSER), within_s=1) as connection:
                     if await connection.fetchval("select pg_is_in_recovery()"):
-                        await failover.promote(server)  # it was to be, and was cut off
+                        await failover.promote_server(server)  # it was to be, and was cut off
                     rows = await connection.fetch(_STREAMS)
         except NotYet:
             return False
@@ -92,7 +92,7 @@ class FailoverMonitor:
                 say(f"{name} has not followed for {ALONE_WITHIN_S:.0f} s; it is made a copy again.")
                 self._members.rebuild.add(name)
                 self._streamed[name] = now
-                processes.send(part.process, signal.SIGINT)
+                processes.send_signal(part.process, signal.SIGINT)
 
 
 def name_roles(fleet: Supervisor, members: ReplicaSet) -> None:

@@ -5,16 +5,16 @@ from dataclasses import dataclass, replace
 from florin.ops.fleet.model import Role
 from florin.ops.postgres import failover
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
-from florin.ops.postgres.standby import control, ended_at, follow
+from florin.ops.postgres.standby import end_of_log, make_standby, read_control_file
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system.console import OperatorError
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class PostgresMember:
     """A server and those it is one of."""
 
     server: Postgres
@@ -39,11 +39,15 @@ class Member:
     def prepare(self) -> None:
         """Become what the record says; a primary that ended lets another one take over first."""
         members, name = self.members, self.server.name
-        mine = control(self.server)
+        mine = read_control_file(self.server)
         # Who has a database where ours is gone.
-        others = () if mine else [n for n, each in members.others(name).items() if control(each)]
+        others = (
+            ()
+            if mine
+            else [n for n, each in members.others(name).items() if read_control_file(each)]
+        )
         if members.record().primary == name and (mine or others):
-            failover.hand_over(members, name, ended=ended_at(self.server))
+            failover.hand_over(members, name, ended=end_of_log(self.server))
         if members.record().primary == name:
             if others:
                 # A new and empty one would be copied over what they have.
@@ -55,7 +59,7 @@ class Member:
             self.server.prepare()
             return
         rebuild = name in members.rebuild
-        follow(self.server, members.primary(), rebuild=rebuild)
+        make_standby(self.server, members.primary(), rebuild=rebuild)
         members.rebuild.discard(name)
 
     async def ready(self) -> bool:
@@ -65,10 +69,10 @@ class Member:
         if self.members.record().primary != self.server.name:
             return
         try:
-            async with session(self.server.url(postgres.SUPERUSER)) as connection:
+            async with open_session(self.server.url(postgres.SUPERUSER)) as connection:
                 behind = await connection.fetchval("select pg_is_in_recovery()")
         except NotYet as error:
             raise OperatorError(f"{self.server.name} did not answer: {error!r}.") from None
         if behind:
-            await failover.promote(self.server)  # it was to be, and was ended in between
+            await failover.promote_server(self.server)  # it was to be, and was ended in between
         await self.server.make_roles()

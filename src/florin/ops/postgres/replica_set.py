@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from florin.ops.fleet.home import Home, write
+from florin.ops.fleet.home import Home, write_file
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.server import Postgres
@@ -22,11 +22,11 @@ SYNCHRONOUS_FROM = 2  # replicas; with fewer a commit that waits would wait for 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class PrimaryRecord:
     """Who is the primary; `wish` is who shall be next, by whoever asked for a switch."""
 
     primary: str = postgres.NAME
-    wish: str = ""
+    requested_primary: str = ""
     accept_loss: bool = False
     switches: int = 0
 
@@ -44,13 +44,13 @@ class ReplicaSet:
     def synchronous(self) -> bool:
         return len(self.servers) > SYNCHRONOUS_FROM
 
-    def record(self) -> Record:
-        return recorded(self.home)
+    def record(self) -> PrimaryRecord:
+        return recorded_primary(self.home)
 
-    def keep(self, record: Record) -> None:
-        write(_path(self.home), msgspec.json.encode(record))
+    def keep(self, record: PrimaryRecord) -> None:
+        write_file(_path(self.home), msgspec.json.encode(record))
 
-    def wish(self, name: str, *, accept_loss: bool) -> None:
+    def request_primary(self, name: str, *, accept_loss: bool) -> None:
         self.keep(replace(self.record(), wish=name, accept_loss=accept_loss))
 
     def others(self, name: str) -> dict[str, Postgres]:
@@ -64,7 +64,7 @@ class ReplicaSet:
         addresses = ",".join(server.address for server in self.servers.values())
         first = next(iter(self.servers.values()))
         fits = "?target_session_attrs=read-write" if len(self.servers) > 1 else ""
-        return f"{postgres.url_of(addresses, role, first.secrets)}{fits}"
+        return f"{postgres.postgres_url(addresses, role, first.secrets)}{fits}"
 
     def replica_urls(self) -> str:
         """Every member as a replica: the one that is the primary just now is not asked as one."""
@@ -100,28 +100,28 @@ class ReplicaSet:
         return told
 
 
-def arranged(home: Home, servers: dict[str, Postgres], place: Path) -> ReplicaSet:
+def arrange_members(home: Home, servers: dict[str, Postgres], place: Path) -> ReplicaSet:
     """The members, each told of the others."""
     members = ReplicaSet(home=home, servers=servers)
     for name, server in list(servers.items()):
-        more = members.settings(name) | wal_archive.settings(place)
+        more = members.settings(name) | wal_archive.archive_settings(place)
         servers[name] = replace(server, more=more)
     return members
 
 
-def names(replicas: int, primary: str = postgres.NAME) -> tuple[str, ...]:
+def member_names(replicas: int, primary: str = postgres.NAME) -> tuple[str, ...]:
     """So many replicas and the primary, which stays whoever else goes."""
     others = (f"postgres-{number}" for number in range(1, replicas + 2))
     kept = [name for name in others if name != primary][:replicas]
     return tuple(sorted((primary, *kept), key=lambda name: int(name.rpartition("-")[2])))
 
 
-def recorded(home: Home) -> Record:
+def recorded_primary(home: Home) -> PrimaryRecord:
     """Who is the primary; the first one where nothing else was written down."""
     try:
-        return msgspec.json.decode(_path(home).read_bytes(), type=Record)
+        return msgspec.json.decode(_path(home).read_bytes(), type=PrimaryRecord)
     except (OSError, msgspec.DecodeError):
-        return Record()
+        return PrimaryRecord()
 
 
 def _path(home: Home) -> Path:

@@ -9,7 +9,7 @@ from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system.console import OperatorError
 
 _WITHIN_S = 2
@@ -21,14 +21,14 @@ select (pg_last_wal_replay_lsn() - '0/0')::bigint as lsn,
 """
 
 
-class Lag(msgspec.Struct, frozen=True):
+class ReplicationLag(msgspec.Struct, frozen=True):
     """Of a replica. None: it, or for the bytes the primary, could not be asked."""
 
     bytes: int | None
     seconds: float | None
 
 
-async def look(home: Home, fleet: Fleet) -> dict[str, Lag]:
+async def read_lag(home: Home, fleet: Fleet) -> dict[str, ReplicationLag]:
     """Return the lag of the replicas that run here, by name. Changes nothing, raises nothing."""
     replicas = [part for part in fleet.of("postgres-replica") if part.process and part.address]
     if not replicas:
@@ -38,23 +38,23 @@ async def look(home: Home, fleet: Fleet) -> dict[str, Lag]:
     told = await _ask(home, primary, _WRITTEN) if primary else None
     written: int | None = told[0] if told else None
     rows = await asyncio.gather(*(_ask(home, part, _REPLAYED) for part in replicas))
-    return {part.name: of(written, row) for part, row in zip(replicas, rows, strict=True)}
+    return {part.name: lag_of(written, row) for part, row in zip(replicas, rows, strict=True)}
 
 
-def of(written: int | None, row: Any) -> Lag:
+def lag_of(written: int | None, row: Any) -> ReplicationLag:
     """Return the lag of a replica that has replayed this much. Pure.
 
     One that has everything is not behind, however long ago that was written.
     """
     if row is None or row["lsn"] is None:
-        return Lag(None, None)
+        return ReplicationLag(None, None)
     behind = None if written is None else max(0, written - row["lsn"])
     if behind == 0:
-        return Lag(0, 0.0)
-    return Lag(behind, None if row["age"] is None else round(max(0.0, row["age"]), 3))
+        return ReplicationLag(0, 0.0)
+    return ReplicationLag(behind, None if row["age"] is None else round(max(0.0, row["age"]), 3))
 
 
-def said(lag: Lag | None) -> str:
+def format_lag(lag: ReplicationLag | None) -> str:
     """Return it for a table: `12 KB, 0.3 s`; empty for what is no replica."""
     if lag is None:
         return ""
@@ -70,8 +70,10 @@ def _size(count: int) -> str:
 
 async def _ask(home: Home, part: Part, sql: str) -> Any:
     try:
-        url = postgres.url_of(part.address or "", postgres.SUPERUSER, secrets.read(home))
-        async with asyncio.timeout(_WITHIN_S), session(url, within_s=_WITHIN_S) as connection:
+        url = postgres.postgres_url(
+            part.address or "", postgres.SUPERUSER, secrets.read_secrets(home)
+        )
+        async with asyncio.timeout(_WITHIN_S), open_session(url, within_s=_WITHIN_S) as connection:
             return await connection.fetchrow(sql)
     except (OperatorError, KeyError, ValueError, *NotYet):
         return None

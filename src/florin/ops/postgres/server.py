@@ -9,12 +9,12 @@ from urllib.parse import quote
 from florin.ops.fleet.home import require_space
 from florin.ops.fleet.secrets import Secrets
 from florin.ops.postgres import tuning
-from florin.ops.postgres.connection import BadPassword, NotYet, Refused, session
+from florin.ops.postgres.connection import BadPassword, NotYet, Refused, open_session
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files, bundled_programs, os_user, processes
 from florin.ops.system.console import OperatorError, timed
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 NAME = "postgres-1"
 SUPERUSER, OWNER, APP, REPLICA = "postgres", "florin_owner", "florin_app", "florin_replica"
@@ -36,7 +36,7 @@ class Postgres:
     program: Path
     data: Path
     port: int
-    account: Account | None
+    account: OsAccount | None
     secrets: Secrets
     name: str = NAME
     more: Mapping[str, str] = field(default_factory=dict[str, str])  # settings of its own
@@ -46,7 +46,7 @@ class Postgres:
         return f"127.0.0.1:{self.port}"
 
     def url(self, role: str) -> str:
-        return url_of(self.address, role, self.secrets)
+        return postgres_url(self.address, role, self.secrets)
 
     def wanted(self) -> PartSpec:
         return PartSpec(
@@ -73,7 +73,7 @@ class Postgres:
     async def ready(self) -> bool:
         """Say whether it takes connections; raises Unable when it never will take ours."""
         try:
-            async with session(self.url(SUPERUSER), within_s=5):
+            async with open_session(self.url(SUPERUSER), within_s=5):
                 return True
         except BadPassword:
             raise OperatorError(
@@ -85,7 +85,7 @@ class Postgres:
 
     def prepare(self) -> None:
         """Make the data directory at the first start, its settings at every start."""
-        folder = os_user.private(self.data.parent, self.account)
+        folder = os_user.make_private_dir(self.data.parent, self.account)
         major = self._major()
         if major is None:
             require_space(folder, _SPACE_MB, "a new database")
@@ -101,7 +101,7 @@ class Postgres:
         self.clear_remains()
 
     def write_settings(self) -> None:
-        tuning.write_settings(self.data / "florin.conf", self.port, self.account, self.more)
+        tuning.write_tuned_settings(self.data / "florin.conf", self.port, self.account, self.more)
 
     def clear_remains(self) -> None:
         """Remove what a killed server left; refuse when another one uses the data."""
@@ -110,7 +110,7 @@ class Postgres:
             pid = int(account_files.read(lock, self.account).splitlines()[0])
         except (OSError, ValueError, IndexError):
             return
-        if processes.find(pid) is not None and self._serves(pid):
+        if processes.find_process(pid) is not None and self._serves(pid):
             raise OperatorError(
                 f"A PostgreSQL server that florin did not start (pid {pid}) runs on {self.data};"
                 f" stop it (kill -INT {pid}) and run this again."
@@ -127,7 +127,7 @@ class Postgres:
             raise OperatorError(f"{self.name} could not be given its roles: {error!r}.") from None
 
     async def _make_roles(self) -> None:
-        async with session(self.url(SUPERUSER)) as connection:
+        async with open_session(self.url(SUPERUSER)) as connection:
             # There are no replicas yet that could confirm it.
             await connection.execute("set synchronous_commit = local")
             for role, options in ((OWNER, " createrole"), (APP, ""), (REPLICA, " replication")):
@@ -147,7 +147,7 @@ class Postgres:
 
     async def _opens(self, role: str) -> bool:
         try:
-            async with session(self.url(role)):
+            async with open_session(self.url(role)):
                 return True
         except BadPassword:
             return False
@@ -205,23 +205,23 @@ def _why_not(data: Path, said: str) -> str:
     return f"No database could be made in {data}: {(words or ['initdb gave no reason'])[-1]}"
 
 
-def url_of(address: str, role: str, secrets: Secrets) -> str:
+def postgres_url(address: str, role: str, secrets: Secrets) -> str:
     password = quote(secrets[_SECRET[role]], safe="")
     database = "postgres" if role == SUPERUSER else DATABASE
     return f"postgresql://{role}:{password}@{address}/{database}"
 
 
-def embedded(
+def embedded_postgres(
     place: Path,
     port: int,
     secrets: Secrets,
-    user: Account | None,
+    user: OsAccount | None,
     *,
     name: str = NAME,
     more: Mapping[str, str] | None = None,
 ) -> Postgres:
     return Postgres(
-        program=bundled_programs.program(bundled_programs.POSTGRES, user),
+        program=bundled_programs.engine_program(bundled_programs.POSTGRES, user),
         # The first one's data lies where it was before there were others.
         data=place / ("postgres" if name == NAME else name) / "data",
         port=port,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from florin.ops.fleet.home import require_space
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.connection import NotYet, session
+from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.postgres.server import Postgres
 from florin.ops.system import account_files, os_user
 from florin.ops.system.console import OperatorError, say, timed
@@ -20,15 +20,15 @@ _WAS_REPLICA = ("in archive recovery", "shut down in recovery")
 _WAS_PRIMARY = ("in production", "shut down", "in crash recovery", "shutting down")
 
 
-def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
+def make_standby(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
     """Bring its data to where it can stream from the primary. Raises OperatorError.
 
     What an old primary has is removed only once there is a whole copy: it may hold what no other
     server has. A replica has nothing of its own.
     """
-    os_user.private(server.data.parent, server.account)
+    os_user.make_private_dir(server.data.parent, server.account)
     _finish_replacing(server)
-    state = control(server).get("Database cluster state", "")
+    state = read_control_file(server).get("Database cluster state", "")
     if not state:
         _copy(server, primary, keep=True)
     elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
@@ -39,7 +39,7 @@ def follow(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
     server.clear_remains()
 
 
-def control(server: Postgres) -> dict[str, str]:
+def read_control_file(server: Postgres) -> dict[str, str]:
     """What the control file says; empty where there is no whole database."""
     if not (server.data / "PG_VERSION").exists():
         return {}
@@ -48,9 +48,9 @@ def control(server: Postgres) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def ended_at(server: Postgres) -> int | None:
+def end_of_log(server: Postgres) -> int | None:
     """The end of the log of a primary that was stopped in order; None when it was not."""
-    said = control(server)
+    said = read_control_file(server)
     found = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", said.get("Latest checkpoint location", ""))
     if said.get("Database cluster state") != "shut down" or found is None:
         return None
@@ -109,7 +109,7 @@ def _finish_replacing(server: Postgres) -> None:
 async def _megabytes(primary: Postgres) -> int:
     """How large a copy of it is; 0 where it does not answer: then the copy fails, too."""
     with contextlib.suppress(*NotYet):
-        async with session(primary.url(postgres.SUPERUSER)) as connection:
+        async with open_session(primary.url(postgres.SUPERUSER)) as connection:
             return await connection.fetchval(_MEGABYTES)
     return 0
 
@@ -134,7 +134,7 @@ def _rewind(server: Postgres, primary: Postgres) -> bool:
 
 
 async def _checkpoint(primary: Postgres) -> None:
-    async with session(primary.url(postgres.SUPERUSER)) as connection:
+    async with open_session(primary.url(postgres.SUPERUSER)) as connection:
         await connection.execute("checkpoint")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from florin.ops.system import account_files
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.system.quoting import postgres_value
 
 # The pools of all parts together stay below; `florin doctor` adds them up. With a replica there is
@@ -15,7 +15,7 @@ _MB = 2**20
 _UNLIMITED = 2**60
 
 
-def memory() -> int:
+def memory_bytes() -> int:
     """Return the bytes this machine, or the container around us, may use."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
@@ -26,7 +26,7 @@ def memory() -> int:
     return min(limit for limit in limits if limit < _UNLIMITED)
 
 
-def settings(port: int, ram: int) -> dict[str, str]:
+def tuned_settings(port: int, ram: int) -> dict[str, str]:
     """Return the settings, pure: the port and the machine decide."""
     shared = max(128 * _MB, min(ram // 8, 4096 * _MB))
     return {
@@ -66,9 +66,11 @@ def settings(port: int, ram: int) -> dict[str, str]:
     }
 
 
-def write_settings(path: Path, port: int, account: Account | None, more: Mapping[str, str]) -> None:
+def write_tuned_settings(
+    path: Path, port: int, account: OsAccount | None, more: Mapping[str, str]
+) -> None:
     lines = ["# Written at every start by florin up; ALTER SYSTEM overrides it."]
-    chosen = settings(port, memory()) | dict(more)
+    chosen = tuned_settings(port, memory_bytes()) | dict(more)
     lines += [f"{name} = {postgres_value(value)}" for name, value in chosen.items()]
     content = ("\n".join(lines) + "\n").encode(errors="surrogateescape")
     account_files.write(path, content, account)

@@ -7,13 +7,13 @@ from florin.ops.system.quoting import postgres_command_word
 ARCHIVE_EVERY_S = 30  # what was written is handed to the archive by then
 
 
-def archive(place: Path) -> Path:
+def archive_dir(place: Path) -> Path:
     return place / "archive"
 
 
-def settings(place: Path) -> dict[str, str]:
+def archive_settings(place: Path) -> dict[str, str]:
     """How a server archives its log: nowhere, until a backup has made the archive."""
-    folder = postgres_command_word(archive(place))
+    folder = postgres_command_word(archive_dir(place))
     # Each member's part is its own: they may store the same segment at the same time.
     part, kept = f"{folder}/.%f.$$.part", f"{folder}/%f.gz"
     # On the disk before the server may forget it: it reuses what it was told is archived.

@@ -15,45 +15,47 @@ from florin.ops.fleet.home import Home
 from florin.ops.releases import version
 from florin.ops.system import os_user, public_files
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 _KEPT = 5
 _PACKAGE = Path("src") / "florin"
 _LOCK = Path("requirements") / "core.txt"
 
 
-def of_checkout(home: Home, checkout: Path | None) -> str:
+def store_checkout(home: Home, checkout: Path | None) -> str:
     """Keep the code as it lies there (the installed package without a checkout); name it."""
     if checkout is None:
         root = Path(florin.__file__).parent
-        return _keep(home, version.current(None), root, None)
+        return _keep(home, version.current_version(None), root, None)
     package = checkout / _PACKAGE
     if not (package / "__init__.py").is_file():
         raise OperatorError(f"{checkout} holds no release: there is no {_PACKAGE} in it.")
-    return _keep(home, version.current(checkout), package, checkout / _LOCK)
+    return _keep(home, version.current_version(checkout), package, checkout / _LOCK)
 
 
-def of(home: Home, wanted: str | None, checkout: Path | None) -> str:
+def store_release(home: Home, wanted: str | None, checkout: Path | None) -> str:
     """Keep the release that REF|PATH names: kept here already, a directory, or a commit."""
     if wanted is None:
-        return of_checkout(home, checkout)
-    if "/" not in wanted and (path(home, wanted) / _PACKAGE).is_dir():
+        return store_checkout(home, checkout)
+    if "/" not in wanted and (release_path(home, wanted) / _PACKAGE).is_dir():
         return wanted
     if Path(wanted).is_dir():
-        return of_checkout(home, Path(wanted).absolute())
+        return store_checkout(home, Path(wanted).absolute())
     if checkout is None:
         raise OperatorError(
             f"{wanted} is neither a directory nor a release kept in {_folder(home)}."
         )
-    commit = version.git(checkout, "rev-parse", "--short=10", "--verify", f"{wanted}^{{commit}}")
+    commit = version.run_git(
+        checkout, "rev-parse", "--short=10", "--verify", f"{wanted}^{{commit}}"
+    )
     if commit is None:
         raise OperatorError(f"{wanted} is neither a commit of {checkout}, nor a directory.")
-    if not path(home, commit).is_dir():
+    if not release_path(home, commit).is_dir():
         _unpack(home, checkout, commit)
     return commit
 
 
-def share(home: Home, account: Account | None) -> None:
+def share(home: Home, account: OsAccount | None) -> None:
     """Have the releases lie where the account can read them. Raises OperatorError."""
     if account is None:
         return
@@ -83,19 +85,19 @@ def _keep_copy(source: Path, target: Path) -> None:
         _publish(partial, target)
 
 
-def path(home: Home, name: str) -> Path:
+def release_path(home: Home, name: str) -> Path:
     return _folder(home) / name
 
 
-def environ(home: Home, name: str) -> dict[str, str]:
+def release_environ(home: Home, name: str) -> dict[str, str]:
     """Return what makes a process run this release: its code comes before any other."""
-    root = path(home, name)
+    root = release_path(home, name)
     return {"PYTHONPATH": str(root / "src"), "FLORIN_RELEASE": name}
 
 
-def other_lock(home: Home, name: str, checkout: Path | None) -> bool:
+def has_other_lock(home: Home, name: str, checkout: Path | None) -> bool:
     """Say whether it was made for other packages than the checkout's environment has."""
-    kept = path(home, name) / _LOCK
+    kept = release_path(home, name) / _LOCK
     if checkout is None or not kept.is_file():
         return False
     with contextlib.suppress(OSError):
@@ -103,7 +105,7 @@ def other_lock(home: Home, name: str, checkout: Path | None) -> bool:
     return False
 
 
-def prune(home: Home, keep: set[str]) -> None:
+def prune_releases(home: Home, keep: set[str]) -> None:
     """Remove the oldest beyond a handful; never those to keep."""
     try:
         kept = sorted(_folder(home).iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
@@ -114,7 +116,7 @@ def prune(home: Home, keep: set[str]) -> None:
 
 
 def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
-    target = path(home, name)
+    target = release_path(home, name)
     if target.is_dir():
         return name
     partial = _partial(target)
@@ -141,7 +143,7 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
     if said.returncode != 0:
         words = said.stderr.decode(errors="replace").strip().splitlines()
         raise OperatorError(f"{commit} could not be read: {(words or ['git gave no reason'])[-1]}.")
-    target = path(home, commit)
+    target = release_path(home, commit)
     partial = _partial(target)
     try:
         with tarfile.open(fileobj=io.BytesIO(said.stdout)) as archive:

@@ -10,22 +10,22 @@ import florin
 _CODE = ("src", "requirements")
 
 
-def current(checkout: Path | None) -> str:
+def current_version(checkout: Path | None) -> str:
     """Return the commit, with a hash of the content when that differs.
 
     Without a checkout it is the version with a hash of the package as it is installed.
     """
     if checkout is not None and (checkout / ".git").exists():
-        commit = git(checkout, "rev-parse", "--short=10", "HEAD")
+        commit = run_git(checkout, "rev-parse", "--short=10", "HEAD")
         if commit is not None:
-            changed = git(checkout, "status", "--porcelain", "--", *_CODE)
-            return commit if changed == "" else f"{commit}+{content(checkout)}"
+            changed = run_git(checkout, "status", "--porcelain", "--", *_CODE)
+            return commit if changed == "" else f"{commit}+{content_hash(checkout)}"
     if checkout is not None and (checkout / "src").is_dir():
-        return f"{florin.__version__}+{content(checkout)}"
+        return f"{florin.__version__}+{content_hash(checkout)}"
     return f"{florin.__version__}+{_hash(Path(florin.__file__).parent, [Path()])}"
 
 
-def content(checkout: Path) -> str:
+def content_hash(checkout: Path) -> str:
     """Return a short hash over the code's files and their names."""
     return _hash(checkout, [Path(top) for top in _CODE])
 
@@ -40,7 +40,7 @@ def _hash(root: Path, tops: Sequence[Path]) -> str:
     return digest.hexdigest()[:8]
 
 
-def git(checkout: Path, *words: str) -> str | None:
+def run_git(checkout: Path, *words: str) -> str | None:
     """Ask git about the checkout; None when it has no answer."""
     # The code of this directory runs anyway: whose it is does not matter for reading its name.
     trust = f"safe.directory={checkout}"

@@ -9,15 +9,15 @@ from pathlib import Path
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.options import Options
-from florin.ops.fleet.orders import Reply, Tell, Undone
+from florin.ops.fleet.options import UpOptions
+from florin.ops.fleet.orders import OrderUndone, Reply, Tell
 from florin.ops.planning import rollout
-from florin.ops.planning.rollout import Goal, ReleaseMark, Step
+from florin.ops.planning.rollout import Goal, ReleaseMark, RolloutStep
 from florin.ops.postgres import connection_budget
 from florin.ops.releases import store
-from florin.ops.rollout.instances import Instances
-from florin.ops.rollout.workers import Workers
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.rollout.instances import InstanceProcesses
+from florin.ops.rollout.workers import WorkerProcesses
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError
@@ -28,11 +28,11 @@ _ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
 
 @dataclass(frozen=True, slots=True)
 class FleetContext:
-    options: Options
+    options: UpOptions
     fleet: Supervisor
     topology: Topology
-    instances: Instances
-    workers: Workers
+    instances: InstanceProcesses
+    workers: WorkerProcesses
 
     @property
     def home(self) -> Home:
@@ -40,20 +40,20 @@ class FleetContext:
 
     def marks(self) -> dict[str, ReleaseMark]:
         """Return what instances and workers were started from, in the order of their numbers."""
-        count = desired_state.read(self.home).api
+        count = desired_state.load_desired_state(self.home).api
         known = [part for part in self.fleet.fleet.of("api") if part.release]
-        parts = [part for part in known if part.process or number(part.name) <= count]
-        parts.sort(key=lambda part: number(part.name))
-        parts += sorted(self.workers.there(), key=lambda part: number(part.name))
+        parts = [part for part in known if part.process or part_number(part.name) <= count]
+        parts.sort(key=lambda part: part_number(part.name))
+        parts += sorted(self.workers.there(), key=lambda part: part_number(part.name))
         return {part.name: ReleaseMark(part.release, part.generation) for part in parts}
 
 
-def number(name: str) -> int:
+def part_number(name: str) -> int:
     last = name.rpartition("-")[2]
     return int(last) if last.isdigit() else 0
 
 
-async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int:
+async def execute_change(running: FleetContext, change: Operation, tell: Tell) -> int:
     """Reach the operation's goal; return the number of steps.
 
     When the new instances do not bear it the fleet goes back to what it was: raises Undone.
@@ -62,13 +62,13 @@ async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int
     if not change.undoing:
         try:
             if change.release and not change.back:
-                await migrate(running, change.release)
+                await migrate_release(running, change.release)
             steps = await _reach(running, change, change.goal, change.soak_s, tell)
         except Exception as error:  # noqa: BLE001 -- whatever stopped it, half of it must not stay
             why = _reason(error)
             tell(f"{why}; going back.")
             change = replace(change, undoing=True)
-            operation_lock.keep(running.home, change)
+            operation_lock.save_operation(running.home, change)
             await _undo(running, change, tell)
             raise _undone(change, why) from None
     else:
@@ -82,11 +82,11 @@ async def carry_out(running: FleetContext, change: Operation, tell: Tell) -> int
 
 def _reason(error: Exception) -> str:
     """What stopped a change: a sentence, or the error and its place in the code."""
-    return str(error) if isinstance(error, OperatorError | Died) else described(error)
+    return str(error) if isinstance(error, OperatorError | PartEnded) else described(error)
 
 
-def _undone(change: Operation, why: str) -> Undone:
-    return Undone(
+def _undone(change: Operation, why: str) -> OrderUndone:
+    return OrderUndone(
         f"Undone, all is as before: {why}.",
         {"outcome": "undone", "release": change.release, "why": why},
     )
@@ -94,7 +94,7 @@ def _undone(change: Operation, why: str) -> Undone:
 
 def _settle(home: Home, change: Operation) -> None:
     """Write down what the fleet shall be from now on."""
-    kept = desired_state.read(home)
+    kept = desired_state.load_desired_state(home)
     held = {name: number for name, number in kept.drained.items() if name in change.goal}
     kept = replace(kept, api=len(_api(change.goal)), drained=held)
     if change.workers:
@@ -104,16 +104,16 @@ def _settle(home: Home, change: Operation) -> None:
             kept = replace(kept, previous=kept.release, release=change.release)
         generation = max(mark.generation for mark in change.goal.values())
         kept = replace(kept, generation=generation, previous=kept.previous or change.release)
-        store.prune(home, {kept.release, kept.previous})
-    desired_state.keep(home, kept)
+        store.prune_releases(home, {kept.release, kept.previous})
+    desired_state.save_desired_state(home, kept)
 
 
-async def preview(running: FleetContext, change: Operation) -> tuple[Step, ...]:
+async def preview_change(running: FleetContext, change: Operation) -> tuple[RolloutStep, ...]:
     """Return what would be done; changes nothing."""
     return await _plan(running, change, change.goal)
 
 
-def planned(steps: tuple[Step, ...]) -> Reply:
+def format_plan(steps: tuple[RolloutStep, ...]) -> Reply:
     """Return a plan as what was asked for."""
     lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
     document = {
@@ -125,23 +125,23 @@ def planned(steps: tuple[Step, ...]) -> Reply:
     return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
 
 
-async def _plan(running: FleetContext, change: Operation, goal: Goal) -> tuple[Step, ...]:
+async def _plan(running: FleetContext, change: Operation, goal: Goal) -> tuple[RolloutStep, ...]:
     """The instances first: a release they do not bear reaches no job."""
     crew = await running.instances.crew()
-    first = rollout.plan(crew, _api(goal), batch=change.batch, surge=change.surge)
-    working = {name: mark for name, mark in goal.items() if desired_state.works(name)}
+    first = rollout.plan_instances(crew, _api(goal), batch=change.batch, surge=change.surge)
+    working = {name: mark for name, mark in goal.items() if desired_state.is_worker(name)}
     crew = running.workers.crew()
     return (*first, *rollout.plan_workers(crew, working, batch=change.batch))
 
 
 def _api(goal: Goal) -> dict[str, ReleaseMark]:
-    return {name: mark for name, mark in goal.items() if not desired_state.works(name)}
+    return {name: mark for name, mark in goal.items() if not desired_state.is_worker(name)}
 
 
 async def require_connections(running: FleetContext, change: Operation) -> None:
     """Refuse a change for which the server has too few connections, the spare ones included."""
     instances = len(_api(change.goal))
-    asked = await connection_budget.of(
+    asked = await connection_budget.read_budget(
         running.topology.database,
         instances + change.batch,
         len(change.goal) - instances,
@@ -167,7 +167,7 @@ async def _withdraw(running: FleetContext, change: Operation, tell: Tell) -> Non
     old = {one.name for one in crew if change.undo.get(one.name) == one.mark}
     new = tuple(one.name for one in crew if one.admitted and one.name not in old)
     if new and any(one.serves for one in crew if one.name in old):
-        step = Step("drain", new)
+        step = RolloutStep("drain", new)
         tell(str(step))
         await running.instances.take(step, 0)
 
@@ -182,7 +182,7 @@ async def _reach(
             return taken
         for index, step in enumerate(steps, start=1):
             tell(f"[{index}/{len(steps)}] {step}")
-            if desired_state.works(step.names[0]):
+            if desired_state.is_worker(step.names[0]):
                 await running.workers.take(step)
             else:
                 await running.instances.take(step, soak_s)
@@ -190,9 +190,9 @@ async def _reach(
     return taken
 
 
-async def migrate(running: FleetContext, release: str) -> None:
+async def migrate_release(running: FleetContext, release: str) -> None:
     """Bring the schema to this release; raises Unable, the release's own word in it."""
-    environ = running.topology.environ | store.environ(running.home, release)
+    environ = running.topology.environ | store.release_environ(running.home, release)
     await run_migrate(running.options.commands.migrate, environ)
 
 
@@ -203,7 +203,7 @@ async def _put_back_routines(running: FleetContext, release: str, tell: Tell) ->
     functions as well, so a failure is only told.
     """
     try:
-        await migrate(running, release)
+        await migrate_release(running, release)
     except OperatorError as error:
         tell(f"The functions of {release} were not put back: {error}")
 

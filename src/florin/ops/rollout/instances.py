@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 from florin.ops.fleet import desired_state
 from florin.ops.fleet.model import Part
-from florin.ops.haproxy.balancer import Balancer, Seen
-from florin.ops.haproxy.runtime_api import Unreachable
-from florin.ops.planning.rollout import Crew, Instance, ReleaseMark, Step
+from florin.ops.haproxy.balancer import Balancer, InstanceState
+from florin.ops.haproxy.runtime_api import HaproxyUnreachable
+from florin.ops.planning.rollout import Crew, ObservedProcess, ReleaseMark, RolloutStep
 from florin.ops.rollout import soak
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import http_probe
 from florin.ops.system.console import OperatorError
@@ -24,7 +24,7 @@ _UP_WITHIN_S = 10.0
 _QUIET_WITHIN_S = 35.0  # as long as a request may take; what stops the instance waits again
 
 
-class Instances:
+class InstanceProcesses:
     """Holds the supervisor that runs them and the balancer that sends them requests."""
 
     def __init__(
@@ -38,10 +38,10 @@ class Instances:
         """Observe those whose process runs."""
         parts = [part for part in self._fleet.fleet.of("api") if part.process is not None]
         ready = await asyncio.gather(*(_ready(part) for part in parts))
-        held = desired_state.read(self._fleet.home).drained
+        held = desired_state.load_desired_state(self._fleet.home).drained
         inside = {(one.name, one.address) for one in await self._seen() if one.admin == "ready"}
         return tuple(
-            Instance(
+            ObservedProcess(
                 name=part.name,
                 mark=ReleaseMark(part.release, part.generation),
                 ready=serves,
@@ -51,7 +51,7 @@ class Instances:
             for part, serves in zip(parts, ready, strict=True)
         )
 
-    async def take(self, step: Step, soak_s: float) -> None:
+    async def take(self, step: RolloutStep, soak_s: float) -> None:
         """Do one step; raises Unable or Died when it did not work out."""
         match step.verb:
             case "start":
@@ -74,19 +74,19 @@ class Instances:
     async def admit(self, name: str) -> None:
         part = self._part(name)
         # A balancer that is just being started again reads what was written down for it.
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.admit(name, part.address or "")
-        self._fleet.hold(name, drained=False)
+        self._fleet.set_drained(name, drained=False)
 
     async def drain(self, name: str) -> None:
         """Send it nothing new from now on; it may have died by itself meanwhile."""
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.drain(name)
-        self._fleet.hold(name, drained=True)
+        self._fleet.set_drained(name, drained=True)
 
     async def _stop(self, name: str) -> None:
         await self._fleet.stop(name)
-        with contextlib.suppress(Unreachable):
+        with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.forget(name)
         self._fleet.forget(name)
 
@@ -118,7 +118,7 @@ class Instances:
         ]
         fresh = [part.metrics_address or "" for part in new]
         before = [part.metrics_address or "" for part in others]
-        new_then, old_then = await soak.ask(fresh), await soak.ask(before)
+        new_then, old_then = await soak.read_counts(fresh), await soak.read_counts(before)
         until = time.monotonic() + soak_s
         while True:
             left = until - time.monotonic()
@@ -126,22 +126,24 @@ class Instances:
             for part in new:
                 now = self._fleet.fleet.part(part.name)
                 if now is None or now.process != part.process:
-                    raise Died(f"{part.name} ended soon after it began to serve")
+                    raise PartEnded(f"{part.name} ended soon after it began to serve")
                 if not await _ready(part):
-                    raise Died(f"{part.name} stopped being ready soon after it began to serve")
+                    raise PartEnded(f"{part.name} stopped being ready soon after it began to serve")
             if soak_s:
-                new_now, old_now = await soak.ask(fresh), await soak.ask(before)
-                wrong = soak.verdict(new_now.since(new_then), old_now.since(old_then), old_then)
+                new_now, old_now = await soak.read_counts(fresh), await soak.read_counts(before)
+                wrong = soak.soak_verdict(
+                    new_now.since(new_then), old_now.since(old_then), old_then
+                )
                 if wrong is not None:
-                    raise Died(f"{', '.join(names)}: {wrong}")
+                    raise PartEnded(f"{', '.join(names)}: {wrong}")
             if left <= _SOAK_EVERY_S:
                 return
 
-    async def _seen(self) -> tuple[Seen, ...]:
+    async def _seen(self) -> tuple[InstanceState, ...]:
         """Look through the balancer's eyes; nothing is seen while it is being started again."""
         try:
             return await self._balancer.observe()
-        except Unreachable:
+        except HaproxyUnreachable:
             return ()
 
     def _part(self, name: str) -> Part:
@@ -152,5 +154,5 @@ class Instances:
 
 
 async def _ready(part: Part) -> bool:
-    answer = await http_probe.get(part.address or "", "/health/ready")
+    answer = await http_probe.probe(part.address or "", "/health/ready")
     return answer is not None and answer.status == _READY

@@ -19,7 +19,7 @@ _OURS = re.compile(r'route="/health')  # asked by us, not by clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Counts:
+class RequestCounts:
     """What instances have answered so far; `busy` are 503, `errors` all other 5xx, by route."""
 
     requests: Counter[str] = field(default_factory=Counter[str])
@@ -27,16 +27,16 @@ class Counts:
     busy: float = 0
     seconds: float = 0
 
-    def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
+    def __add__(self, other: "RequestCounts") -> "RequestCounts":
+        return RequestCounts(
             requests=self.requests + other.requests,
             errors=self.errors + other.errors,
             busy=self.busy + other.busy,
             seconds=self.seconds + other.seconds,
         )
 
-    def since(self, before: "Counts") -> "Counts":
-        return Counts(
+    def since(self, before: "RequestCounts") -> "RequestCounts":
+        return RequestCounts(
             requests=self.requests - before.requests,
             errors=self.errors - before.errors,
             busy=self.busy - before.busy,
@@ -56,7 +56,7 @@ class Counts:
         return self.errors[route] / self.requests[route] if self.requests[route] else 0.0
 
 
-def read(text: str) -> Counts:
+def parse_counts(text: str) -> RequestCounts:
     """Add up an instance's metrics."""
     requests, errors = Counter[str](), Counter[str]()
     busy = seconds = 0.0
@@ -72,20 +72,20 @@ def read(text: str) -> Counts:
             busy += float(value)
         elif 'status="5' in labels:
             errors[route] += int(float(value))
-    return Counts(requests=requests, errors=errors, busy=busy, seconds=seconds)
+    return RequestCounts(requests=requests, errors=errors, busy=busy, seconds=seconds)
 
 
-async def ask(addresses: Sequence[str]) -> Counts:
+async def read_counts(addresses: Sequence[str]) -> RequestCounts:
     """Return what these instances have answered, together; those that are silent count nothing."""
-    total = Counts()
+    total = RequestCounts()
     for address in addresses:
-        answer = await http_probe.get(address, "/metrics")
+        answer = await http_probe.probe(address, "/metrics")
         if answer is not None and answer.status == _OK:
-            total += read(answer.body.decode(errors="replace"))
+            total += parse_counts(answer.body.decode(errors="replace"))
     return total
 
 
-def verdict(new: Counts, old: Counts, old_before: Counts) -> str | None:
+def soak_verdict(new: RequestCounts, old: RequestCounts, old_before: RequestCounts) -> str | None:
     """Return what is wrong with the new ones; None when nothing is.
 
     `old`: what the old ones answered meanwhile, `old_before`: since they began. A route that fails

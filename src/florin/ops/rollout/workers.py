@@ -5,16 +5,16 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from florin.ops.fleet.model import Part
-from florin.ops.planning.rollout import Crew, Instance, ReleaseMark, Step
+from florin.ops.planning.rollout import Crew, ObservedProcess, ReleaseMark, RolloutStep
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say
 
 _HOLDS_S = 1.0  # a new one that ends within it does not bear what it finds
 
 
-class Workers:
+class WorkerProcesses:
     """Holds the supervisor that runs them, and the starts and farewells under way."""
 
     def __init__(self, fleet: Supervisor, make: Callable[[str, ReleaseMark], PartSpec]) -> None:
@@ -30,7 +30,7 @@ class Workers:
     def crew(self) -> Crew:
         """Return those whose process runs."""
         return tuple(
-            Instance(
+            ObservedProcess(
                 name=part.name,
                 mark=ReleaseMark(part.release, part.generation),
                 ready=part.state == "ready",
@@ -40,7 +40,7 @@ class Workers:
             if part.process is not None
         )
 
-    async def take(self, step: Step) -> None:
+    async def take(self, step: RolloutStep) -> None:
         """Do one step; raises Unable or Died when it did not work out."""
         if step.verb == "stop":
             await asyncio.gather(*(self._stop(name) for name in step.names))
@@ -51,7 +51,7 @@ class Workers:
     def grow(self, count: int, mark: ReleaseMark) -> tuple[str, ...]:
         """Start some more, each beside the others; return their names at once."""
         taken = {part.name for part in self._fleet.fleet.of("worker")}
-        names = free(taken, count)
+        names = free_names(taken, count)
         for name in names:
             self._fleet.expect(self._make(name, mark))
             self._begin(self._try(name, mark))
@@ -60,7 +60,7 @@ class Workers:
     def shrink(self, names: Iterable[str]) -> None:
         """Send these home: they take nothing more and end with the last of their jobs."""
         for name in names:
-            self._fleet.hold(name, drained=True)
+            self._fleet.set_drained(name, drained=True)
             self._begin(self._stop(name))
 
     async def settle(self) -> None:
@@ -90,7 +90,7 @@ class Workers:
         except Exception as error:
             self.failed += 1
             self._fleet.forget(name)
-            if not isinstance(error, Died | OperatorError):
+            if not isinstance(error, PartEnded | OperatorError):
                 raise
             say(f"{error}")
 
@@ -100,15 +100,15 @@ class Workers:
         for name in names:
             part = self._fleet.fleet.part(name)
             if part is None or part.process is None or part.restarts:
-                raise Died(f"{name} ended soon after it began to work")
+                raise PartEnded(f"{name} ended soon after it began to work")
 
     async def _stop(self, name: str) -> None:
-        self._fleet.hold(name, drained=True)
+        self._fleet.set_drained(name, drained=True)
         await self._fleet.stop(name)
         self._fleet.forget(name)
 
 
-def free(taken: Iterable[str], count: int) -> tuple[str, ...]:
+def free_names(taken: Iterable[str], count: int) -> tuple[str, ...]:
     """Return the lowest names that nobody has."""
     known = set(taken)
     names = (f"worker-{number}" for number in range(1, len(known) + count + 1))

@@ -12,30 +12,30 @@ from functools import partial
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.supervisor import start_stop
-from florin.ops.supervisor.launch import Started, launch
+from florin.ops.supervisor.launch import StartedProcess, launch_process
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
 
 
-async def relieve(home: Home, part: Part, want: PartSpec) -> tuple[Part, Started] | None:
+async def swap_part(home: Home, part: Part, want: PartSpec) -> tuple[Part, StartedProcess] | None:
     """Start it and return it once it is the one that answers; None when it came to nothing."""
     if want.relief is None or part.process is None:
         return None
     await asyncio.to_thread(want.prepare)
-    started = launch(home, want.relief.launch(part.process.pid))
+    started = launch_process(home, want.relief.launch(part.process.pid))
     process = started.process
     try:
         answers = partial(want.relief.answers, 0 if process is None else process.pid)
-        await start_stop.until_ready(home, replace(want, ready=answers), started)
+        await start_stop.wait_until_ready(home, replace(want, ready=answers), started)
         await want.settle()
     except BaseException as error:
         if process is not None:
-            processes.send(process, signal.SIGKILL)
-            await processes.gone(process)
+            processes.send_signal(process, signal.SIGKILL)
+            await processes.wait_gone(process)
             started.ending()
-        if not isinstance(error, Died | OperatorError):
+        if not isinstance(error, PartEnded | OperatorError):
             raise
         say(f"{want.name} could not be relieved while it runs: {error}.")
         return None

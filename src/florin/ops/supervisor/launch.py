@@ -12,8 +12,8 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.pid_files import pid_file
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
-from florin.ops.system.processes import Process
+from florin.ops.system.os_user import OsAccount
+from florin.ops.system.processes import ProcessId
 
 _KEPT_LOGS = 3
 # The shell writes its number before it becomes the part: the next supervisor knows what runs, even
@@ -33,13 +33,13 @@ class Launch:
     name: str
     argv: tuple[str, ...]
     environ: Mapping[str, str]
-    account: Account | None = None
+    account: OsAccount | None = None
 
 
-class Started:
+class StartedProcess:
     """A child just started: which process it is, and how it ended once it has."""
 
-    def __init__(self, child: subprocess.Popen[Any], process: Process | None) -> None:
+    def __init__(self, child: subprocess.Popen[Any], process: ProcessId | None) -> None:
         self._child = child
         self.process = process
 
@@ -51,9 +51,9 @@ class Started:
         return f"exit code {code}" if code >= 0 else f"signal {-code}"
 
 
-def launch(home: Home, what: Launch) -> Started:
+def launch_process(home: Home, what: Launch) -> StartedProcess:
     """Start it in a session of its own: no Ctrl-C of ours reaches it, no pipe ties it to us."""
-    rotate(home.log(what.name))
+    rotate_log(home.log(what.name))
     account = what.account
     options = {} if account is None else account.options()
     try:
@@ -78,10 +78,10 @@ def launch(home: Home, what: Launch) -> Started:
     finally:
         os.close(number)
         os.close(log)
-    return Started(child, processes.find(child.pid))
+    return StartedProcess(child, processes.find_process(child.pid))
 
 
-def rotate(log: Path, limit: int = 4 * 2**20) -> None:
+def rotate_log(log: Path, limit: int = 4 * 2**20) -> None:
     """Put a grown log aside before its part starts again."""
     try:
         if log.stat().st_size < limit:
@@ -92,7 +92,7 @@ def rotate(log: Path, limit: int = 4 * 2**20) -> None:
     log.replace(log.with_name(f"{log.name}.1"))
 
 
-def trim(log: Path, limit: int = 64 * 2**20) -> bool:
+def truncate_log(log: Path, limit: int = 64 * 2**20) -> bool:
     """Copy a grown log aside and empty it under its writer, who only ever appends."""
     try:
         if log.stat().st_size < limit:
@@ -112,7 +112,7 @@ def _shift(log: Path) -> None:
             older.replace(log.with_name(f"{log.name}.{number + 1}"))
 
 
-def last_words(log: Path, lines: int = 3) -> str:
+def log_tail(log: Path, lines: int = 3) -> str:
     """Return the end of a log, for the sentence that says why a part is down."""
     try:
         with log.open("rb") as file:

@@ -46,26 +46,26 @@ class PartSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PartStep:
     verb: Literal["start", "adopt", "replace", "stop"]
     name: str
 
 
-def plan(fleet: Fleet, wanted: tuple[PartSpec, ...]) -> tuple[Step, ...]:
+def plan_parts(fleet: Fleet, wanted: tuple[PartSpec, ...]) -> tuple[PartStep, ...]:
     """Return what makes the fleet as it is the fleet as wanted, in order.
 
     What runs and fits is adopted untouched. A part started against other engines than it would
     get today is replaced. What nobody wants any more stops last.
     """
-    steps: list[Step] = []
+    steps: list[PartStep] = []
     for want in wanted:
         part = fleet.part(want.name)
         if part is None or part.process is None:
-            steps.append(Step("start", want.name))
+            steps.append(PartStep("start", want.name))
         elif part.wiring != want.wiring:
-            steps.append(Step("replace", want.name))
+            steps.append(PartStep("replace", want.name))
         else:
-            steps.append(Step("adopt", want.name))
+            steps.append(PartStep("adopt", want.name))
     names = {want.name for want in wanted} | {"supervisor"}
     leftover = [part.name for part in fleet.parts if part.name not in names and part.process]
-    return (*steps, *(Step("stop", name) for name in reversed(leftover)))
+    return (*steps, *(PartStep("stop", name) for name in reversed(leftover)))

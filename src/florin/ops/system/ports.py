@@ -15,7 +15,7 @@ _HIGHEST = 65_535
 _LISTEN = "0A"
 
 
-def is_free(port: int, host: str = "127.0.0.1") -> bool:
+def is_free_port(port: int, host: str = "127.0.0.1") -> bool:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -29,32 +29,32 @@ def is_free(port: int, host: str = "127.0.0.1") -> bool:
 
 def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> int:
     """Return the remembered port if it is free, else another; none that somebody else is to get."""
-    if remembered is not None and is_free(remembered):
+    if remembered is not None and is_free_port(remembered):
         return remembered
     while True:
         port = random.randrange(_FIRST, _LAST)  # noqa: S311 - not a secret
-        if port not in but and is_free(port):
+        if port not in but and is_free_port(port):
             return port
 
 
 def next_free(first: int, *, but: Collection[int] = ()) -> int:
     """Return the first free port from that number on."""
     for port in range(first, _HIGHEST + 1):
-        if port not in but and is_free(port):
+        if port not in but and is_free_port(port):
             return port
     return free_port(but=but)
 
 
-def holder(port: int) -> str:
+def port_holder(port: int) -> str:
     """Name the process that listens there, as far as the system tells: `nginx (pid 812)`."""
-    pid = holder_pid(port)
+    pid = port_holder_pid(port)
     if pid is None:
         return "another process"
     words = processes.command_line(pid)
     return f"{Path(words[0]).name} (pid {pid})" if words else f"pid {pid}"
 
 
-def holder_pid(port: int) -> int | None:
+def port_holder_pid(port: int) -> int | None:
     sockets = {f"socket:[{inode}]" for inode in _listeners(port)}
     if not sockets:
         return None

@@ -16,40 +16,40 @@ _POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessId:
     """A process and when it started: together they are never given twice."""
 
     pid: int
     started: str
 
 
-def find(pid: int) -> Process | None:
+def find_process(pid: int) -> ProcessId | None:
     """Return the living process of this number; a zombie is not one."""
     if not (_PROC / "self").exists():
         return _find_by_ps(pid)
     stat = _stat(pid)
     if stat is None or stat[_STATE] in "ZX":
         return None
-    return Process(pid, f"{_boot()}:{stat[_START]}")
+    return ProcessId(pid, f"{_boot()}:{stat[_START]}")
 
 
-def of_stat(pid: int, stat: str) -> Process:
+def of_stat(pid: int, stat: str) -> ProcessId:
     """Return the process of which /proc/PID/stat said this. Raises ValueError or IndexError."""
-    return Process(pid, f"{_boot()}:{_fields(stat)[_START]}")
+    return ProcessId(pid, f"{_boot()}:{_fields(stat)[_START]}")
 
 
-def lives(process: Process) -> bool:
-    return find(process.pid) == process
+def is_alive(process: ProcessId) -> bool:
+    return find_process(process.pid) == process
 
 
-def send(process: Process, number: signal.Signals) -> bool:
+def send_signal(process: ProcessId, number: signal.Signals) -> bool:
     """Signal exactly this process; False when it is gone."""
     try:
         handle = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # another system, or already gone
         handle = None
     try:
-        if not lives(process):
+        if not is_alive(process):
             return False
         if handle is None:
             os.kill(process.pid, number)
@@ -63,32 +63,32 @@ def send(process: Process, number: signal.Signals) -> bool:
     return True
 
 
-async def gone(process: Process) -> None:
+async def wait_gone(process: ProcessId) -> None:
     """Return once the process has ended, whoever its parent is."""
     handle = None
     with contextlib.suppress(AttributeError, OSError):
         handle = os.pidfd_open(process.pid)
     if handle is None:
-        while lives(process):  # noqa: ASYNC110 - nothing tells us but asking
+        while is_alive(process):  # noqa: ASYNC110 - nothing tells us but asking
             await asyncio.sleep(_POLL_S)
         return
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(handle, ended.set)
     try:
-        if lives(process):  # asked after the handle is held: the number cannot pass on meanwhile
+        if is_alive(process):  # asked after the handle is held: the number cannot pass on meanwhile
             await ended.wait()
     finally:
         loop.remove_reader(handle)
         os.close(handle)
 
 
-def reap(process: Process) -> None:
+def reap_child(process: ProcessId) -> None:
     """Take leave of an ended child, also one from before this process became another program."""
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(process.pid, os.WNOHANG)
 
 
-def started_at(pid: int) -> float:
+def process_started_at(pid: int) -> float:
     """Return when it started, in seconds of the clock that files are stamped with; 0 if unknown."""
     stat = _stat(pid)
     if stat is None:
@@ -114,10 +114,10 @@ def user(pid: int) -> int | None:
     return None
 
 
-def load(process: Process) -> tuple[float, int]:
+def process_usage(process: ProcessId) -> tuple[float, int]:
     """Return the CPU seconds used so far and the bytes held in memory."""
     stat = _stat(process.pid)
-    if stat is None or not lives(process):
+    if stat is None or not is_alive(process):
         return 0.0, 0
     ticks = int(stat[11]) + int(stat[12])
     pages = int(stat[21])
@@ -143,10 +143,10 @@ def _boot() -> str:
     return ""
 
 
-def _find_by_ps(pid: int) -> Process | None:
+def _find_by_ps(pid: int) -> ProcessId | None:
     said = subprocess.run(
         ["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.split(maxsplit=1)
     if len(said) != 2 or said[0].startswith("Z"):  # noqa: PLR2004 - state and time
         return None
-    return Process(pid, said[1].strip())
+    return ProcessId(pid, said[1].strip())

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from florin.ops.system import bundled_programs
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.os_user import Account, run_as
+from florin.ops.system.os_user import OsAccount, run_as
 from florin.ops.system.public_files import OUTSIDE, make_public, open_directory
 
 _FOLDER = OUTSIDE / "python"
@@ -68,7 +68,7 @@ class Runtime:
             os.utime(self.copy)  # until it runs, this alone says that it is used
 
 
-def of(account: Account | None) -> Runtime:
+def of(account: OsAccount | None) -> Runtime:
     """Return the runtime for the account."""
     if account is None or _reaches(account):
         return Runtime()
@@ -76,7 +76,7 @@ def of(account: Account | None) -> Runtime:
 
 
 @functools.cache
-def _reaches(account: Account) -> bool:
+def _reaches(account: OsAccount) -> bool:
     """Say whether it can run our interpreter and read our packages; asked by trying."""
     words = [sys.executable, "-P", "-c", _REACHES, *map(str, _packages())]
     return run_as(account, words).returncode == 0

@@ -11,7 +11,7 @@ _WIRES = (
 )
 
 
-class Api(AppProcess):
+class ApiProcess(AppProcess):
     """One instance: it answers requests that the balancer sends it."""
 
     def wanted(self) -> PartSpec:
@@ -30,4 +30,4 @@ class Api(AppProcess):
         )
 
     async def alive(self) -> bool:
-        return await http_probe.get(self.address, "/health/live", within_s=3) is not None
+        return await http_probe.probe(self.address, "/health/live", within_s=3) is not None

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from florin.kit.settings import SettingsWrong, given, names
+from florin.kit.settings import InvalidSettings, read_variable, variable_names
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Role
 from florin.ops.planning.rollout import ReleaseMark
@@ -13,7 +13,7 @@ from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, ports, python_runtime
 from florin.ops.system.console import OperatorError
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 
 HOST = "127.0.0.1"  # only the balancer reaches an instance, only this machine its metrics
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
@@ -34,7 +34,7 @@ class AppProcess:
     port: int
     operations_port: int
     mark: ReleaseMark
-    account: Account | None = None  # who it runs as; None: as we do
+    account: OsAccount | None = None  # who it runs as; None: as we do
 
     @property
     def address(self) -> str:
@@ -61,7 +61,7 @@ class AppProcess:
         # The owner of the ledger is for migrations; whoever serves or works never holds it.
         for name in _OWNER:
             environ.pop(name, None)
-        environ |= store.environ(self.home, self.mark.release)
+        environ |= store.release_environ(self.home, self.mark.release)
         environ |= {"FLORIN_HOST": HOST, "FLORIN_INSTANCE": self.name, **told}
         environ |= {
             "FLORIN_OPERATIONS_HOST": HOST,
@@ -79,7 +79,7 @@ class AppProcess:
             self.prepare()
 
         async def serves() -> bool:
-            answer = await http_probe.get(self.address, ready)
+            answer = await http_probe.probe(self.address, ready)
             return answer is not None and answer.status == _OK
 
         return PartSpec(
@@ -105,9 +105,9 @@ class AppProcess:
 
     def prepare(self) -> None:
         for port in {self.port, self.operations_port}:
-            if not ports.is_free(port, HOST):
+            if not ports.is_free_port(port, HOST):
                 raise OperatorError(
-                    f"Port {port} of {self.name} is taken by {ports.holder(port)}; stop it."
+                    f"Port {port} of {self.name} is taken by {ports.port_holder(port)}; stop it."
                 )
 
 
@@ -117,11 +117,11 @@ def _for_account(environ: Mapping[str, str]) -> dict[str, str]:
     Files that hold secrets are ours: what is in them is passed on. So are our directories.
     """
     passed = {name: value for name, value in environ.items() if name not in _OURS}
-    for name in names():
+    for name in variable_names():
         if environ.get(f"{name}_FILE"):
             try:
-                value = given(name, environ)
-            except SettingsWrong as error:
+                value = read_variable(name, environ)
+            except InvalidSettings as error:
                 raise OperatorError(str(error)) from None
             passed |= {name: value or ""}
             del passed[f"{name}_FILE"]

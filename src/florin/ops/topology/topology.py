@@ -7,21 +7,21 @@ from urllib.parse import urlsplit
 from florin.ops.fleet import desired_state, secrets
 from florin.ops.fleet.home import Home, Layout
 from florin.ops.fleet.model import Fleet, Kind, Part
-from florin.ops.fleet.observe import observe
-from florin.ops.fleet.options import Options
+from florin.ops.fleet.observe import observe_fleet
+from florin.ops.fleet.options import UpOptions
 from florin.ops.haproxy import frontend
 from florin.ops.haproxy.balancer import Balancer
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.postgres import connection
 from florin.ops.postgres import replica_set as members_
 from florin.ops.postgres import server as postgres
-from florin.ops.postgres.member import Member
+from florin.ops.postgres.member import PostgresMember
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.releases import store
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.topology import api_process, worker_process
 from florin.ops.valkey import topology
 from florin.ops.valkey.topology import ValkeyDeployment
@@ -36,10 +36,10 @@ class Topology:
     given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
-    options: Options
+    options: UpOptions
     members: ReplicaSet | None = None  # the PostgreSQL servers, where they are ours
     memory: ValkeyDeployment | None = None  # the Valkeys, where they are ours
-    account: Account | None = None  # of the application's processes; None: they run as we do
+    account: OsAccount | None = None  # of the application's processes; None: they run as we do
 
     @property
     def replicas(self) -> str:
@@ -56,8 +56,8 @@ class Topology:
         home = self.options.home
         layout = home.layout()
         part = home.fleet().part(name)
-        runs = part is not None and part.process is not None and processes.lives(part.process)
-        works = desired_state.works(name)
+        runs = part is not None and part.process is not None and processes.is_alive(part.process)
+        works = desired_state.is_worker(name)
         keys = (name,) if works else (name, f"{name}-operations")
         kept = dict(layout.ports)
         for key in keys:
@@ -65,7 +65,7 @@ class Topology:
                 kept[key] = ports.free_port(kept.get(key), but=kept.values())
         home.write_layout(replace(layout, ports=kept))
         commands = self.options.commands
-        make = worker_process.Worker if works else api_process.Api
+        make = worker_process.WorkerProcess if works else api_process.ApiProcess
         return make(
             home=home,
             command=commands.worker if works else commands.api,
@@ -83,26 +83,26 @@ class Topology:
         return (*self.engines, *instances, self.balancer.wanted())
 
 
-async def arrange(options: Options, fleet: Fleet) -> Topology:
+async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
     """Decide what runs where. Starts nothing; remembers ports and places in the home."""
-    own = secrets.load(options.home)
+    own = secrets.ensure_secrets(options.home)
     # Whoever serves requests needs no key to the backups.
     told = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
-    environ = told | secrets.for_application(own, options.environ)
+    environ = told | secrets.application_secrets(own, options.environ)
     environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
     environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
-    database, redis = given_database(options), options.given("REDIS_URL")
+    database, redis = is_database_given(options), options.given("REDIS_URL")
     engines: list[PartSpec] = []
     given: list[Part] = []
     members: ReplicaSet | None = None
     valkeys: ValkeyDeployment | None = None
-    kind = kind_of(options, fleet)
+    kind = valkey_kind(options, fleet)
     if database is not None:
-        await connection.require(database, "DATABASE_URL")
+        await connection.require_database(database, "DATABASE_URL")
         given.append(_given("database", "postgres-primary", database, 5432))
     if redis is not None:
         given.append(_given("redis", "valkey-primary", redis, 6379))
-        if not await http_probe.answers(given[-1].address or ""):
+        if not await http_probe.is_listening(given[-1].address or ""):
             say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
     needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
     layout = _layout(options, fleet, needed)
@@ -111,14 +111,16 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
     store.share(options.home, account)
     layout = options.home.layout()
     if database is None or redis is None:
-        folder, user = os_user.prepare(options.home.path, layout.place)
+        folder, user = os_user.prepare_account(options.home.path, layout.data_dir)
         options.home.write_layout(replace(layout, place=str(folder)))
         if database is None:
             servers = {
-                name: postgres.embedded(folder, layout.ports[_port_of(name)], own, user, name=name)
+                name: postgres.embedded_postgres(
+                    folder, layout.ports[_port_of(name)], own, user, name=name
+                )
                 for name in _members(options)
             }
-            members = members_.arranged(options.home, servers, folder)
+            members = members_.arrange_members(options.home, servers, folder)
             database = environ["DATABASE_URL"] = members.url(postgres.APP)
             environ["DATABASE_URL_OWNER"] = members.url(postgres.OWNER)
             if replica_urls := members.replica_urls():
@@ -126,7 +128,9 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
             engines += _by_role(members)
         if redis is None:
             running = [part.name for part in fleet.parts if part.process is not None]
-            valkeys = topology.embedded(kind, folder, layout.ports, own, user, running=running)
+            valkeys = topology.embedded_deployment(
+                kind, folder, layout.ports, own, user, running=running
+            )
             environ["REDIS_URL"] = valkeys.url
             engines += valkeys.wanted()
     assert database is not None
@@ -135,7 +139,7 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
         engines=tuple(engines),
         given=tuple(given),
         environ=environ,
-        balancer=frontend.balancer(options, layout.ports),
+        balancer=frontend.make_balancer(options, layout.ports),
         options=options,
         members=members,
         memory=valkeys,
@@ -145,15 +149,15 @@ async def arrange(options: Options, fleet: Fleet) -> Topology:
 
 def _by_role(members: ReplicaSet) -> list[PartSpec]:
     """The primary first: the others copy it."""
-    wants = [Member(server, members).wanted() for server in members.servers.values()]
+    wants = [PostgresMember(server, members).wanted() for server in members.servers.values()]
     return sorted(wants, key=lambda want: want.role != "postgres-primary")
 
 
-def _members(options: Options) -> tuple[str, ...]:
+def _members(options: UpOptions) -> tuple[str, ...]:
     """The PostgreSQL servers by name: as many as asked for, whoever is the primary among them."""
-    kept = desired_state.read(options.home).replicas
+    kept = desired_state.load_desired_state(options.home).replicas
     replicas = kept if options.replicas is None else options.replicas
-    return members_.names(replicas, members_.recorded(options.home).primary)
+    return members_.member_names(replicas, members_.recorded_primary(options.home).primary)
 
 
 def _port_of(name: str) -> str:
@@ -163,25 +167,25 @@ def _port_of(name: str) -> str:
 
 def running_urls(home: Home) -> dict[str, str]:
     """Return the variables that name the home's own engines, those that run."""
-    own, fleet, urls = secrets.read(home), observe(home), dict[str, str]()
+    own, fleet, urls = secrets.read_secrets(home), observe_fleet(home), dict[str, str]()
     primaries = [part for part in fleet.of("postgres-primary") if not part.given]
     database = next(iter(primaries), None)
-    redis = topology.running_url(desired_state.read(home).valkey, fleet, own)
+    redis = topology.running_url(desired_state.load_desired_state(home).valkey, fleet, own)
     if database is not None and database.process is not None and database.address:
-        urls["DATABASE_URL"] = postgres.url_of(database.address, postgres.APP, own)
-        urls["DATABASE_URL_OWNER"] = postgres.url_of(database.address, postgres.OWNER, own)
+        urls["DATABASE_URL"] = postgres.postgres_url(database.address, postgres.APP, own)
+        urls["DATABASE_URL_OWNER"] = postgres.postgres_url(database.address, postgres.OWNER, own)
     if redis is not None:
         urls["REDIS_URL"] = redis
     return urls
 
 
-def given_database(options: Options) -> str | None:
+def is_database_given(options: UpOptions) -> str | None:
     return options.given("DATABASE_URL_PRIMARY") or options.given("DATABASE_URL")
 
 
-def kind_of(options: Options, fleet: Fleet) -> Kind:
+def valkey_kind(options: UpOptions, fleet: Fleet) -> Kind:
     """The topology of Valkey: as asked for, else as last. Nothing carries one over that runs."""
-    kept = desired_state.read(options.home).valkey
+    kept = desired_state.load_desired_state(options.home).valkey
     asked = options.valkey or kept
     if options.given("REDIS_URL") is not None:
         if options.valkey is not None:
@@ -198,14 +202,14 @@ def kind_of(options: Options, fleet: Fleet) -> Kind:
     return asked
 
 
-def _ports(options: Options, *, database: bool, valkey: Kind | None) -> dict[str, str]:
+def _ports(options: UpOptions, *, database: bool, valkey: Kind | None) -> dict[str, str]:
     """The ports that are needed, by the layout's name of each, and whose they are."""
     needed = {_port_of(name): name for name in _members(options)} if database else {}
-    needed |= topology.ports(valkey) if valkey is not None else {}
+    needed |= topology.valkey_ports(valkey) if valkey is not None else {}
     return needed | {frontend.METRICS: frontend.NAME}
 
 
-def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
+def _layout(options: UpOptions, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
     """Return where the engines listen: where they run, else where they did, else elsewhere."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
@@ -217,7 +221,7 @@ def _layout(options: Options, fleet: Fleet, needed: Mapping[str, str]) -> Layout
             if name in kept.ports and chosen[name] != kept.ports[name]:
                 say(
                     f"Port {kept.ports[name]} of {part_name} is taken by"
-                    f" {ports.holder(kept.ports[name])}; it moves to {chosen[name]}."
+                    f" {ports.port_holder(kept.ports[name])}; it moves to {chosen[name]}."
                 )
     chosen[frontend.OPERATIONS] = frontend.operations_port(options, fleet, chosen)
     return replace(kept, ports=chosen)

@@ -7,7 +7,7 @@ SLOTS = 5  # jobs at once
 _WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_OPERATIONS_PORT")
 
 
-class Worker(AppProcess):
+class WorkerProcess(AppProcess):
     """One worker: it takes jobs; its operations port is its only one."""
 
     def wanted(self) -> PartSpec:

@@ -11,15 +11,15 @@ from florin.ops.valkey.users import OPERATOR
 WITHIN_S = 2.0
 
 
-class Silent(Exception):
+class ValkeySilent(Exception):
     """There was no answer, or not in time."""
 
 
-class Refused(Exception):
+class ValkeyRefused(Exception):
     """It answered, with an error."""
 
 
-GONE = (Silent, Refused)
+GONE = (ValkeySilent, ValkeyRefused)
 _ROLES: dict[str, Role] = {
     "master": "valkey-primary",
     "slave": "valkey-replica",
@@ -27,12 +27,14 @@ _ROLES: dict[str, Role] = {
 }
 
 
-async def ask(address: str, password: str, *words: str | int, within_s: float = WITHIN_S) -> Any:
+async def send_command(
+    address: str, password: str, *words: str | int, within_s: float = WITHIN_S
+) -> Any:
     """Return the answer to one command: text, a number, a list of them or None.
 
     `password` is the operator's.
     """
-    host, port = http_probe.split(address)
+    host, port = http_probe.split_address(address)
     try:
         async with asyncio.timeout(within_s):
             reader, writer = await asyncio.open_connection(host, port)
@@ -41,20 +43,20 @@ async def ask(address: str, password: str, *words: str | int, within_s: float = 
                 await _read(reader)
                 return await _read(reader)
     except (OSError, TimeoutError, EOFError, ValueError) as error:
-        raise Silent(f"{address}: {error or 'no answer'}") from None
+        raise ValkeySilent(f"{address}: {error or 'no answer'}") from None
 
 
-async def role(address: str, password: str) -> Role | None:
+async def read_role(address: str, password: str) -> Role | None:
     """Return what it says it is; None when it says nothing."""
     with contextlib.suppress(*GONE):
-        return _ROLES.get((await ask(address, password, "ROLE"))[0])
+        return _ROLES.get((await send_command(address, password, "ROLE"))[0])
     return None
 
 
-async def answers(address: str, password: str) -> bool:
+async def is_answering(address: str, password: str) -> bool:
     """Say whether it takes commands; while it loads it does not."""
     with contextlib.suppress(*GONE):
-        return await ask(address, password, "PING") == "PONG"
+        return await send_command(address, password, "PING") == "PONG"
     return False
 
 
@@ -73,7 +75,7 @@ async def _read(reader: asyncio.StreamReader) -> Any:
         case b"+":
             return said
         case b"-":
-            raise Refused(said)
+            raise ValkeyRefused(said)
         case b":":
             return int(said)
         case b"$" if int(said) < 0:

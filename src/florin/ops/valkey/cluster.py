@@ -14,21 +14,21 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files
 from florin.ops.valkey import cluster_slots, users
 from florin.ops.valkey import server as valkey
-from florin.ops.valkey.client import GONE, ask
-from florin.ops.valkey.client import role as role_of
+from florin.ops.valkey.client import GONE, send_command
+from florin.ops.valkey.client import read_role as role_of
 from florin.ops.valkey.cluster_slots import View
-from florin.ops.valkey.sentinel import SUCCESSOR_WITHIN_S, following
-from florin.ops.valkey.server import Valkey
+from florin.ops.valkey.sentinel import SUCCESSOR_WITHIN_S, replica_settings
+from florin.ops.valkey.server import ValkeyServer
 
 NODE_TIMEOUT_MS = 1500
 KNOWS_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class ClusterDeployment:
     """The nodes by name, and the ports by which they talk with each other."""
 
-    servers: dict[str, Valkey]
+    servers: dict[str, ValkeyServer]
     buses: dict[str, int]
     ran: set[str] = field(default_factory=set[str])  # nodes that have run: not a first start
     idle: set[str] = field(default_factory=set[str])  # nodes that were nobody's master when started
@@ -37,7 +37,7 @@ class Cluster:
     def url(self) -> str:
         one = next(iter(self.servers.values()))
         addresses = [each.address for each in self.servers.values()]
-        return url_of(addresses, one.secrets[users.APPLICATION_SECRET])
+        return cluster_url(addresses, one.secrets[users.APPLICATION_SECRET])
 
     @property
     def _password(self) -> str:
@@ -52,10 +52,10 @@ class Cluster:
         if len(views) < len(self.servers):
             return False
         places = {name: (each.port, self.buses[name]) for name, each in self.servers.items()}
-        commands = cluster_slots.missing(views, places)
+        commands = cluster_slots.missing_commands(views, places)
         for command in commands:
             with contextlib.suppress(*GONE):  # the next look tries again
-                await ask(self.servers[command.to].address, self._password, *command.words)
+                await send_command(self.servers[command.to].address, self._password, *command.words)
         return not commands
 
     async def whole(self) -> bool:
@@ -64,8 +64,8 @@ class Cluster:
             return False
         with contextlib.suppress(*GONE):
             for server in self.servers.values():
-                said = await ask(server.address, self._password, "CLUSTER", "INFO")
-                role = await ask(server.address, self._password, "ROLE")
+                said = await send_command(server.address, self._password, "CLUSTER", "INFO")
+                role = await send_command(server.address, self._password, "ROLE")
                 followed = role[2] if role[0] == "master" else role[3] == "connected"
                 if "cluster_state:ok" not in said or not followed:
                     return False
@@ -92,7 +92,9 @@ class Cluster:
             server = self.servers[name]
             text = account_files.read(server.folder / "nodes.conf", server.account)
             lines = [line for line in text.splitlines() if not line.startswith("vars ")]
-            return "slave" in cluster_slots.own(cluster_slots.view("\n".join(lines))).flags
+            return (
+                "slave" in cluster_slots.own_node(cluster_slots.parse_nodes("\n".join(lines))).flags
+            )
         return list(self.servers).index(name) >= cluster_slots.MASTERS
 
     def _prepare(self, name: str) -> None:
@@ -102,7 +104,7 @@ class Cluster:
             self.idle.add(name)
         self.ran.add(name)
         self.servers[name].prepare(
-            following(self._password)
+            replica_settings(self._password)
             | {
                 "cluster-enabled": "yes",
                 "cluster-port": self.buses[name],
@@ -140,7 +142,9 @@ class Cluster:
         async def look(name: str) -> View | None:
             with contextlib.suppress(*GONE):
                 address = self.servers[name].address
-                return cluster_slots.view(await ask(address, self._password, "CLUSTER", "NODES"))
+                return cluster_slots.parse_nodes(
+                    await send_command(address, self._password, "CLUSTER", "NODES")
+                )
             return None
 
         found = await asyncio.gather(*(look(name) for name in names))
@@ -149,10 +153,10 @@ class Cluster:
 
 def _replaceable(ids: set[str], views: dict[str, View]) -> bool:
     """Say whether there are masters to vote, and a replica to vote for. `ids`: who is replaced."""
-    own = [cluster_slots.own(seen) for seen in views.values()]
+    own = [cluster_slots.own_node(seen) for seen in views.values()]
     voters = [node for node in own if node.slots]
     return len(voters) > 1 and any("slave" in node.flags and node.master in ids for node in own)
 
 
-def url_of(addresses: list[str], password: str) -> str:
-    return f"redis+cluster://{valkey.user_of(password)}@{','.join(addresses)}"
+def cluster_url(addresses: list[str], password: str) -> str:
+    return f"redis+cluster://{valkey.url_user(password)}@{','.join(addresses)}"

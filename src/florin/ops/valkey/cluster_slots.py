@@ -14,7 +14,7 @@ MASTERS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class ClusterNode:
     """A line of CLUSTER NODES."""
 
     id: str
@@ -25,31 +25,33 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class NodeCommand:
     """What to say to whom."""
 
     to: str
     words: tuple[str | int, ...]
 
 
-View = tuple[Node, ...]
+View = tuple[ClusterNode, ...]
 
 
-def view(text: str) -> View:
+def parse_nodes(text: str) -> View:
     """Parse the answer to CLUSTER NODES."""
     return tuple(_node(line.split()) for line in text.splitlines() if line)
 
 
-def own(seen: View) -> Node:
+def own_node(seen: View) -> ClusterNode:
     return next(node for node in seen if "myself" in node.flags)
 
 
-def missing(views: Mapping[str, View], places: Mapping[str, tuple[int, int]]) -> list[Command]:
+def missing_commands(
+    views: Mapping[str, View], places: Mapping[str, tuple[int, int]]
+) -> list[NodeCommand]:
     """Return what to do next; nothing when all is well or only time is needed.
 
     `views` by the names of all nodes, `places` their ports and the ports of their buses.
     """
-    ids = {name: own(seen).id for name, seen in views.items()}
+    ids = {name: own_node(seen).id for name, seen in views.items()}
     met = _meet(views, places, ids)
     if met or any(ids[name] not in _known(seen) for seen in views.values() for name in ids):
         return met
@@ -62,12 +64,12 @@ def missing(views: Mapping[str, View], places: Mapping[str, tuple[int, int]]) ->
 
 def _meet(
     views: Mapping[str, View], places: Mapping[str, tuple[int, int]], ids: Mapping[str, str]
-) -> list[Command]:
+) -> list[NodeCommand]:
     """Introduce to one of them whom it does not know, or knows at another address."""
-    hub = next((name for name, seen in views.items() if own(seen).slots), next(iter(views)))
+    hub = next((name for name, seen in views.items() if own_node(seen).slots), next(iter(views)))
     known = _known(views[hub])
     return [
-        Command(hub, ("CLUSTER", "MEET", "127.0.0.1", *places[name]))
+        NodeCommand(hub, ("CLUSTER", "MEET", "127.0.0.1", *places[name]))
         for name, seen in views.items()
         if name != hub
         and (
@@ -80,14 +82,14 @@ def _meet(
 
 def _add(
     views: Mapping[str, View], ids: Mapping[str, str], held: Mapping[str, frozenset[int]]
-) -> list[Command]:
+) -> list[NodeCommand]:
     """Give out the slots that nobody has: to three alike, or to who has the fewest."""
     taken = frozenset[int]().union(*held.values())
     if not taken:
         edges = [COUNT * n // MASTERS for n in range(MASTERS + 1)]
         thirds = zip(views, pairwise(edges), strict=False)
         return [
-            Command(name, ("CLUSTER", "ADDSLOTSRANGE", first, end - 1))
+            NodeCommand(name, ("CLUSTER", "ADDSLOTSRANGE", first, end - 1))
             for name, (first, end) in thirds
         ]
     free = sorted(frozenset(range(COUNT)) - taken)
@@ -95,38 +97,40 @@ def _add(
     if not free or not holders:
         return []
     least = min(holders, key=lambda name: len(held[ids[name]]))
-    return [Command(least, ("CLUSTER", "ADDSLOTS", *free))]
+    return [NodeCommand(least, ("CLUSTER", "ADDSLOTS", *free))]
 
 
 def _follow(
     views: Mapping[str, View], ids: Mapping[str, str], held: Mapping[str, frozenset[int]]
-) -> list[Command]:
+) -> list[NodeCommand]:
     """Have masters of nothing follow those of something, who has the fewest followers first."""
     masters = [ids[name] for name in views if ids[name] in held]
     followers = Counter(dict.fromkeys(masters, 0))
-    followers.update(own(seen).master for seen in views.values() if own(seen).master in masters)
-    found: list[Command] = []
+    followers.update(
+        own_node(seen).master for seen in views.values() if own_node(seen).master in masters
+    )
+    found: list[NodeCommand] = []
     for name, seen in views.items():
-        if ids[name] in held or "master" not in own(seen).flags or not masters:
+        if ids[name] in held or "master" not in own_node(seen).flags or not masters:
             continue
         chosen = min(masters, key=lambda each: followers[each])
         followers[chosen] += 1
-        found.append(Command(name, ("CLUSTER", "REPLICATE", chosen)))
+        found.append(NodeCommand(name, ("CLUSTER", "REPLICATE", chosen)))
     return found
 
 
-def _forget(views: Mapping[str, View], ids: Mapping[str, str]) -> list[Command]:
+def _forget(views: Mapping[str, View], ids: Mapping[str, str]) -> list[NodeCommand]:
     """Drop nodes that are none of ours any more: one of ours began anew in their place."""
     ours = frozenset(ids.values())
     return [
-        Command(name, ("CLUSTER", "FORGET", node.id))
+        NodeCommand(name, ("CLUSTER", "FORGET", node.id))
         for name, seen in views.items()
         for node in seen
         if node.id not in ours and node.flags & {"fail", "noaddr"} and not node.slots
     ]
 
 
-def _known(seen: View) -> dict[str, Node]:
+def _known(seen: View) -> dict[str, ClusterNode]:
     return {node.id: node for node in seen if not node.flags & {"handshake", "noaddr"}}
 
 
@@ -138,11 +142,11 @@ def _held(views: Mapping[str, View]) -> dict[str, frozenset[int]]:
     return found
 
 
-def _node(words: list[str]) -> Node:
+def _node(words: list[str]) -> ClusterNode:
     """`id host:port@bus flags master ping pong epoch link slot…`, a slot being `5` or `5-9`."""
     address = words[1].partition("@")[0]
     ranges = [word for word in words[8:] if not word.startswith("[")]
-    return Node(
+    return ClusterNode(
         id=words[0],
         port=int(address.rpartition(":")[2]),
         flags=frozenset(words[2].split(",")),

@@ -18,23 +18,23 @@ _LOOK_EVERY_S = 1.0
 _MEND_EVERY = 5  # looks: nothing waits for it
 
 
-async def roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
+async def read_roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
     """Ask each Valkey and each Sentinel that runs here what it is; None: it says nothing."""
     parts = [part for part in fleet.parts if part.role in ROLES and part.process and part.address]
     try:
-        password = secrets.read(home).get(users.OPERATOR_SECRET, "")
+        password = secrets.read_secrets(home).get(users.OPERATOR_SECRET, "")
     except OperatorError:
         return {}
-    said = await asyncio.gather(*(ask.role(part.address or "", password) for part in parts))
+    said = await asyncio.gather(*(ask.read_role(part.address or "", password) for part in parts))
     return {part.name: role for part, role in zip(parts, said, strict=True)}
 
 
-async def watch(fleet: Supervisor, memory: ValkeyDeployment) -> None:
+async def monitor_roles(fleet: Supervisor, memory: ValkeyDeployment) -> None:
     """Look for ever; raises nothing."""
     for turn in count(1):
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
-            for name, role in (await roles(fleet.home, fleet.fleet)).items():
+            for name, role in (await read_roles(fleet.home, fleet.fleet)).items():
                 _note(fleet, name, role)
             if turn % _MEND_EVERY == 0:
                 await memory.mend()

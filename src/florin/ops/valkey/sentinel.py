@@ -19,8 +19,8 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files, os_user
 from florin.ops.valkey import server as valkey
 from florin.ops.valkey import users
-from florin.ops.valkey.client import GONE, answers, ask
-from florin.ops.valkey.server import Valkey
+from florin.ops.valkey.client import GONE, is_answering, send_command
+from florin.ops.valkey.server import ValkeyServer
 
 GROUP = "florin"  # what the Sentinels call the servers
 QUORUM = 2
@@ -32,10 +32,10 @@ _EPOCH = re.compile(rf"^sentinel config-epoch {GROUP} (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sentinels:
+class SentinelDeployment:
     """The servers by name, and the ports of the Sentinels by name."""
 
-    servers: dict[str, Valkey]
+    servers: dict[str, ValkeyServer]
     ports: dict[str, int]
     folder: Path
     ran: set[str] = field(default_factory=set[str])  # servers that have run: not a first start
@@ -43,10 +43,10 @@ class Sentinels:
     @property
     def url(self) -> str:
         addresses = [f"127.0.0.1:{port}" for port in self.ports.values()]
-        return url_of(addresses, self._one.secrets[users.APPLICATION_SECRET])
+        return sentinel_url(addresses, self._one.secrets[users.APPLICATION_SECRET])
 
     @property
-    def _one(self) -> Valkey:
+    def _one(self) -> ValkeyServer:
         return next(iter(self.servers.values()))
 
     @property
@@ -65,13 +65,13 @@ class Sentinels:
         leader, password = self.leader(), self._password
         try:
             for name, server in self.servers.items():
-                said = await ask(server.address, password, "ROLE")
+                said = await send_command(server.address, password, "ROLE")
                 if name == leader and (said[0] != "master" or len(said[2]) < len(self.servers) - 1):
                     return False
                 if name != leader and (said[0] != "slave" or said[3] != "connected"):
                     return False
             for port in self.ports.values():
-                await ask(f"127.0.0.1:{port}", password, "SENTINEL", "CKQUORUM", GROUP)
+                await send_command(f"127.0.0.1:{port}", password, "SENTINEL", "CKQUORUM", GROUP)
         except GONE:
             return False
         return True
@@ -103,7 +103,7 @@ class Sentinels:
         leader = self.leader()
         follows = {"replicaof": f"127.0.0.1 {self.servers[leader].port}"}
         self.servers[name].prepare(
-            following(self._password)
+            replica_settings(self._password)
             # One that was replaced, and does not know it yet, takes no writes.
             | {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
             | (follows if name != leader else {})
@@ -125,7 +125,7 @@ class Sentinels:
         one, address = self._one, f"127.0.0.1:{self.ports[name]}"
 
         async def ready() -> bool:
-            return await answers(address, self._password)
+            return await is_answering(address, self._password)
 
         argv = (str(one.program), str(self._path(name)), "--sentinel")
         want = one.wanted()
@@ -145,7 +145,7 @@ class Sentinels:
     def _prepare_sentinel(self, name: str) -> None:
         """Leave its own file as it is, where it is about these ports."""
         path = self._path(name)
-        os_user.private(path.parent, self._one.account)
+        os_user.make_private_dir(path.parent, self._one.account)
         stamp = self._stamp()
         with contextlib.suppress(OSError, ValueError):
             if stamp in account_files.read(path, self._one.account).splitlines():
@@ -166,7 +166,7 @@ class Sentinels:
         judges = [each for each in self.ports if each != name]
         return "".join(
             (
-                valkey.common(
+                valkey.common_settings(
                     self.ports[name],
                     self._path(name).parent,
                     self._one.secrets,
@@ -196,7 +196,7 @@ class Sentinels:
         return self.folder / name / "sentinel.conf"
 
 
-def following(password: str) -> dict[str, str | int]:
+def replica_settings(password: str) -> dict[str, str | int]:
     """Return what a server is told that is, or may become, a replica."""
     return {
         "masteruser": users.OPERATOR,
@@ -210,11 +210,11 @@ def following(password: str) -> dict[str, str | int]:
     }
 
 
-def url_of(addresses: list[str], password: str) -> str:
-    user = valkey.user_of(password)
+def sentinel_url(addresses: list[str], password: str) -> str:
+    user = valkey.url_user(password)
     hosts = ",".join(addresses)
     return f"redis+sentinel://{user}@{hosts}/{GROUP}/0?sentinel_password={user.removeprefix(':')}"
 
 
 async def _alive(addresses: list[str], password: str) -> int:
-    return sum(await asyncio.gather(*(answers(address, password) for address in addresses)))
+    return sum(await asyncio.gather(*(is_answering(address, password) for address in addresses)))

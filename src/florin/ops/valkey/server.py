@@ -11,7 +11,7 @@ from florin.ops.postgres import tuning
 from florin.ops.supervisor.launch import Launch
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import account_files, bundled_programs, os_user
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.system.quoting import valkey_word
 from florin.ops.valkey import client as ask
 from florin.ops.valkey import users
@@ -21,14 +21,14 @@ _MB = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Valkey:
+class ValkeyServer:
     """One embedded server: its program, its directory, its port."""
 
     program: Path
     version: str
     folder: Path
     port: int
-    account: Account | None
+    account: OsAccount | None
     secrets: Secrets
     name: str = NAME
     shares: int = 1  # servers that share what memory there is for all
@@ -58,11 +58,11 @@ class Valkey:
         )
 
     async def ready(self) -> bool:
-        return await ask.answers(self.address, self.secrets[users.OPERATOR_SECRET])
+        return await ask.is_answering(self.address, self.secrets[users.OPERATOR_SECRET])
 
     def prepare(self, more: Mapping[str, str | int] | None = None) -> None:
         """Write its settings; `more` are those of its topology."""
-        os_user.private(self.folder, self.account)
+        os_user.make_private_dir(self.folder, self.account)
         # What a replica once received: it would be read again, old as it is.
         account_files.remove(self.folder / "dump.rdb", self.account)
         lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
@@ -72,10 +72,10 @@ class Valkey:
         )
 
     def _settings(self) -> str:
-        limit = max(64, min(512, tuning.memory() // 16 // _MB) // self.shares)
+        limit = max(64, min(512, tuning.memory_bytes() // 16 // _MB) // self.shares)
         return f"""\
 # Written at every start by florin up.
-{common(self.port, self.folder, self.secrets)}\
+{common_settings(self.port, self.folder, self.secrets)}\
 # Nothing here is the only copy: neither a snapshot nor a log of it is kept.
 save ""
 appendonly no
@@ -88,7 +88,7 @@ tcp-keepalive 60
 """
 
 
-def common(port: int, folder: Path, secrets: Secrets, rights: str = users.RIGHTS) -> str:
+def common_settings(port: int, folder: Path, secrets: Secrets, rights: str = users.RIGHTS) -> str:
     """Return what a server and a Sentinel are told alike."""
     return f"""\
 bind 127.0.0.1
@@ -101,17 +101,19 @@ set-proc-title no
 """
 
 
-def user_of(password: str) -> str:
+def url_user(password: str) -> str:
     """Return what stands before the `@` of a URL."""
     return f":{quote(password, safe='')}"
 
 
-def embedded(folder: Path, port: int, secrets: Secrets, user: Account | None) -> Valkey:
+def embedded_valkey(
+    folder: Path, port: int, secrets: Secrets, user: OsAccount | None
+) -> ValkeyServer:
     """Return the first server, or the only one; others are made from it."""
-    program = bundled_programs.program(bundled_programs.VALKEY, user)
+    program = bundled_programs.engine_program(bundled_programs.VALKEY, user)
     said = os_user.run_as(user, [str(program), "--version"]).stdout.split()
     found = [word.removeprefix("v=") for word in said if word.startswith("v=")]
-    return Valkey(
+    return ValkeyServer(
         program=program,
         version=f"Valkey {found[0]}" if found else "Valkey",
         folder=folder,

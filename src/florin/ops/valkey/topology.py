@@ -13,12 +13,12 @@ from florin.ops.fleet.model import Fleet, Kind, Role
 from florin.ops.fleet.secrets import Secrets
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import os_user
-from florin.ops.system.os_user import Account
+from florin.ops.system.os_user import OsAccount
 from florin.ops.valkey import cluster, sentinel, users
 from florin.ops.valkey import server as valkey
-from florin.ops.valkey.cluster import Cluster
-from florin.ops.valkey.sentinel import Sentinels
-from florin.ops.valkey.server import Valkey
+from florin.ops.valkey.cluster import ClusterDeployment
+from florin.ops.valkey.sentinel import SentinelDeployment
+from florin.ops.valkey.server import ValkeyServer
 
 ROLES: tuple[Role, ...] = ("valkey-primary", "valkey-replica", "sentinel")
 _SERVERS: dict[Kind, int] = {"single": 1, "sentinel": 3, "cluster": 6}
@@ -45,10 +45,10 @@ class ValkeyDeployment(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Single:
+class SingleDeployment:
     """One server."""
 
-    server: Valkey
+    server: ValkeyServer
 
     @property
     def url(self) -> str:
@@ -64,7 +64,7 @@ class Single:
         return await self.server.ready()
 
 
-def ports(kind: Kind) -> dict[str, str]:
+def valkey_ports(kind: Kind) -> dict[str, str]:
     """Return the ports that it needs, by the name that the layout has for each, and whose it is."""
     names = [f"valkey-{n + 1}" for n in range(_SERVERS[kind])]
     if kind == "single":
@@ -75,22 +75,22 @@ def ports(kind: Kind) -> dict[str, str]:
     return needed | {_bus(name): name for name in names}
 
 
-def embedded(
+def embedded_deployment(
     kind: Kind,
     place: Path,
     listening: Mapping[str, int],
     secrets: Secrets,
-    user: Account | None,
+    user: OsAccount | None,
     *,
     running: Collection[str],
 ) -> ValkeyDeployment:
     """Return the topology at the ports of the layout. `running`: the parts that run already."""
     root = place / "valkey"
     if kind == "single":
-        return Single(valkey.embedded(root, listening["valkey"], secrets, user))
-    os_user.private(root, user)
-    folder = os_user.private(root / kind, user)
-    first = valkey.embedded(folder, 0, secrets, user)
+        return SingleDeployment(valkey.embedded_valkey(root, listening["valkey"], secrets, user))
+    os_user.make_private_dir(root, user)
+    folder = os_user.make_private_dir(root / kind, user)
+    first = valkey.embedded_valkey(folder, 0, secrets, user)
     names = [f"valkey-{n + 1}" for n in range(_SERVERS[kind])]
     servers = {
         name: replace(first, name=name, folder=folder / name, port=listening[name], shares=3)
@@ -99,12 +99,12 @@ def embedded(
     ran = {name for name in names if name in running}
     if kind == "sentinel":
         judges = {name: listening[name] for name in _SENTINELS}
-        return Sentinels(servers=servers, ports=judges, folder=folder, ran=ran)
-    return Cluster(servers=servers, buses={n: listening[_bus(n)] for n in names}, ran=ran)
+        return SentinelDeployment(servers=servers, ports=judges, folder=folder, ran=ran)
+    return ClusterDeployment(servers=servers, buses={n: listening[_bus(n)] for n in names}, ran=ran)
 
 
 def url_of(address: str, secrets: Secrets) -> str:
-    return f"redis://{valkey.user_of(secrets[users.APPLICATION_SECRET])}@{address}/0"
+    return f"redis://{valkey.url_user(secrets[users.APPLICATION_SECRET])}@{address}/0"
 
 
 def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
@@ -113,11 +113,11 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
     servers = [part.address or "" for part in runs if part.role in ROLES[:2]]
     judges = [part.address or "" for part in runs if part.role == "sentinel"]
     if kind == "sentinel":
-        return sentinel.url_of(judges, secrets[users.APPLICATION_SECRET]) if judges else None
+        return sentinel.sentinel_url(judges, secrets[users.APPLICATION_SECRET]) if judges else None
     if not servers:
         return None
     if kind == "cluster":
-        return cluster.url_of(servers, secrets[users.APPLICATION_SECRET])
+        return cluster.cluster_url(servers, secrets[users.APPLICATION_SECRET])
     return url_of(servers[0], secrets)
 
 
