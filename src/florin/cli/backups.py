@@ -222,7 +222,7 @@ def _make(home: Any) -> Any:
     home.make()
     place, _ = os_user.prepare_account(home.path, None)
     layout = home.layout()
-    layout = replace(layout, place=str(place), ports=layout.ports | {"postgres": free_port()})
+    layout = replace(layout, data_dir=str(place), ports=layout.ports | {"postgres": free_port()})
     home.write_layout(layout)
     return layout
 

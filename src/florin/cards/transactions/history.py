@@ -1,6 +1,5 @@
 """History: redemptions, refunds, loads, transfers, adjustments and entries, the latest first."""
 
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -48,7 +47,7 @@ async def list_transactions(
     if only.card is None:
         if last is not None:
             where.add("(t.created_at, t.id) < ({}, {})", last["created_at"], last["id"])
-        page = where.give(limit)
+        page = where.bind(limit)
         rows = await reads.all(
             merge_branches([f"{select}{where}"], _ORDER, page),
             *where.arguments,
@@ -56,10 +55,10 @@ async def list_transactions(
         return [transaction_from_row(row) for row in rows]
     if last is not None:
         before = entry_sequence(last, only.card)
-        number = where.give(before)
+        number = where.bind(before)
     else:
         number = None
-    card, page = where.give(only.card), where.give(limit)
+    card, page = where.bind(only.card), where.bind(limit)
     # By a card its own numbers are the order: they are the order of its entries, without a tie.
     branches = [
         select.replace("t.*", f"t.*, t.{side}_sequence as number")
@@ -84,8 +83,8 @@ async def list_card_entries(
     where = _conditions(merchant, only)
     if kind is not None:
         where.add(f"t.kind = '{kind}'")
-    number = None if before is None else where.give(before)
-    card, page = where.give(only.card), where.give(limit)
+    number = None if before is None else where.bind(before)
+    card, page = where.bind(only.card), where.bind(limit)
     branches = [
         f"select t.*, t.{side}_card as card, {sign}t.amount as change, t.{side}_balance as after,"  # noqa: S608 -- our own text
         f" t.{side}_sequence as sequence, '{side[0]}' as side from florin.transfer t"
@@ -111,10 +110,10 @@ async def list_entries(
     where = _conditions(merchant, only)
     rest = ""
     if after is not None and last is not None:
-        at, transfer, side = (where.give(each) for each in (last["created_at"], *after))
+        at, transfer, side = (where.bind(each) for each in (last["created_at"], *after))
         where.add(f"(t.created_at, t.id) <= ({at}, {transfer})")
         rest = f" and (t.created_at, t.id, e.side) < ({at}, {transfer}, {side}::text)"
-    page = where.give(limit)
+    page = where.bind(limit)
     inner = "select t.* from florin.transfer t where t.merchant = $1"
     # A transfer has one entry at least, so this many transfers are enough for a page.
     ordered = f"order by t.created_at desc, t.id desc limit {page} + 1"
@@ -144,7 +143,7 @@ def entry_sequence(row: Row, card: UUID) -> int:
     raise InvalidRequest("no object of this list has this id", param="starting_after")
 
 
-def _conditions(merchant: UUID, only: TransactionFilter) -> Any:
+def _conditions(merchant: UUID, only: TransactionFilter) -> Conditions:
     where = Conditions([merchant])
     where.add_equal("t.reference", only.reference)
     where.add_equal("t.location", only.location)

@@ -87,7 +87,7 @@ def _before(
     for pepper in reversed(peppers):
         hashed = codes.code_hash(pepper, posting.merchant, typed)
         before = msgspec.structs.replace(
-            posting, code=hashed, fingerprint=print_of(hashed), instead=before
+            posting, code=hashed, fingerprint=print_of(hashed), previous_pepper=before
         )
     return before
 

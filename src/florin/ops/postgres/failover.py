@@ -84,7 +84,7 @@ async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
         least=ended,
         accept_loss=record.accept_loss,
     )
-    plain = replace(record, wish="", accept_loss=False)
+    plain = replace(record, requested_primary="", accept_loss=False)
     if chosen is None:
         if plain != record:
             members.keep(plain)

@@ -51,7 +51,7 @@ class ReplicaSet:
         write_file(_path(self.home), msgspec.json.encode(record))
 
     def request_primary(self, name: str, *, accept_loss: bool) -> None:
-        self.keep(replace(self.record(), wish=name, accept_loss=accept_loss))
+        self.keep(replace(self.record(), requested_primary=name, accept_loss=accept_loss))
 
     def others(self, name: str) -> dict[str, Postgres]:
         return {each: server for each, server in self.servers.items() if each != name}

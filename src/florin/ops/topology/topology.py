@@ -112,7 +112,7 @@ async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
     layout = options.home.layout()
     if database is None or redis is None:
         folder, user = os_user.prepare_account(options.home.path, layout.data_dir)
-        options.home.write_layout(replace(layout, place=str(folder)))
+        options.home.write_layout(replace(layout, data_dir=str(folder)))
         if database is None:
             servers = {
                 name: postgres.embedded_postgres(
