@@ -36,7 +36,7 @@ from florin.kit.settings import InvalidSettings, Settings, read_settings, settin
 from florin.ledger.batching import DISK_FULL
 from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
-from florin.services import ApiServices
+from florin.services import DEPENDENCIES, ApiServices
 
 _log = logging.get_logger()
 
@@ -104,20 +104,8 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
             "reads": Provide(reads),
             "parts": Provide(lambda: parts, sync_to_thread=False),
             "db": Provide(database, sync_to_thread=False),
-            "settings": Provide(lambda: parts.settings, sync_to_thread=False),
-            "wake": Provide(lambda: parts.wake, sync_to_thread=False),
-            "drain": Provide(lambda: parts.drain, sync_to_thread=False),
-            "live": Provide(lambda: parts.live, sync_to_thread=False),
-            "sealer": Provide(lambda: parts.sealer, sync_to_thread=False),
-            "access": Provide(lambda: parts.access, sync_to_thread=False),
-            "people": Provide(lambda: parts.people, sync_to_thread=False),
-            "reports": Provide(lambda: parts.reports, sync_to_thread=False),
-            "ledger": Provide(lambda: parts.ledger, sync_to_thread=False),
-            "money": Provide(lambda: parts.money, sync_to_thread=False),
-            "cards": Provide(lambda: parts.cards, sync_to_thread=False),
-            "lookups": Provide(lambda: parts.lookups, sync_to_thread=False),
             "created": Provide(created_filter, sync_to_thread=False),
-            "proxies": Provide(lambda: parts.proxies, sync_to_thread=False),
+            **{name: provide_attribute(parts, name) for name in DEPENDENCIES},
         },
         guards=[authenticate],
         exception_handlers=exception_handlers(translate_error),
@@ -154,6 +142,11 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         instance=settings.instance if settings.log_level in {"debug", "info"} else None,
         headers=headers.response_headers(settings.public_url),
     )
+
+
+def provide_attribute(parts: ApiServices, name: str) -> Provide:
+    """Provide an attribute of the services to the routes that name it as a parameter."""
+    return Provide(lambda: getattr(parts, name), sync_to_thread=False)
 
 
 def database(request: Request[Any, Any, Any], parts: ApiServices) -> Database:

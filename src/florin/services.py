@@ -32,6 +32,23 @@ from florin.reports.service import Reports
 
 _log = logging.get_logger()
 
+# The attributes of ApiServices that a route may name as a parameter.
+DEPENDENCIES = (
+    "settings",
+    "wake",
+    "drain",
+    "live",
+    "sealer",
+    "access",
+    "people",
+    "reports",
+    "ledger",
+    "money",
+    "cards",
+    "lookups",
+    "proxies",
+)
+
 
 class ApiServices:
     """What an instance is made of; made once, passed in, closed in order."""
