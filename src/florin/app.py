@@ -1,4 +1,4 @@
-"""App: the ASGI application of one instance, its parts, and the process `florin api`."""
+"""App: the ASGI application of one instance, and the process `florin api`."""
 
 import sys
 from collections.abc import AsyncGenerator
@@ -53,19 +53,19 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         finally:
             await parts.close()
 
-    async def authenticate(asked: ASGIConnection[Any, Any, Any, Any], route: Any) -> None:
-        """Before anything of a request is read: a stranger is told nothing about its body."""
+    async def authenticate(connection: ASGIConnection[Any, Any, Any, Any], route: Any) -> None:
+        """Runs before the body is read: a caller without credentials learns nothing about it."""
         if "caller" in route.parsed_fn_signature.parameters:
-            scope: Any = asked.scope
+            scope: Any = connection.scope
             path = str(scope["path_template"]).removeprefix(BASE)
             name = f"{scope['method']} {path}"
-            anew = name in FRESH_PROOF  # elsewhere the proof may have been given a moment ago
-            caller = await parts.access.caller(asked.headers.get("authorization"), anew=anew)
+            anew = name in FRESH_PROOF  # other routes accept a cached authentication
+            caller = await parts.access.caller(connection.headers.get("authorization"), anew=anew)
             scope["caller"] = caller
-            scope["actor"] = caller.actor  # the log's
-            await counted(caller)
+            scope["actor"] = caller.actor  # for the request log
+            await count_request(caller)
             require_allowed(caller, name)
-        check_query(asked)
+        check_query(connection)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         scope: Any = request.scope
@@ -77,18 +77,21 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         if token is None:
             return parts.routing.reader(caller.actor)
         try:
-            given, ours = parts.signer.read(token)
-            return parts.routing.reader(caller.actor, given=given, ours=ours)
+            position, is_signed = parts.signer.read(token)
+            return parts.routing.reader(caller.actor, given=position, ours=is_signed)
         except ValueError:
-            detail = "Invalid Florin-Consistency token; send one that an answer gave, or none"
+            detail = (
+                "Invalid Florin-Consistency token: send the value of a response's"
+                " Florin-Consistency header, or omit the header"
+            )
             raise InvalidRequest(detail, param="Florin-Consistency") from None
 
-    async def counted(caller: Caller) -> None:
+    async def count_request(caller: Caller) -> None:
         await parts.limits.acquire(parts.requests, caller.actor)
 
     async def position(scope: Any) -> str | None:
-        # A stranger's refusal is no write of his, and a position that moves would tell him what his
-        # request had made us write.
+        # No position without authentication: a refused caller wrote nothing, and a moving position
+        # would reveal what the request made Florin write.
         return await parts.position.now() if "actor" in scope and writes(scope) else None
 
     litestar = Litestar(
@@ -114,8 +117,8 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
             title="Florin",
             version=__version__,
             operation_id_creator=lambda handler, _method, _parts: handler.handler_name,
-            # Litestar answers every unknown address below this path with a page of its own, so the
-            # document is served by a route of ours, beside the others.
+            # Litestar answers every unknown address below this path with its own page, so an
+            # ordinary route of Florin's serves the document.
             path="/openapi",
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
@@ -124,7 +127,7 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = FastRoutes(parts.access, parts.money, parts.lookups, parts.proxies, counted)
+    hot = FastRoutes(parts.access, parts.money, parts.lookups, parts.proxies, count_request)
     lists = docs.lists(litestar)
     return RequestMiddleware(
         # Litestar narrows the ASGI types
@@ -150,18 +153,18 @@ def provide_attribute(parts: ApiServices, name: str) -> Provide:
 
 
 def database(request: Request[Any, Any, Any], parts: ApiServices) -> Database:
-    """What a GET asks of the primary is only read, and bounded unless its route says otherwise."""
+    """Read-only database with a statement timeout for a GET, unless its route is `unbounded`."""
     bounded = request.method == "GET" and not request.route_handler.opt.get("unbounded")
     return parts.routing.reading if bounded else parts.database
 
 
 def translate_error(error: Exception, scope: Any) -> Refusal | None:
-    """Name what the outside did to us; None for a bug."""
+    """Translate a failure of a dependency into a refusal; None for a bug."""
     if isinstance(error, PoolTimeout):
-        busy = "every connection to the database is in use"
+        busy = "All database connections are in use; repeat the request later"
         return OutcomeUnknown(busy) if commit_tracking.may_have_changed() else Overloaded(busy)
     if isinstance(error, StatementTimeout):
-        return Overloaded("this takes the database too long; ask for less, or narrow it further")
+        return Overloaded("The database query timed out; request fewer objects or add filters")
     if isinstance(error, asyncpg.DiskFullError):
         return (
             OutcomeUnknown(DISK_FULL)
@@ -169,7 +172,7 @@ def translate_error(error: Exception, scope: Any) -> Refusal | None:
             else Overloaded(DISK_FULL)
         )
     if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
-        unreachable = "the database cannot be reached"
+        unreachable = "The database cannot be reached"
         return Overloaded(unreachable) if reads_only(scope) else OutcomeUnknown(unreachable)
     return None
 
@@ -178,12 +181,12 @@ def main() -> int:
     """Serve `florin api`: one process, configured by the environment; return the exit code."""
     try:
         settings = read_settings()
-    except InvalidSettings as wrong:
-        for mistake in wrong.mistakes:
+    except InvalidSettings as error:
+        for mistake in error.mistakes:
             print(mistake, file=sys.stderr)
         return 2
     logging.configure_logging(level=settings.log_level, instance=settings.instance)
-    for remark in settings_advice():
-        _log.warning("a setting", detail=remark)
+    for advice in settings_advice():
+        _log.warning("a setting", detail=advice)
     parts = ApiServices(settings)
     return serve_app(create_app(settings, parts), settings, endpoints(parts))

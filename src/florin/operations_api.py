@@ -1,4 +1,4 @@
-"""Operations API: health for everyone, metrics and health for those who run the process."""
+"""Operations API: public health checks; metrics and health on the operations listener."""
 
 from collections.abc import Mapping
 
@@ -15,8 +15,8 @@ _READINESS = {200: "ready", 404: "draining", 503: "unready"}
 
 @get("/health", include_in_schema=False)
 async def health(parts: ApiServices) -> Response[dict[str, object]]:
-    status, found = await parts.health.report()
-    return Response(found, status_code=status, headers={"cache-control": "no-store"})
+    status, report = await parts.health.report()
+    return Response(report, status_code=status, headers={"cache-control": "no-store"})
 
 
 @get("/health/live", include_in_schema=False)
@@ -31,7 +31,7 @@ async def health_ready(parts: ApiServices) -> Response[dict[str, str]]:
 
 
 def endpoints(parts: ApiServices) -> Mapping[str, Endpoint]:
-    """Return what the operations listener of an instance serves, by path."""
+    """Return the endpoints of an instance's operations listener, by path."""
 
     async def metrics_text() -> Answer:
         primary = (parts.database.pool, parts.routing.reading.pool, parts.reports.database.pool)

@@ -1,6 +1,7 @@
-"""Routes: every URL of the product, by slice, and the scope that each needs.
+"""Routes: every URL of the API, by slice, and the scope that each needs.
 
-A route that is not in NEEDS does not start: who may call it is decided here, not forgotten.
+An instance with a route that is missing from NEEDS does not start, so no route goes without an
+authorization rule.
 """
 
 from typing import Any
@@ -32,9 +33,9 @@ api = Router(
     ],
 )
 
-PUBLIC = "public"  # no credentials are asked for
-ANYONE = "anyone"  # whoever has credentials
-PERSON = "person"  # a member who signed in, for himself: no key
+PUBLIC = "public"  # no credentials required
+ANYONE = "anyone"  # any valid credentials
+PERSON = "person"  # a signed-in member, for the own account; no API key
 
 NEEDS: dict[str, str] = {
     "POST /auth/register": PUBLIC,
@@ -123,8 +124,8 @@ NEEDS: dict[str, str] = {
     "GET /events/{event_id}": "events:read",
 }
 
-# Who gives rights to others, or takes them away, is a person, whatever the scopes of a key say, and
-# proved a moment ago who it is: neither a stolen key nor a stolen access token is enough.
+# Only a signed-in member who authenticated recently grants or revokes rights, whatever scopes an
+# API key has: neither a stolen key nor a stolen access token is enough.
 PEOPLE_ONLY: frozenset[str] = frozenset(
     {
         "POST /members",
@@ -134,11 +135,11 @@ PEOPLE_ONLY: frozenset[str] = frozenset(
         "PATCH /merchant",
     }
 )
-# Keys make and revoke keys, too: those that may no more than they themselves.
+# An API key may also create and revoke keys whose scopes do not exceed its own.
 FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {"POST /api-keys", "DELETE /api-keys/{key_id}"}
 
 
-# What a stranger with an invented e-mail address could burden others with, or keep.
+# Routes with lasting cost, closed to accounts registered with an invented e-mail address.
 VERIFIED_EMAIL: frozenset[str] = frozenset(
     {"POST /cards/bulk", "POST /cards/import", "POST /api-keys", "GET /events/stream"}
 )
@@ -157,13 +158,13 @@ def require_allowed(caller: Caller, name: str) -> None:
 
 
 def writes(scope: Any) -> bool:
-    """Whether a request, an ASGI scope, is for a route that may change something."""
+    """Whether the request of an ASGI scope is for a route that may change something."""
     path = scope.get("path_template") or scope["path"]
     need = NEEDS.get(f"{scope['method']} {path.removeprefix(BASE)}", ":read")
     return scope["method"] != "GET" and not need.endswith(":read")
 
 
 def reads_only(scope: Any) -> bool:
-    """Whether a request, an ASGI scope, can change nothing: a look-up only reads, by POST."""
+    """Whether the request of an ASGI scope only reads: GET, HEAD, or a POST such as a look-up."""
     need = NEEDS.get(f"{scope['method']} {scope['path'].removeprefix(BASE)}", "")
     return scope["method"] in {"GET", "HEAD"} or need.endswith(":read")

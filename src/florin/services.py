@@ -1,4 +1,4 @@
-"""Services: what an instance is made of, made once and closed in order."""
+"""Services: the resources of one API instance, created once and closed in order."""
 
 from uuid import UUID
 
@@ -51,7 +51,7 @@ DEPENDENCIES = (
 
 
 class ApiServices:
-    """What an instance is made of; made once, passed in, closed in order."""
+    """The resources of an API instance: created once, passed in, opened and closed in order."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -72,8 +72,8 @@ class ApiServices:
         self.reports = Reports(settings.primary_url, name=name)
         self.queues = QueueGauges(self.reports.database)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
-        self.ledger = Ledger(self.database, self._happened)
-        self.issuer = IssuingLedger(self.database, self._happened)
+        self.ledger = Ledger(self.database, self._notify_streams)
+        self.issuer = IssuingLedger(self.database, self._notify_streams)
         self.access = Authenticator(self.database, settings)
         self.limits = RateLimiter(
             self.valkey,
@@ -100,7 +100,7 @@ class ApiServices:
             first=OwnershipCheck(settings).check,
         )
 
-    def _happened(self, merchants: set[UUID]) -> None:
+    def _notify_streams(self, merchants: set[UUID]) -> None:
         self.happened.notify(each.bytes for each in merchants)
 
     def _routing(self) -> ReplicaRouter:

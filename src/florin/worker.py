@@ -1,4 +1,4 @@
-"""Worker: every queue, every kind of job, every schedule, on one page; and `florin worker`."""
+"""Worker: every queue, kind of job and schedule, and the process `florin worker`."""
 
 import sys
 
@@ -18,7 +18,7 @@ ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
 
 class WorkerServices:
-    """What the verbs need beside their job."""
+    """The dependencies of the job functions."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self.settings = settings
@@ -66,13 +66,13 @@ async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
 
 
 async def _cleanup(job: QueuedJob, parts: WorkerServices) -> Continue | None:
-    while not job.stopping:  # whoever else does the same finds other rows
+    while not job.stopping:  # a concurrent job deletes other rows
         if not await jobs.delete_expired_rows(parts.database):
             return None
     return Continue()
 
 
-# The most important first. Queues without kinds are there for what will deliver through them.
+# The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(
     queues=(
         QueueConfig(name="email-delivery", importance=10, objective_s=60),
@@ -130,12 +130,12 @@ PLAN = WorkPlan(
 def main(concurrency: int = 5, one: tuple[int, int] | None = None) -> int:
     """Serve `florin worker`: one process, configured by the environment; return the exit code.
 
-    `one` is a job and its fence: run it alone, for a worker.
+    `one` is a job and its fence: a worker started this process to run that job in isolation.
     """
     try:
         settings = read_settings()
-    except InvalidSettings as wrong:
-        for mistake in wrong.mistakes:
+    except InvalidSettings as error:
+        for mistake in error.mistakes:
             print(mistake, file=sys.stderr)
         return 2
     logging.configure_logging(level=settings.log_level, instance=settings.instance)

@@ -23,7 +23,7 @@ _PARAMETERS = (
       f"{QUERIES}::test_every_route_refuses_parameters_it_does_not_know",
       f"{QUERIES}::test_a_query_moves_no_money"),
     _("a route ignores unknown parameters", "src/florin/app.py",
-      "        check_query(asked)\n", "",
+      "        check_query(connection)\n", "",
       f"{QUERIES}::test_every_route_refuses_parameters_it_does_not_know"),
     _("a handler's arguments are parameters", "src/florin/kit/http/litestar_adapter.py",
       "name not in {*RESERVED_KWARGS, *in_path}", "name",

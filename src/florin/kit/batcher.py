@@ -1,11 +1,12 @@
 """Batcher: requests that wait at the same time share one call, each with its own answer.
 
-While a call is in flight the next requests gather; the first one never waits for company. What
-waits is bounded in count and in age: beyond it a request is refused, nothing having happened.
+Requests that arrive while a call is in flight form the next batch; a request on an idle batcher is
+sent at once. The queue is bounded in length and in age; beyond either limit a request is refused
+with Overloaded and has had no effect.
 
-Time in which no call came back does not age what waits: then it waits for the database, as the
-calls do, and not because there is too much of it. While another server becomes the primary that
-takes seconds; it is bounded, too.
+Time in which no call returns does not count towards the age: the request then waits for the
+database, not for a queue that is too long. A failover of the primary takes seconds; STOOD_MAX_S
+bounds that wait, too.
 """
 
 import asyncio
@@ -16,18 +17,18 @@ from typing import Generic, TypeVar
 
 from florin.kit.errors import Overloaded
 
-STILL_S = 0.5  # without any answer: from then on nothing moves
-STOOD_MAX_S = 10.0  # what waits, all in all
+STILL_S = 0.5  # without any answer: from then on the age of requests stops
+STOOD_MAX_S = 10.0  # total wait of a request, with the time in which no call returned
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
 class Batcher(Generic[Item, Answer]):
-    """Gathers items and hands them to `call`, at most `in_flight_max` calls at once.
+    """Collects items and passes them to `call`, at most `in_flight_max` calls at once.
 
-    `call` returns one answer an item, in order; an answer that is an exception is raised to its
-    waiter alone. A waiter that goes away does not cancel the call.
+    `call` returns one answer per item, in order; an exception among them is raised in the
+    `submit` of its item only. Cancelling a `submit` does not cancel the call.
     """
 
     def __init__(
@@ -67,13 +68,13 @@ class Batcher(Generic[Item, Answer]):
         answer: asyncio.Future[Answer] = loop.create_future()
         now = time.monotonic()
         if not self._calls and not self._waiting:
-            self._turn(now)  # nobody was asked anything meanwhile
+            self._turn(now)  # an idle batcher had no call that could return
         self._waiting.append((now, self._moving_s(now), item, answer))
         if not self._woken:
-            # After this turn of the loop, so that requests read from sockets together go together.
+            # On the next iteration of the loop: requests read from sockets in one share a batch.
             self._woken = True
             loop.call_soon(self._pump)
-        # Shielded: a client that disconnects must not cancel what others and the books wait for.
+        # Shielded: a client that disconnects must not cancel a call that other requests share.
         return await asyncio.shield(answer)
 
     async def settle(self) -> None:
@@ -110,13 +111,13 @@ class Batcher(Generic[Item, Answer]):
         self._moved_s, self._answered_at = self._moving_s(now), now
 
     def _moving_s(self, now: float) -> float:
-        """A clock that stands still while no call comes back."""
+        """A clock in seconds that stops while no call returns."""
         return self._moved_s + min(now - self._answered_at, STILL_S)
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[Answer]]]) -> None:
         try:
             answers = await self._call([item for item, _ in batch])
-        except BaseException as error:  # noqa: BLE001 -- every waiter must hear of it
+        except BaseException as error:  # noqa: BLE001 -- raised in every waiting `submit`
             for _, answer in batch:
                 _fail(answer, error)
             return
@@ -130,4 +131,4 @@ class Batcher(Generic[Item, Answer]):
 def _fail(future: asyncio.Future[Answer], error: BaseException) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # a waiter that went away leaves nobody to retrieve it
+        future.exception()  # a cancelled `submit` never retrieves it: avoids asyncio's warning

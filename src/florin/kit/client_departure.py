@@ -1,8 +1,8 @@
-"""Client departure: what a request waits for only to answer it ends when its client is gone.
+"""Client departure: a read is cancelled when the client that requested it disconnects.
 
-The server knows when the connection of a client closes; the request that runs then may be waiting
-for a read of the database. That read is cancelled. Nothing else is: whatever may change something
-goes on to its end, and its outcome is found by whoever repeats the request with its key.
+The server learns when a client's connection closes; the request that runs then may be waiting for
+a database read. Only such a read is cancelled. An operation that may change something runs to its
+end; a client that repeats it with the same idempotency key gets its outcome.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from florin.kit.errors import ClientGone
 
 
 class ClientConnection:
-    """Whether the client of a connection is gone, and the tasks that end with it."""
+    """Whether the client of a connection has disconnected, and the tasks to cancel then."""
 
     def __init__(self) -> None:
         self.gone = False
@@ -29,7 +29,7 @@ class ClientConnection:
 
     @contextmanager
     def ends_task(self) -> Generator[None]:
-        """Cancel the task that is in here when the client goes. Raises ClientGone."""
+        """Cancel the current task when the client disconnects. Raises ClientGone."""
         if self.gone:
             raise ClientGone
         task = asyncio.current_task()
@@ -42,7 +42,7 @@ class ClientConnection:
         except asyncio.CancelledError:
             if task in self._cancelled and task.uncancel() == 0:
                 raise ClientGone from None
-            raise  # somebody else ends the task
+            raise  # the task is cancelled for another reason
         finally:
             self._waiting.discard(task)
             self._cancelled.discard(task)
@@ -52,13 +52,13 @@ _connection: ContextVar[ClientConnection | None] = ContextVar("client connection
 
 
 def during(connection: ClientConnection | None) -> None:
-    """The requests of the current task come from here."""
+    """Set the connection from which the requests of the current task come."""
     _connection.set(connection)
 
 
 @contextmanager
 def ends_with_client() -> Generator[None]:
-    """For what is only read. Raises ClientGone."""
+    """Cancel a read when the client disconnects; for reads only. Raises ClientGone."""
     connection = _connection.get()
     if connection is None:
         yield

@@ -1,4 +1,4 @@
-"""Countries: the countries and territories of ISO 3166-1, by their two letters."""
+"""Countries: the countries and territories of ISO 3166-1, by two-letter code."""
 
 COUNTRIES = frozenset(
     """

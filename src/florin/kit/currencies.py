@@ -1,4 +1,4 @@
-"""Currencies: the codes of money in use (ISO 4217), without metals, bond units and test codes."""
+"""Currencies: the codes in use (ISO 4217), without metals, bond units and test codes."""
 
 CURRENCIES = frozenset(
     """

@@ -1,8 +1,9 @@
-"""E-mail address: the one check of every address that Florin stores, shows or sends mail to.
+"""E-mail address: the check of every address that Florin stores, shows or sends mail to.
 
-It is loose on purpose: only a letter that arrives proves an address. It keeps out what would be
-read in two ways: a second `@`, white space, control characters, and above all a line break, which
-ends a header of a mail. `$` alone lets a final line break pass, so nothing may follow it.
+The check is loose on purpose: only a delivered message proves an address. It refuses what two
+programs may read differently: a second `@`, white space, control characters, and above all a line
+break, which would end a mail header (header injection). `$` alone matches before a final line
+break, hence the lookahead.
 """
 
 import re
@@ -30,10 +31,10 @@ _ADDRESS = re.compile(PATTERN)
 
 
 def is_email(text: str) -> bool:
-    """Whether it is an e-mail address, for what is read from elsewhere than a JSON body."""
+    """Whether a text is an e-mail address; for values that do not come from a JSON body."""
     return len(text) <= LENGTH_MAX and _ADDRESS.search(text) is not None
 
 
 def normalized(address: str) -> str:
-    """The one spelling by which an address is stored and searched: NFC, in lower case."""
+    """The form in which an address is stored and searched: Unicode NFC, in lower case."""
     return unicodedata.normalize("NFC", address).lower()

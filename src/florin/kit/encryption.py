@@ -1,7 +1,7 @@
-"""Encryption: keyed hashes to find a secret by, and sealed copies to give it back.
+"""Encryption: keyed hashes for finding a secret, and encrypted copies for returning it.
 
-The keys come from the environment, never from the database: a stolen database holds no code that
-could be spent and no key that could be used.
+The keys come from the environment, never from the database: a stolen database contains no usable
+card code and no usable key.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ _NONCE = 12
 
 
 class UnsealFailed(Exception):
-    """The sealed copy was made with another key, for another object, or was changed."""
+    """The encrypted copy belongs to another key or another object, or was modified."""
 
 
 def keyed_hash(pepper: bytes, text: bytes) -> bytes:
@@ -27,8 +27,8 @@ def keyed_hash(pepper: bytes, text: bytes) -> bytes:
 class Sealer:
     """AES-256-GCM (NIST SP 800-38D) under a key derived from the setting, bound to an object.
 
-    It seals with the first key and opens with any: while the key is changed, what was sealed under
-    the other one is still read.
+    The first key encrypts and every key decrypts, so values encrypted under the previous key stay
+    readable during a key rotation.
     """
 
     def __init__(self, *keys: str) -> None:

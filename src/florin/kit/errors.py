@@ -1,7 +1,7 @@
-"""Refusals: every expected "no" has a name, a status and a sentence.
+"""Errors: refusals, the expected negative answers, each with a code, a status and a title.
 
-A refusal is an answer, not an accident: it is documented, it never pages anybody. Whatever else
-is raised is a bug and is loud. Rendered as `application/problem+json` (RFC 9457).
+A refusal is documented and never raises an alert. Any other exception is a bug and is logged as an
+error. Rendered as `application/problem+json` (RFC 9457).
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 
 class Refusal(Exception):
-    """The base of all refusals; a subclass states `code`, `status` and, as docstring, the title."""
+    """The base of all refusals; a subclass has `code`, `status` and the title as its docstring."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -28,7 +28,7 @@ class Refusal(Exception):
         self.detail = detail or self.title()
         self.param = param
         self.extra = dict(extra or {})
-        self.position = position  # of the database's log, where the ledger said no
+        self.position = position  # in the database's log, at which the ledger refused
         if retry_after_s is not None:
             self.retry_after_s = retry_after_s
 
@@ -80,7 +80,7 @@ class NotFound(Refusal):
 
 
 class MethodNotAllowed(Refusal):
-    """This address does not answer this method."""
+    """This path does not support this method."""
 
     code = "method_not_allowed"
     status = 405
@@ -94,7 +94,7 @@ class TooLarge(Refusal):
 
 
 class UnsupportedEncoding(Refusal):
-    """The body of the request has an encoding that Florin does not read."""
+    """The request body has an unsupported encoding."""
 
     code = "unsupported_encoding"
     status = 415
@@ -115,10 +115,10 @@ class TooSlow(Refusal):
 
 
 class ClientGone(Refusal):
-    """The client went away before its answer was ready."""
+    """The client disconnected before its answer was ready."""
 
     code = "client_gone"
-    status = 499  # never seen: it stands in the metrics and the log, where it is no error of ours
+    status = 499  # never sent; in metrics and log it keeps a disconnect apart from a server error
 
 
 class RateLimited(Refusal):
@@ -130,7 +130,7 @@ class RateLimited(Refusal):
 
 
 class QuotaExceeded(Refusal):
-    """This merchant has as much as it may; the operator of Florin can raise the limit."""
+    """The merchant reached its quota; the operator of Florin can raise it."""
 
     code = "quota_exceeded"
     status = 429
@@ -139,14 +139,14 @@ class QuotaExceeded(Refusal):
     @classmethod
     def of(cls, quota: str, limit: int, *, position: str | None = None) -> "QuotaExceeded":
         return cls(
-            f"the quota {quota} of this merchant is {limit}",
+            f"The quota {quota} of this merchant is {limit}",
             extra={"quota": quota, "limit": limit},
             position=position,
         )
 
 
 class Overloaded(Refusal):
-    """Too much is waiting; nothing happened, try again."""
+    """Florin is overloaded; nothing happened, repeat the request."""
 
     code = "overloaded"
     status = 503
@@ -154,7 +154,7 @@ class Overloaded(Refusal):
 
 
 class OutcomeUnknown(Refusal):
-    """It is not known whether this happened; repeat it with the same key."""
+    """The outcome is unknown; repeat the request with the same Idempotency-Key."""
 
     code = "outcome_unknown"
     status = 503

@@ -1,18 +1,19 @@
-"""Ids: time-ordered UUIDs (RFC 9562, version 7) behind a prefix that names their kind.
+"""Ids: time-ordered UUIDs (RFC 9562, version 7) with a prefix that names their kind.
 
-In the database a plain uuid; in public `crd_` and its 32 hexadecimal digits, which sort by time.
+The database stores a plain uuid; the API shows `crd_` and 32 hexadecimal digits, which sort by
+time.
 """
 
 import os
 import time
 from uuid import UUID
 
-NONE = UUID(int=0)  # stands where there is no object: nothing ever has it
+NONE = UUID(int=0)  # means "no object": no object has this id
 
 _DIGITS = 32
 _HEXADECIMAL = frozenset("0123456789abcdef")
 _COUNTER_MAX = 0xFFF  # 12 bits
-_POOL = 4096  # bytes of randomness fetched at once: a call of the system costs more than an id
+_POOL = 4096  # random bytes read at once: a system call costs more than making an id
 
 _last_ms = 0
 _counter = 0
@@ -21,7 +22,7 @@ _used = 0
 
 
 def new_id() -> UUID:
-    """Make an id. Ids of one process ascend, also within a millisecond; 62 bits are random."""
+    """Make an id. The ids of a process ascend, even within a millisecond; 62 bits are random."""
     global _last_ms, _counter, _random, _used  # noqa: PLW0603 -- one generator orders the ids
     now_ms = time.time_ns() // 1_000_000
     if _used + 10 > len(_random):
@@ -47,17 +48,17 @@ def show_id(prefix: str, uuid: UUID) -> str:
 
 
 def parse_id(prefix: str, text: str) -> UUID | None:
-    """Read the public form; None where no object of that kind can have this id."""
+    """Parse the public form; None if no object of that kind can have this id."""
     digits = text[len(prefix) + 1 :]
     if len(digits) != _DIGITS or not text.startswith(f"{prefix}_"):
         return None
     return UUID(hex=digits) if _HEXADECIMAL.issuperset(digits) else None
 
 
-def _forget() -> None:
-    """A forked child must not repeat its parent's randomness."""
+def _discard_random_bytes() -> None:
+    """A forked child must not reuse its parent's random bytes."""
     global _used  # noqa: PLW0603
     _used = _POOL
 
 
-os.register_at_fork(after_in_child=_forget)
+os.register_at_fork(after_in_child=_discard_random_bytes)

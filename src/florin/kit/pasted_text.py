@@ -1,21 +1,22 @@
-"""Pasted text: codes and numbers as people type, paste and scan them, read as what they mean.
+"""Pasted text: normalizes codes and numbers that are typed, pasted or scanned.
 
-A scanner adds a line end or a tab, a document non-breaking spaces and long hyphens, a chat unseen
-characters, an East Asian keyboard full-width letters and digits. None of them is part of a code.
+A scanner adds a line end or a tab, a document non-breaking spaces and long hyphens, a chat
+invisible characters, an East Asian keyboard full-width letters and digits. None of them is part of
+a code.
 """
 
 import unicodedata
 
 _ASCII_FILLING = str.maketrans("", "", "- \t\n\v\f\r")
-# Spaces, unseen characters (zero width, byte-order mark, soft hyphen), dashes.
+# Spaces, invisible characters (zero width, byte-order mark, soft hyphen), dashes.
 _FILLING = frozenset({"Zs", "Zl", "Zp", "Cf", "Pd"})
-# Minus signs and look-alikes of the hyphen, which Unicode counts among other kinds.
+# Minus signs and look-alikes of the hyphen, which Unicode puts in other categories.
 _HYPHENS = frozenset("\u2212\u2043\u02d7\u30fc\u0085")
 
 
 def compacted(text: str) -> str:
     """The letters and digits alone, in ASCII where they have an ASCII form (Unicode's NFKC, and
-    decimal digits of every script). What has none stays, for the reader to refuse.
+    decimal digits of every script). Other characters are kept; the code's parser refuses them.
     """
     if text.isascii():
         return text.translate(_ASCII_FILLING)

@@ -1,7 +1,7 @@
-"""Time zones: the two sources of their names, tzdata of Python and that of PostgreSQL.
+"""Time zones: a valid name is known to the tzdata of Python and to that of PostgreSQL.
 
-They are installed and updated apart. A name must be in both: Python decides which are IANA zones,
-PostgreSQL computes with them, and also takes abbreviations and rules ("CET-1") that are no zones.
+They are installed and updated separately. Python decides which names are IANA zones; PostgreSQL
+computes with them, but also accepts abbreviations and POSIX rules ("CET-1") that are no zones.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import asyncpg
 
 from florin.kit.postgres.database import Database
 
-# Files that lie next to the zones on some machines.
+# Files in the tzdata directory of some systems that are not zones.
 _NO_ZONES = frozenset({"Factory", "localtime", "posixrules"})
 
 
@@ -21,7 +21,7 @@ def iana_zones() -> frozenset[str]:
 
 
 async def is_known_zone(database: Database, name: str) -> bool:
-    """Whether it is an IANA zone by which the database can compute."""
+    """Whether a name is an IANA zone that the database knows."""
     if name not in iana_zones():
         return False
     try:

@@ -37,8 +37,8 @@ RULES = """\
   http-request disable-l7-retry unless reads || posts only_reads kept || posts keyed kept"""
 
 _SAYS = {
-    "overloaded": "Too much is waiting; nothing happened, try again.",
-    "outcome_unknown": "It is not known whether this happened; repeat it with the same key.",
+    "overloaded": "Florin is overloaded; nothing happened, repeat the request.",
+    "outcome_unknown": "The outcome is unknown; repeat the request with the same Idempotency-Key.",
 }
 
 
