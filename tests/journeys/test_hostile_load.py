@@ -31,6 +31,9 @@ BATCHES: dict[str, bytes] = {
         b'{"redemptions":[{"' + b"n" * (SIZE // 2) + b'":[' + b"1," * (SIZE // 5) + b'"\\u0000"]}]}'
     ),
     "many small objects": b'{"redemptions":[{"a":[' + b"{}," * (SIZE // 3 - 20) + b"{}]}]}",
+    "items wrong in each field": b'{"redemptions":['
+    + b",".join([b'{"metadata":{%b}}' % b",".join(b'"%d":1' % n for n in range(50))] * 1000)
+    + b"]}",
     "many items": b'{"redemptions":['
     + b",".join([b'{"a":[' + b'"",' * 300 + b"1]}"] * 999)
     + b"]}",

@@ -4,6 +4,7 @@ from tests.mutation.mutation import without as _
 
 SHAPES = "src/florin/kit/http/json_limits.py"
 HEADS = "src/florin/kit/http/head_checks.py"
+FAST = "src/florin/cards/api/fast_routes.py"
 FIELDS = "src/florin/kit/http/field_errors.py"
 ADAPTER = "src/florin/kit/http/litestar_adapter.py"
 POOL = "src/florin/kit/postgres/pool.py"
@@ -36,9 +37,18 @@ REQUEST_COSTS = (
     _("a long name is copied for each value below it", FIELDS,
       "here = _below(param, name)[:NAME_MAX]", "here = _below(param, name)",
       f"{LINEAR}::test_what_a_body_is_checked_with"),
-    _("an item of a batch may have any size", "src/florin/cards/api/fast_routes.py",
+    _("an item of a batch may have any size", FAST,
       "        if len(raw) > BATCH_ITEM_MAX:\n", "        if False:\n",
       "tests/cards/api/test_batch_limits.py"),
+    _("a batch is read without a pause", FAST,
+      "                await asyncio.sleep(0)\n", "",
+      "tests/cards/api/test_batch_limits.py::test_other_requests_run_while_batches_are_read"),
+    _("any number of batches are read at once", FAST,
+      "        async with self._reading_batch:\n", "        if True:\n",
+      "tests/cards/api/test_batch_limits.py::test_other_requests_run_while_batches_are_read"),
+    _("each mistake of a body is explained", FIELDS,
+      "        if len(found) > ERRORS_MAX:\n", "        if False:\n",
+      "tests/cards/api/test_batch_limits.py::test_a_refusal_explains_no_more_mistakes_than_it_names"),
     _("a query may have any number of parameters", HEADS,
       '    if query.count(b"&") >= QUERY_PARAMETERS_MAX:\n', "    if False:\n",
       f"{LINEAR}::test_a_query_has_a_bounded_number_of_parameters"),

@@ -1,5 +1,5 @@
-"""Locations: a key that is bound to one acts there only: it spends there, and it captures, frees
-and gives back what was held or spent there.
+"""Locations: a key that is bound to one acts there only: it spends there, it captures, frees and
+gives back what was held or spent there, and takes the codes of the jobs that it began there.
 """
 
 from uuid import UUID
@@ -10,6 +10,7 @@ from florin.kit.postgres.database import Database
 
 # Neither changes, so that it may be read before the ledger is asked.
 OF_HOLD = "select location from florin.hold where merchant = $1 and id = $2"
+OF_JOB = "select location from florin.job where merchant = $1 and id = $2"
 # A capture did not always record where its hold was placed.
 OF_REDEMPTION = """
 select coalesce(t.location, h.location) as location from florin.transfer t
@@ -26,8 +27,8 @@ def location_of(asked: RequestContext, given: str | None) -> str | None:
 
 
 async def require_own(database: Database, asked: RequestContext, sql: str, noun: UUID) -> None:
-    """Raises Forbidden for a hold or redemption of another place than the caller's. What is not
-    there is left to the ledger to say.
+    """Raises Forbidden for a hold, redemption or job of another place than the caller's. What is
+    not there is left to the ledger to say.
     """
     if asked.location is None:
         return

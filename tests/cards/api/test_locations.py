@@ -205,3 +205,19 @@ async def test_the_cards_of_a_job_say_where_its_key_is_bound(
         shop.merchant,
     )
     assert [tuple(row) for row in said] == [(5, "Till 1", 3), (7, "Till 2", 1)]
+
+
+async def test_a_key_takes_the_codes_of_its_location_only(
+    tills: Tills, shop: Shop, workers: Crew
+) -> None:
+    body = {"program": shop.program, "amount": 5, "quantity": 3}
+    of_till = await made(tills.one, "/cards/bulk", body, status=202)
+    of_office = await made(tills.office, "/cards/bulk", body, status=202)
+    workers.start("--concurrency", "1")
+    for job in (of_till, of_office):
+        await finished(tills.office, job["id"])
+        problem(await tills.two.post(f"/jobs/{job['id']}/codes"), 403, "forbidden")
+        assert (await read(tills.office, f"/jobs/{job['id']}"))["codes"] == "waiting"
+    problem(await tills.one.post(f"/jobs/{of_office['id']}/codes"), 403, "forbidden")
+    assert (await tills.one.post(f"/jobs/{of_till['id']}/codes")).status_code == 200
+    assert (await tills.office.post(f"/jobs/{of_office['id']}/codes")).status_code == 200

@@ -4,7 +4,8 @@ They do what their documented twins in `cards.py` do, without routing, dependenc
 signature models; see docs/decisions for what that saves.
 """
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ from florin.kit.http.query import refuse_parameters
 from florin.kit.postgres.database import latest_position
 
 BATCH_BODY_MAX = 1024 * 1024  # bytes
+READ_AT_ONCE = 10  # items of a batch; one that is wrong in every field takes a quarter of a ms
 
 _redemption = msgspec.json.Decoder(RedemptionRequest)
 _lookup = msgspec.json.Decoder(LookupRequest)
@@ -58,6 +60,7 @@ class FastRoutes:
         self._lookups = lookups
         self._proxies = proxies
         self._counted = counted
+        self._reading_batch = asyncio.Lock()
 
     async def redeem(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions"""
@@ -93,7 +96,7 @@ class FastRoutes:
         given = await read_body(receive, most=BATCH_BODY_MAX)
         listed = body.decode_items(_batch, given, name="redemptions", most=BATCH_MAX)
         client = self._client(scope, caller)
-        items = [_read(caller, client, bytes(item)) for item in listed]
+        items = await self._read_items(caller, client, listed)
         answers = await redeem_items(
             self._money, [item for item in items if isinstance(item, tuple)]
         )
@@ -118,6 +121,20 @@ class FastRoutes:
             scope["position"] = latest_position(positions)
             scope["touched"] = touched
         await send_response(send, 200, _encode({"object": "list", "data": data, "has_more": False}))
+
+    async def _read_items(
+        self, caller: Caller, client: tuple[str, bool], listed: Sequence[msgspec.Raw]
+    ) -> list[tuple[RequestContext, RedemptionRequest] | Refusal]:
+        """Read the items of one batch at a time, and let other requests run in between: without
+        that, some batches of wrong items at once would block the event loop for many seconds.
+        """
+        items: list[tuple[RequestContext, RedemptionRequest] | Refusal] = []
+        async with self._reading_batch:
+            for start in range(0, len(listed), READ_AT_ONCE):
+                part = listed[start : start + READ_AT_ONCE]
+                items.extend(_read(caller, client, bytes(item)) for item in part)
+                await asyncio.sleep(0)
+        return items
 
     def _client(self, scope: Scope, caller: Caller) -> tuple[str, bool]:
         return end_client(caller, header(scope, _CLIENT), scope, self._proxies)

@@ -9,6 +9,7 @@ from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
 from florin.cards.jobs.job import Job
+from florin.cards.locations import OF_JOB, require_own
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.identity.request_context import audit_actor
 from florin.kit.encryption import Sealer
@@ -88,12 +89,13 @@ async def take_job_codes(
     request: AnyRequest, caller: Caller, db: Database, sealer: Sealer, job: str
 ) -> Stream:
     """The codes as a file, once: afterwards they are erased. Only the member or key that began a
-    download may repeat one that was cut off. The audit has the beginning and the end of each.
+    download may repeat one that was cut off. The audit has the beginning and the end of each. A key
+    that is bound to a location takes the codes of its location's jobs only.
     """
     caller.needs("cards:write")
-    lines = await code_export.take_codes(
-        db, sealer, audit_actor(request, caller), jobs.parse_job_id(job)
-    )
+    uuid = jobs.parse_job_id(job)
+    await require_own(db, request_context(caller, None, required=False), OF_JOB, uuid)
+    lines = await code_export.take_codes(db, sealer, audit_actor(request, caller), uuid)
     headers = {
         "content-disposition": f'attachment; filename="{job}.csv"',
         "cache-control": "no-store",

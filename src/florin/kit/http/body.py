@@ -19,7 +19,7 @@ from florin.kit.errors import (
 )
 from florin.kit.http.explanations import shown
 from florin.kit.http.field_errors import decoder_error, field_errors, find_nul_field
-from florin.kit.http.json_limits import NAME_MAX, check_names, check_shape
+from florin.kit.http.json_limits import ERRORS_MAX, NAME_MAX, check_names, check_shape
 
 Body = TypeVar("Body")
 Noun = TypeVar("Noun")
@@ -47,7 +47,6 @@ Metadata = Annotated[
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_ERRORS_MAX = 20
 _HEADER_SPACE = " \t"
 _UNREADABLE = (msgspec.MsgspecError, json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _items = msgspec.json.Decoder(list[msgspec.Raw])
@@ -134,11 +133,11 @@ def check_encoding(value: str) -> None:
 
 def invalid_request(errors: list[dict[str, str]]) -> InvalidRequest:
     """The refusal of one mistake, or of several."""
-    total = len(errors)
-    errors = [each | {"param": each["param"][:NAME_MAX]} for each in errors[:_ERRORS_MAX]]
+    number = f"{len(errors)}" if len(errors) <= ERRORS_MAX else f"more than {ERRORS_MAX}"
+    errors = [each | {"param": each["param"][:NAME_MAX]} for each in errors[:ERRORS_MAX]]
     if len(errors) == 1:
         return InvalidRequest(errors[0]["detail"], param=errors[0]["param"] or None)
-    detail = f"{total} fields are wrong: {', '.join(each['param'] for each in errors)}"
+    detail = f"{number} fields are wrong: {', '.join(each['param'] for each in errors)}"
     return InvalidRequest(detail, extra={"errors": errors})
 
 

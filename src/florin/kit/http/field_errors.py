@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, cast, get_args, get_origin
 import msgspec
 
 from florin.kit.http.explanations import NOTHING, explained
-from florin.kit.http.json_limits import NAME_MAX
+from florin.kit.http.json_limits import ERRORS_MAX, NAME_MAX
 
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
@@ -123,6 +123,8 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         return []
     found: list[dict[str, str]] = []
     for name, each in given.items():
+        if len(found) > ERRORS_MAX:
+            break  # no more are named; to explain each of them costs most of all
         here = f"{param}[{name}]"
         try:
             msgspec.convert(name, type=pair[0])

@@ -12,6 +12,7 @@ from florin.kit.errors import InvalidRequest
 NAMES_MAX = 256  # of all objects of a body together; the largest right one has about 70
 CONTAINERS_MAX = 64  # objects and lists, and so the deepest nesting as well
 NAME_MAX = 100  # characters of a name from the body that a refusal repeats
+ERRORS_MAX = 20  # mistakes that a refusal names
 
 
 def check_shape(body: bytes) -> None:
