@@ -80,7 +80,7 @@ class ApiServices:
             shares=settings.limit_shares if self.valkey is not None else 1,
             patience_s=settings.limit_patience_ms / 1000,
         )
-        self.people = IdentityServices.of(settings, self.database, sealer, self.limits)
+        self.identity = IdentityServices.of(settings, self.database, sealer, self.limits)
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)

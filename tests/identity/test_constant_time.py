@@ -52,30 +52,30 @@ async def timed(ask: Ask) -> float:
 async def test_a_letter_to_nobody_takes_as_long(
     http: httpx.AsyncClient, fresh: Ask, path: str
 ) -> None:
-    somebody = letter_to(http, path, (await register(http)).email)
+    user = letter_to(http, path, (await register(http)).email)
     nobody = letter_to(http, path, address("owner"))
-    assert not await alike(somebody, nobody, ROUNDS, before=fresh)
+    assert not await alike(user, nobody, ROUNDS, before=fresh)
     # Because no answer leaves before its step is over, whoever is asked for.
-    for ask in (somebody, nobody) * 3:
+    for ask in (user, nobody) * 3:
         await fresh()
         assert await timed(ask) > constant_time.STEP_S * 0.98
     # The same measure sees a difference where there is one.
     refused = letter_to(http, path, "nobody", 422)
-    assert await by_turns(somebody, refused, ROUNDS, before=fresh) > 0.9
+    assert await by_turns(user, refused, ROUNDS, before=fresh) > 0.9
 
 
 async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: Ask) -> None:
     """Of whom nobody is, a password is checked all the same."""
 
-    def wrong(somebody: str) -> Ask:
+    def wrong(user: str) -> Ask:
         async def ask() -> None:
-            assert (await login(http, somebody, "not the password")).status_code == 401
+            assert (await login(http, user, "not the password")).status_code == 401
 
         return ask
 
-    somebody, nobody = wrong((await register(http)).email), wrong(address("owner"))
-    assert not await alike(somebody, nobody, ROUNDS, before=fresh)
-    for ask in (somebody, nobody) * 3:
+    user, nobody = wrong((await register(http)).email), wrong(address("owner"))
+    assert not await alike(user, nobody, ROUNDS, before=fresh)
+    for ask in (user, nobody) * 3:
         await fresh()
         assert await timed(ask) > constant_time.STEP_S * 0.98
 
@@ -107,17 +107,17 @@ async def test_nobodys_password_is_checked_as_somebodys_is(
 async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
+    user = await register(http)
     weak = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
     await owner.execute(
-        "update florin.member set password_hash = $2 where email = $1", somebody.email, weak
+        "update florin.member set password_hash = $2 where email = $1", user.email, weak
     )
-    assert (await login(http, somebody.email, "not the password")).status_code == 401
+    assert (await login(http, user.email, "not the password")).status_code == 401
     kept = "select password_hash from florin.member where email = $1"
-    assert await owner.fetchval(kept, somebody.email) == weak
-    assert (await login(http, somebody.email)).status_code == 200
-    assert (await owner.fetchval(kept, somebody.email)).startswith(STRONG)
-    assert (await login(http, somebody.email)).status_code == 200
+    assert await owner.fetchval(kept, user.email) == weak
+    assert (await login(http, user.email)).status_code == 200
+    assert (await owner.fetchval(kept, user.email)).startswith(STRONG)
+    assert (await login(http, user.email)).status_code == 200
 
 
 class Slow:

@@ -20,7 +20,7 @@ async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Data
             f"update florin.letter set expires_at = {old};"
             f"update florin.attempt set last_at = {old};"
         )
-        somebody = await register(http)
+        user = await register(http)
         tables = len(["session", "letter", "attempt"])
         assert await delete_expired_rows(database, most=2) == 2 * tables
         while await delete_expired_rows(database, most=2):
@@ -30,4 +30,4 @@ async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Data
             for table in ("session", "letter", "attempt")
         ]
         assert left == [1, 1, 0]
-        assert (await http.get("/auth/me", headers=somebody.headers)).status_code == 200
+        assert (await http.get("/auth/me", headers=user.headers)).status_code == 200

@@ -18,11 +18,11 @@ from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.members import (
     PASSWORD,
-    Somebody,
+    SignedInMember,
     address,
     audited,
     bearer,
-    letter,
+    email_token,
     lock_waits,
     login,
     member,
@@ -33,7 +33,7 @@ from tests.support.members import (
 
 
 async def key_of(
-    http: httpx.AsyncClient, by: Somebody, *scopes: str, **more: Any
+    http: httpx.AsyncClient, by: SignedInMember, *scopes: str, **more: Any
 ) -> httpx.Response:
     body = {"name": "k", "scopes": list(scopes), **more}
     return await http.post("/api-keys", json=body, headers=by.headers)
@@ -47,7 +47,7 @@ async def test_an_invitation_is_accepted_once(http: httpx.AsyncClient, owner: An
     )
     assert made.json()["state"] == "invited"
     problem(await login(http, email, ""), 401, "invalid_credentials")
-    token = await letter(owner, email, "invitation")
+    token = await email_token(owner, email, "invitation")
     body = {"token": token, "password": PASSWORD}
     problem(
         await http.post("/auth/invitations/accept", json={**body, "token": f"{token}x"}),
@@ -59,7 +59,7 @@ async def test_an_invitation_is_accepted_once(http: httpx.AsyncClient, owner: An
     user = next(each.json() for each in answers if each.status_code == 200)
     assert (user["state"], user["email_verified"]) == ("active", True)
     assert (await login(http, email)).status_code == 200
-    assert await letter(owner, email, "invitation") is None  # the sealed copy is gone
+    assert await email_token(owner, email, "invitation") is None  # the sealed copy is gone
     problem(
         await http.post("/members", json={"email": email, "role": "viewer"}, headers=boss.headers),
         422,

@@ -17,7 +17,7 @@ from florin.kit.rate_limits.limiter import RateLimiter
 from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.instance import Instance, instance
-from tests.support.members import PASSWORD, address, client_of, letter, login, register
+from tests.support.members import PASSWORD, address, client_of, email_token, login, register
 
 MERCHANT = {"name": "Shop", "country": "NL", "currency": "EUR"}
 # More at once than may wait for a hash: if one were made for each, some would be 503.
@@ -106,9 +106,9 @@ async def test_sign_ups_are_limited_by_address_and_network(
 async def test_wrong_tokens_are_limited_and_right_ones_are_not(
     far: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(far)
-    await far.post("/auth/password-resets", json={"email": somebody.email})
-    token = await letter(owner, somebody.email, "password_reset")
+    user = await register(far)
+    await far.post("/auth/password-resets", json={"email": user.email})
+    token = await email_token(owner, user.email, "password_reset")
     most = network_limits.WRONG_TOKENS.address.max
     answers = [await confirm(far, f"flt_{n}", **from_("203.0.113.9")) for n in range(most + 3)]
     assert [each.status_code for each in answers[:most]] == [422] * most
@@ -122,9 +122,9 @@ async def test_wrong_tokens_are_limited_and_right_ones_are_not(
 
 async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: Any) -> None:
     """However many bring it at once. None is done before the last was refused."""
-    somebody = await register(http)
-    await http.post("/auth/password-resets", json={"email": somebody.email})
-    token = await letter(owner, somebody.email, "password_reset")
+    user = await register(http)
+    await http.post("/auth/password-resets", json={"email": user.email})
+    token = await email_token(owner, user.email, "password_reset")
     most, at_once = network_limits.PASSWORDS_PER_TOKEN.max, 20
     async with owner.transaction():
         await owner.execute("select 1 from florin.letter where used_at is null for update")
@@ -140,17 +140,17 @@ async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: 
 
 async def test_sign_ins_of_one_address_are_limited(far: httpx.AsyncClient) -> None:
     """Right ones, too: each costs a hash."""
-    somebody = await register(far)
+    user = await register(far)
     limit = network_limits.SIGN_INS.address
     began = time.monotonic()
     answers = await together(
-        login(far, somebody.email, **from_("192.0.2.77")) for _ in range(2 * limit.max)
+        login(far, user.email, **from_("192.0.2.77")) for _ in range(2 * limit.max)
     )
     codes = Counter(each.status_code for each in answers)
     paid_off = (time.monotonic() - began) / limit.unit_s
     assert set(codes) == {200, 429}
     assert codes[200] <= limit.max + paid_off + 1
-    assert (await login(far, somebody.email, **from_("192.0.3.77"))).status_code == 200
+    assert (await login(far, user.email, **from_("192.0.3.77"))).status_code == 200
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])

@@ -16,7 +16,7 @@ from tests.support.api_calls import problem, together
 from tests.support.members import (
     PASSWORD,
     Json,
-    Somebody,
+    SignedInMember,
     audited,
     bearer,
     login,
@@ -51,49 +51,49 @@ async def answer(http: httpx.AsyncClient, token: str, code: str) -> httpx.Respon
 
 
 async def enrolled(
-    http: httpx.AsyncClient, owner: Any, somebody: Somebody
+    http: httpx.AsyncClient, owner: Any, user: SignedInMember
 ) -> tuple[Authenticator, list[str]]:
     """Set one up, and let the time of the code that confirmed it pass."""
-    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     assert begun.status_code == 201, begun.text
     found: Json = begun.json()
     assert found["secret"] in found["uri"]
     phone = Authenticator(found["secret"])
     confirmed = await http.post(
-        "/auth/totp/confirm", json={"code": phone.code()}, headers=somebody.headers
+        "/auth/totp/confirm", json={"code": phone.code()}, headers=user.headers
     )
     assert confirmed.status_code == 200, confirmed.text
-    await forget_steps(owner, somebody)
+    await forget_steps(owner, user)
     return phone, confirmed.json()["recovery_codes"]
 
 
-async def forget_steps(owner: Any, somebody: Somebody) -> None:
-    await owner.execute("update florin.member set totp_step = 0 where email = $1", somebody.email)
+async def forget_steps(owner: Any, user: SignedInMember) -> None:
+    await owner.execute("update florin.member set totp_step = 0 where email = $1", user.email)
 
 
 async def test_it_is_set_up_asked_for_and_turned_off(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    elsewhere = (await login(http, somebody.email)).json()
-    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
-    assert (await login(http, somebody.email)).status_code == 200  # nothing until confirmed
+    user = await register(http)
+    elsewhere = (await login(http, user.email)).json()
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
+    assert (await login(http, user.email)).status_code == 200  # nothing until confirmed
     phone = Authenticator(begun.json()["secret"])
     wrong = await http.post(
-        "/auth/totp/confirm", json={"code": phone.wrong()}, headers=somebody.headers
+        "/auth/totp/confirm", json={"code": phone.wrong()}, headers=user.headers
     )
     problem(wrong, 401, "invalid_credentials")
-    phone, codes = await enrolled(http, owner, somebody)
+    phone, codes = await enrolled(http, owner, user)
     assert len(set(codes)) == 10
-    again = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    again = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     problem(again, 422, "second_factor_already_on")
     gone = await http.get("/auth/me", headers=bearer(elsewhere["access_token"]))
     problem(gone, 401, "unauthenticated")
-    token = await challenge(http, somebody.email)
+    token = await challenge(http, user.email)
     problem(await answer(http, token, phone.wrong()), 401, "invalid_credentials")
     entered = await answer(http, token, phone.code())
     assert entered.status_code == 200, entered.text
     headers = bearer(entered.json()["access_token"])
     assert (await http.get("/auth/me", headers=headers)).json()["user"]["second_factor"] is True
-    await forget_steps(owner, somebody)
+    await forget_steps(owner, user)
     for body in (
         {"password": "wrong", "code": phone.code()},
         {"password": PASSWORD, "code": phone.wrong()},
@@ -104,18 +104,18 @@ async def test_it_is_set_up_asked_for_and_turned_off(http: httpx.AsyncClient, ow
         "/auth/totp/disable", json={"password": PASSWORD, "code": phone.code()}, headers=headers
     )
     assert off.json()["second_factor"] is False
-    assert (await login(http, somebody.email)).status_code == 200
-    actions = {each["action"] for each in await audited(http, somebody)}
+    assert (await login(http, user.email)).status_code == 200
+    actions = {each["action"] for each in await audited(http, user)}
     assert {"second_factor.begun", "second_factor.on", "second_factor.off"} <= actions
 
 
 async def test_codes_are_read_as_people_paste_them(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    user = await register(http)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     phone = Authenticator(begun.json()["secret"])
     spaced = f"{phone.code()[:3]}\u00a0{phone.code()[3:]}\n"
     path = "/auth/totp/confirm"
-    confirmed = await http.post(path, json={"code": spaced}, headers=somebody.headers)
+    confirmed = await http.post(path, json={"code": spaced}, headers=user.headers)
     assert confirmed.status_code == 200, confirmed.text
     recovery: list[str] = confirmed.json()["recovery_codes"]
     wide = {ord(str(n)): 0xFF10 + n for n in range(10)}
@@ -126,20 +126,20 @@ async def test_codes_are_read_as_people_paste_them(http: httpx.AsyncClient, owne
         lambda: recovery[0].replace("-", "\u2011").upper(),
         lambda: f"{recovery[1]}\n",
     ):
-        await forget_steps(owner, somebody)
-        entered = await answer(http, await challenge(http, somebody.email), spelled())
+        await forget_steps(owner, user)
+        entered = await answer(http, await challenge(http, user.email), spelled())
         assert entered.status_code == 200, entered.text
 
 
 async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None:
     """Also of many at once; and with it all earlier codes are spent."""
-    somebody = await register(http)
-    phone, _ = await enrolled(http, owner, somebody)
-    token, code, earlier = await challenge(http, somebody.email), phone.code(), phone.code(-1)
+    user = await register(http)
+    phone, _ = await enrolled(http, owner, user)
+    token, code, earlier = await challenge(http, user.email), phone.code(), phone.code(-1)
     answers = await together(answer(http, token, code) for _ in range(4))
     assert Counter(each.status_code for each in answers) == {200: 1, 401: 3}
     problem(
-        await answer(http, await challenge(http, somebody.email), earlier),
+        await answer(http, await challenge(http, user.email), earlier),
         401,
         "invalid_credentials",
     )
@@ -147,24 +147,24 @@ async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None
 
 async def test_what_is_on_is_not_confirmed_again(http: httpx.AsyncClient, owner: Any) -> None:
     """Whoever found a console open would be shown new recovery codes, and void the old ones."""
-    somebody = await register(http)
-    phone, codes = await enrolled(http, owner, somebody)
+    user = await register(http)
+    phone, codes = await enrolled(http, owner, user)
     for _ in range(2):
         body = {"code": phone.code()}
-        again = await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+        again = await http.post("/auth/totp/confirm", json=body, headers=user.headers)
         problem(again, 401, "invalid_credentials")
-    token = await challenge(http, somebody.email)
+    token = await challenge(http, user.email)
     assert (await answer(http, token, codes[0])).status_code == 200
 
 
 async def test_what_is_not_on_yet_cannot_be_guessed(http: httpx.AsyncClient) -> None:
-    somebody = await register(http)
-    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=somebody.headers)
+    user = await register(http)
+    begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     phone = Authenticator(begun.json()["secret"])
 
     async def confirm(code: str) -> httpx.Response:
         body = {"code": code}
-        return await http.post("/auth/totp/confirm", json=body, headers=somebody.headers)
+        return await http.post("/auth/totp/confirm", json=body, headers=user.headers)
 
     answers = await together(confirm(phone.wrong()) for _ in range(20))
     counted = Counter(each.status_code for each in answers)
@@ -176,17 +176,17 @@ async def test_what_is_not_on_yet_cannot_be_guessed(http: httpx.AsyncClient) -> 
 async def test_clocks_may_differ_a_little(
     http: httpx.AsyncClient, owner: Any, steps: int, status: int
 ) -> None:
-    somebody = await register(http)
-    phone, _ = await enrolled(http, owner, somebody)
-    token = await challenge(http, somebody.email)
+    user = await register(http)
+    phone, _ = await enrolled(http, owner, user)
+    token = await challenge(http, user.email)
     await asyncio.sleep(max(0.0, time.time() % 30 - 24))  # not in the last moments of a step
     assert (await answer(http, token, phone.code(steps))).status_code == status
 
 
 async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    phone, _ = await enrolled(http, owner, somebody)
-    tokens = [await challenge(http, somebody.email) for _ in range(3)]  # new ones do not help
+    user = await register(http)
+    phone, _ = await enrolled(http, owner, user)
+    tokens = [await challenge(http, user.email) for _ in range(3)]  # new ones do not help
     answers = await together(answer(http, tokens[n % 3], phone.wrong()) for n in range(30))
     counted = Counter(each.status_code for each in answers)
     assert counted == {401: lockout.PROOF_MOST, 429: 30 - lockout.PROOF_MOST}
@@ -196,7 +196,7 @@ async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> N
         refused = await http.post(
             "/auth/totp/disable",
             json={"password": PASSWORD, "code": phone.code()},
-            headers=somebody.headers,
+            headers=user.headers,
         )
         problem(refused, 429, "rate_limited")
 
@@ -204,13 +204,13 @@ async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> N
 async def test_a_right_password_does_not_open_the_door_to_codes(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
-    phone, _ = await enrolled(http, owner, somebody)
+    user = await register(http)
+    phone, _ = await enrolled(http, owner, user)
     answers = [
         await http.post(
             "/auth/totp/disable",
             json={"password": PASSWORD, "code": phone.wrong()},
-            headers=somebody.headers,
+            headers=user.headers,
         )
         for _ in range(lockout.PROOF_MOST + 2)
     ]
@@ -219,17 +219,17 @@ async def test_a_right_password_does_not_open_the_door_to_codes(
 
 
 async def test_a_recovery_code_is_good_once(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    phone, codes = await enrolled(http, owner, somebody)
+    user = await register(http)
+    phone, codes = await enrolled(http, owner, user)
     typed = codes[0].replace("-", " ").upper()
-    token = await challenge(http, somebody.email)
+    token = await challenge(http, user.email)
     answers = await together(answer(http, token, typed) for _ in range(4))
     assert Counter(each.status_code for each in answers) == {200: 1, 401: 3}
     assert (await answer(http, token, codes[1])).status_code == 200
     renewed = await http.post(
         "/auth/totp/recovery-codes",
         json={"password": PASSWORD, "code": phone.code()},
-        headers=somebody.headers,
+        headers=user.headers,
     )
     assert renewed.status_code == 200, renewed.text
     problem(await answer(http, token, codes[2]), 401, "invalid_credentials")
@@ -237,21 +237,21 @@ async def test_a_recovery_code_is_good_once(http: httpx.AsyncClient, owner: Any)
 
 
 async def test_a_challenge_is_for_one_password(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    phone, _ = await enrolled(http, owner, somebody)
-    token = await challenge(http, somebody.email)
+    user = await register(http)
+    phone, _ = await enrolled(http, owner, user)
+    token = await challenge(http, user.email)
     changed = await http.post(
         "/auth/password",
         json={"current_password": PASSWORD, "password": "another horse battery"},
-        headers=somebody.headers,
+        headers=user.headers,
     )
     assert changed.status_code == 200
     problem(await answer(http, token, phone.code()), 401, "unauthenticated")
     for forged in (
         "",
         token[:-1],
-        somebody.tokens["access_token"],
-        somebody.tokens["refresh_token"],
+        user.tokens["access_token"],
+        user.tokens["refresh_token"],
     ):
         problem(await answer(http, forged, phone.code()), 401, "unauthenticated")
     headers = bearer(token)
@@ -267,7 +267,7 @@ async def test_a_role_may_need_it(http: httpx.AsyncClient, owner: Any) -> None:
     )
     assert changed.json()["second_factor_roles"] == ["manager"]
     tokens = (await login(http, manager.email)).json()
-    limited = Somebody(manager.email, {**tokens, "user": manager.tokens["user"]})
+    limited = SignedInMember(manager.email, {**tokens, "user": manager.tokens["user"]})
     for path in ("/members", "/programs", "/audit", "/cards"):
         refused = await http.get(path, headers=limited.headers)
         problem(refused, 403, "second_factor_required")

@@ -13,7 +13,15 @@ import pytest
 from tests.conftest import Urls
 from tests.identity.test_second_factor import answer, challenge, enrolled
 from tests.support.instance import SECRETS, Instance, Shop, instance
-from tests.support.members import PASSWORD, Somebody, bearer, client_of, letter, login, register
+from tests.support.members import (
+    PASSWORD,
+    SignedInMember,
+    bearer,
+    client_of,
+    email_token,
+    login,
+    register,
+)
 
 COMING = {name: f"{value}-and-changed-since" for name, value in SECRETS.items()}
 
@@ -69,10 +77,10 @@ async def serving(pair: list[Instance]) -> AsyncGenerator[Serving]:
 class Load:
     """Somebody who goes on working, and tells what was not as it should be."""
 
-    def __init__(self, serving: Serving, somebody: Somebody, shop: Shop, card: Any) -> None:
+    def __init__(self, serving: Serving, user: SignedInMember, shop: Shop, card: Any) -> None:
         self._serving, self._shop, self._card = serving, shop, card
-        self._old = somebody.headers
-        self._tokens = somebody.tokens
+        self._old = user.headers
+        self._tokens = user.tokens
         self.wrong: list[str] = []
         self.done: Counter[str] = Counter()
 
@@ -132,17 +140,17 @@ async def test_every_secret_is_changed_and_nothing_fails(
     pair: list[Instance], serving: Serving, shop: Shop, owner: Any
 ) -> None:
     async with client_of(pair[0]) as http:
-        somebody, guarded, forgetful = [await register(http) for _ in range(3)]
+        user, guarded, forgetful = [await register(http) for _ in range(3)]
         phone, _ = await enrolled(http, owner, guarded)
         await http.post("/auth/password-resets", json={"email": forgetful.email})
-        reset = await letter(owner, forgetful.email, "password_reset")
+        reset = await email_token(owner, forgetful.email, "password_reset")
         made = await http.post(
             "/cards",
             json={"program": shop.program, "amount": 1_000_000},
             headers={**shop.headers, "idempotency-key": uuid.uuid4().hex},
         )
     over = asyncio.Event()
-    loads = [Load(serving, await _fresh(serving, somebody), shop, made.json()) for _ in range(3)]
+    loads = [Load(serving, await _fresh(serving, user), shop, made.json()) for _ in range(3)]
     working = [asyncio.create_task(load.work(over)) for load in loads]
     try:
         for secrets in ({**SECRETS, **previous(COMING)}, {**COMING, **previous(SECRETS)}):
@@ -165,7 +173,7 @@ async def test_every_secret_is_changed_and_nothing_fails(
         # Sealed under the old key, and still a second factor.
         entered = await answer(http, await challenge(http, guarded.email), phone.code())
         assert entered.status_code == 200, entered.text
-        assert (await login(http, somebody.email)).status_code == 200
+        assert (await login(http, user.email)).status_code == 200
 
 
 async def _going_on(loads: list[Load]) -> None:
@@ -177,7 +185,7 @@ async def _going_on(loads: list[Load]) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def _fresh(serving: Serving, somebody: Somebody) -> Somebody:
-    body = {"email": somebody.email, "password": PASSWORD}
+async def _fresh(serving: Serving, user: SignedInMember) -> SignedInMember:
+    body = {"email": user.email, "password": PASSWORD}
     tokens = (await serving.ask("POST", "/auth/login", json=body)).json()
-    return Somebody(somebody.email, tokens)
+    return SignedInMember(user.email, tokens)

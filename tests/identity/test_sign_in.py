@@ -16,12 +16,12 @@ from tests.support.api_calls import problem, together
 from tests.support.instance import Instance, instance
 from tests.support.members import (
     PASSWORD,
-    Somebody,
+    SignedInMember,
     address,
     audited,
     bearer,
     client_of,
-    letter,
+    email_token,
     login,
     member,
     register,
@@ -133,7 +133,7 @@ async def test_a_refresh_token_is_good_once(http: httpx.AsyncClient) -> None:
     # Everybody who came of that sign-in is out, whichever of them was the thief.
     problem(await refresh(http, third.json()["refresh_token"]), 401, "token_reused")
     await refused_within_5_s(http, bearer(third.json()["access_token"]))
-    again = Somebody(owner.email, (await login(http, owner.email)).json())
+    again = SignedInMember(owner.email, (await login(http, owner.email)).json())
     reused = await audited(http, again, action="session.reused")
     assert len(reused) == 1
     assert reused[0]["after"] == {"member": owner.id}
@@ -159,13 +159,13 @@ async def test_a_lost_answer_is_not_repeated_to_another_program(http: httpx.Asyn
 
 
 async def test_a_lost_answer_is_not_repeated_later(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    first = somebody.tokens["refresh_token"]
+    user = await register(http)
+    first = user.tokens["refresh_token"]
     assert (await refresh(http, first)).status_code == 200
     await owner.execute(
         "update florin.session s set rotated_at = rotated_at - interval '11 s'"
         " from florin.member m where m.id = s.member and m.email = $1",
-        somebody.email,
+        user.email,
     )
     problem(await refresh(http, first), 401, "token_reused")
 
@@ -174,8 +174,8 @@ async def test_refreshes_at_once_have_one_successor(
     http: httpx.AsyncClient, other: httpx.AsyncClient, owner: Any
 ) -> None:
     for _ in range(5):
-        somebody = await register(http)
-        first = somebody.tokens["refresh_token"]
+        user = await register(http)
+        first = user.tokens["refresh_token"]
         answers = await together(refresh(each, first) for each in (http, other) for _ in range(25))
         assert {each.status_code for each in answers} == {200}
         assert len({each.json()["refresh_token"] for each in answers}) == 1
@@ -186,7 +186,7 @@ async def test_refreshes_at_once_have_one_successor(
         ended = await owner.fetchval(
             "select count(*) from florin.session s join florin.member m on m.id = s.member"
             " where m.email = $1 and s.reused",
-            somebody.email,
+            user.email,
         )
         assert ended == 1
 
@@ -250,17 +250,17 @@ async def test_sessions_are_listed_and_ended_by_their_member(http: httpx.AsyncCl
 async def test_nothing_that_signs_in_can_be_read_in_the_database(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
-    refreshed = (await refresh(http, somebody.tokens["refresh_token"])).json()
+    user = await register(http)
+    refreshed = (await refresh(http, user.tokens["refresh_token"])).json()
     key = await http.post(
-        "/api-keys", json={"name": "k", "scopes": ["cards:read"]}, headers=somebody.headers
+        "/api-keys", json={"name": "k", "scopes": ["cards:read"]}, headers=user.headers
     )
-    reset = {"email": somebody.email}
+    reset = {"email": user.email}
     assert (await http.post("/auth/password-resets", json=reset)).status_code == 202
-    letter_ = await letter(owner, somebody.email, "password_reset")
+    letter_ = await email_token(owner, user.email, "password_reset")
     assert letter_ is not None
     secrets = [PASSWORD, key.json()["secret"], letter_]
-    for pair in (somebody.tokens, refreshed):
+    for pair in (user.tokens, refreshed):
         for token in (pair["access_token"], pair["refresh_token"]):
             payload = token.split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

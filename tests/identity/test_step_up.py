@@ -15,11 +15,11 @@ from tests.support.api_calls import problem
 from tests.support.members import (
     PASSWORD,
     Json,
-    Somebody,
+    SignedInMember,
     address,
     audited,
     bearer,
-    letter,
+    email_token,
     lock_waits,
     login,
     member,
@@ -29,19 +29,19 @@ from tests.support.members import (
 OTHER = "another password of some length"
 
 
-async def age(owner: Any, somebody: Somebody, seconds: int = FRESH_S + 1) -> None:
+async def age(owner: Any, user: SignedInMember, seconds: int = FRESH_S + 1) -> None:
     """Let time pass since the member proved who it is."""
     await owner.execute(
         "update florin.session s set proved_at = proved_at - make_interval(secs => $2)"
         " from florin.member m where m.email = $1 and s.merchant = m.merchant and s.member = m.id",
-        somebody.email,
+        user.email,
         seconds,
     )
 
 
-async def prove(http: httpx.AsyncClient, somebody: Somebody, **more: str) -> httpx.Response:
+async def prove(http: httpx.AsyncClient, user: SignedInMember, **more: str) -> httpx.Response:
     body = {"password": PASSWORD, **more}
-    return await http.post("/auth/reauthentication", json=body, headers=somebody.headers)
+    return await http.post("/auth/reauthentication", json=body, headers=user.headers)
 
 
 async def make_key(http: httpx.AsyncClient, headers: dict[str, str], *scopes: str) -> Json:
@@ -58,7 +58,7 @@ async def works(http: httpx.AsyncClient, key: Json) -> bool:
     return found.status_code != 401
 
 
-def actions(target: Somebody, key: Json) -> list[tuple[str, str, Any]]:
+def actions(target: SignedInMember, key: Json) -> list[tuple[str, str, Any]]:
     """All that gives rights away, or takes them."""
     return [
         ("POST", "/members", {"email": address(), "role": "owner", "password": PASSWORD}),
@@ -103,7 +103,7 @@ async def test_a_proof_counts_for_the_sign_in_that_gave_it(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     boss = await register(http)
-    other = Somebody(boss.email, (await login(http, boss.email)).json())
+    other = SignedInMember(boss.email, (await login(http, boss.email)).json())
     await age(owner, boss)
     assert (await prove(http, boss)).status_code == 200
     await make_key(http, boss.headers, "cards:read")
@@ -151,7 +151,7 @@ async def test_without_its_factor_a_sign_in_is_proved_no_longer(
     boss = await register(http)
     phone, _ = await enrolled(http, owner, boss)
     token = await challenge(http, boss.email)
-    entered = Somebody(boss.email, (await answer(http, token, phone.code())).json())
+    entered = SignedInMember(boss.email, (await answer(http, token, phone.code())).json())
     await http.patch("/merchant", json={"second_factor_roles": ["owner"]}, headers=entered.headers)
     assert (await http.get("/members", headers=entered.headers)).status_code == 200
     await forget_steps(owner, boss)
@@ -222,9 +222,9 @@ async def test_a_key_names_its_maker_and_ends_with_it(http: httpx.AsyncClient) -
     }
 
 
-async def reset(http: httpx.AsyncClient, owner: Any, who: Somebody, **more: Any) -> None:
+async def reset(http: httpx.AsyncClient, owner: Any, who: SignedInMember, **more: Any) -> None:
     await http.post("/auth/password-resets", json={"email": who.email})
-    token = await letter(owner, who.email, "password_reset")
+    token = await email_token(owner, who.email, "password_reset")
     body = {"token": token, "password": OTHER, **more}
     done = await http.post("/auth/password-resets/confirm", json=body)
     assert done.status_code == 200, done.text

@@ -17,7 +17,7 @@ from florin.identity.scopes import ROLES, SCOPES
 from florin.kit.postgres.database import Database
 from tests.support.api_calls import key
 from tests.support.instance import Instance, Shop, make_shop
-from tests.support.members import Somebody, client_of, member, register
+from tests.support.members import SignedInMember, client_of, member, register
 
 Json = dict[str, Any]
 with warnings.catch_warnings():
@@ -55,7 +55,7 @@ class World:
     routes: list[Route]
     mine: dict[str, str]  # the prefix of an id to one of ours
     secrets: list[str]  # what no stranger may read
-    owner: Somebody
+    owner: SignedInMember
     strangers: dict[str, dict[str, str]]
 
 
@@ -83,7 +83,9 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
     del urls, database
 
 
-async def _things(http: httpx.AsyncClient, owner: Somebody) -> tuple[dict[str, str], list[str]]:
+async def _things(
+    http: httpx.AsyncClient, owner: SignedInMember
+) -> tuple[dict[str, str], list[str]]:
     """One of everything that has an id."""
 
     async def make(path: str, body: Json) -> Json:

@@ -18,12 +18,12 @@ from tests.support.api_calls import problem
 from tests.support.instance import SECRETS, Instance, instance
 from tests.support.members import (
     PASSWORD,
-    Somebody,
+    SignedInMember,
     address,
     audited,
     bearer,
     client_of,
-    letter,
+    email_token,
     login,
     register,
 )
@@ -95,7 +95,7 @@ async def test_an_added_merchant_is_entered_by_its_invitation(
     assert made["invitation"]["accept"].endswith("/api/v1/auth/invitations/accept")
     accepted = await closed.post("/auth/invitations/accept", json=body)
     assert accepted.status_code == 200, accepted.text
-    owner = Somebody(email.lower(), (await login(closed, email)).json())
+    owner = SignedInMember(email.lower(), (await login(closed, email)).json())
     me = (await closed.get("/auth/me", headers=owner.headers)).json()
     assert me["merchant"]["id"] == made["merchant"]["id"]
     assert (me["user"]["role"], me["user"]["email_verified"]) == ("owner", True)
@@ -132,7 +132,7 @@ def test_a_mistake_is_one_sentence(urls: Urls, tmp_path: Path, words: list[str],
     assert "Traceback" not in done.stderr
 
 
-async def heavy(http: httpx.AsyncClient, owner: Somebody) -> list[httpx.Response]:
+async def heavy(http: httpx.AsyncClient, owner: SignedInMember) -> list[httpx.Response]:
     """What an address has to be verified for."""
     idempotent = {**owner.headers, "idempotency-key": address()}
     bulk = {"program": "prg_0", "amount": 1, "quantity": 1}
@@ -153,7 +153,7 @@ async def test_until_the_address_is_verified_nothing_burdens_others(
         problem(answer, 403, "email_not_verified")
     allowed = await closed.get("/programs", headers=boss.headers)
     assert allowed.status_code == 200, allowed.text
-    token = await letter(owner, boss.email, "email_verification")
+    token = await email_token(owner, boss.email, "email_verification")
     done = await closed.post("/auth/email-verifications/confirm", json={"token": token})
     assert done.status_code == 200, done.text
     key = await closed.post("/api-keys", json=KEY, headers=boss.headers)  # at once, here
@@ -164,7 +164,7 @@ async def test_until_the_address_is_verified_nothing_burdens_others(
     assert (await closed.get("/events", headers=scoped)).status_code == 200
 
 
-async def heavy_bulk(http: httpx.AsyncClient, owner: Somebody) -> httpx.Response:
+async def heavy_bulk(http: httpx.AsyncClient, owner: SignedInMember) -> httpx.Response:
     body = {"program": "prg_0", "amount": 1, "quantity": 1}
     headers = {**owner.headers, "idempotency-key": address()}
     return await http.post("/cards/bulk", json=body, headers=headers)

@@ -11,7 +11,7 @@ from florin.kit.time_zones import is_known_zone
 from florin.ops.diagnostics import time_zones
 from tests.conftest import Urls
 from tests.support.api_calls import key, problem
-from tests.support.members import PASSWORD, Somebody, address, audited, register, uuid_of
+from tests.support.members import PASSWORD, SignedInMember, address, audited, register, uuid_of
 
 # Files of a machine, abbreviations and rules that PostgreSQL takes, other spellings, and nothing.
 NO_ZONES = ["localtime", "posixrules", "Factory", "CET-1CEST", "europe/paris", "PST", "x", "UTC\n"]
@@ -40,7 +40,7 @@ async def test_a_zone_that_only_this_machine_has_is_refused(
     assert not await is_known_zone(database, "Mars/Olympus_Mons")
 
 
-async def issue(http: httpx.AsyncClient, boss: Somebody, program: str) -> httpx.Response:
+async def issue(http: httpx.AsyncClient, boss: SignedInMember, program: str) -> httpx.Response:
     body = {"program": program, "amount": 5}
     return await http.post("/cards", json=body, headers={**boss.headers, **key()})
 

@@ -31,7 +31,7 @@ WHO_MAY = "tests/journeys/test_permissions.py"
 
 _SIGNING_IN = (
     _("a wrong password is not counted", LOGIN,
-      "    if not await lockout.record_failure(tx, doors):\n", "    if False:\n",
+      "    if not await lockout.record_failure(tx, locks):\n", "    if False:\n",
       f"{DOORS}::test_failures_close_the_door_for_a_while"),
     _("a closed door is walked through", LOCKOUT,
       '    if row is not None and row["wait"] is not None:\n', "    if False:\n",
@@ -68,7 +68,7 @@ _SIGNING_IN = (
       "",
       f"{UNIFORM}::test_a_letter_to_nobody_takes_as_long"),
     _("the second factor is not asked for", LOGIN,
-      '    if found["second_factor"]:\n', "    if False:\n",
+      '    if row["second_factor"]:\n', "    if False:\n",
       f"{SECOND}::test_it_is_set_up_asked_for_and_turned_off"),
     _("a code of the authenticator is good twice", FACTOR,
       'if step > row["totp_step"] and hmac', "if hmac", f"{SECOND}::test_a_code_is_taken_once"),
@@ -82,7 +82,7 @@ _SIGNING_IN = (
       '        if (row["totp_confirmed_at"] is not None) != confirmed:\n', "        if False:\n",
       f"{SECOND}::test_what_is_on_is_not_confirmed_again"),
     _("codes of the second factor may be guessed", PROOF,
-      "    if not await lockout.record_failure(tx, doors):\n", "    if False:\n",
+      "    if not await lockout.record_failure(tx, locks):\n", "    if False:\n",
       f"{SECOND}::test_codes_cannot_be_guessed"),
     _("a right password opens the door to guessing codes", LOCKOUT,
       "_subject(pepper, what, member)", '_subject(pepper, "proof", member)',
@@ -98,7 +98,7 @@ _SIGNING_IN = (
 _SIGNED_IN = (
     _("the reuse of a refresh token goes unnoticed", SESSION,
       "        ended = (\n"
-      "            await _end(tx, client.audit_actor(merchant, audit_log.NOBODY), session)\n"
+      "            await _end(tx, client.audit_actor(merchant, audit_log.ANONYMOUS), session)\n"
       "            if row is None\n            else False\n"
       "        )\n",
       "        ended = False\n", f"{SIGN_IN}::test_a_refresh_token_is_good_once"),
@@ -126,7 +126,7 @@ _SIGNED_IN = (
       "        await sessions.revoke_sessions(tx, me.merchant, me.member, but=me.session)\n", "",
       f"{SIGN_IN}::test_a_sign_in_ends_everywhere"),
     _("a reset leaves the sign-ins", ACCOUNT,
-      "        await sessions.revoke_sessions(tx, merchant, who)\n", "",
+      "        await sessions.revoke_sessions(tx, merchant, member)\n", "",
       f"{LETTERS}::test_a_reset_is_good_once_and_ends_every_sign_in"),
     _("a letter is good twice", LETTER,
       '_UNUSED = "used_at is null"', '_UNUSED = "true"',
@@ -142,8 +142,8 @@ _SIGNED_IN = (
       "select merchant, id from florin.letter where hash = any($1) and {_UNUSED}\n",
       f"{LETTERS}::test_a_reset_is_good_once_and_ends_every_sign_in"),
     _("letters are written without end", ACCOUNT,
-      "allowed = await lockout.record_failure(tx, doors)",
-      "allowed = await lockout.record_failure(tx, doors) or True",
+      "allowed = await lockout.record_failure(tx, locks)",
+      "allowed = await lockout.record_failure(tx, locks) or True",
       f"{LETTERS}::test_letters_are_not_sent_without_end"),
     _("an access token lives as long as it says", "src/florin/identity/credentials/jwt.py",
       "if read and read.exp - read.iat == ACCESS_S else None", "if read else None",
@@ -198,11 +198,11 @@ _ALLOWED = (
       "k.made_by = 'key_' || replace(e.id::text, '-', '')", "false",
       f"{STEP_UP}::test_a_key_names_its_maker_and_ends_with_it"),
     _("keys outlive the password of their maker", ACCOUNT,
-      "if isinstance(want, ResetRequest) and not want.keep_keys:", "if False:", OUTLIVE),
+      "if isinstance(request, ResetRequest) and not request.keep_keys:", "if False:", OUTLIVE),
     _("keys outlive the membership of their maker", MEMBER,
       "        if not keep_keys:\n", "        if False:\n", OUTLIVE),
     _("keys outlive the role of their maker", MEMBER,
-      "        if not want.keep_keys:\n", "        if False:\n", OUTLIVE),
+      "        if not request.keep_keys:\n", "        if False:\n", OUTLIVE),
     _("a key is made by one that is being revoked", API_KEY,
       "where merchant = $1 and id = $2 and revoked_at is null for share",
       "where merchant = $1 and id = $2 and revoked_at is null",
@@ -216,7 +216,7 @@ _ALLOWED = (
     _("a key gives away what it lacks", API_KEY, "    if lacking:\n", "    if False:\n",
       f"{MEMBERS}::test_a_key_makes_no_key_with_more_scopes"),
     _("a key makes one for another place", API_KEY,
-      "    if location is not None and want.location != location:\n", "    if False:\n",
+      "    if location is not None and request.location != location:\n", "    if False:\n",
       f"{MEMBERS}::test_a_key_makes_no_key_with_more_scopes"),
     _("a cashier spends any card by its id", "src/florin/cards/transactions/spend.py",
       "        if not asked.spends_by_id:\n", "        if False:\n",

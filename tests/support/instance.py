@@ -157,7 +157,7 @@ async def make_shop(
     made = await api_keys.create_key(
         database,
         merchant=merchant,
-        want=api_keys.KeyRequest(name="tests", scopes=sorted(scopes)),
+        request=api_keys.KeyRequest(name="tests", scopes=sorted(scopes)),
         allowed=SCOPES,
         pepper_hash=partial(api_keys.key_hash, SECRETS["FLORIN_KEY_PEPPER"].encode()),
     )

@@ -23,7 +23,7 @@ PASSWORD = "correct horse battery"
 
 
 @dataclass(slots=True)
-class Somebody:
+class SignedInMember:
     """A member who is signed in."""
 
     email: str
@@ -71,7 +71,7 @@ async def client_of(api: Instance, **headers: str) -> AsyncGenerator[httpx.Async
         yield client
 
 
-async def register(http: httpx.AsyncClient) -> Somebody:
+async def register(http: httpx.AsyncClient) -> SignedInMember:
     """The owner of a new merchant."""
     email = address("owner")
     answer = await http.post(
@@ -83,7 +83,7 @@ async def register(http: httpx.AsyncClient) -> Somebody:
         },
     )
     assert answer.status_code == 201, answer.text
-    return Somebody(email, answer.json())
+    return SignedInMember(email, answer.json())
 
 
 async def login(
@@ -94,7 +94,7 @@ async def login(
     )
 
 
-async def member(http: httpx.AsyncClient, by: Somebody, role: str) -> Somebody:
+async def member(http: httpx.AsyncClient, by: SignedInMember, role: str) -> SignedInMember:
     """Another member of the same merchant, signed in."""
     email = address(role)
     made = await http.post(
@@ -103,10 +103,10 @@ async def member(http: httpx.AsyncClient, by: Somebody, role: str) -> Somebody:
     assert made.status_code == 201, made.text
     answer = await login(http, email)
     assert answer.status_code == 200, answer.text
-    return Somebody(email, {**answer.json(), "user": made.json()})
+    return SignedInMember(email, {**answer.json(), "user": made.json()})
 
 
-async def letter(owner: Any, email: str, kind: str) -> str | None:
+async def email_token(owner: Any, email: str, kind: str) -> str | None:
     """The token that waits to be sent to this address, as the mailer will read it."""
     row = await owner.fetchrow(
         "select l.* from florin.letter l join florin.member m"
@@ -119,7 +119,7 @@ async def letter(owner: Any, email: str, kind: str) -> str | None:
     return letters.token_of(row) if row is not None else None
 
 
-async def audited(http: httpx.AsyncClient, by: Somebody, **query: Any) -> list[Json]:
+async def audited(http: httpx.AsyncClient, by: SignedInMember, **query: Any) -> list[Json]:
     answer = await http.get("/audit", params={"limit": 100, **query}, headers=by.headers)
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["data"]

@@ -57,7 +57,7 @@ async def _key(database: Database, merchant: UUID, pepper: bytes) -> str:
     made = await api_keys.create_key(
         database,
         merchant=merchant,
-        want=KeyRequest(name="demo", scopes=sorted(SCOPES)),
+        request=KeyRequest(name="demo", scopes=sorted(SCOPES)),
         allowed=SCOPES,
         pepper_hash=partial(api_keys.key_hash, pepper),
     )

@@ -87,7 +87,7 @@ async def create_key(
     database: Database,
     *,
     merchant: UUID,
-    want: KeyRequest,
+    request: KeyRequest,
     allowed: frozenset[str],
     pepper_hash: Any,
     by: AuditActor | None = None,
@@ -100,19 +100,19 @@ async def create_key(
     bound to. What was made `under` the same idempotency key before is returned without its secret:
     only its hash was kept.
     """
-    unknown = sorted(set(want.scopes) - SCOPES)
+    unknown = sorted(set(request.scopes) - SCOPES)
     if unknown:
         raise InvalidRequest(
             f"{unknown[0]} is no scope; there are {', '.join(sorted(SCOPES))}", param="scopes"
         )
-    _require_within(allowed, want)
-    if location is not None and want.location != location:
+    _require_within(allowed, request)
+    if location is not None and request.location != location:
         raise Forbidden(f"you cannot make a key for another location than {location}")
     secret, uuid = make_secret(), ids.new_id()
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
-        _require_within(await _still_allowed(tx, by, session), want)
-        first = uuid if under is None else await _once(tx, merchant, under, want, uuid)
+        _require_within(await _still_allowed(tx, by, session), request)
+        first = uuid if under is None else await _once(tx, merchant, under, request, uuid)
         if first != uuid:
             before = await tx.one(
                 "select * from florin.api_key where merchant = $1 and id = $2", merchant, first
@@ -124,9 +124,9 @@ async def create_key(
             " values ($1, $2, $3, $4, $5, $6, $7) returning *",
             merchant,
             uuid,
-            want.name,
-            sorted(set(want.scopes)),
-            want.location,
+            request.name,
+            sorted(set(request.scopes)),
+            request.location,
             by.actor,
             pepper_hash(secret),
         )
@@ -136,8 +136,8 @@ async def create_key(
     return msgspec.structs.replace(made, secret=secret)
 
 
-def _require_within(allowed: frozenset[str], want: KeyRequest) -> None:
-    lacking = sorted(set(want.scopes) - allowed)
+def _require_within(allowed: frozenset[str], request: KeyRequest) -> None:
+    lacking = sorted(set(request.scopes) - allowed)
     if lacking:
         raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
 
@@ -159,13 +159,13 @@ async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozen
     return ROLES[row["role"]] if key is None else frozenset(row["scopes"])
 
 
-async def _once(tx: Tx, merchant: UUID, under: str, want: KeyRequest, noun: UUID) -> UUID:
+async def _once(tx: Tx, merchant: UUID, under: str, request: KeyRequest, noun: UUID) -> UUID:
     return await claim_key(
         tx,
         merchant=merchant,
         key=under,
         operation="create-key",
-        fingerprint=fingerprint("create-key", want),
+        fingerprint=fingerprint("create-key", request),
         noun=noun,
     )
 

@@ -16,7 +16,7 @@ from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Row, Tx
 
-NOBODY = "anonymous"  # who only tried to sign in
+ANONYMOUS = "anonymous"  # who only tried to sign in
 FLORIN = "florin"  # the product itself, such as when it makes the merchant of the demo
 
 Facts = Mapping[str, Any]

@@ -59,27 +59,29 @@ class MfaRequest(Request, kw_only=True):
     code: Typed
 
 
-async def sign_in(people: IdentityServices, client: RequestOrigin, want: LoginRequest) -> SignedIn:
+async def sign_in(
+    identity: IdentityServices, client: RequestOrigin, request: LoginRequest
+) -> SignedIn:
     """Raises InvalidCredentials, MfaRequired, RateLimited, Overloaded."""
-    await people.limits.take(SIGN_INS, client.address)
+    await identity.limits.take(SIGN_INS, client.address)
     began = constant_time.start_timer()
-    email = normalized(want.email)
-    found = await people.database.one(_MEMBER, email, client.place)
-    known = found is not None and found["known"]
-    doors = lockout.sign_in_locks(people.pepper, email=email, network=client.network, known=known)
-    await lockout.require_unlocked(people.database, doors)
+    email = normalized(request.email)
+    row = await identity.database.one(_MEMBER, email, client.place)
+    known = row is not None and row["known"]
+    locks = lockout.sign_in_locks(identity.pepper, email=email, network=client.network, known=known)
+    await lockout.require_unlocked(identity.database, locks)
     right = await passwords.password_matches(
-        found["password_hash"] if found else None, want.password
+        row["password_hash"] if row else None, request.password
     )
-    async with people.database.transaction() as tx:
-        if found is None or not right or not await _still(tx, found):
-            answer: Refusal | SignedIn = await _failed(tx, doors, found, client)
+    async with identity.database.transaction() as tx:
+        if row is None or not right or not await _still(tx, row):
+            answer: Refusal | SignedIn = await _failed(tx, locks, row, client)
         else:
-            await lockout.require_unlocked(tx, doors)
-            await lockout.record_success(tx, doors)
-            answer = await _enter(tx, people, client, found)
-    if found is not None and right and passwords.is_outdated_hash(found["password_hash"]):
-        await _strengthen(people, found, want.password)
+            await lockout.require_unlocked(tx, locks)
+            await lockout.record_success(tx, locks)
+            answer = await _enter(tx, identity, client, row)
+    if row is not None and right and passwords.is_outdated_hash(row["password_hash"]):
+        await _strengthen(identity, row, request.password)
     if isinstance(answer, Refusal):
         await constant_time.pad_response_time(began)
         raise answer
@@ -87,26 +89,26 @@ async def sign_in(people: IdentityServices, client: RequestOrigin, want: LoginRe
 
 
 async def sign_in_with_factor(
-    people: IdentityServices, client: RequestOrigin, want: MfaRequest
+    identity: IdentityServices, client: RequestOrigin, request: MfaRequest
 ) -> SignedIn:
     """Raises Unauthenticated, InvalidCredentials, RateLimited."""
-    challenged = people.tokens.read_challenge(want.mfa_token)
+    challenged = identity.tokens.read_challenge(request.mfa_token)
     if challenged is None:
         raise Unauthenticated("this challenge is wrong or too old: sign in again")
     merchant, member = challenged.merchant, challenged.member
     by = client.audit_actor(merchant, ids.show_id("usr", member))
-    doors = lockout.proof_locks(people.pepper, "code", by.actor)
+    locks = lockout.proof_locks(identity.pepper, "code", by.actor)
     answer: Refusal | SignedIn
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         await _still_challenged(tx, challenged)
-        await lockout.require_unlocked(tx, doors)
-        taken = await people.factors.take(tx, merchant, member, want.code)
+        await lockout.require_unlocked(tx, locks)
+        taken = await identity.factors.take(tx, merchant, member, request.code)
         if taken is None:
-            answer = await record_wrong_proof(tx, doors, by, "login.failed")
+            answer = await record_wrong_proof(tx, locks, by, "login.failed")
         else:
-            await lockout.record_success(tx, doors)
+            await lockout.record_success(tx, locks)
             answer = await sessions.begin_session(
-                tx, people, client, merchant, member, second_factor=True
+                tx, identity, client, merchant, member, second_factor=True
             )
             await audit_log.record_audit(tx, by, "login.succeeded", by.actor, after={"by": taken})
     if isinstance(answer, Refusal):
@@ -115,33 +117,35 @@ async def sign_in_with_factor(
 
 
 async def _enter(
-    tx: Tx, people: IdentityServices, client: RequestOrigin, found: Row
+    tx: Tx, identity: IdentityServices, client: RequestOrigin, row: Row
 ) -> SignedIn | Refusal:
-    merchant, member = found["merchant"], found["id"]
-    if found["second_factor"]:
-        state = password_state(found["password_hash"])
-        token = people.tokens.challenge(merchant, member, state)
+    merchant, member = row["merchant"], row["id"]
+    if row["second_factor"]:
+        state = password_state(row["password_hash"])
+        token = identity.tokens.challenge(merchant, member, state)
         return MfaRequired(extra={"mfa_token": token, "expires_in": CHALLENGE_S})
-    answer = await sessions.begin_session(tx, people, client, merchant, member, second_factor=False)
+    answer = await sessions.begin_session(
+        tx, identity, client, merchant, member, second_factor=False
+    )
     by = client.audit_actor(merchant, ids.show_id("usr", member))
     await audit_log.record_audit(tx, by, "login.succeeded", by.actor, after={"by": "password"})
     return answer
 
 
 async def _failed(
-    tx: Tx, doors: list[LockoutKey], found: Row | None, client: RequestOrigin
+    tx: Tx, locks: list[LockoutKey], row: Row | None, client: RequestOrigin
 ) -> Refusal:
-    if not await lockout.record_failure(tx, doors):
+    if not await lockout.record_failure(tx, locks):
         return lockout.lockout_refusal()
-    if found is not None:
-        by = client.audit_actor(found["merchant"], audit_log.NOBODY)
-        await audit_log.record_audit(tx, by, "login.failed", ids.show_id("usr", found["id"]))
+    if row is not None:
+        by = client.audit_actor(row["merchant"], audit_log.ANONYMOUS)
+        await audit_log.record_audit(tx, by, "login.failed", ids.show_id("usr", row["id"]))
     return InvalidCredentials()
 
 
-async def _still(tx: Tx, found: Row) -> bool:
+async def _still(tx: Tx, row: Row) -> bool:
     """Whether the password that was checked is still the member's."""
-    args: tuple[UUID, UUID, str] = (found["merchant"], found["id"], found["password_hash"])
+    args: tuple[UUID, UUID, str] = (row["merchant"], row["id"], row["password_hash"])
     return await tx.one(_STILL, *args) is not None
 
 
@@ -151,7 +155,7 @@ async def _still_challenged(tx: Tx, challenged: ChallengeClaims) -> None:
         raise Unauthenticated("this challenge is wrong or too old: sign in again")
 
 
-async def _strengthen(people: IdentityServices, found: Row, typed: str) -> None:
+async def _strengthen(identity: IdentityServices, row: Row, typed: str) -> None:
     """Hash the password anew, now that it is known, where hashing has become stronger. Where there
     is no room for that now, the next sign-in does it.
     """
@@ -159,12 +163,12 @@ async def _strengthen(people: IdentityServices, found: Row, typed: str) -> None:
         stronger = await passwords.hash_password(typed)
     except Overloaded:
         return
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         await tx.run(
             "update florin.member set password_hash = $4"
             " where merchant = $1 and id = $2 and password_hash = $3",
-            found["merchant"],
-            found["id"],
-            found["password_hash"],
+            row["merchant"],
+            row["id"],
+            row["password_hash"],
             stronger,
         )

@@ -107,50 +107,50 @@ async def require_unknown(database: Database, email: str) -> None:
 
 
 async def create_member(
-    people: IdentityServices, by: AuditActor, want: MemberRequest, *, allowed: frozenset[str]
+    identity: IdentityServices, by: AuditActor, request: MemberRequest, *, allowed: frozenset[str]
 ) -> User:
     """Raises Forbidden, EmailTaken, InvalidRequest, RateLimited, Overloaded."""
-    require_role_within(allowed, want.role)
-    password_hash = await _first_password(people, by, want)
+    require_role_within(allowed, request.role)
+    password_hash = await _first_password(identity, by, request)
     member = ids.new_id()
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         row = await add_member(
             tx,
             merchant=by.merchant,
             member=member,
-            email=normalized(want.email),
-            role=want.role,
+            email=normalized(request.email),
+            role=request.role,
             password_hash=password_hash,
         )
         if password_hash is None:
-            await people.letters.write(tx, by.merchant, member, "invitation")
+            await identity.email_tokens.write(tx, by.merchant, member, "invitation")
         user = member_from_row(row)
         await audit_log.record_audit(tx, by, "member.created", user.id, after=_facts(user))
     return user
 
 
 async def _first_password(
-    people: IdentityServices, by: AuditActor, want: MemberRequest
+    identity: IdentityServices, by: AuditActor, request: MemberRequest
 ) -> str | None:
     """The hash of the password a member is given, if any; made once nothing else is wrong."""
-    merchant, email = by.merchant.hex, normalized(want.email)
+    merchant, email = by.merchant.hex, normalized(request.email)
     try:
-        await require_unknown(people.database, email)
+        await require_unknown(identity.database, email)
     except EmailTaken:
-        await people.limits.take_of(TAKEN_PER_MERCHANT, merchant)
+        await identity.limits.take_of(TAKEN_PER_MERCHANT, merchant)
         raise
-    if want.password is None:
+    if request.password is None:
         return None
-    check_password(want.password, email=email)
-    await people.limits.take_of(PASSWORDS_PER_MERCHANT, merchant)
-    return await passwords.hash_password(want.password)
+    check_password(request.password, email=email)
+    await identity.limits.take_of(PASSWORDS_PER_MERCHANT, merchant)
+    return await passwords.hash_password(request.password)
 
 
 async def change_member(
-    database: Database, by: AuditActor, text: str, want: MemberChange, *, allowed: frozenset[str]
+    database: Database, by: AuditActor, text: str, request: MemberChange, *, allowed: frozenset[str]
 ) -> User:
     """Raises NotFound, Forbidden, LastOwner."""
-    role = want.role
+    role = request.role
     async with database.transaction() as tx:
         was = await lock_member(tx, by.merchant, text)
         if was["role"] == role:
@@ -168,7 +168,7 @@ async def change_member(
         await audit_log.record_audit(
             tx, by, "member.changed", text, before={"role": was["role"]}, after={"role": role}
         )
-        if not want.keep_keys:
+        if not request.keep_keys:
             await revoke_made_by(tx, by, ids.show_id("usr", was["id"]), beyond=ROLES[role])
     return member_from_row(row)
 

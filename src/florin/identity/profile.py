@@ -65,88 +65,90 @@ class Accepted(msgspec.Struct, kw_only=True):
 
 
 async def request_email_token(
-    people: IdentityServices, client: RequestOrigin, kind: Kind, email: str
+    identity: IdentityServices, client: RequestOrigin, kind: Kind, email: str
 ) -> Accepted:
     """Write a letter to whom the address belongs. Too many at once are not written."""
     began = constant_time.start_timer()
     email = normalized(email)
-    doors = lockout.email_locks(people.pepper, email=email, network=client.network)
-    async with people.database.transaction() as tx:
-        allowed = await lockout.record_failure(tx, doors)
+    locks = lockout.email_locks(identity.pepper, email=email, network=client.network)
+    async with identity.database.transaction() as tx:
+        allowed = await lockout.record_failure(tx, locks)
         found = await tx.one(
             "select merchant, id from florin.member where email = $1 limit 1", email
         )
         # For nobody the same statements run, on nobody's row.
-        merchant, who = (found["merchant"], found["id"]) if found and allowed else _nobody()
-        await people.letters.write(tx, merchant, who, kind)
+        merchant, member = (
+            (found["merchant"], found["id"]) if found and allowed else _unknown_member()
+        )
+        await identity.email_tokens.write(tx, merchant, member, kind)
         if found and allowed:
-            by = client.audit_actor(merchant, audit_log.NOBODY)
-            await audit_log.record_audit(tx, by, f"{kind}.requested", ids.show_id("usr", who))
+            by = client.audit_actor(merchant, audit_log.ANONYMOUS)
+            await audit_log.record_audit(tx, by, f"{kind}.requested", ids.show_id("usr", member))
     await constant_time.pad_response_time(began)
     return Accepted()
 
 
 async def set_password(
-    people: IdentityServices, client: RequestOrigin, kind: Kind, want: NewPasswordRequest
+    identity: IdentityServices, client: RequestOrigin, kind: Kind, request: NewPasswordRequest
 ) -> User:
     """Set the password of whoever was sent the token, and sign him out everywhere.
 
     Raises LetterInvalid, RateLimited, Overloaded. The token is looked up first: nothing is hashed
     for one that is wrong, and only so often for one that is right, however many bring it at once.
     """
-    check_password(want.password)
-    found = await _find_token(people, client, kind, want.token)
-    await people.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)
-    hashed = await passwords.hash_password(want.password)
-    async with people.database.transaction() as tx:
-        letter = await people.letters.take(tx, kind, want.token)
-        merchant, who = letter["merchant"], letter["member"]
+    check_password(request.password)
+    found = await _find_token(identity, client, kind, request.token)
+    await identity.limits.take_of(PASSWORDS_PER_TOKEN, found["id"].hex)
+    hashed = await passwords.hash_password(request.password)
+    async with identity.database.transaction() as tx:
+        token_row = await identity.email_tokens.take(tx, kind, request.token)
+        merchant, member = token_row["merchant"], token_row["member"]
         row = await tx.one(
             "update florin.member set password_hash = $3,"
             " email_verified_at = coalesce(email_verified_at, clock_timestamp())"
             " where merchant = $1 and id = $2 returning *",
             merchant,
-            who,
+            member,
             hashed,
         )
         assert row is not None, "letters go with their member"
         # Begun and ended: he who reads the member's mail is known here from now on, so that
         # strangers' failures cannot keep him out (see lockout.py).
-        await sessions.begin_session(tx, people, client, merchant, who, second_factor=False)
-        await sessions.revoke_sessions(tx, merchant, who)
-        by = client.audit_actor(merchant, ids.show_id("usr", who))
+        await sessions.begin_session(tx, identity, client, merchant, member, second_factor=False)
+        await sessions.revoke_sessions(tx, merchant, member)
+        by = client.audit_actor(merchant, ids.show_id("usr", member))
         await audit_log.record_audit(tx, by, "password.set", by.actor, after={"by": kind})
-        if isinstance(want, ResetRequest) and not want.keep_keys:
+        if isinstance(request, ResetRequest) and not request.keep_keys:
             await revoke_made_by(tx, by, by.actor)
     return members.member_from_row(row)
 
 
-async def verify_email(people: IdentityServices, client: RequestOrigin, token: str) -> User:
+async def verify_email(identity: IdentityServices, client: RequestOrigin, token: str) -> User:
     """Raises LetterInvalid, RateLimited."""
-    await _find_token(people, client, "email_verification", token)
-    async with people.database.transaction() as tx:
-        letter = await people.letters.take(tx, "email_verification", token)
+    await _find_token(identity, client, "email_verification", token)
+    async with identity.database.transaction() as tx:
+        token_row = await identity.email_tokens.take(tx, "email_verification", token)
         row = await tx.one(
             "update florin.member set"
             " email_verified_at = coalesce(email_verified_at, clock_timestamp())"
             " where merchant = $1 and id = $2 returning *",
-            letter["merchant"],
-            letter["member"],
+            token_row["merchant"],
+            token_row["member"],
         )
         assert row is not None, "letters go with their member"
-        by = client.audit_actor(letter["merchant"], ids.show_id("usr", letter["member"]))
+        by = client.audit_actor(token_row["merchant"], ids.show_id("usr", token_row["member"]))
         await audit_log.record_audit(tx, by, "email.verified", by.actor)
     return members.member_from_row(row)
 
 
 async def change_password(
-    people: IdentityServices, by: AuditActor, me: Person, want: ChangePasswordRequest
+    identity: IdentityServices, by: AuditActor, me: Person, request: ChangePasswordRequest
 ) -> User:
     """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
-    check_password(want.password)
-    await prove_password(people, by, me, want.current_password)
-    hashed = await passwords.hash_password(want.password)
-    async with people.database.transaction() as tx:
+    check_password(request.password)
+    await prove_password(identity, by, me, request.current_password)
+    hashed = await passwords.hash_password(request.password)
+    async with identity.database.transaction() as tx:
         row = await tx.one(
             "update florin.member set password_hash = $3 where merchant = $1 and id = $2"
             " returning *",
@@ -162,16 +164,16 @@ async def change_password(
 
 
 async def _find_token(
-    people: IdentityServices, client: RequestOrigin, kind: Kind, token: str
+    identity: IdentityServices, client: RequestOrigin, kind: Kind, token: str
 ) -> Row:
     """Whose a token is. Wrong ones are counted. Raises LetterInvalid, RateLimited."""
-    await people.limits.check(WRONG_TOKENS, client.address)
+    await identity.limits.check(WRONG_TOKENS, client.address)
     try:
-        return await people.letters.find(people.database, kind, token)
+        return await identity.email_tokens.find(identity.database, kind, token)
     except EmailTokenInvalid:
-        await people.limits.count(WRONG_TOKENS, client.address)
+        await identity.limits.count(WRONG_TOKENS, client.address)
         raise
 
 
-def _nobody() -> tuple[UUID, UUID]:
+def _unknown_member() -> tuple[UUID, UUID]:
     return ids.new_id(), ids.new_id()

@@ -47,37 +47,39 @@ class ReauthenticationRequest(Request, kw_only=True):
 
 
 async def record_wrong_proof(
-    tx: Tx, doors: list[LockoutKey], by: AuditActor, action: str
+    tx: Tx, locks: list[LockoutKey], by: AuditActor, action: str
 ) -> Refusal:
     """Count a wrong proof of somebody who is known; what to answer once that is committed."""
-    if not await lockout.record_failure(tx, doors):
+    if not await lockout.record_failure(tx, locks):
         return lockout.lockout_refusal()
     await audit_log.record_audit(tx, by, action, by.actor)
     return InvalidCredentials("this proof is wrong")
 
 
-async def prove_password(people: IdentityServices, by: AuditActor, me: Person, typed: str) -> None:
+async def prove_password(
+    identity: IdentityServices, by: AuditActor, me: Person, typed: str
+) -> None:
     """Raises InvalidCredentials, RateLimited, Overloaded."""
-    await people.limits.take_of(PASSWORDS_PER_MEMBER, by.actor)
-    doors = lockout.proof_locks(people.pepper, "password", by.actor)
-    await lockout.require_unlocked(people.database, doors)
-    row = await people.database.one(
+    await identity.limits.take_of(PASSWORDS_PER_MEMBER, by.actor)
+    locks = lockout.proof_locks(identity.pepper, "password", by.actor)
+    await lockout.require_unlocked(identity.database, locks)
+    row = await identity.database.one(
         "select password_hash from florin.member where merchant = $1 and id = $2",
         me.merchant,
         me.member,
     )
     right = await passwords.password_matches(row["password_hash"] if row else None, typed)
-    async with people.database.transaction() as tx:
-        await lockout.require_unlocked(tx, doors)
+    async with identity.database.transaction() as tx:
+        await lockout.require_unlocked(tx, locks)
         if right:
-            await lockout.record_success(tx, doors)
-        refusal = None if right else await record_wrong_proof(tx, doors, by, "proof.failed")
+            await lockout.record_success(tx, locks)
+        refusal = None if right else await record_wrong_proof(tx, locks, by, "proof.failed")
     if refusal is not None:
         raise refusal
 
 
 async def prove_code(
-    tx: Tx, people: IdentityServices, by: AuditActor, me: Person, code: str
+    tx: Tx, identity: IdentityServices, by: AuditActor, me: Person, code: str
 ) -> Refusal | None:
     """Raises FactorOff, RateLimited; what to answer once the failure is committed."""
     row = await tx.one(
@@ -88,28 +90,28 @@ async def prove_code(
     )
     if row is None or row["totp_confirmed_at"] is None:
         raise FactorOff
-    doors = lockout.proof_locks(people.pepper, "code", by.actor)
-    await lockout.require_unlocked(tx, doors)
-    if await people.factors.take(tx, me.merchant, me.member, code) is None:
-        return await record_wrong_proof(tx, doors, by, "proof.failed")
-    await lockout.record_success(tx, doors)
+    locks = lockout.proof_locks(identity.pepper, "code", by.actor)
+    await lockout.require_unlocked(tx, locks)
+    if await identity.factors.take(tx, me.merchant, me.member, code) is None:
+        return await record_wrong_proof(tx, locks, by, "proof.failed")
+    await lockout.record_success(tx, locks)
     return None
 
 
 async def reauthenticate(
-    people: IdentityServices, by: AuditActor, me: Person, want: ReauthenticationRequest
+    identity: IdentityServices, by: AuditActor, me: Person, request: ReauthenticationRequest
 ) -> Session:
     """Prove by this sign-in all that a new one would need.
 
     Raises InvalidRequest, InvalidCredentials, RateLimited, Unauthenticated, Overloaded.
     """
-    await prove_password(people, by, me, want.password)
+    await prove_password(identity, by, me, request.password)
     refusal: Refusal | None = None
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         if await tx.value(_FACTOR_ON, me.merchant, me.member):
-            if want.code is None:
+            if request.code is None:
                 raise InvalidRequest("the second factor is on: give its code", param="code")
-            refusal = await prove_code(tx, people, by, me, want.code)
+            refusal = await prove_code(tx, identity, by, me, request.code)
         if refusal is None:
             row = await tx.one(_PROVED, me.merchant, me.session, me.member)
             if row is None:

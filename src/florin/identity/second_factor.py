@@ -49,11 +49,11 @@ class FactorProof(Request, kw_only=True):
 
 
 async def enrol_factor(
-    people: IdentityServices, by: AuditActor, me: Person, typed: str
+    identity: IdentityServices, by: AuditActor, me: Person, typed: str
 ) -> Enrolment:
     """Raises InvalidCredentials, FactorAlreadyOn, RateLimited."""
-    await prove_password(people, by, me, typed)
-    async with people.database.transaction() as tx:
+    await prove_password(identity, by, me, typed)
+    async with identity.database.transaction() as tx:
         row = await tx.one(
             "select email, totp_confirmed_at from florin.member"
             " where merchant = $1 and id = $2 for no key update",
@@ -64,25 +64,25 @@ async def enrol_factor(
             raise Unauthenticated
         if row["totp_confirmed_at"] is not None:
             raise FactorAlreadyOn
-        enrolment = await people.factors.enrol(tx, me.merchant, me.member, row["email"])
+        enrolment = await identity.factors.enrol(tx, me.merchant, me.member, row["email"])
         await audit_log.record_audit(tx, by, "second_factor.begun", by.actor)
     return enrolment
 
 
 async def confirm_factor(
-    people: IdentityServices, by: AuditActor, me: Person, code: str
+    identity: IdentityServices, by: AuditActor, me: Person, code: str
 ) -> RecoveryCodes:
     """Turn it on: this sign-in counts as proved, your others end.
 
     Raises InvalidCredentials, RateLimited.
     """
-    doors = lockout.proof_locks(people.pepper, "code", by.actor)
-    async with people.database.transaction() as tx:
+    locks = lockout.proof_locks(identity.pepper, "code", by.actor)
+    async with identity.database.transaction() as tx:
         await tx.one(_ALONE, me.merchant, me.member)
-        await lockout.require_unlocked(tx, doors)
-        codes = await people.factors.confirm(tx, me.merchant, me.member, code)
+        await lockout.require_unlocked(tx, locks)
+        codes = await identity.factors.confirm(tx, me.merchant, me.member, code)
         if codes is not None:
-            await lockout.record_success(tx, doors)
+            await lockout.record_success(tx, locks)
             await tx.run(
                 "update florin.session set second_factor = true where merchant = $1 and id = $2",
                 me.merchant,
@@ -91,37 +91,37 @@ async def confirm_factor(
             await sessions.revoke_sessions(tx, me.merchant, me.member, but=me.session)
             await audit_log.record_audit(tx, by, "second_factor.on", by.actor)
             return RecoveryCodes(recovery_codes=codes)
-        refusal = await record_wrong_proof(tx, doors, by, "proof.failed")
+        refusal = await record_wrong_proof(tx, locks, by, "proof.failed")
     raise refusal
 
 
 async def renew_recovery_codes(
-    people: IdentityServices, by: AuditActor, me: Person, want: FactorProof
+    identity: IdentityServices, by: AuditActor, me: Person, request: FactorProof
 ) -> RecoveryCodes:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
-    await prove_password(people, by, me, want.password)
-    async with people.database.transaction() as tx:
-        refusal = await prove_code(tx, people, by, me, want.code)
+    await prove_password(identity, by, me, request.password)
+    async with identity.database.transaction() as tx:
+        refusal = await prove_code(tx, identity, by, me, request.code)
         if refusal is None:
-            codes = await people.factors.new_recovery(tx, me.merchant, me.member)
+            codes = await identity.factors.new_recovery(tx, me.merchant, me.member)
             await audit_log.record_audit(tx, by, "second_factor.recovery_renewed", by.actor)
             return RecoveryCodes(recovery_codes=codes)
     raise refusal
 
 
 async def disable_factor(
-    people: IdentityServices, by: AuditActor, me: Person, want: FactorProof
+    identity: IdentityServices, by: AuditActor, me: Person, request: FactorProof
 ) -> User:
     """Raises InvalidCredentials, FactorOff, RateLimited."""
-    await prove_password(people, by, me, want.password)
-    async with people.database.transaction() as tx:
-        refusal = await prove_code(tx, people, by, me, want.code)
+    await prove_password(identity, by, me, request.password)
+    async with identity.database.transaction() as tx:
+        refusal = await prove_code(tx, identity, by, me, request.code)
         if refusal is None:
             await totp.remove_factor(tx, me.merchant, me.member)
             await audit_log.record_audit(tx, by, "second_factor.off", by.actor)
     if refusal is not None:
         raise refusal
-    return await members.find_member(people.database, me.merchant, by.actor)
+    return await members.find_member(identity.database, me.merchant, by.actor)
 
 
 async def reset_factor(

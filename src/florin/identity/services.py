@@ -36,7 +36,7 @@ class IdentityServices:
 
     database: Database
     tokens: JwtTokens
-    letters: EmailTokens
+    email_tokens: EmailTokens
     factors: TotpFactors
     proxies: TrustedProxies
     pepper: bytes
@@ -50,7 +50,7 @@ class IdentityServices:
         return IdentityServices(
             database=database,
             tokens=JwtTokens(settings),
-            letters=EmailTokens(sealer=sealer, peppers=peppers),
+            email_tokens=EmailTokens(sealer=sealer, peppers=peppers),
             factors=TotpFactors(sealer, peppers),
             proxies=TrustedProxies(settings.trusted_proxies),
             pepper=peppers[0],

@@ -83,7 +83,7 @@ class Session(msgspec.Struct, kw_only=True):
 
 async def begin_session(
     tx: Tx,
-    people: IdentityServices,
+    identity: IdentityServices,
     client: RequestOrigin,
     merchant: UUID,
     member: UUID,
@@ -107,21 +107,21 @@ async def begin_session(
         LIVES,
     )
     assert row is not None
-    return _pair(people.tokens, merchant, session, jti, row)
+    return _pair(identity.tokens, merchant, session, jti, row)
 
 
 async def refresh_session(
-    people: IdentityServices, client: RequestOrigin, presented: str
+    identity: IdentityServices, client: RequestOrigin, presented: str
 ) -> tuple[SignedIn, str]:
     """The next pair, and whose. Raises Unauthenticated, TokenReused."""
-    claims = people.tokens.read_refresh(presented)
+    claims = identity.tokens.read_refresh(presented)
     if claims is None:
         raise Unauthenticated
     merchant, session = claims.merchant, claims.session
     old = claims.jti
     nonce = secrets.token_bytes(_BYTES)
     successor = _successor(old, nonce)
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         row = await tx.one(
             _ROTATE, merchant, session, _hash(old), _hash(successor), nonce, client.program
         )
@@ -129,12 +129,12 @@ async def refresh_session(
             row = await tx.one(_REPEAT, merchant, session, _hash(old), client.program)
             successor = _successor(old, row["nonce"]) if row is not None else successor
         ended = (
-            await _end(tx, client.audit_actor(merchant, audit_log.NOBODY), session)
+            await _end(tx, client.audit_actor(merchant, audit_log.ANONYMOUS), session)
             if row is None
             else False
         )
     if row is not None:
-        pair = _pair(people.tokens, merchant, session, successor, row)
+        pair = _pair(identity.tokens, merchant, session, successor, row)
         return pair, ids.show_id("usr", row["member"])
     raise TokenReused if ended else Unauthenticated
 

@@ -108,13 +108,13 @@ async def change_program(
     responses=refusal_responses(EmailTaken, SignupClosed, public=True),
 )
 async def register_merchant(
-    request: AnyRequest, people: IdentityServices, settings: Settings, data: RegisterRequest
+    request: AnyRequest, identity: IdentityServices, settings: Settings, data: RegisterRequest
 ) -> Registered:
     """Make a merchant with you as its owner, and sign you in."""
     if not settings.signup_open:
         raise SignupClosed
-    registered = await register_owner(people, people.client(request), data)
-    await send_position(request, people.database)
+    registered = await register_owner(identity, identity.client(request), data)
+    await send_position(request, identity.database)
     return registered
 
 

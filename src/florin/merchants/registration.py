@@ -110,24 +110,24 @@ async def _insert(tx: Tx, merchant: UUID, want: MerchantRequest) -> Row:
 
 
 async def register_owner(
-    people: IdentityServices, client: RequestOrigin, want: RegisterRequest
+    identity: IdentityServices, client: RequestOrigin, want: RegisterRequest
 ) -> Registered:
     """Raises EmailTaken, InvalidRequest, RateLimited, Overloaded. A password is hashed last, once
     nothing else is wrong.
     """
     email = normalized(want.email)
     check_password(want.password, email=email)
-    await check_merchant(people.database, want.merchant, within="merchant.")
-    await people.limits.take(SIGN_UPS, client.address)
+    await check_merchant(identity.database, want.merchant, within="merchant.")
+    await identity.limits.take(SIGN_UPS, client.address)
     try:
-        await members.require_unknown(people.database, email)
+        await members.require_unknown(identity.database, email)
     except members.EmailTaken:
-        await people.limits.count(SIGN_UPS, client.address, times=TAKEN)
+        await identity.limits.count(SIGN_UPS, client.address, times=TAKEN)
         raise
     password_hash = await passwords.hash_password(want.password)
     merchant, owner = ids.new_id(), ids.new_id()
     by = client.audit_actor(merchant, ids.show_id("usr", owner))
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         merchant_row = await _insert(tx, merchant, want.merchant)
         member_row = await members.add_member(
             tx,
@@ -137,9 +137,9 @@ async def register_owner(
             role="owner",
             password_hash=password_hash,
         )
-        await people.letters.write(tx, merchant, owner, "email_verification")
+        await identity.email_tokens.write(tx, merchant, owner, "email_verification")
         signed_in = await sessions.begin_session(
-            tx, people, client, merchant, owner, second_factor=False
+            tx, identity, client, merchant, owner, second_factor=False
         )
         facts = {"name": want.merchant.name, "owner": by.actor}
         await audit_log.record_audit(

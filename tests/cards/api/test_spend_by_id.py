@@ -12,7 +12,7 @@ from florin.identity.scopes import ROLES, SCOPES
 from florin.kit.postgres.database import Database
 from tests.support.api_calls import Json, issue, made, post, problem, read
 from tests.support.instance import Instance, Shop, make_shop
-from tests.support.members import Somebody, bearer, client_of, member, register
+from tests.support.members import SignedInMember, bearer, client_of, member, register
 
 BY_ID = "cards:spend-by-id"
 MIGRATION = Path(*florin.migrations.__path__) / "0057_expand_spend_by_id.sql"
@@ -36,7 +36,7 @@ async def spend_each_way(
     return [(each["status"], each.get("code")) for each in answers]
 
 
-async def program_of(http: httpx.AsyncClient, boss: Somebody) -> Shop:
+async def program_of(http: httpx.AsyncClient, boss: SignedInMember) -> Shop:
     body = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 10**6}
     answer = await http.post("/programs", json=body, headers=boss.headers)
     assert answer.status_code == 201, answer.text

@@ -17,7 +17,7 @@ from tests.support.members import (
     address,
     audited,
     bearer,
-    letter,
+    email_token,
     login,
     register,
 )
@@ -48,11 +48,11 @@ async def waiting(urls: Urls) -> int:
 
 @pytest.mark.parametrize("path", ["/auth/password-resets", "/auth/email-verifications"])
 async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> None:
-    somebody = await register(http)
+    user = await register(http)
     headers = {"x-request-id": "same"}
     one, two = [
         await http.post(path, json={"email": email}, headers=headers)
-        for email in (somebody.email, address())
+        for email in (user.email, address())
     ]
     assert one.status_code == two.status_code == 202
     assert one.content == two.content
@@ -62,25 +62,25 @@ async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> N
 async def test_a_reset_is_good_once_and_ends_every_sign_in(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
-    await ask(http, somebody.email.upper())
-    old = await letter(owner, somebody.email, "password_reset")
-    await ask(http, somebody.email)
-    token = await letter(owner, somebody.email, "password_reset")
+    user = await register(http)
+    await ask(http, user.email.upper())
+    old = await email_token(owner, user.email, "password_reset")
+    await ask(http, user.email)
+    token = await email_token(owner, user.email, "password_reset")
     problem(await confirm(http, f"{token}x"), 422, "token_invalid")
     answers = await together(confirm(http, token) for _ in range(5))
     assert Counter(each.status_code for each in answers) == {200: 1, 422: 4}
     problem(await confirm(http, old), 422, "token_invalid")  # one that is used voids the others
-    problem(await http.get("/auth/me", headers=somebody.headers), 401, "unauthenticated")
+    problem(await http.get("/auth/me", headers=user.headers), 401, "unauthenticated")
     refreshed = await http.post(
-        "/auth/refresh", json={"refresh_token": somebody.tokens["refresh_token"]}
+        "/auth/refresh", json={"refresh_token": user.tokens["refresh_token"]}
     )
     problem(refreshed, 401, "unauthenticated")
-    problem(await login(http, somebody.email, PASSWORD), 401, "invalid_credentials")
-    again = await login(http, somebody.email, NEW)
+    problem(await login(http, user.email, PASSWORD), 401, "invalid_credentials")
+    again = await login(http, user.email, NEW)
     assert again.status_code == 200
-    somebody.tokens = again.json()
-    actions = Counter(each["action"] for each in await audited(http, somebody))
+    user.tokens = again.json()
+    actions = Counter(each["action"] for each in await audited(http, user))
     assert actions["password.set"] == 1
     assert actions["password_reset.requested"] == 2
 
@@ -89,32 +89,32 @@ async def test_a_letter_that_a_stranger_asks_for_voids_none(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     """Whoever knows an address may ask; the letter that its owner holds stays good."""
-    somebody = await register(http)
+    user = await register(http)
     for path, kind in (
         ("/auth/password-resets", "password_reset"),
         ("/auth/email-verifications", "email_verification"),
     ):
-        await http.post(path, json={"email": somebody.email})
-        token = await letter(owner, somebody.email, kind)
+        await http.post(path, json={"email": user.email})
+        token = await email_token(owner, user.email, kind)
         for _ in range(lockout.LETTERS_MOST):
-            await http.post(path, json={"email": somebody.email})
+            await http.post(path, json={"email": user.email})
         body = {"token": token}
         if kind == "password_reset":
             body["password"] = NEW
         answer = await http.post(f"{path}/confirm", json=body)
         assert answer.status_code == 200, answer.text
-        assert await letter(owner, somebody.email, kind) is None  # used or void, nothing is left
+        assert await email_token(owner, user.email, kind) is None  # used or void, nothing is left
 
 
 async def test_of_letters_used_at_once_one_counts(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
     """All are held right before they are used; each would void the others."""
-    somebody = await register(http)
+    user = await register(http)
     tokens: list[str | None] = []
     for _ in range(3):
-        await ask(http, somebody.email)
-        tokens.append(await letter(owner, somebody.email, "password_reset"))
+        await ask(http, user.email)
+        tokens.append(await email_token(owner, user.email, "password_reset"))
     async with owner.transaction():
         await owner.execute("select 1 from florin.letter where used_at is null for update")
         calls = [asyncio.create_task(confirm(http, token)) for token in tokens]
@@ -126,38 +126,38 @@ async def test_of_letters_used_at_once_one_counts(
 
 
 async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    await ask(http, somebody.email)
-    token = await letter(owner, somebody.email, "password_reset")
+    user = await register(http)
+    await ask(http, user.email)
+    token = await email_token(owner, user.email, "password_reset")
     await owner.execute(
         "update florin.letter set expires_at = created_at where kind = 'password_reset'"
     )
     problem(await confirm(http, token), 422, "token_invalid")
-    assert (await login(http, somebody.email)).status_code == 200
+    assert (await login(http, user.email)).status_code == 200
 
 
 async def test_a_letter_is_good_for_what_it_says(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    verification = await letter(owner, somebody.email, "email_verification")
+    user = await register(http)
+    verification = await email_token(owner, user.email, "email_verification")
     problem(await confirm(http, verification), 422, "token_invalid")
-    await ask(http, somebody.email)
-    reset = await letter(owner, somebody.email, "password_reset")
+    await ask(http, user.email)
+    reset = await email_token(owner, user.email, "password_reset")
     for path in ("/auth/email-verifications/confirm",):
         problem(await http.post(path, json={"token": reset}), 422, "token_invalid")
     verified = await http.post("/auth/email-verifications/confirm", json={"token": verification})
     assert verified.json()["email_verified"] is True
-    me = await http.get("/auth/me", headers=somebody.headers)
+    me = await http.get("/auth/me", headers=user.headers)
     assert me.json()["user"]["email_verified"] is True
 
 
 async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    answers = [await ask(http, somebody.email) for _ in range(lockout.LETTERS_MOST + 4)]
+    user = await register(http)
+    answers = [await ask(http, user.email) for _ in range(lockout.LETTERS_MOST + 4)]
     assert {each.status_code for each in answers} == {202}  # which tells nothing either
     written = await owner.fetchval(
         "select count(*) from florin.letter l join florin.member m on m.id = l.member"
         " where m.email = $1 and l.kind = 'password_reset'",
-        somebody.email,
+        user.email,
     )
     assert written == lockout.LETTERS_MOST
 
@@ -165,23 +165,23 @@ async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: 
 async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
+    user = await register(http)
     await owner.execute(
         "update florin.session s set address_hash = 'elsewhere' from florin.member m"
         " where m.id = s.member and m.email = $1",
-        somebody.email,
+        user.email,
     )
-    await ask(http, somebody.email)
-    token = await letter(owner, somebody.email, "password_reset")
+    await ask(http, user.email)
+    token = await email_token(owner, user.email, "password_reset")
     await owner.execute(  # the account is under attack from everywhere
         "insert into florin.attempt (subject, most, failures, last_at)"
         " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s"
         " on conflict (subject) do update set failures = 1000",
-        _account_doors(somebody.email),
+        _account_doors(user.email),
     )
-    problem(await login(http, somebody.email), 429, "rate_limited")
+    problem(await login(http, user.email), 429, "rate_limited")
     assert (await confirm(http, token)).status_code == 200
-    answer = await login(http, somebody.email, NEW)
+    answer = await login(http, user.email, NEW)
     assert answer.status_code == 200, answer.text
     me = await http.get("/auth/me", headers=bearer(answer.json()["access_token"]))
     assert me.status_code == 200

@@ -9,10 +9,10 @@ from florin.kit.settings import read_settings
 from tests.identity.forged_tokens import Good, forgeries
 from tests.support.api_calls import problem
 from tests.support.instance import SECRETS
-from tests.support.members import Somebody, register, uuid_of
+from tests.support.members import SignedInMember, register, uuid_of
 
 
-def forged(victim: Somebody, other: Somebody) -> dict[str, str]:
+def forged(victim: SignedInMember, other: SignedInMember) -> dict[str, str]:
     settings = read_settings(
         {"DATABASE_URL": "postgresql://x@y/z", "FLORIN_ENV": "test", **SECRETS}
     )

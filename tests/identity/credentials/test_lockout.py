@@ -10,7 +10,7 @@ from florin.identity.credentials import lockout
 from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.instance import SECRETS, instance
-from tests.support.members import PASSWORD, Somebody, address, client_of, login, register
+from tests.support.members import PASSWORD, SignedInMember, address, client_of, login, register
 
 PEPPER = SECRETS["FLORIN_KEY_PEPPER"].encode()
 
@@ -20,12 +20,12 @@ async def fresh(owner: Any) -> None:
     await owner.execute("delete from florin.attempt")
 
 
-async def stranger(owner: Any, somebody: Somebody) -> None:
+async def stranger(owner: Any, user: SignedInMember) -> None:
     """Forget where he signed in from: from now on he comes from anywhere."""
     await owner.execute(
         "update florin.session s set address_hash = 'elsewhere' from florin.member m"
         " where m.merchant = s.merchant and m.id = s.member and m.email = $1",
-        somebody.email,
+        user.email,
     )
 
 
@@ -40,58 +40,58 @@ async def test_failures_close_the_door_for_a_while(
     http: httpx.AsyncClient, owner: Any, exists: bool
 ) -> None:
     """The same whether or not there is such an account."""
-    somebody = await register(http) if exists else Somebody(address(), {})
+    user = await register(http) if exists else SignedInMember(address(), {})
     for _ in range(lockout.PAIR_MOST):
-        problem(await login(http, somebody.email, "wrong"), 401, "invalid_credentials")
+        problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
     for password in ("wrong", PASSWORD):  # the right one does not open it, nor does it tell
-        refused = await login(http, somebody.email, password)
+        refused = await login(http, user.email, password)
         problem(refused, 429, "rate_limited")
         assert 0 < int(refused.headers["retry-after"]) <= lockout.FIRST_S
     assert (await login(http, (await register(http)).email)).status_code == 200  # nobody else's
     await later(owner, lockout.FIRST_S + 1)
-    problem(await login(http, somebody.email, "wrong"), 401, "invalid_credentials")
-    refused = await login(http, somebody.email, PASSWORD)
+    problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
+    refused = await login(http, user.email, PASSWORD)
     problem(refused, 429, "rate_limited")
     assert lockout.FIRST_S < int(refused.headers["retry-after"]) <= 2 * lockout.FIRST_S
     if exists:
         await later(owner, 2 * lockout.FIRST_S + 1)
-        assert (await login(http, somebody.email)).status_code == 200
-        problem(await login(http, somebody.email, "wrong"), 401, "invalid_credentials")
+        assert (await login(http, user.email)).status_code == 200
+        problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
 
 
 async def test_the_longest_wait_is_bounded(http: httpx.AsyncClient, owner: Any) -> None:
-    somebody = await register(http)
-    await login(http, somebody.email, "wrong")
+    user = await register(http)
+    await login(http, user.email, "wrong")
     await owner.execute("update florin.attempt set failures = 1000000, last_at = clock_timestamp()")
-    refused = await login(http, somebody.email)
+    refused = await login(http, user.email)
     problem(refused, 429, "rate_limited")
     assert int(refused.headers["retry-after"]) <= lockout.LONGEST_S
     await later(owner, lockout.LONGEST_S + 1)
-    assert (await login(http, somebody.email)).status_code == 200
+    assert (await login(http, user.email)).status_code == 200
 
 
 async def test_of_guesses_at_once_no_more_are_answered(http: httpx.AsyncClient) -> None:
-    somebody = await register(http)
-    answers = await together(login(http, somebody.email, f"wrong {n}") for n in range(40))
+    user = await register(http)
+    answers = await together(login(http, user.email, f"wrong {n}") for n in range(40))
     counted = Counter(each.status_code for each in answers)
     assert counted == {401: lockout.PAIR_MOST, 429: 40 - lockout.PAIR_MOST}
-    problem(await login(http, somebody.email), 429, "rate_limited")
+    problem(await login(http, user.email), 429, "rate_limited")
 
 
 async def test_many_may_sign_in_at_once(http: httpx.AsyncClient) -> None:
     """A right password is no failure: a till that starts twenty programs is not locked out."""
-    somebody = await register(http)
-    answers = await together(login(http, somebody.email) for _ in range(20))
+    user = await register(http)
+    answers = await together(login(http, user.email) for _ in range(20))
     assert {each.status_code for each in answers} == {200}
 
 
 async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner: Any) -> None:
     """However many fail elsewhere, who has signed in from here before is judged by himself."""
-    somebody = await register(http)
+    user = await register(http)
     closed = [
         door.subject
         for door in lockout.sign_in_locks(
-            PEPPER, email=somebody.email, network="127.0.0.1", known=False
+            PEPPER, email=user.email, network="127.0.0.1", known=False
         )[1:]
     ]
     await owner.execute(
@@ -99,27 +99,25 @@ async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner
         " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s",
         closed,
     )
-    assert (await login(http, somebody.email)).status_code == 200
-    await stranger(owner, somebody)
-    problem(await login(http, somebody.email), 429, "rate_limited")
+    assert (await login(http, user.email)).status_code == 200
+    await stranger(owner, user)
+    problem(await login(http, user.email), 429, "rate_limited")
 
 
 async def test_an_account_is_guarded_against_many_networks(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    somebody = await register(http)
-    await stranger(owner, somebody)
-    account = lockout.sign_in_locks(PEPPER, email=somebody.email, network="127.0.0.1", known=False)[
-        1
-    ]
+    user = await register(http)
+    await stranger(owner, user)
+    account = lockout.sign_in_locks(PEPPER, email=user.email, network="127.0.0.1", known=False)[1]
     await owner.execute(
         "insert into florin.attempt (subject, most, failures, last_at)"
         " values ($1, $2, $2 - 1, clock_timestamp())",
         account.subject,
         lockout.ACCOUNT_MOST,
     )
-    problem(await login(http, somebody.email, "wrong"), 401, "invalid_credentials")
-    problem(await login(http, somebody.email), 429, "rate_limited")
+    problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
+    problem(await login(http, user.email), 429, "rate_limited")
 
 
 async def test_a_network_is_stopped_whatever_accounts_it_tries(
@@ -139,11 +137,11 @@ async def test_networks_are_told_apart_as_trusted_proxies_tell(urls: Urls, trust
     settings = {"FLORIN_TRUSTED_PROXIES": "127.0.0.1"} if trusted else {}
     with instance(urls.app, **settings) as running:
         async with client_of(running) as http:
-            somebody = await register(http)
+            user = await register(http)
             here, there = {"x-forwarded-for": "192.0.2.1"}, {"x-forwarded-for": "192.0.2.2"}
             for _ in range(lockout.PAIR_MOST):
-                answer = await login(http, somebody.email, "wrong", **here)
+                answer = await login(http, user.email, "wrong", **here)
                 problem(answer, 401, "invalid_credentials")
-            problem(await login(http, somebody.email, **here), 429, "rate_limited")
-            elsewhere = await login(http, somebody.email, **there)
+            problem(await login(http, user.email, **here), 429, "rate_limited")
+            elsewhere = await login(http, user.email, **there)
             assert elsewhere.status_code == (200 if trusted else 429)

@@ -8,7 +8,7 @@ import pytest
 from florin.identity.credentials.password_rules import check_password, weakness
 from florin.kit.errors import InvalidRequest
 from tests.support.api_calls import problem
-from tests.support.members import PASSWORD, address, letter, register
+from tests.support.members import PASSWORD, address, email_token, register
 
 WEAK = [
     "1234567890",  # common
@@ -57,10 +57,10 @@ async def test_wherever_a_password_is_chosen_it_is_checked(
     merchant = {"name": "Shop", "country": "NL", "currency": "EUR"}
     boss = await register(http)
     await http.post("/auth/password-resets", json={"email": boss.email})
-    reset = {"token": await letter(owner, boss.email, "password_reset")}
+    reset = {"token": await email_token(owner, boss.email, "password_reset")}
     guest = address("guest")
     await http.post("/members", json={"email": guest, "role": "viewer"}, headers=boss.headers)
-    invitation = {"token": await letter(owner, guest, "invitation")}
+    invitation = {"token": await email_token(owner, guest, "invitation")}
     calls: list[tuple[str, dict[str, Any], dict[str, str]]] = [
         ("/auth/register", {"email": address(), "merchant": merchant}, {}),
         ("/members", {"email": address(), "role": "viewer"}, boss.headers),

@@ -104,7 +104,7 @@ async def _key(bench: BenchServers, opened: Database, merchant: UUID) -> str:
     made = await api_keys.create_key(
         opened,
         merchant=merchant,
-        want=api_keys.KeyRequest(name="bench", scopes=sorted(SCOPES)),
+        request=api_keys.KeyRequest(name="bench", scopes=sorted(SCOPES)),
         allowed=SCOPES,
         pepper_hash=partial(api_keys.key_hash, bench.secrets["FLORIN_KEY_PEPPER"].encode()),
     )

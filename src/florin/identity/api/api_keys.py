@@ -40,7 +40,7 @@ async def create_key(
     made = await api_keys.create_key(
         db,
         merchant=caller.merchant,
-        want=data,
+        request=data,
         allowed=caller.scopes,
         pepper_hash=access.hash_of,
         by=audit_actor(request, caller),

@@ -21,16 +21,16 @@ from florin.kit.postgres.database import Database
     responses=refusal_responses(EmailTaken, ReauthenticationRequired),
 )
 async def add_member(
-    request: AnyRequest, caller: Caller, people: IdentityServices, data: MemberRequest
+    request: AnyRequest, caller: Caller, identity: IdentityServices, data: MemberRequest
 ) -> User:
     """Without a password the member is invited and chooses one. Nobody gives a role that allows
     more than he himself is allowed.
     """
     caller.needs("members:write")
     made = await members.create_member(
-        people, audit_actor(request, caller), data, allowed=caller.scopes
+        identity, audit_actor(request, caller), data, allowed=caller.scopes
     )
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return made
 
 

@@ -32,14 +32,14 @@ async def change_password(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     data: ChangePasswordRequest,
 ) -> User:
     """Every other sign-in of yours ends."""
     me = caller.signed_in()
-    changed = await profile.change_password(people, audit_actor(request, caller), me, data)
+    changed = await profile.change_password(identity, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return changed
 
 
@@ -50,11 +50,11 @@ async def change_password(
     responses=refusal_responses(public=True),
 )
 async def ask_for_reset(
-    request: AnyRequest, people: IdentityServices, data: EmailRequest
+    request: AnyRequest, identity: IdentityServices, data: EmailRequest
 ) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
     return await profile.request_email_token(
-        people, people.client(request), "password_reset", data.email
+        identity, identity.client(request), "password_reset", data.email
     )
 
 
@@ -65,14 +65,14 @@ async def ask_for_reset(
     responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def reset_password(
-    request: AnyRequest, access: Authenticator, people: IdentityServices, data: ResetRequest
+    request: AnyRequest, access: Authenticator, identity: IdentityServices, data: ResetRequest
 ) -> User:
     """With the token that was sent, within an hour, once. Every sign-in of yours ends, and the API
     keys that you made are revoked, unless `keep_keys`.
     """
-    user = await profile.set_password(people, people.client(request), "password_reset", data)
+    user = await profile.set_password(identity, identity.client(request), "password_reset", data)
     access.forget(user.id)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return user
 
 
@@ -83,11 +83,11 @@ async def reset_password(
     responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def accept_invitation(
-    request: AnyRequest, people: IdentityServices, data: NewPasswordRequest
+    request: AnyRequest, identity: IdentityServices, data: NewPasswordRequest
 ) -> User:
     """Choose a password, with the token that was sent, within seven days. Then sign in."""
-    user = await profile.set_password(people, people.client(request), "invitation", data)
-    await send_position(request, people.database)
+    user = await profile.set_password(identity, identity.client(request), "invitation", data)
+    await send_position(request, identity.database)
     return user
 
 
@@ -98,11 +98,11 @@ async def accept_invitation(
     responses=refusal_responses(public=True),
 )
 async def ask_for_verification(
-    request: AnyRequest, people: IdentityServices, data: EmailRequest
+    request: AnyRequest, identity: IdentityServices, data: EmailRequest
 ) -> Accepted:
     """A token is sent to the address, if it is a member's; the answer does not tell."""
     return await profile.request_email_token(
-        people, people.client(request), "email_verification", data.email
+        identity, identity.client(request), "email_verification", data.email
     )
 
 
@@ -113,12 +113,12 @@ async def ask_for_verification(
     responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def verify_email(
-    request: AnyRequest, access: Authenticator, people: IdentityServices, data: TokenRequest
+    request: AnyRequest, access: Authenticator, identity: IdentityServices, data: TokenRequest
 ) -> User:
     """With the token that was sent, within two days, once."""
-    user = await profile.verify_email(people, people.client(request), data.token)
+    user = await profile.verify_email(identity, identity.client(request), data.token)
     access.forget(user.id)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return user
 
 
@@ -128,14 +128,14 @@ async def verify_email(
     responses=refusal_responses(InvalidCredentials, FactorAlreadyOn),
 )
 async def enrol(
-    request: AnyRequest, caller: Caller, people: IdentityServices, data: PasswordProof
+    request: AnyRequest, caller: Caller, identity: IdentityServices, data: PasswordProof
 ) -> Enrolment:
     """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
     me = caller.signed_in()
     enrolment = await second_factor.enrol_factor(
-        people, audit_actor(request, caller), me, data.password
+        identity, audit_actor(request, caller), me, data.password
     )
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return enrolment
 
 
@@ -149,16 +149,18 @@ async def confirm(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     data: CodeProof,
 ) -> RecoveryCodes:
     """From now on signing in needs a code. Every other sign-in of yours ends. Keep the recovery
     codes: they are shown once.
     """
     me = caller.signed_in()
-    codes = await second_factor.confirm_factor(people, audit_actor(request, caller), me, data.code)
+    codes = await second_factor.confirm_factor(
+        identity, audit_actor(request, caller), me, data.code
+    )
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return codes
 
 
@@ -169,12 +171,14 @@ async def confirm(
     responses=refusal_responses(InvalidCredentials, FactorOff),
 )
 async def renew_recovery(
-    request: AnyRequest, caller: Caller, people: IdentityServices, data: FactorProof
+    request: AnyRequest, caller: Caller, identity: IdentityServices, data: FactorProof
 ) -> RecoveryCodes:
     """The old ones are void."""
     me = caller.signed_in()
-    codes = await second_factor.renew_recovery_codes(people, audit_actor(request, caller), me, data)
-    await send_position(request, people.database)
+    codes = await second_factor.renew_recovery_codes(
+        identity, audit_actor(request, caller), me, data
+    )
+    await send_position(request, identity.database)
     return codes
 
 
@@ -188,13 +192,13 @@ async def disable(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     data: FactorProof,
 ) -> User:
     me = caller.signed_in()
-    user = await second_factor.disable_factor(people, audit_actor(request, caller), me, data)
+    user = await second_factor.disable_factor(identity, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return user
 
 

@@ -41,12 +41,12 @@ class LogoutRequest(Request, kw_only=True):
     summary="Sign in",
     responses=refusal_responses(InvalidCredentials, MfaRequired, public=True),
 )
-async def sign_in(request: AnyRequest, people: IdentityServices, data: LoginRequest) -> SignedIn:
+async def sign_in(request: AnyRequest, identity: IdentityServices, data: LoginRequest) -> SignedIn:
     """One answer, and no faster, for a wrong password and for an address nobody has. After repeated
     failures 429 for a while. With a second factor 401 `mfa_required` and `mfa_token`.
     """
-    answer = await login.sign_in(people, people.client(request), data)
-    await send_position(request, people.database)
+    answer = await login.sign_in(identity, identity.client(request), data)
+    await send_position(request, identity.database)
     return answer
 
 
@@ -57,11 +57,11 @@ async def sign_in(request: AnyRequest, people: IdentityServices, data: LoginRequ
     responses=refusal_responses(Unauthenticated, InvalidCredentials, public=True),
 )
 async def second_factor(
-    request: AnyRequest, people: IdentityServices, data: MfaRequest
+    request: AnyRequest, identity: IdentityServices, data: MfaRequest
 ) -> SignedIn:
     """Go on after `mfa_required`, within five minutes. A code is taken once."""
-    answer = await login.sign_in_with_factor(people, people.client(request), data)
-    await send_position(request, people.database)
+    answer = await login.sign_in_with_factor(identity, identity.client(request), data)
+    await send_position(request, identity.database)
     return answer
 
 
@@ -71,16 +71,18 @@ async def second_factor(
     summary="Get the next pair of tokens",
     responses=refusal_responses(Unauthenticated, TokenReused, public=True),
 )
-async def refresh(request: AnyRequest, people: IdentityServices, data: RefreshRequest) -> SignedIn:
+async def refresh(
+    request: AnyRequest, identity: IdentityServices, data: RefreshRequest
+) -> SignedIn:
     """A refresh token is good once. If the answer was lost the same client may repeat the request
     within 10 seconds. A token that comes back otherwise was stolen: all that came of its sign-in
     is void.
     """
     answer, actor = await sessions.refresh_session(
-        people, people.client(request), data.refresh_token
+        identity, identity.client(request), data.refresh_token
     )
     request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return answer
 
 
@@ -94,16 +96,16 @@ async def prove_again(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     data: ReauthenticationRequest,
 ) -> Session:
     """For ten minutes this sign-in may then change members, API keys and what is asked of members.
     Signing in counts as such a proof, refreshing does not.
     """
     me = caller.signed_in()
-    proved = await reauthenticate(people, audit_actor(request, caller), me, data)
+    proved = await reauthenticate(identity, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return proved
 
 
@@ -112,15 +114,15 @@ async def logout(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     data: LogoutRequest | None = None,
 ) -> Session:
     """End this sign-in: its tokens are refused everywhere within five seconds. So are those of a
     `refresh_token` that is given, if it is yours.
     """
     me = caller.signed_in()
-    other = _named(people, me, data)
-    async with people.database.transaction() as tx:
+    other = _named(identity, me, data)
+    async with identity.database.transaction() as tx:
         row = await sessions.revoke_session(tx, me.merchant, me.member, me.session)
         if row is None:
             raise Unauthenticated
@@ -128,16 +130,16 @@ async def logout(
             await sessions.revoke_session(tx, me.merchant, me.member, other)
         await audit_log.record_audit(tx, audit_actor(request, caller), "logout", caller.actor)
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return sessions.session_from_row(row, current=me.session)
 
 
-def _named(people: IdentityServices, me: Person, data: LogoutRequest | None) -> UUID | None:
+def _named(identity: IdentityServices, me: Person, data: LogoutRequest | None) -> UUID | None:
     """The sign-in of the refresh token, where it is this member's. What is wrong with one is not
     told (RFC 7009, 2.2).
     """
     presented = data.refresh_token if data is not None else None
-    claims = people.tokens.read_refresh(presented) if presented is not None else None
+    claims = identity.tokens.read_refresh(presented) if presented is not None else None
     if claims is None or (claims.merchant, claims.member) != (me.merchant, me.member):
         return None
     return claims.session
@@ -177,12 +179,12 @@ async def end_session(
     request: AnyRequest,
     caller: Caller,
     access: Authenticator,
-    people: IdentityServices,
+    identity: IdentityServices,
     session_id: str,
 ) -> Session:
     """Its tokens are refused everywhere within five seconds."""
     me = caller.signed_in()
-    async with people.database.transaction() as tx:
+    async with identity.database.transaction() as tx:
         row = await sessions.revoke_session(
             tx, me.merchant, me.member, sessions.parse_session_id(session_id)
         )
@@ -190,7 +192,7 @@ async def end_session(
             raise NotFound
         await audit_log.record_audit(tx, audit_actor(request, caller), "session.ended", session_id)
     access.forget(caller.actor)
-    await send_position(request, people.database)
+    await send_position(request, identity.database)
     return sessions.session_from_row(row, current=me.session)
 
 

@@ -63,20 +63,20 @@ class EmailTokens:
         address can ask for one, and must not void those of its owner. For an unknown member it
         writes none, as quickly.
         """
-        letter, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
+        token_id, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
             "insert into florin.letter (merchant, id, member, kind, hash, sealed, expires_at)"
             " select m.merchant, $2, m.id, $4, $5, $6, clock_timestamp() + $7::interval"
             " from florin.member m where m.merchant = $1 and m.id = $3",
             merchant,
-            letter,
+            token_id,
             member,
             kind,
             _hash(self.peppers[0], token),
-            self.sealer.seal(token, bound_to=token_binding(merchant, letter)),
+            self.sealer.seal(token, bound_to=token_binding(merchant, token_id)),
             LIVES[kind],
         )
-        return letter
+        return token_id
 
     async def find(self, database: Database, kind: Kind, token: str) -> Row:
         """Whose a token is that could be taken: merchant, member and id. Raises LetterInvalid."""
@@ -101,8 +101,8 @@ class EmailTokens:
         return self.sealer.unseal(row["sealed"], bound_to=token_binding(row["merchant"], row["id"]))
 
 
-def token_binding(merchant: UUID, letter: UUID) -> bytes:
-    return b"letter" + merchant.bytes + letter.bytes
+def token_binding(merchant: UUID, token_id: UUID) -> bytes:
+    return b"letter" + merchant.bytes + token_id.bytes
 
 
 def _hash(pepper: bytes, token: str) -> bytes:

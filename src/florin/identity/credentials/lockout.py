@@ -89,7 +89,7 @@ def proof_locks(pepper: bytes, what: Literal["password", "code"], member: str) -
 
 async def require_unlocked(database: Database | Tx, at: Sequence[LockoutKey]) -> None:
     """Raises RateLimited where a door is closed."""
-    row = await database.one(_OPENS, [door.subject for door in at])
+    row = await database.one(_OPENS, [lock.subject for lock in at])
     if row is not None and row["wait"] is not None:
         raise _closed(row["wait"])
 
@@ -99,7 +99,7 @@ async def record_failure(tx: Tx, at: Sequence[LockoutKey]) -> bool:
 
     Where one was closed meanwhile, nothing may be said about what was tried.
     """
-    counted = await tx.all(_FAILED, [door.subject for door in at], [door.most for door in at])
+    counted = await tx.all(_FAILED, [lock.subject for lock in at], [lock.most for lock in at])
     return len(counted) == len(at)
 
 
