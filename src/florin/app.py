@@ -127,7 +127,7 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = FastRoutes(parts.access, parts.money, parts.lookups, parts.proxies, count_request)
+    hot = FastRoutes(parts.access, parts.transactions, parts.lookups, parts.proxies, count_request)
     lists = docs.lists(litestar)
     return RequestMiddleware(
         # Litestar narrows the ASGI types

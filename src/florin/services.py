@@ -43,7 +43,7 @@ DEPENDENCIES = (
     "people",
     "reports",
     "ledger",
-    "money",
+    "transactions",
     "cards",
     "lookups",
     "proxies",
@@ -84,7 +84,7 @@ class ApiServices:
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
-        self.money = Transactions(
+        self.transactions = Transactions(
             self.ledger, self.database, settings.key_ring("code_pepper"), self.guesses
         )
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)

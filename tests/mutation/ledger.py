@@ -154,7 +154,7 @@ _KEYS = (
     _("no key is asked for", "src/florin/cards/api/responses.py",
       "required: bool = True", "required: bool = False", "tests/cards/api/test_idempotency.py"),
     _("a request is the same whatever its body says", "src/florin/cards/transactions/service.py",
-      "fingerprint=fingerprint(op, want),", "fingerprint=fingerprint(op),",
+      "fingerprint=fingerprint(op, request),", "fingerprint=fingerprint(op),",
       "tests/cards/api/test_idempotency.py"),
 )  # fmt: skip
 

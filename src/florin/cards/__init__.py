@@ -1,1 +1,1 @@
-"""Cards: the life of a gift card."""
+"""Cards: issue, spend and manage gift cards."""

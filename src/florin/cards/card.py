@@ -1,4 +1,4 @@
-"""Card: what a gift card is to those who look at it."""
+"""Card: a gift card as the API shows it, and how it is read."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,7 +17,7 @@ State = Literal["pending", "active", "blocked", "expired", "closed"]
 
 
 class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Whom the card is for."""
+    """The person whom the card is for."""
 
     name: Text | None = None
     email: (
@@ -35,9 +35,9 @@ class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Card(msgspec.Struct, kw_only=True):
-    """A gift card. Amounts in minor units of `currency`; `available` is `balance` less `held`.
-    `code` and `pin` are there when they are shown: after they were made. `blocked` is independent
-    of the end of the card: a card that is reinstated is blocked as before.
+    """A gift card. Amounts are in minor units of `currency`; `available` is `balance` minus `held`.
+    `code` and `pin` are present only in the response that created them. `blocked` is independent of
+    expiry: a card that was blocked before it expired is blocked when it is reinstated.
     """
 
     id: str
@@ -59,8 +59,8 @@ class Card(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-# The card as it is at this instant: a card past its end reads as expired, and a hold past its own
-# holds nothing, whether or not the entry that follows was made.
+# The card at this instant: a card past its expiry date reads as expired, and a hold past its own
+# reserves nothing, before the job that records the expiry has run.
 COLUMNS = """
   a.id, a.program, a.currency, a.balance, c.last4, c.recipient_name, c.recipient_email, c.metadata,
   a.issued_at, a.expires_at,
@@ -107,7 +107,10 @@ def card_from_row(row: Mapping[str, Any], *, code: str | None = None) -> Card:
 
 
 def parse_card_id(text: str, *, param: str | None = None) -> UUID:
-    """Read a card's public id, of the field `param` where there are two. Raises CardNotFound."""
+    """Parse a card's public id. `param`: the field that has it, where the request has two cards.
+
+    Raises CardNotFound.
+    """
     uuid = ids.parse_id("crd", text)
     if uuid is None:
         raise CardNotFound(param=param)

@@ -44,36 +44,36 @@ class CodeGuessLimiter:
         self._prefix = Limit("code-prefix", settings.guesses_per_prefix)
 
     async def watch(
-        self, asked: RequestContext, typed: str, attempt: Callable[[], Awaitable[Answer]]
+        self, context: RequestContext, typed: str, attempt: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Let somebody try a code. Raises RateLimited, before the code is looked at, when he tried
         too many, and instead of the answer, when he went too far with this one.
         """
-        await self.admit(asked, typed)
+        await self.admit(context, typed)
         try:
             return await attempt()
         except _WRONG:
-            await self.record_failure(asked, typed, times=1)
+            await self.record_failure(context, typed, times=1)
             raise
 
-    async def admit(self, asked: RequestContext, typed: str) -> None:
+    async def admit(self, context: RequestContext, typed: str) -> None:
         """Raises RateLimited."""
         if self._limits.idle:
             return
-        wait = await self._limits.blocked(*self._subjects(asked, typed))
+        wait = await self._limits.blocked(*self._subjects(context, typed))
         if wait is not None:
             raise rate_limit_refusal("code", wait)
 
     async def record_failure(
-        self, asked: RequestContext, typed: str | None, *, times: float
+        self, context: RequestContext, typed: str | None, *, times: float
     ) -> None:
         """Count a code that was wrong. Raises RateLimited."""
-        wait = await self._limits.count(*self._subjects(asked, typed), times=times)
+        wait = await self._limits.count(*self._subjects(context, typed), times=times)
         if wait is not None:
             raise rate_limit_refusal("code", wait)
 
     async def record_batch(
-        self, asked: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]
+        self, context: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]
     ) -> list[Answer | Refusal]:
         """Count the wrong codes among the answers of a batch; from the first that was too much on
         they are refused as such.
@@ -85,24 +85,24 @@ class CodeGuessLimiter:
             wrong = typed is not None and isinstance(answer, _WRONG)
             if wrong and limited is None:
                 try:
-                    await self.record_failure(asked, typed, times=1)
+                    await self.record_failure(context, typed, times=1)
                 except RateLimited as refused:
                     limited = refused
             elif wrong:
                 more += 1
             answers.append(limited if wrong and limited is not None else answer)
         if more:
-            await self._limits.count(*self._subjects(asked, None), times=more)
+            await self._limits.count(*self._subjects(context, None), times=more)
         return answers
 
-    def _subjects(self, asked: RequestContext, typed: str | None) -> list[Subject]:
-        merchant = asked.merchant.hex
-        if asked.client_named:
-            subjects = self._named(asked, merchant)
+    def _subjects(self, context: RequestContext, typed: str | None) -> list[Subject]:
+        merchant = context.merchant.hex
+        if context.client_named:
+            subjects = self._named(context, merchant)
         else:
             subjects = [
-                (self._address, f"{merchant}:{client_network(asked.address)}"),
-                (self._principal, f"{merchant}:{asked.actor}"),
+                (self._address, f"{merchant}:{client_network(context.address)}"),
+                (self._principal, f"{merchant}:{context.actor}"),
             ]
         if typed is not None and self._prefix.max:
             try:
@@ -111,17 +111,17 @@ class CodeGuessLimiter:
                 return subjects
             # Keyed: what lies in Valkey says nothing about a code.
             named = hashlib.blake2b(
-                asked.merchant.bytes + begins.encode(), key=self._pepper, digest_size=16
+                context.merchant.bytes + begins.encode(), key=self._pepper, digest_size=16
             )
             subjects.append((self._prefix, named.hexdigest()))
         return subjects
 
-    def _named(self, asked: RequestContext, merchant: str) -> list[Subject]:
+    def _named(self, context: RequestContext, merchant: str) -> list[Subject]:
         """Of a key that names its end clients. Its own limit is many clients' limits, so that none
         of them uses it up alone, nor with all the sites that one may have.
         """
         return [
-            (self._client, f"{merchant}:{client_network(asked.address)}"),
-            (self._network, f"{merchant}:{block(asked.address)}"),
-            (self._naming_key, f"{merchant}:{asked.actor}"),
+            (self._client, f"{merchant}:{client_network(context.address)}"),
+            (self._network, f"{merchant}:{block(context.address)}"),
+            (self._naming_key, f"{merchant}:{context.actor}"),
         ]

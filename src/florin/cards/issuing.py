@@ -62,97 +62,99 @@ class CardIssuer:
         self._pepper = pepper.encode()
         self._sealer = sealer
 
-    async def issue(self, asked: RequestContext, want: CardRequest) -> tuple[Card, IssueResult]:
+    async def issue(
+        self, context: RequestContext, request: CardRequest
+    ) -> tuple[Card, IssueResult]:
         """Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
-        program = ids.parse_id("prg", want.program)
+        program = ids.parse_id("prg", request.program)
         if program is None:
             raise ProgramNotFound(param="program")
         for _ in range(_ATTEMPTS):
             card, code, pin = ids.new_id(), codes.make_code(), pins.make_pin()
             try:
                 issued = await self._issuer.issue(
-                    self._issuance(asked, want, program=program, card=card, code=code, pin=pin)
+                    self._issuance(context, request, program=program, card=card, code=code, pin=pin)
                 )
             except asyncpg.UniqueViolationError:
                 continue
             shown = _Shown(last4=code[-4:], code=code, pin=pin)
             if issued.recalled:
-                shown = await self._recall(asked.merchant, issued.id)
+                shown = await self._recall(context.merchant, issued.id)
                 if shown.pin is None:
                     # Only what was sealed at the issue holds both. A secret that replaced one of
                     # them since belongs to the answer that made it, not to this one.
                     shown = _Shown(last4=shown.last4)
-            return _card(want, issued, shown), issued
+            return _card(request, issued, shown), issued
         msg = "three fresh codes were taken"
         raise AssertionError(msg)
 
-    async def rotate(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
+    async def rotate(self, context: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new code and show it; the old one is dead. The outcome: ok, replayed."""
         code = codes.make_code()
         outcome = await ledger.rotate_code(
             self._database,
-            merchant=asked.merchant,
+            merchant=context.merchant,
             card=card,
-            code=codes.code_hash(self._pepper, asked.merchant, code),
+            code=codes.code_hash(self._pepper, context.merchant, code),
             last4=code[-4:],
-            sealed=self._sealer.seal(code, bound_to=asked.merchant.bytes + card.bytes),
-            key=asked.key,
+            sealed=self._sealer.seal(code, bound_to=context.merchant.bytes + card.bytes),
+            key=context.key,
             fingerprint=fingerprint("rotate-code", card.hex),
-            actor=asked.actor,
+            actor=context.actor,
         )
-        found, sealed = await self._as_answered(asked, card)
+        found, sealed = await self._as_answered(context, card)
         shown = code if outcome == "ok" else sealed.code
         return msgspec.structs.replace(found, code=shown and codes.show_code(shown)), outcome
 
-    async def reset_pin(self, asked: RequestContext, card: UUID) -> tuple[Card, str]:
+    async def reset_pin(self, context: RequestContext, card: UUID) -> tuple[Card, str]:
         """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
         pin = pins.make_pin()
         outcome = await ledger.reset_pin(
             self._database,
-            merchant=asked.merchant,
+            merchant=context.merchant,
             card=card,
-            pin=pins.pin_hash(self._pepper, asked.merchant, card, pin),
-            sealed=self._sealer.seal(pin, bound_to=asked.merchant.bytes + card.bytes),
-            key=asked.key,
+            pin=pins.pin_hash(self._pepper, context.merchant, card, pin),
+            sealed=self._sealer.seal(pin, bound_to=context.merchant.bytes + card.bytes),
+            key=context.key,
             fingerprint=fingerprint("reset-pin", card.hex),
-            actor=asked.actor,
+            actor=context.actor,
         )
-        found, sealed = await self._as_answered(asked, card)
+        found, sealed = await self._as_answered(context, card)
         shown = pin if outcome == "ok" else sealed.pin
         return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
 
     def _issuance(
         self,
-        asked: RequestContext,
-        want: CardRequest,
+        context: RequestContext,
+        request: CardRequest,
         *,
         program: UUID,
         card: UUID,
         code: str,
         pin: str,
     ) -> Issuance:
-        recipient = want.recipient
+        recipient = request.recipient
         return Issuance(
-            merchant=asked.merchant,
+            merchant=context.merchant,
             program=program,
-            amount=want.amount,
-            activate=want.activate,
+            amount=request.amount,
+            activate=request.activate,
             id=card,
-            code=codes.code_hash(self._pepper, asked.merchant, code),
+            code=codes.code_hash(self._pepper, context.merchant, code),
             pin=None
-            if want.pin is False
-            else pins.pin_hash(self._pepper, asked.merchant, card, pin),
-            pin_wanted=want.pin is True,
+            if request.pin is False
+            else pins.pin_hash(self._pepper, context.merchant, card, pin),
+            pin_wanted=request.pin is True,
             last4=code[-4:],
-            sealed=self._sealer.seal(code + pin, bound_to=asked.merchant.bytes + card.bytes),
-            actor=asked.actor,
-            location=asked.location,
-            key=asked.key,
-            fingerprint=fingerprint("issue", want),
+            sealed=self._sealer.seal(code + pin, bound_to=context.merchant.bytes + card.bytes),
+            actor=context.actor,
+            location=context.location,
+            key=context.key,
+            fingerprint=fingerprint("issue", request),
             recipient_name=recipient.name if recipient else None,
             recipient_email=recipient.email if recipient else None,
-            metadata=msgspec.json.encode(want.metadata, order="sorted").decode()
-            if want.metadata
+            metadata=msgspec.json.encode(request.metadata, order="sorted").decode()
+            if request.metadata
             else None,
         )
 
@@ -168,15 +170,15 @@ class CardIssuer:
         last4 = row["last4"] if row is not None else ""
         return self._unseal(merchant, card, row["sealed"] if row is not None else None, last4)
 
-    async def _as_answered(self, asked: RequestContext, card: UUID) -> tuple[Card, _Shown]:
+    async def _as_answered(self, context: RequestContext, card: UUID) -> tuple[Card, _Shown]:
         """The card as it was when this key's request replaced its secret, and what may be shown of
         that: nothing once another secret took its place. Without a key the card as it is.
         """
-        found = await find_card(self._database, asked.merchant, card)
+        found = await find_card(self._database, context.merchant, card)
         nothing = _Shown(last4=found.last4)
-        if asked.key is None:
+        if context.key is None:
             return found, nothing
-        row = await self._database.one(_REPLACED, asked.merchant, asked.key, card)
+        row = await self._database.one(_REPLACED, context.merchant, context.key, card)
         if row is None or row["answer"] is None:
             return found, nothing
         then = msgspec.json.decode(row["answer"], type=_Replaced)
@@ -190,7 +192,7 @@ class CardIssuer:
             expires_at=then.expires_at,
             last4=then.last4,
         )
-        return card_then, self._unseal(asked.merchant, card, row["sealed"], then.last4)
+        return card_then, self._unseal(context.merchant, card, row["sealed"], then.last4)
 
     def _unseal(self, merchant: UUID, card: UUID, sealed: bytes | None, last4: str) -> _Shown:
         """A code, a PIN, or both: what was made together."""
@@ -204,7 +206,7 @@ class CardIssuer:
         return _Shown(last4=last4, code=text[:at] or None, pin=text[at:] or None)
 
 
-def _card(want: CardRequest, issued: IssueResult, shown: _Shown) -> Card:
+def _card(request: CardRequest, issued: IssueResult, shown: _Shown) -> Card:
     """The card as it was when it was issued."""
     first = issued.first
     return Card(
@@ -218,9 +220,9 @@ def _card(want: CardRequest, issued: IssueResult, shown: _Shown) -> Card:
         code=codes.show_code(shown.code) if shown.code else None,
         pin=shown.pin if first.pin and shown.pin else msgspec.UNSET,
         last4=first.last4 or shown.last4,
-        recipient=None if want.recipient == Recipient() else want.recipient,
+        recipient=None if request.recipient == Recipient() else request.recipient,
         issued_at=first.issued_at,
         expires_at=first.expires_at,
-        metadata=want.metadata or {},
+        metadata=request.metadata or {},
         created_at=first.issued_at,
     )

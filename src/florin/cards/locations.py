@@ -19,19 +19,23 @@ where t.merchant = $1 and t.id = $2 and t.kind = 'redeem'
 """
 
 
-def location_of(asked: RequestContext, given: str | None) -> str | None:
+def location_of(context: RequestContext, given: str | None) -> str | None:
     """Where it happens. Raises Forbidden for another place than the caller's."""
-    if asked.location is not None and given not in {None, asked.location}:
-        raise Forbidden(f"this key acts at {asked.location} only, not at {given}")
-    return asked.location or given
+    if context.location is not None and given not in {None, context.location}:
+        raise Forbidden(f"this key acts at {context.location} only, not at {given}")
+    return context.location or given
 
 
-async def require_own(database: Database, asked: RequestContext, sql: str, noun: UUID) -> None:
-    """Raises Forbidden for a hold, redemption or job of another place than the caller's. What is
-    not there is left to the ledger to say.
+async def require_own(
+    database: Database, context: RequestContext, sql: str, resource_id: UUID
+) -> None:
+    """Raises Forbidden for a hold, redemption or job of another location than the caller's. When
+    there is none of this id, the ledger refuses it.
     """
-    if asked.location is None:
+    if context.location is None:
         return
-    row = await database.one(sql, asked.merchant, noun)
-    if row is not None and row["location"] != asked.location:
-        raise Forbidden(f"this key acts at {asked.location} only, and this is of another location")
+    row = await database.one(sql, context.merchant, resource_id)
+    if row is not None and row["location"] != context.location:
+        raise Forbidden(
+            f"this key acts at {context.location} only, and this is of another location"
+        )

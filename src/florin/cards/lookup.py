@@ -34,13 +34,13 @@ class CardLookup:
         self._guesses = guesses
         self._waiting: Batcher[_Wanted, Row] = Batcher(self._find)
 
-    async def look_up(self, asked: RequestContext, typed: str) -> Card:
+    async def look_up(self, context: RequestContext, typed: str) -> Card:
         """Raises CodeMalformed, CardNotFound; RateLimited for who tried too many."""
 
         async def attempt() -> Card:
-            return await self._find_by(asked.merchant, typed)
+            return await self._find_by(context.merchant, typed)
 
-        return await self._guesses.watch(asked, typed, attempt)
+        return await self._guesses.watch(context, typed, attempt)
 
     async def _find_by(self, merchant: UUID, typed: str) -> Card:
         code = codes.read_code(typed)

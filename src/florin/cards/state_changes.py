@@ -27,22 +27,22 @@ class _Answer(msgspec.Struct, kw_only=True):
 
 
 async def change_state(
-    ledger: Ledger, database: Database, asked: RequestContext, operation: str, card: UUID
+    ledger: Ledger, database: Database, context: RequestContext, operation: str, card: UUID
 ) -> tuple[Card, PostResult]:
     """Bring a card to another state; the card as it is then."""
     posted = await ledger.post(
         Posting(
-            merchant=asked.merchant,
+            merchant=context.merchant,
             op=operation,
-            actor=asked.actor,
-            key=asked.key,
+            actor=context.actor,
+            key=context.key,
             fingerprint=fingerprint(operation, card.hex),
             card=card,
-            location=asked.location,
+            location=context.location,
         )
     )
-    found = await find_card(database, asked.merchant, card)
-    answer = await _first_answer(database, asked) if posted.recalled else None
+    found = await find_card(database, context.merchant, card)
+    answer = await _first_answer(database, context) if posted.recalled else None
     if answer is None:
         answer = _Answer(
             state=posted.state or found.state,
@@ -65,11 +65,11 @@ async def change_state(
     )
 
 
-async def _first_answer(database: Database, asked: RequestContext) -> _Answer | None:
+async def _first_answer(database: Database, context: RequestContext) -> _Answer | None:
     row = await database.one(
         "select answer from florin.idempotency where merchant = $1 and key = $2",
-        asked.merchant,
-        asked.key,
+        context.merchant,
+        context.key,
     )
     if row is None or row["answer"] is None:
         return None

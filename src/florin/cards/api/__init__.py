@@ -1,1 +1,1 @@
-"""API: the routes of cards, their transactions and their jobs."""
+"""API: the routes for cards, their transactions and their jobs."""

@@ -1,4 +1,4 @@
-"""Cards: the routes of cards."""
+"""Cards: the routes that issue, list and read cards and change their state."""
 
 from typing import Annotated
 
@@ -7,9 +7,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
 
 from florin.cards import card as cards_
-from florin.cards import codes, listing
-from florin.cards import requests as want
-from florin.cards.api import history as noun_api
+from florin.cards import codes, listing, requests
+from florin.cards.api import history as history_api
 from florin.cards.api import imports, jobs, secrets, transactions
 from florin.cards.api.end_client import ClientIp, end_client
 from florin.cards.api.responses import AnyRequest, request_context, respond
@@ -56,10 +55,15 @@ from florin.ledger.post import Ledger
     ),
 )
 async def issue_card(
-    request: AnyRequest, caller: Caller, cards: CardIssuer, data: want.CardRequest, key: Key = ""
+    request: AnyRequest,
+    caller: Caller,
+    cards: CardIssuer,
+    data: requests.CardRequest,
+    key: Key = "",
 ) -> Response[Card]:
-    """Make a card of a program. Its code, and its PIN if it has one, are shown in this answer only,
-    and in a replay within 24 hours; `activate: false` leaves it pending, with nothing owed on it.
+    """Issue a card of a program. The code, and the PIN if the card has one, are in this response
+    only, and in a replay with the same key within 24 hours. With `activate: false` the card stays
+    pending and carries no liability.
     """
     caller.needs("cards:write")
     card, issued = await cards.issue(request_context(caller, key), data)
@@ -82,14 +86,16 @@ async def list_cards(
     program: str | None = None,
     card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
     last4: Annotated[
-        str | None, Parameter(max_length=16, description="The last four symbols of the code.")
+        str | None, Parameter(max_length=16, description="The last four characters of the code.")
     ] = None,
     recipient: Annotated[
         str | None,
-        Parameter(max_length=255, description="An e-mail address or a name, in any case."),
+        Parameter(
+            max_length=255, description="The recipient's e-mail address or name, case-insensitive."
+        ),
     ] = None,
 ) -> Page[Card]:
-    """The latest first. Each parameter narrows the list further."""
+    """Newest first. Each parameter filters the list further."""
     caller.needs("cards:read")
     only = CardFilter(
         program=Pagination.only("prg", program),
@@ -100,10 +106,10 @@ async def list_cards(
         metadata=metadata_filter(request),
     )
     after = Pagination.after("crd", starting_after)
-    found = await listing.list_cards(
+    cards = await listing.list_cards(
         reads, caller.merchant, limit=limit + 1, after=after, only=only
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(cards, limit)
 
 
 @get("/cards/{card:str}", summary="Get a card", responses=refusal_responses(no.CardNotFound))
@@ -114,7 +120,7 @@ async def get_card(caller: Caller, db: Database, card: str) -> Card:
 
 @get(
     "/cards/{card:str}/entries",
-    summary="Statement of a card",
+    summary="List the entries of a card",
     responses=refusal_responses(no.CardNotFound),
 )
 async def card_entries(
@@ -126,7 +132,7 @@ async def card_entries(
     starting_after: After = None,
     kind: EntryKind | None = None,
 ) -> Page[Entry]:
-    """Every entry of a card, the latest first, each with the balance after it."""
+    """The statement of a card: its entries, newest first, each with the balance after it."""
     caller.needs("cards:read")
     uuid = parse_card_id(card)
     reads.covering(card)
@@ -137,16 +143,18 @@ async def card_entries(
             last = await queries.find_entry(reads, caller.merchant, starting_after)
         except NotFound:
             raise InvalidRequest(
-                "no entry of this card has this id", param="starting_after"
+                "starting_after is not the id of an entry of this card", param="starting_after"
             ) from None
         if last.card != card:
-            raise InvalidRequest("no entry of this card has this id", param="starting_after")
+            raise InvalidRequest(
+                "starting_after is not the id of an entry of this card", param="starting_after"
+            )
         before = last.sequence
     only = TransactionFilter(card=uuid, created=created.bounds())
-    found = await history.list_card_entries(
+    entries = await history.list_card_entries(
         reads, caller.merchant, limit=limit + 1, before=before, only=only, kind=kind
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(entries, limit)
 
 
 @post(
@@ -160,61 +168,61 @@ async def look_up(
     caller: Caller,
     lookups: CardLookup,
     proxies: TrustedProxies,
-    data: want.LookupRequest,
+    data: requests.LookupRequest,
     client_ip: ClientIp = "",
 ) -> Card:
-    """Find a card by what is printed on it; no PIN is asked. A read: it may be repeated at will.
-    Codes that are wrong are counted, here as in redemptions and holds, and who tries too many is
-    refused for a while with `rate_limited`, whatever he asks then.
+    """Find a card by its printed code; no PIN is needed. This is a read and may be repeated.
+    Wrong codes are counted, together with those of redemptions and holds. A client that tries too
+    many is refused with `rate_limited` for a while, even with a correct code.
     """
     caller.needs("cards:read")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = request_context(caller, None, required=False, client=client)
-    return await lookups.look_up(asked, data.code)
+    context = request_context(caller, None, required=False, client=client)
+    return await lookups.look_up(context, data.code)
 
 
 _STATES: dict[str, tuple[str, str, tuple[type[Refusal], ...]]] = {
     "activate": (
         "Activate a card",
-        "What is owed on it begins now.",
+        "The card becomes spendable and its liability begins.",
         (IdempotencyKeyRequired, no.CardExpired, no.CardBlocked, no.CardClosed),
     ),
     "block": (
         "Block a card",
-        "Nothing can be spent from it until it is unblocked.",
+        "Nothing can be spent from the card until it is unblocked.",
         (no.CardExpired, no.CardNotActive, no.CardClosed),
     ),
     "unblock": (
         "Unblock a card",
-        "It can be spent from again.",
+        "The card can be spent from again.",
         (no.CardExpired, no.CardNotActive, no.CardClosed),
     ),
     "close": (
         "Close a card",
-        "For good; nothing may be left or held on it.",
+        "Permanent. The card must have no balance and no open hold.",
         (no.CardNotEmpty,),
     ),
     "reinstate": (
         "Reinstate an expired card",
-        "It lives again as long as its program says, with what it lost when it expired.",
+        "The card gets a new expiry date, and the balance that it lost when it expired.",
         (no.CardBlocked, no.CardNotActive, no.CardClosed),
     ),
 }
 
 
-def _changing(operation: str) -> HTTPRouteHandler:
-    """The route that brings a card to another state."""
+def _state_route(operation: str) -> HTTPRouteHandler:
+    """Make the route that changes the state of a card with `operation`."""
     summary, meaning, refusals = _STATES[operation]
 
     @post(
         f"/cards/{{card:str}}/{operation}",
         status_code=200,
         summary=summary,
-        description=f"{meaning} A card that is already so is answered as it is.",
+        description=f"{meaning} A card that is already in this state is returned unchanged.",
         operation_id=f"{operation}_card",
         responses=refusal_responses(no.CardNotFound, *refusals, IdempotencyKeyReused),
     )
-    async def changed(
+    async def change_card_state(
         request: AnyRequest,
         caller: Caller,
         ledger: Ledger,
@@ -223,13 +231,13 @@ def _changing(operation: str) -> HTTPRouteHandler:
         key: Key = "",
     ) -> Response[Card]:
         caller.needs("cards:write")
-        asked = request_context(caller, key, required=operation == "activate")
-        found, posted = await change_state(ledger, db, asked, operation, parse_card_id(card))
+        context = request_context(caller, key, required=operation == "activate")
+        changed, posted = await change_state(ledger, db, context, operation, parse_card_id(card))
         return respond(
-            request, found, status=200, position=posted.position, replayed=posted.replayed
+            request, changed, status=200, position=posted.position, replayed=posted.replayed
         )
 
-    return changed
+    return change_card_state
 
 
 handlers = [
@@ -239,9 +247,9 @@ handlers = [
     card_entries,
     look_up,
     *secrets.handlers,
-    *(_changing(operation) for operation in _STATES),
+    *(_state_route(operation) for operation in _STATES),
     *jobs.handlers,
     *imports.handlers,
     *transactions.handlers,
-    *noun_api.handlers,
+    *history_api.handlers,
 ]

@@ -1,5 +1,5 @@
-"""End client: whom a caller asks for: a web shop's server names its visitor, so that the wrong
-codes of one are not counted against all.
+"""End client: the client on whose behalf a caller sends a request. The server of a web shop passes
+the address of its visitor, so that the wrong codes of one visitor are not counted against all.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from florin.kit.http.client_address import TrustedProxies, named_address
 HEADER = "Florin-Client-Ip"
 SCOPE = "clients:name"
 
-# Text and no null, as an Idempotency-Key is.
+# A string with an empty default, like Idempotency-Key: the OpenAPI document shows no null.
 ClientIp = Annotated[
     str,
     Parameter(
         header=HEADER,
-        description="The address of the client whom you ask for: wrong codes are counted against"
-        " it, not against your own. Needs the scope `clients:name`.",
+        description="The IP address of the client on whose behalf you send this request. Wrong"
+        " codes are counted against it, not against your own. Needs the scope `clients:name`.",
     ),
 ]
 
@@ -27,7 +27,7 @@ ClientIp = Annotated[
 def end_client(
     caller: Caller, named: str | None, scope: Mapping[str, Any], proxies: TrustedProxies
 ) -> tuple[str, bool]:
-    """The address that wrong codes are counted against, and whether the caller named it.
+    """Return the address that wrong codes are counted against, and whether the caller named it.
 
     Raises Forbidden, InvalidRequest.
     """

@@ -1,7 +1,7 @@
-"""Fast routes: the routes that are asked most, as plain ASGI callables.
+"""Fast routes: the most frequent routes, as plain ASGI callables.
 
-They do what their documented twins in `cards.py` do, without routing, dependency injection and
-signature models; see docs/decisions for what that saves.
+They do the same as the documented routes in `cards.py` and `transactions.py`, without routing,
+dependency injection and signature models; see docs/decisions for what that saves.
 """
 
 import asyncio
@@ -45,18 +45,18 @@ _REPLAYED = [(b"idempotency-replayed", b"true")]
 
 
 class FastRoutes:
-    """The hot routes over the parts they need."""
+    """The fast routes and the objects that they need."""
 
     def __init__(
         self,
         access: Authenticator,
-        money: Transactions,
+        transactions: Transactions,
         lookups: CardLookup,
         proxies: TrustedProxies,
         counted: Callable[[Caller], Awaitable[None]],
     ) -> None:
         self._access = access
-        self._money = money
+        self._transactions = transactions
         self._lookups = lookups
         self._proxies = proxies
         self._counted = counted
@@ -66,16 +66,16 @@ class FastRoutes:
         """POST /api/v1/redemptions"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "redemptions:write")
-        want = body.decode_body(_redemption, await read_body(receive))
+        request = body.decode_body(_redemption, await read_body(receive))
         key = header(scope, b"idempotency-key")
         client = self._client(scope, caller)
-        asked = request_context(caller, key, required=not want.simulate, client=client)
-        redemption, posted = await self._money.redeem(asked, want)
+        context = request_context(caller, key, required=not request.simulate, client=client)
+        redemption, posted = await self._transactions.redeem(context, request)
         scope["position"] = posted.position
         scope["touched"] = (redemption.card,)
         await send_response(
             send,
-            200 if want.simulate else 201,
+            200 if request.simulate else 201,
             _encode(redemption),
             headers=_REPLAYED if posted.replayed else None,
         )
@@ -84,21 +84,21 @@ class FastRoutes:
         """POST /api/v1/cards/lookup"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "cards:read")
-        want = body.decode_body(_lookup, await read_body(receive))
+        request = body.decode_body(_lookup, await read_body(receive))
         client = self._client(scope, caller)
-        asked = request_context(caller, None, required=False, client=client)
-        await send_response(send, 200, _encode(await self._lookups.look_up(asked, want.code)))
+        context = request_context(caller, None, required=False, client=client)
+        await send_response(send, 200, _encode(await self._lookups.look_up(context, request.code)))
 
     async def batch(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /api/v1/redemptions/batch"""
         scope["path_template"] = scope["path"]
         caller = await self._caller(scope, "redemptions:write")
-        given = await read_body(receive, most=BATCH_BODY_MAX)
-        listed = body.decode_items(_batch, given, name="redemptions", most=BATCH_MAX)
+        content = await read_body(receive, most=BATCH_BODY_MAX)
+        raw_items = body.decode_items(_batch, content, name="redemptions", most=BATCH_MAX)
         client = self._client(scope, caller)
-        items = await self._read_items(caller, client, listed)
+        items = await self._read_items(caller, client, raw_items)
         answers = await redeem_items(
-            self._money, [item for item in items if isinstance(item, tuple)]
+            self._transactions, [item for item in items if isinstance(item, tuple)]
         )
         rest = iter(answers)
         data: list[dict[str, Any]] = []
@@ -152,18 +152,20 @@ class FastRoutes:
 def _read(
     caller: Caller, client: tuple[str, bool], raw: bytes
 ) -> tuple[RequestContext, RedemptionRequest] | Refusal:
-    """Read one item of a batch; what is wrong with it is its own answer."""
+    """Decode one item of a batch; a refusal is returned, as the result of this item alone."""
     try:
         if len(raw) > BATCH_ITEM_MAX:
-            raise TooLarge(f"an item of a batch has at most {BATCH_ITEM_MAX} bytes")
-        want = body.decode_body(_item, raw)
-        asked = request_context(
+            raise TooLarge(
+                f"this item has {len(raw)} bytes; an item of a batch has at most {BATCH_ITEM_MAX}"
+            )
+        request = body.decode_body(_item, raw)
+        context = request_context(
             caller,
-            want.idempotency_key,
-            required=not want.simulate,
+            request.idempotency_key,
+            required=not request.simulate,
             client=client,
             named="idempotency_key",
         )
     except Refusal as refusal:
         return refusal
-    return asked, want
+    return context, request

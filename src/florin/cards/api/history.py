@@ -1,4 +1,4 @@
-"""History: lists of the ledger's nouns, and each of them by its id."""
+"""History: the routes that list transactions, holds and entries, and get each by its id."""
 
 from typing import Annotated, Any
 
@@ -28,13 +28,13 @@ from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.replicas.routing import RoutedReader
 
-Given = Annotated[
-    str | None, Parameter(max_length=255, description="As it was given, to the letter.")
-]
+ExactMatch = Annotated[str | None, Parameter(max_length=255, description="Exact match.")]
 
 
-def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> list[Any]:
-    """The two routes of a noun that is a row of transfers."""
+def _transaction_routes(
+    plural: str, kind: EntryKind, prefix: str, model: Any, scope: str
+) -> list[Any]:
+    """Make the routes that list and get the transactions of one kind."""
     name = plural[:-1]
 
     @get(
@@ -43,16 +43,16 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
         operation_id=f"list_{plural}",
         responses=refusal_responses(),
     )
-    async def listed(  # pyright: ignore[reportUnknownParameterType] -- the noun is a variable
+    async def listed(  # pyright: ignore[reportUnknownParameterType] -- the model is a variable
         caller: Caller,
         reads: RoutedReader,
         created: CreatedFilter,
         limit: Limit = 20,
         starting_after: After = None,
         card: str | None = None,
-        reference: Given = None,
-        location: Given = None,
-    ) -> Page[noun]:  # pyright: ignore[reportInvalidTypeForm]
+        reference: ExactMatch = None,
+        location: ExactMatch = None,
+    ) -> Page[model]:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
         only = TransactionFilter(
             card=Pagination.only("crd", card),
@@ -61,10 +61,10 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
             created=created.bounds(),
         )
         after = Pagination.after(prefix, starting_after)
-        found = await history.list_transactions(
+        transactions = await history.list_transactions(
             reads.covering(card), caller.merchant, kind, limit=limit + 1, after=after, only=only
         )
-        return Pagination.of(found, limit)
+        return Pagination.of(transactions, limit)
 
     @get(
         f"/{plural}/{{noun_id:str}}",
@@ -74,7 +74,7 @@ def _moved(plural: str, kind: EntryKind, prefix: str, noun: Any, scope: str) -> 
     )
     async def one(  # pyright: ignore[reportUnknownParameterType]
         caller: Caller, reads: RoutedReader, noun_id: str
-    ) -> noun:  # pyright: ignore[reportInvalidTypeForm]
+    ) -> model:  # pyright: ignore[reportInvalidTypeForm]
         caller.needs(scope)
         return await queries.find_transaction(reads, caller.merchant, kind, noun_id)
 
@@ -89,8 +89,8 @@ async def list_holds(
     limit: Limit = 20,
     starting_after: After = None,
     card: str | None = None,
-    reference: Given = None,
-    location: Given = None,
+    reference: ExactMatch = None,
+    location: ExactMatch = None,
     hold_state: Annotated[HoldState | None, Parameter(query="state")] = None,
 ) -> Page[Hold]:
     caller.needs("redemptions:read")
@@ -102,10 +102,10 @@ async def list_holds(
         created=created.bounds(),
     )
     after = Pagination.after("hld", starting_after)
-    found = await holds.list_holds(
+    page = await holds.list_holds(
         reads.covering(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(page, limit)
 
 
 @get("/holds/{hold:str}", summary="Get a hold", responses=refusal_responses(NotFound))
@@ -122,8 +122,8 @@ async def list_entries(
     limit: Limit = 20,
     starting_after: After = None,
     kind: EntryKind | None = None,
-    reference: Given = None,
-    location: Given = None,
+    reference: ExactMatch = None,
+    location: ExactMatch = None,
 ) -> Page[Entry]:
     """The entries of all cards; a transfer between cards has one on each."""
     caller.needs("cards:read")
@@ -131,12 +131,12 @@ async def list_entries(
     if starting_after is not None:
         after = queries.parse_entry_id(starting_after)
         if after is None:
-            raise InvalidRequest("no entry has this id", param="starting_after")
+            raise InvalidRequest("starting_after is not the id of an entry", param="starting_after")
     only = TransactionFilter(reference=reference, location=location, created=created.bounds())
-    found = await history.list_entries(
+    entries = await history.list_entries(
         reads, caller.merchant, limit=limit + 1, after=after, only=only, kind=kind
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(entries, limit)
 
 
 @get("/entries/{entry:str}", summary="Get an entry", responses=refusal_responses(NotFound))
@@ -146,11 +146,11 @@ async def get_entry(caller: Caller, reads: RoutedReader, entry: str) -> Entry:
 
 
 handlers = [
-    *_moved("redemptions", "redeem", "red", Redemption, "redemptions:read"),
-    *_moved("refunds", "refund", "rfd", Refund, "redemptions:read"),
-    *_moved("loads", "load", "lod", Load, "cards:read"),
-    *_moved("transfers", "transfer", "trf", Transfer, "cards:read"),
-    *_moved("adjustments", "adjust", "adj", Adjustment, "cards:read"),
+    *_transaction_routes("redemptions", "redeem", "red", Redemption, "redemptions:read"),
+    *_transaction_routes("refunds", "refund", "rfd", Refund, "redemptions:read"),
+    *_transaction_routes("loads", "load", "lod", Load, "cards:read"),
+    *_transaction_routes("transfers", "transfer", "trf", Transfer, "cards:read"),
+    *_transaction_routes("adjustments", "adjust", "adj", Adjustment, "cards:read"),
     list_holds,
     get_hold,
     list_entries,

@@ -1,4 +1,4 @@
-"""API: the route that takes a file of cards."""
+"""API: the route that imports cards from a CSV file."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -40,7 +40,7 @@ _EXAMPLE = "program,amount,code\nprg_01a20e61e846768583118b9d6d8d48f4,2500,M4H0-
 
 @dataclass
 class TakesCsv(Operation):
-    """The operation of a route whose body is a file."""
+    """The OpenAPI operation of a route whose body is a CSV file."""
 
     def __post_init__(self) -> None:
         schema = Schema(type=OpenAPIType.STRING)
@@ -71,28 +71,28 @@ async def import_cards(
     wake: Notifier,
     key: Key = "",
     count: Annotated[
-        int | None, Parameter(ge=1, le=MOST, description="How many cards are in the file.")
+        int | None, Parameter(ge=1, le=MOST, description="The number of cards in the file.")
     ] = None,
     amount: Annotated[
         int | None,
-        Parameter(ge=1, le=AMOUNT_MAX * MOST, description="What its amounts add up to."),
+        Parameter(ge=1, le=AMOUNT_MAX * MOST, description="The sum of the amounts in the file."),
     ] = None,
     program: Annotated[
-        str | None, Parameter(description="The program of lines that name none.")
+        str | None, Parameter(description="The program of lines without one.")
     ] = None,
 ) -> Response[Job]:
-    """Make active cards from a file, in the background: a line a card, the first line names the
-    columns: `amount`, and where wanted `program`, `code`, `currency`, `recipient_name`,
-    `recipient_email`. Cards without a code are given one, to be taken from the job. With `count`
-    and `amount` nothing happens unless they are right. A line that is refused is in the job's
-    `errors`; the others are imported.
+    """Create active cards from a CSV file, in the background. The first line names the columns:
+    `amount` and, optionally, `program`, `code`, `currency`, `recipient_name` and
+    `recipient_email`; each further line is one card. A card without a code gets one; download it
+    from the job. With `count` and `amount` the file is refused unless they match. A refused line
+    is listed in the job's `errors`; the others are imported.
     """
     caller.needs("cards:write")
-    asked = request_context(caller, key)
+    context = request_context(caller, key)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
-        raise InvalidRequest("this request needs a text/csv body", param="Content-Type")
-    said = ControlTotals(count=count, amount=amount, program=program)
-    job, replayed = await import_upload.start_import(db, sealer, asked, request.stream(), said)
+        raise InvalidRequest("Content-Type must be text/csv", param="Content-Type")
+    totals = ControlTotals(count=count, amount=amount, program=program)
+    job, replayed = await import_upload.start_import(db, sealer, context, request.stream(), totals)
     wake.notify_all()
     return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 

@@ -1,4 +1,4 @@
-"""API: the routes of bulk issue and its jobs."""
+"""API: the routes that issue cards in bulk, show jobs and download their codes."""
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
@@ -44,8 +44,8 @@ async def bulk_cards(
     data: BulkRequest,
     key: Key = "",
 ) -> Response[Job]:
-    """Make up to 1,000,000 active cards in the background. The job says how far it is; when it is
-    finished, its codes can be taken once.
+    """Issue up to 1,000,000 active cards in the background. The job shows the progress; when it is
+    finished, its codes can be downloaded once.
     """
     caller.needs("cards:write")
     job, replayed = await bulk_issue.start_bulk_issue(db, request_context(caller, key), data)
@@ -66,14 +66,14 @@ async def list_jobs(
 
 @get("/jobs/{job:str}", summary="Get a job", responses=refusal_responses(NotFound))
 async def get_job(caller: Caller, db: Database, job: str) -> Job:
-    """How far it is. `failed`: it was tried three times and waits for the operator."""
+    """The progress of a job. `failed`: three attempts failed; the job waits for the operator."""
     caller.needs("cards:read")
     return await jobs.find_job(db, caller.merchant, jobs.parse_job_id(job))
 
 
 @post(
     "/jobs/{job:str}/codes",
-    summary="Take the codes of a job",
+    summary="Download the codes of a job",
     status_code=200,
     media_type="text/csv",
     opt={"unbounded": True},
@@ -88,9 +88,10 @@ async def get_job(caller: Caller, db: Database, job: str) -> Job:
 async def take_job_codes(
     request: AnyRequest, caller: Caller, db: Database, sealer: Sealer, job: str
 ) -> Stream:
-    """The codes as a file, once: afterwards they are erased. Only the member or key that began a
-    download may repeat one that was cut off. The audit has the beginning and the end of each. A key
-    that is bound to a location takes the codes of its location's jobs only.
+    """The codes as a CSV file, once: afterwards they are erased. When a download is interrupted,
+    only the member or key that started it may repeat it. The audit log records the start and the
+    end of each download. A key that is bound to a location can download the codes of its own
+    location's jobs only.
     """
     caller.needs("cards:write")
     uuid = jobs.parse_job_id(job)

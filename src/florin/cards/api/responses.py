@@ -1,4 +1,4 @@
-"""Responses: what the routes of cards share: who asks, under which key, and how it is answered."""
+"""Responses: the request context and the response that the routes for cards share."""
 
 from typing import Any, TypeVar
 
@@ -23,8 +23,8 @@ def request_context(
     client: tuple[str, bool] = ("unknown", False),
     named: str = "Idempotency-Key",
 ) -> RequestContext:
-    """Who asks, under a key that is the header's, or a batch item's own field of that name, for
-    which `client`: see end_client.
+    """Make the context of a request. `key` is from the header, or from the field of a batch item;
+    `named` is the name of that header or field. `client`: see end_client.
     """
     checked = idempotency_key(key, required=required, param=named)
     address, client_named = client
@@ -40,19 +40,19 @@ def request_context(
 
 
 def respond(
-    request: AnyRequest, noun: Answer, *, status: int, position: str, replayed: bool
+    request: AnyRequest, content: Answer, *, status: int, position: str, replayed: bool
 ) -> Response[Answer]:
     request.scope["position"] = position  # pyright: ignore[reportGeneralTypeIssues] -- the edge's
-    request.scope["touched"] = touched_cards(noun)  # pyright: ignore[reportGeneralTypeIssues] -- too
+    request.scope["touched"] = touched_cards(content)  # pyright: ignore[reportGeneralTypeIssues] -- too
     headers = {"Idempotency-Replayed": "true"} if replayed else None
-    return Response(noun, status_code=status, headers=headers)
+    return Response(content, status_code=status, headers=headers)
 
 
-def touched_cards(noun: object) -> list[str]:
-    """The cards that a noun tells of: who asks about them next must see it."""
-    if isinstance(noun, Card):
-        return [noun.id]
-    if isinstance(noun, Transfer):
-        return [noun.from_, noun.to]
-    card: str | None = getattr(noun, "card", None)
+def touched_cards(content: object) -> list[str]:
+    """The ids of the cards that a response describes: later reads of them must see this change."""
+    if isinstance(content, Card):
+        return [content.id]
+    if isinstance(content, Transfer):
+        return [content.from_, content.to]
+    card: str | None = getattr(content, "card", None)
     return [card] if card is not None else []

@@ -1,4 +1,4 @@
-"""API: the secrets of a card: a new code, a new PIN."""
+"""API: the routes that replace the code or the PIN of a card."""
 
 from litestar import Response, post
 
@@ -16,13 +16,13 @@ from florin.ledger import refusals as no
 @post(
     "/cards/{card:str}/rotate-code",
     status_code=200,
-    summary="Give a card a new code",
+    summary="Replace the code of a card",
     responses=refusal_responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def rotate_code(
     request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
 ) -> Response[Card]:
-    """The new code is in this answer; the old one is dead."""
+    """The new code is in this response; the old code no longer works."""
     caller.needs("cards:write")
     rotated, outcome = await cards.rotate(
         request_context(caller, key, required=False), parse_card_id(card)
@@ -35,14 +35,14 @@ async def rotate_code(
 @post(
     "/cards/{card:str}/reset-pin",
     status_code=200,
-    summary="Give a card a new PIN",
+    summary="Replace the PIN of a card",
     responses=refusal_responses(no.CardNotFound, no.CardClosed, IdempotencyKeyReused),
 )
 async def reset_pin(
     request: AnyRequest, caller: Caller, cards: CardIssuer, db: Database, card: str, key: Key = ""
 ) -> Response[Card]:
-    """The new PIN is in this answer, and all its tries are left; the old one is dead. A card that
-    had none has one from then on.
+    """The new PIN is in this response, and the count of wrong attempts starts at zero; the old PIN
+    no longer works. A card without a PIN has one from then on.
     """
     caller.needs("cards:write")
     reset, outcome = await cards.reset_pin(

@@ -1,4 +1,4 @@
-"""Transactions: the routes that move money."""
+"""Transactions: the routes that move money: redeem, refund, load, transfer, adjust and hold."""
 
 from typing import Literal
 
@@ -6,7 +6,7 @@ import msgspec
 from litestar import Response, post
 from litestar.openapi.datastructures import ResponseSpec
 
-from florin.cards import requests as want
+from florin.cards import requests
 from florin.cards.api.end_client import ClientIp, end_client
 from florin.cards.api.responses import AnyRequest, request_context, respond
 from florin.cards.codes import CodeMalformed
@@ -51,20 +51,21 @@ _SPEND: tuple[type[Refusal], ...] = (
 async def redeem(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
+    transactions: Transactions,
     proxies: TrustedProxies,
-    data: want.RedemptionRequest,
+    data: requests.RedemptionRequest,
     key: Key = "",
     client_ip: ClientIp = "",
 ) -> Response[Redemption]:
-    """Spend from a card; by its id with the scope `cards:spend-by-id`, else by its code. With
-    `allow_remainder` less may be taken than asked: `amount` tells how much. With `simulate` nothing
-    happens, the answer is 200 with an `id` of zeros, and no key is needed.
+    """Spend money from a card, by its code, or by its id with the scope `cards:spend-by-id`. With
+    `allow_remainder` less than the requested amount may be spent: `amount` in the response is what
+    was spent. With `simulate` nothing is recorded, the response is 200 with an `id` of zeros, and
+    no key is needed.
     """
     caller.needs("redemptions:write")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = request_context(caller, key, required=not data.simulate, client=client)
-    redemption, posted = await money.redeem(asked, data)
+    context = request_context(caller, key, required=not data.simulate, client=client)
+    redemption, posted = await transactions.redeem(context, data)
     status = 200 if data.simulate else 201
     return respond(
         request, redemption, status=status, position=posted.position, replayed=posted.replayed
@@ -72,7 +73,7 @@ async def redeem(
 
 
 class BatchItemResult(msgspec.Struct, kw_only=True):
-    """What became of one item: a redemption or a problem, under its own status."""
+    """The result of one item: a redemption or a problem, with its own status."""
 
     status: int
     redemption: Redemption | msgspec.UnsetType = msgspec.UNSET
@@ -81,7 +82,7 @@ class BatchItemResult(msgspec.Struct, kw_only=True):
 
 
 class BatchResult(msgspec.Struct, kw_only=True):
-    """The items' answers in their order."""
+    """The results of the items, in the order of the request."""
 
     object: Literal["list"] = "list"
     data: list[BatchItemResult]
@@ -89,12 +90,12 @@ class BatchResult(msgspec.Struct, kw_only=True):
 
 
 @post("/redemptions/batch", status_code=200, summary="Redeem many", responses=refusal_responses())
-async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchResult:
+async def redeem_batch(data: requests.BatchBody, client_ip: ClientIp = "") -> BatchResult:
     """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
-    own. `data` answers them in order: `{status, redemption}` or `{status, problem}`.
+    own. `data` has the results in the same order: `{status, redemption}` or `{status, problem}`.
     """
     del data, client_ip
-    raise NotFound  # answered by cards/api/fast_routes.py before it comes here
+    raise NotFound  # cards/api/fast_routes.py handles this path first
 
 
 @post(
@@ -112,16 +113,16 @@ async def redeem_batch(data: want.BatchBody, client_ip: ClientIp = "") -> BatchR
 async def refund(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
-    data: want.RefundRequest,
+    transactions: Transactions,
+    data: requests.RefundRequest,
     key: Key = "",
 ) -> Response[Refund]:
-    """Return a redemption, or a part of it, to its card. The sum of the refunds never exceeds the
-    redemption. A blocked or expired card takes it and stays what it is.
+    """Return the money of a redemption, or a part of it, to its card. The refunds never add up to
+    more than the redemption. A blocked or expired card can be refunded and keeps its state.
     """
     caller.needs("redemptions:write")
-    noun, posted = await money.refund(request_context(caller, key), data)
-    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    made, posted = await transactions.refund(request_context(caller, key), data)
+    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
@@ -141,14 +142,14 @@ async def refund(
 async def load(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
-    data: want.LoadRequest,
+    transactions: Transactions,
+    data: requests.LoadRequest,
     key: Key = "",
 ) -> Response[Load]:
     """Add money to an active card."""
     caller.needs("cards:write")
-    noun, posted = await money.load(request_context(caller, key), data)
-    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    made, posted = await transactions.load(request_context(caller, key), data)
+    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
@@ -171,14 +172,14 @@ async def load(
 async def transfer(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
-    data: want.TransferRequest,
+    transactions: Transactions,
+    data: requests.TransferRequest,
     key: Key = "",
 ) -> Response[Transfer]:
     """Move money from one card to another of the same currency."""
     caller.needs("cards:write")
-    noun, posted = await money.transfer(request_context(caller, key), data)
-    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    made, posted = await transactions.transfer(request_context(caller, key), data)
+    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post(
@@ -199,33 +200,33 @@ async def transfer(
 async def adjust(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
-    data: want.AdjustmentRequest,
+    transactions: Transactions,
+    data: requests.AdjustmentRequest,
     key: Key = "",
 ) -> Response[Adjustment]:
-    """Correct a balance by hand, upwards or downwards, and say why."""
+    """Correct a balance by hand, up or down, with a reason."""
     caller.needs("cards:write")
-    noun, posted = await money.adjust(request_context(caller, key), data)
-    return respond(request, noun, status=201, position=posted.position, replayed=posted.replayed)
+    made, posted = await transactions.adjust(request_context(caller, key), data)
+    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
 
 
 @post("/holds", summary="Place a hold", responses=refusal_responses(*_SPEND))
 async def place_hold(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
+    transactions: Transactions,
     proxies: TrustedProxies,
-    data: want.HoldRequest,
+    data: requests.HoldRequest,
     key: Key = "",
     client_ip: ClientIp = "",
 ) -> Response[Hold]:
-    """Set money aside for `expires_in` seconds. It counts at once: it can be spent by nothing else
-    until the hold is captured, voided, or runs out.
+    """Reserve money on a card for `expires_in` seconds. Nothing else can spend it until the hold is
+    captured, voided or expires.
     """
     caller.needs("redemptions:write")
     client = end_client(caller, client_ip, request.scope, proxies)
-    asked = request_context(caller, key, client=client)
-    hold, posted = await money.hold(asked, data)
+    context = request_context(caller, key, client=client)
+    hold, posted = await transactions.hold(context, data)
     return respond(request, hold, status=201, position=posted.position, replayed=posted.replayed)
 
 
@@ -246,17 +247,17 @@ async def place_hold(
 async def capture_hold(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
+    transactions: Transactions,
     hold: str,
-    data: want.CaptureRequest | None = None,
+    data: requests.CaptureRequest | None = None,
     key: Key = "",
 ) -> Response[Hold]:
-    """Take what was held, or a part of it; the rest is freed. It makes a redemption, which can be
-    refunded. A hold resolves once.
+    """Redeem the held amount, or a part of it; the rest is released. A capture creates a
+    redemption, which can be refunded. A hold is captured or voided once.
     """
     caller.needs("redemptions:write")
-    captured, posted = await money.capture(
-        request_context(caller, key), hold, data or want.CaptureRequest()
+    captured, posted = await transactions.capture(
+        request_context(caller, key), hold, data or requests.CaptureRequest()
     )
     return respond(
         request, captured, status=200, position=posted.position, replayed=posted.replayed
@@ -274,15 +275,15 @@ async def capture_hold(
 async def void_hold(
     request: AnyRequest,
     caller: Caller,
-    money: Transactions,
+    transactions: Transactions,
     hold: str,
-    data: want.VoidRequest | None = None,
+    data: requests.VoidRequest | None = None,
     key: Key = "",
 ) -> Response[Hold]:
-    """Free what was held. A hold resolves once."""
+    """Release the held amount. A hold is captured or voided once."""
     caller.needs("redemptions:write")
-    voided, posted = await money.void(
-        request_context(caller, key), hold, data or want.VoidRequest()
+    voided, posted = await transactions.void(
+        request_context(caller, key), hold, data or requests.VoidRequest()
     )
     return respond(request, voided, status=200, position=posted.position, replayed=posted.replayed)
 

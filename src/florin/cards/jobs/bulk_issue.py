@@ -62,52 +62,52 @@ class BulkRequest(Request, kw_only=True):
 
 
 async def start_bulk_issue(
-    database: Database, asked: RequestContext, want: BulkRequest
+    database: Database, context: RequestContext, request: BulkRequest
 ) -> tuple[Job, bool]:
     """Take a job on; the second value says whether it was taken on before, under the same key.
 
     Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, QuotaExceeded.
     """
-    program = ids.parse_id("prg", want.program)
+    program = ids.parse_id("prg", request.program)
     if program is None:
         raise ProgramNotFound(param="program")
-    if asked.key is None:
+    if context.key is None:
         raise InvalidRequest("a key is needed")
     job = ids.new_id()
     async with database.transaction() as tx:
         first = await claim_key(
             tx,
-            merchant=asked.merchant,
-            key=asked.key,
+            merchant=context.merchant,
+            key=context.key,
             operation="bulk",
-            fingerprint=fingerprint("bulk", want),
+            fingerprint=fingerprint("bulk", request),
             noun=job,
         )
         if first == job:
-            await _check(tx, asked.merchant, program, want.amount)
-            await quotas.take_job(tx, asked.merchant, QUEUE, want.quantity)
+            await _check(tx, context.merchant, program, request.amount)
+            await quotas.take_job(tx, context.merchant, QUEUE, request.quantity)
             await tx.run(
                 "insert into florin.job"
                 " (merchant, id, kind, program, amount, total, actor, location)"
                 " values ($1, $2, 'bulk', $3, $4, $5, $6, $7)",
-                asked.merchant,
+                context.merchant,
                 job,
                 program,
-                want.amount,
-                want.quantity,
-                asked.actor,
-                asked.location,
+                request.amount,
+                request.quantity,
+                context.actor,
+                context.location,
             )
             await enqueue.enqueue(
                 tx,
                 enqueue.NewJob(
                     queue=QUEUE,
                     kind="issue",
-                    payload={"merchant": str(asked.merchant), "job": str(job)},
+                    payload={"merchant": str(context.merchant), "job": str(job)},
                     dedupe=jobs.job_dedupe_key(job),
                 ),
             )
-    found = await jobs.find_job(database, asked.merchant, first)
+    found = await jobs.find_job(database, context.merchant, first)
     as_first = msgspec.structs.replace(
         found, state="queued", done=0, codes="waiting", errors=[], finished_at=None
     )

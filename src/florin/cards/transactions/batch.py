@@ -14,23 +14,25 @@ Item = tuple[RequestContext, RedemptionRequest]
 Redeemed = tuple[Redemption, PostResult, bool]  # whether it was only simulated
 
 
-async def redeem_items(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+async def redeem_items(
+    transactions: Transactions, items: Sequence[Item]
+) -> list[Redeemed | Refusal]:
     """Part by part, so that who guesses is known before the next part is tried."""
     answers: list[Redeemed | Refusal] = []
     for start in range(0, len(items), MANY_MAX):
         part = items[start : start + MANY_MAX]
-        tried = zip(part, await _redeem(money, part), strict=True)
-        codes = [(want.code, answer) for (_, want), answer in tried]
-        answers.extend(await money.guesses.record_batch(part[0][0], codes))
+        tried = zip(part, await _redeem(transactions, part), strict=True)
+        codes = [(request.code, answer) for (_, request), answer in tried]
+        answers.extend(await transactions.guesses.record_batch(part[0][0], codes))
     return answers
 
 
-async def _redeem(money: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
-    read = [await _read(money, *item) for item in items]
+async def _redeem(transactions: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+    read = [await _read(transactions, *item) for item in items]
     postings = [each for each in read if isinstance(each, Posting)]
-    posted = iter(await money.ledger.post_all(postings))
+    posted = iter(await transactions.ledger.post_all(postings))
     answers: list[Redeemed | Refusal] = []
-    for (_, want), posting in zip(items, read, strict=True):
+    for (_, request), posting in zip(items, read, strict=True):
         if isinstance(posting, Refusal):
             answers.append(posting)
             continue
@@ -38,16 +40,18 @@ async def _redeem(money: Transactions, items: Sequence[Item]) -> list[Redeemed |
         if isinstance(came, Refusal):
             answers.append(came)
         else:
-            answers.append((await money.redemption(posting, came, want), came, want.simulate))
+            answers.append(
+                (await transactions.redemption(posting, came, request), came, request.simulate)
+            )
     return answers
 
 
 async def _read(
-    money: Transactions, asked: RequestContext, want: RedemptionRequest
+    transactions: Transactions, context: RequestContext, request: RedemptionRequest
 ) -> Posting | Refusal:
     try:
-        if want.code is not None:
-            await money.guesses.admit(asked, want.code)
-        return money.spending(asked, "redeem", want)
+        if request.code is not None:
+            await transactions.guesses.admit(context, request.code)
+        return transactions.spending(context, "redeem", request)
     except Refusal as refusal:
         return refusal

@@ -55,29 +55,31 @@ class Transactions:
         self.guesses = guesses
         self._peppers = [pepper.encode() for pepper in peppers]
 
-    def spending(self, asked: RequestContext, op: str, want: requests.SpendRequest) -> Posting:
+    def spending(self, context: RequestContext, op: str, request: requests.SpendRequest) -> Posting:
         """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
-        return spend_posting(self._peppers, asked, op, want)
+        return spend_posting(self._peppers, context, op, request)
 
     async def _spend(
-        self, asked: RequestContext, op: str, want: requests.SpendRequest
+        self, context: RequestContext, op: str, request: requests.SpendRequest
     ) -> tuple[Posting, PostResult]:
         async def attempt() -> tuple[Posting, PostResult]:
-            posting = self.spending(asked, op, want)
+            posting = self.spending(context, op, request)
             return posting, await self.ledger.post(posting)
 
         return await (
-            attempt() if want.code is None else self.guesses.watch(asked, want.code, attempt)
+            attempt()
+            if request.code is None
+            else self.guesses.watch(context, request.code, attempt)
         )
 
     async def redeem(
-        self, asked: RequestContext, want: requests.RedemptionRequest
+        self, context: RequestContext, request: requests.RedemptionRequest
     ) -> tuple[Redemption, PostResult]:
-        posting, posted = await self._spend(asked, "redeem", want)
-        return await self.redemption(posting, posted, want), posted
+        posting, posted = await self._spend(context, "redeem", request)
+        return await self.redemption(posting, posted, request), posted
 
     async def redemption(
-        self, posting: Posting, posted: PostResult, want: requests.RedemptionRequest
+        self, posting: Posting, posted: PostResult, request: requests.RedemptionRequest
     ) -> Redemption:
         """The redemption that came of an item."""
         if posted.recalled:
@@ -85,98 +87,108 @@ class Transactions:
         assert posted.card is not None
         assert posted.at is not None
         return Redemption(
-            id=ids.show_id("red", ids.NONE if want.simulate else posted.id),
+            id=ids.show_id("red", ids.NONE if request.simulate else posted.id),
             card=ids.show_id("crd", posted.card),
             amount=posted.amount,
             currency=posted.currency,
             balance=posted.balance,
-            reference=want.reference,
+            reference=request.reference,
             location=posting.location,
-            metadata=want.metadata or _NO_METADATA,
+            metadata=request.metadata or _NO_METADATA,
             created_at=posted.at,
         )
 
     async def refund(
-        self, asked: RequestContext, want: requests.RefundRequest
+        self, context: RequestContext, request: requests.RefundRequest
     ) -> tuple[Refund, PostResult]:
-        redemption = ids.parse_id("red", want.redemption)
+        redemption = ids.parse_id("red", request.redemption)
         if redemption is None:
             raise RedemptionNotFound
-        given = None if want.location is msgspec.UNSET else want.location
-        location = location_of(asked, given)
-        await require_own(self._database, asked, OF_REDEMPTION, redemption)
-        return await self._move(Refund, asked, "refund", want, other=redemption, location=location)
+        given = None if request.location is msgspec.UNSET else request.location
+        location = location_of(context, given)
+        await require_own(self._database, context, OF_REDEMPTION, redemption)
+        return await self._move(
+            Refund, context, "refund", request, other=redemption, location=location
+        )
 
     async def load(
-        self, asked: RequestContext, want: requests.LoadRequest
+        self, context: RequestContext, request: requests.LoadRequest
     ) -> tuple[Load, PostResult]:
-        return await self._move(Load, asked, "load", want, card=parse_card_id(want.card))
+        return await self._move(Load, context, "load", request, card=parse_card_id(request.card))
 
     async def transfer(
-        self, asked: RequestContext, want: requests.TransferRequest
+        self, context: RequestContext, request: requests.TransferRequest
     ) -> tuple[Transfer, PostResult]:
-        if want.from_ == want.to:
+        if request.from_ == request.to:
             raise InvalidRequest("a card cannot pay itself", param="to")
-        payer, paid = parse_card_id(want.from_, param="from"), parse_card_id(want.to, param="to")
-        return await self._move(Transfer, asked, "transfer", want, card=payer, other=paid)
+        payer, paid = (
+            parse_card_id(request.from_, param="from"),
+            parse_card_id(request.to, param="to"),
+        )
+        return await self._move(Transfer, context, "transfer", request, card=payer, other=paid)
 
     async def adjust(
-        self, asked: RequestContext, want: requests.AdjustmentRequest
+        self, context: RequestContext, request: requests.AdjustmentRequest
     ) -> tuple[Adjustment, PostResult]:
-        if want.amount == 0:
+        if request.amount == 0:
             raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
         return await self._move(
-            Adjustment, asked, "adjust", want, card=parse_card_id(want.card), reason=want.reason
+            Adjustment,
+            context,
+            "adjust",
+            request,
+            card=parse_card_id(request.card),
+            reason=request.reason,
         )
 
     async def hold(
-        self, asked: RequestContext, want: requests.HoldRequest
+        self, context: RequestContext, request: requests.HoldRequest
     ) -> tuple[Hold, PostResult]:
-        _, posted = await self._spend(asked, "hold", want)
-        hold = await self._hold(asked.merchant, posted.id)
+        _, posted = await self._spend(context, "hold", request)
+        hold = await self._hold(context.merchant, posted.id)
         # As first answered, whatever became of it since.
         return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
 
     async def capture(
-        self, asked: RequestContext, hold: str, want: requests.CaptureRequest
+        self, context: RequestContext, hold: str, request: requests.CaptureRequest
     ) -> tuple[Hold, PostResult]:
-        return await self._resolve(asked, "capture", hold, want.amount, want.location)
+        return await self._resolve(context, "capture", hold, request.amount, request.location)
 
     async def void(
-        self, asked: RequestContext, hold: str, want: requests.VoidRequest
+        self, context: RequestContext, hold: str, request: requests.VoidRequest
     ) -> tuple[Hold, PostResult]:
-        return await self._resolve(asked, "void", hold, None, want.location)
+        return await self._resolve(context, "void", hold, None, request.location)
 
     async def _resolve(
-        self, asked: RequestContext, op: str, hold: str, amount: int | None, given: str | None
+        self, context: RequestContext, op: str, hold: str, amount: int | None, given: str | None
     ) -> tuple[Hold, PostResult]:
         uuid = ids.parse_id("hld", hold)
         if uuid is None:
             raise HoldNotFound
-        location = location_of(asked, given)
-        await require_own(self._database, asked, OF_HOLD, uuid)
+        location = location_of(context, given)
+        await require_own(self._database, context, OF_HOLD, uuid)
         # Without a location as before there was one: a repetition may come after an upgrade.
         said = () if given is None else (given,)
         posted = await self.ledger.post(
             Posting(
-                merchant=asked.merchant,
+                merchant=context.merchant,
                 op=op,
-                actor=asked.actor,
-                key=asked.key,
+                actor=context.actor,
+                key=context.key,
                 fingerprint=fingerprint(op, hold, amount, *said),
                 other=uuid,
                 amount=amount,
                 location=location,
             )
         )
-        return await self._hold(asked.merchant, uuid), posted
+        return await self._hold(context.merchant, uuid), posted
 
     async def _move(
         self,
         noun: type[Noun],
-        asked: RequestContext,
+        context: RequestContext,
         op: str,
-        want: requests.Movement,
+        request: requests.Movement,
         *,
         card: UUID | None = None,
         other: UUID | None = None,
@@ -185,21 +197,21 @@ class Transactions:
     ) -> tuple[Noun, PostResult]:
         posted = await self.ledger.post(
             Posting(
-                merchant=asked.merchant,
+                merchant=context.merchant,
                 op=op,
-                actor=asked.actor,
-                key=asked.key,
-                fingerprint=fingerprint(op, want),
+                actor=context.actor,
+                key=context.key,
+                fingerprint=fingerprint(op, request),
                 card=card,
                 other=other,
-                amount=want.amount,
-                reference=want.reference,
-                location=location or asked.location,
+                amount=request.amount,
+                reference=request.reference,
+                location=location or context.location,
                 reason=reason,
-                metadata=_json(want.metadata),
+                metadata=_json(request.metadata),
             )
         )
-        return await self._moved(noun, asked.merchant, posted.id), posted
+        return await self._moved(noun, context.merchant, posted.id), posted
 
     async def _moved(self, noun: type[Noun], merchant: UUID, transfer: UUID) -> Noun:
         row = await self._database.one(_TRANSFER, merchant, transfer)

@@ -18,59 +18,59 @@ from florin.ledger.post import Posting
 
 
 def spend_posting(
-    peppers: Sequence[bytes], asked: RequestContext, op: str, want: requests.SpendRequest
+    peppers: Sequence[bytes], context: RequestContext, op: str, request: requests.SpendRequest
 ) -> Posting:
     """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
     card, code, typed = None, None, None
-    if (want.card is None) == (want.code is None):
+    if (request.card is None) == (request.code is None):
         raise InvalidRequest("give exactly one of code and card", param="card")
-    if want.card is not None:
-        if not asked.spends_by_id:
+    if request.card is not None:
+        if not context.spends_by_id:
             raise Forbidden("this needs the scope cards:spend-by-id: give the card's code")
-        card = parse_card_id(want.card)
-    elif want.code is not None:
-        typed = codes.read_code(want.code)
-        code = codes.code_hash(peppers[0], asked.merchant, typed)
-    if want.pin is not None and want.code is None:
+        card = parse_card_id(request.card)
+    elif request.code is not None:
+        typed = codes.read_code(request.code)
+        code = codes.code_hash(peppers[0], context.merchant, typed)
+    if request.pin is not None and request.code is None:
         raise InvalidRequest("a PIN goes with a code", param="pin")
-    pin = None if want.pin is None else pins.read(want.pin)
-    location = location_of(asked, want.location)
-    expires_in = want.expires_in if isinstance(want, requests.HoldRequest) else None
-    simulate = isinstance(want, requests.RedemptionRequest) and want.simulate
-    remainder = isinstance(want, requests.RedemptionRequest) and want.allow_remainder
+    pin = None if request.pin is None else pins.read(request.pin)
+    location = location_of(context, request.location)
+    expires_in = request.expires_in if isinstance(request, requests.HoldRequest) else None
+    simulate = isinstance(request, requests.RedemptionRequest) and request.simulate
+    remainder = isinstance(request, requests.RedemptionRequest) and request.allow_remainder
 
     def print_of(hashed: bytes | None) -> bytes:
         # Without the PIN: whether a key's request had the right one is not to be asked of its key.
         return fingerprint(
             op,
-            want.card,
+            request.card,
             hashed and hashed.hex(),
-            want.amount,
-            want.currency,
+            request.amount,
+            request.currency,
             remainder,
-            want.reference,
+            request.reference,
             location,
-            want.metadata,
+            request.metadata,
             expires_in,
         )
 
     posting = Posting(
-        merchant=asked.merchant,
+        merchant=context.merchant,
         op=op,
-        actor=asked.actor,
-        key=None if simulate else asked.key,
+        actor=context.actor,
+        key=None if simulate else context.key,
         fingerprint=print_of(code),
         card=card,
         code=code,
-        pin=None if pin is None else pins.pin_attempt(peppers, asked.merchant, pin),
-        amount=want.amount,
-        currency=want.currency,
+        pin=None if pin is None else pins.pin_attempt(peppers, context.merchant, pin),
+        amount=request.amount,
+        currency=request.currency,
         remainder=remainder,
         simulate=simulate,
         expires_in=expires_in,
-        reference=want.reference,
+        reference=request.reference,
         location=location,
-        metadata=_json(want.metadata),
+        metadata=_json(request.metadata),
     )
     if typed is not None and len(peppers) > 1:
         posting.previous_pepper = _before(peppers[1:], posting, typed, print_of)
