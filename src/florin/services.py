@@ -40,7 +40,7 @@ DEPENDENCIES = (
     "live",
     "sealer",
     "access",
-    "people",
+    "identity",
     "reports",
     "ledger",
     "transactions",
