@@ -29,7 +29,7 @@ def fresh(owner: Any) -> Ask:
     """All doors open: a closed one is answered sooner, whoever knocks."""
 
     async def open_all() -> None:
-        await owner.execute("delete from florin.attempt")
+        await owner.execute("delete from florin.failed_attempt")
 
     return open_all
 

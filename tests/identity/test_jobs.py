@@ -17,17 +17,17 @@ async def test_what_is_over_is_deleted(api: Instance, owner: Any, database: Data
         old = "clock_timestamp() - interval '61 days'"
         await owner.execute(
             f"update florin.session set expires_at = {old};"  # noqa: S608 -- our own text
-            f"update florin.letter set expires_at = {old};"
-            f"update florin.attempt set last_at = {old};"
+            f"update florin.email_token set expires_at = {old};"
+            f"update florin.failed_attempt set last_at = {old};"
         )
         user = await register(http)
-        tables = len(["session", "letter", "attempt"])
+        tables = len(["session", "email_token", "failed_attempt"])
         assert await delete_expired_rows(database, most=2) == 2 * tables
         while await delete_expired_rows(database, most=2):
             pass
         left = [
             await owner.fetchval(f"select count(*) from florin.{table}")  # noqa: S608
-            for table in ("session", "letter", "attempt")
+            for table in ("session", "email_token", "failed_attempt")
         ]
         assert left == [1, 1, 0]
         assert (await http.get("/auth/me", headers=user.headers)).status_code == 200

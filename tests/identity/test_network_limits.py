@@ -127,7 +127,7 @@ async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: 
     token = await email_token(owner, user.email, "password_reset")
     most, at_once = network_limits.PASSWORDS_PER_TOKEN.max, 20
     async with owner.transaction():
-        await owner.execute("select 1 from florin.letter where used_at is null for update")
+        await owner.execute("select 1 from florin.email_token where used_at is null for update")
         calls = [asyncio.create_task(confirm(http, token)) for _ in range(at_once)]
         pending = set(calls)
         async with asyncio.timeout(60):

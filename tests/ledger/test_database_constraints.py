@@ -171,7 +171,7 @@ async def test_a_key_is_claimed_once_for_each_merchant(
 # The merchant itself; and what belongs to the installation, not to a merchant: its migrations, its
 # heartbeat, failed attempts of those who name no merchant, and its work.
 INSTALLATION = {
-    "merchant", "migration", "heartbeat", "attempt",
+    "merchant", "migration", "heartbeat", "failed_attempt",
     "outbox", "queue", "queue_job", "queue_tick", "queue_worker", "queue_audit", "queue_flow",
 }  # fmt: skip
 

@@ -68,7 +68,7 @@ insert into florin.hold (merchant, id, card, currency, amount, state, actor, cre
     end::florin.hold_state, 'x', $4::timestamptz + n * interval '1 minute', '2099-01-01',
     case when n % 100 <> 0 then $4::timestamptz end, 'order ' || n, 'till ' || n % 20
   from unnest($3::uuid[]) with ordinality as u (i, n) where n % 2 = 0 and $2 is not null;
-insert into florin.event (merchant, id, type, card, noun, sequence, created_at)
+insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
   select $1, gen_random_uuid(),
     case when s > 1 then 'card.seen' when n % 500 = 0 then 'card.blocked'
       else 'card.issued' end, i, i, s, $4::timestamptz + n * interval '1 minute'

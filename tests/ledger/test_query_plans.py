@@ -30,9 +30,9 @@ insert into florin.transfer (merchant, id, kind, currency, amount, debit, credit
     credit_sequence, credit_balance, actor, created_at)
   select $1, gen_random_uuid(), 'load', 'EUR', 200, 'merchant_clearing', 'card', i, n, 200 * n, 'x',
     now() from unnest($3::uuid[]) i, generate_series(1, 5) n;
-insert into florin.idempotency (merchant, key, operation, fingerprint, noun, created_at)
+insert into florin.idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
   select $1, 'k' || i, 'load', '', i, now() from unnest($3::uuid[]) i;
-insert into florin.event (merchant, id, type, card, noun, sequence, created_at)
+insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
   select $1, gen_random_uuid(), 'card.issued', i, i, n, now()
   from unnest($3::uuid[]) i, generate_series(1, 5) n;
 """

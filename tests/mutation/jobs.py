@@ -11,16 +11,16 @@ _LOST = f"{BULK}::test_a_download_that_lost_its_place_changes_nothing"
 
 JOBS = (
     _("a download that was cut off is repeated by anyone", EXPORT,
-      "codes = 'downloading' and download_actor = $3 and leaving_until", "codes = 'downloading'"
-      " and leaving_until",
+      "codes = 'downloading' and download_actor = $3 and downloading_until", "codes = 'downloading'"
+      " and downloading_until",
       _REPEATED),
     _("two downloads of one principal at once", EXPORT,
-      "download_actor = $3 and leaving_until <= clock_timestamp()", "download_actor = $3",
+      "download_actor = $3 and downloading_until <= clock_timestamp()", "download_actor = $3",
       _REPEATED),
     _("a download that lost its place takes the codes", EXPORT,
-      "update florin.job set codes = 'taken', leaving_until = null\n"
+      "update florin.job set codes = 'taken', downloading_until = null\n"
       "where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3",
-      "update florin.job set codes = 'taken', leaving_until = null\n"
+      "update florin.job set codes = 'taken', downloading_until = null\n"
       "where merchant = $1 and id = $2 and $3 > 0",
       _LOST),
     _("a download that lost its place goes on", EXPORT,

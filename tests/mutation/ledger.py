@@ -24,7 +24,7 @@ ISSUE = "src/florin/ledger/issue.sql"
 CLAIM = "src/florin/ledger/idempotency_keys.sql"
 LANE = "src/florin/ledger/batching.py"
 COALESCE = "src/florin/kit/batcher.py"
-TABLES = "src/florin/migrations/0001_expand_core.sql"
+TABLES = "src/florin/migrations/0001_expand_ledger.sql"
 
 MACHINE = "tests/ledger/test_machine.py"
 MANY = "tests/ledger/test_concurrency.py"
@@ -130,7 +130,7 @@ _MONEY = (
 _KEYS = (
     _("a key is another merchant's, too", POST,
       "not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q",
-      "not i.simulate and q.key = i.key order by q.created_at, q.noun limit 1) q",
+      "not i.simulate and q.key = i.key order by q.created_at, q.resource_id limit 1) q",
       f"{BELTS}::test_a_key_is_claimed_once_for_each_merchant"),
     _("the body under a key is not compared", POST,
       "q.operation = i.op and q.fingerprint = i.fingerprint as same", "true as same", MACHINE),

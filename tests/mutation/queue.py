@@ -147,9 +147,9 @@ _EFFECTS = (
 _MEASURE = "tests/cards/jobs/test_throttle.py::test_little_at_a_time_beside_whoever_waits"
 _PACE = (
     _("a long job does not see who redeems", "src/florin/ledger/post.sql",
-      "    perform nextval('money_asked');\n", "", _MEASURE),
+      "    perform nextval('posting_counter');\n", "", _MEASURE),
     _("a long job does not see who buys", "src/florin/ledger/issue.sql",
-      "    perform nextval('money_asked');\n", "", _MEASURE),
+      "    perform nextval('posting_counter');\n", "", _MEASURE),
     _("a long job gives way to its own cards", "src/florin/ledger/issue.sql",
       "  if p_key[1] is not null then", "  if true then", _MEASURE),
     _("a long job gives way to its own ends", "src/florin/ledger/post.sql",

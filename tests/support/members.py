@@ -109,7 +109,7 @@ async def member(http: httpx.AsyncClient, by: SignedInMember, role: str) -> Sign
 async def email_token(owner: Any, email: str, kind: str) -> str | None:
     """The token that waits to be sent to this address, as the mailer will read it."""
     row = await owner.fetchrow(
-        "select l.* from florin.letter l join florin.member m"
+        "select l.* from florin.email_token l join florin.member m"
         " on m.merchant = l.merchant and m.id = l.member"
         " where m.email = $1 and l.kind = $2 and l.sealed is not null order by l.id desc limit 1",
         email,

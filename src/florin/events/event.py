@@ -137,9 +137,9 @@ async def find_event(reads: Reader, merchant: UUID, text: str) -> Event:
 
 async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
     """Give each event its object, with what it was then laid over it."""
-    moved = [row["noun"] for row in rows if row["type"] in MOVED]
-    held = [row["noun"] for row in rows if row["type"].startswith("hold.")]
-    jobs = [row["noun"] for row in rows if row["type"].startswith("job.")]
+    moved = [row["resource_id"] for row in rows if row["type"] in MOVED]
+    held = [row["resource_id"] for row in rows if row["type"].startswith("hold.")]
+    jobs = [row["resource_id"] for row in rows if row["type"].startswith("job.")]
     other = [row["card"] for row in rows if _object(row) not in {*moved, *held, *jobs}]
     nouns: dict[UUID, Any] = {}
     for row in await _these(reads, "select * from florin.transfer", merchant, moved):
@@ -162,7 +162,7 @@ def _object(row: Row) -> UUID:
     expired, or was reinstated.
     """
     itself = row["type"] in MOVED or row["type"].startswith(("hold.", "job."))
-    about: UUID = row["noun"] if itself else row["card"]
+    about: UUID = row["resource_id"] if itself else row["card"]
     return about
 
 

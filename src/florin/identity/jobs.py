@@ -7,8 +7,8 @@ from florin.kit.postgres.database import Database
 # old one, and its place is still known (see lockout.py).
 _OVER = {
     "session": "expires_at < clock_timestamp() - interval '60 days'",
-    "letter": "expires_at < clock_timestamp() - interval '30 days'",
-    "attempt": f"last_at < clock_timestamp() - interval '{FORGOTTEN_AFTER_S} s'",
+    "email_token": "expires_at < clock_timestamp() - interval '30 days'",
+    "failed_attempt": f"last_at < clock_timestamp() - interval '{FORGOTTEN_AFTER_S} s'",
 }
 
 

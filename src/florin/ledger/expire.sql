@@ -50,7 +50,7 @@ begin
   from unnest(c_id, c_balance, c_currency, c_sequence, p_ids) w (id, balance, currency, sequence, row)
   where w.balance > 0;
   with made as (
-    insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
+    insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
     select p_merchant, w.row, 'card.expired', w.id, w.row, w.revision + 1,
       jsonb_build_object('state', 'expired', 'balance', 0, 'held', 0, 'expires_at', w.expires),
       p_actor, at
@@ -58,7 +58,7 @@ begin
     where w.id is not null
     returning id, type
   )
-  insert into outbox (topic, merchant, noun)
+  insert into outbox (topic, merchant, resource_id)
   select e.type, p_merchant, e.id from made e
   where exists (select from merchant m where m.id = p_merchant and m.followed);
 end $$;

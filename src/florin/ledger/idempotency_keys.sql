@@ -12,16 +12,16 @@ declare
   claimed uuid[] := '{}';
 begin
   with made as (
-    insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
+    insert into idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
     select distinct on (i.m, i.key) i.m, i.key, i.operation, i.fingerprint, i.id, clock_timestamp()
     from unnest(p_merchant, p_key, p_operation, p_fingerprint, p_id, p_simulate)
       with ordinality as i (m, key, operation, fingerprint, id, simulate, n)
     where i.key is not null and not i.simulate
     order by i.m, i.key, i.n
     on conflict (merchant, key) do nothing
-    returning noun
+    returning resource_id
   )
-  select coalesce(array_agg(m.noun), '{}') into claimed from made m;
+  select coalesce(array_agg(m.resource_id), '{}') into claimed from made m;
   return claimed;
 exception when lock_not_available then
   perform set_config('lock_timeout', '1ms', true);
@@ -33,7 +33,7 @@ exception when lock_not_available then
     order by i.m, i.key, i.n
   loop
     begin
-      insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
+      insert into idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
       values (item.m, item.key, item.operation, item.fingerprint, item.id, clock_timestamp())
       on conflict (merchant, key) do nothing;
       if found then

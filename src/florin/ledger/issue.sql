@@ -27,7 +27,7 @@ declare
 begin
   perform florin.begin_money();
   if p_key[1] is not null then -- a request's; the cards of a job have none, and were counted with it
-    perform nextval('money_asked');
+    perform nextval('posting_counter');
     select array_agg(z.m), array_agg(florin.cards_left(z.m)) into q_merchant, q_left
     from (select distinct u.m from unnest(p_merchant) u (m)) z;
   end if;
@@ -40,9 +40,9 @@ begin
   with item as materialized (
     select i.*,
       case
-        when i.key is not null and q.noun is null then 'busy'
-        when q.noun <> i.id and q.noun = any (claimed) then 'busy'
-        when i.key is not null and not q.noun = any (claimed) then
+        when i.key is not null and q.resource_id is null then 'busy'
+        when q.resource_id <> i.id and q.resource_id = any (claimed) then 'busy'
+        when i.key is not null and not q.resource_id = any (claimed) then
           case when q.operation = 'issue' and q.fingerprint = i.fingerprint then 'replayed'
             else 'idempotency_key_reused' end
         when p.id is null then 'program_not_found'
@@ -53,7 +53,7 @@ begin
           > q_left[array_position(q_merchant, i.m)] then 'quota_exceeded'
         else 'ok'
       end as outcome,
-      q.noun, q.answer, p.currency, p.partial_redemption, p.expires_after_months, m.at,
+      q.resource_id, q.answer, p.currency, p.partial_redemption, p.expires_after_months, m.at,
       case when octet_length(i.code) > case when p.pin then 32 else 64 end
         then substr(i.code, 33, 32) end as pin_hash,
       case when i.activate then
@@ -67,7 +67,7 @@ begin
       where z.id = i.m limit 1) m on true
     left join lateral (select z.* from program z
       where z.merchant = i.m and z.id = i.program limit 1) p on true
-    left join lateral (select z.noun, z.operation, z.fingerprint, z.answer from idempotency z
+    left join lateral (select z.resource_id, z.operation, z.fingerprint, z.answer from idempotency z
       where i.key is not null and z.merchant = i.m and z.key = i.key limit 1) q on true
   ), decided as materialized (
     select i.*, case i.outcome when 'ok' then jsonb_build_object(
@@ -105,13 +105,13 @@ begin
       nullif(substr(i.actor, length(split_part(i.actor, E'\x1f', 1)) + 2), ''), i.at
     from made i where i.activate
   ), events as (
-    insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
+    insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1,
       (i.first_answer - 'last4') || '{"held": 0}', i.actor, i.at
     from made i
     returning merchant, id, type
   ), told as (
-    insert into outbox (topic, merchant, noun)
+    insert into outbox (topic, merchant, resource_id)
     select e.type, e.merchant, e.id from events e
     where exists (select from merchant z where z.id = e.merchant and z.followed)
   ), used as (
@@ -125,9 +125,9 @@ begin
   ), unclaimed as (
     delete from idempotency q using item i
     where i.outcome not in ('ok', 'replayed', 'idempotency_key_reused') and i.key is not null
-      and q.merchant = i.m and q.key = i.key and q.noun = i.id
+      and q.merchant = i.m and q.key = i.key and q.resource_id = i.id
   )
-  select i.outcome, case when i.outcome = 'replayed' then i.noun else i.id end,
+  select i.outcome, case when i.outcome = 'replayed' then i.resource_id else i.id end,
     i.first_answer
   from decided i
   order by i.n;
@@ -150,11 +150,11 @@ begin
   if p_key is not null then
     perform florin.claim_keys(array[p_merchant], array[p_key], array[p_operation],
       array[p_fingerprint], array[p_event], array[false], p_patience);
-    select q.noun, q.operation, q.fingerprint into before from idempotency q
+    select q.resource_id, q.operation, q.fingerprint into before from idempotency q
     where q.merchant = p_merchant and q.key = p_key;
-    if before.noun is null then
+    if before.resource_id is null then
       return 'busy';
-    elsif before.noun <> p_event then
+    elsif before.resource_id <> p_event then
       return case when before.operation = p_operation
         and before.fingerprint = p_fingerprint then 'replayed' else 'idempotency_key_reused' end;
     end if;
@@ -163,7 +163,7 @@ begin
   where a.merchant = p_merchant and a.id = p_card for no key update;
   if found_state is null or found_state = 'closed' then
     delete from idempotency q where q.merchant = p_merchant and q.key = p_key
-      and q.noun = p_event;
+      and q.resource_id = p_event;
     return case when found_state is null then 'card_not_found' else 'card_closed' end;
   end if;
   return 'ok';
@@ -176,7 +176,7 @@ create or replace function florin.end_secret(
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
   perform florin.begin_money();
-  insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
+  insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
   select p_merchant, p_event, p_type, p_card, p_card, a.revision,
     jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data, p_actor,
     florin.clock(p_merchant)
@@ -184,7 +184,7 @@ begin
   insert into audit (merchant, id, actor, action, subject, after)
   values (p_merchant, p_event, coalesce(p_actor, 'unknown'), p_type,
     'crd_' || replace(p_card::text, '-', ''), p_data);
-  insert into outbox (topic, merchant, noun)
+  insert into outbox (topic, merchant, resource_id)
   select p_type, p_merchant, p_event from merchant z
   where z.id = p_merchant and z.followed;
 end $$;

@@ -65,7 +65,7 @@ declare
 begin
   perform florin.begin_money();
   if p_op[1] <> 'expire' then -- nobody waits for those
-    perform nextval('money_asked');
+    perform nextval('posting_counter');
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
 
@@ -189,13 +189,13 @@ begin
     select i.n::integer as n, i.op, i.id, i.m, i.card, i.code, i.other, i.amount, i.currency,
       i.remainder, i.simulate, i.expires_in, i.key, i.event,
       real_now + z.clock_offset as at,
-      q.noun as claimed_by, q.operation = i.op and q.fingerprint = i.fingerprint as same
+      q.resource_id as claimed_by, q.operation = i.op and q.fingerprint = i.fingerprint as same
     from unnest(p_op, p_id, p_merchant, p_card, p_code, p_other, p_amount, p_currency, p_remainder,
         p_simulate, p_expires_in, p_key, p_fingerprint, p_event)
       with ordinality as i (op, id, m, card, code, other, amount, currency, remainder,
         simulate, expires_in, key, fingerprint, event, n)
     left join lateral (select z.clock_offset from merchant z where z.id = i.m limit 1) z on true
-    left join lateral (select q.noun, q.operation, q.fingerprint from idempotency q
+    left join lateral (select q.resource_id, q.operation, q.fingerprint from idempotency q
       where i.key is not null and not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q
       on true
     order by i.n
@@ -608,7 +608,7 @@ begin
 
   if any_event or e_id is not null then
     with made as (
-      insert into event (merchant, id, type, card, noun, sequence, data, actor, created_at)
+      insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
       select u.m, u.event, u.type, c_id[u.c], u.id, u.revision, u.data, u.actor,
         u.at + (ticks + 2 * u.i) * microsecond
       from unnest(p_merchant, p_event, o_event, x, o_id, o_revision, o_data, p_actor, o_at)
@@ -619,7 +619,7 @@ begin
         e_at)
       returning merchant, id, type
     )
-    insert into outbox (topic, merchant, noun) -- where somebody follows them
+    insert into outbox (topic, merchant, resource_id) -- where somebody follows them
     select e.type, e.merchant, e.id from made e
     where exists (select from merchant z where z.id = e.merchant and z.followed);
   end if;
@@ -633,23 +633,23 @@ begin
   end if;
 
   if any_key and any_thief then
-    update idempotency q set operation = u.op, fingerprint = u.fingerprint, noun = u.id
+    update idempotency q set operation = u.op, fingerprint = u.fingerprint, resource_id = u.id
     from unnest(p_id, o_thief) as o (id, thief)
     join unnest(p_merchant, p_key, p_op, p_fingerprint, p_id) with ordinality
       as u (m, key, op, fingerprint, id, n) on u.n = o.thief
-    where q.merchant = u.m and q.key = u.key and q.noun = o.id;
+    where q.merchant = u.m and q.key = u.key and q.resource_id = o.id;
   end if;
   if any_key and any_refused then
     delete from idempotency q
     using unnest(p_merchant, p_key, p_id, o_outcome) as u (m, key, id, outcome)
     where u.key is not null and u.outcome <> 'ok' and u.outcome <> 'replayed'
-      and q.merchant = u.m and q.key = u.key and q.noun = u.id;
+      and q.merchant = u.m and q.key = u.key and q.resource_id = u.id;
   end if;
   if any_answer then
     update idempotency q set answer = u.data
     from unnest(p_merchant, p_key, p_id, o_data, o_outcome) as u (m, key, id, data, outcome)
     where u.key is not null and u.data is not null and u.outcome = 'ok'
-      and q.merchant = u.m and q.key = u.key and q.noun = u.id;
+      and q.merchant = u.m and q.key = u.key and q.resource_id = u.id;
   end if;
 
   return query

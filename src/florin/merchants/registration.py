@@ -72,7 +72,7 @@ async def invite_owner(
         )
         token = await letters.write(tx, merchant, owner, "invitation")
         row = await tx.one(
-            "select * from florin.letter where merchant = $1 and id = $2", merchant, token
+            "select * from florin.email_token where merchant = $1 and id = $2", merchant, token
         )
         assert row is not None
         facts = {"name": want.name, "owner": ids.show_id("usr", owner)}

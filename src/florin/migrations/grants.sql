@@ -5,15 +5,15 @@ grant usage on schema florin to {role};
 revoke all on all tables in schema florin from {role};
 revoke all on all functions in schema florin from public, {role};
 grant select on all tables in schema florin to {role};
-grant insert on merchant, member, api_key, program, session, letter, attempt, audit to {role};
+grant insert on merchant, member, api_key, program, session, email_token, failed_attempt, audit to {role};
 grant update (second_factor_roles, timezone) on merchant to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
   recovery_hashes) on member to {role};
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,
   revoked_at, reused) on session to {role};
-grant update (sealed, delivered_at, used_at) on letter to {role};
-grant update on attempt to {role};
-grant delete on member, session, letter, attempt to {role};
+grant update (sealed, delivered_at, used_at) on email_token to {role};
+grant update on failed_attempt to {role};
+grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata)
   on program to {role};
@@ -25,9 +25,9 @@ grant insert, delete on queue_tick to {role};
 grant insert on queue_audit to {role};
 grant insert, update on queue to {role};
 grant usage on sequence queue_fence to {role};
-grant select on sequence money_asked to {role};
-grant execute on function queue_claim, queue_places, queue_allowance, queue_beat, queue_hold, queue_done,
-  queue_fail, queue_give_back, queue_again, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
+grant select on sequence posting_counter to {role};
+grant execute on function queue_claim, queue_places, queue_allowance, queue_heartbeat, queue_hold, queue_complete,
+  queue_fail, queue_give_back, queue_continue, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
   queue_tick, queue_count, queue_prune, queue_facts to {role};
 grant execute on function quotas, quota_limit, cards_left, take_job_quota to {role};
 grant insert, update, delete on quota to {role};
@@ -35,4 +35,4 @@ grant delete on quota_use to {role};
 grant execute on function analyze_grown, expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
   finish_job to {role};
 grant insert, update on job to {role};
-grant insert, delete on job_sheet, job_part to {role};
+grant insert, delete on job_code_export, job_part to {role};

@@ -13,14 +13,14 @@ CARDS = 5  # of a job: with the chunks of test_kinds.py more than one transactio
 
 
 async def cleanup(owner: Any) -> tuple[NewJob, Check]:
-    insert = "insert into florin.attempt values ($1, 5, 1, now() - $2::interval)"
+    insert = "insert into florin.failed_attempt values ($1, 5, 1, now() - $2::interval)"
     kept, gone = ids.new_id().bytes, ids.new_id().bytes
     await owner.execute(insert, kept, timedelta(0))
     await owner.execute(insert, gone, timedelta(days=2))
 
     async def check() -> None:
         rows = await owner.fetch(
-            "select subject from florin.attempt where subject = any($1)", [kept, gone]
+            "select subject from florin.failed_attempt where subject = any($1)", [kept, gone]
         )
         assert [row["subject"] for row in rows] == [kept]
 
@@ -50,7 +50,7 @@ async def erase_sheets(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     old, young = ids.new_id(), ids.new_id()
     await owner.execute(
-        "insert into florin.job_part (merchant, job, nth, sealed, created_at)"
+        "insert into florin.job_part (merchant, job, part_number, sealed, created_at)"
         " select $1, j, 0, 'x', now() - interval '25 hours' from unnest($2::uuid[]) j",
         *(merchant, [young, ids.new_id()]),
     )
@@ -61,13 +61,15 @@ async def erase_sheets(owner: Any) -> tuple[NewJob, Check]:
             *(merchant, job, timedelta(days=days)),
         )
         await owner.execute(
-            "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, 0, 'x')",
+            "insert into florin.job_code_export (merchant, job, part_number, sealed)"
+            " values ($1, $2, 0, 'x')",
             *(merchant, job),
         )
 
     async def check() -> None:
         rows = await owner.fetch(
-            "select j.id, j.codes, (select count(*) from florin.job_sheet s where s.job = j.id) n"
+            "select j.id, j.codes,"
+            " (select count(*) from florin.job_code_export s where s.job = j.id) n"
             " from florin.job j where merchant = $1",
             merchant,
         )
@@ -82,7 +84,8 @@ async def erase_sheets(owner: Any) -> tuple[NewJob, Check]:
 async def forget_keys(owner: Any) -> tuple[NewJob, Check]:
     merchant = await make_merchant(owner)
     insert = (
-        "insert into florin.idempotency (merchant, key, operation, fingerprint, noun, created_at)"
+        "insert into florin.idempotency"
+        " (merchant, key, operation, fingerprint, resource_id, created_at)"
         " values ($1, $2, 'redeem', 'x', gen_random_uuid(), now() - $3::interval)"
     )
     await owner.execute(insert, merchant, "old", timedelta(days=400))

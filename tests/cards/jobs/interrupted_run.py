@@ -140,9 +140,9 @@ class Runs:
         verb = PLAN.queue(job.queue).kinds[job.kind].run
         ended = await verb(job, WorkerServices(self._settings, database))
         if isinstance(ended, Continue):
-            await database.one("select florin.queue_again($1, $2, '0')", job.id, job.fence)
+            await database.one("select florin.queue_continue($1, $2, '0')", job.id, job.fence)
         elif not job.finished:
-            await database.all("select florin.queue_done($1, $2)", [job.id], [job.fence])
+            await database.all("select florin.queue_complete($1, $2)", [job.id], [job.fence])
 
     async def drain(self) -> None:
         """Run what there is until nothing is left: failures again, lost leases by another."""

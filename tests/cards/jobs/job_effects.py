@@ -43,8 +43,8 @@ async def bulk_issue(owner: Any) -> tuple[NewJob, Check]:
         )
         assert [card["balance"] for card in made] == [100] * CARDS
         sealer, on_sheets = Sealer(SECRETS["FLORIN_SEAL_KEY"]), list[str]()
-        for sheet in await owner.fetch("select * from florin.job_sheet where job = $1", job):
-            bound = bulk.code_export_binding(merchant, job, sheet["nth"])
+        for sheet in await owner.fetch("select * from florin.job_code_export where job = $1", job):
+            bound = bulk.code_export_binding(merchant, job, sheet["part_number"])
             on_sheets += sealer.unseal(sheet["sealed"], bound_to=bound).splitlines()
         shown = sorted(line.split(",")[0] for line in on_sheets)
         assert shown == sorted(ids.show_id("crd", card["id"]) for card in made)
@@ -71,7 +71,8 @@ async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
     )
     for nth, part in enumerate(parts):
         await owner.execute(
-            "insert into florin.job_part (merchant, job, nth, sealed) values ($1, $2, $3, $4)",
+            "insert into florin.job_part (merchant, job, part_number, sealed)"
+            " values ($1, $2, $3, $4)",
             *(merchant, job, nth, seal_part(sealer, part, merchant, job, nth)),
         )
 
@@ -86,7 +87,8 @@ async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
         hashes = {codes.code_hash(pepper, merchant, code) for code in given}
         assert hashes <= {card["code_hash"] for card in made}
         assert (
-            await owner.fetchval("select count(*) from florin.job_sheet where job = $1", job) == 1
+            await owner.fetchval("select count(*) from florin.job_code_export where job = $1", job)
+            == 1
         )
         assert await owner.fetchval("select count(*) from florin.job_part where job = $1", job) == 0
         assert await _events(owner, merchant) == {"card.issued": CARDS, "job.finished": 1}

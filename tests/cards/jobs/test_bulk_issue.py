@@ -65,7 +65,7 @@ async def test_a_job_from_beginning_to_end(
     assert len({line["code"] for line in lines}) == 2345
     twice = await http.post(f"/jobs/{job['id']}/codes")
     assert (twice.status_code, twice.json()["code"]) == (410, "codes_taken")
-    assert await owner.fetchval("select count(*) from florin.job_sheet") == 0
+    assert await owner.fetchval("select count(*) from florin.job_code_export") == 0
 
     found = (await http.post("/cards/lookup", json={"code": lines[2000]["code"]})).json()
     assert (found["id"], found["state"], found["balance"]) == (lines[2000]["card"], "active", 2500)
@@ -181,7 +181,7 @@ async def test_a_download_that_lost_its_place_changes_nothing(
     job = await job_with_codes(http, shop, workers, 600)
     slow = await begin_download(http, shop, database, job)
     assert await anext(slow) == HEADER.encode()
-    await owner.execute("update florin.job set leaving_until = now() - interval '1 s'")
+    await owner.execute("update florin.job set downloading_until = now() - interval '1 s'")
     again = await begin_download(http, shop, database, job)
     assert await anext(again) == HEADER.encode()
     with pytest.raises(code_export.DownloadLost):

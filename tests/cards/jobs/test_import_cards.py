@@ -73,7 +73,7 @@ async def test_a_file_becomes_its_cards(
     assert (line["amount"], line["currency"], line["pin"]) == ("400", "EUR", "")
     assert (await http.post("/cards/lookup", json={"code": line["code"]})).json()["balance"] == 400
     assert (await http.post(f"/jobs/{job['id']}/codes")).json()["code"] == "codes_taken"
-    for table in ("job_part", "job_sheet"):
+    for table in ("job_part", "job_code_export"):
         assert await owner.fetchval(f"select count(*) from florin.{table}") == 0  # noqa: S608 -- ours
     assert (await http.get("/ledger/proof")).json()["balanced"] is True
 

@@ -15,7 +15,7 @@ from tests.ledger.calls import issue, make_merchant, make_program
 from tests.support.workers import Crew, until
 
 _KEYS = """
-insert into florin.idempotency (merchant, key, operation, fingerprint, noun, created_at)
+insert into florin.idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
 select $1, $2 || n, 'redeem', 'x', gen_random_uuid(), now() - $3::interval
 from generate_series(1, 1000) n
 """
@@ -102,7 +102,7 @@ async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
             age,
         )
         await owner.execute(
-            "insert into florin.letter (merchant, id, member, kind, hash, expires_at)"
+            "insert into florin.email_token (merchant, id, member, kind, hash, expires_at)"
             " values ($1, $2, $3, 'invitation', 'h', now() + interval '2 days' - $4::interval)",
             merchant,
             ids.new_id(),
@@ -110,14 +110,14 @@ async def test_tokens_are_cleaned_up(owner: Any, workers: Crew) -> None:
             age,
         )
         await owner.execute(
-            "insert into florin.attempt"
+            "insert into florin.failed_attempt"
             " values ($1, 5, 1, now() + interval '2 days' - $2::interval)",
             str(age).encode(),
             age,
         )
     workers.start()
     await run(owner, *(NewJob(queue="cleanup-tokens", kind="cleanup") for _ in range(3)))
-    for table in ("session", "letter", "attempt"):
+    for table in ("session", "email_token", "failed_attempt"):
         number = await owner.fetchval(f"select count(*) from florin.{table}")  # noqa: S608 -- ours
         assert number == 1, table
 

@@ -85,9 +85,10 @@ async def test_a_worker_gives_way_while_money_flows(
         job = (await ask(http, shop, CARDS, key)).json()["id"]
         await finished(http, job)
         rows = await owner.fetch(
-            "select nth from florin.job_sheet where job = $1 order by nth", ids.parse_id("job", job)
+            "select part_number from florin.job_code_export where job = $1 order by part_number",
+            ids.parse_id("job", job),
         )
-        ends = [*(row["nth"] for row in rows), CARDS]
+        ends = [*(row["part_number"] for row in rows), CARDS]
         return [end - begun for begun, end in itertools.pairwise(ends)]
 
     code = await sell(http, shop)

@@ -116,7 +116,7 @@ async def test_of_letters_used_at_once_one_counts(
         await ask(http, user.email)
         tokens.append(await email_token(owner, user.email, "password_reset"))
     async with owner.transaction():
-        await owner.execute("select 1 from florin.letter where used_at is null for update")
+        await owner.execute("select 1 from florin.email_token where used_at is null for update")
         calls = [asyncio.create_task(confirm(http, token)) for token in tokens]
         async with asyncio.timeout(60):
             while await waiting(urls) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
@@ -130,7 +130,7 @@ async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:
     await ask(http, user.email)
     token = await email_token(owner, user.email, "password_reset")
     await owner.execute(
-        "update florin.letter set expires_at = created_at where kind = 'password_reset'"
+        "update florin.email_token set expires_at = created_at where kind = 'password_reset'"
     )
     problem(await confirm(http, token), 422, "token_invalid")
     assert (await login(http, user.email)).status_code == 200
@@ -155,7 +155,7 @@ async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: 
     answers = [await ask(http, user.email) for _ in range(lockout.LETTERS_MOST + 4)]
     assert {each.status_code for each in answers} == {202}  # which tells nothing either
     written = await owner.fetchval(
-        "select count(*) from florin.letter l join florin.member m on m.id = l.member"
+        "select count(*) from florin.email_token l join florin.member m on m.id = l.member"
         " where m.email = $1 and l.kind = 'password_reset'",
         user.email,
     )
@@ -174,7 +174,7 @@ async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
     await ask(http, user.email)
     token = await email_token(owner, user.email, "password_reset")
     await owner.execute(  # the account is under attack from everywhere
-        "insert into florin.attempt (subject, most, failures, last_at)"
+        "insert into florin.failed_attempt (subject, most, failures, last_at)"
         " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s"
         " on conflict (subject) do update set failures = 1000",
         _account_doors(user.email),

@@ -17,7 +17,7 @@ PEPPER = SECRETS["FLORIN_KEY_PEPPER"].encode()
 
 @pytest.fixture(autouse=True)
 async def fresh(owner: Any) -> None:
-    await owner.execute("delete from florin.attempt")
+    await owner.execute("delete from florin.failed_attempt")
 
 
 async def stranger(owner: Any, user: SignedInMember) -> None:
@@ -31,7 +31,7 @@ async def stranger(owner: Any, user: SignedInMember) -> None:
 
 async def later(owner: Any, seconds: int) -> None:
     await owner.execute(
-        "update florin.attempt set last_at = last_at - make_interval(secs => $1)", seconds
+        "update florin.failed_attempt set last_at = last_at - make_interval(secs => $1)", seconds
     )
 
 
@@ -62,7 +62,9 @@ async def test_failures_close_the_door_for_a_while(
 async def test_the_longest_wait_is_bounded(http: httpx.AsyncClient, owner: Any) -> None:
     user = await register(http)
     await login(http, user.email, "wrong")
-    await owner.execute("update florin.attempt set failures = 1000000, last_at = clock_timestamp()")
+    await owner.execute(
+        "update florin.failed_attempt set failures = 1000000, last_at = clock_timestamp()"
+    )
     refused = await login(http, user.email)
     problem(refused, 429, "rate_limited")
     assert int(refused.headers["retry-after"]) <= lockout.LONGEST_S
@@ -95,7 +97,7 @@ async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner
         )[1:]
     ]
     await owner.execute(
-        "insert into florin.attempt (subject, most, failures, last_at)"
+        "insert into florin.failed_attempt (subject, most, failures, last_at)"
         " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s",
         closed,
     )
@@ -111,7 +113,7 @@ async def test_an_account_is_guarded_against_many_networks(
     await stranger(owner, user)
     account = lockout.sign_in_locks(PEPPER, email=user.email, network="127.0.0.1", known=False)[1]
     await owner.execute(
-        "insert into florin.attempt (subject, most, failures, last_at)"
+        "insert into florin.failed_attempt (subject, most, failures, last_at)"
         " values ($1, $2, $2 - 1, clock_timestamp())",
         account.subject,
         lockout.ACCOUNT_MOST,

@@ -71,7 +71,7 @@ async def test_a_long_job_has_a_new_place_after_each_slice(line: Any) -> None:
         turns += await whose(line, [job])
         if turn == 0:
             await enqueue_now(line, *jobs(BEN), *jobs(CAT))
-        again = "select florin.queue_again($1, $2, '0')"
+        again = "select florin.queue_continue($1, $2, '0')"
         assert await line.fetchval(again, job["id"], job["fence"])
     assert turns == ["ann", "ben", "cat"] * 2
 
@@ -93,7 +93,7 @@ async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
     await enqueue_now(line, *jobs(BEN, 10), *jobs(None))
     assert await whose(line, await claim(line, 4)) == ["florin", "ben"]
     assert await claim(line, 4) == []
-    done = "select florin.queue_done($1, $2)"
+    done = "select florin.queue_complete($1, $2)"
     await line.fetch(done, [first[0]["id"]], [first[0]["fence"]])
     assert await whose(line, await claim(line, 4)) == ["ann"]
 

@@ -72,11 +72,11 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
     [
         ("queue_hold($1, $2, '60 s')", False),
         ("queue_begin($1, $2)", False),
-        ("queue_again($1, $2, '0')", False),
+        ("queue_continue($1, $2, '0')", False),
         ("queue_fail($1, $2, 'late', '0', true)", None),
-        ("(select count(*) from florin.queue_done(array[$1], array[$2]))", 0),
+        ("(select count(*) from florin.queue_complete(array[$1], array[$2]))", 0),
         ("queue_give_back(array[$1], array[$2])", "void"),
-        ("queue_beat(array[$1], array[$2], '60 s')", "lost"),
+        ("queue_heartbeat(array[$1], array[$2], '60 s')", "lost"),
     ],
 )
 async def test_who_lost_the_lease_changes_nothing(rows: Any, verb: str, nothing: object) -> None:
@@ -130,6 +130,6 @@ async def test_a_lease_that_is_held_in_an_effect_does_not_run_out(rows: Any, dat
     async with job.effect(last=True), database.connection() as other:
         assert await other.fetch("select * from florin.queue_reap()") == []
         # Nor is it said to be lost to who keeps the other leases of that worker.
-        lost = "select * from florin.queue_beat(array[$1::bigint], array[$2::bigint], '60 s')"
+        lost = "select * from florin.queue_heartbeat(array[$1::bigint], array[$2::bigint], '60 s')"
         assert await other.fetch(lost, job.id, job.fence) == []
     assert await left(rows) == 0

@@ -77,11 +77,11 @@ async def test_a_verb_touches_no_more_than_it_names(misled: Counting) -> None:
     assert len({job["id"] for job in taken}) == FEW
     jobs, fences = [job["id"] for job in taken], [job["fence"] for job in taken]
     lost = await misled.rows(
-        "select * from florin.queue_beat($1, $2, '60 s') as fence", jobs, [*fences[:-1], 0]
+        "select * from florin.queue_heartbeat($1, $2, '60 s') as fence", jobs, [*fences[:-1], 0]
     )
     assert [row["fence"] for row in lost] == [0]
     await misled.rows("select florin.queue_give_back($1, $2)", jobs[:5], fences[:5])
-    done = await misled.rows("select florin.queue_done($1, $2) as id", jobs, fences)
+    done = await misled.rows("select florin.queue_complete($1, $2) as id", jobs, fences)
     assert {row["id"] for row in done} == set(jobs[5:])
 
 

@@ -49,11 +49,11 @@ select $1, id, 'redeem', 'EUR', 1, 'card', 'merchant_payable', card, $2::bigint,
   {FUNDS} + 1 - $2::bigint, 'history', at from entry
 """  # noqa: S608 -- our own numbers
 _EVENTS = """
-insert into florin.event (merchant, id, type, card, noun, sequence, created_at)
+insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
 select $1, uuidv7(at - clock_timestamp()), $2, card, id, $3, at from entry
 """
 _KEYS = """
-insert into florin.idempotency (merchant, key, operation, fingerprint, noun, created_at)
+insert into florin.idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
 select $1, gen_random_uuid()::text, $2, sha256('history'), id, at from entry
 """
 

@@ -10,7 +10,8 @@ from florin.kit import ids
 from florin.kit.postgres.database import open_connection
 
 _REDEEMED = "select id, amount from florin.transfer where kind = 'redeem' and debit_card = any($1)"
-_KEYS = "select noun, key from florin.idempotency"  # joined here: no index leads from noun to key
+# Joined in Python: no index leads from the resource to its key.
+_KEYS = "select resource_id, key from florin.idempotency"
 
 
 class RecordedRedemption(msgspec.Struct, frozen=True):
@@ -34,7 +35,7 @@ async def read_recorded(url: str, shop: LoadTarget) -> list[RecordedRedemption]:
     connection: Any = await open_connection(url, name="florin bench")
     try:
         rows = await connection.fetch(_REDEEMED, cards)
-        keys = {row["noun"]: row["key"] for row in await connection.fetch(_KEYS)}
+        keys = {row["resource_id"]: row["key"] for row in await connection.fetch(_KEYS)}
     finally:
         connection.terminate()
     return [

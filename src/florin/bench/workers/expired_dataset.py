@@ -36,7 +36,7 @@ select $1, uuidv7(interval '-1 year'), 'issue', 'EUR', {BALANCE}, 'merchant_clea
 from generate_series(1, $2::bigint) n
 """  # noqa: S608 -- our own numbers
 _EVENTS = f"""
-insert into florin.event (merchant, id, type, card, noun, sequence, created_at)
+insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
 select $1, uuidv7(interval '-1 year'), 'card.issued', {card_sql("n")}, {card_sql("n")}, 1,
   now() - interval '1 year'
 from generate_series(1, $2::bigint) n

@@ -216,7 +216,8 @@ class BulkIssuer:
                 for each, code, pin in zip(chunk.issuances, chunk.codes, chunk.pins, strict=True)
             )
             await tx.run(
-                "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)",
+                "insert into florin.job_code_export (merchant, job, part_number, sealed)"
+                " values ($1, $2, $3, $4)",
                 merchant,
                 uuid,
                 chunk.first,

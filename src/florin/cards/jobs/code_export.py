@@ -22,32 +22,31 @@ from florin.kit.postgres.database import Database, Tx
 ALONE_FOR = "60 seconds"  # after the last line that was read
 SHEETS = 10  # read at once
 
-# `leaving` is the state that instances of the release before write; it names no principal.
 _BEGIN = """
 update florin.job set codes = 'downloading', download_actor = $3,
   download_number = download_number + 1,
-  leaving_until = clock_timestamp() + $4::text::interval
+  downloading_until = clock_timestamp() + $4::text::interval
 where merchant = $1 and id = $2 and state = 'finished' and (codes = 'waiting'
-  or codes = 'downloading' and download_actor = $3 and leaving_until <= clock_timestamp()
-  or codes = 'leaving' and leaving_until <= clock_timestamp())
+  or codes = 'downloading' and download_actor = $3 and downloading_until <= clock_timestamp())
 returning download_number, total
 """
 _BEGUN_BY = "select download_actor from florin.job where merchant = $1 and id = $2"
 _SHEETS = """
-select nth, sealed from florin.job_sheet where merchant = $1 and job = $2 and nth > $3
-order by nth limit $4
+select part_number, sealed from florin.job_code_export
+where merchant = $1 and job = $2 and part_number > $3
+order by part_number limit $4
 """
 _RENEW = """
-update florin.job set leaving_until = clock_timestamp() + $4::text::interval
+update florin.job set downloading_until = clock_timestamp() + $4::text::interval
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
 _TAKEN = """
-update florin.job set codes = 'taken', leaving_until = null
+update florin.job set codes = 'taken', downloading_until = null
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
-_ERASE = "delete from florin.job_sheet where merchant = $1 and job = $2"
+_ERASE = "delete from florin.job_code_export where merchant = $1 and job = $2"
 _CUT_OFF = """
-update florin.job set leaving_until = clock_timestamp()
+update florin.job set downloading_until = clock_timestamp()
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
 
@@ -148,7 +147,7 @@ async def _read(database: Database, sealer: Sealer, download: Download) -> Async
         last = -1
         while rows := await database.all(_SHEETS, merchant, job, last, SHEETS):
             for row in rows:
-                last = row["nth"]
+                last = row["part_number"]
                 bound = code_export_binding(merchant, job, last)
                 yield sealer.unseal(row["sealed"], bound_to=bound).encode()
             if not await database.one(_RENEW, merchant, job, download.number, ALONE_FOR):

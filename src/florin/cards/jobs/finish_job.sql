@@ -9,11 +9,11 @@ begin
     return false;
   end if;
   perform florin.begin_money();
-  insert into event (merchant, id, type, noun, sequence, data, actor, created_at)
+  insert into event (merchant, id, type, resource_id, sequence, data, actor, created_at)
   select p_merchant, p_event, 'job.finished', p_job, 1,
     jsonb_build_object('state', 'finished', 'done', j.done - j.refused), j.actor, florin.clock(p_merchant)
   from job j where j.merchant = p_merchant and j.id = p_job;
-  insert into outbox (topic, merchant, noun)
+  insert into outbox (topic, merchant, resource_id)
   select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;
   return true;
 end $$;

@@ -35,14 +35,18 @@ _JOB = """
 select actor, location, state, done, total from florin.job where merchant = $1 and id = $2
 """
 _PARTS = """
-select nth, sealed from florin.job_part where merchant = $1 and job = $2 order by nth limit $3
+select part_number, sealed from florin.job_part where merchant = $1 and job = $2
+order by part_number limit $3
 """
 _END = """
-delete from florin.job_part where merchant = $1 and job = $2 and nth = any ($3) returning nth
+delete from florin.job_part where merchant = $1 and job = $2 and part_number = any ($3)
+returning part_number
 """
 _PINS = "select id, pin from florin.program where merchant = $1 and id = any ($2)"
 _FOUND = "select code_hash from florin.account where merchant = $1 and code_hash = any ($2)"
-_SHEET = "insert into florin.job_sheet (merchant, job, nth, sealed) values ($1, $2, $3, $4)"
+_SHEET = """
+insert into florin.job_code_export (merchant, job, part_number, sealed) values ($1, $2, $3, $4)
+"""
 _COUNT = f"""
 update florin.job set state = 'running', done = done + $3, refused = refused + $4,
   errors = case when jsonb_array_length(errors) < {ERRORS_MAX} then errors || $5::text::jsonb
@@ -91,7 +95,7 @@ class CardImporter:
             with_pin = await self._with_pin(merchant, rows)
             drawn = await asyncio.to_thread(self._draw, merchant, row, rows, with_pin)
             try:
-                numbers = [part["nth"] for part in parts]
+                numbers = [part["part_number"] for part in parts]
                 if await self._book(job, merchant, uuid, numbers, drawn):
                     return None
             except asyncpg.UniqueViolationError:
@@ -102,7 +106,8 @@ class CardImporter:
 
     def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[ImportRow]:
         found = [
-            unseal_part(self._sealer, part["sealed"], merchant, job, part["nth"]) for part in parts
+            unseal_part(self._sealer, part["sealed"], merchant, job, part["part_number"])
+            for part in parts
         ]
         return [row for rows in found for row in rows]
 

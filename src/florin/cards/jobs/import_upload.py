@@ -41,7 +41,7 @@ from florin.ledger.refusals import ProgramNotFound
 _PROGRAMS = "select id, currency, pin from florin.program where merchant = $1"
 PART = LEAST  # lines; what is booked together is whole parts
 _KEEP = """
-insert into florin.job_part (merchant, job, nth, sealed)
+insert into florin.job_part (merchant, job, part_number, sealed)
 select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinality s (sealed, n)
 """
 _DROP = "delete from florin.job_part where merchant = $1 and job = $2"

@@ -101,8 +101,7 @@ def job_from_row(row: Mapping[str, Any]) -> Job:
         refused=row["refused"],
         program=ids.show_id("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
-        # `leaving` is what instances of the release before write.
-        codes="downloading" if row["codes"] == "leaving" else row["codes"],
+        codes=row["codes"],
         errors=msgspec.json.decode(row["errors"], type=list[LineError]),
         created_at=row["created_at"],
         finished_at=row["finished_at"],

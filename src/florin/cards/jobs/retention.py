@@ -30,11 +30,11 @@ async def erase_code_exports(job: QueuedJob) -> None:
     async with job.effect(last=True) as tx:
         await tx.run(
             "with old as (update florin.job set codes = 'expired' where codes in"
-            " ('waiting', 'leaving', 'downloading')"
+            " ('waiting', 'downloading')"
             " and finished_at < clock_timestamp() - $1::text::interval"
-            " and coalesce(leaving_until, '-infinity') < clock_timestamp()"
+            " and coalesce(downloading_until, '-infinity') < clock_timestamp()"
             " returning merchant, id)"
-            " delete from florin.job_sheet s using old o"
+            " delete from florin.job_code_export s using old o"
             " where s.merchant = o.merchant and s.job = o.id",
             SHEETS_KEPT,
         )

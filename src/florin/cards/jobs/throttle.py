@@ -16,7 +16,7 @@ _BESIDE = 4.0  # … beside money, for each job that does the same now
 _LOOK = """
 select s.last_value as asked,
   (select count(*) from florin.queue_job j where j.queue = $1 and j.state = 1) as jobs
-from florin.money_asked s
+from florin.posting_counter s
 """
 
 

@@ -30,13 +30,14 @@ _BYTES = 32
 
 _UNUSED = "used_at is null"
 _GOOD = f"hash = any($1) and kind = $2 and {_UNUSED} and expires_at > clock_timestamp()"
-_FIND = f"select merchant, member, id from florin.letter where {_GOOD}"  # noqa: S608 -- our own text
+_FIND = f"select merchant, member, id from florin.email_token where {_GOOD}"  # noqa: S608 -- our own text
 # Locked in order: two letters of one member that are taken at once do not wait for each other.
 _TAKE = f"""
-update florin.letter l set used_at = clock_timestamp(), sealed = null
+update florin.email_token l set used_at = clock_timestamp(), sealed = null
 from (
-  select merchant, id from florin.letter where {_UNUSED}
-    and (merchant, member, kind) in (select merchant, member, kind from florin.letter where {_GOOD})
+  select merchant, id from florin.email_token where {_UNUSED}
+    and (merchant, member, kind) in (
+      select merchant, member, kind from florin.email_token where {_GOOD})
   order by id for update
 ) as open
 where l.merchant = open.merchant and l.id = open.id
@@ -65,7 +66,7 @@ class EmailTokens:
         """
         token_id, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
-            "insert into florin.letter (merchant, id, member, kind, hash, sealed, expires_at)"
+            "insert into florin.email_token (merchant, id, member, kind, hash, sealed, expires_at)"
             " select m.merchant, $2, m.id, $4, $5, $6, clock_timestamp() + $7::interval"
             " from florin.member m where m.merchant = $1 and m.id = $3",
             merchant,

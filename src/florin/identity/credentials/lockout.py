@@ -34,12 +34,12 @@ a.last_at + interval '1 s'
 _CLOSED = f"a.failures >= a.most and {_CLOSES} > clock_timestamp()"
 _OPENS = f"""
 select extract(epoch from max({_CLOSES}) - clock_timestamp())::float8 as wait
-from florin.attempt a where a.subject = any($1) and {_CLOSED}
+from florin.failed_attempt a where a.subject = any($1) and {_CLOSED}
 """  # noqa: S608 -- our own text
 # Decides and counts in one statement: of attempts at once only as many are told that they were
 # wrong as the door allows; the others learn only that it is closed.
 _FAILED = f"""
-insert into florin.attempt as a (subject, most, failures, last_at)
+insert into florin.failed_attempt as a (subject, most, failures, last_at)
 select d.subject, d.most, 1, clock_timestamp()
 from unnest($1::bytea[], $2::integer[]) as d (subject, most) order by d.subject
 on conflict (subject) do update set
@@ -105,7 +105,7 @@ async def record_failure(tx: Tx, at: Sequence[LockoutKey]) -> bool:
 
 async def record_success(tx: Tx, at: Sequence[LockoutKey]) -> None:
     """Forget the failures at the first door: those were typing mistakes."""
-    await tx.run("delete from florin.attempt where subject = $1", at[0].subject)
+    await tx.run("delete from florin.failed_attempt where subject = $1", at[0].subject)
 
 
 def lockout_refusal() -> RateLimited:

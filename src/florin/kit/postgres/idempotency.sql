@@ -8,10 +8,10 @@ language plpgsql volatile security definer set search_path = florin, pg_temp as 
 declare
   found_noun uuid;
 begin
-  insert into idempotency (merchant, key, operation, fingerprint, noun, created_at)
+  insert into idempotency (merchant, key, operation, fingerprint, resource_id, created_at)
   values (p_merchant, p_key, p_operation, p_fingerprint, p_noun, clock_timestamp())
   on conflict (merchant, key) do nothing;
-  select q.noun into found_noun from idempotency q
+  select q.resource_id into found_noun from idempotency q
   where q.merchant = p_merchant and q.key = p_key and q.operation = p_operation
     and q.fingerprint = p_fingerprint;
   return found_noun;

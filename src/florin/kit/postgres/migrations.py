@@ -12,6 +12,7 @@ import hashlib
 import json
 import secrets
 import sys
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -23,6 +24,7 @@ from florin.kit.settings import InvalidSettings, read_variable
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
+_FIRST_UNRELEASED = "0001_expand_core.sql"  # of the schema before 0.1.0
 APPLICATION = "florin_app"  # made where one URL names the owner only
 _ROUTINES = (
     "ledger/clock.sql",
@@ -66,6 +68,7 @@ async def plan_migrations(connection: Connection) -> list[Path]:
     if await connection.fetchval("select to_regclass('florin.migration')") is not None:
         rows = await connection.fetch("select name, checksum from florin.migration")
         done = {row["name"]: row["checksum"] for row in rows}
+    _refuse_unreleased(done)
     steps: list[Path] = []
     for path in migration_files():
         if path.name not in done:
@@ -75,6 +78,17 @@ async def plan_migrations(connection: Connection) -> list[Path]:
             raise MigrationFailed(msg)
     routines = [path for path in routine_files() if done.get(path.name) != _checksum(path)]
     return steps + routines
+
+
+def _refuse_unreleased(done: Mapping[str, str]) -> None:
+    """Raises MigrationFailed for a schema from before the first release: its files are gone."""
+    if _FIRST_UNRELEASED in done:
+        msg = (
+            "it was made by a version before 0.1.0, whose schema cannot be upgraded; to keep its"
+            " data, go on with the checkout that made it; to start afresh, use another --home or an"
+            " empty database"
+        )
+        raise MigrationFailed(msg)
 
 
 async def migrate(connection: Connection, *, role: str | None) -> list[str]:

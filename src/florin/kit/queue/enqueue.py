@@ -39,7 +39,7 @@ async def enqueue(tx: Tx, *wanted: NewJob) -> None:
 async def publish(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
     """Leave a message for whoever follows the topic."""
     await tx.run(
-        "insert into florin.outbox (topic, merchant, noun, trace) values ($1, $2, $3, $4)",
+        "insert into florin.outbox (topic, merchant, resource_id, trace) values ($1, $2, $3, $4)",
         topic,
         merchant,
         noun,

@@ -157,7 +157,7 @@ end $$;
 
 -- Keep leases: of those not held by an effect's own transaction. Returns the fences that were lost.
 -- A fence was given once, to one job: that both are in their lists says that they belong together.
-create or replace function florin.queue_beat(p_ids bigint[], p_fences bigint[], p_lease interval)
+create or replace function florin.queue_heartbeat(p_ids bigint[], p_fences bigint[], p_lease interval)
 returns setof bigint
 language plpgsql volatile set search_path = florin, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -181,7 +181,7 @@ begin
 end $$;
 
 -- Done: the jobs that were still ours are gone. Returns their ids.
-create or replace function florin.queue_done(p_ids bigint[], p_fences bigint[])
+create or replace function florin.queue_complete(p_ids bigint[], p_fences bigint[])
 returns setof bigint
 language sql volatile set search_path = florin, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -216,7 +216,7 @@ $$;
 
 -- Again: one slice of a long job is done, the next one waits for its turn like any other job: after
 -- the present one of every other merchant.
-create or replace function florin.queue_again(p_id bigint, p_fence bigint, p_delay interval)
+create or replace function florin.queue_continue(p_id bigint, p_fence bigint, p_delay interval)
 returns boolean
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
@@ -319,7 +319,7 @@ begin
     from rows r where r.queue is not null
     union all
     select r.id, f.queue, f.kind, f.version, null, null, null,
-      jsonb_build_object('topic', r.topic, 'merchant', r.merchant, 'noun', r.noun), r.trace,
+      jsonb_build_object('topic', r.topic, 'merchant', r.merchant, 'resource_id', r.resource_id), r.trace,
       r.merchant
     from rows r
     join unnest(p_patterns, p_queues, p_kinds, p_versions) f (pattern, queue, kind, version)

@@ -142,7 +142,7 @@ class ResultWriter:
 
     async def _write_done(self, jobs: list[QueuedJob]) -> None:
         rows = await self.database.all(
-            "select id from florin.queue_done($1, $2) as id",
+            "select id from florin.queue_complete($1, $2) as id",
             [job.id for job in jobs],
             [job.fence for job in jobs],
         )
@@ -157,7 +157,7 @@ class ResultWriter:
     async def _write_other(self, job: QueuedJob, ended: Continue | JobFailure) -> None:
         if isinstance(ended, Continue):
             written = await self._value(
-                "select florin.queue_again($1, $2, $3) as value",
+                "select florin.queue_continue($1, $2, $3) as value",
                 job.id,
                 job.fence,
                 timedelta(seconds=ended.delay_s),

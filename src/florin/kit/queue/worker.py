@@ -202,7 +202,7 @@ class QueueWorker:
         self._runners.leave_overdue()
         held = list(self._hands.held.values())
         lost = await self._control.all(
-            "select fence from florin.queue_beat($1, $2, $3) as fence",
+            "select fence from florin.queue_heartbeat($1, $2, $3) as fence",
             [job.id for job in held],
             [job.fence for job in held],
             self._plan.lease,

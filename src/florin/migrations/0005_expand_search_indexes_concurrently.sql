@@ -6,7 +6,6 @@ create index concurrently if not exists account_by_time on account (merchant, is
 create index concurrently if not exists account_by_state on account (merchant, state, issued_at, id);
 create index concurrently if not exists account_by_program_time
   on account (merchant, program, issued_at, id);
-drop index concurrently if exists account_by_program;
 create index concurrently if not exists card_by_email on card (merchant, lower(recipient_email), id)
   where recipient_email is not null;
 create index concurrently if not exists card_by_name on card (merchant, lower(recipient_name), id)
@@ -24,14 +23,13 @@ create index concurrently if not exists transfer_by_location
 create index concurrently if not exists hold_by_time on hold (merchant, created_at, id);
 create index concurrently if not exists hold_by_state on hold (merchant, state, created_at, id);
 create index concurrently if not exists hold_by_card_time on hold (merchant, card, created_at, id);
-drop index concurrently if exists hold_by_card;
 create index concurrently if not exists hold_by_reference
   on hold (merchant, reference, created_at, id) where reference is not null;
 create index concurrently if not exists hold_by_location
   on hold (merchant, location, created_at, id) where location is not null;
 
--- Events: one by type, which a list of all types merges, and one by card, which is a belt besides:
--- the events of a card are numbered without a number used twice.
+-- Events: one by type, which a list of all types merges, and one by card, which also ensures that
+-- the events of a card have no number twice.
 create index concurrently if not exists event_by_type on event (merchant, type, created_at, id);
 create unique index concurrently if not exists event_by_card on event (merchant, card, sequence)
   where card is not null;

@@ -1,24 +1,41 @@
--- People: sign-ins and their refresh tokens, second factors, invitations and one-time tokens,
--- lock-out, and the audit of what was administered.
+-- Members, API keys, sign-ins and their refresh tokens, second factors, e-mail tokens, lock-out, and
+-- the audit log.
 
-alter table merchant
-  add column second_factor_roles text[] not null default '{}'
-    check (second_factor_roles <@ array['owner', 'manager', 'cashier', 'viewer']);
+create table member (
+  merchant uuid not null references merchant (id),
+  id uuid not null,
+  email text not null,
+  password_hash text,                 -- null: invited, has none yet
+  role text not null check (role in ('owner', 'manager', 'cashier', 'viewer')),
+  email_verified_at timestamptz,
+  totp_sealed bytea,                  -- AES-256-GCM, bound to merchant and member
+  totp_confirmed_at timestamptz,
+  totp_step bigint not null default 0, -- the last step a code was taken for: none twice
+  recovery_hashes bytea[] not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  primary key (merchant, id),
+  unique (merchant, email),
+  constraint member_totp check (totp_confirmed_at is null or totp_sealed is not null)
+);
+-- Signing in names no merchant. An address belongs to one member: see merchants/registration.py.
+create index member_by_email on member (email);
 
-alter table member
-  alter column password_hash drop not null, -- an invited member has none yet
-  add column email_verified_at timestamptz,
-  add column totp_sealed bytea,             -- AES-256-GCM, bound to merchant and member
-  add column totp_confirmed_at timestamptz,
-  add column totp_step bigint not null default 0, -- the last step a code was taken for: none twice
-  add column recovery_hashes bytea[] not null default '{}',
-  add constraint member_totp check (totp_confirmed_at is null or totp_sealed is not null);
-
-alter table api_key
-  add column location text check (length(location) between 1 and 255);
+create table api_key (
+  merchant uuid not null references merchant (id),
+  id uuid not null,
+  name text not null,
+  scopes text[] not null,
+  hash bytea not null,
+  location text check (length(location) between 1 and 255),
+  made_by text, -- usr_…, key_…, or florin; null: not known
+  created_at timestamptz not null default clock_timestamp(),
+  revoked_at timestamptz,
+  primary key (merchant, id)
+);
+create index api_key_by_hash on api_key (hash);
 
 -- One sign-in: a family of refresh tokens, of which one is current. Hashes only: neither this row
--- alone nor an old token alone leads to the current one (see merchants/session.py).
+-- alone nor an old token alone leads to the current one (see identity/sessions.py).
 create table session (
   merchant uuid not null,
   id uuid not null,
@@ -29,9 +46,10 @@ create table session (
   client_hash bytea not null,         -- who may repeat it
   address_hash bytea not null,        -- where its member is known to sign in from
   second_factor boolean not null,
+  proved_at timestamptz,              -- when its member last proved who it is
   created_at timestamptz not null default clock_timestamp(),
   rotated_at timestamptz not null default clock_timestamp(),
-  expires_at timestamptz not null,    -- for good, however often it is refreshed
+  expires_at timestamptz not null,    -- however often it is refreshed
   revoked_at timestamptz,
   reused boolean not null default false, -- revoked because an old token came back
   primary key (merchant, id),
@@ -43,7 +61,7 @@ create index session_by_expiry on session (expires_at);
 
 -- What is sent to a member's address once: a token to set a password or to prove the address. The
 -- sealed copy waits for its delivery and is erased then; the hash is what the token is found by.
-create table letter (
+create table email_token (
   merchant uuid not null,
   id uuid not null,
   member uuid not null,
@@ -57,19 +75,18 @@ create table letter (
   primary key (merchant, id),
   foreign key (merchant, member) references member (merchant, id) on delete cascade
 );
-create index letter_by_hash on letter (hash); -- its bearer names no merchant
-create index letter_by_member on letter (merchant, member, kind);
-create index letter_by_expiry on letter (expires_at);
+create index email_token_by_hash on email_token (hash); -- its bearer names no merchant
+create index email_token_by_member on email_token (merchant, member, kind);
+create index email_token_by_expiry on email_token (expires_at);
 
--- Failed attempts at a door, by the keyed hash of what they have in common. No merchant: whoever
--- signs in names none.
-create table attempt (
+-- Failed attempts, by the keyed hash of what they have in common. No merchant: a sign-in names none.
+create table failed_attempt (
   subject bytea primary key,
-  most integer not null,    -- failures before it closes
+  most integer not null,    -- failures before it locks
   failures integer not null,
   last_at timestamptz not null
 );
-create index attempt_by_age on attempt (last_at);
+create index failed_attempt_by_age on failed_attempt (last_at);
 
 -- Who changed what; in the transaction of the change. Append-only like the ledger.
 create table audit (

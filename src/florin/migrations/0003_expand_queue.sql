@@ -7,6 +7,8 @@ create table queue (
   importance smallint not null default 100,  -- the lower the sooner
   attempts smallint not null default 3 check (attempts >= 1),
   at_once integer check (at_once >= 1),      -- jobs of the whole fleet at once; null: no limit
+  at_once_here integer check (at_once_here >= 1),         -- jobs of one worker at once
+  at_once_merchant integer check (at_once_merchant >= 1), -- jobs of one merchant at once
   objective_s real,                          -- within which a job should begin; null: none
   per_second real check (per_second > 0),    -- jobs begun by the whole fleet; null: no limit
   tokens real not null default 1,            -- what is left of the second's jobs
@@ -28,8 +30,8 @@ create table queue_job (
   priority smallint not null default 0,    -- the higher the sooner, within its queue
   attempts smallint not null default 0,    -- counted when a worker takes it
   crashes smallint not null default 0,     -- of them, how many lost their worker
-  begun boolean not null default true,     -- in its worker's hands: known of suspects only
-  fence bigint,                            -- of the lease: whoever writes names it
+  begun boolean not null default true,     -- taken by its worker: known of suspects only
+  fence bigint,                            -- of the lease: every write names it
   worker uuid,
   lease_until timestamptz,
   due_at timestamptz not null default clock_timestamp(),
@@ -39,10 +41,14 @@ create table queue_job (
   trace text,
   position text,                           -- of the log, so that a replica can be asked
   error text,
+  merchant uuid,                           -- whose job it is; null: Florin's own
+  place bigint not null default 0,         -- its turn: one of each merchant, then the next
   constraint queue_job_active check ((state = 1) = (fence is not null))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500,
   autovacuum_analyze_scale_factor = 0.1, autovacuum_vacuum_cost_delay = 0);
-create index queue_job_ready on queue_job (queue, priority desc, id) where state = 0;
+create index queue_job_line on queue_job (queue, priority desc, place, due_at, id) where state = 0;
+create index queue_job_by_merchant on queue_job (queue, merchant, place)
+  where state <> 2 and merchant is not null;
 create index queue_job_active on queue_job (queue) where state = 1;
 create index queue_job_delayed on queue_job (queue, due_at) where state = 3;
 create index queue_job_dead on queue_job (queue, dedupe) where state = 2;
@@ -50,12 +56,12 @@ create unique index queue_job_once on queue_job (queue, dedupe)
   where state <> 2 and dedupe is not null;
 
 -- The outbox: written in the transaction of a cause, emptied into the queue by any worker. A row
--- is a job that is asked for (`queue`) or a message (`topic`) for whoever follows it.
+-- is a job that is asked for (`queue`) or a message (`topic`) for its followers.
 create table outbox (
   id bigint generated always as identity primary key,
   topic text,
   merchant uuid,
-  noun uuid,
+  resource_id uuid,
   queue text,
   kind text,
   version smallint,
@@ -68,9 +74,6 @@ create table outbox (
   constraint outbox_asks check ((topic is null) = (queue is not null and kind is not null))
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
   autovacuum_vacuum_cost_delay = 0);
-
--- Whether anybody follows the events of a merchant: without, none of them is put into the outbox.
-alter table merchant add column followed boolean not null default false;
 
 -- Ticks of schedules that were taken: each once, however many workers there are.
 create table queue_tick (
@@ -115,3 +118,11 @@ create table queue_audit (
 );
 create trigger queue_audit_is_append_only before update or delete or truncate on queue_audit
   for each statement execute function refuse_change();
+
+-- One row that the instances renew while they watch replicas: its age on a replica shows how far that
+-- is behind, also when nothing else is written, and when it is cut off.
+create table heartbeat (
+  id boolean primary key default true check (id),
+  at timestamptz not null default clock_timestamp()
+) with (fillfactor = 50);
+insert into heartbeat default values;

@@ -1,5 +1,6 @@
--- Merchants, programs, callers; the ledger: accounts of cards, transfers, holds, keys, events.
--- Every primary, unique and foreign key begins with the merchant, so that the schema shards by merchant.
+-- Merchants, programs; the ledger: accounts of cards, transfers, holds, keys, events; quotas.
+-- Every primary, unique and foreign key begins with the merchant, so that the schema shards by
+-- merchant.
 
 create type account_kind as enum (
   'card',              -- what is owed to the holder of a card
@@ -24,33 +25,11 @@ create table merchant (
   timezone text not null default 'UTC',
   test boolean not null default false,
   clock_offset interval not null default '0' check (test or clock_offset = '0'),
+  second_factor_roles text[] not null default '{}'
+    check (second_factor_roles <@ array['owner', 'manager', 'cashier', 'viewer']),
+  followed boolean not null default false, -- without, its events are not put into the outbox
   created_at timestamptz not null default clock_timestamp()
 );
-
-create table member (
-  merchant uuid not null references merchant (id),
-  id uuid not null,
-  email text not null,
-  password_hash text not null,
-  role text not null check (role in ('owner', 'manager', 'cashier', 'viewer')),
-  created_at timestamptz not null default clock_timestamp(),
-  primary key (merchant, id),
-  unique (merchant, email)
-);
--- Signing in names no merchant. An address belongs to one member: see merchants/register.py.
-create index member_by_email on member (email);
-
-create table api_key (
-  merchant uuid not null references merchant (id),
-  id uuid not null,
-  name text not null,
-  scopes text[] not null,
-  hash bytea not null,
-  created_at timestamptz not null default clock_timestamp(),
-  revoked_at timestamptz,
-  primary key (merchant, id)
-);
-create index api_key_by_hash on api_key (hash);
 
 create table program (
   merchant uuid not null references merchant (id),
@@ -62,6 +41,7 @@ create table program (
   denominations bigint[],
   expires_after_months integer check (expires_after_months between 1 and 1200),
   partial_redemption boolean not null default true,
+  pin boolean not null default false,
   metadata jsonb not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   primary key (merchant, id)
@@ -86,6 +66,12 @@ create table account (
   sequence bigint not null default 0,   -- entries so far: gapless
   revision bigint not null default 0,   -- events so far: gapless
   expires_at timestamptz,
+  expires_after_months integer,         -- of its program at issue; null: never expires
+  blocked boolean not null default false, -- also while the card is expired
+  issued_at timestamptz not null default clock_timestamp(), -- one index narrows and orders the list
+  -- On the row that is locked when the card's money moves, so that attempts are counted exactly.
+  pin_hash bytea,   -- SHA-256 of the card's id and the PIN's HMAC, keyed outside the database
+  pin_failed bytea, -- 16 bytes for each wrong PIN since the last right one
   primary key (merchant, id),
   unique (merchant, code_hash),
   constraint account_balance check (balance between 0 and 9000000000000000),
@@ -93,9 +79,10 @@ create table account (
   constraint account_pending check (state <> 'pending' or balance = 0),
   constraint account_closed check (state <> 'closed' or (balance = 0 and held = 0))
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
-create index account_by_program on account (merchant, program, id);
+create index account_due on account (merchant, expires_at)
+  where state in ('active', 'blocked') and expires_at is not null;
 
--- What is known of a card beside its money.
+-- What is known of a card apart from its money.
 create table card (
   merchant uuid not null,
   id uuid not null,
@@ -110,8 +97,44 @@ create table card (
   foreign key (merchant, id) references account (merchant, id)
 );
 create index card_by_last4 on card (merchant, last4, id);
+create index card_sealed on card (sealed_until) where sealed_code is not null;
 
--- One row a movement between two accounts. The side that is a card carries that card's next
+-- Cards by a pair of their metadata: one row a pair, in the order of the list. The pair is hashed,
+-- so that an index entry has one size however long the value is. Cards without metadata cost nothing.
+create table card_metadata (
+  merchant uuid not null,
+  token bytea not null,
+  issued_at timestamptz not null,
+  card uuid not null,
+  primary key (merchant, token, issued_at, card)
+);
+
+create function metadata_token(p_key text, p_value text) returns bytea
+language sql immutable strict parallel safe as $$
+  select substring(sha256(convert_to(jsonb_build_array(p_key, p_value)::text, 'UTF8')) for 16)
+$$;
+
+create function remember_metadata() returns trigger
+language plpgsql set search_path = florin, pg_temp as $$
+begin
+  if tg_op = 'UPDATE' then
+    delete from card_metadata s
+    using jsonb_each_text(old.metadata) p
+    where s.merchant = old.merchant and s.token = metadata_token(p.key, p.value)
+      and s.issued_at = old.issued_at and s.card = old.id;
+  end if;
+  insert into card_metadata (merchant, token, issued_at, card)
+  select new.merchant, metadata_token(p.key, p.value), new.issued_at, new.id
+  from jsonb_each_text(new.metadata) p;
+  return null;
+end $$;
+create trigger card_metadata_is_found after insert on card
+  for each row when (new.metadata <> '{}') execute function remember_metadata();
+create trigger card_metadata_is_kept after update of metadata on card
+  for each row when (new.metadata is distinct from old.metadata)
+  execute function remember_metadata();
+
+-- One row a movement between two accounts. A side that is a card has that card's next
 -- sequence number and its balance afterwards. The other kinds of account have no row anywhere:
 -- nothing is locked that every transaction would need; their balances are sums over this table.
 create table transfer (
@@ -182,8 +205,8 @@ create table hold (
     and (state = 'captured') = (redemption is not null)
     and (state = 'captured') = (captured > 0))
 );
-create index hold_by_card on hold (merchant, card, id);
 create index hold_open on hold (merchant, card, expires_at) where state = 'open';
+create index hold_due on hold (merchant, expires_at) where state = 'open';
 create index hold_by_redemption on hold (merchant, redemption) where redemption is not null;
 
 -- A key names one operation with its body; written with the money, in its transaction.
@@ -192,8 +215,8 @@ create table idempotency (
   key text not null check (length(key) between 1 and 255),
   operation text not null,
   fingerprint bytea not null,
-  noun uuid not null,       -- what the operation made
-  answer jsonb,             -- what the noun itself does not remember of the first answer
+  resource_id uuid not null, -- what the operation made
+  answer jsonb,              -- what that row itself does not hold of the first answer
   created_at timestamptz not null,
   primary key (merchant, key)
 );
@@ -204,14 +227,15 @@ create table event (
   id uuid not null,
   type text not null,
   card uuid,
-  noun uuid not null,
+  resource_id uuid not null,
   sequence bigint not null, -- gapless for each card
-  data jsonb,               -- what the noun itself does not remember
+  actor text,
+  data jsonb,               -- what the row itself does not hold
   created_at timestamptz not null,
   primary key (merchant, id)
 );
 
--- Append-only by privilege (see grants.sql) and, for whoever has more of it, by trigger.
+-- Append-only by privilege (see grants.sql) and, for roles with more privileges, by trigger.
 create function refuse_change() returns trigger language plpgsql as $$
 begin
   raise exception '% is append-only: % refused', tg_table_name, tg_op
@@ -226,3 +250,26 @@ create trigger account_is_kept before delete or truncate on account
   for each statement execute function refuse_change();
 create trigger hold_is_kept before delete or truncate on hold
   for each statement execute function refuse_change();
+
+-- Counts the calls that move money for a caller that waits: a long job that sees the count change
+-- does less at a time. A sequence: no call waits for another to count.
+create sequence posting_counter;
+
+-- Quotas: what one merchant may have, so that the others find room.
+-- Where a merchant's limit is another than the usual one (see ledger/quotas.sql).
+create table quota (
+  merchant uuid not null references merchant (id),
+  name text not null,
+  most bigint not null check (most >= 0),
+  primary key (merchant, name)
+);
+
+-- Cards that were asked for, by day (UTC). Shards, so that calls do not wait for each other.
+create table quota_use (
+  merchant uuid not null,
+  day date not null,
+  shard smallint not null,
+  cards bigint not null,
+  primary key (merchant, day, shard)
+) with (fillfactor = 50);
+create index quota_use_by_day on quota_use (day);

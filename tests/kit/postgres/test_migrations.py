@@ -1,0 +1,24 @@
+"""Migrations: a schema from before the first release is refused in one sentence."""
+
+from typing import Any
+
+import pytest
+
+from florin.kit.postgres import migrations
+
+
+async def test_a_schema_from_before_the_first_release_is_refused(owner: Any) -> None:
+    transaction = owner.transaction()
+    await transaction.start()
+    try:
+        await owner.execute(
+            "insert into florin.migration (name, checksum) values ('0001_expand_core.sql', 'x')"
+        )
+        with pytest.raises(migrations.MigrationFailed, match=r"keep its data.*start afresh"):
+            await migrations.plan_migrations(owner)
+    finally:
+        await transaction.rollback()
+
+
+async def test_a_database_that_is_up_to_date_has_nothing_to_run(owner: Any) -> None:
+    assert await migrations.plan_migrations(owner) == []
