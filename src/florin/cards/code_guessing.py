@@ -1,11 +1,11 @@
-"""Code guessing: codes that were wrong are counted, and who tried too many is refused before the
-next.
+"""Code guessing: count wrong codes, and refuse the next attempt of a client that tried too many.
 
-Look-ups, redemptions, batches and holds alike; what succeeds is never counted, so that a busy till
-is never slowed. Counted by the client's address, by the principal, and by the first symbols of the
-code; where a key names its end client, by that client. Each within its merchant: a code is good at
-one merchant only, so nothing is gained by trying it elsewhere, and merchants behind one address do
-not lock each other out. The arithmetic is in docs/concepts/codes.md.
+Look-ups, redemptions, batches and holds are counted together. A success is never counted, so that a
+busy point of sale is never slowed down. Wrong codes are counted by the client's address, by the
+principal, and by the first symbols of the code; where a key names its end client, by that client.
+Each count is within one merchant: a code is valid at one merchant only, so trying it elsewhere
+gains nothing, and merchants behind one address do not lock each other out. The arithmetic is in
+docs/concepts/codes.md.
 """
 
 import hashlib
@@ -21,17 +21,17 @@ from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_lim
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
-SITES = 10  # whose wrong codes one network may try: one customer may have 65,536 of them
-PREFIX = 8  # symbols: 40 bits, so that strangers share one with nobody
-# A malformed code is no guess, however often a till sends it: it was looked up nowhere, and its
-# answer says nothing that could not be computed at home.
+SITES = 10  # client limits that one network may use up: one customer may have 65,536 networks
+PREFIX = 8  # symbols: 40 bits, so that unrelated cards do not share a prefix
+# A malformed code is not a guess, however often a client sends it: it is not looked up, and the
+# refusal says nothing that the client could not compute itself.
 _WRONG = CardNotFound
 
 Answer = TypeVar("Answer")
 
 
 class CodeGuessLimiter:
-    """Watches those who try codes."""
+    """Limits the wrong codes that one client, principal or code prefix may try."""
 
     def __init__(self, limits: RateLimiter, settings: Settings) -> None:
         self._limits = limits
@@ -46,8 +46,10 @@ class CodeGuessLimiter:
     async def watch(
         self, context: RequestContext, typed: str, attempt: Callable[[], Awaitable[Answer]]
     ) -> Answer:
-        """Let somebody try a code. Raises RateLimited, before the code is looked at, when he tried
-        too many, and instead of the answer, when he went too far with this one.
+        """Run `attempt` with the code `typed` and count it when it is wrong.
+
+        Raises RateLimited before the attempt when the client tried too many codes, and instead of
+        the refusal when this code exceeds the limit.
         """
         await self.admit(context, typed)
         try:
@@ -57,7 +59,7 @@ class CodeGuessLimiter:
             raise
 
     async def admit(self, context: RequestContext, typed: str) -> None:
-        """Raises RateLimited."""
+        """Raises RateLimited when the client has tried too many codes."""
         if self._limits.idle:
             return
         wait = await self._limits.blocked(*self._subjects(context, typed))
@@ -67,7 +69,7 @@ class CodeGuessLimiter:
     async def record_failure(
         self, context: RequestContext, typed: str | None, *, times: float
     ) -> None:
-        """Count a code that was wrong. Raises RateLimited."""
+        """Count a wrong code. Raises RateLimited when it exceeds the limit."""
         wait = await self._limits.count(*self._subjects(context, typed), times=times)
         if wait is not None:
             raise rate_limit_refusal("code", wait)
@@ -75,12 +77,12 @@ class CodeGuessLimiter:
     async def record_batch(
         self, context: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]
     ) -> list[Answer | Refusal]:
-        """Count the wrong codes among the answers of a batch; from the first that was too much on
-        they are refused as such.
+        """Count the wrong codes of a batch. From the first one that exceeds the limit on, a wrong
+        code is refused as RateLimited.
         """
         answers: list[Answer | Refusal] = []
         limited: RateLimited | None = None
-        more = 0
+        uncounted = 0
         for typed, answer in tried:
             wrong = typed is not None and isinstance(answer, _WRONG)
             if wrong and limited is None:
@@ -89,16 +91,16 @@ class CodeGuessLimiter:
                 except RateLimited as refused:
                     limited = refused
             elif wrong:
-                more += 1
+                uncounted += 1
             answers.append(limited if wrong and limited is not None else answer)
-        if more:
-            await self._limits.count(*self._subjects(context, None), times=more)
+        if uncounted:
+            await self._limits.count(*self._subjects(context, None), times=uncounted)
         return answers
 
     def _subjects(self, context: RequestContext, typed: str | None) -> list[Subject]:
         merchant = context.merchant.hex
         if context.client_named:
-            subjects = self._named(context, merchant)
+            subjects = self._named_client_subjects(context, merchant)
         else:
             subjects = [
                 (self._address, f"{merchant}:{client_network(context.address)}"),
@@ -109,16 +111,16 @@ class CodeGuessLimiter:
                 begins = codes.read_code(typed)[:PREFIX]
             except CodeMalformed:
                 return subjects
-            # Keyed: what lies in Valkey says nothing about a code.
+            # Keyed, so that what is stored in Valkey reveals nothing about a code.
             named = hashlib.blake2b(
                 context.merchant.bytes + begins.encode(), key=self._pepper, digest_size=16
             )
             subjects.append((self._prefix, named.hexdigest()))
         return subjects
 
-    def _named(self, context: RequestContext, merchant: str) -> list[Subject]:
-        """Of a key that names its end clients. Its own limit is many clients' limits, so that none
-        of them uses it up alone, nor with all the sites that one may have.
+    def _named_client_subjects(self, context: RequestContext, merchant: str) -> list[Subject]:
+        """The subjects for a key that names its end clients. The key's own limit is a multiple of a
+        client's, so that no single client uses it up, not even with all its networks.
         """
         return [
             (self._client, f"{merchant}:{client_network(context.address)}"),

@@ -1,9 +1,9 @@
 """Codes: the secret on a card. 75 random bits and a check symbol, in four groups of four.
 
-Symbols are Crockford's base32 (no I, L, O, U); reading disregards case, spaces, hyphens and what a
-scanner or a document adds, and takes O for 0, I and L for 1. The last symbol is a weighted sum over
-GF(32) with a different non-zero weight for every position: any one wrong symbol and any two
-exchanged symbols are told from an unknown code before anything is looked up.
+Symbols are Crockford's base32 (no I, L, O, U). Parsing ignores case, spaces, hyphens and characters
+that a scanner or a document adds, and reads O as 0, I and L as 1. The last symbol is a weighted sum
+over GF(32) with a different non-zero weight for every position: it detects any single wrong symbol
+and any two exchanged symbols before a code is looked up.
 """
 
 import secrets
@@ -24,7 +24,7 @@ _LAST = 4
 
 
 class CodeMalformed(Refusal):
-    """This is not the code of a card: check it for a typing mistake."""
+    """This is not a valid card code: check it for a typing mistake."""
 
     code = "code_malformed"
     status = 422
@@ -64,15 +64,15 @@ _PRODUCTS = _products()
 
 
 def make_code() -> str:
-    """A new code, 16 symbols without hyphens."""
-    # All its bits at once: asking the system for each symbol would cost ten times as much.
+    """Make a random code: 16 symbols without hyphens."""
+    # All bits at once: one call to the system for each symbol would cost ten times as much.
     random = secrets.randbits(_SYMBOL_BITS * RANDOM_SYMBOLS)
     values = [random >> _SYMBOL_BITS * n & _SYMBOL_MAX for n in range(RANDOM_SYMBOLS)]
     return "".join(ALPHABET[value] for value in (*values, _check(values)))
 
 
 def read_code(typed: str) -> str:
-    """Bring what somebody typed to the 16 symbols of a code. Raises CodeMalformed."""
+    """Parse a typed code; return its 16 symbols. Raises CodeMalformed."""
     symbols = compacted(typed).upper() if len(typed) <= _TYPED_MAX else typed
     if len(symbols) != LENGTH:
         raise CodeMalformed(
@@ -81,28 +81,28 @@ def read_code(typed: str) -> str:
     try:
         values = [_VALUE[symbol] for symbol in symbols]
     except KeyError:
-        raise CodeMalformed(f"a code has only these symbols: {ALPHABET}", param="code") from None
+        raise CodeMalformed(f"a code has only the symbols {ALPHABET}", param="code") from None
     if _check(values[:RANDOM_SYMBOLS]) != values[-1]:
         raise CodeMalformed(param="code")
     return "".join(ALPHABET[value] for value in values)
 
 
 def read_last4(typed: str) -> str:
-    """Bring the last four symbols of a code to how they are kept. Raises InvalidRequest."""
+    """Parse the last four symbols of a code, as they are stored. Raises InvalidRequest."""
     symbols = compacted(typed).upper()
     if len(symbols) != _LAST or not (symbols.isascii() and symbols.isalnum()):
-        detail = "give the last four letters and digits of the code, such as GXMN"
+        detail = "last4 must be the last four letters and digits of the code, such as GXMN"
         raise InvalidRequest(detail, param="last4")
     return "".join(ALPHABET[_VALUE[symbol]] if symbol in _VALUE else symbol for symbol in symbols)
 
 
 def show_code(code: str) -> str:
-    """As printed: four groups of four."""
+    """Format a code as printed: four groups of four symbols."""
     return "-".join(code[start : start + 4] for start in range(0, LENGTH, 4))
 
 
 def code_hash(pepper: bytes, merchant: UUID, code: str) -> bytes:
-    """What a card is found by: the code, keyed and bound to its merchant."""
+    """The keyed hash by which a card is looked up; it is bound to its merchant."""
     return keyed_hash(pepper, merchant.bytes + code.encode())
 
 

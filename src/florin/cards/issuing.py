@@ -1,6 +1,4 @@
-"""Issuing: make a card, show its code once, and keep a sealed copy for as long as it may be
-asked.
-"""
+"""Issuing: create a card, show its code once, and keep a sealed copy for replays for 24 hours."""
 
 from datetime import datetime
 from typing import cast
@@ -21,9 +19,10 @@ from florin.ledger import issue as ledger
 from florin.ledger.issue import Issuance, IssueResult, IssuingLedger
 from florin.ledger.refusals import ProgramNotFound
 
-_ATTEMPTS = 3  # a code is taken with a chance of cards / 2^75
+_ATTEMPTS = 3  # a new code collides with a probability of cards / 2^75
 
-# What was answered under a key that replaced a secret; the sealed copy only while it is that one's.
+# The answer that a key's request for a new secret got. The sealed copy only while it still holds
+# that secret: a later request replaces it.
 _REPLACED = """
 select q.answer, case when c.sealed_until > clock_timestamp()
   and encode(sha256(c.sealed_code), 'hex') = q.answer->>'sealed' then c.sealed_code end as sealed
@@ -33,7 +32,7 @@ where q.merchant = $1 and q.key = $2
 
 
 class _Shown(msgspec.Struct, kw_only=True):
-    """What is shown of a card once, and for a day to who asks with the same key."""
+    """The secrets in the first response, and in replays with the same key for a day."""
 
     last4: str
     code: str | None = None
@@ -41,7 +40,7 @@ class _Shown(msgspec.Struct, kw_only=True):
 
 
 class _Replaced(msgspec.Struct, kw_only=True):
-    """What a card was when its secret was replaced."""
+    """The state of a card when its secret was replaced."""
 
     state: str
     blocked: bool = False
@@ -52,7 +51,7 @@ class _Replaced(msgspec.Struct, kw_only=True):
 
 
 class CardIssuer:
-    """Issuing cards and changing their codes."""
+    """Issues cards and replaces their codes and PINs."""
 
     def __init__(
         self, issuer: IssuingLedger, database: Database, pepper: str, sealer: Sealer
@@ -65,7 +64,7 @@ class CardIssuer:
     async def issue(
         self, context: RequestContext, request: CardRequest
     ) -> tuple[Card, IssueResult]:
-        """Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
+        """Issue one card. Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
         program = ids.parse_id("prg", request.program)
         if program is None:
             raise ProgramNotFound(param="program")
@@ -81,15 +80,15 @@ class CardIssuer:
             if issued.recalled:
                 shown = await self._recall(context.merchant, issued.id)
                 if shown.pin is None:
-                    # Only what was sealed at the issue holds both. A secret that replaced one of
-                    # them since belongs to the answer that made it, not to this one.
+                    # Only the copy sealed at issue holds both secrets. One that replaced the code
+                    # or the PIN since then belongs to the response that made it, not to this one.
                     shown = _Shown(last4=shown.last4)
             return _card(request, issued, shown), issued
-        msg = "three fresh codes were taken"
+        msg = "three new codes in a row were in use already"
         raise AssertionError(msg)
 
     async def rotate(self, context: RequestContext, card: UUID) -> tuple[Card, str]:
-        """Give the card a new code and show it; the old one is dead. The outcome: ok, replayed."""
+        """Replace the code of a card. Returns the card with its code, and `ok` or `replayed`."""
         code = codes.make_code()
         outcome = await ledger.rotate_code(
             self._database,
@@ -107,7 +106,9 @@ class CardIssuer:
         return msgspec.structs.replace(found, code=shown and codes.show_code(shown)), outcome
 
     async def reset_pin(self, context: RequestContext, card: UUID) -> tuple[Card, str]:
-        """Give the card a new PIN, with all its tries, and show it. The outcome: ok, replayed."""
+        """Replace the PIN of a card and reset its attempts. Returns the card with the new PIN, and
+        `ok` or `replayed`.
+        """
         pin = pins.make_pin()
         outcome = await ledger.reset_pin(
             self._database,
@@ -159,7 +160,7 @@ class CardIssuer:
         )
 
     async def _recall(self, merchant: UUID, card: UUID) -> _Shown:
-        """What may be shown again, while its sealed copy lives."""
+        """The secrets that may be shown again, while the sealed copy is kept."""
         row = await self._database.one(
             "select last4,"
             " case when sealed_until > clock_timestamp() then sealed_code end as sealed"
@@ -171,8 +172,8 @@ class CardIssuer:
         return self._unseal(merchant, card, row["sealed"] if row is not None else None, last4)
 
     async def _as_answered(self, context: RequestContext, card: UUID) -> tuple[Card, _Shown]:
-        """The card as it was when this key's request replaced its secret, and what may be shown of
-        that: nothing once another secret took its place. Without a key the card as it is.
+        """The card as it was when this key's request replaced its secret, and the secret that may
+        be shown: none once another request replaced it. Without a key, the card as it is now.
         """
         found = await find_card(self._database, context.merchant, card)
         nothing = _Shown(last4=found.last4)
@@ -195,15 +196,15 @@ class CardIssuer:
         return card_then, self._unseal(context.merchant, card, row["sealed"], then.last4)
 
     def _unseal(self, merchant: UUID, card: UUID, sealed: bytes | None, last4: str) -> _Shown:
-        """A code, a PIN, or both: what was made together."""
+        """Unseal what was sealed together: a code, a PIN, or both."""
         if sealed is None:
             return _Shown(last4=last4)
         try:
             text = self._sealer.unseal(sealed, bound_to=merchant.bytes + card.bytes)
         except UnsealFailed:
-            return _Shown(last4=last4)  # sealed under a key that was taken away since
-        at = codes.LENGTH if len(text) >= codes.LENGTH else 0
-        return _Shown(last4=last4, code=text[:at] or None, pin=text[at:] or None)
+            return _Shown(last4=last4)  # sealed with a key that was removed since
+        pin_start = codes.LENGTH if len(text) >= codes.LENGTH else 0
+        return _Shown(last4=last4, code=text[:pin_start] or None, pin=text[pin_start:] or None)
 
 
 def _card(request: CardRequest, issued: IssueResult, shown: _Shown) -> Card:

@@ -1,4 +1,4 @@
-"""Listing: a merchant's cards, the latest first, narrowed by what is known of them."""
+"""Listing: a merchant's cards, newest first, with filters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from florin.kit.postgres.database import Reader
 
 _AFTER = "select issued_at, id from florin.account where merchant = $1 and id = $2"
 _NOW = "statement_timestamp() + m.clock_offset"
-# A card past its end is expired, whether or not anybody has booked it.
-_BEFORE_END = f" and (a.expires_at is null or a.expires_at > {_NOW})"
-_OVER = f" and a.state in ('active', 'blocked') and a.expires_at <= {_NOW}"
-# Those that are not booked are few, and are found before anything else is looked at (`offset 0`).
+# A card past its expiry date is expired, before the job that records it has run.
+_BEFORE_EXPIRY = f" and (a.expires_at is null or a.expires_at > {_NOW})"
+_PAST_EXPIRY = f" and a.state in ('active', 'blocked') and a.expires_at <= {_NOW}"
+# Expired cards that are not recorded yet are few; `offset 0` makes PostgreSQL find them first.
 _LAPSED = """(
   select z.id from florin.account z
   where z.merchant = $1 and z.state in ('active', 'blocked') and z.expires_at <=
@@ -33,7 +33,7 @@ _ORDER = "listed_at desc, listed_id desc"
 
 
 class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What a card must be; None is anything."""
+    """The filters of a list of cards; None matches any card."""
 
     program: UUID | None = None
     state: State | None = None
@@ -46,7 +46,7 @@ class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
 async def list_cards(
     reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: CardFilter
 ) -> list[Card]:
-    """Raises InvalidRequest for a cursor that is no card."""
+    """List cards. Raises InvalidRequest when `after` is not the id of a card."""
     last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
     where.add_equal("a.program", only.program)
@@ -62,7 +62,7 @@ async def list_cards(
     if last is not None:
         outer.add(f"({at}, {card}) < ({{}}, {{}})", last["issued_at"], last["id"])
     branches = [
-        _select(f"{where}{more}", str(outer), by_pair=bool(pairs), lapsed=_OVER in more)
+        _select(f"{where}{more}", str(outer), by_pair=bool(pairs), lapsed=_PAST_EXPIRY in more)
         for more in _branches(where, only)
     ]
     page = where.bind(limit)
@@ -73,8 +73,8 @@ async def list_cards(
 def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
     cards = f"select {COLUMNS} from florin.account a {JOINS} where a.merchant = $1{inner}"  # noqa: S608 -- our own text
     if by_pair:
-        # The pairs have the order of the list. A probe for each: joined, the planner would expect
-        # hardly a row of it and order all there are.
+        # The metadata index has the order of the list. LATERAL … LIMIT 1 probes the cards one by
+        # one: for a join the planner would expect hardly any rows and sort all of them.
         return (
             "select r.*, s.issued_at as listed_at, s.card as listed_id from florin.card_metadata s"  # noqa: S608 -- our own text
             f" cross join lateral ({cards} and a.id = s.card limit 1) r"
@@ -90,16 +90,16 @@ def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
 
 
 def _branches(where: Conditions, only: CardFilter) -> list[str]:
-    """What may hold in one way or another, each way with an index of its own."""
+    """The alternatives of the state and recipient filters; each uses an index of its own."""
     states = [""]
     if only.state in {"active", "blocked"}:
-        states = [f" and a.state = '{only.state}'{_BEFORE_END}"]
+        states = [f" and a.state = '{only.state}'{_BEFORE_EXPIRY}"]
     elif only.state is not None:
         states = [f" and a.state = '{only.state}'"]
         if only.state == "expired":
-            states.append(_OVER)
-    people = [""]
+            states.append(_PAST_EXPIRY)
+    recipients = [""]
     if only.recipient is not None:
-        given = where.bind(only.recipient)
-        people = [f" and {each.format(given)}" for each in _RECIPIENT]
-    return [state + person for state in states for person in people]
+        parameter = where.bind(only.recipient)
+        recipients = [f" and {each.format(parameter)}" for each in _RECIPIENT]
+    return [state + recipient for state in states for recipient in recipients]

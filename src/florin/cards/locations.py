@@ -1,5 +1,6 @@
-"""Locations: a key that is bound to one acts there only: it spends there, it captures, frees and
-gives back what was held or spent there, and takes the codes of the jobs that it began there.
+"""Locations: an API key that is bound to a location acts there only. It spends at that location,
+captures, voids and refunds only holds and redemptions of that location, and downloads the codes
+only of jobs that were started there.
 """
 
 from uuid import UUID
@@ -8,10 +9,10 @@ from florin.cards.request_context import RequestContext
 from florin.kit.errors import Forbidden
 from florin.kit.postgres.database import Database
 
-# Neither changes, so that it may be read before the ledger is asked.
+# Neither location ever changes, so it may be read before the ledger locks the card.
 OF_HOLD = "select location from florin.hold where merchant = $1 and id = $2"
 OF_JOB = "select location from florin.job where merchant = $1 and id = $2"
-# A capture did not always record where its hold was placed.
+# Older captures did not record a location: the hold's counts.
 OF_REDEMPTION = """
 select coalesce(t.location, h.location) as location from florin.transfer t
 left join florin.hold h on h.merchant = t.merchant and h.id = t.origin
@@ -20,7 +21,7 @@ where t.merchant = $1 and t.id = $2 and t.kind = 'redeem'
 
 
 def location_of(context: RequestContext, given: str | None) -> str | None:
-    """Where it happens. Raises Forbidden for another place than the caller's."""
+    """The location of a transaction. Raises Forbidden when it is not the caller's."""
     if context.location is not None and given not in {None, context.location}:
         raise Forbidden(f"this key acts at {context.location} only, not at {given}")
     return context.location or given
@@ -37,5 +38,5 @@ async def require_own(
     row = await database.one(sql, context.merchant, resource_id)
     if row is not None and row["location"] != context.location:
         raise Forbidden(
-            f"this key acts at {context.location} only, and this is of another location"
+            f"this key acts at {context.location} only; this object has another location"
         )

@@ -1,4 +1,4 @@
-"""Look-up: a card by its code. Look-ups that wait share one query."""
+"""Look-up: find a card by its code. Look-ups that wait at the same time share one query."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -11,7 +11,7 @@ from florin.kit.batcher import Batcher
 from florin.kit.postgres.database import Database, Row
 from florin.ledger.refusals import CardNotFound
 
-# LATERAL … LIMIT 1 keeps each a probe of the index, whatever the statistics say.
+# LATERAL … LIMIT 1 keeps each look-up an index probe, regardless of the statistics.
 SQL = f"""
 select w.n, r.* from unnest($1::uuid[], $2::bytea[]) with ordinality as w (merchant, hash, n)
 cross join lateral (
@@ -20,7 +20,7 @@ cross join lateral (
 ) r
 """  # noqa: S608 -- our own text
 
-_Wanted = tuple[UUID, bytes]
+_Key = tuple[UUID, bytes]
 
 
 class CardLookup:
@@ -32,10 +32,12 @@ class CardLookup:
         self._database = database
         self._peppers = [pepper.encode() for pepper in peppers]
         self._guesses = guesses
-        self._waiting: Batcher[_Wanted, Row] = Batcher(self._find)
+        self._waiting: Batcher[_Key, Row] = Batcher(self._find)
 
     async def look_up(self, context: RequestContext, typed: str) -> Card:
-        """Raises CodeMalformed, CardNotFound; RateLimited for who tried too many."""
+        """Find a card by a typed code. Raises CodeMalformed, CardNotFound; RateLimited after too
+        many wrong codes.
+        """
 
         async def attempt() -> Card:
             return await self._find_by(context.merchant, typed)
@@ -55,11 +57,11 @@ class CardLookup:
     async def _one(self, merchant: UUID, hashed: bytes) -> Card:
         return card_from_row(await self._waiting.submit((merchant, hashed)))
 
-    async def _find(self, wanted: list[_Wanted]) -> list[Row | BaseException]:
+    async def _find(self, keys: list[_Key]) -> list[Row | BaseException]:
         rows = await self._database.all(
-            SQL, [merchant for merchant, _ in wanted], [hashed for _, hashed in wanted]
+            SQL, [merchant for merchant, _ in keys], [hashed for _, hashed in keys]
         )
-        answers: list[Row | BaseException] = [CardNotFound() for _ in wanted]
+        answers: list[Row | BaseException] = [CardNotFound() for _ in keys]
         for row in rows:
             answers[row["n"] - 1] = row
         return answers

@@ -1,4 +1,4 @@
-"""PINs: six digits beside the code of a card, where it is to have one. docs/concepts/codes.md."""
+"""PINs: six digits in addition to the code, for cards that have one. See docs/concepts/codes.md."""
 
 import hashlib
 import secrets
@@ -17,20 +17,20 @@ def make_pin() -> str:
 
 
 def read(typed: str) -> str:
-    """Bring what was typed to the six digits of a PIN. Raises InvalidRequest."""
+    """Parse a typed PIN; return its six digits. Raises InvalidRequest."""
     pin = compacted(typed)
     if len(pin) != DIGITS or not (pin.isascii() and pin.isdigit()):
-        raise InvalidRequest(f"a PIN is {DIGITS} digits", param="pin")
+        raise InvalidRequest(f"pin must be {DIGITS} digits", param="pin")
     return pin
 
 
 def pin_attempt(peppers: Sequence[bytes], merchant: UUID, pin: str) -> bytes:
-    """What the ledger is given of a PIN that somebody typed: 32 bytes for each secret that may have
-    keyed the card's. Without the secret a million tries would find the PIN.
+    """The form in which a typed PIN is passed to the ledger: 32 bytes for each secret that may have
+    keyed the card's PIN. Without a secret, one million attempts would find the PIN.
     """
     return b"".join(keyed_hash(pepper, merchant.bytes + pin.encode()) for pepper in peppers)
 
 
 def pin_hash(pepper: bytes, merchant: UUID, card: UUID, pin: str) -> bytes:
-    """What the database keeps: bound to its card, so that equal PINs do not look equal."""
+    """The stored hash of a PIN, bound to its card: equal PINs have different hashes."""
     return hashlib.sha256(card.bytes + pin_attempt([pepper], merchant, pin)).digest()

@@ -1,4 +1,4 @@
-"""Request context: who asks for something, under which key, and from where."""
+"""Request context: the caller of a request, its idempotency key, and its location and address."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,9 +6,9 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestContext:
-    """Who asks, and under which key; `location`: the only one at which the caller may act;
-    `address`: the client's, where codes are tried, and `client_named`: whether the caller named it;
-    `spends_by_id`: also cards whose code is not given.
+    """The caller and its idempotency key. `location`: the only one at which the caller may act.
+    `address`: the client's, against which wrong codes are counted; `client_named`: whether the
+    caller named it. `spends_by_id`: whether the caller may spend cards without their code.
     """
 
     merchant: UUID

@@ -1,6 +1,7 @@
-"""State changes: the states of a card: activate, block, unblock, close, reinstate.
+"""State changes: activate, block, unblock, close and reinstate a card.
 
-A card that is already so is answered as it is; from a wrong state the refusal names that state.
+A card that is already in the state is returned unchanged. A refusal names the state that prevents
+the change.
 """
 
 from datetime import datetime
@@ -17,7 +18,7 @@ from florin.ledger.post import Ledger, Posting, PostResult
 
 
 class _Answer(msgspec.Struct, kw_only=True):
-    """What the ledger keeps of the first answer under its key."""
+    """The first answer to a key, as the ledger stores it."""
 
     state: str
     balance: int
@@ -29,7 +30,7 @@ class _Answer(msgspec.Struct, kw_only=True):
 async def change_state(
     ledger: Ledger, database: Database, context: RequestContext, operation: str, card: UUID
 ) -> tuple[Card, PostResult]:
-    """Bring a card to another state; the card as it is then."""
+    """Change the state of a card; return the card as it is after the change."""
     posted = await ledger.post(
         Posting(
             merchant=context.merchant,

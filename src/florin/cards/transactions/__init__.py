@@ -1,1 +1,1 @@
-"""Transactions: money on cards: spend, refund, hold, load, transfer; and their history."""
+"""Transactions: redeem, refund, hold, load, transfer and adjust; and their history."""

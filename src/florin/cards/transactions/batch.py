@@ -1,4 +1,4 @@
-"""Batch: many redemptions of one request; each succeeds or fails on its own."""
+"""Batch: many redemptions in one request; each succeeds or fails on its own."""
 
 from collections.abc import Sequence
 
@@ -11,13 +11,13 @@ from florin.ledger.batching import MANY_MAX
 from florin.ledger.post import Posting, PostResult
 
 Item = tuple[RequestContext, RedemptionRequest]
-Redeemed = tuple[Redemption, PostResult, bool]  # whether it was only simulated
+Redeemed = tuple[Redemption, PostResult, bool]  # True when it was only simulated
 
 
 async def redeem_items(
     transactions: Transactions, items: Sequence[Item]
 ) -> list[Redeemed | Refusal]:
-    """Part by part, so that who guesses is known before the next part is tried."""
+    """Redeem MANY_MAX items at a time: the wrong codes among them are counted before the next."""
     answers: list[Redeemed | Refusal] = []
     for start in range(0, len(items), MANY_MAX):
         part = items[start : start + MANY_MAX]
@@ -36,12 +36,12 @@ async def _redeem(transactions: Transactions, items: Sequence[Item]) -> list[Red
         if isinstance(posting, Refusal):
             answers.append(posting)
             continue
-        came = next(posted)
-        if isinstance(came, Refusal):
-            answers.append(came)
+        answer = next(posted)
+        if isinstance(answer, Refusal):
+            answers.append(answer)
         else:
             answers.append(
-                (await transactions.redemption(posting, came, request), came, request.simulate)
+                (await transactions.redemption(posting, answer, request), answer, request.simulate)
             )
     return answers
 

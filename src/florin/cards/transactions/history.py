@@ -1,4 +1,4 @@
-"""History: redemptions, refunds, loads, transfers, adjustments and entries, the latest first."""
+"""History: redemptions, refunds, loads, transfers, adjustments and entries, newest first."""
 
 from uuid import UUID
 
@@ -16,13 +16,13 @@ from florin.transfer where merchant = $1 and id = $2
 """
 _OF_KIND = " and kind = $3::text::florin.transfer_kind"
 _ORDER = "created_at desc, id desc"
-# On which side of a movement the card stands.
+# The side of a transfer on which the card is.
 _SIDES_OF = {"redeem": ("debit",), "refund": ("credit",), "load": ("credit",)}
 _BOTH = ("debit", "credit")
 
 
 class TransactionFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What a movement must be; None is anything."""
+    """The filters of a list of transactions; None matches any."""
 
     card: UUID | None = None
     reference: str | None = None
@@ -39,7 +39,7 @@ async def list_transactions(
     after: UUID | None,
     only: TransactionFilter,
 ) -> list[Transaction]:
-    """The nouns of one kind. Raises InvalidRequest for a cursor that is none of them."""
+    """List transactions of one kind. Raises InvalidRequest when `after` is not one of them."""
     last = await find_cursor(reads, _AFTER + _OF_KIND, merchant, after, kind)
     where = _conditions(merchant, only)
     where.add(f"t.kind = '{kind}'")
@@ -59,7 +59,7 @@ async def list_transactions(
     else:
         number = None
     card, page = where.bind(only.card), where.bind(limit)
-    # By a card its own numbers are the order: they are the order of its entries, without a tie.
+    # For one card, order by the sequence of its entries: it has no ties.
     branches = [
         select.replace("t.*", f"t.*, t.{side}_sequence as number")
         + f"{where} and t.{side}_card = {card}"
@@ -79,7 +79,7 @@ async def list_card_entries(
     only: TransactionFilter,
     kind: EntryKind | None = None,
 ) -> list[Entry]:
-    """The entries of one card, latest first; `before` is a sequence number."""
+    """List the entries of one card, newest first; `before` is a sequence number."""
     where = _conditions(merchant, only)
     if kind is not None:
         where.add(f"t.kind = '{kind}'")
@@ -105,7 +105,7 @@ async def list_entries(
     only: TransactionFilter,
     kind: EntryKind | None = None,
 ) -> list[Entry]:
-    """The entries of all cards; of a transfer between cards both sides."""
+    """List the entries of all cards; a transfer between cards has one on each side."""
     last = None if after is None else await find_cursor(reads, _AFTER, merchant, after[0])
     where = _conditions(merchant, only)
     rest = ""
@@ -115,13 +115,13 @@ async def list_entries(
         rest = f" and (t.created_at, t.id, e.side) < ({at}, {transfer}, {side}::text)"
     page = where.bind(limit)
     inner = "select t.* from florin.transfer t where t.merchant = $1"
-    # A transfer has one entry at least, so this many transfers are enough for a page.
+    # Every transfer has at least one entry, so this many transfers fill a page.
     ordered = f"order by t.created_at desc, t.id desc limit {page} + 1"
     if kind is not None:
         inner += f" and t.kind = '{kind}'{where} {ordered}"
     elif only.reference is not None or only.location is not None:
         inner += f"{where} {ordered}"
-    else:  # one ordered list a kind, merged: no index is kept for this list alone
+    else:  # merge one ordered list for each kind: this list needs no index of its own
         inner = (
             "select t.* from unnest(enum_range(null::florin.transfer_kind)) k cross join lateral ("  # noqa: S608 -- our own text
             f"{inner} and t.kind = k{where} {ordered}) t {ordered}"
@@ -135,7 +135,7 @@ async def list_entries(
 
 
 def entry_sequence(row: Row, card: UUID) -> int:
-    """A movement's number among the entries of a card. Raises InvalidRequest where it has none."""
+    """The sequence of a card's entry in a transfer. Raises InvalidRequest when there is none."""
     for side in _BOTH:
         if row[f"{side}_card"] == card:
             number: int = row[f"{side}_sequence"]

@@ -1,4 +1,4 @@
-"""Holds: a merchant's holds, the latest first."""
+"""Holds: a merchant's holds, newest first."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from florin.kit.postgres.database import Reader
 
 _AFTER = "select created_at, id from florin.hold where merchant = $1 and id = $2"
 _NOW = "statement_timestamp() + m.clock_offset"
-# A hold past its end holds nothing, whether or not anybody has booked it.
+# A hold past its expiry reserves nothing, before the job that records it has run.
 _STATES: dict[HoldState, list[str]] = {
     "open": [f"h.state = 'open' and h.expires_at > {_NOW}"],
     "captured": ["h.state = 'captured'"],
@@ -21,7 +21,7 @@ _STATES: dict[HoldState, list[str]] = {
 
 
 class HoldFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What a hold must be; None is anything."""
+    """The filters of a list of holds; None matches any hold."""
 
     card: UUID | None = None
     state: HoldState | None = None
@@ -33,7 +33,7 @@ class HoldFilter(msgspec.Struct, kw_only=True, frozen=True):
 async def list_holds(
     reads: Reader, merchant: UUID, *, limit: int, after: UUID | None, only: HoldFilter
 ) -> list[Hold]:
-    """Raises InvalidRequest for a cursor that is no hold."""
+    """List holds. Raises InvalidRequest when `after` is not the id of a hold."""
     last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
     where.add_equal("h.card", only.card)

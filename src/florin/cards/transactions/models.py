@@ -1,8 +1,8 @@
-"""Models: what the movements of money are called, each a row of the ledger.
+"""Models: the transactions, holds and entries that the API returns, each read from a ledger row.
 
-A redemption, refund, load, transfer or adjustment is a transfer between two accounts, read from
-its row; a row never changes, so the noun is the same whenever it is read, but for what was
-refunded of a redemption since.
+A redemption, refund, load, transfer or adjustment is a row of `transfer`: money that moved between
+two accounts. A row never changes, so a transaction is the same whenever it is read; only `refunded`
+of a redemption grows.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from florin.kit import ids
 
 
 class Redemption(msgspec.Struct, kw_only=True):
-    """Money spent from a card. `balance`: the card's, afterwards. `refunded`: returned so far."""
+    """Money spent from a card. `balance`: the card's afterwards. `refunded`: returned so far."""
 
     id: str
     object: Literal["redemption"] = "redemption"
@@ -62,7 +62,7 @@ class Load(msgspec.Struct, kw_only=True):
 
 
 class Transfer(msgspec.Struct, kw_only=True):
-    """Money moved from one card to another. The balances are the two cards', afterwards."""
+    """Money moved from one card to another. The balances are those of the two cards afterwards."""
 
     id: str
     object: Literal["transfer"] = "transfer"
@@ -78,7 +78,7 @@ class Transfer(msgspec.Struct, kw_only=True):
 
 
 class Adjustment(msgspec.Struct, kw_only=True):
-    """A correction by hand, with its reason; negative where money was taken off."""
+    """A manual correction, with its reason. A negative amount lowered the balance."""
 
     id: str
     object: Literal["adjustment"] = "adjustment"
@@ -93,7 +93,7 @@ class Adjustment(msgspec.Struct, kw_only=True):
 
 
 class Hold(msgspec.Struct, kw_only=True):
-    """Money set aside on a card until it is captured, voided or runs out."""
+    """Money reserved on a card until the hold is captured, voided or expires."""
 
     id: str
     object: Literal["hold"] = "hold"
@@ -111,7 +111,7 @@ class Hold(msgspec.Struct, kw_only=True):
 
 
 class Entry(msgspec.Struct, kw_only=True):
-    """One line of a card's statement. `sequence` counts a card's entries without a gap."""
+    """One line of a card's statement. `sequence` numbers a card's entries without gaps."""
 
     id: str
     object: Literal["entry"] = "entry"
@@ -125,7 +125,7 @@ class Entry(msgspec.Struct, kw_only=True):
     reference: str | None = None
     location: str | None = None
     reason: str | None = None
-    source: str | None = None  # the noun that caused it
+    source: str | None = None  # the id of the transaction that caused it
     metadata: dict[str, str] = {}
     created_at: datetime
 
@@ -140,7 +140,7 @@ Transaction = Redemption | Refund | Load | Transfer | Adjustment
 
 
 def transaction_from_row(row: Mapping[str, Any]) -> Transaction:
-    """Make the noun of a transfer's row. `refunded` is zero but where the row brings it."""
+    """Make the transaction of a `transfer` row. `refunded` is zero unless the row includes it."""
     kind: str = row["kind"]
     common: dict[str, Any] = {
         "id": ids.show_id(PREFIXES[kind], row["id"]),
@@ -149,20 +149,20 @@ def transaction_from_row(row: Mapping[str, Any]) -> Transaction:
         "metadata": decode_metadata(row["metadata"]),
         "created_at": row["created_at"],
     }
-    spent, paid = row["debit_card"], row["credit_card"]
+    debited, credited = row["debit_card"], row["credit_card"]
     if kind == "transfer":
         return Transfer(
-            from_=ids.show_id("crd", spent),
-            to=ids.show_id("crd", paid),
+            from_=ids.show_id("crd", debited),
+            to=ids.show_id("crd", credited),
             from_balance=row["debit_balance"],
             to_balance=row["credit_balance"],
             reference=row["reference"],
             **common,
         )
-    common["card"] = ids.show_id("crd", spent or paid)
-    common["balance"] = row["credit_balance"] if spent is None else row["debit_balance"]
+    common["card"] = ids.show_id("crd", debited or credited)
+    common["balance"] = row["credit_balance"] if debited is None else row["debit_balance"]
     if kind == "adjust":
-        if spent is not None:
+        if debited is not None:
             common["amount"] = -row["amount"]
         return Adjustment(reason=row["reason"], reference=row["reference"], **common)
     common["reference"] = row["reference"]

@@ -1,4 +1,4 @@
-"""Queries: the nouns of the ledger as rows, and each of them by its id."""
+"""Queries: find a transaction, a hold or an entry by its id."""
 
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Reader
 
-# A refund states the total returned so far, so the latest one knows.
+# Each refund records the total refunded so far: the largest is the current total.
 REFUNDED = """,
   case when t.kind = 'redeem' then (
     select max(f.refunded) from florin.transfer f
@@ -71,12 +71,12 @@ async def find_hold(database: Database, merchant: UUID, text: str) -> Hold:
 
 async def find_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
     """Raises NotFound."""
-    which = parse_entry_id(text)
-    row = which and await reads.one(
+    entry = parse_entry_id(text)
+    row = entry and await reads.one(
         f"select t.*, e.* from florin.transfer t {SIDES}"  # noqa: S608 -- our own text
         " where t.merchant = $1 and t.id = $2 and e.side = $3 and e.card is not null",
         merchant,
-        *which,
+        *entry,
     )
     if not row:
         raise NotFound
@@ -84,7 +84,7 @@ async def find_entry(reads: Reader, merchant: UUID, text: str) -> Entry:
 
 
 def parse_entry_id(text: str) -> tuple[UUID, str] | None:
-    """`ent_…_d` and `ent_…_c` are the debit and the credit side of a transfer."""
+    """Parse an entry id: `ent_…_d` is the debit side of a transfer, `ent_…_c` the credit side."""
     body, _, side = text.rpartition("_")
     uuid = ids.parse_id("ent", body)
     return (uuid, side) if uuid is not None and side in {"c", "d"} else None

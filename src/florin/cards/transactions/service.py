@@ -1,7 +1,8 @@
-"""Service: the verbs that move it: redeem, refund, load, transfer, adjust; hold, capture, void.
+"""Transactions: redeem, refund, load, transfer, adjust; hold, capture and void.
 
-Each takes who asks and what was asked, posts one item to the ledger and answers with its noun.
-A key that was used before is answered with the first answer again, read from the ledger's rows.
+Each operation takes the context and the body of a request, posts one item to the ledger and returns
+the transaction or hold. A repeated idempotency key gets the first answer again, read from the
+ledger's rows.
 """
 
 from collections.abc import Sequence
@@ -33,11 +34,11 @@ from florin.kit.postgres.database import Database
 from florin.ledger.post import Ledger, Posting, PostResult
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
 
-Noun = TypeVar("Noun", Refund, Load, Transfer, Adjustment, Redemption)
+TransactionT = TypeVar("TransactionT", Refund, Load, Transfer, Adjustment, Redemption)
 
 _NO_METADATA: dict[str, str] = {}
 
-# A redemption as first answered: nothing was refunded then.
+# Without the refunds: the first answer to a redemption had `refunded` 0.
 _TRANSFER = """
 select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
 """
@@ -45,7 +46,7 @@ _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 
 
 class Transactions:
-    """The verbs, over a ledger."""
+    """The operations that move money on cards."""
 
     def __init__(
         self, ledger: Ledger, database: Database, peppers: Sequence[str], guesses: CodeGuessLimiter
@@ -56,7 +57,7 @@ class Transactions:
         self._peppers = [pepper.encode() for pepper in peppers]
 
     def spending(self, context: RequestContext, op: str, request: requests.SpendRequest) -> Posting:
-        """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
+        """Make the posting of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
         return spend_posting(self._peppers, context, op, request)
 
     async def _spend(
@@ -81,9 +82,9 @@ class Transactions:
     async def redemption(
         self, posting: Posting, posted: PostResult, request: requests.RedemptionRequest
     ) -> Redemption:
-        """The redemption that came of an item."""
+        """The redemption that a posting made."""
         if posted.recalled:
-            return await self._moved(Redemption, posting.merchant, posted.id)
+            return await self._find_transaction(Redemption, posting.merchant, posted.id)
         assert posted.card is not None
         assert posted.at is not None
         return Redemption(
@@ -107,32 +108,32 @@ class Transactions:
         given = None if request.location is msgspec.UNSET else request.location
         location = location_of(context, given)
         await require_own(self._database, context, OF_REDEMPTION, redemption)
-        return await self._move(
+        return await self._post(
             Refund, context, "refund", request, other=redemption, location=location
         )
 
     async def load(
         self, context: RequestContext, request: requests.LoadRequest
     ) -> tuple[Load, PostResult]:
-        return await self._move(Load, context, "load", request, card=parse_card_id(request.card))
+        return await self._post(Load, context, "load", request, card=parse_card_id(request.card))
 
     async def transfer(
         self, context: RequestContext, request: requests.TransferRequest
     ) -> tuple[Transfer, PostResult]:
         if request.from_ == request.to:
-            raise InvalidRequest("a card cannot pay itself", param="to")
+            raise InvalidRequest("to must be another card than from", param="to")
         payer, paid = (
             parse_card_id(request.from_, param="from"),
             parse_card_id(request.to, param="to"),
         )
-        return await self._move(Transfer, context, "transfer", request, card=payer, other=paid)
+        return await self._post(Transfer, context, "transfer", request, card=payer, other=paid)
 
     async def adjust(
         self, context: RequestContext, request: requests.AdjustmentRequest
     ) -> tuple[Adjustment, PostResult]:
         if request.amount == 0:
-            raise InvalidRequest("an adjustment of nothing changes nothing", param="amount")
-        return await self._move(
+            raise InvalidRequest("amount must not be 0", param="amount")
+        return await self._post(
             Adjustment,
             context,
             "adjust",
@@ -145,8 +146,8 @@ class Transactions:
         self, context: RequestContext, request: requests.HoldRequest
     ) -> tuple[Hold, PostResult]:
         _, posted = await self._spend(context, "hold", request)
-        hold = await self._hold(context.merchant, posted.id)
-        # As first answered, whatever became of it since.
+        hold = await self._find_hold(context.merchant, posted.id)
+        # As in the first answer, even if the hold was captured or voided since.
         return msgspec.structs.replace(hold, state="open", captured=0, redemption=None), posted
 
     async def capture(
@@ -167,25 +168,26 @@ class Transactions:
             raise HoldNotFound
         location = location_of(context, given)
         await require_own(self._database, context, OF_HOLD, uuid)
-        # Without a location as before there was one: a repetition may come after an upgrade.
-        said = () if given is None else (given,)
+        # Without a location the fingerprint is the same as before the field existed: the first
+        # request may have been sent before an upgrade.
+        given_location = () if given is None else (given,)
         posted = await self.ledger.post(
             Posting(
                 merchant=context.merchant,
                 op=op,
                 actor=context.actor,
                 key=context.key,
-                fingerprint=fingerprint(op, hold, amount, *said),
+                fingerprint=fingerprint(op, hold, amount, *given_location),
                 other=uuid,
                 amount=amount,
                 location=location,
             )
         )
-        return await self._hold(context.merchant, uuid), posted
+        return await self._find_hold(context.merchant, uuid), posted
 
-    async def _move(
+    async def _post(
         self,
-        noun: type[Noun],
+        model: type[TransactionT],
         context: RequestContext,
         op: str,
         request: requests.Movement,
@@ -194,7 +196,7 @@ class Transactions:
         other: UUID | None = None,
         reason: str | None = None,
         location: str | None = None,
-    ) -> tuple[Noun, PostResult]:
+    ) -> tuple[TransactionT, PostResult]:
         posted = await self.ledger.post(
             Posting(
                 merchant=context.merchant,
@@ -211,17 +213,19 @@ class Transactions:
                 metadata=_json(request.metadata),
             )
         )
-        return await self._moved(noun, context.merchant, posted.id), posted
+        return await self._find_transaction(model, context.merchant, posted.id), posted
 
-    async def _moved(self, noun: type[Noun], merchant: UUID, transfer: UUID) -> Noun:
+    async def _find_transaction(
+        self, model: type[TransactionT], merchant: UUID, transfer: UUID
+    ) -> TransactionT:
         row = await self._database.one(_TRANSFER, merchant, transfer)
         if row is None:
             raise CardNotFound
-        moved = transaction_from_row(row)
-        assert isinstance(moved, noun)
-        return moved
+        transaction = transaction_from_row(row)
+        assert isinstance(transaction, model)
+        return transaction
 
-    async def _hold(self, merchant: UUID, hold: UUID) -> Hold:
+    async def _find_hold(self, merchant: UUID, hold: UUID) -> Hold:
         row = await self._database.one(_HOLD, merchant, hold)
         if row is None:
             raise HoldNotFound

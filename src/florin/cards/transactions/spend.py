@@ -1,7 +1,8 @@
-"""Spend: what was asked of a card, as an item for the ledger.
+"""Spend: make the posting of a redemption or a hold.
 
-While the secret that keys codes is changed, the item brings with it how it would be known under the
-secret before: its card is found by that, and so is a request that was recorded under it.
+While the secret that keys codes (FLORIN_CODE_PEPPER) is rotated, the posting also carries its form
+under the previous secret. The ledger finds by it a card, or the first request of a key, that was
+recorded under that secret.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,27 +21,30 @@ from florin.ledger.post import Posting
 def spend_posting(
     peppers: Sequence[bytes], context: RequestContext, op: str, request: requests.SpendRequest
 ) -> Posting:
-    """Make the item of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
+    """Make the posting of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
     card, code, typed = None, None, None
     if (request.card is None) == (request.code is None):
         raise InvalidRequest("give exactly one of code and card", param="card")
     if request.card is not None:
         if not context.spends_by_id:
-            raise Forbidden("this needs the scope cards:spend-by-id: give the card's code")
+            raise Forbidden(
+                "spending by card id needs the scope cards:spend-by-id; give the code instead"
+            )
         card = parse_card_id(request.card)
     elif request.code is not None:
         typed = codes.read_code(request.code)
         code = codes.code_hash(peppers[0], context.merchant, typed)
     if request.pin is not None and request.code is None:
-        raise InvalidRequest("a PIN goes with a code", param="pin")
+        raise InvalidRequest("pin is allowed only together with code", param="pin")
     pin = None if request.pin is None else pins.read(request.pin)
     location = location_of(context, request.location)
     expires_in = request.expires_in if isinstance(request, requests.HoldRequest) else None
     simulate = isinstance(request, requests.RedemptionRequest) and request.simulate
     remainder = isinstance(request, requests.RedemptionRequest) and request.allow_remainder
 
-    def print_of(hashed: bytes | None) -> bytes:
-        # Without the PIN: whether a key's request had the right one is not to be asked of its key.
+    def fingerprint_for(hashed: bytes | None) -> bytes:
+        # Without the PIN: repeating a key must not reveal whether its first request had the right
+        # PIN.
         return fingerprint(
             op,
             request.card,
@@ -59,7 +63,7 @@ def spend_posting(
         op=op,
         actor=context.actor,
         key=None if simulate else context.key,
-        fingerprint=print_of(code),
+        fingerprint=fingerprint_for(code),
         card=card,
         code=code,
         pin=None if pin is None else pins.pin_attempt(peppers, context.merchant, pin),
@@ -73,21 +77,21 @@ def spend_posting(
         metadata=_json(request.metadata),
     )
     if typed is not None and len(peppers) > 1:
-        posting.previous_pepper = _before(peppers[1:], posting, typed, print_of)
+        posting.previous_pepper = _under_previous(peppers[1:], posting, typed, fingerprint_for)
     return posting
 
 
-def _before(
+def _under_previous(
     peppers: Sequence[bytes],
     posting: Posting,
     typed: str,
-    print_of: Callable[[bytes], bytes],
+    fingerprint_for: Callable[[bytes], bytes],
 ) -> Posting | None:
     before: Posting | None = None
     for pepper in reversed(peppers):
         hashed = codes.code_hash(pepper, posting.merchant, typed)
         before = msgspec.structs.replace(
-            posting, code=hashed, fingerprint=print_of(hashed), previous_pepper=before
+            posting, code=hashed, fingerprint=fingerprint_for(hashed), previous_pepper=before
         )
     return before
 
