@@ -234,4 +234,4 @@ async def test_money_is_counted_in_64_bits(owner: Any) -> None:
         " and data_type in ('integer', 'smallint', 'real', 'double precision', 'numeric', 'money')"
     )
     found = {(row["table_name"], row["column_name"]) for row in rows}
-    assert found == {("program", "expires_after_months")}
+    assert found == {(table, "expires_after_months") for table in ("account", "program")}

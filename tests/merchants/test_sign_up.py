@@ -120,7 +120,7 @@ def test_the_command_says_what_the_owner_does(urls: Urls, tmp_path: Path) -> Non
     ("words", "said"),
     [
         (owned("owner@shop.nl\n"), "--email: 'owner@shop.nl\\n' is not an e-mail address"),
-        (owned("owner@shop.nl", country="XX"), "--country: XX is no country"),
+        (owned("owner@shop.nl", country="XX"), '--country: "XX" is not a country'),
         (owned("owner@shop.nl", "--timezone", "localtime"), "--timezone: localtime is not"),
         (["add", "Corner Shop"], "--email"),
     ],

@@ -57,7 +57,12 @@ async def misled(
         await owner.execute("truncate florin.queue_job, florin.outbox")
         for _ in range(2):
             await connection.fetch(CLAIM, FEW, "60 s")
-            for verb in ("beat($1, $2, '60 s')", "done($1, $2)", "give_back($1, $2)", "reap()"):
+            for verb in (
+                "heartbeat($1, $2, '60 s')",
+                "complete($1, $2)",
+                "give_back($1, $2)",
+                "reap()",
+            ):
                 args = ([1], [1]) if "$1" in verb else ()
                 await connection.fetch(f"select florin.queue_{verb}", *args)
             await connection.fetch(RELAY, FEW)
