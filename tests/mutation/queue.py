@@ -158,7 +158,7 @@ _PACE = (
       "        await pace.begin()\n", "",
       "tests/cards/jobs/test_throttle.py::test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are"),
     _("long jobs do not count each other", "src/florin/cards/jobs/throttle.py",
-      '_BESIDE * max(row["jobs"], 1)', "_BESIDE",
+      '_PAUSE_BUSY * max(row["jobs"], 1)', "_PAUSE_BUSY",
       "tests/cards/jobs/test_throttle.py::test_jobs_side_by_side_rest_for_each_other"),
 )  # fmt: skip
 

@@ -1,8 +1,9 @@
-"""Bulk issue: make very many cards: exactly as many as asked for, wherever it is cut off.
+"""Bulk issue: issue up to a million cards in a job: exactly as many as requested, even when the job
+is interrupted.
 
-The job's row counts. Every chunk is one transaction: the lease of the job, the cards with their
-money, a sealed sheet of their codes, and the count. What is killed before its commit never was;
-what committed is counted. Memory holds two chunks, however many cards there are.
+The job's row has the count. Every chunk is one transaction: the fence of the lease, the cards with
+their entries, the sealed codes, and the count. A chunk that is interrupted before its commit leaves
+nothing; a committed chunk is counted. Memory holds two chunks, for any number of cards.
 """
 
 import asyncio
@@ -34,10 +35,10 @@ from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
 
 QUEUE = "bulk"
 MOST = 1_000_000
-SLICE_S = 5.0  # after which another job has its turn
+SLICE_S = 5.0  # then another job may run
 HEADER = "card,code,amount,currency,expires_at\n"
 HEADER_WITH_PIN = "card,code,amount,currency,expires_at,pin\n"
-_COLLISIONS_MAX = 3  # a code is taken with a chance of cards / 2^75
+_COLLISIONS_MAX = 3  # a new code collides with a probability of cards / 2^75
 
 _PROGRAM = """
 select currency, min_amount, max_amount, denominations from florin.program
@@ -64,7 +65,7 @@ class BulkRequest(Request, kw_only=True):
 async def start_bulk_issue(
     database: Database, context: RequestContext, request: BulkRequest
 ) -> tuple[Job, bool]:
-    """Take a job on; the second value says whether it was taken on before, under the same key.
+    """Create the job and enqueue it. Returns the job, and whether its key was used before.
 
     Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, QuotaExceeded.
     """
@@ -72,7 +73,7 @@ async def start_bulk_issue(
     if program is None:
         raise ProgramNotFound(param="program")
     if context.key is None:
-        raise InvalidRequest("a key is needed")
+        raise InvalidRequest("Idempotency-Key is required", param="Idempotency-Key")
     job = ids.new_id()
     async with database.transaction() as tx:
         first = await claim_key(
@@ -124,16 +125,16 @@ async def _check(tx: Tx, merchant: UUID, program: UUID, amount: int) -> None:
 
 
 class Chunk(msgspec.Struct, kw_only=True):
-    """Cards to be made in one transaction, from the job's card number `first` on."""
+    """The cards of one transaction, from the job's card number `first` on."""
 
     first: int
     issuances: list[Issuance]
     codes: list[str]
-    pins: list[str]  # each empty where the program has none
+    pins: list[str]  # empty strings when the program has no PINs
 
 
 class BulkIssuer:
-    """Makes the cards of jobs."""
+    """Runs bulk issue jobs."""
 
     def __init__(self, database: Database, pepper: str, sealer: Sealer) -> None:
         self._database = database
@@ -141,11 +142,11 @@ class BulkIssuer:
         self._sealer = sealer
 
     async def issue(self, job: QueueJob) -> Continue | None:
-        """Go on with a job for a while."""
+        """Issue cards of a job for up to SLICE_S seconds."""
         merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
-            raise PermanentFailure("there is no such job")
+            raise PermanentFailure(f"job {ids.show_id('job', uuid)} does not exist")
         pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         chunk = self.prepare(merchant, row, row["done"], pace.size)
@@ -157,9 +158,9 @@ class BulkIssuer:
             started = time.monotonic()
             following = chunk.first + len(chunk.codes)
             try:
-                # While the database books one chunk, the next one's codes are drawn.
+                # The codes of the next chunk are made while the database commits this one.
                 _, chunk_after = await asyncio.gather(
-                    self._book(job, merchant, uuid, chunk),
+                    self._commit_chunk(job, merchant, uuid, chunk),
                     asyncio.to_thread(self.prepare, merchant, row, following, pace.size),
                 )
             except asyncpg.UniqueViolationError:
@@ -168,7 +169,7 @@ class BulkIssuer:
                     raise
                 chunk = self.prepare(merchant, row, chunk.first, pace.size)
                 continue
-            except Refusal as refusal:  # the program has changed: it will not come true later
+            except Refusal as refusal:  # the program has changed: a retry would not help
                 raise PermanentFailure(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
             if chunk.codes:
@@ -176,7 +177,7 @@ class BulkIssuer:
         return None
 
     def prepare(self, merchant: UUID, row: Row, first: int, most: int) -> Chunk:
-        """Draw the codes of the job's next cards; none when all are made."""
+        """Make the codes of the job's next cards; none when all cards are issued."""
         drawn = [codes.make_code() for _ in range(min(most, row["total"] - first))]
         cards = [ids.new_id() for _ in drawn]
         drawn_pins = [pins.make_pin() if row["pin"] else "" for _ in drawn]
@@ -201,12 +202,12 @@ class BulkIssuer:
             ],
         )
 
-    async def _book(self, job: QueueJob, merchant: UUID, uuid: UUID, chunk: Chunk) -> None:
+    async def _commit_chunk(self, job: QueueJob, merchant: UUID, uuid: UUID, chunk: Chunk) -> None:
         number = len(chunk.codes)
         async with job.effect() as tx:
             row = await tx.one(f"{_JOB} for no key update", merchant, uuid)
             if row is None or row["done"] != chunk.first:
-                raise RuntimeError("somebody else went on with this job")
+                raise RuntimeError(f"another worker continued job {ids.show_id('job', uuid)}")
             first = await issue_in(tx, chunk.issuances)
             expires = first.expires_at.isoformat() if first.expires_at else ""
             lines = "".join(
@@ -230,5 +231,5 @@ class BulkIssuer:
 
 
 def code_export_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
-    """What a sheet is sealed to: moved elsewhere it does not open."""
+    """What sealed codes are bound to: copied to another job or number they cannot be unsealed."""
     return merchant.bytes + job.bytes + nth.to_bytes(4, "big")

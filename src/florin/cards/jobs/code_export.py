@@ -1,8 +1,9 @@
 """Code export: download the codes of a job, once, as one file; then they are erased.
 
-The principal that begins a download has the codes alone. When the download is cut off, only that
-principal may repeat it: another one would get codes that somebody may hold already. The codes count
-as taken when the last line was sent. The audit has the beginning and the end of each download.
+Only the principal that starts a download gets the codes. When the download is interrupted, only
+that principal may repeat it: another one would get codes that are possibly known to the first. The
+codes count as taken when the last line was sent. The audit log records the start and the end of
+each download.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.errors import NotFound, Refusal
 from florin.kit.postgres.database import Database, Tx
 
-ALONE_FOR = "60 seconds"  # after the last line that was read
+EXCLUSIVE_FOR = "60 seconds"  # after the last part that was sent
 SHEETS = 10  # read at once
 
 _BEGIN = """
@@ -50,7 +51,7 @@ update florin.job set downloading_until = clock_timestamp()
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
 
-# An imported file is of any number of programs: its lines have room for a PIN.
+# An imported file may have several programs: its export always has the column of the PIN.
 _PIN = """
 select j.kind = 'import' or p.pin as pin
 from florin.job j left join florin.program p on p.merchant = j.merchant and p.id = j.program
@@ -59,28 +60,28 @@ where j.merchant = $1 and j.id = $2
 
 
 class CodesTaken(Refusal):
-    """The codes of this job were taken; they are shown once."""
+    """The codes of this job were already downloaded; they are available once."""
 
     code = "codes_taken"
     status = 410
 
 
 class CodesExpired(Refusal):
-    """The codes of this job were not taken in time and are erased; rotate-code makes new ones."""
+    """The codes of this job were not downloaded in time and are erased; use rotate-code."""
 
     code = "codes_expired"
     status = 410
 
 
 class CodesBeingTaken(Refusal):
-    """A download of these codes was begun; only the principal that began it may repeat it."""
+    """A download of these codes was started; only the principal that started it may repeat it."""
 
     code = "codes_being_taken"
     status = 409
 
 
 class JobNotFinished(Refusal):
-    """This job is not finished."""
+    """The job is not finished; download its codes when its state is finished."""
 
     code = "job_not_finished"
     status = 409
@@ -88,12 +89,12 @@ class JobNotFinished(Refusal):
 
 
 class DownloadLost(Exception):
-    """The codes expired, or this download stood still and was begun again: it must not end well."""
+    """The codes expired, or this download stalled and was started again: it must fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Download:
-    """One download of the codes of a job. Each has a number of its own, which fences the others."""
+    """One download of the codes of a job. Its number fences off all earlier downloads."""
 
     by: AuditActor
     job: UUID
@@ -104,11 +105,11 @@ class Download:
 async def take_codes(
     database: Database, sealer: Sealer, by: AuditActor, job: UUID
 ) -> AsyncGenerator[bytes]:
-    """Begin to take the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesExpired,
+    """Start a download of the codes. Raises NotFound, JobNotFinished, CodesTaken, CodesExpired,
     CodesBeingTaken.
     """
     async with database.transaction() as tx:
-        row = await tx.one(_BEGIN, by.merchant, job, by.actor, ALONE_FOR)
+        row = await tx.one(_BEGIN, by.merchant, job, by.actor, EXCLUSIVE_FOR)
         if row is not None:
             await _record(tx, by, job, "codes.download_began", row["download_number"], row["total"])
     if row is None:
@@ -118,7 +119,7 @@ async def take_codes(
 
 
 async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
-    """Why the codes cannot be taken now. Raises NotFound."""
+    """The reason why the codes cannot be downloaded now. Raises NotFound."""
     found = await jobs.find_job(database, by.merchant, job)
     if found.codes == "none":
         return NotFound()
@@ -131,7 +132,7 @@ async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
     row = await database.one(_BEGUN_BY, by.merchant, job)
     if row is not None and row["download_actor"] == by.actor:
         return CodesBeingTaken(
-            "your download of these codes is still under way; repeat it when it was cut off",
+            "your download of these codes is still running; repeat it if it was interrupted",
             retry_after_s=60,
         )
     return CodesBeingTaken()
@@ -150,9 +151,9 @@ async def _read(database: Database, sealer: Sealer, download: Download) -> Async
                 last = row["part_number"]
                 bound = code_export_binding(merchant, job, last)
                 yield sealer.unseal(row["sealed"], bound_to=bound).encode()
-            if not await database.one(_RENEW, merchant, job, download.number, ALONE_FOR):
+            if not await database.one(_RENEW, merchant, job, download.number, EXCLUSIVE_FOR):
                 raise DownloadLost
-        # The reader learns of the end of the file after this.
+        # Only then the client sees the end of the file.
         await _finish(database, download)
         taken = True
     finally:
@@ -161,7 +162,7 @@ async def _read(database: Database, sealer: Sealer, download: Download) -> Async
 
 
 async def _finish(database: Database, download: Download) -> None:
-    """Erase the codes: they are taken. Raises DownloadLost."""
+    """Mark the codes as taken and erase them. Raises DownloadLost."""
     merchant, job = download.by.merchant, download.job
     async with database.transaction() as tx:
         if await tx.one(_TAKEN, merchant, job, download.number) is None:
@@ -171,7 +172,7 @@ async def _finish(database: Database, download: Download) -> None:
 
 
 async def _cut_off(database: Database, download: Download) -> None:
-    """Let the same principal begin again at once."""
+    """Let the same principal start again at once."""
     merchant, job = download.by.merchant, download.job
     async with database.transaction() as tx:
         if await tx.one(_CUT_OFF, merchant, job, download.number) is not None:

@@ -1,8 +1,8 @@
-"""Expiry: end cards whose time is over, free holds that ran out; a batch at a time.
+"""Expiry: expire cards whose date has passed and release expired holds, a batch at a time.
 
-A card past its end reads as expired and spends nothing from that instant on; the entry that moves
-its balance to breakage follows. A job is a merchant's; killed anywhere, the next one goes on with
-what is still due: what is done is no longer found.
+A card past its expiry date reads as expired and cannot be spent from that instant on; the entry
+that moves its balance to breakage follows later. Each job is for one merchant. When a job is
+interrupted, the next one continues with what is still due.
 """
 
 import time
@@ -17,17 +17,17 @@ from florin.kit.queue.job import Continue, QueuedJob
 from florin.ledger.post import Posting, post_in
 
 ACTOR = "florin"
-HOLDS = 200  # cards with holds in a transaction
+HOLDS = 200  # cards with holds in one transaction
 MERCHANTS = 1000
-SLICE_S = 5.0  # after which another merchant has its turn
+SLICE_S = 5.0  # then another merchant's job may run
 
 QUEUE = "gift-card-expiry"
-_NOBODY = UUID(int=0)
+_BEFORE_ALL = UUID(int=0)
 
 
 async def find_due_merchants(job: QueuedJob) -> Continue | None:
-    """Find the merchants that have something due; give each a job."""
-    after = _NOBODY
+    """Enqueue a job for each merchant with cards or holds that are due."""
+    after = _BEFORE_ALL
     while True:
         async with job.effect() as tx:
             rows = await tx.all(
@@ -53,25 +53,26 @@ async def find_due_merchants(job: QueuedJob) -> Continue | None:
 
 
 async def expire_merchant(job: QueuedJob, database: Database) -> Continue | None:
-    """Expire what is due at a merchant."""
+    """Expire the due cards and holds of a merchant for up to SLICE_S seconds."""
     merchant = UUID(job.payload["merchant"])
     pace, until = JobThrottle(database, job.queue), time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
         started = time.monotonic()
         async with job.effect() as tx:
-            found = await expire_some(tx, merchant, pace.size)
-            if found:
+            processed = await expire_some(tx, merchant, pace.size)
+            if processed:
                 await job.step(tx)
-        if not found:
+        if not processed:
             return None
         await pace.rest_after(time.monotonic() - started)
     return Continue()
 
 
 async def expire_returned_money(job: QueuedJob) -> Continue | None:
-    """End a card once more, to which a refund or the rest of a hold came back after its end.
+    """Move to breakage what a refund or the rest of a hold returned to an expired card.
 
-    Reinstated meanwhile, it stays as it is; reinstated later, it gets this back, too.
+    A card that was reinstated in the meantime is left unchanged. One that is reinstated later gets
+    this money back, too.
     """
     merchant, card = UUID(job.payload["merchant"]), UUID(job.payload["card"])
     async with job.effect() as tx:
@@ -82,7 +83,7 @@ async def expire_returned_money(job: QueuedJob) -> Continue | None:
 
 
 async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
-    """Expire some cards; return how many were looked after, 0 when nothing is due."""
+    """Expire up to `most` cards; return how many were processed, 0 when nothing is due."""
     row: Any = await tx.one(
         "select * from florin.expire_due($1, $2, $3)",
         merchant,
@@ -96,7 +97,7 @@ async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
         )
         held += [each["id"] for each in rows if each["id"] not in held]
     if held:
-        # `post` frees what ran out before it decides; a card that is not due then stays as it is.
+        # `post` releases expired holds first; a card that is not due itself is left unchanged.
         await post_in(
             tx, [Posting(merchant=merchant, op="expire", actor=ACTOR, card=card) for card in held]
         )

@@ -1,4 +1,4 @@
--- Finish a job: all its cards are made; say so in the same transaction.
+-- Finish a job whose cards are all issued, and record its event in the same transaction.
 create or replace function florin.finish_job(p_merchant uuid, p_job uuid, p_event uuid)
 returns boolean
 language plpgsql volatile security definer set search_path = florin, pg_temp as $$

@@ -1,4 +1,4 @@
-"""Job: work that a merchant asked for and that takes a while: how far it is, what came of it."""
+"""Job: a bulk issue or an import that runs in the background, with its progress and result."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -11,7 +11,7 @@ from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database
 
-ERRORS_MAX = 1000  # that a job keeps; `refused` counts all
+ERRORS_MAX = 1000  # kept for a job; `refused` counts all
 
 State = Literal["queued", "running", "finished", "failed"]
 
@@ -24,11 +24,11 @@ class LineError(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """Cards that are being made: `done` of `total` were made, `refused` of them were not; `errors`
-    says why, of the first thousand. `codes`: waiting to be taken, downloading (begun, not ended),
-    taken, expired, or none.
+    """A job that issues cards. `done` of `total` cards were issued and `refused` were not; `errors`
+    has the reasons of the first thousand. `codes`: waiting to be downloaded, downloading (started,
+    not complete), taken, expired, or none.
 
-    A job that failed goes on where it was when the operator retries it.
+    A failed job continues where it stopped when the operator retries it.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Job(msgspec.Struct, kw_only=True):
     finished_at: datetime | None
 
 
-# A job whose turn came to nothing, again and again, lies among the queue's dead.
+# A job that failed for good is a dead letter of the queue (state 2).
 COLUMNS = """
   j.*, j.state <> 'finished' and exists (
     select from florin.queue_job q where q.queue = 'bulk' and q.state = 2
@@ -96,7 +96,7 @@ def job_from_row(row: Mapping[str, Any]) -> Job:
         id=ids.show_id("job", row["id"]),
         kind=row["kind"],
         state="failed" if row.get("failed") else cast("State", row["state"]),
-        done=row["done"] - row["refused"],  # the row counts what was looked at
+        done=row["done"] - row["refused"],  # `done` of the row includes the refused ones
         total=row["total"],
         refused=row["refused"],
         program=ids.show_id("prg", row["program"]) if row["program"] else None,

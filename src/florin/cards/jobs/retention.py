@@ -1,4 +1,4 @@
-"""Retention: erase what was kept long enough: sealed codes, idempotency keys, codes never taken."""
+"""Retention: erase sealed codes, codes that were never downloaded, and old idempotency keys."""
 
 import asyncio
 import time
@@ -7,13 +7,13 @@ from florin.kit.queue.job import Continue, QueuedJob
 
 SLICE_S = 5.0
 CODES = 1000
-PAGES = 256  # of 8 kB: what one transaction looks at
+PAGES = 256  # of 8 kB, scanned in one transaction
 SHEETS_KEPT = "30 days"
 _PAUSE_S = 0.01
 
 
 async def erase_codes(job: QueuedJob) -> Continue | None:
-    """Erase the sealed copies of codes that nobody may ask for any more."""
+    """Erase the sealed copies of codes that no request may read any more."""
     until = time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
         async with job.effect() as tx:
@@ -24,8 +24,8 @@ async def erase_codes(job: QueuedJob) -> Continue | None:
 
 
 async def erase_code_exports(job: QueuedJob) -> None:
-    """Erase the files of codes that were not taken within a month, what there is of imported files
-    that never arrived, and the counts of quotas of last week.
+    """Erase the codes that were not downloaded within a month, the parts of imported files that
+    were not received completely, and the counts of quotas that are older than a week.
     """
     async with job.effect(last=True) as tx:
         await tx.run(
@@ -47,16 +47,16 @@ async def erase_code_exports(job: QueuedJob) -> None:
 
 
 async def forget_keys(job: QueuedJob, *, days: int) -> Continue | None:
-    """Walk over the idempotency keys and forget those that are older than `days`.
+    """Scan the idempotency keys and delete those that are older than `days`.
 
-    A walk that is cut off, or that its worker stops, begins again: what it had forgotten is
-    forgotten.
+    A scan that is interrupted, or stopped by its worker, starts again from the first page; what it
+    deleted stays deleted.
     """
     page = 0
     while not job.stopping:
         async with job.effect() as tx:
-            gone = await tx.value("select florin.forget_keys($1, $2, $3)", page, PAGES, days)
-        if gone is None:
+            deleted = await tx.value("select florin.forget_keys($1, $2, $3)", page, PAGES, days)
+        if deleted is None:
             return None
         page += PAGES
         await asyncio.sleep(_PAUSE_S)
