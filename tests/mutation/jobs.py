@@ -22,11 +22,11 @@ JOBS = (
       "where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3",
       "update florin.job set codes = 'taken', downloading_until = null\n"
       "where merchant = $1 and id = $2 and $3 > 0",
-      _LOST),
+      f"{BULK}::test_a_lost_download_erases_nothing"),
     _("a download that lost its place goes on", EXPORT,
       "codes = 'downloading' and download_number = $3 returning id\n\"\"\"\n_TAKEN",
       '$3 > 0 returning id\n"""\n_TAKEN',
-      _LOST),
+      f"{BULK}::test_a_lost_download_sends_no_further_codes"),
     _("a download that lost its place lets others begin", EXPORT,
       "codes = 'downloading' and download_number = $3 returning id\n\"\"\"\n\n#",
       "codes = 'downloading' and $3 > 0 returning id\n\"\"\"\n\n#",

@@ -194,6 +194,46 @@ async def test_a_download_that_lost_its_place_changes_nothing(
     assert taken == ["codes.download_began", "codes.download_began", "codes.taken"]
 
 
+async def test_a_lost_download_sends_no_further_codes(
+    http: Client,
+    shop: Shop,
+    workers: Crew,
+    database: Database,
+    owner: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(code_export, "SHEETS", 1)  # it looks at its place after each block
+    job = await job_with_codes(http, shop, workers, 2500)
+    blocks = "select count(*) from florin.job_code_export where job = $1"
+    assert await owner.fetchval(blocks, UUID(job.removeprefix("job_"))) > 1
+    slow = await begin_download(http, shop, database, job)
+    assert await anext(slow) == HEADER.encode()
+    await owner.execute("update florin.job set downloading_until = now() - interval '1 s'")
+    again = await begin_download(http, shop, database, job)
+    await anext(slow)  # was read before it looked
+    with pytest.raises(code_export.DownloadLost):
+        await anext(slow)
+    assert b"".join([block async for block in again]).count(b"\n") == 2501
+
+
+async def test_a_lost_download_erases_nothing(
+    http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
+) -> None:
+    """It loses its place between its last look and the end of the file."""
+    job = await job_with_codes(http, shop, workers, 3)
+    uuid = UUID(job.removeprefix("job_"))
+    first = await begin_download(http, shop, database, job)
+    number = await owner.fetchval("select download_number from florin.job where id = $1", uuid)
+    await owner.execute("update florin.job set downloading_until = now() - interval '1 s'")
+    again = await begin_download(http, shop, database, job)
+    by = AuditActor(merchant=shop.merchant, actor=(await http.get("/auth/me")).json()["actor"])
+    lost = code_export.Download(job=uuid, by=by, number=number, cards=3)
+    with pytest.raises(code_export.DownloadLost):
+        await code_export._finish(database, lost)
+    assert b"".join([block async for block in again]).count(b"\n") == 4
+    await first.aclose()
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_reading_the_address_of_the_codes_takes_nothing(
     http: Client, shop: Shop, workers: Crew, owner: Any, method: str
