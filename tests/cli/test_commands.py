@@ -242,7 +242,7 @@ def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
         port = taken.getsockname()[1]
         said = run_cli(fleet, "up", "--detach", "--port", str(port))
     assert said.returncode == 1
-    assert said.stderr.count("is taken by") == 1
+    assert said.stderr.count("is in use by") == 1
     assert said.stdout == ""
     assert fleet.part("supervisor").process is None
 

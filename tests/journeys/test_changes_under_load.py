@@ -151,7 +151,7 @@ async def test_a_bad_release_is_undone_and_touches_nobody(fleet: BenchFleet, fau
         before, kept = processes(fleet), desired_state.load_desired_state(fleet.home)
         said = await fleet.deploy(fault, expect=1, soak="4s")
         assert faulty_releases.FAULTS[fault].says in said
-        assert "Undone, all is as before" in said
+        assert "The change was undone" in said
         assert processes(fleet) == before
         assert desired_state.load_desired_state(fleet.home).release == kept.release
         assert audit_log.read_operations(fleet.home)[-1].outcome == "undone"
@@ -192,7 +192,7 @@ async def test_a_supervisor_killed_in_the_middle(fleet: BenchFleet, step: int) -
         after = processes(fleet)
         assert set(after) == set(before)
         assert not set(before.values()) & set(after.values())
-        assert audit_log.read_operations(fleet.home)[-1].said == "finished after it was cut off"
+        assert audit_log.read_operations(fleet.home)[-1].said == "finished after an interruption"
     assert failed(log) == []
 
 
@@ -282,7 +282,7 @@ async def test_one_operator_at_a_time(fleet: BenchFleet) -> None:
             while not (fleet.home.run / "operation.json").exists():  # noqa: ASYNC110 - a file
                 await asyncio.sleep(0.02)
         said = await fleet.florin("scale", "api=3", expect=1)
-        assert "is being changed by" in said
+        assert "Another operation is changing the fleet" in said
         assert "florin deploy --soak 1s" in said
     finally:
         await first

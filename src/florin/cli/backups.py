@@ -189,14 +189,14 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
     home.require_own()
     bucket = open_bucket(UpOptions(home=home, environ=os.environ).given)
     layout = home.layout()
-    if layout.place is None and restoring and bucket is not None:
+    if layout.data_dir is None and restoring and bucket is not None:
         layout = _make(home)
     known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
-    if layout.place is None or not known:
+    if layout.data_dir is None or not known:
         raise OperatorError(
             f"{home.path} has no database of its own; a given one is saved by whoever runs it."
         )
-    place = Path(layout.place)
+    place = Path(layout.data_dir)
     user = os_user.choose_account([place / "postgres"])
     own = secrets.ensure_secrets(home)
     servers = {

@@ -181,7 +181,7 @@ def _give(
     who = trail.operator_name(os.environ)
     wanted = Order(verb=verb, name=name, who=who, what=what, options=options or {})
     try:
-        reply: Reply = asyncio.run(send_order(home, wanted, tell=say))
+        reply: Reply = asyncio.run(send_order(home, wanted, report=say))
     except KeyboardInterrupt:
         say("The supervisor goes on with it; florin audit shows how it ends.")
         raise

@@ -38,7 +38,7 @@ def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Ho
         home, replace(wanted("alice"), pid=process.pid, started=process.started)
     )
     try:
-        with pytest.raises(OperatorError, match=r"being changed by alice \(florin deploy, since"):
+        with pytest.raises(OperatorError, match=r"fleet: alice \(florin deploy, since"):
             operation_lock.take_lock(home, wanted("bob"))
     finally:
         child.kill()

@@ -15,7 +15,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.options import UpOptions
-from florin.ops.fleet.orders import Order, Reply, Tell
+from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.lifecycle import takeover
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
@@ -48,7 +48,7 @@ def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
     changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
     operation_lock.save_operation(fleet.home, changing)
     said = fleet.refused()
-    assert "is being changed by alice (florin deploy" in said
+    assert "changing the fleet: alice (florin deploy" in said
     operation_lock.release_lock(fleet.home)
     before = fleet.process("api-1")
     processes.send_signal(before, signal.SIGKILL)
@@ -84,7 +84,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     monkeypatch.setattr(takeover, "_ANSWERS_WITHIN_S", 0.2)
     silence = asyncio.Event()
 
-    async def hear(_order: Order, _tell: Tell) -> Reply:
+    async def hear(_order: Order, _report: ReportProgress) -> Reply:
         await silence.wait()
         return Reply("", done=True)
 

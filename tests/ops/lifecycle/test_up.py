@@ -107,7 +107,7 @@ def test_a_signal_while_starting_leaves_nothing(fleet: TestFleet) -> None:
 def test_a_taken_port_is_named_with_its_holder(fleet: TestFleet) -> None:
     with socket.create_server(("127.0.0.1", fleet.port)):
         said = fleet.refused()
-        assert f"Port {fleet.port} is taken by" in said
+        assert f"Port {fleet.port} is in use by" in said
         assert f"(pid {os.getpid()})" in said
         assert "--port" in said
     assert fleet.home.fleet().of("postgres-primary") == ()

@@ -47,7 +47,7 @@ def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
     assert three.needed - ConnectionBudget(
         instances=0, pool=20, workers=2, most=1000, reserved=3
     ).needed == (3 * each)
-    assert f"20 + 10 + 3{f' + {reads}' if reads else ''} connections" in three.said()
+    assert f"20 + 10 + 3{f' + {reads}' if reads else ''} connections" in three.describe()
     assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
 
 

@@ -31,15 +31,15 @@ def standby(received: int) -> MemberState:
     ("seen", "others", "more", "chosen"),
     [
         ({"b": standby(5), "c": standby(7)}, BOTH, {}, "c"),
-        ({"b": standby(7), "c": standby(7)}, BOTH, {"wish": "c"}, "c"),
-        ({"b": standby(7), "c": standby(5)}, BOTH, {"wish": "c"}, "b"),
+        ({"b": standby(7), "c": standby(7)}, BOTH, {"requested": "c"}, "c"),
+        ({"b": standby(7), "c": standby(5)}, BOTH, {"requested": "c"}, "b"),
         ({"c": standby(7)}, BOTH, {}, None),  # b may have what c has not
         ({"c": standby(7)}, BOTH, {"accept_loss": True}, "c"),
-        ({"b": standby(9), "c": standby(7)}, BOTH, {"accept_loss": True, "wish": "c"}, "c"),
+        ({"b": standby(9), "c": standby(7)}, BOTH, {"accept_loss": True, "requested": "c"}, "c"),
         ({"b": standby(7)}, frozenset({"b"}), {}, None),  # one replica: nobody waited for it
         ({"b": standby(7)}, frozenset({"b"}), {"least": 7}, "b"),  # the old one ended in order
         ({"b": standby(6)}, frozenset({"b"}), {"least": 7}, None),
-        ({"b": standby(8), "c": standby(9)}, BOTH, {"least": 7, "wish": "b"}, "b"),
+        ({"b": standby(8), "c": standby(9)}, BOTH, {"least": 7, "requested": "b"}, "b"),
         ({"b": MemberState(standby=False, received=9), "c": standby(7)}, BOTH, {}, None),
         ({}, BOTH, {"accept_loss": True}, None),
     ],
@@ -105,7 +105,7 @@ async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
         await fleet.judge(http, load)
     refused = await asyncio.to_thread(fleet.florin, "failover", "--to", wanted)
     assert refused.returncode != 0
-    assert "is no replica" in refused.stderr
+    assert "is not a PostgreSQL replica" in refused.stderr
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
 
 

@@ -79,7 +79,7 @@ async def test_a_part_is_started_again_whatever_its_start_raises(
 
     try:
         await eventually(again)
-        assert supervisor.watchdog.errors["tend api-1"] == 1
+        assert supervisor.watchdog.errors["restart api-1"] == 1
         if not early:
             assert begun[1] not in (None, fleet.part("api-1").pid), "half a start serves"
     finally:
@@ -119,7 +119,7 @@ async def test_a_part_is_asked_on_after_an_error_in_asking(
     await supervisor.start(replace(wanted("api-1", "sleep", "60"), alive=alive))
     before = fleet.process("api-1")
     try:
-        await eventually(lambda: supervisor.watchdog.errors["ask api-1"] == 1)
+        await eventually(lambda: supervisor.watchdog.errors["liveness api-1"] == 1)
         silent.add(before.pid)
         await eventually(lambda: fleet.part("api-1").process not in (None, before))
     finally:
@@ -259,7 +259,7 @@ def test_a_change_that_an_error_cuts_off_is_undone(fleet: TestFleet, kind: str) 
     before = fleet.process("api-1")
     said = run_cli(fleet, "restart", "api-1")
     assert said.returncode != 0
-    assert "Undone, all is as before" in said.stderr
+    assert "The change was undone" in said.stderr
     assert fleet.process("api-1") == before
     parts = fleet.home.fleet().of("api")
     assert [(part.name, part.drained) for part in parts] == [("api-1", False), ("api-2", False)]

@@ -1,4 +1,4 @@
-"""Commands: what an operator may ask of a running fleet; one at a time, each in the audit trail."""
+"""Commands: operator commands on a running fleet; one at a time, each recorded in the audit log."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from florin.ops.control import failover
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.model import Algorithm
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.orders import Order, OrderUndone, Reply, Tell
+from florin.ops.fleet.orders import TIMED_OUT, Order, OrderUndone, Reply, ReportProgress
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import ReleaseMark
 from florin.ops.releases import store
@@ -28,39 +28,42 @@ from florin.ops.system.console import OperatorError, say
 _API_MAX = 24
 _WORKERS_MAX = 64
 
-Verb = Callable[[FleetContext, Order, Operation, Tell], Awaitable[Reply]]
+Verb = Callable[[FleetContext, Order, Operation, ReportProgress], Awaitable[Reply]]
 
 
-async def execute_order(running: FleetContext, order: Order, tell: Tell) -> Reply:
-    """Do what is asked, under the lock, and write down how it went."""
+async def execute_order(running: FleetContext, order: Order, report: ReportProgress) -> Reply:
+    """Execute an order under the operation lock and record its outcome in the audit log."""
     verb = VERBS.get(order.verb)
     if verb is None:
         raise OperatorError(
-            f"This supervisor does not know {order.verb}; florin restart supervisor."
+            f"This supervisor does not support '{order.verb}': it runs an older version. Run"
+            " florin restart supervisor, then try again."
         )
-    blank = Operation(who=order.who or "somebody", what=order.what or order.verb)
+    blank = Operation(who=order.who or "unknown user", what=order.what or order.verb)
     if order.options.get("plan"):
-        return await verb(running, order, blank, tell)
+        return await verb(running, order, blank, report)
 
-    def both(said: str) -> None:
-        say(said)
-        tell(said)
+    def log_and_report(line: str) -> None:
+        say(line)
+        report(line)
 
     left, begun = operation_lock.load_operation(running.home), time.monotonic()
     taken = operation_lock.take_lock(running.home, blank)
     await running.workers.settle()
     if left is not None:
-        both(f"The lock of {left.said()} was left by a process that is gone; taken over.")
+        log_and_report(
+            f"Took over the operation lock of {left.describe()}: its process no longer runs."
+        )
     audit_log.append_operation(running.home, taken.who, taken.what, "begun")
     outcome, said = "cut off", ""
     try:
-        reply = await verb(running, order, taken, both)
+        reply = await verb(running, order, taken, log_and_report)
         outcome, said = "done", reply.said
     except OrderUndone as error:
         outcome, said = "undone", str(error)
         raise
     except (OperatorError, PartEnded, TimeoutError) as error:
-        outcome, said = "failed", str(error) or "It took too long."
+        outcome, said = "failed", str(error) or TIMED_OUT
         raise OperatorError(said) from None
     except Exception as error:
         outcome, said = "failed", described(error)
@@ -75,13 +78,16 @@ async def execute_order(running: FleetContext, order: Order, tell: Tell) -> Repl
 
 
 async def resume_operation(running: FleetContext, left: Operation) -> None:
-    """Finish, or undo, what a killed supervisor was in the middle of."""
-    say(f"{left.said()} was cut off; {'going back' if left.undoing else 'finishing it'}.")
-    await carry_out_change(running, left, "finished after it was cut off")
+    """Finish or undo the change that a killed supervisor did not complete."""
+    say(f"{left.describe()} was interrupted; {'undoing' if left.undoing else 'finishing'} it.")
+    await carry_out_change(running, left, "finished after an interruption")
 
 
 async def carry_out_change(running: FleetContext, change: Operation, said: str) -> None:
-    """Carry out a change that nobody waits for; how it went is told and written down."""
+    """Carry out a change that no caller waits for; log its outcome and record it in the audit log.
+
+    `said` is the text of the audit entry when the change succeeds.
+    """
     taken, begun = operation_lock.take_lock(running.home, change), time.monotonic()
     try:
         await execute_change(running, taken, say)
@@ -92,9 +98,9 @@ async def carry_out_change(running: FleetContext, change: Operation, said: str) 
     except OperatorError as error:
         outcome, said = "failed", str(error)
         say(said)
-    except Exception as error:  # noqa: BLE001 -- what runs is to be supervised all the same
+    except Exception as error:  # noqa: BLE001 -- supervision of the fleet must continue
         outcome, said = "failed", described(error)
-        say(f"Error: {change.said()} failed: {said}")
+        say(f"Error: {change.describe()} failed: {said}")
     finally:
         operation_lock.release_lock(running.home)
     audit_log.append_operation(
@@ -102,13 +108,17 @@ async def carry_out_change(running: FleetContext, change: Operation, said: str) 
     )
 
 
-async def scale_fleet(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def scale_fleet(
+    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
+) -> Reply:
     kept, marks = desired_state.load_desired_state(running.home), running.marks()
     count, asked = int(order.options.get("api") or kept.api), order.options.get("workers")
     if not 1 <= count <= _API_MAX:
-        raise OperatorError(f"api={count} is not possible; from 1 to {_API_MAX} instances are.")
+        raise OperatorError(f"api={count} is out of range; give a number from 1 to {_API_MAX}.")
     if asked is not None and asked != "auto" and int(asked) > _WORKERS_MAX:
-        raise OperatorError(f"workers={asked} is not possible; up to {_WORKERS_MAX} are.")
+        raise OperatorError(
+            f"workers={asked} is out of range; give auto or a number up to {_WORKERS_MAX}."
+        )
     await _require_ready(running)
     fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
     goal = {name: marks.get(name, kept.mark) for name in desired_state.part_names(count)}
@@ -118,48 +128,54 @@ async def scale_fleet(running: FleetContext, order: Order, lock: Operation, tell
     if order.options.get("plan"):
         return format_plan(await preview_change(running, change))
     operation_lock.save_operation(running.home, change)
-    await execute_change(running, change, tell)
-    said, document = f"{count} instances of the API serve", dict[str, Any](api=count)
+    await execute_change(running, change, report)
+    said, document = f"API instances: {count}", dict[str, Any](api=count)
     if asked is not None:
-        number = "as many as the work needs" if fixed is None else f"{fixed}"
+        number = "auto (scaled with the queues)" if fixed is None else f"{fixed}"
         said += f"; workers: {number}"
         document["workers"] = "auto" if fixed is None else fixed
     return Reply(f"{said}.", done=True, document=document)
 
 
 async def drain_instance(
-    running: FleetContext, order: Order, _lock: Operation, tell: Tell
+    running: FleetContext, order: Order, _lock: Operation, report: ReportProgress
 ) -> Reply:
     name = order.name
     one = next((one for one in await running.instances.crew() if one.name == name), None)
     if one is None:
         there = [known for known in running.marks() if not desired_state.is_worker(known)]
-        raise OperatorError(f"No instance {name} runs; there are: {', '.join(there)}.")
+        raise OperatorError(
+            f"No instance named {name} is running; running instances: {', '.join(there)}."
+        )
     step = rollout.RolloutStep("drain", (name,))
     if one.admitted:
         try:
             rollout.apply_step(await running.instances.crew(), step)
         except rollout.StepImpossible:
             raise OperatorError(
-                f"{name} is the last instance that serves; {_company(running)}."
+                f"{name} is the last instance that serves requests, so it cannot be drained."
+                f" {_another_instance(running)}"
             ) from None
-        tell(f"{step}")
+        report(f"{step}")
         await running.instances.take(step, 0)
     kept = desired_state.load_desired_state(running.home)
     drained = kept.drained | {name: one.mark.generation}
     desired_state.save_desired_state(running.home, replace(kept, drained=drained))
-    said = f"{name} gets no requests and has none left; florin restart {name} brings it back."
+    said = f"{name} is drained: it has no requests and gets no new ones. To put it back into"
+    said += f" service, run florin restart {name}."
     return Reply(said, done=True, document={"drained": name})
 
 
-def _company(running: FleetContext) -> str:
-    out = [part.name for part in running.fleet.fleet.of("api") if part.state == "draining"]
-    if out:
-        return f"florin restart {out[0]} brings another back first"
-    return "florin scale api=2 gives it company"
+def _another_instance(running: FleetContext) -> str:
+    drained = [part.name for part in running.fleet.fleet.of("api") if part.state == "draining"]
+    if drained:
+        return f"First put another instance back into service: florin restart {drained[0]}."
+    return "First add an instance: florin scale api=2."
 
 
-async def restart_part(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def restart_part(
+    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
+) -> Reply:
     name, marks = order.name, running.marks()
     if name not in marks:
         await running.fleet.restart(name)
@@ -170,18 +186,18 @@ async def restart_part(running: FleetContext, order: Order, lock: Operation, tel
     goal = marks | {name: ReleaseMark(marks[name].release, generation)}
     change = replace(lock, goal=goal, undo=marks)
     operation_lock.save_operation(running.home, change)
-    await execute_change(running, change, tell)
+    await execute_change(running, change, report)
     return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
 
 
 async def change_algorithm(
-    running: FleetContext, order: Order, _lock: Operation, _tell: Tell
+    running: FleetContext, order: Order, _lock: Operation, _report: ReportProgress
 ) -> Reply:
     await switch_algorithm(running, order.name)
     desired_state.save_desired_state(
         running.home, replace(desired_state.load_desired_state(running.home), algorithm=order.name)
     )
-    said = f"Requests are spread by {order.name}."
+    said = f"The balancer now uses {order.name}."
     return Reply(said, done=True, document={"balance": order.name})
 
 
@@ -190,30 +206,48 @@ async def switch_algorithm(running: FleetContext, algorithm: str) -> None:
         if known == algorithm:
             await running.topology.balancer.switch(known)
             return
-    raise OperatorError(f"There is no {algorithm}; there are: {', '.join(get_args(Algorithm))}.")
+    raise OperatorError(
+        f"Unknown balancing algorithm {algorithm}; choose one of: {', '.join(get_args(Algorithm))}."
+    )
 
 
-async def deploy_release(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def deploy_release(
+    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
+) -> Reply:
     options = running.options
     wanted = order.options.get("release")
     checkout = order.options.get("checkout")
     release = await _snapshot(running, wanted, checkout)
     if store.has_other_lock(options.home, release, options.checkout):
-        tell(f"{release} was made for other packages than the environment has (requirements/).")
-    return await _replace_all(running, order, lock, tell, release, back=False)
+        report(
+            f"{release} was built with other package versions (requirements/) than the ones that"
+            " are installed."
+        )
+    return await _replace_all(running, order, lock, report, release, back=False)
 
 
-async def roll_back(running: FleetContext, order: Order, lock: Operation, tell: Tell) -> Reply:
+async def roll_back(
+    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
+) -> Reply:
     previous = desired_state.load_desired_state(running.home).previous
     if not previous or not store.release_path(running.home, previous).is_dir():
-        raise OperatorError("There is no release to go back to; florin deploy --release REF|PATH.")
-    return await _replace_all(running, order, lock, tell, previous, back=True)
+        raise OperatorError(
+            "There is no earlier release to roll back to. To run a particular release, use florin"
+            " deploy --release REF|PATH."
+        )
+    return await _replace_all(running, order, lock, report, previous, back=True)
 
 
 async def _replace_all(
-    running: FleetContext, order: Order, lock: Operation, tell: Tell, release: str, *, back: bool
+    running: FleetContext,
+    order: Order,
+    lock: Operation,
+    report: ReportProgress,
+    release: str,
+    *,
+    back: bool,
 ) -> Reply:
-    """Replace every instance by one of the release, a few at a time."""
+    """Replace every instance and worker with one of `release`, `batch` at a time."""
     kept, marks, begun = (
         desired_state.load_desired_state(running.home),
         running.marks(),
@@ -237,7 +271,7 @@ async def _replace_all(
         return format_plan(await preview_change(running, change))
     desired_state.save_desired_state(running.home, replace(kept, generation=mark.generation))
     operation_lock.save_operation(running.home, change)
-    steps = await execute_change(running, change, tell)
+    steps = await execute_change(running, change, report)
     seconds = time.monotonic() - begun
     document: dict[str, Any] = {
         "outcome": "rolled back" if back else "deployed",
@@ -246,7 +280,7 @@ async def _replace_all(
         "steps": steps,
         "seconds": round(seconds, 1),
     }
-    said = f"{count} instances run {release} (before: {kept.release}); {seconds:.1f} s."
+    said = f"{count} instances run {release} (before: {kept.release}); took {seconds:.1f} s."
     return Reply(said, done=True, document=document)
 
 
@@ -258,11 +292,11 @@ async def _snapshot(running: FleetContext, wanted: str | None, checkout: str | N
 
 
 async def _require_ready(running: FleetContext) -> None:
-    """Refuse to change what nobody could use: the trouble lies elsewhere then."""
+    """Refuse to scale a fleet without a ready instance: the cause must be fixed first."""
     crew = await running.instances.crew()
     if crew and not any(one.ready for one in crew):
         raise OperatorError(
-            "No instance is ready; florin doctor says what they lack. Nothing was changed."
+            "No instance is ready, so nothing was changed. Run florin doctor to find the cause."
         )
 
 

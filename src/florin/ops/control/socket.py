@@ -1,4 +1,4 @@
-"""Socket: the socket on which a running supervisor takes orders from the command line."""
+"""Socket: the Unix socket on which a running supervisor accepts orders from the command line."""
 
 import asyncio
 import contextlib
@@ -11,22 +11,22 @@ from pathlib import Path
 import msgspec
 
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.orders import Order, OrderUndone, Reply, Tell
+from florin.ops.fleet.orders import TIMED_OUT, Order, OrderUndone, Reply, ReportProgress
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError, say
 
 _PATH_LIMIT = 100  # the kernel's limit for a socket's path is 108 bytes, elsewhere 104
 _LINE_LIMIT = 2**20
 _SILENT_S = 10.0
-_ORDER_WITHIN_S = 10.0  # a connection held without an order must not hold up the end
+_ORDER_WITHIN_S = 10.0  # a connection that sends no order must not delay the shutdown
 
 
 async def serve_orders(
-    home: Home, obey: Callable[[Order, Tell], Awaitable[Reply]]
+    home: Home, execute: Callable[[Order, ReportProgress], Awaitable[Reply]]
 ) -> asyncio.Server:
-    """Take orders until the server is closed. Only this user reaches the socket.
+    """Accept orders until the server is closed. Only the user who runs it can reach the socket.
 
-    An order goes on when the one who gave it goes away.
+    An order continues when its client disconnects.
     """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,17 +39,19 @@ async def serve_orders(
                 async with asyncio.timeout(_ORDER_WITHIN_S):
                     line = await reader.readline()
                 order = msgspec.json.decode(line, type=Order)
-                reply = await obey(order, lambda said: send(Reply(said)))
+                reply = await execute(order, lambda line: send(Reply(line)))
             except OrderUndone as error:
                 reply = Reply(str(error), done=False, document=error.document)
             except (OperatorError, TimeoutError, msgspec.DecodeError) as error:
-                reply = Reply(str(error) or "It took too long.", done=False)
+                reply = Reply(str(error) or TIMED_OUT, done=False)
             except asyncio.CancelledError:
-                reply = Reply("The supervisor was stopped before it was done.", done=False)
-            except Exception as error:  # noqa: BLE001 -- who gave the order is answered
-                said = f"An error that Florin does not expect: {described(error)}."
-                say(said)
-                reply = Reply(said, done=False)
+                reply = Reply(
+                    "The supervisor was stopped before the order was complete.", done=False
+                )
+            except Exception as error:  # noqa: BLE001 -- the client gets an answer in any case
+                message = f"Unexpected error: {described(error)}."
+                say(message)
+                reply = Reply(message, done=False)
             send(reply)
             await writer.drain()
 
@@ -62,31 +64,38 @@ async def serve_orders(
         os.umask(before)
 
 
-async def send_order(home: Home, what: Order, *, tell: Tell | None = None) -> Reply:
-    """Give an order, pass on what is said meanwhile, and return how it went."""
+async def send_order(home: Home, what: Order, *, report: ReportProgress | None = None) -> Reply:
+    """Send an order, pass its progress to `report`, and return the final reply.
+
+    Raises OperatorError when no supervisor answers or when it ends first.
+    """
     try:
         reader, writer = await asyncio.open_unix_connection(socket_path(home), limit=_LINE_LIMIT)
         with contextlib.closing(writer):
             writer.write(msgspec.json.encode(what) + b"\n")
             first = asyncio.ensure_future(reader.readline())
             await asyncio.wait({first}, timeout=_SILENT_S)
-            if not first.done() and tell is not None:
-                tell(f"The supervisor says nothing yet; its log is {home.log('supervisor')}.")
+            if not first.done() and report is not None:
+                report(
+                    f"No answer from the supervisor for {_SILENT_S:.0f} s; still waiting. Its log"
+                    f" is {home.log('supervisor')}."
+                )
             line = await first
             while True:
                 reply = msgspec.json.decode(line, type=Reply)
                 if reply.done is not None:
                     break
-                if tell is not None:
-                    tell(reply.said)
+                if report is not None:
+                    report(reply.said)
                 line = await reader.readline()
     except msgspec.DecodeError:
         raise OperatorError(
-            "The supervisor ended before it was done; florin up adopts what runs and finishes it."
+            "The supervisor ended before the order was complete. Run florin up: it adopts the"
+            " running parts and finishes the order."
         ) from None
     except OSError:
         raise OperatorError(
-            f"No supervisor answers in {home.path}; start it with florin up."
+            f"No supervisor is running for {home.path}; start one with florin up."
         ) from None
     return reply
 

@@ -193,7 +193,7 @@ select current_setting('server_version_num')::int / 10000 as major,
 
 def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = False) -> list[Finding]:
     """Judge what the database said; pure. `strict`: without the belt nothing starts."""
-    pools = budget.said()
+    pools = budget.describe()
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
         (
             "version",

@@ -1,4 +1,4 @@
-"""Audit log: who did what to the fleet, when, and how it ended. Lines are only ever added."""
+"""Audit log: who changed the fleet, how, when, and with which outcome. Append-only."""
 
 import getpass
 import os
@@ -16,7 +16,7 @@ _FILE = "audit.jsonl"
 
 
 class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One line of the trail. `outcome` is begun, done, refused, undone, failed or cut off."""
+    """One line of the log. `outcome` is begun, done, refused, undone, failed or cut off."""
 
     at: str  # RFC 3339, UTC
     who: str
@@ -29,10 +29,10 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 def append_operation(
     home: Home, who: str, what: str, outcome: str, *, said: str = "", begun: float | None = None
 ) -> None:
-    """Add a line; `begun` is the monotonic time at which it began.
+    """Append a line; `begun` is the monotonic time at which the operation began.
 
-    One write of one line to a file opened for appending: writers do not mix. A full disk does not
-    keep an operator from operating.
+    One write of one line to a file opened for appending: lines of several writers do not mix. A
+    failure, such as a full disk, is only reported: it must not stop the operation.
     """
     entry = OperationRecord(
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -45,14 +45,14 @@ def append_operation(
     try:
         handle = os.open(home.path / _FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            # A line that a power cut left half done must not take this one with it.
+            # A line that a power cut left incomplete must not corrupt this one.
             torn = b"" if _whole(home.path / _FILE) else b"\n"
             os.write(handle, torn + msgspec.json.encode(entry) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
-        say(f"The audit trail could not be written: {error.strerror}.")
+        say(f"The audit log {home.path / _FILE} could not be written: {error.strerror}.")
 
 
 def _whole(path: Path) -> bool:
@@ -63,7 +63,7 @@ def _whole(path: Path) -> bool:
 
 
 def read_operations(home: Home, last: int | None = None) -> list[OperationRecord]:
-    """Return the newest lines, oldest first. A line cut off by a power cut is left out."""
+    """Return the newest `last` lines, oldest first. A line truncated by a power cut is left out."""
     try:
         lines = (home.path / _FILE).read_bytes().splitlines()
     except FileNotFoundError:
@@ -78,7 +78,7 @@ def read_operations(home: Home, last: int | None = None) -> list[OperationRecord
 
 
 def operator_name(environ: Mapping[str, str]) -> str:
-    """Return who acts: FLORIN_OPERATOR, else who became root, else this user."""
+    """Return the operator's name: FLORIN_OPERATOR, else the user who ran sudo, else this user."""
     named = environ.get("FLORIN_OPERATOR") or environ.get("SUDO_USER")
     if named:
         return named

@@ -1,5 +1,6 @@
-"""Desired state: what the operator last asked for and got. Kept beside the data, so that it
-survives.
+"""Desired state: the last state of the fleet that the operator requested and that was reached.
+
+It is stored in the home, next to the data, so that it survives restarts.
 """
 
 from collections.abc import Mapping
@@ -15,15 +16,15 @@ from florin.ops.planning.rollout import ReleaseMark
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DesiredState:
     api: int = 2
-    workers: int | None = None  # None: as many as the work needs
-    replicas: int = 1  # of PostgreSQL, beside its primary
+    workers: int | None = None  # None: scaled with the queues
+    replicas: int = 1  # of PostgreSQL, in addition to its primary
     valkey: Kind = "single"
     algorithm: str = "roundrobin"
     tls: tuple[str, str] | None = None  # the files of certificate and key
     release: str = ""
     generation: int = 0  # counts deployments; never used twice
-    previous: str = ""  # where florin rollback goes
-    # Instances an operator took out, with the generation they are of: a successor is another one.
+    previous: str = ""  # the release for florin rollback
+    # Instances that an operator drained, with their generation: a successor is not drained.
     drained: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
@@ -47,14 +48,14 @@ def part_names(count: int, stem: str = "api") -> tuple[str, ...]:
 
 
 def is_worker(name: str) -> bool:
-    """Say whether that is the name of a worker."""
+    """Return whether the name is that of a worker."""
     return name.startswith("worker-")
 
 
 def worker_marks(
     marks: Mapping[str, ReleaseMark], mark: ReleaseMark, count: int | None
 ) -> dict[str, ReleaseMark]:
-    """Return so many workers: those there are first, then new ones. None: those there are."""
+    """Return `count` workers: existing ones first, then new ones. None: the existing ones."""
     there = [name for name in marks if is_worker(name)]
     if count is None:
         return {name: marks[name] for name in there}

@@ -1,4 +1,4 @@
-"""Home: the directory in which a fleet's facts, secrets, logs and data live."""
+"""Home: the directory with a fleet's state, secrets, logs and data."""
 
 import fcntl
 import os
@@ -16,12 +16,12 @@ from florin.ops.fleet.model import Fleet
 from florin.ops.system.console import OperatorError
 from florin.ops.system.public_files import require_own
 
-_FOLDERS = ("run", "logs", "releases", "balancer", "saved")  # what we write into
+_FOLDERS = ("run", "logs", "releases", "balancer", "saved")  # Florin writes into these
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things were put at an earlier start: remembered, so that the next finds them."""
+    """Ports and directories chosen at an earlier start; the next start uses them again."""
 
     data_dir: str | None = None
     releases: str | None = None  # None: in the home
@@ -52,16 +52,15 @@ class Home:
         return self.path / "demo.json"
 
     def make(self) -> None:
-        """Create what is missing; one sentence when that is not allowed or not possible."""
+        """Create the missing directories. Raises OperatorError when that is not possible."""
         self.require_own()
         if os.pathsep in str(self.path):
             raise OperatorError(
-                f"{self.path} holds a '{os.pathsep}', which separates the directories in which"
-                " Python looks for a release; choose another directory with --home DIR (or"
-                " FLORIN_HOME)."
+                f"The path of the home, {self.path}, contains '{os.pathsep}', which Python uses to"
+                " separate directories; choose another directory with --home DIR (or FLORIN_HOME)."
             )
         try:
-            # Root's engines run as another user, who must be able to pass through.
+            # Engines started by root run as another user, which must be able to traverse the home.
             self.path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             for folder in (self.run, self.logs):
                 folder.mkdir(mode=0o700, exist_ok=True)
@@ -82,10 +81,10 @@ class Home:
             return Fleet()
         except PermissionError:
             raise OperatorError(
-                f"{self.path} belongs to another user; run this as that user."
+                f"{self.path} belongs to another user; run this command as that user."
             ) from None
         except (OSError, msgspec.DecodeError):
-            return Fleet()  # unreadable is unknown; the pid files still tell what runs
+            return Fleet()  # unreadable means unknown; the pid files still show what runs
 
     def write_fleet(self, fleet: Fleet) -> None:
         write_file(self.run / "fleet.json", facts.encode_fleet(fleet))
@@ -100,9 +99,10 @@ class Home:
         write_file(self.path / "layout.json", msgspec.json.encode(layout))
 
     def lock(self) -> int | None:
-        """Take the supervisor's lock; None while a living process holds it.
+        """Acquire the supervisor's lock and return its file descriptor; None while another process
+        has it.
 
-        The kernel gives it back when the holder dies, so it is never stale.
+        The kernel releases it when its process ends, so it is never stale.
         """
         self.require_own()
         handle = os.open(self.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -115,7 +115,9 @@ class Home:
 
 
 def locate_home(option: Path | None, environ: Mapping[str, str]) -> Home:
-    """Return the home: --home, FLORIN_HOME, or .florin beside the code (else here)."""
+    """Return the home: --home, FLORIN_HOME, or .florin in the checkout (else in the working
+    directory).
+    """
     if option is None and environ.get("FLORIN_HOME"):
         option = Path(environ["FLORIN_HOME"])
     if option is None:
@@ -124,8 +126,8 @@ def locate_home(option: Path | None, environ: Mapping[str, str]) -> Home:
 
 
 def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
-    """Replace a file whole: a reader sees the old or the new, never half."""
-    # A name that nobody can foresee, and never a file that is there: not even through a symlink.
+    """Replace a file atomically: a reader sees the old or the new content, never a part."""
+    # An unpredictable name, and never an existing file: not even through a symlink.
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         handle = os.open(
@@ -145,19 +147,19 @@ def require_space(path: Path, megabytes: int, purpose: str) -> None:
     free = shutil.disk_usage(path).free // 2**20
     if free < megabytes:
         raise OperatorError(
-            f"The disk of {path} is full: {free} MB are free and {purpose} needs {megabytes} MB;"
-            " free some and run this again."
+            f"The disk of {path} is full: {purpose} needs {megabytes} MB and {free} MB are free."
+            " Free some space and run this command again."
         )
 
 
 def _why_not(path: Path, error: OSError) -> str:
     if isinstance(error, PermissionError) or error.errno in (1, 13, 30):  # EPERM EACCES EROFS
         return (
-            f"{path} is not writable for this user; choose another directory with --home DIR"
+            f"This user may not write to {path}; choose another directory with --home DIR"
             " (or FLORIN_HOME)."
         )
     if error.errno in (28, 122):  # ENOSPC EDQUOT
-        return f"The disk of {path} is full; free at least 300 MB and run this again."
+        return f"The disk of {path} is full; free at least 300 MB and run this command again."
     if isinstance(error, NotADirectoryError | FileExistsError):
-        return f"{path} is not a directory; choose another with --home DIR (or FLORIN_HOME)."
+        return f"{path} is not a directory; choose a directory with --home DIR (or FLORIN_HOME)."
     return f"{path} cannot be used: {error.strerror}."

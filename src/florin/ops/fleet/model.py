@@ -1,4 +1,4 @@
-"""Model: the facts about a fleet's parts, as they are kept in the home."""
+"""Model: the state of a fleet's parts, as it is stored in the home."""
 
 import time
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ State = Literal["starting", "ready", "draining", "standby", "stopped", "failed"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """One part as it was last seen. `pid` is the serving process itself."""
+    """One part as it was last observed. `pid` is that of the serving process itself."""
 
     name: str
     role: Role
@@ -46,9 +46,9 @@ class Part:
     generation: int = 0  # of which deployment of its release
     drained: bool = False  # the balancer sends it nothing
     restarts: int = 0
-    wiring: str = ""  # what it was started against; a part with other wiring is replaced
+    wiring: str = ""  # hash of the settings it was started with; a part with another is replaced
     note: str = ""
-    given: bool = False  # a server named by DATABASE_URL or REDIS_URL: not ours to start or stop
+    given: bool = False  # a server named by DATABASE_URL or REDIS_URL: never started or stopped
 
     @property
     def process(self) -> ProcessId | None:
@@ -58,7 +58,7 @@ class Part:
 
     @property
     def metrics_address(self) -> str | None:
-        """Where its metrics are; an older release showed them where it serves."""
+        """The address of its metrics; older releases serve them on the main address."""
         return self.operations or self.address
 
     def stopped(self, note: str = "") -> "Part":
@@ -78,7 +78,7 @@ class Fleet:
         return tuple(part for part in self.parts if part.role == role)
 
     def having(self, part: Part) -> "Fleet":
-        """Return the fleet with this part in the place of the one of its name, or behind all."""
+        """Return the fleet with this part replacing the one of the same name, else appended."""
         if self.part(part.name) is None:
             return Fleet(parts=(*self.parts, part))
         return Fleet(parts=tuple(part if old.name == part.name else old for old in self.parts))

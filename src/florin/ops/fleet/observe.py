@@ -1,4 +1,4 @@
-"""Observe: what of a fleet really runs, whatever its file says."""
+"""Observe: which parts of a fleet really run, independent of its state file."""
 
 import time
 from dataclasses import replace
@@ -10,7 +10,7 @@ from florin.ops.system import http_probe, processes
 
 
 def observe_fleet(home: Home) -> Fleet:
-    """Return the fleet's facts, each pid checked against the process that now has it."""
+    """Return the fleet's recorded state with each pid checked against the live process."""
     return Fleet(parts=tuple(_seen(home, part) for part in home.fleet().parts))
 
 
@@ -23,7 +23,7 @@ def _seen(home: Home, part: Part) -> Part:
         ended = f"its process {part.pid} is gone"
         return part if part.state == "failed" else part.stopped(ended)
     if part.state == "starting":
-        # Its starter was killed between starting it and writing that down.
+        # The supervisor was killed between starting it and recording that.
         process = recorded_process(home, part.name)
         if process is not None:
             return replace(part, pid=process.pid, started=process.started, since=time.time())
@@ -32,13 +32,13 @@ def _seen(home: Home, part: Part) -> Part:
 
 
 def find_supervisor(fleet: Fleet) -> Part | None:
-    """Return the living supervisor."""
+    """Return the supervisor if its process runs."""
     part = fleet.part("supervisor")
     return part if part is not None and part.process is not None else None
 
 
 async def is_serving(part: Part) -> bool:
-    """Ask a running part from outside whether it serves."""
+    """Probe whether a running part serves."""
     if part.process is None and not part.given:
         return False
     if part.role == "supervisor":

@@ -1,5 +1,6 @@
-"""Operation lock: one change to the fleet at a time. Its record is the lock, and what finishes
-it.
+"""Operation lock: one change to the fleet at a time.
+
+The record of the operation is the lock; it also has what is needed to finish or undo the change.
 """
 
 import os
@@ -18,35 +19,35 @@ from florin.ops.system.processes import ProcessId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What is being done, by whom, and what the fleet shall be then, or again."""
+    """One change to the fleet: who made it, its goal, and the state to return to on failure."""
 
     who: str
     what: str  # the command as it was given
     since: float = field(default_factory=time.time)
-    pid: int = 0  # the supervisor that does it
+    pid: int = 0  # the supervisor that carries it out
     started: str = ""
     goal: dict[str, ReleaseMark] = field(
         default_factory=dict[str, ReleaseMark]
     )  # empty: nothing to finish
     undo: dict[str, ReleaseMark] = field(default_factory=dict[str, ReleaseMark])
     undoing: bool = False
-    workers: str = ""  # asked for from now on: a number or auto; empty: as it was
-    release: str = ""  # whose schema it needs; empty where no other release comes
-    back: bool = False  # to an earlier release: its routines are put back last
+    workers: str = ""  # the new desired number, or auto; empty: unchanged
+    release: str = ""  # the new release, whose schema is needed; empty: unchanged
+    back: bool = False  # a rollback: the earlier release's SQL functions are restored last
     batch: int = 1
     surge: bool = False
     soak_s: float = 0.0
 
-    def said(self) -> str:
+    def describe(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.since))
         return f"{self.who} ({self.what}, since {clock})"
 
 
 def take_lock(home: Home, operation: Operation) -> Operation:
-    """Take the lock; raises Unable with the holder's name while a living one holds it."""
+    """Acquire the lock. Raises OperatorError, naming the holder, while its process runs."""
     holder = load_operation(home)
     if holder is not None and processes.is_alive(ProcessId(holder.pid, holder.started)):
-        raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
+        raise OperatorError(busy_message(holder))
     me = processes.find_process(os.getpid())
     assert me is not None
     taken = replace(operation, pid=me.pid, started=me.started)
@@ -54,12 +55,19 @@ def take_lock(home: Home, operation: Operation) -> Operation:
     return taken
 
 
+def busy_message(holder: Operation) -> str:
+    return (
+        f"Another operation is changing the fleet: {holder.describe()}. Try again once it has"
+        " finished."
+    )
+
+
 def save_operation(home: Home, operation: Operation) -> None:
     write_file(_path(home), msgspec.json.encode(operation))
 
 
 def load_operation(home: Home) -> Operation | None:
-    """Return the operation on record, living or cut off."""
+    """Return the recorded operation, running or interrupted."""
     try:
         return msgspec.json.decode(_path(home).read_bytes(), type=Operation)
     except (OSError, msgspec.DecodeError):

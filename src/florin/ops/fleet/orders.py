@@ -1,4 +1,4 @@
-"""Orders: what a supervisor is told, and what it answers."""
+"""Orders: the commands that a supervisor accepts, and its replies."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,13 @@ import msgspec
 
 from florin.ops.system.console import OperatorError
 
-Tell = Callable[[str], None]
+ReportProgress = Callable[[str], None]  # is called with each line of progress
+
+TIMED_OUT = "The operation timed out. Check florin status, then try again."
 
 
 class Order(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the supervisor is asked to do, by whom, with the command as it was given."""
+    """One command for the supervisor: `who` gave it, `what` is the command line as typed."""
 
     verb: str
     name: str = ""
@@ -21,7 +23,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How it goes (`done` is None) or how it went; `said` is a sentence for the user."""
+    """Progress (`done` is None) or the outcome of an order; `said` is a sentence for the user."""
 
     said: str
     done: bool | None = None
@@ -29,7 +31,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OrderUndone(OperatorError):
-    """It was tried, did not work out, and all is as before; `document` says more."""
+    """The change failed and was undone; `document` has the details."""
 
     def __init__(self, said: str, document: dict[str, Any]) -> None:
         super().__init__(said)

@@ -1,4 +1,4 @@
-"""Pid files: which process wrote a part's number, if it lives."""
+"""Pid files: the process that wrote a part's pid file, if it still runs."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from florin.ops.system.processes import ProcessId
 
 
 def recorded_process(home: Home, name: str) -> ProcessId | None:
-    """Return the process that wrote this part's pid file, if it lives.
+    """Return the process that wrote this part's pid file, if it still runs.
 
-    The file has when that process started, as the kernel counts, which no clock moves: another one
-    that has the number by now started later.
+    The file also has the start time of the process in kernel ticks, which changes of the clock do
+    not affect: another process that reuses the pid has a later start time.
     """
     path = pid_file(home, name)
     try:

@@ -1,8 +1,8 @@
-"""Timing: every period, time-out and limit between a balancer, the instances and who stops them.
+"""Timing: every period, time-out and limit of the balancer, the instances and the supervisor.
 
-One value of `Timing` makes HAProxy's configuration and the environment of the instances; nothing
-else states these numbers. `violations` names the inequalities that must hold between them, each
-with what went wrong where it did not.
+One value of `Timing` determines HAProxy's configuration and the environment of the instances;
+these numbers are stated nowhere else. `RULES` are the inequalities that must hold between them,
+each with the failure seen in another system that violated it; `timing_violations` checks them.
 """
 
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from math import ceil, log2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """What runs by default. A test scales it down; the inequalities hold all the same."""
+    """The defaults. Tests scale them down; the inequalities must still hold."""
 
-    # The balancer asks an instance.
+    # Health checks of an instance.
     probe_every_s: float = 1.0
-    probe_when_doubtful_s: float = 0.2  # between the first different answer and the verdict
+    probe_when_doubtful_s: float = 0.2  # from the first different answer to the change of state
     probe_timeout_s: float = 1.0
     probe_fall: int = 2
     probe_rise: int = 2
 
     # The balancer and an instance.
-    connect_timeout_s: float = 0.3  # as long HAProxy waits before it asks the same server again
+    connect_timeout_s: float = 0.3  # HAProxy also waits this long before it retries the same server
     server_timeout_s: float = 35.0
     retries: int = 3
     panic_retries: int = 30  # bridges the restart of the only instance
@@ -30,7 +30,7 @@ class Timing:
     buffer_bytes: int = 32 * 1024
     buffer_reserve_bytes: int = 1024  # HAProxy keeps it free for headers it adds
     idle_s: float = 30.0  # of a connection to an instance
-    idle_purge_every_s: float = 3.0  # each time half of what is idle and unneeded is closed
+    idle_purge_every_s: float = 3.0  # each purge closes half of the unneeded idle connections
     idle_per_server: int = 256
 
     # A client and the balancer.
@@ -42,16 +42,16 @@ class Timing:
 
     # An instance.
     app_idle_s: float = 75.0
-    app_request_s: float = 30.0  # the slowest request that is not a mistake
+    app_request_s: float = 30.0  # the longest time that a legitimate request takes
     start_s: float = 1.5
 
-    # An instance that stops: it serves for `drain_s` and on while anything arrives, but no longer
-    # than `drain_max_s`; then closes its listener and finishes what it has.
+    # An instance that stops: it serves for `drain_s`, then as long as requests arrive, but no
+    # longer than `drain_max_s`; then it closes its listener and finishes its open requests.
     drain_s: float = 4.0
     drain_quiet_s: float = 0.5
     drain_max_s: float = 10.0
     finish_s: float = 30.0
-    stop_grace_s: float = 50.0  # what whoever stops it waits before a kill
+    stop_grace_s: float = 50.0  # from the request to stop to the kill
 
     # The balancer itself.
     slots: int = 32
@@ -59,12 +59,12 @@ class Timing:
 
     @property
     def ejected_within_s(self) -> float:
-        """An instance that says no, or is gone: until nothing new is sent to it."""
+        """Time until an instance that refuses or is gone gets no new requests."""
         return self.probe_every_s + self.probe_when_doubtful_s * (self.probe_fall - 1)
 
     @property
     def silent_out_within_s(self) -> float:
-        """The same of an instance that takes connections and says nothing."""
+        """Time until an instance that accepts connections but never answers gets no new ones."""
         return self.ejected_within_s + self.probe_timeout_s * self.probe_fall
 
     @property
@@ -73,16 +73,16 @@ class Timing:
 
     @property
     def drain_noticed_within_s(self) -> float:
-        """Until the balancer has read a 404 of readiness, which needs no second one."""
+        """Time until the balancer has read a 404 from the readiness check; one is enough."""
         return self.probe_every_s + self.probe_timeout_s
 
     @property
     def idle_gone_within_s(self) -> float:
-        """Until an unneeded connection to an instance has been closed, whichever it is."""
+        """Time until every unneeded connection to an instance has been closed."""
         return self.idle_purge_every_s * (ceil(log2(self.idle_per_server)) + 1)
 
     def environ(self) -> dict[str, str]:
-        """What an instance is told; the defaults of its settings are those of this model."""
+        """Return the environment of an instance; its settings have the same defaults."""
         return {
             "FLORIN_DRAIN_S": f"{self.drain_s:g}",
             "FLORIN_DRAIN_MAX_S": f"{self.drain_max_s:g}",
@@ -93,7 +93,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class TimingRule:
-    """`small` must be less than `large`; else what happened elsewhere happens here."""
+    """`small` must be less than `large`; `prevents` names the failure seen elsewhere otherwise."""
 
     says: str
     small: Callable[[Timing], float]
@@ -113,7 +113,7 @@ RULES: tuple[TimingRule, ...] = (
         "purging reaches every unneeded connection in time",
         lambda t: t.idle_gone_within_s,
         lambda t: t.idle_s,
-        "the same, where the balancer has no idle time-out but halves its pool",
+        "the same failure with a balancer that halves its pool instead of an idle time-out",
     ),
     TimingRule(
         "an instance serves for longer than the balancer needs to notice, and a second more",
@@ -128,82 +128,82 @@ RULES: tuple[TimingRule, ...] = (
         "an instance gone before a balancer without drain by 404 has counted (terrapod#222)",
     ),
     TimingRule(
-        "draining that is extended ends",
+        "an extended drain ends",
         lambda t: t.drain_s + t.drain_quiet_s,
         lambda t: t.drain_max_s,
         "a stop that never ends because one client keeps calling (Provenance#196)",
     ),
     TimingRule(
-        "who stops an instance waits until it has drained and finished",
+        "the supervisor waits until a stopping instance has drained and finished",
         lambda t: t.drain_max_s + t.finish_s + 5,
         lambda t: t.stop_grace_s,
         "killed at 10 s in a drain of 25 s, work lost (chatwoot#15886, kamal#1348)",
     ),
     TimingRule(
-        "what is in flight may take as long as a request may",
+        "a stopping instance gives open requests as long as a request may take",
         lambda t: t.app_request_s - 0.001,
         lambda t: t.finish_s,
-        "the slowest honest request cut off by a deploy",
+        "a slow but legitimate request interrupted by a deploy",
     ),
     TimingRule(
         "the instance gives up on a request before the balancer gives up on the instance",
         lambda t: t.app_request_s,
         lambda t: t.server_timeout_s,
-        "a retry beside a first attempt that still runs (skipper#652, caddy#6267)",
+        "a retry while the first attempt still runs (skipper#652, caddy#6267)",
     ),
     TimingRule(
         "the balancer answers for a silent instance before it gives up on the client",
         lambda t: t.server_timeout_s,
         lambda t: t.client_timeout_s,
-        "a client cut off without an answer",
+        "a client disconnected without an answer",
     ),
     TimingRule(
-        "an instance that says no is out within 2 s",
+        "an instance that fails its health check is ejected within 2 s",
         lambda t: t.ejected_within_s,
         lambda _: 2.0,
-        "traffic to what is known to be broken for 30 s, a common default (uncloud#70)",
+        "30 s of traffic to a known broken instance, a common default (uncloud#70)",
     ),
     TimingRule(
-        "a silent instance is out before a keyed request has waited 4 s",
+        "a silent instance is ejected before a request with an idempotency key has waited 4 s",
         lambda t: t.silent_out_within_s,
         lambda _: 4.0,
-        "requests that wait for the whole server time-out at a frozen instance",
+        "requests that wait for the whole server time-out on a frozen instance",
     ),
     TimingRule(
         "a probe ends before the next is due",
         lambda t: t.probe_timeout_s - 0.001,
         lambda t: t.probe_every_s,
-        "probes that overlap, and cancelled ones that count as failures (caddy#7625)",
+        "overlapping probes, and cancelled probes that count as failures (caddy#7625)",
     ),
     TimingRule(
-        "one lost probe ejects nobody",
+        "one lost probe ejects no instance",
         lambda _: 1,
         lambda t: t.probe_fall,
         "ejection of an instance that was only slow: 56 % 503 (frankendeploy#94)",
     ),
     TimingRule(
-        "an instance that answers again is back within 3 s",
+        "an instance that answers again is readmitted within 3 s",
         lambda t: t.readmitted_within_s,
         lambda _: 3.0,
-        "capacity that stays away for a minute after a hiccup (n8n-hosting#124)",
+        "a minute of missing capacity after a short interruption (n8n-hosting#124)",
     ),
     TimingRule(
         "the only instance restarts within the retries of a request that waits for it",
         lambda t: t.start_s * 4,
         lambda t: t.panic_retries * min(1.0, t.connect_timeout_s),
-        "a single replica refuses while it is replaced (moby#25464)",
+        "requests refused while a single instance is replaced (moby#25464)",
     ),
     TimingRule(
-        "a retried body fits the buffer, with room for its headers",
+        "the body of a retried request fits the buffer, with room for its headers",
         lambda t: t.retry_body_bytes + 4096,
         lambda t: t.buffer_bytes - t.buffer_reserve_bytes,
-        "a keyed request that cannot be replayed because its body was not kept",
+        "a request that cannot be retried because its body was not kept",
     ),
 )
 
 
 def timing_violations(timing: Timing) -> list[str]:
-    """Name every inequality that does not hold, with its numbers and what it prevents."""
+    """Return every rule that does not hold, with its numbers and the failure it prevents."""
     found: list[str] = []
     for rule in RULES:
         small, large = rule.small(timing), rule.large(timing)

@@ -1,4 +1,4 @@
-"""Welcome: where to look once it runs, and three lines to try."""
+"""Welcome: the addresses of a running fleet, and three commands to try."""
 
 import asyncio
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from florin.ops.system.console import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class DemoMerchant:
-    """The merchant of a development home, and the key that opens it."""
+    """The demo merchant of a development home, and its API key."""
 
     merchant: str
     program: str
@@ -41,7 +41,7 @@ def read_demo(home: Home) -> DemoMerchant | None:
 async def ensure_demo(
     home: Home, address: str, command: tuple[str, ...], environ: dict[str, str]
 ) -> DemoMerchant:
-    """Return the home's demo merchant, made at the first start and whenever its key is void."""
+    """Return the home's demo merchant; create it at the first start and when its key is invalid."""
     kept = read_demo(home)
     if kept is not None and await _program(address, kept.api_key, kept.program) is not None:
         return kept
@@ -58,9 +58,9 @@ async def ensure_demo(
     try:
         demo = msgspec.json.decode(out, type=DemoMerchant)
     except msgspec.DecodeError:
-        words = err.decode(errors="replace").strip().splitlines()
-        unsaid = f"The demo merchant could not be made (exit code {child.returncode})."
-        raise OperatorError(words[-1] if words else unsaid) from None
+        lines = err.decode(errors="replace").strip().splitlines()
+        no_output = f"The demo merchant could not be created (exit code {child.returncode})."
+        raise OperatorError(lines[-1] if lines else no_output) from None
     program = await _program(address, demo.api_key, demo.program)
     if program is not None:
         demo = DemoMerchant(
@@ -102,7 +102,7 @@ def format_welcome(welcome: Welcome) -> str:
         f"  Program            {demo.program} ({demo.currency})",
         f"  API key            {demo.api_key}",
         "",
-        "  Try it, line by line: issue a card, spend from it, see the books.",
+        "  Try it, line by line: issue a card, redeem from it, read the ledger's balances.",
         "",
         *example_calls(welcome.url, demo),
         "",
@@ -111,7 +111,7 @@ def format_welcome(welcome: Welcome) -> str:
 
 
 def example_calls(url: str, demo: DemoMerchant) -> list[str]:
-    """Return three lines for a shell: the first keeps the card's id for the second."""
+    """Return three shell commands: the first keeps the card's id for the second."""
     auth = f"-H 'Authorization: Bearer {demo.api_key}'"
     json = "-H 'Content-Type: application/json'"
     issue = f'{{"program":"{demo.program}","amount":5000}}'

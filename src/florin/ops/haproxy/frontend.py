@@ -109,7 +109,7 @@ def require_ports(options: UpOptions, fleet: Fleet) -> None:
     for option, port, host, at in asked:
         if not (at or "").endswith(f":{port}") and not ports.is_free_port(port, host):
             raise OperatorError(
-                f"Port {port} is taken by {ports.port_holder(port)}; stop it, or choose another:"
+                f"Port {port} is in use by {ports.port_holder(port)}; stop it, or choose another:"
                 f" florin up {option} {ports.next_free(port + 1)}."
             )
 

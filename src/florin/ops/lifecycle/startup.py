@@ -228,7 +228,7 @@ async def _complete(running: FleetContext, left: Operation | None, rewired: Sequ
     elif left is not None:
         operation_lock.release_lock(running.home)
         audit_log.append_operation(running.home, left.who, left.what, "cut off")
-        say(f"{left.said()} was cut off.")
+        say(f"{left.describe()} was interrupted.")
     kept = desired_state.load_desired_state(running.home)
     count = running.options.api or kept.api
     for part in running.fleet.fleet.of("api"):

@@ -152,7 +152,7 @@ def require_same_database(options: UpOptions, fleet: Fleet) -> None:
 def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) -> None:
     async def asked() -> orders.Reply:
         async with asyncio.timeout(within_s):
-            return await socket.send_order(home, order, tell=say)
+            return await socket.send_order(home, order, report=say)
 
     try:
         reply = asyncio.run(asked())

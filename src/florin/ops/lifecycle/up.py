@@ -1,4 +1,4 @@
-"""Up: observe, plan, act; then watch until somebody says stop."""
+"""Up: observe, plan and start the fleet; then supervise it until a signal."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from florin.ops.backups import status, upload
 from florin.ops.control import commands, socket
 from florin.ops.fleet import audit_log, operation_lock, welcome
 from florin.ops.fleet.options import UpOptions
-from florin.ops.fleet.orders import Order, Reply, Tell
+from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.haproxy import metrics
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
 from florin.ops.lifecycle import takeover
@@ -32,13 +32,13 @@ from florin.ops.system.console import OperatorError, say, voice
 from florin.ops.valkey import role_monitor
 from florin.ops.valkey.topology import SingleDeployment
 
-AGAIN = -1  # not an exit code: the caller calls `again`
+AGAIN = -1  # not an exit code: the caller calls `restart_supervisor`
 
 
 def run_fleet(options: UpOptions) -> int:
     """Run the fleet in this process until a signal; return the exit code, or AGAIN.
 
-    It ends as well when another supervisor takes over: nothing else stops then.
+    Also returns when another supervisor takes over; the other parts keep running then.
     """
     options.home.make()
     handle = options.home.lock()
@@ -51,13 +51,13 @@ def run_fleet(options: UpOptions) -> int:
 
 
 def restart_supervisor(options: UpOptions) -> NoReturn:
-    """Become the supervisor anew, with the code as it lies there now: the same process."""
+    """Replace this process with a supervisor that runs the current code of the checkout."""
     environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
     if options.detached:
         environ["FLORIN_DETACHED"] = "1"
-    # The program by its path: `python -m florin` was found on the PATH, and is named so there.
+    # The path of the program: in orig_argv it may be a name that was found on the PATH.
     words = [sys.executable, *sys.orig_argv[1:]]
-    os.execve(sys.executable, words, environ)  # noqa: S606 - our own command line
+    os.execve(sys.executable, words, environ)  # noqa: S606 - the command line of this process
 
 
 async def _run(options: UpOptions) -> int:
@@ -65,44 +65,47 @@ async def _run(options: UpOptions) -> int:
     fleet = Supervisor(options.home, named)
     halt = asyncio.Event()
     _listen_to_signals(halt, fleet.hurry)
-    rising = asyncio.create_task(start_fleet(options, fleet))
+    startup = asyncio.create_task(start_fleet(options, fleet))
     halted = asyncio.create_task(halt.wait())
-    await asyncio.wait({rising, halted}, return_when=asyncio.FIRST_COMPLETED)
-    if not rising.done():
-        rising.cancel()
-        await asyncio.gather(rising, return_exceptions=True)
+    await asyncio.wait({startup, halted}, return_when=asyncio.FIRST_COMPLETED)
+    if not startup.done():
+        startup.cancel()
+        await asyncio.gather(startup, return_exceptions=True)
         await fleet.stop_all(spare_adopted=True)
-        say(f"Stopped while starting.{_left_alone(fleet)}")
+        say(f"Stopped while starting.{_still_running(fleet)}")
         return 0
     try:
-        running = rising.result()
+        running = startup.result()
     except (OperatorError, PartEnded) as error:
         await fleet.stop_all(spare_adopted=True)
-        raise OperatorError(f"{_plain(str(error))}{_left_alone(fleet)}") from None
+        raise OperatorError(f"{_with_advice(str(error))}{_still_running(fleet)}") from None
     return await _watch(running, halt)
 
 
-def _left_alone(fleet: Supervisor) -> str:
-    """Say so where a fleet ran before and runs on, with nobody to start what dies."""
+def _still_running(fleet: Supervisor) -> str:
+    """Return a warning if parts of an earlier start run on without a supervisor."""
     if not any(part.process for part in fleet.fleet.parts):
         return ""
-    return " What ran before runs on, unwatched: florin up adopts it, florin down stops it."
+    return (
+        " The parts that ran before are still running, without a supervisor: adopt them with"
+        " florin up, or stop them with florin down."
+    )
 
 
 async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
-    """Take orders and look after what runs until somebody says stop; return the exit code."""
+    """Execute orders and supervise the fleet until a signal or takeover; return the exit code."""
     options, fleet = running.options, running.fleet
     left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     busy = set[asyncio.Task[Any]]()
 
-    async def obey(order: Order, tell: Tell) -> Reply:
+    async def execute(order: Order, report: ReportProgress) -> Reply:
         if left.done():
-            raise OperatorError("Another supervisor takes over just now; try again in a moment.")
+            raise OperatorError("Another supervisor is taking over; try again in a moment.")
         if (order.verb, order.name) == ("restart", "supervisor"):
             return _leave(running, order, left, AGAIN)
         if order.verb == takeover.HAND_OVER:
             return _leave(running, order, left, 0)
-        task = asyncio.create_task(commands.execute_order(running, order, tell))
+        task = asyncio.create_task(commands.execute_order(running, order, report))
         busy.add(task)
         task.add_done_callback(busy.discard)
         return await asyncio.shield(task)
@@ -111,7 +114,7 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     shipping = upload.start_uploader(options, running.topology.members)
     scaling = Autoscaler(running)
     watches = _watches(running, scaling, renewal)
-    async with await socket.serve_orders(options.home, obey), _metrics(running, scaling):
+    async with await socket.serve_orders(options.home, execute), _metrics(running, scaling):
         if not options.detached:
             _show(running)
         halted = asyncio.ensure_future(halt.wait())
@@ -143,7 +146,7 @@ async def _upkeep(running: FleetContext, renewal: CertificateRenewal, begun: flo
 def _watches(
     running: FleetContext, scaling: Autoscaler, renewal: CertificateRenewal
 ) -> list[asyncio.Task[None]]:
-    """What looks after the parts for as long as the fleet runs."""
+    """Start the background tasks that run as long as the fleet."""
     fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
     watch = fleet.watchdog.watch
     upkeep = partial(_upkeep, running, renewal, time.monotonic())
@@ -157,12 +160,12 @@ def _watches(
 
 @contextlib.asynccontextmanager
 async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator[None]:
-    """Answer with the metrics of all processes, for /metrics/fleet of the operations port."""
+    """Serve the metrics of all processes, for /metrics/fleet of the operations port."""
 
     def instances() -> dict[str, str]:
         parts = (*running.fleet.fleet.of("api"), *running.workers.there())
-        found = ((part.name, part.metrics_address) for part in parts if part.process)
-        return {name: address for name, address in found if address}
+        addresses = ((part.name, part.metrics_address) for part in parts if part.process)
+        return {name: address for name, address in addresses if address}
 
     def own() -> str:
         watchdog = running.fleet.watchdog
@@ -173,7 +176,7 @@ async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator
     try:
         server = await metrics.serve_fleet_metrics(port, instances, own)
     except OSError as error:
-        say(f"The metrics of the fleet are not served (port {port}): {error.strerror}.")
+        say(f"/metrics/fleet is not served: port {port} cannot be opened: {error.strerror}.")
         yield
         return
     async with server:
@@ -181,25 +184,30 @@ async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator
 
 
 def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code: int) -> Reply:
-    """Have this process end, or become the supervisor of the code as it lies there: all else runs
-    on. Between two changes only, so that nothing is cut off.
+    """Make this process end, or restart with the current code; the other parts keep running.
+
+    Refused during a change, so that no change is interrupted.
     """
     if order.verb == takeover.HAND_OVER and not takeover.is_waiting(order):
-        raise OperatorError("Who asked to take over has gone.")
+        raise OperatorError("The supervisor that asked to take over no longer runs.")
     holder = operation_lock.load_operation(running.home)
     if holder is not None:
-        raise OperatorError(f"The fleet is being changed by {holder.said()}; try again after that.")
+        raise OperatorError(operation_lock.busy_message(holder))
     if code == AGAIN and not os.access(sys.executable, os.X_OK):
         raise OperatorError(
-            f"{sys.executable} is gone, so the supervisor cannot start again; florin up takes over."
+            f"The supervisor cannot restart: {sys.executable} no longer exists. Run florin up; its"
+            " supervisor takes over."
         )
     audit_log.append_operation(running.home, order.who, order.what, "done")
     left.set_result(code)
     if code == AGAIN:
-        said = "The supervisor starts again."
+        said = "The supervisor is restarting."
         return Reply(said, done=True, document={"restarted": "supervisor"})
-    say(f"Another supervisor takes over, for {order.who} ({order.what}); everything else runs on.")
-    return Reply("It hands over.", done=True)
+    say(
+        f"Another supervisor takes over for {order.who} ({order.what}); all other parts keep"
+        " running."
+    )
+    return Reply("The supervisor hands over.", done=True)
 
 
 def _show(running: FleetContext) -> None:
@@ -208,23 +216,23 @@ def _show(running: FleetContext) -> None:
     document = msgspec.json.encode(shown).decode() if as_json else welcome.format_welcome(shown)
     with contextlib.suppress(OSError):
         print(document, flush=True)
-    say("Ctrl-C stops everything in order.")
+    say("Press Ctrl-C to stop the fleet.")
 
 
 def _line(fleet: Supervisor, seconds: float) -> str:
     parts = [part for part in fleet.fleet.parts if part.role != "supervisor"]
-    words = [
+    states = [
         f"{part.name} {part.state}{f' (restarts: {part.restarts})' if part.restarts else ''}"
         for part in parts
     ]
-    return f"  {' · '.join(words)} · up {time.strftime('%H:%M:%S', time.gmtime(seconds))}"
+    return f"  {' · '.join(states)} · up {time.strftime('%H:%M:%S', time.gmtime(seconds))}"
 
 
 def _listen_to_signals(halt: asyncio.Event, hurry: asyncio.Event) -> None:
     def ask() -> None:
         if halt.is_set():
             hurry.set()
-            say("Hurrying: what still runs is ended at once.")
+            say("Second signal: stopping all remaining processes at once.")
         halt.set()
 
     loop = asyncio.get_running_loop()
@@ -232,7 +240,7 @@ def _listen_to_signals(halt: asyncio.Event, hurry: asyncio.Event) -> None:
         loop.add_signal_handler(number, ask)
 
 
-def _plain(sentence: str) -> str:
-    if "No space left on device" in sentence:
-        return f"The disk is full; free at least 300 MB and run this again. ({sentence})"
-    return sentence
+def _with_advice(message: str) -> str:
+    if "No space left on device" in message:
+        return f"The disk is full; free at least 300 MB and run this command again. ({message})"
+    return message

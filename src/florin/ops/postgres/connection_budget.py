@@ -54,7 +54,7 @@ class ConnectionBudget:
     def workers_max(self) -> int:
         return max(0, (self.room - OTHERS - self.instances * self.each) // WORKER)
 
-    def said(self) -> str:
+    def describe(self) -> str:
         parts = [self.pool, reading_connections(self.pool), REPORTS + HEALTH, self.reads]
         each = " + ".join(str(part) for part in parts if part)
         working = f", {self.workers} workers with {WORKER}" if self.workers else ""
@@ -68,7 +68,7 @@ class ConnectionBudget:
         """Refuse what would let the server turn requests away."""
         if not self.fits:
             raise OperatorError(
-                f"The connections do not suffice: {self.said()}. The server takes"
+                f"The connections do not suffice: {self.describe()}. The server takes"
                 f" {self.instances_max} instances, one of them spare for deployments; lower"
                 " connection_limit in DATABASE_URL or raise max_connections."
             )

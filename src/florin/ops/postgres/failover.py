@@ -40,7 +40,7 @@ def elect_primary(
     seen: Mapping[str, MemberState],
     others: frozenset[str],
     *,
-    wish: str = "",
+    requested: str = "",
     least: int | None = None,
     accept_loss: bool = False,
 ) -> str | None:
@@ -59,7 +59,7 @@ def elect_primary(
         return None
     enough = most if least is None else min(most, least)
     best = [name for name, each in fit.items() if each.received >= enough]
-    return wish if wish in best or (accept_loss and wish in fit) else min(best)
+    return requested if requested in best or (accept_loss and requested in fit) else min(best)
 
 
 def hand_over(members: ReplicaSet, name: str, *, ended: int | None = None) -> bool:
@@ -80,7 +80,7 @@ async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
     chosen = elect_primary(
         seen,
         frozenset(others),
-        wish=record.requested_primary,
+        requested=record.requested_primary,
         least=ended,
         accept_loss=record.accept_loss,
     )

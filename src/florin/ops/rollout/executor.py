@@ -1,4 +1,4 @@
-"""Executor: the fleet in the hands of its supervisor, and how a change to it is carried out."""
+"""Executor: carry out a change to the fleet, step by step, and undo it when it fails."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.options import UpOptions
-from florin.ops.fleet.orders import OrderUndone, Reply, Tell
+from florin.ops.fleet.orders import OrderUndone, Reply, ReportProgress
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import Goal, ReleaseMark, RolloutStep
 from florin.ops.postgres import connection_budget
@@ -23,11 +23,13 @@ from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError
 from florin.ops.topology.topology import Topology
 
-_ROUNDS = 3  # what dies while a plan is carried out makes another one necessary
+_ROUNDS = 3  # a part that dies while a plan is carried out makes another plan necessary
 
 
 @dataclass(frozen=True, slots=True)
 class FleetContext:
+    """The fleet of a running supervisor and everything that can change it."""
+
     options: UpOptions
     fleet: Supervisor
     topology: Topology
@@ -39,7 +41,7 @@ class FleetContext:
         return self.options.home
 
     def marks(self) -> dict[str, ReleaseMark]:
-        """Return what instances and workers were started from, in the order of their numbers."""
+        """Return the release mark of every instance, then every worker, ordered by number."""
         count = desired_state.load_desired_state(self.home).api
         known = [part for part in self.fleet.fleet.of("api") if part.release]
         parts = [part for part in known if part.process or part_number(part.name) <= count]
@@ -53,47 +55,48 @@ def part_number(name: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-async def execute_change(running: FleetContext, change: Operation, tell: Tell) -> int:
+async def execute_change(running: FleetContext, change: Operation, report: ReportProgress) -> int:
     """Reach the operation's goal; return the number of steps.
 
-    When the new instances do not bear it the fleet goes back to what it was: raises Undone.
+    When a step fails the fleet is put back into its earlier state. Raises OrderUndone then, or
+    OperatorError when that fails as well.
     """
     steps = 0
     if not change.undoing:
         try:
             if change.release and not change.back:
                 await migrate_release(running, change.release)
-            steps = await _reach(running, change, change.goal, change.soak_s, tell)
-        except Exception as error:  # noqa: BLE001 -- whatever stopped it, half of it must not stay
+            steps = await _reach(running, change, change.goal, change.soak_s, report)
+        except Exception as error:  # noqa: BLE001 -- no failure may leave half of a change behind
             why = _reason(error)
-            tell(f"{why}; going back.")
+            report(f"{why}; undoing the change.")
             change = replace(change, undoing=True)
             operation_lock.save_operation(running.home, change)
-            await _undo(running, change, tell)
+            await _undo(running, change, report)
             raise _undone(change, why) from None
     else:
-        await _undo(running, change, tell)
-        raise _undone(change, "it had begun to go back")
+        await _undo(running, change, report)
+        raise _undone(change, "the interrupted change was already being undone")
     if change.release and change.back:
-        await _put_back_routines(running, change.release, tell)
+        await _put_back_routines(running, change.release, report)
     _settle(running.home, change)
     return steps
 
 
 def _reason(error: Exception) -> str:
-    """What stopped a change: a sentence, or the error and its place in the code."""
+    """Return why a change stopped: a message, or for a bug the error and its place in the code."""
     return str(error) if isinstance(error, OperatorError | PartEnded) else described(error)
 
 
 def _undone(change: Operation, why: str) -> OrderUndone:
     return OrderUndone(
-        f"Undone, all is as before: {why}.",
+        f"The change was undone; the fleet is as before. Reason: {why}.",
         {"outcome": "undone", "release": change.release, "why": why},
     )
 
 
 def _settle(home: Home, change: Operation) -> None:
-    """Write down what the fleet shall be from now on."""
+    """Save the result of the change as the desired state."""
     kept = desired_state.load_desired_state(home)
     held = {name: number for name, number in kept.drained.items() if name in change.goal}
     kept = replace(kept, api=len(_api(change.goal)), drained=held)
@@ -109,12 +112,12 @@ def _settle(home: Home, change: Operation) -> None:
 
 
 async def preview_change(running: FleetContext, change: Operation) -> tuple[RolloutStep, ...]:
-    """Return what would be done; changes nothing."""
+    """Return the steps of a change; changes nothing."""
     return await _plan(running, change, change.goal)
 
 
 def format_plan(steps: tuple[RolloutStep, ...]) -> Reply:
-    """Return a plan as what was asked for."""
+    """Return a plan as text and as a document: the answer to `--plan`."""
     lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
     document = {
         "plan": [
@@ -126,7 +129,7 @@ def format_plan(steps: tuple[RolloutStep, ...]) -> Reply:
 
 
 async def _plan(running: FleetContext, change: Operation, goal: Goal) -> tuple[RolloutStep, ...]:
-    """The instances first: a release they do not bear reaches no job."""
+    """Plan instances before workers: a release that fails on instances never runs a job."""
     crew = await running.instances.crew()
     first = rollout.plan_instances(crew, _api(goal), batch=change.batch, surge=change.surge)
     working = {name: mark for name, mark in goal.items() if desired_state.is_worker(name)}
@@ -139,41 +142,44 @@ def _api(goal: Goal) -> dict[str, ReleaseMark]:
 
 
 async def require_connections(running: FleetContext, change: Operation) -> None:
-    """Refuse a change for which the server has too few connections, the spare ones included."""
+    """Refuse a change that needs more connections than the database server has.
+
+    Instances that run in addition during a batch count as well.
+    """
     instances = len(_api(change.goal))
-    asked = await connection_budget.read_budget(
+    budget = await connection_budget.read_budget(
         running.topology.database,
         instances + change.batch,
         len(change.goal) - instances,
         replicas=running.topology.replicas,
     )
-    asked.require()
+    budget.require()
 
 
-async def _undo(running: FleetContext, change: Operation, tell: Tell) -> None:
+async def _undo(running: FleetContext, change: Operation, report: ReportProgress) -> None:
     try:
-        await _withdraw(running, change, tell)
-        await _reach(running, change, change.undo, 0.0, tell)
-    except Exception as error:  # noqa: BLE001 -- the operator must learn of it, whatever it is
+        await _withdraw(running, change, report)
+        await _reach(running, change, change.undo, 0.0, report)
+    except Exception as error:  # noqa: BLE001 -- every failure must reach the operator
         raise OperatorError(
-            f"It could not be undone either: {_reason(error)}; see florin status, and florin"
-            " rollback or florin deploy with a release that runs."
+            f"Undoing the change failed as well: {_reason(error)}. Check florin status, then run"
+            " florin rollback, or florin deploy with a release that works."
         ) from None
 
 
-async def _withdraw(running: FleetContext, change: Operation, tell: Tell) -> None:
-    """Send nothing more to the new ones, at once, where any of the old ones still serves."""
+async def _withdraw(running: FleetContext, change: Operation, report: ReportProgress) -> None:
+    """Drain the new instances at once when at least one old instance still serves."""
     crew = await running.instances.crew()
     old = {one.name for one in crew if change.undo.get(one.name) == one.mark}
     new = tuple(one.name for one in crew if one.admitted and one.name not in old)
     if new and any(one.serves for one in crew if one.name in old):
         step = RolloutStep("drain", new)
-        tell(str(step))
+        report(str(step))
         await running.instances.take(step, 0)
 
 
 async def _reach(
-    running: FleetContext, change: Operation, goal: Goal, soak_s: float, tell: Tell
+    running: FleetContext, change: Operation, goal: Goal, soak_s: float, report: ReportProgress
 ) -> int:
     taken = 0
     for _ in range(_ROUNDS):
@@ -181,7 +187,7 @@ async def _reach(
         if not steps:
             return taken
         for index, step in enumerate(steps, start=1):
-            tell(f"[{index}/{len(steps)}] {step}")
+            report(f"[{index}/{len(steps)}] {step}")
             if desired_state.is_worker(step.names[0]):
                 await running.workers.take(step)
             else:
@@ -191,21 +197,21 @@ async def _reach(
 
 
 async def migrate_release(running: FleetContext, release: str) -> None:
-    """Bring the schema to this release; raises Unable, the release's own word in it."""
+    """Migrate the schema to this release. Raises OperatorError with the release's own message."""
     environ = running.topology.environ | store.release_environ(running.home, release)
     await run_migrate(running.options.commands.migrate, environ)
 
 
-async def _put_back_routines(running: FleetContext, release: str, tell: Tell) -> None:
-    """Let an earlier release define its functions again, once nobody calls the later ones.
+async def _put_back_routines(running: FleetContext, release: str, report: ReportProgress) -> None:
+    """Let an earlier release define its SQL functions again, once no process calls the later ones.
 
-    Tables stay as they are: what was added bothers nobody. Its code runs with the later
-    functions as well, so a failure is only told.
+    Tables stay as they are: additions do not disturb the earlier release. Its code also runs with
+    the later functions, so a failure is only reported.
     """
     try:
         await migrate_release(running, release)
     except OperatorError as error:
-        tell(f"The functions of {release} were not put back: {error}")
+        report(f"The SQL functions of {release} were not restored: {error}")
 
 
 async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
@@ -226,13 +232,13 @@ async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> N
         await child.wait()
         raise
     if child.returncode != 0:
-        raise OperatorError(_last_words(said.decode(errors="replace"), child.returncode))
+        raise OperatorError(_last_message(said.decode(errors="replace"), child.returncode))
 
 
-def _last_words(said: str, code: int | None) -> str:
-    """Return its one sentence; of a release that is broken where it is, too."""
-    words = [line.strip() for line in said.strip().splitlines()]
-    if not words:
-        return f"florin migrate ended with {code}."
-    places = [line for line in words if line.startswith('File "')]
-    return f"its code does not run: {words[-1]} ({places[-1]})" if places else words[-1]
+def _last_message(output: str, code: int | None) -> str:
+    """Return the last line of the output; after a traceback, with the place of the error."""
+    lines = [line.strip() for line in output.strip().splitlines()]
+    if not lines:
+        return f"florin migrate ended with exit code {code}."
+    places = [line for line in lines if line.startswith('File "')]
+    return f"its code does not run: {lines[-1]} ({places[-1]})" if places else lines[-1]

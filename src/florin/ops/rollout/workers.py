@@ -1,4 +1,4 @@
-"""Workers: started, replaced and sent home; whoever goes finishes the jobs it has."""
+"""Workers: start, replace and stop them; a worker that stops finishes its jobs first."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -11,24 +11,24 @@ from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say
 
-_HOLDS_S = 1.0  # a new one that ends within it does not bear what it finds
+_HOLDS_S = 1.0  # a new worker that ends within this time has failed to start
 
 
 class WorkerProcesses:
-    """Holds the supervisor that runs them, and the starts and farewells under way."""
+    """The workers of the fleet, and the tasks that start and stop them in the background."""
 
     def __init__(self, fleet: Supervisor, make: Callable[[str, ReleaseMark], PartSpec]) -> None:
         self._fleet = fleet
         self._make = make
         self._busy = set[asyncio.Task[None]]()
-        self.failed = 0  # starts that came to nothing
+        self.failed = 0  # starts that failed
 
     def there(self) -> tuple[Part, ...]:
-        """Return those that work, will in a moment, or should: all but those on their way out."""
+        """Return the workers that run, start or should run: all except those that are stopping."""
         return tuple(part for part in self._fleet.fleet.of("worker") if not part.drained)
 
     def crew(self) -> Crew:
-        """Return those whose process runs."""
+        """Return the workers whose process runs."""
         return tuple(
             ObservedProcess(
                 name=part.name,
@@ -41,7 +41,7 @@ class WorkerProcesses:
         )
 
     async def take(self, step: RolloutStep) -> None:
-        """Do one step; raises Unable or Died when it did not work out."""
+        """Carry out one step. Raises OperatorError or PartEnded when it fails."""
         if step.verb == "stop":
             await asyncio.gather(*(self._stop(name) for name in step.names))
             return
@@ -49,7 +49,7 @@ class WorkerProcesses:
         await self._start(step.names, step.mark)
 
     def grow(self, count: int, mark: ReleaseMark) -> tuple[str, ...]:
-        """Start some more, each beside the others; return their names at once."""
+        """Start `count` more workers in the background; return their names at once."""
         taken = {part.name for part in self._fleet.fleet.of("worker")}
         names = free_names(taken, count)
         for name in names:
@@ -58,18 +58,18 @@ class WorkerProcesses:
         return names
 
     def shrink(self, names: Iterable[str]) -> None:
-        """Send these home: they take nothing more and end with the last of their jobs."""
+        """Stop workers in the background: they claim no more jobs and end after their last one."""
         for name in names:
             self._fleet.set_drained(name, drained=True)
             self._begin(self._stop(name))
 
     async def settle(self) -> None:
-        """Wait until nobody is on the way in or out."""
+        """Wait until no worker is starting or stopping."""
         while self._busy:
             await asyncio.wait(self._busy)
 
     async def halt(self) -> None:
-        """Leave what is under way to whoever stops the fleet."""
+        """Cancel the background tasks; the caller stops the fleet."""
         for task in self._busy:
             task.cancel()
         await asyncio.gather(*self._busy, return_exceptions=True)
@@ -82,7 +82,7 @@ class WorkerProcesses:
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._busy.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fleet.watchdog.report(task.get_name(), error)  # nobody else waits for it
+            self._fleet.watchdog.report(task.get_name(), error)  # no caller awaits the task
 
     async def _try(self, name: str, mark: ReleaseMark) -> None:
         try:
@@ -100,7 +100,7 @@ class WorkerProcesses:
         for name in names:
             part = self._fleet.fleet.part(name)
             if part is None or part.process is None or part.restarts:
-                raise PartEnded(f"{name} ended soon after it began to work")
+                raise PartEnded(f"{name} ended soon after its start")
 
     async def _stop(self, name: str) -> None:
         self._fleet.set_drained(name, drained=True)
@@ -109,7 +109,7 @@ class WorkerProcesses:
 
 
 def free_names(taken: Iterable[str], count: int) -> tuple[str, ...]:
-    """Return the lowest names that nobody has."""
+    """Return the lowest `count` names that are not taken."""
     known = set(taken)
     names = (f"worker-{number}" for number in range(1, len(known) + count + 1))
     return tuple(name for name in names if name not in known)[:count]

@@ -1,4 +1,4 @@
-"""Part spec: what should run, as a value; and what to do so that it does, as a plan."""
+"""Part spec: the wanted parts as values, and the plan that makes them run."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ async def _nothing() -> None: ...
 
 @dataclass(frozen=True, slots=True)
 class HotSwap:
-    """How a part's next process starts beside the one that runs; see `relief`."""
+    """How a part's next process starts while the current one runs; see `PartSpec.relief`."""
 
-    launch: Callable[[int], Launch]  # given the number of the one that runs
-    answers: Callable[[int], Awaitable[bool]]  # whether it is the process of this number that does
+    launch: Callable[[int], Launch]  # called with the pid of the current process
+    answers: Callable[[int], Awaitable[bool]]  # whether the process with this pid answers now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,23 +26,24 @@ class PartSpec:
     name: str
     role: Role
     address: str
-    operations: str | None = None  # where it shows its metrics
+    operations: str | None = None  # the address of its metrics
     release: str
     generation: int = 0  # of which deployment of the release
     launch: Launch
     ready: Callable[[], Awaitable[bool]]
     ready_within_s: float
-    # Whether its loop still turns, whatever it depends on; what does not answer for long is ended.
+    # Liveness, independent of what the part depends on; an unresponsive part is killed.
     alive: Callable[[], Awaitable[bool]] | None = None
     wiring: str = ""
-    together: str = ""  # those of one word in a row start beside each other
-    # Before each start: makes what it needs, or raises Unable when only a human can help.
+    together: str = ""  # successive parts with the same value start at the same time
+    # Called before each start: makes what it needs. Raises OperatorError when only an operator can
+    # help.
     prepare: Callable[[], None] = lambda: None
-    # What it turned out to be, once it is prepared: another one may have taken its role meanwhile.
+    # Its role after `prepare`: another part may have taken the role in the meantime.
     role_now: Callable[[], Role] | None = None
-    # After each start, once it serves and before others may rely on it.
+    # Called after each start, once it serves and before other parts may depend on it.
     settle: Callable[[], Awaitable[None]] = _nothing
-    relief: HotSwap | None = None  # None: the one that runs is stopped first
+    relief: HotSwap | None = None  # None: the current process is stopped first
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,10 @@ class PartStep:
 
 
 def plan_parts(fleet: Fleet, wanted: tuple[PartSpec, ...]) -> tuple[PartStep, ...]:
-    """Return what makes the fleet as it is the fleet as wanted, in order.
+    """Return the steps from the current to the wanted fleet, in order.
 
-    What runs and fits is adopted untouched. A part started against other engines than it would
-    get today is replaced. What nobody wants any more stops last.
+    A running part that matches is adopted without a restart. A part that was started with other
+    engines or settings is replaced. Parts that are no longer wanted stop last.
     """
     steps: list[PartStep] = []
     for want in wanted:

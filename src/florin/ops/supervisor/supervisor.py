@@ -1,4 +1,4 @@
-"""Supervisor: keep what is wanted running, and write down what runs."""
+"""Supervisor: keep the wanted parts running, and record what runs."""
 
 import asyncio
 import contextlib
@@ -21,19 +21,19 @@ from florin.ops.system.processes import ProcessId
 
 _PAUSES_S = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 _WINDOW_S = 60.0
-_RETRY_S = 30.0  # of a part that failed: what kept it down may be over
+_RETRY_S = 30.0  # of a failed part: the cause may be gone by then
 _ASK_EVERY_S = 3.0
-_SILENCES = 5  # in a row, then it is taken for hung
+_SILENCES = 5  # unanswered checks in a row: the part is unresponsive
 
 
 def restart_delay(deaths: Sequence[float], now: float) -> float | None:
-    """Return how long to wait before the next start; None when it died too often in a minute."""
+    """Return the seconds to wait before the next start; None after too many deaths in a minute."""
     recent = [death for death in deaths if now - death < _WINDOW_S]
     return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
 
 
 class Supervisor(ProcessTable):
-    """Holds the fleet: one task beside each part, woken by the end of its process."""
+    """The fleet's parts: one task per part waits for the end of its process and restarts it."""
 
     def __init__(self, home: Home, release: str) -> None:
         super().__init__(home, release)
@@ -46,7 +46,7 @@ class Supervisor(ProcessTable):
         self._before = {part.process for part in self.fleet.parts}
 
     def adopt(self, want: PartSpec) -> None:
-        """Take over a running part, untouched."""
+        """Start to watch a part that already runs."""
         part = self.fleet.part(want.name)
         assert part is not None
         state = "draining" if part.drained else "ready"
@@ -56,11 +56,11 @@ class Supervisor(ProcessTable):
         self._watch(want)
 
     async def start(self, want: PartSpec, *, drained: bool = False) -> None:
-        """Start a part and watch over it from then on; raises when it does not serve.
+        """Start a part and watch it from then on. Raises when it does not become ready.
 
-        Nothing is left of one that does not. `drained`: the balancer sends it nothing yet.
+        A part that fails to start is stopped. `drained`: the balancer sends it no requests yet.
         """
-        await self.stop(want.name)  # it may be about to be started again by itself
+        await self.stop(want.name)  # its own task may be about to restart it
         try:
             await self._start(want, restarts=0, drained=drained)
         except BaseException as error:
@@ -71,8 +71,10 @@ class Supervisor(ProcessTable):
     async def start_all(
         self, wanted: Sequence[PartSpec], *, drained: bool = False, hold_s: float = 0.0
     ) -> None:
-        """Start some parts beside each other and wait `hold_s` once all serve; raises as `start`
-        does, and then, or when it is cut off, forgets those that never served: why is in the logs.
+        """Start parts at the same time and wait `hold_s` once all serve.
+
+        Raises as `start` does. After a failure or cancellation, parts that never served are
+        forgotten; their logs have the cause.
         """
         tasks = [asyncio.create_task(self.start(want, drained=drained)) for want in wanted]
         try:
@@ -89,18 +91,18 @@ class Supervisor(ProcessTable):
             raise
 
     async def stop(self, name: str) -> None:
-        """Stop a part and watch over it no longer."""
+        """Stop a part and stop watching it."""
         for task in self._tasks.pop(name, ()):
             task.cancel()
         self._wanted.pop(name, None)
         await self._end(name)
 
     async def restart(self, name: str) -> None:
-        """Stop one part and return once its successor serves."""
+        """Restart one part; return once its new process serves."""
         part = self.fleet.part(name)
         if part is None or name not in self._wanted:
             known = ", ".join(self._wanted)
-            raise OperatorError(f"There is no part {name}; there are: {known}.")
+            raise OperatorError(f"Unknown part {name}; choose one of: {known}.")
         if await self.swap(self._wanted[name]):
             return
         self._asked[name].set()
@@ -117,42 +119,45 @@ class Supervisor(ProcessTable):
                 await asyncio.sleep(0.05)
 
     async def swap(self, want: PartSpec) -> bool:
-        """Start its next process beside the one that runs, which then finishes and ends by itself.
+        """Start the next process while the current one runs; the current one finishes and ends.
 
-        False where that is not possible: it runs on as it did.
+        Returns False where that is not possible: the current process keeps running.
         """
         part, before = self.fleet.part(want.name), self._wanted.get(want.name)
         if part is None or part.process is None or want.relief is None:
             return False
         for task in self._tasks.pop(want.name, ()):
             task.cancel()
-        found = None
+        swapped = None
         try:
-            found = await hot_swap.swap_part(self.home, part, want)
+            swapped = await hot_swap.swap_part(self.home, part, want)
         finally:
-            if found is not None:
+            if swapped is not None:
                 self._relieved.append(part.process)
-                self.record(found[0])
-                self._started[want.name] = found[1]
+                self.record(swapped[0])
+                self._started[want.name] = swapped[1]
                 self._watch(want)
             elif before is not None:
                 self._watch(before)
-        return found is not None
+        return swapped is not None
 
     async def stop_all(self, *, spare_adopted: bool = False) -> None:
-        """Stop every part in order. What ran before us is spared when our own start failed."""
-        self._risen = True  # from here on nothing may keep us from stopping
+        """Stop every part in order.
+
+        `spare_adopted`: keep the parts that ran before this supervisor, when its start failed.
+        """
+        self._risen = True  # from here on nothing may prevent the stop
         tasks = [task for several in self._tasks.values() for task in several]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for part in self.fleet.of("api"):
             if not spare_adopted:
-                self.set_drained(part.name, drained=True)  # the balancer goes first
+                self.set_drained(part.name, drained=True)  # the balancer stops first
         for alike in start_stop.stop_order(self.fleet):
             chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
             await asyncio.gather(*(self._stop(part.name) for part in chosen))
-            for process in self._relieved:  # those that still finish what they had
+            for process in self._relieved:  # replaced processes that still finish their requests
                 processes.send_signal(process, signal.SIGTERM)
         me = self.fleet.part("supervisor")
         if me is not None:
@@ -167,13 +172,14 @@ class Supervisor(ProcessTable):
         self._wanted[want.name] = want
         self._deaths[want.name] = deque(maxlen=len(_PAUSES_S) + 1)
         self._asked[want.name] = asyncio.Event()
-        tasks = [self.watchdog.watch(f"tend {want.name}", partial(self._tend, want))]
+        tasks = [self.watchdog.watch(f"restart {want.name}", partial(self._keep_running, want))]
         if want.alive is not None:
-            tasks.append(self.watchdog.watch(f"ask {want.name}", partial(self._ask, want)))
+            check = partial(self._check_liveness, want)
+            tasks.append(self.watchdog.watch(f"liveness {want.name}", check))
         self._tasks[want.name] = tasks
 
-    async def _ask(self, want: PartSpec) -> None:
-        """End a part that runs but does not answer; its end wakes the one who tends it."""
+    async def _check_liveness(self, want: PartSpec) -> None:
+        """Kill a part that runs but does not answer; `_keep_running` then restarts it."""
         assert want.alive is not None
         silences, asked = 0, None
         while True:
@@ -186,10 +192,14 @@ class Supervisor(ProcessTable):
             if await want.alive():
                 silences = 0
             elif silences >= _SILENCES:
-                say(f"{want.name} has not answered {silences} times in a row; ending it.")
+                say(
+                    f"{want.name} failed {silences} liveness checks in a row; killing it so that it"
+                    " restarts."
+                )
                 processes.send_signal(part.process, signal.SIGKILL)
 
-    async def _tend(self, want: PartSpec) -> None:
+    async def _keep_running(self, want: PartSpec) -> None:
+        """Wait until the process ends, then start it again, for as long as the part is wanted."""
         while True:
             part = self.fleet.part(want.name)
             if part is not None and part.process is not None:
@@ -197,7 +207,7 @@ class Supervisor(ProcessTable):
             if not self._asked[want.name].is_set():
                 await self._record_exit(want)
             self._asked[want.name].clear()
-            part = self.fleet.part(want.name)  # as it was when it died, not when it was started
+            part = self.fleet.part(want.name)  # its state at the time of death, not of its start
             restarts = 1 if part is None else part.restarts + 1
             try:
                 await self._start(want, restarts=restarts, drained=bool(part and part.drained))
@@ -206,32 +216,32 @@ class Supervisor(ProcessTable):
             except BaseException as error:
                 if not cancelled(error):
                     await self._abandon(want, repr(error))
-                raise  # the watchdog reports it and begins again
+                raise  # the watchdog reports it and restarts this task
             else:
                 say(f"{want.name} serves again.")
 
     async def _record_exit(self, want: PartSpec) -> None:
-        """Note a death, and wait as long as is due before the next start."""
+        """Record the end of a process, and wait until the next start is due."""
         started = self._started.pop(want.name, None)
-        ending = started.ending() if started else "adopted, so nobody knows how"
+        ending = started.ending() if started else "exit code unknown: the process was adopted"
         deaths = self._deaths[want.name]
         deaths.append(time.monotonic())
         wait_s = restart_delay(deaths, time.monotonic())
         part = self.fleet.part(want.name)
         assert part is not None
-        failed = part.note if part.process is None else ""  # else it is what it did while it ran
+        failed = part.note if part.process is None else ""  # a running part's note is no failure
         note = failed or f"ended ({ending})"
         if wait_s is None:
             say(
-                f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note});"
-                f" see {self.home.log(want.name)}. It is tried again every {_RETRY_S:.0f} s;"
-                f" florin restart {want.name} tries at once."
+                f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note})."
+                f" See {self.home.log(want.name)}. The next attempt is in {_RETRY_S:.0f} s; to try"
+                f" at once, run florin restart {want.name}."
             )
             self.record(replace(part.stopped(note), state="failed"))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_S):
                     await self._asked[want.name].wait()
             return
-        say(f"{want.name} {note}; starting it again{f' in {wait_s:g} s' if wait_s else ''}.")
+        say(f"{want.name} {note}; restarting it{f' in {wait_s:g} s' if wait_s else ''}.")
         self.record(part.stopped(note))
         await asyncio.sleep(wait_s)

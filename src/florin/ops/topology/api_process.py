@@ -15,17 +15,17 @@ class ApiProcess(AppProcess):
     """One instance: it answers requests that the balancer sends it."""
 
     def wanted(self) -> PartSpec:
-        told = {
+        environ = {
             "FLORIN_PORT": str(self.port),
             # Whose X-Forwarded-For is believed: the balancer's, which looked after whom to believe.
             "FLORIN_TRUSTED_PROXIES": f"{HOST}/32",
         }
         return self.part(
             "api",
-            told,
+            environ,
             wires=_WIRES,
             ready="/health/ready",
-            unless=DEFAULT.environ(),
+            defaults=DEFAULT.environ(),
             alive=self.alive,
         )
 

@@ -1,4 +1,4 @@
-"""App process: what instances and workers have in common, as against the engines of others."""
+"""App process: what instances and workers have in common; engines are different."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,17 +15,17 @@ from florin.ops.system import http_probe, ports, python_runtime
 from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import OsAccount
 
-HOST = "127.0.0.1"  # only the balancer reaches an instance, only this machine its metrics
+HOST = "127.0.0.1"  # only the balancer connects to an instance; metrics stay on this machine
 _OWNER = ("DATABASE_URL_OWNER", "DATABASE_URL_OWNER_FILE")
-# Of the user who started us.
-_OURS = ("HOME", "USER", "LOGNAME", "MAIL", "TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR")
+# Variables of the user who started the supervisor.
+_USER_VARIABLES = ("HOME", "USER", "LOGNAME", "MAIL", "TMPDIR", "TEMP", "TMP", "XDG_RUNTIME_DIR")
 _OK = 200
-OWN = "own"  # they start beside each other
+OWN = "own"  # instances and workers start at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppProcess:
-    """One process of Florin: what it is started from, what it is told, and where it answers."""
+    """One process of Florin: its command, its environment and its addresses."""
 
     home: Home
     command: tuple[str, ...]
@@ -34,7 +34,7 @@ class AppProcess:
     port: int
     operations_port: int
     mark: ReleaseMark
-    account: OsAccount | None = None  # who it runs as; None: as we do
+    account: OsAccount | None = None  # the user it runs as; None: the supervisor's user
 
     @property
     def address(self) -> str:
@@ -47,31 +47,33 @@ class AppProcess:
     def part(
         self,
         role: Role,
-        told: Mapping[str, str],
+        environ: Mapping[str, str],
         *,
         wires: Iterable[str],
         ready: str,
-        unless: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] | None = None,
         alive: Callable[[], Awaitable[bool]] | None = None,
     ) -> PartSpec:
-        """It as a part of the fleet. It serves when the path `ready` answers 200. `told` overrides
-        the environment, which overrides `unless`; another value of one of `wires` starts it anew.
+        """Return the process as a part of the fleet. It serves when the path `ready` answers 200.
+
+        `environ` overrides the fleet's environment, which overrides `defaults`. A new value of one
+        of the variables `wires` replaces a running process.
         """
-        environ = dict(unless or {}) | dict(self.environ)
-        # The owner of the ledger is for migrations; whoever serves or works never holds it.
+        merged = dict(defaults or {}) | dict(self.environ)
+        # The ledger's owner role is for migrations; instances and workers never get it.
         for name in _OWNER:
-            environ.pop(name, None)
-        environ |= store.release_environ(self.home, self.mark.release)
-        environ |= {"FLORIN_HOST": HOST, "FLORIN_INSTANCE": self.name, **told}
-        environ |= {
+            merged.pop(name, None)
+        merged |= store.release_environ(self.home, self.mark.release)
+        merged |= {"FLORIN_HOST": HOST, "FLORIN_INSTANCE": self.name, **environ}
+        merged |= {
             "FLORIN_OPERATIONS_HOST": HOST,
             "FLORIN_OPERATIONS_PORT": str(self.operations_port),
         }
         runtime = python_runtime.of(self.account)
         if self.account is not None:
-            environ = _for_account(environ) | runtime.environ(environ)
-        wiring = "\n".join(environ.get(name, "") for name in wires)
-        if self.account is not None:  # one that was started as root is replaced
+            merged = _for_account(merged) | runtime.environ(merged)
+        wiring = "\n".join(merged.get(name, "") for name in wires)
+        if self.account is not None:  # a process that was started as root is replaced
             wiring += f"\naccount {self.account.uid}"
 
         def prepare() -> None:
@@ -92,7 +94,7 @@ class AppProcess:
             launch=Launch(
                 name=self.name,
                 argv=runtime.argv(self.command),
-                environ=environ,
+                environ=merged,
                 account=self.account,
             ),
             ready=serves,
@@ -107,16 +109,18 @@ class AppProcess:
         for port in {self.port, self.operations_port}:
             if not ports.is_free_port(port, HOST):
                 raise OperatorError(
-                    f"Port {port} of {self.name} is taken by {ports.port_holder(port)}; stop it."
+                    f"Port {port} of {self.name} is in use by {ports.port_holder(port)}; stop that"
+                    " process."
                 )
 
 
 def _for_account(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a process that is not ours any more.
+    """Return the environment of a process that runs as another user.
 
-    Files that hold secrets are ours: what is in them is passed on. So are our directories.
+    That user can read neither the files with secrets, whose contents are passed instead, nor the
+    directories of the supervisor's user, which are left out.
     """
-    passed = {name: value for name, value in environ.items() if name not in _OURS}
+    passed = {name: value for name, value in environ.items() if name not in _USER_VARIABLES}
     for name in variable_names():
         if environ.get(f"{name}_FILE"):
             try:

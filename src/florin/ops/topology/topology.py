@@ -1,4 +1,4 @@
-"""Topology: what should run on this machine, and by which addresses it finds each other."""
+"""Topology: the parts that should run on this machine, and their addresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from florin.ops.valkey.topology import ValkeyDeployment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topology:
-    """The engines in the order of their start, what stands in front, and how instances are made."""
+    """The engines in start order, the balancer, and the environment of instances and workers."""
 
     database: str  # the URL that instances get
     engines: tuple[PartSpec, ...]
@@ -37,22 +37,22 @@ class Topology:
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
     options: UpOptions
-    members: ReplicaSet | None = None  # the PostgreSQL servers, where they are ours
-    memory: ValkeyDeployment | None = None  # the Valkeys, where they are ours
-    account: OsAccount | None = None  # of the application's processes; None: they run as we do
+    members: ReplicaSet | None = None  # the PostgreSQL servers; None: named by URL
+    memory: ValkeyDeployment | None = None  # the Valkey servers; None: named by URL
+    account: OsAccount | None = None  # of the application's processes; None: the supervisor's user
 
     @property
     def replicas(self) -> str:
-        """Return the URLs of the replicas that instances get; empty where there are none."""
+        """Return the URLs of the replicas that instances get; empty if there are none."""
         return self.environ.get("DATABASE_URL_REPLICA", "")
 
     @property
     def url(self) -> str:
-        """Return where the public reaches the fleet, as far as this machine knows."""
+        """Return the fleet's public URL, as far as this machine knows it."""
         return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
 
     def instance(self, name: str, mark: ReleaseMark) -> PartSpec:
-        """Return one instance or worker on the ports it had, else on free ones, remembered."""
+        """Return an instance or worker on its earlier ports, else on free ones, which are saved."""
         home = self.options.home
         layout = home.layout()
         part = home.fleet().part(name)
@@ -78,17 +78,17 @@ class Topology:
         ).wanted()
 
     def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
-        """Return everything in the order of its start: the balancer comes when somebody serves."""
+        """Return all parts in start order: the balancer starts once an instance serves."""
         instances = (self.instance(name, mark) for name, mark in marks.items())
         return (*self.engines, *instances, self.balancer.wanted())
 
 
 async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
-    """Decide what runs where. Starts nothing; remembers ports and places in the home."""
+    """Decide which parts run where. Starts nothing; saves ports and directories in the home."""
     own = secrets.ensure_secrets(options.home)
-    # Whoever serves requests needs no key to the backups.
-    told = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
-    environ = told | secrets.application_secrets(own, options.environ)
+    # Processes that serve requests need no backup keys.
+    passed = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
+    environ = passed | secrets.application_secrets(own, options.environ)
     environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
     environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
     database, redis = is_database_given(options), options.given("REDIS_URL")
@@ -103,7 +103,10 @@ async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
     if redis is not None:
         given.append(_given("redis", "valkey-primary", redis, 6379))
         if not await http_probe.is_listening(given[-1].address or ""):
-            say("Nothing answers at REDIS_URL; Florin serves without it, more slowly.")
+            say(
+                "No server answers at REDIS_URL; Florin serves without it, more slowly. Start the"
+                " server or correct the URL."
+            )
     needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
     layout = _layout(options, fleet, needed)
     options.home.write_layout(layout)
@@ -148,25 +151,25 @@ async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
 
 
 def _by_role(members: ReplicaSet) -> list[PartSpec]:
-    """The primary first: the others copy it."""
+    """Return the servers, the primary first: the others copy its data."""
     wants = [PostgresMember(server, members).wanted() for server in members.servers.values()]
     return sorted(wants, key=lambda want: want.role != "postgres-primary")
 
 
 def _members(options: UpOptions) -> tuple[str, ...]:
-    """The PostgreSQL servers by name: as many as asked for, whoever is the primary among them."""
+    """Return the names of the requested PostgreSQL servers, including the current primary."""
     kept = desired_state.load_desired_state(options.home).replicas
     replicas = kept if options.replicas is None else options.replicas
     return members_.member_names(replicas, members_.recorded_primary(options.home).primary)
 
 
 def _port_of(name: str) -> str:
-    """By which name the layout remembers a member's port."""
+    """Return the key of a member's port in the layout."""
     return "postgres" if name == postgres.NAME else name
 
 
 def running_urls(home: Home) -> dict[str, str]:
-    """Return the variables that name the home's own engines, those that run."""
+    """Return the environment variables with the URLs of the home's own running engines."""
     own, fleet, urls = secrets.read_secrets(home), observe_fleet(home), dict[str, str]()
     primaries = [part for part in fleet.of("postgres-primary") if not part.given]
     database = next(iter(primaries), None)
@@ -184,33 +187,36 @@ def is_database_given(options: UpOptions) -> str | None:
 
 
 def valkey_kind(options: UpOptions, fleet: Fleet) -> Kind:
-    """The topology of Valkey: as asked for, else as last. Nothing carries one over that runs."""
+    """Return the topology of Valkey: the requested one, else the last one.
+
+    Raises OperatorError when Valkey runs in another topology: it cannot be converted while it runs.
+    """
     kept = desired_state.load_desired_state(options.home).valkey
-    asked = options.valkey or kept
+    requested = options.valkey or kept
     if options.given("REDIS_URL") is not None:
         if options.valkey is not None:
-            say("REDIS_URL names what stands for Valkey; --valkey is without effect.")
+            say("--valkey has no effect: REDIS_URL names the server to use.")
         return kept
     runs = [
         part for part in fleet.parts if part.role in topology.ROLES and part.process is not None
     ]
-    if asked != kept and runs:
+    if requested != kept and runs:
         raise OperatorError(
-            f"Valkey runs as {kept}, not as {asked}; stop the fleet first (florin down), then"
-            f" florin up --valkey {asked}."
+            f"Valkey runs as {kept} and cannot change to {requested} while it runs. Stop the fleet"
+            f" with florin down, then run florin up --valkey {requested}."
         )
-    return asked
+    return requested
 
 
 def _ports(options: UpOptions, *, database: bool, valkey: Kind | None) -> dict[str, str]:
-    """The ports that are needed, by the layout's name of each, and whose they are."""
+    """Return the needed ports: the key in the layout and the part that listens on each."""
     needed = {_port_of(name): name for name in _members(options)} if database else {}
     needed |= topology.valkey_ports(valkey) if valkey is not None else {}
     return needed | {frontend.METRICS: frontend.NAME}
 
 
 def _layout(options: UpOptions, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
-    """Return where the engines listen: where they run, else where they did, else elsewhere."""
+    """Return the engines' ports: of the running ones, else the earlier ones, else free ones."""
     kept = options.home.layout()
     chosen = dict(kept.ports)
     for name, part_name in needed.items():
@@ -220,8 +226,9 @@ def _layout(options: UpOptions, fleet: Fleet, needed: Mapping[str, str]) -> Layo
             chosen[name] = ports.free_port(kept.ports.get(name), but=chosen.values())
             if name in kept.ports and chosen[name] != kept.ports[name]:
                 say(
-                    f"Port {kept.ports[name]} of {part_name} is taken by"
-                    f" {ports.port_holder(kept.ports[name])}; it moves to {chosen[name]}."
+                    f"Port {kept.ports[name]} of {part_name} is in use by"
+                    f" {ports.port_holder(kept.ports[name])}; {part_name} moves to port"
+                    f" {chosen[name]}."
                 )
     chosen[frontend.OPERATIONS] = frontend.operations_port(options, fleet, chosen)
     return replace(kept, ports=chosen)
