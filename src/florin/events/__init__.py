@@ -1,1 +1,1 @@
-"""Events: what happened, kept in order, listed and streamed."""
+"""Events: a record of every change, in order, as a list and as a stream."""

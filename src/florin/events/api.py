@@ -1,4 +1,4 @@
-"""API: the routes of events."""
+"""API: the routes that list and stream events."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager
@@ -34,14 +34,14 @@ async def list_events(
     type: str | None = None,  # noqa: A002 -- the name in the query
     card: str | None = None,
 ) -> Page[Event]:
-    """What happened, each with its object as it was then."""
+    """Newest first. Each event has its object as it was at that time."""
     caller.needs("events:read")
     only = EventFilter(kind=type, card=Pagination.only("crd", card), created=created.bounds())
     after = Pagination.after("evt", starting_after)
-    found = await event.list_events(
+    events = await event.list_events(
         reads.covering(card), caller.merchant, limit=limit + 1, after=after, only=only
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(events, limit)
 
 
 @get("/events/{event_id:str}", summary="Get an event", responses=refusal_responses(NotFound))
@@ -54,7 +54,7 @@ Events = AsyncGenerator[bytes]
 
 
 class Streamed(Response[bytes]):
-    """The events that a context opens, which may refuse to."""
+    """A response that streams events. Opening the stream may still refuse the request."""
 
     def __init__(self, events: AbstractAsyncContextManager[Events], drain: Drain) -> None:
         super().__init__(b"", media_type=sse.KIND)
@@ -70,7 +70,10 @@ class Streamed(Response[bytes]):
 
 LastEventId = Annotated[
     str,
-    Parameter(header="Last-Event-ID", description="The last event seen: all after it are sent."),
+    Parameter(
+        header="Last-Event-ID",
+        description="The id of the last event received; all later ones are sent.",
+    ),
 ]
 
 
@@ -88,8 +91,8 @@ async def follow_events(
     drain: Drain,
     last_event_id: LastEventId = "",
 ) -> Streamed:
-    """What happens from now on, or since the event named, as server-sent events in the order in
-    which it happened. Whoever is told to reconnect sends the last id he saw, and misses nothing.
+    """Server-sent events in order, from now on, or after the event `Last-Event-ID`. A client whose
+    stream ends reconnects with the last id that it received, and misses nothing.
     """
     caller.needs("events:read")
     authorization = request.headers.get("authorization")

@@ -1,4 +1,4 @@
-"""Event: what happened, as it was then. Recorded in the transaction of its cause."""
+"""Event: a change to a card, hold or job, recorded in the transaction that made it."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,15 +15,15 @@ from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.list_filters import Bounds, Conditions, find_cursor
 from florin.kit.postgres.database import Reader, Row
 
-# The events whose object is a row of the ledger; the others' is the card, or a hold.
-MOVED = frozenset(
+# The events whose object is a transaction; the object of the others is a hold, a job or the card.
+TRANSACTION_EVENTS = frozenset(
     {"card.redeemed", "card.refunded", "card.loaded", "card.transferred", "card.adjusted"}
 )
 
 
 class Event(msgspec.Struct, kw_only=True):
-    """Something that happened. `sequence` counts the events of a card without a gap. `actor` caused
-    it: a member, a key, or `florin` itself; null in events older than this field.
+    """A change. `sequence` numbers the events of a card without gaps. `actor` caused it: a member,
+    a key, or `florin` itself; null in events that are older than this field.
     """
 
     id: str
@@ -36,7 +36,7 @@ class Event(msgspec.Struct, kw_only=True):
 
 
 class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
-    """What an event must be; None is anything."""
+    """The filters of a list of events; None matches any event."""
 
     kind: str | None = None
     card: UUID | None = None
@@ -46,8 +46,8 @@ class EventFilter(msgspec.Struct, kw_only=True, frozen=True):
 _AFTER = """
 select created_at, id, card, sequence from florin.event where merchant = $1 and id = $2
 """
-# The types a merchant has events of, one look into the index each: a list of all of them merges one
-# ordered list a type, and needs no index of its own.
+# The types of a merchant's events, one index probe each. A list of all events merges one ordered
+# list for each type, and needs no index of its own.
 _TYPES = """
 with recursive types as (
   (select e.type from florin.event e where e.merchant = $1 order by e.type limit 1)
@@ -66,14 +66,16 @@ async def list_events(
     after: UUID | None,
     only: EventFilter,
 ) -> list[Event]:
-    """The latest first. Raises InvalidRequest for a cursor that is no event."""
+    """List events, newest first. Raises InvalidRequest when `after` is not the id of an event."""
     last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
     where.add_bounds("e.created_at", only.created)
     select = "select e.* from florin.event e where e.merchant = $1"
-    if only.card is not None:  # its own numbers are the order
+    if only.card is not None:  # ordered by its own sequence
         if last is not None and last["card"] != only.card:
-            raise InvalidRequest("no object of this list has this id", param="starting_after")
+            raise InvalidRequest(
+                "starting_after is not the id of an event of this card", param="starting_after"
+            )
         where.add_equal("e.type", only.kind)
         where.add_equal("e.card", only.card)
         if last is not None:
@@ -93,7 +95,7 @@ async def list_events(
     return await _rendered(reads, merchant, rows)
 
 
-_COMING = f"""{_TYPES}
+_EVENTS_AFTER = f"""{_TYPES}
 select e.* from types k cross join lateral (
   select e.* from florin.event e where e.merchant = $1 and e.type = k.type
     and (e.created_at, e.id) > ($2, $3) and e.created_at < $4
@@ -101,11 +103,11 @@ select e.* from types k cross join lateral (
 ) e order by e.created_at, e.id limit $5
 """  # noqa: S608 -- our own text
 
-Place = tuple[datetime, UUID]  # of an event in the order of a merchant's
+Place = tuple[datetime, UUID]  # the position of an event in the order of its merchant's events
 
 
 async def find_event_position(reads: Reader, merchant: UUID, text: str) -> Place | None:
-    """Where an event stands; None when there is none of this id."""
+    """The position of an event; None when no event has this id."""
     uuid = ids.parse_id("evt", text)
     row = await reads.one(_AFTER, merchant, uuid) if uuid is not None else None
     return (row["created_at"], row["id"]) if row is not None else None
@@ -114,10 +116,10 @@ async def find_event_position(reads: Reader, merchant: UUID, text: str) -> Place
 async def events_after(
     reads: Reader, merchant: UUID, after: Place, before: datetime, *, most: int
 ) -> tuple[list[Event], Place]:
-    """The first events behind a place and before an instant, the earliest first, and the place of
-    the last of them.
+    """Read up to `most` events after a position and before an instant, oldest first; return them
+    and the position of the last one.
     """
-    rows = await reads.all(_COMING, merchant, *after, before, most)
+    rows = await reads.all(_EVENTS_AFTER, merchant, *after, before, most)
     if not rows:
         return [], after
     last = (rows[-1]["created_at"], rows[-1]["id"])
@@ -136,37 +138,39 @@ async def find_event(reads: Reader, merchant: UUID, text: str) -> Event:
 
 
 async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
-    """Give each event its object, with what it was then laid over it."""
-    moved = [row["resource_id"] for row in rows if row["type"] in MOVED]
+    """Make events of rows: each with its object, on which the recorded fields are laid."""
+    moved = [row["resource_id"] for row in rows if row["type"] in TRANSACTION_EVENTS]
     held = [row["resource_id"] for row in rows if row["type"].startswith("hold.")]
     jobs = [row["resource_id"] for row in rows if row["type"].startswith("job.")]
-    other = [row["card"] for row in rows if _object(row) not in {*moved, *held, *jobs}]
-    nouns: dict[UUID, Any] = {}
-    for row in await _these(reads, "select * from florin.transfer", merchant, moved):
-        nouns[row["id"]] = transaction_from_row(row)
-    for row in await _these(reads, "select * from florin.hold", merchant, held):
-        nouns[row["id"]] = hold_from_row(row)
+    other = [row["card"] for row in rows if _object_id(row) not in {*moved, *held, *jobs}]
+    objects: dict[UUID, Any] = {}
+    for row in await _read_by_ids(reads, "select * from florin.transfer", merchant, moved):
+        objects[row["id"]] = transaction_from_row(row)
+    for row in await _read_by_ids(reads, "select * from florin.hold", merchant, held):
+        objects[row["id"]] = hold_from_row(row)
     select = (
         f"select * from (select {cards.COLUMNS}, a.merchant from florin.account a {cards.JOINS}) c"  # noqa: S608 -- our own text
     )
-    for row in await _these(reads, select, merchant, other):
-        nouns[row["id"]] = cards.card_from_row(row)
-    for row in await _these(reads, "select * from florin.job", merchant, jobs):
-        nouns[row["id"]] = from_job(row)
-    return [_event(row, nouns[_object(row)]) for row in rows]
+    for row in await _read_by_ids(reads, select, merchant, other):
+        objects[row["id"]] = cards.card_from_row(row)
+    for row in await _read_by_ids(reads, "select * from florin.job", merchant, jobs):
+        objects[row["id"]] = from_job(row)
+    return [_event(row, objects[_object_id(row)]) for row in rows]
 
 
-def _object(row: Row) -> UUID:
-    """What an event is about: the movement or the hold it names, else its card: of a change of
-    state the noun is the change itself, which moved money only where the card was activated, or
-    expired, or was reinstated.
+def _object_id(row: Row) -> UUID:
+    """The id of an event's object: the transaction, hold or job that it names, otherwise the card.
+    For a change of state, the column has the id of the change itself; it is the id of a
+    transaction only when the card was activated, expired or reinstated.
     """
-    itself = row["type"] in MOVED or row["type"].startswith(("hold.", "job."))
+    itself = row["type"] in TRANSACTION_EVENTS or row["type"].startswith(("hold.", "job."))
     about: UUID = row["resource_id"] if itself else row["card"]
     return about
 
 
-async def _these(reads: Reader, select: str, merchant: UUID, wanted: list[UUID]) -> Sequence[Row]:
+async def _read_by_ids(
+    reads: Reader, select: str, merchant: UUID, wanted: list[UUID]
+) -> Sequence[Row]:
     if not wanted:
         return []
     return await reads.all(
@@ -176,8 +180,8 @@ async def _these(reads: Reader, select: str, merchant: UUID, wanted: list[UUID])
     )
 
 
-def _event(row: Mapping[str, Any], noun: Any) -> Event:
-    was: dict[str, Any] = msgspec.to_builtins(noun)
+def _event(row: Mapping[str, Any], current: Any) -> Event:
+    was: dict[str, Any] = msgspec.to_builtins(current)
     if row["data"] is not None:
         then: dict[str, Any] = msgspec.json.decode(row["data"])
         was |= {field: value for field, value in then.items() if field in was}
@@ -197,5 +201,5 @@ def _event(row: Mapping[str, Any], noun: Any) -> Event:
 
 
 def program_reference(text: str) -> UUID:
-    """A program as an event keeps it, bare, or as a card shows it."""
+    """Parse a program's id: events store the bare UUID, cards show the public id."""
     return ids.parse_id("prg", text) or UUID(text)

@@ -1,9 +1,9 @@
-"""Stream: a merchant's events as they happen, as a stream of server-sent events (WHATWG HTML, 9.2).
+"""Stream: a merchant's events as they happen, as server-sent events (WHATWG HTML, 9.2).
 
-They come from the database, in their order, none left out and none twice: only up to the instant at
-which the oldest transaction still running began, as balances do. Valkey says no more than when to
-look: streams look by themselves as often as kit/wake says, which is how what workers do is seen. A
-stream holds no connection to the database while it waits.
+Events are read from the database, in order, each exactly once: only up to the instant at which the
+oldest running transaction began, like balances. A notification from Valkey only means that a stream
+should read now. Without one, streams read at the interval of kit/valkey/notifications, which is how
+they see events of workers. A stream holds no database connection while it waits.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ from florin.kit.replicas.routing import RoutedReader
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger import quotas
 
-EVENTS_TOPIC = "florin:happened"  # the channel on which processes tell whose money moved
-STREAMS_MAX = 200  # of an instance
-BEAT_S = 3.5  # then something is sent, within five: proxies end what is silent, peers may be dead
-_LOOK_LEAST_S = 0.1
+EVENTS_TOPIC = "florin:happened"  # the channel that announces merchants with new events
+STREAMS_MAX = 200  # for each instance
+HEARTBEAT_S = 3.5  # a comment is sent after so long, within five: proxies close silent connections
+_READ_INTERVAL_MIN_S = 0.1
 _PAGE = 200
-_BEAT = b":\n\n"
-_NOBODY = UUID(int=0)
+_HEARTBEAT = b":\n\n"
+_BEFORE_ALL = UUID(int=0)
 
-# The time of the statement lies before the look at the locks: what began since is later.
+# The statement's time is before the locks are read: a transaction that starts after is later.
 _SETTLED = """
 select statement_timestamp() as now, florin.oldest_money() as began, m.clock_offset as shift
 from florin.merchant m where m.id = $1
@@ -55,68 +55,74 @@ class EventStreams:
     async def following(
         self, reads: RoutedReader, caller: Caller, authorization: str | None, *, since: str | None
     ) -> AsyncGenerator[AsyncGenerator[bytes]]:
-        """What happens from now on, or after the event `since`, while the caller may see it.
-        Raises InvalidRequest, Overloaded, QuotaExceeded.
+        """Open a stream of the events from now on, or after the event `since`, for as long as the
+        caller has access. Raises InvalidRequest, Overloaded, QuotaExceeded.
         """
         merchant = caller.merchant
         most = await quotas.limit_of(self._database, merchant, "event_streams")
-        # Nothing is awaited from here until this one is counted.
+        # No await from here until this stream is counted: two requests cannot pass together.
         if self._streams.total() >= STREAMS_MAX:
-            raise Overloaded("this instance has as many streams of events as it can")
+            raise Overloaded(
+                f"too many open event streams on this instance ({STREAMS_MAX}); try again later"
+            )
         if self._streams[merchant] >= most:
             raise QuotaExceeded.of("event_streams", most)
         self._streams[merchant] += 1
         metrics.event_streams.inc()
         try:
-            if since is None:  # what a list that is read next may lack is sent
-                after = ((await self._settled(merchant))[0], _NOBODY)
+            if (
+                since is None
+            ):  # from the last settled instant: includes what a list read next may lack
+                after = ((await self._settled(merchant))[0], _BEFORE_ALL)
             else:
-                found = await event.find_event_position(reads, merchant, since)
-                if found is None:
-                    raise InvalidRequest("there is no such event", param="Last-Event-ID")
-                after = found
+                position = await event.find_event_position(reads, merchant, since)
+                if position is None:
+                    detail = "Last-Event-ID is not the id of an event"
+                    raise InvalidRequest(detail, param="Last-Event-ID")
+                after = position
             async with aclosing(self._lines(reads, caller, authorization, after)) as lines:
                 yield lines
         finally:
-            self._streams -= Counter([merchant])  # and forget whoever has none left
+            self._streams -= Counter([merchant])  # and drop merchants without streams
             metrics.event_streams.dec()
 
     async def _lines(
         self, reads: RoutedReader, caller: Caller, authorization: str | None, after: Place
     ) -> AsyncGenerator[bytes]:
         merchant = caller.merchant
-        said = time.monotonic()
+        last_sent = time.monotonic()
         try:
-            with self._wake.subscribe(merchant.bytes) as ear:
-                yield RECONNECT  # where it ends, come back after so long; and: here we are
+            with self._wake.subscribe(merchant.bytes) as subscription:
+                yield RECONNECT  # the delay before a reconnection; also starts the response
                 while True:
-                    ear.clear()
+                    subscription.clear()
                     (await self._access.caller(authorization)).needs("events:read")
                     until, running = await self._settled(merchant)
                     reads.require_position(await self._database.position())
-                    found, after = await event.events_after(
+                    events, after = await event.events_after(
                         reads, merchant, after, until, most=_PAGE
                     )
-                    for each in found:
-                        yield _shown(each)
-                    if len(found) == _PAGE:
+                    for each in events:
+                        yield _encode(each)
+                    if len(events) == _PAGE:
                         continue
                     now = time.monotonic()
-                    if found:
-                        said = now
-                    elif now - said >= BEAT_S:
-                        said = now
-                        yield _BEAT
-                    await asyncio.sleep(_LOOK_LEAST_S)
+                    if events:
+                        last_sent = now
+                    elif now - last_sent >= HEARTBEAT_S:
+                        last_sent = now
+                        yield _HEARTBEAT
+                    await asyncio.sleep(_READ_INTERVAL_MIN_S)
                     if not running:
-                        await self._wake.wait_for(ear)
+                        await self._wake.wait_for(subscription)
         except (Refusal, PoolTimeout, StatementTimeout, *BROKEN):
-            # Begun answers end; the next try is told why, or finds another server.
+            # A started response can only end; the reconnection is refused with the reason, or
+            # reaches another server.
             return
 
     async def _settled(self, merchant: UUID) -> tuple[datetime, bool]:
-        """The instant before which nothing is added any more, on the merchant's clock, and whether
-        something runs that may belong behind it.
+        """The instant before which no event can be added any more, on the merchant's clock, and
+        whether a transaction runs that may add one after it.
         """
         row = await self._database.one(_SETTLED, merchant)
         assert row is not None
@@ -125,5 +131,5 @@ class EventStreams:
         return until + row["shift"], running
 
 
-def _shown(each: Event) -> bytes:
+def _encode(each: Event) -> bytes:
     return b"id: %b\ndata: %b\n\n" % (each.id.encode(), msgspec.json.encode(each))

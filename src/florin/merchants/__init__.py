@@ -1,1 +1,1 @@
-"""Merchants: who may do what."""
+"""Merchants: registration, settings and programs."""

@@ -1,4 +1,4 @@
-"""API: the routes of merchants and of their programs."""
+"""API: the routes for merchants and their programs."""
 
 from typing import Literal
 
@@ -20,14 +20,14 @@ from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.merchants import programs
-from florin.merchants.merchant import Merchant, merchant_from
+from florin.merchants.merchant import Merchant, find_merchant
 from florin.merchants.policy import MerchantChange, change_merchant_policy
 from florin.merchants.programs import Program, ProgramChange, ProgramRequest
 from florin.merchants.registration import Registered, RegisterRequest, SignupClosed, register_owner
 
 
 class Me(msgspec.Struct, kw_only=True):
-    """Who you are, and what you may do. `location`: the only one where this key redeems."""
+    """The caller and its scopes. `location`: the only location where this key may act."""
 
     object: Literal["caller"] = "caller"
     actor: str
@@ -78,10 +78,10 @@ async def list_programs(
 ) -> Page[Program]:
     caller.needs("programs:read")
     after = Pagination.after("prg", starting_after)
-    found = await programs.list_programs(
+    page = await programs.list_programs(
         db, caller.merchant, limit=limit + 1, after=after, created=created.bounds()
     )
-    return Pagination.of(found, limit)
+    return Pagination.of(page, limit)
 
 
 @get("/programs/{program_id:str}", summary="Get a program", responses=refusal_responses(NotFound))
@@ -110,7 +110,7 @@ async def change_program(
 async def register_merchant(
     request: AnyRequest, identity: IdentityServices, settings: Settings, data: RegisterRequest
 ) -> Registered:
-    """Make a merchant with you as its owner, and sign you in."""
+    """Create a merchant with you as its owner, and sign you in."""
     if not settings.signup_open:
         raise SignupClosed
     registered = await register_owner(identity, identity.client(request), data)
@@ -118,31 +118,27 @@ async def register_merchant(
     return registered
 
 
-@get("/auth/me", summary="Who am I?", responses=refusal_responses())
+@get("/auth/me", summary="Get the caller", responses=refusal_responses())
 async def me(caller: Caller, db: Database) -> Me:
-    merchant = await db.one("select * from florin.merchant where id = $1", caller.merchant)
-    assert merchant is not None, "merchants are never deleted"
+    merchant = await find_merchant(db, caller.merchant)
     try:
         user = (
             await member.find_member(db, caller.merchant, caller.actor) if caller.person else None
         )
     except NotFound:
-        raise Unauthenticated from None  # removed a moment ago
+        raise Unauthenticated from None  # the member was removed after it was authenticated
     return Me(
         actor=caller.actor,
         scopes=sorted(caller.scopes),
         location=caller.location,
-        merchant=merchant_from(merchant),
+        merchant=merchant,
         user=user,
     )
 
 
 @get("/merchant", summary="Get your merchant", responses=refusal_responses())
 async def get_merchant(caller: Caller, db: Database) -> Merchant:
-    row = await db.one("select * from florin.merchant where id = $1", caller.merchant)
-    if row is None:
-        raise NotFound
-    return merchant_from(row)
+    return await find_merchant(db, caller.merchant)
 
 
 @patch(
@@ -153,9 +149,9 @@ async def get_merchant(caller: Caller, db: Database) -> Merchant:
 async def change_merchant(
     request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
 ) -> Merchant:
-    """`second_factor_roles`: members of these may do nothing until they have set one up. Holds
-    everywhere within five seconds. `timezone`: cards issued from now on expire at the end of a day
-    there.
+    """`second_factor_roles`: members of these roles must set up a second factor before they can do
+    anything else; effective on all instances within five seconds. `timezone`: cards issued from
+    now on expire at the end of a day in this time zone.
     """
     caller.needs("members:write")
     changed = await change_merchant_policy(db, audit_actor(request, caller), data)

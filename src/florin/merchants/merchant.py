@@ -1,16 +1,17 @@
-"""Merchant: a business whose cards these are, and what it says of itself."""
+"""Merchant: a business that sells and takes cards."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.errors import InvalidRequest
+from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.body import Currency, Request, Text
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, Reader
 from florin.kit.time_zones import is_known_zone
 
 Country = Annotated[
@@ -25,7 +26,7 @@ Country = Annotated[
 
 
 class MerchantRequest(Request, kw_only=True):
-    """`test` gives the merchant a clock of its own. Cards expire at the end of a day there."""
+    """`test`: the merchant has its own clock. `timezone`: where a card's last day ends."""
 
     name: Text
     country: Country
@@ -35,7 +36,7 @@ class MerchantRequest(Request, kw_only=True):
 
 
 class Merchant(msgspec.Struct, kw_only=True):
-    """A business whose cards these are. `second_factor_roles`: who must have a second factor."""
+    """A business with cards. `second_factor_roles`: the roles that must have a second factor."""
 
     id: str
     object: Literal["merchant"] = "merchant"
@@ -49,14 +50,22 @@ class Merchant(msgspec.Struct, kw_only=True):
 
 
 async def check_time_zone(database: Database, name: str, *, param: str) -> None:
-    """Raises InvalidRequest. The ledger computes the end of a day in the database: with a zone that
-    it does not know every issue of the merchant would fail.
+    """Raises InvalidRequest unless the database knows the time zone. The ledger computes the end of
+    a day in the database: with an unknown zone, every issue of the merchant would fail.
     """
     if not await is_known_zone(database, name):
         raise InvalidRequest(
-            f"{name} is not an IANA time zone that the database knows, such as Europe/Amsterdam",
+            f"{param} must be an IANA time zone such as Europe/Amsterdam, not {name}",
             param=param,
         )
+
+
+async def find_merchant(database: Reader, merchant: UUID) -> Merchant:
+    """Read a merchant. Raises NotFound."""
+    row = await database.one("select * from florin.merchant where id = $1", merchant)
+    if row is None:
+        raise NotFound
+    return merchant_from(row)
 
 
 def merchant_from(row: Mapping[str, Any]) -> Merchant:

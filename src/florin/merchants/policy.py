@@ -1,4 +1,4 @@
-"""Policy: what a merchant requires of its members, and where its days end."""
+"""Policy: the second factor that a merchant requires of its members, and its time zone."""
 
 from typing import Annotated
 
@@ -16,8 +16,8 @@ from florin.merchants.merchant import Merchant, check_time_zone, merchant_from
 
 
 class MerchantChange(Request, kw_only=True):
-    """What is not given stays. `second_factor_roles`: the roles whose members must have a second
-    factor; `timezone`: counts for cards issued or activated afterwards.
+    """A field that is left out is not changed. `second_factor_roles`: the roles whose members must
+    have a second factor. `timezone`: applies to cards issued or activated afterwards.
     """
 
     second_factor_roles: Annotated[list[Role], Meta(max_length=4)] | msgspec.UnsetType = (
@@ -27,15 +27,15 @@ class MerchantChange(Request, kw_only=True):
 
 
 async def change_merchant_policy(
-    database: Database, by: AuditActor, want: MerchantChange
+    database: Database, by: AuditActor, request: MerchantChange
 ) -> Merchant:
-    """Raises InvalidRequest for a time zone that is not one."""
+    """Change a merchant's policy. Raises InvalidRequest for an unknown time zone."""
     given: dict[str, object] = {}
-    if want.second_factor_roles is not msgspec.UNSET:
-        given["second_factor_roles"] = sorted(set(want.second_factor_roles))
-    if want.timezone is not msgspec.UNSET:
-        await check_time_zone(database, want.timezone, param="timezone")
-        given["timezone"] = want.timezone
+    if request.second_factor_roles is not msgspec.UNSET:
+        given["second_factor_roles"] = sorted(set(request.second_factor_roles))
+    if request.timezone is not msgspec.UNSET:
+        await check_time_zone(database, request.timezone, param="timezone")
+        given["timezone"] = request.timezone
     async with database.transaction() as tx:
         was = await tx.one(
             "select * from florin.merchant where id = $1 for no key update", by.merchant

@@ -1,4 +1,4 @@
-"""Programs: a merchant's rules for its cards."""
+"""Programs: a merchant's rules for a kind of card."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,8 +21,8 @@ Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
 
 
 class ProgramRequest(Request, kw_only=True):
-    """Cards of this program are issued in `currency`, within the limits, in the denominations;
-    `pin`: with a PIN beside the code.
+    """Cards of this program are issued in `currency`, within the limits and in the denominations.
+    `pin`: whether they have a PIN in addition to the code.
     """
 
     name: Text
@@ -37,7 +37,7 @@ class ProgramRequest(Request, kw_only=True):
 
 
 class ProgramChange(Request, kw_only=True):
-    """What is not given stays. A change counts for cards issued afterwards."""
+    """A field that is left out is not changed. A change applies to cards issued afterwards."""
 
     name: Text | msgspec.UnsetType = msgspec.UNSET
     min_amount: Amount | msgspec.UnsetType = msgspec.UNSET
@@ -65,31 +65,31 @@ class Program(msgspec.Struct, kw_only=True):
 
 
 async def create_program(
-    tx: Tx, merchant: UUID, want: ProgramRequest, *, program: UUID, by: AuditActor | None = None
+    tx: Tx, merchant: UUID, request: ProgramRequest, *, program: UUID, by: AuditActor | None = None
 ) -> None:
-    """Raises InvalidRequest."""
-    check_currency(want.currency, param="currency")
-    denominations = _checked(want.min_amount, want.max_amount, want.denominations)
+    """Create a program. Raises InvalidRequest."""
+    check_currency(request.currency, param="currency")
+    denominations = _checked(request.min_amount, request.max_amount, request.denominations)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
         " denominations, expires_after_months, partial_redemption, metadata, pin)"
         " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11)",
         merchant,
         program,
-        want.name,
-        want.currency,
-        want.min_amount,
-        want.max_amount,
+        request.name,
+        request.currency,
+        request.min_amount,
+        request.max_amount,
         denominations,
-        want.expires_after_months,
-        want.partial_redemption,
-        _json(want.metadata or {}),
-        want.pin is True,
+        request.expires_after_months,
+        request.partial_redemption,
+        _json(request.metadata or {}),
+        request.pin is True,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     facts = {
         field: value
-        for field, value in msgspec.structs.asdict(want).items()
+        for field, value in msgspec.structs.asdict(request).items()
         if value is not None and value is not msgspec.UNSET
     }
     await audit_log.record_audit(
@@ -98,7 +98,7 @@ async def create_program(
 
 
 async def change_program(
-    database: Database, by: AuditActor, text: str, want: ProgramChange
+    database: Database, by: AuditActor, text: str, request: ProgramChange
 ) -> Program:
     """Raises NotFound, InvalidRequest."""
     async with database.transaction() as tx:
@@ -113,7 +113,7 @@ async def change_program(
         given = {
             field: value
             for field in ProgramChange.__struct_fields__
-            if (value := getattr(want, field)) is not msgspec.UNSET
+            if (value := getattr(request, field)) is not msgspec.UNSET
         }
         then = msgspec.structs.replace(now, **given)
         denominations = _checked(then.min_amount, then.max_amount, then.denominations)
@@ -188,13 +188,16 @@ def parse_program_id(text: str) -> UUID:
 
 def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:
     if lowest > highest:
-        raise InvalidRequest("min_amount is more than max_amount", param="min_amount")
+        raise InvalidRequest(
+            f"min_amount {lowest} is more than max_amount {highest}", param="min_amount"
+        )
     if denominations is None:
         return None
     for amount in denominations:
         if not lowest <= amount <= highest:
             raise InvalidRequest(
-                f"{amount} is outside min_amount and max_amount", param="denominations"
+                f"{amount} is not between min_amount {lowest} and max_amount {highest}",
+                param="denominations",
             )
     return sorted(set(denominations))
 

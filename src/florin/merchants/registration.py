@@ -1,4 +1,4 @@
-"""Registration: a merchant and its first member, the owner, who is signed in at once."""
+"""Registration: create a merchant with its owner, who is signed in or invited by e-mail."""
 
 from datetime import datetime
 from uuid import UUID
@@ -24,7 +24,7 @@ from florin.merchants.merchant import Merchant, MerchantRequest, check_time_zone
 
 
 class SignupClosed(Refusal):
-    """New merchants cannot register here."""
+    """Sign-up is closed on this installation; ask its operator for an invitation."""
 
     code = "signup_closed"
     status = 403
@@ -42,7 +42,7 @@ class Registered(SignedIn, kw_only=True):
 
 
 class Invited(msgspec.Struct, kw_only=True):
-    """A merchant whose owner is invited: the token is what the owner's e-mail will hold."""
+    """A merchant whose owner is invited. `token`: the one in the owner's e-mail."""
 
     merchant: Merchant
     user: User
@@ -51,17 +51,17 @@ class Invited(msgspec.Struct, kw_only=True):
 
 
 async def invite_owner(
-    database: Database, letters: EmailTokens, want: MerchantRequest, email: str
+    database: Database, letters: EmailTokens, request: MerchantRequest, email: str
 ) -> Invited:
-    """Make a merchant for someone who is not signed in: the operator's way where sign-up is closed.
+    """Create a merchant and invite its owner: for the operator, while sign-up is closed.
 
     Raises EmailTaken, InvalidRequest.
     """
-    await check_merchant(database, want, within="")
+    await check_merchant(database, request, within="")
     merchant, owner = ids.new_id(), ids.new_id()
     by = AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
-        merchant_row = await _insert(tx, merchant, want)
+        merchant_row = await _insert(tx, merchant, request)
         member_row = await members.add_member(
             tx,
             merchant=merchant,
@@ -75,7 +75,7 @@ async def invite_owner(
             "select * from florin.email_token where merchant = $1 and id = $2", merchant, token
         )
         assert row is not None
-        facts = {"name": want.name, "owner": ids.show_id("usr", owner)}
+        facts = {"name": request.name, "owner": ids.show_id("usr", owner)}
         await audit_log.record_audit(
             tx, by, "merchant.added", ids.show_id("mer", merchant), after=facts
         )
@@ -87,48 +87,49 @@ async def invite_owner(
     )
 
 
-async def check_merchant(database: Database, want: MerchantRequest, *, within: str) -> None:
+async def check_merchant(database: Database, request: MerchantRequest, *, within: str) -> None:
     """Raises InvalidRequest for a country, currency or time zone that does not exist."""
-    check_country(want.country, param=f"{within}country")
-    check_currency(want.currency, param=f"{within}currency")
-    await check_time_zone(database, want.timezone, param=f"{within}timezone")
+    check_country(request.country, param=f"{within}country")
+    check_currency(request.currency, param=f"{within}currency")
+    await check_time_zone(database, request.timezone, param=f"{within}timezone")
 
 
-async def _insert(tx: Tx, merchant: UUID, want: MerchantRequest) -> Row:
+async def _insert(tx: Tx, merchant: UUID, request: MerchantRequest) -> Row:
     row = await tx.one(
         "insert into florin.merchant (id, name, country, currency, timezone, test)"
         " values ($1, $2, $3, $4, $5, $6) returning *",
         merchant,
-        want.name,
-        want.country,
-        want.currency,
-        want.timezone,
-        want.test,
+        request.name,
+        request.country,
+        request.currency,
+        request.timezone,
+        request.test,
     )
     assert row is not None
     return row
 
 
 async def register_owner(
-    identity: IdentityServices, client: RequestOrigin, want: RegisterRequest
+    identity: IdentityServices, client: RequestOrigin, request: RegisterRequest
 ) -> Registered:
-    """Raises EmailTaken, InvalidRequest, RateLimited, Overloaded. A password is hashed last, once
-    nothing else is wrong.
+    """Register a merchant and sign its owner in. The password is hashed after all other checks.
+
+    Raises EmailTaken, InvalidRequest, RateLimited, Overloaded.
     """
-    email = normalized(want.email)
-    check_password(want.password, email=email)
-    await check_merchant(identity.database, want.merchant, within="merchant.")
+    email = normalized(request.email)
+    check_password(request.password, email=email)
+    await check_merchant(identity.database, request.merchant, within="merchant.")
     await identity.limits.take(SIGN_UPS, client.address)
     try:
         await members.require_unknown(identity.database, email)
     except members.EmailTaken:
         await identity.limits.count(SIGN_UPS, client.address, times=TAKEN)
         raise
-    password_hash = await passwords.hash_password(want.password)
+    password_hash = await passwords.hash_password(request.password)
     merchant, owner = ids.new_id(), ids.new_id()
     by = client.audit_actor(merchant, ids.show_id("usr", owner))
     async with identity.database.transaction() as tx:
-        merchant_row = await _insert(tx, merchant, want.merchant)
+        merchant_row = await _insert(tx, merchant, request.merchant)
         member_row = await members.add_member(
             tx,
             merchant=merchant,
@@ -141,7 +142,7 @@ async def register_owner(
         signed_in = await sessions.begin_session(
             tx, identity, client, merchant, owner, second_factor=False
         )
-        facts = {"name": want.merchant.name, "owner": by.actor}
+        facts = {"name": request.merchant.name, "owner": by.actor}
         await audit_log.record_audit(
             tx, by, "merchant.registered", ids.show_id("mer", merchant), after=facts
         )

@@ -1,1 +1,1 @@
-"""Operator: what who runs Florin may look at over HTTP."""
+"""Operator: the routes for the operator of the installation."""

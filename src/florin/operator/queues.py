@@ -1,4 +1,4 @@
-"""API: the installation's queues, for those who operate it."""
+"""API: the queues of the installation, for its operator."""
 
 from typing import Literal
 
@@ -17,9 +17,9 @@ from florin.kit.settings import Settings
 
 
 class Queue(msgspec.Struct, kw_only=True):
-    """A queue of the whole installation: jobs that are due (`waiting`), due later (`delayed`), in a
-    worker's hands (`active`), given up (`dead`); completed, failed and given up since it exists.
-    Times in seconds, rates a second.
+    """A queue of the whole installation: jobs that are due (`waiting`), due later (`delayed`),
+    running (`active`) or dead letters (`dead`). `completed` and `failed` count since the queue
+    exists. Times are in seconds, rates per second.
     """
 
     object: Literal["queue"] = "queue"
@@ -39,11 +39,11 @@ class Queue(msgspec.Struct, kw_only=True):
 
 @get("/queues", summary="List queues", responses=refusal_responses(Forbidden))
 async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[Queue]:
-    """Every queue, the most important first, empty ones too. For operators: owners, and keys with
-    `queues:read`, of the merchants that the installation names (`FLORIN_OPERATORS`).
+    """All queues, including empty ones, the most important first. For operators: owners, and keys
+    with `queues:read`, of the merchants in the setting `FLORIN_OPERATORS`.
     """
     caller.needs("queues:read")
-    _operates(caller, settings)
+    _require_operator(caller, settings)
     async with db.connection() as connection:
         facts = await stats.read_queues(connection)
     return Page(
@@ -68,13 +68,15 @@ async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[
     )
 
 
-def _operates(caller: Caller, settings: Settings) -> None:
-    """Raises Forbidden."""
+def _require_operator(caller: Caller, settings: Settings) -> None:
+    """Raises Forbidden unless the caller's merchant is an operator."""
     named = [each.strip() for each in settings.operators.split(",") if each.strip()]
     if "any" in named or (not named and settings.env != "production"):
         return
     if ids.show_id("mer", caller.merchant) not in named:
-        raise Forbidden("this merchant does not operate the installation (FLORIN_OPERATORS)")
+        raise Forbidden(
+            "this merchant is not in FLORIN_OPERATORS, the operators of the installation"
+        )
 
 
 handlers: list[HTTPRouteHandler] = [list_queues]

@@ -1,4 +1,4 @@
-"""API: the routes of the books."""
+"""API: the routes for balances and the proof of the ledger."""
 
 from typing import Annotated, Any
 
@@ -25,15 +25,16 @@ async def get_balances(
     reports: Reports,
     reads: RoutedReader,
     as_of: Annotated[
-        str | None, Parameter(description="RFC 3339; the latest settled instant when left out.")
+        str | None, Parameter(description="RFC 3339. Default: the latest settled instant.")
     ] = None,
     currency: Annotated[
         str | None, Parameter(pattern="^[A-Z]{3}$", max_length=3, description=CURRENCY)
     ] = None,
 ) -> Balances:
-    """What every kind of account stood at. An answer for an instant never changes: money that is
-    still moving is waited for, two seconds at most. Debits are positive, so all sum to nothing;
-    `liability` is what is owed on cards. In the merchant's currency unless another is named.
+    """The balance of every kind of account at an instant. The answer for an instant never changes:
+    the request waits, two seconds at most, for transactions that are still running. Debits are
+    positive, so all balances add up to zero; `liability` is what the merchant owes on its cards.
+    `currency`: the merchant's by default.
     """
     caller.needs("reports:read")
     if currency is not None:
@@ -46,11 +47,11 @@ async def get_balances(
     )
 
 
-@get("/ledger/proof", summary="Proof of the books", responses=refusal_responses())
+@get("/ledger/proof", summary="Prove the ledger", responses=refusal_responses())
 async def get_proof(caller: Caller, request: Request[Any, Any, Any], reports: Reports) -> Proof:
-    """Recompute the books from their entries: everything agrees, or what does not is named. The
-    proof of the last seconds may be given again: `checked_at` is its time. With the header
-    `Florin-Consistency` it is made anew.
+    """Recompute the ledger from its entries and list every difference. A proof of the last seconds
+    may be returned again; `checked_at` is its time. With the header `Florin-Consistency` a new
+    proof is made.
     """
     caller.needs("reports:read")
     fresh = "florin-consistency" in request.headers

@@ -1,6 +1,6 @@
-"""Balances: balances at an instant, and the proof that they are right.
+"""Balances: the balances of all accounts at an instant.
 
-Debits are positive and credits negative, so that all accounts together sum to nothing.
+Debits are positive and credits negative, so that all accounts together add up to zero.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.postgres.database import Database, Reader
 
 SETTLE_WITHIN_S = 2.0
-_LOOK_EVERY_S = 0.02
+_POLL_S = 0.02
 _MILLISECOND = timedelta(milliseconds=1)
 
 ACCOUNTS = (
@@ -41,7 +41,7 @@ select account::text, sum(change)::bigint as balance from (
 
 
 class AsOfNotSettled(Refusal):
-    """Money that may belong before this instant is still moving; ask again."""
+    """A transaction that may date before as_of is still running; repeat the request."""
 
     code = "as_of_not_settled"
     status = 409
@@ -49,14 +49,14 @@ class AsOfNotSettled(Refusal):
 
 
 class Account(msgspec.Struct, kw_only=True):
-    """A kind of account and its balance: debits less credits, in minor units."""
+    """A kind of account and its balance: debits minus credits, in minor units."""
 
     account: str
     balance: int
 
 
 class Balances(msgspec.Struct, kw_only=True):
-    """The balances at an instant. An answer for an instant never changes."""
+    """The balances at an instant. The answer for an instant never changes."""
 
     object: Literal["balances"] = "balances"
     as_of: datetime
@@ -75,7 +75,7 @@ async def read_balances(
 ) -> Balances:
     """Read the balances at `as_of`, or at the latest settled instant.
 
-    Raises AsOfNotSettled; InvalidRequest for an instant that has not come.
+    Raises AsOfNotSettled; InvalidRequest for an instant in the future.
     """
     now_row = await database.one(
         "select florin.clock(id) as here, clock_timestamp() as real, clock_offset, currency"
@@ -85,10 +85,10 @@ async def read_balances(
     assert now_row is not None
     if as_of is not None and as_of > now_row["here"]:
         now = now_row["here"].isoformat()
-        detail = f"as_of is in the future: {as_of.isoformat()}; it is {now}"
+        detail = f"as_of is in the future: {as_of.isoformat()}; the current time is {now}"
         raise InvalidRequest(detail, param="as_of")
-    # What a test merchant's transactions are dated depends on when its clock was moved: for it
-    # everything that runs now is waited for.
+    # The dates of a test merchant's transactions depend on when its clock was moved: for a test
+    # merchant the query waits for every transaction that is running now.
     until = now_row["real"]
     if as_of is not None and not now_row["clock_offset"]:
         until = min(until, as_of)
@@ -98,30 +98,30 @@ async def read_balances(
         if as_of is not None:
             raise AsOfNotSettled
         at = oldest + now_row["clock_offset"] - _MILLISECOND
-    # A statement of its own: it sees all that was committed while we waited, on a replica, too.
+    # A separate statement: it sees all commits of the time of waiting, on a replica, too.
     reads.require_position(await database.position())
     rows = await reads.all(_BALANCES, merchant, currency or now_row["currency"], at)
-    found = {row["account"]: row["balance"] for row in rows}
+    by_account = {row["account"]: row["balance"] for row in rows}
     return Balances(
         as_of=at,
         currency=currency or now_row["currency"],
-        liability=-found.get("card", 0),
-        accounts=[Account(account=name, balance=found.get(name, 0)) for name in ACCOUNTS],
+        liability=-by_account.get("card", 0),
+        accounts=[Account(account=name, balance=by_account.get(name, 0)) for name in ACCOUNTS],
     )
 
 
 async def _settled(database: Database, until: datetime) -> datetime | None:
-    """Wait until no money transaction runs that began at or before `until`.
+    """Wait until no transaction of the ledger runs that began at or before `until`.
 
-    Returns None then, else the start of the oldest that still runs when the time is up.
+    Returns None then, or after SETTLE_WITHIN_S the start of the oldest one that is still running.
     """
     give_up = time.monotonic() + SETTLE_WITHIN_S
     while True:
         row = await database.one("select florin.oldest_money() as began")
         began: datetime | None = row["began"] if row is not None else None
-        # The lock's number is a millisecond, cut off: what began in the same one may be earlier.
+        # The lock's number is the start truncated to milliseconds: equal may still mean earlier.
         if began is None or began > until:
             return None
         if time.monotonic() > give_up:
             return began
-        await asyncio.sleep(_LOOK_EVERY_S)
+        await asyncio.sleep(_POLL_S)

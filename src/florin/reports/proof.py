@@ -1,4 +1,4 @@
-"""Proof: the books, checked against their entries."""
+"""Proof: check the balances of the ledger against its entries."""
 
 from datetime import datetime
 from importlib.resources import files
@@ -13,7 +13,7 @@ _PROOF = (files("florin") / "reports" / "proof.sql").read_text("utf-8")
 
 
 class Difference(msgspec.Struct, kw_only=True):
-    """Something the proof found wrong."""
+    """A difference that the proof found."""
 
     check: str
     card: str | None
@@ -21,7 +21,7 @@ class Difference(msgspec.Struct, kw_only=True):
 
 
 class Proof(msgspec.Struct, kw_only=True):
-    """The books, checked: what was counted and what does not agree."""
+    """The result of a proof: the counts, and every difference."""
 
     object: Literal["proof"] = "proof"
     balanced: bool
@@ -33,7 +33,7 @@ class Proof(msgspec.Struct, kw_only=True):
 
 
 async def prove_ledger(database: Database, merchant: UUID) -> Proof:
-    """Check the books: one statement, one snapshot, and of the primary: it is what is proved."""
+    """Check the ledger in one statement, which is one snapshot, on the primary."""
     row = await database.one(_PROOF, merchant)
     assert row is not None
     differences = msgspec.json.decode(row["differences"], type=list[Difference])

@@ -1,4 +1,4 @@
--- Proof: recompute from the entries what the ledger keeps, for one merchant, in one snapshot.
+-- Proof: recompute one merchant's balances from the entries, in one snapshot.
 with entry as materialized (
   select t.debit_card as card, t.debit_sequence as sequence, -t.amount as change,
     t.debit_balance as after, t.currency

@@ -1,8 +1,8 @@
-"""Service: reports have connections of their own, so that no reader takes those of the money.
+"""Reports: run reports on connections of their own, so that they never use up those of payments.
 
-The pool is small, a statement in it has a time limit, and a merchant has one report at a time: its
-next ones wait their turn. A proof answers whoever asks within some seconds; balances of an instant
-never change, so they are kept.
+The pool is small, its statements have a time limit, and each merchant has one report at a time: its
+other reports wait. A proof is reused for some seconds; balances of an instant never change, so they
+are cached.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from florin.reports.balances import Balances
 from florin.reports.proof import Proof
 
 REPORT_CONNECTIONS = 2  # counted in florin.ops.postgres.connection_budget
-REPORT_WITHIN_S = 30.0  # a statement
+REPORT_WITHIN_S = 30.0  # for one statement
 TURN_WITHIN_S = 10.0
 PROOF_KEPT_S = 3.0
-BALANCES_KEPT = 1_000  # answers, of all merchants
-_SLOW = "the report takes longer than {:.0f} s"
+BALANCES_KEPT = 1_000  # cached answers, of all merchants
+_SLOW = "the report takes longer than {:.0f} s; try again later"
 
 
 @dataclass(slots=True)
@@ -67,12 +67,14 @@ class Reports:
         await self.database.close()
 
     async def proof(self, merchant: UUID, *, fresh: bool) -> Proof:
-        """Prove the books, or return the proof of a moment ago; `fresh`: one begun after now."""
-        asked = time.monotonic()
+        """Prove the ledger, or return a recent proof; `fresh`: only one begun after this call."""
+        requested_at = time.monotonic()
         async with self._turn(merchant):
             kept = self._proofs.get(merchant)
             if kept is not None and (
-                kept.begun >= asked if fresh else kept.finished > time.monotonic() - PROOF_KEPT_S
+                kept.begun >= requested_at
+                if fresh
+                else kept.finished > time.monotonic() - PROOF_KEPT_S
             ):
                 return kept.answer
             begun = time.monotonic()
@@ -88,7 +90,7 @@ class Reports:
             self._balances.move_to_end((merchant, currency, as_of))
             return kept
         async with self._turn(merchant):
-            found = await balances.read_balances(
+            answer = await balances.read_balances(
                 self.database,
                 reads.over(self.database),
                 merchant,
@@ -96,10 +98,10 @@ class Reports:
                 currency=currency,
             )
         if as_of is not None:
-            self._balances[merchant, currency, as_of] = found
+            self._balances[merchant, currency, as_of] = answer
             while len(self._balances) > BALANCES_KEPT:
                 self._balances.popitem(last=False)
-        return found
+        return answer
 
     def _keep_proof(self, merchant: UUID, made: _KeptProof) -> None:
         oldest = time.monotonic() - PROOF_KEPT_S
@@ -109,7 +111,7 @@ class Reports:
 
     @asynccontextmanager
     async def _turn(self, merchant: UUID) -> AsyncGenerator[None]:
-        """One report of a merchant at a time. Raises Overloaded."""
+        """Wait until no other report of this merchant runs. Raises Overloaded."""
         turn = self._turns.setdefault(merchant, _Turn())
         turn.waiting += 1
         try:
@@ -117,7 +119,9 @@ class Reports:
                 async with asyncio.timeout(TURN_WITHIN_S):
                     await turn.lock.acquire()
             except TimeoutError:
-                raise Overloaded("other reports of this merchant are being made") from None
+                raise Overloaded(
+                    "other reports of this merchant are running; try again later"
+                ) from None
             try:
                 yield
             except StatementTimeout:

@@ -1,1 +1,1 @@
-"""Webhooks: what happened, told to merchants."""
+"""Webhooks: deliver events to merchants."""
