@@ -55,7 +55,7 @@ async def check_time_zone(database: Database, name: str, *, param: str) -> None:
     """
     if not await is_known_zone(database, name):
         raise InvalidRequest(
-            f"{param} must be an IANA time zone such as Europe/Amsterdam, not {name}",
+            f"{name} is not a known IANA time zone; give one such as Europe/Amsterdam",
             param=param,
         )
 
