@@ -16,6 +16,8 @@ CODES = "tests/cards/test_codes.py"
 MONEY = "tests/cards/api/test_transactions.py"
 MESSAGES = "tests/kit/http/test_explanations.py"
 ENCODINGS = "tests/kit/http/test_encodings.py"
+PLAIN_TEXT = "src/florin/kit/plain_text.py"
+TEXTS = "tests/kit/test_plain_text.py"
 QUERIES = "tests/kit/http/test_query.py"
 
 _PARAMETERS = (
@@ -103,4 +105,15 @@ _MESSAGES = (
       f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
 )  # fmt: skip
 
-REQUESTS = (*_MESSAGES, *_PASTED, *_ENCODINGS, *_PARAMETERS, *_KEYS)
+_TEXTS = (
+    _("a final line break passes a pattern", PLAIN_TEXT, '{_CONTROL}]*$(?!\\n)"', '{_CONTROL}]*$"',
+      f"{TEXTS}::test_control_characters_are_refused_wherever_they_are"),
+    _("plain text is kept as it was spelled", "src/florin/kit/http/body.py",
+      "                if kept is not given:\n", "                if False:\n",
+      f"{TEXTS}::test_a_request_holds_the_one_spelling"),
+    _("a name gets longer than it may be", PLAIN_TEXT,
+      "return normal if len(normal) <= most else text", "return normal",
+      f"{TEXTS}::test_what_nfc_makes_too_long_is_kept_as_it_was_given"),
+)  # fmt: skip
+
+REQUESTS = (*_MESSAGES, *_PASTED, *_TEXTS, *_ENCODINGS, *_PARAMETERS, *_KEYS)

@@ -2,36 +2,25 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
 
 from florin.kit import ids
-from florin.kit.http.body import Text
+from florin.kit.email_address import Email
+from florin.kit.http.body import Request, Text
 from florin.kit.postgres.database import Reader
 from florin.ledger.refusals import CardNotFound
 
 State = Literal["pending", "active", "blocked", "expired", "closed"]
 
 
-class Recipient(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class Recipient(Request, kw_only=True):
     """The person whom the card is for."""
 
     name: Text | None = None
-    email: (
-        Annotated[
-            str,
-            Meta(
-                min_length=3,
-                max_length=254,
-                pattern="^[^@ ]+@[^@ ]+$",
-                description="name@host, without spaces.",
-            ),
-        ]
-        | None
-    ) = None
+    email: Email | None = None
 
 
 class Card(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from florin.cards.card import COLUMNS, JOINS, Card, State, card_from_row
+from florin.kit import plain_text
 from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader
 
@@ -100,6 +101,6 @@ def _branches(where: Conditions, only: CardFilter) -> list[str]:
             states.append(_PAST_EXPIRY)
     recipients = [""]
     if only.recipient is not None:
-        parameter = where.bind(only.recipient)
+        parameter = where.bind(plain_text.clean_filter(only.recipient))
         recipients = [f" and {each.format(parameter)}" for each in _RECIPIENT]
     return [state + recipient for state in states for recipient in recipients]

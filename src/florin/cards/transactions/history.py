@@ -6,6 +6,7 @@ import msgspec
 
 from florin.cards.transactions.models import Entry, EntryKind, Transaction, transaction_from_row
 from florin.cards.transactions.queries import REFUNDED, SIDES, entry_from_row
+from florin.kit import plain_text
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader, Row
@@ -145,7 +146,7 @@ def entry_sequence(row: Row, card: UUID) -> int:
 
 def _conditions(merchant: UUID, only: TransactionFilter) -> Conditions:
     where = Conditions([merchant])
-    where.add_equal("t.reference", only.reference)
-    where.add_equal("t.location", only.location)
+    where.add_equal("t.reference", plain_text.clean_filter(only.reference))
+    where.add_equal("t.location", plain_text.clean_filter(only.location))
     where.add_bounds("t.created_at", only.created)
     return where

@@ -6,6 +6,7 @@ import msgspec
 
 from florin.cards.transactions.models import Hold, HoldState, hold_from_row
 from florin.cards.transactions.queries import HOLD
+from florin.kit import plain_text
 from florin.kit.http.list_filters import Bounds, Conditions, find_cursor, merge_branches
 from florin.kit.postgres.database import Reader
 
@@ -37,8 +38,8 @@ async def list_holds(
     last = await find_cursor(reads, _AFTER, merchant, after)
     where = Conditions([merchant])
     where.add_equal("h.card", only.card)
-    where.add_equal("h.reference", only.reference)
-    where.add_equal("h.location", only.location)
+    where.add_equal("h.reference", plain_text.clean_filter(only.reference))
+    where.add_equal("h.location", plain_text.clean_filter(only.location))
     where.add_bounds("h.created_at", only.created)
     if last is not None:
         where.add("(h.created_at, h.id) < ({}, {})", last["created_at"], last["id"])

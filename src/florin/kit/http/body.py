@@ -4,11 +4,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+from florin.kit import plain_text
 from florin.kit.countries import COUNTRIES
 from florin.kit.currencies import CURRENCIES
 from florin.kit.errors import (
@@ -35,10 +37,20 @@ SignedAmount = Annotated[int, Meta(ge=-AMOUNT_MAX, le=AMOUNT_MAX)]
 Currency = Annotated[
     str, Meta(pattern="^[A-Z]{3}$", max_length=3, description=CURRENCY, examples=["EUR"])
 ]
-Text = Annotated[str, Meta(min_length=1, max_length=255)]
-LongText = Annotated[str, Meta(min_length=1, max_length=1000)]
-MetadataKey = Annotated[str, Meta(min_length=1, max_length=40)]
-MetadataValue = Annotated[str, Meta(max_length=500)]
+_text_rule = partial(
+    Meta, min_length=1, pattern=plain_text.PATTERN, description=plain_text.DESCRIPTION
+)
+Text = Annotated[str, _text_rule(max_length=255)]
+LongText = Annotated[str, _text_rule(max_length=1000)]
+MetadataKey = Annotated[str, _text_rule(max_length=40)]
+MetadataValue = Annotated[
+    str,
+    Meta(
+        max_length=500,
+        pattern=plain_text.VALUE_PATTERN,
+        description=plain_text.VALUE_DESCRIPTION,
+    ),
+]
 Metadata = Annotated[
     dict[MetadataKey, MetadataValue],
     Meta(max_length=METADATA_PAIRS_MAX, description="At most 50 pairs of strings."),
@@ -53,7 +65,15 @@ _items = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 class Request(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The base of request bodies: an unexpected field is refused."""
+    """The base of request bodies: an unexpected field is refused, plain text is cleaned."""
+
+    def __post_init__(self) -> None:
+        for name, most in plain_text.text_fields(type(self)):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                kept = plain_text.clean_text(given, most)
+                if kept is not given:
+                    setattr(self, name, kept)
 
 
 class Page(msgspec.Struct, Generic[Noun], kw_only=True):

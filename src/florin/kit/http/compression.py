@@ -13,12 +13,12 @@ from florin.kit.http.asgi import App, Message, Receive, Scope, Send
 
 LEAST = 1400  # bytes: less fits into one packet either way
 _LEVEL = 5
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=([\d.]+)\s*)?(?:,|$)", re.IGNORECASE)
+_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=([\d.]+)\s*)?(?:,|\Z)", re.IGNORECASE)
 
 
 def accepts_gzip(accept_encoding: str) -> bool:
     """Whether gzip is wanted (RFC 9110, 12.5.3)."""
-    if re.search(r"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|$)", accept_encoding, re.IGNORECASE):
+    if re.search(r"gzip\s*;\s*q=0(?:\.0*)?\s*(?:,|\Z)", accept_encoding, re.IGNORECASE):
         return False
     found = _GZIP.search(accept_encoding)
     return found is not None and (found.group(1) is None or found.group(1).strip("0.") != "")

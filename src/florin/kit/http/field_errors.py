@@ -14,7 +14,7 @@ import msgspec
 from florin.kit.http.explanations import NOTHING, explained
 from florin.kit.http.json_limits import ERRORS_MAX, NAME_MAX
 
-_AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`$")
+_AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`\Z")
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _OWN_NAMES = "metadata"  # the field whose names are the caller's

@@ -20,7 +20,7 @@ _SECRETS = re.compile(
 )
 # A message quotes what it was given, in one of these ways.
 _QUOTED = re.compile(
-    r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|=\(.*?\)(?=\W|$)|(?<=: )b?'.*$",
+    r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|=\(.*?\)(?=\W|\Z)|(?<=: )b?'.*\Z",
     re.DOTALL,
 )
 _FRAMES_MAX = 40

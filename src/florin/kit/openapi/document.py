@@ -19,7 +19,7 @@ from florin.kit.openapi.texts import HEADERS, INTRODUCTION, PARAMETERS, SECURITY
 Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 _PAGE = re.compile(r"Page_(\w+)_")
-_LINE = re.compile(r"^`(\w+)`: (.*)$")
+_LINE = re.compile(r"^`(\w+)`: (.*)\Z")
 _KEY_REQUIRED = "`idempotency_key_required`"
 
 

@@ -1,0 +1,198 @@
+"""Plain text: what passes, the one spelling it is kept in, and every pattern of the source."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import msgspec
+import pytest
+from msgspec import Meta
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+import florin
+from florin.kit import plain_text
+from florin.kit.http.body import LongText, MetadataKey, MetadataValue, Request, Text
+from tests.kit.test_email_address import BREAKS
+
+SOURCES = Path(florin.__path__[0])
+CONTROL = [*BREAKS, "\x08", "\x9f"]
+NFD, NFC = "Zoe\u0308", "Zo\u00eb"
+# A value that fits each pattern of the source.
+FITTING = {
+    plain_text.PATTERN: "Ada",
+    plain_text.VALUE_PATTERN: "Ada",
+    "PATTERN": "a@shop.nl",
+    "^[A-Z]{3}$": "EUR",
+    "^[A-Z]{2}$": "NL",
+    r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
+    r"^(aws|gcp|azure):\S+$": "aws:one",
+    r"^pk_(live|test)_\S+$": "pk_test_1",
+}
+# Fields of requests that hold other things than plain text; their readers refuse what is none.
+READ_OTHERWISE = {
+    "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
+    "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
+    "role", "country", "currency", "email", "metadata",
+}  # fmt: skip
+
+
+class Named(Request, kw_only=True):
+    name: Text
+    reason: LongText | None = None
+    pairs: dict[MetadataKey, MetadataValue] | None = None
+
+
+def fits(text: str, kind: Any) -> bool:
+    try:
+        msgspec.convert(text, kind)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", [Text, LongText, MetadataKey])
+@pytest.mark.parametrize("character", CONTROL)
+def test_control_characters_are_refused_wherever_they_are(kind: Any, character: str) -> None:
+    assert fits("Ada Li", kind)
+    for text in (f"{character}Ada", f"A{character}da", f"Ada{character}", character):
+        assert not fits(text, kind), repr(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u00a0 \u3000"])
+def test_text_that_shows_nothing_is_refused(text: str) -> None:
+    assert not fits(text, Text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Ada", " \u00a0Ada", "李 愛", "O'Neil \u202bעדה\u202c", "👩\u200d💻"]
+)
+def test_text_of_every_script_passes(text: str) -> None:
+    assert fits(text, Text)
+
+
+def test_metadata_values_keep_line_breaks_and_no_other_control_characters() -> None:
+    for text in ("", "one\r\ntwo\n", "\t", "a\u2028b"):
+        assert fits(text, MetadataValue)
+    for text in ("\x00", "a\x1b", "\x7f\n", "\x85"):
+        assert not fits(text, MetadataValue)
+
+
+def test_a_request_holds_the_one_spelling() -> None:
+    """When it is read: what is fingerprinted, stored and looked for is the same."""
+    body = {"name": f" \u00a0{NFD}  ", "reason": f"{NFD} ", "pairs": {NFD: f" {NFD} "}}
+    want = msgspec.json.decode(msgspec.json.encode(body), type=Named)
+    assert (want.name, want.reason, want.pairs) == (NFC, NFC, {NFD: f" {NFD} "})
+    assert plain_text.clean_filter(f" {NFD}") == NFC
+    assert plain_text.clean_filter(None) is None
+
+
+def test_what_nfc_makes_too_long_is_kept_as_it_was_given() -> None:
+    longest = "\u0958" * 255  # NFC has two characters for each
+    want = msgspec.convert({"name": longest}, Named)
+    assert want.name == longest
+    assert msgspec.convert({"name": longest[:100]}, Named).name == "\u0915\u093c" * 100
+
+
+# Modules that are imported here for the first time warn about the framework.
+imports = pytest.mark.filterwarnings("ignore")
+
+
+def sources() -> Iterator[tuple[str, str]]:
+    """Each module's name and text."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        name = ".".join(path.relative_to(SOURCES.parent).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path.read_text("utf-8")
+
+
+def calls(text: str) -> Iterator[ast.Call]:
+    yield from (each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Call))
+
+
+def written(call: ast.Call, keyword: str) -> str | None:
+    """A keyword's text in the source: of a literal its value, else the expression."""
+    node = next((each.value for each in call.keywords if each.arg == keyword), None)
+    if node is None:
+        return None
+    return str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+
+
+def passes(made: Any, text: str) -> bool:
+    """Whether what a call of the source made lets this text pass."""
+    if isinstance(made, FieldInfo):
+        try:
+            TypeAdapter(Annotated[str, made]).validate_python(text)
+        except ValidationError:
+            return False
+        return True
+    meta = (
+        made if isinstance(made, Meta) else Meta(pattern=made.pattern, max_length=made.max_length)
+    )
+    return fits(text, Annotated[str, meta])
+
+
+@imports
+def test_no_pattern_of_the_source_lets_a_final_line_break_pass() -> None:
+    """`$` matches before a final line break as well, in Python's `re`, which msgspec uses."""
+    seen = set[str]()
+    for name, text in sources():
+        for call in calls(text) if "pattern=" in text else ():
+            pattern = written(call, "pattern")
+            if pattern is None:
+                continue
+            names = vars(importlib.import_module(name))
+            made: Any = eval(compile(ast.Expression(call), "<source>", "eval"), names)  # noqa: S307 -- ours
+            if isinstance(made, partial):
+                made = Meta(**made.keywords)
+            key = pattern if pattern in FITTING else str(made.pattern)
+            assert key in FITTING, f"{name}: add a value that fits {pattern}"
+            seen.add(key)
+            assert passes(made, FITTING[key]), (name, pattern)
+            for end in ("\n", "\r\n", "\n\n"):
+                if key != plain_text.VALUE_PATTERN:
+                    assert not passes(made, FITTING[key] + end), (name, pattern)
+    assert seen == set(FITTING)
+
+
+def test_no_regular_expression_of_the_source_ends_in_a_dollar_sign() -> None:
+    r"""`\Z` is the end; `$` is it only in patterns that a document shows, which are tried above."""
+    found = list[str]()
+    for name, text in sources():
+        for call in calls(text):
+            if ast.unparse(call.func).startswith("re.") and isinstance(call.args[0], ast.Constant):
+                pattern = str(call.args[0].value).replace(r"\$", "")
+                if "$" in pattern and "re.MULTILINE" not in ast.unparse(call):
+                    found.append(f"{name}: {pattern}")
+    assert found == []
+
+
+def kinds(base: type[Request]) -> Iterator[type[Request]]:
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("florin."):
+            yield kind
+        yield from kinds(kind)
+
+
+def holds_text(kind: Any) -> bool:
+    if get_origin(kind) is Literal:
+        return False
+    return kind is str or any(holds_text(each) for each in get_args(kind))
+
+
+@imports
+def test_every_text_of_a_request_has_the_rule() -> None:
+    for name, text in sources():
+        if "Request" in text and not name.endswith("__main__"):
+            importlib.import_module(name)
+    without = {
+        f"{kind.__name__}.{field.name}"
+        for kind in kinds(Request)
+        for field in msgspec.structs.fields(kind)
+        if holds_text(field.type)
+        and field.name not in READ_OTHERWISE
+        and field.name not in dict(plain_text.text_fields(kind))
+    }
+    assert without == set()
