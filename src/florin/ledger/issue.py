@@ -20,7 +20,7 @@ _SQL = (
     "select * from florin.issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bigint[], $9::boolean[], $10::bytea[], $11::text[],"
     " $12::text[], $13::text[], $14::text[], $15::bytea[], $16::interval, $17::text[],"
-    " $18::integer)"
+    " $18::integer, $19::uuid)"
 )
 
 _BLAMED = {"amount_not_allowed": "amount", "program_not_found": "program"}
@@ -103,25 +103,26 @@ class IssuingLedger:
         await self._lanes.settle()
 
 
-async def issue_in(tx: Tx, issuances: list[Issuance]) -> FirstAnswer:
-    """Make cards in a transaction of the caller's own, all of them or none; the first one's answer.
+async def issue_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> FirstAnswer:
+    """Make a job's cards in a transaction of the caller's own, all of them or none; the first one's
+    answer.
 
     Raises the refusal of the first that was refused, and asyncpg.UniqueViolationError.
     """
-    rows = await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS))
+    rows = await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS, job))
     for row in rows:
         if row["outcome"] != "ok":
             raise BY_OUTCOME[row["outcome"]]
     return msgspec.json.decode(rows[0]["answer"], type=FirstAnswer)
 
 
-async def issue_each_in(tx: Tx, issuances: list[Issuance]) -> Sequence[Row]:
-    """Make cards in a transaction of the caller's own, each for itself: a row for each, with its
-    outcome and answer. Raises asyncpg.UniqueViolationError.
+async def issue_each_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> Sequence[Row]:
+    """Make a job's cards in a transaction of the caller's own, each for itself: a row for each,
+    with its outcome and answer. Raises asyncpg.UniqueViolationError.
     """
     if not issuances:
         return []
-    return await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS))
+    return await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS, job))
 
 
 async def rotate_code(
@@ -204,7 +205,9 @@ def _actor_and_location(item: Issuance) -> str:
     return item.actor if item.location is None else f"{item.actor}\x1f{item.location}"
 
 
-def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
+def _call_arguments(
+    items: list[Issuance], patience_ms: int, job: UUID | None = None
+) -> list[object]:
     return [
         [item.merchant for item in items],
         [item.id for item in items],
@@ -224,4 +227,5 @@ def _call_arguments(items: list[Issuance], patience_ms: int) -> list[object]:
         SEALED_FOR,
         [_actor_and_location(item) for item in items],
         patience_ms,
+        job,
     ]

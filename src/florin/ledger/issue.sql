@@ -5,11 +5,16 @@
 -- duration from now. p_code is the code's hash (32 bytes), then that of a PIN (32) for a card whose
 -- program says it has one, then a byte if the card has one whatever its program says. p_actor is who
 -- asks, and for a caller who is bound to a location a unit separator (U+001F) and that.
+-- p_job: the job whose cards these are; amounts that were accepted with it are not refused because
+-- the program's limits changed since.
+drop function if exists florin.issue(uuid[], uuid[], uuid[], uuid[], text[], bytea[], uuid[],
+  bigint[], boolean[], bytea[], text[], text[], text[], text[], bytea[], interval, text[], integer);
 create or replace function florin.issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
   p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
-  p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50
+  p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50,
+  p_job uuid default null
 ) returns table (outcome text, id uuid, answer jsonb)
 language plpgsql volatile security definer
 set search_path = florin, pg_temp
@@ -24,12 +29,17 @@ declare
   n constant integer := cardinality(p_merchant);
   claimed uuid[];
   q_merchant uuid[]; q_left bigint[]; -- how many cards each may still ask for today
+  accepted florin.job%rowtype;
 begin
   perform florin.begin_money();
   if p_key[1] is not null then -- a request's; the cards of a job have none, and were counted with it
     perform nextval('posting_counter');
     select array_agg(z.m), array_agg(florin.cards_left(z.m)) into q_merchant, q_left
     from (select distinct u.m from unnest(p_merchant) u (m)) z;
+  end if;
+  if p_job is not null then
+    select j.* into accepted from job j where j.merchant = p_merchant[1] and j.id = p_job
+      and j.amounts_accepted and j.state <> 'finished';
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
   claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
@@ -46,6 +56,8 @@ begin
           case when q.operation = 'issue' and q.fingerprint = i.fingerprint then 'replayed'
             else 'idempotency_key_reused' end
         when p.id is null then 'program_not_found'
+        when i.m = accepted.merchant and (accepted.kind = 'import'
+          or (i.program = accepted.program and i.amount = accepted.amount)) then 'ok'
         when i.amount not between p.min_amount and p.max_amount
           or not i.amount = any (coalesce(p.denominations, array[i.amount]))
           then 'amount_not_allowed'

@@ -14,7 +14,8 @@ import msgspec
 import pytest
 
 from florin.cards import codes
-from florin.cards.jobs.import_parser import ImportReader, ProgramFacts, split_lines
+from florin.cards.jobs.csv_records import RecordSplitter, split_records
+from florin.cards.jobs.import_parser import CHUNK, COLUMNS, ImportReader, ProgramFacts
 from florin.cards.requests import BatchRequest, CardRequest, RedemptionRequest
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest, Refusal
@@ -217,6 +218,9 @@ FILES: dict[str, Callable[[int], bytes]] = {
     "columns": lambda n: b"amount," * min(n, 1100) + b"\n" + b"5\n" * n,
     "fields": lambda n: b"amount\n" + (b"," * 500 + b"\n") * (n // 50),
     "quotation marks": lambda n: b"amount\n" + (b'"' * 501 + b"\n") * (n // 50),
+    "quoted lines": lambda n: b"amount\n" + b'"\n' * n,
+    "short quotations": lambda n: b"amount,code\n" + (b',"a' * 500 + b'"\n') * (n // 50),
+    "carriage returns": lambda n: b"amount\r" + b"5\r\r\n" * n,
     "one line": lambda n: b"amount\n" + b"5" * n,
 }
 
@@ -230,11 +234,12 @@ def test_files(shape: str, block: int) -> None:
 
     async def read(file: bytes) -> None:
         reader: ImportReader | None = None
-        async for these in split_lines(blocks(file)):
+        splitter = RecordSplitter(COLUMNS)
+        async for these in split_records(blocks(file), splitter, CHUNK):
             if reader is None:
-                reader = ImportReader(
-                    these[0][1], {PROGRAM: ProgramFacts("EUR", pin=False)}, PROGRAM
-                )
+                facts = ProgramFacts("EUR", pin=False, min_amount=1, max_amount=9, denominations=())
+                separator = splitter.separator or ","
+                reader = ImportReader(these[0], separator, {PROGRAM: facts}, PROGRAM)
             reader.read(these)
 
     assert_linear(_refused(lambda file: asyncio.run(read(file))), FILES[shape], 2000)

@@ -50,7 +50,8 @@ select j.program, j.amount, j.total, j.done, j.state, j.actor, j.location,
 from florin.job j where j.merchant = $1 and j.id = $2
 """
 _COUNT = """
-update florin.job set state = 'running', done = done + $3 where merchant = $1 and id = $2
+update florin.job set state = 'running', done = done + $3,
+  codes = case codes when 'taken' then 'waiting' else codes end where merchant = $1 and id = $2
 """
 
 
@@ -89,8 +90,8 @@ async def start_bulk_issue(
             await quotas.take_job(tx, context.merchant, QUEUE, request.quantity)
             await tx.run(
                 "insert into florin.job"
-                " (merchant, id, kind, program, amount, total, actor, location)"
-                " values ($1, $2, 'bulk', $3, $4, $5, $6, $7)",
+                " (merchant, id, kind, program, amount, total, actor, location, amounts_accepted)"
+                " values ($1, $2, 'bulk', $3, $4, $5, $6, $7, true)",
                 context.merchant,
                 job,
                 program,
@@ -169,7 +170,7 @@ class BulkIssuer:
                     raise
                 chunk = self.prepare(merchant, row, chunk.first, pace.size)
                 continue
-            except Refusal as refusal:  # the program has changed: a retry would not help
+            except Refusal as refusal:  # a retry would not help
                 raise PermanentFailure(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
             if chunk.codes:
@@ -208,7 +209,7 @@ class BulkIssuer:
             row = await tx.one(f"{_JOB} for no key update", merchant, uuid)
             if row is None or row["done"] != chunk.first:
                 raise RuntimeError(f"another worker continued job {ids.show_id('job', uuid)}")
-            first = await issue_in(tx, chunk.issuances)
+            first = await issue_in(tx, chunk.issuances, job=uuid)
             expires = first.expires_at.isoformat() if first.expires_at else ""
             lines = "".join(
                 f"{ids.show_id('crd', each.id)},{codes.show_code(code)}"

@@ -23,14 +23,14 @@ from florin.kit.postgres.database import Database, Tx
 EXCLUSIVE_FOR = "60 seconds"  # after the last part that was sent
 SHEETS = 10  # read at once
 
-_BEGIN = """
-update florin.job set codes = 'downloading', download_actor = $3,
+_BEGIN = f"""
+update florin.job j set codes = 'downloading', download_actor = $3,
   download_number = download_number + 1,
   downloading_until = clock_timestamp() + $4::text::interval
-where merchant = $1 and id = $2 and state = 'finished' and (codes = 'waiting'
+where merchant = $1 and id = $2 and (state = 'finished' or {jobs.FAILED}) and (codes = 'waiting'
   or codes = 'downloading' and download_actor = $3 and downloading_until <= clock_timestamp())
-returning download_number, total
-"""
+returning download_number, done - refused as cards
+"""  # noqa: S608 -- our own text
 _BEGUN_BY = "select download_actor from florin.job where merchant = $1 and id = $2"
 _SHEETS = """
 select part_number, sealed from florin.job_code_export
@@ -41,11 +41,19 @@ _RENEW = """
 update florin.job set downloading_until = clock_timestamp() + $4::text::interval
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
 """
-_TAKEN = """
-update florin.job set codes = 'taken', downloading_until = null
-where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
+# A failed job may be retried meanwhile: its next parts wait for this lock and are not erased.
+_LOCK = """
+select id from florin.job
+where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3
+for no key update
 """
-_ERASE = "delete from florin.job_code_export where merchant = $1 and job = $2"
+_ERASE = "delete from florin.job_code_export where merchant = $1 and job = $2 and part_number <= $3"
+_TAKEN = """
+update florin.job set downloading_until = null, codes = case when exists (
+    select from florin.job_code_export s where s.merchant = $1 and s.job = $2)
+  then 'waiting' else 'taken' end
+where merchant = $1 and id = $2
+"""
 _CUT_OFF = """
 update florin.job set downloading_until = clock_timestamp()
 where merchant = $1 and id = $2 and codes = 'downloading' and download_number = $3 returning id
@@ -81,7 +89,7 @@ class CodesBeingTaken(Refusal):
 
 
 class JobNotFinished(Refusal):
-    """The job is not finished; download its codes when its state is finished."""
+    """The job is not finished; its codes can be downloaded when it has finished or failed."""
 
     code = "job_not_finished"
     status = 409
@@ -111,10 +119,10 @@ async def take_codes(
     async with database.transaction() as tx:
         row = await tx.one(_BEGIN, by.merchant, job, by.actor, EXCLUSIVE_FOR)
         if row is not None:
-            await _record(tx, by, job, "codes.download_began", row["download_number"], row["total"])
+            await _record(tx, by, job, "codes.download_began", row["download_number"], row["cards"])
     if row is None:
         raise await _refusal(database, by, job)
-    download = Download(by=by, job=job, number=row["download_number"], cards=row["total"])
+    download = Download(by=by, job=job, number=row["download_number"], cards=row["cards"])
     return _read(database, sealer, download)
 
 
@@ -125,7 +133,7 @@ async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
         return NotFound()
     if found.codes == "expired":
         return CodesExpired()
-    if found.state != "finished":
+    if found.state not in {"finished", "failed"}:
         return JobNotFinished()
     if found.codes == "taken":
         return CodesTaken()
@@ -154,20 +162,21 @@ async def _read(database: Database, sealer: Sealer, download: Download) -> Async
             if not await database.one(_RENEW, merchant, job, download.number, EXCLUSIVE_FOR):
                 raise DownloadLost
         # Only then the client sees the end of the file.
-        await _finish(database, download)
+        await _finish(database, download, last)
         taken = True
     finally:
         if not taken:
             await asyncio.shield(asyncio.ensure_future(_cut_off(database, download)))
 
 
-async def _finish(database: Database, download: Download) -> None:
-    """Mark the codes as taken and erase them. Raises DownloadLost."""
+async def _finish(database: Database, download: Download, last: int) -> None:
+    """Mark the codes up to part `last` as taken and erase them. Raises DownloadLost."""
     merchant, job = download.by.merchant, download.job
     async with database.transaction() as tx:
-        if await tx.one(_TAKEN, merchant, job, download.number) is None:
+        if await tx.one(_LOCK, merchant, job, download.number) is None:
             raise DownloadLost
-        await tx.run(_ERASE, merchant, job)
+        await tx.run(_ERASE, merchant, job, last)
+        await tx.run(_TAKEN, merchant, job)
         await _record(tx, download.by, job, "codes.taken", download.number, download.cards)
 
 

@@ -49,6 +49,7 @@ insert into florin.job_code_export (merchant, job, part_number, sealed) values (
 """
 _COUNT = f"""
 update florin.job set state = 'running', done = done + $3, refused = refused + $4,
+  codes = case codes when 'taken' then 'waiting' else codes end,
   errors = case when jsonb_array_length(errors) < {ERRORS_MAX} then errors || $5::text::jsonb
     else errors end
 where merchant = $1 and id = $2 returning done = total as whole
@@ -151,7 +152,7 @@ class CardImporter:
                 raise RuntimeError("somebody else went on with this job")
             fresh, errors = await _told_apart(tx, merchant, drawn)
             lines: list[str] = []
-            rows = await issue_each_in(tx, [each.issuance for each in fresh])
+            rows = await issue_each_in(tx, [each.issuance for each in fresh], job=uuid)
             for each, row in zip(fresh, rows, strict=True):
                 if row["outcome"] != "ok":
                     errors.append(_error(each.row, BY_OUTCOME[row["outcome"]].title()))
@@ -161,7 +162,7 @@ class CardImporter:
                 bound = code_export_binding(merchant, uuid, parts[0])
                 sealed = self._sealer.seal("".join(lines), bound_to=bound)
                 await tx.run(_SHEET, merchant, uuid, parts[0], sealed)
-            errors.sort(key=lambda error: error.line)
+            errors.sort(key=lambda error: error.line or 0)
             said = msgspec.json.encode(errors[:ERRORS_MAX]).decode()
             whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), said)
             await job.step(tx)

@@ -1,29 +1,34 @@
-"""Import parser: what the lines of an imported file say, read strictly, and what is wrong with
+"""Import parser: what the records of an imported file say, read strictly, and what is wrong with
 some.
 
-The first line names the columns, in any order. Of a code nothing is ever repeated.
+The first line names the columns, in any order. A message names the column, the value and what is
+expected; of a code nothing is ever repeated.
 """
 
-import csv
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import Mapping
 from uuid import UUID
 
 import msgspec
 
 from florin.cards import codes
 from florin.cards.card import Recipient
+from florin.cards.jobs.csv_records import SEPARATORS, NotCsv, Record, parse_fields
 from florin.cards.jobs.job import LineError
 from florin.kit import ids
+from florin.kit.email_address import Email
 from florin.kit.errors import InvalidRequest
-from florin.kit.http.body import AMOUNT_MAX
+from florin.kit.http.body import AMOUNT_MAX, Text
+from florin.kit.http.explanations import explained, shown
+from florin.kit.observability import redaction
 
 COLUMNS = ("program", "amount", "code", "currency", "recipient_name", "recipient_email")
-CHUNK = 1000  # lines that are read and kept together
-LINE_MAX = 8192  # bytes
+CHUNK = 1000  # records that are read and kept together
+_EMPTY = "this row is empty; leave out rows without values"
 _AMOUNT = re.compile(r"[0-9]{1,13}")
-
-Line = tuple[int, bytes]  # its number in the file, and what stands there
+_SHORTENED = re.compile(r"[0-9]+([.,][0-9]+)?[Ee]\+?[0-9]+")
+_LINE_BREAK = re.compile(r"[ \t]*[\n\v\f\r\x85\u2028\u2029][\s]*")
+_MAY_BE_CODE = re.compile(r"(?:[A-Za-z0-9][ _-]*){14,}")
 
 
 class ImportRow(msgspec.Struct, array_like=True, frozen=True):
@@ -38,114 +43,166 @@ class ImportRow(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ImportPart(msgspec.Struct):
-    """Lines that were read together. `count`, `amount`: of all of them, for the control totals."""
+    """Records that were read together. `count`, `amount`: of all of them, for the control totals;
+    `empty`: rows without any value, which are refused and are no cards.
+    """
 
     rows: list[ImportRow]
     errors: list[LineError]
     count: int
     amount: int
+    empty: int = 0
 
 
 class ProgramFacts(msgspec.Struct, frozen=True):
     currency: str
     pin: bool
+    min_amount: int
+    max_amount: int
+    denominations: tuple[int, ...]
 
 
 class LineRefused(Exception):
-    """What is wrong with a line, for whoever wrote it."""
-
-
-async def split_lines(blocks: AsyncIterator[bytes]) -> AsyncGenerator[list[Line]]:
-    """Cut what arrives into lines, some at a time. Raises InvalidRequest."""
-    rest, number, ready = b"", 0, list[Line]()
-    async for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
-        if any(len(each) > LINE_MAX for each in (*whole, rest)):
-            raise InvalidRequest(f"a line after line {number} is longer than {LINE_MAX} bytes")
-        for each in whole:
-            number += 1
-            if each.strip():
-                ready.append((number, each))
-            if len(ready) == CHUNK:
-                yield ready
-                ready = []
-    if rest.strip():
-        ready.append((number + 1, rest))
-    if ready:
-        yield ready
+    """What is wrong with a record."""
 
 
 class ImportReader:
-    """Reads lines of one file. `default` is the program of lines that name none."""
+    """Reads records of one file. `default` is the program of records that name none."""
 
     def __init__(
-        self, head: bytes, programs: Mapping[UUID, ProgramFacts], default: UUID | None
+        self,
+        head: Record,
+        separator: str,
+        programs: Mapping[UUID, ProgramFacts],
+        default: UUID | None,
     ) -> None:
         """Raises InvalidRequest."""
         try:
-            names = [name.strip().lower() for name in _fields(head.removeprefix(b"\xef\xbb\xbf"))]
-        except LineRefused as wrong:
-            raise InvalidRequest(f"line 1: {wrong}") from None
+            names = [name.strip().lower() for name in parse_fields(head.text, separator)]
+        except NotCsv as wrong:
+            raise InvalidRequest(f"line {head.line}: {wrong}") from None
         for name in names:
             if name not in COLUMNS or names.count(name) > 1:
                 known = ", ".join(COLUMNS)
-                detail = f"the first line names each column once; they are {known}"
-                raise InvalidRequest(detail, param=name[:100] if name.isprintable() else None)
+                detail = (
+                    f"line {head.line}: {_shown(name)} is no column or is named twice; the columns"
+                    f" are {known}, separated by {', '.join(SEPARATORS.values())}"
+                )
+                may_show = name.isprintable() and not _may_be_secret(name)
+                raise InvalidRequest(detail, param=name[:100] if may_show else None)
         if "amount" not in names:
-            raise InvalidRequest("the first line names no column amount", param="amount")
+            raise InvalidRequest(f"line {head.line}: there is no column amount", param="amount")
         if "program" not in names and default is None:
             raise InvalidRequest("say which program: by a column, or in the query", param="program")
-        self._names, self._programs, self._default = names, programs, default
+        self._names, self._separator = names, separator
+        self._programs, self._default = programs, default
 
-    def read(self, these: list[Line]) -> ImportPart:
+    def read(self, these: list[Record]) -> ImportPart:
         part = ImportPart(rows=[], errors=[], count=len(these), amount=0)
-        for number, text in these:
+        for record in these:
             try:
-                said = self._said(text)
+                values = self._values(record)
+                if not any(values):
+                    part.empty += 1
+                    part.count -= 1
+                    part.errors.append(LineError(line=record.line, detail=_EMPTY))
+                    continue
+                said = self._said(values)
                 part.amount += int(said["amount"]) if _AMOUNT.fullmatch(said["amount"]) else 0
-                part.rows.append(self._row(number, said))
-            except LineRefused as wrong:
-                part.errors.append(LineError(line=number, detail=str(wrong)))
+                part.rows.append(self._row(record.line, said))
+            except (NotCsv, LineRefused) as wrong:
+                part.errors.append(LineError(line=record.line, detail=str(wrong)))
         return part
 
-    def _said(self, text: bytes) -> dict[str, str]:
-        fields = _fields(text)
-        if len(fields) != len(self._names):
-            raise LineRefused(f"there are {len(fields)} fields, not {len(self._names)}")
-        return dict(zip(self._names, (field.strip() for field in fields), strict=True))
+    def _values(self, record: Record) -> list[str]:
+        return [field.strip() for field in parse_fields(record.text, self._separator)]
 
-    def _row(self, number: int, said: Mapping[str, str]) -> ImportRow:
-        amount = int(said["amount"]) if _AMOUNT.fullmatch(said["amount"]) else 0
-        if not 1 <= amount <= AMOUNT_MAX:
-            raise LineRefused("amount: this is no whole number of the minor unit, 1 to 10^12")
-        program = ids.parse_id("prg", said["program"]) if said.get("program") else self._default
+    def _said(self, values: list[str]) -> dict[str, str]:
+        if len(values) != len(self._names):
+            raise LineRefused(
+                f"there are {len(values)} fields, not {len(self._names)}; a value that holds"
+                f" {SEPARATORS[self._separator]} must be in quotation marks"
+            )
+        return dict(zip(self._names, values, strict=True))
+
+    def _row(self, line: int, said: Mapping[str, str]) -> ImportRow:
+        amount = _amount(said["amount"])
+        program, facts = self._program(said)
+        _check_limits(amount, facts)
+        code, recipient = _code(said.get("code")), _recipient(said)
+        return ImportRow(line, program, amount, code, recipient.name, recipient.email)
+
+    def _program(self, said: Mapping[str, str]) -> tuple[UUID, ProgramFacts]:
+        text = said.get("program")
+        program = ids.parse_id("prg", text) if text else self._default
         facts = self._programs.get(program) if program is not None else None
         if program is None or facts is None:
-            raise LineRefused("program: there is no such program")
+            given = f" {_shown(text)}" if text else ""
+            raise LineRefused(f"program: there is no program{given}; give the id of one of yours")
         if said.get("currency") and said["currency"] != facts.currency:
-            raise LineRefused(f"currency: the program's is {facts.currency}")
-        try:
-            code = codes.read_code(said["code"]) if said.get("code") else None
-        except codes.CodeMalformed as malformed:
-            raise LineRefused(f"code: {malformed.detail}") from None
-        name, email = said.get("recipient_name") or None, said.get("recipient_email") or None
-        try:
-            msgspec.convert({"name": name, "email": email}, Recipient)
-        except msgspec.ValidationError as wrong:
-            what, _, where = str(wrong).partition(" - at `$.")
-            raise LineRefused(f"recipient_{where.removesuffix('`')}: {what}") from None
-        return ImportRow(number, program, amount, code, name, email)
+            given = _shown(said["currency"])
+            raise LineRefused(
+                f"currency: must be that of the program, {facts.currency}, not {given}"
+            )
+        return program, facts
 
 
-def _fields(text: bytes) -> list[str]:
-    """Raises Wrong."""
+def _amount(text: str) -> int:
+    amount = int(text) if _AMOUNT.fullmatch(text) else 0
+    if 1 <= amount <= AMOUNT_MAX:
+        return amount
+    if _SHORTENED.fullmatch(text):
+        raise LineRefused(
+            f"amount: a spreadsheet shortened this number to {_shown(text)}; format the column as"
+            " text, so that all digits are in the file"
+        )
+    raise LineRefused(
+        "amount: must be a whole number of the minor unit from 1 to 1000000000000, such as 2500 for"
+        f" 25.00, not {_shown(text)}"
+    )
+
+
+def _check_limits(amount: int, facts: ProgramFacts) -> None:
+    """The program's limits count as they are now, when the file is accepted."""
+    if not facts.min_amount <= amount <= facts.max_amount:
+        limits = f"{facts.min_amount} to {facts.max_amount}"
+        raise LineRefused(f"amount: the program allows {limits}, not {amount}")
+    if facts.denominations and amount not in facts.denominations:
+        raise LineRefused(f"amount: {amount} is not one of the program's denominations")
+
+
+def _code(text: str | None) -> str | None:
+    if not text:
+        return None
     try:
-        decoded = text.rstrip(b"\r").decode()
-        found = next(csv.reader([decoded], strict=True))
-    except UnicodeDecodeError:
-        raise LineRefused("this is not UTF-8") from None
-    except (csv.Error, StopIteration):
-        raise LineRefused("a quotation mark is missing or in the wrong place") from None
-    if any(symbol in decoded for symbol in "\0\r"):
-        raise LineRefused("there is a character that no text has")
-    return found
+        return codes.read_code(text)
+    except codes.CodeMalformed as malformed:
+        if _SHORTENED.fullmatch(text):
+            raise LineRefused(
+                "code: a spreadsheet shortened this number; format the column as text, so that all"
+                " digits are in the file"
+            ) from None
+        raise LineRefused(f"code: {malformed.detail}") from None
+
+
+def _recipient(said: Mapping[str, str]) -> Recipient:
+    name = _LINE_BREAK.sub(" ", said.get("recipient_name") or "") or None
+    email = said.get("recipient_email") or None
+    try:
+        return msgspec.convert({"name": name, "email": email}, Recipient)
+    except msgspec.ValidationError as wrong:
+        text, _, where = str(wrong).partition(" - at `$.")
+        field = where.removesuffix("`")
+        kind, value = {"name": (Text, name), "email": (Email, email)}[field]
+        raise LineRefused(f"recipient_{field}: {explained(text, field, kind, value)}") from None
+
+
+def _shown(text: str) -> str:
+    """A value as a message repeats it."""
+    return "what is there" if _may_be_secret(text) else shown(text)
+
+
+def _may_be_secret(text: str) -> bool:
+    """Whether a code may have come into a wrong column, or a first line names no columns."""
+    is_id = text.startswith("prg_")
+    return redaction.looks_secret(text) or (not is_id and _MAY_BE_CODE.fullmatch(text) is not None)

@@ -18,12 +18,14 @@ import msgspec
 
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import MOST, QUEUE
+from florin.cards.jobs.csv_records import RecordSplitter, split_records
 from florin.cards.jobs.import_parser import (
+    CHUNK,
+    COLUMNS,
     ImportPart,
     ImportReader,
     ImportRow,
     ProgramFacts,
-    split_lines,
 )
 from florin.cards.jobs.job import ERRORS_MAX, Job, LineError
 from florin.cards.jobs.throttle import LEAST
@@ -38,7 +40,10 @@ from florin.kit.queue import enqueue
 from florin.ledger import quotas
 from florin.ledger.refusals import ProgramNotFound
 
-_PROGRAMS = "select id, currency, pin from florin.program where merchant = $1"
+_PROGRAMS = """
+select id, currency, pin, min_amount, max_amount, denominations from florin.program
+where merchant = $1
+"""
 PART = LEAST  # lines; what is booked together is whole parts
 _KEEP = """
 insert into florin.job_part (merchant, job, part_number, sealed)
@@ -47,8 +52,8 @@ select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinal
 _DROP = "delete from florin.job_part where merchant = $1 and job = $2"
 _JOB = """
 insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor,
-  location)
-values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8)
+  location, amounts_accepted)
+values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8, true)
 """
 
 
@@ -65,6 +70,7 @@ class ParsedImport(msgspec.Struct):
 
     parts: int = 0
     count: int = 0
+    empty: int = 0  # rows without values: refused, and no cards
     amount: int = 0
     refused: int = 0
     errors: list[LineError] = msgspec.field(default_factory=list[LineError])
@@ -116,18 +122,29 @@ async def _keep(
     kept: ParsedImport,
 ) -> None:
     programs = {
-        row["id"]: ProgramFacts(row["currency"], row["pin"])
+        row["id"]: ProgramFacts(
+            row["currency"],
+            row["pin"],
+            row["min_amount"],
+            row["max_amount"],
+            tuple(row["denominations"] or ()),
+        )
         for row in await database.all(_PROGRAMS, merchant)
     }
     reader: ImportReader | None = None
-    async for these in split_lines(_hashed(blocks, kept.digest)):
+    splitter = RecordSplitter(COLUMNS)
+    async for these in split_records(_hashed(blocks, kept.digest), splitter, CHUNK):
         if reader is None:
-            reader, these = ImportReader(these[0][1], programs, _default(programs, said)), these[1:]  # noqa: PLW2901 -- the head is none of them
+            assert splitter.separator is not None  # there is a first record
+            default = _default(programs, said)
+            reader = ImportReader(these[0], splitter.separator, programs, default)
+            these = these[1:]  # noqa: PLW2901 -- the head is none of them
         part = await asyncio.to_thread(reader.read, these)
         kept.count += part.count
         kept.amount += part.amount
-        if kept.count > MOST:
-            raise TooLarge(f"a file has at most {MOST} cards")
+        kept.empty += part.empty
+        if kept.count + kept.empty > MOST:
+            raise TooLarge(f"a file has at most {MOST} rows")
         kept.refused += len(part.errors)
         kept.errors += part.errors[: max(0, ERRORS_MAX - len(kept.errors))]
         if part.rows:
@@ -196,7 +213,7 @@ async def _record(
                 _JOB,
                 asked.merchant,
                 job,
-                kept.count,
+                kept.count + kept.empty,
                 kept.refused,
                 msgspec.json.encode(kept.errors).decode(),
                 "waiting" if kept.gives_codes else "none",

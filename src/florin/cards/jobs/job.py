@@ -1,5 +1,6 @@
 """Job: a bulk issue or an import that runs in the background, with its progress and result."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, cast
@@ -17,18 +18,19 @@ State = Literal["queued", "running", "finished", "failed"]
 
 
 class LineError(msgspec.Struct, kw_only=True):
-    """A line of an import that was refused."""
+    """Why a line of an import was refused or, with `line` null, why the job failed."""
 
-    line: int
+    line: int | None
     detail: str
 
 
 class Job(msgspec.Struct, kw_only=True):
     """A job that issues cards. `done` of `total` cards were issued and `refused` were not; `errors`
-    has the reasons of the first thousand. `codes`: waiting to be downloaded, downloading (started,
-    not complete), taken, expired, or none.
+    has the reasons of the first thousand, and why a job failed. `codes`: waiting to be downloaded,
+    downloading (started, not complete), taken, expired, or none.
 
-    A failed job continues where it stopped when the operator retries it.
+    A failed job continues where it stopped when the operator retries it. The codes of the cards
+    that it issued can be downloaded.
     """
 
     id: str
@@ -47,11 +49,17 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 # A job that failed for good is a dead letter of the queue (state 2).
-COLUMNS = """
-  j.*, j.state <> 'finished' and exists (
-    select from florin.queue_job q where q.queue = 'bulk' and q.state = 2
-      and q.dedupe = 'job:' || replace(j.id::text, '-', '')) as failed
+_DEAD = """
+from florin.queue_job q where q.queue = 'bulk' and q.state = 2
+  and q.dedupe = 'job:' || replace(j.id::text, '-', '')
 """
+FAILED = f"(j.state <> 'finished' and exists (select {_DEAD}))"
+COLUMNS = f"""
+  j.*, {FAILED} as failed, case when j.state <> 'finished' then
+    (select q.error {_DEAD} order by q.id desc limit 1) end as failure
+"""
+_FAILURE = re.compile(r"PermanentFailure: (.*) \([\w.]+:[0-9]+\)\Z", re.DOTALL)
+_INTERNAL = "it stopped at an internal error; the operator of Florin can retry it"
 
 
 def job_dedupe_key(job: UUID) -> str:
@@ -92,6 +100,9 @@ async def list_jobs(
 
 
 def job_from_row(row: Mapping[str, Any]) -> Job:
+    errors = msgspec.json.decode(row["errors"], type=list[LineError])
+    if row.get("failed"):
+        errors.append(LineError(line=None, detail=_failure(row["failure"])))
     return Job(
         id=ids.show_id("job", row["id"]),
         kind=row["kind"],
@@ -102,7 +113,13 @@ def job_from_row(row: Mapping[str, Any]) -> Job:
         program=ids.show_id("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
         codes=row["codes"],
-        errors=msgspec.json.decode(row["errors"], type=list[LineError]),
+        errors=errors,
         created_at=row["created_at"],
         finished_at=row["finished_at"],
     )
+
+
+def _failure(error: str | None) -> str:
+    """Why a job failed, as its merchant reads it: errors of ours are for the operator's log."""
+    found = _FAILURE.fullmatch(error or "")
+    return found.group(1) if found else _INTERNAL
