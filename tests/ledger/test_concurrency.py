@@ -15,7 +15,7 @@ import pytest
 from florin.kit import ids
 from florin.kit.errors import Refusal
 from florin.kit.postgres.database import Database, open_connection
-from florin.ledger.batching import PATIENCE_ALONE_MS
+from florin.ledger.batching import LOCK_TIMEOUT_ALONE_MS
 from florin.ledger.post import Ledger, Posting, PostResult
 from florin.ledger.refusals import BY_OUTCOME
 from florin.reports import balances as books
@@ -191,7 +191,7 @@ async def test_a_card_held_elsewhere_does_not_hold_up_its_neighbours(
     await elsewhere.execute("select from florin.account where id = $1 for update", cards[0])
     stuck = [asyncio.ensure_future(ledger.post(redemption(merchant, cards[0]))) for _ in range(5)]
     # These wait for as long as they are patient; neighbours that wait as long are held up.
-    async with asyncio.timeout(PATIENCE_ALONE_MS / 1000 - 1):
+    async with asyncio.timeout(LOCK_TIMEOUT_ALONE_MS / 1000 - 1):
         for _ in range(5):
             await asyncio.gather(*(ledger.post(redemption(merchant, card)) for card in cards[1:]))
     assert not any(task.done() for task in stuck)

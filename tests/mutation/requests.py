@@ -98,7 +98,7 @@ _MESSAGES = (
       '        check_currency(currency, param="currency")\n', "        pass\n",
       f"{MESSAGES}::test_a_currency_that_is_none_has_no_balance"),
     _("of two cards the one that pays is always to blame", "src/florin/ledger/post.sql",
-      "        o_noun[i] := c_id[d]; -- it is to blame", "        -- it is to blame",
+      "        o_noun[i] := c_id[d]; -- the refusal is about it", "        -- it is to blame",
       f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
     _("of two cards the unknown one is always the one that pays", "src/florin/ledger/post.sql",
       "      if c is not null then\n        o_noun", "      if false then\n        o_noun",

@@ -1,1 +1,1 @@
-"""Ledger: double entry; the only place where money moves."""
+"""Ledger: double-entry accounts and entries; the only code that moves money."""

@@ -1,7 +1,7 @@
--- Analyse what has grown tenfold since it was analysed last. While a table is nearly empty all its
--- indexes cost the same, and what a session plans then it keeps until there are new statistics:
--- a card is looked for among all of its merchant. Autovacuum comes after a minute or two; a job
--- that makes cards by the thousand asks for it as soon as it goes on.
+-- Analyze tables that have grown tenfold since they were last analyzed. While a table is nearly empty,
+-- all its indexes have the same cost, and a session keeps a plan of that time until there are new
+-- statistics: it would look for a card among all cards of its merchant. Autovacuum runs after a minute
+-- or two; a job that issues thousands of cards calls this at the start of each slice.
 create or replace function florin.analyze_grown() returns integer
 language plpgsql volatile security definer set search_path = florin, pg_temp as $$
 declare

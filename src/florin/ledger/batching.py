@@ -1,10 +1,10 @@
-"""Batching: how items reach a function of the ledger, together where they can, alone where they
-must.
+"""Batching: send items to a function of the ledger, many in one call where possible.
 
-Items share calls (kit/coalesce). One whose card or key is held elsewhere for longer than
-LOCK_TIMEOUT_MS leaves its call and waits alone, with whatever else names the same card, so that its
-neighbours do not wait for it. A call cut off by a broken connection is repeated: with their keys
-the items that had happened are found, and the others happen now.
+Items that wait at the same time share a call (kit/batcher). An item whose card or key is locked
+elsewhere for longer than LOCK_TIMEOUT_MS leaves its call and waits separately, together with other
+items for the same card or key, so that the rest of the call does not wait for it. A call that is
+interrupted by a broken connection is repeated: items that were committed are found by their keys,
+and the others are executed.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from florin.kit.postgres.pool import terminate_after
 
 DISK_FULL = "the disk of the database is full"
 LOCK_TIMEOUT_MS = 50
-PATIENCE_ALONE_MS = 10_000
-ALONE_MAX = 4  # connections that may wait for a held card at once
+LOCK_TIMEOUT_ALONE_MS = 10_000
+ALONE_MAX = 4  # connections that may wait for locked cards at the same time
 ALONE_WAITING_MAX = 500
 MANY_MAX = 200  # items of a batch request in one call: their cards stay locked until it commits
 MANY_IN_FLIGHT_MAX = 2
 MANY_WAIT_S = 5.0
-REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
-ANSWERED_WITHIN_S = 10.0  # beyond the patience; then the connection counts as broken
+REPEAT_FOR_S = 10.0  # how long a call is repeated after a broken connection
+ANSWERED_WITHIN_S = 10.0  # in addition to the lock timeout; then the connection counts as broken
 _TRANSIENT_ATTEMPTS = 5
 
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
 class BatchItem(Protocol):
-    """What a lane needs to know of an item."""
+    """The fields of an item that batching uses."""
 
     @property
     def merchant(self) -> UUID: ...
@@ -46,11 +46,11 @@ class BatchItem(Protocol):
     def key(self) -> str | None: ...
 
 
-Answered = tuple[Row, str]  # the item's row and the position of the log after its commit
+Answered = tuple[Row, str]  # the item's row and the log position after its commit
 
 
 class _ContendedGroup:
-    """Where the items that name something held elsewhere wait together, away from the others."""
+    """Items that wait together for cards or keys that are locked elsewhere."""
 
     def __init__(self, calls: Batcher[Any, Answered]) -> None:
         self.calls = calls
@@ -59,12 +59,12 @@ class _ContendedGroup:
 
 
 def ignore_merchants(_merchants: set[UUID]) -> None:
-    """Hears whose something changed, where nobody asks."""
+    """Do nothing: for callers without event streams."""
 
 
 class PostingBatcher:
-    """Calls one function of the ledger. `arguments(items, patience_ms)` makes its parameters;
-    `told` hears whose something may have changed.
+    """Calls one function of the ledger. `arguments(items, lock_timeout_ms)` makes its parameters;
+    `on_change` is called with the merchants that may have new events.
     """
 
     def __init__(
@@ -72,16 +72,18 @@ class PostingBatcher:
         database: Database,
         arguments: Callable[[list[Any], int], list[object]],
         sql: str,
-        told: Callable[[set[UUID]], None] = ignore_merchants,
+        on_change: Callable[[set[UUID]], None] = ignore_merchants,
     ) -> None:
         self._database = database
-        self._told = told
+        self._on_change = on_change
         self._arguments = arguments
         self._sql = sql
         self._together: Batcher[Any, Answered] = Batcher(self._call_together)
         self._alone = asyncio.Semaphore(ALONE_MAX)
-        self._many = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
-        self._held: dict[object, _ContendedGroup] = {}  # by the card or key that is held elsewhere
+        self._batch_calls = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
+        self._held: dict[
+            object, _ContendedGroup
+        ] = {}  # by the card or key that is locked elsewhere
 
     async def submit(self, item: BatchItem) -> Answered:
         answered = await self._submit(item)
@@ -99,32 +101,32 @@ class PostingBatcher:
         for name in _names(item):
             if name in self._held:
                 return await self._submit_alone(item, self._held[name])
-        lane = _ContendedGroup(
+        group = _ContendedGroup(
             Batcher(
                 self._call_alone,
                 in_flight_max=1,
                 waiting_max=ALONE_WAITING_MAX,
-                wait_max_s=PATIENCE_ALONE_MS / 1000,
+                wait_max_s=LOCK_TIMEOUT_ALONE_MS / 1000,
             )
         )
-        return await self._submit_alone(item, lane)
+        return await self._submit_alone(item, group)
 
     async def submit_all(self, items: Sequence[Any]) -> list[Answered | BaseException]:
-        """The same for many items of one request: some calls of their own, beside the others."""
+        """Submit many items of one request, in calls of their own next to those of `submit`."""
         answers: list[Answered | BaseException] = []
         for start in range(0, len(items), MANY_MAX):
             part = list(items[start : start + MANY_MAX])
             try:
                 async with asyncio.timeout(MANY_WAIT_S):
-                    await self._many.acquire()
+                    await self._batch_calls.acquire()
             except TimeoutError:
                 answers.extend(Overloaded() for _ in part)
                 continue
             try:
-                # Shielded: the calls belong to the books, not to the client that may go away.
+                # Shielded: a call must complete even when the client disconnects.
                 called = await asyncio.shield(asyncio.ensure_future(self._call_some(part)))
             finally:
-                self._many.release()
+                self._batch_calls.release()
             answers.extend(called)
         record_commit()
         busy = [n for n, answer in enumerate(answers) if _is_busy(answer)]
@@ -135,26 +137,26 @@ class PostingBatcher:
 
     async def settle(self) -> None:
         await self._together.settle()
-        for lane in {id(lane): lane for lane in self._held.values()}.values():
-            await lane.calls.settle()
+        for group in {id(group): group for group in self._held.values()}.values():
+            await group.calls.settle()
 
     def waiting(self) -> int:
         return self._together.waiting + sum(
-            lane.waiting for lane in {id(lane): lane for lane in self._held.values()}.values()
+            group.waiting for group in {id(group): group for group in self._held.values()}.values()
         )
 
-    async def _submit_alone(self, item: BatchItem, lane: _ContendedGroup) -> Answered:
-        lane.waiting += 1
+    async def _submit_alone(self, item: BatchItem, group: _ContendedGroup) -> Answered:
+        group.waiting += 1
         for name in _names(item):
-            self._held.setdefault(name, lane)
-            lane.names.add(name)
+            self._held.setdefault(name, group)
+            group.names.add(name)
         try:
-            return await lane.calls.submit(item)
+            return await group.calls.submit(item)
         finally:
-            lane.waiting -= 1
-            if lane.waiting == 0:
-                for name in lane.names:
-                    if self._held.get(name) is lane:
+            group.waiting -= 1
+            if group.waiting == 0:
+                for name in group.names:
+                    if self._held.get(name) is group:
                         del self._held[name]
 
     async def _call_some(self, items: list[Any]) -> list[Answered | BaseException]:
@@ -168,10 +170,10 @@ class PostingBatcher:
 
     async def _call_alone(self, items: list[Any]) -> Sequence[Answered | BaseException]:
         async with self._alone:
-            return await self._call(items, PATIENCE_ALONE_MS)
+            return await self._call(items, LOCK_TIMEOUT_ALONE_MS)
 
-    async def _call(self, items: list[Any], patience_ms: int) -> list[Answered | BaseException]:
-        """Call the function, again where the connection broke. One answer an item."""
+    async def _call(self, items: list[Any], lock_timeout_ms: int) -> list[Answered | BaseException]:
+        """Call the function; repeat it when the connection breaks. One answer for each item."""
         give_up = time.monotonic() + REPEAT_FOR_S
         sent = False
         transient = 0
@@ -181,32 +183,32 @@ class PostingBatcher:
             try:
                 async with self._database.connection() as connection:
                     sent = True
-                    within_s = ANSWERED_WITHIN_S + patience_ms / 1000
+                    within_s = ANSWERED_WITHIN_S + lock_timeout_ms / 1000
                     with metrics.ledger_seconds.time(), terminate_after(connection, within_s):
                         rows = await connection.fetch(
-                            self._sql, *self._arguments(items, patience_ms)
+                            self._sql, *self._arguments(items, lock_timeout_ms)
                         )
                     metrics.batch_items.observe(len(items))
                     where = await read_position(connection)
-                self._told({item.merchant for item in items})
+                self._on_change({item.merchant for item in items})
                 return [(row, where) for row in rows]
             except PoolTimeout:
                 raise (OutcomeUnknown() if sent else Overloaded()) from None
             except _TRANSIENT:
-                sent = sent_before  # rolled back, as far as this attempt goes
+                sent = sent_before  # this attempt was rolled back
                 transient += 1
                 if transient >= _TRANSIENT_ATTEMPTS:
                     raise Overloaded from None
             except BROKEN:
                 if time.monotonic() > give_up:
                     raise (OutcomeUnknown() if sent else Overloaded()) from None
-            except asyncpg.DiskFullError:  # rolled back, too
+            except asyncpg.DiskFullError:  # also rolled back
                 raise (OutcomeUnknown() if sent_before else Overloaded(DISK_FULL)) from None
             except asyncpg.PostgresError as error:
                 if len(items) == 1:
                     return [error]
-                # A bug in one item must not fail its neighbours: each is called by itself.
-                return [(await self._call([item], patience_ms))[0] for item in items]
+                # An error in one item must not fail the others: call each item alone.
+                return [(await self._call([item], lock_timeout_ms))[0] for item in items]
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.5)
 

@@ -1,11 +1,11 @@
--- The one clock: database time, plus the offset of a test merchant. Hosts' clocks decide nothing.
+-- The only clock: database time, plus the offset of a test merchant. The clocks of hosts are not used.
 create or replace function florin.clock(p_merchant uuid) returns timestamptz
 language sql volatile parallel safe set search_path = florin, pg_temp as $$
   select clock_timestamp() + coalesce(
     (select m.clock_offset from florin.merchant m where m.id = p_merchant), interval '0')
 $$;
 
--- A time-ordered id (RFC 9562, version 7) for rows that begin in the database itself.
+-- A time-ordered id (RFC 9562, version 7) for rows that the database itself creates.
 create or replace function florin.new_id() returns uuid
 language sql volatile parallel safe set search_path = florin, pg_temp as $$
   select encode(set_byte(
@@ -16,19 +16,19 @@ language sql volatile parallel safe set search_path = florin, pg_temp as $$
 $$;
 
 -- Every transaction that dates an entry or an event holds a shared advisory lock whose number is the
--- millisecond at which it began, so that anybody can see how long ago the oldest one still running did. Shared locks
--- never wait for each other. It is taken before anything is dated, so no entry and no event can
--- appear before the instant the lock names.
+-- millisecond at which it began, so that every session can read when the oldest running one began.
+-- Shared locks never wait for each other. The lock is acquired before anything is dated, so no entry
+-- and no event can get a date before the instant in the lock.
 create or replace function florin.begin_money() returns void
 language plpgsql volatile set search_path = florin, pg_temp as $$
 begin
-  -- Cut off, never rounded: a number that lies after the beginning would let an instant in between
-  -- be answered too early.
+  -- Truncated, never rounded: a number after the actual start would let balances of an instant in
+  -- between be answered too early.
   perform pg_advisory_xact_lock_shared(
     x'f10c'::bigint << 47 | trunc(extract(epoch from clock_timestamp()) * 1000)::bigint);
 end $$;
 
--- The instant at which the oldest money transaction still running began; null when none runs.
+-- The instant at which the oldest running transaction of the ledger began; null when none runs.
 create or replace function florin.oldest_money() returns timestamptz
 language sql volatile set search_path = florin, pg_temp as $$
   select to_timestamp(min((l.classid::bigint << 32 | l.objid::bigint) & (1::bigint << 47) - 1) / 1000.0)
@@ -38,14 +38,14 @@ language sql volatile set search_path = florin, pg_temp as $$
     and (l.classid::bigint << 32 | l.objid::bigint) >> 47 = x'f10c'::bigint
 $$;
 
--- A card lives to the end of the day, where its merchant is, on which its months are over.
+-- A card expires at the end of a day in its merchant's time zone: the day on which its months are over.
 create or replace function florin.expiry(p_from timestamptz, p_months integer, p_zone text)
 returns timestamptz language sql stable parallel safe as $$
   select (date_trunc('day', p_from at time zone p_zone + make_interval(months => p_months))
     + interval '1 day') at time zone p_zone
 $$;
 
--- The months are those of the program when the card was issued: a later change is for later cards.
+-- The months are the program's at the time of issue: a later change applies to later cards.
 create or replace function florin.expiry_of(p_merchant uuid, p_card uuid, p_from timestamptz)
 returns timestamptz language sql stable set search_path = florin, pg_temp as $$
   select florin.expiry(p_from, a.expires_after_months, m.timezone)

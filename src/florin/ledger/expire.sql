@@ -1,7 +1,7 @@
--- Expire: end the cards of a merchant that are due, the oldest first: their balances go to
--- breakage. A set at a time: every card of it in the same few statements. Cards that somebody
--- holds at this moment are left for the next call; cards with holds are not ended here but named,
--- for `post` knows which of their holds ran out. p_ids: as many ids as cards may end.
+-- Expire: expire the due cards of a merchant, oldest first, and move their balances to breakage. All
+-- cards of a call are processed by the same few statements. Cards that are locked by another transaction
+-- are left for the next call. Cards with holds are not expired here but returned in with_holds, because
+-- `post` decides which of their holds have expired. p_ids: new ids, one for each card that may expire.
 create or replace function florin.expire_due(p_merchant uuid, p_ids uuid[], p_actor text,
   out expired integer, out amount bigint, out with_holds uuid[])
 language plpgsql volatile security definer
@@ -32,7 +32,7 @@ begin
       and a.expires_at <= at
     order by a.expires_at limit cardinality(p_ids) for no key update of a skip locked
   ) l;
-  at := florin.clock(p_merchant); -- after the locks: a card's entries are dated in their order
+  at := florin.clock(p_merchant); -- after the locks, so that the dates of a card's entries are in their order
   expired := coalesce(cardinality(c_id), 0);
   select coalesce(sum(b), 0) into amount from unnest(c_balance) b;
   if expired = 0 then
@@ -63,7 +63,7 @@ begin
   where exists (select from merchant m where m.id = p_merchant and m.followed);
 end $$;
 
--- Merchants that have something due: cards past their end, holds past theirs.
+-- Merchants with active cards or open holds past their expiry.
 create or replace function florin.merchants_due(p_after uuid, p_most integer) returns setof uuid
 language sql volatile set search_path = florin, pg_temp set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off as $$
@@ -78,7 +78,7 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
   order by m.id limit p_most
 $$;
 
--- Cards of a merchant with holds that ran out, the oldest first.
+-- Cards of a merchant with open holds past their expiry, oldest first.
 create or replace function florin.cards_with_holds_due(p_merchant uuid, p_most integer)
 returns setof uuid
 language sql volatile set search_path = florin, pg_temp set enable_seqscan = off
@@ -91,7 +91,7 @@ set enable_bitmapscan = off as $$
   ) due
 $$;
 
--- Erase the sealed copies of codes whose time is over. Returns how many.
+-- Erase the sealed copies of codes past their retention. Returns their number.
 create or replace function florin.erase_codes(p_most integer) returns integer
 language sql volatile security definer set search_path = florin, pg_temp
 set enable_seqscan = off set enable_hashjoin = off as $$
@@ -106,9 +106,9 @@ set enable_seqscan = off set enable_hashjoin = off as $$
   select count(*)::integer from erased
 $$;
 
--- Forget idempotency keys of a stretch of pages that are older than p_days; never younger than 30
--- days, whoever asks. A walk over the table needs no index that every payment would have to keep.
--- Returns how many, and null where the table ends before p_from.
+-- Delete the idempotency keys in a range of pages that are older than p_days, which is at least 30.
+-- A scan by pages needs no index, which every payment would have to maintain. Returns the number of
+-- deleted keys, and null when the table ends before p_from.
 create or replace function florin.forget_keys(p_from bigint, p_pages integer, p_days integer)
 returns integer
 language plpgsql volatile security definer set search_path = florin, pg_temp as $$
@@ -116,7 +116,7 @@ declare
   n integer;
 begin
   if p_days < 30 then
-    raise exception 'keys are kept for 30 days at least' using errcode = 'check_violation';
+    raise exception 'p_days must be at least 30: idempotency keys are kept for 30 days' using errcode = 'check_violation';
   end if;
   if p_from * current_setting('block_size')::bigint
       >= pg_relation_size('florin.idempotency') then

@@ -1,7 +1,7 @@
--- Claim: take the keys of a call, sorted, before any card is locked. A duplicate that runs in
--- another transaction is waited for, p_patience ms at most; a key still held then stays unclaimed.
--- Returns the ids of the items that claimed a key. Any other noun of a key was there before: also
--- an item's own id, when an earlier try of the same call was committed and its answer lost.
+-- Claim: insert the keys of a call, sorted, before any card is locked. When another transaction holds a
+-- key, this one waits, p_patience ms at most; a key that is still held then stays unclaimed. Returns the
+-- ids of the items that claimed their key. Every other key existed before; it may have an item's own id,
+-- when an earlier attempt of the same call was committed and its answer was lost.
 create or replace function florin.claim_keys(
   p_merchant uuid[], p_key text[], p_operation text[], p_fingerprint bytea[], p_id uuid[],
   p_simulate boolean[], p_patience integer
@@ -39,7 +39,7 @@ exception when lock_not_available then
       if found then
         claimed := claimed || item.id;
       end if;
-    exception when lock_not_available then null; -- whoever looks finds no row of it: busy
+    exception when lock_not_available then null; -- the key has no visible row: the caller answers busy
     end;
   end loop;
   perform set_config('lock_timeout', p_patience || 'ms', true);

@@ -1,4 +1,4 @@
-"""Issue: create cards with their accounts. One call of `issue.sql` for the requests that wait."""
+"""Issue: create cards with their accounts. Waiting requests share one call of `issue.sql`."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -23,18 +23,18 @@ _SQL = (
     " $18::integer, $19::uuid)"
 )
 
-_BLAMED = {"amount_not_allowed": "amount", "program_not_found": "program"}
+_PARAM_OF = {"amount_not_allowed": "amount", "program_not_found": "program"}
 
 
 class Issuance(msgspec.Struct, kw_only=True, gc=False):
-    """One card to be made. `amount` in minor units of its program's currency."""
+    """One card to issue. `amount` is in minor units of its program's currency."""
 
     merchant: UUID
     program: UUID
     amount: int
     code: bytes  # its keyed hash
-    pin: bytes | None = None  # the hash of its PIN, which it has if its program says so
-    pin_wanted: bool = False  # whatever its program says
+    pin: bytes | None = None  # the hash of its PIN, used if its program has PINs
+    pin_wanted: bool = False  # even if its program has no PINs
     last4: str
     sealed: bytes | None
     actor: str
@@ -51,7 +51,7 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
 
 
 class FirstAnswer(msgspec.Struct, kw_only=True):
-    """What a card was when it was issued."""
+    """A card as it was when it was issued."""
 
     program: UUID
     currency: str
@@ -60,37 +60,37 @@ class FirstAnswer(msgspec.Struct, kw_only=True):
     issued_at: datetime
     expires_at: datetime | None
     pin: bool = False
-    last4: str = ""  # of the code it had then; empty where that was not recorded yet
+    last4: str = ""  # of the code at that time; empty if it was not recorded
 
 
 class IssueResult(msgspec.Struct, kw_only=True):
     id: UUID
-    recalled: bool  # issued by an earlier call: its code is in the sealed copy, not ours
+    recalled: bool  # issued by an earlier call: the code is the one in the sealed copy
     replayed: bool
     first: FirstAnswer
     position: str
 
 
 class IssuingLedger:
-    """The door through which cards come into being."""
+    """Issues cards for requests; jobs use `issue_in` and `issue_each_in`."""
 
     def __init__(
-        self, database: Database, told: Callable[[set[UUID]], None] = ignore_merchants
+        self, database: Database, on_change: Callable[[set[UUID]], None] = ignore_merchants
     ) -> None:
-        self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
+        self._batcher = PostingBatcher(database, _call_arguments, _SQL, on_change)
 
     async def issue(self, issuance: Issuance) -> IssueResult:
         """Raises ProgramNotFound, AmountNotAllowed, IdempotencyKeyReused, Overloaded, …
 
-        Raises asyncpg.UniqueViolationError when the code is taken: make another.
+        Raises asyncpg.UniqueViolationError when the code is in use: make another.
         """
-        row, position = await self._lanes.submit(issuance)
+        row, position = await self._batcher.submit(issuance)
         outcome: str = row["outcome"]
         if outcome == "quota_exceeded":
             limit: int = msgspec.json.decode(row["answer"])["limit"]
             raise QuotaExceeded.of("cards_per_day", limit, position=position)
         if outcome not in {"ok", "replayed"}:
-            raise BY_OUTCOME[outcome](param=_BLAMED.get(outcome), position=position)
+            raise BY_OUTCOME[outcome](param=_PARAM_OF.get(outcome), position=position)
         return IssueResult(
             id=row["id"],
             recalled=outcome == "replayed",
@@ -100,14 +100,13 @@ class IssuingLedger:
         )
 
     async def settle(self) -> None:
-        await self._lanes.settle()
+        await self._batcher.settle()
 
 
 async def issue_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> FirstAnswer:
-    """Make a job's cards in a transaction of the caller's own, all of them or none; the first one's
-    answer.
+    """Issue cards of a job in the caller's transaction, all or none; return the first answer.
 
-    Raises the refusal of the first that was refused, and asyncpg.UniqueViolationError.
+    Raises the refusal of the first refused card, and asyncpg.UniqueViolationError.
     """
     rows = await tx.all(_SQL, *_call_arguments(issuances, LOCK_TIMEOUT_MS, job))
     for row in rows:
@@ -117,7 +116,7 @@ async def issue_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> FirstAnsw
 
 
 async def issue_each_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> Sequence[Row]:
-    """Make a job's cards in a transaction of the caller's own, each for itself: a row for each,
+    """Issue cards of a job in the caller's transaction, each on its own; return a row for each card
     with its outcome and answer. Raises asyncpg.UniqueViolationError.
     """
     if not issuances:
@@ -137,8 +136,8 @@ async def rotate_code(
     fingerprint: bytes,
     actor: str,
 ) -> str:
-    """Give a card a new code; return the outcome: ok or replayed. Raises refusals."""
-    return await _changed(
+    """Replace the code of a card; return the outcome, ok or replayed. Raises refusals."""
+    return await _replace_secret(
         database,
         "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         merchant,
@@ -165,8 +164,8 @@ async def reset_pin(
     fingerprint: bytes,
     actor: str,
 ) -> str:
-    """Give a card a new PIN; return the outcome: ok or replayed. Raises refusals."""
-    return await _changed(
+    """Replace the PIN of a card; return the outcome, ok or replayed. Raises refusals."""
+    return await _replace_secret(
         database,
         "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         merchant,
@@ -181,7 +180,7 @@ async def reset_pin(
     )
 
 
-async def _changed(database: Database, sql: str, *arguments: object) -> str:
+async def _replace_secret(database: Database, sql: str, *arguments: object) -> str:
     async with database.connection() as connection:
         try:
             outcome: str = await connection.fetchval(sql, *arguments)
@@ -194,19 +193,19 @@ async def _changed(database: Database, sql: str, *arguments: object) -> str:
 
 
 def _code_and_pin(item: Issuance) -> bytes:
-    """As `issue.sql` reads them."""
+    """Encode `p_code` of `issue.sql`."""
     if item.pin is None:
         return item.code
     return item.code + item.pin + (b"\x01" if item.pin_wanted else b"")
 
 
 def _actor_and_location(item: Issuance) -> str:
-    """As `issue.sql` reads them."""
+    """Encode `p_actor` of `issue.sql`."""
     return item.actor if item.location is None else f"{item.actor}\x1f{item.location}"
 
 
 def _call_arguments(
-    items: list[Issuance], patience_ms: int, job: UUID | None = None
+    items: list[Issuance], lock_timeout_ms: int, job: UUID | None = None
 ) -> list[object]:
     return [
         [item.merchant for item in items],
@@ -226,6 +225,6 @@ def _call_arguments(
         [item.sealed for item in items],
         SEALED_FOR,
         [_actor_and_location(item) for item in items],
-        patience_ms,
+        lock_timeout_ms,
         job,
     ]

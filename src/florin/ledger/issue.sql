@@ -1,12 +1,12 @@
--- Issue: create cards with their accounts, and book the first amount of those that are active.
--- Any number in one call and one transaction; each is made or refused on its own.
--- outcome: ok | replayed | busy (its key is held elsewhere, or twice in this call) | a refusal.
--- p_expires: true when the card is to live as long as its program says; p_sealed_until is a
--- duration from now. p_code is the code's hash (32 bytes), then that of a PIN (32) for a card whose
--- program says it has one, then a byte if the card has one whatever its program says. p_actor is who
--- asks, and for a caller who is bound to a location a unit separator (U+001F) and that.
--- p_job: the job whose cards these are; amounts that were accepted with it are not refused because
--- the program's limits changed since.
+-- Issue: create cards with their accounts, and record the first entry of those that are active.
+-- Any number of cards in one call and one transaction; each is issued or refused on its own.
+-- outcome: ok | replayed | busy (its key is held elsewhere, or occurs twice in this call) | a refusal.
+-- p_sealed_for: how long the sealed copies are kept. p_code: the code's hash (32 bytes), then the hash of
+-- a PIN (32 bytes) for a card whose program has PINs, then one byte if the card has a PIN even though its
+-- program has none. p_actor: the actor, followed by a unit separator (U+001F) and the location if the
+-- actor is bound to one.
+-- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
+-- program's limits changed since.
 drop function if exists florin.issue(uuid[], uuid[], uuid[], uuid[], text[], bytea[], uuid[],
   bigint[], boolean[], bytea[], text[], text[], text[], text[], bytea[], interval, text[], integer);
 create or replace function florin.issue(
@@ -28,11 +28,11 @@ as $$
 declare
   n constant integer := cardinality(p_merchant);
   claimed uuid[];
-  q_merchant uuid[]; q_left bigint[]; -- how many cards each may still ask for today
+  q_merchant uuid[]; q_left bigint[]; -- the number of cards that each merchant may still request today
   accepted florin.job%rowtype;
 begin
   perform florin.begin_money();
-  if p_key[1] is not null then -- a request's; the cards of a job have none, and were counted with it
+  if p_key[1] is not null then -- a request; cards of a job have no key and were counted with the job
     perform nextval('posting_counter');
     select array_agg(z.m), array_agg(florin.cards_left(z.m)) into q_merchant, q_left
     from (select distinct u.m from unnest(p_merchant) u (m)) z;
@@ -44,7 +44,7 @@ begin
   perform set_config('lock_timeout', p_patience || 'ms', true);
   claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
     p_id, array_fill(false, array[n]), p_patience);
-  perform set_config('lock_timeout', '0', true); -- a file that grows is waited for
+  perform set_config('lock_timeout', '0', true); -- extending a file may take longer
 
   return query
   with item as materialized (
@@ -122,7 +122,7 @@ begin
       (i.first_answer - 'last4') || '{"held": 0}', i.actor, i.at
     from made i
     returning merchant, id, type
-  ), told as (
+  ), published as (
     insert into outbox (topic, merchant, resource_id)
     select e.type, e.merchant, e.id from events e
     where exists (select from merchant z where z.id = e.merchant and z.followed)
@@ -145,10 +145,10 @@ begin
   order by i.n;
 end $$;
 
--- A secret of a card is replaced in three steps: `begin_secret` claims the key and locks the card,
--- the caller writes the secret and the next revision, `end_secret` records who did it, and
--- `keep_secret_answer` what a repetition is to be answered. The answer of the first is ok, or why
--- nothing may be written: replayed, busy, or the code of a refusal.
+-- To replace a secret of a card: `begin_secret` claims the key and locks the card, the caller writes the
+-- secret and the next revision, `end_secret` records the event and its actor, and `keep_secret_answer`
+-- stores the answer for repetitions. `begin_secret` returns ok, or the reason why nothing may be written:
+-- replayed, busy, or the code of a refusal.
 create or replace function florin.begin_secret(
   p_merchant uuid, p_card uuid, p_event uuid, p_operation text, p_key text, p_fingerprint bytea,
   p_patience integer
@@ -201,8 +201,8 @@ begin
   where z.id = p_merchant and z.followed;
 end $$;
 
--- The card as it is shown now, and which sealed copy is this request's: a later one replaces it, and
--- what that holds is another request's to show.
+-- Store the card as it is now, and the hash of this request's sealed copy: a later request replaces the
+-- copy, and only that request may show what it then holds.
 create or replace function florin.keep_secret_answer(p_merchant uuid, p_card uuid, p_key text)
 returns void
 language plpgsql volatile set search_path = florin, pg_temp as $$
@@ -223,7 +223,7 @@ begin
     and a.merchant = p_merchant and a.id = p_card;
 end $$;
 
--- Rotate: a new code for a card; the old one is dead from then on.
+-- Rotate: replace the code of a card; the old code no longer works.
 -- Instances of the release before name no actor.
 drop function if exists florin.rotate_code(uuid, uuid, uuid, bytea, text, bytea, interval, text, bytea,
   integer);

@@ -1,4 +1,4 @@
-"""Post: move money. One call of `post.sql` for the requests that wait, each with its own answer."""
+"""Post: move money on cards. Waiting requests share a call of `post.sql`, each with its answer."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -12,9 +12,9 @@ from florin.kit.postgres.database import Database, Row, Tx
 from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
 
-# What a card, or a key's request, that was recorded under another secret looks like.
+# The refusals when a card, or the first request of a key, was recorded under another secret.
 _UNKNOWN = (CardNotFound, IdempotencyKeyReused)
-_OF_NO_CARD = frozenset({"busy", "idempotency_key_reused", "invalid_request"})
+_ABOUT_NO_CARD = frozenset({"busy", "idempotency_key_reused", "invalid_request"})
 _SQL = (
     "select * from florin.post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
@@ -24,7 +24,7 @@ _SQL = (
 
 
 class Posting(msgspec.Struct, kw_only=True, gc=False):
-    """One item for the ledger. Amounts in minor units; see `post.sql` for what each op needs."""
+    """One item for the ledger. Amounts are in minor units; `post.sql` says what each op needs."""
 
     merchant: UUID
     op: str
@@ -35,7 +35,7 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     fingerprint: bytes | None = None
     card: UUID | None = None
     code: bytes | None = None  # its keyed hash
-    pin: bytes | None = None  # beside the code: its keyed hash under each secret, one after another
+    pin: bytes | None = None  # with a code: its keyed hash under each secret, concatenated
     other: UUID | None = None  # the redemption refunded, the hold resolved, the card paid to
     amount: int | None = None
     currency: str | None = None
@@ -46,15 +46,16 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     location: str | None = None
     reason: str | None = None
     metadata: str | None = None  # JSON
-    # The same, as it is known under the secret that keyed codes before: tried if this is unknown.
+    # The same item under the previous secret of codes: used when this one is unknown.
     previous_pepper: "Posting | None" = None
 
 
 class PostResult(msgspec.Struct, kw_only=True, gc=False):
-    """What came of an item.
+    """The result of a posting.
 
-    `recalled`: it happened in an earlier call; only `id`, its first noun, and `card` are given.
-    `replayed`: that earlier call was another request's, not a repetition of our own.
+    `recalled`: it was committed by an earlier call; only `id`, the id of its first result, and
+    `card` are set. `replayed`: the earlier call was made by another request, not by a repetition
+    of this one.
     """
 
     id: UUID
@@ -63,24 +64,24 @@ class PostResult(msgspec.Struct, kw_only=True, gc=False):
     card: UUID | None = None
     currency: str = ""
     amount: int = 0
-    part: int | None = None  # of a refund the total returned; of a hold what was captured
+    part: int | None = None  # for a refund the total refunded; for a hold the captured amount
     balance: int = 0
     held: int = 0
     state: str = ""
     expires_at: datetime | None = None
-    noun: UUID | None = None  # the redemption that was refunded, or that a capture made
+    noun: UUID | None = None  # the redemption that was refunded, or that a capture created
     sequence: int | None = None
     at: datetime | None = None
     position: str = ""
 
 
 class Ledger:
-    """The door to the money of existing cards."""
+    """Posts transactions of existing cards for requests; jobs use `post_in`."""
 
     def __init__(
-        self, database: Database, told: Callable[[set[UUID]], None] = ignore_merchants
+        self, database: Database, on_change: Callable[[set[UUID]], None] = ignore_merchants
     ) -> None:
-        self._lanes = PostingBatcher(database, _call_arguments, _SQL, told)
+        self._batcher = PostingBatcher(database, _call_arguments, _SQL, on_change)
 
     async def post(self, posting: Posting) -> PostResult:
         """Post one item; concurrent calls share a transaction.
@@ -88,7 +89,7 @@ class Ledger:
         Raises the refusals of `ledger.refusals`, Overloaded (nothing happened) and OutcomeUnknown
         (repeat with the same key).
         """
-        row, position = await self._lanes.submit(posting)
+        row, position = await self._batcher.submit(posting)
         try:
             return _posted(posting, row, position)
         except _UNKNOWN as refusal:
@@ -100,43 +101,43 @@ class Ledger:
             raise refusal if isinstance(answer, _UNKNOWN) else answer from None
 
     async def post_all(self, postings: Sequence[Posting]) -> list[PostResult | Refusal]:
-        """Post many items of one request; each is answered, or refused, on its own."""
+        """Post many items of one request; each succeeds or is refused on its own."""
         answers: list[PostResult | Refusal] = []
-        for posting, answer in zip(postings, await self._lanes.submit_all(postings), strict=True):
+        for posting, answer in zip(postings, await self._batcher.submit_all(postings), strict=True):
             try:
                 if isinstance(answer, BaseException):
                     raise answer
                 answers.append(_posted(posting, *answer))
             except Refusal as refusal:
                 answers.append(refusal)
-        instead = {
+        under_previous = {
             at: posting.previous_pepper
             for at, (posting, answer) in enumerate(zip(postings, answers, strict=True))
             if posting.previous_pepper is not None and isinstance(answer, _UNKNOWN)
         }
-        if instead:
-            found = await self.post_all(list(instead.values()))
-            for at, answer in zip(instead, found, strict=True):
+        if under_previous:
+            retried = await self.post_all(list(under_previous.values()))
+            for at, answer in zip(under_previous, retried, strict=True):
                 answers[at] = answers[at] if isinstance(answer, _UNKNOWN) else answer
         return answers
 
     async def settle(self) -> None:
-        await self._lanes.settle()
+        await self._batcher.settle()
 
     def waiting(self) -> int:
-        return self._lanes.waiting()
+        return self._batcher.waiting()
 
 
 async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
-    """Post in a transaction of the caller's own; return the outcomes. For work in the background:
-    what is held elsewhere is `busy`, and comes again.
+    """Post in the caller's transaction; return the outcomes. For background jobs: an item whose
+    card is locked elsewhere is `busy` and must be posted again.
     """
     rows = await tx.all(_SQL, *_call_arguments(postings, LOCK_TIMEOUT_MS))
     return [row["outcome"] for row in rows]
 
 
 def _posted(posting: Posting, row: Row, position: str) -> PostResult:
-    """What a row of the ledger's answer means. Raises its refusal."""
+    """Make the result of a row that the ledger returned. Raises its refusal."""
     outcome: str = row["outcome"]
     if outcome == "replayed":
         return PostResult(
@@ -153,7 +154,7 @@ def _posted(posting: Posting, row: Row, position: str) -> PostResult:
             extra["available"] = row["balance"] - row["held"]
         elif refusal is PinIncorrect:
             extra["attempts_left"] = row["part"]
-        param = _blamed(outcome, posting, row["noun"])
+        param = _refused_field(outcome, posting, row["noun"])
         raise refusal(_detail(refusal, param, posting), param=param, extra=extra, position=position)
     return PostResult(
         id=row["id"],
@@ -172,27 +173,27 @@ def _posted(posting: Posting, row: Row, position: str) -> PostResult:
     )
 
 
-def _blamed(outcome: str, posting: Posting, blamed: UUID | None) -> str | None:
-    """The field that a refusal is about. A transfer has two cards: `blamed` is the one that would
-    be paid where it is to blame.
+def _refused_field(outcome: str, posting: Posting, refused_card: UUID | None) -> str | None:
+    """The field that a refusal is about. A transfer has two cards: `refused_card` is the credited
+    one if the refusal is about it.
     """
     if posting.op == "transfer":
-        if outcome in _OF_NO_CARD:
+        if outcome in _ABOUT_NO_CARD:
             return None
-        paid = outcome in {"currency_mismatch", "balance_limit_exceeded"}
-        return "to" if paid or blamed == posting.other else "from"
+        about_credited = outcome in {"currency_mismatch", "balance_limit_exceeded"}
+        return "to" if about_credited or refused_card == posting.other else "from"
     return "currency" if outcome == "currency_mismatch" else None
 
 
 def _detail(refusal: type[Refusal], param: str | None, posting: Posting) -> str | None:
-    """The sentence of a refusal, where its title does not say which card it is about."""
+    """The detail of a refused transfer: which of its two cards the refusal is about."""
     if posting.op != "transfer" or param is None:
         return None
     card = posting.other if param == "to" else posting.card
     return None if card is None else f"{param} {ids.show_id('crd', card)}: {refusal.title()}"
 
 
-def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:
+def _call_arguments(items: list[Posting], lock_timeout_ms: int) -> list[object]:
     return [
         [item.merchant for item in items],
         [item.op for item in items],
@@ -213,5 +214,5 @@ def _call_arguments(items: list[Posting], patience_ms: int) -> list[object]:
         [item.location for item in items],
         [item.reason for item in items],
         [item.metadata for item in items],
-        patience_ms,
+        lock_timeout_ms,
     ]

@@ -1,16 +1,16 @@
--- Post: the one door through which the money of existing cards moves.
+-- Post: move the money of existing cards; nothing else changes their balances, except `expire_due`.
 --
--- Takes any number of items (parallel arrays, one element an item) in one call and one
--- transaction; each item succeeds or is refused on its own, as if they came one after the other.
---   1. resolve the cards meant          3. lock the cards, sorted
+-- Takes any number of items (parallel arrays, one element for each item) in one call and one
+-- transaction; each item succeeds or is refused on its own, as if they were posted one after another.
+--   1. resolve the cards                3. lock the cards, sorted
 --   2. claim the keys, sorted           4. decide item by item   5. record everything at once
--- Keys before cards and both in one order: two calls can never wait for each other in a circle.
+-- Keys before cards, and both in one order, so that two calls can never deadlock.
 --
--- outcome: ok | replayed (the key's first answer: `id` names its noun) | busy (a key or card is
--- held elsewhere for longer than p_patience ms; nothing happened) | the code of a refusal.
--- p_code is the code's keyed hash (32 bytes) and, where a PIN was given, the PIN's, under each secret
--- that may have keyed it (32 bytes each). A wrong PIN is counted though its item is refused.
--- Amounts are minor units. Of p_amount null means all: the rest of a redemption, a whole hold.
+-- outcome: ok | replayed (the first answer of the key: `id` is its resource) | busy (a key or card is
+-- locked elsewhere for longer than p_patience ms; nothing happened) | the code of a refusal.
+-- p_code: the keyed hash of the code (32 bytes) and, where a PIN was given, that of the PIN under each
+-- secret that may have keyed it (32 bytes each). A wrong PIN is counted although its item is refused.
+-- Amounts are in minor units. p_amount null means all: the rest of a redemption, a whole hold.
 create or replace function florin.post(
   p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
   p_card uuid[], p_code bytea[], p_other uuid[], p_amount bigint[], p_currency text[],
@@ -38,23 +38,23 @@ declare
   c_partial boolean[]; c_face bigint[]; c_balance bigint[]; c_held bigint[]; c_sequence bigint[];
   c_before bigint[]; c_revision bigint[]; c_expires timestamptz[]; c_changed boolean[];
   c_pin bytea[]; c_failed bytea[];
-  -- the items: which card, which second card; what came of it
+  -- the items: the card, the second card, and the result
   x integer[]; y integer[]; y_item integer[]; y_rank integer[];
   o_outcome text[]; o_kind transfer_kind[]; o_amount bigint[]; o_part bigint[];
   o_out boolean[]; o_sequence bigint[]; o_balance bigint[]; o_held bigint[];
   o_sequence2 bigint[]; o_balance2 bigint[]; o_state card_state[]; o_expires timestamptz[];
   o_noun uuid[]; o_origin uuid[]; o_id uuid[]; o_at timestamptz[]; o_thief integer[];
   o_event text[]; o_revision bigint[]; o_data jsonb[]; o_location text[];
-  -- events beside the item's own one; refunds of this call, by redemption
+  -- events in addition to the item's own one; refunds of this call, by redemption
   e_merchant uuid[]; e_id uuid[]; e_type text[]; e_card uuid[]; e_noun uuid[];
   e_sequence bigint[]; e_data jsonb[]; e_actor text[]; e_at timestamptz[];
-  -- The events of a call are dated one after the other: their order is that of their instants.
+  -- The events of a call get increasing dates, so that the order of dates is the order of events.
   ticks integer := 0; microsecond constant interval := '1 microsecond';
   r_id uuid[] := '{}'; r_refunded bigint[] := '{}';
-  pin_said text; pin_mark bytea; -- of the item: what its PIN came to, and what tells a try from another
-  c_lost bigint[] := '{}'; -- expired in this call, less what was reinstated in it
+  pin_said text; pin_mark bytea; -- of the item: the result of its PIN, and the mark of this attempt
+  c_lost bigint[] := '{}'; -- expired minus reinstated in this call
   item record; due record; h_state hold_state; h_amount bigint; h_expires timestamptz;
-  place text; -- where what is captured or refunded was held or spent
+  place text; -- the location of the hold or redemption that is captured or refunded
   i integer; j integer; c integer; d integer; k integer; changed integer; written integer;
   now_here timestamptz; st card_state; refusal text; free bigint; take bigint; back bigint;
   whole bigint; claimed uuid[];
@@ -64,12 +64,12 @@ declare
   any_audit boolean := false;
 begin
   perform florin.begin_money();
-  if p_op[1] <> 'expire' then -- nobody waits for those
+  if p_op[1] <> 'expire' then -- no client waits for those
     perform nextval('posting_counter');
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
 
-  -- 1. Which cards?
+  -- 1. Resolve the cards.
   with wanted as materialized (
     select i.n, i.m,
       case i.op when 'refund' then t.spent when 'capture' then h.card
@@ -104,14 +104,14 @@ begin
   into x, y_item, y_rank, c_merchant, c_id
   from ranked r;
 
-  -- 2. Claim the keys. A duplicate that runs elsewhere is waited for.
+  -- 2. Claim the keys. Wait for a duplicate that runs elsewhere.
   any_key := array_remove(p_key, null) <> '{}';
   if any_key then
     claimed := florin.claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate,
       p_patience);
   end if;
 
-  -- 3. Lock the cards. One that is held elsewhere for too long is left out, not waited for.
+  -- 3. Lock the cards. One that is locked elsewhere for too long is left out.
   begin
     select array_agg(l.code_hash), array_agg(l.currency), array_agg(l.state), array_agg(l.partial),
       array_agg(l.face), array_agg(l.balance), array_agg(l.held), array_agg(l.sequence),
@@ -142,9 +142,9 @@ begin
   end;
   c_before := c_sequence;
   c_changed := array_fill(false, array[coalesce(cardinality(c_id), 0)]);
-  -- From here on only PostgreSQL's own short locks are waited for (a file that grows, a page).
+  -- From here on the only waits are for PostgreSQL's own short locks (extending a file, a page).
   perform set_config('lock_timeout', '0', true);
-  real_now := clock_timestamp(); -- after the locks: a card's entries are dated in their order
+  real_now := clock_timestamp(); -- after the locks, so that the dates of a card's entries are in their order
 
   y := array_fill(null::integer, array[n]);
   for k in 1 .. coalesce(cardinality(y_item), 0) loop
@@ -161,7 +161,7 @@ begin
   o_noun := array_fill(null::uuid, array[n]); o_origin := o_noun; o_id := p_id;
   o_location := p_location;
 
-  -- Holds that ran out free their money before anything is decided.
+  -- Expired holds release their money before anything is decided.
   if exists (select from unnest(c_held) h where h > 0) then
     for due in
       update hold h set state = 'expired',
@@ -205,7 +205,7 @@ begin
     d := y[i];
     now_here := item.at;
 
-    -- Has its key been used: before this call, or by an item before it in this call?
+    -- Was the key used before this call, or by an earlier item of this call?
     if item.key is not null and not item.simulate then
       if item.claimed_by is null then
         o_outcome[i] := 'busy';
@@ -226,7 +226,7 @@ begin
         elsif o_outcome[j] = 'busy' then
           o_outcome[i] := 'busy';
           continue;
-        end if; -- a refusal does not burn the key: this item has its turn
+        end if; -- a refusal does not use up the key: this item may use it
       end if;
     end if;
 
@@ -235,19 +235,19 @@ begin
         when 'capture' then 'hold_not_found' when 'void' then 'hold_not_found'
         else 'card_not_found' end;
       if c is not null then
-        o_noun[i] := item.other; -- of a transfer: the card that would be paid is to blame
+        o_noun[i] := item.other; -- of a transfer: the refusal is about the credited card
       end if;
       any_refused := true;
       continue;
     elsif c_balance[c] is null or d is not null and c_balance[d] is null then
-      o_outcome[i] := 'busy'; -- held elsewhere
+      o_outcome[i] := 'busy'; -- locked elsewhere
       any_refused := true;
       continue;
     end if;
 
     st := c_state[c];
     if st in ('active', 'blocked') and c_expires[c] <= now_here then
-      st := 'expired'; -- also before the entry that ends it; a block outlives it in `blocked`
+      st := 'expired'; -- also before the entry that records it; `blocked` keeps a block
     end if;
     refusal := case when st = 'active' then null when st = 'pending' then 'card_not_active'
       when st = 'blocked' then 'card_blocked' when st = 'expired' then 'card_expired'
@@ -271,20 +271,20 @@ begin
         pin_said := 'pin_incorrect';
         pin_mark := substr(sha256(convert_to(coalesce(item.key, item.id::text), 'UTF8')
           || p_fingerprint[i] || item.code), 1, 16);
-        if coalesce(position(pin_mark in c_failed[c]), 0) = 0 then -- not a repetition
+        if coalesce(position(pin_mark in c_failed[c]), 0) = 0 then -- not a repetition of an earlier attempt
           c_failed[c] := coalesce(c_failed[c], '') || pin_mark;
           c_changed[c] := true;
         end if;
-        o_part[i] := 5 - octet_length(c_failed[c]) / 16; -- tries left
+        o_part[i] := 5 - octet_length(c_failed[c]) / 16; -- attempts left
       end if;
     end if;
 
     if item.code is not null and item.card is null and c_code[c] <> substr(item.code, 1, 32) then
-      refusal := 'card_not_found'; -- its code was changed while we waited
+      refusal := 'card_not_found'; -- its code was replaced during the wait
     elsif pin_said is not null then
       refusal := pin_said;
     elsif take < 1 and item.op <> 'adjust' or take = 0 or c = d then
-      refusal := 'invalid_request'; -- the API says so earlier, and better
+      refusal := 'invalid_request'; -- the API refuses this earlier, with a better message
     elsif item.currency is not null and item.currency <> c_currency[c] then
       refusal := 'currency_mismatch';
     elsif item.op in ('redeem', 'hold') then
@@ -318,7 +318,7 @@ begin
         refusal := 'card_closed';
       elsif take > whole - back or take = 0 then
         refusal := 'refund_exceeds_redemption';
-      else -- also to a blocked or an expired card; its state stays
+      else -- a blocked or expired card can be refunded, too; it keeps its state
         refusal := null;
         kind := 'refund'; happened := 'card.refunded'; out_of := false;
         o_part[i] := back + take; o_noun[i] := item.other; o_origin[i] := item.other;
@@ -348,7 +348,7 @@ begin
         refusal := 'card_blocked';
       elsif not c_partial[c] and take <> h_amount then
         refusal := 'partial_redemption_not_allowed';
-      else -- a hold made in time is honoured after the card expired
+      else -- a hold placed in time can be captured after the card expired
         refusal := null;
         kind := 'redeem'; happened := 'hold.captured'; held_change := -h_amount;
         o_part[i] := take; o_noun[i] := item.id; o_origin[i] := item.other;
@@ -370,7 +370,7 @@ begin
             and c_expires[d] <= now_here then 'card_expired'
           when c_state[d] = 'pending' then 'card_not_active'
           else 'card_' || c_state[d]::text end;
-        o_noun[i] := c_id[d]; -- it is to blame, not the card that pays
+        o_noun[i] := c_id[d]; -- the refusal is about it, not about the debited card
       end if;
       if refusal is null then
         if c_currency[c] <> c_currency[d] then
@@ -385,7 +385,7 @@ begin
       end if;
     elsif item.op = 'activate' then
       if st = 'active' then
-        refusal := null; -- already so
+        refusal := null; -- already in this state
       elsif st = 'pending' then
         refusal := null;
         kind := 'activate'; happened := 'card.activated'; out_of := false; take := c_face[c];
@@ -413,7 +413,7 @@ begin
           happened := 'card.unblocked';
           st := case st when 'blocked' then 'active'::card_state else st end;
         end if;
-      end if; -- active: already so
+      end if; -- active: already in this state
     elsif item.op = 'close' then
       refusal := null;
       if st <> 'closed' then
@@ -427,12 +427,12 @@ begin
       if c_state[c] in ('active', 'blocked') and c_expires[c] <= now_here then
         refusal := null; happened := 'card.expired'; st := 'expired';
         if free > 0 then
-          kind := 'expire'; take := free; -- what is held stays for its hold
+          kind := 'expire'; take := free; -- held money stays reserved for its hold
           c_lost[c] := coalesce(c_lost[c], 0) + take;
         end if;
       elsif c_state[c] = 'expired' then
         refusal := null;
-        if free > 0 then -- a hold or a refund came back to it
+        if free > 0 then -- a hold or a refund returned money to it
           kind := 'expire'; happened := 'card.expired'; take := free;
           c_lost[c] := coalesce(c_lost[c], 0) + take;
         end if;
@@ -441,7 +441,7 @@ begin
       end if;
     elsif item.op = 'reinstate' then
       if st = 'active' then
-        refusal := null; -- already so
+        refusal := null; -- already in this state
       elsif st = 'expired' then
         refusal := null; happened := 'card.reinstated';
         c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
@@ -512,7 +512,7 @@ begin
     o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
     if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate') then
       if st <> 'expired' or item.op not in ('block', 'unblock') then
-        c_state[c] := st; -- else its money is still to be moved by the entry that ends it
+        c_state[c] := st; -- otherwise the entry that expires it still has to move its money
       end if;
       o_expires[i] := c_expires[c];
       o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c],
@@ -567,7 +567,7 @@ begin
   if written <> changed then
     raise exception 'a card changed under its lock' using errcode = 'serialization_failure';
   end if;
-  if 'expired' = any (c_state) then -- what came back to a card that had ended is breakage, too
+  if 'expired' = any (c_state) then -- money that returned to an expired card is breakage, too
     insert into outbox (queue, kind, version, payload, dedupe)
     select 'gift-card-expiry', 'lapse', 1, jsonb_build_object('merchant', w.m, 'card', w.c),
       'lapse:' || w.c
@@ -619,7 +619,7 @@ begin
         e_at)
       returning merchant, id, type
     )
-    insert into outbox (topic, merchant, resource_id) -- where somebody follows them
+    insert into outbox (topic, merchant, resource_id) -- if the merchant has subscribers
     select e.type, e.merchant, e.id from made e
     where exists (select from merchant z where z.id = e.merchant and z.followed);
   end if;

@@ -1,7 +1,7 @@
-"""Quotas: how much one merchant may have, so that the others find room; `quotas.sql` has the usual
-limits.
+"""Quotas: limits for each merchant, so that none uses up what others need. `quotas.sql` has the
+default limits.
 
-Whoever runs Florin changes them for a merchant; a change holds from the next request on.
+The operator changes them for a merchant; a change applies from the next request on.
 """
 
 from uuid import UUID
@@ -30,7 +30,7 @@ from florin.quotas() d left join florin.quota q on q.name = d.name order by d.na
 
 
 class Quota(msgspec.Struct, kw_only=True):
-    """A quota: its usual limit, and the merchants that have another one."""
+    """A quota: its default limit, and the merchants with another limit."""
 
     name: str
     default: int
@@ -44,7 +44,7 @@ async def limit_of(database: Database, merchant: UUID, name: str) -> int:
 
 
 async def take_job(tx: Tx, merchant: UUID, queue: str, cards: int) -> None:
-    """Count a job and its cards, in the transaction that takes it on. Raises QuotaExceeded."""
+    """Count a job and its cards, in the transaction that creates the job. Raises QuotaExceeded."""
     name: str | None = await tx.value(
         "select florin.take_job_quota($1, $2, $3)", merchant, queue, cards
     )
@@ -53,19 +53,19 @@ async def take_job(tx: Tx, merchant: UUID, queue: str, cards: int) -> None:
 
 
 async def listed(connection: Connection) -> list[Quota]:
-    found: dict[str, Quota] = {}
+    quotas: dict[str, Quota] = {}
     for row in await connection.fetch(_LISTED):
         new = Quota(name=row["name"], default=row["usual"], merchants={})
-        quota = found.setdefault(row["name"], new)
+        quota = quotas.setdefault(row["name"], new)
         if row["merchant"] is not None:
             quota.merchants[row["merchant"]] = row["most"]
-    return list(found.values())
+    return list(quotas.values())
 
 
 async def set_limit(
     connection: Connection, merchant: UUID, name: str, most: int, *, actor: str
 ) -> int:
-    """Change a merchant's limit; return what it was. Raises asyncpg.ForeignKeyViolationError."""
+    """Change a limit; return the previous one. Raises asyncpg.ForeignKeyViolationError."""
     async with connection.transaction():
         was: int = await connection.fetchval(_WAS, merchant, name)
         await connection.execute(_SET, merchant, name, most)

@@ -1,4 +1,4 @@
--- Quotas: how much one merchant may have. The usual limits, by name.
+-- Quotas: the default limits of a merchant, by name.
 create or replace function florin.quotas() returns table (name text, most bigint)
 language sql immutable set search_path = florin, pg_temp as $$
   values ('cards_per_day', 5000000::bigint), ('open_jobs', 20), ('event_streams', 20)
@@ -11,7 +11,7 @@ language sql stable set search_path = florin, pg_temp as $$
     (select d.most from florin.quotas() d where d.name = p_name))
 $$;
 
--- How many cards a merchant may still ask for today.
+-- The number of cards that a merchant may still request today.
 create or replace function florin.cards_left(p_merchant uuid) returns bigint
 language sql volatile set search_path = florin, pg_temp
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -21,9 +21,9 @@ set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   ), 0)::bigint
 $$;
 
--- Take a job on: p_cards of the day's, one more open job. Null, or the name of the quota that has no
--- room. The merchant's row is locked until the end of the transaction, so that of two requests at
--- once the second one sees the first.
+-- Count a job: p_cards of today's cards and one more open job. Returns null, or the name of the quota
+-- that would be exceeded. The merchant's row is locked until the end of the transaction, so that the
+-- second of two concurrent requests sees the first.
 create or replace function florin.take_job_quota(p_merchant uuid, p_queue text, p_cards integer)
 returns text
 language plpgsql volatile security definer set search_path = florin, pg_temp

@@ -1,4 +1,4 @@
-"""Refusals of the ledger: each named in api.md, each a 402 unless it says otherwise."""
+"""Refusals: the expected negative answers of the ledger; docs/api/refusals.md lists them."""
 
 from florin.kit.errors import (
     IdempotencyKeyReused,
@@ -52,49 +52,49 @@ class CardNotEmpty(Refusal):
 
 
 class CardNotDue(Refusal):
-    """The card has not reached the end of its life."""
+    """The card has not reached its expiry date."""
 
     code = "card_not_due"
     status = 402
 
 
 class PartialRedemptionNotAllowed(Refusal):
-    """A card of this program is spent whole."""
+    """A card of this program can only be redeemed for its whole balance."""
 
     code = "partial_redemption_not_allowed"
     status = 402
 
 
 class RefundExceedsRedemption(Refusal):
-    """The refunds would exceed what the redemption took."""
+    """The refunds would exceed the amount of the redemption."""
 
     code = "refund_exceeds_redemption"
     status = 402
 
 
 class CaptureExceedsHold(Refusal):
-    """The capture would exceed what is held."""
+    """The capture would exceed the amount of the hold."""
 
     code = "capture_exceeds_hold"
     status = 402
 
 
 class HoldNotOpen(Refusal):
-    """The hold was resolved before, or ran out."""
+    """The hold was already captured or voided, or it expired."""
 
     code = "hold_not_open"
     status = 402
 
 
 class BalanceLimitExceeded(Refusal):
-    """The balance would exceed what a card can carry."""
+    """The balance would exceed the maximum of a card."""
 
     code = "balance_limit_exceeded"
     status = 402
 
 
 class PinRequired(Refusal):
-    """This card is spent by its code with its PIN."""
+    """This card needs its PIN together with its code."""
 
     code = "pin_required"
     status = 402
@@ -108,7 +108,7 @@ class PinIncorrect(Refusal):
 
 
 class PinLocked(Refusal):
-    """The card's PIN was wrong too often; it needs a new one."""
+    """The PIN was wrong too often; reset it to spend the card again."""
 
     code = "pin_locked"
     status = 402
@@ -147,7 +147,7 @@ class AmountNotAllowed(Refusal):
     status = 422
 
 
-# What the ledger's functions answer, and the refusal it is.
+# The outcomes of the ledger's functions, and their refusals.
 _NAMED: tuple[type[Refusal], ...] = (
     InsufficientFunds,
     CardExpired,

@@ -1,5 +1,5 @@
--- Reset: a new PIN for a card, and all its tries again; the old PIN is dead from then on. A card that
--- had none has one from then on. Its sealed copy takes the place of the code's.
+-- Reset: replace the PIN of a card and reset its count of wrong attempts; the old PIN no longer works.
+-- A card without a PIN has one from then on. The sealed copy of the PIN replaces that of the code.
 -- Instances of the release before name no actor.
 drop function if exists florin.reset_pin(uuid, uuid, uuid, bytea, bytea, interval, text, bytea, integer);
 create or replace function florin.reset_pin(
