@@ -153,7 +153,7 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     before, kills = fleet.process("api-1"), 0
     with asked(fleet) as wrong:
         deployed = run_cli(fleet, "deploy", "--release", str(newer), "--soak", "0s")
-        assert "The supervisor ended before it was done" in deployed.stderr
+        assert "The supervisor ended before the order was complete" in deployed.stderr
         assert child.wait(WITHIN_S) == -signal.SIGKILL
         while ended(fleet, child):
             kills += 1

@@ -56,11 +56,11 @@ def test_renewed_on_disk_it_is_shown_and_whoever_takes_over_keeps_it(
 
 
 MISTAKES = {
-    "the key of another": "is not the key of",
-    "the other way round": "holds no certificate in PEM",
-    "no key": "holds no private key in PEM",
-    "not PEM": "is not PEM",
-    "cut off": "are no certificate and its key",
+    "the key of another": "is not the private key of",
+    "the other way round": "contains no PEM certificate",
+    "no key": "contains no PEM private key",
+    "not PEM": "is not a PEM file",
+    "cut off": "are not a valid certificate and key",
     "encrypted": "openssl pkey -in",
     "a directory": "Is a directory",
     "not there": "No such file",
@@ -107,7 +107,7 @@ def test_the_command_says_it_before_anything_starts(fleet: TestFleet, tmp_path: 
     said = run_cli(fleet, *words)
     assert said.returncode == 1
     *_, last = said.stderr.strip().splitlines()
-    assert last == f"florin: {key} is not the key of {cert}: they do not fit."
+    assert last == f"florin: {key} is not the private key of {cert}."
     assert fleet.home.fleet().of("postgres-primary") == ()
 
 
@@ -126,4 +126,4 @@ def test_one_that_ran_out_is_told_and_used(
 
     monkeypatch.setattr(certificate, "datetime", Later)
     assert "BEGIN CERTIFICATE" in certificate.join_certificate(pair.certificate, pair.key)
-    assert "clients that look refuse it" in capsys.readouterr().err
+    assert "clients reject it" in capsys.readouterr().err

@@ -198,7 +198,7 @@ async def test_a_certificate_is_replaced_while_connections_go_on(tmp_path: Path)
             await run.balancer.replace_certificate(*second)
             assert (await http.get("/api/v1/cards")).status_code == 200
         assert _shown(port) == ("CN=second", "h2")
-        with pytest.raises(OperatorError, match="is not the key of"):
+        with pytest.raises(OperatorError, match="is not the private key of"):
             await run.balancer.replace_certificate(first[0], second[1])
         assert _shown(port) == ("CN=second", "h2")
         run.kill()

@@ -163,7 +163,7 @@ def test_a_database_that_cannot_be_used(make_fleet: MakeFleet) -> None:
     reasons = {
         url.replace("florin_app:", "florin_app:wrong"): "password",
         url.replace(owner.part("postgres-1").address or "", f"127.0.0.1:{free_port()}"): (
-            "nothing answers"
+            "no server answers"
         ),
         f"{url}_": "no database",
     }
@@ -254,4 +254,4 @@ def test_an_operations_port_that_is_taken_is_refused_before_anything_starts(
         assert f"Port {taken} is taken" in said
         assert "--operations-port" in said
     fleet.environ["STANDIN_OPERATIONS_PORT"] = str(fleet.port)
-    assert "is the public port as well" in fleet.refused()
+    assert "is also the public port" in fleet.refused()

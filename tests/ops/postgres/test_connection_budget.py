@@ -22,7 +22,7 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
         budget.require()
         assert budget.needed <= most - 3
     else:
-        with pytest.raises(OperatorError, match="The connections do not suffice"):
+        with pytest.raises(OperatorError, match="Too few database connections"):
             budget.require()
 
 

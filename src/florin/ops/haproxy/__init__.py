@@ -1,5 +1,6 @@
-"""Haproxy: HAProxy as a part of the fleet, changed while it runs and never reloaded.
+"""HAProxy as a part of the fleet: reconfigured while it runs, never reloaded.
 
-`server_slots` is what it should know, `config` makes HAProxy's configuration of that, `runtime_api`
-talks to the one that runs, `balancer` does what the fleet asks: admit, drain, forget, switch.
+`server_slots` has its wanted state, `config` renders HAProxy's configuration from it, `runtime_api`
+sends commands to the running HAProxy, `balancer` admits, drains and forgets instances and switches
+the algorithm.
 """

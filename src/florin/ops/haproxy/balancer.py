@@ -1,7 +1,7 @@
-"""Balancer: what the fleet asks of it. Every change goes into the files, then over the socket.
+"""Balancer: changes to the balancer. Each is written to the files, then sent over the socket.
 
-The files make the next start of HAProxy know what this one was told; `restore` settles what was
-in between when somebody was killed there. Changes of several processes follow one another.
+HAProxy starts with the state in the files; `restore` repairs the difference after a kill between
+the two steps. A lock serialises the changes of several processes.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ _LOCK_POLL_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceState:
-    """One instance as the running balancer sees it; `sessions` are those of all algorithms."""
+    """One instance as the running balancer sees it; `sessions` is the sum over all algorithms."""
 
     name: str
     slot: int
@@ -59,7 +59,7 @@ class Balancer:
         return f"{LOOPBACK}:{self.edge.operations_port}"
 
     def wanted(self) -> PartSpec:
-        """How it runs. Its wiring changes with what only another process can change."""
+        """Return the balancer as a part. Its wiring covers the settings that need a new process."""
         fixed = config.render_config(self.edge, BalancerState())
         return PartSpec(
             name=NAME,
@@ -74,7 +74,7 @@ class Balancer:
             wiring=sha256(fixed.encode()).hexdigest()[:12],
             prepare=self.prepare,
             settle=self.restore,
-            # It is handed the open ports by the one that runs, and has that one finish.
+            # The new process takes over the open ports; the current one finishes its connections.
             relief=HotSwap(
                 lambda pid: self._launch("-x", SOCKET, "-sf", str(pid)), self.answers_as
             ),
@@ -86,7 +86,7 @@ class Balancer:
         return Launch(name=NAME, argv=(str(self.program.path), *words), environ=environ)
 
     def prepare(self) -> None:
-        """Write what HAProxy reads when it starts."""
+        """Write the files that HAProxy reads when it starts."""
         self.edge.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._write(self.facts())
 
@@ -94,7 +94,7 @@ class Balancer:
         return await self.alive() and await http_probe.is_listening(self.address)
 
     async def answers_as(self, pid: int) -> bool:
-        """Say whether it is this process that has the socket now."""
+        """Return whether the process with this pid has the socket now."""
         try:
             return f"\nPid: {pid}\n" in await runtime_api.send_command(
                 self.edge.socket, "show info", within_s=3
@@ -112,7 +112,7 @@ class Balancer:
         return server_slots.read_state(self.edge.facts)
 
     async def admit(self, name: str, address: str) -> None:
-        """Send requests to this instance from now on; it should be ready already."""
+        """Send requests to this instance from now on; it must be ready already."""
         slots = self.edge.timing.slots
         await self._change(lambda known: known.admitting(name, address, slots=slots))
 
@@ -123,18 +123,18 @@ class Balancer:
             await self.admit(name, known.address)
 
     async def drain(self, name: str) -> None:
-        """Send it nothing new; what it has, it finishes."""
+        """Send an instance no new requests; it finishes the ones it has."""
         await self._change(lambda known: known.draining(name))
 
     async def forget(self, name: str) -> None:
-        """Give up its place; sessions it still has are ended."""
+        """Free an instance's slot; its remaining sessions are ended."""
         await self._change(lambda known: known.forgetting(name))
 
     async def switch(self, algorithm: Algorithm) -> None:
         await self._change(lambda known: known.switched(algorithm))
 
     async def restore(self) -> None:
-        """Make the running HAProxy be what the files say, whatever it was told before."""
+        """Bring the running HAProxy into the state in the files."""
         async with self._alone():
             known = self.facts()
             self._write(known)
@@ -151,7 +151,7 @@ class Balancer:
             await runtime_api.send_changes(self.edge.socket, commands)
 
     async def observe(self) -> tuple[InstanceState, ...]:
-        """Every known instance as it is now. Raises Unreachable."""
+        """Return the current state of every known instance. Raises HaproxyUnreachable."""
         known, found = self.facts(), await runtime_api.read_servers(self.edge.socket)
         seen: list[InstanceState] = []
         for server in known.servers:
@@ -198,7 +198,7 @@ class Balancer:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncGenerator[None]:
-        """One change at a time, whichever process makes it; the kernel ends a dead one's turn."""
+        """Serialise changes across processes; the kernel releases the lock of a dead process."""
         handle = os.open(self.edge.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             while True:
@@ -217,10 +217,10 @@ def _switching(known: BalancerState) -> str:
 
 
 def _placing(slot: int, server: SlotServer | None) -> list[str]:
-    """What makes a slot that of this server, or nobody's."""
+    """Return the commands that assign a slot to this server, or free it."""
     name = config.server_name(slot)
     if server is None:
-        # Maintenance first: no request goes to the address of a free slot.
+        # Maintenance first: no request may go to the address of a free slot.
         return [
             *_state(name, "maint"),
             *(f"shutdown sessions server {backend}/{name}" for backend in config.EVERY),
@@ -233,7 +233,7 @@ def _placing(slot: int, server: SlotServer | None) -> list[str]:
 
 
 def _state(name: str, state: str) -> list[str]:
-    # Those that follow take the state of the one that probes.
+    # The backends that follow take the state of the one that probes.
     return [
         f"set server {backend}/{name} state {state}" for backend in (config.PANIC, config.PROBING)
     ]

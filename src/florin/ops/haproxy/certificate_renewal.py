@@ -1,6 +1,4 @@
-"""Certificate renewal: a certificate that was replaced on disk is used at once, without a broken
-connection.
-"""
+"""Certificate renewal: load a certificate that was replaced on disk; no connection breaks."""
 
 from pathlib import Path
 
@@ -9,7 +7,7 @@ from florin.ops.system.console import OperatorError, say
 
 
 class CertificateRenewal:
-    """Watches the certificate and its key; whoever renews them need tell nobody."""
+    """Watches the files of the certificate and its key and loads them after a change."""
 
     def __init__(self, balancer: Balancer, pair: tuple[Path, Path] | None) -> None:
         self._balancer = balancer
@@ -17,7 +15,7 @@ class CertificateRenewal:
         self._used = self._stamp()
 
     async def look(self) -> None:
-        """Replace what the balancer uses when both files changed into a pair that fits."""
+        """Load the files into the balancer when they changed and match each other."""
         stamp = self._stamp()
         if self._pair is None or stamp == self._used:
             return
@@ -25,7 +23,7 @@ class CertificateRenewal:
         try:
             await self._balancer.replace_certificate(*self._pair)
         except OperatorError as error:
-            # Perhaps only one of the two is written yet: the other changes the stamp again.
+            # Possibly only one of the two files is written yet: the other changes the stamp again.
             say(f"The certificate was not replaced: {error}")
         else:
             say("The certificate was replaced.")

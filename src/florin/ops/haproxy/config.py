@@ -1,10 +1,10 @@
-"""Config: HAProxy's configuration as a pure function of settings and facts.
+"""Config: HAProxy's configuration as a pure function of settings and state.
 
-The algorithm cannot be changed while HAProxy runs, so there is one backend for each, and a map,
-which can be changed, chooses. Servers cannot be added and tracked while it runs, so all slots
-are declared and get address and state over the socket. Only the first backend probes; the others
-follow it. The facts are rendered in as well: a balancer that died serves again with the same
-servers before anybody has told it anything.
+The algorithm cannot be changed while HAProxy runs, so there is one backend per algorithm, and a
+map, which can be changed, selects one. Servers cannot be added and tracked while it runs, so all
+slots are declared and get their address and state over the socket. Only the first backend probes;
+the others follow it. The state is rendered into the configuration as well: a restarted balancer
+serves with the same servers before it receives any command.
 """
 
 from florin.ops.haproxy.config_fragments import BOUNDS, ONE_FORM, RULES, problem_response
@@ -13,14 +13,14 @@ from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET,
 
 PROBING, FOLLOWING, PANIC = "roundrobin", ("leastconn", "iphash"), "panic"
 EVERY = (PROBING, *FOLLOWING, PANIC)
-FREE = "127.0.0.1:1"  # where a slot points that nobody has; it is in maintenance as well
+FREE = "127.0.0.1:1"  # the address of a free slot, which is also in maintenance
 MAP_KEY = "algorithm"
 _PROXIES_DEEP = 5
 _UNLESS_PROXIED = " unless of_a_proxy { req.hdr(x-forwarded-proto) -m found }"
 
 
 def server_name(slot: int) -> str:
-    """The name of a slot's server, the same in every backend."""
+    """Return the name of a slot's server, the same in every backend."""
     return f"s{slot}"
 
 
@@ -47,7 +47,7 @@ def _global(edge: BalancerSettings) -> str:
     timing = edge.timing
     user = f"  uid {edge.user.uid}\n  gid {edge.user.gid}\n" if edge.user else ""
     return f"""\
-# Written by florin up; changes go over the socket and into this file alike.
+# Written by florin up; changes go over the socket and into this file.
 global
   log stdout format raw daemon err
   stats socket unix@{SOCKET} mode 600 level admin expose-fd listeners
@@ -70,14 +70,14 @@ def _defaults(edge: BalancerSettings) -> str:
         f" fastinter {format_seconds(t.probe_when_doubtful_s)}"
         f" downinter {format_seconds(t.probe_every_s)} fall {t.probe_fall} rise {t.probe_rise}"
     )
-    # A failed connection is only a reason to probe sooner; the probe decides. Were a server marked
-    # down by the failure itself, the request that failed would be ended with the server's others.
+    # A failed connection only makes the next probe come sooner; the probe decides. If the failure
+    # itself marked the server down, all requests of the server would be ended with it.
     watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
     pool = (
         f"pool-max-conn {t.idle_per_server} pool-purge-delay {format_seconds(t.idle_purge_every_s)}"
     )
-    # A request that timed out is not repeated: what was slow once would be slow again, beside the
-    # first. One whose client is gone is ended: the instance stops reading for it (abortonclose).
+    # A request that timed out is not repeated: it would be slow again while the first attempt still
+    # runs. A request without a client is ended: the instance stops reading for it (abortonclose).
     return f"""\
 defaults
   mode http
@@ -142,10 +142,11 @@ frontend public
 
 
 def _clients(trusted: tuple[str, ...]) -> str:
-    """Who really asks: the last address in the header that no trusted proxy wrote about itself.
+    """Return the rules that find the client: the last address in X-Forwarded-For that is not that
+    of a trusted proxy.
 
-    Each rule looks at the source as the rule before left it, so a chain of proxies is walked from
-    our side; what an untrusted source says is never looked at.
+    Each rule uses the source that the rule before set, so a chain of proxies is followed from this
+    end; a header from an untrusted source is ignored.
     """
     if not trusted:
         return ""
@@ -183,7 +184,7 @@ def _backends(edge: BalancerSettings, facts: BalancerState) -> str:
   option httpchk
   http-check send meth GET uri /health/ready ver HTTP/1.1 hdr Host florin
   http-check disable-on-404"""
-    # Who follows must agree on what a 404 means.
+    # The backends that follow must also treat a 404 as draining.
     following = "  option httpchk\n  http-check disable-on-404"
     hashing = f"{following}\n  hash-type consistent sdbm avalanche"
     return "\n".join(
@@ -191,7 +192,7 @@ def _backends(edge: BalancerSettings, facts: BalancerState) -> str:
             _backend(edge, facts, PROBING, "roundrobin", probing, "check"),
             _backend(edge, facts, "leastconn", "leastconn", following, "track"),
             _backend(edge, facts, "iphash", "source", hashing, "track"),
-            # Nobody says it is well: better to ask than to refuse. It waits for a restart, too.
+            # No instance is healthy: trying one is better than refusing. Retries bridge a restart.
             _backend(
                 edge, facts, PANIC, "roundrobin", f"  retries {edge.timing.panic_retries}", ""
             ),
@@ -208,10 +209,10 @@ def _backend(
         known = facts.of_slot(slot)
         words = ["  server", server_name(slot), known.address if known else FREE]
         if health == "track":
-            words += ["track", f"{PROBING}/{server_name(slot)}"]  # in maintenance when that one is
+            words += ["track", f"{PROBING}/{server_name(slot)}"]  # follows its maintenance state
         else:
             words += [health] if health else []
-            # A server that drained has no sessions left after a start: it gets none at all.
+            # After a restart a drained server has no sessions left, so it is disabled.
             words += [] if known and known.admitted else ["disabled"]
         lines.append(" ".join(words))
     return "\n".join((*lines, ""))

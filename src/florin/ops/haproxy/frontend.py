@@ -1,4 +1,4 @@
-"""Frontend: the fleet's balancer, where it listens and whom it believes."""
+"""Frontend: the fleet's balancer with its listeners and trusted proxies."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,12 +32,12 @@ __all__ = [
 
 OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
 _PER_SOURCE = "FLORIN_CONNECTIONS_PER_SOURCE"
-METRICS = "fleet-metrics"  # the supervisor's: the metrics of all instances as one document
+METRICS = "fleet-metrics"  # of the supervisor: the metrics of all processes as one document
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentFrontend:
-    """Where the fleet that runs is reached, and with which certificate and key."""
+    """The ports, certificate and key of the running fleet."""
 
     port: int | None = None  # None: none runs
     operations_port: int | None = None
@@ -45,10 +45,10 @@ class CurrentFrontend:
 
 
 def base_urls(home: Home) -> list[str]:
-    """Where a caller on this machine asks: the balancer, which spares him the end of an instance.
+    """Return the URLs for a caller on this machine: the balancer, which hides instance restarts.
 
-    With TLS each instance: whether the certificate is for this host nobody knows. Empty when
-    nothing runs.
+    With TLS those of the instances, since the certificate may not be valid for this host. Empty
+    when nothing runs.
     """
     fleet = observe_fleet(home)
     roles: tuple[Role, ...] = (
@@ -62,7 +62,7 @@ def base_urls(home: Home) -> list[str]:
 
 
 def current_frontend(home: Home) -> CurrentFrontend:
-    """Return what an `up` that does not say leaves as it is."""
+    """Return the settings that `florin up` keeps unless its options change them."""
     fleet = observe_fleet(home)
     part = fleet.part(NAME)
     if part is None or not any(each.process for each in (part, *fleet.of("api"))):
@@ -78,7 +78,7 @@ def current_frontend(home: Home) -> CurrentFrontend:
 
 
 def make_balancer(options: UpOptions, ports: Mapping[str, int]) -> Balancer:
-    """Return the balancer as the options want it. Raises OperatorError when there is no HAProxy."""
+    """Return the balancer for the options. Raises OperatorError when there is no HAProxy."""
     edge = BalancerSettings(
         timing=DEFAULT,
         host=options.host,
@@ -97,25 +97,30 @@ def make_balancer(options: UpOptions, ports: Mapping[str, int]) -> Balancer:
 
 
 def require_ports(options: UpOptions, fleet: Fleet) -> None:
-    """Say that a port is taken before anything starts; our own balancer may sit on it."""
+    """Raise OperatorError when a port is in use, except by the fleet's own balancer.
+
+    Called before anything starts.
+    """
     part = fleet.part(NAME)
     runs = part if part is not None and part.process is not None else None
     asked = [("--port", options.port, options.host, runs and runs.address)]
     if options.operations_port is not None:
         if options.operations_port == options.port:
-            raise OperatorError(f"--operations-port {options.port} is the public port as well.")
+            raise OperatorError(
+                f"--operations-port {options.port} is also the public port (--port); choose another."
+            )
         here = runs and runs.operations
         asked.append(("--operations-port", options.operations_port, LOOPBACK, here))
     for option, port, host, at in asked:
         if not (at or "").endswith(f":{port}") and not ports.is_free_port(port, host):
             raise OperatorError(
-                f"Port {port} is in use by {ports.port_holder(port)}; stop it, or choose another:"
-                f" florin up {option} {ports.next_free(port + 1)}."
+                f"Port {port} is in use by {ports.port_holder(port)}; stop that process, or choose"
+                f" another port: florin up {option} {ports.next_free(port + 1)}."
             )
 
 
 def operations_port(options: UpOptions, fleet: Fleet, taken: Mapping[str, int]) -> int:
-    """Return the port asked for, else the one it has, else the next free after the public one."""
+    """Return the requested port, else the current one, else the next free after the public port."""
     part = fleet.part(NAME)
     if options.operations_port is not None:
         return options.operations_port
@@ -129,13 +134,13 @@ def _per_source(words: str | None) -> int:
     if not words:
         return CONNECTIONS_PER_SOURCE
     if not words.isdecimal() or int(words) < 1:
-        raise OperatorError(f"{_PER_SOURCE}: {words} is not a whole number from 1.")
+        raise OperatorError(f"{_PER_SOURCE}={words} is invalid; give a whole number of at least 1.")
     return int(words)
 
 
 def _trusted(options: UpOptions) -> tuple[str, ...]:
     words = options.environ.get("FLORIN_TRUSTED_PROXIES", "")
-    if options.environ.get("FLORIN_ENV") == "production":  # instances believe the balancer alone
+    if options.environ.get("FLORIN_ENV") == "production":  # instances trust only the balancer
         for mistake in network_rules.open_proxies({"FLORIN_TRUSTED_PROXIES": words}):
             raise OperatorError(f"{mistake}.")
     try:

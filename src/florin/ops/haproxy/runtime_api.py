@@ -1,4 +1,4 @@
-"""Runtime API: what is asked of a running HAProxy, and its answers as values."""
+"""Runtime API: commands to a running HAProxy over its socket, and its answers as values."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from florin.ops.system.console import OperatorError
 _WITHIN_S = 5.0
 _LIMIT = 2**24
 _LINUX = sys.platform == "linux"
-# What HAProxy says when it did as told. Everything else it says to a change is a refusal.
+# HAProxy's answers to a successful change. Every other answer to a change is a refusal.
 _FINE = ("", "Transaction created", "Transaction updated", "Success!", "Committing")
 _FINE_ABOUT_ADDRESSES = ("IP changed from", "port changed from", "no need to change")
 
@@ -26,15 +26,15 @@ Check = Literal["up", "down", "draining", "unknown"]
 
 
 class HaproxyUnreachable(OperatorError):
-    """No HAProxy answers at the socket."""
+    """No HAProxy answers on the socket."""
 
 
 class CommandRefused(OperatorError):
-    """HAProxy did not do what it was told; its words."""
+    """HAProxy refused a command; the message is its answer."""
 
 
 class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One server of one backend, as HAProxy sees it now."""
+    """The current state of one server of one backend in HAProxy."""
 
     backend: str
     server: str
@@ -47,7 +47,7 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def send_command(socket: Path, command: str, *, within_s: float = _WITHIN_S) -> str:
-    """Send one command and return the answer. Raises Unreachable."""
+    """Send one command and return the answer. Raises HaproxyUnreachable."""
     try:
         async with asyncio.timeout(within_s), _connected(socket) as (reader, writer):
             writer.write(command.encode() + b"\n")
@@ -55,11 +55,16 @@ async def send_command(socket: Path, command: str, *, within_s: float = _WITHIN_
             writer.write_eof()
             return (await reader.read(-1)).decode(errors="replace").strip()
     except (OSError, TimeoutError) as error:
-        raise HaproxyUnreachable(f"{socket}: {error or 'no answer in time'}") from None
+        raise HaproxyUnreachable(
+            f"HAProxy does not answer on {socket}: {error or 'no answer in time'}"
+        ) from None
 
 
 async def send_changes(socket: Path, commands: Sequence[str]) -> None:
-    """Send changes, one after the other in one go. Raises Unreachable; Refused at the first no."""
+    """Send several changes in one request.
+
+    Raises HaproxyUnreachable, or CommandRefused with the first refusal.
+    """
     if not commands:
         return
     said = await send_command(socket, ";".join(commands))
@@ -69,8 +74,8 @@ async def send_changes(socket: Path, commands: Sequence[str]) -> None:
 
 
 async def replace_certificate(socket: Path, name: str, pem: str) -> None:
-    """Put another certificate and key in the place of the loaded one, for new connections."""
-    # The payload ends at an empty line, so it must not hold one.
+    """Replace the loaded certificate and key for new connections. Raises CommandRefused."""
+    # The payload ends at an empty line, so it must not contain one.
     payload = "\n".join(line for line in pem.splitlines() if line.strip())
     said = await send_command(socket, f"set ssl cert {name} <<\n{payload}\n")
     if "Transaction" not in said:
@@ -82,7 +87,7 @@ async def replace_certificate(socket: Path, name: str, pem: str) -> None:
 
 
 async def read_servers(socket: Path) -> list[ServerRow]:
-    """Every server of every backend. Raises Unreachable."""
+    """Return every server of every backend. Raises HaproxyUnreachable."""
     text = await send_command(socket, "show stat")
     lines = csv.DictReader(text.removeprefix("# ").splitlines())
     return [_row(line) for line in lines if line["svname"] not in ("FRONTEND", "BACKEND") and line]
@@ -101,7 +106,7 @@ def _row(line: dict[str, str]) -> ServerRow:
     elif said.startswith("DOWN"):
         check = "down"
     elif said.startswith("NOLB"):
-        check = "draining"  # it answers that it wants nothing new
+        check = "draining"  # its readiness check answers 404
     return ServerRow(
         backend=line["pxname"],
         server=line["svname"],
@@ -121,7 +126,7 @@ async def _connected(
     with contextlib.ExitStack() as stack:
         path = str(socket)
         if _LINUX:
-            # The path of a socket has at most 107 bytes; that of a home may have more.
+            # A socket's path has at most 107 bytes; the path of the home may be longer.
             folder = os.open(socket.parent, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, folder)
             path = f"/proc/self/fd/{folder}/{socket.name}"

@@ -1,6 +1,4 @@
-"""Server slots: what the balancer should know, kept beside it so that its next start knows it at
-once.
-"""
+"""Server slots: the balancer's wanted state, stored in its folder so that its next start has it."""
 
 import re
 from pathlib import Path
@@ -16,16 +14,16 @@ _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
 
 class SlotServer(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance: `slot` is its place among the predeclared servers, from 1."""
+    """One instance: `slot` is its number among the predeclared servers, from 1."""
 
     name: str
     slot: int
     address: str
-    admitted: bool = True  # else it drains: finishes what it has and gets nothing new
+    admitted: bool = True  # False: it drains, finishes its requests and gets no new ones
 
 
 class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that is not a setting of the whole fleet."""
+    """The state that changes while the balancer runs."""
 
     algorithm: Algorithm = "roundrobin"
     servers: tuple[SlotServer, ...] = ()
@@ -37,7 +35,7 @@ class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
         return next((server for server in self.servers if server.slot == slot), None)
 
     def admitting(self, name: str, address: str, *, slots: int) -> "BalancerState":
-        """With this instance admitted, in the slot it has or the first free one."""
+        """Return the state with this instance admitted, in its slot or the first free one."""
         if not _NAME.fullmatch(name) or not _ADDRESS.fullmatch(address):
             raise ValueError(f"not an instance and its address: {name!r} {address!r}")
         known = self.server(name)
@@ -60,7 +58,10 @@ class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
         for slot in range(1, slots + 1):
             if slot not in taken:
                 return slot
-        raise OperatorError(f"The balancer has places for {slots} instances and all are taken.")
+        raise OperatorError(
+            f"All {slots} server slots of the balancer are in use; run fewer instances (florin"
+            " scale api=N)."
+        )
 
     def _with(self, server: SlotServer) -> "BalancerState":
         others = [other for other in self.servers if other.name != server.name]
@@ -69,7 +70,7 @@ class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_state(path: Path) -> BalancerState:
-    """Return what was kept; nothing known when there is nothing, or nothing legible."""
+    """Return the stored state; an empty one if there is none or it cannot be read."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=BalancerState)
     except (OSError, msgspec.DecodeError):

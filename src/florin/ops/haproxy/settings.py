@@ -1,4 +1,4 @@
-"""Settings: the settings of a balancer that last as long as its process."""
+"""Settings: the settings of a balancer that do not change while its process runs."""
 
 import os
 import resource
@@ -8,10 +8,10 @@ from pathlib import Path
 from florin.ops.fleet.timing import Timing
 from florin.ops.system.os_user import OsAccount
 
-# POSTs that only read: repeated like a GET. A public contract, not knowledge about gift cards.
+# POST requests that only read: they are retried like a GET. A public contract of the API.
 READING_POSTS = ("/api/v1/cards/lookup",)
-# HAProxy is started in the folder and told these names alone: a folder may have blanks in its path
-# and be longer than the path of a socket may be.
+# HAProxy is started in its folder and gets only these names: the folder's path may contain blanks
+# and may be longer than a socket's path may be.
 CONFIGURATION, MAP, SOCKET, CERTIFICATE = (
     "haproxy.cfg",
     "algorithm.map",
@@ -20,24 +20,24 @@ CONFIGURATION, MAP, SOCKET, CERTIFICATE = (
 )
 CONNECTIONS_PER_SOURCE = 1_000
 _SPARE_FILES = 128
-_SPARE_CONNECTIONS = 32  # of the operations port: it answers while the public one is full
+_SPARE_CONNECTIONS = 32  # for the operations port, which must answer while the public one is full
 _NEARLY_FULL = 0.75
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerSettings:
-    """Where the balancer listens, whom it believes, where its files lie."""
+    """The balancer's listeners, trusted proxies and files."""
 
     timing: Timing
     host: str = "127.0.0.1"
     port: int = 8000
     operations_port: int  # on loopback
-    fleet_metrics_port: int | None = None  # who answers /metrics/fleet; see `metrics`
-    trusted_proxies: tuple[str, ...] = ()  # networks
+    fleet_metrics_port: int | None = None  # the server of /metrics/fleet; see `metrics`
+    trusted_proxies: tuple[str, ...] = ()  # networks in CIDR notation
     connections_per_source: int = CONNECTIONS_PER_SOURCE
-    tls: bool = False  # the pair lies in `certificate`
-    folder: Path  # its own: the configuration, the map, the facts, the certificate
-    user: OsAccount | None = None  # whom HAProxy becomes once it has its ports and files
+    tls: bool = False  # with the certificate and key in `certificate`
+    folder: Path  # has the configuration, the map, the state and the certificate
+    user: OsAccount | None = None  # the user HAProxy switches to once its ports and files are open
     threads: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
 
     @property
@@ -64,15 +64,15 @@ class BalancerSettings:
         return self.connections() - _SPARE_CONNECTIONS
 
     def nearly_full(self) -> int:
-        """From how many on a connection is not kept for a next request."""
+        """Return from how many connections on none is kept alive for another request."""
         return int(self.public_connections() * _NEARLY_FULL)
 
     def source_connections(self) -> int:
-        """What one source may have open; never so many that others find no room."""
+        """Return the limit of connections per source: at most half of all."""
         return min(self.connections_per_source, self.public_connections() // 2)
 
     def connections(self) -> int:
-        """What the limit on open files allows: two files a connection."""
+        """Return the connections that the limit on open files allows: two files per connection."""
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = self.timing.connections
         if hard == resource.RLIM_INFINITY or os.geteuid() == 0:

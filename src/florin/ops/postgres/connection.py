@@ -9,7 +9,7 @@ import asyncpg
 from florin.kit.postgres.database import BROKEN, PoolLimits
 from florin.ops.system.console import OperatorError
 
-# asyncpg states no types for it.
+# asyncpg has no type annotations for it.
 _connect: Any = vars(asyncpg)["connect"]
 
 BadPassword = (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError)
@@ -19,12 +19,12 @@ NotYet = (asyncpg.PostgresError, *BROKEN)
 
 @asynccontextmanager
 async def open_session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]:
-    # What a URL says about pools is for pools; PostgreSQL would not know it.
+    # The URL's parameters for pools are removed; PostgreSQL would reject them.
     connection = await _connect(PoolLimits(url).dsn, timeout=within_s)
     try:
         yield connection
     except BaseException:
-        connection.terminate()  # a server that is frozen would never say goodbye
+        connection.terminate()  # a frozen server would never answer a regular close
         raise
     try:
         await connection.close(timeout=within_s)
@@ -33,18 +33,21 @@ async def open_session(url: str, *, within_s: float = 10) -> AsyncGenerator[Any]
 
 
 async def require_database(url: str, variable: str) -> None:
-    """Raise Unable with the reason when a given database cannot be used. Never shows the URL."""
+    """Raise OperatorError with the reason when the database of `variable` cannot be used.
+
+    The message never shows the URL.
+    """
     try:
         async with open_session(url):
             return
     except BadPassword:
-        why = "it refuses the user or the password"
+        why = "it rejects the user or the password"
     except asyncpg.InvalidCatalogNameError:
         why = "there is no database of that name"
     except (OSError, TimeoutError):
-        why = "nothing answers at its address"
+        why = "no server answers at its address"
     except (asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         why = str(error).splitlines()[0]
     raise OperatorError(
-        f"The database of {variable} cannot be used: {why}; correct the URL or start it."
+        f"The database of {variable} cannot be used: {why}. Correct the URL or start the server."
     )

@@ -1,4 +1,4 @@
-"""Connection budget: the connections all parts may open together, against what the server has."""
+"""Connection budget: the connections that all parts may open, compared with the server's limit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,27 +10,27 @@ from florin.kit.settings.variable import urls_of
 from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system.console import OperatorError
 
-HEALTH = 1  # each instance asks after the database on a connection of its own
-REPORTS = 2  # each instance makes reports on connections of their own: florin.reports.service
-WATCHES = 2  # with replicas: one looks at the primary, one at each server as a replica
-WORKER = 8  # one a job, three to take and to beat with
-OTHERS = 6  # migrate, doctor, a dump, somebody with psql
+HEALTH = 1  # per instance: health checks of the database have their own connection
+REPORTS = 2  # per instance: reports have their own connections
+WATCHES = 2  # with replicas: one monitors the primary, one each server as a replica
+WORKER = 8  # per worker: one for each job, three to claim jobs and for heartbeats
+OTHERS = 6  # migrate, doctor, a dump, a user with psql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionBudget:
-    """`instances` are those that may run at once, the spare ones of a deployment included."""
+    """`instances` run at the same time, including the additional ones of a deployment."""
 
     instances: int
     workers: int = 0
     pool: int
-    reads: int = 0  # what each instance opens to a server as to a replica; see `as_replica`
+    reads: int = 0  # per instance, to a server as a replica; see `replica_connections`
     most: int  # the server's max_connections
-    reserved: int  # which it keeps for superusers
+    reserved: int  # for superusers
 
     @property
     def each(self) -> int:
-        """What one instance may open to the primary, which may have been a replica before."""
+        """Connections of one instance to the primary, which may have been a replica before."""
         return self.pool + reading_connections(self.pool) + REPORTS + HEALTH + self.reads
 
     @property
@@ -59,26 +59,26 @@ class ConnectionBudget:
         each = " + ".join(str(part) for part in parts if part)
         working = f", {self.workers} workers with {WORKER}" if self.workers else ""
         return (
-            f"{self.instances} instances with {each} connections{working} and {OTHERS} for others"
-            f" make"
-            f" {self.needed} of {self.room}"
+            f"{self.instances} instances with {each} connections{working} and {OTHERS} others need"
+            f" {self.needed} of {self.room} connections"
         )
 
     def require(self) -> None:
-        """Refuse what would let the server turn requests away."""
+        """Refuse a fleet that needs more connections than the server accepts."""
         if not self.fits:
             raise OperatorError(
-                f"The connections do not suffice: {self.describe()}. The server takes"
-                f" {self.instances_max} instances, one of them spare for deployments; lower"
-                " connection_limit in DATABASE_URL or raise max_connections."
+                f"Too few database connections: {self.describe()}. The server has room for"
+                f" {self.instances_max} instances, one of them for deployments. Run fewer"
+                " instances, lower connection_limit in DATABASE_URL or raise max_connections."
             )
 
 
 def replica_connections(urls: str) -> int:
-    """Return what an instance opens to one server as to a replica, its watches included.
+    """Return the connections of an instance to one server as a replica, monitoring included.
 
-    `urls` is DATABASE_URL_REPLICA; 0 where it names none. A pool stays when its server becomes the
-    primary; where the URLs differ, the largest counts, since any of them may.
+    `urls` is DATABASE_URL_REPLICA; 0 if it is empty. A pool stays open when its server becomes the
+    primary. Where the URLs have different limits the largest counts, since any server may become
+    the primary.
     """
     found = [PoolLimits(url).connections for url in urls_of(SecretStr(urls))] if urls else []
     return max(found) + WATCHES if found else 0
@@ -87,7 +87,7 @@ def replica_connections(urls: str) -> int:
 async def read_budget(
     url: str, instances: int, workers: int = 0, *, replicas: str = ""
 ) -> ConnectionBudget:
-    """Ask the server for its limits; raises Unable when it cannot be asked."""
+    """Read the server's limits. Raises OperatorError when the server cannot be reached."""
     limits = PoolLimits(url)
     try:
         async with open_session(limits.dsn) as connection:
@@ -95,7 +95,9 @@ async def read_budget(
                 connection, limits.connections, instances, workers, replicas=replicas
             )
     except NotYet as error:
-        raise OperatorError(f"The database cannot be asked: {error or 'no answer'}.") from None
+        raise OperatorError(
+            f"The database cannot be reached: {error or 'no answer'}. Check florin status."
+        ) from None
 
 
 async def query_budget(

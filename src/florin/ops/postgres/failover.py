@@ -1,8 +1,8 @@
-"""Failover: which member takes over, and making it the primary.
+"""Failover: elect a new primary and promote it.
 
-A write that was acknowledged is on the primary and on one replica at least, nobody knows which. So
-the one that has received most is promoted, and only when all of them could be asked; else the
-primary is started again where it was, for it lacks nothing.
+A write that was acknowledged is on the primary and on at least one replica, but which one is
+unknown. So the replica that has received most is promoted, and only when all of them answered;
+otherwise the primary is restarted on its own data, which is complete.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ select pg_is_in_recovery() as standby,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberState:
-    """A member that answered."""
+    """The state of a member that answered."""
 
     standby: bool
     received: int  # bytes of the log that it has on disk
@@ -44,10 +44,10 @@ def elect_primary(
     least: int | None = None,
     accept_loss: bool = False,
 ) -> str | None:
-    """Return who takes over, None when nobody may. Pure.
+    """Return the next primary, None when no member may take over. Pure.
 
-    `others` are all members but the primary. `least`: what the primary had written when it ended
-    in order; who has received that lacks nothing, so one replica is enough then.
+    `others` are all members except the primary. `least` is the end of the primary's log after a
+    clean shutdown: a replica that has received as much is complete, so one is enough then.
     """
     fit = {name: each for name, each in seen.items() if name in others and each.standby}
     if not fit:
@@ -63,9 +63,10 @@ def elect_primary(
 
 
 def hand_over(members: ReplicaSet, name: str, *, ended: int | None = None) -> bool:
-    """Let another member take over from one that does not run; False when it stays the primary.
+    """Make another member the primary in place of one that does not run.
 
-    For a thread: it has an event loop of its own. `ended`: see `elect`.
+    Returns False when `name` stays the primary. Must run in a thread: it has its own event loop.
+    `ended` is the end of the primary's log after a clean shutdown.
     """
     with members.lock:
         if members.record().primary != name:
@@ -92,12 +93,12 @@ async def _hand_over(members: ReplicaSet, name: str, ended: int | None) -> bool:
     fence_server(members.servers[name])
     members.keep(replace(plain, primary=chosen, switches=record.switches + 1))
     await promote_server(members.servers[chosen])
-    say(f"{chosen} is the primary now, after {name}: {time.monotonic() - begun:.2f} s.")
+    say(f"{chosen} is now the primary (before: {name}); took {time.monotonic() - begun:.2f} s.")
     return True
 
 
 async def observe_members(servers: Mapping[str, Postgres]) -> dict[str, MemberState]:
-    """Ask members what they are; who does not answer in time is left out."""
+    """Query the members' state; those that do not answer in time are left out."""
 
     async def look(server: Postgres) -> MemberState | None:
         with contextlib.suppress(*NotYet):
@@ -112,24 +113,26 @@ async def observe_members(servers: Mapping[str, Postgres]) -> dict[str, MemberSt
 
 
 async def promote_server(server: Postgres) -> None:
-    """Make it the primary, wherever in that it was left. Raises OperatorError."""
+    """Promote a server, or finish its promotion. Raises OperatorError."""
     try:
         async with open_session(server.url(postgres.SUPERUSER)) as connection:
             if await connection.fetchval("select pg_is_in_recovery()"):
                 done = await connection.fetchval("select pg_promote(true, $1)", _PROMOTE_WITHIN_S)
                 if not done:
-                    raise OperatorError(f"{server.name} did not become the primary; see its log.")
+                    raise OperatorError(
+                        f"{server.name} was not promoted within {_PROMOTE_WITHIN_S} s; see its log."
+                    )
     except NotYet as error:
-        raise OperatorError(f"{server.name} could not be made the primary: {error}.") from None
+        raise OperatorError(f"{server.name} could not be promoted: {error}.") from None
 
 
 def fence_server(server: Postgres) -> None:
-    """End what is left of a server: nothing of it may commit beside its successor."""
+    """Kill every process of a server: none may commit once its successor is the primary."""
     data = str(server.data.resolve())
     for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes()
-            # The directory of a server may have been removed under it.
+            # The server's directory may have been removed while it runs.
             where = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
             if b"postgres" in words and where == data:
                 os.kill(int(entry.name), signal.SIGKILL)

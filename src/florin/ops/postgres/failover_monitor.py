@@ -1,4 +1,4 @@
-"""Failover monitor: watches the primary several times a second, and has another one take over."""
+"""Failover monitor: check the primary several times a second, and fail over when it is gone."""
 
 import asyncio
 import signal
@@ -14,17 +14,17 @@ from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
 
 LOOK_EVERY_S = 0.2
-LOOK_IDLY_EVERY_S = 1.0  # where nobody is promoted by itself: each look costs a connection
-LOOK_AGAIN_S = 0.05  # after a silence
+LOOK_IDLY_EVERY_S = 1.0  # without automatic failover: each check costs a connection
+LOOK_AGAIN_S = 0.05  # after an unanswered check
 ANSWER_WITHIN_S = 0.5
-SILENCES = 3  # in a row: then it is taken for frozen, ended, and another one takes over
-ALONE_WITHIN_S = 20.0  # a replica that does not stream for so long is made a copy again
+SILENCES = 3  # unanswered checks in a row: the primary is frozen; it is killed and replaced
+ALONE_WITHIN_S = 20.0  # a replica that has not streamed for this long is copied again
 
 _STREAMS = "select application_name from pg_stat_replication where state = 'streaming'"
 
 
 class FailoverMonitor:
-    """Beside the supervisor, which starts whatever ended; this says what it is started as."""
+    """Decides which member is the primary; the supervisor restarts members that ended."""
 
     def __init__(self, fleet: Supervisor, members: ReplicaSet) -> None:
         self._fleet = fleet
@@ -33,7 +33,7 @@ class FailoverMonitor:
         self._streamed: dict[str, float] = {}
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check the primary until cancelled."""
         every_s = LOOK_EVERY_S if self._members.synchronous else LOOK_IDLY_EVERY_S
         while True:
             silent = self._silences and self._members.synchronous
@@ -41,7 +41,7 @@ class FailoverMonitor:
             try:
                 await self._look()
             except (OperatorError, OSError) as error:
-                say(f"The primary could not be looked after: {error}")
+                say(f"The check of the PostgreSQL primary failed: {error}")
 
     async def _look(self) -> None:
         name_roles(self._fleet, self._members)
@@ -61,7 +61,7 @@ class FailoverMonitor:
             return
         others = self._members.others(name)
         if (await failover.observe_members(others)).keys() == others.keys():
-            say(f"{name} has not answered {self._silences} times in a row; ending it.")
+            say(f"{name} failed {self._silences} checks in a row; killing it to fail over.")
             processes.send_signal(part.process, signal.SIGKILL)
             await asyncio.to_thread(failover.fence_server, self._members.servers[name])
             await asyncio.to_thread(failover.hand_over, self._members, name)
@@ -73,7 +73,7 @@ class FailoverMonitor:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 async with open_session(server.url(postgres.SUPERUSER), within_s=1) as connection:
                     if await connection.fetchval("select pg_is_in_recovery()"):
-                        await failover.promote_server(server)  # it was to be, and was cut off
+                        await failover.promote_server(server)  # an interrupted promotion
                     rows = await connection.fetch(_STREAMS)
         except NotYet:
             return False
@@ -81,7 +81,7 @@ class FailoverMonitor:
         return True
 
     def _rebuild(self, streaming: set[str]) -> None:
-        """Have a replica that runs but cannot follow made a copy of the primary again."""
+        """Copy a replica again when it runs but cannot stream from the primary."""
         now = time.monotonic()
         for name in self._members.others(self._members.record().primary):
             part = self._fleet.fleet.part(name)
@@ -89,14 +89,17 @@ class FailoverMonitor:
             if name in streaming or not runs or part is None:
                 self._streamed[name] = now
             elif now - self._streamed.setdefault(name, now) > ALONE_WITHIN_S and part.process:
-                say(f"{name} has not followed for {ALONE_WITHIN_S:.0f} s; it is made a copy again.")
+                say(
+                    f"{name} has not streamed from the primary for {ALONE_WITHIN_S:.0f} s; copying"
+                    " it again."
+                )
                 self._members.rebuild.add(name)
                 self._streamed[name] = now
                 processes.send_signal(part.process, signal.SIGINT)
 
 
 def name_roles(fleet: Supervisor, members: ReplicaSet) -> None:
-    """Write down who is the primary and who a replica."""
+    """Record each member's role in the state of the fleet."""
     primary = members.record().primary
     for name in members.servers:
         part = fleet.fleet.part(name)

@@ -1,4 +1,4 @@
-"""Member: one PostgreSQL of several, as a part of the fleet: the primary or a replica of it."""
+"""Member: one server of a PostgreSQL replica set as a part of the fleet."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from florin.ops.system.console import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class PostgresMember:
-    """A server and those it is one of."""
+    """A server and the replica set it belongs to."""
 
     server: Postgres
     members: ReplicaSet
@@ -37,10 +37,10 @@ class PostgresMember:
         return "postgres-primary" if mine else "postgres-replica"
 
     def prepare(self) -> None:
-        """Become what the record says; a primary that ended lets another one take over first."""
+        """Take the role of the record; a primary that ended first lets another member take over."""
         members, name = self.members, self.server.name
         mine = read_control_file(self.server)
-        # Who has a database where ours is gone.
+        # The members that have a database when this one's is gone.
         others = (
             ()
             if mine
@@ -50,11 +50,12 @@ class PostgresMember:
             failover.hand_over(members, name, ended=end_of_log(self.server))
         if members.record().primary == name:
             if others:
-                # A new and empty one would be copied over what they have.
+                # A new, empty database would overwrite those of the other members.
                 raise OperatorError(
-                    f"The database of {name} is gone from {self.server.data}, and nobody was known"
-                    f" to have all of it; {' and '.join(others)} may lack what was written last."
-                    " Put it back, or florin failover --accept-loss, or florin restore."
+                    f"The database of {name} is missing from {self.server.data}, and no replica is"
+                    f" known to have all of it: {' and '.join(others)} may lack the last writes."
+                    " Put the directory back, or run florin failover --accept-loss or florin"
+                    " restore."
                 )
             self.server.prepare()
             return
@@ -74,5 +75,5 @@ class PostgresMember:
         except NotYet as error:
             raise OperatorError(f"{self.server.name} did not answer: {error!r}.") from None
         if behind:
-            await failover.promote_server(self.server)  # it was to be, and was ended in between
+            await failover.promote_server(self.server)  # an interrupted promotion
         await self.server.make_roles()

@@ -1,10 +1,9 @@
-"""Replica set: the PostgreSQL servers of one machine, who of them is the primary, and how they are
-set.
+"""Replica set: the PostgreSQL servers of one machine, the record of the primary, their settings.
 
-Every member is set up to be either: it knows the addresses of all others and follows whichever of
-them takes writes; were it the primary, it would wait for any one of the others. So no settings
-change when the primary does. Who it is stands in a file of the home, written before it is made so:
-whoever was killed in between finds there what has to be finished.
+Every member has the settings of both roles: as a replica it knows the addresses of all others and
+follows the one that accepts writes; as the primary it waits for any one of the others to confirm a
+commit. So a change of primary changes no settings. The name of the primary is recorded in a file of
+the home before the promotion: after a kill in between, the next process finds there what to finish.
 """
 
 import threading
@@ -18,12 +17,12 @@ from florin.ops.postgres import server as postgres
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.server import Postgres
 
-SYNCHRONOUS_FROM = 2  # replicas; with fewer a commit that waits would wait for ever
+SYNCHRONOUS_FROM = 2  # replicas; with one, a commit would block for as long as it is away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrimaryRecord:
-    """Who is the primary; `wish` is who shall be next, by whoever asked for a switch."""
+    """The name of the primary; `requested_primary` is the successor requested by an operator."""
 
     primary: str = postgres.NAME
     requested_primary: str = ""
@@ -33,12 +32,12 @@ class PrimaryRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaSet:
-    """The servers by name, the first one being where a new database is made."""
+    """The servers by name; a new database is created on the first one."""
 
     home: Home
     servers: dict[str, Postgres]
     lock: threading.Lock = field(default_factory=threading.Lock)  # one change of primary at a time
-    rebuild: set[str] = field(default_factory=set[str])  # who must be made a copy again
+    rebuild: set[str] = field(default_factory=set[str])  # replicas to be copied again
 
     @property
     def synchronous(self) -> bool:
@@ -60,26 +59,28 @@ class ReplicaSet:
         return self.servers[self.record().primary]
 
     def url(self, role: str) -> str:
-        """The primary, wherever it is."""
+        """Return a URL that names all members and connects to the current primary."""
         addresses = ",".join(server.address for server in self.servers.values())
         first = next(iter(self.servers.values()))
         fits = "?target_session_attrs=read-write" if len(self.servers) > 1 else ""
         return f"{postgres.postgres_url(addresses, role, first.secrets)}{fits}"
 
     def replica_urls(self) -> str:
-        """Every member as a replica: the one that is the primary just now is not asked as one."""
+        """Return the URLs of all members; a client does not read from the current primary as from
+        a replica.
+        """
         urls = [server.url(postgres.APP) for server in self.servers.values()]
         return ",".join(urls) if len(urls) > 1 else ""
 
     def settings(self, name: str) -> dict[str, str]:
-        """What a member is told beside what every server is."""
+        """Return the settings of a member in addition to those of every server."""
         others = self.others(name)
         if not others:
             return {}
         hosts = ",".join("127.0.0.1" for _ in others)
         ports = ",".join(str(server.port) for server in others.values())
         secret = self.servers[name].secrets["REPLICA_PASSWORD"]
-        told = {
+        settings = {
             "hot_standby": "on",
             "hot_standby_feedback": "on",
             "max_standby_streaming_delay": "5s",
@@ -96,12 +97,12 @@ class ReplicaSet:
         }
         if self.synchronous:
             names = ", ".join(f'"{each}"' for each in others)
-            told["synchronous_standby_names"] = f"ANY 1 ({names})"
-        return told
+            settings["synchronous_standby_names"] = f"ANY 1 ({names})"
+        return settings
 
 
 def arrange_members(home: Home, servers: dict[str, Postgres], place: Path) -> ReplicaSet:
-    """The members, each told of the others."""
+    """Return the replica set, each server configured with the addresses of the others."""
     members = ReplicaSet(home=home, servers=servers)
     for name, server in list(servers.items()):
         more = members.settings(name) | wal_archive.archive_settings(place)
@@ -110,14 +111,14 @@ def arrange_members(home: Home, servers: dict[str, Postgres], place: Path) -> Re
 
 
 def member_names(replicas: int, primary: str = postgres.NAME) -> tuple[str, ...]:
-    """So many replicas and the primary, which stays whoever else goes."""
+    """Return the names of `replicas` replicas and the primary, which always stays."""
     others = (f"postgres-{number}" for number in range(1, replicas + 2))
     kept = [name for name in others if name != primary][:replicas]
     return tuple(sorted((primary, *kept), key=lambda name: int(name.rpartition("-")[2])))
 
 
 def recorded_primary(home: Home) -> PrimaryRecord:
-    """Who is the primary; the first one where nothing else was written down."""
+    """Return the recorded primary; the first server if nothing is recorded."""
     try:
         return msgspec.json.decode(_path(home).read_bytes(), type=PrimaryRecord)
     except (OSError, msgspec.DecodeError):

@@ -14,7 +14,7 @@ from florin.ops.system.console import OperatorError
 
 _WITHIN_S = 2
 _WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
-# The second one is when the primary committed what was replayed last.
+# `age` is the time since the primary committed the transaction that was replayed last.
 _REPLAYED = """
 select (pg_last_wal_replay_lsn() - '0/0')::bigint as lsn,
   extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as age
@@ -22,29 +22,29 @@ select (pg_last_wal_replay_lsn() - '0/0')::bigint as lsn,
 
 
 class ReplicationLag(msgspec.Struct, frozen=True):
-    """Of a replica. None: it, or for the bytes the primary, could not be asked."""
+    """The lag of a replica. None: the replica (for `bytes`, also the primary) did not answer."""
 
     bytes: int | None
     seconds: float | None
 
 
 async def read_lag(home: Home, fleet: Fleet) -> dict[str, ReplicationLag]:
-    """Return the lag of the replicas that run here, by name. Changes nothing, raises nothing."""
+    """Return the lag of the replicas that run here, by name. Raises nothing."""
     replicas = [part for part in fleet.of("postgres-replica") if part.process and part.address]
     if not replicas:
         return {}
     primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
-    # The primary first: what a replica has replayed by then is not behind it.
-    told = await _ask(home, primary, _WRITTEN) if primary else None
-    written: int | None = told[0] if told else None
-    rows = await asyncio.gather(*(_ask(home, part, _REPLAYED) for part in replicas))
+    # The primary is queried first, so that a replica which replays meanwhile is not counted behind.
+    position = await _query(home, primary, _WRITTEN) if primary else None
+    written: int | None = position[0] if position else None
+    rows = await asyncio.gather(*(_query(home, part, _REPLAYED) for part in replicas))
     return {part.name: lag_of(written, row) for part, row in zip(replicas, rows, strict=True)}
 
 
 def lag_of(written: int | None, row: Any) -> ReplicationLag:
-    """Return the lag of a replica that has replayed this much. Pure.
+    """Return the lag of a replica from the primary's position and the replica's row. Pure.
 
-    One that has everything is not behind, however long ago that was written.
+    A replica that has everything has no lag, however old the last write is.
     """
     if row is None or row["lsn"] is None:
         return ReplicationLag(None, None)
@@ -55,7 +55,7 @@ def lag_of(written: int | None, row: Any) -> ReplicationLag:
 
 
 def format_lag(lag: ReplicationLag | None) -> str:
-    """Return it for a table: `12 KB, 0.3 s`; empty for what is no replica."""
+    """Return the lag for a table: `12 KB, 0.3 s`; empty for a part that is not a replica."""
     if lag is None:
         return ""
     size = "?" if lag.bytes is None else _size(lag.bytes)
@@ -68,7 +68,7 @@ def _size(count: int) -> str:
     return f"{count / 2**10:.0f} KB" if count < 2**20 else f"{count / 2**20:.0f} MB"
 
 
-async def _ask(home: Home, part: Part, sql: str) -> Any:
+async def _query(home: Home, part: Part, sql: str) -> Any:
     try:
         url = postgres.postgres_url(
             part.address or "", postgres.SUPERUSER, secrets.read_secrets(home)

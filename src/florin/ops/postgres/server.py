@@ -1,4 +1,4 @@
-"""PostgreSQL: the database that a fleet brings along, a direct child on the loopback."""
+"""PostgreSQL: the embedded database server, a child of the supervisor on the loopback interface."""
 
 import os
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Postgres:
     account: OsAccount | None
     secrets: Secrets
     name: str = NAME
-    more: Mapping[str, str] = field(default_factory=dict[str, str])  # settings of its own
+    more: Mapping[str, str] = field(default_factory=dict[str, str])  # settings of its replica set
 
     @property
     def address(self) -> str:
@@ -71,20 +71,20 @@ class Postgres:
         return f"PostgreSQL {said[-1]}" if said else "PostgreSQL"
 
     async def ready(self) -> bool:
-        """Say whether it takes connections; raises Unable when it never will take ours."""
+        """Return whether it accepts connections. Raises OperatorError on a wrong password."""
         try:
             async with open_session(self.url(SUPERUSER), within_s=5):
                 return True
         except BadPassword:
             raise OperatorError(
-                f"The database in {self.data} does not take the password in the home's"
-                " secrets.json; put that file back from a copy, or start afresh in another home."
+                f"The database in {self.data} rejects the password in the home's secrets.json. Put"
+                " that file back from a backup, or start with a new home (--home DIR)."
             ) from None
         except NotYet:
             return False
 
     def prepare(self) -> None:
-        """Make the data directory at the first start, its settings at every start."""
+        """Create the data directory at the first start, write its settings at every start."""
         folder = os_user.make_private_dir(self.data.parent, self.account)
         major = self._major()
         if major is None:
@@ -93,8 +93,8 @@ class Postgres:
                 self._create()
         elif major != _MAJOR:
             raise OperatorError(
-                f"{self.data} was made by PostgreSQL {major}, this is {_MAJOR}; carry it over with"
-                " pg_upgrade, or use another home."
+                f"{self.data} was created by PostgreSQL {major}, but this version of Florin runs"
+                f" {_MAJOR}. Upgrade it with pg_upgrade, or use another home (--home DIR)."
             )
         require_space(folder, 50, "PostgreSQL")
         self.write_settings()
@@ -104,7 +104,7 @@ class Postgres:
         tuning.write_tuned_settings(self.data / "florin.conf", self.port, self.account, self.more)
 
     def clear_remains(self) -> None:
-        """Remove what a killed server left; refuse when another one uses the data."""
+        """Remove the pid file of a killed server. Raises OperatorError when another server runs."""
         lock = self.data / "postmaster.pid"
         try:
             pid = int(account_files.read(lock, self.account).splitlines()[0])
@@ -112,23 +112,23 @@ class Postgres:
             return
         if processes.find_process(pid) is not None and self._serves(pid):
             raise OperatorError(
-                f"A PostgreSQL server that florin did not start (pid {pid}) runs on {self.data};"
-                f" stop it (kill -INT {pid}) and run this again."
+                f"A PostgreSQL server that florin did not start (pid {pid}) uses {self.data}. Stop"
+                f" it (kill -INT {pid}) and run this command again."
             )
-        # Its pid is nobody's, a zombie's or a stranger's by now. Were its children still there,
-        # PostgreSQL would find their shared memory and refuse by itself.
+        # The pid is free or belongs to an unrelated process. If children of the old server still
+        # ran, PostgreSQL would find their shared memory and refuse to start.
         account_files.remove(lock, self.account)
 
     async def make_roles(self) -> None:
-        """Create what is missing of roles and the database. Raises OperatorError."""
+        """Create the missing roles and the database. Raises OperatorError."""
         try:
             await self._make_roles()
         except NotYet as error:
-            raise OperatorError(f"{self.name} could not be given its roles: {error!r}.") from None
+            raise OperatorError(f"The roles of {self.name} were not created: {error!r}.") from None
 
     async def _make_roles(self) -> None:
         async with open_session(self.url(SUPERUSER)) as connection:
-            # There are no replicas yet that could confirm it.
+            # No replica runs yet that could confirm the commit.
             await connection.execute("set synchronous_commit = local")
             for role, options in ((OWNER, " createrole"), (APP, ""), (REPLICA, " replication")):
                 known = "select 1 from pg_roles where rolname = $1"
@@ -152,7 +152,7 @@ class Postgres:
         except BadPassword:
             return False
         except Refused:
-            return True  # the password was right, the database is not there yet
+            return True  # the password is right, the database does not exist yet
 
     def _major(self) -> str | None:
         try:
@@ -161,7 +161,7 @@ class Postgres:
             return None
         except (OSError, ValueError) as error:
             raise OperatorError(
-                f"{self.data} cannot be read ({error}); it belongs to another user."
+                f"{self.data} cannot be read ({error}). Run this command as its owner."
             ) from None
 
     def _serves(self, pid: int) -> bool:
@@ -174,7 +174,7 @@ class Postgres:
             return str(self.data) in words
 
     def _create(self) -> None:
-        """Run initdb beside the place and rename: a killed first start leaves no half database."""
+        """Run initdb in a temporary directory and rename it: a kill leaves no partial database."""
         partial = self.data.with_name(f"{self.data.name}.new")
         account_files.remove(partial, self.account)
         password = self.data.with_name("password.new")
@@ -192,17 +192,19 @@ class Postgres:
         try:
             text = account_files.read(settings, self.account)
         except (OSError, ValueError) as error:
-            raise OperatorError(f"No database could be made in {self.data}: {error}") from None
+            raise OperatorError(f"No database could be created in {self.data}: {error}") from None
         text += "\ninclude_if_exists = 'florin.conf'\n"
         account_files.write(settings, text.encode(), self.account)
         account_files.move(partial, self.data, self.account)
 
 
-def _why_not(data: Path, said: str) -> str:
-    if "No space left" in said:
-        return f"The disk of {data} is full; free at least {_SPACE_MB} MB and run this again."
-    words = [line for line in said.splitlines() if "error" in line or "FATAL" in line]
-    return f"No database could be made in {data}: {(words or ['initdb gave no reason'])[-1]}"
+def _why_not(data: Path, output: str) -> str:
+    if "No space left" in output:
+        return (
+            f"The disk of {data} is full; free at least {_SPACE_MB} MB and run this command again."
+        )
+    errors = [line for line in output.splitlines() if "error" in line or "FATAL" in line]
+    return f"No database could be created in {data}: {(errors or ['initdb gave no reason'])[-1]}"
 
 
 def postgres_url(address: str, role: str, secrets: Secrets) -> str:
@@ -222,7 +224,7 @@ def embedded_postgres(
 ) -> Postgres:
     return Postgres(
         program=bundled_programs.engine_program(bundled_programs.POSTGRES, user),
-        # The first one's data lies where it was before there were others.
+        # The first server keeps the directory that it had before there were several.
         data=place / ("postgres" if name == NAME else name) / "data",
         port=port,
         account=user,

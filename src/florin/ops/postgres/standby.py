@@ -1,4 +1,4 @@
-"""Standby: make a member a copy of the primary: fresh, or out of what it was."""
+"""Standby: make a member a replica of the primary, by pg_rewind of its data or by a new copy."""
 
 import asyncio
 import contextlib
@@ -21,10 +21,10 @@ _WAS_PRIMARY = ("in production", "shut down", "in crash recovery", "shutting dow
 
 
 def make_standby(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
-    """Bring its data to where it can stream from the primary. Raises OperatorError.
+    """Prepare a server's data so that it can stream from the primary. Raises OperatorError.
 
-    What an old primary has is removed only once there is a whole copy: it may hold what no other
-    server has. A replica has nothing of its own.
+    The data of a former primary is removed only after a complete copy: it may have what no other
+    server has. A replica has no data of its own.
     """
     os_user.make_private_dir(server.data.parent, server.account)
     _finish_replacing(server)
@@ -32,7 +32,7 @@ def make_standby(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
     if not state:
         _copy(server, primary, keep=True)
     elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
-        say(f"{server.name} could not be rewound; it is copied anew.")
+        say(f"{server.name} could not be rewound; copying it from the primary.")
         _copy(server, primary, keep=state not in _WAS_REPLICA)
     account_files.write(server.data / "standby.signal", b"", server.account)
     server.write_settings()
@@ -40,7 +40,7 @@ def make_standby(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
 
 
 def read_control_file(server: Postgres) -> dict[str, str]:
-    """What the control file says; empty where there is no whole database."""
+    """Return the fields of the control file; empty if there is no complete database."""
     if not (server.data / "PG_VERSION").exists():
         return {}
     said = os_user.run_as(server.account, [_program(server, "pg_controldata"), str(server.data)])
@@ -49,7 +49,7 @@ def read_control_file(server: Postgres) -> dict[str, str]:
 
 
 def end_of_log(server: Postgres) -> int | None:
-    """The end of the log of a primary that was stopped in order; None when it was not."""
+    """Return the end of the log of a primary after a clean shutdown, else None."""
     said = read_control_file(server)
     found = re.fullmatch(r"([0-9A-F]+)/([0-9A-F]+)", said.get("Latest checkpoint location", ""))
     if said.get("Database cluster state") != "shut down" or found is None:
@@ -58,9 +58,10 @@ def end_of_log(server: Postgres) -> int | None:
 
 
 def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
-    """Copy beside the place and rename: a copy that was cut off leaves no half database.
+    """Copy to a temporary directory and rename it: an interruption leaves no partial database.
 
-    `keep`: what lies there must not go before. Else it goes first where the disk has too little.
+    `keep`: the old data stays until the copy is complete. Otherwise it is removed first when the
+    disk has too little space for both.
     """
     partial = server.data.with_name(f"{server.data.name}.new")
     account_files.remove(partial, server.account)
@@ -70,7 +71,7 @@ def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
     try:
         require_space(server.data.parent, needed, f"the copy in {server.name}")
     except OperatorError as error:
-        kept = f" {server.data} is kept: {server.name} was the primary." if keep else ""
+        kept = f" {server.data} was kept: {server.name} was the primary." if keep else ""
         raise OperatorError(f"{error}{kept}") from None
     with timed(f"Copying {primary.name} to {server.name}"):
         said = os_user.run_as(
@@ -94,12 +95,12 @@ def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
 
 
 def _replaced(server: Postgres) -> Path:
-    """Where the data lie that a copy takes the place of."""
+    """Return where the old data is moved while a copy replaces it."""
     return server.data.with_name(f"{server.data.name}.replaced")
 
 
 def _finish_replacing(server: Postgres) -> None:
-    """Remove what was replaced, or put it back where the copy never took its place."""
+    """Remove the replaced data, or put it back when the copy was never put in its place."""
     replaced = _replaced(server)
     if replaced.exists() and not server.data.exists():
         account_files.move(replaced, server.data, server.account)
@@ -107,7 +108,7 @@ def _finish_replacing(server: Postgres) -> None:
 
 
 async def _megabytes(primary: Postgres) -> int:
-    """How large a copy of it is; 0 where it does not answer: then the copy fails, too."""
+    """Return the size of a copy in MB; 0 when the primary does not answer (the copy fails then)."""
     with contextlib.suppress(*NotYet):
         async with open_session(primary.url(postgres.SUPERUSER)) as connection:
             return await connection.fetchval(_MEGABYTES)
@@ -116,11 +117,11 @@ async def _megabytes(primary: Postgres) -> int:
 
 def _rewind(server: Postgres, primary: Postgres) -> bool:
     server.clear_remains()
-    # It reads from the control file which timeline the primary is on; a checkpoint writes it there.
+    # pg_rewind reads the primary's timeline from its control file; a checkpoint writes it there.
     with contextlib.suppress(Exception):
         asyncio.run(_checkpoint(primary))
     source = f"host=127.0.0.1 port={primary.port} user={postgres.SUPERUSER} dbname=postgres"
-    with timed(f"Bringing {server.name} back to where {primary.name} went on"):
+    with timed(f"Rewinding {server.name} to the history of {primary.name}"):
         said = os_user.run_as(
             server.account,
             [

@@ -1,4 +1,4 @@
-"""Tuning: PostgreSQL's settings for a machine of this size. Durability is never tuned."""
+"""Tuning: PostgreSQL's settings for the machine's memory. Durability is never reduced."""
 
 import os
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from florin.ops.system import account_files
 from florin.ops.system.os_user import OsAccount
 from florin.ops.system.quoting import postgres_value
 
-# The pools of all parts together stay below; `florin doctor` adds them up. With a replica there is
-# room for eleven instances; a connection that nobody opens costs some 50 KB of shared memory.
+# The pools of all parts together stay below this; `florin doctor` checks the sum. With a replica
+# there is room for eleven instances; an unused connection costs about 50 KB of shared memory.
 MAX_CONNECTIONS = 300
 _MB = 2**20
 _UNLIMITED = 2**60
 
 
 def memory_bytes() -> int:
-    """Return the bytes this machine, or the container around us, may use."""
+    """Return the memory in bytes of this machine, or of the container."""
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         try:
@@ -27,7 +27,7 @@ def memory_bytes() -> int:
 
 
 def tuned_settings(port: int, ram: int) -> dict[str, str]:
-    """Return the settings, pure: the port and the machine decide."""
+    """Return the settings for a port and the memory in bytes. Pure."""
     shared = max(128 * _MB, min(ram // 8, 4096 * _MB))
     return {
         "listen_addresses": "127.0.0.1",
@@ -60,7 +60,7 @@ def tuned_settings(port: int, ram: int) -> dict[str, str]:
         "log_checkpoints": "on",
         "log_lock_waits": "on",
         "log_min_duration_statement": "2s",
-        # Parameters hold what no log may: hashes of codes, addresses of people.
+        # Parameters may hold what must never be logged: hashes of codes, personal addresses.
         "log_parameter_max_length": "0",
         "log_parameter_max_length_on_error": "0",
     }

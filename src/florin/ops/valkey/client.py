@@ -1,4 +1,4 @@
-"""Client: one question to a Valkey or a Sentinel. Small enough to need no client library."""
+"""Client: one command to a Valkey server or a Sentinel, without a client library."""
 
 import asyncio
 import contextlib
@@ -12,11 +12,11 @@ WITHIN_S = 2.0
 
 
 class ValkeySilent(Exception):
-    """There was no answer, or not in time."""
+    """The server did not answer in time."""
 
 
 class ValkeyRefused(Exception):
-    """It answered, with an error."""
+    """The server answered with an error."""
 
 
 GONE = (ValkeySilent, ValkeyRefused)
@@ -47,14 +47,14 @@ async def send_command(
 
 
 async def read_role(address: str, password: str) -> Role | None:
-    """Return what it says it is; None when it says nothing."""
+    """Return the role that a server reports; None when it does not answer."""
     with contextlib.suppress(*GONE):
         return _ROLES.get((await send_command(address, password, "ROLE"))[0])
     return None
 
 
 async def is_answering(address: str, password: str) -> bool:
-    """Say whether it takes commands; while it loads it does not."""
+    """Return whether a server accepts commands; it does not while it loads its data."""
     with contextlib.suppress(*GONE):
         return await send_command(address, password, "PING") == "PONG"
     return False

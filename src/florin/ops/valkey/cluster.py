@@ -1,7 +1,8 @@
-"""Cluster: three Valkeys that share the keys, and a replica of each that takes over from it.
+"""Cluster: three Valkey masters that share the keys, each with a replica that can replace it.
 
-The nodes decide, and each keeps what was decided in a file of its own. A master that starts again
-waits for its replica to take over first: it would come back empty, and the replica would copy that.
+The nodes elect masters, and each node stores the result in its own file. A master that restarts
+first waits until its replica has taken over: it would come back empty, and the replica would copy
+that.
 """
 
 import asyncio
@@ -26,12 +27,12 @@ KNOWS_WITHIN_S = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterDeployment:
-    """The nodes by name, and the ports by which they talk with each other."""
+    """The nodes by name, and their cluster bus ports by name."""
 
     servers: dict[str, ValkeyServer]
     buses: dict[str, int]
     ran: set[str] = field(default_factory=set[str])  # nodes that have run: not a first start
-    idle: set[str] = field(default_factory=set[str])  # nodes that were nobody's master when started
+    idle: set[str] = field(default_factory=set[str])  # nodes that had no slots when they started
 
     @property
     def url(self) -> str:
@@ -47,19 +48,19 @@ class ClusterDeployment:
         return [self._node(name) for name in self.servers]
 
     async def mend(self) -> bool:
-        """Make them one cluster; leaves it alone while any of them is away."""
+        """Send the commands that complete the cluster; does nothing while a node is away."""
         views = await self._views(list(self.servers))
         if len(views) < len(self.servers):
             return False
         places = {name: (each.port, self.buses[name]) for name, each in self.servers.items()}
         commands = cluster_slots.missing_commands(views, places)
         for command in commands:
-            with contextlib.suppress(*GONE):  # the next look tries again
+            with contextlib.suppress(*GONE):  # the next call tries again
                 await send_command(self.servers[command.to].address, self._password, *command.words)
         return not commands
 
     async def whole(self) -> bool:
-        """Say whether every key has a master and every master a replica."""
+        """Return whether every key has a master and every master a replica."""
         if not await self.mend():
             return False
         with contextlib.suppress(*GONE):
@@ -85,7 +86,7 @@ class ClusterDeployment:
         )
 
     def _replicates(self, name: str) -> bool:
-        """Say whether it is to be a replica: by the others, its own file, or its number."""
+        """Return whether a node should be a replica: by the others, its own file, or its number."""
         if name in self.idle:
             return True
         with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
@@ -99,7 +100,7 @@ class ClusterDeployment:
 
     def _prepare(self, name: str) -> None:
         self.idle.discard(name)
-        # In a thread: it has an event loop of its own.
+        # This runs in a thread, so it needs its own event loop.
         if name in self.ran and asyncio.run(self._successor(name)):
             self.idle.add(name)
         self.ran.add(name)
@@ -115,7 +116,10 @@ class ClusterDeployment:
         )
 
     async def _successor(self, name: str) -> bool:
-        """Wait until it is nobody's master, as long as the others can bring that about."""
+        """Wait until another node has its slots, as long as the others can elect one.
+
+        Returns True once it was replaced, False when it starts with its old role.
+        """
         deadline = time.monotonic() + SUCCESSOR_WITHIN_S
         others = [each for each in self.servers if each != name]
         while time.monotonic() < deadline:
@@ -129,7 +133,7 @@ class ClusterDeployment:
         return False
 
     async def _settle(self, name: str) -> None:
-        """Wait until one that was replaced knows it: until then it takes itself for a master."""
+        """Wait until a replaced node reports that it is a replica: first it acts as a master."""
         deadline, server = time.monotonic() + KNOWS_WITHIN_S, self.servers[name]
         while name in self.idle and time.monotonic() < deadline:
             if await role_of(server.address, self._password) == "valkey-replica":
@@ -137,7 +141,7 @@ class ClusterDeployment:
             await asyncio.sleep(0.05)
 
     async def _views(self, names: list[str]) -> dict[str, View]:
-        """What each node says about all; who says nothing is left out."""
+        """Return each node's view of the cluster; nodes that do not answer are left out."""
 
         async def look(name: str) -> View | None:
             with contextlib.suppress(*GONE):
@@ -152,7 +156,7 @@ class ClusterDeployment:
 
 
 def _replaceable(ids: set[str], views: dict[str, View]) -> bool:
-    """Say whether there are masters to vote, and a replica to vote for. `ids`: who is replaced."""
+    """Return whether the masters `ids` can be replaced: enough voters, and a replica of theirs."""
     own = [cluster_slots.own_node(seen) for seen in views.values()]
     voters = [node for node in own if node.slots]
     return len(voters) > 1 and any("slave" in node.flags and node.master in ids for node in own)

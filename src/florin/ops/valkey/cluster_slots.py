@@ -1,7 +1,7 @@
-"""Cluster slots: what a cluster of Valkeys lacks, seen in what each of its nodes says. Pure.
+"""Cluster slots: the commands that complete a Valkey cluster, from the views of its nodes. Pure.
 
-A node that was replaced, and comes back, is brought in line by the others. What is left to us is to
-make them one cluster, and to give a node that has nothing to do a master to follow.
+The other nodes reconfigure a node that was replaced and comes back. What is left is to join the
+nodes into one cluster, to assign the slots, and to give a node without slots a master to follow.
 """
 
 from collections import Counter
@@ -20,13 +20,13 @@ class ClusterNode:
     id: str
     port: int
     flags: frozenset[str]
-    master: str  # "-" where it is one
+    master: str  # "-" if the node is a master itself
     slots: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class NodeCommand:
-    """What to say to whom."""
+    """A command for the node `to`."""
 
     to: str
     words: tuple[str | int, ...]
@@ -47,9 +47,9 @@ def own_node(seen: View) -> ClusterNode:
 def missing_commands(
     views: Mapping[str, View], places: Mapping[str, tuple[int, int]]
 ) -> list[NodeCommand]:
-    """Return what to do next; nothing when all is well or only time is needed.
+    """Return the next commands; none when the cluster is complete or only needs time.
 
-    `views` by the names of all nodes, `places` their ports and the ports of their buses.
+    `views` has every node's view by name, `places` every node's port and bus port.
     """
     ids = {name: own_node(seen).id for name, seen in views.items()}
     met = _meet(views, places, ids)
@@ -65,7 +65,7 @@ def missing_commands(
 def _meet(
     views: Mapping[str, View], places: Mapping[str, tuple[int, int]], ids: Mapping[str, str]
 ) -> list[NodeCommand]:
-    """Introduce to one of them whom it does not know, or knows at another address."""
+    """Introduce to one node the nodes that it does not know, or knows at another address."""
     hub = next((name for name, seen in views.items() if own_node(seen).slots), next(iter(views)))
     known = _known(views[hub])
     return [
@@ -83,7 +83,7 @@ def _meet(
 def _add(
     views: Mapping[str, View], ids: Mapping[str, str], held: Mapping[str, frozenset[int]]
 ) -> list[NodeCommand]:
-    """Give out the slots that nobody has: to three alike, or to who has the fewest."""
+    """Assign the free slots: evenly to three nodes, or all to the node with the fewest."""
     taken = frozenset[int]().union(*held.values())
     if not taken:
         edges = [COUNT * n // MASTERS for n in range(MASTERS + 1)]
@@ -103,7 +103,7 @@ def _add(
 def _follow(
     views: Mapping[str, View], ids: Mapping[str, str], held: Mapping[str, frozenset[int]]
 ) -> list[NodeCommand]:
-    """Have masters of nothing follow those of something, who has the fewest followers first."""
+    """Make masters without slots follow masters with slots, those with fewest replicas first."""
     masters = [ids[name] for name in views if ids[name] in held]
     followers = Counter(dict.fromkeys(masters, 0))
     followers.update(
@@ -120,7 +120,7 @@ def _follow(
 
 
 def _forget(views: Mapping[str, View], ids: Mapping[str, str]) -> list[NodeCommand]:
-    """Drop nodes that are none of ours any more: one of ours began anew in their place."""
+    """Forget nodes that no longer belong to the cluster: they were replaced by a new node."""
     ours = frozenset(ids.values())
     return [
         NodeCommand(name, ("CLUSTER", "FORGET", node.id))
@@ -135,7 +135,7 @@ def _known(seen: View) -> dict[str, ClusterNode]:
 
 
 def _held(views: Mapping[str, View]) -> dict[str, frozenset[int]]:
-    """The slots by holder, whoever of them says so: until all agree nothing is given away."""
+    """Return the slots by holder, from all views: a slot is free only if all nodes agree."""
     found: dict[str, frozenset[int]] = {}
     for node in (node for seen in views.values() for node in seen if node.slots):
         found[node.id] = found.get(node.id, frozenset()) | node.slots
@@ -143,7 +143,7 @@ def _held(views: Mapping[str, View]) -> dict[str, frozenset[int]]:
 
 
 def _node(words: list[str]) -> ClusterNode:
-    """`id host:port@bus flags master ping pong epoch link slot…`, a slot being `5` or `5-9`."""
+    """Parse `id host:port@bus flags master ping pong epoch link slot…`; a slot is `5` or `5-9`."""
     address = words[1].partition("@")[0]
     ranges = [word for word in words[8:] if not word.startswith("[")]
     return ClusterNode(

@@ -1,4 +1,4 @@
-"""Role monitor: writes down which Valkey is what, since they decide among themselves."""
+"""Role monitor: record the roles of the Valkey servers, which elect their primaries themselves."""
 
 import asyncio
 from dataclasses import replace
@@ -15,11 +15,11 @@ from florin.ops.valkey import users
 from florin.ops.valkey.topology import ROLES, ValkeyDeployment
 
 _LOOK_EVERY_S = 1.0
-_MEND_EVERY = 5  # looks: nothing waits for it
+_MEND_EVERY = 5  # checks; a repair is not urgent
 
 
 async def read_roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
-    """Ask each Valkey and each Sentinel that runs here what it is; None: it says nothing."""
+    """Return the role that each running Valkey and Sentinel reports; None: it does not answer."""
     parts = [part for part in fleet.parts if part.role in ROLES and part.process and part.address]
     try:
         password = secrets.read_secrets(home).get(users.OPERATOR_SECRET, "")
@@ -30,7 +30,7 @@ async def read_roles(home: Home, fleet: Fleet) -> dict[str, Role | None]:
 
 
 async def monitor_roles(fleet: Supervisor, memory: ValkeyDeployment) -> None:
-    """Look for ever; raises nothing."""
+    """Record roles and repair the topology until cancelled. Errors are logged, not raised."""
     for turn in count(1):
         await asyncio.sleep(_LOOK_EVERY_S)
         try:
@@ -39,7 +39,7 @@ async def monitor_roles(fleet: Supervisor, memory: ValkeyDeployment) -> None:
             if turn % _MEND_EVERY == 0:
                 await memory.mend()
         except (OperatorError, OSError, ValueError) as error:
-            say(f"The Valkeys could not be looked after: {error}")
+            say(f"The check of the Valkey servers failed: {error}")
 
 
 def _note(fleet: Supervisor, name: str, role: Role | None) -> None:

@@ -1,8 +1,8 @@
-"""Sentinel: a Valkey, two replicas of it, and three Sentinels that have one of them take over.
+"""Sentinel: a Valkey primary, two replicas, and three Sentinels that fail over between them.
 
-The Sentinels decide, and each keeps what was decided in a file of its own. Whoever starts again
-becomes what these files say. The one that was the primary waits for its successor first: it would
-come back empty, and the others would copy that.
+The Sentinels elect the primary, and each stores the result in its own file. A server that restarts
+takes its role from these files. A former primary first waits for its successor: it would come back
+empty, and the replicas would copy that.
 """
 
 import asyncio
@@ -22,18 +22,18 @@ from florin.ops.valkey import users
 from florin.ops.valkey.client import GONE, is_answering, send_command
 from florin.ops.valkey.server import ValkeyServer
 
-GROUP = "florin"  # what the Sentinels call the servers
+GROUP = "florin"  # the name of the servers in the Sentinels' configuration
 QUORUM = 2
 DOWN_AFTER_MS = 1500
 FAILOVER_MS = 10_000
-SUCCESSOR_WITHIN_S = 8.0  # then it starts as what it was
+SUCCESSOR_WITHIN_S = 8.0  # then the server starts with its old role
 _MONITOR = re.compile(rf"^sentinel monitor {GROUP} 127\.0\.0\.1 (\d+) ", re.MULTILINE)
 _EPOCH = re.compile(rf"^sentinel config-epoch {GROUP} (\d+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentinelDeployment:
-    """The servers by name, and the ports of the Sentinels by name."""
+    """The servers by name, and the Sentinels' ports by name."""
 
     servers: dict[str, ValkeyServer]
     ports: dict[str, int]
@@ -54,14 +54,14 @@ class SentinelDeployment:
         return self._one.secrets[users.OPERATOR_SECRET]
 
     def wanted(self) -> list[PartSpec]:
-        """The servers, then the Sentinels: those find all others there."""
+        """Return the servers, then the Sentinels, which need running servers."""
         return [*map(self._server, self.servers), *map(self._sentinel, self.ports)]
 
     async def mend(self) -> bool:
-        return True  # the Sentinels do
+        return True  # the Sentinels repair the topology
 
     async def whole(self) -> bool:
-        """Say whether every server follows the primary, and every Sentinel could replace it."""
+        """Return whether every replica follows the primary and the Sentinels have a quorum."""
         leader, password = self.leader(), self._password
         try:
             for name, server in self.servers.items():
@@ -77,7 +77,7 @@ class SentinelDeployment:
         return True
 
     def leader(self) -> str:
-        """Return who the primary is by the latest that a Sentinel wrote down, else the first."""
+        """Return the primary by the latest file of a Sentinel, else the first server."""
         found: list[tuple[int, int]] = []
         for name in self.ports:
             with contextlib.suppress(OSError, ValueError):
@@ -98,19 +98,19 @@ class SentinelDeployment:
 
     def _prepare(self, name: str) -> None:
         if name in self.ran and self.leader() == name:
-            asyncio.run(self._successor(name))  # in a thread: it has an event loop of its own
+            asyncio.run(self._successor(name))  # in a thread, so it needs its own event loop
         self.ran.add(name)
         leader = self.leader()
         follows = {"replicaof": f"127.0.0.1 {self.servers[leader].port}"}
         self.servers[name].prepare(
             replica_settings(self._password)
-            # One that was replaced, and does not know it yet, takes no writes.
+            # A primary that was replaced, and does not know it yet, must not accept writes.
             | {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
             | (follows if name != leader else {})
         )
 
     async def _successor(self, name: str) -> None:
-        """Wait until another one is the primary, as long as the Sentinels can bring that about."""
+        """Wait until another server is the primary, as long as the Sentinels can elect one."""
         deadline = time.monotonic() + SUCCESSOR_WITHIN_S
         others = [server.address for each, server in self.servers.items() if each != name]
         judges = [f"127.0.0.1:{port}" for port in self.ports.values()]
@@ -143,7 +143,7 @@ class SentinelDeployment:
         )
 
     def _prepare_sentinel(self, name: str) -> None:
-        """Leave its own file as it is, where it is about these ports."""
+        """Write a Sentinel's file unless it exists for the same ports and settings."""
         path = self._path(name)
         os_user.make_private_dir(path.parent, self._one.account)
         stamp = self._stamp()
@@ -160,7 +160,10 @@ class SentinelDeployment:
         return f"# florin {sha256(facts.encode()).hexdigest()[:16]}"
 
     def _settings(self, name: str) -> str:
-        """All that it would find out by itself in time, so that it can judge from the first on."""
+        """Return a Sentinel's settings with all servers and Sentinels, so that it can vote at once.
+
+        Otherwise it would discover them only after some time.
+        """
         leader, password = self.servers[self.leader()], self._password
         others = [server for server in self.servers.values() if server is not leader]
         judges = [each for each in self.ports if each != name]
@@ -197,7 +200,7 @@ class SentinelDeployment:
 
 
 def replica_settings(password: str) -> dict[str, str | int]:
-    """Return what a server is told that is, or may become, a replica."""
+    """Return the settings of a server that is, or may become, a replica."""
     return {
         "masteruser": users.OPERATOR,
         "masterauth": password,

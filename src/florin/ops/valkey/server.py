@@ -1,4 +1,4 @@
-"""Server: the shared memory that a fleet brings along. All in it can be rebuilt."""
+"""Server: the embedded Valkey server. All its data can be rebuilt."""
 
 import os
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class ValkeyServer:
     account: OsAccount | None
     secrets: Secrets
     name: str = NAME
-    shares: int = 1  # servers that share what memory there is for all
+    shares: int = 1  # the number of servers that share the memory for Valkey
 
     @property
     def address(self) -> str:
@@ -61,9 +61,9 @@ class ValkeyServer:
         return await ask.is_answering(self.address, self.secrets[users.OPERATOR_SECRET])
 
     def prepare(self, more: Mapping[str, str | int] | None = None) -> None:
-        """Write its settings; `more` are those of its topology."""
+        """Write the server's settings; `more` has those of its topology."""
         os_user.make_private_dir(self.folder, self.account)
-        # What a replica once received: it would be read again, old as it is.
+        # A snapshot that a replica once received: the server would load it, although it is old.
         account_files.remove(self.folder / "dump.rdb", self.account)
         lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
         settings = self._settings() + "".join(lines)
@@ -76,11 +76,11 @@ class ValkeyServer:
         return f"""\
 # Written at every start by florin up.
 {common_settings(self.port, self.folder, self.secrets)}\
-# Nothing here is the only copy: neither a snapshot nor a log of it is kept.
+# No data here is the only copy, so there is neither a snapshot nor an append-only file.
 save ""
 appendonly no
-# When full, what was used least goes. Losing a counter or a cached answer costs speed; a refused
-# write would cost a request.
+# When full, the least recently used keys are evicted. Losing a counter or a cached answer costs
+# speed; a refused write would cost a request.
 maxmemory {limit}mb
 maxmemory-policy allkeys-lru
 maxclients 2000
@@ -89,7 +89,7 @@ tcp-keepalive 60
 
 
 def common_settings(port: int, folder: Path, secrets: Secrets, rights: str = users.RIGHTS) -> str:
-    """Return what a server and a Sentinel are told alike."""
+    """Return the settings that servers and Sentinels have in common."""
     return f"""\
 bind 127.0.0.1
 port {port}
@@ -102,14 +102,14 @@ set-proc-title no
 
 
 def url_user(password: str) -> str:
-    """Return what stands before the `@` of a URL."""
+    """Return the part of a URL before the `@`."""
     return f":{quote(password, safe='')}"
 
 
 def embedded_valkey(
     folder: Path, port: int, secrets: Secrets, user: OsAccount | None
 ) -> ValkeyServer:
-    """Return the first server, or the only one; others are made from it."""
+    """Return the first or only server; others are derived from it."""
     program = bundled_programs.engine_program(bundled_programs.VALKEY, user)
     said = os_user.run_as(user, [str(program), "--version"]).stdout.split()
     found = [word.removeprefix("v=") for word in said if word.startswith("v=")]

@@ -1,6 +1,6 @@
-"""Topology: the Valkeys of one machine as one thing: a server, one that Sentinels watch, a cluster.
+"""Topology: the Valkey servers of one machine: a single server, Sentinel, or a cluster.
 
-Nothing is kept on disk but who is what, so that a fleet that stands still may change its topology.
+Only roles are stored on disk, no data, so a stopped fleet may change its topology.
 """
 
 import asyncio
@@ -26,21 +26,21 @@ _SENTINELS = tuple(f"sentinel-{n}" for n in (1, 2, 3))
 
 
 class ValkeyDeployment(Protocol):
-    """What a fleet knows of its topology."""
+    """The Valkey servers of a fleet in one topology."""
 
     @property
     def url(self) -> str:
-        """What instances and workers are told."""
+        """The REDIS_URL of instances and workers."""
         ...
 
     def wanted(self) -> list[PartSpec]: ...
 
     async def mend(self) -> bool:
-        """Do what only we can do, where anything is missing; say whether nothing was."""
+        """Repair what the servers cannot repair themselves; return whether nothing was missing."""
         ...
 
     async def whole(self) -> bool:
-        """Say whether nothing is missing, after mending what was."""
+        """Return whether the topology is complete, after a repair."""
         ...
 
 
@@ -65,7 +65,7 @@ class SingleDeployment:
 
 
 def valkey_ports(kind: Kind) -> dict[str, str]:
-    """Return the ports that it needs, by the name that the layout has for each, and whose it is."""
+    """Return the needed ports: the key in the layout and the part that listens on each."""
     names = [f"valkey-{n + 1}" for n in range(_SERVERS[kind])]
     if kind == "single":
         return {"valkey": names[0]}
@@ -84,7 +84,7 @@ def embedded_deployment(
     *,
     running: Collection[str],
 ) -> ValkeyDeployment:
-    """Return the topology at the ports of the layout. `running`: the parts that run already."""
+    """Return the topology on the ports of the layout. `running`: the parts that run already."""
     root = place / "valkey"
     if kind == "single":
         return SingleDeployment(valkey.embedded_valkey(root, listening["valkey"], secrets, user))
@@ -108,7 +108,7 @@ def url_of(address: str, secrets: Secrets) -> str:
 
 
 def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
-    """Return the URL of what runs of a topology; None where nothing does."""
+    """Return the URL of the running servers of a topology; None if none runs."""
     runs = [part for part in fleet.parts if part.process and part.address and not part.given]
     servers = [part.address or "" for part in runs if part.role in ROLES[:2]]
     judges = [part.address or "" for part in runs if part.role == "sentinel"]
@@ -122,8 +122,8 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
 
 
 async def wait_until_healthy(memory: ValkeyDeployment | None) -> None:
-    """Wait, as long as it takes, until nothing is missing."""
-    while memory is not None and not await memory.whole():  # noqa: ASYNC110 - nothing tells
+    """Wait, without a limit, until the topology is complete."""
+    while memory is not None and not await memory.whole():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.2)
 
 

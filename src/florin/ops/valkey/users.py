@@ -1,8 +1,8 @@
-"""Users: what the application may do in a Valkey, and what the supervisor and its servers may.
+"""Users: the Valkey users of the application, and of the supervisor and the servers themselves.
 
-The application is the default user, so that its URL names none. It may use the commands that the
-product sends, on its own keys and channels; whoever gets hold of its password can neither read the
-settings nor stop, empty or re-route the server.
+The application is the default user, so that its URL names none. It may use only the commands that
+Florin sends, on its own keys and channels: its password does not suffice to read the settings or to
+stop, empty or reconfigure the server.
 """
 
 from hashlib import sha256
@@ -16,16 +16,16 @@ _CONNECT = "+ping +auth +client|setinfo"
 _LIMITS = "+eval +time +get +set +del"
 _CONSISTENCY = "+zadd +zcard +zmscore +zrange +zremrangebyscore"
 _NOTIFICATIONS = "+publish +subscribe +unsubscribe"
-# To find the master of a key; `command` says which words of a command are keys.
+# To find the master of a key; `command` returns which arguments of a command are keys.
 _CLUSTER = "+cluster|slots +asking +command"
 RIGHTS = (
     f"~florin:* &florin:* -@all {_CONNECT} {_LIMITS} {_CONSISTENCY} {_NOTIFICATIONS} {_CLUSTER}"
 )
-SENTINEL_RIGHTS = f"-@all {_CONNECT} +sentinel|masters"  # who the master is, and how sure
+SENTINEL_RIGHTS = f"-@all {_CONNECT} +sentinel|masters"  # the master, and its state
 
 
 def settings(secrets: Secrets, rights: str = RIGHTS) -> str:
-    """Return the lines of a configuration that make both users."""
+    """Return the configuration lines that define both users."""
     application, operator = (
         sha256(secrets[name].encode()).hexdigest() for name in (APPLICATION_SECRET, OPERATOR_SECRET)
     )
@@ -36,5 +36,5 @@ def settings(secrets: Secrets, rights: str = RIGHTS) -> str:
 
 
 def wiring() -> str:
-    """Name the rights: a server that was started with others is started anew."""
+    """Return a hash of the rights: a server that was started with others is replaced."""
     return sha256(f"{RIGHTS} {SENTINEL_RIGHTS}".encode()).hexdigest()[:12]
