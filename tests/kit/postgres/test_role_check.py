@@ -173,6 +173,6 @@ def _lives(base: str) -> bool:
 async def test_doctor_says_so(urls: Urls, tmp_path: Path, who: str, env: str, result: str) -> None:
     environ = {"DATABASE_URL": url_of(urls, who), "FLORIN_ENV": env}
     found = await doctor.run_checks(Home(tmp_path), environ, "db")
-    (belt,) = [check for check in found if check.name == "second belt"]
+    (belt,) = [check for check in found if check.name == "role check"]
     assert belt.result == result
     assert (MISSING in belt.said) is (result != "ok")

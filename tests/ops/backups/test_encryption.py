@@ -131,9 +131,9 @@ def test_a_key_that_is_none_is_refused_without_being_shown(
     ("environ", "result", "said"),
     [
         ({"BACKUP_URL": "s3://b", "BACKUP_KEY": KEY}, "ok", "is encrypted"),
-        ({"BACKUP_URL": "s3://b"}, "warn", "is not encrypted; set BACKUP_KEY"),
+        ({"BACKUP_URL": "s3://b"}, "warn", "unencrypted; set BACKUP_KEY"),
         ({"BACKUP_URL": "s3://b", "BACKUP_KEY": "nonsense"}, "fail", "is no key of age"),
-        ({"BACKUP_KEY": KEY}, "warn", "names no place"),
+        ({"BACKUP_KEY": KEY}, "warn", "without BACKUP_URL"),
     ],
 )
 def test_the_doctor_says_whether_backups_are_encrypted(

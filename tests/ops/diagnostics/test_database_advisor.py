@@ -60,7 +60,7 @@ async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, o
     assert [said for said in found["unused indexes"] if "book_note" in said]
     (said,) = found["foreign keys"]
     assert "create index concurrently on florin.book (merchant, shelf)" in said
-    assert "EXPLAIN on a sample takes it" in said
+    assert "EXPLAIN on a sample uses it" in said
     # The suggestion taken, the advice is gone; nothing of the trial is left.
     await owner.execute("create index on florin.book (shelf, merchant)")
     assert "foreign keys" not in await named(owner)

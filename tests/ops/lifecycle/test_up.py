@@ -92,7 +92,7 @@ def test_a_second_signal_hurries(fleet: TestFleet) -> None:
     assert pids.is_alive(api)
     said = fleet.end(child, signal.SIGINT)
     assert child.returncode == 0
-    assert "Hurrying" in said
+    assert "Second signal" in said
     assert not pids.is_alive(api)
 
 

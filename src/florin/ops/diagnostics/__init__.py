@@ -1,1 +1,1 @@
-"""Diagnostics: what runs, how well, and what to do about the rest."""
+"""Diagnostics: the status of the fleet, and checks with advice."""

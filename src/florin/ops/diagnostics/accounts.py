@@ -1,4 +1,4 @@
-"""Accounts: as which user each part runs; none but the supervisor may be root."""
+"""Accounts: the user of each part; only the supervisor may run as root."""
 
 import pwd
 
@@ -8,7 +8,7 @@ from florin.ops.system import processes
 
 
 def checks(fleet: Fleet) -> list[Finding]:
-    """For the doctor; nothing where the system does not say whose a process is."""
+    """Return the findings; none on systems that do not report the user of a process."""
     found: dict[str, list[str]] = {}
     for part in fleet.parts:
         uid = None if part.pid is None else processes.user(part.pid)
@@ -17,7 +17,7 @@ def checks(fleet: Fleet) -> list[Finding]:
     if not found:
         return []
     if roots := found.get(_name(0)):
-        said = f"{', '.join(roots)} run as root; florin up gives each an account of its own"
+        said = f"{', '.join(roots)} run as root; run florin up: it restarts them as other users"
         return [Finding("fleet", "accounts", "fail", said)]
     said = "; ".join(f"{name}: {', '.join(parts)}" for name, parts in found.items())
     return [Finding("fleet", "accounts", "ok", said)]

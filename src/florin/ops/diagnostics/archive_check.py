@@ -1,5 +1,5 @@
-"""Archive check: whether the archive of the log receives what the server writes, and whether what
-leaves the machine is encrypted.
+"""Archive check: whether the server's log arrives in the archive, and whether uploaded backups are
+encrypted.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ WITHIN_S = 20.0
 
 
 def check(home: Home, fleet: Fleet) -> list[Finding]:
-    """Have the server end a segment of its log, and see it arrive where there is an archive."""
+    """Make the server end a segment of its log and wait for it in the archive, if there is one."""
     place = home.layout().data_dir
     primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
     if place is None or primary is None or primary.address is None:
@@ -36,21 +36,21 @@ def check(home: Home, fleet: Fleet) -> list[Finding]:
     except OperatorError as error:
         return [Finding("fleet", "archive", "fail", str(error))]
     if took_s is None:
-        return []  # the database does not answer: another check says so
-    return [Finding("fleet", "archive", "ok", f"a part of the log arrived within {took_s} s")]
+        return []  # the database does not answer: another check reports that
+    return [Finding("fleet", "archive", "ok", f"a log segment was archived within {took_s} s")]
 
 
 def encryption(options: UpOptions) -> list[Finding]:
-    """Whether what leaves this machine is encrypted; nothing where nothing does."""
+    """Check that uploaded backups are encrypted; no finding if nothing is uploaded."""
     name = "backup encryption"
     try:
         key = key_of(options.given)
     except OperatorError as error:
         return [Finding("fleet", name, "fail", str(error))]
     if options.given("BACKUP_URL") is None:
-        said = "BACKUP_KEY is set, but BACKUP_URL names no place: nothing is encrypted"
+        said = "BACKUP_KEY is set without BACKUP_URL: no backup is uploaded; set BACKUP_URL as well"
         return [] if key is None else [Finding("fleet", name, "warn", said)]
     if key is None:
-        said = "what BACKUP_URL gets is not encrypted; set BACKUP_KEY (age-keygen makes one)"
+        said = "backups are uploaded to BACKUP_URL unencrypted; set BACKUP_KEY (from age-keygen)"
         return [Finding("fleet", name, "warn", said)]
-    return [Finding("fleet", name, "ok", "what BACKUP_URL gets is encrypted with BACKUP_KEY")]
+    return [Finding("fleet", name, "ok", "backups at BACKUP_URL are encrypted with BACKUP_KEY")]

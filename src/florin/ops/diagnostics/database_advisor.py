@@ -1,8 +1,7 @@
-"""Database advisor: indexes, slow statements and vacuum of a database, from what the server itself
-counts.
+"""Database advisor: advice on indexes, slow statements and vacuum, from the server's statistics.
 
-It changes nothing that stays: an index is suggested only after the planner took it on a temporary
-copy of a sample of the table.
+It makes no lasting changes: a suggested index is tried on a temporary copy of a sample of the
+table, and the finding says whether the planner uses it.
 """
 
 from collections.abc import Sequence
@@ -17,8 +16,8 @@ _MB = 2**20
 _SAMPLE = 20_000  # rows
 _SLOW_MS = 50
 _ROWS_OF_LARGE = 10_000
-_FREEZE_WARN = 0.9  # of autovacuum_freeze_max_age: its own vacuum should have come before
-_WRAP_FAIL = 1_500_000_000  # transactions; at two thousand million the server stops taking writes
+_FREEZE_WARN = 0.9  # of autovacuum_freeze_max_age: autovacuum should have run before
+_WRAP_FAIL = 1_500_000_000  # transactions; at two thousand million the server refuses writes
 
 _UNUSED = """
 select s.relname as "table", s.indexrelname as "index", pg_relation_size(s.indexrelid) as size,
@@ -32,8 +31,8 @@ select s.relname as "table", s.indexrelname as "index", pg_relation_size(s.index
  order by size desc
 """
 
-# The shorter one's columns, in their classes and order, begin the longer one's; of two equal ones
-# the younger is named. A unique index is never the one too many.
+# An index is redundant when its columns, with operator classes and order, are a prefix of another
+# one's; of two equal indexes the newer one is named. A unique index is never redundant.
 _DUPLICATE = """
 select a.indrelid::regclass::text as "table", a.indexrelid::regclass::text as "index",
        b.indexrelid::regclass::text as other, pg_relation_size(a.indexrelid) as size
@@ -57,8 +56,8 @@ select i.indrelid::regclass::text as "table", i.indexrelid::regclass::text as "i
  where r.relnamespace = $1::regnamespace and not (i.indisvalid and i.indisready)
 """
 
-# An index serves a foreign key when its first columns are the key's, in whatever order. One that
-# leaves out nulls serves, too: a key with a null refers to nothing.
+# An index serves a foreign key when its first columns are the key's, in any order. A partial index
+# without nulls serves as well: a key with a null refers to nothing.
 _FOREIGN = """
 select c.conrelid::regclass::text as "table", c.conname as name,
        (select array_agg(a.attname::text order by k.n)
@@ -100,7 +99,7 @@ select calls, mean_exec_time as mean_ms, total_exec_time as total_ms, query
 
 
 async def advise_database(connection: Any) -> list[Finding]:
-    """Look at one database; a role that may make temporary tables verifies what it suggests."""
+    """Check one database. The role needs the right to create temporary tables to try indexes."""
     tables = await connection.fetch(_TABLES, _SCHEMA)
     return [
         *_unused(await connection.fetch(_UNUSED, _SCHEMA, _ROWS_OF_LARGE)),
@@ -118,9 +117,9 @@ def _unused(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "unused indexes",
         [
-            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) was not used since"
-            f" {row['since']:%Y-%m-%d}; if replicas do not use it either: drop index concurrently"
-            f" {_SCHEMA}.{row['index']}"
+            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) has not been used since"
+            f" {row['since']:%Y-%m-%d}; if replicas do not use it either, run: drop index"
+            f" concurrently {_SCHEMA}.{row['index']}"
             for row in rows
         ],
         "every index was used, or its table is small",
@@ -131,11 +130,11 @@ def _duplicate(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "duplicate indexes",
         [
-            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) does nothing that"
-            f" {row['other']} does not; drop index concurrently {row['index']}"
+            f"{row['index']} on {row['table']} ({row['size'] / _MB:.0f} MB) is covered by"
+            f" {row['other']}; run: drop index concurrently {row['index']}"
             for row in rows
         ],
-        "no index begins another",
+        "no index is covered by another one",
     )
 
 
@@ -143,11 +142,11 @@ def _invalid(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "invalid indexes",
         [
-            f"{row['index']} on {row['table']} was not finished and only costs: drop index"
-            f" concurrently {row['index']}, then florin migrate"
+            f"{row['index']} on {row['table']} was not finished, so it is maintained but never"
+            f" used; run: drop index concurrently {row['index']}, then florin migrate"
             for row in rows
         ],
-        "all are valid",
+        "all indexes are valid",
         "fail",
     )
 
@@ -158,19 +157,19 @@ async def _foreign(connection: Any) -> list[Finding]:
         columns = ", ".join(row["columns"])
         verdict = await _verified(connection, row["table"], row["columns"])
         found.append(
-            f"{row['name']} has none: create index concurrently on {row['table']} ({columns});"
-            f" {verdict}"
+            f"{row['name']} has no index; run: create index concurrently on {row['table']}"
+            f" ({columns}); {verdict}"
         )
-    return _all_or("foreign keys", found, "each is served by an index, or its table is small")
+    return _all_or("foreign keys", found, "each has an index, or its table is small")
 
 
 async def _verified(connection: Any, table: str, columns: list[str]) -> str:
-    """Try the index on a temporary copy of a sample; say whether the planner takes it."""
+    """Try the index on a temporary copy of a sample; return whether the planner uses it."""
     transaction = connection.transaction()
     await transaction.start()
     try:
         names = ", ".join(columns)
-        # The names are the catalogue's own.
+        # The names come from the catalogue.
         sample = f"select {names} from {table} limit {_SAMPLE}"  # noqa: S608
         await connection.execute(f"create temporary table advised on commit drop as {sample}")
         await connection.execute(f"create index advised_index on advised ({names})")
@@ -178,7 +177,7 @@ async def _verified(connection: Any, table: str, columns: list[str]) -> str:
         first = await connection.fetchrow("select * from advised limit 1")
         if first is None:
             return "not verified: the table is empty"
-        # Literals, as the server itself quotes them: a plan for these values, not for any.
+        # Literals quoted by the server, so that the plan is for these values.
         quote = "select quote_nullable($1::text)"
         tests = [
             f"{column} = {await connection.fetchval(quote, str(value))}"
@@ -192,7 +191,9 @@ async def _verified(connection: Any, table: str, columns: list[str]) -> str:
     finally:
         await transaction.rollback()
     return (
-        "EXPLAIN on a sample takes it" if taken else "EXPLAIN on a sample does not take it: leave"
+        "EXPLAIN on a sample uses it"
+        if taken
+        else "EXPLAIN on a sample does not use it: do not create it"
     )
 
 
@@ -200,12 +201,12 @@ def _scans(rows: Sequence[Any]) -> list[Finding]:
     return _all_or(
         "whole scans",
         [
-            f"{row['table']} was read whole {row['seq_scan']} times,"
-            f" {row['rows_a_scan']:,} rows each"
+            f"{row['table']} had {row['seq_scan']} sequential scans of"
+            f" {row['rows_a_scan']:,} rows each; an index may be missing"
             for row in rows
             if row["rows_a_scan"] > _ROWS_OF_LARGE and row["seq_scan"] > 10  # noqa: PLR2004
         ],
-        "no large table is read whole again and again",
+        "no large table has frequent sequential scans",
     )
 
 
@@ -213,7 +214,7 @@ def _vacuum(rows: Sequence[Any]) -> list[Finding]:
     found: list[Finding] = []
     for row in rows:
         if row["age"] > _WRAP_FAIL:
-            said = f"{row['table']} is {row['age']:,} transactions old; vacuum freeze it now"
+            said = f"{row['table']} is {row['age']:,} transactions old; run vacuum freeze on it now"
             found.append(Finding("db", "vacuum", "fail", said))
         elif row["age"] > _FREEZE_WARN * row["freeze"]:
             said = f"{row['table']} is {row['age']:,} transactions old: autovacuum does not keep up"
@@ -221,11 +222,11 @@ def _vacuum(rows: Sequence[Any]) -> list[Finding]:
         elif row["dead"] > max(_ROWS_OF_LARGE, 0.3 * row["live"]):
             when = f"{row['vacuumed']:%Y-%m-%d %H:%M}" if row["vacuumed"] else "never"
             said = (
-                f"{row['table']} holds {row['dead']:,} dead rows beside {row['live']:,} (vacuumed"
-                f" {when}): something holds back autovacuum, or it needs a lower scale factor"
+                f"{row['table']} has {row['dead']:,} dead and {row['live']:,} live rows (vacuumed"
+                f" {when}): find what holds back autovacuum, or lower its scale factor"
             )
             found.append(Finding("db", "vacuum", "warn", said))
-    return found or [Finding("db", "vacuum", "ok", "dead rows are few, none is old")]
+    return found or [Finding("db", "vacuum", "ok", "few dead rows, none is old")]
 
 
 def _held(row: Any) -> list[Finding]:
@@ -234,17 +235,18 @@ def _held(row: Any) -> list[Finding]:
         minutes = row["idle"].total_seconds() / 60
         found.append(f"a transaction has been idle for {minutes:.0f} minutes and holds back vacuum")
     found += [
-        f"nobody reads the replication slot {slot}; the log is kept for it"
+        f"the replication slot {slot} is not in use, but the server keeps its log for it; if it is"
+        " not needed, drop it with pg_drop_replication_slot"
         for slot in row["slots"] or ()
     ]
-    return _all_or("held back", found, "no idle transaction, no slot without a reader")
+    return _all_or("held back", found, "no idle transaction, no unused replication slot")
 
 
 async def _statements(connection: Any) -> list[Finding]:
     try:
         rows = await connection.fetch(_STATEMENTS, float(_SLOW_MS))
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):
-        return []  # the doctor says that the extension is missing
+        return []  # another check reports that the extension is missing
     return _all_or(
         "slow statements",
         [

@@ -1,4 +1,4 @@
-"""Doctor: checks of settings, engines, disk and connections, each with what to do about it."""
+"""Doctor: checks of settings, engines, disk and connections, each with advice."""
 
 import asyncio
 import shutil
@@ -31,7 +31,7 @@ _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
 
 
 async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None) -> list[Finding]:
-    """Run the checks of one topic, or all. Changes nothing of what is kept."""
+    """Run the checks of one topic, or all. Makes no lasting changes."""
     fleet = observe_fleet(home)
     options = UpOptions(home=home, environ=environ)
     found: list[Finding] = []
@@ -66,14 +66,14 @@ def _config(options: UpOptions) -> list[Finding]:
     environ |= {name: own[name] for name in secrets.APPLICATION if name in own} | environ
     environ.setdefault("FLORIN_ENV", "development")
     if options.given("DATABASE_URL") is None:
-        environ["DATABASE_URL"] = _PLACEHOLDER  # florin up brings its own
+        environ["DATABASE_URL"] = _PLACEHOLDER  # florin up starts its own database
     remarks = [Finding("config", "settings", "warn", line) for line in settings_advice(environ)]
     try:
         settings = read_settings(environ)
     except InvalidSettings as error:
         missing = not own and all(line.endswith("is missing") for line in error.mistakes)
         if missing:
-            said = "the secrets are made by the first florin up"
+            said = "there are no secrets yet; the first florin up creates them"
             return [Finding("config", "settings", "warn", said)]
         return [Finding("config", "settings", "fail", line) for line in error.mistakes] + remarks
     said = f"complete; FLORIN_ENV is {settings.env}"
@@ -102,7 +102,7 @@ def _machine(home: Home, options: UpOptions) -> list[Finding]:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free // 2**20
-    low = "; Florin stops taking writes when it is full" if free < _LOW_MB else ""
+    low = "; free some space: Florin refuses writes when it is full" if free < _LOW_MB else ""
     result = "warn" if low else "ok"
     found.append(Finding("fleet", "disk", result, f"{free} MB free at {place}{low}"))
     return found
@@ -111,10 +111,11 @@ def _machine(home: Home, options: UpOptions) -> list[Finding]:
 async def _fleet(home: Home, fleet: Fleet) -> list[Finding]:
     running = [part for part in fleet.parts if part.process is not None or part.given]
     if not any(part.process for part in running):
-        return [Finding("fleet", "parts", "warn", f"nothing runs from {home.path}; florin up")]
+        said = f"nothing runs from {home.path}; start the fleet with florin up"
+        return [Finding("fleet", "parts", "warn", said)]
     found: list[Finding] = []
     if find_supervisor(fleet) is None:
-        said = "nobody watches what runs; florin up adopts it"
+        said = "the parts run without a supervisor; adopt them with florin up"
         found.append(Finding("fleet", "supervisor", "fail", said))
     found += accounts.checks(fleet)
     for part in fleet.parts:
@@ -134,7 +135,7 @@ async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
     url = is_database_given(options) or running.get("DATABASE_URL")
     owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
     if url is None:
-        said = "no database runs and DATABASE_URL names none; florin up"
+        said = "no database runs and DATABASE_URL names none; start one with florin up"
         return [Finding("db", "connection", "warn", said)]
     try:
         limits = PoolLimits(url)
@@ -143,11 +144,12 @@ async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
     except ValueError as error:
         return [Finding("db", "connection", "fail", f"DATABASE_URL: {error}")]
     except NotYet as error:
-        return [Finding("db", "connection", "fail", f"cannot be used: {error or 'no answer'}")]
+        said = f"the database cannot be reached: {error or 'no answer'}"
+        return [Finding("db", "connection", "fail", said)]
     replicas = options.given("DATABASE_URL_REPLICA") or (
         running.get("DATABASE_URL", "") if fleet.of("postgres-replica") else ""
     )
-    # One more than run: a deployment starts it before it stops another.
+    # One more than run: a deployment starts a new instance before it stops an old one.
     budget = ConnectionBudget(
         instances=max(1, len(fleet.of("api"))) + 1,
         workers=len(fleet.of("worker")),
@@ -170,7 +172,7 @@ async def _advised(url: str) -> list[Finding]:
         async with open_session(PoolLimits(url).dsn) as connection:
             return await advise_database(connection)
     except (ValueError, *NotYet) as error:
-        said = f"the indexes could not be looked at: {error or 'no answer'}"
+        said = f"the indexes could not be checked: {error or 'no answer'}"
         return [Finding("db", "indexes", "warn", said)]
 
 
@@ -188,11 +190,14 @@ select current_setting('server_version_num')::int / 10000 as major,
        {OWNS} as owner,
        exists (select from pg_available_extensions where name = 'pg_stat_statements') as statements
   from pg_database where datname = current_database()
-"""  # noqa: S608 -- our own words
+"""  # noqa: S608 -- the inserted text is a constant
 
 
 def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = False) -> list[Finding]:
-    """Judge what the database said; pure. `strict`: without the belt nothing starts."""
+    """Return the findings for the database's settings. Pure.
+
+    `strict`: instances refuse to start when their role owns the ledger, so that check fails.
+    """
     pools = budget.describe()
     judged: tuple[tuple[str, bool, Result, str, str], ...] = (
         (
@@ -214,25 +219,25 @@ def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = Fals
             row["fsync"] and row["full_pages"],
             "fail",
             "fsync and full_page_writes are on",
-            "a crash can lose money; switch fsync and full_page_writes on",
+            "a crash can lose money; set fsync and full_page_writes to on",
         ),
         (
             "checksums",
             row["checksums"],
             "warn",
             "data checksums are on",
-            "data checksums are off; pg_checksums --enable switches them on",
+            "data checksums are off; stop the server and run pg_checksums --enable",
         ),
         (
             "replication",
             row["wal"] != "minimal",
             "warn",
             f"wal_level is {row['wal']}",
-            "wal_level is minimal; replicas and archives need replica",
+            "wal_level is minimal; set it to replica for replicas and archives",
         ),
         ("encoding", row["encoding"] == "UTF8", "fail", "UTF8", "Florin needs a database in UTF8"),
         (
-            "second belt",
+            "role check",
             not row["owner"],
             "fail" if strict else "warn",
             "the application's role owns nothing of the ledger",
@@ -242,8 +247,8 @@ def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = Fals
             "advisor",
             row["statements"],
             "warn",
-            "pg_stat_statements can be had",
-            "pg_stat_statements is not in this build: slow statements are in the log only",
+            "pg_stat_statements is available",
+            "pg_stat_statements is not in this build: slow statements are only in the log",
         ),
     )
     return [
@@ -253,11 +258,11 @@ def _facts(row: dict[str, Any], budget: ConnectionBudget, *, strict: bool = Fals
 
 
 def backup_checks(home: Home, *, runs: bool) -> list[Finding]:
-    """For the doctor."""
+    """Return the findings on backups."""
     found = status.read_outcomes(home)
     wrong = failing_backups(found, time.time(), runs=runs)
     if not found["taken"].tried:
-        said = "none was taken yet; florin backup"
+        said = "no backup was taken yet; take one with florin backup"
         return [Finding("fleet", "backups", "warn", said)]
     if wrong:
         return [

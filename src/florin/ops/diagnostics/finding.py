@@ -9,7 +9,7 @@ Result = Literal["ok", "warn", "fail"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What was looked at, how it is, what to do."""
+    """One result: the topic and name of the check, its result, and a message with advice."""
 
     topic: Topic
     name: str

@@ -1,6 +1,4 @@
-"""Queue stats: what the database says of them and of the workers; nothing where it does not
-answer.
-"""
+"""Queue stats: the state of queues and workers from the database; empty if it does not answer."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ class QueueStats:
     workers: tuple[WorkerFacts, ...] = ()
 
     def busy(self, name: str) -> str | None:
-        """Return how much of a worker works, as it said last."""
+        """Return the busy and all slots of a worker by its last heartbeat: `3/5`."""
         alive = [each for each in self.workers if each.name == name and not each.silent]
         return f"{alive[-1].busy}/{alive[-1].concurrency}" if alive else None
 

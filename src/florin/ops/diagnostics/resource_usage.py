@@ -1,6 +1,4 @@
-"""Resource usage: what a fleet takes at one instant: the memory of its parts, connections,
-workers.
-"""
+"""Resource usage: memory of the parts, workers and database connections of a fleet right now."""
 
 import asyncio
 from collections.abc import Mapping
@@ -18,7 +16,7 @@ _CONNECTIONS = "select count(*) from pg_stat_activity where backend_type = 'clie
 
 @dataclass(frozen=True, slots=True)
 class ResourceUsage:
-    """Memory in MB by part; connections of the database's clients, None where it was not asked."""
+    """Memory in MB by part; client connections of the database, None if it did not answer."""
 
     memory: Mapping[str, float]
     workers: int

@@ -1,4 +1,4 @@
-"""Status: every part as it is now, as a document and as a table."""
+"""Status: the current state of every part, as a document and as a table."""
 
 import asyncio
 import time
@@ -35,11 +35,11 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     pid: int | None
     address: str | None
-    operations: str | None  # HOST:PORT of its metrics; of the balancer those of the whole fleet
-    health: str  # "ok", "failing", or "none" where nothing runs
+    operations: str | None  # HOST:PORT of its metrics; the balancer's has those of the whole fleet
+    health: str  # "ok", "failing", or "none" if it does not run
     load: ProcessUsage | None
     lag: ReplicationLag | None  # of a replica of PostgreSQL
-    queue: str | None  # of a worker: jobs it runs / jobs it could, as it said last
+    queue: str | None  # of a worker: busy / all slots, by its last heartbeat
     uptime: float | None
     restarts: int
     note: str
@@ -53,11 +53,11 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[PartStatus]
     queues: list[dict[str, Any]]
     books: dict[str, Any]
-    backups: dict[str, Any]  # of each thing its age and what is wrong with it; see `saved`
+    backups: dict[str, Any]  # see `backup_document`
 
 
 async def read_status(home: Home) -> FleetStatus:
-    """Look at everything; changes nothing."""
+    """Return the state of the fleet; changes nothing."""
     fleet = _in_order(observe_fleet(home))
     before = {
         part.name: processes.process_usage(part.process) for part in fleet.parts if part.process
@@ -73,7 +73,7 @@ async def read_status(home: Home) -> FleetStatus:
     await asyncio.sleep(max(0.0, _SAMPLE_S - (time.monotonic() - begun)))
     seconds = time.monotonic() - begun
     *healths, books = answers
-    # They decide among themselves who is what; one that is asked and says nothing does not serve.
+    # Valkey servers elect their roles themselves; one that does not report its role is failing.
     silent = {name for name, role in roles.items() if role is None}
     parts = [
         msgspec.structs.replace(
@@ -95,7 +95,7 @@ async def read_status(home: Home) -> FleetStatus:
 
 
 def _in_order(fleet: Fleet) -> Fleet:
-    """Sort the instances by number at the place of the first: they come and go in any order."""
+    """Sort instances and workers by number, at the position of the first one."""
     many = ("api", "worker")
     numbered = [part for part in fleet.parts if part.role in many]
     numbered.sort(key=lambda part: (part.role, len(part.name), part.name))
@@ -137,7 +137,7 @@ def _state(fleet: Fleet, parts: list[PartStatus]) -> str:
         return "stopped"
     whole = find_supervisor(fleet) is not None and all(
         part.state in ("ready", "standby")
-        # They come and go with the work.
+        # Workers start and stop with the load.
         or (part.role == "worker" and part.state in ("starting", "draining"))
         for part in parts
     )
@@ -145,7 +145,7 @@ def _state(fleet: Fleet, parts: list[PartStatus]) -> str:
 
 
 async def _books(home: Home, fleet: Fleet) -> dict[str, Any]:
-    """Ask a running instance for the proof of the demo merchant's books."""
+    """Read the ledger proof of the demo merchant from a running instance."""
     demo = welcome.read_demo(home)
     for part in fleet.of("api"):
         if part.process is None or part.address is None or demo is None:
@@ -160,9 +160,9 @@ async def _books(home: Home, fleet: Fleet) -> dict[str, Any]:
 
 
 def format_status(shown: FleetStatus) -> str:
-    """Return the document as lines for a human."""
+    """Return the document as text."""
     if shown.state == "stopped":
-        return f"Nothing runs from {shown.home}; florin up starts it."
+        return f"The fleet of {shown.home} is stopped. Start it with florin up."
     rows = [("NAME", "STATE", "ADDRESS", "PID", "UP", "CPU", "MEMORY", "BUSY", "LAG", "RELEASE")]
     rows += [
         (
@@ -185,23 +185,23 @@ def format_status(shown: FleetStatus) -> str:
         for row in rows
     ]
     balanced = shown.books.get("balanced")
-    words = {True: "balanced", False: "NOT BALANCED", None: "not asked (no instance answers)"}
-    lines.append(f"Books: {words[balanced]}.")
+    proof = {True: "balanced", False: "NOT BALANCED", None: "not checked (no instance answers)"}
+    lines.append(f"Ledger: {proof[balanced]}.")
     lines += filter(None, [saved.backup_line(shown.backups)])
     lines += _queues(shown.queues)
     lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
     leader = next((part for part in shown.parts if part.role == "supervisor"), None)
     if leader is None or leader.pid is None:
-        lines.append("No supervisor watches; florin up adopts what runs.")
+        lines.append("No supervisor is running. Run florin up: it adopts the running parts.")
     return "\n".join(lines)
 
 
 def _queues(queues: list[dict[str, Any]]) -> list[str]:
-    """Return a line a queue that holds anything."""
+    """Return one line for each queue with jobs."""
     states = ("waiting", "active", "delayed", "dead")
     return [
         f"Queue {queue['name']}: {', '.join(f'{queue[s]} {s}' for s in states if queue[s])}"
-        + (f"; the oldest waits for {queue['oldest_s']:.0f} s" if queue["waiting"] else "")
+        + (f"; the oldest has waited {queue['oldest_s']:.0f} s" if queue["waiting"] else "")
         + ("; paused" if queue["paused"] else "")
         for queue in queues
         if any(queue[state] for state in states)

@@ -1,4 +1,4 @@
-"""Time zones: those that registration takes, compared with those by which the database computes."""
+"""Time zones: compare the zones that registration accepts with those of the database."""
 
 from collections.abc import Sequence
 
@@ -30,21 +30,24 @@ async def compare(dsn: str) -> list[Finding]:
 
 
 def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Finding:
-    """`here`: the zones of this machine, `known`: those of the database; `unknown`: merchants with
-    another. Pure.
+    """Return the finding. Pure.
+
+    `here` has the zones of this machine, `known` those of the database, `unknown` the merchants
+    whose zone the database does not know.
     """
     if unknown:
         said = (
             f"the database does not know the time zone of {len(unknown)} merchants, whose cards"
-            f" cannot be issued: {', '.join(unknown[:_NAMED_MAX])}; correct each by PATCH"
-            " /merchant, or update the tzdata of the database"
+            f" cannot be issued: {', '.join(unknown[:_NAMED_MAX])}; update the database's tzdata,"
+            " or correct each with PATCH /merchant"
         )
         return Finding("db", "time zones", "fail", said)
     missing = sorted(here - known)
     if missing:
         said = (
             f"the database lacks {len(missing)} zones of this machine, such as"
-            f" {', '.join(missing[:_NAMED_MAX])}: registration refuses them; update its tzdata"
+            f" {', '.join(missing[:_NAMED_MAX])}: registration refuses them; update the database's"
+            " tzdata"
         )
         return Finding("db", "time zones", "warn", said)
     return Finding("db", "time zones", "ok", f"the database knows all {len(here)} zones")

@@ -107,7 +107,7 @@ def require_ports(options: UpOptions, fleet: Fleet) -> None:
     if options.operations_port is not None:
         if options.operations_port == options.port:
             raise OperatorError(
-                f"--operations-port {options.port} is also the public port (--port); choose another."
+                f"--operations-port {options.port} is also the public port; choose another one."
             )
         here = runs and runs.operations
         asked.append(("--operations-port", options.operations_port, LOOPBACK, here))

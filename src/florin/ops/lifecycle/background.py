@@ -1,4 +1,4 @@
-"""Background: the supervisor goes to the background; the command waits until the fleet serves."""
+"""Background: start the supervisor in the background and wait until the fleet serves."""
 
 import os
 import subprocess
@@ -14,13 +14,13 @@ from florin.ops.system.processes import ProcessId
 
 LOG = "supervisor"
 _POLL_S = 0.1
-_VERDICT = "florin: "  # how the command begins the sentence with which it gives up
+_VERDICT = "florin: "  # the prefix of the error message with which a command ends
 
 
 def start_in_background(home: Home, command: Sequence[str]) -> None:
-    """Start the supervisor and return once all serves; raises Unable with its last word.
+    """Start the supervisor and return once the fleet serves.
 
-    It takes over from one that lives.
+    It takes over from a running supervisor. Raises OperatorError with its error message.
     """
     home.make()
     log = home.log(LOG)
@@ -43,7 +43,7 @@ def start_in_background(home: Home, command: Sequence[str]) -> None:
     except KeyboardInterrupt:
         child.terminate()
         child.wait()
-        raise OperatorError("Interrupted; what it had started was stopped again.") from None
+        raise OperatorError("Interrupted; the parts that it had started were stopped.") from None
 
 
 def _await(

@@ -1,4 +1,4 @@
-"""Down: stop a fleet in order, whether its supervisor still lives or not."""
+"""Down: stop a fleet in order, with or without a running supervisor."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ _WITHIN_S = 120
 
 
 def stop_fleet(home: Home) -> bool:
-    """Stop what runs; False when nothing did."""
+    """Stop the fleet; False when nothing runs."""
     if not home.run.is_dir():
         return False
     fleet = observe_fleet(home)
@@ -29,7 +29,7 @@ def stop_fleet(home: Home) -> bool:
         return False
     handle = home.lock()
     if handle is None:
-        raise OperatorError(f"A supervisor of {home.path} is just starting; try again in a moment.")
+        raise OperatorError(f"A supervisor of {home.path} is starting; try again in a moment.")
     try:
         asyncio.run(_stop_orphans(home))
     finally:
@@ -43,7 +43,8 @@ async def _ask(process: ProcessId) -> None:
         processes.send_signal(process, signal.SIGTERM)
     except PermissionError:
         raise OperatorError(
-            f"The supervisor (pid {process.pid}) belongs to another user; run this as that user."
+            f"The supervisor (pid {process.pid}) belongs to another user; run this command as that"
+            " user."
         ) from None
     ended = asyncio.ensure_future(processes.wait_gone(process))
     while time.monotonic() - begun < _WITHIN_S:
@@ -54,24 +55,24 @@ async def _ask(process: ProcessId) -> None:
             return
     ended.cancel()
     raise OperatorError(
-        f"The supervisor (pid {process.pid}) still runs after {_WITHIN_S} s; see its log, or send"
-        f" a second signal to hurry it (kill -TERM {process.pid})."
+        f"The supervisor (pid {process.pid}) still runs after {_WITHIN_S} s; see its log. To stop"
+        f" all parts at once, send it another signal: kill -TERM {process.pid}."
     )
 
 
 async def _stop_orphans(home: Home) -> None:
-    """Stop what a killed supervisor left running."""
-    say("The supervisor is gone; stopping what it left.")
+    """Stop the parts that a killed supervisor left running."""
+    say("The supervisor is not running; stopping the remaining parts.")
     fleet = observe_fleet(home)
     for part in (part for alike in start_stop.stop_order(fleet) for part in alike):
         assert part.process is not None
         begun = time.monotonic()
         try:
-            # The balancer went first: nothing arrives any more.
+            # The balancer stopped first: no new requests arrive.
             await start_stop.stop_process(part.process, part.role, started=None, drained=True)
         except PermissionError:
             raise OperatorError(
-                f"{part.name} belongs to another user; run this as that user."
+                f"{part.name} belongs to another user; run this command as that user."
             ) from None
         fleet = fleet.having(part.stopped())
         home.write_fleet(fleet)

@@ -1,4 +1,4 @@
-"""Startup: start what is missing, adopt what runs, finish what was cut off."""
+"""Startup: start missing parts, adopt running ones, finish an interrupted change."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from florin.ops.topology.app_process import OWN
 from florin.ops.topology.topology import Topology
 from florin.ops.valkey.topology import ROLES, wait_until_healthy
 
-_FOUND_WITHIN_S = 15  # once all else serves
+_FOUND_WITHIN_S = 15  # after all other parts serve
 _ENGINES: tuple[Role, ...] = ("postgres-primary", "postgres-replica", *ROLES)
 
 
@@ -59,7 +59,7 @@ async def start_fleet(options: UpOptions, fleet: Supervisor) -> FleetContext:
     try:
         rewired = await _take(running, plan_parts(fleet.fleet, wanted), wanted, kept.release)
         _forget_others(fleet, wanted)
-        await _tell_balancer(running, options.algorithm or kept.algorithm)
+        await _configure_balancer(running, options.algorithm or kept.algorithm)
         if alive:
             await _complete(running, left, rewired)
         if options.development:
@@ -68,7 +68,10 @@ async def start_fleet(options: UpOptions, fleet: Supervisor) -> FleetContext:
             await welcome.ensure_demo(options.home, direct, options.commands.demo, environ)
         await asyncio.wait({finding}, timeout=_FOUND_WITHIN_S)
         if not finding.done():
-            say("The Valkeys have not found each other yet; Florin serves without, more slowly.")
+            say(
+                "The Valkey servers have not connected to each other yet; Florin serves without"
+                " them, more slowly. Check florin status."
+            )
     finally:
         finding.cancel()
     fleet.announce("ready", arranged.balancer.address)
@@ -76,7 +79,7 @@ async def start_fleet(options: UpOptions, fleet: Supervisor) -> FleetContext:
 
 
 def _remember(options: UpOptions, arranged: Topology) -> None:
-    """Keep which engines were asked for: an `up` that does not say leaves them as they are."""
+    """Save the requested engines: the next `up` without these options keeps them."""
     kept = desired_state.load_desired_state(options.home)
     pair = None if options.tls is None else (str(options.tls[0]), str(options.tls[1]))
     kept = replace(kept, tls=pair)
@@ -88,7 +91,7 @@ def _remember(options: UpOptions, arranged: Topology) -> None:
 
 
 def _forget_others(fleet: Supervisor, wanted: Sequence[PartSpec]) -> None:
-    """Drop engines that stand still and are no longer asked for: nobody misses them."""
+    """Forget stopped engines that are no longer wanted."""
     names = {want.name for want in wanted}
     for part in fleet.fleet.parts:
         if part.role in _ENGINES and part.name not in names and not (part.process or part.given):
@@ -96,7 +99,7 @@ def _forget_others(fleet: Supervisor, wanted: Sequence[PartSpec]) -> None:
 
 
 async def _fresh(running: FleetContext) -> DesiredState:
-    """Nothing runs: the code as it lies there will, as many times as asked for last."""
+    """Prepare the start of a stopped fleet: the checkout's code, with the last desired numbers."""
     options, fleet = running.options, running.fleet
     kept = desired_state.load_desired_state(options.home)
     release = await asyncio.to_thread(store.store_checkout, options.home, options.checkout)
@@ -113,7 +116,7 @@ async def _fresh(running: FleetContext) -> DesiredState:
     for part in (*fleet.fleet.of("api"), *fleet.fleet.of("worker")):
         await fleet.stop(part.name)
         fleet.forget(part.name)
-    operation_lock.release_lock(options.home)  # what was cut off ended with what it was done to
+    operation_lock.release_lock(options.home)  # an interrupted change has no running parts left
     return kept
 
 
@@ -124,7 +127,7 @@ def _asked(options: UpOptions, kept: DesiredState) -> int | None:
 
 
 def _count(kept: DesiredState) -> int:
-    """How many workers to begin with: what the work needs is seen soon after."""
+    """Return the number of workers to start with; the autoscaler corrects it soon after."""
     return 1 if kept.workers is None else kept.workers
 
 
@@ -135,10 +138,10 @@ def _marks(parts: Sequence[Part]) -> dict[str, ReleaseMark]:
 async def _take(
     running: FleetContext, steps: Sequence[PartStep], wanted: Sequence[PartSpec], release: str
 ) -> tuple[str, ...]:
-    """Take the steps in order; alike start together, instances once the schema is theirs.
+    """Carry out the steps in order; parts of one kind start together, instances after migration.
 
-    Instances and workers that run against other engines than they would get today serve on; their
-    names are returned, to be replaced one after the other.
+    Instances and workers that run with other engines than the wanted ones keep serving; their names
+    are returned, to be replaced one after the other.
     """
     fleet, wants = running.fleet, {want.name: want for want in wanted}
     rewired = tuple(s.name for s in steps if s.verb == "replace" and _own(wants.get(s.name)))
@@ -151,19 +154,19 @@ async def _take(
             await _start_together(fleet, starting)
             starting = []
         if step.verb == "replace" and want is not None and await fleet.swap(want):
-            say(f"{want.name} no longer fitted; another at {want.address} relieved it.")
+            say(f"{want.name} had other settings; a new process at {want.address} replaced it.")
             continue
         if step.verb in ("stop", "replace") and step.name not in rewired:
             await fleet.stop(step.name)
-            say(f"Stopped {step.name}, which no longer fits.")
+            say(f"Stopped {step.name}: it is no longer wanted or had other settings.")
         if want is None or step.verb == "stop":
             continue
         if step.verb == "adopt" or step.name in rewired:
             part = fleet.fleet.part(want.name)
-            if part is not None:  # as it runs, until it is replaced
+            if part is not None:  # with its current settings, until it is replaced
                 want = replace(want, wiring=part.wiring, operations=part.operations)
             fleet.adopt(want)
-            say(f"{want.name} already runs (pid {part.pid if part else '?'}); adopted.")
+            say(f"{want.name} is already running (pid {part.pid if part else '?'}); adopted it.")
         elif together:
             if together == OWN and not ready_for_api:
                 await _prepare_for_api(running, release, [want.role for want in wanted])
@@ -180,12 +183,12 @@ def _own(want: PartSpec | None) -> bool:
 
 
 async def _prepare_for_api(running: FleetContext, release: str, roles: Sequence[Role]) -> None:
-    # One more than will run: a deployment starts it before it stops another.
+    # One more than will run: a deployment starts a new instance before it stops an old one.
     instances, workers = roles.count("api") + 1, roles.count("worker")
-    asked = await connection_budget.read_budget(
+    budget = await connection_budget.read_budget(
         running.topology.database, instances, workers, replicas=running.topology.replicas
     )
-    asked.require()
+    budget.require()
     environ = running.topology.environ | store.release_environ(running.home, release)
     with timed("Migrating the database"):
         await run_migrate(running.options.commands.migrate, environ)
@@ -202,8 +205,8 @@ async def _start_together(fleet: Supervisor, wants: Sequence[PartSpec]) -> None:
             raise several.exceptions[0] from None
 
 
-async def _tell_balancer(running: FleetContext, algorithm: str) -> None:
-    """Make it know exactly the instances that run, each admitted unless it was drained."""
+async def _configure_balancer(running: FleetContext, algorithm: str) -> None:
+    """Configure exactly the running instances, each admitted unless it was drained."""
     balancer, fleet = running.topology.balancer, running.fleet
     parts = [part for part in fleet.fleet.of("api") if part.process is not None]
     try:
@@ -217,12 +220,14 @@ async def _tell_balancer(running: FleetContext, algorithm: str) -> None:
             else:
                 await running.instances.admit(part.name)
     except HaproxyUnreachable as error:
-        raise OperatorError(f"The balancer does not answer: {error}.") from None
+        raise OperatorError(
+            f"The balancer does not answer: {error}. See {running.home.log('balancer')}."
+        ) from None
     await commands.switch_algorithm(running, algorithm)
 
 
 async def _complete(running: FleetContext, left: Operation | None, rewired: Sequence[str]) -> None:
-    """Finish what a killed supervisor had begun, then start what is missing of what was asked."""
+    """Finish the change of a killed supervisor, then start what the desired state lacks."""
     if left is not None and left.goal:
         await commands.resume_operation(running, left)
     elif left is not None:
@@ -252,7 +257,7 @@ async def _complete(running: FleetContext, left: Operation | None, rewired: Sequ
         try:
             await require_connections(running, change)
         except OperatorError as error:
-            say(f"{error} What runs stays as it is.")
+            say(f"{error} The running parts were not changed.")
             audit_log.append_operation(
                 running.home, change.who, change.what, "failed", said=str(error)
             )

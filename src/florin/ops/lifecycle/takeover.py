@@ -1,7 +1,7 @@
-"""Takeover: `florin up` over a fleet whose supervisor lives. One follows the other; nothing stops.
+"""Takeover: `florin up` while a supervisor runs: the new one replaces it, other parts keep running.
 
-What the options change is ordered from the one that lives, as an operator would: under its lock,
-with its refusals. Only then does it hand over, so that a mistake leaves the fleet supervised.
+Changes that the options request are first sent to the running supervisor as orders, with its lock
+and its refusals. Only then does it hand over, so that a mistake leaves the fleet supervised.
 """
 
 import asyncio
@@ -29,9 +29,7 @@ _POLL_S = 0.05
 
 
 def find_leader(home: Home) -> Part | None:
-    """Return the supervisor that lives and serves. Raises OperatorError while it is just
-    starting.
-    """
+    """Return the running supervisor. Raises OperatorError while it is starting."""
     part = find_supervisor(observe_fleet(home))
     if part is not None and part.state != "ready":
         raise _starting(home, part)
@@ -39,20 +37,18 @@ def find_leader(home: Home) -> Part | None:
 
 
 def take_over(options: UpOptions) -> int:
-    """Have the supervisor that lives end, and nothing else; return its lock. Raises
-    OperatorError.
-    """
+    """Make the running supervisor end, no other part; return its lock. Raises OperatorError."""
     home = options.home
     before = find_leader(home)
     if before is None or before.process is None:
-        raise _starting(home, None)  # it holds the lock and has not written itself down yet
+        raise _starting(home, None)  # it has the lock and has not recorded itself yet
     frontend.require_ports(options, observe_fleet(home))
     if options.tls is not None:
         certificate.join_certificate(*options.tls)
     require_same_database(options, observe_fleet(home))
     topology.valkey_kind(options, observe_fleet(home))
     apply_options(options)
-    say(f"Taking over from the supervisor (pid {before.pid}); nothing else stops.")
+    say(f"Taking over from the supervisor (pid {before.pid}); all other parts keep running.")
     me = processes.find_process(os.getpid())
     assert me is not None
     successor = {"pid": me.pid, "started": me.started}
@@ -69,9 +65,9 @@ def take_over(options: UpOptions) -> int:
 
 
 def apply_options(options: UpOptions) -> bool:
-    """Order what the options ask for and the supervisor that lives can do; False: nothing.
+    """Send the changes that the options request to the running supervisor.
 
-    Raises OperatorError with its refusal.
+    Returns whether there were any. Raises OperatorError with its refusal.
     """
     before, kept = find_leader(options.home), desired_state.load_desired_state(options.home)
     if before is None:
@@ -79,7 +75,7 @@ def apply_options(options: UpOptions) -> bool:
     wanted = differing_options(options, kept)
     for verb, name, counts in wanted:
         words = " ".join([*(f"{part}={n}" for part, n in counts.items()), *([name] * bool(name))])
-        say(f"The fleet runs already; florin {verb} {words}.")
+        say(f"The fleet is already running; applying the options with florin {verb} {words}.")
         what = f"florin {verb} {words}"
         _ask(
             options.home,
@@ -92,7 +88,7 @@ def apply_options(options: UpOptions) -> bool:
 def differing_options(
     options: UpOptions, kept: desired_state.DesiredState
 ) -> list[tuple[str, str, dict[str, str]]]:
-    """Return verb, name and counts of what makes the fleet that runs as asked for."""
+    """Return the orders (verb, name, counts) that give the running fleet the requested options."""
     counts = dict[str, str]()
     if options.api not in (None, kept.api):
         counts["api"] = str(options.api)
@@ -106,15 +102,15 @@ def differing_options(
 
 
 def is_waiting(order: Order) -> bool:
-    """Say whether who asked to take over is still there: an order may have lain for long."""
+    """Return whether the supervisor that sent the order still runs: the order may be old."""
     return processes.is_alive(ProcessId(order.options["pid"], order.options["started"]))
 
 
 def needs_takeover(options: UpOptions, before: Part) -> bool:
-    """Say whether `--detach` needs another supervisor than the one that lives.
+    """Return whether `--detach` needs a new supervisor.
 
-    For a port, a certificate or replicas, which are arranged at a start; and where it sits in
-    somebody's terminal: it goes to the background then.
+    Needed for another port, certificate or number of replicas, which only a start arranges, and
+    when the running supervisor is attached to a terminal: the new one runs in the background.
     """
     kept, runs = (
         desired_state.load_desired_state(options.home),
@@ -132,30 +128,30 @@ def needs_takeover(options: UpOptions, before: Part) -> bool:
 
 
 def require_same_database(options: UpOptions, fleet: Fleet) -> None:
-    """Refuse to give instances that run another database: money would go to two places."""
+    """Refuse another database for running instances: money would go into two ledgers."""
     if not any(part.process for part in fleet.of("api")):
         return
     runs = next((p.address for p in fleet.of("postgres-primary") if p.given), None)
     url = topology.is_database_given(options)
-    asked = None
+    requested = None
     if url is not None:
-        words = urlsplit(url)
-        asked = f"{words.hostname or 'localhost'}:{words.port or 5432}"
-    if runs != asked:
+        parts = urlsplit(url)
+        requested = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
+    if runs != requested:
         raise OperatorError(
-            f"The fleet that runs keeps its money in {runs or 'a PostgreSQL of its own'};"
-            f" DATABASE_URL names {asked or 'none'}. Set it to the same, or stop the fleet first:"
-            " florin down."
+            f"The running fleet uses {runs or 'its own PostgreSQL'} as its database, but"
+            f" DATABASE_URL names {requested or 'none'}. Set DATABASE_URL to the same database, or"
+            " stop the fleet first: florin down."
         )
 
 
 def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) -> None:
-    async def asked() -> orders.Reply:
+    async def send() -> orders.Reply:
         async with asyncio.timeout(within_s):
             return await socket.send_order(home, order, report=say)
 
     try:
-        reply = asyncio.run(asked())
+        reply = asyncio.run(send())
     except TimeoutError:
         raise _silent(home, before) from None
     if not reply.done:
@@ -169,12 +165,12 @@ def _who(options: UpOptions) -> str:
 def _starting(home: Home, part: Part | None) -> OperatorError:
     pid = f" (pid {part.pid})" if part is not None else ""
     return OperatorError(
-        f"A supervisor{pid} of {home.path} is just starting or ending; try again in a moment."
+        f"A supervisor{pid} of {home.path} is starting or stopping; try again in a moment."
     )
 
 
 def _silent(home: Home, before: Part) -> OperatorError:
     return OperatorError(
-        f"The supervisor (pid {before.pid}) does not answer; see {home.log('supervisor')}."
-        f" kill -KILL {before.pid} stops nothing else, and florin up adopts what runs."
+        f"The supervisor (pid {before.pid}) does not answer; see {home.log('supervisor')}. To"
+        f" replace it, run kill -KILL {before.pid} (all other parts keep running), then florin up."
     )

@@ -1,1 +1,1 @@
-"""Planning: pure functions from what was observed to what should be done."""
+"""Planning: pure functions from the observed state to the steps to take."""

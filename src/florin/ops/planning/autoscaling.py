@@ -1,14 +1,14 @@
-"""Autoscaling: how many workers there should be: one pure function of what was read and remembered.
+"""Autoscaling: the number of workers as a pure function of a reading and the remembered state.
 
-Little's law (L = λW) tells how many slots the arrivals keep busy before a queue has grown; the
-backlog adds what empties it within half of its objective:
+Little's law (L = λW) gives the slots that arrivals keep busy before a queue grows; the backlog adds
+the slots that empty it within half of its objective:
 
     slots = Σ over queues of  λ·S / u  +  B·S / T        workers = ⌈slots / slots a worker⌉
 
 λ arrivals a second (the larger of two windows), S seconds a job takes, u the utilisation aimed at,
-B jobs waiting, T half of the queue's objective. Growing is immediate, shrinking slow: a worker too
-many costs little, a job too late breaks a promise. Everything that was considered is in the
-decision, and `Decision.again` repeats it: a log of decisions can be replayed.
+B jobs waiting, T half of the queue's objective. Growing is immediate, shrinking is slow: an extra
+worker costs little, a late job misses its objective. A decision contains all its inputs and
+`ScalingDecision.again` repeats it, so a log of decisions can be replayed.
 """
 
 import math
@@ -17,19 +17,19 @@ from typing import Literal
 import msgspec
 
 Reason = Literal[
-    "steady",  # what runs is what is wanted, or near enough
-    "grow",  # more is wanted than runs, or jobs wait too long
-    "shrink",  # less was wanted for the whole window
-    "blind",  # nothing could be read: what runs stays
-    "fallback",  # nothing could be read for long: enough for a normal day
-    "deploying",  # instances come and go for another reason
-    "failing",  # jobs fail: more workers would only repeat them faster
-    "saturated",  # more workers did not do more work: something behind them is the limit
+    "steady",  # the number is the wanted one, or within the bands
+    "grow",  # more workers are wanted, or jobs wait too long
+    "shrink",  # fewer workers were wanted for the whole window
+    "blind",  # the queues cannot be read: no change
+    "fallback",  # the queues cannot be read for long: at least the fallback number
+    "deploying",  # a deployment changes the workers
+    "failing",  # jobs fail: more workers would only retry them faster
+    "saturated",  # more workers did not do more work: something else is the limit
 ]
 
 
 class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator allows and promises. Times in seconds."""
+    """The operator's limits and objectives. Times in seconds."""
 
     slots: int = 5  # jobs at once in a worker
     least: int = 1
@@ -38,45 +38,45 @@ class ScalingLimits(msgspec.Struct, frozen=True, kw_only=True):
     utilisation: float = 0.7
     band_up: float = 1.15
     band_down: float = 0.85
-    late: float = 0.1  # of a queue's objective: a wait beyond it grows at once
+    late: float = 0.1  # of a queue's objective: a longer wait grows at once
     window_s: float = 180.0
     shrink_every_s: float = 60.0
     shrink_share: float = 0.25
     failing: float = 0.2
     blind_readings: int = 3
-    bulk_within_s: float = 600.0  # in which a queue without objective is emptied
-    trial_s: float = 30.0  # how long more workers may take to show more work
-    believe_s: float = 300.0  # how long saturation, once seen, is believed
+    bulk_within_s: float = 600.0  # the time to empty a queue without objective
+    trial_s: float = 30.0  # the time after which more workers must have done more work
+    believe_s: float = 300.0  # how long a detected saturation is assumed to last
 
 
 class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue, as it was read."""
+    """The reading of one queue."""
 
     name: str
-    waiting: int  # due now; what is delayed does not count
+    waiting: int  # jobs due now; delayed jobs do not count
     oldest_s: float  # how long the oldest due job waits
     rate: float  # arrivals a second, the larger of the last 10 and the last 30 seconds
     service_s: float  # how long a job takes, smoothed
     objective_s: float | None = None  # within which a job should start; None for bulk work
-    floor: float = 0.0  # slots this queue has, whatever comes
-    at_once: int | None = None  # jobs that the whole fleet does at once
-    here: int | None = None  # and one worker, of all its slots
+    floor: float = 0.0  # the least number of slots for this queue
+    at_once: int | None = None  # concurrent jobs of the whole fleet
+    here: int | None = None  # concurrent jobs of one worker
 
 
 class ScalingReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What was seen at `at` (seconds of any clock that only runs forward)."""
+    """The reading at time `at` (seconds of a monotonic clock)."""
 
     at: float
     loads: tuple[QueueLoad, ...]
-    workers: int  # that work, or will in a moment: those that start count, those that drain do not
-    starting: int = 0  # of these
+    workers: int  # running and starting workers, without those that drain
+    starting: int = 0  # of `workers`
     done: float = 0.0  # jobs finished a second, over the last 30 seconds
     failed: float = 0.0  # share of the attempts of the last minute that failed
     deploying: bool = False
 
 
 class PreviousReading(msgspec.Struct, frozen=True, kw_only=True):
-    """What an earlier reading came to: the workers that worked, and what they got done."""
+    """The result of an earlier reading: the ready workers and the work they did."""
 
     at: float
     ready: int
@@ -85,21 +85,21 @@ class PreviousReading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AutoscalerState(msgspec.Struct, frozen=True, kw_only=True):
-    """What is remembered from one decision to the next."""
+    """The state that is kept from one decision to the next."""
 
     workers: int = 0
     wants: tuple[tuple[float, int], ...] = ()
-    since: float | None = None  # the first reading: before a whole window nothing shrinks
+    since: float | None = None  # the first reading: nothing shrinks before a full window
     shrunk_at: float | None = None
     blind: int = 0
     seen: tuple[PreviousReading, ...] = ()  # the last two trials, oldest first
-    ceiling: int | None = None  # believed to be enough until then, or until more gets done
+    ceiling: int | None = None  # assumed to be enough until `ceiling_until`, or more work is done
     ceiling_until: float = 0.0
     ceiling_done: float = 0.0
 
 
 class ScalingDecision(msgspec.Struct, frozen=True, kw_only=True):
-    """How many workers there should be, why, and everything it was decided from."""
+    """The number of workers, the reason, and all inputs of the decision."""
 
     workers: int
     reason: Reason
@@ -109,19 +109,19 @@ class ScalingDecision(msgspec.Struct, frozen=True, kw_only=True):
     reading: ScalingReading | None
 
     def again(self) -> "ScalingDecision":
-        """Decide again from the same: equal to this, or the log was not written by this code."""
+        """Repeat the decision: the result is equal unless another version of the code made it."""
         return decide_workers(self.limits, self.before, self.reading)[0]
 
 
 def wanted_workers(limits: ScalingLimits, loads: tuple[QueueLoad, ...]) -> int:
-    """Return the workers that the formula asks for, within the limits."""
+    """Return the number of workers by the formula, within the limits."""
     slots = least = 0.0
     for load in loads:
         within_s = limits.bulk_within_s if load.objective_s is None else load.objective_s / 2
         busy = load.rate * load.service_s / limits.utilisation
         backlog = load.waiting * load.service_s / within_s
         own = max(load.floor, busy + backlog)
-        if load.at_once is not None:  # more are not done at once, however many workers there are
+        if load.at_once is not None:  # more workers would not run more of its jobs at once
             own = min(own, load.at_once)
         if load.here is not None:
             least = max(least, own / load.here)
@@ -132,7 +132,7 @@ def wanted_workers(limits: ScalingLimits, loads: tuple[QueueLoad, ...]) -> int:
 def decide_workers(
     limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading | None
 ) -> tuple[ScalingDecision, AutoscalerState]:
-    """Decide how many workers there should be; `reading` is None when nothing could be read."""
+    """Decide the number of workers; `reading` is None when the queues could not be read."""
     if reading is None:
         return _blind(limits, memory)
     want = wanted_workers(limits, reading.loads)
@@ -168,7 +168,7 @@ def _judge(
 def _shrunk(
     limits: ScalingLimits, memory: AutoscalerState, reading: ScalingReading, now: int
 ) -> int:
-    """How few workers are left after shrinking now: `now` when it is not due."""
+    """Return the number of workers after shrinking; `now` when shrinking is not due."""
     most = max(want for _, want in memory.wants)
     since = reading.at if memory.since is None else memory.since
     rested = memory.shrunk_at is None or reading.at - memory.shrunk_at >= limits.shrink_every_s
@@ -178,9 +178,10 @@ def _shrunk(
 
 
 def _saturated(limits: ScalingLimits, memory: AutoscalerState) -> int | None:
-    """How many workers did as much, when half as many more did no more and the queue still grew.
+    """Return the number of workers that did the same work, when 50 % more workers did not do more
+    and the queue still grew; None otherwise.
 
-    Jobs that merely became longer need more workers to get as much done: their queue shrinks.
+    Jobs that only became longer are different: with more workers their queue shrinks.
     """
     last = memory.seen[-1]
     middle = [each for each in memory.seen if last.at - each.at >= limits.trial_s]
@@ -208,7 +209,7 @@ def _believe(
 
 
 def _holds(memory: AutoscalerState, reading: ScalingReading) -> bool:
-    """What was the limit still is: nothing says that more gets done than then."""
+    """Return whether a detected saturation still holds: not expired, and no more work is done."""
     return reading.at < memory.ceiling_until and reading.done < 1.5 * memory.ceiling_done
 
 
@@ -242,9 +243,9 @@ def _remember(
 def _blind(
     limits: ScalingLimits, memory: AutoscalerState
 ) -> tuple[ScalingDecision, AutoscalerState]:
-    """Nothing can be read: hold what there is; for longer, at least what a normal day needs.
+    """Decide without a reading: keep the number; after several times, at least the fallback.
 
-    The window begins again when sight returns: nothing shrinks on what was not seen.
+    The window starts again with the next reading, so that nothing shrinks on missing data.
     """
     blind = memory.blind + 1
     long = blind >= limits.blind_readings

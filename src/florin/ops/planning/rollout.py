@@ -1,7 +1,7 @@
-"""Rollout: from the instances as they are to the instances as wanted, without a gap. Pure.
+"""Rollout: the steps from the observed to the wanted instances, without an interruption. Pure.
 
-Scaling, restarting, deploying and rolling back are this one function with another goal; what was
-cut off anywhere is observed and planned again by it.
+Scaling, restarting, deploying and rolling back are the same function with different goals. An
+interrupted change is observed and planned again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +13,9 @@ Verb = Literal["start", "admit", "watch", "drain", "stop"]
 
 @dataclass(frozen=True, slots=True, order=True)
 class ReleaseMark:
-    """What an instance was started from: a release, and which of its deployments.
+    """The release and the deployment of it that an instance was started from.
 
-    Two deployments of one release differ, so that deploying what runs replaces it all the same.
+    Two deployments of one release differ, so that deploying the same release replaces instances.
     """
 
     release: str
@@ -28,9 +28,9 @@ class ObservedProcess:
 
     name: str
     mark: ReleaseMark
-    ready: bool  # it would answer
+    ready: bool  # it can answer requests
     admitted: bool  # the balancer sends it requests
-    held: bool = False  # an operator took it out: nothing but its replacement brings it back
+    held: bool = False  # an operator drained it: only a replacement serves again
 
     @property
     def serves(self) -> bool:
@@ -39,7 +39,7 @@ class ObservedProcess:
 
 @dataclass(frozen=True, slots=True)
 class RolloutStep:
-    """One thing to do to some instances; `mark` is what `start` starts."""
+    """One action on some instances; `mark` is what `start` starts."""
 
     verb: Verb
     names: tuple[str, ...]
@@ -50,18 +50,18 @@ class RolloutStep:
         return f"{self.verb} {', '.join(self.names)}{release}"
 
 
-Crew = tuple[ObservedProcess, ...]  # those whose process runs
+Crew = tuple[ObservedProcess, ...]  # the running processes
 Goal = Mapping[str, ReleaseMark]  # by name, in the order in which they are replaced
 
 
 def plan_instances(
     crew: Crew, goal: Goal, *, batch: int = 1, surge: bool = False
 ) -> tuple[RolloutStep, ...]:
-    """Return the steps from here to the goal; none when it is reached.
+    """Return the steps to the goal; none when it is reached.
 
-    At most `batch` serving instances are out at a time and one always stays. With `surge` as many
-    as go out are started on top first: the first of a new release to meet requests, and capacity
-    does not sink. Without it that happens only where there would otherwise be none left.
+    At most `batch` serving instances are out at a time, and at least one always serves. With
+    `surge` as many additional instances start first: they are the first of a new release to get
+    requests, and capacity does not drop. Without it that happens only if no other instance serves.
     """
     there = {instance.name: instance for instance in crew}
     fits = {name for name, one in there.items() if one.ready and goal.get(name) == one.mark}
@@ -95,9 +95,9 @@ def plan_instances(
 
 
 def plan_workers(crew: Crew, goal: Goal, *, batch: int = 1) -> tuple[RolloutStep, ...]:
-    """Return the steps of workers: nobody stands in for one that is replaced, its queue waits.
+    """Return the steps for workers: no spare replaces a worker meanwhile, its queue waits.
 
-    Who stops ends its jobs first.
+    A worker that stops finishes its jobs first.
     """
     there = {instance.name: instance for instance in crew}
     broken = [name for name in goal if name in there and not there[name].ready]
@@ -119,8 +119,8 @@ def _start(names: Sequence[str], goal: Goal) -> Iterator[RolloutStep]:
 def _spares(
     extra: Sequence[ObservedProcess], serving: int, stale: int, batch: int, surge: bool
 ) -> tuple[int, int]:
-    """Return how many more must serve meanwhile, and how many may go out at once."""
-    helping = sum(one.serves for one in extra)  # they leave last and serve until then
+    """Return how many additional instances must serve, and how many may be out at once."""
+    helping = sum(one.serves for one in extra)  # they stop last and serve until then
     size = min(batch, stale)
     if surge:
         return max(0, size - helping), size
@@ -149,7 +149,7 @@ def _each(verb: Verb, names: Sequence[str]) -> Iterator[RolloutStep]:
 
 
 def _launch(names: Sequence[str], goal: Goal) -> Iterator[RolloutStep]:
-    """Start, admit, watch: those of one mark together."""
+    """Return the steps start, admit and watch, for all instances of one mark together."""
     for mark in dict.fromkeys(goal[name] for name in names):
         alike = tuple(name for name in names if goal[name] == mark)
         yield RolloutStep("start", alike, mark)
@@ -162,7 +162,7 @@ class StepImpossible(Exception):
 
 
 def apply_step(crew: Crew, step: RolloutStep) -> Crew:
-    """Return the crew as the step leaves it; raises Impossible where it must not be taken."""
+    """Return the processes after the step. Raises StepImpossible where it must not be taken."""
     _require(crew, step)
     if step.verb == "start":
         assert step.mark is not None
@@ -186,15 +186,15 @@ def _require(crew: Crew, step: RolloutStep) -> None:
     chosen = [one for one in crew if one.name in step.names]
     others = [one for one in crew if one.name not in step.names]
     if len(chosen) != (0 if step.verb == "start" else len(step.names)):
-        raise StepImpossible(f"{step}: it runs already, or not at all")
+        raise StepImpossible(f"{step}: already running, or not running at all")
     if step.verb == "stop" and any(one.admitted for one in chosen):
-        raise StepImpossible(f"{step}: it is not drained")
+        raise StepImpossible(f"{step}: not drained")
     if step.verb == "watch" and not all(one.serves for one in chosen):
-        raise StepImpossible(f"{step}: it does not serve")
+        raise StepImpossible(f"{step}: does not serve")
     if step.verb == "admit" and not all(one.ready and not one.admitted for one in chosen):
-        raise StepImpossible(f"{step}: it is not ready, or in already")
+        raise StepImpossible(f"{step}: not ready, or already admitted")
     if step.verb == "drain":
         if not all(one.admitted for one in chosen):
-            raise StepImpossible(f"{step}: it is out already")
+            raise StepImpossible(f"{step}: already drained")
         if any(one.serves for one in chosen) and not any(one.serves for one in others):
-            raise StepImpossible(f"{step}: nobody would be left")
+            raise StepImpossible(f"{step}: no serving instance would be left")

@@ -1,4 +1,4 @@
-"""Instances: the API's processes behind the balancer; each step of a plan, done."""
+"""Instances: carry out the steps of a plan on the API processes behind the balancer."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,11 @@ _READY = 200
 _POLL_S = 0.1
 _SOAK_EVERY_S = 0.25
 _UP_WITHIN_S = 10.0
-_QUIET_WITHIN_S = 35.0  # as long as a request may take; what stops the instance waits again
+_QUIET_WITHIN_S = 35.0  # the longest time of a request; stopping the instance waits as well
 
 
 class InstanceProcesses:
-    """Holds the supervisor that runs them and the balancer that sends them requests."""
+    """The API instances, with the supervisor that runs them and the balancer in front."""
 
     def __init__(
         self, fleet: Supervisor, balancer: Balancer, make: Callable[[str, ReleaseMark], PartSpec]
@@ -35,7 +35,7 @@ class InstanceProcesses:
         self._make = make
 
     async def crew(self) -> Crew:
-        """Observe those whose process runs."""
+        """Observe the instances whose process runs."""
         parts = [part for part in self._fleet.fleet.of("api") if part.process is not None]
         ready = await asyncio.gather(*(_ready(part) for part in parts))
         held = desired_state.load_desired_state(self._fleet.home).drained
@@ -52,7 +52,7 @@ class InstanceProcesses:
         )
 
     async def take(self, step: RolloutStep, soak_s: float) -> None:
-        """Do one step; raises Unable or Died when it did not work out."""
+        """Carry out one step. Raises OperatorError or PartEnded when it fails."""
         match step.verb:
             case "start":
                 assert step.mark is not None
@@ -73,13 +73,13 @@ class InstanceProcesses:
 
     async def admit(self, name: str) -> None:
         part = self._part(name)
-        # A balancer that is just being started again reads what was written down for it.
+        # A balancer that is restarting reads the saved state instead.
         with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.admit(name, part.address or "")
         self._fleet.set_drained(name, drained=False)
 
     async def drain(self, name: str) -> None:
-        """Send it nothing new from now on; it may have died by itself meanwhile."""
+        """Send an instance no new requests from now on; it may have died in the meantime."""
         with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.drain(name)
         self._fleet.set_drained(name, drained=True)
@@ -91,17 +91,20 @@ class InstanceProcesses:
         self._fleet.forget(name)
 
     async def _until_up(self, names: Iterable[str]) -> None:
-        """Wait until the balancer itself finds them well."""
+        """Wait until the balancer's health checks pass."""
         wanted, deadline = set(names), time.monotonic() + _UP_WITHIN_S
         while time.monotonic() < deadline:
             up = {one.name for one in await self._seen() if one.check == "up"}
             if wanted <= up:
                 return
             await asyncio.sleep(_POLL_S)
-        raise OperatorError(f"The balancer does not find {', '.join(sorted(wanted))} ready.")
+        raise OperatorError(
+            f"The balancer's health checks of {', '.join(sorted(wanted))} did not pass within"
+            f" {_UP_WITHIN_S:.0f} s"
+        )
 
     async def _until_quiet(self, names: Iterable[str]) -> None:
-        """Wait until they have answered what they had; one that is stuck is not waited for long."""
+        """Wait until the instances have no open requests, up to the longest time of a request."""
         wanted, deadline = set(names), time.monotonic() + _QUIET_WITHIN_S
         while time.monotonic() < deadline:
             if not any(one.sessions for one in await self._seen() if one.name in wanted):
@@ -109,7 +112,7 @@ class InstanceProcesses:
             await asyncio.sleep(_POLL_S)
 
     async def _watch(self, names: tuple[str, ...], soak_s: float) -> None:
-        """Let them meet requests for a while; raises Died when they do not bear it."""
+        """Watch new instances under real requests for `soak_s`. Raises PartEnded when they fail."""
         new = [self._part(name) for name in names]
         others = [
             part
@@ -128,7 +131,7 @@ class InstanceProcesses:
                 if now is None or now.process != part.process:
                     raise PartEnded(f"{part.name} ended soon after it began to serve")
                 if not await _ready(part):
-                    raise PartEnded(f"{part.name} stopped being ready soon after it began to serve")
+                    raise PartEnded(f"{part.name} was no longer ready soon after it began to serve")
             if soak_s:
                 new_now, old_now = await soak.read_counts(fresh), await soak.read_counts(before)
                 wrong = soak.soak_verdict(
@@ -140,7 +143,7 @@ class InstanceProcesses:
                 return
 
     async def _seen(self) -> tuple[InstanceState, ...]:
-        """Look through the balancer's eyes; nothing is seen while it is being started again."""
+        """Return the instances as the balancer sees them; none while it restarts."""
         try:
             return await self._balancer.observe()
         except HaproxyUnreachable:
@@ -149,7 +152,7 @@ class InstanceProcesses:
     def _part(self, name: str) -> Part:
         part = self._fleet.fleet.part(name)
         if part is None or part.process is None:
-            raise OperatorError(f"{name} does not run.")
+            raise OperatorError(f"{name} is not running. Check florin status.")
         return part
 
 

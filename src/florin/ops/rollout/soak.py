@@ -1,4 +1,4 @@
-"""Soak: new instances under real requests, compared with what ran before them."""
+"""Soak: compare new instances under real requests with the ones of the release before."""
 
 import re
 from collections import Counter
@@ -8,19 +8,19 @@ from dataclasses import dataclass, field
 from florin.ops.system import http_probe
 
 ERRORS_MAX = 0.005  # of the requests of a route, where it has not failed before
-ERRORS_LEAST = 5  # fewer prove nothing against a release
+ERRORS_LEAST = 5  # fewer errors are not enough to reject a release
 _SLOWER_MAX = 10.0  # times
-_SLOW_S, _ENOUGH = 0.25, 20  # below this nothing is slow, with fewer requests nothing is known
+_SLOW_S, _ENOUGH = 0.25, 20  # a shorter mean is never slow; fewer requests prove nothing
 _OK, _BUSY = 200, "503"
 _SAMPLE = re.compile(r"(florin_http_requests_total|florin_http_request_seconds_sum)\{(.*)\} (\S+)")
 _ROUTE = re.compile(r'route="([^"]*)"')
 _METHOD = re.compile(r'method="([^"]*)"')
-_OURS = re.compile(r'route="/health')  # asked by us, not by clients
+_OURS = re.compile(r'route="/health')  # health checks, not requests of clients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCounts:
-    """What instances have answered so far; `busy` are 503, `errors` all other 5xx, by route."""
+    """Answers of instances so far; `busy` counts 503, `errors` all other 5xx by route."""
 
     requests: Counter[str] = field(default_factory=Counter[str])
     errors: Counter[str] = field(default_factory=Counter[str])
@@ -52,7 +52,7 @@ class RequestCounts:
         return self.seconds / self.total if self.total else 0.0
 
     def failing(self, route: str) -> float:
-        """The part of a route's requests that failed."""
+        """Return the share of a route's requests that failed."""
         return self.errors[route] / self.requests[route] if self.requests[route] else 0.0
 
 
@@ -76,7 +76,7 @@ def parse_counts(text: str) -> RequestCounts:
 
 
 async def read_counts(addresses: Sequence[str]) -> RequestCounts:
-    """Return what these instances have answered, together; those that are silent count nothing."""
+    """Return the sum over these instances; one that does not answer counts nothing."""
     total = RequestCounts()
     for address in addresses:
         answer = await http_probe.probe(address, "/metrics")
@@ -86,11 +86,12 @@ async def read_counts(addresses: Sequence[str]) -> RequestCounts:
 
 
 def soak_verdict(new: RequestCounts, old: RequestCounts, old_before: RequestCounts) -> str | None:
-    """Return what is wrong with the new ones; None when nothing is.
+    """Return what is wrong with the new instances; None when nothing is.
 
-    `old`: what the old ones answered meanwhile, `old_before`: since they began. A route that fails
-    them as often is not the new ones' fault: whoever asks for it would undo any deployment. A 503
-    may come from what all share, so it speaks against the new only beside old ones that answer.
+    `old` has the old instances' answers during the soak, `old_before` those since their start. A
+    route that fails as often on old instances is not counted: otherwise any client could undo a
+    deployment by calling it. A 503 may come from something that all share, such as the database, so
+    it counts only when old instances answer at the same time.
     """
     if new.total < _ENOUGH:
         return None
@@ -105,10 +106,10 @@ def soak_verdict(new: RequestCounts, old: RequestCounts, old_before: RequestCoun
     if old.total >= _ENOUGH:
         allowed = max(ERRORS_MAX, 2 * old.busy / old.total)
         if new.busy / new.total > allowed:
-            return f"{new.busy:.0f} of {new.total} requests were turned away (503)"
+            return f"{new.busy:.0f} of {new.total} requests were refused (503)"
         if new.mean_s > max(_SLOW_S, _SLOWER_MAX * old.mean_s):
             return (
-                f"a request takes {new.mean_s * 1000:.0f} ms, with the release before it takes"
-                f" {old.mean_s * 1000:.0f} ms"
+                f"a request takes {new.mean_s * 1000:.0f} ms on average; with the release before"
+                f" it takes {old.mean_s * 1000:.0f} ms"
             )
     return None

@@ -1,6 +1,6 @@
-"""Hot swap: a part's next process starts beside the one that runs and takes its port from it.
+"""Hot swap: a part's next process starts while the current one runs, and takes over its port.
 
-Who is relieved finishes what it has and ends by itself.
+The old process finishes its connections and ends by itself.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from florin.ops.system.console import OperatorError, say
 
 
 async def swap_part(home: Home, part: Part, want: PartSpec) -> tuple[Part, StartedProcess] | None:
-    """Start it and return it once it is the one that answers; None when it came to nothing."""
+    """Start the next process; return it once it answers, None when its start failed."""
     if want.relief is None or part.process is None:
         return None
     await asyncio.to_thread(want.prepare)
@@ -37,7 +37,7 @@ async def swap_part(home: Home, part: Part, want: PartSpec) -> tuple[Part, Start
             started.ending()
         if not isinstance(error, PartEnded | OperatorError):
             raise
-        say(f"{want.name} could not be relieved while it runs: {error}.")
+        say(f"{want.name} could not be replaced while it runs: {error}.")
         return None
     assert process is not None
     now = replace(part, pid=process.pid, started=process.started, since=time.time(), note="")

@@ -1,4 +1,4 @@
-"""Launch: start one process that outlives its starter."""
+"""Launch: start a process that outlives the supervisor."""
 
 import os
 import shutil
@@ -16,10 +16,10 @@ from florin.ops.system.os_user import OsAccount
 from florin.ops.system.processes import ProcessId
 
 _KEPT_LOGS = 3
-# The shell writes its number before it becomes the part: the next supervisor knows what runs, even
-# if this process is killed in the very moment. With it goes what the kernel says of the process:
-# another one with the same number is not taken for it, whatever the clock does meanwhile. A full
-# disk does not keep it from starting.
+# The shell writes its pid to the pid file before it executes the part: the next supervisor knows
+# what runs even if this one is killed at that moment. It also writes /proc/PID/stat: its start time
+# distinguishes the process from a later one with the same pid, independent of the clock. A failed
+# write (full disk) does not prevent the start.
 _NUMBERED = (
     'stat=""; [ ! -r "/proc/$$/stat" ] || read -r stat <"/proc/$$/stat"; echo "$$ $stat" >&0;'
     ' exec "$@" </dev/null'
@@ -28,7 +28,7 @@ _NUMBERED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """How a part is started."""
+    """The command, environment and user with which a part is started."""
 
     name: str
     argv: tuple[str, ...]
@@ -37,14 +37,14 @@ class Launch:
 
 
 class StartedProcess:
-    """A child just started: which process it is, and how it ended once it has."""
+    """A started child: its process, and its exit status once it has ended."""
 
     def __init__(self, child: subprocess.Popen[Any], process: ProcessId | None) -> None:
         self._child = child
         self.process = process
 
     def ending(self) -> str:
-        """Reap it and say how it ended: `exit code 1`, `signal 9`."""
+        """Reap the process and return how it ended: `exit code 1`, `signal 9`."""
         code = self._child.poll()
         if code is None:
             return "still ending"
@@ -52,7 +52,7 @@ class StartedProcess:
 
 
 def launch_process(home: Home, what: Launch) -> StartedProcess:
-    """Start it in a session of its own: no Ctrl-C of ours reaches it, no pipe ties it to us."""
+    """Start a process in its own session, without pipes, so that it survives the supervisor."""
     rotate_log(home.log(what.name))
     account = what.account
     options = {} if account is None else account.options()
@@ -60,7 +60,7 @@ def launch_process(home: Home, what: Launch) -> StartedProcess:
         number = os.open(pid_file(home, what.name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         log = os.open(home.log(what.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     except OSError as error:
-        raise OperatorError(f"{home.path} cannot be written: {error.strerror}.") from None
+        raise OperatorError(f"{home.path} is not writable: {error.strerror}.") from None
     try:
         child = subprocess.Popen(
             ["/bin/sh", "-c", _NUMBERED, "florin", *what.argv],
@@ -82,7 +82,7 @@ def launch_process(home: Home, what: Launch) -> StartedProcess:
 
 
 def rotate_log(log: Path, limit: int = 4 * 2**20) -> None:
-    """Put a grown log aside before its part starts again."""
+    """Rotate a log that exceeds `limit` bytes before its part starts."""
     try:
         if log.stat().st_size < limit:
             return
@@ -93,7 +93,7 @@ def rotate_log(log: Path, limit: int = 4 * 2**20) -> None:
 
 
 def truncate_log(log: Path, limit: int = 64 * 2**20) -> bool:
-    """Copy a grown log aside and empty it under its writer, who only ever appends."""
+    """Copy and truncate a log that exceeds `limit` bytes while its part appends to it."""
     try:
         if log.stat().st_size < limit:
             return False
@@ -101,7 +101,7 @@ def truncate_log(log: Path, limit: int = 64 * 2**20) -> bool:
         shutil.copyfile(log, log.with_name(f"{log.name}.1"))
         os.truncate(log, 0)
     except OSError:
-        return False  # tried again in a while; a full disk is told elsewhere
+        return False  # the next check tries again; a full disk is reported by other writes
     return True
 
 
@@ -113,7 +113,7 @@ def _shift(log: Path) -> None:
 
 
 def log_tail(log: Path, lines: int = 3) -> str:
-    """Return the end of a log, for the sentence that says why a part is down."""
+    """Return the last lines of a log, for the message about a part that ended."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))

@@ -1,4 +1,4 @@
-"""Process table: started and ended, each written down as it happens."""
+"""Process table: start and stop parts, and save each change of state."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from florin.ops.supervisor.state_store import FleetStateStore
 
 
 class ProcessTable(FleetStateStore):
-    """Starts and ends the parts of a fleet; it watches none."""
+    """Starts and stops the parts of a fleet; it does not watch them."""
 
     def __init__(self, home: Home, release: str) -> None:
         super().__init__(home, release)
@@ -35,7 +35,7 @@ class ProcessTable(FleetStateStore):
             wiring=want.wiring,
         )
         self.record(part)
-        # In a thread: to copy a database takes its time, and the others are watched meanwhile.
+        # In a thread: copying a database takes long, and other parts must be watched meanwhile.
         await asyncio.to_thread(want.prepare)
         if want.role_now is not None:
             part = replace(part, role=want.role_now())
@@ -51,7 +51,7 @@ class ProcessTable(FleetStateStore):
         self.record(replace(part, state=waits if drained else "ready"))
 
     async def _abandon(self, want: PartSpec, note: str) -> None:
-        """Leave nothing of a start that came to nothing."""
+        """Stop a part whose start failed, and record the reason."""
         await self._end(want.name)
         part = self.fleet.part(want.name)
         if part is not None:

@@ -1,4 +1,4 @@
-"""Start stop: start a part and wait for it, stop a part and wait for it. It decides nothing."""
+"""Start stop: start a part and wait until it serves; stop a part and wait until it has ended."""
 
 import asyncio
 import signal
@@ -18,12 +18,12 @@ _POLL_S = 0.05
 
 
 class PartEnded(Exception):
-    """A part ended before it served, or while it served."""
+    """A part ended before or while it served."""
 
 
 @dataclass(frozen=True, slots=True)
 class StopSignal:
-    """One way to ask a part to end, and for how long to wait for it."""
+    """A signal that stops a part, and how long to wait for its end."""
 
     number: signal.Signals
     wait_s: float
@@ -31,22 +31,23 @@ class StopSignal:
 
 _POLITE = (StopSignal(signal.SIGTERM, 10), StopSignal(signal.SIGKILL, 10))
 _SERVING = (StopSignal(signal.SIGTERM, DEFAULT.stop_grace_s), StopSignal(signal.SIGKILL, 10))
-# Nothing is sent to it any more: it need not wait for late arrivals, only finish what it has.
+# A drained instance gets no requests: it need not wait for late ones, only finish its own.
 _DRAINED = (StopSignal(signal.SIGINT, DEFAULT.stop_grace_s), StopSignal(signal.SIGKILL, 10))
-# It closes its port, lets go of idle connections and finishes what is in flight.
-_DOOR = (
+# HAProxy closes its ports and idle connections and finishes requests in flight.
+_BALANCER = (
     StopSignal(signal.SIGUSR1, 3),
     StopSignal(signal.SIGTERM, 5),
     StopSignal(signal.SIGKILL, 10),
 )
-# Fast: sessions are ended, all is written. Immediate: like a crash, the log replays it.
+# SIGINT: fast shutdown, sessions end and everything is written. SIGQUIT: immediate shutdown, like a
+# crash; the next start replays the log.
 _DATABASE = (
     StopSignal(signal.SIGINT, 30),
     StopSignal(signal.SIGQUIT, 5),
     StopSignal(signal.SIGKILL, 10),
 )
 STOPS: dict[Role, tuple[StopSignal, ...]] = {
-    "balancer": _DOOR,
+    "balancer": _BALANCER,
     "api": _SERVING,
     "worker": _SERVING,
     "sentinel": _POLITE,
@@ -55,11 +56,11 @@ STOPS: dict[Role, tuple[StopSignal, ...]] = {
     "postgres-replica": _DATABASE,
     "postgres-primary": _DATABASE,
 }
-_ORDER = tuple(STOPS)  # who takes requests goes first, who keeps the money goes last
+_ORDER = tuple(STOPS)  # the balancer stops first, the database last
 
 
 def stop_order(fleet: Fleet) -> tuple[tuple[Part, ...], ...]:
-    """Return the running parts in the order in which they stop; those of one role together."""
+    """Return the running parts in stop order, grouped by role."""
     running = [part for part in fleet.parts if part.process is not None and part.role in STOPS]
     running.sort(key=lambda part: _ORDER.index(part.role))
     return tuple(tuple(alike) for _, alike in groupby(running, key=lambda part: part.role))
@@ -71,19 +72,19 @@ def start_part(home: Home, want: PartSpec) -> StartedProcess:
 
 
 async def wait_until_ready(home: Home, want: PartSpec, started: StartedProcess) -> None:
-    """Wait until it serves; raises Died when it ends before, Unable when it takes too long."""
+    """Wait until a part serves. Raises PartEnded when it ends first, OperatorError on time-out."""
     try:
         async with asyncio.timeout(want.ready_within_s):
             while True:
                 if started.process is None or not processes.is_alive(started.process):
-                    words = log_tail(home.log(want.name))
-                    raise PartEnded(f"{want.name} ended ({started.ending()}): {words or 'no word'}")
+                    tail = log_tail(home.log(want.name)) or "its log is empty"
+                    raise PartEnded(f"{want.name} ended ({started.ending()}): {tail}")
                 if await want.ready():
                     return
                 await asyncio.sleep(_POLL_S)
     except TimeoutError:
         raise OperatorError(
-            f"{want.name} did not serve within {want.ready_within_s:.0f} s; see"
+            f"{want.name} was not ready within {want.ready_within_s:.0f} s; see"
             f" {home.log(want.name)}."
         ) from None
 
@@ -96,7 +97,7 @@ async def stop_process(
     started: StartedProcess | None,
     drained: bool = False,
 ) -> None:
-    """End a process: politely, then less so. `hurry` skips what waiting is left."""
+    """Stop a process with increasingly strong signals. `hurry` skips the remaining waits."""
     hurry = hurry or asyncio.Event()
     steps = _DRAINED if drained and role == "api" else STOPS[role]
     for step in steps:
@@ -104,7 +105,7 @@ async def stop_process(
             break
         ended = asyncio.ensure_future(processes.wait_gone(process))
         hurried = asyncio.ensure_future(hurry.wait())
-        # Nobody is too hurried for the last word to be heard.
+        # The wait after the last signal is never skipped.
         waits = {ended} if step is steps[-1] else {ended, hurried}
         await asyncio.wait(waits, timeout=step.wait_s, return_when=asyncio.FIRST_COMPLETED)
         gone = ended.done()

@@ -1,4 +1,4 @@
-"""State store: what runs, written down as it changes, so that whoever comes next finds it."""
+"""State store: the state of the fleet, saved at every change for the next supervisor."""
 
 import os
 import time
@@ -14,7 +14,7 @@ from florin.ops.system.console import OperatorError, say
 
 
 class FleetStateStore:
-    """Holds the facts of one fleet; every change goes to the home's file."""
+    """The state of one fleet; every change is saved to a file in the home."""
 
     def __init__(self, home: Home, release: str) -> None:
         self.home = home
@@ -23,10 +23,10 @@ class FleetStateStore:
         self._risen = False
 
     def record(self, part: Part) -> None:
-        """Write down a fact.
+        """Save the state of a part.
 
-        Once all runs, a full disk is no reason to stop watching, nor to leave anything running:
-        whoever reads the facts checks them against the processes.
+        Once the fleet runs, a failed write (full disk) is only logged: it must stop neither the
+        supervision nor the shutdown. Readers check the state against the processes.
         """
         self.fleet = self.fleet.having(part)
         try:
@@ -37,7 +37,7 @@ class FleetStateStore:
             say(str(error))
 
     def announce(self, state: str, address: str | None = None) -> None:
-        """Write down this process itself."""
+        """Save the state of the supervisor itself."""
         self._risen = self._risen or state == "ready"
         me = processes.find_process(os.getpid())
         self.record(
@@ -54,13 +54,13 @@ class FleetStateStore:
         )
 
     def show_given(self, given: Sequence[Part]) -> None:
-        """Write down the servers that were named by URL, in the place of those of the last time."""
+        """Save the servers named by URL, replacing those of the last start."""
         self.fleet = self.fleet.without(part.name for part in self.fleet.parts if part.given)
         for part in given:
             self.record(part)
 
     def expect(self, want: PartSpec) -> None:
-        """Write down a part that is about to be started: it counts from now on."""
+        """Save a part that is about to start: it counts from now on."""
         self.record(
             Part(
                 name=want.name,
@@ -74,7 +74,7 @@ class FleetStateStore:
         )
 
     def set_drained(self, name: str, *, drained: bool) -> None:
-        """Write down whether the balancer sends it requests."""
+        """Save whether a part is drained: the balancer sends it no requests."""
         part = self.fleet.part(name)
         if part is None or part.drained == drained:
             return
@@ -84,6 +84,6 @@ class FleetStateStore:
         self.record(replace(part, drained=drained, state=state))
 
     def forget(self, name: str) -> None:
-        """Drop a part that has stopped for good."""
+        """Remove a part that has stopped for good."""
         self.fleet = self.fleet.without([name])
         self.home.write_fleet(self.fleet)

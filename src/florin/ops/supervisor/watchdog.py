@@ -1,5 +1,5 @@
-"""Watchdog: the supervisor's own tasks. One that ends by an error is counted, reported, and started
-again: without it what the task looks after would never be looked after again.
+"""Watchdog: the supervisor's own tasks. A task that ends with an error is counted, reported and
+restarted: otherwise its part would not be supervised any more.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 10.0
 
 
 class Watchdog:
-    """Counts the errors of tasks by the task's name."""
+    """Runs tasks and counts their errors by the task's name."""
 
     def __init__(self) -> None:
         self.errors = Counter[str]()
 
     def watch(self, name: str, run: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
-        """Run it as a task until that is cancelled, however often it ends by itself."""
+        """Run a coroutine function as a task until cancelled; restart it whenever it ends."""
         return asyncio.create_task(self._keep(name, run), name=name)
 
     async def _keep(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -30,7 +30,7 @@ class Watchdog:
             begun = asyncio.get_running_loop().time()
             try:
                 await run()
-                self.report(name, RuntimeError("it returned"))
+                self.report(name, RuntimeError("the task returned"))
             except (Exception, asyncio.CancelledError) as error:
                 if cancelled(error):
                     raise
@@ -41,12 +41,12 @@ class Watchdog:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def report(self, name: str, error: BaseException) -> None:
-        """Count an error that nobody expected, and say where it was raised."""
+        """Count an unexpected error and log where it was raised."""
         self.errors[name] += 1
-        say(f"Error: the task {name} was ended by {described(error)}; what it did is tried again.")
+        say(f"Error: the task '{name}' failed: {described(error)}. It is restarted.")
 
     def metrics(self) -> str:
-        """In Prometheus' text format; the sum is there before the first error."""
+        """Return the metrics in Prometheus' text format; the sum exists before the first error."""
         lines = [
             f"# HELP {_METRIC} Unexpected errors of the supervisor's own tasks.",
             f"# TYPE {_METRIC} counter",
@@ -57,13 +57,13 @@ class Watchdog:
 
 
 def cancelled(error: BaseException) -> bool:
-    """Say whether the current task was cancelled: a fault in it can raise the same error."""
+    """Return whether the current task was cancelled: a bug in it can raise the same error."""
     me = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and me is not None and bool(me.cancelling())
 
 
 def described(error: BaseException) -> str:
-    """The error, and the last place in the code that it passed."""
+    """Return the error and the place in the code where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
     return f"{error!r}{where}"

@@ -1,9 +1,9 @@
-"""Account files: what root does below a folder of another account.
+"""Account files: root's file operations in a directory of another account.
 
-Whoever owns a folder can replace what is in it by a symlink at any moment, and root would follow it
-to any file of the system. So what is written, made, moved or removed there is done as the account:
-the kernel then reaches nothing that the account could not reach itself. What is read must be a
-plain file of the account.
+The owner of a directory can replace its contents by a symlink at any moment, and root would follow
+it to any file of the system. So files are written, moved and removed as the account: the kernel
+then allows only what the account may do itself. A file that is read must be a regular file of the
+account.
 """
 
 import errno
@@ -18,7 +18,7 @@ from florin.ops.system.os_user import OsAccount, run_as
 
 _COPY_WITHIN_S = 24 * 3600
 _REMOVE_WITHIN_S = 3600
-# On the disk before it takes its place: a reader sees the old or the new, also after a power cut.
+# Synced before the rename: a reader sees the old or the new content, also after a power cut.
 _WRITE = """
 umask 077
 new="$1.new.$$"
@@ -28,23 +28,23 @@ _MOVE = 'test ! -e "$2" && mv -- "$1" "$2"'
 
 
 def write(path: Path, content: bytes, account: OsAccount | None) -> None:
-    """Replace a file whole; the account alone may read it. Raises OperatorError."""
+    """Replace a file atomically; only the account may read it. Raises OperatorError."""
     _run(account, _WRITE, path, said=f"{path} could not be written", stdin=content)
 
 
 def move(source: Path, target: Path, account: OsAccount | None) -> None:
-    """Rename within one folder; the target must not exist. Raises OperatorError."""
+    """Rename within one directory; the target must not exist. Raises OperatorError."""
     _run(account, _MOVE, source, target, said=f"{source} could not be renamed to {target.name}")
 
 
 def copy(source: Path, target: Path, account: OsAccount | None) -> None:
-    """Copy a folder with all in it, symlinks as such. Raises OperatorError."""
+    """Copy a directory recursively, symlinks as symlinks. Raises OperatorError."""
     said = f"{source} could not be copied to {target}"
     _run(account, 'cp -a -- "$1" "$2"', source, target, said=said)
 
 
 def remove(path: Path, account: OsAccount | None) -> None:
-    """Remove a file, or a folder with all in it; what cannot be removed stays."""
+    """Remove a file or a directory recursively; ignores errors."""
     if account is None:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -55,21 +55,21 @@ def remove(path: Path, account: OsAccount | None) -> None:
 
 
 def opened(path: Path, account: OsAccount | None) -> BufferedReader:
-    """Open a plain file of the account for reading: no symlink, no pipe that never answers.
+    """Open a regular file of the account for reading: no symlink, no pipe that would block.
 
-    Raises OSError. Were a folder on the way a symlink, the file would still be the account's own.
+    Raises OSError. If a parent directory is a symlink, the file still belongs to the account.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     found = os.fstat(handle)
     if not stat.S_ISREG(found.st_mode) or (account is not None and found.st_uid != account.uid):
         os.close(handle)
         whose = "" if account is None else f" of the user {account.name}"
-        raise PermissionError(errno.EPERM, f"is not a plain file{whose}", str(path))
+        raise PermissionError(errno.EPERM, f"is not a regular file{whose}", str(path))
     return os.fdopen(handle, "rb")
 
 
 def read(path: Path, account: OsAccount | None) -> str:
-    """Return the text of a plain file of the account. Raises OSError, ValueError."""
+    """Return the text of a regular file of the account. Raises OSError, ValueError."""
     with opened(path, account) as file:
         return file.read().decode("utf-8")
 

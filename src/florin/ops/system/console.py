@@ -1,4 +1,4 @@
-"""Console: what a human reads while something runs, and the one sentence when it cannot."""
+"""Console: progress messages for the operator, and the error that ends a command."""
 
 import contextlib
 import shutil
@@ -8,13 +8,13 @@ from collections.abc import Generator
 
 
 class OperatorError(Exception):
-    """What stands in the way and what to do next, in one sentence."""
+    """An error for the operator: what is wrong and what to do next."""
 
 
 class Progress:
-    """Progress on stderr: lines that stay and, on a terminal, one that is written over.
+    """Progress on stderr: permanent lines and, on a terminal, one status line that is overwritten.
 
-    A reader that has gone (closed terminal, `| head`) never stops the fleet.
+    A closed terminal or pipe never stops the fleet.
     """
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ say = voice.say
 
 @contextlib.contextmanager
 def timed(what: str) -> Generator[None]:
-    """Say that something happens and, once it has, how long it took."""
+    """Show that an action is running and, after it, how long it took."""
     begun = time.monotonic()
     voice.status(f"{what} …")
     yield

@@ -1,4 +1,4 @@
-"""HTTP probe: ask a part whether it serves. Small enough to need no client library."""
+"""HTTP probe: GET requests to the parts of the fleet, without a client library."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ async def probe(
 
 
 async def is_listening(address: str, *, within_s: float = 2) -> bool:
-    """Say whether anything listens there."""
+    """Return whether a process listens at `host:port`."""
     host, port = split_address(address)
     try:
         async with asyncio.timeout(within_s):

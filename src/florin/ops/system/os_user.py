@@ -1,4 +1,4 @@
-"""OS user: as root, the engines run as somebody who may do nothing else."""
+"""OS user: the unprivileged users that processes run as when florin is started by root."""
 
 import contextlib
 import grp
@@ -25,21 +25,21 @@ class OsAccount:
     gid: int
 
     def options(self) -> dict[str, Any]:
-        """Return the arguments with which subprocess becomes this user."""
+        """Return the arguments with which subprocess switches to this user."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
 
 _OURS = "florin"
-APPLICATION, BALANCER = "florin-app", "florin-balancer"  # what serves, and what stands before it
-_UNNAMED = range(61184, 65520)  # ids that systems leave to services without an entry
+APPLICATION, BALANCER = "florin-app", "florin-balancer"
+_UNNAMED = range(61184, 65520)  # user ids for services without an entry in the user database
 _OTHERS = ("postgres", "nobody")
 _FOLDERS = ("postgres", "valkey")
 
 
 def choose_account(data: Sequence[Path]) -> OsAccount | None:
-    """Return the account for the engines; None when we are an ordinary user ourselves.
+    """Return the account for the engines; None when florin does not run as root.
 
-    Data that exists keeps its owner, whoever would be chosen today.
+    The owner of existing data is kept, even if another account would be chosen now.
     """
     if os.geteuid() != 0:
         return None
@@ -51,15 +51,15 @@ def choose_account(data: Sequence[Path]) -> OsAccount | None:
         if found is not None:
             return found
     raise OperatorError(
-        "PostgreSQL does not run as root and no other user could be made; run florin as an"
-        " ordinary user, or create one (useradd --system florin)."
+        "PostgreSQL does not run as root, and no other user could be created. Run florin as an"
+        " ordinary user, or create one: useradd --system florin."
     )
 
 
 def service(name: str) -> OsAccount | None:
-    """Return the account of one kind of process; None when we are an ordinary user ourselves.
+    """Return the account of one kind of process; None when florin does not run as root.
 
-    Where none can be made it is a number that no user has: such a process owns no file.
+    If no user can be created it is a user id without a user: such a process owns no file.
     """
     if os.geteuid() != 0:
         return None
@@ -78,7 +78,7 @@ def prepare_account(home: Path, remembered: str | None) -> tuple[Path, OsAccount
     known = [Path(remembered)] if remembered else []
     user = choose_account([folder / name for folder in (*known, home) for name in _FOLDERS])
     if user is not None and remembered is None:
-        say(f"The engines do not run as root; they run as the user {user.name}.")
+        say(f"The engines run as the user {user.name}, not as root.")
     return choose_data_dir(home, remembered, user), user
 
 
@@ -90,7 +90,7 @@ def run_as(
     more: Mapping[str, str] | None = None,
     stdin: bytes | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end as the account, from a directory everybody may be in."""
+    """Run a command as the account, in the root directory, which every user may enter."""
     options = {} if account is None else account.options()
     try:
         ended = subprocess.run(
@@ -98,7 +98,7 @@ def run_as(
             cwd="/",
             env={"PATH": os.defpath, "HOME": "/", "LC_ALL": "C", "TZ": "UTC"} | dict(more or {}),
             input=stdin or b"",
-            start_new_session=True,  # a Ctrl-C meant for us leaves it to finish
+            start_new_session=True,  # a Ctrl-C for florin does not interrupt it
             capture_output=True,
             check=False,
             timeout=within_s,
@@ -110,9 +110,9 @@ def run_as(
     return subprocess.CompletedProcess(list(argv), ended.returncode, out, err)
 
 
-def error_in(said: str) -> str:
-    """Return the line of what a program said that has the error: what it did about it follows."""
-    lines = [line for line in said.strip().splitlines() if line.strip()]
+def error_in(output: str) -> str:
+    """Return the last line of a program's output that names an error, else the last line."""
+    lines = [line for line in output.strip().splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()]
     return (errors or lines or ["no reason given"])[-1]
 
@@ -120,46 +120,43 @@ def error_in(said: str) -> str:
 def choose_data_dir(home: Path, remembered: str | None, account: OsAccount | None) -> Path:
     """Return the directory for the engines' data: the home, or one the account can reach.
 
-    Asked by trying, not by reading modes: what decides is what the system lets the account do.
+    Access is tested by trying: file modes alone do not show what the system allows.
     """
     if remembered is not None and Path(remembered).is_dir():
         return Path(remembered)
     if account is None or reaches(account, home):
         return home
     chosen = outside(home)
-    say(
-        f"{home} is closed to the user {account.name}, who runs the engines: their data goes to"
-        f" {chosen}."
-    )
+    say(f"The engines' user {account.name} cannot enter {home}; their data is stored in {chosen}.")
     open_directory(chosen)
     return chosen
 
 
 def reaches(account: OsAccount, folder: Path) -> bool:
-    """Say whether the account may enter a folder."""
+    """Return whether the account may enter a directory."""
     return run_as(account, ["sh", "-c", 'cd -- "$0"', str(folder)]).returncode == 0
 
 
 def make_private_dir(folder: Path, account: OsAccount | None) -> Path:
-    """Make a directory that belongs to the account alone."""
+    """Create a directory that only the account may use."""
     if account is not None and _inside(folder.parent, account):
-        # What lies there may be replaced by a symlink at any moment: root touches nothing.
+        # The account may put a symlink there at any moment, so root must not do it.
         script = 'umask 077; mkdir -p -- "$0"'
         said = run_as(account, ["sh", "-c", script, str(folder)]).stderr.strip()
         if said:
-            raise OperatorError(f"{folder} could not be made: {said}.")
+            raise OperatorError(f"{folder} could not be created: {said}.")
         return folder
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if account is not None:
             _give(folder, account)
     except OSError as error:
-        raise OperatorError(f"{folder} could not be made: {error.strerror}.") from None
+        raise OperatorError(f"{folder} could not be created: {error.strerror}.") from None
     return folder
 
 
 def _inside(folder: Path, account: OsAccount) -> bool:
-    """Say whether the path leads through a folder that the account can change."""
+    """Return whether a directory in the path belongs to the account."""
     for path in (folder, *folder.parents):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             if path.lstat().st_uid == account.uid:
@@ -177,9 +174,9 @@ def _give(folder: Path, account: OsAccount) -> None:
 
 
 def give_ownership(folder: Path, account: OsAccount | None) -> None:
-    """Give a folder and all in it to the account.
+    """Change the owner of a directory and everything in it.
 
-    The folder must be closed to everybody but us until then; it goes last.
+    No other user may have access until then; the directory itself is changed last.
     """
     if account is None:
         return

@@ -1,4 +1,4 @@
-"""Ports: a free one, and who holds one that is not."""
+"""Ports: find a free port, and the process that uses one."""
 
 import contextlib
 import random
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from florin.ops.system import processes
 
-# Below the range from which Linux takes the ports of outgoing connections: one of those could
-# otherwise sit on a remembered port at the next start.
+# Below Linux's range for outgoing connections: one of those could otherwise use a saved port at the
+# next start.
 _FIRST, _LAST = 20_000, 32_000
 _HIGHEST = 65_535
 _LISTEN = "0A"
@@ -28,7 +28,7 @@ def is_free_port(port: int, host: str = "127.0.0.1") -> bool:
 
 
 def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> int:
-    """Return the remembered port if it is free, else another; none that somebody else is to get."""
+    """Return the remembered port if it is free, else another one that is not in `but`."""
     if remembered is not None and is_free_port(remembered):
         return remembered
     while True:
@@ -38,7 +38,7 @@ def free_port(remembered: int | None = None, *, but: Collection[int] = ()) -> in
 
 
 def next_free(first: int, *, but: Collection[int] = ()) -> int:
-    """Return the first free port from that number on."""
+    """Return the first free port from `first` on that is not in `but`."""
     for port in range(first, _HIGHEST + 1):
         if port not in but and is_free_port(port):
             return port
@@ -46,7 +46,7 @@ def next_free(first: int, *, but: Collection[int] = ()) -> int:
 
 
 def port_holder(port: int) -> str:
-    """Name the process that listens there, as far as the system tells: `nginx (pid 812)`."""
+    """Return the process that listens on a port, if the system shows it: `nginx (pid 812)`."""
     pid = port_holder_pid(port)
     if pid is None:
         return "another process"
@@ -59,7 +59,7 @@ def port_holder_pid(port: int) -> int | None:
     if not sockets:
         return None
     for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # other users' processes keep theirs to themselves
+        with contextlib.suppress(OSError):  # sockets of other users' processes are not readable
             if any(str(handle.readlink()) in sockets for handle in (entry / "fd").iterdir()):
                 return int(entry.name)
     return None

@@ -1,4 +1,4 @@
-"""Processes: which process is meant. A number alone may be somebody else's by now."""
+"""Processes: identify processes. A pid alone may have been reused by another process."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,14 @@ _POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class ProcessId:
-    """A process and when it started: together they are never given twice."""
+    """The pid and start time of a process: together they are never reused."""
 
     pid: int
     started: str
 
 
 def find_process(pid: int) -> ProcessId | None:
-    """Return the living process of this number; a zombie is not one."""
+    """Return the running process with this pid; a zombie does not count."""
     if not (_PROC / "self").exists():
         return _find_by_ps(pid)
     stat = _stat(pid)
@@ -34,7 +34,7 @@ def find_process(pid: int) -> ProcessId | None:
 
 
 def of_stat(pid: int, stat: str) -> ProcessId:
-    """Return the process of which /proc/PID/stat said this. Raises ValueError or IndexError."""
+    """Return the process from the text of /proc/PID/stat. Raises ValueError or IndexError."""
     return ProcessId(pid, f"{_boot()}:{_fields(stat)[_START]}")
 
 
@@ -43,7 +43,7 @@ def is_alive(process: ProcessId) -> bool:
 
 
 def send_signal(process: ProcessId, number: signal.Signals) -> bool:
-    """Signal exactly this process; False when it is gone."""
+    """Send a signal to exactly this process; False when it has ended."""
     try:
         handle = os.pidfd_open(process.pid)
     except (AttributeError, OSError):  # another system, or already gone
@@ -64,18 +64,18 @@ def send_signal(process: ProcessId, number: signal.Signals) -> bool:
 
 
 async def wait_gone(process: ProcessId) -> None:
-    """Return once the process has ended, whoever its parent is."""
+    """Return once the process has ended; it need not be a child."""
     handle = None
     with contextlib.suppress(AttributeError, OSError):
         handle = os.pidfd_open(process.pid)
     if handle is None:
-        while is_alive(process):  # noqa: ASYNC110 - nothing tells us but asking
+        while is_alive(process):  # noqa: ASYNC110 - without pidfd there is no event
             await asyncio.sleep(_POLL_S)
         return
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(handle, ended.set)
     try:
-        if is_alive(process):  # asked after the handle is held: the number cannot pass on meanwhile
+        if is_alive(process):  # checked with the pidfd open: the pid cannot be reused meanwhile
             await ended.wait()
     finally:
         loop.remove_reader(handle)
@@ -83,13 +83,13 @@ async def wait_gone(process: ProcessId) -> None:
 
 
 def reap_child(process: ProcessId) -> None:
-    """Take leave of an ended child, also one from before this process became another program."""
+    """Reap an ended child, also one that was started before this process called exec."""
     with contextlib.suppress(ChildProcessError, OSError):
         os.waitpid(process.pid, os.WNOHANG)
 
 
 def process_started_at(pid: int) -> float:
-    """Return when it started, in seconds of the clock that files are stamped with; 0 if unknown."""
+    """Return the start time in seconds, on the clock of file timestamps; 0 if unknown."""
     stat = _stat(pid)
     if stat is None:
         return 0.0
@@ -105,9 +105,9 @@ def command_line(pid: int) -> list[str]:
 
 
 def user(pid: int) -> int | None:
-    """Return the user that a process runs as; None where the system does not say."""
+    """Return the user id that a process runs as; None where the system does not report it."""
     with contextlib.suppress(OSError, StopIteration):
-        # Not the owner of the folder: root owns that of a process that has given up being root.
+        # Not the owner of /proc/PID: root owns it for a process that dropped its privileges.
         text = Path(f"/proc/{pid}/status").read_text("utf-8", errors="replace")
         line = next(line for line in text.splitlines() if line.startswith("Uid:"))
         return int(line.split()[2])
@@ -115,7 +115,7 @@ def user(pid: int) -> int | None:
 
 
 def process_usage(process: ProcessId) -> tuple[float, int]:
-    """Return the CPU seconds used so far and the bytes held in memory."""
+    """Return the CPU seconds used so far and the resident memory in bytes."""
     stat = _stat(process.pid)
     if stat is None or not is_alive(process):
         return 0.0, 0

@@ -1,4 +1,4 @@
-"""Public files: what root keeps where all users may read it, and folders that are its alone."""
+"""Public files: files of root that all users may read, in directories that only root changes."""
 
 import os
 import pwd
@@ -14,12 +14,12 @@ OUTSIDE = Path("/var/lib/florin")
 
 
 def outside(home: Path) -> Path:
-    """Return where the things of a home go that other accounts must reach."""
+    """Return the directory for files of a home that other accounts must reach."""
     return OUTSIDE / "homes" / sha256(str(home).encode()).hexdigest()[:12]
 
 
 def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
-    """Copy the trees, their places relative to root kept, to where every user may read them."""
+    """Copy the trees to a public directory, with their paths relative to `root`."""
     target = OUTSIDE / "engines" / key
     if target.is_dir():
         return target
@@ -36,7 +36,7 @@ def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
         partial.rename(target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if not target.is_dir():  # somebody else may have been quicker
+        if not target.is_dir():  # another process may have been faster
             raise OperatorError(
                 f"The engines could not be copied to {target}: {error.strerror}."
             ) from None
@@ -44,14 +44,14 @@ def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
 
 
 def make_public(tree: Path) -> None:
-    """Have every user read a tree of ours, and change nothing."""
+    """Make a tree readable for every user, and writable only for its owner."""
     for path in (tree, *tree.rglob("*")):
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
 
 
 def require_own(folder: Path) -> None:
-    """Refuse, as root, a folder that another user could change. Raises OperatorError."""
+    """Refuse, as root, a directory that another user could change. Raises OperatorError."""
     if os.geteuid() != 0:
         return
     try:
@@ -63,24 +63,25 @@ def require_own(folder: Path) -> None:
     if found.st_uid != 0:
         name = _user(found.st_uid)
         raise OperatorError(
-            f"{folder} belongs to the user {name}, and root writes only into folders of its own:"
-            f" run this as {name}, or choose another directory with --home DIR (or FLORIN_HOME)."
+            f"{folder} belongs to the user {name}, and root writes only into its own directories."
+            f" Run this command as {name}, or choose another directory with --home DIR (or"
+            " FLORIN_HOME)."
         )
     if found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0):
         raise OperatorError(
-            f"{folder} can be changed by other users than root; chmod go-w {folder}, or choose"
+            f"{folder} can be changed by other users than root. Run chmod go-w {folder}, or choose"
             " another directory with --home DIR (or FLORIN_HOME)."
         )
 
 
 def open_directory(path: Path) -> None:
-    """Make a directory of ours outside every home, which every user may enter."""
+    """Create a directory of root outside every home that every user may enter."""
     try:
         for folder in (OUTSIDE, OUTSIDE / path.relative_to(OUTSIDE).parts[0], path):
             folder.mkdir(mode=0o755, parents=True, exist_ok=True)
             require_own(folder)
     except OSError as error:
-        raise OperatorError(f"{path} could not be made: {error.strerror}.") from None
+        raise OperatorError(f"{path} could not be created: {error.strerror}.") from None
 
 
 def _user(uid: int) -> str:

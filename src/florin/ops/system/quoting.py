@@ -1,7 +1,7 @@
-"""Quoting: a text, such as a path, inside a configuration or a command that is generated.
+"""Quoting: quote a text, such as a path, in a generated configuration or command.
 
-A path may hold any character but NUL. What quotes it depends on who reads it; where several do,
-one after the other, the innermost reader's quoting comes first.
+A path may contain any character except NUL. The quoting depends on the program that parses it; if
+several do in turn, the quoting for the last one is applied first.
 """
 
 import shlex
@@ -10,25 +10,26 @@ _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def shell_word(text: object) -> str:
-    """One word of a command that /bin/sh reads."""
+    """Return one word of a command for /bin/sh."""
     return shlex.quote(str(text))
 
 
 def postgres_command_word(text: object) -> str:
-    """One word of archive_command or restore_command: PostgreSQL replaces %p and %f, then sh reads.
+    """Return one word of archive_command or restore_command: PostgreSQL replaces %p and %f in it,
+    then a shell parses it.
 
-    As a value of a setting the whole command is quoted again where it is written into a file.
+    As the value of a setting the whole command is quoted again when it is written into a file.
     """
     return shell_word(text).replace("%", "%%")
 
 
 def postgres_value(text: str) -> str:
-    """A value in postgresql.conf, in its quotes. A raw line break would end the line."""
+    """Return a quoted value for postgresql.conf. A raw line break would end the line."""
     escaped = "".join(_ESCAPES.get(each, each) for each in text)
     return "'" + escaped.replace("'", "''") + "'"
 
 
 def valkey_word(text: object) -> str:
-    """A word in a configuration of Valkey or a Sentinel, in its quotes."""
+    """Return a quoted word for a configuration of Valkey or a Sentinel."""
     escaped = "".join(_ESCAPES.get(each, each) for each in str(text))
     return '"' + escaped.replace('"', '\\"') + '"'
