@@ -1,1 +1,1 @@
-"""Identity: who the caller is and what it may do: members, API keys, sign-ins."""
+"""Identity: members, API keys, sessions and what each caller may do."""

@@ -1,5 +1,5 @@
-"""API key revocation: a key ends with what gave it its rights: the keys that it made end with it,
-and the keys that a member made end where the member's right to make them does.
+"""API key revocation: revoke a key together with the keys that it created, and revoke the keys
+that a member created when the member loses the right to create them.
 """
 
 from uuid import UUID
@@ -13,7 +13,7 @@ from florin.kit.errors import Forbidden, NotFound
 from florin.kit.postgres.database import Database, Row, Tx
 
 _LOCK = "select * from florin.api_key where merchant = $1 and id = $2 for update"
-# The keys themselves, and those made by them, by those, and so on.
+# The keys and, recursively, all keys that they created.
 _REVOKE = """
 with recursive ended as (
   select unnest($2::uuid[]) as id
@@ -38,8 +38,10 @@ async def revoke(
     allowed: frozenset[str],
     location: str | None,
 ) -> ApiKey:
-    """Raises NotFound; Forbidden for a key that may more than the caller, or elsewhere. A key that
-    was revoked before stays so.
+    """Revoke a key. Revoking it again changes nothing.
+
+    Raises NotFound; Forbidden for a key that has a scope which the caller lacks, or that is for
+    another location.
     """
     async with database.transaction() as tx:
         was = await tx.one(_LOCK, by.merchant, key_id(text))
@@ -55,15 +57,15 @@ async def revoke(
 async def revoke_made_by(
     tx: Tx, by: AuditActor, maker: str, *, beyond: frozenset[str] | None = None
 ) -> None:
-    """Revoke the keys that a member made; with `beyond` those that may more than that."""
+    """Revoke the keys that a member created; with `beyond`, only those with a scope outside it."""
     within = None if beyond is None else sorted(beyond)
     rows = await tx.all(_MADE_BY, by.merchant, maker, within)
     await _revoke(tx, by, [row["id"] for row in rows])
 
 
 async def _revoke(tx: Tx, by: AuditActor, keys: list[UUID]) -> None:
-    # Again until there is none left: a key that was being made while its maker was waited for is
-    # seen by the next statement.
+    # Repeated until no key is left: a key that was created while this transaction waited for the
+    # lock on its creator is visible only to the next statement.
     while rows := await tx.all(_REVOKE, by.merchant, keys):
         for row in rows:
             subject = ids.show_id("key", row["id"])
@@ -73,9 +75,9 @@ async def _revoke(tx: Tx, by: AuditActor, keys: list[UUID]) -> None:
 
 
 def _require_within(allowed: frozenset[str], location: str | None, was: Row) -> None:
-    # A scope that there is no longer is nothing that anybody could lack.
+    # A scope that no longer exists is ignored: no caller can have it.
     lacking = sorted(set(was["scopes"]) & SCOPES - allowed)
     if lacking:
-        raise Forbidden(f"this key may do what you may not: {lacking[0]}")
+        raise Forbidden(f"This key has the scope {lacking[0]}, which you do not have")
     if location is not None and was["location"] != location:
-        raise Forbidden(f"you cannot revoke a key for another location than {location}")
+        raise Forbidden(f"You can only revoke keys for the location {location}")

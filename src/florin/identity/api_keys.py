@@ -1,6 +1,4 @@
-"""API keys: API keys: shown once, found by a keyed hash, told from a typing mistake by a
-checksum.
-"""
+"""API keys: shown once, stored as a keyed hash. A checksum in the key detects typing mistakes."""
 
 import secrets
 import zlib
@@ -40,8 +38,8 @@ where s.merchant = $1 and s.id = $2
 
 
 class KeyRequest(Request, kw_only=True):
-    """A key for a program of yours. It may be given what its maker is allowed, and no more. With a
-    `location` it redeems and holds there only, and says so on each.
+    """An API key for one of your programs. It can have only scopes that its creator has. With a
+    `location`, it can redeem and hold only there, and each of its entries names that location.
     """
 
     name: Text
@@ -50,8 +48,8 @@ class KeyRequest(Request, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, kw_only=True):
-    """An API key. `secret` is shown once, when it is made. `made_by`: the member or the key that
-    made it; null where that was not written down yet.
+    """An API key. `secret` is shown only once, when the key is created. `made_by`: the member or
+    the key that created it; null for keys from before this was recorded.
     """
 
     id: str
@@ -95,24 +93,30 @@ async def create_key(
     location: str | None = None,
     under: str | None = None,
 ) -> ApiKey:
-    """Raises InvalidRequest for an unknown scope, Forbidden for one its maker lacks,
-    Unauthenticated where the maker's key or `session` has ended. `location`: the one its maker is
-    bound to. What was made `under` the same idempotency key before is returned without its secret:
-    only its hash was kept.
+    """Create a key. A key that was created `under` the same idempotency key before is returned
+    without its secret, since only the hash is stored. `location`: the one that limits the creator.
+
+    Raises InvalidRequest for an unknown scope, Forbidden for a scope that the creator lacks, and
+    Unauthenticated if the creator's key or `session` has ended.
     """
     unknown = sorted(set(request.scopes) - SCOPES)
     if unknown:
         raise InvalidRequest(
-            f"{unknown[0]} is no scope; there are {', '.join(sorted(SCOPES))}", param="scopes"
+            f"Unknown scope {unknown[0]!r}; the scopes are {', '.join(sorted(SCOPES))}",
+            param="scopes",
         )
     _require_within(allowed, request)
     if location is not None and request.location != location:
-        raise Forbidden(f"you cannot make a key for another location than {location}")
+        raise Forbidden(f"You can only create keys for the location {location}")
     secret, uuid = make_secret(), ids.new_id()
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     async with database.transaction() as tx:
-        _require_within(await _still_allowed(tx, by, session), request)
-        first = uuid if under is None else await _once(tx, merchant, under, request, uuid)
+        _require_within(await _creator_scopes(tx, by, session), request)
+        first = (
+            uuid
+            if under is None
+            else await _claim_idempotency_key(tx, merchant, under, request, uuid)
+        )
         if first != uuid:
             before = await tx.one(
                 "select * from florin.api_key where merchant = $1 and id = $2", merchant, first
@@ -139,16 +143,18 @@ async def create_key(
 def _require_within(allowed: frozenset[str], request: KeyRequest) -> None:
     lacking = sorted(set(request.scopes) - allowed)
     if lacking:
-        raise Forbidden(f"you cannot give away {lacking[0]}, which you lack")
+        raise Forbidden(f"You cannot give a key the scope {lacking[0]}, which you do not have")
 
 
-async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozenset[str]:
-    """What the maker of a key is allowed now. Its row stays locked until the key is there, so that
-    what ends the maker's keys sees this one. Raises Unauthenticated.
+async def _creator_scopes(tx: Tx, by: AuditActor, session: UUID | None) -> frozenset[str]:
+    """The scopes that the creator of a key has now. Its row stays locked until the new key is
+    committed, so that a concurrent revocation of the creator also finds the new key.
+
+    Raises Unauthenticated.
     """
     key = ids.parse_id("key", by.actor)
     if key is None and session is None:
-        return SCOPES  # Florin itself
+        return SCOPES  # created by Florin itself
     row = await (
         tx.one(_MAKER_KEY, by.merchant, key)
         if key is not None
@@ -159,7 +165,9 @@ async def _still_allowed(tx: Tx, by: AuditActor, session: UUID | None) -> frozen
     return ROLES[row["role"]] if key is None else frozenset(row["scopes"])
 
 
-async def _once(tx: Tx, merchant: UUID, under: str, request: KeyRequest, noun: UUID) -> UUID:
+async def _claim_idempotency_key(
+    tx: Tx, merchant: UUID, under: str, request: KeyRequest, noun: UUID
+) -> UUID:
     return await claim_key(
         tx,
         merchant=merchant,

@@ -1,7 +1,7 @@
-"""Audit log: who changed what, when, from what to what; written in the transaction of the change.
+"""Audit log: who changed what and when, with the old and new values.
 
-Append-only by privilege and by trigger. No secret is ever in it: callers say what changed in words
-of their own, never by copying a row.
+A record is written in the transaction of its change. The table is append-only by privilege and by
+trigger. It never contains secrets: callers pass the changed facts, they never copy a row.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Row, Tx
 
-ANONYMOUS = "anonymous"  # who only tried to sign in
-FLORIN = "florin"  # the product itself, such as when it makes the merchant of the demo
+ANONYMOUS = "anonymous"  # a caller that has not signed in
+FLORIN = "florin"  # Florin itself, for example when it creates the merchant of the demo
 
 Facts = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditActor:
-    """On whose account, by whom, in which request."""
+    """The merchant, the actor and the request that a change belongs to."""
 
     merchant: UUID
     actor: str
@@ -32,7 +32,7 @@ class AuditActor:
 
 
 class AuditRecord(msgspec.Struct, kw_only=True):
-    """One administrative action. `before` and `after` hold what it changed."""
+    """One administrative action. `before` and `after` hold the changed values."""
 
     id: str
     object: Literal["audit_record"] = "audit_record"

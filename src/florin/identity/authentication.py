@@ -1,7 +1,7 @@
-"""Authentication: from credentials to a caller: an API key or an access token, and what it allows.
+"""Authentication: find the caller and its scopes for an API key or an access token.
 
-A caller is remembered for CACHED_S, so that a revocation holds everywhere within five seconds and
-a busy till does not ask the database at every request.
+A caller is cached for CACHED_S: a revocation takes effect on every instance within five seconds,
+and a busy client does not cost a query per request.
 """
 
 import time
@@ -18,7 +18,7 @@ from florin.kit.settings import Settings
 
 CACHED_S = 4.0
 REFUSED_S = 1.0
-FRESH_S = 600  # how long a sign-in, or a proof since, allows to give rights away
+FRESH_S = 600  # for how long a sign-in or a reauthentication allows changes to members and keys
 CACHED_MAX = 10_000
 HEADER_MAX = 4096  # characters
 
@@ -27,7 +27,7 @@ select merchant, id, scopes, location, hash from florin.api_key
 where hash = any($1) and revoked_at is null limit 1
 """
 _MOVE = "update florin.api_key set hash = $4 where merchant = $1 and id = $2 and hash = $3"
-# A sign-in that ended, and a member who is gone, have no row here.
+# Returns no row for a session that has ended or a member who was removed.
 _SESSION = f"""
 select m.role, s.proved_at > clock_timestamp() - interval '{FRESH_S} s' as fresh,
   case when m.totp_confirmed_at is not null then s.second_factor
@@ -74,10 +74,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks. `actor` is what entries and logs call him; `role` and `person` are set for people
-    only. `location`: the only one at which a key may act. A person who still owes a second factor
-    may do nothing but set one up. `fresh`: the person proved a moment ago who it is. `verified`:
-    false for a person whose e-mail address has to be verified first.
+    """The authenticated caller of a request.
+
+    `actor`: its name in entries and logs. `role`, `person`: set for members only. `location`: the
+    only location where a key may act. `fresh`: the member signed in or reauthenticated recently.
+    `verified`: false for a member who has to verify the e-mail address first. A member who still
+    has to set up a second factor has no scopes.
     """
 
     merchant: UUID
@@ -94,12 +96,12 @@ class Caller:
         if scope not in self.scopes:
             if self.person is not None and not self.scopes:
                 raise SecondFactorRequired
-            raise Forbidden(f"this needs the scope {scope}")
+            raise Forbidden(f"This request needs the scope {scope}")
 
     def signed_in(self) -> Person:
-        """The person. Raises Forbidden for a key."""
+        """The signed-in member. Raises Forbidden for an API key."""
         if self.person is None:
-            raise Forbidden("this is for people who sign in, not for API keys")
+            raise Forbidden("This request is for members who sign in, not for API keys")
         return self.person
 
     def needs_verified_email(self) -> None:
@@ -108,13 +110,13 @@ class Caller:
             raise EmailNotVerified
 
     def needs_fresh_proof(self) -> None:
-        """Raises ReauthenticationRequired for a person whose last proof is too old."""
+        """Raises ReauthenticationRequired for a member whose last proof of identity is too old."""
         if self.person is not None and not self.fresh:
             raise ReauthenticationRequired
 
 
 class Authenticator:
-    """Finds callers."""
+    """Finds and caches callers."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
@@ -127,18 +129,18 @@ class Authenticator:
         return api_keys.key_hash(self._peppers[0], secret)
 
     def forget(self, actor: str) -> None:
-        """What changed of a caller holds here at once, elsewhere when it is asked for again."""
+        """Drop a caller from this instance's cache; on other instances its entry expires."""
         for authorization, (_, caller) in list(self._known.items()):
             if caller is not None and caller.actor == actor:
                 del self._known[authorization]
 
     def cached(self, authorization: str | None) -> Caller | None:
-        """The caller, where he was found a moment ago; None says only to ask `caller`."""
+        """The caller, if it is cached; after None call `caller`."""
         known = self._known.get(authorization) if authorization is not None else None
         return known[1] if known is not None and known[0] > time.monotonic() else None
 
     async def caller(self, authorization: str | None, *, anew: bool = False) -> Caller:
-        """Find out who asks; `anew`: as it is now, not as it was a moment ago.
+        """Find the caller; `anew`: from the database, not from the cache.
 
         Raises Unauthenticated.
         """
@@ -149,7 +151,7 @@ class Authenticator:
             caller = await self._find(authorization)
             kept_s = REFUSED_S if caller is None else CACHED_S
             if len(self._known) >= CACHED_MAX:
-                self._known.clear()  # rebuilt in one query a caller; simpler than an order of age
+                self._known.clear()  # costs one query per caller; simpler than eviction by age
             self._known[authorization] = (time.monotonic() + kept_s, caller)
         else:
             caller = known[1]
@@ -187,7 +189,7 @@ class Authenticator:
         row = await self._database.one(_KEY, hashes)
         if row is None:
             return None
-        if row["hash"] != hashes[0]:  # made under the pepper before: let it be found by this one
+        if row["hash"] != hashes[0]:  # hashed with an older pepper: hash it with the current one
             await self._database.one(_MOVE, row["merchant"], row["id"], row["hash"], hashes[0])
         return Caller(
             merchant=row["merchant"],

@@ -1,10 +1,10 @@
-"""Jobs: rows of signing in that say nothing any more are deleted, some at a time."""
+"""Jobs: delete expired sessions, e-mail tokens and failed attempts in batches."""
 
 from florin.identity.credentials.lockout import FORGOTTEN_AFTER_S
 from florin.kit.postgres.database import Database
 
-# A sign-in that is over is kept for a while: a token of it that comes back is still told to be an
-# old one, and its place is still known (see lockout.py).
+# An ended session is kept for a while: the reuse of one of its tokens is still detected, and its
+# network is still known for the member (see lockout.py).
 _OVER = {
     "session": "expires_at < clock_timestamp() - interval '60 days'",
     "email_token": "expires_at < clock_timestamp() - interval '30 days'",
@@ -13,7 +13,7 @@ _OVER = {
 
 
 async def delete_expired_rows(database: Database, *, most: int = 1000) -> int:
-    """Delete at most so many rows of each table; how many they were. Repeat until it is 0."""
+    """Delete at most `most` rows of each table; return their number. Repeat until it is 0."""
     deleted = 0
     for table, over in _OVER.items():
         row = await database.one(

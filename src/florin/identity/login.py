@@ -1,8 +1,8 @@
-"""Login: signing in: the password, then the second factor where there is one.
+"""Login: sign in with the password, then with the second factor if it is on.
 
-The answer to a wrong password and to an unknown address is one, and takes as long: the same
-statements run, and a password is checked, whether or not there is a member, and what little is
-left (a member's failure is written down) ends within the same step of time.
+A wrong password and an unknown address get the same response in the same time: the same
+statements run and a password hash is checked whether or not the member exists. The remaining
+difference (the audit record of a member's failure) is hidden by padding the response time.
 """
 
 from uuid import UUID
@@ -29,19 +29,19 @@ select m.merchant, m.id, m.password_hash, m.totp_confirmed_at is not null as sec
     where s.merchant = m.merchant and s.member = m.id and s.address_hash = $2) as known
 from florin.member m where m.email = $1 limit 1
 """
-# Shared: sign-ins at once do not wait for each other; a change of the password waits for them and
-# then ends them.
-_STILL = """
+# A shared lock: concurrent sign-ins do not wait for each other. A password change waits for them
+# and then revokes their sessions.
+_LOCK_PASSWORD = """
 select email from florin.member where merchant = $1 and id = $2 and password_hash = $3 for share
 """
-# Alone: of attempts at once each is counted before the next is looked at.
-_CHALLENGED = """
+# An exclusive lock: of concurrent attempts each is counted before the next one is checked.
+_LOCK_CHALLENGED = """
 select password_hash from florin.member where merchant = $1 and id = $2 for no key update
 """
 
 
 class MfaRequired(Refusal):
-    """A second factor is due: send its code with `mfa_token` to /auth/mfa."""
+    """A second factor is required: send its code with `mfa_token` to /auth/mfa."""
 
     code = "mfa_required"
     status = 401
@@ -53,7 +53,7 @@ class LoginRequest(Request, kw_only=True):
 
 
 class MfaRequest(Request, kw_only=True):
-    """`code`: six digits of the authenticator, or a recovery code."""
+    """`code`: six digits from the authenticator, or a recovery code."""
 
     mfa_token: Typed
     code: Typed
@@ -74,14 +74,14 @@ async def sign_in(
         row["password_hash"] if row else None, request.password
     )
     async with identity.database.transaction() as tx:
-        if row is None or not right or not await _still(tx, row):
-            answer: Refusal | SignedIn = await _failed(tx, locks, row, client)
+        if row is None or not right or not await _password_unchanged(tx, row):
+            answer: Refusal | SignedIn = await _fail(tx, locks, row, client)
         else:
             await lockout.require_unlocked(tx, locks)
             await lockout.record_success(tx, locks)
-            answer = await _enter(tx, identity, client, row)
+            answer = await _succeed(tx, identity, client, row)
     if row is not None and right and passwords.is_outdated_hash(row["password_hash"]):
-        await _strengthen(identity, row, request.password)
+        await _upgrade_hash(identity, row, request.password)
     if isinstance(answer, Refusal):
         await constant_time.pad_response_time(began)
         raise answer
@@ -94,13 +94,13 @@ async def sign_in_with_factor(
     """Raises Unauthenticated, InvalidCredentials, RateLimited."""
     challenged = identity.tokens.read_challenge(request.mfa_token)
     if challenged is None:
-        raise Unauthenticated("this challenge is wrong or too old: sign in again")
+        raise Unauthenticated("mfa_token is invalid or expired: sign in again")
     merchant, member = challenged.merchant, challenged.member
     by = client.audit_actor(merchant, ids.show_id("usr", member))
     locks = lockout.proof_locks(identity.pepper, "code", by.actor)
     answer: Refusal | SignedIn
     async with identity.database.transaction() as tx:
-        await _still_challenged(tx, challenged)
+        await _require_challenge(tx, challenged)
         await lockout.require_unlocked(tx, locks)
         taken = await identity.factors.take(tx, merchant, member, request.code)
         if taken is None:
@@ -116,7 +116,7 @@ async def sign_in_with_factor(
     return answer
 
 
-async def _enter(
+async def _succeed(
     tx: Tx, identity: IdentityServices, client: RequestOrigin, row: Row
 ) -> SignedIn | Refusal:
     merchant, member = row["merchant"], row["id"]
@@ -132,9 +132,7 @@ async def _enter(
     return answer
 
 
-async def _failed(
-    tx: Tx, locks: list[LockoutKey], row: Row | None, client: RequestOrigin
-) -> Refusal:
+async def _fail(tx: Tx, locks: list[LockoutKey], row: Row | None, client: RequestOrigin) -> Refusal:
     if not await lockout.record_failure(tx, locks):
         return lockout.lockout_refusal()
     if row is not None:
@@ -143,21 +141,21 @@ async def _failed(
     return InvalidCredentials()
 
 
-async def _still(tx: Tx, row: Row) -> bool:
-    """Whether the password that was checked is still the member's."""
+async def _password_unchanged(tx: Tx, row: Row) -> bool:
+    """Whether the password that was checked is still the password of the member."""
     args: tuple[UUID, UUID, str] = (row["merchant"], row["id"], row["password_hash"])
-    return await tx.one(_STILL, *args) is not None
+    return await tx.one(_LOCK_PASSWORD, *args) is not None
 
 
-async def _still_challenged(tx: Tx, challenged: ChallengeClaims) -> None:
-    current = await tx.value(_CHALLENGED, challenged.merchant, challenged.member)
+async def _require_challenge(tx: Tx, challenged: ChallengeClaims) -> None:
+    current = await tx.value(_LOCK_CHALLENGED, challenged.merchant, challenged.member)
     if current is None or password_state(current) != challenged.state:
-        raise Unauthenticated("this challenge is wrong or too old: sign in again")
+        raise Unauthenticated("mfa_token is invalid or expired: sign in again")
 
 
-async def _strengthen(identity: IdentityServices, row: Row, typed: str) -> None:
-    """Hash the password anew, now that it is known, where hashing has become stronger. Where there
-    is no room for that now, the next sign-in does it.
+async def _upgrade_hash(identity: IdentityServices, row: Row, typed: str) -> None:
+    """Replace an outdated password hash with a stronger one. If too many passwords are being hashed
+    now, the next sign-in does it.
     """
     try:
         stronger = await passwords.hash_password(typed)

@@ -1,7 +1,7 @@
 """Members: a merchant's staff and their roles.
 
-Nobody gives, changes or takes away a role that allows more than he himself is allowed; a merchant
-is never without an owner who can sign in.
+A caller cannot give, change or remove a role with scopes that the caller lacks. A merchant always
+has an owner who can sign in.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ Role = Literal["owner", "manager", "cashier", "viewer"]
 
 
 class EmailTaken(Refusal):
-    """Somebody registered with this e-mail address before."""
+    """This e-mail address is already registered: sign in, or use another address."""
 
     code = "email_taken"
     status = 422
 
 
 class LastOwner(Refusal):
-    """A merchant cannot be without an owner."""
+    """This is the last owner who can sign in: make another member owner first."""
 
     code = "last_owner"
     status = 422
 
 
 class MemberRequest(Request, kw_only=True):
-    """Without a password the member is invited, and chooses one."""
+    """Without a password, the member is invited by e-mail and chooses one."""
 
     email: Email
     role: Role
@@ -52,7 +52,7 @@ class MemberRequest(Request, kw_only=True):
 
 
 class MemberChange(Request, kw_only=True):
-    """`keep_keys`: leave also the keys that the member made and that may more than the new role."""
+    """`keep_keys`: keep API keys of the member that have scopes which the new role lacks."""
 
     role: Role
     keep_keys: bool = False
@@ -60,7 +60,7 @@ class MemberChange(Request, kw_only=True):
 
 class User(msgspec.Struct, kw_only=True):
     """A member of a merchant's staff. `invited`: has not chosen a password yet; `removed`: only in
-    the answer that removed him.
+    the response to the removal.
     """
 
     id: str
@@ -78,8 +78,8 @@ async def add_member(
 ) -> Row:
     """Raises EmailTaken.
 
-    An address is used once in the installation. A unique key would have to begin with the
-    merchant, so two who use it at once are ordered by a lock on its hash.
+    An address is unique in the installation. A unique key would have to begin with the merchant,
+    so an advisory lock on the address's hash orders concurrent inserts.
     """
     number = int.from_bytes(hashlib.sha256(email.encode()).digest()[:8], "big", signed=True)
     await tx.run("select pg_advisory_xact_lock($1)", number)
@@ -99,8 +99,8 @@ async def add_member(
 
 
 async def require_unknown(database: Database, email: str) -> None:
-    """Raises EmailTaken, for an address that is a member's already: before a hash, not instead of
-    what `add` makes sure of.
+    """Raises EmailTaken for the address of a member. It saves hashing the password; the lock in
+    `add_member` is what guarantees uniqueness.
     """
     if await database.one("select 1 from florin.member where email = $1 limit 1", email):
         raise EmailTaken(param="email")
@@ -132,7 +132,7 @@ async def create_member(
 async def _first_password(
     identity: IdentityServices, by: AuditActor, request: MemberRequest
 ) -> str | None:
-    """The hash of the password a member is given, if any; made once nothing else is wrong."""
+    """The hash of the requested password, if any; computed after all other checks."""
     merchant, email = by.merchant.hex, normalized(request.email)
     try:
         await require_unknown(identity.database, email)
@@ -157,7 +157,7 @@ async def change_member(
             return member_from_row(was)
         require_role_within(allowed, was["role"])
         require_role_within(allowed, role)
-        await _not_the_last_owner(tx, was)
+        await _require_other_owner(tx, was)
         row = await tx.one(
             "update florin.member set role = $3 where merchant = $1 and id = $2 returning *",
             by.merchant,
@@ -185,7 +185,7 @@ async def remove_member(
     async with database.transaction() as tx:
         was = await lock_member(tx, by.merchant, text)
         require_role_within(allowed, was["role"])
-        await _not_the_last_owner(tx, was)
+        await _require_other_owner(tx, was)
         await tx.run(
             "delete from florin.member where merchant = $1 and id = $2", by.merchant, was["id"]
         )
@@ -237,7 +237,7 @@ def parse_member_id(text: str) -> UUID:
 
 def require_role_within(allowed: frozenset[str], role: str) -> None:
     if not ROLES[role] <= allowed:
-        raise Forbidden(f"you are not allowed all that the role {role} is")
+        raise Forbidden(f"The role {role} has scopes that you do not have")
 
 
 def _facts(user: User) -> dict[str, str]:
@@ -254,7 +254,8 @@ async def _row(database: Database | Tx, merchant: UUID, member: UUID) -> Row:
 
 
 async def lock_member(tx: Tx, merchant: UUID, text: str) -> Row:
-    # The owners first, in order: of two who remove each other the second sees the first's work.
+    # All owners are locked first, in order: of two owners who remove each other, the second waits
+    # and sees that the first is gone.
     await tx.all(
         "select id from florin.member where merchant = $1 and role = 'owner'"
         " order by id for update",
@@ -270,7 +271,7 @@ async def lock_member(tx: Tx, merchant: UUID, text: str) -> Row:
     return row
 
 
-async def _not_the_last_owner(tx: Tx, was: Row) -> None:
+async def _require_other_owner(tx: Tx, was: Row) -> None:
     if was["role"] == "owner" and not await tx.one(
         "select 1 from florin.member where merchant = $1 and role = 'owner' and id <> $2"
         " and password_hash is not null limit 1",

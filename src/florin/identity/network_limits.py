@@ -1,8 +1,8 @@
-"""Network limits: how often accounts may be asked about from one place.
+"""Network limits: how many sign-ins, sign-ups and e-mail tokens one network may try.
 
-Taken before a password is hashed: a hash costs a hundred times what refusing one does. Counted by
-address (of IPv6 by /64) and by the network around it (/24, of IPv6 /48), so that an attacker gains
-little by renting more addresses, and people behind one address are not stopped early.
+Checked before a password is hashed: a hash costs a hundred times as much as a refusal. Counted by
+address (IPv6: by /64) and by its network (/24; IPv6: /48), so that an attacker gains little by
+renting more addresses, and users who share one address are not limited early.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_lim
 
 @dataclass(frozen=True, slots=True)
 class NetworkLimit:
-    """One thing that may be tried, so often from an address and so often from its network."""
+    """The limits of one action: for an address and for its network."""
 
     address: Limit
     network: Limit
@@ -31,9 +31,9 @@ SIGN_UPS = NetworkLimit(
 WRONG_TOKENS = NetworkLimit(
     Limit("token-address", 30, per_s=600), Limit("token-network", 120, per_s=600)
 )
-# A sign-up whose address is taken shows that the address is a member's; it counts for so many more.
+# A sign-up with a taken e-mail address reveals a member; it counts this many times more.
 TAKEN = 3
-# By what is known: a token that was sent, a member, a merchant.
+# Per e-mail token, per member, per merchant.
 PASSWORDS_PER_TOKEN = Limit("token", 5, per_s=3600)
 PASSWORDS_PER_MEMBER = Limit("password", 20, per_s=600)
 PASSWORDS_PER_MERCHANT = Limit("member-password", 60, per_s=600)
@@ -41,8 +41,8 @@ TAKEN_PER_MERCHANT = Limit("member-taken", 10, per_s=3600)
 
 
 class NetworkLimiter:
-    """Counts by network: a `source` is the address of a client. `spare_loopback`: clients on
-    this machine are not counted.
+    """Counts actions by network. `source`: the address of a client. `spare_loopback`: do not count
+    clients on this machine.
     """
 
     def __init__(self, limits: RateLimiter, *, spare_loopback: bool) -> None:
@@ -50,22 +50,22 @@ class NetworkLimiter:
         self._spare_loopback = spare_loopback
 
     async def take(self, limit: NetworkLimit, source: str) -> None:
-        """Count one and refuse what is too much. Raises RateLimited."""
+        """Count one action. Raises RateLimited above the limit."""
         await self.check(limit, source)
         await self.count(limit, source)
 
     async def check(self, limit: NetworkLimit, source: str) -> None:
-        """Raises RateLimited where too many were counted before."""
+        """Raises RateLimited if the limit was exceeded before."""
         if not self._spared(source):
             self._refuse(limit, await self._limits.blocked(*limit.subjects(source)))
 
     async def count(self, limit: NetworkLimit, source: str, *, times: int = 1) -> None:
-        """Raises RateLimited where it was too much."""
+        """Count `times` actions. Raises RateLimited above the limit."""
         if not self._spared(source):
             self._refuse(limit, await self._limits.count(*limit.subjects(source), times=times))
 
     async def take_of(self, limit: Limit, subject: str) -> None:
-        """Count one of what is known by name. Raises RateLimited."""
+        """Count one action of a named subject. Raises RateLimited above the limit."""
         await self._limits.acquire(limit, subject)
 
     def _spared(self, source: str) -> bool:

@@ -1,5 +1,6 @@
-"""Profile: what members do about their own: passwords, addresses, second factors, and what is
-asked for by whoever cannot sign in. Those answers are one, and take as long, whoever asks.
+"""Profile: members change their own password and verify their e-mail address; callers who cannot
+sign in request a password reset. Those requests get the same response in the same time whether or
+not the address belongs to a member.
 """
 
 from typing import Literal
@@ -32,21 +33,21 @@ class EmailRequest(Request, kw_only=True):
 
 
 class TokenRequest(Request, kw_only=True):
-    """`token`: as it was sent."""
+    """`token`: from the e-mail."""
 
     token: Typed
 
 
 class NewPasswordRequest(Request, kw_only=True):
-    """`token`: as it was sent; `password`: the new one."""
+    """`token`: from the e-mail; `password`: the new one."""
 
     token: Typed
     password: Password
 
 
 class ResetRequest(NewPasswordRequest, kw_only=True):
-    """`keep_keys`: leave the API keys that you made; without it they are revoked, for whoever knew
-    the old password may have made some.
+    """`keep_keys`: keep the API keys that you created. Without it they are revoked, since anyone
+    who knew the old password may have created some.
     """
 
     keep_keys: bool = False
@@ -58,7 +59,7 @@ class ChangePasswordRequest(Request, kw_only=True):
 
 
 class Accepted(msgspec.Struct, kw_only=True):
-    """If this address is a member's, a letter is on its way. If not, this is answered as well."""
+    """If the address belongs to a member, an e-mail is sent. The response is always the same."""
 
     object: Literal["request"] = "request"
     accepted: bool = True
@@ -67,7 +68,7 @@ class Accepted(msgspec.Struct, kw_only=True):
 async def request_email_token(
     identity: IdentityServices, client: RequestOrigin, kind: Kind, email: str
 ) -> Accepted:
-    """Write a letter to whom the address belongs. Too many at once are not written."""
+    """Queue an e-mail with a token to the member with this address, up to a limit per address."""
     began = constant_time.start_timer()
     email = normalized(email)
     locks = lockout.email_locks(identity.pepper, email=email, network=client.network)
@@ -76,7 +77,7 @@ async def request_email_token(
         found = await tx.one(
             "select merchant, id from florin.member where email = $1 limit 1", email
         )
-        # For nobody the same statements run, on nobody's row.
+        # For an unknown address the same statements run, with ids that no row has.
         merchant, member = (
             (found["merchant"], found["id"]) if found and allowed else _unknown_member()
         )
@@ -91,10 +92,12 @@ async def request_email_token(
 async def set_password(
     identity: IdentityServices, client: RequestOrigin, kind: Kind, request: NewPasswordRequest
 ) -> User:
-    """Set the password of whoever was sent the token, and sign him out everywhere.
+    """Set the password of the member whom the token was sent to, and end all their sessions.
 
-    Raises LetterInvalid, RateLimited, Overloaded. The token is looked up first: nothing is hashed
-    for one that is wrong, and only so often for one that is right, however many bring it at once.
+    The token is looked up first: no password is hashed for a wrong token, and only a limited number
+    for a right one, however many concurrent requests use it.
+
+    Raises EmailTokenInvalid, RateLimited, Overloaded.
     """
     check_password(request.password)
     found = await _find_token(identity, client, kind, request.token)
@@ -111,9 +114,9 @@ async def set_password(
             member,
             hashed,
         )
-        assert row is not None, "letters go with their member"
-        # Begun and ended: he who reads the member's mail is known here from now on, so that
-        # strangers' failures cannot keep him out (see lockout.py).
+        assert row is not None, "e-mail tokens are deleted with their member"
+        # A session is begun and ended at once: it makes this network known for the member, so that
+        # failures from other networks cannot lock the member out (see lockout.py).
         await sessions.begin_session(tx, identity, client, merchant, member, second_factor=False)
         await sessions.revoke_sessions(tx, merchant, member)
         by = client.audit_actor(merchant, ids.show_id("usr", member))
@@ -124,7 +127,7 @@ async def set_password(
 
 
 async def verify_email(identity: IdentityServices, client: RequestOrigin, token: str) -> User:
-    """Raises LetterInvalid, RateLimited."""
+    """Mark the address as verified. Raises EmailTokenInvalid, RateLimited."""
     await _find_token(identity, client, "email_verification", token)
     async with identity.database.transaction() as tx:
         token_row = await identity.email_tokens.take(tx, "email_verification", token)
@@ -135,7 +138,7 @@ async def verify_email(identity: IdentityServices, client: RequestOrigin, token:
             token_row["merchant"],
             token_row["member"],
         )
-        assert row is not None, "letters go with their member"
+        assert row is not None, "e-mail tokens are deleted with their member"
         by = client.audit_actor(token_row["merchant"], ids.show_id("usr", token_row["member"]))
         await audit_log.record_audit(tx, by, "email.verified", by.actor)
     return members.member_from_row(row)
@@ -144,7 +147,7 @@ async def verify_email(identity: IdentityServices, client: RequestOrigin, token:
 async def change_password(
     identity: IdentityServices, by: AuditActor, me: Person, request: ChangePasswordRequest
 ) -> User:
-    """Change your own; your other sign-ins end. Raises InvalidCredentials, RateLimited."""
+    """Change your password; your other sessions end. Raises InvalidCredentials, RateLimited."""
     check_password(request.password)
     await prove_password(identity, by, me, request.current_password)
     hashed = await passwords.hash_password(request.password)
@@ -166,7 +169,7 @@ async def change_password(
 async def _find_token(
     identity: IdentityServices, client: RequestOrigin, kind: Kind, token: str
 ) -> Row:
-    """Whose a token is. Wrong ones are counted. Raises LetterInvalid, RateLimited."""
+    """Find the member of a token; count wrong ones. Raises EmailTokenInvalid, RateLimited."""
     await identity.limits.check(WRONG_TOKENS, client.address)
     try:
         return await identity.email_tokens.find(identity.database, kind, token)

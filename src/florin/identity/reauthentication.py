@@ -1,6 +1,4 @@
-"""Reauthentication: proving again who one is: the password, a code; and what a wrong one is
-answered.
-"""
+"""Reauthentication: a signed-in member proves the identity again, by password and code."""
 
 from florin.identity import audit_log, sessions
 from florin.identity.audit_log import AuditActor
@@ -26,21 +24,21 @@ where merchant = $1 and id = $2 and member = $3
 
 
 class InvalidCredentials(Refusal):
-    """This address and this password do not belong together."""
+    """The e-mail address or the password is wrong."""
 
     code = "invalid_credentials"
     status = 401
 
 
 class FactorOff(Refusal):
-    """There is no second factor."""
+    """The second factor is off: set one up with POST /auth/totp first."""
 
     code = "second_factor_off"
     status = 422
 
 
 class ReauthenticationRequest(Request, kw_only=True):
-    """`code`: of the authenticator, or a recovery code; needed where the second factor is on."""
+    """`code`: from the authenticator, or a recovery code; required if the second factor is on."""
 
     password: Typed
     code: Typed | None = None
@@ -49,11 +47,11 @@ class ReauthenticationRequest(Request, kw_only=True):
 async def record_wrong_proof(
     tx: Tx, locks: list[LockoutKey], by: AuditActor, action: str
 ) -> Refusal:
-    """Count a wrong proof of somebody who is known; what to answer once that is committed."""
+    """Count a wrong proof of a known member; return the refusal to raise after the commit."""
     if not await lockout.record_failure(tx, locks):
         return lockout.lockout_refusal()
     await audit_log.record_audit(tx, by, action, by.actor)
-    return InvalidCredentials("this proof is wrong")
+    return InvalidCredentials("The password or the code is wrong")
 
 
 async def prove_password(
@@ -81,7 +79,7 @@ async def prove_password(
 async def prove_code(
     tx: Tx, identity: IdentityServices, by: AuditActor, me: Person, code: str
 ) -> Refusal | None:
-    """Raises FactorOff, RateLimited; what to answer once the failure is committed."""
+    """Check a code; return the refusal to raise after the commit. Raises FactorOff, RateLimited."""
     row = await tx.one(
         "select totp_confirmed_at from florin.member where merchant = $1 and id = $2"
         " for no key update",
@@ -101,7 +99,7 @@ async def prove_code(
 async def reauthenticate(
     identity: IdentityServices, by: AuditActor, me: Person, request: ReauthenticationRequest
 ) -> Session:
-    """Prove by this sign-in all that a new one would need.
+    """Prove in this session everything that a new sign-in would require.
 
     Raises InvalidRequest, InvalidCredentials, RateLimited, Unauthenticated, Overloaded.
     """
@@ -110,7 +108,7 @@ async def reauthenticate(
     async with identity.database.transaction() as tx:
         if await tx.value(_FACTOR_ON, me.merchant, me.member):
             if request.code is None:
-                raise InvalidRequest("the second factor is on: give its code", param="code")
+                raise InvalidRequest("code is required: the second factor is on", param="code")
             refusal = await prove_code(tx, identity, by, me, request.code)
         if refusal is None:
             row = await tx.one(_PROVED, me.merchant, me.session, me.member)

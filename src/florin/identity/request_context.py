@@ -1,6 +1,4 @@
-"""Request context: what the routes of merchants share: on whose account, and how far it was
-written.
-"""
+"""Request context: the audit actor of a request, and the log position that its writes reached."""
 
 from typing import Any
 
@@ -19,5 +17,5 @@ def audit_actor(request: AnyRequest, caller: Caller) -> AuditActor:
 
 
 async def send_position(request: AnyRequest, db: Database) -> None:
-    """Tell the caller how far he must be able to read."""
+    """Send the log position that the caller's later reads must have reached."""
     request.scope["position"] = await db.position()  # pyright: ignore[reportGeneralTypeIssues]

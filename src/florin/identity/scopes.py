@@ -1,11 +1,11 @@
-"""Scopes: what a key may be allowed, and what each role of a member is."""
+"""Scopes: the permissions of API keys, and the scopes of each role."""
 
 SCOPES: frozenset[str] = frozenset(
     {
         "cards:read",
         "cards:write",
-        "cards:spend-by-id",  # without code and PIN; beside redemptions:write
-        "clients:name",  # whose wrong codes are counted: see docs/concepts/codes.md
+        "cards:spend-by-id",  # without code and PIN; needs redemptions:write too
+        "clients:name",  # name the client whose wrong codes are counted: docs/concepts/codes.md
         "redemptions:read",
         "redemptions:write",
         "programs:read",

@@ -1,4 +1,4 @@
-"""Second factor: what members do about their own, and what helps one who lost it."""
+"""Second factor: members set it up, turn it off and renew recovery codes; owners reset it."""
 
 from typing import Annotated
 
@@ -20,19 +20,19 @@ from florin.kit.postgres.database import Database
 
 Code = Annotated[str, Meta(min_length=6, max_length=40)]
 
-# Of attempts at once each is counted before the next is looked at.
+# Of concurrent attempts each is counted before the next one is checked.
 _ALONE = "select 1 from florin.member where merchant = $1 and id = $2 for no key update"
 
 
 class FactorAlreadyOn(Refusal):
-    """There is a second factor already: turn it off first."""
+    """The second factor is already on: turn it off first."""
 
     code = "second_factor_already_on"
     status = 422
 
 
 class PasswordProof(Request, kw_only=True):
-    """Your password again: whoever found a console open must not change how it is opened."""
+    """Your password again: an unattended session must not be enough to change the sign-in."""
 
     password: Typed
 
@@ -42,7 +42,7 @@ class CodeProof(Request, kw_only=True):
 
 
 class FactorProof(Request, kw_only=True):
-    """`code`: of the authenticator, or a recovery code."""
+    """`code`: from the authenticator, or a recovery code."""
 
     password: Typed
     code: Code
@@ -72,7 +72,7 @@ async def enrol_factor(
 async def confirm_factor(
     identity: IdentityServices, by: AuditActor, me: Person, code: str
 ) -> RecoveryCodes:
-    """Turn it on: this sign-in counts as proved, your others end.
+    """Turn the second factor on: this session counts as proved, your other sessions end.
 
     Raises InvalidCredentials, RateLimited.
     """
@@ -127,14 +127,16 @@ async def disable_factor(
 async def reset_factor(
     database: Database, by: AuditActor, text: str, *, allowed: frozenset[str]
 ) -> User:
-    """Help another member who lost authenticator and recovery codes, and is signed out by it.
+    """Turn off the second factor of a member who lost it, and end all their sessions.
 
     Raises NotFound, Forbidden.
     """
     async with database.transaction() as tx:
         was = await members.lock_member(tx, by.merchant, text)
         if ids.show_id("usr", was["id"]) == by.actor:
-            raise Forbidden("turn your own second factor off with POST /auth/totp/disable")
+            raise Forbidden(
+                "This is your own second factor: turn it off with POST /auth/totp/disable"
+            )
         members.require_role_within(allowed, was["role"])
         await totp.remove_factor(tx, by.merchant, was["id"])
         await sessions.revoke_sessions(tx, by.merchant, was["id"])

@@ -1,4 +1,4 @@
-"""Services: what signing in and changing accounts needs: keys, and where a request comes from."""
+"""Services: the resources that sign-in and account changes need, and the origin of a request."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from florin.kit.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestOrigin:
-    """Where a request comes from. Of program and network only keyed hashes are kept."""
+    """The origin of a request. Program and network are stored as keyed hashes only."""
 
     request_id: str
     address: str
@@ -32,7 +32,7 @@ class RequestOrigin:
 
 @dataclass(frozen=True, slots=True)
 class IdentityServices:
-    """The parts over which people sign in."""
+    """The resources of sign-in: database, tokens, second factors and limits."""
 
     database: Database
     tokens: JwtTokens

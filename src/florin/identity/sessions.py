@@ -1,10 +1,11 @@
-"""Sessions: one sign-in: a family of refresh tokens, of which the newest is good.
+"""Sessions: a session is one sign-in: a family of refresh tokens, of which the newest is valid.
 
-A refresh token is used once and replaced. One that comes back later was stolen, or its successor
-was: the family ends. Two things are told from that: a client that lost the answer may repeat its
-request within REPEAT_S and gets the same successor again; and of requests at once one makes it and
-the others are such repeats. The successor is made from the old token and a random nonce, so that
-it can be made again for whoever holds the old one, while the database holds neither.
+A refresh token is used once and replaced. If an old one is used again, it or its successor was
+stolen: the session is revoked. Two cases are not reuse: a client that lost the response may repeat
+its request within REPEAT_S and gets the same successor; of concurrent requests one creates the
+successor and the others count as such repeats. The successor is derived from the old token and a
+random nonce: it can be derived again for a client that has the old token, and the database stores
+neither token.
 """
 
 import base64
@@ -50,14 +51,14 @@ where merchant = $1 and id = $2 and revoked_at is null returning member
 
 
 class TokenReused(Refusal):
-    """This refresh token was used before: everybody signed in by it is signed out."""
+    """This refresh token was used before: its session is revoked. Sign in again."""
 
     code = "token_reused"
     status = 401
 
 
 class SignedIn(msgspec.Struct, kw_only=True):
-    """Tokens: `access_token` for requests, `refresh_token` once, for the next pair."""
+    """`access_token`: for requests; `refresh_token`: for the next pair of tokens, once."""
 
     access_token: str
     refresh_token: str
@@ -66,8 +67,8 @@ class SignedIn(msgspec.Struct, kw_only=True):
 
 
 class Session(msgspec.Struct, kw_only=True):
-    """A sign-in of yours that is not over. `current`: the one you are asking with; `proved_at`:
-    when you last proved by it who you are.
+    """One of your sessions. `current`: the one that sent this request; `proved_at`: when you last
+    signed in or reauthenticated in it.
     """
 
     id: str
@@ -90,7 +91,7 @@ async def begin_session(
     *,
     second_factor: bool,
 ) -> SignedIn:
-    """Sign a member in."""
+    """Begin a session for a member."""
     session, jti = ids.new_id(), secrets.token_urlsafe(_BYTES)
     row = await tx.one(
         "insert into florin.session (merchant, id, member, current_hash, client_hash, address_hash,"
@@ -113,7 +114,7 @@ async def begin_session(
 async def refresh_session(
     identity: IdentityServices, client: RequestOrigin, presented: str
 ) -> tuple[SignedIn, str]:
-    """The next pair, and whose. Raises Unauthenticated, TokenReused."""
+    """Return the next pair of tokens and the member's id. Raises Unauthenticated, TokenReused."""
     claims = identity.tokens.read_refresh(presented)
     if claims is None:
         raise Unauthenticated
@@ -140,7 +141,7 @@ async def refresh_session(
 
 
 async def revoke_session(tx: Tx, merchant: UUID, member: UUID, session: UUID) -> Row | None:
-    """End one sign-in of a member."""
+    """Revoke one session of a member."""
     return await tx.one(
         "update florin.session set revoked_at = coalesce(revoked_at, clock_timestamp())"
         " where merchant = $1 and member = $2 and id = $3 returning *",
@@ -151,7 +152,7 @@ async def revoke_session(tx: Tx, merchant: UUID, member: UUID, session: UUID) ->
 
 
 async def revoke_sessions(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | None = None) -> None:
-    """End every sign-in of a member, or every other one."""
+    """Revoke all sessions of a member, except `but`."""
     await tx.run(
         "update florin.session set revoked_at = clock_timestamp()"
         " where merchant = $1 and member = $2 and revoked_at is null"
@@ -165,7 +166,7 @@ async def revoke_sessions(tx: Tx, merchant: UUID, member: UUID, *, but: UUID | N
 async def list_sessions(
     database: Database, merchant: UUID, member: UUID, *, limit: int, after: UUID | None
 ) -> list[Row]:
-    """Those that are not over."""
+    """List the sessions that have not ended."""
     return list(
         await database.all(
             "select * from florin.session where merchant = $1 and member = $2"
@@ -214,7 +215,7 @@ def session_from_row(row: Row, *, current: UUID | None) -> Session:
 
 
 async def _end(tx: Tx, by: AuditActor, session: UUID) -> bool:
-    """End the family of a token that came back; whether that is why it has ended."""
+    """Revoke the session of a reused token. Returns whether reuse is why it has ended."""
     row = await tx.one(_REUSED, by.merchant, session)
     if row is None:
         return bool(
@@ -235,7 +236,7 @@ async def _end(tx: Tx, by: AuditActor, session: UUID) -> bool:
 
 
 def _pair(tokens: JwtTokens, merchant: UUID, session: UUID, jti: str, row: Row) -> SignedIn:
-    """Made from the row alone, so that a repeat gets the same refresh token."""
+    """Derived from the row alone, so that a repeat gets the same refresh token."""
     return SignedIn(
         access_token=tokens.access(merchant, row["member"], session),
         refresh_token=tokens.refresh(

@@ -1,1 +1,1 @@
-"""API: the routes of signing in, members, profiles and API keys."""
+"""API: the routes of sign-in, members, profiles and API keys."""

@@ -1,4 +1,4 @@
-"""API keys: the routes of API keys."""
+"""API keys: the routes."""
 
 import msgspec
 from litestar import Response, delete, get, post
@@ -22,7 +22,7 @@ from florin.kit.postgres.database import Database
 
 @post(
     "/api-keys",
-    summary="Make an API key",
+    summary="Create an API key",
     responses=refusal_responses(IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired),
 )
 async def create_key(
@@ -33,8 +33,8 @@ async def create_key(
     data: KeyRequest,
     idempotency: Key = "",
 ) -> Response[ApiKey]:
-    """The secret is in this answer and nowhere else afterwards: a repetition with the same
-    Idempotency-Key makes no second key, and cannot show the secret of the first.
+    """The secret is only in this response. Repeating the request with the same Idempotency-Key
+    creates no second key and does not show the secret again.
     """
     caller.needs("keys:write")
     made = await api_keys.create_key(
@@ -79,8 +79,8 @@ async def get_key(caller: Caller, db: Database, key_id: str) -> ApiKey:
 async def revoke_key(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, key_id: str
 ) -> ApiKey:
-    """It is refused everywhere within five seconds, and so are the keys that it made. A key revokes
-    none that may more than it, or at another location.
+    """The key and the keys that it created stop working everywhere within five seconds. A key
+    cannot revoke a key that has more scopes or is for another location.
     """
     caller.needs("keys:write")
     revoked = await api_key_revocation.revoke(

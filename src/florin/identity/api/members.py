@@ -1,4 +1,4 @@
-"""Members: the routes of members, of what a merchant asks of them, and of the audit."""
+"""Members: the routes of members and of the audit log."""
 
 from litestar import delete, get, patch, post
 
@@ -23,8 +23,8 @@ from florin.kit.postgres.database import Database
 async def add_member(
     request: AnyRequest, caller: Caller, identity: IdentityServices, data: MemberRequest
 ) -> User:
-    """Without a password the member is invited and chooses one. Nobody gives a role that allows
-    more than he himself is allowed.
+    """Without a password, the member is invited by e-mail and chooses one. You cannot give a role
+    with scopes that you do not have.
     """
     caller.needs("members:write")
     made = await members.create_member(
@@ -64,8 +64,8 @@ async def change_member(
     member_id: str,
     data: MemberChange,
 ) -> User:
-    """It holds everywhere within five seconds. Keys that the member made, and that may more than
-    the new role, are revoked unless `keep_keys`.
+    """The change takes effect everywhere within five seconds. API keys of the member with scopes
+    that the new role lacks are revoked, unless `keep_keys` is set.
     """
     caller.needs("members:write")
     who = audit_actor(request, caller)
@@ -89,8 +89,8 @@ async def remove_member(
     member_id: str,
     keep_keys: bool = False,
 ) -> User:
-    """The member's sign-ins are refused everywhere within five seconds, and so are the keys that
-    the member made, unless `keep_keys`.
+    """The member's sessions stop working everywhere within five seconds, and so do the API keys
+    that the member created, unless `keep_keys` is set.
     """
     caller.needs("members:write")
     who = audit_actor(request, caller)
@@ -105,14 +105,14 @@ async def remove_member(
 @post(
     "/members/{member_id:str}/reset-second-factor",
     status_code=200,
-    summary="Take a member's lost second factor away",
+    summary="Reset a member's second factor",
     responses=refusal_responses(NotFound, ReauthenticationRequired),
 )
 async def reset_second_factor(
     request: AnyRequest, caller: Caller, db: Database, access: Authenticator, member_id: str
 ) -> User:
-    """For another member who lost authenticator and recovery codes. Every sign-in of that member
-    ends.
+    """For another member who lost the authenticator and the recovery codes. All sessions of that
+    member end.
     """
     caller.needs("members:write")
     user = await second_factor.reset_factor(
@@ -123,7 +123,7 @@ async def reset_second_factor(
     return user
 
 
-@get("/audit", summary="List what was administered", responses=refusal_responses())
+@get("/audit", summary="List audit records", responses=refusal_responses())
 async def list_audit(
     caller: Caller,
     db: Database,
@@ -133,7 +133,7 @@ async def list_audit(
     action: str | None = None,
     subject: str | None = None,
 ) -> Page[AuditRecord]:
-    """Who changed what, from what to what, the latest first."""
+    """Who changed what, with the old and new values, latest first."""
     caller.needs("audit:read")
     found = await audit_log.list_records(
         db,

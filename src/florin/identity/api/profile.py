@@ -1,4 +1,4 @@
-"""Profile: the routes of passwords, invitations, addresses and second factors."""
+"""Profile: the routes of passwords, invitations, e-mail verification and second factors."""
 
 from litestar import post
 
@@ -35,7 +35,7 @@ async def change_password(
     identity: IdentityServices,
     data: ChangePasswordRequest,
 ) -> User:
-    """Every other sign-in of yours ends."""
+    """Your other sessions end."""
     me = caller.signed_in()
     changed = await profile.change_password(identity, audit_actor(request, caller), me, data)
     access.forget(caller.actor)
@@ -46,13 +46,13 @@ async def change_password(
 @post(
     "/auth/password-resets",
     status_code=202,
-    summary="Ask for a new password",
+    summary="Request a password reset",
     responses=refusal_responses(public=True),
 )
 async def ask_for_reset(
     request: AnyRequest, identity: IdentityServices, data: EmailRequest
 ) -> Accepted:
-    """A token is sent to the address, if it is a member's; the answer does not tell."""
+    """Sends a token if the address belongs to a member. The response is always the same."""
     return await profile.request_email_token(
         identity, identity.client(request), "password_reset", data.email
     )
@@ -67,8 +67,8 @@ async def ask_for_reset(
 async def reset_password(
     request: AnyRequest, access: Authenticator, identity: IdentityServices, data: ResetRequest
 ) -> User:
-    """With the token that was sent, within an hour, once. Every sign-in of yours ends, and the API
-    keys that you made are revoked, unless `keep_keys`.
+    """Needs the token from the e-mail, which is valid once and for one hour. All your sessions end,
+    and the API keys that you created are revoked, unless `keep_keys` is set.
     """
     user = await profile.set_password(identity, identity.client(request), "password_reset", data)
     access.forget(user.id)
@@ -85,7 +85,7 @@ async def reset_password(
 async def accept_invitation(
     request: AnyRequest, identity: IdentityServices, data: NewPasswordRequest
 ) -> User:
-    """Choose a password, with the token that was sent, within seven days. Then sign in."""
+    """Choose a password with the token from the e-mail, valid for seven days. Then sign in."""
     user = await profile.set_password(identity, identity.client(request), "invitation", data)
     await send_position(request, identity.database)
     return user
@@ -94,13 +94,13 @@ async def accept_invitation(
 @post(
     "/auth/email-verifications",
     status_code=202,
-    summary="Ask for a letter that proves your address",
+    summary="Request an e-mail to verify your address",
     responses=refusal_responses(public=True),
 )
 async def ask_for_verification(
     request: AnyRequest, identity: IdentityServices, data: EmailRequest
 ) -> Accepted:
-    """A token is sent to the address, if it is a member's; the answer does not tell."""
+    """Sends a token if the address belongs to a member. The response is always the same."""
     return await profile.request_email_token(
         identity, identity.client(request), "email_verification", data.email
     )
@@ -109,13 +109,13 @@ async def ask_for_verification(
 @post(
     "/auth/email-verifications/confirm",
     status_code=200,
-    summary="Prove your address",
+    summary="Verify your address",
     responses=refusal_responses(EmailTokenInvalid, public=True),
 )
 async def verify_email(
     request: AnyRequest, access: Authenticator, identity: IdentityServices, data: TokenRequest
 ) -> User:
-    """With the token that was sent, within two days, once."""
+    """Needs the token from the e-mail, which is valid once and for two days."""
     user = await profile.verify_email(identity, identity.client(request), data.token)
     access.forget(user.id)
     await send_position(request, identity.database)
@@ -124,13 +124,13 @@ async def verify_email(
 
 @post(
     "/auth/totp",
-    summary="Begin a second factor",
+    summary="Set up a second factor",
     responses=refusal_responses(InvalidCredentials, FactorAlreadyOn),
 )
 async def enrol(
     request: AnyRequest, caller: Caller, identity: IdentityServices, data: PasswordProof
 ) -> Enrolment:
-    """The secret for your authenticator (RFC 6238). It counts once you confirm it with a code."""
+    """The secret for your authenticator (RFC 6238). Confirm it with a code to turn it on."""
     me = caller.signed_in()
     enrolment = await second_factor.enrol_factor(
         identity, audit_actor(request, caller), me, data.password
@@ -152,8 +152,8 @@ async def confirm(
     identity: IdentityServices,
     data: CodeProof,
 ) -> RecoveryCodes:
-    """From now on signing in needs a code. Every other sign-in of yours ends. Keep the recovery
-    codes: they are shown once.
+    """Signing in then requires a code. Your other sessions end. Store the recovery codes: they are
+    shown only once.
     """
     me = caller.signed_in()
     codes = await second_factor.confirm_factor(
@@ -167,13 +167,13 @@ async def confirm(
 @post(
     "/auth/totp/recovery-codes",
     status_code=200,
-    summary="Make new recovery codes",
+    summary="Create new recovery codes",
     responses=refusal_responses(InvalidCredentials, FactorOff),
 )
 async def renew_recovery(
     request: AnyRequest, caller: Caller, identity: IdentityServices, data: FactorProof
 ) -> RecoveryCodes:
-    """The old ones are void."""
+    """The old recovery codes stop working."""
     me = caller.signed_in()
     codes = await second_factor.renew_recovery_codes(
         identity, audit_actor(request, caller), me, data

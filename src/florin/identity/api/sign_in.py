@@ -1,4 +1,4 @@
-"""Sign in: the routes of signing in and out."""
+"""Sign in: the routes of sign-in, sign-out and sessions."""
 
 from uuid import UUID
 
@@ -28,8 +28,8 @@ class RefreshRequest(Request, kw_only=True):
 
 
 class LogoutRequest(Request, kw_only=True):
-    """`refresh_token`: of another sign-in of yours that is to end as well. It may be left out: with
-    the sign-in that asks, its own refresh token ends anyway.
+    """`refresh_token`: of another session of yours to end as well. Optional: the refresh token of
+    the current session is always revoked.
     """
 
     refresh_token: Typed | None = None
@@ -42,8 +42,8 @@ class LogoutRequest(Request, kw_only=True):
     responses=refusal_responses(InvalidCredentials, MfaRequired, public=True),
 )
 async def sign_in(request: AnyRequest, identity: IdentityServices, data: LoginRequest) -> SignedIn:
-    """One answer, and no faster, for a wrong password and for an address nobody has. After repeated
-    failures 429 for a while. With a second factor 401 `mfa_required` and `mfa_token`.
+    """A wrong password and an unknown address get the same response in the same time. Repeated
+    failures get 429 for a while. With a second factor, 401 `mfa_required` with an `mfa_token`.
     """
     answer = await login.sign_in(identity, identity.client(request), data)
     await send_position(request, identity.database)
@@ -53,13 +53,13 @@ async def sign_in(request: AnyRequest, identity: IdentityServices, data: LoginRe
 @post(
     "/auth/mfa",
     status_code=200,
-    summary="Sign in: the second factor",
+    summary="Sign in with the second factor",
     responses=refusal_responses(Unauthenticated, InvalidCredentials, public=True),
 )
 async def second_factor(
     request: AnyRequest, identity: IdentityServices, data: MfaRequest
 ) -> SignedIn:
-    """Go on after `mfa_required`, within five minutes. A code is taken once."""
+    """Continue after `mfa_required`, within five minutes. A code is valid once."""
     answer = await login.sign_in_with_factor(identity, identity.client(request), data)
     await send_position(request, identity.database)
     return answer
@@ -74,14 +74,14 @@ async def second_factor(
 async def refresh(
     request: AnyRequest, identity: IdentityServices, data: RefreshRequest
 ) -> SignedIn:
-    """A refresh token is good once. If the answer was lost the same client may repeat the request
-    within 10 seconds. A token that comes back otherwise was stolen: all that came of its sign-in
-    is void.
+    """A refresh token is valid once. If the response was lost, the same client may repeat the
+    request within 10 seconds. Any other reuse means that a token was stolen: the session and all
+    its tokens are revoked.
     """
     answer, actor = await sessions.refresh_session(
         identity, identity.client(request), data.refresh_token
     )
-    request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- the log's
+    request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- for the log
     await send_position(request, identity.database)
     return answer
 
@@ -99,8 +99,8 @@ async def prove_again(
     identity: IdentityServices,
     data: ReauthenticationRequest,
 ) -> Session:
-    """For ten minutes this sign-in may then change members, API keys and what is asked of members.
-    Signing in counts as such a proof, refreshing does not.
+    """For ten minutes this session may then change members, API keys and the roles that require a
+    second factor. Signing in counts as such a proof, refreshing tokens does not.
     """
     me = caller.signed_in()
     proved = await reauthenticate(identity, audit_actor(request, caller), me, data)
@@ -117,8 +117,8 @@ async def logout(
     identity: IdentityServices,
     data: LogoutRequest | None = None,
 ) -> Session:
-    """End this sign-in: its tokens are refused everywhere within five seconds. So are those of a
-    `refresh_token` that is given, if it is yours.
+    """End this session: its tokens stop working everywhere within five seconds. The same applies
+    to the session of `refresh_token`, if it is yours.
     """
     me = caller.signed_in()
     other = _named(identity, me, data)
@@ -135,8 +135,8 @@ async def logout(
 
 
 def _named(identity: IdentityServices, me: Person, data: LogoutRequest | None) -> UUID | None:
-    """The sign-in of the refresh token, where it is this member's. What is wrong with one is not
-    told (RFC 7009, 2.2).
+    """The session of the refresh token, if it is this member's. An invalid token is no error
+    (RFC 7009, 2.2).
     """
     presented = data.refresh_token if data is not None else None
     claims = identity.tokens.read_refresh(presented) if presented is not None else None
@@ -145,11 +145,11 @@ def _named(identity: IdentityServices, me: Person, data: LogoutRequest | None) -
     return claims.session
 
 
-@get("/sessions", summary="List your sign-ins", responses=refusal_responses())
+@get("/sessions", summary="List your sessions", responses=refusal_responses())
 async def list_sessions(
     caller: Caller, db: Database, limit: Limit = 20, starting_after: After = None
 ) -> Page[Session]:
-    """Where you are signed in."""
+    """Your sessions that have not ended."""
     me = caller.signed_in()
     after = Pagination.after("ses", starting_after)
     rows = await sessions.list_sessions(db, me.merchant, me.member, limit=limit + 1, after=after)
@@ -160,7 +160,7 @@ async def list_sessions(
 
 @get(
     "/sessions/{session_id:str}",
-    summary="Get one of your sign-ins",
+    summary="Get one of your sessions",
     responses=refusal_responses(NotFound),
 )
 async def get_session(caller: Caller, db: Database, session_id: str) -> Session:
@@ -172,7 +172,7 @@ async def get_session(caller: Caller, db: Database, session_id: str) -> Session:
 @delete(
     "/sessions/{session_id:str}",
     status_code=200,
-    summary="End one of your sign-ins",
+    summary="End one of your sessions",
     responses=refusal_responses(NotFound, Forbidden),
 )
 async def end_session(
@@ -182,7 +182,7 @@ async def end_session(
     identity: IdentityServices,
     session_id: str,
 ) -> Session:
-    """Its tokens are refused everywhere within five seconds."""
+    """Its tokens stop working everywhere within five seconds."""
     me = caller.signed_in()
     async with identity.database.transaction() as tx:
         row = await sessions.revoke_session(

@@ -1,9 +1,7 @@
-"""Email tokens: a token that is sent to a member's address once: to accept an invitation, to set
-another
-password, to prove the address.
+"""Email tokens: sent by e-mail to accept an invitation, reset a password or verify an address.
 
-Found by its keyed hash, good once and for a while. The sealed copy waits for its delivery and is
-erased then; so the rows are the outbox from which mail is sent.
+A token is stored as a keyed hash, and is valid once and for a limited time. An encrypted copy waits
+for the delivery and is erased then, or when the token is used: the rows are the mailer's outbox.
 """
 
 import secrets
@@ -31,7 +29,7 @@ _BYTES = 32
 _UNUSED = "used_at is null"
 _GOOD = f"hash = any($1) and kind = $2 and {_UNUSED} and expires_at > clock_timestamp()"
 _FIND = f"select merchant, member, id from florin.email_token where {_GOOD}"  # noqa: S608 -- our own text
-# Locked in order: two letters of one member that are taken at once do not wait for each other.
+# Locked in order: concurrent uses of two tokens of one member cannot deadlock.
 _TAKE = f"""
 update florin.email_token l set used_at = clock_timestamp(), sealed = null
 from (
@@ -46,7 +44,7 @@ returning l.merchant, l.member, l.id, l.hash
 
 
 class EmailTokenInvalid(Refusal):
-    """This token is wrong, was used, or is too old: ask for another."""
+    """This token is invalid, was used or has expired: request another one."""
 
     code = "token_invalid"
     status = 422
@@ -54,15 +52,15 @@ class EmailTokenInvalid(Refusal):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmailTokens:
-    """Writes letters and takes their tokens back. `peppers`: the one in use first."""
+    """Creates, finds and uses e-mail tokens. `peppers`: the current one first."""
 
     sealer: Sealer
     peppers: Sequence[bytes]
 
     async def write(self, tx: Tx, merchant: UUID, member: UUID, kind: Kind) -> UUID:
-        """Write one. Earlier ones stay good until one of their kind is used: anyone who knows an
-        address can ask for one, and must not void those of its owner. For an unknown member it
-        writes none, as quickly.
+        """Create a token. Earlier ones stay valid until one of their kind is used: anyone who knows
+        an address can request one, and must not invalidate those of its owner. For an unknown
+        member no row is written, in the same time.
         """
         token_id, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
@@ -80,15 +78,15 @@ class EmailTokens:
         return token_id
 
     async def find(self, database: Database, kind: Kind, token: str) -> Row:
-        """Whose a token is that could be taken: merchant, member and id. Raises LetterInvalid."""
+        """The merchant, member and id of a valid token. Raises EmailTokenInvalid."""
         row = await database.one(_FIND, [_hash(pepper, token) for pepper in self.peppers], kind)
         if row is None:
             raise EmailTokenInvalid(param="token")
         return row
 
     async def take(self, tx: Tx, kind: Kind, token: str) -> Row:
-        """Use a token up, and with it all others of its kind that its member was sent; whose it is:
-        merchant and member. Raises LetterInvalid.
+        """Use a token, which invalidates the member's other tokens of the same kind. Returns its
+        merchant and member. Raises EmailTokenInvalid.
         """
         hashes = [_hash(pepper, token) for pepper in self.peppers]
         used = await tx.all(_TAKE, hashes, kind)
@@ -98,7 +96,7 @@ class EmailTokens:
         return row
 
     def token_of(self, row: Row) -> str:
-        """What to deliver. Raises UnsealFailed."""
+        """The token to deliver. Raises UnsealFailed."""
         return self.sealer.unseal(row["sealed"], bound_to=token_binding(row["merchant"], row["id"]))
 
 

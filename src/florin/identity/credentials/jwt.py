@@ -1,8 +1,8 @@
-"""JWT: access and refresh tokens and challenges: JSON Web Tokens (RFC 7519, RFC 8725), HS256.
+"""JWT: access tokens, refresh tokens and challenges: JSON Web Tokens (RFC 7519, RFC 8725), HS256.
 
-A token is accepted only if it is, byte for byte, what Florin itself writes for these claims: one
-algorithm, a header that is known beforehand and names the key, no claim more or less. So nothing
-in a token chooses how it is checked, and there is one spelling of each.
+A token is accepted only if it equals, byte for byte, the token that Florin writes for these claims:
+one algorithm, a fixed header that names the key, exactly the expected claims. So nothing in a token
+decides how it is checked, and each token has one encoding.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ _ALGORITHM = "HS256"
 _ISSUER = "florin"
 _AUDIENCE = "florin-api"
 _LEEWAY_S = 5
-_TOKEN_MAX = 2048  # characters; ours have about 500
+_TOKEN_MAX = 2048  # characters; Florin's tokens have about 500
 
 Kind = Literal["at+jwt", "rt+jwt", "mfa+jwt"]
 
@@ -44,7 +44,7 @@ class _Session(_Common, kw_only=True):
 
 
 class _Challenge(_Common, kw_only=True):
-    st: str  # the state of the member's password: another password ends the challenge
+    st: str  # a hash of the password hash: changing the password ends the challenge
 
 
 _Any = TypeVar("_Any", bound=_Common)
@@ -52,7 +52,7 @@ _Any = TypeVar("_Any", bound=_Common)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """Whose token it is, and of which sign-in. `jti` tells a refresh token from its family."""
+    """The member and session of a token. `jti` identifies a refresh token within its session."""
 
     merchant: UUID
     member: UUID
@@ -62,7 +62,7 @@ class Claims:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChallengeClaims:
-    """Who has proved his password and not yet his second factor."""
+    """A member who has proved the password but not yet the second factor."""
 
     merchant: UUID
     member: UUID
@@ -70,7 +70,7 @@ class ChallengeClaims:
 
 
 class _Key:
-    """A secret, and what a token signed with it begins with."""
+    """A signing key and the token header that names it."""
 
     def __init__(self, secret: str) -> None:
         self.secret = secret
@@ -81,7 +81,7 @@ class _Key:
 
 
 class _Ring:
-    """The keys of one kind of token: the first signs, each is accepted."""
+    """The keys of one kind of token: the first one signs, all are accepted."""
 
     def __init__(self, kind: Kind, secrets: tuple[str, ...]) -> None:
         self._kind: Kind = kind
@@ -115,7 +115,7 @@ class _Ring:
 
 
 class JwtTokens:
-    """Signs tokens and reads them; None whatever is wrong with one."""
+    """Signs tokens and reads them; reading any invalid token returns None."""
 
     def __init__(self, settings: Settings) -> None:
         self._access = _Ring("at+jwt", settings.key_ring("jwt_secret"))

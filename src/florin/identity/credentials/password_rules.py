@@ -1,8 +1,9 @@
-"""Password rules: new passwords that an attacker tries first are refused.
+"""Password rules: refuse new passwords that an attacker tries first.
 
 Length counts, not the mix of characters (NIST SP 800-63B, 3.1.1.2; OWASP ASVS 5, 6.2). Refused are
-common passwords, a common word or the own e-mail address with digits or signs around it, one part
-again and again, and a run such as 1234567890. The list's sources and licences are named next to it.
+common passwords, a common word or the user's e-mail address with digits or signs around it, a
+repeated part, and a sequence such as 1234567890. The sources and licences of the list are in
+common_passwords.LICENSE.txt.
 """
 
 import gzip
@@ -17,32 +18,32 @@ _RUNS = "1234567890 abcdefghijklmnopqrstuvwxyz qwertyuiop asdfghjkl zxcvbnm"
 
 
 def check_password(password: str, *, email: str | None = None) -> None:
-    """Raises InvalidRequest for a new password that is too easily guessed."""
+    """Raises InvalidRequest for a new password that is easy to guess."""
     why = weakness(password, email)
     if why is not None:
         raise InvalidRequest(
-            f"this password {why}; several words that do not belong together are a good one",
+            f"The password {why}; choose for example several unrelated words",
             param="password",
         )
 
 
 def weakness(password: str, email: str | None = None) -> str | None:
-    """What is wrong with a password; None where nothing is."""
+    """The reason to refuse a password; None if there is none."""
     plain = unicodedata.normalize("NFKC", password).casefold()
     core = plain.strip("".join({each for each in plain if not each.isalpha()}))
     if plain in _common() or core in _common():
         return "is one of the most common ones"
     if email is not None and {plain, core} & {email.casefold(), email.casefold().split("@")[0]}:
         return "is the e-mail address"
-    if plain in (plain + plain)[1:-1]:  # only what repeats is found within its double
+    if plain in (plain + plain)[1:-1]:  # only a repetition occurs inside its own double
         return "repeats one part"
     if any(plain in _repeated(run) for run in (*_RUNS.split(), *_RUNS[::-1].split())):
-        return "is a run of characters"
+        return "is a sequence of characters"
     return None
 
 
 def _repeated(run: str) -> str:
-    """Long enough for every password that goes on after its end."""
+    """Long enough for passwords that start over at the end of the sequence."""
     return run * 20
 
 

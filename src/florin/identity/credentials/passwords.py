@@ -1,6 +1,7 @@
-"""Passwords: argon2id, a few at once and no more, and as long for nobody's password as for
-somebody's. What is checked (sign-ins) and what is made (registrations, resets, changes) have
-threads and waiting room of their own, so that neither keeps the other waiting.
+"""Passwords: argon2id hashes with limited concurrency, in the same time for unknown members.
+
+Checks (sign-ins) and new hashes (registrations, resets, changes) have their own threads and queues,
+so that neither delays the other.
 """
 
 import asyncio
@@ -16,19 +17,19 @@ from florin.kit.errors import Overloaded
 
 Answer = TypeVar("Answer")
 Password = Annotated[str, Meta(min_length=10, max_length=200)]
-# What may be typed to prove a password is any text: its length tells nothing about the right one.
+# A password to check may be any text of this length: it reveals nothing about the stored one.
 Typed = Annotated[str, Meta(max_length=1000)]
 
-# OWASP's second equal-strength choice for argon2id: 19 MiB, two passes. Each hash holds that much
-# memory and a core meanwhile, so only so many run at once and only so many wait.
+# OWASP's second equal-strength choice for argon2id: 19 MiB, two passes. Each hash needs
+# that memory and one core while it runs, so the numbers of running and waiting ones are limited.
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
-# Nobody's password: checking against it costs what checking against a member's does.
-_NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
+# Checked for unknown members: it costs as much as the check of a member's hash.
+_DUMMY_HASH = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 
 
 class HashingCapacity:
-    """So many hashes at once in threads of their own, and so many that wait for them."""
+    """At most `threads` hashes at once, in their own threads, and `waiting_max` that wait."""
 
     def __init__(self, name: str, *, threads: int, waiting_max: int) -> None:
         self._pool = ThreadPoolExecutor(threads, f"argon2 {name}")
@@ -36,9 +37,9 @@ class HashingCapacity:
         self._waiting = 0
 
     async def run(self, work: Callable[[], Answer]) -> Answer:
-        """Raises Overloaded, at once."""
+        """Run `work` in a thread. Raises Overloaded at once if too many wait."""
         if self._waiting >= self.waiting_max:
-            raise Overloaded("too many passwords are being checked")
+            raise Overloaded("Too many passwords are being checked")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
@@ -56,12 +57,12 @@ async def hash_password(password: str) -> str:
 
 
 async def password_matches(password_hash: str | None, typed: str) -> bool:
-    """Whether it is the password; never for None, which takes as long. Raises Overloaded."""
-    return await CHECKING.run(lambda: _verify(password_hash or _NOBODYS, typed))
+    """Whether `typed` is the password; False for None, in the same time. Raises Overloaded."""
+    return await CHECKING.run(lambda: _verify(password_hash or _DUMMY_HASH, typed))
 
 
 def is_outdated_hash(password_hash: str) -> bool:
-    """Whether it was made with weaker parameters than those of today."""
+    """Whether the hash has weaker parameters than the current ones."""
     return _hasher.check_needs_rehash(password_hash)
 
 

@@ -1,7 +1,8 @@
-"""TOTP: the second factor: codes by time (RFC 6238) and, for a lost telephone, recovery codes.
+"""TOTP: the second factor: time-based codes (RFC 6238) and recovery codes for a lost device.
 
-A code counts once: the step it belongs to is remembered, and neither it nor an earlier one is taken
-again. The secret is sealed outside the database's reach; recovery codes are kept as keyed hashes.
+A code is valid once: its time step is stored, and codes of that step or an earlier one are refused
+from then on. The secret is encrypted with a key that the database does not have; recovery codes are
+stored as keyed hashes.
 """
 
 import base64
@@ -22,7 +23,7 @@ from florin.kit.postgres.database import Tx
 _STEP_S = 30
 _DIGITS = 6
 _SECRET_BYTES = 20  # as long as the hash, as RFC 4226 recommends
-_DRIFT = (0, -1, 1)  # steps that a telephone's clock may be off
+_DRIFT = (0, -1, 1)  # steps that the clock of the device may be off
 _RECOVERY = 10
 _RECOVERY_BYTES = 10  # 80 bits: 16 symbols of base32
 
@@ -34,7 +35,7 @@ from florin.member where merchant = $1 and id = $2 for no key update
 
 
 class Enrolment(msgspec.Struct, kw_only=True):
-    """What an authenticator needs: the secret, or `uri` as a QR code. Confirm it with a code."""
+    """The secret for an authenticator, or `uri` as a QR code. Confirm it with a code."""
 
     object: Literal["second_factor"] = "second_factor"
     secret: str
@@ -42,21 +43,21 @@ class Enrolment(msgspec.Struct, kw_only=True):
 
 
 class RecoveryCodes(msgspec.Struct, kw_only=True):
-    """Each is good for one sign-in without the authenticator. Shown once."""
+    """Each code allows one sign-in without the authenticator. They are shown only once."""
 
     object: Literal["recovery_codes"] = "recovery_codes"
     recovery_codes: list[str]
 
 
 class TotpFactors:
-    """Makes and checks second factors. `peppers`: the one in use first."""
+    """Creates and checks second factors. `peppers`: the current one first."""
 
     def __init__(self, sealer: Sealer, peppers: Sequence[bytes]) -> None:
         self._sealer = sealer
         self._peppers = peppers
 
     async def enrol(self, tx: Tx, merchant: UUID, member: UUID, email: str) -> Enrolment:
-        """Make a secret that does not count until it is confirmed."""
+        """Create a secret that takes effect when it is confirmed."""
         secret = secrets.token_bytes(_SECRET_BYTES)
         await self._keep(tx, merchant, member, secret)
         return Enrolment(
@@ -65,7 +66,7 @@ class TotpFactors:
         )
 
     async def confirm(self, tx: Tx, merchant: UUID, member: UUID, typed: str) -> list[str] | None:
-        """Turn it on with a code of it; the recovery codes, or None where the code is wrong."""
+        """Turn the factor on with a code; the recovery codes, or None if the code is wrong."""
         typed = compacted(typed)
         if not await self._take_totp(tx, merchant, member, typed, confirmed=False):
             return None
@@ -78,7 +79,7 @@ class TotpFactors:
         return await self.new_recovery(tx, merchant, member)
 
     async def take(self, tx: Tx, merchant: UUID, member: UUID, typed: str) -> str | None:
-        """Use a code up: `totp` or `recovery`; None where it is wrong, or was used before."""
+        """Use a code. Returns `totp` or `recovery`; None if it is wrong or was used before."""
         typed = compacted(typed)
         if len(typed) == _DIGITS:
             taken = await self._take_totp(tx, merchant, member, typed, confirmed=True)
@@ -110,13 +111,13 @@ class TotpFactors:
                 self._sealer.unseal(row["totp_sealed"], bound_to=_bound(merchant, member))
             )
         except UnsealFailed:
-            return False  # sealed under a key that was taken away since
+            return False  # encrypted with a key that was removed since
         totp, now = _totp(secret), int(row["now"])
         for drift in _DRIFT:
             step = now // _STEP_S + drift
             right = totp.generate(step * _STEP_S)
             if step > row["totp_step"] and hmac.compare_digest(right, typed.encode()):
-                # Sealed anew at each use: so a key of the sealer can be changed and taken away.
+                # Encrypted again at each use, so that an old key can be removed after a rotation.
                 await self._keep(tx, merchant, member, secret, step=step)
                 return True
         return False
@@ -157,7 +158,8 @@ async def remove_factor(tx: Tx, merchant: UUID, member: UUID) -> None:
         merchant,
         member,
     )
-    # What it proved is proved no longer: not where the role needs a factor, nor for the next one.
+    # Sessions lose the proof too: it must not count for a role that requires a second factor, nor
+    # for the next second factor.
     await tx.run(
         "update florin.session set second_factor = false where merchant = $1 and member = $2",
         merchant,
@@ -166,7 +168,7 @@ async def remove_factor(tx: Tx, merchant: UUID, member: UUID) -> None:
 
 
 def _totp(secret: bytes) -> TOTP:
-    # SHA-1 is what authenticators know; its weaknesses do not touch HMAC.
+    # Authenticators support SHA-1 only; its weaknesses do not affect HMAC.
     return TOTP(secret, _DIGITS, SHA1(), _STEP_S)  # noqa: S303
 
 
