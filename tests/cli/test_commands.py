@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from florin.cli import lazy_import, main
+from florin.cli.options import whole_number
 from florin.ops.fleet import desired_state
 from florin.ops.system import processes
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
@@ -33,7 +34,7 @@ def florin(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 COMMANDS = [
     *("up", "down", "status", "balance", "scale", "deploy", "rollback", "drain", "restart"),
     *("failover", "backup", "restore", "queue", "migrate", "doctor", "demo", "bench"),
-    *("alerts", "gameday", "api", "worker", "audit"),
+    *("api", "worker", "audit"),
 ]
 
 
@@ -47,20 +48,17 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"florin {command}" in said.stdout.split("Example:")[1]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("deploy", "--blue-green"),
-        ("alerts", "test"),
-        ("gameday",),
-    ],
-)
-def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
-    said = florin(*words, "--home", "/nonexistent/home")
-    assert said.returncode == 1
-    assert said.stdout == ""
-    (line,) = said.stderr.splitlines()
-    assert "not part of this release yet" in line
+@pytest.mark.parametrize("number", ["2.0", "1_0", " 2", "\uff12", "+2", "1e1", "25", "-1", ""])
+def test_a_number_that_is_not_decimal_digits_is_refused(number: str) -> None:
+    said = florin("up", f"--api={number}", "--home", "/nonexistent/home")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert "--api: must be a whole number from 1 to 24, not " in said.stderr
+
+
+@pytest.mark.parametrize(("number", "value"), [("1", 1), ("007", 7), ("24", 24), (3, 3)])
+def test_decimal_digits_are_a_whole_number(number: str | int, value: int) -> None:
+    option = whole_number(least=1, most=24)
+    assert option.parser(number) == value
 
 
 @pytest.mark.parametrize(
@@ -76,7 +74,7 @@ def test_what_is_not_there_yet_says_so(words: tuple[str, ...]) -> None:
         ("scale", "api=many"),
         ("scale", "api=2", "postgres=3"),
         ("deploy", "--soak", "soon"),
-        ("deploy", "--rolling", "--blue-green"),
+        ("deploy", "--blue-green"),
         ("up", "--prot", "8000"),
         ("down", "now"),
         ("audit", "-n", "many"),
@@ -130,8 +128,8 @@ def test_nothing_runs(fleet: TestFleet) -> None:
         said = run_cli(fleet, *words)
         assert said.returncode == 1
         assert said.stderr.count("No supervisor runs in") == 1
-        assert "florin up starts one and adopts what runs" in said.stderr
-    assert run_cli(fleet, "audit").stdout == "Nothing was done yet.\n"
+        assert "florin up starts one and adopts the running parts" in said.stderr
+    assert run_cli(fleet, "audit").stdout == "No operations yet.\n"
 
 
 def test_the_home_may_stand_before_the_command(fleet: TestFleet) -> None:
@@ -225,7 +223,7 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     again = run_cli(fleet, "up", "--detach", "--json")
     assert again.returncode == 0, again.stderr
     assert document(again) == shown
-    assert f"It ran already (pid {supervisor.pid})" in again.stderr
+    assert f"Florin already runs (pid {supervisor.pid})" in again.stderr
     other = run_cli(fleet, "up", "--detach", "--api", "1", "--balance", "leastconn")
     assert other.returncode == 0, other.stderr
     assert "florin scale api=1" in other.stderr

@@ -91,7 +91,7 @@ async def test_list_shows_every_queue_and_worker(hand: Hand, owner: Any) -> None
 
 
 async def test_failed_tells_why(hand: Hand, owner: Any) -> None:
-    assert await hand.says("failed") == "No job is dead.\n"
+    assert await hand.says("failed") == "There are no dead jobs.\n"
     (job,) = await dead(owner, 1)
     (shown,) = (await hand.shows("failed"))["failed"]
     assert (shown["id"], shown["queue"], shown["kind"], shown["error"], shown["attempts"]) == (
@@ -103,7 +103,7 @@ async def test_failed_tells_why(hand: Hand, owner: Any) -> None:
 async def test_retry_gives_all_attempts_again(hand: Hand, owner: Any) -> None:
     one, two, three = await dead(owner, 3)
     said = await hand.says("retry", str(one), str(two))
-    assert said == f"To be tried again: {one}, {two}.\n"
+    assert said == f"Queued again: {one}, {two}.\n"
     assert [await state(owner, job) for job in (one, two, three)] == [(0, 0, 0)] * 2 + [(2, 3, 1)]
     with pytest.raises(OperatorError, match=f"Job {one} is not dead"):
         await hand.says("retry", str(three), str(one))

@@ -8,14 +8,14 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code. A user's mistake is one sentence."""
+    """Run one command and return its exit code. A usage error is reported in one sentence."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["api"]:
-        # An instance serves for months; it need not carry the command line in its memory.
+        # An instance runs for months: do not load the command line into its memory.
         from florin.cli.lazy_import import run_api
 
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopped while it starts is no bug
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopping during start-up is no error
         return run_api()
     import typer
 

@@ -1,4 +1,4 @@
-"""Backups: backups of the home's own database, and the way back to an instant."""
+"""Backups: back up the database of a home, verify backups and restore to a point in time."""
 
 import os
 import shutil
@@ -9,20 +9,25 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.cli.options import HomeOption, JsonOption, home_of, whole_number
 from florin.ops.system.console import OperatorError
 
 
 def backup(
     *,
-    keep: Annotated[int, typer.Option(min=1, help="How many are kept, this one included.")] = 2,
+    keep: Annotated[
+        int, whole_number(least=1, help="Number of backups to keep, including this one.")
+    ] = 2,
     verify: Annotated[
-        bool, typer.Option("--verify", help="Take none: restore the last one on the side.")
+        bool,
+        typer.Option(
+            "--verify", help="Take none; restore the last one to a scratch directory and check it."
+        ),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy the running database and check the copy; from the first one on its log is archived."""
+    """Back up the running database and check the copy; the first backup starts WAL archiving."""
     from florin.ops.backups import status
 
     chosen = home_of(home)
@@ -47,7 +52,7 @@ def _said(document: dict[str, Any]) -> str:
     kept = document["kept_within_s"]
     said = f"What is written is safe within {kept} s." if kept is not None else ""
     return (
-        f"The backup of {document['base']} can be restored to {document['reaches']}; the books of"
+        f"The backup of {document['base']} can be restored to {document['reaches']}; the ledgers of"
         f" {document['merchants']} merchants balance. {said}".strip()
     )
 
@@ -61,7 +66,7 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
     primary = own.members.primary()
     made = base_backup.take_backup(own.place, primary)
     archive = wal_archive.archive_dir(own.place)
-    # Without the log a copy is worth little: nothing is announced before the archive received some.
+    # A copy is useless without the WAL: report success only after the archive received a segment.
     archive_delay.measure_archive_delay(
         primary.url(postgres.SUPERUSER), lambda: recovery.newest_segment_in(archive), at_once=True
     )
@@ -72,13 +77,13 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
         upload.upload_backup(bucket, made, primary.account)
         upload.prune_uploads(bucket, keep=keep)
         stored = f"s3://{bucket.name}/{bucket.prefix}base/{made.path.name}.tar.gz"
-    # Last: nothing goes here that is not there.
+    # Last: delete nothing here that has not been uploaded.
     base_backup.prune_backups(own.place, primary.account, keep=keep)
     return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
 
 
 def _verify(own: "_Own") -> dict[str, Any]:
-    """Restore from where a lost machine would be restored from, and prove the books."""
+    """Restore from the storage that a lost machine would use, and check the ledger proof."""
     from florin.cli.ledger_proof import prove_all
     from florin.ops.backups import archive_delay, download, restore_test, upload
     from florin.ops.backups import restore as recovery
@@ -116,16 +121,17 @@ def _verify(own: "_Own") -> dict[str, Any]:
 def restore(
     *,
     at: Annotated[
-        str | None, typer.Option("--at", metavar="TIME", help="An instant, RFC 3339; else the end.")
+        str | None,
+        typer.Option("--at", metavar="TIME", help="Point in time, RFC 3339; default: the latest."),
     ] = None,
     database: Annotated[
         str | None,
-        typer.Option(metavar="ID", help="Which one, where BACKUP_URL holds several."),
+        typer.Option(metavar="ID", help="Which database, if BACKUP_URL holds several."),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring the database of a stopped fleet to an instant; what was there is kept beside it."""
+    """Restore the database of a stopped fleet to a point in time; the old data is kept."""
     from florin.ops.backups import download
     from florin.ops.backups import restore as recovery
     from florin.ops.fleet.observe import observe_fleet
@@ -134,7 +140,7 @@ def restore(
     chosen = home_of(home)
     runs = [part.name for part in observe_fleet(chosen).parts if part.process is not None]
     if runs:
-        raise OperatorError(f"The fleet runs ({', '.join(runs)}); florin down, then this again.")
+        raise OperatorError(f"The fleet runs ({', '.join(runs)}); run florin down first.")
     own = _own(chosen, restoring=True)
     primary = own.members.primary()
     others = [server.data for server in own.members.others(primary.name).values()]
@@ -163,12 +169,14 @@ def _instant(at: str | None) -> datetime | None:
     except ValueError:
         instant = None
     if instant is None or instant.tzinfo is None:
-        raise OperatorError(f"{at} is no instant with its offset, such as 2030-01-01T12:00:00Z.")
+        raise OperatorError(
+            f"Invalid --at {at}: give an instant with its offset, such as 2030-01-01T12:00:00Z."
+        )
     return instant
 
 
 class _Own(msgspec.Struct, frozen=True):
-    """The home's own servers, where they and their backups lie, and where else backups go."""
+    """The database servers of the home, their directory, and the bucket of the backups."""
 
     place: Path
     members: Any
@@ -176,9 +184,7 @@ class _Own(msgspec.Struct, frozen=True):
 
 
 def _own(home: Any, *, restoring: bool = False) -> _Own:
-    """Raises OperatorError where the home has no database, and is not to be given one from
-    elsewhere.
-    """
+    """Raises OperatorError if the home has no database and none can be restored from a bucket."""
     from florin.ops.backups.s3 import open_bucket
     from florin.ops.fleet import secrets
     from florin.ops.fleet.options import UpOptions
@@ -194,7 +200,7 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
     known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
     if layout.data_dir is None or not known:
         raise OperatorError(
-            f"{home.path} has no database of its own; a given one is saved by whoever runs it."
+            f"{home.path} has no database of its own; back up DATABASE_URL with its own tools."
         )
     place = Path(layout.data_dir)
     user = os_user.choose_account([place / "postgres"])
@@ -208,7 +214,7 @@ def _own(home: Any, *, restoring: bool = False) -> _Own:
 
 
 def _make(home: Any) -> Any:
-    """A home on another machine, for a database whose own is lost."""
+    """Create a home on another machine, for a database whose machine is lost."""
     from dataclasses import replace
 
     from florin.ops.system import os_user

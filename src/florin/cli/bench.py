@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from florin.cli.lazy_import import call
-from florin.cli.options import HomeOption, JsonOption
+from florin.cli.options import HomeOption, JsonOption, whole_number
 
 
 def bench(
@@ -19,16 +19,17 @@ def bench(
     against: Annotated[
         Literal["pgbench"] | None, typer.Option(help="What to compare with.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, help="How long each part of a round is.")] = 10,
-    connections: Annotated[int, typer.Option(min=1, help="Connections of the load.")] = 64,
-    instances: Annotated[int, typer.Option(min=1, help="Instances of the API.")] = 1,
+    seconds: Annotated[float, typer.Option(min=1, help="Duration of each part of a round.")] = 10,
+    connections: Annotated[int, whole_number(least=1, help="Connections of the load.")] = 64,
+    instances: Annotated[int, whole_number(least=1, help="Instances of the API.")] = 1,
     cards: Annotated[
-        int | None, typer.Option(min=1, help="Cards; else as many as suit it.", show_default=False)
+        int | None,
+        whole_number(least=1, help="Cards; default: chosen by the benchmark.", show_default=False),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="The figures are medians of these; failover: losses.")
+        int, whole_number(least=1, help="Rounds, of which medians are shown; failover: losses.")
     ] = 3,
-    seed: Annotated[int, typer.Option(help="Which cards and keys are drawn.")] = 1,
+    seed: Annotated[int, whole_number(help="Seed of the random cards and keys.")] = 1,
     balancer: Annotated[
         bool, typer.Option("--balancer", help="Send the load through HAProxy, as a fleet does.")
     ] = False,
@@ -36,7 +37,7 @@ def bench(
         float, typer.Option(min=1, help="deploys, beside, failover: requests a second.")
     ] = 200,
     requests: Annotated[
-        int, typer.Option(min=0, help="deploys: of each kind, at least; replicas: reads.")
+        int, whole_number(least=0, help="deploys: of each kind, at least; replicas: reads.")
     ] = 0,
     only: Annotated[
         list[str] | None,
@@ -45,14 +46,15 @@ def bench(
             help="deploys, failover: this kind; mutants: names with this in them. Repeatable.",
         ),
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="queue: no-op jobs of a round.")] = 50_000,
+    jobs: Annotated[int, whole_number(least=1, help="queue: no-op jobs of a round.")] = 50_000,
     control: Annotated[
-        bool, typer.Option("--control", help="failover: also where commits wait for no replica.")
+        bool,
+        typer.Option("--control", help="failover: also with asynchronous commits."),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure: ratios, p50, p99, and where the time went. Brings its own servers and no traces."""
+    """Run a benchmark on its own servers; print ratios, p50, p99 and where the time went."""
     del home  # a benchmark brings its own topology
     raise typer.Exit(
         call(

@@ -1,4 +1,4 @@
-"""Commands: every command of `florin`, on one page."""
+"""Commands: the list of all commands of `florin`."""
 
 from typing import Annotated
 
@@ -9,7 +9,6 @@ from florin.cli import (
     backups,
     fleet,
     merchants,
-    not_implemented,
     operate,
     options,
     processes,
@@ -20,7 +19,7 @@ from florin.cli.options import HomeOption
 
 app = typer.Typer(
     name="florin",
-    help="Florin: gift cards, exact to the cent. Begin with: florin up",
+    help="Florin: gift cards, exact to the cent. Start with: florin up",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -39,7 +38,8 @@ def _show_version(value: bool) -> None:
 def _before(
     home: HomeOption = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="And stop.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     del version
@@ -54,7 +54,6 @@ _PAGES = (
     quotas.COMMANDS,
     backups.COMMANDS,
     merchants.COMMANDS,
-    not_implemented.COMMANDS,
 )
 for name, command, example in (line for page in _PAGES for line in page):
     app.command(name, epilog=f"Example: {example}")(command)

@@ -1,4 +1,4 @@
-"""Database url: a home's own database, for a command that was given none."""
+"""Database url: the database of the home, for commands without DATABASE_URL."""
 
 import os
 
@@ -6,7 +6,7 @@ from florin.ops.fleet.home import Home
 
 
 def know_engines(home: Home) -> None:
-    """Name the home's own database to a command that was given none."""
+    """Set the URL of the home's database if no DATABASE_URL is set."""
     from florin.ops.topology.topology import running_urls
 
     names = ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER", "DATABASE_URL_FILE")

@@ -1,4 +1,4 @@
-"""Demo: the commands that play with a fleet, and make sure of its merchant."""
+"""Demo: the commands that run a demo on a fleet and create its merchant."""
 
 from functools import partial
 from typing import Annotated
@@ -11,14 +11,14 @@ from florin.ops.system.console import OperatorError
 
 
 def demo(
-    load: Annotated[bool, typer.Option("--load", help="Go on until Ctrl-C.")] = False,
+    load: Annotated[bool, typer.Option("--load", help="Run a load until Ctrl-C.")] = False,
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="--load: how long; else until Ctrl-C.")
+        float | None, typer.Option(min=0.01, help="--load: duration; default: until Ctrl-C.")
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sell, redeem, hold, refund on the running fleet; print the books."""
+    """Sell, redeem, hold and refund on the running fleet; print the ledger balances."""
     from florin.ops.diagnostics import resource_usage
     from florin.ops.fleet import welcome
     from florin.ops.haproxy import frontend
@@ -30,7 +30,7 @@ def demo(
         raise OperatorError(f"Nothing runs from {chosen.path}; florin up starts it.")
     if found is None:
         raise OperatorError(
-            f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up does."
+            f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up creates one."
         )
     if load:
         raise typer.Exit(
@@ -56,5 +56,5 @@ def demo(
 
 
 def demo_merchant(as_json: JsonOption = False) -> None:
-    """Make sure of the demo merchant; print its program and key."""
+    """Create the demo merchant if it is missing; print its program and key."""
     raise typer.Exit(call("florin.demo.merchant", as_json=as_json))

@@ -1,4 +1,4 @@
-"""Fleet: start the fleet, look at it, stop it."""
+"""Fleet: start, show and stop the fleet."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 import typer
 
-from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.cli.options import HomeOption, JsonOption, home_of, whole_number
 from florin.ops.fleet import welcome
 from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.welcome import Welcome
@@ -28,62 +28,64 @@ def up(
     *,
     port: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=_PORTS,
+        whole_number(
+            least=1,
+            most=_PORTS,
             metavar="PORT",
-            help="Where the balancer listens; 8000, or where it does now.",
+            help="Port of the balancer; default 8000, or the current one.",
         ),
     ] = None,
     operations_port: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=_PORTS,
+        whole_number(
+            least=1,
+            most=_PORTS,
             metavar="PORT",
-            help="Where metrics are served, on loopback; the next free one after --port.",
+            help="Port of the metrics, on loopback; default: the next free one after --port.",
         ),
     ] = None,
     detach: Annotated[
-        bool, typer.Option("--detach", help="Return once all is ready; it runs on.")
+        bool, typer.Option("--detach", help="Return once all parts are ready; they run on.")
     ] = False,
     api: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            max=_API_MAX,
+        whole_number(
+            least=1,
+            most=_API_MAX,
             metavar="N",
-            help="Instances of the API; 2, or as scaled last.",
+            help="Instances of the API; default 2, or as last scaled.",
         ),
     ] = None,
     workers: Annotated[
         str | None,
-        typer.Option(metavar="auto|N", help="Workers; as many as the work needs, or as last."),
+        typer.Option(metavar="auto|N", help="Workers; default auto, or as last scaled."),
     ] = None,
     replicas: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Replicas of PostgreSQL; 1, or as asked last."),
+        whole_number(
+            least=0, metavar="N", help="Replicas of PostgreSQL; default 1, or the last number."
+        ),
     ] = None,
     valkey: Annotated[
         Literal["single", "sentinel", "cluster"] | None,
         typer.Option(
-            help="One Valkey; one, two replicas and three Sentinels; three and a replica of each."
-            " single, or as asked last."
+            help="single: one Valkey; sentinel: one, two replicas and three Sentinels;"
+            " cluster: three with a replica each. Default single, or the last one."
         ),
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(metavar="FILE", help="Certificate.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key.")] = None,
     balance: Annotated[
         Literal["roundrobin", "leastconn", "iphash"] | None,
-        typer.Option(help="How requests are spread; roundrobin, or as chosen last."),
+        typer.Option(help="Balancing algorithm; default roundrobin, or the last one."),
     ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Start everything on this machine and keep it running until Ctrl-C.
 
-    Over a fleet that runs it takes over from its supervisor, changes what the options ask for, and
-    stops nothing.
+    If the fleet already runs, it takes over from the supervisor, applies the options and stops
+    nothing.
     """
     from florin.ops.haproxy import frontend
     from florin.ops.lifecycle import up as fleet
@@ -92,7 +94,7 @@ def up(
     chosen = home_of(home)
     runs = frontend.current_frontend(chosen)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
-    adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # the same supervisor, started anew
+    adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # a restart of the same supervisor
     options = UpOptions(
         home=chosen,
         environ=dict(os.environ),
@@ -135,10 +137,11 @@ def _detach(options: UpOptions) -> None:
             words += ["--tls-cert", str(options.tls[0]), "--tls-key", str(options.tls[1])]
         os.environ["FLORIN_DETACHED"] = "1"
         start_in_background(options.home, florin_command(*words))
-        said = "It runs in the background"
+        said = "Florin runs in the background"
     else:
         changed = takeover.apply_options(options)
-        said = f"It ran already (pid {before.pid}) and {'is changed' if changed else 'runs on'}"
+        said = f"Florin already runs (pid {before.pid})"
+        said += "; the options were applied" if changed else ""
     shown = _welcome(options)
     print(msgspec.json.encode(shown).decode() if options.as_json else welcome.format_welcome(shown))
     say(f"{said}; florin status shows it, florin down stops it.")
@@ -153,14 +156,17 @@ def _welcome(options: UpOptions) -> Welcome:
 def _workers(said: str) -> int | Literal["auto"]:
     if said == "auto":
         return "auto"
-    if not re.fullmatch(r"\d+", said) or int(said) > _WORKERS_MAX:
-        raise typer.BadParameter(f"give auto, or 0 to {_WORKERS_MAX}", param_hint="--workers")
+    if not re.fullmatch(r"[0-9]{1,4}", said) or int(said) > _WORKERS_MAX:
+        raise typer.BadParameter(
+            f"must be auto or a whole number from 0 to {_WORKERS_MAX}, not {said}",
+            param_hint="--workers",
+        )
     return int(said)
 
 
 def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:
     if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter("give both, or neither", param_hint="--tls-cert, --tls-key")
+        raise typer.BadParameter("give both or neither", param_hint="--tls-cert, --tls-key")
     for flag, path in (("--tls-cert", tls_cert), ("--tls-key", tls_key)):
         if path is not None and not os.access(path, os.R_OK):
             raise typer.BadParameter(f"{path} cannot be read", param_hint=flag)
@@ -183,7 +189,7 @@ def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
 
 def status(
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Look again every second.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Repeat every second.")] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:

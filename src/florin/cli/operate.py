@@ -1,4 +1,4 @@
-"""Operate: what an operator does to a running fleet."""
+"""Operate: the commands that change a running fleet."""
 
 import asyncio
 import os
@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import typer
 
-from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
+from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of, whole_number
 from florin.ops.control.socket import send_order
 from florin.ops.fleet import audit_log as trail
 from florin.ops.fleet.home import Home
@@ -25,13 +25,14 @@ _AGAIN_WITHIN_S = 60
 
 def scale(
     counts: Annotated[
-        list[str], typer.Argument(metavar="PART=N", help="As api=4 workers=2, or workers=auto.")
+        list[str],
+        typer.Argument(metavar="PART=N", help="For example api=4 workers=2, or workers=auto."),
     ],
     plan: PlanOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Change how many instances and workers run, without a failed request."""
+    """Change the number of instances and workers without failed requests."""
     wanted = dict(_count(word) for word in counts)
     _give(home, as_json, "scale", options={**wanted, "plan": plan})
 
@@ -61,39 +62,35 @@ def restart(name: _Name, home: HomeOption = None, as_json: JsonOption = False) -
     while time.monotonic() < deadline:
         now = find_supervisor(observe_fleet(chosen))
         if now is not None and now.state == "ready" and now.since != before.since:
-            say(f"It supervises again (pid {now.pid}, {now.release}).")
+            say(f"The supervisor runs again (pid {now.pid}, {now.release}).")
             return
         time.sleep(0.1)
     raise OperatorError(
-        f"The supervisor did not come back; see {chosen.log('supervisor')}; florin up."
+        f"The supervisor did not restart: see {chosen.log('supervisor')}, then run florin up."
     )
 
 
 def deploy(
     *,
-    rolling: Annotated[bool, typer.Option("--rolling", help="A few at a time (default).")] = False,
-    blue_green: Annotated[bool, typer.Option("--blue-green", help="Not there yet.")] = False,
+    rolling: Annotated[
+        bool, typer.Option("--rolling", help="Replace a few instances at a time (default).")
+    ] = False,
     release: Annotated[
-        str | None, typer.Option(metavar="REF|PATH", help="Else the checkout as it stands.")
+        str | None,
+        typer.Option(metavar="REF|PATH", help="Release to deploy; default: the current checkout."),
     ] = None,
     plan: PlanOption = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Not there yet.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Instances replaced at a time.")] = 1,
+    batch: Annotated[int, whole_number(least=1, help="Instances replaced at a time.")] = 1,
     soak: Annotated[
-        str, typer.Option(metavar="TIME", help="How long each batch is watched for errors.")
+        str, typer.Option(metavar="TIME", help="How long to watch each batch for errors.")
     ] = "5s",
-    target: Annotated[Literal["local", "compose"], typer.Option()] = "local",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the release that runs; goes back by itself when the new one does not bear it."""
-    if rolling and blue_green:
-        raise typer.BadParameter("give this or --blue-green, not both", param_hint="--rolling")
-    if blue_green or verify or target != "local":
-        what = "--blue-green" if blue_green else "--verify" if verify else "--target compose"
-        raise OperatorError(f"{what} is not part of this release yet; florin deploy --rolling is.")
+    """Deploy a release; roll back automatically if its instances fail or get worse."""
+    del rolling  # the only strategy, and the default
     options: dict[str, Any] = {"plan": plan, "batch": batch, "soak_s": _seconds(soak)}
-    options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a name stays a name
+    options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a Git ref is passed on as it is
     options["checkout"] = os.environ.get("FLORIN_CHECKOUT")
     _give(home, as_json, "deploy", options=options)
 
@@ -101,41 +98,42 @@ def deploy(
 def rollback(
     *,
     plan: PlanOption = False,
-    batch: Annotated[int, typer.Option(min=1, help="Instances replaced at a time.")] = 1,
+    batch: Annotated[int, whole_number(least=1, help="Instances replaced at a time.")] = 1,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Return to the release before; no request fails."""
+    """Return to the previous release without failed requests."""
     _give(home, as_json, "rollback", options={"plan": plan, "batch": batch})
 
 
 def failover(
-    to: Annotated[str, typer.Option("--to", metavar="NAME", help="Who takes over.")] = "",
+    to: Annotated[str, typer.Option("--to", metavar="NAME", help="The replica to promote.")] = "",
     *,
     accept_loss: Annotated[
         bool,
-        typer.Option("--accept-loss", help="Also when none is known to have all."),
+        typer.Option("--accept-loss", help="Even if no replica is known to have all commits."),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Have a replica become the primary; requests wait for it, none fails."""
+    """Promote a replica to primary; requests wait for it and do not fail."""
     _give(home, as_json, "failover", to, options={"accept_loss": accept_loss})
 
 
 def audit(
-    last: Annotated[int, typer.Option("-n", "--last", min=1, help="How many lines.")] = 20,
+    last: Annotated[int, whole_number("-n", "--last", least=1, help="Number of lines.")] = 20,
     *,
     autoscale: Annotated[
-        bool, typer.Option("--autoscale", help="The decisions about the number of workers.")
+        bool, typer.Option("--autoscale", help="Show the decisions about the number of workers.")
     ] = False,
     replay: Annotated[
-        bool, typer.Option("--replay", help="With --autoscale: decide all of them again.")
+        bool,
+        typer.Option("--replay", help="With --autoscale: compute all again and compare."),
     ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show who did what to the fleet, when, and how it ended."""
+    """Show the operations on the fleet: who, what, when, and the result."""
     if autoscale or replay:
         _decided(home_of(home), last, replay=replay, as_json=as_json)
         return
@@ -143,7 +141,7 @@ def audit(
     if as_json:
         print(msgspec.json.encode({"entries": entries}).decode())
     else:
-        print(trail.format_operations(entries) or "Nothing was done yet.")
+        print(trail.format_operations(entries) or "No operations yet.")
 
 
 def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
@@ -153,9 +151,7 @@ def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
     if not replay:
         document = msgspec.json.encode({"decisions": entries}).decode()
         print(
-            document
-            if as_json
-            else decision_log.format_decisions(entries) or "Nothing was decided yet."
+            document if as_json else decision_log.format_decisions(entries) or "No decisions yet."
         )
         return
     other = decision_log.replay_differences(entries)
@@ -163,19 +159,19 @@ def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode({"decisions": len(entries), "equal": equal}).decode())
     else:
-        print(f"{equal} of {len(entries)} decisions come out the same.")
+        print(f"{equal} of {len(entries)} decisions are the same when computed again.")
     if other:
-        raise OperatorError(f"The one of {other[0].at} does not: it was made by other code.")
+        raise OperatorError(f"The decision of {other[0].at} differs: other code made it.")
 
 
 def _give(
     option: Any, as_json: bool, verb: str, name: str = "", *, options: dict[str, Any] | None = None
 ) -> None:
-    """Give an order to the supervisor and show how it goes."""
+    """Send an order to the supervisor and show its progress."""
     home: Home = home_of(option)
     if find_supervisor(observe_fleet(home)) is None:
         raise OperatorError(
-            f"No supervisor runs in {home.path}; florin up starts one and adopts what runs."
+            f"No supervisor runs in {home.path}; florin up starts one and adopts the running parts."
         )
     what = f"florin {shlex.join(sys.argv[1:])}"
     who = trail.operator_name(os.environ)
@@ -183,7 +179,7 @@ def _give(
     try:
         reply: Reply = asyncio.run(send_order(home, wanted, report=say))
     except KeyboardInterrupt:
-        say("The supervisor goes on with it; florin audit shows how it ends.")
+        say("The supervisor continues; florin audit shows the result.")
         raise
     if as_json and reply.document is not None:
         print(msgspec.json.encode(reply.document).decode())
@@ -195,15 +191,15 @@ def _give(
 
 def _count(word: str) -> tuple[str, str]:
     part, _, count = word.partition("=")
-    if part == "workers" and re.fullmatch(r"auto|\d+", count):
+    if part == "workers" and re.fullmatch(r"auto|[0-9]+", count):
         return part, count
-    if part != "api" or not re.fullmatch(r"\d+", count):
+    if part != "api" or not re.fullmatch(r"[0-9]+", count):
         raise typer.BadParameter(f"{word} is neither api=N nor workers=N|auto", param_hint="PART=N")
     return part, count
 
 
 def _seconds(word: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m)?", word)
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?", word)
     if found is None:
         raise typer.BadParameter("give a time such as 5s, 500ms or 1m", param_hint="--soak")
     return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2] or "s"]

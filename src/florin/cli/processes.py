@@ -1,4 +1,4 @@
-"""Processes: commands that run one process of Florin, or look at it."""
+"""Processes: the commands that run one process of Florin."""
 
 import typer
 
@@ -16,7 +16,7 @@ def api() -> None:
 
 
 def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """Bring the database to the schema of this release: expand first, contract later."""
+    """Migrate the database to the schema of this release: expand first, contract later."""
     know_engines(home_of(home))
     raise typer.Exit(call("florin.kit.postgres.migrations", only_plan=plan, as_json=as_json))
 

@@ -1,4 +1,4 @@
-"""Queues: the worker as a process, and the queues by hand."""
+"""Queues: run a worker, and manage the queues."""
 
 import asyncio
 import getpass
@@ -10,14 +10,14 @@ import msgspec
 import typer
 
 from florin.cli.lazy_import import call
-from florin.cli.options import HomeOption, JsonOption, home_of
+from florin.cli.options import HomeOption, JsonOption, home_of, whole_number
 from florin.ops.system.console import OperatorError
 
 Verb = Literal["list", "failed", "retry", "discard", "pause", "resume"]
 
 
 def worker(
-    concurrency: Annotated[int, typer.Option(min=1, max=100, help="Jobs at once.")] = 5,
+    concurrency: Annotated[int, whole_number(least=1, most=100, help="Jobs at once.")] = 5,
     one: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
     home: HomeOption = None,
 ) -> None:
@@ -35,7 +35,7 @@ def queue(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look after the queues by hand: list them, list dead jobs, retry or discard them, pause."""
+    """List queues or dead jobs, retry or discard dead jobs, pause or resume queues."""
     from florin.cli.database_url import know_engines
 
     given = list(names or ())
@@ -89,8 +89,8 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
 
 
 def _ids(given: Sequence[str]) -> list[int]:
-    if not all(each.isdecimal() for each in given):
-        raise OperatorError("Jobs are named by their number, as florin queue failed shows it.")
+    if not all(each.isascii() and each.isdecimal() for each in given):
+        raise OperatorError("Job ids are numbers; florin queue failed lists them.")
     return [int(each) for each in given]
 
 
@@ -104,8 +104,8 @@ def _text(verb: Verb, document: dict[str, Any]) -> str:
             f" {job['error']}"
             for job in dead
         ]
-        return "\n".join(lines) if lines else "No job is dead."
-    done = {"retry": "To be tried again", "discard": "Discarded"}
+        return "\n".join(lines) if lines else "There are no dead jobs."
+    done = {"retry": "Queued again", "discard": "Discarded"}
     done |= {"pause": "Paused", "resume": "Resumed"}
     return f"{done[verb]}: {', '.join(document[verb])}."
 
@@ -134,7 +134,7 @@ def _queues(queues: list[dict[str, Any]]) -> str:
 
 def _workers(workers: list[dict[str, Any]]) -> str:
     if not workers:
-        return "No worker runs."
+        return "No workers run."
     return "\n".join(
         f"{worker['name']}: {worker['busy']} of {worker['concurrency']} busy, release"
         f" {worker['release']}"

@@ -1,4 +1,4 @@
-"""Quotas: limits per merchant, listed and changed by the operator."""
+"""Quotas: list and change the limits per merchant."""
 
 import asyncio
 import getpass
@@ -22,7 +22,7 @@ def quota(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the limits per merchant, or set one: how many cards a day, open jobs, event streams."""
+    """List or set the limits per merchant: cards per day, open jobs, event streams."""
     from florin.cli.database_url import know_engines
 
     wanted = list(given or ())
@@ -81,11 +81,11 @@ def _limit(wanted: Sequence[str], names: Sequence[str]) -> tuple[UUID, str, int]
     text, name, number = wanted
     merchant = ids.parse_id("mer", text)
     if merchant is None:
-        raise OperatorError(f"{text} is no merchant's id, such as mer_01a20e61….")
+        raise OperatorError(f"Invalid merchant id {text}: it looks like mer_01a20e61….")
     if name not in names:
-        raise OperatorError(f"There is no quota {name}; there are {', '.join(names)}.")
+        raise OperatorError(f"Unknown quota {name}: use one of {', '.join(names)}.")
     if not (number.isascii() and number.isdecimal() and int(number) < 2**63):
-        raise OperatorError(f"{number} is no limit; a limit is a whole number from 0 on.")
+        raise OperatorError(f"Invalid limit {number}: it must be a whole number from 0.")
     return merchant, name, int(number)
 
 

@@ -1,4 +1,4 @@
-"""Usage errors: what was typed wrong, in one sentence that says what to do."""
+"""Usage errors: describe a wrong command line in one sentence that says what to do."""
 
 import re
 
@@ -8,15 +8,15 @@ _PYDANTIC = re.compile(r"^Value error, ")
 
 
 def usage_sentence(error: typer.TyperException) -> str:
-    """What is wrong, and where it is said what may be given."""
+    """The mistake, and the command that shows the valid options."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "florin"
     return f"{_wrong(error)}; {command} --help shows what may be given."
 
 
 def is_help(error: typer.TyperException) -> bool:
-    """Nothing was typed: what is told is the help."""
-    return type(error).__name__ == "NoArgsIsHelpError"  # the parser keeps the class to itself
+    """Whether no arguments were given: the message is the help text."""
+    return type(error).__name__ == "NoArgsIsHelpError"  # typer does not export the class
 
 
 def _wrong(error: typer.TyperException) -> str:

@@ -31,7 +31,7 @@ from florin.member m where m.email = $1 limit 1
 """
 # A shared lock: concurrent sign-ins do not wait for each other. A password change waits for them
 # and then revokes their sessions.
-_LOCK_PASSWORD = """
+_LOCK_UNCHANGED = """
 select email from florin.member where merchant = $1 and id = $2 and password_hash = $3 for share
 """
 # An exclusive lock: of concurrent attempts each is counted before the next one is checked.
@@ -144,7 +144,7 @@ async def _fail(tx: Tx, locks: list[LockoutKey], row: Row | None, client: Reques
 async def _password_unchanged(tx: Tx, row: Row) -> bool:
     """Whether the password that was checked is still the password of the member."""
     args: tuple[UUID, UUID, str] = (row["merchant"], row["id"], row["password_hash"])
-    return await tx.one(_LOCK_PASSWORD, *args) is not None
+    return await tx.one(_LOCK_UNCHANGED, *args) is not None
 
 
 async def _require_challenge(tx: Tx, challenged: ChallengeClaims) -> None:
