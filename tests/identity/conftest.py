@@ -1,4 +1,4 @@
-"""People have no key: their tests ask without credentials, and with tokens that they are given."""
+"""A client without an API key: these tests send the tokens of members."""
 
 from collections.abc import AsyncGenerator
 

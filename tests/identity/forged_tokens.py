@@ -1,7 +1,7 @@
-"""Forgeries: tokens that nobody may be let in with, made from a good one of the victim's.
+"""Forgeries: tokens that must be refused, derived from a valid token of the victim.
 
-Most are signed with the real secret: what is tested is then not the signature but that a token is
-read in one way only. Attacks after RFC 8725, CVE-2015-9235, CVE-2016-5431, CVE-2018-0114,
+Most are signed with the real secret: they test not the signature but that a token has only one
+accepted encoding. Attacks after RFC 8725, CVE-2015-9235, CVE-2016-5431, CVE-2018-0114,
 CVE-2022-21449 and ASVS 9.
 """
 
@@ -39,7 +39,7 @@ def signed(header: bytes, payload: bytes, secret: str = SECRET, digest: str = "s
 
 
 class Good:
-    """A good token, taken apart."""
+    """A valid token and its parts."""
 
     def __init__(self, token: str) -> None:
         self.token = token

@@ -1,5 +1,5 @@
-"""Whoever cannot sign in does not learn, from how long an answer takes, who is a member; and
-passwords are hashed as strongly as is wanted, never so many at once that memory ends.
+"""Response times do not reveal who is a member. Passwords are hashed with the required strength and
+with limited concurrency, so that memory is bounded.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ STRONG = "$argon2id$v=19$m=19456,t=2,p=1$"
 
 @pytest.fixture
 def fresh(owner: Any) -> Ask:
-    """All doors open: a closed one is answered sooner, whoever knocks."""
+    """Open all locks: a request to a closed lock is answered sooner."""
 
     async def open_all() -> None:
         await owner.execute("delete from florin.failed_attempt")
@@ -34,7 +34,7 @@ def fresh(owner: Any) -> Ask:
     return open_all
 
 
-def letter_to(http: httpx.AsyncClient, path: str, email: str, status: int = 202) -> Ask:
+def email_to(http: httpx.AsyncClient, path: str, email: str, status: int = 202) -> Ask:
     async def ask() -> None:
         answer = await http.post(path, json={"email": email})
         assert answer.status_code == status
@@ -49,23 +49,25 @@ async def timed(ask: Ask) -> float:
 
 
 @pytest.mark.parametrize("path", LETTERS)
-async def test_a_letter_to_nobody_takes_as_long(
+async def test_an_email_to_an_unknown_address_takes_as_long(
     http: httpx.AsyncClient, fresh: Ask, path: str
 ) -> None:
-    user = letter_to(http, path, (await register(http)).email)
-    nobody = letter_to(http, path, address("owner"))
-    assert not await alike(user, nobody, ROUNDS, before=fresh)
-    # Because no answer leaves before its step is over, whoever is asked for.
-    for ask in (user, nobody) * 3:
+    user = email_to(http, path, (await register(http)).email)
+    unknown = email_to(http, path, address("owner"))
+    assert not await alike(user, unknown, ROUNDS, before=fresh)
+    # No response is sent before its time step is over.
+    for ask in (user, unknown) * 3:
         await fresh()
         assert await timed(ask) > constant_time.STEP_S * 0.98
-    # The same measure sees a difference where there is one.
-    refused = letter_to(http, path, "nobody", 422)
+    # The same measure detects a difference where there is one.
+    refused = email_to(http, path, "not-an-address", 422)
     assert await by_turns(user, refused, ROUNDS, before=fresh) > 0.9
 
 
-async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: Ask) -> None:
-    """Of whom nobody is, a password is checked all the same."""
+async def test_the_password_of_an_unknown_member_takes_as_long(
+    http: httpx.AsyncClient, fresh: Ask
+) -> None:
+    """For an unknown address a password hash is checked, too."""
 
     def wrong(user: str) -> Ask:
         async def ask() -> None:
@@ -73,14 +75,14 @@ async def test_nobodys_password_takes_as_long(http: httpx.AsyncClient, fresh: As
 
         return ask
 
-    user, nobody = wrong((await register(http)).email), wrong(address("owner"))
-    assert not await alike(user, nobody, ROUNDS, before=fresh)
-    for ask in (user, nobody) * 3:
+    user, unknown = wrong((await register(http)).email), wrong(address("owner"))
+    assert not await alike(user, unknown, ROUNDS, before=fresh)
+    for ask in (user, unknown) * 3:
         await fresh()
         assert await timed(ask) > constant_time.STEP_S * 0.98
 
 
-async def test_a_hash_is_what_owasp_wants() -> None:
+async def test_a_hash_meets_the_owasp_parameters() -> None:
     made = await passwords.hash_password(PASSWORD)
     assert made.startswith(STRONG)
     assert await passwords.password_matches(made, PASSWORD)
@@ -88,7 +90,7 @@ async def test_a_hash_is_what_owasp_wants() -> None:
         assert not await passwords.password_matches(made, wrong)
 
 
-async def test_nobodys_password_is_checked_as_somebodys_is(
+async def test_a_password_is_checked_for_unknown_members_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
@@ -104,7 +106,7 @@ async def test_nobodys_password_is_checked_as_somebodys_is(
     assert not passwords.is_outdated_hash(asked[0])
 
 
-async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
+async def test_an_outdated_hash_is_replaced_at_the_next_sign_in(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)
@@ -121,7 +123,7 @@ async def test_a_weak_hash_is_made_anew_at_the_next_sign_in(
 
 
 class Slow:
-    """Checks that take until they are let go, and how many ran at once."""
+    """Checks that block until they are released; counts how many run at once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -141,7 +143,7 @@ class Slow:
         self._go.set()
 
 
-async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_running_and_waiting_hashes_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = Slow()
     monkeypatch.setattr(passwords, "_verify", slow)
     room = passwords.HashingCapacity("tests", threads=2, waiting_max=12)
@@ -162,14 +164,14 @@ async def test_few_run_at_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_memory_of_all_hashes_is_bounded() -> None:
-    """Three hashes of 19 MiB, and as few cores, whatever is asked for."""
+    """At most three hashes of 19 MiB and three cores, for any number of requests."""
     rooms = (passwords.CHECKING, passwords.MAKING)
     assert [(room.threads, room.waiting_max) for room in rooms] == [(2, 256), (1, 32)]
 
 
 @pytest.mark.parametrize("full", ["makes", "checks"])
-async def test_neither_checks_nor_makes_wait_for_the_other(full: str) -> None:
-    """One kind is full to its last place; the other is answered all the same."""
+async def test_checks_and_new_hashes_do_not_wait_for_each_other(full: str) -> None:
+    """One kind has no free place; the other is still answered."""
     slow = Slow()
     made = await passwords.hash_password(PASSWORD)
     room = passwords.MAKING if full == "makes" else passwords.CHECKING

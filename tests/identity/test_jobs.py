@@ -1,4 +1,4 @@
-"""Rows of signing in do not stay for ever, and those that still mean something stay."""
+"""Expired sessions, tokens and failed attempts are deleted; current ones stay."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Members over HTTP: roles, invitations, the last owner, and that everything is audited."""
+"""Members over HTTP: roles, invitations, the last owner and the audit log."""
 
 import asyncio
 from collections import Counter
@@ -68,8 +68,8 @@ async def test_an_invitation_is_accepted_once(http: httpx.AsyncClient, owner: An
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\u2028", "\x7f"])
-async def test_an_address_with_a_line_break_is_none(http: httpx.AsyncClient, end: str) -> None:
-    """It would be a second account beside the same address, and a line of a mail's header."""
+async def test_an_address_with_a_line_break_is_refused(http: httpx.AsyncClient, end: str) -> None:
+    """It would be a second account for the same address, and could inject an e-mail header."""
     boss = await register(http)
     merchant = {"name": "Shop", "country": "NL", "currency": "EUR"}
     for path, body, headers in (
@@ -108,26 +108,26 @@ async def test_members_are_listed_and_found(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("role", ["manager", "cashier", "viewer"])
-async def test_nobody_but_an_owner_makes_members(http: httpx.AsyncClient, role: str) -> None:
+async def test_only_an_owner_creates_members(http: httpx.AsyncClient, role: str) -> None:
     boss = await register(http)
-    somebody = await member(http, boss, role)
+    caller = await member(http, boss, role)
     body = {"email": address(), "role": "owner", "password": PASSWORD}
-    problem(await http.post("/members", json=body, headers=somebody.headers), 403, "forbidden")
-    for target in (somebody, boss):
+    problem(await http.post("/members", json=body, headers=caller.headers), 403, "forbidden")
+    for target in (caller, boss):
         for change in ("owner", "viewer"):
             answer = await http.patch(
-                f"/members/{target.id}", json={"role": change}, headers=somebody.headers
+                f"/members/{target.id}", json={"role": change}, headers=caller.headers
             )
             problem(answer, 403, "forbidden")
-        answer = await http.delete(f"/members/{target.id}", headers=somebody.headers)
+        answer = await http.delete(f"/members/{target.id}", headers=caller.headers)
         problem(answer, 403, "forbidden")
 
 
 @pytest.mark.parametrize("role", ["owner", "manager", "viewer"])
-async def test_nobody_raises_a_member_above_oneself(
+async def test_no_caller_gives_a_role_above_its_own_scopes(
     http: httpx.AsyncClient, database: Database, role: Role
 ) -> None:
-    """Whoever may write members may not make, through one, what it is not itself."""
+    """A caller with members:write cannot give a member scopes that the caller lacks."""
     boss = await register(http)
     cashier = await member(http, boss, "cashier")
     by = AuditActor(merchant=uuid_of("mer", boss.tokens["merchant"]["id"]), actor="tests")
@@ -155,7 +155,7 @@ async def test_a_key_makes_no_key_with_more_scopes(http: httpx.AsyncClient, scop
     answer = await http.post("/api-keys", json=body, headers=headers)
     if scope in {"keys:write", "cards:read"}:
         assert answer.status_code == 201
-        for location in (None, "Till 2"):  # nor one for another place
+        for location in (None, "Till 2"):  # nor a key for another location
             body["location"] = location
             problem(await http.post("/api-keys", json=body, headers=headers), 403, "forbidden")
     else:
@@ -167,7 +167,7 @@ async def test_there_is_always_an_owner(http: httpx.AsyncClient, owner: Any) -> 
     problem(await http.delete(f"/members/{boss.id}", headers=boss.headers), 422, "last_owner")
     invited = {"email": address(), "role": "owner"}
     assert (await http.post("/members", json=invited, headers=boss.headers)).status_code == 201
-    # Who was invited and has not come cannot be the only one.
+    # An invited owner without a password cannot be the only owner.
     problem(
         await http.patch(f"/members/{boss.id}", json={"role": "viewer"}, headers=boss.headers),
         422,
@@ -193,7 +193,7 @@ async def test_there_is_always_an_owner(http: httpx.AsyncClient, owner: Any) -> 
         boss = await register(http)
 
 
-async def test_all_that_is_administered_is_audited(http: httpx.AsyncClient) -> None:
+async def test_every_administrative_action_is_audited(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     cashier = await member(http, boss, "cashier")
     request = {"x-request-id": "req-promote", **boss.headers}
@@ -246,11 +246,11 @@ async def test_all_that_is_administered_is_audited(http: httpx.AsyncClient) -> N
     assert PASSWORD not in text
 
 
-async def test_who_reads_the_audit(http: httpx.AsyncClient) -> None:
+async def test_owners_and_managers_read_the_audit_log(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     for role, status in (("manager", 200), ("cashier", 403), ("viewer", 403)):
-        somebody = await member(http, boss, role)
-        answer = await http.get("/audit", headers=somebody.headers)
+        caller = await member(http, boss, role)
+        answer = await http.get("/audit", headers=caller.headers)
         assert answer.status_code == status, role
     stranger = await register(http)
     record = (await audited(http, boss))[0]
@@ -262,7 +262,7 @@ async def test_who_reads_the_audit(http: httpx.AsyncClient) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        "update florin.audit set actor = 'nobody'",
+        "update florin.audit set actor = 'anonymous'",
         "delete from florin.audit",
         "truncate florin.audit",
     ],
@@ -279,7 +279,7 @@ async def test_the_audit_is_append_only(
 async def test_of_two_owners_who_remove_each_other_one_stays(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
-    """Both are held right before they are done, each having looked for another owner."""
+    """Both requests wait right before their commit, after each has found another owner."""
     one = await register(http)
     other = await member(http, one, "owner")
     async with owner.transaction():

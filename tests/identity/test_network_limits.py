@@ -1,4 +1,4 @@
-"""What may be asked before anything is known: nothing is hashed for it, and only so often."""
+"""Requests of unknown callers are limited, and no password is hashed for wrong ones."""
 
 import asyncio
 import time
@@ -20,13 +20,13 @@ from tests.support.instance import Instance, instance
 from tests.support.members import PASSWORD, address, client_of, email_token, login, register
 
 MERCHANT = {"name": "Shop", "country": "NL", "currency": "EUR"}
-# More at once than may wait for a hash: if one were made for each, some would be 503.
+# More than may wait for a hash: if one were computed for each, some responses would be 503.
 MANY = 3 * passwords.MAKING.waiting_max
 
 
 @pytest.fixture(scope="module")
 def proxied(urls: Urls) -> Iterator[Instance]:
-    """An instance that believes the tests where they come from."""
+    """An instance that trusts the X-Forwarded-For of the tests."""
     url = f"{urls.app}?connection_limit=10&pool_timeout=20"
     with instance(url, FLORIN_TRUSTED_PROXIES="127.0.0.0/8") as running:
         yield running
@@ -71,7 +71,7 @@ async def test_nothing_is_hashed_for_an_address_that_is_taken(http: httpx.AsyncC
     answers = await together(
         http.post("/members", json=member, headers=boss.headers) for _ in range(MANY)
     )
-    # Whose members the addresses of strangers are is not asked without end, either.
+    # How often a caller may find out that an address is taken is limited, too.
     most = network_limits.TAKEN_PER_MERCHANT.max
     codes = Counter(each.json()["code"] for each in answers)
     assert codes == {"email_taken": most, "rate_limited": MANY - most}
@@ -87,7 +87,7 @@ async def test_nothing_is_hashed_for_an_address_that_is_taken(http: httpx.AsyncC
 async def test_sign_ups_are_limited_by_address_and_network(
     far: httpx.AsyncClient, near: list[str], neighbour: str, far_away: str
 ) -> None:
-    """Those that find the address taken count for more, so that few addresses can be tried out."""
+    """A sign-up with a taken address counts more, so that only few addresses can be tried."""
     taken = (await register(far)).email
     counted = 1 + network_limits.TAKEN
     allowed = network_limits.SIGN_UPS.address.max // counted
@@ -95,7 +95,7 @@ async def test_sign_ups_are_limited_by_address_and_network(
     assert [each.status_code for each in answers] == [422] * allowed + [429] * (4 - allowed)
     assert int(answers[-1].headers["retry-after"]) > 0
     problem(answers[-1], 429, "rate_limited")
-    problem(await sign_up(far, address(), near[0]), 429, "rate_limited")  # whatever it is for
+    problem(await sign_up(far, address(), near[0]), 429, "rate_limited")  # for any address
     codes = [(await sign_up(far, taken, neighbour.format(n))).status_code for n in range(20, 30)]
     left = network_limits.SIGN_UPS.network.max // counted - (allowed + 1)
     assert codes[:left] == [422] * left
@@ -120,8 +120,8 @@ async def test_wrong_tokens_are_limited_and_right_ones_are_not(
     assert (await confirm(far, token, **from_("203.0.114.9"))).status_code == 200
 
 
-async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: Any) -> None:
-    """However many bring it at once. None is done before the last was refused."""
+async def test_the_hashes_per_token_are_limited(http: httpx.AsyncClient, owner: Any) -> None:
+    """Also for concurrent requests: none finishes before the last one is refused."""
     user = await register(http)
     await http.post("/auth/password-resets", json={"email": user.email})
     token = await email_token(owner, user.email, "password_reset")
@@ -139,7 +139,7 @@ async def test_one_right_token_makes_few_hashes(http: httpx.AsyncClient, owner: 
 
 
 async def test_sign_ins_of_one_address_are_limited(far: httpx.AsyncClient) -> None:
-    """Right ones, too: each costs a hash."""
+    """Sign-ins with the right password count, too: each costs a hash."""
     user = await register(far)
     limit = network_limits.SIGN_INS.address
     began = time.monotonic()
@@ -154,7 +154,7 @@ async def test_sign_ins_of_one_address_are_limited(far: httpx.AsyncClient) -> No
 
 
 @pytest.mark.parametrize("source", ["127.0.0.1", "::1", "::ffff:127.0.0.1"])
-async def test_loopback_is_spared_where_people_develop(source: str) -> None:
+async def test_loopback_is_not_counted_in_development(source: str) -> None:
     limit = network_limits.SIGN_UPS
     spares = NetworkLimiter(RateLimiter(None, shares=1), spare_loopback=True)
     counts = NetworkLimiter(RateLimiter(None, shares=1), spare_loopback=False)

@@ -1,4 +1,4 @@
-"""The second factor over HTTP: set up, asked for, used once, never guessed, required by role."""
+"""The second factor over HTTP: set-up, sign-in, single use, guessing limits, required by role."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ from tests.support.members import (
 
 
 class Authenticator:
-    """The telephone: a code for now, or for steps of 30 s before and after."""
+    """The authenticator: a code for now, or for steps of 30 s before and after."""
 
     def __init__(self, secret: str) -> None:
         self._totp = TOTP(base64.b32decode(secret), 6, SHA1(), 30)  # noqa: S303 -- RFC 6238's
@@ -53,7 +53,7 @@ async def answer(http: httpx.AsyncClient, token: str, code: str) -> httpx.Respon
 async def enrolled(
     http: httpx.AsyncClient, owner: Any, user: SignedInMember
 ) -> tuple[Authenticator, list[str]]:
-    """Set one up, and let the time of the code that confirmed it pass."""
+    """Set a factor up, and forget the step of the code that confirmed it."""
     begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     assert begun.status_code == 201, begun.text
     found: Json = begun.json()
@@ -71,7 +71,9 @@ async def forget_steps(owner: Any, user: SignedInMember) -> None:
     await owner.execute("update florin.member set totp_step = 0 where email = $1", user.email)
 
 
-async def test_it_is_set_up_asked_for_and_turned_off(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_factor_is_set_up_required_and_turned_off(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
     user = await register(http)
     elsewhere = (await login(http, user.email)).json()
     begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
@@ -131,8 +133,8 @@ async def test_codes_are_read_as_people_paste_them(http: httpx.AsyncClient, owne
         assert entered.status_code == 200, entered.text
 
 
-async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None:
-    """Also of many at once; and with it all earlier codes are spent."""
+async def test_a_code_is_accepted_once(http: httpx.AsyncClient, owner: Any) -> None:
+    """Also for concurrent uses. Using a code invalidates all earlier ones."""
     user = await register(http)
     phone, _ = await enrolled(http, owner, user)
     token, code, earlier = await challenge(http, user.email), phone.code(), phone.code(-1)
@@ -145,8 +147,10 @@ async def test_a_code_is_taken_once(http: httpx.AsyncClient, owner: Any) -> None
     )
 
 
-async def test_what_is_on_is_not_confirmed_again(http: httpx.AsyncClient, owner: Any) -> None:
-    """Whoever found a console open would be shown new recovery codes, and void the old ones."""
+async def test_a_confirmed_factor_is_not_confirmed_again(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    """Otherwise anyone at an unlocked console could replace the recovery codes."""
     user = await register(http)
     phone, codes = await enrolled(http, owner, user)
     for _ in range(2):
@@ -157,7 +161,7 @@ async def test_what_is_on_is_not_confirmed_again(http: httpx.AsyncClient, owner:
     assert (await answer(http, token, codes[0])).status_code == 200
 
 
-async def test_what_is_not_on_yet_cannot_be_guessed(http: httpx.AsyncClient) -> None:
+async def test_an_unconfirmed_factor_cannot_be_guessed(http: httpx.AsyncClient) -> None:
     user = await register(http)
     begun = await http.post("/auth/totp", json={"password": PASSWORD}, headers=user.headers)
     phone = Authenticator(begun.json()["secret"])
@@ -201,7 +205,7 @@ async def test_codes_cannot_be_guessed(http: httpx.AsyncClient, owner: Any) -> N
         problem(refused, 429, "rate_limited")
 
 
-async def test_a_right_password_does_not_open_the_door_to_codes(
+async def test_a_right_password_does_not_reset_the_limit_of_codes(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)
@@ -218,7 +222,7 @@ async def test_a_right_password_does_not_open_the_door_to_codes(
     assert 429 not in {each.status_code for each in answers[:-2]}
 
 
-async def test_a_recovery_code_is_good_once(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_recovery_code_works_once(http: httpx.AsyncClient, owner: Any) -> None:
     user = await register(http)
     phone, codes = await enrolled(http, owner, user)
     typed = codes[0].replace("-", " ").upper()
@@ -259,7 +263,7 @@ async def test_a_challenge_is_for_one_password(http: httpx.AsyncClient, owner: A
     problem(await http.post("/auth/refresh", json={"refresh_token": token}), 401, "unauthenticated")
 
 
-async def test_a_role_may_need_it(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_role_may_require_a_second_factor(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     manager, cashier = await member(http, boss, "manager"), await member(http, boss, "cashier")
     changed = await http.patch(
@@ -280,7 +284,7 @@ async def test_a_role_may_need_it(http: httpx.AsyncClient, owner: Any) -> None:
     assert (await http.get("/members", headers=headers)).status_code == 200
 
 
-async def test_an_owner_helps_who_lost_it(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_an_owner_resets_a_lost_second_factor(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     manager = await member(http, boss, "manager")
     await enrolled(http, owner, manager)

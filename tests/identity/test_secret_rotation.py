@@ -1,4 +1,4 @@
-"""Every secret is changed on two instances under load: nobody is signed out, nothing fails."""
+"""Every secret is rotated on two instances under load: no one is signed out, nothing fails."""
 
 import asyncio
 import uuid
@@ -38,7 +38,7 @@ def pair(urls: Urls) -> Iterator[list[Instance]]:
 
 
 class Serving:
-    """Two instances as a balancer sees them: one that is replaced gets nothing new meanwhile."""
+    """Two instances behind a balancer: an instance gets no requests while it is replaced."""
 
     def __init__(self, clients: list[httpx.AsyncClient]) -> None:
         self._clients = clients
@@ -75,7 +75,7 @@ async def serving(pair: list[Instance]) -> AsyncGenerator[Serving]:
 
 
 class Load:
-    """Somebody who goes on working, and tells what was not as it should be."""
+    """Runs requests continuously and records those that failed."""
 
     def __init__(self, serving: Serving, user: SignedInMember, shop: Shop, card: Any) -> None:
         self._serving, self._shop, self._card = serving, shop, card
@@ -87,9 +87,9 @@ class Load:
     async def work(self, over: asyncio.Event) -> None:
         while not over.is_set():
             for verb in (self._me, self._refresh, self._redeem, self._look_up, self._issue):
-                await self._told(verb)
+                await self._record(verb)
 
-    async def _told(self, verb: Callable[[], Awaitable[bool]]) -> None:
+    async def _record(self, verb: Callable[[], Awaitable[bool]]) -> None:
         name = verb.__name__
         self.done[name] += 1
         if not await verb():
@@ -109,7 +109,7 @@ class Load:
         return (await self._serving.ask("GET", "/auth/me", headers=headers)).status_code == 200
 
     async def _redeem(self) -> bool:
-        """By code, and once more under the same key, on whichever instance."""
+        """Redeem by code, and repeat with the same idempotency key on either instance."""
         body = {"code": self._card["code"], "amount": 1, "currency": "EUR"}
         headers = {**self._shop.headers, "idempotency-key": uuid.uuid4().hex}
         first, again = [
@@ -127,7 +127,7 @@ class Load:
         return found.status_code == 200
 
     async def _issue(self) -> bool:
-        """A code that was sealed by one instance is opened by another."""
+        """A code that one instance encrypted is decrypted by the other."""
         body = {"program": self._shop.program, "amount": 5}
         headers = {**self._shop.headers, "idempotency-key": uuid.uuid4().hex}
         first, again = [
@@ -136,7 +136,7 @@ class Load:
         return first.json()["code"] is not None and first.json()["code"] == again.json()["code"]
 
 
-async def test_every_secret_is_changed_and_nothing_fails(
+async def test_every_secret_is_rotated_and_nothing_fails(
     pair: list[Instance], serving: Serving, shop: Shop, owner: Any
 ) -> None:
     async with client_of(pair[0]) as http:
@@ -177,7 +177,7 @@ async def test_every_secret_is_changed_and_nothing_fails(
 
 
 async def _going_on(loads: list[Load]) -> None:
-    """Each of them does each of its verbs once more."""
+    """Wait until every request of every load has run again."""
     before = [sum(load.done.values()) for load in loads]
     async with asyncio.timeout(60):
         for load, so_far in zip(loads, before, strict=True):

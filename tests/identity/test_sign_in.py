@@ -1,4 +1,4 @@
-"""Signing in and out over HTTP: what is answered, what ends, what is told apart and what is not."""
+"""Signing in and out over HTTP: responses, ended sessions, and what a response may reveal."""
 
 import asyncio
 import base64
@@ -53,7 +53,7 @@ async def refused_within_5_s(http: httpx.AsyncClient, headers: dict[str, str]) -
     problem(answer, 401, "unauthenticated")
 
 
-async def test_register_sign_in_ask_and_sign_out(http: httpx.AsyncClient) -> None:
+async def test_register_sign_in_send_a_request_and_sign_out(http: httpx.AsyncClient) -> None:
     owner = await register(http)
     assert owner.tokens["token_type"] == "Bearer"
     assert owner.tokens["expires_in"] == 900
@@ -74,7 +74,7 @@ async def test_register_sign_in_ask_and_sign_out(http: httpx.AsyncClient) -> Non
     assert still.status_code == 200
 
 
-async def test_signing_out_may_name_another_sign_in(http: httpx.AsyncClient) -> None:
+async def test_signing_out_can_end_another_session(http: httpx.AsyncClient) -> None:
     owner, stranger = await register(http), await register(http)
     one, other, third = [(await login(http, owner.email)).json() for _ in range(3)]
     for body in ({"refresh_token": 5}, {"token": "x"}):
@@ -109,20 +109,22 @@ async def test_an_address_is_registered_once(http: httpx.AsyncClient) -> None:
     assert {each.json()["code"] for each in answers if each.status_code == 422} == {"email_taken"}
 
 
-async def test_a_wrong_password_and_a_wrong_address_are_one_answer(http: httpx.AsyncClient) -> None:
+async def test_wrong_password_and_unknown_address_get_the_same_response(
+    http: httpx.AsyncClient,
+) -> None:
     owner = await register(http)
     same = {"x-request-id": "same"}
     wrong = await login(http, owner.email, "not the password", **same)
-    nobody = await login(http, address(), "not the password", **same)
+    unknown = await login(http, address(), "not the password", **same)
     problem(wrong, 401, "invalid_credentials")
-    assert wrong.content == nobody.content
+    assert wrong.content == unknown.content
     volatile = {"date"}
     assert {k: v for k, v in wrong.headers.items() if k not in volatile} == {
-        k: v for k, v in nobody.headers.items() if k not in volatile
+        k: v for k, v in unknown.headers.items() if k not in volatile
     }
 
 
-async def test_a_refresh_token_is_good_once(http: httpx.AsyncClient) -> None:
+async def test_a_refresh_token_works_once(http: httpx.AsyncClient) -> None:
     owner = await register(http)
     first = owner.tokens["refresh_token"]
     pair = (await refresh(http, first)).json()
@@ -130,7 +132,7 @@ async def test_a_refresh_token_is_good_once(http: httpx.AsyncClient) -> None:
     third = await refresh(http, pair["refresh_token"])
     assert third.status_code == 200
     problem(await refresh(http, first), 401, "token_reused")
-    # Everybody who came of that sign-in is out, whichever of them was the thief.
+    # All tokens of the session are revoked, whichever of them was stolen.
     problem(await refresh(http, third.json()["refresh_token"]), 401, "token_reused")
     await refused_within_5_s(http, bearer(third.json()["access_token"]))
     again = SignedInMember(owner.email, (await login(http, owner.email)).json())
@@ -139,11 +141,13 @@ async def test_a_refresh_token_is_good_once(http: httpx.AsyncClient) -> None:
     assert reused[0]["after"] == {"member": owner.id}
 
 
-async def test_a_lost_answer_is_repeated(http: httpx.AsyncClient, other: httpx.AsyncClient) -> None:
+async def test_a_lost_response_is_repeated(
+    http: httpx.AsyncClient, other: httpx.AsyncClient
+) -> None:
     owner = await register(http)
     first = owner.tokens["refresh_token"]
     pair = (await refresh(http, first)).json()
-    again = (await refresh(other, first)).json()  # by whichever instance
+    again = (await refresh(other, first)).json()  # by another instance
     assert again["refresh_token"] == pair["refresh_token"]
     for each in (pair, again):
         me = await http.get("/auth/me", headers=bearer(each["access_token"]))
@@ -151,14 +155,14 @@ async def test_a_lost_answer_is_repeated(http: httpx.AsyncClient, other: httpx.A
     assert (await refresh(http, again["refresh_token"])).status_code == 200
 
 
-async def test_a_lost_answer_is_not_repeated_to_another_program(http: httpx.AsyncClient) -> None:
+async def test_a_lost_response_is_not_repeated_to_another_client(http: httpx.AsyncClient) -> None:
     owner = await register(http)
     first = owner.tokens["refresh_token"]
     assert (await refresh(http, first)).status_code == 200
     problem(await refresh(http, first, **{"user-agent": "thief"}), 401, "token_reused")
 
 
-async def test_a_lost_answer_is_not_repeated_later(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_lost_response_is_not_repeated_later(http: httpx.AsyncClient, owner: Any) -> None:
     user = await register(http)
     first = user.tokens["refresh_token"]
     assert (await refresh(http, first)).status_code == 200
@@ -170,7 +174,7 @@ async def test_a_lost_answer_is_not_repeated_later(http: httpx.AsyncClient, owne
     problem(await refresh(http, first), 401, "token_reused")
 
 
-async def test_refreshes_at_once_have_one_successor(
+async def test_concurrent_refreshes_have_one_successor(
     http: httpx.AsyncClient, other: httpx.AsyncClient, owner: Any
 ) -> None:
     for _ in range(5):
@@ -200,8 +204,8 @@ async def test_a_sign_in_ends_everywhere(http: httpx.AsyncClient, other: httpx.A
     )
     key = made.json()
     key_headers = bearer(key["secret"])
-    everybody = [each.headers for each in (leaving, elsewhere, removed, changed)]
-    for headers in (*everybody, key_headers):  # the other instance remembers them now
+    all_headers = [each.headers for each in (leaving, elsewhere, removed, changed)]
+    for headers in (*all_headers, key_headers):  # now they are in the cache of the other instance
         assert (await other.get("/auth/me", headers=headers)).status_code == 200
     fresh = (await login(http, elsewhere.email)).json()["access_token"]
     assert (await http.post("/auth/logout", headers=leaving.headers)).status_code == 200
@@ -224,7 +228,7 @@ async def test_a_sign_in_ends_everywhere(http: httpx.AsyncClient, other: httpx.A
     )
     seen = await other.get("/auth/me", headers=changed.headers)
     assert "programs:write" in seen.json()["scopes"]
-    still = await other.get("/auth/me", headers=bearer(fresh))  # who changed it goes on
+    still = await other.get("/auth/me", headers=bearer(fresh))  # this session stays
     assert still.status_code == 200
     problem(await login(http, elsewhere.email), 401, "invalid_credentials")
     assert (await login(http, elsewhere.email, "another horse battery")).status_code == 200
@@ -247,7 +251,7 @@ async def test_sessions_are_listed_and_ended_by_their_member(http: httpx.AsyncCl
     assert (await http.get("/auth/me", headers=owner.headers)).status_code == 200
 
 
-async def test_nothing_that_signs_in_can_be_read_in_the_database(
+async def test_the_database_contains_no_usable_credentials(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)

@@ -1,4 +1,4 @@
-"""Who gives rights away is a person who proved a moment ago who it is; keys end with a maker."""
+"""Changing rights requires a recent proof of identity; keys end with their creator."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ OTHER = "another password of some length"
 
 
 async def age(owner: Any, user: SignedInMember, seconds: int = FRESH_S + 1) -> None:
-    """Let time pass since the member proved who it is."""
+    """Move the member's last proof of identity into the past."""
     await owner.execute(
         "update florin.session s set proved_at = proved_at - make_interval(secs => $2)"
         " from florin.member m where m.email = $1 and s.merchant = m.merchant and s.member = m.id",
@@ -52,14 +52,14 @@ async def make_key(http: httpx.AsyncClient, headers: dict[str, str], *scopes: st
 
 
 async def works(http: httpx.AsyncClient, key: Json) -> bool:
-    """Asked anew: what is cached may be a few seconds old."""
+    """Repeat the request: the cached caller may be a few seconds old."""
     path = f"/api-keys/{key['id']}"
     found = await http.delete(path, headers=bearer(key["secret"]))
     return found.status_code != 401
 
 
 def actions(target: SignedInMember, key: Json) -> list[tuple[str, str, Any]]:
-    """All that gives rights away, or takes them."""
+    """Every request that gives or removes rights."""
     return [
         ("POST", "/members", {"email": address(), "role": "owner", "password": PASSWORD}),
         ("POST", "/members", {"email": address(), "role": "viewer"}),
@@ -72,9 +72,7 @@ def actions(target: SignedInMember, key: Json) -> list[tuple[str, str, Any]]:
     ]
 
 
-async def test_rights_are_given_away_only_after_a_fresh_proof(
-    http: httpx.AsyncClient, owner: Any
-) -> None:
+async def test_changing_rights_requires_a_recent_proof(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     cashier, key = (
         await member(http, boss, "cashier"),
@@ -99,9 +97,7 @@ async def test_rights_are_given_away_only_after_a_fresh_proof(
     assert {"reauthenticated", "proof.failed"} <= records
 
 
-async def test_a_proof_counts_for_the_sign_in_that_gave_it(
-    http: httpx.AsyncClient, owner: Any
-) -> None:
+async def test_a_proof_counts_for_its_own_session(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     other = SignedInMember(boss.email, (await login(http, boss.email)).json())
     await age(owner, boss)
@@ -112,7 +108,7 @@ async def test_a_proof_counts_for_the_sign_in_that_gave_it(
     problem(refused, 403, "reauthentication_required")
 
 
-async def test_a_proof_is_as_much_as_a_sign_in(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_proof_requires_the_second_factor_too(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     phone, _ = await enrolled(http, owner, boss)
     await age(owner, boss)
@@ -125,7 +121,7 @@ async def test_a_proof_is_as_much_as_a_sign_in(http: httpx.AsyncClient, owner: A
     assert (await http.patch("/merchant", json=policy, headers=boss.headers)).status_code == 200
 
 
-async def test_nobody_takes_the_own_second_factor_away_without_it(
+async def test_no_member_resets_their_own_second_factor(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     boss = await register(http)
@@ -135,7 +131,7 @@ async def test_nobody_takes_the_own_second_factor_away_without_it(
     problem(await login(http, boss.email), 401, "mfa_required")
 
 
-async def test_a_key_is_no_person_whatever_its_scopes(http: httpx.AsyncClient) -> None:
+async def test_a_key_with_all_scopes_is_not_a_member(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     cashier = await member(http, boss, "cashier")
     key = await make_key(http, boss.headers, *sorted(SCOPES))
@@ -145,9 +141,7 @@ async def test_a_key_is_no_person_whatever_its_scopes(http: httpx.AsyncClient) -
             problem(answered, 403, "forbidden")
 
 
-async def test_without_its_factor_a_sign_in_is_proved_no_longer(
-    http: httpx.AsyncClient, owner: Any
-) -> None:
+async def test_turning_the_factor_off_ends_its_proof(http: httpx.AsyncClient, owner: Any) -> None:
     boss = await register(http)
     phone, _ = await enrolled(http, owner, boss)
     token = await challenge(http, boss.email)
@@ -162,7 +156,7 @@ async def test_without_its_factor_a_sign_in_is_proved_no_longer(
         problem(await http.get("/members", headers=headers), 403, "second_factor_required")
     listed = (await http.get("/sessions", headers=entered.headers)).json()["data"]
     assert {each["second_factor"] for each in listed} == {False}
-    # Nor is one that was left so by a release before this was looked after.
+    # Sessions that an earlier release left in this state are not proved either.
     await owner.execute(
         "update florin.session s set second_factor = true from florin.member m"
         " where m.email = $1 and s.merchant = m.merchant and s.member = m.id",
@@ -174,7 +168,7 @@ async def test_without_its_factor_a_sign_in_is_proved_no_longer(
     problem(await http.get("/members", headers=headers), 403, "second_factor_required")
 
 
-async def test_a_key_revokes_none_that_may_more(http: httpx.AsyncClient) -> None:
+async def test_a_key_cannot_revoke_a_key_with_more_scopes(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     strong = await make_key(http, boss.headers, "keys:write", "cards:read", "cards:write")
     weak = await make_key(http, boss.headers, "keys:write", "cards:read")
@@ -190,7 +184,7 @@ async def test_a_key_revokes_none_that_may_more(http: httpx.AsyncClient) -> None
     assert await works(http, strong)
 
 
-async def test_a_key_at_a_location_revokes_none_elsewhere(http: httpx.AsyncClient) -> None:
+async def test_a_key_cannot_revoke_a_key_of_another_location(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     keys: list[Json] = []
     for location in ("Till 1", "Till 1", "Till 2", None):
@@ -202,7 +196,7 @@ async def test_a_key_at_a_location_revokes_none_elsewhere(http: httpx.AsyncClien
         assert answered.status_code == status, answered.text
 
 
-async def test_a_key_names_its_maker_and_ends_with_it(http: httpx.AsyncClient) -> None:
+async def test_a_key_names_its_creator_and_ends_with_it(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     first = await make_key(http, boss.headers, "keys:write", "cards:read")
     child = await make_key(http, bearer(first["secret"]), "keys:write", "cards:read")
@@ -231,10 +225,10 @@ async def reset(http: httpx.AsyncClient, owner: Any, who: SignedInMember, **more
 
 
 @pytest.mark.parametrize("keep", [False, True])
-async def test_keys_do_not_outlive_the_right_to_make_them(
+async def test_keys_end_when_their_creator_loses_the_right(
     http: httpx.AsyncClient, owner: Any, keep: bool
 ) -> None:
-    """Of a member whose password is reset, who is removed, or whose role is less now."""
+    """For a member whose password is reset, who is removed, or who gets a lower role."""
     boss = await register(http)
     others = [await member(http, boss, "owner") for _ in range(3)]
     theirs = [await make_key(http, each.headers, "keys:write", "cards:read") for each in others]
@@ -256,10 +250,10 @@ async def test_keys_do_not_outlive_the_right_to_make_them(
     assert [await works(http, key) for key in reversed(theirs)] == [keep] * len(theirs)
 
 
-async def test_a_key_that_is_being_made_ends_with_its_maker(
+async def test_a_key_in_creation_ends_with_its_creator(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
-    """Held after its maker was looked at, while its maker is revoked."""
+    """The request waits after the check of its creator, while the creator is revoked."""
     boss = await register(http)
     parent = await make_key(http, boss.headers, "keys:write", "cards:read")
     async with owner.transaction():

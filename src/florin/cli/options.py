@@ -59,7 +59,7 @@ def whole_number(
             or (least is not None and number < least)
             or (most is not None and number > most)
         ):
-            raise ValueError(f"must be a whole number{limits}, not {text}")
+            raise ValueError(f"must be a whole number{limits}, not {text!r}")
         return number
 
     return typer.Option(*names, parser=parse, min=least, max=most, metavar=metavar, **option)

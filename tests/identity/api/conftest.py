@@ -1,4 +1,4 @@
-"""The tests of API keys ask with a key, unlike those of people."""
+"""A client with an API key, unlike the other tests of identity."""
 
 from tests.conftest import http
 

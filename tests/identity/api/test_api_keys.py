@@ -1,4 +1,4 @@
-"""Who may do what: keys and their scopes, tokens, registering; over HTTP."""
+"""API keys and their scopes, tokens and registration over HTTP."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.conftest import Urls
 from tests.support.api_calls import Json, issue, made, post, problem, read, spend
 from tests.support.instance import Instance, Shop, instance, make_shop
 
-REVOKED_WITHIN_S = 5 + 30  # a busy machine's answers come later
+REVOKED_WITHIN_S = 5 + 30  # responses are later on a busy machine
 
 
 def someone() -> Json:
@@ -111,9 +111,9 @@ async def test_a_key_is_shown_once_and_revoked_everywhere_soon(
     made_key = await made(http, "/api-keys", {"name": "till", "scopes": ["cards:read"]})
     assert made_key["secret"].startswith("flk_")
     assert made_key["object"] == "api_key"
-    told = await read(http, f"/api-keys/{made_key['id']}")
-    assert "secret" not in told
-    assert told["scopes"] == ["cards:read"]
+    shown = await read(http, f"/api-keys/{made_key['id']}")
+    assert "secret" not in shown
+    assert shown["scopes"] == ["cards:read"]
     bearer = {"authorization": f"Bearer {made_key['secret']}"}
     with instance(urls.app) as second:
         bases = (base, f"{second.base}/api/v1")
@@ -167,7 +167,7 @@ async def test_registering_signs_the_owner_in(base: str, shop: Shop) -> None:
         assert spent.status_code == 201
         statement = await read(client, f"/cards/{card['id']}/entries")
         assert {one["actor"] for one in statement["data"]} == {body["user"]["id"]}
-        # A refresh token is no access token, nor is one that was changed or has run out.
+        # A refresh token is not accepted as an access token; neither is a modified or unsigned one.
         for token in (body["refresh_token"], f"{body['access_token'][:-2]}xx", _unsigned(body)):
             wrong = {"authorization": f"Bearer {token}"}
             problem(await client.get("/auth/me", headers=wrong), 401, "unauthenticated")
@@ -181,7 +181,7 @@ def _unsigned(body: Json) -> str:
 @pytest.mark.parametrize(
     ("change", "param"),
     [
-        ({"email": "nobody"}, "email"),
+        ({"email": "not-an-address"}, "email"),
         ({"password": "short"}, "password"),
         ({"merchant": {"name": "", "country": "NL", "currency": "EUR"}}, "merchant.name"),
         ({"merchant": {"name": "S", "country": "nl", "currency": "EUR"}}, "merchant.country"),

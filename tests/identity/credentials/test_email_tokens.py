@@ -1,4 +1,4 @@
-"""Password resets and proofs of an address over HTTP: one answer to all, one use, an end."""
+"""Password resets and e-mail verification over HTTP: same response for all, one use, expiry."""
 
 import asyncio
 from collections import Counter
@@ -34,7 +34,7 @@ async def confirm(http: httpx.AsyncClient, token: str | None) -> httpx.Response:
 
 
 async def waiting(urls: Urls) -> int:
-    """How many statements wait for a lock; only the superuser sees those of others."""
+    """The number of statements that wait for a lock; only a superuser sees those of other roles."""
     connection = await open_connection(urls.superuser, name="tests")
     try:
         found: int = await connection.fetchval(
@@ -47,7 +47,7 @@ async def waiting(urls: Urls) -> int:
 
 
 @pytest.mark.parametrize("path", ["/auth/password-resets", "/auth/email-verifications"])
-async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> None:
+async def test_the_response_does_not_reveal_members(http: httpx.AsyncClient, path: str) -> None:
     user = await register(http)
     headers = {"x-request-id": "same"}
     one, two = [
@@ -59,7 +59,7 @@ async def test_the_answer_tells_nothing(http: httpx.AsyncClient, path: str) -> N
     assert set(one.headers) == set(two.headers)
 
 
-async def test_a_reset_is_good_once_and_ends_every_sign_in(
+async def test_a_reset_works_once_and_ends_every_session(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)
@@ -70,7 +70,7 @@ async def test_a_reset_is_good_once_and_ends_every_sign_in(
     problem(await confirm(http, f"{token}x"), 422, "token_invalid")
     answers = await together(confirm(http, token) for _ in range(5))
     assert Counter(each.status_code for each in answers) == {200: 1, 422: 4}
-    problem(await confirm(http, old), 422, "token_invalid")  # one that is used voids the others
+    problem(await confirm(http, old), 422, "token_invalid")  # used up with the other one
     problem(await http.get("/auth/me", headers=user.headers), 401, "unauthenticated")
     refreshed = await http.post(
         "/auth/refresh", json={"refresh_token": user.tokens["refresh_token"]}
@@ -85,10 +85,10 @@ async def test_a_reset_is_good_once_and_ends_every_sign_in(
     assert actions["password_reset.requested"] == 2
 
 
-async def test_a_letter_that_a_stranger_asks_for_voids_none(
+async def test_a_requested_token_does_not_invalidate_earlier_ones(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
-    """Whoever knows an address may ask; the letter that its owner holds stays good."""
+    """Anyone who knows an address can request a token; earlier tokens stay valid."""
     user = await register(http)
     for path, kind in (
         ("/auth/password-resets", "password_reset"),
@@ -103,13 +103,13 @@ async def test_a_letter_that_a_stranger_asks_for_voids_none(
             body["password"] = NEW
         answer = await http.post(f"{path}/confirm", json=body)
         assert answer.status_code == 200, answer.text
-        assert await email_token(owner, user.email, kind) is None  # used or void, nothing is left
+        assert await email_token(owner, user.email, kind) is None  # none is left, used or not
 
 
-async def test_of_letters_used_at_once_one_counts(
+async def test_one_of_several_tokens_used_at_once_is_accepted(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
-    """All are held right before they are used; each would void the others."""
+    """All requests wait right before they use their token; each invalidates the others."""
     user = await register(http)
     tokens: list[str | None] = []
     for _ in range(3):
@@ -125,7 +125,7 @@ async def test_of_letters_used_at_once_one_counts(
     assert Counter(each.status_code for each in answers) == {200: 1, 422: 2}
 
 
-async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_reset_token_expires(http: httpx.AsyncClient, owner: Any) -> None:
     user = await register(http)
     await ask(http, user.email)
     token = await email_token(owner, user.email, "password_reset")
@@ -136,7 +136,9 @@ async def test_a_reset_has_an_end(http: httpx.AsyncClient, owner: Any) -> None:
     assert (await login(http, user.email)).status_code == 200
 
 
-async def test_a_letter_is_good_for_what_it_says(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_a_token_is_accepted_for_its_own_purpose_only(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
     user = await register(http)
     verification = await email_token(owner, user.email, "email_verification")
     problem(await confirm(http, verification), 422, "token_invalid")
@@ -150,10 +152,10 @@ async def test_a_letter_is_good_for_what_it_says(http: httpx.AsyncClient, owner:
     assert me.json()["user"]["email_verified"] is True
 
 
-async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: Any) -> None:
+async def test_the_number_of_tokens_is_limited(http: httpx.AsyncClient, owner: Any) -> None:
     user = await register(http)
     answers = [await ask(http, user.email) for _ in range(lockout.LETTERS_MOST + 4)]
-    assert {each.status_code for each in answers} == {202}  # which tells nothing either
+    assert {each.status_code for each in answers} == {202}  # reveals nothing either
     written = await owner.fetchval(
         "select count(*) from florin.email_token l join florin.member m on m.id = l.member"
         " where m.email = $1 and l.kind = 'password_reset'",
@@ -162,7 +164,7 @@ async def test_letters_are_not_sent_without_end(http: httpx.AsyncClient, owner: 
     assert written == lockout.LETTERS_MOST
 
 
-async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
+async def test_a_reset_ends_a_lockout_by_other_networks(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)
@@ -173,11 +175,11 @@ async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
     )
     await ask(http, user.email)
     token = await email_token(owner, user.email, "password_reset")
-    await owner.execute(  # the account is under attack from everywhere
+    await owner.execute(  # the account is under attack from many networks
         "insert into florin.failed_attempt (subject, most, failures, last_at)"
         " select s, 1, 1000, clock_timestamp() from unnest($1::bytea[]) s"
         " on conflict (subject) do update set failures = 1000",
-        _account_doors(user.email),
+        _account_locks(user.email),
     )
     problem(await login(http, user.email), 429, "rate_limited")
     assert (await confirm(http, token)).status_code == 200
@@ -187,7 +189,7 @@ async def test_a_reset_lets_the_owner_in_whatever_strangers_do(
     assert me.status_code == 200
 
 
-def _account_doors(email: str) -> list[bytes]:
+def _account_locks(email: str) -> list[bytes]:
     pepper = SECRETS["FLORIN_KEY_PEPPER"].encode()
-    doors = lockout.sign_in_locks(pepper, email=email, network="127.0.0.1", known=False)
-    return [door.subject for door in doors[1:]]
+    locks = lockout.sign_in_locks(pepper, email=email, network="127.0.0.1", known=False)
+    return [lock.subject for lock in locks[1:]]

@@ -1,4 +1,4 @@
-"""Guessing passwords: doors close, for a while, for the guesser; never for who belongs there."""
+"""Lockout: guessing passwords locks the guesser out for a while, and never a known member."""
 
 from collections import Counter
 from typing import Any
@@ -21,7 +21,7 @@ async def fresh(owner: Any) -> None:
 
 
 async def stranger(owner: Any, user: SignedInMember) -> None:
-    """Forget where he signed in from: from now on he comes from anywhere."""
+    """Make the network of this test unknown for the member."""
     await owner.execute(
         "update florin.session s set address_hash = 'elsewhere' from florin.member m"
         " where m.merchant = s.merchant and m.id = s.member and m.email = $1",
@@ -36,18 +36,18 @@ async def later(owner: Any, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("exists", [True, False])
-async def test_failures_close_the_door_for_a_while(
+async def test_failures_lock_an_account_for_a_while(
     http: httpx.AsyncClient, owner: Any, exists: bool
 ) -> None:
-    """The same whether or not there is such an account."""
+    """The same for an account that does not exist."""
     user = await register(http) if exists else SignedInMember(address(), {})
     for _ in range(lockout.PAIR_MOST):
         problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
-    for password in ("wrong", PASSWORD):  # the right one does not open it, nor does it tell
+    for password in ("wrong", PASSWORD):  # the right one is refused with the same response
         refused = await login(http, user.email, password)
         problem(refused, 429, "rate_limited")
         assert 0 < int(refused.headers["retry-after"]) <= lockout.FIRST_S
-    assert (await login(http, (await register(http)).email)).status_code == 200  # nobody else's
+    assert (await login(http, (await register(http)).email)).status_code == 200  # not locked
     await later(owner, lockout.FIRST_S + 1)
     problem(await login(http, user.email, "wrong"), 401, "invalid_credentials")
     refused = await login(http, user.email, PASSWORD)
@@ -72,7 +72,7 @@ async def test_the_longest_wait_is_bounded(http: httpx.AsyncClient, owner: Any) 
     assert (await login(http, user.email)).status_code == 200
 
 
-async def test_of_guesses_at_once_no_more_are_answered(http: httpx.AsyncClient) -> None:
+async def test_concurrent_guesses_do_not_exceed_the_limit(http: httpx.AsyncClient) -> None:
     user = await register(http)
     answers = await together(login(http, user.email, f"wrong {n}") for n in range(40))
     counted = Counter(each.status_code for each in answers)
@@ -80,19 +80,21 @@ async def test_of_guesses_at_once_no_more_are_answered(http: httpx.AsyncClient) 
     problem(await login(http, user.email), 429, "rate_limited")
 
 
-async def test_many_may_sign_in_at_once(http: httpx.AsyncClient) -> None:
-    """A right password is no failure: a till that starts twenty programs is not locked out."""
+async def test_concurrent_sign_ins_are_not_locked_out(http: httpx.AsyncClient) -> None:
+    """A right password is not a failure: twenty sign-ins at once are not locked out."""
     user = await register(http)
     answers = await together(login(http, user.email) for _ in range(20))
     assert {each.status_code for each in answers} == {200}
 
 
-async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner: Any) -> None:
-    """However many fail elsewhere, who has signed in from here before is judged by himself."""
+async def test_failures_elsewhere_do_not_lock_the_owner_out(
+    http: httpx.AsyncClient, owner: Any
+) -> None:
+    """Failures from other networks do not lock a member out of a known network."""
     user = await register(http)
     closed = [
-        door.subject
-        for door in lockout.sign_in_locks(
+        lock.subject
+        for lock in lockout.sign_in_locks(
             PEPPER, email=user.email, network="127.0.0.1", known=False
         )[1:]
     ]
@@ -106,7 +108,7 @@ async def test_strangers_never_lock_the_owner_out(http: httpx.AsyncClient, owner
     problem(await login(http, user.email), 429, "rate_limited")
 
 
-async def test_an_account_is_guarded_against_many_networks(
+async def test_an_account_is_locked_after_failures_from_many_networks(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     user = await register(http)
@@ -122,7 +124,7 @@ async def test_an_account_is_guarded_against_many_networks(
     problem(await login(http, user.email), 429, "rate_limited")
 
 
-async def test_a_network_is_stopped_whatever_accounts_it_tries(
+async def test_a_network_is_locked_after_failures_on_many_accounts(
     http: httpx.AsyncClient,
 ) -> None:
     answers = await together(
@@ -134,8 +136,8 @@ async def test_a_network_is_stopped_whatever_accounts_it_tries(
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-async def test_networks_are_told_apart_as_trusted_proxies_tell(urls: Urls, trusted: bool) -> None:
-    """A header that a stranger wrote himself opens no door."""
+async def test_only_trusted_proxies_set_the_client_network(urls: Urls, trusted: bool) -> None:
+    """X-Forwarded-For is ignored unless a trusted proxy sent it."""
     settings = {"FLORIN_TRUSTED_PROXIES": "127.0.0.1"} if trusted else {}
     with instance(urls.app, **settings) as running:
         async with client_of(running) as http:

@@ -1,4 +1,4 @@
-"""New passwords that are tried first are refused, wherever one is chosen; others are not."""
+"""Weak new passwords are refused wherever a password is chosen; others are accepted."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ STRONG = [
 
 
 @pytest.mark.parametrize("password", WEAK)
-def test_what_is_tried_first_is_weak(password: str) -> None:
+def test_common_passwords_are_weak(password: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         check_password(password)
     assert refused.value.param == "password"
@@ -45,12 +45,12 @@ def test_other_passwords_pass(password: str) -> None:
 
 
 @pytest.mark.parametrize("password", ["Anna.Smith@shop.nl", "anna.smith2024", "11anna.smith"])
-def test_the_own_address_is_weak(password: str) -> None:
+def test_the_users_own_address_is_weak(password: str) -> None:
     assert weakness(password, "anna.smith@shop.nl") == "is the e-mail address"
     assert weakness(password) is None
 
 
-async def test_wherever_a_password_is_chosen_it_is_checked(
+async def test_every_route_that_sets_a_password_checks_it(
     http: httpx.AsyncClient, owner: Any
 ) -> None:
     weak = WEAK[0]
@@ -71,6 +71,6 @@ async def test_wherever_a_password_is_chosen_it_is_checked(
     for path, body, headers in calls:
         answer = await http.post(path, json={**body, "password": weak}, headers=headers)
         problem(answer, 422, "invalid_request", param="password")
-    for path, body, _ in calls[2:4]:  # what was refused used no token up
+    for path, body, _ in calls[2:4]:  # a refused password does not use up the token
         answer = await http.post(path, json={**body, "password": "another horse battery"})
         assert answer.status_code == 200, answer.text
