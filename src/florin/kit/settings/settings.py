@@ -16,7 +16,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from florin.kit.settings import secret_managers, validation
 from florin.kit.settings.backups import BackupSettings
 from florin.kit.settings.databases import DatabaseSettings, SecretManagerSettings
-from florin.kit.settings.integrations import AlertSettings, MessageSettings, PaymentSettings
 from florin.kit.settings.process import (
     AccessSettings,
     FleetSettings,
@@ -35,9 +34,6 @@ SECTIONS = (
     AccessSettings,
     WorkerSettings,
     RateLimitSettings,
-    PaymentSettings,
-    MessageSettings,
-    AlertSettings,
     SecretManagerSettings,
     BackupSettings,
     FleetSettings,
@@ -61,9 +57,6 @@ class Settings(
     AccessSettings,
     WorkerSettings,
     RateLimitSettings,
-    PaymentSettings,
-    MessageSettings,
-    AlertSettings,
     SecretManagerSettings,
     BackupSettings,
     FleetSettings,
@@ -109,7 +102,6 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings. Raises SettingsWrong with every mistake, by variable."""
     environ = os.environ if environ is None else environ
     given, mistakes = _gather(environ)
-    mistakes += validation.drop_empty_secrets(environ)
     told = {mistake.partition(":")[0].removesuffix("_FILE") for mistake in mistakes}
     settings: Settings | None = None
     try:

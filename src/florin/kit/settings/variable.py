@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 SECRET_MIN = 32  # characters: 128 bits even when it is hexadecimal
-WEBHOOK_SECRET_MIN = 24
 _POOL = ("connection_limit", "pool_timeout")
 _REDIS = re.compile(r"(rediss?|valkeys?)(\+sentinel|\+cluster)?|unix")
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
@@ -92,12 +91,6 @@ def _redis(value: SecretStr) -> SecretStr:
     return value
 
 
-def _stripe(value: SecretStr) -> SecretStr:
-    if not re.match(r"(sk|rk)_(live|test)_\S", value.get_secret_value()):
-        raise ValueError("is no secret key of Stripe; they begin with sk_ or rk_")
-    return value
-
-
 def _web(value: str) -> str:
     parts = _split(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
@@ -137,11 +130,9 @@ def _spaced(value: Any) -> Any:
 
 Key = Annotated[SecretStr, AfterValidator(_secret(SECRET_MIN))]
 OtherKeys = Annotated[tuple[Key, ...], BeforeValidator(_spaced)]
-WebhookSecret = Annotated[SecretStr, AfterValidator(_secret(WEBHOOK_SECRET_MIN))]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_postgres)]
 PostgresUrls = Annotated[SecretStr, AfterValidator(_several)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis)]
-StripeKey = Annotated[SecretStr, AfterValidator(_stripe)]
 WebUrl = Annotated[str, AfterValidator(_web)]
 Origins = Annotated[tuple[str, ...], NoDecode, _listed(_origin)]
 Networks = Annotated[tuple[str, ...], NoDecode, _listed(_network)]
