@@ -11,7 +11,7 @@ from tests.mutation.ledger import BELTS, MUTATIONS, POST, TOGETHER, Mutation
 
 CHECKOUT = Path(__file__).parents[2]
 SOME = (
-    "the waiting room has no walls",
+    "the waiting queue is not limited",
     "a sequence number may be used twice",
     "a capture may exceed its hold",
 )
