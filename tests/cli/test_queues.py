@@ -108,7 +108,7 @@ async def test_retry_gives_all_attempts_again(hand: Hand, owner: Any) -> None:
     with pytest.raises(OperatorError, match=f"Job {one} is not dead"):
         await hand.says("retry", str(three), str(one))
     assert await state(owner, three) == (2, 3, 1), "half of it was done"
-    with pytest.raises(OperatorError, match="by their number"):
+    with pytest.raises(OperatorError, match="Job ids are numbers"):
         await hand.says("retry", "all")
     acts = await owner.fetch("select * from florin.queue_audit where verb = 'retry' order by id")
     assert [act["subject"] for act in acts] == [str(one), str(two)]
