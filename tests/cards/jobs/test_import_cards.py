@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from florin.cards import codes
+from florin.cards.jobs.import_upload import UPLOADS_MAX
 from florin.kit.postgres.database import Database
 from tests.cards.jobs.test_bulk_issue import finished, rows
 from tests.support.instance import SECRETS, Shop, make_shop
@@ -247,3 +248,25 @@ async def test_a_job_is_its_merchants(
     answer = await http.get(f"/jobs/{asked['id']}", headers=other.headers)
     assert answer.status_code == 404
     del shop
+
+
+async def test_a_merchant_sends_few_files_at_a_time(http: Client, shop: Shop, owner: Any) -> None:
+    """Each takes disk before its job is counted."""
+    end = asyncio.Event()
+
+    async def slow() -> AsyncGenerator[bytes]:
+        yield b"amount\r\n" + b"100\r\n" * 2000
+        await end.wait()
+        yield b"100\r\n"
+
+    async def kept() -> bool:
+        count = "select count(distinct job) from florin.job_part where merchant = $1"
+        return await owner.fetchval(count, shop.merchant) == UPLOADS_MAX
+
+    slots = [asyncio.ensure_future(send(http, slow(), f"slow-{n}")) for n in range(UPLOADS_MAX)]
+    await until(kept)
+    refused = await send(http, "amount\r\n100\r\n", "one-too-many")
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    end.set()
+    assert [each.status_code for each in await asyncio.gather(*slots)] == [202] * UPLOADS_MAX
+    assert (await send(http, "amount\r\n100\r\n", "one-too-many")).status_code == 202

@@ -92,7 +92,10 @@ async def import_cards(
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
         raise InvalidRequest("Content-Type must be text/csv", param="Content-Type")
     totals = ControlTotals(count=count, amount=amount, program=program)
-    job, replayed = await import_upload.start_import(db, sealer, context, request.stream(), totals)
+    with import_upload.upload_slot(caller.merchant):
+        job, replayed = await import_upload.start_import(
+            db, sealer, context, request.stream(), totals
+        )
     wake.notify_all()
     return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 

@@ -9,7 +9,8 @@ control totals are wrong, leaves nothing but parts that nobody names; they are d
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 from uuid import UUID
 
@@ -32,7 +33,7 @@ from florin.cards.jobs.throttle import LEAST
 from florin.cards.request_context import RequestContext
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.errors import InvalidRequest, TooLarge
+from florin.kit.errors import InvalidRequest, RateLimited, TooLarge
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.postgres.idempotency import claim_key
@@ -55,6 +56,27 @@ insert into florin.job (merchant, id, kind, total, done, refused, errors, codes,
   location, amounts_accepted)
 values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8, true)
 """
+
+
+UPLOADS_MAX = 4  # files that one merchant sends to an instance at a time
+_uploads: Counter[UUID] = Counter()
+
+
+@contextlib.contextmanager
+def upload_slot(merchant: UUID) -> Generator[None]:
+    """Count a file while it arrives: each takes disk before its job is counted by a quota. Raises
+    RateLimited.
+    """
+    if _uploads[merchant] >= UPLOADS_MAX:
+        detail = f"this merchant sends {UPLOADS_MAX} files already; send them one after the other"
+        raise RateLimited(detail, retry_after_s=5)
+    _uploads[merchant] += 1
+    try:
+        yield
+    finally:
+        _uploads.subtract([merchant])
+        if not _uploads[merchant]:
+            del _uploads[merchant]
 
 
 class ControlTotals(msgspec.Struct, kw_only=True, frozen=True):
