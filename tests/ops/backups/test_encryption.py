@@ -71,6 +71,7 @@ def test_all_that_is_stored_is_encrypted_and_comes_back(
         (OTHER, "was encrypted with another key than that in BACKUP_KEY"),
         (None, "is encrypted; BACKUP_KEY must hold its key"),
     ],
+    ids=["another key", "no key"],
 )
 def test_without_its_key_one_sentence_says_so(
     stored: s3_storage.Storage, tmp_path: Path, key: str | None, sentence: str
