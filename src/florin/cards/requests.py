@@ -1,4 +1,4 @@
-"""Requests: the bodies of the cards' routes. An unexpected field is refused."""
+"""Requests: the bodies of the routes for cards. An unknown field is refused."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, 
 
 HOLD_MAX_S = 31_536_000  # a year
 BATCH_MAX = 1000
-BATCH_ITEM_MAX = 128 * 1024  # bytes: the longest right one, whatever its script, is shorter
+BATCH_ITEM_MAX = 128 * 1024  # bytes: the longest valid item is shorter in any script
 
 CodeText = Annotated[str, Meta(min_length=1, max_length=64, description="The card's code.")]
 PinText = Annotated[
@@ -27,7 +27,7 @@ Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 
 class CardRequest(Request, kw_only=True):
     """Issue a card of a program. With `activate` false it stays pending. `pin`: whether it has
-    a PIN; without, what its program says.
+    a PIN; by default as in its program.
     """
 
     program: str
@@ -43,7 +43,7 @@ class LookupRequest(Request, kw_only=True):
 
 
 class SpendRequest(Request, kw_only=True):
-    """Give exactly one of `code` and `card`; with a code the PIN of a card that has one."""
+    """Give exactly one of `code` and `card`. With `code`, give `pin` if the card has a PIN."""
 
     code: CodeText | None = None
     pin: PinText | None = None
@@ -56,39 +56,39 @@ class SpendRequest(Request, kw_only=True):
 
 
 class RedemptionRequest(SpendRequest, kw_only=True):
-    """Spend from a card. `allow_remainder`: take less when the card has less."""
+    """Spend from a card. `allow_remainder`: spend less if the card has less."""
 
     allow_remainder: bool = False
     simulate: bool = False
 
 
 class BatchRedemption(RedemptionRequest, kw_only=True):
-    """A redemption of a batch, with its own key."""
+    """A redemption of a batch, with its own idempotency key."""
 
     idempotency_key: str | None = None
 
 
 class BatchRequest(Request, kw_only=True):
-    """Up to 1000 redemptions; each succeeds or fails on its own, exactly once by its own key."""
+    """Up to 1000 redemptions; each succeeds or fails on its own, once for its key."""
 
     redemptions: msgspec.Raw  # read item by item
 
 
 class BatchBody(Request, kw_only=True):
-    """The same, as documented: the items are read one by one, so that each fails by itself."""
+    """BatchRequest as documented. Items are decoded one by one, so that each fails on its own."""
 
     redemptions: Annotated[list[BatchRedemption], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
 class HoldRequest(SpendRequest, kw_only=True):
-    """Set money aside for `expires_in` seconds."""
+    """Reserve money for `expires_in` seconds."""
 
     expires_in: Seconds = 600
 
 
 class CaptureRequest(Request, kw_only=True):
-    """Without an amount the whole hold is captured; of a part the rest is freed. Without a location
-    it is the hold's.
+    """Without `amount` the whole hold is captured; after a part, the rest is released. `location`:
+    the hold's by default.
     """
 
     amount: Amount | None = None
@@ -96,21 +96,21 @@ class CaptureRequest(Request, kw_only=True):
 
 
 class VoidRequest(Request, kw_only=True):
-    """Where a hold is freed."""
+    """`location`: where the hold is voided."""
 
     location: Text | None = None
 
 
 class RefundRequest(Request, kw_only=True):
-    """Return a redemption, or without an amount what is left of it, to its card. Without a location
-    it is the redemption's.
+    """Return money of a redemption to its card: `amount`, or all that is not refunded yet.
+    `location`: the redemption's by default.
     """
 
     redemption: str
     amount: Amount | None = None
     reference: Text | None = None
     metadata: Metadata | None = None
-    # Unset it is no part of the fingerprint, as before there was one.
+    # If unset, it is not part of the fingerprint, as before the field existed.
     location: Text | msgspec.UnsetType | None = msgspec.UNSET
 
 

@@ -1,9 +1,9 @@
-"""CSV records: cut the blocks of a file into its records, and find out what separates the columns.
+"""CSV records: split the blocks of a file into records, and detect the separator of columns.
 
-As RFC 4180 has it: a line break within quotation marks is part of its record. Lines may end in CR
-LF, LF or CR. The separator is a comma, a semicolon or a tab: the one that a first line `sep=;`
-names, or the one that makes the most known columns of the first line. Each byte is looked at a
-fixed number of times, and a record is bounded.
+As in RFC 4180, a line break within quotation marks is part of its record. Lines may end in CR LF,
+LF or CR. The separator is a comma, a semicolon or a tab: the one in a first line such as `sep=;`,
+or the one that gives the most known columns in the first line. Each byte is read a fixed number of
+times, and the length of a record is limited.
 """
 
 import csv
@@ -30,11 +30,11 @@ class Record(NamedTuple):
 
 
 class NotCsv(Exception):
-    """A record that cannot be read, and why."""
+    """A record that cannot be parsed; the message says why."""
 
 
 class RecordSplitter:
-    """Cuts one file. `separator` is known once its first record was cut."""
+    """Splits one file. `separator` is set when its first record has been split."""
 
     def __init__(self, columns: Collection[str]) -> None:
         self.separator: str | None = None

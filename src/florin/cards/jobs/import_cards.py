@@ -1,8 +1,9 @@
-"""Import cards: make the cards of an imported file, exactly once each, wherever it is cut off.
+"""Import cards: issue the cards of an imported file, each exactly once, even when the job is
+interrupted.
 
-Some parts of the file are one transaction: the lease of the job, the cards with their money, a
-sealed sheet of what their sender does not know, the count, what was refused, and the end of the
-parts themselves. What is killed before its commit never was.
+Some parts of the file are one transaction: the fence of the lease, the cards with their entries,
+the sealed codes and PINs that the merchant must download, the count, the refused rows, and the
+deletion of the parts. A transaction that is interrupted before its commit leaves nothing.
 """
 
 import asyncio
@@ -28,8 +29,8 @@ from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
 from florin.ledger.refusals import BY_OUTCOME
 
-_COLLISIONS_MAX = 3  # of a code that was drawn, or is imported elsewhere at the same moment
-_TAKEN = "this code is on another card"
+_COLLISIONS_MAX = 3  # of a new code, or of one that another import uses at the same time
+_TAKEN = "another card has this code"
 
 _JOB = """
 select actor, location, state, done, total from florin.job where merchant = $1 and id = $2
@@ -57,17 +58,17 @@ where merchant = $1 and id = $2 returning done = total as whole
 
 
 class PreparedRow(msgspec.Struct):
-    """A row with all that its card is to have."""
+    """A row with everything that its card gets."""
 
     row: ImportRow
     code: str
-    pin: str  # empty where its program has none
+    pin: str  # empty if its program has no PINs
     issuance: Issuance
-    hashes: list[bytes]  # of its code, under each secret that may have keyed a card's
+    hashes: list[bytes]  # of its code, under each secret that may have keyed the code of a card
 
 
 class CardImporter:
-    """Makes the cards of files."""
+    """Runs import jobs."""
 
     def __init__(self, database: Database, peppers: Sequence[str], sealer: Sealer) -> None:
         self._database = database
@@ -75,11 +76,11 @@ class CardImporter:
         self._sealer = sealer
 
     async def run(self, job: QueueJob) -> Continue | None:
-        """Go on with a job for a while."""
+        """Issue cards of a job for up to SLICE_S seconds."""
         merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
         row = await self._database.one(_JOB, merchant, uuid)
         if row is None:
-            raise PermanentFailure("there is no such job")
+            raise PermanentFailure(f"job {ids.show_id('job', uuid)} does not exist")
         pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         until, collisions = time.monotonic() + SLICE_S, 0
@@ -97,7 +98,7 @@ class CardImporter:
             drawn = await asyncio.to_thread(self._draw, merchant, row, rows, with_pin)
             try:
                 numbers = [part["part_number"] for part in parts]
-                if await self._book(job, merchant, uuid, numbers, drawn):
+                if await self._commit_parts(job, merchant, uuid, numbers, drawn):
                     return None
             except asyncpg.UniqueViolationError:
                 collisions += 1
@@ -142,15 +143,15 @@ class CardImporter:
         )
         return PreparedRow(row, code, pin, issuance, hashes)
 
-    async def _book(
+    async def _commit_parts(
         self, job: QueueJob, merchant: UUID, uuid: UUID, parts: list[int], drawn: list[PreparedRow]
     ) -> bool:
-        """Make the cards of some parts; whether these were the last."""
+        """Issue the cards of some parts. Returns whether they were the last."""
         async with job.effect() as tx:
             await tx.one(f"{_JOB} for no key update", merchant, uuid)
             if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):
-                raise RuntimeError("somebody else went on with this job")
-            fresh, errors = await _told_apart(tx, merchant, drawn)
+                raise RuntimeError(f"another worker continued job {ids.show_id('job', uuid)}")
+            fresh, errors = await _split_known_codes(tx, merchant, drawn)
             lines: list[str] = []
             rows = await issue_each_in(tx, [each.issuance for each in fresh], job=uuid)
             for each, row in zip(fresh, rows, strict=True):
@@ -163,23 +164,23 @@ class CardImporter:
                 sealed = self._sealer.seal("".join(lines), bound_to=bound)
                 await tx.run(_SHEET, merchant, uuid, parts[0], sealed)
             errors.sort(key=lambda error: error.line or 0)
-            said = msgspec.json.encode(errors[:ERRORS_MAX]).decode()
-            whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), said)
+            encoded = msgspec.json.encode(errors[:ERRORS_MAX]).decode()
+            whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), encoded)
             await job.step(tx)
             if whole:
                 await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
         return bool(whole)
 
     async def _finish(self, job: QueueJob, merchant: UUID, uuid: UUID) -> None:
-        """Of a file of which no line could be read; else it is finished with its last part."""
+        """Finish a job whose file has no valid row; any other is finished with its last part."""
         async with job.effect() as tx:
             await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
 
 
-async def _told_apart(
+async def _split_known_codes(
     tx: Tx, merchant: UUID, drawn: list[PreparedRow]
 ) -> tuple[list[PreparedRow], list[LineError]]:
-    """Those whose code is on no card yet, and the refusals of the others."""
+    """Split rows into those whose code no card has yet, and the errors of the others."""
     given = [hashed for each in drawn if each.row.code for hashed in each.hashes]
     taken: set[bytes] = set()
     if given:

@@ -1,8 +1,7 @@
-"""Import parser: what the records of an imported file say, read strictly, and what is wrong with
-some.
+"""Import parser: parse the records of an imported file strictly, and say what is wrong with them.
 
 The first line names the columns, in any order. A message names the column, the value and what is
-expected; of a code nothing is ever repeated.
+expected; it never repeats a code.
 """
 
 import re
@@ -23,7 +22,7 @@ from florin.kit.http.explanations import explained, shown
 from florin.kit.observability import redaction
 
 COLUMNS = ("program", "amount", "code", "currency", "recipient_name", "recipient_email")
-CHUNK = 1000  # records that are read and kept together
+CHUNK = 1000  # records that are parsed and stored together
 _EMPTY = "this row is empty; leave out rows without values"
 _AMOUNT = re.compile(r"[0-9]{1,13}")
 _SHORTENED = re.compile(r"[0-9]+([.,][0-9]+)?[Ee]\+?[0-9]+")
@@ -32,7 +31,7 @@ _MAY_BE_CODE = re.compile(r"(?:[A-Za-z0-9][ _-]*){14,}")
 
 
 class ImportRow(msgspec.Struct, array_like=True, frozen=True):
-    """A card to be made. Without a code it is given one."""
+    """A card to be issued. Without a code it gets a random one."""
 
     line: int
     program: UUID
@@ -43,8 +42,8 @@ class ImportRow(msgspec.Struct, array_like=True, frozen=True):
 
 
 class ImportPart(msgspec.Struct):
-    """Records that were read together. `count`, `amount`: of all of them, for the control totals;
-    `empty`: rows without any value, which are refused and are no cards.
+    """Records that were parsed together. `count`, `amount`: of all of them, for the control totals;
+    `empty`: rows without any value, which are refused and not counted as cards.
     """
 
     rows: list[ImportRow]
@@ -63,11 +62,11 @@ class ProgramFacts(msgspec.Struct, frozen=True):
 
 
 class LineRefused(Exception):
-    """What is wrong with a record."""
+    """A record that is refused; the message says why."""
 
 
 class ImportReader:
-    """Reads records of one file. `default` is the program of records that name none."""
+    """Parses the records of one file. `default` is the program of records without one."""
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class ImportReader:
         programs: Mapping[UUID, ProgramFacts],
         default: UUID | None,
     ) -> None:
-        """Raises InvalidRequest."""
+        """Parse the line of column names. Raises InvalidRequest."""
         try:
             names = [name.strip().lower() for name in parse_fields(head.text, separator)]
         except NotCsv as wrong:
@@ -93,13 +92,15 @@ class ImportReader:
         if "amount" not in names:
             raise InvalidRequest(f"line {head.line}: there is no column amount", param="amount")
         if "program" not in names and default is None:
-            raise InvalidRequest("say which program: by a column, or in the query", param="program")
+            raise InvalidRequest(
+                "give the program in a column, or in the query parameter program", param="program"
+            )
         self._names, self._separator = names, separator
         self._programs, self._default = programs, default
 
-    def read(self, these: list[Record]) -> ImportPart:
-        part = ImportPart(rows=[], errors=[], count=len(these), amount=0)
-        for record in these:
+    def read(self, records: list[Record]) -> ImportPart:
+        part = ImportPart(rows=[], errors=[], count=len(records), amount=0)
+        for record in records:
             try:
                 values = self._values(record)
                 if not any(values):
@@ -107,9 +108,9 @@ class ImportReader:
                     part.count -= 1
                     part.errors.append(LineError(line=record.line, detail=_EMPTY))
                     continue
-                said = self._said(values)
-                part.amount += int(said["amount"]) if _AMOUNT.fullmatch(said["amount"]) else 0
-                part.rows.append(self._row(record.line, said))
+                fields = self._fields(values)
+                part.amount += int(fields["amount"]) if _AMOUNT.fullmatch(fields["amount"]) else 0
+                part.rows.append(self._row(record.line, fields))
             except (NotCsv, LineRefused) as wrong:
                 part.errors.append(LineError(line=record.line, detail=str(wrong)))
         return part
@@ -117,7 +118,7 @@ class ImportReader:
     def _values(self, record: Record) -> list[str]:
         return [field.strip() for field in parse_fields(record.text, self._separator)]
 
-    def _said(self, values: list[str]) -> dict[str, str]:
+    def _fields(self, values: list[str]) -> dict[str, str]:
         if len(values) != len(self._names):
             raise LineRefused(
                 f"there are {len(values)} fields, not {len(self._names)}; a value that holds"
@@ -125,22 +126,22 @@ class ImportReader:
             )
         return dict(zip(self._names, values, strict=True))
 
-    def _row(self, line: int, said: Mapping[str, str]) -> ImportRow:
-        amount = _amount(said["amount"])
-        program, facts = self._program(said)
+    def _row(self, line: int, fields: Mapping[str, str]) -> ImportRow:
+        amount = _amount(fields["amount"])
+        program, facts = self._program(fields)
         _check_limits(amount, facts)
-        code, recipient = _code(said.get("code")), _recipient(said)
+        code, recipient = _code(fields.get("code")), _recipient(fields)
         return ImportRow(line, program, amount, code, recipient.name, recipient.email)
 
-    def _program(self, said: Mapping[str, str]) -> tuple[UUID, ProgramFacts]:
-        text = said.get("program")
+    def _program(self, fields: Mapping[str, str]) -> tuple[UUID, ProgramFacts]:
+        text = fields.get("program")
         program = ids.parse_id("prg", text) if text else self._default
         facts = self._programs.get(program) if program is not None else None
         if program is None or facts is None:
             given = f" {_shown(text)}" if text else ""
             raise LineRefused(f"program: there is no program{given}; give the id of one of yours")
-        if said.get("currency") and said["currency"] != facts.currency:
-            given = _shown(said["currency"])
+        if fields.get("currency") and fields["currency"] != facts.currency:
+            given = _shown(fields["currency"])
             raise LineRefused(
                 f"currency: must be that of the program, {facts.currency}, not {given}"
             )
@@ -163,7 +164,7 @@ def _amount(text: str) -> int:
 
 
 def _check_limits(amount: int, facts: ProgramFacts) -> None:
-    """The program's limits count as they are now, when the file is accepted."""
+    """Check the program's limits as they are now, when the file is accepted."""
     if not facts.min_amount <= amount <= facts.max_amount:
         limits = f"{facts.min_amount} to {facts.max_amount}"
         raise LineRefused(f"amount: the program allows {limits}, not {amount}")
@@ -185,9 +186,9 @@ def _code(text: str | None) -> str | None:
         raise LineRefused(f"code: {malformed.detail}") from None
 
 
-def _recipient(said: Mapping[str, str]) -> Recipient:
-    name = _LINE_BREAK.sub(" ", said.get("recipient_name") or "") or None
-    email = said.get("recipient_email") or None
+def _recipient(fields: Mapping[str, str]) -> Recipient:
+    name = _LINE_BREAK.sub(" ", fields.get("recipient_name") or "") or None
+    email = fields.get("recipient_email") or None
     try:
         return msgspec.convert({"name": name, "email": email}, Recipient)
     except msgspec.ValidationError as wrong:
@@ -198,11 +199,11 @@ def _recipient(said: Mapping[str, str]) -> Recipient:
 
 
 def _shown(text: str) -> str:
-    """A value as a message repeats it."""
+    """Format a value for a message; what may be a secret is not shown."""
     return "what is there" if _may_be_secret(text) else shown(text)
 
 
 def _may_be_secret(text: str) -> bool:
-    """Whether a code may have come into a wrong column, or a first line names no columns."""
+    """Whether the value may be a code: in a wrong column, or in a file without column names."""
     is_id = text.startswith("prg_")
     return redaction.looks_secret(text) or (not is_id and _MAY_BE_CODE.fullmatch(text) is not None)

@@ -1,9 +1,9 @@
-"""Import upload: take a file of cards that were sold elsewhere, keep it sealed, and ask for its
+"""Import upload: receive a file of cards that were sold elsewhere, store it sealed, and create its
 job.
 
-What arrives is read and kept a thousand lines at a time, in parts each sealed on its own; the job
-that makes them known comes last, with its key, in one transaction. A file that is cut off, or whose
-control totals are wrong, leaves nothing but parts that nobody names; they are deleted.
+The file is read and stored a thousand rows at a time, in parts that are sealed separately. The job
+that refers to them is created last, with its key, in one transaction. An incomplete file, or one
+with wrong control totals, leaves only parts without a job; they are deleted.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ _PROGRAMS = """
 select id, currency, pin, min_amount, max_amount, denominations from florin.program
 where merchant = $1
 """
-PART = LEAST  # lines; what is booked together is whole parts
+PART = LEAST  # rows; a transaction of the job processes whole parts
 _KEEP = """
 insert into florin.job_part (merchant, job, part_number, sealed)
 select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinality s (sealed, n)
@@ -80,7 +80,7 @@ def upload_slot(merchant: UUID) -> Generator[None]:
 
 
 class ControlTotals(msgspec.Struct, kw_only=True, frozen=True):
-    """What the sender says is in the file; `program` is that of lines that name none."""
+    """What the caller says is in the file; `program` is that of rows without one."""
 
     count: int | None = None
     amount: int | None = None
@@ -88,40 +88,40 @@ class ControlTotals(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class ParsedImport(msgspec.Struct):
-    """What was read of a file so far, and is kept."""
+    """The result of reading a file so far."""
 
     parts: int = 0
     count: int = 0
-    empty: int = 0  # rows without values: refused, and no cards
+    empty: int = 0  # rows without values: refused, not counted as cards
     amount: int = 0
     refused: int = 0
     errors: list[LineError] = msgspec.field(default_factory=list[LineError])
-    gives_codes: bool = False  # codes or PINs that its sender does not know
+    gives_codes: bool = False  # the job makes codes or PINs that must be downloaded
     digest: Any = msgspec.field(default_factory=hashlib.sha256)
 
 
 async def start_import(
     database: Database,
     sealer: Sealer,
-    asked: RequestContext,
+    context: RequestContext,
     blocks: AsyncIterator[bytes],
-    said: ControlTotals,
+    totals: ControlTotals,
 ) -> tuple[Job, bool]:
-    """Take a job on; the second value says whether it was taken on before, under the same key.
+    """Store the file and create its job. Returns the job, and whether its key was used before.
 
     Raises InvalidRequest, ProgramNotFound, TooLarge, IdempotencyKeyReused, QuotaExceeded.
     """
     job, kept = ids.new_id(), ParsedImport()
     known = False
     try:
-        await _keep(database, sealer, asked.merchant, job, blocks, said, kept)
-        _check(kept, said)
-        first = await _record(database, asked, job, said, kept)
+        await _keep(database, sealer, context.merchant, job, blocks, totals, kept)
+        _check(kept, totals)
+        first = await _record(database, context, job, totals, kept)
         known = first == job
     finally:
         if not known and kept.parts:
-            await asyncio.shield(asyncio.ensure_future(_drop(database, asked.merchant, job)))
-    found = await jobs.find_job(database, asked.merchant, first)
+            await asyncio.shield(asyncio.ensure_future(_drop(database, context.merchant, job)))
+    found = await jobs.find_job(database, context.merchant, first)
     as_first = msgspec.structs.replace(
         found,
         state="queued",
@@ -140,7 +140,7 @@ async def _keep(
     merchant: UUID,
     job: UUID,
     blocks: AsyncIterator[bytes],
-    said: ControlTotals,
+    totals: ControlTotals,
     kept: ParsedImport,
 ) -> None:
     programs = {
@@ -155,13 +155,13 @@ async def _keep(
     }
     reader: ImportReader | None = None
     splitter = RecordSplitter(COLUMNS)
-    async for these in split_records(_hashed(blocks, kept.digest), splitter, CHUNK):
+    async for records in split_records(_hashed(blocks, kept.digest), splitter, CHUNK):
         if reader is None:
             assert splitter.separator is not None  # there is a first record
-            default = _default(programs, said)
-            reader = ImportReader(these[0], splitter.separator, programs, default)
-            these = these[1:]  # noqa: PLW2901 -- the head is none of them
-        part = await asyncio.to_thread(reader.read, these)
+            default = _default(programs, totals)
+            reader = ImportReader(records[0], splitter.separator, programs, default)
+            records = records[1:]  # noqa: PLW2901 -- the head is none of them
+        part = await asyncio.to_thread(reader.read, records)
         kept.count += part.count
         kept.amount += part.amount
         kept.empty += part.empty
@@ -180,7 +180,7 @@ async def _keep(
 def _sealed(
     sealer: Sealer, rows: list[ImportRow], merchant: UUID, job: UUID, first: int
 ) -> list[bytes]:
-    """The parts of these rows; the first one's number is `first`."""
+    """Seal rows as parts, numbered from `first` on."""
     parts = [rows[start : start + PART] for start in range(0, len(rows), PART)]
     return [seal_part(sealer, part, merchant, job, first + n) for n, part in enumerate(parts)]
 
@@ -191,11 +191,11 @@ async def _hashed(blocks: AsyncIterator[bytes], digest: Any) -> AsyncIterator[by
         yield block
 
 
-def _default(programs: dict[UUID, ProgramFacts], said: ControlTotals) -> UUID | None:
+def _default(programs: dict[UUID, ProgramFacts], totals: ControlTotals) -> UUID | None:
     """Raises ProgramNotFound."""
-    if said.program is None:
+    if totals.program is None:
         return next(iter(programs)) if len(programs) == 1 else None
-    program = ids.parse_id("prg", said.program)
+    program = ids.parse_id("prg", totals.program)
     if program not in programs:
         raise ProgramNotFound(param="program")
     return program
@@ -205,49 +205,55 @@ def _gives_codes(part: ImportPart, programs: dict[UUID, ProgramFacts]) -> bool:
     return any(row.code is None or programs[row.program].pin for row in part.rows)
 
 
-def _check(kept: ParsedImport, said: ControlTotals) -> None:
+def _check(kept: ParsedImport, totals: ControlTotals) -> None:
     if kept.count == 0:
-        raise InvalidRequest("there is no card in the file")
-    if said.count is not None and said.count != kept.count:
-        raise InvalidRequest(f"the file has {kept.count} cards, not {said.count}", param="count")
-    if said.amount is not None and said.amount != kept.amount:
-        detail = f"the amounts of the file add up to {kept.amount}, not {said.amount}"
+        raise InvalidRequest(
+            "the file has no cards; give at least one row after the line of column names"
+        )
+    if totals.count is not None and totals.count != kept.count:
+        raise InvalidRequest(f"the file has {kept.count} cards, not {totals.count}", param="count")
+    if totals.amount is not None and totals.amount != kept.amount:
+        detail = f"the amounts of the file add up to {kept.amount}, not {totals.amount}"
         raise InvalidRequest(detail, param="amount")
 
 
 async def _record(
-    database: Database, asked: RequestContext, job: UUID, said: ControlTotals, kept: ParsedImport
+    database: Database,
+    context: RequestContext,
+    job: UUID,
+    totals: ControlTotals,
+    kept: ParsedImport,
 ) -> UUID:
-    """Make the job known, once; return the first job of its key."""
-    assert asked.key is not None
+    """Create the job unless its key was used before; return the first job of the key."""
+    assert context.key is not None
     async with database.transaction() as tx:
         first = await claim_key(
             tx,
-            merchant=asked.merchant,
-            key=asked.key,
+            merchant=context.merchant,
+            key=context.key,
             operation="import",
-            fingerprint=fingerprint("import", said, kept.digest.hexdigest()),
+            fingerprint=fingerprint("import", totals, kept.digest.hexdigest()),
             noun=job,
         )
         if first == job:
-            await quotas.take_job(tx, asked.merchant, QUEUE, kept.count)
+            await quotas.take_job(tx, context.merchant, QUEUE, kept.count)
             await tx.run(
                 _JOB,
-                asked.merchant,
+                context.merchant,
                 job,
                 kept.count + kept.empty,
                 kept.refused,
                 msgspec.json.encode(kept.errors).decode(),
                 "waiting" if kept.gives_codes else "none",
-                asked.actor,
-                asked.location,
+                context.actor,
+                context.location,
             )
             await enqueue.enqueue(
                 tx,
                 enqueue.NewJob(
                     queue=QUEUE,
                     kind="import",
-                    payload={"merchant": str(asked.merchant), "job": str(job)},
+                    payload={"merchant": str(context.merchant), "job": str(job)},
                     dedupe=jobs.job_dedupe_key(job),
                 ),
             )
@@ -255,24 +261,26 @@ async def _record(
 
 
 async def _drop(database: Database, merchant: UUID, job: UUID) -> None:
-    """What is left all the same is deleted a day later (see retention.py)."""
+    """Delete the stored parts. What this misses is deleted a day later (see retention.py)."""
     with contextlib.suppress(*BROKEN, PoolTimeout, asyncpg.PostgresError):
         async with database.connection() as connection:
             await connection.execute(_DROP, merchant, job)
 
 
-def seal_part(sealer: Sealer, rows: list[ImportRow], merchant: UUID, job: UUID, nth: int) -> bytes:
+def seal_part(
+    sealer: Sealer, rows: list[ImportRow], merchant: UUID, job: UUID, part_number: int
+) -> bytes:
     text = msgspec.json.encode(rows).decode()
-    return sealer.seal(text, bound_to=part_binding(merchant, job, nth))
+    return sealer.seal(text, bound_to=part_binding(merchant, job, part_number))
 
 
 def unseal_part(
-    sealer: Sealer, sealed: bytes, merchant: UUID, job: UUID, nth: int
+    sealer: Sealer, sealed: bytes, merchant: UUID, job: UUID, part_number: int
 ) -> list[ImportRow]:
-    text = sealer.unseal(sealed, bound_to=part_binding(merchant, job, nth))
+    text = sealer.unseal(sealed, bound_to=part_binding(merchant, job, part_number))
     return msgspec.json.decode(text, type=list[ImportRow])
 
 
-def part_binding(merchant: UUID, job: UUID, nth: int) -> bytes:
-    """What a part is sealed to: moved elsewhere, or in a sheet's place, it does not open."""
-    return b"part" + merchant.bytes + job.bytes + nth.to_bytes(4, "big")
+def part_binding(merchant: UUID, job: UUID, part_number: int) -> bytes:
+    """What a part is sealed to: at another place, or as a code export, it cannot be unsealed."""
+    return b"part" + merchant.bytes + job.bytes + part_number.to_bytes(4, "big")
