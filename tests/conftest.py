@@ -1,4 +1,4 @@
-"""What every test may ask for: a PostgreSQL, and a migrated database of its own."""
+"""Fixtures of all tests: a PostgreSQL server and a migrated database per module."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ from tests.support.hostile_requests import Books
 from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
 from tests.support.workers import Crew, crew
 
-# The same examples each time, however long each takes: --hypothesis-profile=default draws others.
+# The same examples each time, without a deadline; --hypothesis-profile=default draws others.
 settings.load_profile("ci")
 
 
@@ -41,9 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    # Told to end, as by a time-out, it takes down what it started, as after Ctrl-C.
+    # On SIGTERM, for example after a time-out, stop all started processes as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # In the background a shell has it ignored, and what the tests start would ignore it as well.
+    # A shell ignores SIGINT in background jobs, and child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -140,7 +140,7 @@ async def shop(owner: Any, database: Database) -> Shop:
 
 @pytest.fixture
 async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
-    """A client of the shop, below /api/v1."""
+    """A client with the API key of the merchant, below /api/v1."""
     limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
     async with httpx.AsyncClient(
         base_url=f"{api.base}/api/v1",
@@ -155,7 +155,7 @@ async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
 
 @pytest.fixture
 async def aging(owner: Any, database: Database, api: Instance) -> Any:
-    """A client of a test merchant, and how to let its time pass."""
+    """A client of a test merchant, and a function that advances its time."""
     shop = await make_shop(owner, database, test=True)
 
     async def pass_time(**span: float) -> None:
@@ -174,7 +174,7 @@ async def aging(owner: Any, database: Database, api: Instance) -> Any:
 
 @pytest.fixture(scope="module")
 def open_api(urls: Urls) -> Iterator[Instance]:
-    """An instance that does not stop a guesser: he would be refused before what is tested."""
+    """An instance without limits on guesses, which would refuse the tested requests."""
     most = dict.fromkeys(("ADDRESS", "PRINCIPAL", "PREFIX"), "1000000")
     settings = {f"FLORIN_GUESSES_PER_{what}": number for what, number in most.items()}
     with instance(
@@ -199,9 +199,9 @@ def books(owner: Any) -> Books:
 
 @pytest.fixture
 async def workers(urls: Urls, owner: Any) -> AsyncGenerator[Crew]:
-    """The product's own workers, on the module's database."""
+    """Florin's workers on the database of the module."""
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
-    # Ticks of schedules: each test asks for its own jobs.
+    # No scheduled ticks: each test creates its own jobs.
     await owner.execute(
         "insert into florin.queue_tick (schedule, tick)"
         " select s, date_trunc('minute', now()) + n * interval '1 minute'"

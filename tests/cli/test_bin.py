@@ -315,7 +315,7 @@ def test_without_engine_wheels_the_rest_is_installed(checkout: Checkout) -> None
     assert checkout.run()[2] == ""
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a checkout that belongs to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a checkout of another user")
 def test_a_checkout_that_is_not_writable(patient: Checkout) -> None:
     checkout = patient
     folder = checkout.path.parents[0]

@@ -97,7 +97,7 @@ def test_a_mistake_is_one_sentence_that_says_what_to_do(words: tuple[str, ...]) 
 def test_an_instance_stopped_while_it_starts_ends_without_a_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """At whatever line of its start: no KeyboardInterrupt, whose trace would stand in its log."""
+    """At any point of its start: no KeyboardInterrupt, whose traceback would be in its log."""
     seen: list[object] = []
 
     def run_api() -> int:
@@ -235,7 +235,7 @@ def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> No
     assert not any(processes.is_alive(each) for each in (*running.values(), replica, supervisor))
 
 
-def test_detached_it_tells_why_it_could_not(fleet: TestFleet) -> None:
+def test_detached_a_failed_start_is_explained(fleet: TestFleet) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = run_cli(fleet, "up", "--detach", "--port", str(port))
@@ -258,7 +258,7 @@ def test_doctor_finds_what_is_wrong(fleet: TestFleet) -> None:
     checks = {check["name"]: check for check in document(found)["checks"]}
     assert {"settings", "disk", "durability", "connections", "role check"} <= set(checks)
     assert checks["role check"]["result"] == "ok"
-    fleet.environ["DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none?connection_limit=500"
+    fleet.environ["DATABASE_URL"] = "postgresql://unknown@127.0.0.1:1/none?connection_limit=500"
     found = run_cli(fleet, "doctor", "db", "--json")
     assert found.returncode == 1
     assert document(found)["checks"][0]["result"] == "fail"

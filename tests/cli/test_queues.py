@@ -90,7 +90,7 @@ async def test_list_shows_every_queue_and_worker(hand: Hand, owner: Any) -> None
     assert "worker-7: 2 of 5 busy, release r1, stopping" in text
 
 
-async def test_failed_tells_why(hand: Hand, owner: Any) -> None:
+async def test_failed_shows_the_errors(hand: Hand, owner: Any) -> None:
     assert await hand.says("failed") == "There are no dead jobs.\n"
     (job,) = await dead(owner, 1)
     (shown,) = (await hand.shows("failed"))["failed"]
@@ -149,7 +149,7 @@ async def test_what_is_typed_wrongly_says_how(hand: Hand) -> None:
 
 async def test_as_a_process(urls: Urls) -> None:
     """Exit codes, and one sentence when there is no database."""
-    for url, code in ((urls.app, 0), ("postgresql://nobody@127.0.0.1:1/none", 1)):
+    for url, code in ((urls.app, 0), ("postgresql://unknown@127.0.0.1:1/none", 1)):
         said = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-P", "-m", "florin", "queue", "--json"],

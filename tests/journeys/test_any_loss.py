@@ -38,7 +38,7 @@ async def lose(fleet: Fleet, name: str) -> None:
     assert part is not None
     assert part.process is not None
     processes.send_signal(part.process, signal.SIGKILL)
-    if part.role == "supervisor":  # the host's service manager starts it, or whoever notices
+    if part.role == "supervisor":  # the service manager of the host, or the operator, starts it
         await processes.wait_gone(part.process)
         await asyncio.to_thread(fleet.up)
 

@@ -1,7 +1,7 @@
 """Under load: real instances behind a real balancer, changed and broken while requests arrive.
 
-The client repeats nothing and writes down every answer. No request fails, and the books are what it
-was told.
+The client repeats nothing and records every response. No request fails, and the ledger matches the
+responses.
 """
 
 import asyncio
@@ -146,7 +146,9 @@ async def _answered(fleet: BenchFleet, name: str) -> float:
 
 
 @pytest.mark.parametrize("fault", ["does not start", "dies soon"])
-async def test_a_bad_release_is_undone_and_touches_nobody(fleet: BenchFleet, fault: str) -> None:
+async def test_a_bad_release_is_rolled_back_without_failed_requests(
+    fleet: BenchFleet, fault: str
+) -> None:
     async with load(fleet) as log:
         before, kept = processes(fleet), desired_state.load_desired_state(fleet.home)
         said = await fleet.deploy(fault, expect=1, soak="4s")
@@ -239,7 +241,7 @@ async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Benc
     assert failed(log) == []
 
 
-async def test_who_follows_events_misses_none_whatever_is_replaced(fleet: BenchFleet) -> None:
+async def test_followers_of_events_miss_none_during_changes(fleet: BenchFleet) -> None:
     shop = await fleet.open_shop(cards=1)
     async with httpx.AsyncClient(
         base_url=f"http://{shop.address}/api/v1",

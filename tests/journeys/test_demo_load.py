@@ -35,7 +35,7 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
     found = load.found
     running = asyncio.ensure_future(load.run(bases, {"authorization": f"Bearer {demo.api_key}"}))
     async with asyncio.timeout(WITHIN_S):
-        # Until all was asked for beside sales, and somebody came to help.
+        # Until all jobs are requested during sales, and a worker was added.
         while found.asked < WAVE or found.redeemed < 2 or found.workers[1] < 2:
             assert not running.done(), running.exception()
             await asyncio.sleep(0.1)
@@ -71,7 +71,7 @@ def samples(memory: list[float], connections: list[int] | None = None) -> list[S
     ]
 
 
-def test_what_grows_is_told() -> None:
+def test_growth_is_reported() -> None:
     flat = [60.0, 90, 100, 101, 100, 102, 100, 101, 103]
     leak = [60.0, 90, 100, 110, 120, 130, 140, 150, 160]
     found = LoadReport(seconds=600, balanced=True, samples=samples(flat))

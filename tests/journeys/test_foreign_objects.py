@@ -54,11 +54,11 @@ def nobodys(noun: Json) -> str:
 
 
 def same(one: httpx.Response, other: httpx.Response) -> None:
-    def told(answer: httpx.Response) -> Json:
+    def body_of(answer: httpx.Response) -> Json:
         body: Json = answer.json()
         return {name: value for name, value in body.items() if name != "request_id"}
 
-    assert (one.status_code, told(one)) == (other.status_code, told(other))
+    assert (one.status_code, body_of(one)) == (other.status_code, body_of(other))
 
 
 async def test_reading(

@@ -29,7 +29,7 @@ _WAITING = (
 )
 
 
-async def test_a_pool_in_use_is_told_early_and_changes_nothing(
+async def test_an_exhausted_pool_refuses_early_and_changes_nothing(
     small: Instance, shop: Shop, owner: Any, database: Database
 ) -> None:
     del database
@@ -38,7 +38,7 @@ async def test_a_pool_in_use_is_told_early_and_changes_nothing(
         sale = {"program": shop.program, "amount": 500}
         sold = (await http.post("/cards", json=sale, headers={"Idempotency-Key": "first"})).json()
         async with owner.transaction():
-            # Whoever reads programs waits for this lock, its connection in its hands.
+            # Requests that read programs wait for this lock, each with a connection.
             await owner.execute("lock table florin.program in access exclusive mode")
             waiting = [asyncio.create_task(http.get("/programs")) for _ in range(_LIMIT)]
             async with asyncio.timeout(60):
@@ -69,7 +69,7 @@ async def test_a_pool_in_use_is_told_early_and_changes_nothing(
             if line.startswith("florin_pool_timeouts_total")
         ]
         assert timeouts >= 1
-        # In use, and how long somebody waited for one.
+        # Connections in use, and how long requests waited for one.
         assert 'florin_pool_open{server="primary"}' in metrics
         assert 'florin_pool_idle{server="primary"}' in metrics
         (waited,) = re.findall(r'florin_pool_wait_seconds_count\{server="primary"\} (\S+)', metrics)

@@ -164,7 +164,7 @@ def test_every_route_says_who_may_call_it(world: World) -> None:
             assert asked == [{"bearer": [route.need]}]
 
 
-def test_whoever_gives_rights_away_proves_who_it_is(world: World) -> None:
+def test_changing_rights_requires_a_proof_of_identity(world: World) -> None:
     """Also on a route that is new: what writes members or keys asks for a fresh proof, and says so;
     only keys are made and revoked by keys as well.
     """
@@ -175,7 +175,7 @@ def test_whoever_gives_rights_away_proves_who_it_is(world: World) -> None:
         assert (route.name in ROUTES.PEOPLE_ONLY) == (rights and route.need == "members:write")
 
 
-async def test_nobody_gets_in_without_credentials(world: World) -> None:
+async def test_no_request_is_accepted_without_credentials(world: World) -> None:
     mine = world.owner.tokens["access_token"]
     for route in _guarded(world):
         for headers in (
@@ -202,7 +202,7 @@ async def test_what_is_anothers_is_not_there(world: World) -> None:
     tried = 0
     for route in _guarded(world):
         if route.path == "/auth/logout":
-            continue  # he would end his own sign-in
+            continue  # it would end the caller's own session
         inside = "{" in route.path
         for who, headers in world.strangers.items():
             answer = await _call(world, route, headers)
@@ -216,7 +216,7 @@ async def test_what_is_anothers_is_not_there(world: World) -> None:
     assert tried > 60
 
 
-async def test_lists_show_nothing_of_anothers_whatever_is_asked(world: World) -> None:
+async def test_lists_show_nothing_of_another_merchant(world: World) -> None:
     tried = 0
     for route in (each for each in world.routes if each.method == "GET"):
         for parameter in route.operation["parameters"]:
@@ -262,15 +262,15 @@ async def test_one_scope_less_is_not_enough(world: World) -> None:
 
 @pytest.mark.parametrize("role", sorted(set(ROLES) - {"owner"}))
 async def test_a_lesser_role_may_do_no_more(world: World, role: str) -> None:
-    somebody = await member(world.http, world.owner, role)
+    caller = await member(world.http, world.owner, role)
     tried = 0
     for route in _guarded(world):
         if ":" in route.need and route.need not in ROLES[role]:
-            answer = await _call(world, route, somebody.headers)
+            answer = await _call(world, route, caller.headers)
             assert answer.status_code == 403, (role, route.name, answer.text)
             tried += 1
         elif route.method == "GET" and route.need != "person":
-            answer = await _call(world, route, somebody.headers)
+            answer = await _call(world, route, caller.headers)
             assert answer.status_code not in {401, 403}, (role, route.name, answer.text)
     assert tried > 3
 

@@ -150,7 +150,7 @@ async def test_refunds_never_exceed_the_redemption(clients: Clients, shop: Shop)
     again = await read(clients[-1], f"/redemptions/{redemption['id']}")
     assert again["refunded"] == 98
     assert (await card_of(clients, card))["balance"] == 98
-    # Whoever names no amount gets what is left, once.
+    # A refund without an amount returns the remainder, once.
     rest = await together(
         post(next(turn), "/refunds", {"redemption": redemption["id"]}) for _ in range(20)
     )
@@ -235,12 +235,12 @@ async def test_crossed_batches_with_shared_keys(clients: Clients, shop: Shop) ->
         next(turn).post("/redemptions/batch", json={"redemptions": orders[n % 2]}) for n in range(8)
     )
     assert statuses(answers) == {200: 8}
-    told: dict[str, set[str]] = {}
+    by_card: dict[str, set[str]] = {}
     for answer in answers:
         for line in answer.json()["data"]:
             assert line["status"] == 201, line
-            told.setdefault(line["redemption"]["card"], set()).add(line["redemption"]["id"])
-    assert {len(ids) for ids in told.values()} == {1}
-    assert len(told) == 40
+            by_card.setdefault(line["redemption"]["card"], set()).add(line["redemption"]["id"])
+    assert {len(ids) for ids in by_card.values()} == {1}
+    assert len(by_card) == 40
     assert {(await card_of(clients, card))["balance"] for card in cards} == {40}
     await balanced(clients[0])

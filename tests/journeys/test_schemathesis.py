@@ -14,7 +14,7 @@ import pytest
 from tests.support.instance import Instance, Shop
 
 # Left out: a request that is right in form may well be refused (a program that is not there), and
-# who may see what is told apart by test_who_may.py.
+# permissions are tested by test_permissions.py.
 LEFT_OUT = (
     "positive_data_acceptance",
     "use_after_free",
@@ -31,7 +31,7 @@ def run(api: Instance, folder: Path, *words: str, seconds: int) -> str:
         f"[checks]\nmissing_required_header = {{ expected-statuses = {refused} }}\n"
         f"negative_data_rejection = {{ expected-statuses = {refused} }}\n"
         + "".join(f"{name} = {{ enabled = false }}\n" for name in LEFT_OUT)
-        # What is wrong with an item is the item's own answer, beside those of the others.
+        # A wrong item gets its own response next to those of the other items.
         + '[[operations]]\ninclude-path = "/api/v1/redemptions/batch"\n'
         "[operations.checks]\nnegative_data_rejection = { enabled = false }\n",
         "utf-8",
@@ -58,7 +58,7 @@ def run(api: Instance, folder: Path, *words: str, seconds: int) -> str:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["authenticated", "stranger"])
-def test_whatever_is_sent_the_answer_is_documented(
+def test_every_response_is_documented(
     api: Instance, shop: Shop, tmp_path: Path, request: pytest.FixtureRequest, known: bool
 ) -> None:
     minutes: Any = request.config.getoption("--minutes")
@@ -66,7 +66,7 @@ def test_whatever_is_sent_the_answer_is_documented(
     # Without any header Schemathesis would register a merchant for itself.
     words = ["-H", f"Authorization: Bearer {shop.secret if known else 'flk_nobody'}"]
     seed = request.config.getoption("--seed")
-    # The short form asks the same each time; the long one looks for what nobody thought of.
+    # The short run sends the same requests each time; the long one draws new ones.
     if seed is not None or not minutes:
         words += ["--seed", str(seed or 1)]
     seconds, least = (seconds, 500) if known else (seconds // 2, 100)

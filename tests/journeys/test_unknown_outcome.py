@@ -20,11 +20,11 @@ ASKED = 10
 
 async def test_overloaded_leaves_its_key_unused(urls: Urls, shop: Shop, owner: Any) -> None:
     """One connection, held by slow writes: it is missing before the commit, and again after it."""
-    told: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
     turn = 0
 
     def both() -> bool:
-        counted = Counter((under.split()[0], code) for under, code in told.items())
+        counted = Counter((under.split()[0], code) for under, code in outcomes.items())
         return min(counted["load", "outcome_unknown"], counted["load", "overloaded"]) > 0
 
     with instance(f"{urls.app}?connection_limit=1&pool_timeout=0.05") as narrow:
@@ -35,7 +35,7 @@ async def test_overloaded_leaves_its_key_unused(urls: Urls, shop: Shop, owner: A
                 for n in range(ASKED):
                     under = f"{name} {turn} {n}"
                     answer = await post(http, path, body, under=under)
-                    told[under] = answer.json().get("code") if answer.is_error else "done"
+                    outcomes[under] = answer.json().get("code") if answer.is_error else "done"
 
             await owner.execute(
                 "create function slow() returns trigger language plpgsql as"
@@ -58,16 +58,16 @@ async def test_overloaded_leaves_its_key_unused(urls: Urls, shop: Shop, owner: A
         "select key from florin.idempotency where merchant = $1", shop.merchant
     )
     used = {row["key"] for row in rows}
-    assert not {under for under, code in told.items() if code == "overloaded"} & used
-    unknown = {under for under, code in told.items() if code == "outcome_unknown"}
+    assert not {under for under, code in outcomes.items() if code == "overloaded"} & used
+    unknown = {under for under, code in outcomes.items() if code == "outcome_unknown"}
     assert unknown <= used
-    assert both(), Counter(told.values())
+    assert both(), Counter(outcomes.values())
 
 
 async def test_a_lookup_without_a_database_is_overloaded(
     urls: Urls, shop: Shop, database: Database
 ) -> None:
-    """It reads, whatever its method says: who asks may simply ask again."""
+    """The route only reads although it is a POST: the caller may repeat it."""
     del database
     async with _line_to(urls.app) as (url, cut):
         loop = asyncio.get_running_loop()
@@ -121,8 +121,10 @@ async def test_what_takes_no_body_refuses_fields(
 ) -> None:
     card = await issue(http, shop, 100)
     route = f"/cards/{card['id']}/{path}"
-    told = problem(await post(http, route, {"amount": 5}), 422, "invalid_request", param="amount")
-    assert told["detail"]
+    refused = problem(
+        await post(http, route, {"amount": 5}), 422, "invalid_request", param="amount"
+    )
+    assert refused["detail"]
     for wrong in (b"{", b"[1]", b"\xff"):
         problem(await http.post(route, content=wrong, headers=key()), 422, "invalid_request")
     for fine in (b"", b"{}", b" \n"):

@@ -9,12 +9,12 @@ LIMITS = "src/florin/identity/network_limits.py"
 LOGIN = "src/florin/identity/login.py"
 PROFILE = "src/florin/identity/profile.py"
 MEMBER = "src/florin/identity/members.py"
-LETTER = "src/florin/identity/credentials/email_tokens.py"
+EMAIL_TOKEN = "src/florin/identity/credentials/email_tokens.py"
 REGISTER = "src/florin/merchants/registration.py"
 
 COST = "tests/identity/test_network_limits.py"
 UNIFORM = "tests/identity/test_constant_time.py"
-LETTERS = "tests/identity/credentials/test_email_tokens.py"
+EMAIL_TOKENS = "tests/identity/credentials/test_email_tokens.py"
 EMAILS = "tests/kit/test_email_address.py"
 MEMBERS = "tests/identity/test_members.py"
 
@@ -100,7 +100,7 @@ ACCOUNTS = (
     _("loopback is not counted in production", LIMITS,
       "return self._spare_loopback and is_loopback(source)", "return is_loopback(source)",
       f"{COST}::test_loopback_is_not_counted_in_development"),
-    _("several e-mail tokens used at once are accepted", LETTER,
+    _("several e-mail tokens used at once are accepted", EMAIL_TOKEN,
       "  order by id for update\n", "",
-      f"{LETTERS}::test_one_of_several_tokens_used_at_once_is_accepted"),
+      f"{EMAIL_TOKENS}::test_one_of_several_tokens_used_at_once_is_accepted"),
 )  # fmt: skip

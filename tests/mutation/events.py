@@ -1,4 +1,4 @@
-"""Mutations of the stream of events: nothing is left out, nobody else's is shown."""
+"""Mutations of the event stream: it is complete and shows only the merchant's own events."""
 
 from tests.mutation.mutation import without as _
 

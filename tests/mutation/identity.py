@@ -1,4 +1,4 @@
-"""Mutations of people: who signs in, with what, for how long, and what he may then do."""
+"""Mutations of identity: sign-in, sessions, second factors, keys and permissions."""
 
 from tests.mutation.mutation import without as _
 
@@ -7,7 +7,7 @@ LOGIN = "src/florin/identity/login.py"
 FACTOR = "src/florin/identity/credentials/totp.py"
 PROOF = "src/florin/identity/reauthentication.py"
 SESSION = "src/florin/identity/sessions.py"
-LETTER = "src/florin/identity/credentials/email_tokens.py"
+EMAIL_TOKEN = "src/florin/identity/credentials/email_tokens.py"
 ACCOUNT = "src/florin/identity/profile.py"
 MEMBER = "src/florin/identity/members.py"
 ACCESS = "src/florin/identity/authentication.py"
@@ -17,10 +17,10 @@ ISSUE = "src/florin/cards/issuing.py"
 PLACE = "src/florin/cards/locations.py"
 MONEY = "src/florin/cards/transactions/service.py"
 
-DOORS = "tests/identity/credentials/test_lockout.py"
+LOCKOUTS = "tests/identity/credentials/test_lockout.py"
 SECOND = "tests/identity/test_second_factor.py"
 SIGN_IN = "tests/identity/test_sign_in.py"
-LETTERS = "tests/identity/credentials/test_email_tokens.py"
+EMAIL_TOKENS = "tests/identity/credentials/test_email_tokens.py"
 MEMBERS = "tests/identity/test_members.py"
 STEP_UP = "tests/identity/test_step_up.py"
 PLACES = "tests/cards/api/test_locations.py"
@@ -32,27 +32,27 @@ WHO_MAY = "tests/journeys/test_permissions.py"
 _SIGNING_IN = (
     _("a wrong password is not counted", LOGIN,
       "    if not await lockout.record_failure(tx, locks):\n", "    if False:\n",
-      f"{DOORS}::test_failures_lock_an_account_for_a_while"),
+      f"{LOCKOUTS}::test_failures_lock_an_account_for_a_while"),
     _("a closed lock is not checked", LOCKOUT,
       '    if row is not None and row["wait"] is not None:\n', "    if False:\n",
-      f"{DOORS}::test_failures_lock_an_account_for_a_while"),
+      f"{LOCKOUTS}::test_failures_lock_an_account_for_a_while"),
     _("all concurrent guesses are reported as wrong", LOCKOUT, "where not ({_CLOSED})\n", "",
-      f"{DOORS}::test_concurrent_guesses_do_not_exceed_the_limit"),
+      f"{LOCKOUTS}::test_concurrent_guesses_do_not_exceed_the_limit"),
     _("a lock may stay closed for years", LOCKOUT,
       "least({FIRST_S} * power(2, least(a.failures - a.most, 10)), {LONGEST_S})",
       "least({FIRST_S} * power(2, least(a.failures - a.most, 10)), 31536000)",
-      f"{DOORS}::test_the_longest_wait_is_bounded"),
+      f"{LOCKOUTS}::test_the_longest_wait_is_bounded"),
     _("a lock is not longer after more failures", LOCKOUT,
       "{FIRST_S} * power(2, least(a.failures - a.most, 10))", "{FIRST_S}",
-      f"{DOORS}::test_failures_lock_an_account_for_a_while"),
+      f"{LOCKOUTS}::test_failures_lock_an_account_for_a_while"),
     _("failures elsewhere lock the owner out", LOCKOUT, "    if known:\n", "    if False:\n",
-      f"{DOORS}::test_failures_elsewhere_do_not_lock_the_owner_out"),
+      f"{LOCKOUTS}::test_failures_elsewhere_do_not_lock_the_owner_out"),
     _("an account may be tried from very many networks", LOCKOUT,
       '        LockoutKey(_subject(pepper, "account", email), ACCOUNT_MOST),\n', "",
-      f"{DOORS}::test_an_account_is_locked_after_failures_from_many_networks"),
+      f"{LOCKOUTS}::test_an_account_is_locked_after_failures_from_many_networks"),
     _("a network may try very many accounts", LOCKOUT,
       '        LockoutKey(_subject(pepper, "network", network), NETWORK_MOST),\n', "",
-      f"{DOORS}::test_a_network_is_locked_after_failures_on_many_accounts"),
+      f"{LOCKOUTS}::test_a_network_is_locked_after_failures_on_many_accounts"),
     _("no password is checked for an unknown member",
       "src/florin/identity/credentials/passwords.py",
       "_verify(password_hash or _DUMMY_HASH, typed)",
@@ -130,24 +130,24 @@ _SIGNED_IN = (
       f"{SIGN_IN}::test_a_sign_in_ends_everywhere"),
     _("a password reset leaves the sessions", ACCOUNT,
       "        await sessions.revoke_sessions(tx, merchant, member)\n", "",
-      f"{LETTERS}::test_a_reset_works_once_and_ends_every_session"),
-    _("an e-mail token is accepted twice", LETTER,
+      f"{EMAIL_TOKENS}::test_a_reset_works_once_and_ends_every_session"),
+    _("an e-mail token is accepted twice", EMAIL_TOKEN,
       '_UNUSED = "used_at is null"', '_UNUSED = "true"',
-      f"{LETTERS}::test_a_reset_works_once_and_ends_every_session"),
-    _("an e-mail token is accepted for another purpose", LETTER,
+      f"{EMAIL_TOKENS}::test_a_reset_works_once_and_ends_every_session"),
+    _("an e-mail token is accepted for another purpose", EMAIL_TOKEN,
       "hash = any($1) and kind = $2 and", "hash = any($1) and $2::text is not null and",
-      f"{LETTERS}::test_a_token_is_accepted_for_its_own_purpose_only"),
-    _("an e-mail token does not expire", LETTER,
+      f"{EMAIL_TOKENS}::test_a_token_is_accepted_for_its_own_purpose_only"),
+    _("an e-mail token does not expire", EMAIL_TOKEN,
       ' and expires_at > clock_timestamp()"', '"',
-      f"{LETTERS}::test_a_reset_token_expires"),
-    _("an e-mail token stays valid when another one is used", LETTER,
+      f"{EMAIL_TOKENS}::test_a_reset_token_expires"),
+    _("an e-mail token stays valid when another one is used", EMAIL_TOKEN,
       "select merchant, id from florin.email_token where {_UNUSED}\n",
       "select merchant, id from florin.email_token where hash = any($1) and {_UNUSED}\n",
-      f"{LETTERS}::test_a_reset_works_once_and_ends_every_session"),
+      f"{EMAIL_TOKENS}::test_a_reset_works_once_and_ends_every_session"),
     _("the number of e-mail tokens is not limited", ACCOUNT,
       "allowed = await lockout.record_failure(tx, locks)",
       "allowed = await lockout.record_failure(tx, locks) or True",
-      f"{LETTERS}::test_the_number_of_tokens_is_limited"),
+      f"{EMAIL_TOKENS}::test_the_number_of_tokens_is_limited"),
     _("the lifetime of an access token is not checked", "src/florin/identity/credentials/jwt.py",
       "if read and read.exp - read.iat == ACCESS_S else None", "if read else None",
       "tests/identity/credentials/test_jwt.py"),

@@ -2,7 +2,7 @@
 test must notice every one.
 
 A mutation replaces one text, found exactly once in its file, and names the tests that should
-notice. One whose text is not found any more is as bad as one that nobody notices.
+notice. A mutant whose text is not found any more is as bad as one that no test notices.
 """
 
 from tests.mutation.accounts import ACCOUNTS

@@ -1,4 +1,4 @@
-"""Mutations of limits: whoever guesses codes, passwords and PINs is counted and stopped; what is
+"""Mutations of limits: guesses of codes, passwords and PINs are counted and refused; what is
 too large, or could be read in two ways, is refused.
 """
 

@@ -61,7 +61,7 @@ def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
         place = Path(folder)
         place.chmod(0o755)  # the engines' user passes through
         try:
-            with _copy(checkout, place) as whole:  # whoever edits meanwhile changes nothing
+            with _copy(checkout, place) as whole:  # edits in the checkout have no effect
                 took = _run_unbroken(whole, place, wanted)
                 fates = _run_all(whole, place, wanted, max(_WITHIN_S, 3 * took))
         finally:

@@ -47,7 +47,7 @@ def test_some_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(one["by"].startswith("tests/") for one in document["mutants"])
 
 
-def test_one_that_nobody_notices_is_told(
+def test_a_surviving_mutant_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harmless = Mutation(

@@ -1,4 +1,4 @@
-"""What tests over HTTP say often: issue a card, move its money, prove the books."""
+"""API calls for tests: issue a card, move its money, check the ledger proof."""
 
 import asyncio
 import uuid
@@ -20,12 +20,12 @@ def key(value: str | None = None) -> dict[str, str]:
 async def post(
     http: httpx.AsyncClient, path: str, body: Any = None, *, under: str | None = None
 ) -> httpx.Response:
-    """POST under a key."""
+    """POST with an idempotency key."""
     return await http.post(path, json=body, headers=key(under))
 
 
 async def made(http: httpx.AsyncClient, path: str, body: Any = None, *, status: int = 201) -> Json:
-    """POST under a new key; the object it made."""
+    """POST with a new idempotency key; return the created object."""
     answer = await post(http, path, body)
     assert answer.status_code == status, answer.text
     found: Json = answer.json()
@@ -52,18 +52,18 @@ async def read(http: httpx.AsyncClient, path: str, **query: Any) -> Json:
 
 
 async def together(calls: Iterable[Any]) -> list[httpx.Response]:
-    """Send all at once."""
+    """Run all concurrently."""
     return list(await asyncio.gather(*calls))
 
 
 async def balanced(http: httpx.AsyncClient) -> None:
-    """The books agree with themselves."""
+    """Check that the ledger proof balances."""
     proof = await read(http, "/ledger/proof")
     assert proof["balanced"] is True, proof
 
 
 def problem(answer: httpx.Response, status: int, code: str, *, param: str | None = None) -> Json:
-    """Check that an answer is this refusal, in the shape RFC 9457 and the contract give it."""
+    """Check that an answer is this refusal in the format of RFC 9457 and the OpenAPI document."""
     assert answer.status_code == status, (answer.status_code, answer.text)
     assert answer.headers["content-type"] == "application/problem+json"
     body: Json = answer.json()

@@ -1,4 +1,4 @@
-"""A certificate for tests, signed by itself."""
+"""A self-signed certificate for tests."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Its files, PEM."""
+    """The PEM files of a certificate."""
 
     certificate: Path
     key: Path

@@ -1,4 +1,4 @@
-"""Following the events of a merchant, and the list that tells what there was to follow."""
+"""Event reader: follow the event stream of a merchant, and list its events for comparison."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from tests.support.api_calls import read
 
 
 async def follow(http: httpx.AsyncClient, seen: list[str]) -> None:
-    """Read the stream, and again from where it broke off, as its answers ask."""
+    """Read the stream; reconnect with the last event id after an interruption."""
     while True:
         with contextlib.suppress(httpx.TransportError):
             async with http.stream(
@@ -21,7 +21,7 @@ async def follow(http: httpx.AsyncClient, seen: list[str]) -> None:
 
 
 async def since(http: httpx.AsyncClient, first: str) -> list[str]:
-    """The ids of all events after one, the earliest first, as the list has them."""
+    """The ids of all events after `first`, from the list, earliest first."""
     found: list[str] = []
     after: dict[str, str] = {}
     while True:

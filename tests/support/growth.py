@@ -1,4 +1,4 @@
-"""Growth: whether what a piece of work costs grows no faster than its input."""
+"""Growth: check that the cost of a function grows at most linearly with its input."""
 
 import gc
 import time
@@ -14,9 +14,7 @@ _NOISE_S = 0.002
 
 
 def cost_s(work: Callable[[Input], object], given: Input) -> float:
-    """The CPU time of this process, the least of some tries: what the machine does else is not in
-    it.
-    """
+    """The least CPU time of this process in some tries, independent of other load."""
     least = float("inf")
     gc.disable()
     try:
@@ -30,6 +28,6 @@ def cost_s(work: Callable[[Input], object], given: Input) -> float:
 
 
 def assert_linear(work: Callable[[Input], object], make: Callable[[int], Input], size: int) -> None:
-    """Compare what `size` and four times as much cost."""
+    """Compare the cost of `size` with the cost of four times as much."""
     small, large = cost_s(work, make(size)), cost_s(work, make(_TIMES * size))
     assert large <= _AT_MOST * small + _NOISE_S, f"{small * 1000:.2f} ms, then {large * 1000:.2f}"

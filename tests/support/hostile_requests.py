@@ -1,4 +1,4 @@
-"""Corpus: what a hostile or broken caller sends, what he must find: a refusal, no effect."""
+"""Hostile requests: a corpus of malformed and hostile input that must be refused without effect."""
 
 import asyncio
 from typing import Any, Self
@@ -54,7 +54,7 @@ _SUM = "select count(*) || ' ' || coalesce(sum(hashtext(t::text)::bigint), 0) fr
 
 
 class Books:
-    """All that could change, as one line: equal before and after means that nothing happened."""
+    """A checksum of all tables: equal before and after means that nothing changed."""
 
     def __init__(self, owner: Any) -> None:
         self._owner = owner
@@ -80,7 +80,7 @@ class Books:
 
 
 def refused(answer: httpx.Response, sent: object, *secrets: str) -> None:
-    """A refusal with a name, and no word of what must stay unsaid."""
+    """Check that the answer is a refusal with a code and reveals no internals."""
     about = (str(sent)[:200], answer.status_code, answer.text[:300])
     assert 400 <= answer.status_code < 500, about
     assert answer.headers["content-type"] == "application/problem+json", about
@@ -91,13 +91,13 @@ def refused(answer: httpx.Response, sent: object, *secrets: str) -> None:
     assert len(answer.content) < 4096, about
     shown = answer.text + str(answer.headers)
     assert not any(secret in shown for secret in secrets), about
-    shown = shown.replace(str(sent), "")  # his own words
+    shown = shown.replace(str(sent), "")  # the caller's own input
     for word in ("asyncpg", "Traceback", "msgspec", "litestar", "syntax error", "pg_"):
         assert word not in shown, about
 
 
 def body_of(path: str, shop: Shop, card: dict[str, Any]) -> dict[str, Any]:
-    """What the route would take."""
+    """A valid body of the route."""
     spend = {"card": card["id"], "amount": 5, "currency": "EUR"}
     return {
         "/redemptions": spend,
@@ -127,13 +127,13 @@ async def send(
 
 
 async def ask(port: int, path: str, *, method: str = "GET") -> tuple[int, bytes]:
-    """Ask for a path as it is written: a client library would tidy it up."""
+    """Send a path unchanged: a client library would normalize it."""
     lines = (f"{method} {path} HTTP/1.1", "Host: x", "Content-Length: 0", "Connection: close")
     return await _sent(port, "\r\n".join((*lines, "", "")).encode())
 
 
 async def raw(api: Instance, text: bytes) -> tuple[int, bytes]:
-    """Send bytes as they are, which no client library would; status and answer."""
+    """Send raw bytes, which client libraries refuse to; return status and response."""
     return await _sent(api.port, text)
 
 

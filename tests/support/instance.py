@@ -1,4 +1,4 @@
-"""An API instance for tests: the real process on a port of its own, ended by its pid."""
+"""An API instance for tests: the real process on its own port, stopped by its pid."""
 
 import http.client
 import os
@@ -54,7 +54,7 @@ class Instance:
 
     @property
     def operations(self) -> str:
-        """The base of its operations listener."""
+        """The base URL of its operations listener."""
         return f"http://127.0.0.1:{self.environ['FLORIN_OPERATIONS_PORT']}"
 
     def start(self) -> None:
@@ -84,13 +84,13 @@ class Instance:
             asking.close()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it (SIGKILL)."""
         assert self.process is not None
         self.process.kill()
         self.process.wait(60)
 
     def stop(self) -> int:
-        """End it as a deploy would; return its exit code."""
+        """Stop it as a deploy does; return its exit code."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What tests about people say often: register, sign in, ask as somebody, read a letter."""
+"""Members for tests: register, sign in, add members and read e-mail tokens."""
 
 import uuid
 from collections.abc import AsyncGenerator
@@ -44,12 +44,12 @@ def bearer(token: str) -> dict[str, str]:
     return {"authorization": f"Bearer {token}"}
 
 
-def address(name: str = "somebody") -> str:
+def address(name: str = "member") -> str:
     return f"{name}.{uuid.uuid4().hex[:12]}@shop.example"
 
 
 def services(database: Database) -> IdentityServices:
-    """What an instance signs people in with, in the process of the test."""
+    """The identity services of an instance, in the process of the test."""
     settings = read_settings(
         {"DATABASE_URL": "postgresql:///tests", "FLORIN_ENV": "test", **SECRETS}
     )
@@ -72,7 +72,7 @@ async def client_of(api: Instance, **headers: str) -> AsyncGenerator[httpx.Async
 
 
 async def register(http: httpx.AsyncClient) -> SignedInMember:
-    """The owner of a new merchant."""
+    """Register a merchant; return its owner, signed in."""
     email = address("owner")
     answer = await http.post(
         "/auth/register",
@@ -95,7 +95,7 @@ async def login(
 
 
 async def member(http: httpx.AsyncClient, by: SignedInMember, role: str) -> SignedInMember:
-    """Another member of the same merchant, signed in."""
+    """Add a member to the merchant of `by`; return the member, signed in."""
     email = address(role)
     made = await http.post(
         "/members", json={"email": email, "password": PASSWORD, "role": role}, headers=by.headers
@@ -107,7 +107,7 @@ async def member(http: httpx.AsyncClient, by: SignedInMember, role: str) -> Sign
 
 
 async def email_token(owner: Any, email: str, kind: str) -> str | None:
-    """The token that waits to be sent to this address, as the mailer will read it."""
+    """The latest unsent token of this address, decrypted as the mailer does."""
     row = await owner.fetchrow(
         "select l.* from florin.email_token l join florin.member m"
         " on m.merchant = l.merchant and m.id = l.member"

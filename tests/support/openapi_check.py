@@ -1,6 +1,6 @@
-"""Documented: whatever a test is refused, the interface's document says that it may be.
+"""OpenAPI check: every refusal that a test receives must be in the OpenAPI document.
 
-A hook of the clients that tests ask with: each refusal is looked up beside its route.
+A response hook of the test clients: it looks up each refusal in the document of its route.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import httpx
 
 BASE = "/api/v1"
 PROBLEM = "application/problem+json"
-# Said once for all routes, in the document's introduction, or of what is no route.
+# Described for all routes in the introduction of the document, or not of a route.
 EVERYWHERE = {405, 408, 431, 500}
 
 Routes = list[tuple[str, re.Pattern[str], dict[str, set[str]]]]
@@ -20,7 +20,7 @@ _known: Routes = []
 
 
 def hook(server: str) -> Callable[[httpx.Response], Awaitable[None]]:
-    """Raise AssertionError for a refusal that is not in the document of that server."""
+    """A hook that raises AssertionError for a refusal that the document lacks."""
 
     async def check(response: httpx.Response) -> None:
         if response.headers.get("content-type") != PROBLEM or response.status_code in EVERYWHERE:
@@ -35,16 +35,16 @@ def hook(server: str) -> Callable[[httpx.Response], Awaitable[None]]:
         method = {"HEAD": "GET"}.get(response.request.method, response.request.method)
         for name, path, codes in _known:
             if name == method and path.fullmatch(response.request.url.path):
-                said = codes.get(str(response.status_code), set())
+                documented = codes.get(str(response.status_code), set())
                 about = f"{method} {response.request.url.path}: {response.status_code} {code}"
-                assert code in said, f"{about} is not in the document"
+                assert code in documented, f"{about} is not in the document"
                 return
 
     return check
 
 
 def _routes(document: dict[str, Any]) -> Routes:
-    """The routes, those without a variable part first."""
+    """The routes; those without path parameters first."""
     found: Routes = []
     for path, operations in sorted(document["paths"].items(), key=lambda each: "{" in each[0]):
         pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path))

@@ -1,4 +1,4 @@
-"""Ports for tests, each given to one only: not even while it is free again may another take it.
+"""Ports for tests: each is assigned once, and not reused when it is free again.
 
 Below those that `florin up` draws (from 20,000) and those of outgoing connections (from 32,768).
 Workers of pytest-xdist take turns; another run on the same machine begins elsewhere.

@@ -1,4 +1,4 @@
-"""A PostgreSQL for tests: the real server, its own directory and port, gone afterwards."""
+"""A PostgreSQL server for tests, with its own directory and port, removed afterwards."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ _READY_WITHIN_S = 90
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server; `pid` is the postmaster's."""
+    """A running server; `pid`: of the postmaster."""
 
     port: int
     data: Path
@@ -86,7 +86,7 @@ def server(
 def start(
     postgres: Path, data: Path, port: int | None = None, more: Sequence[str] = ()
 ) -> tuple[subprocess.Popen[Any], int]:
-    """Start a server on a directory and wait until it takes connections."""
+    """Start a server on a directory and wait until it accepts connections."""
     user = os_user.choose_account([])
     port = port or free_port()
     options: dict[str, Any] = {} if user is None else dict(user.options())
@@ -128,7 +128,7 @@ def stop(process: subprocess.Popen[Any]) -> None:
 
 
 async def make_template(at: Server) -> None:
-    """A migrated database, to be copied by every module."""
+    """A migrated template database, which each test module copies."""
     admin = await db.open_connection(at.url("postgres", "postgres"), name="tests")
     try:
         await admin.execute("create role florin_owner login createrole")

@@ -1,4 +1,4 @@
-"""Streaming replicas of a test's PostgreSQL: real ones, made by pg_basebackup, gone afterwards."""
+"""Streaming replicas of a test's PostgreSQL, created by pg_basebackup and removed afterwards."""
 
 import os
 import shutil
@@ -11,9 +11,9 @@ from florin.bench.verify import statement_log
 from florin.ops.system import os_user
 from tests.support import postgres_server
 
-TOLD = tuple(f"{name}='{value}'" for name, value in statement_log.SETTINGS.items())
-# fsync apart, a commit is written at once: a replica receives what was written only.
-PRIMARY = ("synchronous_commit=on", "wal_level=replica", "max_wal_senders=10", *TOLD)
+STATEMENT_LOG = tuple(f"{name}='{value}'" for name, value in statement_log.SETTINGS.items())
+# Without fsync, but with immediate WAL writes: a replica receives only written WAL.
+PRIMARY = ("synchronous_commit=on", "wal_level=replica", "max_wal_senders=10", *STATEMENT_LOG)
 
 
 @contextmanager
@@ -42,5 +42,5 @@ def replica(
 
 
 def asked(server: postgres_server.Server) -> list[tuple[str, str]]:
-    """What a server was asked so far, as (application, statement): its own view."""
+    """The statements that a server received, as (application, statement), from its log."""
     return list(statement_log.read_statements(server.data.parent / "log"))

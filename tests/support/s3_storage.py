@@ -1,4 +1,4 @@
-"""S3-compatible storage for tests: moto's server, a process of its own on a port of its own."""
+"""S3-compatible storage for tests: moto's server as a process on its own port."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ _READY_WITHIN_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """One server with one bucket in it."""
+    """A server with one bucket."""
 
     process: subprocess.Popen[Any]
     endpoint: str
@@ -40,8 +40,8 @@ class Storage:
 
 
 def backup_key() -> str:
-    """A key of age, as age-keygen makes one."""
-    age: Any = import_module("pyrage")  # it states no types
+    """An age key pair, as age-keygen creates it."""
+    age: Any = import_module("pyrage")  # it has no type information
     return str(age.x25519.Identity.generate())
 
 

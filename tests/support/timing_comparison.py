@@ -1,8 +1,8 @@
-"""Ranks: whether one kind of request takes longer than another, on a machine that is busy.
+"""Timing comparison: whether one kind of request takes longer than another on a busy machine.
 
-Both are asked by turns, so that whatever slows the machine slows both; compared is how often the
-one was slower, of all pairs (Mann and Whitney's measure): one half for equals, whatever the times
-are. No single outlier moves it, and no absolute time is in it.
+Both kinds are sent in turns, so that anything that slows the machine slows both. The measure is the
+share of pairs in which the first is slower (Mann-Whitney U): one half for equal distributions. It
+is robust against outliers and independent of absolute times.
 """
 
 import time
@@ -14,7 +14,7 @@ TRIES = 3
 
 
 async def by_turns(one: Ask, other: Ask, rounds: int, *, before: Ask | None = None) -> float:
-    """How often the one took longer than the other; `before` each, something that takes no time."""
+    """The share of pairs in which `one` was slower; `before` runs untimed before each request."""
     taken: tuple[list[float], list[float]] = ([], [])
     for turn in range(rounds):
         for which in (0, 1) if turn % 2 else (1, 0):
@@ -31,13 +31,13 @@ def often(one: list[float], other: list[float]) -> float:
 
 
 def chance(rounds: int) -> float:
-    """How far equals stray from one half: five of the measure's deviations."""
+    """The accepted distance from one half: five standard deviations of the measure."""
     return 5 * ((2 * rounds + 1) / (12 * rounds * rounds)) ** 0.5
 
 
 async def alike(one: Ask, other: Ask, rounds: int, *, before: Ask | None = None) -> list[float]:
-    """Nothing where time does not tell them apart; else the measures of `TRIES` tries, all beyond
-    chance: what differs, differs each time.
+    """Empty if the times do not differ; else the measures of `TRIES` tries, all beyond chance: a
+    real difference shows every time.
     """
     seen: list[float] = []
     while len(seen) < TRIES:

@@ -1,4 +1,4 @@
-"""A Valkey for tests: the real server on a port of its own, gone afterwards."""
+"""A Valkey server for tests on its own port, stopped afterwards."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ class Memory:
 
 @contextmanager
 def memory() -> Generator[Memory]:
-    """Start a server; what it holds is lost with it."""
+    """Start a server without persistence."""
     user = os_user.choose_account([])
     options: dict[str, Any] = {} if user is None else dict(user.options())
     with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:

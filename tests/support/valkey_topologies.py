@@ -1,4 +1,4 @@
-"""Valkeys for tests: one, a master with Sentinels, a cluster; real ones, gone afterwards."""
+"""Valkey topologies for tests: single, Sentinel and cluster; stopped afterwards."""
 
 import asyncio
 import os
@@ -64,7 +64,7 @@ class Valkeys:
 
     @property
     def app_url(self) -> str:
-        """The URL with a user who may only what the product's own application may."""
+        """The URL with a user that has only the rights of the application."""
         return self.url.replace("://", "://app:app@", 1)
 
     def start(self, settings: str, *, sentinel: bool = False, port: int | None = None) -> Node:
@@ -146,7 +146,7 @@ async def sentinel() -> AsyncGenerator[Valkeys]:
 
 
 def _sentinel(made: Valkeys) -> None:
-    # A master that the others left takes no writes: nothing is told to one that was replaced.
+    # A master without its replicas refuses writes: a replaced master must not accept any.
     fast = (
         "repl-diskless-sync yes\nrepl-diskless-sync-delay 0\n"
         "min-replicas-to-write 1\nmin-replicas-max-lag 2"
@@ -207,5 +207,5 @@ def _replicates(node: Node, master: str) -> bool:
     try:
         node.ask("CLUSTER", "REPLICATE", master)
     except redis.ResponseError:
-        return False  # it has not heard of the master yet
+        return False  # it has not discovered the master yet
     return True

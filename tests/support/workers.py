@@ -1,4 +1,4 @@
-"""Workers for tests: real processes, ended by their pid."""
+"""Workers for tests: real processes, stopped by their pid."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ _ROOT = Path(__file__).parents[2]
 
 @dataclass(slots=True)
 class Crew:
-    """Starts workers on one database, and ends what is left of them."""
+    """Starts workers on one database, and stops the remaining ones at the end."""
 
     url: str
     module: Sequence[str]
@@ -56,7 +56,7 @@ class Crew:
 
     @staticmethod
     def stop(process: subprocess.Popen[Any]) -> int:
-        """Ask it to end, as a deploy does; return its exit code."""
+        """Stop it as a deploy does; return its exit code."""
         process.send_signal(signal.SIGTERM)
         return process.wait(STOPPED_WITHIN_S)
 
@@ -85,7 +85,7 @@ def crew(url: str, *module: str) -> Generator[Crew]:
 
 
 async def until(true: Callable[[], Awaitable[Any]], *, within_s: float = 90) -> Any:
-    """Ask until the answer is true; return it."""
+    """Poll until the result is true; return it."""
     deadline = time.monotonic() + within_s
     while True:
         found = await true()

@@ -1,7 +1,7 @@
-"""Load: a busy shop that sells, redeems, refunds, holds, and asks for cards by the thousand,
-all beside each other, so that workers come with the work and go after it.
+"""Load: a busy merchant that sells, redeems, refunds, holds and issues thousands of cards in bulk,
+all at the same time, so that the fleet scales its workers up and down again.
 
-Knows only the public interface; what the fleet takes meanwhile is told by `look`.
+Uses only the public API; `look` reports the resource usage of the fleet.
 """
 
 import asyncio
@@ -19,20 +19,20 @@ import httpx
 from florin.demo.load_report import LoadReport, Sample
 from florin.demo.walkthrough import DemoFailed
 
-WAVE, CARDS, EVERY_S = 100, 2_500, 300.0  # jobs of a wave, cards of each, and how often one comes
-WAVES_MOST = 5  # of a long load: what one makes takes two gigabytes, with a replica
+WAVE, CARDS, EVERY_S = 100, 2_500, 300.0  # jobs of a wave, cards of each job, interval
+WAVES_MOST = 5  # of a long load: each wave needs two gigabytes of disk, with a replica
 _ASKERS = 4
-_PAUSE_S = 0.02  # between two sales: the machine is the workers', too
+_PAUSE_S = 0.02  # between two sales: leaves CPU time to the workers
 _SAMPLES_MOST = 600
-_GONE_WITHIN_S = 900.0  # for workers to go, after the work
+_GONE_WITHIN_S = 900.0  # for the workers to stop after the work
 _SERVER = 500
 _SAY_EVERY_S = 10.0
-_LEFT_S = 10.0  # for the queue to be empty, after the last job
-_REPEAT_S, _REPEAT_EVERY_S = 10.0, 0.25  # after a connection broke
+_LEFT_S = 10.0  # for the queue to become empty after the last job
+_REPEAT_S, _REPEAT_EVERY_S = 10.0, 0.25  # after a broken connection
 
 
 class Taken(Protocol):
-    """What `look` tells: see florin.ops.diagnostics.resource_usage."""
+    """The result of `look`: see florin.ops.diagnostics.resource_usage."""
 
     @property
     def memory(self) -> Any: ...
@@ -57,8 +57,8 @@ def main(
     cards: int = CARDS,
     every_s: float = EVERY_S,
 ) -> int:
-    """Serve `florin demo --load`; return the exit code: 0 only when no job was lost, nothing grew,
-    and the books balance.
+    """Run `florin demo --load`; return the exit code: 0 only if no job was lost, memory did not
+    grow and the ledger proof balances.
     """
     headers = {"Authorization": f"Bearer {api_key}"}
     until = "Ctrl-C" if minutes is None else f"{minutes:g} minutes are over"
@@ -105,11 +105,11 @@ class DemoLoad:
         self._begun = 0.0
 
     def stop(self) -> None:
-        """End the load; a second time: do not wait for what is left of it."""
+        """End the load; when called again, do not wait for the remaining jobs."""
         self._stop.set()
 
     async def run(self, bases: Sequence[str], headers: dict[str, str]) -> None:
-        """Load until it is time or told to stop; see what became of all that was asked for."""
+        """Run the load until its time is over or it is stopped; then check every job."""
         clients = [
             httpx.AsyncClient(base_url=f"{base}/api/v1", headers=headers, timeout=60)
             for base in bases
@@ -142,7 +142,7 @@ class DemoLoad:
             self._stop.set()
 
     async def _sell(self) -> None:
-        """What a till does, over and over."""
+        """Sell, redeem, refund and hold in a loop."""
         found = self.found
         while not await self._stopped(_PAUSE_S):
             card = await self._ask("POST", "/cards", program=self._program, amount=2_000)
@@ -159,7 +159,7 @@ class DemoLoad:
                 found.held += 1
 
     async def _issue(self) -> None:
-        """A wave of jobs at once, and again after a while."""
+        """Create a wave of jobs at once, and another one after `every_s`."""
         while True:
             left = iter(range(self._wave))
             await asyncio.gather(*(self._issue_some(left) for _ in range(_ASKERS)))
@@ -178,7 +178,7 @@ class DemoLoad:
             self.found.cards_asked += self._cards
 
     async def _watch(self) -> None:
-        """Write down what the fleet takes; say it when workers come or go, and now and then."""
+        """Sample the resource usage; print it when the number of workers changes, and regularly."""
         every_s, said_at, said = 1.0, -_SAY_EVERY_S, -1
         while True:
             taken = await self._look()
@@ -186,24 +186,24 @@ class DemoLoad:
             memory = {name: round(mb, 1) for name, mb in taken.memory.items()}
             try:
                 waiting = await self._waiting()
-            except (DemoFailed, httpx.HTTPError):  # who sells finds out, too
+            except (DemoFailed, httpx.HTTPError):  # the sales report the same error
                 waiting = 0
             found.samples.append(Sample(now, memory, taken.connections, taken.workers, waiting))
-            if len(found.samples) > _SAMPLES_MOST:  # every other one, and half as often
+            if len(found.samples) > _SAMPLES_MOST:  # keep every other one
                 found.samples, every_s = found.samples[::2], every_s * 2
             if taken.workers != said or now - said_at >= _SAY_EVERY_S:
                 line = (
-                    f"  {now:5.0f} s  {taken.workers} workers, {waiting} jobs wait;"
-                    f" {found.sold} sold, {found.cards_asked} asked for in bulk"
+                    f"  {now:5.0f} s  {taken.workers} workers, {waiting} jobs waiting;"
+                    f" {found.sold} sold, {found.cards_asked} requested in bulk"
                 )
                 print(line, file=sys.stderr)
                 said, said_at = taken.workers, now
             await asyncio.sleep(every_s)
 
     async def _settle(self) -> None:
-        """Wait until nothing waits; then every job must be what was asked for."""
+        """Wait until no job is left; then check that every job is complete."""
         self._stop.clear()
-        print("  That was the load; waiting for the last jobs.", file=sys.stderr)
+        print("  The load is over; waiting for the last jobs.", file=sys.stderr)
         for name in self._jobs:
             job = await self._ask("GET", f"/jobs/{name}")
             while job["state"] in {"queued", "running"} and not await self._stopped(0.5):
@@ -212,7 +212,7 @@ class DemoLoad:
             self.found.finished += job["state"] == "finished"
             if (job["state"], job["done"]) != ("finished", self._cards):
                 self.found.lost.append(f"{name}: {job['state']}, {job['done']} cards")
-        # A job is finished a moment before the queue knows.
+        # A job is marked as finished shortly before it leaves the queue.
         deadline = time.monotonic() + _LEFT_S
         while (left := await self._waiting()) and time.monotonic() < deadline:
             if await self._stopped(_REPEAT_EVERY_S):
@@ -231,7 +231,7 @@ class DemoLoad:
         return bulk["waiting"] + bulk["active"] + bulk["delayed"]
 
     async def _ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        """Ask once; where the connection breaks, again with the same key, as any caller should."""
+        """Send a request; after a broken connection repeat it with the same idempotency key."""
         keyed = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
         deadline = time.monotonic() + _REPEAT_S
         while True:
@@ -250,7 +250,7 @@ class DemoLoad:
         return document
 
     async def _stopped(self, seconds: float) -> bool:
-        """Sleep, unless it is time to stop; whether it is."""
+        """Sleep until `seconds` are over or the load is stopped; return whether it is stopped."""
         try:
             async with asyncio.timeout(seconds):
                 await self._stop.wait()

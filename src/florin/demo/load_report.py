@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-JUDGED_FROM_S = 300.0  # a shorter run says nothing about what grows
-_GREW_MAX, _GREW_MAX_MB = 1.2, 16.0  # a cache that still fills is no leak
+JUDGED_FROM_S = 300.0  # in a shorter run growth cannot be judged
+_GREW_MAX, _GREW_MAX_MB = 1.2, 16.0  # a cache that still fills is not a leak
 _STEADY_PARTS = ("api", "worker", "balancer", "supervisor", "valkey")
 
 
@@ -33,23 +33,23 @@ class LoadReport(msgspec.Struct, kw_only=True):
     cards_asked: int = 0
     finished: int = 0  # jobs
     cards_made: int = 0
-    lost: list[str] = msgspec.field(default_factory=list[str])  # jobs that are not what was asked
+    lost: list[str] = msgspec.field(default_factory=list[str])  # jobs that are incomplete
     left: int = 0  # in the queues at the end
-    broken: int = 0  # connections; what was asked was asked again with its key
+    broken: int = 0  # connections; their requests were repeated with the same key
     balanced: bool = False
     samples: list[Sample] = msgspec.field(default_factory=list[Sample])
 
     @property
     def workers(self) -> tuple[int, int, int]:
-        """Before, the most there were, and at the end."""
+        """The number of workers at the start, at most, and at the end."""
         numbers = [sample.workers for sample in self.samples] or [0]
         return numbers[0], max(numbers), numbers[-1]
 
     @property
     def grew(self) -> list[str]:
-        """What takes more in the last third than in the second; nothing where it was too short."""
+        """Memory that is larger in the last third than in the second; empty for a short run."""
         load = [sample for sample in self.samples if sample.at <= self.seconds]
-        if self.seconds < JUDGED_FROM_S or len(load) < 9:  # noqa: PLR2004 -- three a third
+        if self.seconds < JUDGED_FROM_S or len(load) < 9:  # noqa: PLR2004 -- three samples per third
             return []
         third = len(load) // 3
         before, after = load[third : 2 * third], load[2 * third :]
@@ -81,8 +81,8 @@ class LoadReport(msgspec.Struct, kw_only=True):
         lines = [
             f"In {self.seconds:.0f} s: {self.sold} cards sold, {self.redeemed} redemptions,",
             f"{self.refunded} refunds, {self.held} holds captured.",
-            f"Jobs: {self.asked} asked for, {self.finished} finished, {self.left} left.",
-            f"Cards of theirs: {self.cards_asked} asked for, {self.cards_made} made.",
+            f"Jobs: {self.asked} requested, {self.finished} finished, {self.left} left.",
+            f"Cards of these jobs: {self.cards_asked} requested, {self.cards_made} issued.",
             f"Broken connections: {self.broken}.",
             f"Workers: {before} before, {most} at most, {after} at the end.",
         ]

@@ -1,4 +1,4 @@
-"""Merchant: what `florin up` shows first: a merchant, a program and a key that works."""
+"""Merchant: the demo merchant of `florin up`, with a program and an API key."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ _NAME = "Demo Roasters"
 
 
 async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
-    """Return merchant, program and API key: those that are kept, where they still work."""
+    """Return merchant, program and API key: the stored ones if they still work, else new ones."""
     database = Database(settings.primary_url, name="florin demo-merchant")
     await database.open()
     pepper = settings.key_pepper.get_secret_value().encode()
@@ -76,7 +76,7 @@ def _program() -> ProgramRequest:
 
 
 def main(*, as_json: bool = False) -> int:
-    """Serve `florin demo-merchant`; return the exit code."""
+    """Run `florin demo-merchant`; return the exit code."""
     try:
         settings = read_settings()
     except InvalidSettings as wrong:
@@ -95,7 +95,7 @@ def main(*, as_json: bool = False) -> int:
                 json.dump(found, file)
             fresh.replace(path)
     except (OSError, ValueError, asyncpg.PostgresError) as error:
-        print(f"The demo merchant could not be made: {error}", file=sys.stderr)
+        print(f"The demo merchant could not be created: {error}", file=sys.stderr)
         return 1
     print(json.dumps(found) if as_json else "\n".join(f"{k}: {v}" for k, v in found.items()))
     return 0

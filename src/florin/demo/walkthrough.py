@@ -1,7 +1,6 @@
-"""Walkthrough: a shop's day in a minute, over HTTP, on the running fleet: sell, redeem, hold,
-refund.
+"""Walkthrough: sell, redeem, hold and refund a card on the running fleet, over HTTP.
 
-Knows only the public interface: an address and an API key.
+Uses only the public API: an address and an API key.
 """
 
 import json
@@ -15,19 +14,19 @@ import httpx
 
 
 class DemoFailed(Exception):
-    """What to tell the operator, in one sentence."""
+    """The demo failed; the message is one sentence for the operator."""
 
 
 @dataclass(slots=True)
 class DemoShop:
-    """One merchant's side of the conversation."""
+    """The API client of the demo merchant."""
 
     client: httpx.Client
 
     def post(self, path: str, **body: Any) -> dict[str, Any]:
         answer = self.client.post(path, json=body, headers={"Idempotency-Key": str(uuid.uuid4())})
         document: dict[str, Any] = answer.json()
-        if answer.status_code >= 500:  # noqa: PLR2004 -- ours, not the customer's
+        if answer.status_code >= 500:  # noqa: PLR2004 -- a server error
             raise DemoFailed(f"{path} answered {answer.status_code}: {document.get('detail')}")
         return document
 
@@ -39,7 +38,7 @@ class DemoShop:
 
 
 def run_walkthrough(*, base: str, api_key: str, program: str | None = None) -> dict[str, Any]:
-    """Sell and spend; return what happened and the books afterwards."""
+    """Sell and spend a card; return the steps, the statement, the balances and the proof."""
     with httpx.Client(
         base_url=f"{base}/api/v1",
         headers={"Authorization": f"Bearer {api_key}"},
@@ -62,15 +61,15 @@ def run_walkthrough(*, base: str, api_key: str, program: str | None = None) -> d
         lunch = shop.post("/redemptions", code=code, amount=1_250, reference="lunch", **till)
         note("redeemed 12.50 at the till", lunch)
         too_much = shop.post("/redemptions", code=code, amount=10_000, reference="tv", **till)
-        note("refused 100.00, more than there is", too_much)
+        note("refused 100.00, above the balance", too_much)
         room = shop.post("/holds", code=code, amount=2_000, reference="room", **till)
         note("held 20.00 for a room", room)
         captured = shop.post(f"/holds/{room['id']}/capture", amount=1_500)
-        note("captured 15.00 of it, freed the rest", captured)
+        note("captured 15.00 of it, released the rest", captured)
         returned = shop.post("/refunds", redemption=lunch["id"], amount=250)
         note("refunded 2.50 of the lunch", returned)
         rest = shop.post("/redemptions", code=code, amount=9_999, allow_remainder=True, **till)
-        note("redeemed what was left", rest)
+        note("redeemed the remainder", rest)
         statement = shop.get(f"/cards/{card['id']}/entries", limit=100)
         return {
             "steps": steps,
@@ -81,7 +80,7 @@ def run_walkthrough(*, base: str, api_key: str, program: str | None = None) -> d
 
 
 def main(*, base: str, api_key: str, program: str | None = None, as_json: bool = False) -> int:
-    """Serve `florin demo`; return the exit code: 0 only when the books balance."""
+    """Run `florin demo`; return the exit code: 0 only if the ledger proof balances."""
     started = time.monotonic()
     try:
         outcome = run_walkthrough(base=base, api_key=api_key, program=program)

@@ -1,4 +1,4 @@
-"""The tills' log beside the books: every cent of the one in the other, and nothing else."""
+"""Compare the log of the tills with the ledger: both must contain the same entries."""
 
 from collections import Counter, defaultdict
 from typing import Any
@@ -49,7 +49,7 @@ def _entries_of(call: Call) -> list[tuple[str, Entry]]:
     return []
 
 
-def balances_told(log: Log) -> dict[str, int]:
+def stated_balances(log: Log) -> dict[str, int]:
     """The balance after each noun, as the answer stated it."""
     made = [call.answer for call in log.calls if call.happened]
     made += [answer for _, status, answer in log.items if status == 201]
@@ -88,7 +88,7 @@ async def every(http: httpx.AsyncClient, path: str) -> list[Json]:
 async def compare(http: httpx.AsyncClient, log: Log) -> None:
     """Raises AssertionError where the log and the books do not say the same."""
     assert (await read(http, "/ledger/proof"))["balanced"]
-    wanted, told, held = expected(log), balances_told(log), open_holds(log)
+    wanted, stated, held = expected(log), stated_balances(log), open_holds(log)
     in_books = {card["id"]: card for card in await every(http, "/cards")}
     assert set(in_books) == set(log.cards)
     for card_id, card in in_books.items():
@@ -98,7 +98,7 @@ async def compare(http: httpx.AsyncClient, log: Log) -> None:
         assert card["balance"] == sum(one["amount"] for one in statement)
         assert card["held"] == held[card_id]
         for one in statement:
-            assert told.get(one["source"], one["balance_after"]) == one["balance_after"], one
+            assert stated.get(one["source"], one["balance_after"]) == one["balance_after"], one
     books = await read(http, "/ledger/balances")
     assert books["liability"] == sum(card["balance"] for card in in_books.values())
     assert sum(account["balance"] for account in books["accounts"]) == 0

@@ -15,7 +15,7 @@ import pytest
 _MB, _PAGE = 2**20, 4096
 # Nothing is written back by the clock of the file system: what is on the disk was asked for.
 _OPTIONS = "commit=300,noatime"
-_PATH = f"{os.defpath}:/usr/sbin:/sbin"  # of root, whatever shell the tests came from
+_PATH = f"{os.defpath}:/usr/sbin:/sbin"  # of root, independent of the shell of the tests
 
 
 def _run(name: str, *words: str) -> str:
@@ -51,7 +51,7 @@ class Small:
         self._filler = path / "filler"
 
     def fill(self) -> None:
-        """Leave not a page, whoever else writes meanwhile."""
+        """Fill the disk to the last page, even while other processes write."""
         with self._filler.open("ab", buffering=0) as file:
             for size in (_MB, _PAGE):
                 with contextlib.suppress(OSError):
@@ -122,13 +122,13 @@ class Powered:
         _run("sync", "-f", str(self.path))
 
     def cut(self) -> None:
-        """Copy what is on the disk now, while nobody writes: until two copies are the same."""
+        """Copy the disk until two copies are equal: then no process writes."""
         before = b""
         while (now := self._copied()) != before:
             before = now
 
     def restore_power(self) -> None:
-        """Go on with what was on the disk at the cut; nobody may use it any more."""
+        """Continue with the content at the power cut; no process may use the disk."""
         self.detach()
         self._copy.replace(self._image)
         self.attach()

@@ -65,7 +65,7 @@ class Cluster:
     instances: list[Instance] = field(default_factory=list[Instance])
 
     def url(self, role: str) -> str:
-        """All nodes: whoever connects finds the one that takes writes."""
+        """A URL of all nodes; a client connects to the one that accepts writes."""
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
         return f"postgresql://{role}@{hosts}/{DATABASE}?target_session_attrs=read-write"
 
@@ -116,7 +116,7 @@ class Cluster:
         assert said.returncode == 0, said.stdout + said.stderr
 
     def stop(self) -> None:
-        for node in self.nodes:  # all are told before anybody is waited for: nobody takes over
+        for node in self.nodes:  # signal all before waiting for any, so that no node is promoted
             if node.process is not None and node.process.poll() is None:
                 node.process.send_signal(signal.SIGTERM)
         for node in self.nodes:

@@ -80,7 +80,7 @@ class Fleet:
 
     def freeze_database(self) -> None:
         """Nothing of it runs any more, and nothing of it is gone."""
-        self.process.send_signal(signal.SIGSTOP)  # first: it starts nobody meanwhile
+        self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no new process
         for child in self._children():
             pids.send_signal(child, signal.SIGSTOP)
 

@@ -52,7 +52,7 @@ async def shop() -> AsyncGenerator[Shop]:
 
 @asynccontextmanager
 async def tills(https: list[httpx.AsyncClient], program: str) -> AsyncGenerator[Log]:
-    """Tills at work, and in the end the books judged by what they were told."""
+    """Run tills, and finally compare the ledger with the responses they received."""
     seed = secrets.randbelow(10**6)
     print(f"seed {seed}")
     log, stop = Log(), asyncio.Event()
@@ -150,7 +150,7 @@ async def use_up(fleet: Fleet) -> None:
 
 
 async def until_it_ends(http: httpx.AsyncClient, card: str, log: Log, fleet: Fleet) -> list[Call]:
-    """Spend as long as the server runs; return what nobody knows the outcome of."""
+    """Spend as long as the server runs; return the calls with an unknown outcome."""
     unknown: list[Call] = []
     process = fleet.process  # another one takes its place
     while process.poll() is None:

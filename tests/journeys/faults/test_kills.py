@@ -50,7 +50,7 @@ async def clients(fleet: Fleet) -> AsyncIterator[tuple[list[httpx.AsyncClient], 
 async def kill_again_and_again(fleet: Fleet, fault: str, log: Log, rounds: int) -> None:
     for _ in range(rounds):
         until = log.answered + _BETWEEN
-        while log.answered < until:  # noqa: ASYNC110 -- twelve tills count, nobody signals
+        while log.answered < until:  # noqa: ASYNC110 -- the tills only count
             await asyncio.sleep(0.01)
         before, interrupted = processes_of(fleet), log.interrupted
         await asyncio.to_thread(fleet.faults[fault])

@@ -42,7 +42,7 @@ async def cluster(pytestconfig: pytest.Config) -> AsyncGenerator[patroni.Cluster
 async def answered(log: Log, more: int) -> None:
     until = log.answered + more
     async with asyncio.timeout(_WITHIN_S):
-        while log.answered < until:  # noqa: ASYNC110 -- many tills count, nobody signals
+        while log.answered < until:  # noqa: ASYNC110 -- the tills only count
             await asyncio.sleep(0.01)
 
 

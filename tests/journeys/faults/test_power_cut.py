@@ -60,7 +60,7 @@ async def shop() -> AsyncGenerator[Shop]:
 
 async def answered(log: Log, more: int) -> None:
     until = log.answered + more
-    while log.answered < until:  # noqa: ASYNC110 -- many tills count, nobody signals
+    while log.answered < until:  # noqa: ASYNC110 -- the tills only count
         await asyncio.sleep(0.01)
 
 

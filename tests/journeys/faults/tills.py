@@ -71,7 +71,7 @@ class Till:
         self._redeemed: list[str] = []
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Sell, spend, hold and return until told to stop; the last request is still settled."""
+        """Sell, spend, hold and refund until `stop` is set; the last request is still settled."""
         verbs = [self._redeem] * 4 + [self._load] * 2 + [self._hold] * 2 + [self._transfer] * 2
         verbs += [self._refund, self._adjust, self._batch, self.sell, self._sell_later]
         while not stop.is_set():
