@@ -1,4 +1,4 @@
-"""bin/florin: the environment it makes for itself, tried with a lock of no packages."""
+"""bin/florin: it creates its environment; tested with an empty lock file."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ _SAY = "import os, sys; print(os.getpid(), os.environ['FLORIN_CHECKOUT'], *sys.a
 
 
 class Checkout:
-    """A checkout whose florin only says who it is."""
+    """A checkout whose florin only prints its name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Commands: what a user types, and what comes back."""
+"""Commands: command lines, their output and exit codes."""
 
 import json
 import os

@@ -49,7 +49,7 @@ async def hand(
 
 
 async def dead(owner: Any, number: int) -> list[int]:
-    """Jobs that were tried for the last time; return their ids."""
+    """Add dead jobs; return their ids."""
     await enqueue_now(
         owner, *(NewJob(queue="bulk", kind="issue", dedupe=str(n)) for n in range(number))
     )

@@ -1,4 +1,4 @@
-"""The fleets of the tests of ops serve here, too."""
+"""Uses the fleets of the tests of ops."""
 
 from tests.ops.conftest import fleet, make_fleet
 

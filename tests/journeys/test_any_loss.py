@@ -27,13 +27,13 @@ BETWEEN = 5  # cards that are sold
 
 
 def parts(fleet: Fleet) -> list[Part]:
-    """All that run, the balancer last."""
+    """All running parts, the balancer last."""
     found = [part for part in observe_fleet(fleet.home).parts if part.process is not None]
     return sorted(found, key=lambda part: part.role == "balancer")
 
 
 async def lose(fleet: Fleet, name: str) -> None:
-    """Kill it, and wait until it is there again."""
+    """Kill a part and wait until it runs again."""
     part = observe_fleet(fleet.home).part(name)
     assert part is not None
     assert part.process is not None

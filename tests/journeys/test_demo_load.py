@@ -1,4 +1,4 @@
-"""Demo load: workers come with it and go after it, the queue is empty, and no job was lost."""
+"""Demo load: workers scale up and down with it, the queue becomes empty and no job is lost."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Deployed: releases come and go over workers with jobs in flight, and over killed supervisors."""
+"""Deploys with jobs in flight and with killed supervisors."""
 
 import asyncio
 import signal
@@ -24,7 +24,7 @@ from tests.ops.rollout.test_workers import until as eventually
 
 
 def of_one(fleet: TestFleet) -> None:
-    """Have a single instance: the hardest to replace, and the quickest."""
+    """Scale to a single instance: the hardest one to replace, and the fastest."""
     fleet.home.make()
     desired_state.save_desired_state(fleet.home, DesiredState(api=1))
 
@@ -61,7 +61,7 @@ async def ran(connection: Any) -> dict[str, list[int]]:
 async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
     fleet: TestFleet, tmp_path: Path
 ) -> None:
-    """Old workers meet new payloads, new workers old ones; jobs are in flight all the time."""
+    """Old workers meet new payloads and new workers old ones, with jobs always in flight."""
     of_one(fleet)
     fleet.workers = "1"
     fleet.up()
@@ -113,7 +113,7 @@ async def _all(connection: Any, words: list[str]) -> bool:
 
 @contextmanager
 def asked(fleet: TestFleet) -> Generator[list[str]]:
-    """Ask all the time; yields what went wrong."""
+    """Send requests continuously; yields the failures."""
     wrong, ended = list[str](), threading.Event()
 
     def ask() -> None:

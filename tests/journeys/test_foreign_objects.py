@@ -1,4 +1,4 @@
-"""What belongs to another merchant is answered exactly as what does not exist."""
+"""Objects of another merchant get exactly the response of unknown objects."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -25,7 +25,7 @@ async def theirs(
 
 @pytest.fixture
 async def nouns(theirs: tuple[httpx.AsyncClient, Shop]) -> dict[str, Json]:
-    """One of everything, of the other merchant, by plural."""
+    """One object of each kind of the other merchant, by plural."""
     http, shop = theirs
     card = await issue(http, shop, 500)
     redemption = await redeem(http, card, 50)
@@ -48,7 +48,7 @@ async def nouns(theirs: tuple[httpx.AsyncClient, Shop]) -> dict[str, Json]:
 
 
 def nobodys(noun: Json) -> str:
-    """An id of the same kind that nothing has."""
+    """An unknown id of the same kind."""
     prefix, _, rest = noun["id"].partition("_")
     return f"{prefix}_{ids.new_id().hex}{rest[32:]}"
 

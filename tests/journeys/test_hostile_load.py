@@ -1,4 +1,4 @@
-"""Hostile load: bodies and heads made to cost much, while others are served."""
+"""Hostile load: expensive bodies and headers while other clients are served."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Overload: with every connection busy an instance says no early, and nothing has happened."""
+"""Overload: with all connections busy an instance refuses early and without effect."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ _LIMIT, _WAIT_S = 2, 0.3
 
 @pytest.fixture(scope="module")
 def small(urls: Urls) -> Iterator[Instance]:
-    """An instance that may open two connections and waits a third of a second for one."""
+    """An instance with two connections that waits a third of a second for one."""
     url = f"{urls.app}?connection_limit={_LIMIT}&pool_timeout={_WAIT_S}"
     with instance(url) as running:
         yield running

@@ -1,4 +1,4 @@
-"""Who may call what: every route, from the document itself, by everybody who may not.
+"""Permissions: every route of the OpenAPI document is called by every caller who may not.
 
 A route that is new is in the document, so it is in here; one that says not which scope it needs
 does not start.
@@ -49,7 +49,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One merchant's things, and a stranger to them."""
+    """The objects of a merchant, and callers of another merchant."""
 
     http: httpx.AsyncClient
     routes: list[Route]
@@ -86,7 +86,7 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
 async def _things(
     http: httpx.AsyncClient, owner: SignedInMember
 ) -> tuple[dict[str, str], list[str]]:
-    """One of everything that has an id."""
+    """One object of each kind that has an id."""
 
     async def make(path: str, body: Json) -> Json:
         answer = await http.post(path, json=body, headers=owner.headers | key())
@@ -191,14 +191,14 @@ async def test_no_request_is_accepted_without_credentials(world: World) -> None:
 
 
 def _silent(world: World, answer: httpx.Response, asked: str = "") -> None:
-    """The answer holds nothing of ours but what the stranger himself named."""
+    """Check that the response contains nothing of the merchant except what the caller sent."""
     named = f"{answer.request.url}{answer.request.content.decode()}{asked}"
     for secret in world.secrets:
         assert secret in named or secret not in answer.text, answer.text
 
 
 async def test_what_is_anothers_is_not_there(world: World) -> None:
-    """Ids of ours in paths and bodies, sent by strangers who may do all of it at home."""
+    """Ids of the merchant in paths and bodies, sent by callers with all rights at another one."""
     tried = 0
     for route in _guarded(world):
         if route.path == "/auth/logout":
@@ -294,7 +294,7 @@ from pg_class c where c.relnamespace = 'florin'::regnamespace and c.relkind = 'r
 
 
 async def _rows(owner: Any) -> list[str]:
-    """Every row there is, with the transaction that wrote it."""
+    """Every row of every table, with the transaction that wrote it."""
     every = await owner.fetchval(_ROWS)
     found = [row["row"] for row in await owner.fetch(f"select row from ({every}) t order by 1")]  # noqa: S608 -- names of tables
     assert len(found) > 50

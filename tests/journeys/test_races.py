@@ -1,4 +1,4 @@
-"""Races over HTTP: what is asked at once is decided once; on one instance and on two."""
+"""Races over HTTP: concurrent requests take effect once, on one instance and on two."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
@@ -223,7 +223,7 @@ async def test_transfers_both_ways_conserve_money(clients: Clients, shop: Shop) 
 
 
 async def test_crossed_batches_with_shared_keys(clients: Clients, shop: Shop) -> None:
-    """Two batches that name the same keys and cards in opposite orders end, each key once."""
+    """Two batches with the same keys and cards in opposite orders do not deadlock."""
     cards = [await issue(clients[0], shop, 100) for _ in range(40)]
     items = [
         spend(card, 60, idempotency_key=f"crossed {len(clients)} {n}")

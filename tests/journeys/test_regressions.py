@@ -1,4 +1,4 @@
-"""What Schemathesis and others found, kept."""
+"""Regression tests of errors that Schemathesis and others found."""
 
 import httpx
 import pytest
@@ -6,7 +6,7 @@ import pytest
 
 @pytest.mark.parametrize("value", ["null", "NULL", "Null"])
 async def test_null_is_no_filter(http: httpx.AsyncClient, value: str) -> None:
-    """The framework took it for a filter left out, and everything was listed."""
+    """The framework treated the parameter as missing and listed everything."""
     for path, name in (("/cards", "state"), ("/holds", "state"), ("/cards", "limit")):
         answer = await http.get(path, params={name: value})
         assert answer.status_code == 422, (path, answer.text)

@@ -1,4 +1,4 @@
-"""Outcome: a 503 promises what is true: after `overloaded` nothing has happened."""
+"""Unknown outcome: after 503 `overloaded` a request has had no effect."""
 
 import asyncio
 from collections import Counter
@@ -133,7 +133,7 @@ async def test_what_takes_no_body_refuses_fields(
 
 
 async def _patiently(http: httpx.AsyncClient, path: str, body: Any) -> Any:
-    """Repeat a request with its key until it is answered."""
+    """Repeat a request with its key until it gets a response."""
     under = "patiently"
     answer = await post(http, path, body, under=under)
     for _ in range(100):

@@ -15,7 +15,7 @@ _KINDS = {"/loads": "load", "/refunds": "refund", "/adjustments": "adjust"}
 
 
 def expected(log: Log) -> dict[str, Counter[Entry]]:
-    """What each card's statement must say, from the answers alone."""
+    """The expected statement of each card, from the responses alone."""
     entries: dict[str, Counter[Entry]] = defaultdict(Counter)
     for call in log.calls:
         if call.happened:
@@ -50,7 +50,7 @@ def _entries_of(call: Call) -> list[tuple[str, Entry]]:
 
 
 def stated_balances(log: Log) -> dict[str, int]:
-    """The balance after each noun, as the answer stated it."""
+    """The balance after each transaction, as stated in its response."""
     made = [call.answer for call in log.calls if call.happened]
     made += [answer for _, status, answer in log.items if status == 201]
     return {
@@ -61,7 +61,7 @@ def stated_balances(log: Log) -> dict[str, int]:
 
 
 def open_holds(log: Log) -> Counter[str]:
-    """What the tills hold on each card."""
+    """The open holds of the tills on each card."""
     holds: dict[str, Json] = {}
     for call in log.calls:
         if call.happened and call.path.startswith("/holds"):
@@ -86,7 +86,7 @@ async def every(http: httpx.AsyncClient, path: str) -> list[Json]:
 
 
 async def compare(http: httpx.AsyncClient, log: Log) -> None:
-    """Raises AssertionError where the log and the books do not say the same."""
+    """Raises AssertionError if the log and the ledger differ."""
     assert (await read(http, "/ledger/proof"))["balanced"]
     wanted, stated, held = expected(log), stated_balances(log), open_holds(log)
     in_books = {card["id"]: card for card in await every(http, "/cards")}
@@ -105,7 +105,7 @@ async def compare(http: httpx.AsyncClient, log: Log) -> None:
 
 
 async def repeat(http: httpx.AsyncClient, calls: list[Call]) -> None:
-    """What happened is answered as it was, under its key, and happens no second time."""
+    """Repeating a request with its key returns the first response and has no second effect."""
     for call in calls:
         said = await http.post(call.path, json=call.body, headers={"Idempotency-Key": call.key})
         assert said.status_code == call.status, (call, said.text)

@@ -1,4 +1,4 @@
-"""Clients of a merchant of the test's own, one at each instance."""
+"""Clients of a new merchant, one per instance."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,7 +11,7 @@ from tests.support.instance import Instance, make_shop
 
 
 class Served(Protocol):
-    """A database, and instances on it."""
+    """A database and the instances that use it."""
 
     @property
     def instances(self) -> list[Instance]: ...
@@ -21,7 +21,7 @@ class Served(Protocol):
 
 @asynccontextmanager
 async def opened(fleet: Served) -> AsyncGenerator[tuple[list[httpx.AsyncClient], str]]:
-    """The clients, and the merchant's program."""
+    """The clients and the program of the merchant."""
     url = fleet.url("florin_owner")
     owner, database = await open_connection(url, name="tests"), Database(fleet.url("florin_app"))
     try:

@@ -1,4 +1,4 @@
-"""Disks of a test's own: one that is small, and one whose power can be cut. Both need root."""
+"""Test disks: a small one, and one whose power can be cut. Both need root."""
 
 import contextlib
 import hashlib
@@ -44,7 +44,7 @@ def _folder() -> Generator[Path]:
 
 
 class Small:
-    """A disk in memory that can be filled."""
+    """A tmpfs that can be filled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -118,7 +118,7 @@ class Powered:
         self._detach_device()
 
     def keep(self) -> None:
-        """Have all that was written so far stay."""
+        """Flush everything that was written so far to the disk."""
         _run("sync", "-f", str(self.path))
 
     def cut(self) -> None:

@@ -1,4 +1,4 @@
-"""A Patroni cluster: three PostgreSQL 15 and one etcd, each a process of its own, from Debian."""
+"""A Patroni cluster from Debian: three PostgreSQL 15 servers and one etcd, one process each."""
 
 import json
 import os
@@ -31,7 +31,7 @@ _SECRET = "of-the-tests"
 
 @dataclass(slots=True)
 class Node:
-    """Patroni and the server it looks after."""
+    """Patroni and its PostgreSQL server."""
 
     name: str
     folder: Path
@@ -58,7 +58,7 @@ class Node:
 
 @dataclass(slots=True)
 class Cluster:
-    """Three nodes, and the instances of the API on them."""
+    """Three nodes and the API instances that use them."""
 
     nodes: list[Node]
     user: OsAccount | None
@@ -73,7 +73,7 @@ class Cluster:
         return next((node for node in self.nodes if node.leads()), None)
 
     def whole(self) -> bool:
-        """One leads, one is its synchronous standby, the third follows as well."""
+        """One primary, one synchronous standby and one further replica."""
         leader = self.leader()
         if leader is None:
             return False
@@ -81,7 +81,7 @@ class Cluster:
         return len(states) == len(self.nodes) - 1 and "sync" in states
 
     def lose(self, node: Node) -> None:
-        """The machine is gone: Patroni and all of its server, at once."""
+        """Kill Patroni and its server at once, as a lost machine does."""
         assert node.process is not None
         postmaster = int((node.folder / "data" / "postmaster.pid").read_text().split()[0])
         family = [processes.find_process(number) for number in (*_children(postmaster), postmaster)]
@@ -110,7 +110,7 @@ class Cluster:
             )
 
     def switch(self, to: Node) -> None:
-        """Another one leads, in order."""
+        """Switch the primary over in order."""
         words = ["patronictl", "-c", str(to.config), "switchover", "--candidate", to.name]
         said = os_user.run_as(self.user, [*words, "--force"])
         assert said.returncode == 0, said.stdout + said.stderr

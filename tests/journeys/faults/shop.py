@@ -1,4 +1,4 @@
-"""A whole shop for faults: a durable PostgreSQL and two API instances, killed and started again."""
+"""An installation for faults: a durable PostgreSQL and two API instances that can be killed."""
 
 import signal
 import time
@@ -15,7 +15,7 @@ _GONE_WITHIN_S = 90
 
 
 class Fleet:
-    """The processes that a fault may end. Every kill is a SIGKILL, by pid."""
+    """The processes that a fault may kill, always with SIGKILL by pid."""
 
     def __init__(
         self, server: postgres_server.Server, postgres: Path, instances: list[Instance]
@@ -32,7 +32,7 @@ class Fleet:
 
     @property
     def faults(self) -> dict[str, Callable[[], None]]:
-        """Each ends something and brings back what does not come back by itself."""
+        """The faults: each kills something and restarts what does not restart by itself."""
         return {
             "an instance": self._instance,
             "every instance": self._every_instance,
@@ -53,13 +53,13 @@ class Fleet:
             one.start()
 
     def _backend(self) -> None:
-        """The server ends every connection, recovers from its log and goes on by itself."""
+        """Kill a backend: the server ends all connections, recovers from its WAL and continues."""
         busy = [child for child in self._children() if b"florin.post" in _title(child)]
         backends = busy or [child for child in self._children() if b"florin_app" in _title(child)]
         _kill(backends[:1])
 
     def _postmaster(self) -> None:
-        """Its children see it gone and end; they must have, before another may start."""
+        """Kill the postmaster; wait until its children have ended, before a restart."""
         children = self._children()
         self.process.kill()
         self.process.wait(_GONE_WITHIN_S)
@@ -79,7 +79,7 @@ class Fleet:
             one.start()
 
     def freeze_database(self) -> None:
-        """Nothing of it runs any more, and nothing of it is gone."""
+        """Stop all processes of the server without ending them (SIGSTOP)."""
         self.process.send_signal(signal.SIGSTOP)  # first, so that it starts no new process
         for child in self._children():
             pids.send_signal(child, signal.SIGSTOP)
@@ -92,7 +92,7 @@ class Fleet:
         _await_gone(children)
 
     def start_database(self, *more: str) -> None:
-        """`more` are settings, for this start alone."""
+        """`more`: settings for this start only."""
         self.process, _ = postgres_server.start(self._postgres, self._data, self._port, more)
 
     def _children(self) -> list[pids.ProcessId]:
@@ -103,7 +103,7 @@ class Fleet:
 
 @asynccontextmanager
 async def running(server: postgres_server.Server, postgres: Path) -> AsyncGenerator[Fleet]:
-    """Two instances on a database of their own in that server, which is stopped in the end."""
+    """Two instances on a new database of the server, which is stopped at the end."""
     with ExitStack() as stack:
         await postgres_server.make_template(server)
         await postgres_server.make_database(server, DATABASE)
@@ -117,7 +117,7 @@ async def running(server: postgres_server.Server, postgres: Path) -> AsyncGenera
 
 
 def _title(process: pids.ProcessId) -> bytes:
-    """What the server says the process does: `postgres: florin_app database 127.0.0.1(…) …`."""
+    """The process title: `postgres: florin_app database 127.0.0.1(…) …`."""
     with suppress(OSError):
         return Path(f"/proc/{process.pid}/cmdline").read_bytes()
     return b""
@@ -136,6 +136,6 @@ def _await_gone(processes: list[pids.ProcessId]) -> None:
 
 
 def processes_of(fleet: Fleet) -> set[int]:
-    """What runs: to see that a fault really replaced something."""
+    """The running processes, to check that a fault replaced some."""
     own = {one.process.pid for one in fleet.instances if one.process is not None}
     return {fleet.process.pid, *own}

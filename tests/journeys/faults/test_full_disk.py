@@ -1,4 +1,4 @@
-"""A full disk: what is refused has not happened, nothing is lost, it goes on when there is room."""
+"""A full disk: refused requests have no effect, nothing is lost, work resumes with free space."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ _WITHIN_S = 60
 
 @dataclass(slots=True)
 class Shop:
-    """A fleet whose data and whose log lie on a small disk each."""
+    """A fleet with its data and its WAL on one small disk each."""
 
     fleet: Fleet
     data: disks.Small
@@ -84,7 +84,7 @@ def spending(card: str) -> Call:
 
 
 async def ask(http: httpx.AsyncClient, call: Call, log: Log) -> httpx.Response:
-    """Ask once; what happened goes to the log."""
+    """Send one request and record its result in the log."""
     said = await http.post(call.path, json=call.body, headers={"Idempotency-Key": call.key})
     if said.status_code == 201:
         call.status, call.answer = said.status_code, said.json()
@@ -93,7 +93,7 @@ async def ask(http: httpx.AsyncClient, call: Call, log: Log) -> httpx.Response:
 
 
 async def refusals(http: httpx.AsyncClient, card: str, log: Log) -> list[tuple[Call, str]]:
-    """Spend until enough was refused; return what was, with the code of its refusal."""
+    """Spend until enough requests are refused; return them with the codes of their refusals."""
     refused: list[tuple[Call, str]] = []
     async with asyncio.timeout(_WITHIN_S):
         while len(refused) < _REFUSED:
@@ -122,7 +122,7 @@ async def test_nothing_has_happened_of_what_is_refused_while_the_disk_is_full(sh
 
 
 async def test_a_server_that_cannot_write_its_log_loses_nothing(shop: Shop) -> None:
-    """It stops at once; started again when there is room it has all that was acknowledged."""
+    """The server stops; restarted with free space it has every acknowledged commit."""
     fleet = shop.fleet
     async with opened(fleet) as (https, program), tills(https, program) as log:
         card = await sell(https[0], program, log)
@@ -140,7 +140,7 @@ async def test_a_server_that_cannot_write_its_log_loses_nothing(shop: Shop) -> N
 
 
 async def use_up(fleet: Fleet) -> None:
-    """Have the server need new segments of its log: it keeps some that are made already."""
+    """Use up the preallocated WAL segments, so that the server needs new ones."""
     connection = await open_connection(fleet.url("postgres"), name="tests")
     with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
         while fleet.process.poll() is None:

@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a load over HTTP: the tills' log equals the books to the cent.
+"""kill -9 during a load over HTTP: the log of the tills equals the ledger to the cent.
 
 `bin/test tests/journeys/faults --rounds 50` kills each part fifty times; a seed draws the same
 requests.
@@ -33,7 +33,7 @@ _REPEATED = 150
 
 @pytest.fixture(scope="module")
 async def fleet() -> AsyncGenerator[Fleet]:
-    """A durable server, for it is killed, with two instances on it."""
+    """A durable server (it is killed) with two instances."""
     postgres = postgres_server.program()
     with postgres_server.server(postgres, durable=True) as server:
         async with running(server, postgres) as made:
@@ -42,7 +42,7 @@ async def fleet() -> AsyncGenerator[Fleet]:
 
 @pytest.fixture
 async def clients(fleet: Fleet) -> AsyncIterator[tuple[list[httpx.AsyncClient], str]]:
-    """A merchant of the test's own: a client at each instance, and its program."""
+    """A new merchant: a client per instance, and its program."""
     async with opened(fleet) as made:
         yield made
 

@@ -73,7 +73,7 @@ async def test_the_leader_is_lost_and_switched(cluster: patroni.Cluster) -> None
 
 
 def lose_the_leader(cluster: patroni.Cluster) -> None:
-    """Another one leads; the one that was lost comes back and follows it."""
+    """Another node is promoted; the lost one returns as its replica."""
     before = cluster.leader()
     assert before is not None
     cluster.lose(before)

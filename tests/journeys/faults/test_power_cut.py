@@ -27,13 +27,13 @@ _LOST = 200  # answers that a server without fsync gives before the cut
 
 @dataclass(slots=True)
 class Shop:
-    """A fleet whose database lies on a disk whose power can be cut."""
+    """A fleet with its database on a disk whose power can be cut."""
 
     fleet: Fleet
     disk: disks.Powered
 
     def cut(self) -> None:
-        """The server and all that was not on its disk are gone; then it is started again."""
+        """Lose the server and everything not on its disk, then start it again."""
         self.fleet.freeze_database()
         self.disk.cut()
         self.fleet.kill_database()
@@ -92,7 +92,7 @@ async def test_what_was_acknowledged_survives_a_power_cut(
 
 
 async def test_without_fsync_it_does_not(shop: Shop) -> None:
-    """The control: the same cut, a server that only says it has written."""
+    """The control: the same power cut with a server that does not flush (fsync off)."""
     fleet = shop.fleet
     postgres_server.stop(fleet.process)
     shop.disk.keep()

@@ -1,4 +1,4 @@
-"""Tills under faults: clients that keep a log of what they asked and what they were answered.
+"""Tills under faults: clients that log their requests and the responses.
 
 A till repeats a request, under the same key, until it gets an answer that says what happened: a
 success, or a refusal of the request itself. Cut connections, time-outs and 503 are no answer.
@@ -21,7 +21,7 @@ _ANSWERED_WITHIN_S = 120
 
 @dataclass(slots=True)
 class Call:
-    """One request and its answer. `tries` that were cut off may have happened all the same."""
+    """One request and its response. Interrupted `tries` may have had their effect."""
 
     path: str
     body: Json | None
@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(slots=True)
 class Log:
-    """What all tills remember together."""
+    """The log of all tills."""
 
     cards: dict[str, Json] = field(default_factory=dict)  # by id, as issued, with their codes
     calls: list[Call] = field(default_factory=list)
@@ -59,7 +59,7 @@ class Log:
 
 
 class Till:
-    """One client, which takes turns between the instances."""
+    """One client that alternates between the instances."""
 
     def __init__(
         self, clients: list[httpx.AsyncClient], program: str, log: Log, *, seed: int
@@ -128,7 +128,7 @@ class Till:
                 await self._ask(f"{path}/{resolve[0]}", resolve[1])
 
     async def _batch(self) -> None:
-        """Repeated as a whole until every item has its answer."""
+        """Send a batch, repeated as a whole until every item has a response."""
         items = [
             {"card": self._card()["id"], "amount": self._amount(), "currency": "EUR",
              "idempotency_key": uuid.uuid4().hex}
