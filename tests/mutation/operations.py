@@ -51,8 +51,8 @@ OPERATIONS = (
       f"{NAMES}::test_a_backup_whose_log_does_not_arrive_is_not_announced"),
     _("an incomplete release stays on the disk", "src/florin/ops/releases/store.py",
       "        shutil.rmtree(partial, ignore_errors=True)\n"
-      '        raise OperatorError(f"{name} could not be kept',
-      '        raise OperatorError(f"{name} could not be kept',
+      '        raise OperatorError(f"{name} could not be stored',
+      '        raise OperatorError(f"{name} could not be stored',
       "tests/ops/lifecycle/test_full_disk.py::test_a_release_that_fills_its_disk_changes_nothing"),
     _("WAL is uploaded without encryption", "src/florin/ops/backups/s3.py",
       "name, content = name + SUFFIX, self.key.encrypted(content)", "name += SUFFIX",

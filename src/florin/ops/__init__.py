@@ -1,1 +1,1 @@
-"""Ops: running a fleet of parts. It knows processes and health, and has never heard of a card."""
+"""Ops: run a fleet of parts. It deals with processes and health, not with gift cards."""

@@ -68,8 +68,8 @@ def test_all_that_is_stored_is_encrypted_and_comes_back(
 @pytest.mark.parametrize(
     ("key", "sentence"),
     [
-        (OTHER, "was encrypted with another key than that in BACKUP_KEY"),
-        (None, "is encrypted; BACKUP_KEY must hold its key"),
+        (OTHER, "was encrypted with another key than the one in BACKUP_KEY"),
+        (None, "is encrypted; set BACKUP_KEY to its key"),
     ],
     ids=["another key", "no key"],
 )
@@ -91,9 +91,9 @@ def test_what_was_changed_on_its_way_is_refused(stored: s3_storage.Storage, tmp_
     (content,) = raw(stored, "changed").values()
     broken = content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
     bucket(stored, None).below("changed").write("segment.gz.age", broken)
-    with pytest.raises(OperatorError, match="is not what was stored"):
+    with pytest.raises(OperatorError, match="is corrupt"):
         place.read("segment.gz")
-    with pytest.raises(OperatorError, match="is not what was stored"):
+    with pytest.raises(OperatorError, match="is corrupt"):
         place.get("segment.gz", tmp_path / "segment.gz")
 
 
@@ -123,7 +123,7 @@ def test_a_backup_whose_source_fails_is_not_stored(stored: s3_storage.Storage) -
 def test_a_key_that_is_none_is_refused_without_being_shown(
     stored: s3_storage.Storage, key: str
 ) -> None:
-    with pytest.raises(OperatorError, match="BACKUP_KEY is no key of age") as refused:
+    with pytest.raises(OperatorError, match="BACKUP_KEY is not an age key") as refused:
         bucket(stored, key)
     assert key not in str(refused.value)
 
@@ -133,7 +133,7 @@ def test_a_key_that_is_none_is_refused_without_being_shown(
     [
         ({"BACKUP_URL": "s3://b", "BACKUP_KEY": KEY}, "ok", "is encrypted"),
         ({"BACKUP_URL": "s3://b"}, "warn", "unencrypted; set BACKUP_KEY"),
-        ({"BACKUP_URL": "s3://b", "BACKUP_KEY": "nonsense"}, "fail", "is no key of age"),
+        ({"BACKUP_URL": "s3://b", "BACKUP_KEY": "nonsense"}, "fail", "is not an age key"),
         ({"BACKUP_KEY": KEY}, "warn", "without BACKUP_URL"),
     ],
 )

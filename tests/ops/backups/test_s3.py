@@ -34,7 +34,7 @@ def test_a_bucket_says_in_one_sentence_what_is_wrong(stored: s3_storage.Storage)
     assert nowhere is not None
     with pytest.raises(OperatorError, match="NoSuchBucket"):
         nowhere.names()
-    with pytest.raises(OperatorError, match="no place"):
+    with pytest.raises(OperatorError, match="is not a URL of S3"):
         open_bucket(lambda _: "https://backups")
     assert open_bucket(lambda _: None) is None
 

@@ -1,1 +1,1 @@
-"""Autoscaling: workers come with the load and go after it."""
+"""Autoscaling: adjust the number of workers to the load."""

@@ -1,4 +1,4 @@
-"""Autoscaler: reads the queues, asks how many workers there should be, and has it so."""
+"""Autoscaler: read the queues, decide the number of workers, and start or stop workers."""
 
 import asyncio
 import os
@@ -33,12 +33,12 @@ from florin.ops.topology.worker_process import SLOTS
 _MOST = 8
 _WITHIN_S = 4.0
 _NOTE_EVERY_S = 60.0
-_REST_S = 30.0  # after a start that came to nothing
-_SERVICE_S = 0.5  # of a job of a kind that none is known of yet
+_REST_S = 30.0  # after a failed start
+_SERVICE_S = 0.5  # assumed for a kind of job that has not run yet
 
 
 class Autoscaler:
-    """Holds what is remembered between two readings, and the wanted number for the metrics."""
+    """Scales the workers; keeps the state between readings, and the wanted number for metrics."""
 
     def __init__(self, running: FleetContext) -> None:
         self._running = running
@@ -51,10 +51,10 @@ class Autoscaler:
         self._failed, self._rests_until = 0, 0.0
         self._trouble = ""
         self.wanted = len(running.workers.there())
-        self.errors = 0  # looks that came to nothing
+        self.errors = 0  # readings that failed
 
     async def watch(self) -> None:
-        """Look every few seconds, as long as no number is asked for."""
+        """Read and scale every few seconds, unless the operator set a number."""
         while True:
             try:
                 fixed = desired_state.load_desired_state(self._running.home).workers
@@ -62,9 +62,9 @@ class Autoscaler:
                     self.wanted, self._memory = fixed, AutoscalerState()
                 if fixed is not None or await self._look():
                     self._quiet()
-            except (OperatorError, OSError) as error:  # a full disk, no port: it is asked again
+            except (OperatorError, OSError) as error:  # a full disk, no port: tried again
                 self._loud(str(error))
-            except Exception as error:  # noqa: BLE001 -- it must not end with the first bug
+            except Exception as error:  # noqa: BLE001 -- a bug must not end the autoscaler
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 self._loud(f"{error!r} ({Path(last.filename).name}:{last.lineno})")
             await asyncio.sleep(self._running.options.scale_every_s)
@@ -72,40 +72,40 @@ class Autoscaler:
     def metrics(self) -> str:
         name, errors = "florin_workers_wanted", "florin_scaling_errors_total"
         return (
-            f"# HELP {name} How many workers there should be.\n# TYPE {name} gauge\n"
+            f"# HELP {name} The wanted number of workers.\n# TYPE {name} gauge\n"
             f"{name} {self.wanted}\n"
-            f"# HELP {errors} Looks at the queues that came to nothing: the number of workers"
-            f" stayed.\n# TYPE {errors} counter\n{errors} {self.errors}\n"
+            f"# HELP {errors} Failed readings of the queues; the number of workers was not"
+            f" changed.\n# TYPE {errors} counter\n{errors} {self.errors}\n"
         )
 
     def _loud(self, trouble: str) -> None:
-        """Count a look that came to nothing; say so once, and as long as it lasts in the status."""
+        """Count a failed reading; log it once, and show it in the status as long as it lasts."""
         self.errors += 1
         if trouble != self._trouble:
             self._trouble = trouble
-            say(f"Error: the number of workers stays as it is: {trouble}")
-            self._tell(f"the number of workers stays as it is: {trouble}")
+            say(f"Error: the number of workers cannot be adjusted: {trouble}")
+            self._set_note(f"the number of workers cannot be adjusted: {trouble}")
 
     def _quiet(self) -> None:
         if self._trouble:
             self._trouble = ""
-            self._tell("")
+            self._set_note("")
 
-    def _tell(self, note: str) -> None:
+    def _set_note(self, note: str) -> None:
         me = self._running.fleet.fleet.part("supervisor")
         if me is not None:
             self._running.fleet.record(replace(me, note=note))
 
     async def _look(self) -> bool:
-        """Return whether there was anything to be seen."""
+        """Read the queues once and scale; return whether they could be read."""
         reading = await self._read()
         if desired_state.load_desired_state(self._running.home).workers is not None:
-            return True  # an operator asked for a number meanwhile
+            return True  # the operator has set a number in the meantime
         decision, self._memory = autoscaling.decide_workers(self._limits, self._memory, reading)
         self.wanted = decision.workers
         there = len(self._running.workers.there())
         self._note(decision, there)
-        # Who changes the fleet has it to himself; what is wanted then is seen again afterwards.
+        # During another change nothing is scaled; the next reading after it decides again.
         if operation_lock.load_operation(self._running.home) is None:
             self._drive(decision.workers, there)
         return reading is not None
@@ -118,14 +118,14 @@ class Autoscaler:
             names = workers.grow(
                 wanted - there, desired_state.load_desired_state(self._running.home).mark
             )
-            say(f"The work needs {wanted} workers; starting {', '.join(names)}.")
+            say(f"Scaling to {wanted} workers: starting {', '.join(names)}.")
         elif wanted < there:
             leaving = self._least_busy(there - wanted)
-            say(f"The work needs {wanted} workers; {', '.join(leaving)} may go.")
+            say(f"Scaling to {wanted} workers: stopping {', '.join(leaving)}.")
             workers.shrink(leaving)
 
     def _least_busy(self, count: int) -> list[str]:
-        """By what they said last; of those alike the latest."""
+        """Return the names of the least busy workers by their last heartbeat, the newest first."""
         parts = sorted(
             self._running.workers.there(),
             key=lambda part: (self._busy.get(part.name, SLOTS), -part_number(part.name)),
@@ -133,7 +133,7 @@ class Autoscaler:
         return [part.name for part in parts[:count]]
 
     async def _read(self) -> ScalingReading | None:
-        """Read the queues on a connection of its own; None when that is not possible."""
+        """Read the queues on a separate connection; None when that fails."""
         pool = PoolLimits(self._running.topology.database)
         fleet = self._running.fleet.fleet
         try:
@@ -168,7 +168,7 @@ class Autoscaler:
             self._limits = msgspec.structs.replace(self._limits, most=most, fallback=min(2, most))
 
     def _note(self, decision: ScalingDecision, there: int) -> None:
-        """Write down what changes something, and what does not once a minute."""
+        """Log a decision that changes something; one that does not, only once a minute."""
         at, reason = self._noted
         now = time.monotonic()
         if decision.workers == there and decision.reason == reason and now - at < _NOTE_EVERY_S:
@@ -194,7 +194,7 @@ def _load(queue: QueueFacts) -> QueueLoad:
 
 
 def _failed(facts: Iterable[QueueFacts]) -> float:
-    """Return the share of all attempts that failed, each queue by the attempts it probably made."""
+    """Return the failed share of all attempts, weighted by each queue's estimated attempts."""
     attempts = [
         (max(q.arrivals_30s, q.completions_30s / max(0.01, 1 - q.failing)), q.failing)
         for q in facts

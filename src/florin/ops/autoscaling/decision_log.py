@@ -1,6 +1,4 @@
-"""Decision log: what was decided about the number of workers and from what, written down;
-replayed.
-"""
+"""Decision log: every decision about the number of workers with its inputs; can be replayed."""
 
 import os
 from pathlib import Path
@@ -12,11 +10,11 @@ from florin.ops.planning.autoscaling import ScalingDecision
 from florin.ops.system.console import say
 
 _FILE = "autoscale.jsonl"
-_MOST_BYTES = 4 * 2**20  # then it becomes the old one, and the old one goes
+_MOST_BYTES = 4 * 2**20  # then the file replaces the old one
 
 
 class DecisionEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line: when (RFC 3339, UTC), how many there were, what was decided and from what."""
+    """One line: time (RFC 3339, UTC), number of workers before, decision with its inputs."""
 
     at: str
     there: int
@@ -24,7 +22,7 @@ class DecisionEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def append_decision(home: Home, entry: DecisionEntry) -> None:
-    """Add a line; a full disk does not keep the fleet from growing."""
+    """Append a line; a failure, such as a full disk, is only reported."""
     path = home.path / _FILE
     try:
         if path.exists() and path.stat().st_size > _MOST_BYTES:
@@ -35,11 +33,11 @@ def append_decision(home: Home, entry: DecisionEntry) -> None:
         finally:
             os.close(handle)
     except OSError as error:
-        say(f"A decision about workers could not be written: {error.strerror}.")
+        say(f"The decision log {path} could not be written: {error.strerror}.")
 
 
 def read_decisions(home: Home, last: int | None = None) -> list[DecisionEntry]:
-    """Return the newest entries, oldest first; a line that was cut off is left out."""
+    """Return the newest `last` entries, oldest first; a truncated line is left out."""
     path, found = home.path / _FILE, list[DecisionEntry]()
     for each in (_old(path), path):
         if not each.exists():
@@ -53,7 +51,7 @@ def read_decisions(home: Home, last: int | None = None) -> list[DecisionEntry]:
 
 
 def replay_differences(entries: list[DecisionEntry]) -> list[DecisionEntry]:
-    """Decide everything again; return what comes out differently."""
+    """Repeat all decisions; return the entries with a different result."""
     return [entry for entry in entries if entry.decision.again() != entry.decision]
 
 

@@ -1,1 +1,1 @@
-"""Backups: copies of the database here and elsewhere, and the way back from them."""
+"""Backups: back up the database locally and to S3-compatible storage, and restore it."""

@@ -1,6 +1,4 @@
-"""Archive delay: how long after its commit something is where it survives the loss of the
-server.
-"""
+"""Archive delay: the time until a commit is archived, where it survives the loss of the server."""
 
 import asyncio
 import contextlib
@@ -12,7 +10,7 @@ from florin.ops.system.console import OperatorError, timed
 
 LOST_AT_MOST_S = 60.0
 _LOOK_EVERY_S = 0.5
-# A commit of nothing: in the log it is what a payment is, in the tables it is not there.
+# An empty commit: it writes to the log like a payment, but changes no table.
 _MARK = "select pg_walfile_name(pg_logical_emit_message(true, 'florin', 'backup'))"
 _FAILED = """
 select last_failed_wal from pg_stat_archiver
@@ -23,22 +21,22 @@ where last_failed_time > coalesce(last_archived_time, '-infinity')
 def measure_archive_delay(
     url: str, newest: Callable[[], str], *, at_once: bool = False, within_s: float = LOST_AT_MOST_S
 ) -> float | None:
-    """Commit something and wait until the archive holds it; `newest` names its last segment.
+    """Commit and wait until the archive has the commit; `newest` returns its newest segment.
 
-    `at_once`: end the segment, so that nothing but the archiving is waited for. Returns seconds;
-    None where no server runs that could commit. Raises OperatorError after `within_s`.
+    `at_once`: end the segment at once, so that only the archiving is measured. Returns seconds;
+    None if no server runs. Raises OperatorError after `within_s`.
     """
     began = time.monotonic()
     try:
         segment = asyncio.run(_commit(url, at_once=at_once))
     except NotYet:
         return None
-    with timed("Waiting until what is written now is archived"):
+    with timed("Waiting until the latest writes are archived"):
         while newest().removesuffix(".gz") < segment:
             if time.monotonic() - began > within_s:
                 raise OperatorError(
-                    f"What was written {within_s:.0f} s ago is not archived{_why(url)}; the log of"
-                    " the primary says more, or nobody passes it on."
+                    f"A write from {within_s:.0f} s ago is not archived{_why(url)}. See the log of"
+                    " the primary, and check with florin status that a supervisor runs."
                 )
             time.sleep(_LOOK_EVERY_S)
     return round(time.monotonic() - began, 1)

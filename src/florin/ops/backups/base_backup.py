@@ -1,7 +1,7 @@
-"""Base backup: copies of the database, and the log since then.
+"""Base backup: take, list and prune copies of the database; a restore also needs the log since.
 
-The log is archived segment by segment, twice a minute while anything is written, as soon as there
-is an archive: the first backup makes it. `recovery` goes the way back.
+The first backup creates the archive of the log. From then on segments are archived, at least twice
+a minute while there are writes. `restore` is the reverse.
 """
 
 import contextlib
@@ -27,16 +27,16 @@ _PART_OLD_S = 3600
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A base backup: `ended` is the earliest instant it can be brought to."""
+    """A base backup; `ended` is the earliest instant that it can be restored to."""
 
     path: Path
     ended: datetime
 
 
 def list_backups(place: Path, account: OsAccount | None) -> list[Backup]:
-    """The backups that are whole, oldest first.
+    """Return the complete backups, oldest first.
 
-    By their place in the log: a clock that was set back names a later one by an earlier instant.
+    Sorted by position in the log: after the clock was set back a later backup has an earlier name.
     """
     paths = (place / "backups").glob("*")
     whole = [
@@ -50,31 +50,30 @@ def list_backups(place: Path, account: OsAccount | None) -> list[Backup]:
 
 
 def backup_name(ended: datetime) -> str:
-    """What a backup that ended then is called."""
+    """Return the name of a backup that ended at that instant."""
     return ended.strftime(_STAMP)
 
 
 def backup_instant(name: str) -> datetime | None:
-    """When a backup of that name ended; None for what is none."""
+    """Return when the backup of that name ended; None if it is not the name of a backup."""
     with contextlib.suppress(ValueError):
         return datetime.strptime(name, _STAMP).replace(tzinfo=UTC)
     return None
 
 
 def latest_backup(known: list[Backup], at: datetime | None) -> Backup:
-    """The backup from which that instant is reached soonest. Raises OperatorError where there is
-    none.
-    """
+    """Return the latest backup before `at`. Raises OperatorError when there is none."""
     fit = [backup for backup in known if at is None or backup.ended <= at]
     if not fit:
-        first = known[0].ended.isoformat() if known else "none was taken yet"
-        raise OperatorError(f"No backup is older than that instant; the first: {first}.")
+        first = f"the first is from {known[0].ended.isoformat()}" if known else "there are none yet"
+        raise OperatorError(f"No backup is older than the requested instant: {first}.")
     return fit[-1]
 
 
 def take_backup(place: Path, primary: Postgres) -> Backup:
-    """Copy the running database and check the copy. Raises OperatorError, nothing being left of
-    it.
+    """Copy the running database and verify the copy.
+
+    Raises OperatorError; no partial backup is left then.
     """
     for folder in (archive_dir(place), place / "backups"):
         os_user.make_private_dir(folder, primary.account)
@@ -103,7 +102,7 @@ def take_backup(place: Path, primary: Postgres) -> Backup:
     if said.returncode != 0:
         account_files.remove(partial, primary.account)
         raise OperatorError(f"No backup could be taken: {os_user.error_in(said.stderr)}")
-    with timed("Checking the copy"):
+    with timed("Verifying the copy"):
         _check(partial, primary.account)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
     made = Backup(partial.with_name(backup_name(ended)), ended)
@@ -112,44 +111,45 @@ def take_backup(place: Path, primary: Postgres) -> Backup:
 
 
 def _check(copy: Path, account: OsAccount | None) -> None:
-    """Compare every file with the manifest. Not pg_verifybackup: the wheel's crashes."""
+    """Compare every file with the manifest. The packaged pg_verifybackup crashes, so not that."""
     manifest = json.loads(account_files.read(copy / "backup_manifest", account))
     for entry in manifest["Files"]:
         path = copy / entry["Path"]
         with account_files.opened(path, account) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != entry["Checksum"]:
-            raise OperatorError(f"{path} is not what was copied; take another backup.")
+            raise OperatorError(f"{path} is corrupt: its checksum is wrong. Take another backup.")
 
 
 def prune_backups(place: Path, account: OsAccount | None, *, keep: int) -> None:
-    """Drop older backups, and of the log what the oldest that is kept does not need."""
+    """Remove all but the newest `keep` backups, and the log segments that they do not need."""
     for old in list_backups(place, account)[:-keep]:
         account_files.remove(old.path, account)
     first = first_segment(list_backups(place, account)[0], account)
     for segment in archive_dir(place).glob("*.gz"):
         if is_older_segment(segment.name, first):
             segment.unlink(missing_ok=True)
-    for part in archive_dir(place).glob(".*.part"):  # of a server that was killed over it
+    for part in archive_dir(place).glob(".*.part"):  # left by a killed archive command
         if time.time() - part.stat().st_mtime > _PART_OLD_S:
             part.unlink(missing_ok=True)
 
 
 def first_segment(backup: Backup, account: OsAccount | None) -> str:
-    """The segment of the log that a backup begins with."""
+    """Return the log segment that a backup begins with. Raises OperatorError."""
     try:
         label = account_files.read(backup.path / "backup_label", account)
     except (OSError, ValueError) as error:
         raise OperatorError(
-            f"{backup.path} is no whole backup ({error}); remove it, or put it back from a copy."
+            f"{backup.path} is not a complete backup ({error}). Remove it, or restore it from a"
+            " copy."
         ) from None
     return label.partition("(file ")[2].partition(")")[0]
 
 
 def is_older_segment(stored: str, first: str) -> bool:
-    """Whether this part of an archive is a segment before that one.
+    """Return whether an archived segment is older than the segment `first`.
 
-    Without its timeline: a segment of an earlier one goes with its equals.
+    Timelines are ignored: segments of an earlier timeline are pruned by position as well.
     """
     name = stored.removesuffix(".gz")
     return len(name) == len(first) and name[8:] < first[8:]

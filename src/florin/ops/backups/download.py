@@ -1,4 +1,4 @@
-"""Download: a backup and the log since then, out of a bucket, to where recovery finds them."""
+"""Download: fetch a backup and the log since then from a bucket, for a restore."""
 
 import hashlib
 import shutil
@@ -24,28 +24,29 @@ _MB = 2**20
 
 
 def find_database_folder(bucket: Bucket, wanted: str | None) -> Bucket:
-    """The folder of one database. Raises OperatorError where nobody said which of several."""
+    """Return the folder of one database. Raises OperatorError if there are several to choose."""
     known = bucket.folders()
     if wanted is not None and wanted in known:
         return bucket.below(wanted)
     where = f"s3://{bucket.name}/{bucket.prefix}"
     if wanted is not None:
-        held = f"backups of {', '.join(known)}" if known else "no backups"
-        raise OperatorError(f"{where} holds no backup of the database {wanted}; it holds {held}.")
+        others = f"; it has backups of {', '.join(known)}" if known else ""
+        raise OperatorError(f"{where} has no backup of the database {wanted}{others}.")
     if not known:
-        raise OperatorError(f"{where} holds no backup.")
+        raise OperatorError(f"{where} has no backup.")
     if len(known) > 1:
         raise OperatorError(
-            f"{where} holds several databases: {', '.join(known)}; choose by --database."
+            f"{where} has backups of several databases: {', '.join(known)}. Choose one with"
+            " --database."
         )
     return bucket.below(known[0])
 
 
 def fetch_backup(bucket: Bucket, at: datetime | None, into: Path, user: OsAccount | None) -> Path:
-    """Bring what is needed for that instant into a directory of the account's; return it."""
+    """Fetch what a restore to `at` needs into a directory of the account; return it."""
     shutil.rmtree(into, ignore_errors=True)
     for folder in (into, into / "backups", wal_archive.archive_dir(into)):
-        os_user.make_private_dir(folder, None)  # ours alone, until all is there
+        os_user.make_private_dir(folder, None)  # root's until the download is complete
     base = bucket.below("base")
     named = {name.removesuffix(".json"): name for name in base.names() if name.endswith(".json")}
     all_described = {
@@ -66,7 +67,7 @@ def fetch_backup(bucket: Bucket, at: datetime | None, into: Path, user: OsAccoun
         name for name in log.names() if not base_backup.is_older_segment(name, described.first)
     ]
     paths = [wal_archive.archive_dir(into) / name for name in wanted]
-    with timed(f"Fetching {len(wanted)} parts of the log"), ThreadPoolExecutor(_AT_ONCE) as pool:
+    with timed(f"Fetching {len(wanted)} log segments"), ThreadPoolExecutor(_AT_ONCE) as pool:
         list(pool.map(log.get, wanted, paths))
     os_user.give_ownership(into, user)
     return into
@@ -79,7 +80,7 @@ def _unpack(base: Bucket, name: str, described: BackupManifest, into: Path) -> N
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != described.sha256:
         raise OperatorError(
-            f"{packed.name} is not what was stored; choose an earlier instant (--at)."
+            f"{packed.name} is corrupt: its checksum is wrong. Choose an earlier instant (--at)."
         )
     target = into / "backups" / name
     target.mkdir(mode=0o700)

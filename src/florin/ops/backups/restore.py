@@ -1,6 +1,6 @@
-"""Restore: the database as it was at an instant, out of a backup and the log since then.
+"""Restore: bring the database to an instant, from a backup and the log since then.
 
-It runs to its end by itself, away from everybody, on the side of what was there.
+The recovery runs on a copy next to the old data, without clients; then the copy replaces the data.
 """
 
 import contextlib
@@ -32,10 +32,10 @@ _SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})\.gz")
 def restore_database(
     saved: Path, place: Path, server: Postgres, at: datetime | None, *, others: list[Path]
 ) -> Path | None:
-    """Bring the database of a stopped fleet to an instant, or to the end of the log.
+    """Restore the database of a stopped fleet to an instant, or to the end of the log.
 
-    `saved` is where the backups lie, `place` where the servers do. Returns where the database as
-    it was before lies now, if there was one. Raises OperatorError, all being as it was.
+    `saved` is the directory of the backups, `place` that of the servers. Returns the directory of
+    the old database, if there was one. Raises OperatorError; nothing has changed then.
     """
     os_user.make_private_dir(server.data.parent, server.account)
     before = server.data.with_name(
@@ -45,7 +45,7 @@ def restore_database(
     base = base_backup.latest_backup(base_backup.list_backups(saved, server.account), at)
     stores, own = [wal_archive.archive_dir(saved)], None
     if system_identifier(server) == system_identifier(replace(server, data=base.path)):
-        # What the archives lack is in the log of the database itself, where that still lies there.
+        # Segments that are not archived yet are in the old database's own log, if it still exists.
         stores += [wal_archive.archive_dir(place)] if saved != place else []
         own = server.data / "pg_wal"
     last = newest_segment_in(stores[0]) if at is None else ""
@@ -58,18 +58,18 @@ def restore_database(
             account_files.move(server.data, before, server.account)
         account_files.move(made, server.data, server.account)
     for data in others:
-        account_files.remove(data, server.account)  # they are copied anew
+        account_files.remove(data, server.account)  # replicas are copied again
     return before if was_there else None
 
 
 def system_identifier(server: Postgres) -> str | None:
-    """The identifier that a database, its replicas and its backups have in common."""
+    """Return the identifier that a database, its replicas and its backups share."""
     return read_control_file(server).get("Database system identifier")
 
 
 @contextlib.contextmanager
 def copied_backup(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
-    """Copy a backup to where a server may run on it; it is gone afterwards unless it moved."""
+    """Copy a backup for a server to run on; afterwards the copy is removed unless it was moved."""
     require_space(made.parent, 300, "the restored database")
     account_files.remove(made, server.account)
     try:
@@ -90,11 +90,11 @@ def recovered_server(
     own: Path | None = None,
     light: bool = False,
 ) -> Generator[None]:
-    """Run a server on the copy until it has become a primary, and on for as long as is wanted.
+    """Run a server on the copy until its recovery is complete, then for the body of the context.
 
-    `own` is a directory of segments as the server itself has them; `light` beside others that work.
+    `own` is a directory of uncompressed segments; `light` saves memory while other servers run.
     """
-    # No pipe: a line a segment would fill it. No name: the account could put another file there.
+    # Not a pipe: one line per segment would fill it. Without a name: the account could replace it.
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as words:
         child = _start(_options(stores, server, at, own=own, light=light), server, made, words)
         try:
@@ -113,7 +113,7 @@ def recovered_server(
 
 
 def _took_over(server: Postgres, made: Path) -> bool:
-    """Whether the recovery has ended: the file goes first, and one stopped then is not whole."""
+    """Return whether recovery is complete: recovery.signal is removed before the end of it."""
     if (made / "recovery.signal").exists():
         return False
     said = read_control_file(replace(server, data=made))
@@ -140,7 +140,7 @@ def _options(
 
 
 def restore_command(stores: list[Path], own: Path | None) -> str:
-    """How a server finds a segment: in one of the archives, else in a directory as its own."""
+    """Return the command that finds a segment: in one of the archives, else in `own`."""
     ways = [f'gunzip -c {quoted(store)}/%f.gz > "%p" 2>/dev/null' for store in stores]
     if own is not None:
         ways.append(f'cp {quoted(own)}/%f "%p"')
@@ -165,14 +165,14 @@ def _start(
 
 
 def require_complete_recovery(server: Postgres, made: Path, newest: str) -> None:
-    """Refuse a recovery that did not end in order, or ended before the archive's newest segment.
+    """Refuse a recovery without a clean shutdown, or one that ended before the newest segment.
 
-    Where a segment is missing PostgreSQL takes what it has for all there is.
+    PostgreSQL treats a missing segment as the end of the log.
     """
     said = read_control_file(replace(server, data=made))
     state = said.get("Database cluster state", "none")
     if state != "shut down":
-        raise OperatorError(f"The restored database did not end in order ({state}).")
+        raise OperatorError(f"The restored database was not shut down cleanly ({state}).")
     position = said["Latest checkpoint location"]
     high, low = (int(half, 16) for half in position.split("/"))
     found = _SEGMENT.fullmatch(newest)
@@ -181,14 +181,14 @@ def require_complete_recovery(server: Postgres, made: Path, newest: str) -> None
     begins = (int(found[2], 16) << 32) + int(found[3], 16) * int(said["Bytes per WAL segment"])
     if (high << 32) + low < begins:
         raise OperatorError(
-            f"A part of the log is missing: it could be replayed to {position} only, and the"
-            f" archive goes on to {newest}. Put back what is missing, or name an instant before it"
-            " (--at)."
+            f"A segment of the log is missing: it could only be replayed to {position}, but the"
+            f" archive ends at {newest}. Put the missing segment back, or choose an instant before"
+            " it (--at)."
         )
 
 
 def newest_segment_in(store: Path) -> str:
-    """The last segment of the latest timeline in a directory; empty where there is none."""
+    """Return the last segment of the latest timeline in a directory; empty if there is none."""
     return newest_segment(path.name for path in store.glob("*.gz"))
 
 
@@ -196,12 +196,12 @@ def newest_segment(names: Iterable[str]) -> str:
     return max(filter(_SEGMENT.fullmatch, names), default="")
 
 
-def _why_not(words: str) -> str:
-    if "before configured recovery target was reached" in words:
+def _why_not(output: str) -> str:
+    if "before configured recovery target was reached" in output:
         return (
-            "The log ends before that instant; choose an earlier one, or leave --at out for all"
-            " that there is."
+            "The log ends before the requested instant. Choose an earlier one, or leave out --at to"
+            " restore to the end of the log."
         )
-    lines = words.strip().splitlines()
+    lines = output.strip().splitlines()
     fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
     return f"The log could not be replayed: {(fatal or lines or ['no reason given'])[-1]}"

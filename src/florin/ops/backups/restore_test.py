@@ -1,4 +1,4 @@
-"""Restore test: the last backup and all of the log restored on the side, to see that it can be."""
+"""Restore test: restore the last backup and all of the log into a temporary server, to prove it."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
 
 _ANSWERS_WITHIN_S = 60
-# When the last thing that was replayed was committed.
+# The commit time of the last replayed transaction.
 _REACHES = "select pg_last_xact_replay_timestamp()"
 
 Prove = Callable[[str], Awaitable[dict[str, Any]]]
@@ -31,18 +31,16 @@ Prove = Callable[[str], Awaitable[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class RestoreTest:
-    """`base` is when the backup ended, `reaches` the last commit that was there again."""
+    """`base` is the instant of the backup, `reaches` the last restored commit."""
 
     base: datetime
     reaches: datetime
-    behind_s: float  # of the moment at which the archive was looked at
+    behind_s: float  # from `reaches` to the start of the test
     found: dict[str, Any]
 
 
 def test_restore(saved: Path, server: Postgres, prove: Prove) -> RestoreTest:
-    """Restore, and have `prove` look at the database by its URL. Raises OperatorError; leaves
-    nothing.
-    """
+    """Restore, and call `prove` with the database's URL. Leaves no files. Raises OperatorError."""
     base = base_backup.latest_backup(base_backup.list_backups(saved, server.account), None)
     os_user.make_private_dir(server.data.parent, server.account)
     made = server.data.with_name(f"{server.data.name}.rehearsed")
@@ -52,7 +50,7 @@ def test_restore(saved: Path, server: Postgres, prove: Prove) -> RestoreTest:
         with recovered_server([wal_archive.archive_dir(saved)], scratch, made, None, light=True):
             reaches, found = asyncio.run(_look(scratch, prove))
         require_complete_recovery(scratch, made, newest)
-    reaches = reaches or base.ended  # nothing was written since
+    reaches = reaches or base.ended  # no writes since the backup
     behind_s = round(max(0.0, (began - reaches).total_seconds()), 1)
     return RestoreTest(base=base.ended, reaches=reaches, behind_s=behind_s, found=found)
 

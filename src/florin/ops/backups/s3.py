@@ -1,4 +1,4 @@
-"""S3: a place in S3-compatible storage, asked through boto3, which is imported only here."""
+"""S3: a bucket in S3-compatible storage, accessed with boto3, which is imported only here."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -12,8 +12,8 @@ from florin.ops.backups.encryption import SUFFIX, BackupKey, key_of
 from florin.ops.system.console import OperatorError, say
 
 _MB = 2**20
-_DROP_MAX = 1000  # objects one request may name
-_PARTS_MAX = 5_000  # of one object; the protocol ends at 10 000
+_DROP_MAX = 1000  # the protocol's limit of objects per request
+_PARTS_MAX = 5_000  # of one object; the protocol's limit is 10 000
 
 
 class Readable(Protocol):
@@ -22,19 +22,19 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Objects below a prefix. Every method raises Unable with the storage's own reason."""
+    """Objects below a prefix. Every method raises OperatorError with the storage's reason."""
 
     client: Any
     name: str
     prefix: str  # empty, or ends with a slash
     failures: tuple[type[Exception], ...]
-    key: BackupKey | None = None  # encrypts all that is stored; its objects end with SUFFIX
+    key: BackupKey | None = None  # encrypts all objects; their names end with SUFFIX
 
     def below(self, folder: str) -> "Bucket":
         return replace(self, prefix=f"{self.prefix}{folder}/")
 
     def names(self, beginning: str = "") -> list[str]:
-        """The objects directly here whose names begin so, sorted; encrypted or not."""
+        """Return the sorted names, without SUFFIX, of the objects that begin with `beginning`."""
         found = self._listed("Contents", "Key", beginning)
         return sorted({name.removesuffix(SUFFIX) for name in found})
 
@@ -42,36 +42,36 @@ class Bucket:
         return [name.rstrip("/") for name in self._listed("CommonPrefixes", "Prefix", "")]
 
     def put(self, name: str, file: BinaryIO) -> None:
-        """Store a file that is smaller than 5 GB, in one piece: it is there whole or not at all."""
+        """Store a file of less than 5 GB in one request, so that it is never stored partially."""
         if self.key is not None:
             self.write(name, file.read())
             return
-        with self._told():
+        with self._storage_errors():
             self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=file)
 
     def write(self, name: str, content: bytes) -> None:
         if self.key is not None:
             name, content = name + SUFFIX, self.key.encrypted(content)
-        with self._told():
+        with self._storage_errors():
             self.client.put_object(Bucket=self.name, Key=self.prefix + name, Body=content)
 
     def stream(self, name: str, file: Readable, *, expected: int) -> None:
-        """Store what is read until its end; `expected` bytes at most, or not many more."""
+        """Store a stream of about `expected` bytes, which determines the size of the parts."""
         part = max(8 * _MB, expected // _PARTS_MAX)
         config: Any = import_module("boto3.s3.transfer").TransferConfig(
             multipart_chunksize=part, multipart_threshold=part, max_concurrency=4
         )
         if self.key is None:
-            with self._told():
+            with self._storage_errors():
                 self.client.upload_fileobj(file, self.name, self.prefix + name, Config=config)
             return
-        with self.key.encrypting(file) as encrypted, self._told():
+        with self.key.encrypting(file) as encrypted, self._storage_errors():
             key = self.prefix + name + SUFFIX
             self.client.upload_fileobj(encrypted, self.name, key, Config=config)
 
     def read(self, name: str) -> bytes:
         stored = self._stored(name)
-        with self._told():
+        with self._storage_errors():
             answer = self.client.get_object(Bucket=self.name, Key=self.prefix + stored)
             content: bytes = answer["Body"].read()
         if stored == name:
@@ -81,51 +81,50 @@ class Bucket:
     def get(self, name: str, path: Path) -> None:
         stored = self._stored(name)
         if stored == name:
-            with self._told():
+            with self._storage_errors():
                 self.client.download_file(self.name, self.prefix + name, str(path))
             return
         key, encrypted = self._key_for(stored), path.with_name(path.name + SUFFIX)
         try:
-            with self._told():
+            with self._storage_errors():
                 self.client.download_file(self.name, self.prefix + stored, str(encrypted))
             key.decrypt_file(encrypted, path, self._where(stored))
         finally:
             encrypted.unlink(missing_ok=True)
 
     def drop(self, names: Iterable[str]) -> None:
-        """Delete; a storage that does not let us is told, and nothing else."""
-        # As it was stored, before a key was set or after: what is not there is deleted as well.
+        """Delete objects; a refusal is only reported."""
+        # Both names, since a key may have been set later. Deleting a missing object is no error.
         every = [stored for name in names for stored in (name, name + SUFFIX)]
         keys = [{"Key": self.prefix + name} for name in every]
         for start in range(0, len(keys), _DROP_MAX):
             some = {"Objects": keys[start : start + _DROP_MAX], "Quiet": True}
             try:
-                with self._told():
+                with self._storage_errors():
                     answer = self.client.delete_objects(Bucket=self.name, Delete=some)
             except OperatorError as error:
-                say(f"What is no longer needed stays there: {error}")
+                say(f"Objects that are no longer needed could not be deleted: {error}")
                 return
             if refused := answer.get("Errors"):
-                say(f"What is no longer needed stays there: {refused[0].get('Code', 'refused')}.")
+                code = refused[0].get("Code", "refused")
+                say(f"Objects that are no longer needed could not be deleted: {code}.")
                 return
 
     def _stored(self, name: str) -> str:
-        """What an object is really called: it may be older than the key."""
+        """Return an object's name in the bucket: it may have been stored before a key was set."""
         found = self._listed("Contents", "Key", name)
         return name + SUFFIX if name + SUFFIX in found else name
 
     def _key_for(self, stored: str) -> BackupKey:
         if self.key is None:
-            raise OperatorError(
-                f"{self._where(stored)} is encrypted; BACKUP_KEY must hold its key."
-            )
+            raise OperatorError(f"{self._where(stored)} is encrypted; set BACKUP_KEY to its key.")
         return self.key
 
     def _where(self, stored: str) -> str:
         return f"s3://{self.name}/{self.prefix}{stored}"
 
     def _listed(self, kind: str, key: str, beginning: str) -> list[str]:
-        with self._told():
+        with self._storage_errors():
             pages = self.client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.name, Prefix=self.prefix + beginning, Delimiter="/"
             )
@@ -133,7 +132,7 @@ class Bucket:
         return sorted(name.removeprefix(self.prefix) for name in found)
 
     @contextmanager
-    def _told(self) -> Generator[None]:
+    def _storage_errors(self) -> Generator[None]:
         try:
             yield
         except self.failures as error:
@@ -143,20 +142,20 @@ class Bucket:
 
 
 def open_bucket(given: Callable[[str], str | None]) -> Bucket | None:
-    """The place that BACKUP_URL names; None where it names none. Asks nobody yet."""
+    """Return the bucket of BACKUP_URL, None if it is not set. Sends no request yet."""
     url = given("BACKUP_URL")
     if url is None:
         return None
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
         raise OperatorError(
-            "BACKUP_URL is no place in S3-compatible storage, such as s3://bucket/prefix."
+            "BACKUP_URL is not a URL of S3-compatible storage; use the form s3://bucket/prefix."
         )
     try:
         boto3: Any = import_module("boto3")
     except ModuleNotFoundError:
         raise OperatorError(
-            "BACKUP_URL needs a package that is missing: pip install 'florin[s3]'."
+            "BACKUP_URL needs a package that is not installed: pip install 'florin[s3]'."
         ) from None
     errors: Any = import_module("botocore.exceptions")
     endpoint = given("BACKUP_ENDPOINT")
@@ -164,9 +163,9 @@ def open_bucket(given: Callable[[str], str | None]) -> Bucket | None:
         connect_timeout=5,
         read_timeout=60,
         retries={"mode": "standard", "max_attempts": 4},
-        # Names of buckets as parts of a host are Amazon's; others seldom have such certificates.
+        # Bucket names in the host name need certificates that storage other than Amazon seldom has.
         s3={"addressing_style": "path" if endpoint else "auto"},
-        # Checksums of a newer kind are not understood by every other storage.
+        # Not every other storage supports the newer checksums.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

@@ -1,7 +1,7 @@
-"""Status: how backups went, written down so that status, metrics and the doctor can tell.
+"""Status: the outcomes of backups, saved for status, metrics and the doctor.
 
-Three things are done: a backup is `taken`, the log is `shipped` off this machine, and that all of
-it can be restored is `verified`. Each remembers when it went well last, and why it did not since.
+There are three operations: a backup is `taken`, the log is `shipped` to the bucket, and a restore
+is `verified`. Each has the time of the last success, and the reason of a failure since then.
 """
 
 import time
@@ -13,13 +13,17 @@ from florin.ops.fleet.home import Home, write_file
 
 What = Literal["taken", "shipped", "verified"]
 WHATS: tuple[What, ...] = ("taken", "shipped", "verified")
-OLD_S = 26 * 3600.0  # a day, and time to be late
+OLD_S = 26 * 3600.0  # a day, and two hours of tolerance
 _SHIPPED_OLD_S = 300.0
-_AHEAD_S = 60.0  # of a clock that is set right now and then
+_AHEAD_S = 60.0  # tolerance for corrections of the clock
 
 
 class BackupOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one thing: `at` is when it went well last, `why` why it did not since; seconds, Unix."""
+    """The outcome of one operation.
+
+    `at` is the last success and `tried` the last attempt in Unix seconds, 0 for never; `why` is the
+    reason of a failure since the last success.
+    """
 
     at: float = 0.0
     tried: float = 0.0
@@ -44,18 +48,19 @@ def read_outcomes(home: Home) -> dict[What, BackupOutcome]:
 def failing_backups(
     found: dict[What, BackupOutcome], now: float, *, runs: bool = True
 ) -> dict[What, str]:
-    """What is wrong, each with a sentence; nothing of what was never begun. Pure.
+    """Return the failing or overdue operations with the reason. Pure.
 
-    While nothing runs there is nothing to pass on.
+    Operations that were never tried are left out, and `shipped` while the fleet is stopped.
     """
     wrong: dict[What, str] = {what: each.why for what, each in found.items() if each.why}
     limits: dict[What, float] = {"taken": OLD_S, "verified": OLD_S, "shipped": _SHIPPED_OLD_S}
     if found["shipped"].at and not found["taken"].tried:
-        wrong["taken"] = "the log alone brings nothing back; florin backup"
+        wrong["taken"] = "the log cannot be restored without a backup; run florin backup"
     for what, each in found.items():
         if what not in wrong and each.at > now + _AHEAD_S:
-            wrong[what] = f"the clock was set back: it went well last in {_span(each.at - now)}"
-        # What was never verified is as old as the backup that should have been.
+            ahead = _span(each.at - now)
+            wrong[what] = f"the clock was set back: the last success is {ahead} in the future"
+        # Before the first verification, its age is that of the last backup.
         since = each.at or (found["taken"].at if what == "verified" else 0.0)
         if what == "shipped" and not runs:
             continue
@@ -65,7 +70,7 @@ def failing_backups(
 
 
 def backup_document(home: Home) -> dict[str, Any]:
-    """For `florin status --json`."""
+    """Return the outcomes for `florin status --json`."""
     found, now = read_outcomes(home), time.time()
     wrong = failing_backups(found, now)
     return {
@@ -76,7 +81,7 @@ def backup_document(home: Home) -> dict[str, Any]:
 
 
 def backup_line(shown: dict[str, Any]) -> str:
-    """One line for a human; empty where no backup was ever tried."""
+    """Return one line of text; empty if no backup was ever tried."""
     words: list[str] = []
     for what, each in shown.items():
         if each["failing"]:
@@ -87,19 +92,19 @@ def backup_line(shown: dict[str, Any]) -> str:
 
 
 def backup_metrics(home: Home) -> str:
-    """In Prometheus' text format, all series there from the beginning."""
+    """Return the metrics in Prometheus' text format; all series exist from the start."""
     found = read_outcomes(home)
     wrong = failing_backups(found, time.time())
     lines: list[str] = []
     for name, says, values in (
         (
             "florin_backup_timestamp_seconds",
-            "When this went well last; 0 for never.",
+            "Time of the last success; 0 for never.",
             {what: each.at for what, each in found.items()},
         ),
         (
             "florin_backup_failing",
-            "1 while this fails, or is overdue.",
+            "1 while the operation fails or is overdue.",
             {what: float(what in wrong) for what in WHATS},
         ),
     ):

@@ -1,7 +1,7 @@
-"""Upload: a backup and the log since then, from this machine into a bucket.
+"""Upload: store backups and log segments in a bucket.
 
-A database's own folder is named by its system identifier, so that two never mix: `base/` has each
-backup as one packed file and, stored last, what describes it; `wal/` the segments of the log.
+Each database has a folder named by its system identifier, so that two never mix: `base/` has each
+backup as one packed file and its manifest, which is stored last; `wal/` has the log segments.
 """
 
 import contextlib
@@ -35,44 +35,44 @@ _JOIN_WITHIN_S = 30.0
 
 
 class BackupManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands beside a packed backup; without it there is no backup."""
+    """The manifest of a packed backup; a backup without one is incomplete and ignored."""
 
     ended: datetime
-    first: str  # the segment of the log that it begins with
+    first: str  # the log segment that it begins with
     bytes: int
     sha256: str
 
     @property
     def place(self) -> tuple[str, datetime]:
-        """Where it begins in the log: in this order they were taken, whatever the clock said."""
+        """Return the position in the log: the order of the backups, independent of the clock."""
         return self.first[8:], self.ended
 
 
 def folder_of(server: Postgres) -> str:
-    """Where in the bucket the server's database is. Raises OperatorError where it has none."""
-    found = system_identifier(server)
-    if found is None:
-        raise OperatorError(f"{server.data} holds no database.")
-    return found
+    """Return the folder of the server's database in the bucket. Raises OperatorError."""
+    identifier = system_identifier(server)
+    if identifier is None:
+        raise OperatorError(f"{server.data} contains no database.")
+    return identifier
 
 
 def upload_backup(bucket: Bucket, backup: Backup, account: OsAccount | None) -> BackupManifest:
-    """Store a backup of the account's, packed. `bucket` is the database's own folder."""
+    """Pack and store a backup. `bucket` is the folder of its database. Raises OperatorError."""
     expected = sum(path.stat().st_size for path in backup.path.rglob("*") if path.is_file())
     pack = subprocess.Popen(
         ["tar", "-C", str(backup.path), "-cf", "-", "."],
         stdout=subprocess.PIPE,
-        cwd="/",  # where we are may be closed to the account
+        cwd="/",  # the account may not be able to enter the current directory
         **({} if account is None else account.options()),
     )
     squeeze = subprocess.Popen(["gzip", "-1"], stdin=pack.stdout, stdout=subprocess.PIPE)
     assert pack.stdout is not None
     assert squeeze.stdout is not None
-    pack.stdout.close()  # the one who squeezes holds it
+    pack.stdout.close()  # gzip has its own copy of the descriptor
     packed = _Counted(squeeze.stdout)
     base = bucket.below("base")
     try:
-        with timed(f"Storing it in s3://{bucket.name}"):
+        with timed(f"Uploading the backup to s3://{bucket.name}"):
             base.stream(f"{backup.path.name}.tar.gz", packed, expected=expected)
     finally:
         squeeze.stdout.close()
@@ -90,7 +90,7 @@ def upload_backup(bucket: Bucket, backup: Backup, account: OsAccount | None) -> 
 
 
 def prune_uploads(bucket: Bucket, *, keep: int) -> None:
-    """Drop older backups there, and of the log what the oldest that is kept does not need."""
+    """Delete all but the newest `keep` backups in the bucket, and log segments no longer needed."""
     base, log = bucket.below("base"), bucket.below("wal")
     described = {
         name: msgspec.json.decode(base.read(name), type=BackupManifest)
@@ -101,7 +101,7 @@ def prune_uploads(bucket: Bucket, *, keep: int) -> None:
     if len(known) <= keep:
         return
     for name in known[:-keep]:
-        # What describes it first: nobody may find it who could not get it any more.
+        # The manifest first: a backup that is listed must be complete.
         base.drop([name])
         base.drop([f"{name.removesuffix('.json')}.tar.gz"])
     first = described[known[-keep]].first
@@ -109,7 +109,10 @@ def prune_uploads(bucket: Bucket, *, keep: int) -> None:
 
 
 def upload_segments(place: Path, bucket: Bucket, there: set[str], account: OsAccount | None) -> int:
-    """Pass on what was archived and is not `there` yet, the oldest first; add it; say how much."""
+    """Upload archived segments that are not in `there`, oldest first; return how many.
+
+    Adds each uploaded name to `there`.
+    """
     waiting = sorted(
         path for path in wal_archive.archive_dir(place).glob("*.gz") if path.name not in there
     )
@@ -119,13 +122,13 @@ def upload_segments(place: Path, bucket: Bucket, there: set[str], account: OsAcc
             with account_files.opened(path, account) as file:
                 log.put(path.name, file)
         except FileNotFoundError:
-            continue  # no backup needs it any more
+            continue  # it was pruned: no backup needs it
         there.add(path.name)
     return len(waiting)
 
 
 class SegmentUploader:
-    """Passes the log on for as long as the fleet runs; in a thread that no stop waits for."""
+    """Uploads log segments while the fleet runs, in a daemon thread."""
 
     def __init__(self, home: Home, place: Path, bucket: Bucket, members: ReplicaSet) -> None:
         self._home, self._place, self._members = home, place, members
@@ -141,7 +144,7 @@ class SegmentUploader:
         self._thread.start()
 
     def finish(self) -> None:
-        """Pass on the rest, once the servers have stopped; not where it failed anyway."""
+        """Upload the remaining segments after the servers have stopped, unless uploads fail."""
         self._halt.set()
         self._thread.join(_JOIN_WITHIN_S)
         if not self._thread.is_alive() and not self._why:
@@ -167,14 +170,14 @@ class SegmentUploader:
             expected = isinstance(error, OperatorError | OSError)
             why = str(error) if expected else described(error)
             if why != self._why:
-                say(f"The log is not passed on: {why}")
+                say(f"Log segments are not uploaded to BACKUP_URL: {why}")
             self._why = why
             with contextlib.suppress(OperatorError, OSError):
                 status.record_failure(self._home, "shipped", self._why)
 
 
 def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUploader | None:
-    """Begin to pass on the log of the fleet's own servers; None where there is nowhere to."""
+    """Start to upload the log of the fleet's own servers; None if there is no bucket."""
     place = options.home.layout().data_dir
     if members is None or place is None:
         return None
@@ -182,10 +185,10 @@ def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUpl
         bucket = open_bucket(options.given)
         if bucket is None:
             return None
-        # From now on, whether a backup was taken or not: a database that was restored goes on.
+        # The archive is created even before the first backup: a restored database needs it at once.
         os_user.make_private_dir(wal_archive.archive_dir(Path(place)), members.primary().account)
-    except OperatorError as error:  # told, and no reason to stop what serves
-        say(f"The log is not passed on: {error}")
+    except OperatorError as error:  # reported only: the fleet must start anyway
+        say(f"Log segments are not uploaded to BACKUP_URL: {error}")
         with contextlib.suppress(OperatorError):
             status.record_failure(options.home, "shipped", str(error))
         return None
@@ -195,7 +198,7 @@ def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUpl
 
 
 class _Counted:
-    """A stream, counted and summed while it is read."""
+    """A stream that counts and hashes the bytes read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,1 +1,1 @@
-"""Control: the socket of a running supervisor and the commands it takes."""
+"""Control: the socket of a running supervisor and the commands that it accepts."""

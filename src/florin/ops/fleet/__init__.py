@@ -1,1 +1,1 @@
-"""Fleet: the facts about a fleet: its home, its parts, what is wanted of it."""
+"""Fleet: the state of a fleet: its home, its parts, its desired state."""

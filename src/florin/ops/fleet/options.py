@@ -1,4 +1,4 @@
-"""Options: what `florin up` was asked for."""
+"""Options: the options of `florin up`."""
 
 import sys
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from florin.ops.system.console import OperatorError
 
 
 def florin_command(*words: str) -> tuple[str, ...]:
-    """Return the command that runs one process of Florin. -P: the directory lends no modules."""
+    """Return the command that runs one process of Florin. -P: no imports from the directory."""
     return (sys.executable, "-P", "-m", "florin", *words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commands:
-    """The processes of the product, which this package starts and otherwise does not know."""
+    """The commands of the product's processes, which this package starts."""
 
     api: tuple[str, ...] = field(default_factory=lambda: florin_command("api"))
     worker: tuple[str, ...] = field(default_factory=lambda: florin_command("worker"))
@@ -32,14 +32,14 @@ class UpOptions:
     home: Home
     environ: Mapping[str, str]
     port: int = 8000
-    operations_port: int | None = None  # None: the one it has, else the next after the public one
-    api: int | None = None  # instances; None: as many as were asked for last
-    workers: int | Literal["auto"] | None = None  # None: as asked for last
-    limits: ScalingLimits | None = None  # of scaling; None: what suits the machine and its database
+    operations_port: int | None = None  # None: the current one, else the next after the public one
+    api: int | None = None  # instances; None: the desired state
+    workers: int | Literal["auto"] | None = None  # None: the desired state
+    limits: ScalingLimits | None = None  # None: derived from the machine and its database
     scale_every_s: float = 5.0
-    replicas: int | None = None  # of PostgreSQL; None: as many as were asked for last
-    valkey: Kind | None = None  # None: as asked for last
-    algorithm: Algorithm | None = None  # None: the one chosen last
+    replicas: int | None = None  # of PostgreSQL; None: the desired state
+    valkey: Kind | None = None  # None: the desired state
+    algorithm: Algorithm | None = None  # None: the desired state
     tls: tuple[Path, Path] | None = None  # certificate and key
     as_json: bool = False
     detached: bool = False  # this process is the supervisor in the background
@@ -64,5 +64,7 @@ class UpOptions:
             try:
                 return Path(path).read_text("utf-8").rstrip("\r\n")
             except OSError as error:
-                raise OperatorError(f"{name}_FILE names {path}: {error.strerror}.") from None
+                raise OperatorError(
+                    f"{name}_FILE={path} cannot be read: {error.strerror}."
+                ) from None
         return self.environ.get(name) or None

@@ -1,4 +1,4 @@
-"""Secrets: made once, kept in the home for its owner alone, handed to parts by environment."""
+"""Secrets: created once, stored in the home for its owner only, passed to parts by environment."""
 
 import base64
 import secrets as random
@@ -29,7 +29,7 @@ Secrets = dict[str, str]
 
 
 def ensure_secrets(home: Home) -> Secrets:
-    """Return the home's secrets, making those that are missing."""
+    """Return the home's secrets; create the missing ones."""
     kept = read_secrets(home)
     missing = [name for name in (*APPLICATION, *ENGINES) if name not in kept]
     if missing:
@@ -45,17 +45,17 @@ def read_secrets(home: Home) -> Secrets:
         return {}
     except PermissionError:
         raise OperatorError(
-            f"{home.secrets} belongs to another user; run this as that user."
+            f"{home.secrets} belongs to another user; run this command as that user."
         ) from None
     except (OSError, msgspec.DecodeError):
         raise OperatorError(
-            f"{home.secrets} cannot be read; put it back from a copy, without it neither the"
-            " database nor any card code of this home can be opened."
+            f"{home.secrets} cannot be read. Restore it from a backup: without it neither the"
+            " database nor the card codes of this home are usable."
         ) from None
 
 
 def application_secrets(secrets: Secrets, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what the application needs; what the environment already says wins."""
+    """Return the application's secrets, except those that the environment sets."""
     return {
         name: secrets[name]
         for name in APPLICATION

@@ -1,1 +1,1 @@
-"""Gameday: faults on purpose, to see that a fleet survives them."""
+"""Gameday: deliberate faults, to prove that a fleet survives them."""

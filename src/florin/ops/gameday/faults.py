@@ -1,4 +1,4 @@
-"""Faults: the ways in which a benchmark takes the primary away from a fleet."""
+"""Faults: the ways in which a benchmark makes the primary of a fleet fail."""
 
 import asyncio
 import contextlib
@@ -14,50 +14,50 @@ from florin.ops.fleet.observe import observe_fleet
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
 
-CUT_OFF_S = 0.3  # how long nothing reaches the replicas any more, before the primary is killed
+CUT_OFF_S = 0.3  # how long the replicas are disconnected before the primary is killed
 _SENDER = "walsender"
 
 
 def find_primary(home: Home) -> Part:
-    """Who is the primary just now, and runs. Raises OperatorError."""
+    """Return the running primary. Raises OperatorError when there is none."""
     for part in observe_fleet(home).of("postgres-primary"):
         if part.process is not None:
             return part
-    raise OperatorError(f"No primary runs in {home.path}.")
+    raise OperatorError(f"No PostgreSQL primary runs in {home.path}; start it with florin up.")
 
 
 def process_tree(pid: int) -> list[int]:
-    """A process and its children: a signal to a postmaster leaves them running."""
+    """Return a process and its children, which do not get a signal to their postmaster."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
     return [pid, *(int(each) for each in children)]
 
 
 def wal_senders(pid: int) -> list[int]:
-    """The processes of a primary that send its log to the replicas."""
+    """Return the processes of a primary that send its log to the replicas."""
     return [each for each in process_tree(pid) if _SENDER in " ".join(processes.command_line(each))]
 
 
 def is_complete(home: Home, replicas: int) -> bool:
-    """Whether a primary serves, and as many replicas of it."""
+    """Return whether a primary and `replicas` replicas serve."""
     parts = [part for part in observe_fleet(home).parts if part.name.startswith("postgres")]
     roles = Counter(part.role for part in parts if part.state == "ready" and part.process)
     return roles == Counter({"postgres-primary": 1, "postgres-replica": replicas})
 
 
 async def kill_server(pid: int) -> None:
-    """The postmaster dies; what it started notices and ends."""
+    """Kill the postmaster; its children notice and end."""
     os.kill(pid, signal.SIGKILL)
 
 
 async def freeze_server(pid: int) -> None:
-    """All of it stands still, and could wake up at any time."""
+    """Freeze all processes of the server; they could continue at any time."""
     _stop(process_tree(pid))
 
 
 async def cut_off_replicas(pid: int) -> None:
-    """The replicas hear nothing more; a while later it is killed.
+    """Disconnect the replicas and kill the primary a moment later.
 
-    Whatever it acknowledged in between is on no other disk, so it must acknowledge nothing.
+    A commit acknowledged in between would be on no other disk, so none may be acknowledged.
     """
     _stop(wal_senders(pid))
     await asyncio.sleep(CUT_OFF_S)
@@ -66,7 +66,7 @@ async def cut_off_replicas(pid: int) -> None:
 
 def _stop(numbers: Iterable[int]) -> None:
     for each in numbers:
-        with contextlib.suppress(ProcessLookupError):  # a connection's process ends when it likes
+        with contextlib.suppress(ProcessLookupError):  # a connection's process may have ended
             os.kill(each, signal.SIGSTOP)
 
 

@@ -1,9 +1,9 @@
-"""Config fragments: the parts of HAProxy's configuration that depend on next to nothing."""
+"""Config fragments: templates for the fixed parts of HAProxy's configuration."""
 
 import json
 
-# Connections by source: an IPv4 address, or the network that one IPv6 address stands for. Once it
-# is nearly full, a connection is closed with its answer instead of being kept for a next request.
+# Connections per source: an IPv4 address or an IPv6 /64 network. Once the balancer is nearly full,
+# connections are closed after their response instead of being kept alive.
 BOUNDS = """\
   maxconn {most}
   stick-table type ipv6 size 100k expire 1m store conn_cur
@@ -12,7 +12,7 @@ BOUNDS = """\
   http-request set-var(txn.nearly_full) bool(true) if {{ fe_conn ge {nearly} }}{spared}
   http-after-response set-header Connection close if {{ var(txn.nearly_full) -m bool }}
 """
-# The form of a path that florin.kit.http.paths makes as well; before any rule looks at it.
+# Normalises the path like florin.kit.http.paths, before any rule uses it.
 ONE_FORM = """\
   http-request normalize-uri percent-decode-unreserved
   http-request normalize-uri path-merge-slashes
@@ -43,9 +43,9 @@ _SAYS = {
 
 
 def problem_response(status: int, code: str) -> str:
-    """An error that HAProxy answers itself, as a problem document like those of the API.
+    """Return the directive for an error of HAProxy itself, as a problem document like the API's.
 
-    What it cannot read as HTTP at all (400) it answers with a page that cannot be changed.
+    The answer to a request that is not HTTP at all (400) cannot be changed.
     """
     request_id = "%[var(txn.request_id)]"
     document = {

@@ -1,1 +1,1 @@
-"""Lifecycle: a fleet comes up, is taken over, and goes down."""
+"""Lifecycle: start, take over and stop a fleet."""

@@ -1,1 +1,1 @@
-"""Releases: which version runs, and the copies of versions kept in a home."""
+"""Releases: the name of the current version, and the copies of versions in a home."""

@@ -1,4 +1,4 @@
-"""Store: a release as a copy in the home. What runs does not change with the checkout."""
+"""Store: releases as copies in the home, so that a running fleet is independent of the checkout."""
 
 import compileall
 import contextlib
@@ -23,18 +23,18 @@ _LOCK = Path("requirements") / "core.txt"
 
 
 def store_checkout(home: Home, checkout: Path | None) -> str:
-    """Keep the code as it lies there (the installed package without a checkout); name it."""
+    """Store the checkout's current code, else that of the installed package; return its name."""
     if checkout is None:
         root = Path(florin.__file__).parent
         return _keep(home, version.current_version(None), root, None)
     package = checkout / _PACKAGE
     if not (package / "__init__.py").is_file():
-        raise OperatorError(f"{checkout} holds no release: there is no {_PACKAGE} in it.")
+        raise OperatorError(f"{checkout} is not a checkout of Florin: it has no {_PACKAGE}.")
     return _keep(home, version.current_version(checkout), package, checkout / _LOCK)
 
 
 def store_release(home: Home, wanted: str | None, checkout: Path | None) -> str:
-    """Keep the release that REF|PATH names: kept here already, a directory, or a commit."""
+    """Store the release REF|PATH: a stored one, a directory or a commit; return its name."""
     if wanted is None:
         return store_checkout(home, checkout)
     if "/" not in wanted and (release_path(home, wanted) / _PACKAGE).is_dir():
@@ -43,20 +43,20 @@ def store_release(home: Home, wanted: str | None, checkout: Path | None) -> str:
         return store_checkout(home, Path(wanted).absolute())
     if checkout is None:
         raise OperatorError(
-            f"{wanted} is neither a directory nor a release kept in {_folder(home)}."
+            f"{wanted} is neither a directory nor a release stored in {_folder(home)}."
         )
     commit = version.run_git(
         checkout, "rev-parse", "--short=10", "--verify", f"{wanted}^{{commit}}"
     )
     if commit is None:
-        raise OperatorError(f"{wanted} is neither a commit of {checkout}, nor a directory.")
+        raise OperatorError(f"{wanted} is neither a commit of {checkout} nor a directory.")
     if not release_path(home, commit).is_dir():
         _unpack(home, checkout, commit)
     return commit
 
 
 def share(home: Home, account: OsAccount | None) -> None:
-    """Have the releases lie where the account can read them. Raises OperatorError."""
+    """Make the releases readable for the account, elsewhere if necessary. Raises OperatorError."""
     if account is None:
         return
     folder = _folder(home)
@@ -65,7 +65,7 @@ def share(home: Home, account: OsAccount | None) -> None:
         folder.chmod(0o711)
         kept = [each for each in folder.iterdir() if not each.name.startswith(".")]
         if not os_user.reaches(account, folder):
-            # What runs from the home goes on there; what is started from now on does not.
+            # Running processes keep the releases in the home; new ones use the copies.
             outside = public_files.outside(home.path) / "releases"
             public_files.open_directory(outside)
             for each in kept:
@@ -90,13 +90,13 @@ def release_path(home: Home, name: str) -> Path:
 
 
 def release_environ(home: Home, name: str) -> dict[str, str]:
-    """Return what makes a process run this release: its code comes before any other."""
+    """Return the environment variables that make a process run this release."""
     root = release_path(home, name)
     return {"PYTHONPATH": str(root / "src"), "FLORIN_RELEASE": name}
 
 
 def has_other_lock(home: Home, name: str, checkout: Path | None) -> bool:
-    """Say whether it was made for other packages than the checkout's environment has."""
+    """Return whether a release requires other packages than the checkout's environment has."""
     kept = release_path(home, name) / _LOCK
     if checkout is None or not kept.is_file():
         return False
@@ -106,7 +106,7 @@ def has_other_lock(home: Home, name: str, checkout: Path | None) -> bool:
 
 
 def prune_releases(home: Home, keep: set[str]) -> None:
-    """Remove the oldest beyond a handful; never those to keep."""
+    """Remove old releases: all but the newest ones and those in `keep`."""
     try:
         kept = sorted(_folder(home).iterdir(), key=lambda each: each.stat().st_mtime, reverse=True)
     except OSError:
@@ -129,7 +129,7 @@ def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
         _finish(partial, target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise OperatorError(f"{name} could not be kept in {target}: {_why(error)}.") from None
+        raise OperatorError(f"{name} could not be stored in {target}: {_why(error)}.") from None
     return name
 
 
@@ -147,9 +147,9 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
     partial = _partial(target)
     try:
         with tarfile.open(fileobj=io.BytesIO(said.stdout)) as archive:
-            # Not as an argument, which Python has only since 3.11.4; before, this is not looked at.
+            # Not as an argument: Python has it only since 3.11.4; older ones ignore the attribute.
             archive.extraction_filter = getattr(tarfile, "data_filter", None)
-            archive.extractall(partial)  # noqa: S202 -- a commit of the operator's own, to be run
+            archive.extractall(partial)  # noqa: S202 -- the operator's own code, which runs anyway
         _finish(partial, target)
     except (OSError, tarfile.TarError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -157,7 +157,7 @@ def _unpack(home: Home, checkout: Path, commit: str) -> None:
 
 
 def _why(error: OSError) -> str:
-    """The first reason; a copy of many files collects those of all."""
+    """Return the first reason; copying a tree collects those of all files."""
     if isinstance(error, shutil.Error) and error.args and error.args[0]:
         return str(error.args[0][0][2])
     return error.strerror or str(error)
@@ -171,7 +171,7 @@ def _partial(target: Path) -> Path:
 
 
 def _finish(partial: Path, target: Path) -> None:
-    """Compile, then rename: a release is there whole or not at all."""
+    """Compile, then rename: a release is complete or does not exist."""
     compileall.compile_dir(
         partial / "src", quiet=2, stripdir=str(partial), prependdir=str(target), workers=1
     )
@@ -179,18 +179,18 @@ def _finish(partial: Path, target: Path) -> None:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    if os.geteuid() == 0:  # the application runs as another user, who reads it
+    if os.geteuid() == 0:  # the application runs as another user, which must read it
         public_files.make_public(partial)
     try:
         partial.rename(target)
     except OSError:
-        if not target.is_dir():  # somebody else may have been quicker
+        if not target.is_dir():  # another process may have been faster
             raise
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _make(folder: Path) -> None:
-    # Root's application runs as another user, who must be able to pass through.
+    # Started by root the application runs as another user, which must traverse the directory.
     folder.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""Version: the name of the code as it lies there."""
+"""Version: the name of the current code."""
 
 import hashlib
 import subprocess
@@ -11,9 +11,9 @@ _CODE = ("src", "requirements")
 
 
 def current_version(checkout: Path | None) -> str:
-    """Return the commit, with a hash of the content when that differs.
+    """Return the commit, with a hash of the content if there are uncommitted changes.
 
-    Without a checkout it is the version with a hash of the package as it is installed.
+    Without a checkout it is the version with a hash of the installed package.
     """
     if checkout is not None and (checkout / ".git").exists():
         commit = run_git(checkout, "rev-parse", "--short=10", "HEAD")
@@ -41,8 +41,8 @@ def _hash(root: Path, tops: Sequence[Path]) -> str:
 
 
 def run_git(checkout: Path, *words: str) -> str | None:
-    """Ask git about the checkout; None when it has no answer."""
-    # The code of this directory runs anyway: whose it is does not matter for reading its name.
+    """Run git in the checkout; None when it fails."""
+    # The code of this directory runs anyway, so its owner does not matter for reading its name.
     trust = f"safe.directory={checkout}"
     try:
         said = subprocess.run(

@@ -1,1 +1,1 @@
-"""Rollout: instances and workers replaced one after another, and watched."""
+"""Rollout: replace instances and workers in batches, and watch the new ones."""

@@ -1,1 +1,1 @@
-"""Supervisor: processes started, watched and started again."""
+"""Supervisor: start, watch and restart processes."""

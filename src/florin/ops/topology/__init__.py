@@ -1,1 +1,1 @@
-"""Topology: the processes of Florin itself in a fleet, and how they find each other."""
+"""Topology: the processes of a fleet and their addresses."""

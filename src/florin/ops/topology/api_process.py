@@ -12,12 +12,12 @@ _WIRES = (
 
 
 class ApiProcess(AppProcess):
-    """One instance: it answers requests that the balancer sends it."""
+    """One instance: it answers requests from the balancer."""
 
     def wanted(self) -> PartSpec:
         environ = {
             "FLORIN_PORT": str(self.port),
-            # Whose X-Forwarded-For is believed: the balancer's, which looked after whom to believe.
+            # Only the balancer's X-Forwarded-For is trusted; it applies the operator's setting.
             "FLORIN_TRUSTED_PROXIES": f"{HOST}/32",
         }
         return self.part(

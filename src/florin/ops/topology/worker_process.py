@@ -8,7 +8,7 @@ _WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_OPERATIONS_PORT")
 
 
 class WorkerProcess(AppProcess):
-    """One worker: it takes jobs; its operations port is its only one."""
+    """One worker: it runs jobs; its operations port is its only port."""
 
     def wanted(self) -> PartSpec:
         return self.part("worker", {}, wires=_WIRES, ready="/metrics")
