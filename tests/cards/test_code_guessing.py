@@ -123,13 +123,13 @@ async def test_wrong_codes_are_counted_together_wherever_they_are_tried(
                     refused = problem(answer, 429, "rate_limited")
                     assert 1 <= int(answer.headers["retry-after"]) <= 600
                     assert refused["retry_after"] == int(answer.headers["retry-after"])
-    # Nothing happened, and whoever knows the card's id is not held up.
+    # Nothing was spent, and requests by the card's id are not limited.
     found = await one.get(f"/cards/{card['id']}")
     assert (found.json()["balance"], found.json()["held"]) == (1000, 0)
     await made(one, "/redemptions", spend(card, 10))
 
 
-async def test_others_are_not_held_up(
+async def test_the_guesses_of_one_client_do_not_block_others(
     clients: list[httpx.AsyncClient], shop: Shop, fleet: Fleet, owner: Any, database: Database
 ) -> None:
     one = clients[0]
@@ -243,7 +243,7 @@ async def test_without_valkey_an_instance_counts_by_itself(
     alone = clients[2]
     card = await issue(alone, shop)
     for _ in range(ADDRESS):
-        # Nobody is trusted here: what a stranger says of where it comes from is not believed.
+        # No proxy is trusted here: the header with the client address is ignored.
         answer = await guess(alone, "look-up", codes.make_code(), **from_(place()))
         problem(answer, 404, "card_not_found")
     problem(await guess(alone, "redeem", card["code"], **from_(place())), 429, "rate_limited")

@@ -1,4 +1,4 @@
-"""Code: 75 random bits, all of them used, and a check symbol that tells a slip of the finger."""
+"""Codes: 75 random bits, all of them used, and a check symbol that detects typing mistakes."""
 
 import pytest
 

@@ -133,7 +133,11 @@ async def test_a_request_that_is_repeated_counts_once(http: httpx.AsyncClient, s
     right = by_code(card, card["pin"])
     first = await post(http, "/redemptions", right, under="same")
     assert first.status_code == 201
-    for pin in (card["pin"], wrong(card), None):  # of a key nobody learns whether a PIN is right
+    for pin in (
+        card["pin"],
+        wrong(card),
+        None,
+    ):  # a repeated key does not reveal whether a PIN is right
         replay = await post(http, "/redemptions", by_code(card, pin), under="same")
         assert (replay.status_code, replay.json()) == (201, first.json())
         assert replay.headers["idempotency-replayed"] == "true"

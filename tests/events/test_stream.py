@@ -1,4 +1,4 @@
-"""The stream of events: each once, in order, as it happens, whatever else runs or fails."""
+"""The stream of events: each event once and in order, despite failures and concurrent requests."""
 
 import asyncio
 import json
@@ -22,18 +22,18 @@ from tests.support.event_reader import since
 from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
 
 WITHIN_S = 60
-QUIET_S = 1.5  # longer than a stream sleeps: it has looked
+QUIET_S = 1.5  # longer than a stream sleeps: it has read by then
 
 
 class Lines:
-    """What a stream says."""
+    """The lines of a stream."""
 
     def __init__(self, answer: httpx.Response) -> None:
         self._lines = answer.aiter_lines()
         self._coming: asyncio.Future[Json | None] | None = None
 
     async def event(self, within_s: float = WITHIN_S) -> Json | None:
-        """The next event; None at the end. Raises TimeoutError, and is asked again then."""
+        """The next event; None at the end. After a TimeoutError it can be called again."""
         self._coming = self._coming or asyncio.ensure_future(self._next())
         async with asyncio.timeout(within_s):
             found = await asyncio.shield(self._coming)
@@ -94,9 +94,9 @@ async def test_each_event_comes_once_and_in_order_from_every_instance(
         assert got[-1]["type"] == "card.blocked"
         (node,) = valkey.nodes
         node.kill()
-        told = await redeem(there, cards[1], 7)
+        redemption = await redeem(there, cards[1], 7)
         (late,) = await lines.many(1)
-        assert late["data"]["object"]["id"] == told["id"]
+        assert late["data"]["object"]["id"] == redemption["id"]
 
 
 async def test_what_began_earlier_and_ended_later_is_not_left_out(
@@ -114,7 +114,7 @@ async def test_what_began_earlier_and_ended_later_is_not_left_out(
         (row,) = await calls.post(owner, {"m": shop.merchant}, [op])
         assert row["outcome"] == "ok"
         await redeem(http, quick, 1)
-        with pytest.raises(TimeoutError):  # it is not said what may not be the next
+        with pytest.raises(TimeoutError):  # an event that may not be the next is not sent
             await lines.event(QUIET_S)
         await running.commit()
         got = await lines.many(2)
@@ -133,15 +133,15 @@ async def test_a_reader_comes_back_and_misses_nothing(
     async with stream(http, after=seen["id"]) as lines:
         got = await lines.many(250)
         assert [each["id"] for each in got] == await since(http, seen["id"])
-    for nobodys in ("evt_0", "nonsense", f"evt_{ids.new_id().hex}"):
-        answer = await http.get("/events/stream", headers={"last-event-id": nobodys})
+    for unknown in ("evt_0", "nonsense", f"evt_{ids.new_id().hex}"):
+        answer = await http.get("/events/stream", headers={"last-event-id": unknown})
         assert problem(answer, 422, "invalid_request")["param"] == "Last-Event-ID"
     other = await make_shop(owner, database)
     async with client(api, other) as strangers:
         answer = await strangers.get("/events/stream", headers={"last-event-id": seen["id"]})
         problem(answer, 422, "invalid_request")
     assert (await http.head("/events/stream")).status_code == 200
-    await nobody_reads(http, api)
+    await until_no_stream_is_open(http, api)
 
 
 async def test_a_revoked_key_ends_its_stream(http: httpx.AsyncClient, api: Instance) -> None:
@@ -163,8 +163,8 @@ async def test_one_merchant_does_not_take_all_streams(
         opened = [await stack.enter_async_context(stream(http)) for _ in range(20)]
         async with http.stream("GET", "/events/stream") as refused:
             await refused.aread()
-            told = problem(refused, 429, "quota_exceeded")
-            assert (told["quota"], told["limit"]) == ("event_streams", 20)
+            refusal = problem(refused, 429, "quota_exceeded")
+            assert (refusal["quota"], refusal["limit"]) == ("event_streams", 20)
         async with client(api, await make_shop(owner, database)) as other, stream(other):
             pass
         card = await issue(http, shop, 10)
@@ -172,7 +172,7 @@ async def test_one_merchant_does_not_take_all_streams(
         assert got == {card["id"]}
 
 
-async def test_as_many_as_may_are_let_in_however_many_come_at_once(
+async def test_the_limit_of_streams_holds_for_concurrent_requests(
     http: httpx.AsyncClient, api: Instance
 ) -> None:
     async def knock() -> int:
@@ -190,10 +190,10 @@ async def test_as_many_as_may_are_let_in_however_many_come_at_once(
             await asyncio.sleep(0.01)
     all_there.set()
     assert sorted(await asyncio.gather(*knocking)) == [200] * 20 + [429] * 20
-    await nobody_reads(http, api)
+    await until_no_stream_is_open(http, api)
 
 
-async def test_who_vanishes_at_any_moment_gives_his_place_back(
+async def test_a_client_that_disconnects_at_any_moment_frees_its_stream(
     http: httpx.AsyncClient, api: Instance, shop: Shop
 ) -> None:
     asked = (
@@ -203,12 +203,12 @@ async def test_who_vanishes_at_any_moment_gives_his_place_back(
     for after_ms in (0, 2, 4, 6, 8, 12, 20, 40):
         for _ in range(5):
             _, writer = await asyncio.open_connection("127.0.0.1", api.port)
-            linger = struct.pack("ii", 1, 0)  # a reset, no farewell
+            linger = struct.pack("ii", 1, 0)  # a reset instead of a close
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             writer.write(asked.encode())
             await asyncio.sleep(after_ms / 1000)
             writer.transport.abort()
-    await nobody_reads(http, api)
+    await until_no_stream_is_open(http, api)
 
 
 async def test_the_events_of_a_card_come_as_they_are_numbered(
@@ -219,8 +219,8 @@ async def test_the_events_of_a_card_come_as_they_are_numbered(
         held = await made(http, "/holds", {**spend(card, 1), "expires_in": 1})
         while (await read(http, f"/holds/{held['id']}"))["state"] == "open":  # noqa: ASYNC110 -- time
             await asyncio.sleep(0.05)
-        await redeem(http, card, 1)  # frees what ran out, in the same call
-        # Some wait alone for a card that is held, and go on with whoever came later.
+        await redeem(http, card, 1)  # also expires the hold, in the same call
+        # Some wait separately for a locked card, and continue together with later requests.
         async with owner.transaction():
             await owner.execute(
                 "select from florin.account where id = $1 for no key update", bare(card["id"])
@@ -238,7 +238,7 @@ async def test_the_events_of_a_card_come_as_they_are_numbered(
     assert numbers == sorted(numbers)
 
 
-async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: Shop) -> None:
+async def test_an_instance_that_stops_ends_its_streams(urls: Urls, shop: Shop) -> None:
     url = f"{urls.app}?connection_limit=5&pool_timeout=20"
     with instance(url) as leaving:
         async with client(leaving, shop) as http, stream(http) as lines:
@@ -247,13 +247,13 @@ async def test_an_instance_that_leaves_sends_its_readers_away(urls: Urls, shop: 
             assert await stopping == 0
 
 
-async def nobody_reads(http: httpx.AsyncClient, api: Instance) -> None:
-    """Whoever went away is noticed, without a look at what lies about in the memory."""
+async def until_no_stream_is_open(http: httpx.AsyncClient, api: Instance) -> None:
+    """Wait until the instance has noticed that all clients have disconnected."""
     for _ in range(20 * WITHIN_S):
         if "florin_event_streams 0.0" in (await http.get(f"{api.operations}/metrics")).text:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError("a stream goes on that nobody reads")
+    raise AssertionError("a stream without a reader stays open")
 
 
 async def newest(http: httpx.AsyncClient) -> str:

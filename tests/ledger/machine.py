@@ -142,7 +142,7 @@ class Machine:
         known = self.model.cards.get(card)
         merchant = known.merchant if known is not None else "acme"
         if pick.random() < 0.02:
-            merchant = pick.choice(list(self.merchants))  # perhaps somebody else's
+            merchant = pick.choice(list(self.merchants))  # possibly another merchant's
         op = Op(kind=kind, merchant=merchant, id=ids.new_id(), card=card)
         if pick.random() < 0.9:
             op.key = f"key-{pick.randrange(10**9)}"

@@ -60,7 +60,7 @@ class Redemption:
 
 @dataclass(kw_only=True)
 class Op:
-    """One operation. `card`, `other` and `id` are names; an unknown name is nobody's."""
+    """One operation. `card`, `other` and `id` are names; an unknown name refers to nothing."""
 
     kind: str
     merchant: str

@@ -1,4 +1,4 @@
-"""What the ledger's callers may do to it: go away, be slow, lose the server. Nothing is guessed."""
+"""Batching: clients that disconnect, slow servers and lost connections; no outcome is guessed."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -22,7 +22,7 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
-    """Somebody else's connection, as the superuser."""
+    """Another connection, as the superuser."""
     connection = await open_connection(urls.superuser, name="elsewhere")
     yield connection
     await connection.close()
@@ -36,7 +36,7 @@ def redemption(merchant: UUID, card: UUID, key: str) -> Posting:
 
 
 async def hold(elsewhere: Any, card: UUID) -> Any:
-    """Lock a card as a transaction that does not end would."""
+    """Lock a card in a transaction that stays open."""
     holding = elsewhere.transaction()
     await holding.start()
     await elsewhere.execute("select from florin.account where id = $1 for update", card)
@@ -44,7 +44,7 @@ async def hold(elsewhere: Any, card: UUID) -> Any:
 
 
 async def waiting(elsewhere: Any) -> list[tuple[int, Any]]:
-    """The calls of the ledger that wait for a lock: process and beginning."""
+    """The ledger calls that wait for a lock: process id and start."""
     rows = await elsewhere.fetch(
         "select pid, query_start from pg_stat_activity where datname = current_database()"
         " and query like '%florin.post(%' and state = 'active' and wait_event_type = 'Lock'"
@@ -53,7 +53,7 @@ async def waiting(elsewhere: Any) -> list[tuple[int, Any]]:
 
 
 async def until_waiting(elsewhere: Any, *, ms: int = 0) -> tuple[int, Any]:
-    """The call that waits, once it has waited for so long."""
+    """The waiting call, once it has waited for `ms`."""
     async with asyncio.timeout(60):
         while True:
             await elsewhere.execute("select pg_stat_clear_snapshot()")
@@ -75,7 +75,7 @@ async def test_a_batch_whose_client_goes_away_still_happens(
     ledger: Ledger, elsewhere: Any, owner: Any, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
-    # Held on the table, so that the call as a whole waits, and cannot leave the card out.
+    # A lock on the table: the call as a whole waits and cannot leave the card out.
     holding = elsewhere.transaction()
     await holding.start()
     await elsewhere.execute("lock table florin.transfer in exclusive mode")
@@ -86,7 +86,7 @@ async def test_a_batch_whose_client_goes_away_still_happens(
     with pytest.raises(asyncio.CancelledError):
         await gone
     await asyncio.sleep(0)
-    assert len(await waiting(elsewhere)) == 1  # nobody told the server to stop
+    assert len(await waiting(elsewhere)) == 1  # no cancel was sent to the server
     await holding.rollback()
     again = await ledger.post_all(
         [redemption(merchant, card, f"batch {n}") for n, card in enumerate(cards)]
@@ -95,10 +95,10 @@ async def test_a_batch_whose_client_goes_away_still_happens(
     assert [await balance(owner, card) for card in cards] == [995] * 4
 
 
-async def test_a_slow_server_is_never_told_to_cancel(
+async def test_a_slow_server_is_never_sent_a_cancel(
     ledger: Ledger, elsewhere: Any, shop: tuple[UUID, list[UUID]]
 ) -> None:
-    """A cancel can arrive during a commit, and then nobody knows what happened."""
+    """A cancel can arrive during a commit, and then the outcome is unknown."""
     merchant, cards = shop
     holding = await hold(elsewhere, cards[0])
     posting = asyncio.ensure_future(ledger.post(redemption(merchant, cards[0], "slow")))
@@ -110,7 +110,7 @@ async def test_a_slow_server_is_never_told_to_cancel(
     assert (await posting).balance == 995
 
 
-async def test_who_cannot_know_does_not_say_that_nothing_happened(
+async def test_an_unknown_outcome_is_reported_as_such(
     ledger: Ledger,
     elsewhere: Any,
     owner: Any,
@@ -130,7 +130,7 @@ async def test_who_cannot_know_does_not_say_that_nothing_happened(
     assert (posted.replayed, await balance(owner, cards[0])) == (False, 995)
 
 
-async def test_who_never_asked_says_that_nothing_happened(
+async def test_a_call_that_was_never_sent_is_reported_as_not_executed(
     urls: Urls, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop

@@ -1,4 +1,4 @@
-"""Many at once. No oracle here: money is conserved, nobody deadlocks, and every no has a name."""
+"""Concurrency, without a model: money is conserved, nothing deadlocks, every refusal is known."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
-    """Somebody else's connection."""
+    """Another connection."""
     connection = await open_connection(urls.owner, name="elsewhere")
     yield connection
     await connection.close()
@@ -190,7 +190,7 @@ async def test_a_card_held_elsewhere_does_not_hold_up_its_neighbours(
     await holding.start()
     await elsewhere.execute("select from florin.account where id = $1 for update", cards[0])
     stuck = [asyncio.ensure_future(ledger.post(redemption(merchant, cards[0]))) for _ in range(5)]
-    # These wait for as long as they are patient; neighbours that wait as long are held up.
+    # These wait until their lock timeout; other items must not wait that long.
     async with asyncio.timeout(LOCK_TIMEOUT_ALONE_MS / 1000 - 1):
         for _ in range(5):
             await asyncio.gather(*(ledger.post(redemption(merchant, card)) for card in cards[1:]))
@@ -219,7 +219,7 @@ async def test_a_duplicate_waits_for_a_key_that_runs_elsewhere(
         )
         done, _ = await asyncio.wait([patient], timeout=0.3)
         assert not done
-        # Others are not held up meanwhile, not even in the same call as a third duplicate.
+        # Other items do not wait meanwhile, not even in the same call as a third duplicate.
         async with asyncio.timeout(60):
             await ledger.post(redemption(merchant, cards[1]))
         assert not patient.done()
@@ -238,7 +238,7 @@ async def test_connections_cut_in_the_middle_cost_nothing(
     over, cuts, rounds = False, 0, 0
 
     async def cut() -> None:
-        """One connection, then not before a round has ended: what is always cut never ends."""
+        """Cut one connection, then wait for a round to end: calls that are always cut never end."""
         nonlocal cuts
         admin, cut_in = await open_connection(urls.superuser, name="cutter"), 0
         try:
@@ -349,7 +349,7 @@ async def test_balances_under_load_never_change_afterwards(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
-    # So many looks, and as many seconds.
+    # The number of reads, one each second.
     until = time.monotonic() + 2
     seen: list[books.Balances] = []
 
@@ -378,7 +378,7 @@ async def test_balances_under_load_never_change_afterwards(
 async def test_one_bad_item_does_not_fail_its_neighbours(
     ledger: Ledger, shop: tuple[UUID, list[UUID]]
 ) -> None:
-    """A bug that makes the database raise for one item is that item's alone."""
+    """An item for which the database raises an error fails alone."""
     merchant, cards = shop
     bad = redemption(merchant, cards[0])
     bad.metadata = "{this is not JSON"

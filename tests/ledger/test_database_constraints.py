@@ -1,4 +1,4 @@
-"""The database keeps the ledger's rules by itself, whoever asks and whatever the code does."""
+"""The database enforces the rules of the ledger for every role, independent of the code."""
 
 from typing import Any
 from uuid import UUID
@@ -119,7 +119,7 @@ async def test_a_transfer_has_two_sides_and_an_amount(owner: Any, card: tuple[UU
     with pytest.raises(asyncpg.CheckViolationError):  # a card does not pay itself
         await _insert(owner, merchant, credit="card", credit_card=uuid, credit_sequence=3,
                       credit_balance=1, **entry)  # fmt: skip
-    with pytest.raises(asyncpg.ForeignKeyViolationError):  # nor is there a card nobody issued
+    with pytest.raises(asyncpg.ForeignKeyViolationError):  # nor a card that was not issued
         await _insert(owner, merchant, **{**entry, "debit_card": ids.new_id()})
 
 
@@ -196,7 +196,7 @@ async def test_every_key_begins_with_the_merchant(owner: Any) -> None:
     assert {row["name"].removeprefix("florin.") for row in unique} == INSTALLATION
 
 
-async def test_functions_of_the_owner_are_pinned_and_nobody_elses(owner: Any) -> None:
+async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(owner: Any) -> None:
     rows = await owner.fetch(
         "select p.proname, p.prosecdef, p.proconfig, p.proacl::text as acl from pg_proc p"
         " join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'florin'"
@@ -213,8 +213,10 @@ async def test_functions_of_the_owner_are_pinned_and_nobody_elses(owner: Any) ->
         assert ",=X" not in row["acl"], row
 
 
-async def test_whatever_dates_an_event_says_that_it_runs(owner: Any) -> None:
-    """What a stream of events has passed by cannot be added any more (florin.begin_money)."""
+async def test_everything_that_dates_an_event_holds_the_lock_of_a_running_transaction(
+    owner: Any,
+) -> None:
+    """No event can be added before the position of a stream (florin.begin_money)."""
     rows = await owner.fetch(
         "select p.proname, p.prosrc from pg_proc p"
         " where p.pronamespace = 'florin'::regnamespace and p.prosrc like '%into event%'"

@@ -78,7 +78,7 @@ insert into florin.event (merchant, id, type, card, resource_id, sequence, creat
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A merchant with a history, beside one that is as large."""
+    """A merchant with a history; another merchant is as large."""
 
     merchant: UUID
     program: UUID
@@ -94,7 +94,7 @@ async def loaded(urls: Urls) -> AsyncGenerator[Loaded]:
         program = await calls.make_program(connection, merchant)
         cards = [ids.new_id() for _ in range(CARDS)]
         for statement in _HISTORY.split(";\n"):
-            # Every statement is told the same; PostgreSQL wants each of them used.
+            # Every statement gets the same arguments; PostgreSQL requires that each is used.
             used = f"with _ as (select $1::uuid, $2::uuid, $3::uuid[], $4::timestamptz) {statement}"
             await connection.execute(used, merchant, program, cards, BEGAN)
         shops.append(Loaded(merchant, program, cards))

@@ -48,7 +48,7 @@ async def shop(urls: Urls) -> AsyncGenerator[tuple[UUID, UUID, list[UUID]]]:
     for statement in _HISTORY.split(";\n"):
         if statement.strip():
             arguments = [merchant, program, cards]
-            # Every statement is told the same three; PostgreSQL wants each of them used.
+            # Every statement gets the same arguments; PostgreSQL requires that each is used.
             used = f"with _ as (select $1::uuid, $2::uuid, $3::uuid[]) {statement}"
             await connection.execute(used, *arguments)
     await connection.execute("analyze")
@@ -146,7 +146,7 @@ async def test_the_ledger_scans_no_table(
     await app.execute("select pg_stat_force_next_flush()")
     after = await scans()
     assert {table: after[table] - before[table] for table in TABLES} == dict.fromkeys(TABLES, 0)
-    # The count is one that would tell.
+    # A sequential scan does change this count.
     await app.execute("select count(metadata) from florin.card")
     await app.execute("select pg_stat_force_next_flush()")
     assert (await scans())["card"] == after["card"] + 1

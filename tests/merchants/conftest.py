@@ -1,4 +1,4 @@
-"""Members ask without a key, as in the tests of identity."""
+"""Members send requests without a key, as in the tests of identity."""
 
 from tests.identity.conftest import http
 

@@ -1,5 +1,5 @@
-"""Where sign-up is closed the operator makes merchants; where addresses must be verified, nothing
-that burdens others works before.
+"""Sign-up: where it is closed, the operator adds merchants; where addresses must be verified, an
+unverified owner may not use shared resources.
 """
 
 import json
@@ -66,7 +66,7 @@ def owned(email: str, *more: str, country: str = "NL") -> list[str]:
     return [*words, *more]
 
 
-async def test_nobody_registers_where_sign_up_is_closed(closed: httpx.AsyncClient) -> None:
+async def test_registration_is_refused_while_sign_up_is_closed(closed: httpx.AsyncClient) -> None:
     body = {
         "email": address(),
         "password": PASSWORD,
@@ -99,7 +99,7 @@ async def test_an_added_merchant_is_entered_by_its_invitation(
     me = (await closed.get("/auth/me", headers=owner.headers)).json()
     assert me["merchant"]["id"] == made["merchant"]["id"]
     assert (me["user"]["role"], me["user"]["email_verified"]) == ("owner", True)
-    # The mail that brought the invitation proved the address.
+    # The invitation was sent by e-mail, which verified the address.
     assert (await closed.post("/api-keys", json=KEY, headers=owner.headers)).status_code == 201
     added = (await audited(closed, owner, action="merchant.added"))[0]
     assert (added["actor"], added["subject"]) == ("florin", made["merchant"]["id"])
@@ -133,7 +133,7 @@ def test_a_mistake_is_one_sentence(urls: Urls, tmp_path: Path, words: list[str],
 
 
 async def heavy(http: httpx.AsyncClient, owner: SignedInMember) -> list[httpx.Response]:
-    """What an address has to be verified for."""
+    """Requests that need a verified address."""
     idempotent = {**owner.headers, "idempotency-key": address()}
     bulk = {"program": "prg_0", "amount": 1, "quantity": 1}
     csv = {**idempotent, "content-type": "text/csv"}
@@ -145,7 +145,7 @@ async def heavy(http: httpx.AsyncClient, owner: SignedInMember) -> list[httpx.Re
     ]
 
 
-async def test_until_the_address_is_verified_nothing_burdens_others(
+async def test_an_unverified_address_may_not_use_shared_resources(
     http: httpx.AsyncClient, closed: httpx.AsyncClient, owner: Any
 ) -> None:
     boss = await register(http)
@@ -160,7 +160,7 @@ async def test_until_the_address_is_verified_nothing_burdens_others(
     assert key.status_code == 201, key.text
     bulk = (await heavy_bulk(closed, boss)).json()["code"]
     assert bulk != "email_not_verified"
-    scoped = bearer(key.json()["secret"])  # a key is asked for no address
+    scoped = bearer(key.json()["secret"])  # keys need no verified address
     assert (await closed.get("/events", headers=scoped)).status_code == 200
 
 
@@ -170,7 +170,7 @@ async def heavy_bulk(http: httpx.AsyncClient, owner: SignedInMember) -> httpx.Re
     return await http.post("/cards/bulk", json=body, headers=headers)
 
 
-async def test_where_it_is_off_nothing_is_asked(http: httpx.AsyncClient) -> None:
+async def test_without_required_verification_nothing_is_refused(http: httpx.AsyncClient) -> None:
     boss = await register(http)
     assert (await http.post("/api-keys", json=KEY, headers=boss.headers)).status_code == 201
     assert (await heavy_bulk(http, boss)).json()["code"] != "email_not_verified"

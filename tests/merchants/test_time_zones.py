@@ -1,4 +1,4 @@
-"""A merchant's time zone is one that the database knows, and can be corrected."""
+"""A merchant's time zone must be known to the database, and can be changed."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.conftest import Urls
 from tests.support.api_calls import key, problem
 from tests.support.members import PASSWORD, SignedInMember, address, audited, register, uuid_of
 
-# Files of a machine, abbreviations and rules that PostgreSQL takes, other spellings, and nothing.
+# Files of one machine, abbreviations and rules that PostgreSQL accepts, other spellings, nothing.
 NO_ZONES = ["localtime", "posixrules", "Factory", "CET-1CEST", "europe/paris", "PST", "x", "UTC\n"]
 
 
@@ -33,7 +33,7 @@ async def test_no_merchant_begins_in_a_zone_that_is_none(
 async def test_a_zone_that_only_this_machine_has_is_refused(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when its tzdata is newer than that of the database."""
+    """For example, because its tzdata is newer than that of the database."""
     assert await is_known_zone(database, "Europe/Amsterdam")
     newer = frozenset({"Europe/Amsterdam", "Mars/Olympus_Mons"})
     monkeypatch.setattr("florin.kit.time_zones.iana_zones", lambda: newer)
@@ -66,7 +66,7 @@ async def test_a_zone_that_the_database_lost_is_found_and_corrected(
     )
     assert changed.status_code == 200, changed.text
     assert changed.json()["timezone"] == "America/New_York"
-    assert changed.json()["second_factor_roles"] == []  # what is not given stays
+    assert changed.json()["second_factor_roles"] == []  # a field that is left out is not changed
     issued = await issue(http, boss, program)
     assert issued.status_code == 201, issued.text
     assert issued.json()["expires_at"][11:] in {"04:00:00Z", "05:00:00Z"}  # midnight there

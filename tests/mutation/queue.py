@@ -144,7 +144,7 @@ _EFFECTS = (
       "tests/cards/jobs/test_job_types.py::test_twice"),
 )  # fmt: skip
 
-_MEASURE = "tests/cards/jobs/test_throttle.py::test_little_at_a_time_beside_whoever_waits"
+_MEASURE = "tests/cards/jobs/test_throttle.py::test_a_long_job_slows_down_while_requests_arrive"
 _PACE = (
     _("a long job does not yield to redemptions", "src/florin/ledger/post.sql",
       "    perform nextval('posting_counter');\n", "", _MEASURE),

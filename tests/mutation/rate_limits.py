@@ -55,7 +55,7 @@ _GUESSING = (
       f"{GUESSES}::test_a_client_is_named_by_who_may_and_as_an_address"),
     _("guesses at one merchant limit another merchant", GUESSING,
       "        merchant = context.merchant.hex\n", '        merchant = ""\n',
-      f"{GUESSES}::test_others_are_not_held_up"),
+      f"{GUESSES}::test_the_guesses_of_one_client_do_not_block_others"),
     _("a caller over the limit is not refused", GUESSING,
       '        if wait is not None:\n            raise rate_limit_refusal("code", wait)\n\n'
       "    async def record_failure",

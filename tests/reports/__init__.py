@@ -1,1 +1,1 @@
-"""Reports: the books, read."""
+"""Reports: balances and proofs."""

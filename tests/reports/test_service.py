@@ -1,4 +1,4 @@
-"""Reports are bounded: connections of their own, a merchant's turn, a time limit, kept answers."""
+"""Reports are bounded: own connections, one for each merchant, a time limit, cached answers."""
 
 import asyncio
 import uuid
@@ -21,7 +21,7 @@ from tests.support.api_calls import issue, read
 from tests.support.instance import Shop
 
 _LOCK = 77
-# As the proof, but it waits for as long as the test holds the lock.
+# Like the proof, but it waits while the test holds a lock.
 _WAITS = (
     "select count(*) as cards, 0 as entries, 0 as open_holds, '[]' as differences,"
     " clock_timestamp() as checked_at, $1::uuid as merchant"
@@ -54,7 +54,7 @@ async def waiters(owner: Any) -> int:
 
 async def until_waiting(owner: Any, count: int) -> None:
     async with asyncio.timeout(60):
-        while await waiters(owner) < count:  # noqa: ASYNC110 - it tells no event
+        while await waiters(owner) < count:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
 
 
@@ -70,7 +70,7 @@ async def test_a_merchant_has_one_report_at_a_time_and_leaves_room_for_another(
     first = [begin(reports, _ONE) for _ in range(20)]
     await until_waiting(owner, 1)
     other = begin(reports, _OTHER)
-    await until_waiting(owner, 2)  # it does not wait for the twenty
+    await until_waiting(owner, 2)  # another merchant does not wait for the twenty
     third = begin(reports, _THIRD)
     await asyncio.sleep(0.2)
     assert await waiters(owner) == REPORT_CONNECTIONS == 2
@@ -80,7 +80,7 @@ async def test_a_merchant_has_one_report_at_a_time_and_leaves_room_for_another(
     assert open_now == REPORT_CONNECTIONS
     await owner.execute(f"select pg_advisory_unlock({_LOCK})")
     found = await asyncio.gather(*first, other, third)
-    # The first was asked for before the others; one more covers all of those.
+    # The first began before the others were requested; one more covers all of them.
     assert len({each.checked_at for each in found[:20]}) == 2
 
 
@@ -101,7 +101,7 @@ async def test_a_report_that_takes_too_long_is_ended(
 
 
 @pytest.mark.usefixtures("waiting_proofs")
-async def test_who_waits_too_long_for_a_turn_is_refused(
+async def test_a_report_that_waits_too_long_is_refused(
     reports: Reports, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await owner.execute(f"select pg_advisory_lock({_LOCK})")
@@ -115,7 +115,7 @@ async def test_who_waits_too_long_for_a_turn_is_refused(
     assert reports._turns == {}  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_a_proof_is_given_again_for_a_moment_and_made_anew_for_who_must_see_a_write(
+async def test_a_proof_is_reused_for_a_moment_unless_a_write_must_be_visible(
     reports: Reports, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "PROOF_KEPT_S", 3600)
@@ -128,7 +128,7 @@ async def test_a_proof_is_given_again_for_a_moment_and_made_anew_for_who_must_se
     monkeypatch.setattr(service, "PROOF_KEPT_S", 0)
     assert await reports.proof(merchant, fresh=False) is not again
     await reports.proof(uuid.uuid4(), fresh=False)
-    # What is too old is not kept.
+    # Old proofs are dropped.
     assert merchant not in reports._proofs  # pyright: ignore[reportPrivateUsage]
 
 
@@ -154,14 +154,16 @@ async def test_the_balances_of_an_instant_are_kept_and_bounded(
         await reports.balances(router.reader("tests"), shop.merchant, as_of=None, currency=None)
         for _ in range(2)
     ]
-    assert latest[0] is not latest[1]  # a caller sees what he wrote
+    assert latest[0] is not latest[1]  # a caller sees its own write
 
 
 async def test_the_routes_of_reports_use_the_connections_of_reports(
     http: httpx.AsyncClient, shop: Shop, urls: Urls
 ) -> None:
     await issue(http, shop, 100)
-    superuser = await open_connection(urls.superuser, name="tests")  # no other sees what roles ask
+    superuser = await open_connection(
+        urls.superuser, name="tests"
+    )  # only a superuser sees the statements of other roles
     for path, words in (
         ("/ledger/proof", "with entry as materialized"),
         ("/ledger/balances", "select account::text, sum(change)"),

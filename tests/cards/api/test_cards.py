@@ -128,7 +128,7 @@ async def test_a_code_is_read_as_people_type_it(http: httpx.AsyncClient, shop: S
         assert answer.status_code == 200, (each, answer.text)
         assert answer.json() == card | {"code": None}
         assert "florin-consistency" not in answer.headers
-    # Any one wrong symbol, and any two neighbours exchanged, are told from an unknown code.
+    # Any single wrong symbol, and any two exchanged neighbours, are detected as malformed.
     for n, symbol in enumerate(plain):
         wrong = plain[:n] + ("7" if symbol != "7" else "8") + plain[n + 1 :]
         answer = await http.post("/cards/lookup", json={"code": wrong})

@@ -1,4 +1,4 @@
-"""Idempotency-Key over HTTP: once, whatever is repeated; the contract line by line."""
+"""Idempotency-Key over HTTP: a repeated request is executed once; every rule of the contract."""
 
 import asyncio
 import json
@@ -75,7 +75,7 @@ async def test_repeated_it_is_answered_as_it_was(
     await balanced(http)
 
 
-async def test_the_first_answer_stays_whatever_happened_since(
+async def test_a_repetition_gets_the_first_answer_after_later_changes(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
     body = {"program": shop.program, "amount": 1000}

@@ -157,7 +157,7 @@ async def test_movements_are_found(http: httpx.AsyncClient, shop: Shop) -> None:
 async def test_paging_stands_still_while_everything_moves(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
-    """What was there when paging began is seen once, whatever is inserted and changed meanwhile."""
+    """Objects that existed when paging began are listed once, despite concurrent changes."""
     cards = await asyncio.gather(*(issue(http, shop) for _ in range(40)))
     await asyncio.gather(*(redeem(http, card, 1) for card in cards))
     paths = ["/cards", "/redemptions", "/entries", "/events"]
@@ -207,7 +207,7 @@ async def test_what_no_list_understands_is_refused(
     problem(await http.get(path, params=query), 422, "invalid_request", param=param)
 
 
-async def test_the_document_tells_of_every_filter(http: httpx.AsyncClient) -> None:
+async def test_the_openapi_document_lists_every_filter(http: httpx.AsyncClient) -> None:
     paths: Json = (await http.get("/openapi.json")).json()["paths"]
     times = {"created[gt]", "created[gte]", "created[lt]", "created[lte]"}
     for path in ("cards", "redemptions", "holds", "entries", "events", "programs", "refunds"):

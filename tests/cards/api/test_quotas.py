@@ -34,8 +34,8 @@ def operator(
 
 
 def exceeded(answer: httpx.Response, quota: str, limit: int) -> None:
-    told = problem(answer, 429, "quota_exceeded")
-    assert (told["quota"], told["limit"]) == (quota, limit)
+    refusal = problem(answer, 429, "quota_exceeded")
+    assert (refusal["quota"], refusal["limit"]) == (quota, limit)
     assert int(answer.headers["retry-after"]) > 0
 
 

@@ -66,7 +66,7 @@ async def test_what_is_kept_of_an_answer_opens_nothing(
         "select answer::text from florin.idempotency where merchant = $1 and key like 'kept%'",
         shop.merchant,
     )
-    told = "\n".join(row["answer"] for row in rows)
+    recorded = "\n".join(row["answer"] for row in rows)
     assert len(rows) == 2
-    assert rotated.json()["code"].replace("-", "") not in told
-    assert not re.search(rf"(?<![0-9a-f]){reset.json()['pin']}(?![0-9a-f])", told)
+    assert rotated.json()["code"].replace("-", "") not in recorded
+    assert not re.search(rf"(?<![0-9a-f]){reset.json()['pin']}(?![0-9a-f])", recorded)

@@ -52,23 +52,23 @@ async def test_who_spends_a_card_by_its_id(api: Instance, role: str) -> None:
     async with client_of(api) as http:
         boss = await register(http)
         shop = await program_of(http, boss)
-        somebody = boss if role == "owner" else await member(http, boss, role)
+        user = boss if role == "owner" else await member(http, boss, role)
         async with client_of(api, **boss.headers) as office:
             card = await issue(office, shop, 1000)
             guarded = await issue(office, shop, 1000, pin=True)
         by_id, by_code = {"card": card["id"]}, {"code": card["code"]}
         may = role in {"owner", "manager"}
         spends = may or role == "cashier"
-        assert await spend_each_way(http, somebody.headers, by_id) == (DONE if may else FORBIDDEN)
+        assert await spend_each_way(http, user.headers, by_id) == (DONE if may else FORBIDDEN)
         done = DONE if spends else FORBIDDEN
         if role != "viewer":
-            assert await spend_each_way(http, somebody.headers, by_code) == done
+            assert await spend_each_way(http, user.headers, by_code) == done
         if role == "cashier":
             without = {"code": guarded["code"]}
             required = [(402, "pin_required")] * 4
-            assert await spend_each_way(http, somebody.headers, without) == required
+            assert await spend_each_way(http, user.headers, without) == required
             with_pin = without | {"pin": guarded["pin"]}
-            assert await spend_each_way(http, somebody.headers, with_pin) == DONE
+            assert await spend_each_way(http, user.headers, with_pin) == DONE
 
 
 async def test_a_key_names_the_scope(api: Instance, owner: Any, database: Database) -> None:

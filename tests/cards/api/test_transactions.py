@@ -71,9 +71,9 @@ async def test_simulating_has_no_effect(http: httpx.AsyncClient, shop: Shop) -> 
     ):
         answer = await http.post("/redemptions", json=body)
         assert answer.status_code == 200
-        told = answer.json()
-        assert (told["amount"], told["balance"]) == (amount, balance)
-        problem(await http.get(f"/redemptions/{told['id']}"), 404, "not_found")
+        shown = answer.json()
+        assert (shown["amount"], shown["balance"]) == (amount, balance)
+        problem(await http.get(f"/redemptions/{shown['id']}"), 404, "not_found")
     answer = await http.post("/redemptions", json=spend(card, 101, simulate=True))
     problem(answer, 402, "insufficient_funds")
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 100
@@ -116,14 +116,14 @@ async def test_a_batch_answers_each_item_in_order(http: httpx.AsyncClient, shop:
     assert answer.headers["florin-consistency"]
     body = answer.json()
     assert body["object"] == "list"
-    told = [
+    shown = [
         (
             line["status"],
             line["problem"]["code"] if "problem" in line else line["redemption"]["balance"],
         )
         for line in body["data"]
     ]
-    assert told == [
+    assert shown == [
         (201, 40), (402, "insufficient_funds"), (201, 5), (400, "idempotency_key_required"),
         (422, "invalid_request"), (422, "invalid_request"), (200, 35), (422, "invalid_request"),
         (201, 40), (422, "code_malformed"),
@@ -228,11 +228,11 @@ async def test_a_refused_transfer_says_which_card_is_to_blame(
             ("from", {"from": bad, "to": good["id"], "amount": 1}),
             ("to", {"from": good["id"], "to": bad, "amount": 1}),
         ):
-            told = problem(await post(http, "/transfers", move), status, code, param=param)
-            assert state == "malformed" or f"{param} {bad}" in told["detail"], told
+            shown = problem(await post(http, "/transfers", move), status, code, param=param)
+            assert state == "malformed" or f"{param} {bad}" in shown["detail"], shown
     rich = {"from": good["id"], "to": (await issue(http, shop))["id"], "amount": 101}
-    told = problem(await post(http, "/transfers", rich), 402, "insufficient_funds", param="from")
-    assert told["available"] == 100
+    shown = problem(await post(http, "/transfers", rich), 402, "insufficient_funds", param="from")
+    assert shown["available"] == 100
     await balanced(http)
 
 

@@ -1,4 +1,4 @@
-"""Effects kept: those of the kinds that erase, forget and prune: see effects.py."""
+"""Effects of the jobs that erase, delete and prune; see job_effects.py."""
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta

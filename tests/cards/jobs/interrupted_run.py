@@ -1,7 +1,7 @@
-"""Runs: a verb of the product's plan, run here and cut off where it waits, as a power cut would.
+"""Interrupted runs: run a job in the test's process and kill it at a chosen await, as a power cut.
 
-A kill is an exception that nothing catches, in every task of the verb, when its connections are
-broken already: whatever it would still do it can no longer say to the database.
+A kill is an exception that nothing catches, raised in every task of the job after its connections
+are broken, so that nothing it still does reaches the database.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _LAPSE = "update florin.queue_job set lease_until = now() - interval '1 s' where
 
 
 class Killed(BaseException):
-    """Nobody catches it."""
+    """Raised by a kill; no code catches it."""
 
 
 class Cut:
@@ -57,7 +57,7 @@ class Counted(Coroutine[Any, Any, Any]):
     """A coroutine that is counted at each of its steps and dies with its cut."""
 
     def __init__(self, inner: Coroutine[Any, Any, Any], cut: Cut) -> None:
-        self._inner, self._cut, self._told = inner, cut, False
+        self._inner, self._cut, self._raised = inner, cut, False
 
     def send(self, value: Any) -> Any:
         return self._step(self._inner.send, value)
@@ -81,8 +81,8 @@ class Counted(Coroutine[Any, Any, Any]):
 
     def _dies(self) -> bool:
         """Once: what unwinds then finds every connection broken."""
-        dies = self._cut.dead and not self._told
-        self._told = self._told or dies
+        dies = self._cut.dead and not self._raised
+        self._raised = self._raised or dies
         return dies
 
 
@@ -152,19 +152,19 @@ class Runs:
             job = await self.claim(database)
             if job is None:
                 states = await self._owner.fetch("select state, error from florin.queue_job")
-                assert not states, f"it never came to its end: {states}"
+                assert not states, f"the jobs did not end: {states}"
                 return
             try:
                 await self.run(job, database)
             except LeaseLost:
                 continue
-            except Exception as error:  # noqa: BLE001 -- whatever: it is tried again
+            except Exception as error:  # noqa: BLE001 -- any error: it is retried
                 fail = "select florin.queue_fail($1, $2, $3, '0', false)"
                 await database.one(fail, job.id, job.fence, repr(error))
-        raise AssertionError("it goes on for ever")
+        raise AssertionError("the jobs do not end")
 
     async def lapse(self, database: Database) -> None:
-        """Whoever holds a lease has lost it, once no transaction of a dead one is left open."""
+        """Expire all leases, once no transaction of a killed run is left open."""
 
         async def free() -> bool:
             await self._owner.execute(_LAPSE)
@@ -176,7 +176,7 @@ class Runs:
         await until(free)
 
     async def killed(self, at: int) -> bool:
-        """Run the next job and kill it at that place; return whether it came so far."""
+        """Run the next job and kill it at await number `at`; return whether it got there."""
         async with self.database() as database:
             job = await self.claim(database)
             assert job is not None
@@ -193,7 +193,7 @@ class Runs:
             return cut.dead
 
     async def at_once(self, *jobs: tuple[QueuedJob, Database]) -> None:
-        """Run these beside each other; what they raise is theirs."""
+        """Run jobs concurrently; a job that raises is recorded as failed."""
         ended = await asyncio.gather(*(self.run(*each) for each in jobs), return_exceptions=True)
         for (job, database), error in zip(jobs, ended, strict=True):
             if error is not None and not isinstance(error, LeaseLost):

@@ -1,6 +1,6 @@
-"""Effects: for every kind of job something to do, and how to see from outside that it was once.
+"""Effects: for every kind of job, an example and a check that its effect happened exactly once.
 
-A kind without an entry fails test_kinds.py: whoever adds one says here what its effect is.
+A kind of job without an entry fails test_job_types.py: add its effect here.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Bulk: exactly as many cards as asked for, their codes once, whatever is killed meanwhile."""
+"""Bulk issue: exactly the requested number of cards, codes only once, even after kills."""
 
 import asyncio
 import csv
@@ -76,7 +76,7 @@ async def test_a_job_from_beginning_to_end(
     assert workers.stop(worker) == 0
 
 
-async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
+async def test_a_job_that_is_killed_and_stopped_issues_the_exact_number(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
     total = 9_500
@@ -112,7 +112,7 @@ async def test_killed_and_stopped_in_the_middle_the_number_is_exact(
 
 
 async def downloads(owner: Any, job: str) -> list[tuple[str, str, int]]:
-    """What the audit has of the downloads of a job: who, what, the number of the download."""
+    """The audit records of a job's downloads: actor, action, number of the download."""
     rows = await owner.fetch(
         "select actor, action, (after->>'download')::int as number from florin.audit"
         " where subject = $1 order by id",
@@ -134,7 +134,7 @@ async def another_key(http: Client) -> dict[str, str]:
 
 
 async def begin_download(http: Client, shop: Shop, database: Database, job: str) -> Any:
-    """Begin a download as the client's own key, without reading it."""
+    """Start a download with the client's own key, without reading it."""
     actor = (await http.get("/auth/me")).json()["actor"]
     by = AuditActor(merchant=shop.merchant, actor=actor)
     sealer = Sealer(SECRETS["FLORIN_SEAL_KEY"])
@@ -177,7 +177,7 @@ async def test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone(
 async def test_a_download_that_lost_its_place_changes_nothing(
     http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
 ) -> None:
-    """It stood still for longer than it may; its principal began again meanwhile."""
+    """The download stalled for too long, and its principal started another one."""
     job = await job_with_codes(http, shop, workers, 600)
     slow = await begin_download(http, shop, database, job)
     assert await anext(slow) == HEADER.encode()
@@ -202,7 +202,7 @@ async def test_a_lost_download_sends_no_further_codes(
     owner: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(code_export, "SHEETS", 1)  # it looks at its place after each block
+    monkeypatch.setattr(code_export, "SHEETS", 1)  # renews after each part
     job = await job_with_codes(http, shop, workers, 2500)
     blocks = "select count(*) from florin.job_code_export where job = $1"
     assert await owner.fetchval(blocks, UUID(job.removeprefix("job_"))) > 1
@@ -210,7 +210,7 @@ async def test_a_lost_download_sends_no_further_codes(
     assert await anext(slow) == HEADER.encode()
     await owner.execute("update florin.job set downloading_until = now() - interval '1 s'")
     again = await begin_download(http, shop, database, job)
-    await anext(slow)  # was read before it looked
+    await anext(slow)  # was read before it renewed
     with pytest.raises(code_export.DownloadLost):
         await anext(slow)
     assert b"".join([block async for block in again]).count(b"\n") == 2501
@@ -219,7 +219,7 @@ async def test_a_lost_download_sends_no_further_codes(
 async def test_a_lost_download_erases_nothing(
     http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
 ) -> None:
-    """It loses its place between its last look and the end of the file."""
+    """The download is replaced between its last renewal and the end of the file."""
     job = await job_with_codes(http, shop, workers, 3)
     uuid = UUID(job.removeprefix("job_"))
     first = await begin_download(http, shop, database, job)

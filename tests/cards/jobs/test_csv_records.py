@@ -94,7 +94,7 @@ def test_messages_name_the_column_and_the_value_and_never_a_code() -> None:
         f"1,{wrong},,,,\n1,7.78E+15,,,,\n1,,prg_1,,,\n1,,,USD,,\n1,,,,A\x1bda,\n1,,,,,a b@c\n"
         '25,00,,,,,\n1,a"b,,,,\n1,"a"b,,,,\n'
     )
-    told = {error.line: error.detail for error in part.errors}
+    messages = {error.line: error.detail for error in part.errors}
     for line, words in (
         (2, "code: "),
         (3, "code: a spreadsheet shortened this number"),
@@ -106,9 +106,9 @@ def test_messages_name_the_column_and_the_value_and_never_a_code() -> None:
         (9, "code: "),
         (10, "a quotation mark is missing or in the wrong place"),
     ):
-        assert words in told[line], (line, told[line])
-    assert wrong not in str(told)
-    assert codes.show_code(wrong) not in str(told)
+        assert words in messages[line], (line, messages[line])
+    assert wrong not in str(messages)
+    assert codes.show_code(wrong) not in str(messages)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Expiry: what is due ends, once, in the merchant's day, wherever its worker is cut off."""
+"""Expiry: due cards expire once, by the merchant's day, even when a worker is interrupted."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -77,7 +77,7 @@ async def test_cards_expire_at_the_end_of_the_merchants_day(owner: Any, workers:
     assert dict(found) == {"breakage": 300, "entries": 3, "events": 3, "wrong": 0}
 
 
-async def test_killed_in_the_middle_it_goes_on_and_nothing_expires_twice(
+async def test_an_interrupted_expiry_continues_and_nothing_expires_twice(
     owner: Any, workers: Crew
 ) -> None:
     merchant, _ = await cards(owner, 8000)
@@ -147,7 +147,7 @@ async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
 
 
 async def test_what_comes_back_to_an_expired_card_is_breakage(owner: Any, workers: Crew) -> None:
-    """A refund and the rest of a hold, after the end; reinstated, a card has it all again."""
+    """A refund and the rest of a hold after expiry; a reinstated card gets all of it back."""
     merchant, (refunded, voided) = await cards(owner, 2, amount=1000)
 
     async def one(kind: str, **more: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Import: a file of cards becomes these cards, once, whatever is killed; what is wrong is told."""
+"""Import: each row becomes one card, even after kills; wrong rows are reported."""
 
 import asyncio
 import csv
@@ -68,7 +68,7 @@ async def test_a_file_becomes_its_cards(
         headers={"idempotency-key": "spend"},
     )
     assert spent.status_code == 201
-    # Only what its sender does not know is given out, once.
+    # The download has only what the sender does not know, once.
     (line,) = rows((await http.post(f"/jobs/{job['id']}/codes")).text)
     assert (line["amount"], line["currency"], line["pin"]) == ("400", "EUR", "")
     assert (await http.post("/cards/lookup", json={"code": line["code"]})).json()["balance"] == 400
@@ -115,20 +115,20 @@ async def test_each_line_is_refused_for_itself(
     workers.start("--concurrency", "1")
     done = await finished(http, asked["id"])
     assert (done["done"], done["total"], done["refused"]) == (3, 13, 10)
-    told = {error["line"] - 1: error["detail"] for error in done["errors"]}
-    assert sorted(told) == [2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
+    messages = {error["line"] - 1: error["detail"] for error in done["errors"]}
+    assert sorted(messages) == [2, 3, 4, 5, 6, 7, 8, 10, 11, 12]
     for line, words in (
         (2, "code: "), (3, "amount: "), (4, "amount: "), (5, "amount: "), (6, "program: "),
         (7, "amount: the program allows 10 to 50, not 51"),
         (8, 'currency: must be that of the program, USD, not "EUR"'),
-        (10, "code: this code is on another"), (11, "there are 6 fields, not 4"),
-        (12, "code: this code is on another"),
+        (10, "code: another card has this code"), (11, "there are 6 fields, not 4"),
+        (12, "code: another card has this code"),
     ):  # fmt: skip
-        assert words in told[line], (line, told[line])
+        assert words in messages[line], (line, messages[line])
     for secret in (twice, ours, wrong, codes.show_code(twice)):
         assert secret not in str(done)
     assert [card["balance"] for card in await accounts(owner, shop)] == [20, 100, 300]
-    # A PIN that its sender cannot know is on the sheet, beside a code that he knows.
+    # The download has a PIN that the sender cannot know, with the code that the sender gave.
     lines = rows((await http.post(f"/jobs/{asked['id']}/codes")).text)
     assert [(line["amount"], len(line["pin"])) for line in lines] == [("20", 6), ("300", 0)]
     assert lines[0]["code"] == codes.show_code(twice)
@@ -171,10 +171,10 @@ async def test_wrong_totals_and_files_change_nothing(http: Client, shop: Shop, o
         assert await owner.fetchval(count, shop.merchant) == 0, table
 
 
-async def test_killed_again_and_again_it_is_exact(
+async def test_an_import_that_is_killed_again_and_again_is_exact(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
-    """Eight thousand lines in pieces, their sender and their worker cut off in between."""
+    """Eight thousand rows, with the sender and the worker interrupted in between."""
     known = {codes.make_code(): 100 + n for n in range(4000)}
     text = file(*((amount, code) for code, amount in known.items()), *[(7, "")] * 4000).encode()
 
@@ -213,7 +213,7 @@ async def test_killed_again_and_again_it_is_exact(
     assert {each: found.get(each) for each in hashes} == hashes
     assert len(rows((await http.post(f"/jobs/{job['id']}/codes")).text)) == 4000
 
-    # What came of the half that never arrived is nobody's, and goes.
+    # The parts of the incomplete file belong to no job and are deleted.
     async def dropped() -> bool:
         return await owner.fetchval("select count(*) from florin.job_part") == 0
 
@@ -239,7 +239,7 @@ async def test_the_same_code_imported_twice_at_once_is_on_one_card(
 async def test_a_job_is_its_merchants(
     http: Client, shop: Shop, owner: Any, database: Database
 ) -> None:
-    """Another merchant's program is none, and the job is not shown to it."""
+    """Another merchant's program is unknown, and the job is hidden from other merchants."""
     other = await make_shop(owner, database)
     named = await send(http, file((5, "")), "i", program=other.program)
     assert (named.status_code, named.json()["param"]) == (404, "program")

@@ -60,7 +60,9 @@ async def test_at_once(runs: Runs, owner: Any, kind: tuple[str, str]) -> None:
 
 
 @by_kind
-async def test_a_zombie_beside_its_heir(runs: Runs, owner: Any, kind: tuple[str, str]) -> None:
+async def test_a_worker_that_lost_its_lease_has_no_effect(
+    runs: Runs, owner: Any, kind: tuple[str, str]
+) -> None:
     """Both run at once; only one holds the lease."""
     asked, check = await EFFECTS[kind](owner)
     await runs.put(asked)

@@ -1,4 +1,4 @@
-"""Retention: what was kept long enough is gone, what was not stays; each job run twice at once."""
+"""Retention: old data is erased and newer data stays; each job runs twice concurrently."""
 
 from datetime import timedelta
 from typing import Any
@@ -45,7 +45,7 @@ async def test_keys_are_forgotten_after_their_time(owner: Any, workers: Crew) ->
 async def test_a_walk_over_the_keys_that_is_stopped_comes_again(
     owner: Any, database: Database
 ) -> None:
-    """A worker that stops must not leave it as done: it runs once a day."""
+    """A stopped job must not count as done: it runs only once a day."""
     await enqueue_now(owner, NewJob(queue="retention", kind="keys"))
     row = await owner.fetchrow(
         "select id, queue, kind, version, priority, attempts, crashes, fence, payload::text as"

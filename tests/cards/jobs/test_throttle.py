@@ -1,4 +1,4 @@
-"""Pace: a long job does all it can alone, and little at a time beside whoever waits for money."""
+"""Throttle: a long job runs at full speed alone, and slowly while requests move money."""
 
 import asyncio
 import itertools
@@ -37,7 +37,7 @@ async def redeem(http: Client, code: str) -> None:
     assert answer.status_code == 201, answer.text
 
 
-async def test_little_at_a_time_beside_whoever_waits(
+async def test_a_long_job_slows_down_while_requests_arrive(
     http: Client, shop: Shop, owner: Any, database: Database
 ) -> None:
     async def look() -> tuple[float, int]:
@@ -45,7 +45,7 @@ async def test_little_at_a_time_beside_whoever_waits(
 
     code = await sell(http, shop)
     pace = JobThrottle(database, bulk_issue.QUEUE)
-    assert await look() == (4, LEAST), "whoever begins does not know yet"
+    assert await look() == (4, LEAST), "a new job assumes that requests arrive"
     assert await look() == (0.1, 2 * LEAST)
     assert await look() == (0.1, 4 * LEAST)
     await redeem(http, code)
@@ -60,7 +60,7 @@ async def test_little_at_a_time_beside_whoever_waits(
     await issue(owner, shop.merchant, program, [card], [500], activate=[True])
     end = Op(kind="expire", merchant="m", id=ids.new_id(), card=card)
     await post(owner, {"m": shop.merchant}, [end])
-    assert await look() == (0.1, MOST), "for what jobs do themselves nobody waits"
+    assert await look() == (0.1, MOST), "the cards of jobs do not count as requests"
 
 
 async def test_jobs_side_by_side_rest_for_each_other(database: Database, owner: Any) -> None:
@@ -81,7 +81,7 @@ async def test_a_worker_gives_way_while_money_flows(
             await redeem(http, code)
 
     async def sizes(key: str) -> list[int]:
-        """Cards of each transaction."""
+        """The number of cards of each transaction."""
         job = (await ask(http, shop, CARDS, key)).json()["id"]
         await finished(http, job)
         rows = await owner.fetch(
@@ -96,10 +96,10 @@ async def test_a_worker_gives_way_while_money_flows(
     alone = await sizes("pace-alone")
     assert max(alone) == MOST, alone
     spending = asyncio.create_task(spend())
-    beside = await sizes("pace-beside")
+    busy = await sizes("pace-busy")
     spending.cancel()
-    assert sorted(beside)[len(beside) // 2] == LEAST, beside
-    assert (sum(alone), sum(beside)) == (CARDS, CARDS)
+    assert sorted(busy)[len(busy) // 2] == LEAST, busy
+    assert (sum(alone), sum(busy)) == (CARDS, CARDS)
 
 
 async def test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are(
