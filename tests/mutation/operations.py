@@ -17,7 +17,7 @@ OPERATIONS = (
       f"{WATCHED}::test_a_part_is_asked_on_after_an_error_in_asking"),
     _("a failed start leaves parts running", SUPERVISOR,
       "                if not cancelled(error):\n", "                if False:\n",
-      f"{WATCHED}::test_a_part_is_started_again_whatever_its_start_raises"),
+      f"{WATCHED}::test_a_part_is_started_again_after_any_error_of_its_start"),
     _("a failed part is never restarted", SUPERVISOR,
       "                async with asyncio.timeout(_RETRY_S):\n",
       "                async with asyncio.timeout(None):\n",
@@ -66,5 +66,5 @@ OPERATIONS = (
       "each.at > now + _AHEAD_S", "False", f"{CLOCK}::test_a_success_in_the_future_is_no_success"),
     _("a reused pid is taken for the part", "src/florin/ops/fleet/pid_files.py",
       "processes.of_stat(process.pid, stat) == process", "True",
-      f"{CLOCK}::test_a_part_that_was_just_started_is_found_whatever_the_clock_does"),
+      f"{CLOCK}::test_a_part_that_was_just_started_is_found_after_a_clock_jump"),
 )  # fmt: skip

@@ -33,7 +33,7 @@ WRITES_AGAIN_WITHIN_S = 40.0  # on a machine that others use, too; bench failove
 
 @dataclass(slots=True)
 class Load:
-    """What clients were told."""
+    """The answers that clients received."""
 
     cards: list[str] = field(default_factory=list[str])
     acknowledged: Counter[str] = field(default_factory=Counter[str])
@@ -119,7 +119,7 @@ class Fleet:
 
     @asynccontextmanager
     async def segments_ending(self) -> AsyncGenerator[None]:
-        """End a segment of the log twice a second: nobody waits for `archive_timeout` meanwhile."""
+        """End a segment of the log twice a second: no test waits for `archive_timeout`."""
 
         async def end() -> None:
             while True:

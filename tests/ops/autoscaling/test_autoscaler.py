@@ -1,4 +1,4 @@
-"""Scaling: a look that fails by a bug is counted and told, and the next one follows."""
+"""Autoscaler: a reading that fails because of a bug is counted and reported; the next follows."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,9 +26,9 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
         fleet.fleet = Fleet(parts=(part,))
 
     fleet.record = record
-    nobody = SimpleNamespace(there=tuple, failed=0)
+    no_workers = SimpleNamespace(there=tuple, failed=0)
     options = SimpleNamespace(limits=None, scale_every_s=0.01)
-    running: Any = SimpleNamespace(options=options, fleet=fleet, workers=nobody, home=None)
+    running: Any = SimpleNamespace(options=options, fleet=fleet, workers=no_workers, home=None)
     scaling = Autoscaler(running)
     looks = 0
 

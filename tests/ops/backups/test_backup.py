@@ -94,7 +94,7 @@ async def verified(fleet: Fleet, http: httpx.AsyncClient, bucket: Bucket, at: da
     metrics = (await http.get(_metrics(fleet))).text
     assert 'florin_backup_failing{what="verified"} 0' in metrics
     assert 'florin_backup_timestamp_seconds{what="shipped"} 1' in metrics
-    assert b"BACKUP_" not in told_to_an_instance(fleet)
+    assert b"BACKUP_" not in environment_of_an_instance(fleet)
     with a_part_missing(bucket):
         failed = await asyncio.to_thread(fleet.florin, "backup", "--verify")
     assert failed.returncode == 1
@@ -134,7 +134,7 @@ def _metrics(fleet: Fleet) -> str:
     return f"http://127.0.0.1:{fleet.home.layout().ports['balancer-operations']}/metrics/fleet"
 
 
-def told_to_an_instance(fleet: Fleet) -> bytes:
+def environment_of_an_instance(fleet: Fleet) -> bytes:
     return Path(f"/proc/{observe_fleet(fleet.home).of('api')[0].pid}/environ").read_bytes()
 
 

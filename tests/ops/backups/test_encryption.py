@@ -32,7 +32,7 @@ def bucket(stored: s3_storage.Storage, key: str | None) -> Bucket:
 
 
 def raw(stored: s3_storage.Storage, folder: str) -> dict[str, bytes]:
-    """What whoever owns the storage can read, by its name there."""
+    """Return what the owner of the storage can read, by object name."""
     made = bucket(stored, None).below(folder)
     keys = made.client.list_objects_v2(Bucket=made.name, Prefix=made.prefix).get("Contents", [])
     return {

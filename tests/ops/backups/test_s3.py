@@ -58,6 +58,6 @@ def test_objects_come_back_as_they_went(stored: s3_storage.Storage, tmp_path: Pa
 
 def test_what_was_written_is_off_the_machine_within_a_minute() -> None:
     """The server ends a segment at least so often, and it is passed on at least so often."""
-    told = wal_archive.archive_settings(Path("/place"))
-    assert told["archive_timeout"] == f"{wal_archive.ARCHIVE_EVERY_S}s"
+    settings = wal_archive.archive_settings(Path("/place"))
+    assert settings["archive_timeout"] == f"{wal_archive.ARCHIVE_EVERY_S}s"
     assert wal_archive.ARCHIVE_EVERY_S + 2 * upload.SHIP_EVERY_S + 15 < 60

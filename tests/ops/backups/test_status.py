@@ -1,4 +1,4 @@
-"""How backups went: what is overdue or failed is told, everywhere, and stops being told."""
+"""Backup status: overdue or failed operations are reported everywhere until the next success."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_what_is_overdue_fails() -> None:
     }  # nothing to begin with
 
 
-def test_a_failure_is_told_until_it_went_well(tmp_path: Path) -> None:
+def test_a_failure_is_reported_until_the_next_success(tmp_path: Path) -> None:
     home = Home(tmp_path)
     assert status.backup_line(status.backup_document(home)) == ""
     assert [check.result for check in doctor.backup_checks(home, runs=True)] == ["warn"]

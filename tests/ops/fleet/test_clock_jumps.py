@@ -24,7 +24,7 @@ DAY_S = 86_400.0
 
 
 @pytest.mark.parametrize("by_s", [-DAY_S, DAY_S])
-def test_a_part_that_was_just_started_is_found_whatever_the_clock_does(
+def test_a_part_that_was_just_started_is_found_after_a_clock_jump(
     tmp_path: Path, by_s: float
 ) -> None:
     """A supervisor killed between a start and its record: the next must not start a second one."""

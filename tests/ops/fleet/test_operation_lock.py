@@ -1,4 +1,4 @@
-"""Operation, audit, snapshots, renewal: what is kept beside a fleet while it is changed."""
+"""Operation lock, audit log, stored releases and certificate renewal during changes of a fleet."""
 
 import os
 import subprocess
@@ -102,7 +102,7 @@ def test_a_release_is_kept_as_it_was(home: Home, tmp_path: Path) -> None:
     assert store.has_other_lock(home, first, root)
 
 
-def test_a_commit_is_kept_whatever_lies_in_the_checkout(home: Home, tmp_path: Path) -> None:
+def test_a_commit_is_stored_without_uncommitted_changes(home: Home, tmp_path: Path) -> None:
     root = checkout(tmp_path, "committed")
     who = ["-c", "user.name=t", "-c", "user.email=t@t"]
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "first"]):
@@ -141,7 +141,7 @@ async def test_a_certificate_renewed_on_disk_is_used(tmp_path: Path) -> None:
     renewal = CertificateRenewal(recorder, pair)
     await renewal.look()
     assert used == []
-    for path in pair:  # one after the other: the half-way state is told, then forgotten
+    for path in pair:  # one after the other: the intermediate state is reported once
         put(path, "two")
         await renewal.look()
     assert used == ["two"]

@@ -15,7 +15,7 @@ def test_what_runs_by_default_violates_nothing() -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.says for rule in RULES])
 def test_every_rule_can_fail_and_says_what_it_prevents(rule: TimingRule) -> None:
-    """A rule that holds whatever the numbers are protects nobody."""
+    """A rule that holds for all numbers protects against nothing."""
     broken = [
         name
         for field in fields(Timing)
@@ -46,9 +46,9 @@ def test_settings_default_to_the_model() -> None:
         assert defaults[name] == float(value), name
 
 
-def test_a_settings_value_is_told_exactly() -> None:
-    told = replace(DEFAULT, drain_s=0.25, app_idle_s=1.5).environ()
-    assert (told["FLORIN_DRAIN_S"], told["FLORIN_IDLE_S"]) == ("0.25", "1.5")
+def test_a_settings_value_is_passed_exactly() -> None:
+    environ = replace(DEFAULT, drain_s=0.25, app_idle_s=1.5).environ()
+    assert (environ["FLORIN_DRAIN_S"], environ["FLORIN_IDLE_S"]) == ("0.25", "1.5")
 
 
 def test_how_long_quiet_is_stands_where_it_is_measured() -> None:

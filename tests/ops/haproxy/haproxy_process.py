@@ -67,7 +67,7 @@ class Running:
             await want.settle()
 
     async def relieve(self) -> subprocess.Popen[Any]:
-        """Start another beside it, as a fleet does; return the one that was relieved."""
+        """Start the next process while this one runs, as a fleet does; return the replaced one."""
         want, before = self.balancer.wanted(), self.process
         assert want.relief is not None
         assert before is not None

@@ -28,13 +28,13 @@ def shown(port: int, host: str) -> bool:
 
 
 def put(pair: Certificate, folder: Path) -> None:
-    """Replace both files, one after the other, as whoever renews them does."""
+    """Replace both files, one after the other, as a renewal does."""
     for path in (pair.certificate, pair.key):
         shutil.copy(path, folder / f"{path.name}.new")
         (folder / f"{path.name}.new").rename(folder / path.name)
 
 
-def test_renewed_on_disk_it_is_shown_and_whoever_takes_over_keeps_it(
+def test_a_renewed_certificate_is_served_and_survives_a_takeover(
     fleet: TestFleet, tmp_path: Path
 ) -> None:
     for name in ("first", "second", "third", "used"):
@@ -46,7 +46,7 @@ def test_renewed_on_disk_it_is_shown_and_whoever_takes_over_keeps_it(
     assert shown(fleet.port, "first.test")
     put(make(tmp_path / "second", "second.test"), tmp_path / "used")
     until(lambda: shown(fleet.port, "second.test"), "the second certificate")
-    # The next supervisor is not told of them, and looks after them as well.
+    # The next supervisor watches the same files without an option.
     del fleet.environ["STANDIN_TLS"]
     fleet.up()
     assert first.wait(30) == 0
@@ -111,7 +111,7 @@ def test_the_command_says_it_before_anything_starts(fleet: TestFleet, tmp_path: 
     assert fleet.home.fleet().of("postgres-primary") == ()
 
 
-def test_one_that_ran_out_is_told_and_used(
+def test_an_expired_certificate_is_reported_and_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pair = make(tmp_path, "a.test")

@@ -1,4 +1,4 @@
-"""Connections: one source has its share of them, and nobody keeps one when there are few."""
+"""Connections: each source has a limit, and none is kept alive when the balancer is nearly full."""
 
 import asyncio
 import contextlib

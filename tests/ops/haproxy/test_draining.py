@@ -1,4 +1,4 @@
-"""Real processes leave one after the other under load: nobody who calls notices."""
+"""Real processes are drained one after the other under load: no request fails."""
 
 import asyncio
 import os
@@ -114,7 +114,7 @@ async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) 
                     assert await asyncio.to_thread(leaver.process.wait, 90) == 0
                     await run.balancer.forget(leaver.name)
                     leavers.append(await _start(f"{leaver.name}2", run))
-                # Whoever waits 3 s has called twice; and the streams of the first ones ended.
+                # A client that waits 3 s has sent two requests; and the first streams have ended.
                 for leaver in leavers[3:]:
                     leaver.process.send_signal(signal.SIGTERM)
         finally:

@@ -1,4 +1,4 @@
-"""Who is well gets requests; who is not gets none, unless nobody is."""
+"""Healthy instances get requests; unhealthy ones get none, unless no instance is healthy."""
 
 import asyncio
 from pathlib import Path
@@ -38,7 +38,7 @@ async def test_who_says_no_is_out_and_comes_back(tmp_path: Path, algorithm: Algo
         assert fleet["a"].calls == []
         fleet["a"].ready = 200
         back = await run.until("a", lambda seen: seen.check == "up")
-        fleet["b"].ready = 503  # so that whoever hashes to b comes here as well
+        fleet["b"].ready = 503  # so that clients that hash to b come here as well
         await run.until("b", lambda seen: seen.check == "down")
         assert await _ask(run, 20) == [200] * 20
         assert len(fleet["a"].calls) == 20

@@ -41,7 +41,7 @@ def test_every_sample_is_there_once_with_its_instance() -> None:
     assert text.count("# TYPE requests_total") == 1
 
 
-async def test_an_instance_that_does_not_answer_is_told_as_such() -> None:
+async def test_an_instance_that_does_not_answer_is_reported_as_down() -> None:
     async with standins("a") as fleet:
         await fleet["a"].die()
         text = await metrics.collect_metrics({"a": fleet["a"].address})

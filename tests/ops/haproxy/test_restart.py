@@ -23,9 +23,9 @@ from tests.ops.haproxy.haproxy_process import client, running
 from tests.ops.haproxy.stub_instances import standins
 
 
-@pytest.mark.parametrize("told_again", [False, True], ids=["alone", "restored"])
+@pytest.mark.parametrize("restored", [False, True], ids=["alone", "restored"])
 async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
-    tmp_path: Path, told_again: bool
+    tmp_path: Path, restored: bool
 ) -> None:
     async with standins("a", "b", "c") as fleet, running(tmp_path) as run:
         for name, each in fleet.items():
@@ -34,7 +34,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
         await run.balancer.switch("leastconn")
         run.kill()
         begun = time.monotonic()
-        await run.start(restore=told_again)
+        await run.start(restore=restored)
         back = time.monotonic() - begun
         for each in fleet.values():
             each.calls.clear()
@@ -49,7 +49,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
             if row.backend == "leastconn"
         ]
         assert sum(asked) == 12
-        if told_again:
+        if restored:
             # One that misses its probes, on a busy machine, is shown as down first.
             await run.until("b", lambda seen: seen.admin == "drain")
         await run.balancer.ready("b")
@@ -57,7 +57,7 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
 
 
 async def test_relieved_by_another_it_breaks_no_connection(tmp_path: Path) -> None:
-    """Busy and idle ones, and requests that nobody repeats: the port is never closed."""
+    """Busy and idle connections, and requests without retries: the port is never closed."""
     failures, stop = list[str](), asyncio.Event()
 
     async def calling(gap_s: float) -> int:
@@ -98,7 +98,7 @@ async def test_what_was_killed_between_file_and_socket_is_restored(tmp_path: Pat
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await run.balancer.admit("a", fleet["a"].address)
         await run.balancer.admit("b", fleet["b"].address)
-        # As if each change had been written and its writer killed before it was told.
+        # As if each change had been written and its writer killed before it was sent to HAProxy.
         known = run.balancer.facts()
         wanted = known.draining("a").switched("iphash").forgetting("b")
         run.balancer.edge.facts.write_bytes(json.dumps(_plain(wanted)).encode())
@@ -207,25 +207,29 @@ async def test_a_certificate_is_replaced_while_connections_go_on(tmp_path: Path)
         assert run.balancer.edge.certificate.stat().st_mode & 0o077 == 0
 
 
-async def test_every_request_has_one_id_and_nobody_elses_words(tmp_path: Path) -> None:
+async def test_every_request_has_one_id_and_no_forged_headers(tmp_path: Path) -> None:
     async with standins("a") as fleet, running(tmp_path) as run:
         await run.balancer.admit("a", fleet["a"].address)
         async with client(run.base) as http:
 
-            async def told(**headers: str) -> dict[str, str]:
+            async def received_headers(**headers: str) -> dict[str, str]:
                 return (await http.get("/api/v1/cards", headers=headers)).json()["headers"]
 
-            assert (await told(**{"x-request-id": "mine-1"}))["x-request-id"] == "mine-1"
-            made = {(await told())["x-request-id"] for _ in range(3)}
+            assert (await received_headers(**{"x-request-id": "mine-1"}))[
+                "x-request-id"
+            ] == "mine-1"
+            made = {(await received_headers())["x-request-id"] for _ in range(3)}
             assert len(made) == 3
-            assert (await told(**{"x-request-id": "no good"}))["x-request-id"].startswith("req_")
+            assert (await received_headers(**{"x-request-id": "no good"}))[
+                "x-request-id"
+            ].startswith("req_")
             forged = {"forwarded": "for=1.2.3.4", "x-forwarded-proto": "https"}
-            told_to_app = await told(**forged, **{"x-forwarded-host": "evil"})
-        assert told_to_app["x-forwarded-proto"] == "http"
-        assert not {"forwarded", "x-forwarded-host"} & set(told_to_app)
+            received = await received_headers(**forged, **{"x-forwarded-host": "evil"})
+        assert received["x-forwarded-proto"] == "http"
+        assert not {"forwarded", "x-forwarded-host"} & set(received)
 
 
-async def test_with_nobody_to_ask_it_answers_as_the_api_would(tmp_path: Path) -> None:
+async def test_without_an_instance_it_answers_like_the_api(tmp_path: Path) -> None:
     async with running(tmp_path) as run, client(run.base) as http:
         answer = await http.get("/api/v1/cards")
         assert answer.status_code == 503
@@ -247,11 +251,11 @@ async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Pat
             async with client(run.operator) as http:
                 assert "roundrobin" in (await http.get("/stats")).text
                 assert "haproxy_server_status" in (await http.get("/metrics")).text
-                told = await http.get("/metrics/fleet")
+                answer = await http.get("/metrics/fleet")
         finally:
             server.close()
-        assert 'florin_instance_up{instance="b"} 1' in told.text
-        assert told.headers["content-type"].startswith("text/plain")
+        assert 'florin_instance_up{instance="b"} 1' in answer.text
+        assert answer.headers["content-type"].startswith("text/plain")
 
 
 async def test_root_gives_itself_up(tmp_path: Path) -> None:

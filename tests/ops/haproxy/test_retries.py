@@ -65,7 +65,7 @@ async def test_a_repeatable_request_is_answered_by_another_instance(
     calls = fleet["a"].calls + fleet["b"].calls
     assert len(calls) == 4
     assert {call.body for call in calls} == {body}
-    # An attempt and its repetition are one request to whoever reads the logs.
+    # An attempt and its retry have the same request id in the logs.
     assert len({call.headers["x-request-id"] for call in calls}) == 2
 
 
@@ -97,7 +97,7 @@ async def test_everything_else_is_sent_once(
         assert _sent(fleet) == number
 
 
-async def test_a_request_that_was_never_sent_goes_elsewhere_whatever_it_is(
+async def test_any_request_that_was_never_sent_goes_to_another_instance(
     pair: tuple[Running, dict[str, StandIn]],
 ) -> None:
     run, fleet = pair

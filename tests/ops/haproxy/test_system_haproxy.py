@@ -22,12 +22,12 @@ from tests.ops.haproxy.stub_instances import standins
 Claim = Callable[..., Awaitable[None]]
 
 CLAIMS: dict[Claim, dict[str, Any]] = {
-    test_balancing.test_a_trusted_proxy_names_its_client_and_nobody_else_can: {},
+    test_balancing.test_only_a_trusted_proxy_can_name_its_client: {},
     test_balancing.test_switching_under_load_fails_nothing: {"last": "leastconn"},
     test_health.test_an_instance_that_says_it_leaves_finishes_and_gets_nothing_new: {},
     test_health.test_requests_wait_for_the_restart_of_the_only_instance: {},
     test_draining.test_no_connection_is_reused_that_an_instance_may_be_closing: {},
-    test_restart.test_killed_it_comes_back_with_servers_drains_and_algorithm: {"told_again": True},
+    test_restart.test_killed_it_comes_back_with_servers_drains_and_algorithm: {"restored": True},
     test_restart.test_relieved_by_another_it_breaks_no_connection: {},
     test_restart.test_a_certificate_is_replaced_while_connections_go_on: {},
     test_restart.test_the_operators_port_shows_the_balancer_and_the_fleet: {},

@@ -168,11 +168,11 @@ def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet)
 def test_where_no_account_can_be_made_it_is_a_number_of_no_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def nobody(_name: str) -> OsAccount | None:
+    def no_user(_name: str) -> OsAccount | None:
         return None
 
-    monkeypatch.setattr(os_user, "_named", nobody)
-    monkeypatch.setattr(os_user, "_create", nobody)
+    monkeypatch.setattr(os_user, "_named", no_user)
+    monkeypatch.setattr(os_user, "_create", no_user)
     app, balancer = os_user.service("florin-app"), os_user.service("florin-balancer")
     assert app is not None
     assert balancer is not None

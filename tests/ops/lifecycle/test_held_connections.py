@@ -1,4 +1,4 @@
-"""Held connections: no client keeps a fleet from stopping in order, whatever it holds open."""
+"""Held connections: no open connection of a client prevents a fleet from stopping in order."""
 
 import asyncio
 import socket
@@ -30,7 +30,7 @@ def held(address: str, words: bytes) -> socket.socket:
     return made
 
 
-async def test_a_fleet_stops_in_order_whoever_holds_a_connection(fleet: TestFleet) -> None:
+async def test_a_fleet_stops_in_order_with_held_connections(fleet: TestFleet) -> None:
     fleet.workers, fleet.whole = "0", True
     child = await asyncio.to_thread(fleet.up)
     running = fleet.processes()

@@ -41,7 +41,7 @@ def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> N
     assert not any(processes.is_alive(process) for process in running.values())
 
 
-def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
+def test_no_supervisor_takes_over_during_a_change(fleet: TestFleet) -> None:
     first = fleet.up()
     me = processes.find_process(first.pid)
     assert me is not None
@@ -57,7 +57,7 @@ def test_in_the_middle_of_a_change_nobody_takes_over(fleet: TestFleet) -> None:
 
 def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> None:
     first = fleet.up()
-    fleet.environ["DATABASE_URL"] = "postgresql://somebody@127.0.0.1:1/elsewhere"
+    fleet.environ["DATABASE_URL"] = "postgresql://other@127.0.0.1:1/elsewhere"
     said = fleet.refused()
     assert "its own PostgreSQL as its database, but DATABASE_URL names 127.0.0.1:1" in said
     assert first.poll() is None
@@ -95,7 +95,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
     os.close(handle)
 
 
-def test_an_order_outlives_nobody_who_asked_to_take_over() -> None:
+def test_a_takeover_order_ends_with_the_process_that_sent_it() -> None:
     """A frozen supervisor finds it when it goes on, its successor having given up."""
     me = processes.find_process(os.getpid())
     assert me is not None

@@ -30,7 +30,7 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
     ("replicas", "each"),
     [
         ("", 20 + 10 + 3),
-        # The pool to whoever becomes the primary, what watches it as a replica, what the primary.
+        # The pool to the next primary, its monitoring as a replica, the monitoring of the primary.
         ("postgresql://app@a/florin", 20 + 10 + 3 + 10 + 2),
         ("postgresql://app@a/florin?connection_limit=4", 20 + 10 + 3 + 4 + 2),
         (

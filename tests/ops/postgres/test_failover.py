@@ -36,7 +36,7 @@ def standby(received: int) -> MemberState:
         ({"c": standby(7)}, BOTH, {}, None),  # b may have what c has not
         ({"c": standby(7)}, BOTH, {"accept_loss": True}, "c"),
         ({"b": standby(9), "c": standby(7)}, BOTH, {"accept_loss": True, "requested": "c"}, "c"),
-        ({"b": standby(7)}, frozenset({"b"}), {}, None),  # one replica: nobody waited for it
+        ({"b": standby(7)}, frozenset({"b"}), {}, None),  # one replica: no commit waited for it
         ({"b": standby(7)}, frozenset({"b"}), {"least": 7}, "b"),  # the old one ended in order
         ({"b": standby(6)}, frozenset({"b"}), {"least": 7}, None),
         ({"b": standby(8), "c": standby(9)}, BOTH, {"least": 7, "requested": "b"}, "b"),

@@ -1,4 +1,4 @@
-"""Replicas stay as many as were asked for, and the primary whoever it is."""
+"""The number of replicas stays as requested, and the primary stays the primary."""
 
 import asyncio
 import json
@@ -151,7 +151,7 @@ async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
 
 
 async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
-    """The other one confirms what is written; nobody notices but the status."""
+    """The other replica confirms the commits; only the status shows the loss."""
     name = observe_fleet(fleet.home).of("postgres-replica")[0].name
     pid, enough = pid_of(fleet, name), asyncio.Event()
 

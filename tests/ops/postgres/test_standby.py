@@ -21,7 +21,7 @@ from tests.support.ports import free_port
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Postgres]:
-    """A server that was stopped in order, as a primary: a database that nobody copied."""
+    """A former primary after a clean shutdown: a database without a copy."""
     folder = Path(tempfile.mkdtemp(prefix="florin-test-"))
     folder.chmod(0o755)
     home = Home(folder / "home")

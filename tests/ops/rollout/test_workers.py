@@ -145,7 +145,7 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
         assert before.items() <= working(fleet).items()
 
         await until(lambda: _all(connection, jobs))
-        # Somebody is sent home; what comes meanwhile is done as well.
+        # A worker is stopped; jobs that arrive meanwhile are done as well.
         await until(lambda: _count(fleet, lambda count: count < 3))
         await toys.fill(connection, *(toys.word(f"late {n}") for n in range(50)))
         await until(lambda: _all(connection, jobs + 50))
@@ -168,19 +168,19 @@ async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> N
 
 
 async def _is_loud_when_it_cannot_see(fleet: TestFleet) -> None:
-    """Nobody is sent home by one who is blind; the status says so, and no longer when he sees."""
+    """Without readings no worker is stopped; the status says so until the queues are readable."""
     assert _note(fleet) == ""
     async with open_session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
         rename = "alter function florin.{}() rename to {}"
         await connection.execute(rename.format("queue_facts", "queue_facts_gone"))
         try:
-            await until(lambda: _told(fleet, "the queues cannot be read"))
+            await until(lambda: _noted(fleet, "the queues cannot be read"))
         finally:
             await connection.execute(rename.format("queue_facts_gone", "queue_facts"))
     assert len(working(fleet)) >= 1
     errors = (await _fleet_metrics(fleet)).split("\nflorin_scaling_errors_total ")[1].split()[0]
     assert int(errors) >= 1
-    await until(lambda: _told(fleet, ""))
+    await until(lambda: _noted(fleet, ""))
 
 
 def _note(fleet: TestFleet) -> str:
@@ -189,7 +189,7 @@ def _note(fleet: TestFleet) -> str:
     return me.note
 
 
-async def _told(fleet: TestFleet, words: str) -> bool:
+async def _noted(fleet: TestFleet, words: str) -> bool:
     return words in _note(fleet) if words else not _note(fleet)
 
 

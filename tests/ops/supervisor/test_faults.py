@@ -1,4 +1,4 @@
-"""Faults: whatever is killed, the rest goes on and the dead come back."""
+"""Faults: after any kill the other parts keep running and the killed part restarts."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet)
     assert document(degraded)["state"] == "degraded"
     child = fleet.up()
     assert fleet.processes() == running
-    # An adopted part is nobody's child, and is watched all the same.
+    # An adopted part is not a child of the supervisor, and is watched as well.
     processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
@@ -223,7 +223,7 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
     assert fleet.process("api-1") == before
     silent.add(before.pid)
     async with asyncio.timeout(60):
-        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - nothing tells but asking
+        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
     await supervisor.stop_all()
     assert not processes.is_alive(before)

@@ -86,7 +86,7 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     await supervisor.start(wanted("api-1", "/bin/sh", "-c", script))
 
     async with asyncio.timeout(20):
-        while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 - nothing tells but asking
+        while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.05)
     said = capsys.readouterr().err
     assert "api-1 has failed: it ended 4 times" in said

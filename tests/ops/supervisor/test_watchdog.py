@@ -42,7 +42,7 @@ def failing(error: BaseException, *, at: int) -> Callable[[], None]:
 
 async def eventually(true: Callable[[], Any]) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while not true():  # noqa: ASYNC110 - nothing tells but asking
+        while not true():  # noqa: ASYNC110 - there is no event
             await asyncio.sleep(0.02)
 
 
@@ -55,7 +55,7 @@ def risen(fleet: TestFleet) -> Supervisor:
 
 @pytest.mark.parametrize("error", ERRORS, ids=repr)
 @pytest.mark.parametrize("moment", ["before the start", "after the start"])
-async def test_a_part_is_started_again_whatever_its_start_raises(
+async def test_a_part_is_started_again_after_any_error_of_its_start(
     fleet: TestFleet, error: BaseException, moment: str
 ) -> None:
     supervisor = risen(fleet)
@@ -152,7 +152,7 @@ async def test_what_failed_is_tried_again_without_an_operator(
 
 
 def test_a_valkey_whose_port_was_taken_for_a_while_comes_back(fleet: TestFleet) -> None:
-    """Longer than it is tried in a row: whoever waited for it then waited in vain."""
+    """Longer than the successive attempts: a caller that waited for it would wait for ever."""
     fleet.up()
     before = fleet.process("valkey-1")
     port = int((fleet.part("valkey-1").address or "").rpartition(":")[2])

@@ -150,7 +150,7 @@ async def again(fleet: Fleet, *words: str) -> set[str]:
 
 
 async def losses(fleet: Fleet, roles: dict[str, int]) -> None:
-    """Kill one of each role while cards are redeemed; nobody notices, and the status tells."""
+    """Kill one part of each role while cards are redeemed: no request fails; the status shows it."""
     async with fleet.http() as http:
         enough = asyncio.Event()
         loading = asyncio.ensure_future(fleet.load(http, 120, enough=enough))
@@ -186,7 +186,7 @@ async def asks_valkey(part: Part) -> bool:
     return answer is not None and answer.json()["checks"]["redis"]
 
 
-async def told(fleet: Fleet, scheme: str) -> None:
+async def has_url_scheme(fleet: Fleet, scheme: str) -> None:
     """Instances have the URL of the topology, and it serves them."""
     for part in observe_fleet(fleet.home).of("api"):
         environ = environ_of(part)
@@ -207,7 +207,7 @@ async def told(fleet: Fleet, scheme: str) -> None:
 
 async def test_sentinel_each_is_killed_under_load(fleet: Fleet) -> None:
     await seen(fleet, SENTINEL)
-    await told(fleet, "redis+sentinel")
+    await has_url_scheme(fleet, "redis+sentinel")
     await losses(fleet, SENTINEL)
 
 
@@ -251,7 +251,7 @@ async def test_a_fleet_that_was_stopped_starts_as_it_was(fleet: Fleet) -> None:
 async def test_a_stopped_fleet_becomes_a_cluster_each_is_killed_under_load(fleet: Fleet) -> None:
     await again(fleet, "--valkey", "cluster")
     await seen(fleet, CLUSTER)
-    await told(fleet, "redis+cluster")
+    await has_url_scheme(fleet, "redis+cluster")
     await losses(fleet, CLUSTER)
 
 

@@ -1,4 +1,4 @@
-"""Which topology Valkey has, who leads by the Sentinels' files, what a cluster is told. Pure."""
+"""Valkey: its topology, the primary in the Sentinels' files, the commands to a cluster. Pure."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def whole() -> dict[int, str]:
     return masters | {n: line(n, "slave", master=f"id{n - 3}") for n in (4, 5, 6)}
 
 
-def told(lines: dict[int, str], **others: str) -> list[NodeCommand]:
+def commands_for(lines: dict[int, str], **others: str) -> list[NodeCommand]:
     views = {
         f"valkey-{n}": parse_nodes(others.get(f"n{n}") or seen_by(n, lines)) for n in range(1, 7)
     }
@@ -59,7 +59,7 @@ def test_a_line_is_understood() -> None:
 
 
 def test_nothing_is_missing() -> None:
-    assert told(whole()) == []
+    assert commands_for(whole()) == []
 
 
 def test_strangers_become_one_cluster_step_by_step() -> None:
@@ -69,30 +69,30 @@ def test_strangers_become_one_cluster_step_by_step() -> None:
     assert [each.to for each in met] == ["valkey-1"] * 5
     assert met[0].words == ("CLUSTER", "MEET", "127.0.0.1", 7002, 8002)
     acquainted = {n: line(n, "master") for n in range(1, 7)}
-    added = told(acquainted)
+    added = commands_for(acquainted)
     assert [each.to for each in added] == ["valkey-1", "valkey-2", "valkey-3"]
     ranges = [each.words[2:] for each in added]
     assert ranges == [(0, 5460), (5461, 10921), (10922, 16383)]
     serving = {n: line(n, "master", slots=SLOTS.get(n, "")) for n in range(1, 7)}
-    following = told(serving)
+    following = commands_for(serving)
     assert {each.to for each in following} == {"valkey-4", "valkey-5", "valkey-6"}
     assert {each.words for each in following} == {("CLUSTER", "REPLICATE", f"id{n}") for n in SLOTS}
 
 
 def test_a_handshake_is_waited_for() -> None:
     unsure = whole() | {6: line(6, "handshake")}
-    assert told(whole(), n2=seen_by(2, unsure)) == []
+    assert commands_for(whole(), n2=seen_by(2, unsure)) == []
 
 
 def test_a_replaced_master_is_left_to_the_others() -> None:
     """It still says that the slots are its own; they are the successor's, by a later vote."""
     after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
-    assert told(after, n1=seen_by(1, whole())) == []
+    assert commands_for(after, n1=seen_by(1, whole())) == []
 
 
 def test_one_that_came_back_with_nothing_follows_who_has_no_replica() -> None:
     after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
-    assert told(after) == [NodeCommand("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
+    assert commands_for(after) == [NodeCommand("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
 
 
 def test_one_at_another_port_is_introduced_again() -> None:
@@ -103,15 +103,17 @@ def test_one_at_another_port_is_introduced_again() -> None:
 
 @pytest.mark.parametrize(("flag", "slots", "forgotten"), [("fail", "", 6), ("fail", "0-9", 0)])
 def test_who_began_anew_is_forgotten_by_his_old_name(flag: str, slots: str, forgotten: int) -> None:
-    """Unless he has slots: then somebody is about to take them over."""
+    """Unless the node has slots: then another node is about to take them over."""
     lines = whole() | {9: line(9, "master", flag, slots=slots)}
-    found = told(lines)
+    found = commands_for(lines)
     assert [each.words for each in found] == [("CLUSTER", "FORGET", "id9")] * forgotten
 
 
-def test_slots_that_nobody_has_go_to_who_has_the_fewest() -> None:
+def test_free_slots_go_to_the_node_with_the_fewest() -> None:
     lines = whole() | {3: line(3, "master", slots="10922-16380")}
-    assert told(lines) == [NodeCommand("valkey-3", ("CLUSTER", "ADDSLOTS", 16381, 16382, 16383))]
+    assert commands_for(lines) == [
+        NodeCommand("valkey-3", ("CLUSTER", "ADDSLOTS", 16381, 16382, 16383))
+    ]
 
 
 @pytest.mark.parametrize(
