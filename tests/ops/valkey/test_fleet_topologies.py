@@ -150,7 +150,7 @@ async def again(fleet: Fleet, *words: str) -> set[str]:
 
 
 async def losses(fleet: Fleet, roles: dict[str, int]) -> None:
-    """Kill one part of each role while cards are redeemed: no request fails; the status shows it."""
+    """Kill one part of each role during redemptions: no request fails; the status shows it."""
     async with fleet.http() as http:
         enough = asyncio.Event()
         loading = asyncio.ensure_future(fleet.load(http, 120, enough=enough))

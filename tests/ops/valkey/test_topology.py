@@ -137,7 +137,9 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
         name="valkey-1", role="valkey-replica", state="ready", release="", pid=1, started=""
     )
     if chosen != kept:
-        with pytest.raises(OperatorError, match=f"Valkey runs as {kept}, not as {chosen}; stop"):
+        with pytest.raises(
+            OperatorError, match=f"Valkey runs as {kept} and cannot change to {chosen}"
+        ):
             topology.valkey_kind(options, Fleet(parts=(part,)))
     else:
         assert topology.valkey_kind(options, Fleet(parts=(part,))) == kept
