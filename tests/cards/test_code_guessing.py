@@ -182,7 +182,7 @@ def beginning(known: str) -> str:
             continue
 
 
-async def test_a_batch_that_guesses_is_cut_short(
+async def test_a_batch_with_too_many_wrong_codes_is_limited(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     one = clients[0]
@@ -201,7 +201,9 @@ async def test_a_batch_that_guesses_is_cut_short(
     assert (await one.get(f"/cards/{good[0]['id']}")).json()["balance"] == 993
 
 
-async def test_a_busy_till_is_not_limited(clients: list[httpx.AsyncClient], shop: Shop) -> None:
+async def test_successful_requests_are_not_limited(
+    clients: list[httpx.AsyncClient], shop: Shop
+) -> None:
     one = clients[0]
     card = await issue(one, shop)
     for _ in range(ADDRESS - 1):
@@ -228,7 +230,7 @@ async def test_a_malformed_code_is_no_guess(clients: list[httpx.AsyncClient], sh
         assert (await guess(http, "look-up", right)).status_code == 200
 
 
-async def test_a_scanner_that_adds_a_line_end_is_no_guesser(
+async def test_codes_with_a_line_end_are_not_counted_as_wrong(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     card = await issue(clients[0], shop)
@@ -249,7 +251,7 @@ async def test_without_valkey_an_instance_counts_by_itself(
     problem(await guess(alone, "redeem", card["code"], **from_(place())), 429, "rate_limited")
 
 
-async def test_tries_at_once_are_counted_exactly(
+async def test_concurrent_attempts_are_counted_exactly(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     """However many are under way before the first is counted."""
@@ -289,7 +291,7 @@ def named(address: str) -> dict[str, str]:
     return {"florin-client-ip": address}
 
 
-async def test_a_visitor_who_guesses_does_not_lock_the_shop(
+async def test_guesses_of_one_end_client_do_not_block_the_calling_server(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     """The shop's server names each visitor; three of them guess as often as they can."""
@@ -311,7 +313,7 @@ async def test_a_visitor_who_guesses_does_not_lock_the_shop(
                 assert (await guess(http, way, card["code"], **other)).is_success, (way, other)
 
 
-async def test_who_has_very_many_addresses_locks_no_more_than_its_network(
+async def test_a_client_with_many_addresses_blocks_its_own_network_only(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     http = clients[0]
@@ -329,7 +331,7 @@ async def test_who_has_very_many_addresses_locks_no_more_than_its_network(
         assert (await guess(http, "redeem", card["code"], **other)).is_success
 
 
-async def test_a_key_that_invents_its_clients_has_an_end(
+async def test_a_key_that_invents_client_addresses_is_limited(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
     http = clients[0]
@@ -346,7 +348,7 @@ async def test_a_key_that_invents_its_clients_has_an_end(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_client_is_named_by_who_may_and_as_an_address(
+async def test_naming_a_client_needs_the_scope_and_a_valid_address(
     fleet: Fleet, owner: Any, database: Database, way: str
 ) -> None:
     shop = await make_shop(owner, database)

@@ -5,7 +5,7 @@ import pytest
 from florin.cards import codes
 
 
-def test_every_symbol_comes_in_every_place_and_no_code_twice() -> None:
+def test_every_symbol_occurs_in_every_position_and_no_code_twice() -> None:
     made = [codes.make_code() for _ in range(2_000)]
     assert len(set(made)) == len(made)
     # That one of the 32 is missing in one of the places has a chance below 1e-24.
@@ -13,14 +13,14 @@ def test_every_symbol_comes_in_every_place_and_no_code_twice() -> None:
         assert {code[place] for code in made} == set(codes.ALPHABET)
 
 
-def test_neighbouring_places_have_nothing_to_do_with_each_other() -> None:
+def test_neighbouring_symbols_are_independent() -> None:
     made = [codes.make_code() for _ in range(10_000)]
     for place in range(codes.LENGTH - 1):
         pairs = {code[place : place + 2] for code in made}
         assert len(pairs) > 1_000  # of 1,024
 
 
-def test_what_was_made_is_read_and_one_wrong_symbol_is_not() -> None:
+def test_a_new_code_is_valid_and_one_wrong_symbol_makes_it_malformed() -> None:
     code = codes.make_code()
     assert codes.read_code(codes.show_code(code).lower()) == code
     for place in range(codes.LENGTH):
@@ -39,7 +39,7 @@ FILLING = (
 
 
 @pytest.mark.parametrize("filling", FILLING, ids=ascii)
-def test_a_code_is_read_as_people_paste_and_scan_it(filling: str) -> None:
+def test_a_pasted_or_scanned_code_is_accepted(filling: str) -> None:
     code = codes.make_code()
     groups = [code[at : at + 4] for at in range(0, codes.LENGTH, 4)]
     for spelled in (f"{code}{filling}", f"{filling}{code}", filling.join(groups)):
@@ -62,7 +62,7 @@ def test_digits_of_other_scripts_are_digits() -> None:
     assert codes.read_code(right.translate(digits)) == right
 
 
-def test_what_is_no_part_of_a_code_makes_it_malformed_and_says_why() -> None:
+def test_a_malformed_code_is_refused_with_the_reason() -> None:
     code = codes.make_code()
     for wrong, said in (
         (f"{code}#", "16"), (f"{code[:-1]}", "not 15"), ("", "not 0"),

@@ -55,7 +55,9 @@ async def attempt(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_by_code_the_pin_is_asked(http: httpx.AsyncClient, shop: Shop, way: str) -> None:
+async def test_spending_by_code_needs_the_pin(
+    http: httpx.AsyncClient, shop: Shop, way: str
+) -> None:
     card = await issue(http, shop, 100, pin=True)
     assert len(card["pin"]) == 6
     assert card["pin"].isdecimal()
@@ -81,7 +83,7 @@ async def test_by_code_the_pin_is_asked(http: httpx.AsyncClient, shop: Shop, way
     await balanced(http)
 
 
-async def test_what_a_wrong_pin_does_not_learn(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_wrong_pin_reveals_nothing_else(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100, pin=True)
     await post(http, f"/cards/{card['id']}/block")
     refused = await post(http, "/redemptions", by_code(card, wrong(card), amount=500))
@@ -93,7 +95,9 @@ async def test_what_a_wrong_pin_does_not_learn(http: httpx.AsyncClient, shop: Sh
     problem(await post(http, "/redemptions", by_code(card, card["pin"])), 402, "card_blocked")
 
 
-async def test_fifty_guesses_at_once_are_five(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_only_five_of_fifty_concurrent_pins_are_tried(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop, 100, pin=True)
     answers = await asyncio.gather(
         *(attempt(http, WAYS[n % 4], card, wrong(card, n + 1)) for n in range(50))
@@ -172,7 +176,9 @@ async def test_a_new_pin_unlocks(http: httpx.AsyncClient, shop: Shop) -> None:
     assert (await attempt(http, "redeem", rotated, fresh["pin"]))["amount"] == 1
 
 
-async def test_who_has_a_pin(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_the_program_or_the_request_decides_whether_a_card_has_a_pin(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     program = await made(http, "/programs", RULES | {"pin": True})
     assert program["pin"] is True
     assert (await read(http, f"/programs/{shop.program}"))["pin"] is False
@@ -196,7 +202,7 @@ async def test_who_has_a_pin(http: httpx.AsyncClient, shop: Shop) -> None:
     assert (await attempt(http, "redeem", given, pin))["amount"] == 1
 
 
-async def test_where_no_pin_is_asked(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_operations_that_need_no_pin(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100, pin=True)
     assert (await redeem(http, card, 1))["balance"] == 99
     found = await http.post("/cards/lookup", json={"code": card["code"]})
@@ -215,9 +221,7 @@ async def test_where_no_pin_is_asked(http: httpx.AsyncClient, shop: Shop) -> Non
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_pin_is_read_as_people_paste_it(
-    http: httpx.AsyncClient, shop: Shop, way: str
-) -> None:
+async def test_a_pasted_pin_is_accepted(http: httpx.AsyncClient, shop: Shop, way: str) -> None:
     card = await issue(http, shop, 100, pin=True)
     pin: str = card["pin"]
     wide = pin.translate({ord(str(n)): 0xFF10 + n for n in range(10)})
@@ -232,7 +236,9 @@ async def test_a_pin_is_read_as_people_paste_it(
     assert (await attempt(http, way, card, wrong(card)))["attempts_left"] == 4, "none was counted"
 
 
-async def test_what_is_kept_of_a_pin(http: httpx.AsyncClient, shop: Shop, owner: Any) -> None:
+async def test_only_a_keyed_hash_of_a_pin_is_stored(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
     card = await issue(http, shop, 100, pin=True)
     await attempt(http, "redeem", card, wrong(card))
     row = await owner.fetchrow(
@@ -247,7 +253,9 @@ async def test_what_is_kept_of_a_pin(http: httpx.AsyncClient, shop: Shop, owner:
     )
 
 
-async def test_while_the_secret_is_changed(http: httpx.AsyncClient, shop: Shop, urls: Urls) -> None:
+async def test_pins_work_while_the_secret_is_rotated(
+    http: httpx.AsyncClient, shop: Shop, urls: Urls
+) -> None:
     old = await issue(http, shop, 100, pin=True)
     mixed = await issue(http, shop, 100, pin=True)
     secrets = {

@@ -99,7 +99,7 @@ async def test_each_event_comes_once_and_in_order_from_every_instance(
         assert late["data"]["object"]["id"] == redemption["id"]
 
 
-async def test_what_began_earlier_and_ended_later_is_not_left_out(
+async def test_events_of_a_long_transaction_are_not_skipped(
     http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:
     slow, quick = await issue(http, shop, 1000), await issue(http, shop, 1000)
@@ -122,7 +122,7 @@ async def test_what_began_earlier_and_ended_later_is_not_left_out(
         assert got[0]["data"]["object"]["card"] == slow["id"]
 
 
-async def test_a_reader_comes_back_and_misses_nothing(
+async def test_a_client_reconnects_and_misses_no_event(
     http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any, api: Instance
 ) -> None:
     card = await issue(http, shop, 1000)
@@ -211,7 +211,7 @@ async def test_a_client_that_disconnects_at_any_moment_frees_its_stream(
     await until_no_stream_is_open(http, api)
 
 
-async def test_the_events_of_a_card_come_as_they_are_numbered(
+async def test_the_events_of_a_card_are_streamed_in_sequence(
     http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:
     card = await issue(http, shop, 1000)

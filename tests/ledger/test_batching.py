@@ -71,7 +71,7 @@ async def balance(owner: Any, card: UUID) -> int:
     return found
 
 
-async def test_a_batch_whose_client_goes_away_still_happens(
+async def test_a_batch_completes_when_its_client_disconnects(
     ledger: Ledger, elsewhere: Any, owner: Any, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop

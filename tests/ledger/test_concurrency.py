@@ -58,7 +58,7 @@ async def deadlocks(owner: Any) -> int:
     return count
 
 
-async def test_as_many_succeed_as_the_balance_allows(
+async def test_concurrent_redemptions_never_exceed_the_balance(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
@@ -78,7 +78,7 @@ async def test_as_many_succeed_as_the_balance_allows(
     )
 
 
-async def test_one_key_at_once_has_one_effect(
+async def test_concurrent_requests_with_one_key_have_one_effect(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
@@ -182,7 +182,7 @@ async def test_calls_with_crossed_keys_and_cards_do_not_deadlock(
     assert await deadlocks(owner) == before
 
 
-async def test_a_card_held_elsewhere_does_not_hold_up_its_neighbours(
+async def test_a_card_locked_elsewhere_does_not_delay_other_items(
     ledger: Ledger, elsewhere: Any, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
@@ -230,7 +230,7 @@ async def test_a_duplicate_waits_for_a_key_that_runs_elsewhere(
         await connection.close()
 
 
-async def test_connections_cut_in_the_middle_cost_nothing(
+async def test_broken_connections_neither_lose_nor_repeat_a_posting(
     ledger: Ledger, urls: Urls, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     """Calls in flight are repeated with their keys: each load happens once."""
@@ -276,7 +276,7 @@ async def test_connections_cut_in_the_middle_cost_nothing(
     assert [row["balance"] for row in rows] == [1000 + rounds] * 8
 
 
-async def test_a_request_that_was_cancelled_still_happens_once(
+async def test_a_cancelled_request_is_executed_once(
     ledger: Ledger, elsewhere: Any, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
@@ -320,7 +320,7 @@ async def test_a_balance_at_an_instant_never_changes(
     assert await balances_at(database, merchant, row["now"]) == then
 
 
-async def test_a_money_transaction_never_seems_to_begin_later_than_it_does(elsewhere: Any) -> None:
+async def test_the_recorded_start_of_a_transaction_is_never_too_late(elsewhere: Any) -> None:
     for _ in range(50):
         async with elsewhere.transaction():
             now = await elsewhere.fetchrow("select florin.begin_money(), clock_timestamp() as then")

@@ -34,7 +34,9 @@ async def card(owner: Any) -> tuple[UUID, UUID]:
         "begin; lock table florin.{} in access exclusive mode",
     ],
 )
-async def test_the_application_cannot_touch_money(app: Any, table: str, statement: str) -> None:
+async def test_the_application_role_cannot_change_the_ledger(
+    app: Any, table: str, statement: str
+) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await app.execute(statement.format(table, table))
 

@@ -80,7 +80,7 @@ def nodes(plan: Any) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_what_is_read_often_is_found_by_an_index(
+async def test_frequent_queries_use_an_index(
     app: Any, shop: tuple[UUID, UUID, list[UUID]], mode: str
 ) -> None:
     merchant, _, cards = shop

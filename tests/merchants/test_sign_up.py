@@ -75,7 +75,7 @@ async def test_registration_is_refused_while_sign_up_is_closed(closed: httpx.Asy
     problem(await closed.post("/auth/register", json=body), 403, "signup_closed")
 
 
-async def test_an_added_merchant_is_entered_by_its_invitation(
+async def test_the_owner_of_an_added_merchant_accepts_the_invitation(
     closed: httpx.AsyncClient, urls: Urls, tmp_path: Path
 ) -> None:
     email = address("Owner").upper()

@@ -18,9 +18,7 @@ NO_ZONES = ["localtime", "posixrules", "Factory", "CET-1CEST", "europe/paris", "
 
 
 @pytest.mark.parametrize("zone", NO_ZONES)
-async def test_no_merchant_begins_in_a_zone_that_is_none(
-    http: httpx.AsyncClient, zone: str
-) -> None:
+async def test_an_unknown_time_zone_is_refused(http: httpx.AsyncClient, zone: str) -> None:
     merchant = {"name": "Shop", "country": "NL", "currency": "EUR", "timezone": zone}
     body = {"email": address(), "password": PASSWORD, "merchant": merchant}
     answer = await http.post("/auth/register", json=body)
@@ -45,7 +43,7 @@ async def issue(http: httpx.AsyncClient, boss: SignedInMember, program: str) -> 
     return await http.post("/cards", json=body, headers={**boss.headers, **key()})
 
 
-async def test_a_zone_that_the_database_lost_is_found_and_corrected(
+async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
     http: httpx.AsyncClient, owner: Any, urls: Urls
 ) -> None:
     boss = await register(http)
@@ -80,7 +78,7 @@ async def test_a_zone_that_the_database_lost_is_found_and_corrected(
     assert len(await audited(http, boss, action="merchant.changed")) == 1
 
 
-def test_doctor_names_what_the_database_lacks() -> None:
+def test_doctor_names_time_zones_that_the_database_lacks() -> None:
     here = frozenset({"UTC", "Europe/Kyiv"})
     assert time_zones.judge(here, {"UTC", "Europe/Kyiv", "CET"}, []).result == "ok"
     lacking = time_zones.judge(here, {"UTC"}, [])

@@ -56,7 +56,7 @@ ACCOUNTS = (
       f"{ZONES}::test_a_zone_that_only_this_machine_has_is_refused"),
     _("an unknown time zone is accepted", "src/florin/kit/time_zones.py",
       "    if name not in iana_zones():\n", "    if False:\n",
-      f"{ZONES}::test_no_merchant_begins_in_a_zone_that_is_none"),
+      f"{ZONES}::test_an_unknown_time_zone_is_refused"),
     _("an address may end with a line break", EMAIL,
       "+@{_PART}+$(?!\\\\n)", "+@{_PART}+$",
       EMAILS, f"{MEMBERS}::test_an_address_with_a_line_break_is_refused"),

@@ -224,7 +224,7 @@ _ALLOWED = (
       f"{MEMBERS}::test_a_key_makes_no_key_with_more_scopes"),
     _("a card is spent by id without the scope", "src/florin/cards/transactions/spend.py",
       "        if not context.spends_by_id:\n", "        if False:\n",
-      "tests/cards/api/test_spend_by_id.py::test_who_spends_a_card_by_its_id"),
+      "tests/cards/api/test_spend_by_id.py::test_only_roles_with_the_scope_spend_a_card_by_its_id"),
     _("a key claims another location than its own", PLACE,
       "    if context.location is not None and given not in {None, context.location}:\n",
       "    if False:\n", f"{PLACES}::test_a_key_spends_at_its_location"),

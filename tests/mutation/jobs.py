@@ -10,8 +10,8 @@ SPLITTER = "src/florin/cards/jobs/csv_records.py"
 PARSER = "src/florin/cards/jobs/import_parser.py"
 ACCOUNTABILITY = "tests/cards/api/test_accountability.py"
 QUOTAS = "tests/cards/api/test_quotas.py"
-_REPEATED = f"{BULK}::test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone"
-_LOST = f"{BULK}::test_a_download_that_lost_its_place_changes_nothing"
+_REPEATED = f"{BULK}::test_an_interrupted_download_is_repeated_by_its_principal_only"
+_LOST = f"{BULK}::test_a_replaced_download_changes_nothing"
 
 JOBS = (
     _("any principal repeats a broken download", EXPORT,
@@ -39,27 +39,27 @@ JOBS = (
       _REPEATED),
     _("changes of a card are not audited", "src/florin/ledger/post.sql",
       "any_audit := any_audit or happened is not null;", "null;",
-      f"{ACCOUNTABILITY}::test_what_is_done_to_a_card_is_in_the_audit"),
+      f"{ACCOUNTABILITY}::test_changes_of_a_card_are_in_the_audit_log"),
     _("an event caused by time names an actor", "src/florin/ledger/post.sql",
       "e_actor := e_actor || 'florin'::text;", "e_actor := e_actor || p_actor[1];",
-      f"{ACCOUNTABILITY}::test_what_time_does_names_florin"),
+      f"{ACCOUNTABILITY}::test_events_caused_by_time_have_the_actor_florin"),
     _("an interrupted retention run counts as done", "src/florin/cards/jobs/retention.py",
       "        await asyncio.sleep(_PAUSE_S)\n    return Continue()\n",
       "        await asyncio.sleep(_PAUSE_S)\n    return None\n",
-      "tests/cards/jobs/test_retention.py::test_a_walk_over_the_keys_that_is_stopped_comes_again"),
+      "tests/cards/jobs/test_retention.py::test_a_stopped_scan_of_the_keys_is_repeated"),
     _("a merchant may have any number of open jobs", "src/florin/ledger/quotas.sql",
       ">= florin.quota_limit(p_merchant, 'open_jobs') then", "< 0 then",
-      f"{QUOTAS}::test_open_jobs_however_many_come_at_once"),
+      f"{QUOTAS}::test_the_quota_of_open_jobs_holds_for_concurrent_requests"),
     _("concurrent jobs are not counted together", "src/florin/ledger/quotas.sql",
       "  perform from merchant m where m.id = p_merchant for no key update;\n", "",
-      f"{QUOTAS}::test_open_jobs_however_many_come_at_once"),
+      f"{QUOTAS}::test_the_quota_of_open_jobs_holds_for_concurrent_requests"),
     _("jobs do not count against the quota of cards", "src/florin/ledger/quotas.sql",
       "if p_cards > florin.cards_left(p_merchant) then", "if false then",
-      f"{QUOTAS}::test_cards_a_day_whichever_way_they_are_made"),
+      f"{QUOTAS}::test_the_daily_quota_counts_single_bulk_and_imported_cards"),
     _("single cards do not count against the quota", "src/florin/ledger/issue.sql",
       "> q_left[array_position(q_merchant, i.m)] then 'quota_exceeded'",
       "< 0 then 'quota_exceeded'",
-      f"{QUOTAS}::test_cards_a_day_whichever_way_they_are_made"),
+      f"{QUOTAS}::test_the_daily_quota_counts_single_bulk_and_imported_cards"),
     _("codes that were made while a download ends are erased", EXPORT,
       'where merchant = $1 and job = $2 and part_number <= $3"',
       'where merchant = $1 and job = $2 and part_number <= $3 or true"',
@@ -78,10 +78,10 @@ JOBS = (
       f"{ACCEPTANCE}::test_limits_changed_since_do_not_concern_what_was_accepted"),
     _("a job is an excuse for other amounts", "src/florin/ledger/issue.sql",
       "i.program = accepted.program and i.amount = accepted.amount", "true",
-      f"{ACCEPTANCE}::test_a_job_is_no_excuse_for_other_amounts"),
+      f"{ACCEPTANCE}::test_a_job_issues_only_its_accepted_amounts"),
     _("a finished job is an excuse for amounts", "src/florin/ledger/issue.sql",
       "and j.amounts_accepted and j.state <> 'finished'", "and j.amounts_accepted",
-      f"{ACCEPTANCE}::test_a_job_is_no_excuse_for_other_amounts"),
+      f"{ACCEPTANCE}::test_a_job_issues_only_its_accepted_amounts"),
     _("a file's amounts are not held to the limits", PARSER,
       "        _check_limits(amount, facts)\n", "",
       f"{ACCEPTANCE}::test_limits_changed_since_do_not_concern_what_was_accepted"),

@@ -133,7 +133,7 @@ _COUNTS = (
 _EFFECTS = (
     _("money returned to an expired card stays on it", "src/florin/ledger/post.sql",
       "  if 'expired' = any (c_state) then", "  if false then",
-      "tests/cards/jobs/test_expiry.py::test_what_comes_back_to_an_expired_card_is_breakage"),
+      "tests/cards/jobs/test_expiry.py::test_money_returned_to_an_expired_card_is_breakage"),
     _("a part of a file is imported more than once", "src/florin/cards/jobs/import_cards.py",
       "            if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):",
       "            if await tx.all(_END, merchant, uuid, [-1]):",
@@ -156,10 +156,10 @@ _PACE = (
       "  if p_op[1] <> 'expire' then", "  if true then", _MEASURE),
     _("a long job does not refresh query plans", "src/florin/cards/jobs/bulk_issue.py",
       "        await pace.begin()\n", "",
-      "tests/cards/jobs/test_throttle.py::test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are"),
+      "tests/cards/jobs/test_throttle.py::test_a_job_analyzes_tables_that_have_grown"),
     _("long jobs are not counted together", "src/florin/cards/jobs/throttle.py",
       '_PAUSE_BUSY * max(row["jobs"], 1)', "_PAUSE_BUSY",
-      "tests/cards/jobs/test_throttle.py::test_jobs_side_by_side_rest_for_each_other"),
+      "tests/cards/jobs/test_throttle.py::test_concurrent_jobs_pause_in_proportion_to_their_number"),
 )  # fmt: skip
 
 QUEUE = (*_TURNS, *_FENCES, *_LEASES, *_WORDS, *_COUNTS, *_EFFECTS, *_PACE)

@@ -57,7 +57,7 @@ REQUEST_COSTS = (
       f"{LINEAR}::test_a_query_has_a_bounded_number_of_parameters"),
     _("the number of metadata filters is not limited", ADAPTER,
       "    if len(pairs) > METADATA_FILTERS_MAX:", "    if False:",
-      f"{FILTERS}::test_a_list_is_narrowed_by_ten_pairs_at_most"),
+      f"{FILTERS}::test_a_list_accepts_ten_metadata_filters_at_most"),
     _("an invalid Host header is accepted", HEADS,
       "if len(value) > _HOST_MAX or _HOST.fullmatch(value) is None:", "if False:",
       f"{HOSTS}::test_a_host_that_is_none_is_refused"),

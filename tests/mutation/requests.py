@@ -47,13 +47,13 @@ _PARAMETERS = (
 _KEYS = (
     _("blanks around a key make another key", BODY,
       "    value = value.strip(_HEADER_SPACE) if value else None\n", "",
-      f"{KEYS}::test_a_key_is_one_wherever_it_is_spelled"),
+      f"{KEYS}::test_a_key_is_the_same_in_a_header_and_in_a_batch_item"),
     _("a key in a body may have characters that a header cannot", BODY,
       "not (value.isascii() and value.isprintable())", "False",
       f"{KEYS}::test_keys_that_no_header_could_carry_are_refused_in_a_body_too"),
     _("an empty collection changes the fingerprint", BODY,
       "    stated = [_stated(part) for part in parts]\n", "    stated = parts\n",
-      f"{KEYS}::test_what_is_empty_counts_as_left_out"),
+      f"{KEYS}::test_an_empty_field_is_the_same_as_a_missing_one"),
 )  # fmt: skip
 
 _ENCODINGS = (
@@ -68,16 +68,16 @@ _ENCODINGS = (
 _PASTED = (
     _("a code is not normalized", "src/florin/cards/codes.py",
       "    symbols = compacted(typed).upper() if", "    symbols = typed.upper() if",
-      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+      f"{CODES}::test_a_pasted_or_scanned_code_is_accepted"),
     _("invisible characters are kept in a code", PASTED,
       "unicodedata.category(symbol) in _FILLING:\n", "symbol.isspace():\n",
-      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+      f"{CODES}::test_a_pasted_or_scanned_code_is_accepted"),
     _("full-width characters are not normalized", PASTED,
       'unicodedata.normalize("NFKC", text)', "text",
-      f"{CODES}::test_a_code_is_read_as_people_paste_and_scan_it"),
+      f"{CODES}::test_a_pasted_or_scanned_code_is_accepted"),
     _("a PIN is not normalized", "src/florin/cards/pins.py",
       "    pin = compacted(typed)\n", "    pin = typed\n",
-      "tests/cards/test_pins.py::test_a_pin_is_read_as_people_paste_it"),
+      "tests/cards/test_pins.py::test_a_pasted_pin_is_accepted"),
     _("last4 is not normalized", "src/florin/cards/codes.py",
       "ALPHABET[_VALUE[symbol]] if symbol in _VALUE else symbol", "symbol",
       "tests/cards/api/test_list_filters.py::test_last4_is_read_as_codes_are"),
@@ -99,10 +99,10 @@ _MESSAGES = (
       f"{MESSAGES}::test_a_currency_that_is_none_has_no_balance"),
     _("a refused transfer always names the paying card", "src/florin/ledger/post.sql",
       "        o_noun[i] := c_id[d]; -- the refusal is about it", "        -- it is to blame",
-      f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
+      f"{MONEY}::test_a_refused_transfer_names_the_card_that_caused_it"),
     _("an unknown card of a transfer is always the paying one", "src/florin/ledger/post.sql",
       "      if c is not null then\n        o_noun", "      if false then\n        o_noun",
-      f"{MONEY}::test_a_refused_transfer_says_which_card_is_to_blame"),
+      f"{MONEY}::test_a_refused_transfer_names_the_card_that_caused_it"),
 )  # fmt: skip
 
 _TEXTS = (

@@ -55,7 +55,7 @@ async def test_every_event_names_its_actor(http: httpx.AsyncClient, shop: Shop) 
     assert (await read(http, f"/events/{latest['id']}")) == latest
 
 
-async def test_what_time_does_names_florin(
+async def test_events_caused_by_time_have_the_actor_florin(
     http: httpx.AsyncClient, shop: Shop, owner: Any, database: Database
 ) -> None:
     """A hold that ran out, found by a payment, and a card past its end."""
@@ -82,7 +82,7 @@ async def test_what_time_does_names_florin(
     assert [(record["actor"], record["subject"]) for record in kept] == [(me, ending["id"])]
 
 
-async def test_what_is_done_to_a_card_is_in_the_audit(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_changes_of_a_card_are_in_the_audit_log(http: httpx.AsyncClient, shop: Shop) -> None:
     me = (await read(http, "/auth/me"))["actor"]
     card = await every_event(http, shop)
     records = (await read(http, "/audit", subject=card["id"]))["data"]
@@ -94,7 +94,7 @@ async def test_what_is_done_to_a_card_is_in_the_audit(http: httpx.AsyncClient, s
     assert card["code"] not in str(records)
 
 
-async def test_what_changed_nothing_is_not_in_the_audit(
+async def test_requests_without_an_effect_are_not_in_the_audit_log(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
     card = await issue(http, shop, 1000)

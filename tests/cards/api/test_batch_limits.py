@@ -26,7 +26,7 @@ with warnings.catch_warnings():
     fast_routes: Any = import_module("florin.cards.api.fast_routes")
 
 
-async def test_an_item_that_is_too_much_harms_no_other(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_an_oversized_item_is_refused_alone(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     right: dict[str, Any] = spend(card, 1, idempotency_key="right")
     long = json.dumps(right | {"reference": "x" * BATCH_ITEM_MAX})
@@ -42,7 +42,7 @@ async def test_an_item_that_is_too_much_harms_no_other(http: httpx.AsyncClient, 
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 99
 
 
-async def test_the_longest_right_item_is_taken(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_the_longest_valid_item_is_accepted(http: httpx.AsyncClient, shop: Shop) -> None:
     """Of characters that take four bytes each."""
     card = await issue(http, shop, 100)
     metadata = {f"{n:02}" + "\U0001f381" * 38: "\U0001f381" * 500 for n in range(50)}

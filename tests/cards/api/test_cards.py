@@ -52,7 +52,7 @@ async def test_a_card_as_it_is_issued(http: httpx.AsyncClient, shop: Shop) -> No
     assert later == card | {"code": None}
 
 
-async def test_a_pending_card_owes_nothing_until_it_is_activated(
+async def test_a_pending_card_has_no_liability_until_it_is_activated(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
     card = await issue(http, shop, 700, activate=False)
@@ -77,7 +77,7 @@ async def test_a_pending_card_owes_nothing_until_it_is_activated(
     assert (await read(http, f"/cards/{card['id']}/entries"))["data"][0]["kind"] == "activate"
 
 
-async def test_the_program_limits_what_a_card_may_be(http: httpx.AsyncClient) -> None:
+async def test_a_card_must_be_within_the_limits_of_its_program(http: httpx.AsyncClient) -> None:
     limits = {"name": "P", "currency": "USD", "min_amount": 500, "max_amount": 2000}
     program = (await made(http, "/programs", limits | {"denominations": [2000, 500]}))["id"]
     for amount in (499, 2001, 1000):
@@ -116,7 +116,9 @@ async def test_a_program_reads_back(http: httpx.AsyncClient) -> None:
     problem(await post(http, "/programs", wrong), 422, "invalid_request", param="currency")
 
 
-async def test_a_code_is_read_as_people_type_it(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_code_is_accepted_in_every_usual_spelling(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop)
     code: str = card["code"]
     plain = code.replace("-", "")
@@ -193,7 +195,9 @@ async def test_closing_needs_an_empty_card(http: httpx.AsyncClient, shop: Shop) 
     await balanced(http)
 
 
-async def test_a_new_code_and_the_old_one_is_dead(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_the_old_code_does_not_work_after_rotation(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop)
     rotated = await change(http, card, "rotate-code")
     assert rotated["code"] not in {None, card["code"]}
@@ -207,7 +211,7 @@ async def test_a_new_code_and_the_old_one_is_dead(http: httpx.AsyncClient, shop:
     assert (await read(http, f"/cards/{card['id']}"))["code"] is None
 
 
-async def test_a_card_past_its_end(aging: Any) -> None:
+async def test_a_card_past_its_expiry_date_reads_as_expired(aging: Any) -> None:
     http, shop, pass_time = aging
     card = await issue(http, shop, 100)
     spent = await redeem(http, card, 30)
@@ -241,7 +245,9 @@ async def listed_as(http: Any, card: Json, state: str) -> bool:
 
 
 @pytest.mark.parametrize("swept", [False, True])
-async def test_a_block_outlives_the_end_of_a_card(aging: Any, owner: Any, swept: bool) -> None:
+async def test_a_card_stays_blocked_after_reinstatement(
+    aging: Any, owner: Any, swept: bool
+) -> None:
     http, shop, pass_time = aging
     card = await issue(http, shop, 100)
     held = await made(http, "/holds", spend(card, 20, expires_in=31_536_000))
@@ -283,7 +289,7 @@ async def test_an_expired_card_is_blocked_and_unblocked(aging: Any) -> None:
     await balanced(http)
 
 
-async def test_a_change_of_the_program_is_for_later_cards(aging: Any) -> None:
+async def test_a_change_of_the_program_applies_to_later_cards(aging: Any) -> None:
     """The months of the program at issue count, also for activation and reinstatement."""
     http, shop, pass_time = aging
     pending = await issue(http, shop, 100, activate=False)

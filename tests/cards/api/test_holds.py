@@ -19,7 +19,7 @@ async def resolve(http: httpx.AsyncClient, hold: Json, verb: str, **body: int) -
     return await made(http, f"/holds/{hold['id']}/{verb}", body or None, status=200)
 
 
-async def test_a_hold_counts_at_once(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_hold_reserves_money_immediately(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     body = {"code": card["code"], "amount": 60, "currency": "EUR", "reference": "room 7"}
     hold = await made(http, "/holds", body)
@@ -67,7 +67,7 @@ async def test_a_capture_without_an_amount_takes_all(http: httpx.AsyncClient, sh
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 0
 
 
-async def test_a_void_frees_it(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_void_releases_the_hold(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     hold = await made(http, "/holds", spend(card, 100))
     voided = await resolve(http, hold, "void")
@@ -80,7 +80,7 @@ async def test_a_void_frees_it(http: httpx.AsyncClient, shop: Shop) -> None:
             problem(await post(http, f"/holds/{nothing}/{verb}"), 404, "not_found")
 
 
-async def test_a_hold_runs_out(aging: Any) -> None:
+async def test_a_hold_expires(aging: Any) -> None:
     http, shop, pass_time = aging
     card = await issue(http, shop, 100)
     hold = await made(http, "/holds", spend(card, 70, expires_in=60))
@@ -99,7 +99,7 @@ async def test_a_hold_runs_out(aging: Any) -> None:
 
 
 @pytest.mark.parametrize("expires_in", [0, -1, 31_536_001, 1.5, "60", None])
-async def test_how_long_a_hold_may_last(
+async def test_the_duration_of_a_hold_is_limited(
     http: httpx.AsyncClient, shop: Shop, expires_in: object
 ) -> None:
     card = await issue(http, shop, 100)

@@ -61,7 +61,7 @@ async def test_a_key_is_needed_where_money_is_made_or_moved(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_repeated_it_is_answered_as_it_was(
+async def test_a_repeated_request_gets_the_same_response(
     http: httpx.AsyncClient, filled: dict[str, tuple[str, Any]], path: str
 ) -> None:
     address, body = filled[path]
@@ -135,7 +135,9 @@ async def test_the_order_of_fields_and_a_default_written_out_do_not_matter(
     assert again.content == first.content
 
 
-async def test_what_is_empty_counts_as_left_out(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_an_empty_field_is_the_same_as_a_missing_one(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     """An honest retry by a client that writes out what is empty, or that leaves it out."""
     issued = {"program": shop.program, "amount": 500}
     nothing: list[Json] = [{}, {"metadata": {}}, {"metadata": None}]
@@ -177,7 +179,7 @@ async def test_what_is_empty_counts_as_left_out(http: httpx.AsyncClient, shop: S
 
 
 @pytest.mark.parametrize("spelled", ["{}", " {}", "{}  ", "\t{}", "{}\t", " \t {} \t "])
-async def test_a_key_is_one_wherever_it_is_spelled(
+async def test_a_key_is_the_same_in_a_header_and_in_a_batch_item(
     http: httpx.AsyncClient, api: Instance, shop: Shop, spelled: str
 ) -> None:
     """HTTP takes the spaces and tabs off the ends of a header; a body's key is the same key."""
@@ -255,7 +257,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize(("path", "wrong", "right", "status"), REFUSED)
-async def test_a_refusal_does_not_burn_the_key(
+async def test_a_refusal_does_not_use_up_the_key(
     http: httpx.AsyncClient, shop: Shop, path: str, wrong: Json, right: Json, status: int
 ) -> None:
     card, other = await issue(http, shop, 100), await issue(http, shop, 100)
@@ -329,7 +331,7 @@ async def test_simulating_needs_and_uses_no_key(http: httpx.AsyncClient, shop: S
 @pytest.mark.parametrize(
     "change", ["block", "unblock", "close", "rotate-code", "reset-pin", "reinstate"]
 )
-async def test_keys_are_honoured_elsewhere(
+async def test_an_optional_key_is_honoured(
     http: httpx.AsyncClient, shop: Shop, change: str
 ) -> None:
     card = await issue(http, shop, 100)

@@ -23,9 +23,7 @@ async def ids_of(http: httpx.AsyncClient, path: str, **query: Any) -> list[str]:
         query["starting_after"] = page["data"][-1]["id"]
 
 
-async def test_cards_are_found_by_what_is_known_of_them(
-    http: httpx.AsyncClient, shop: Shop
-) -> None:
+async def test_cards_are_found_by_each_filter(http: httpx.AsyncClient, shop: Shop) -> None:
     ann = {"name": "Ann Smith", "email": "Ann@Example.org"}
     cards = [
         await issue(http, shop, recipient=ann, metadata={"order": "1", "shop": "north"}),
@@ -89,7 +87,7 @@ async def test_last4_is_read_as_codes_are(http: httpx.AsyncClient, shop: Shop, o
         problem(answer, 422, "invalid_request", param="last4")
 
 
-async def test_movements_are_found(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_transactions_are_found_by_each_filter(http: httpx.AsyncClient, shop: Shop) -> None:
     one, two = await issue(http, shop), await issue(http, shop)
     first = await redeem(http, one, 10, reference="A-1", location="north")
     second = await redeem(http, one, 20, reference="A-2", location="south")
@@ -154,7 +152,7 @@ async def test_movements_are_found(http: httpx.AsyncClient, shop: Shop) -> None:
     assert await ids_of(http, "/programs", **{"created[lt]": "2020-01-01T00:00:00Z"}) == []
 
 
-async def test_paging_stands_still_while_everything_moves(
+async def test_paging_is_stable_during_concurrent_changes(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
     """Objects that existed when paging began are listed once, despite concurrent changes."""
@@ -201,7 +199,7 @@ async def test_paging_stands_still_while_everything_moves(
         ("/loads", {"reference": "x" * 256}, "reference"),
     ],
 )
-async def test_what_no_list_understands_is_refused(
+async def test_unknown_filters_are_refused(
     http: httpx.AsyncClient, path: str, query: dict[str, str], param: str
 ) -> None:
     problem(await http.get(path, params=query), 422, "invalid_request", param=param)
@@ -216,7 +214,9 @@ async def test_the_openapi_document_lists_every_filter(http: httpx.AsyncClient) 
     assert "metadata" in {each.get("name") for each in paths["/api/v1/cards"]["get"]["parameters"]}
 
 
-async def test_a_list_is_narrowed_by_ten_pairs_at_most(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_list_accepts_ten_metadata_filters_at_most(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     """Each is one more join for the database to plan: hundreds would keep it for minutes."""
     metadata = {f"k{n}": f"{n}" for n in range(METADATA_FILTERS_MAX)}
     card = await issue(http, shop, metadata=metadata)

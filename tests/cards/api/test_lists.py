@@ -31,7 +31,7 @@ async def busy(http: httpx.AsyncClient, shop: Shop) -> Json:
 
 
 @pytest.mark.usefixtures("busy")
-async def test_every_noun_is_listed_page_by_page(http: httpx.AsyncClient) -> None:
+async def test_every_list_is_paginated(http: httpx.AsyncClient) -> None:
     for plural in PLURALS:
         whole = await read(http, f"/{plural}", limit=100)
         assert (whole["object"], whole["has_more"]) == ("list", False), plural
@@ -53,7 +53,7 @@ async def test_every_noun_is_listed_page_by_page(http: httpx.AsyncClient) -> Non
 
 
 @pytest.mark.parametrize("plural", PLURALS)
-async def test_how_a_list_may_be_asked(http: httpx.AsyncClient, plural: str) -> None:
+async def test_the_parameters_of_lists_are_checked(http: httpx.AsyncClient, plural: str) -> None:
     for limit in ("0", "101", "-1", "x", "1.5"):
         answer = await http.get(f"/{plural}", params={"limit": limit})
         problem(answer, 422, "invalid_request", param="limit")
@@ -87,7 +87,7 @@ async def test_a_statement_adds_up(http: httpx.AsyncClient, busy: Json) -> None:
     problem(answer, 422, "invalid_request", param="starting_after")
 
 
-async def test_lists_are_narrowed(http: httpx.AsyncClient, shop: Shop, busy: Json) -> None:
+async def test_lists_are_filtered(http: httpx.AsyncClient, shop: Shop, busy: Json) -> None:
     blocked = await issue(http, shop, 5)
     await made(http, f"/cards/{blocked['id']}/block", status=200)
     one = (await read(http, "/cards", state="blocked"))["data"]

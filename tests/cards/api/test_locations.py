@@ -149,7 +149,7 @@ async def test_without_a_location_it_is_that_of_what_is_resolved_or_refunded(
     assert await locations(tills.office, card) == wanted
 
 
-async def test_a_capture_of_before_is_of_where_its_hold_was_placed(
+async def test_an_older_capture_has_the_location_of_its_hold(
     tills: Tills, shop: Shop, owner: Any
 ) -> None:
     """Captures did not always record a location."""

@@ -49,7 +49,7 @@ async def upload(http: httpx.AsyncClient, cards: int, under: str) -> httpx.Respo
     return await http.post("/cards/import", content="amount\n" + "5\n" * cards, headers=headers)
 
 
-async def test_cards_a_day_whichever_way_they_are_made(
+async def test_the_daily_quota_counts_single_bulk_and_imported_cards(
     http: httpx.AsyncClient,
     shop: Shop,
     operator: Any,
@@ -81,7 +81,7 @@ async def test_cards_a_day_whichever_way_they_are_made(
     del api
 
 
-async def test_open_jobs_however_many_come_at_once(
+async def test_the_quota_of_open_jobs_holds_for_concurrent_requests(
     http: httpx.AsyncClient, shop: Shop, operator: Any, owner: Any
 ) -> None:
     await operator("set", ids.show_id("mer", shop.merchant), "open_jobs", "3")

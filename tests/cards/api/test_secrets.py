@@ -56,7 +56,7 @@ async def test_a_repetition_shows_the_card_as_it_was(http: httpx.AsyncClient, sh
     await balanced(http)
 
 
-async def test_what_is_kept_of_an_answer_opens_nothing(
+async def test_a_stored_answer_reveals_no_secret(
     http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:
     card = await issue(http, shop, 100, pin=True)

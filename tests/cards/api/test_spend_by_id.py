@@ -48,7 +48,7 @@ FORBIDDEN = [(403, "forbidden")] * 4
 
 
 @pytest.mark.parametrize("role", sorted(ROLES))
-async def test_who_spends_a_card_by_its_id(api: Instance, role: str) -> None:
+async def test_only_roles_with_the_scope_spend_a_card_by_its_id(api: Instance, role: str) -> None:
     async with client_of(api) as http:
         boss = await register(http)
         shop = await program_of(http, boss)
@@ -85,7 +85,7 @@ async def test_a_key_names_the_scope(api: Instance, owner: Any, database: Databa
             await made(http, "/refunds", {"redemption": captured["redemption"]})
 
 
-async def test_a_role_gives_it_away_only_if_it_has_it(api: Instance) -> None:
+async def test_a_role_grants_the_scope_only_if_it_has_it(api: Instance) -> None:
     async with client_of(api) as http:
         boss = await register(http)
         made_key = await http.post(
@@ -98,9 +98,7 @@ async def test_a_role_gives_it_away_only_if_it_has_it(api: Instance) -> None:
             problem(answer, 403, "forbidden")
 
 
-async def test_keys_of_before_keep_what_they_could_do(
-    api: Instance, owner: Any, database: Database
-) -> None:
+async def test_older_keys_keep_their_scopes(api: Instance, owner: Any, database: Database) -> None:
     old = [
         await make_shop(owner, database, scopes=frozenset(scopes))
         for scopes in ({"redemptions:write"}, {"redemptions:write", BY_ID}, {"cards:read"})

@@ -40,7 +40,9 @@ async def test_a_redemption(http: httpx.AsyncClient, shop: Shop, named: str) -> 
     assert (first["kind"], first["amount"], first["sequence"]) == ("issue", 100, 1)
 
 
-async def test_what_a_redemption_is_refused(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_redemptions_are_refused_with_the_right_code(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop, 100)
     answer = await post(http, "/redemptions", spend(card, 101))
     assert problem(answer, 402, "insufficient_funds")["available"] == 100
@@ -54,7 +56,7 @@ async def test_what_a_redemption_is_refused(http: httpx.AsyncClient, shop: Shop)
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 100
 
 
-async def test_less_may_be_taken_than_asked(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_allow_remainder_spends_what_is_left(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     await made(http, "/holds", spend(card, 40))
     spent = await redeem(http, card, 500, allow_remainder=True)
@@ -81,7 +83,7 @@ async def test_simulating_has_no_effect(http: httpx.AsyncClient, shop: Shop) -> 
     assert len((await read(http, "/events", card=card["id"]))["data"]) == 1
 
 
-async def test_a_card_that_is_spent_whole(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_partial_redemption_can_be_forbidden(http: httpx.AsyncClient, shop: Shop) -> None:
     rules = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 500}
     whole = await made(http, "/programs", rules | {"partial_redemption": False})
     card = await made(http, "/cards", {"program": whole["id"], "amount": 100})
@@ -199,7 +201,7 @@ async def test_loads_transfers_and_adjustments(http: httpx.AsyncClient, shop: Sh
     await balanced(http)
 
 
-async def test_a_refused_transfer_says_which_card_is_to_blame(
+async def test_a_refused_transfer_names_the_card_that_caused_it(
     http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:
     good = await issue(http, shop, 100)

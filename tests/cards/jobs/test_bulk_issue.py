@@ -141,7 +141,7 @@ async def begin_download(http: Client, shop: Shop, database: Database, job: str)
     return await code_export.take_codes(database, sealer, by, UUID(job.removeprefix("job_")))
 
 
-async def test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone(
+async def test_an_interrupted_download_is_repeated_by_its_principal_only(
     http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
 ) -> None:
     job = await job_with_codes(http, shop, workers, 3000)
@@ -174,7 +174,7 @@ async def test_a_download_that_was_cut_off_is_repeated_by_its_principal_alone(
     ]
 
 
-async def test_a_download_that_lost_its_place_changes_nothing(
+async def test_a_replaced_download_changes_nothing(
     http: Client, shop: Shop, workers: Crew, database: Database, owner: Any
 ) -> None:
     """The download stalled for too long, and its principal started another one."""
@@ -235,7 +235,7 @@ async def test_a_lost_download_erases_nothing(
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_reading_the_address_of_the_codes_takes_nothing(
+async def test_a_get_of_the_codes_url_takes_nothing(
     http: Client, shop: Shop, workers: Crew, owner: Any, method: str
 ) -> None:
     job = await job_with_codes(http, shop, workers, 3 if method == "GET" else 4)
@@ -289,7 +289,7 @@ async def test_a_job_that_fails_says_so_and_goes_on_when_it_is_retried(
     assert (await finished(http, job))["done"] == 100
 
 
-async def test_pins_are_on_the_sheet(http: Client, shop: Shop, workers: Crew) -> None:
+async def test_the_download_includes_pins(http: Client, shop: Shop, workers: Crew) -> None:
     rules = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5000, "pin": True}
     program = (await http.post("/programs", json=rules, headers={"idempotency-key": "p"})).json()
     job = (await ask(http, shop, 3, "bulk-pin", program=program["id"])).json()

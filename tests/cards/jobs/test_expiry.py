@@ -95,7 +95,7 @@ async def test_an_interrupted_expiry_continues_and_nothing_expires_twice(
     assert dict(found) == {"breakage": 800_000, "entries": 8000, "events": 8000, "wrong": 0}
 
 
-async def test_twice_at_once_it_expires_once(owner: Any, database: Database) -> None:
+async def test_concurrent_jobs_expire_a_card_once(owner: Any, database: Database) -> None:
     merchant, _ = await cards(owner, 3000)
     await later(owner, merchant, timedelta(days=60))
 
@@ -114,9 +114,7 @@ async def test_twice_at_once_it_expires_once(owner: Any, database: Database) -> 
     assert dict(found) == {"breakage": 300_000, "entries": 3000, "events": 3000, "wrong": 0}
 
 
-async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
-    owner: Any, workers: Crew
-) -> None:
+async def test_expired_holds_are_released_and_open_ones_are_kept(owner: Any, workers: Crew) -> None:
     merchant, made = await cards(owner, 3, amount=1000)
     short, long, free = made
     day = 86_400
@@ -146,7 +144,7 @@ async def test_holds_that_ran_out_are_freed_and_open_ones_keep_their_money(
     del free
 
 
-async def test_what_comes_back_to_an_expired_card_is_breakage(owner: Any, workers: Crew) -> None:
+async def test_money_returned_to_an_expired_card_is_breakage(owner: Any, workers: Crew) -> None:
     """A refund and the rest of a hold after expiry; a reinstated card gets all of it back."""
     merchant, (refunded, voided) = await cards(owner, 2, amount=1000)
 

@@ -86,7 +86,7 @@ async def test_a_file_becomes_its_cards(
     assert len(await accounts(owner, shop)) == 3
 
 
-async def test_each_line_is_refused_for_itself(
+async def test_each_row_is_refused_on_its_own(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
     limits = {"name": "S", "currency": "USD", "min_amount": 10, "max_amount": 50, "pin": True}

@@ -51,7 +51,7 @@ async def test_limits_changed_since_do_not_concern_what_was_accepted(
 
 
 @pytest.mark.parametrize("changed", ["amount", "job", "finished"])
-async def test_a_job_is_no_excuse_for_other_amounts(
+async def test_a_job_issues_only_its_accepted_amounts(
     http: Client, shop: Shop, owner: Any, database: Database, changed: str
 ) -> None:
     job = UUID((await ask(http, shop, 1, "excuse")).json()["id"].removeprefix("job_"))

@@ -34,7 +34,7 @@ async def runs(
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
 
 
-def test_every_kind_is_here() -> None:
+def test_every_kind_of_job_has_an_effect_to_check() -> None:
     assert set(EFFECTS) == set(KINDS), "say in effects.py what the effect of a new kind is"
     assert {(each.queue, each.kind) for each in PLAN.schedules} <= set(KINDS)
 

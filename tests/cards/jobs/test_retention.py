@@ -42,9 +42,7 @@ async def test_keys_are_forgotten_after_their_time(owner: Any, workers: Crew) ->
     assert all(row["key"].startswith("young") for row in rows)
 
 
-async def test_a_walk_over_the_keys_that_is_stopped_comes_again(
-    owner: Any, database: Database
-) -> None:
+async def test_a_stopped_scan_of_the_keys_is_repeated(owner: Any, database: Database) -> None:
     """A stopped job must not count as done: it runs only once a day."""
     await enqueue_now(owner, NewJob(queue="retention", kind="keys"))
     row = await owner.fetchrow(

@@ -63,7 +63,9 @@ async def test_a_long_job_slows_down_while_requests_arrive(
     assert await look() == (0.1, MOST), "the cards of jobs do not count as requests"
 
 
-async def test_jobs_side_by_side_rest_for_each_other(database: Database, owner: Any) -> None:
+async def test_concurrent_jobs_pause_in_proportion_to_their_number(
+    database: Database, owner: Any
+) -> None:
     await owner.execute("delete from florin.queue_job")
     async with database.transaction() as tx:
         await enqueue_now(tx, *(NewJob(queue=bulk_issue.QUEUE, kind="issue") for _ in range(3)))
@@ -73,7 +75,7 @@ async def test_jobs_side_by_side_rest_for_each_other(database: Database, owner: 
     await owner.execute("delete from florin.queue_job")
 
 
-async def test_a_worker_gives_way_while_money_flows(
+async def test_a_worker_commits_small_chunks_while_requests_arrive(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:
     async def spend() -> None:
@@ -102,7 +104,7 @@ async def test_a_worker_gives_way_while_money_flows(
     assert (sum(alone), sum(busy)) == (CARDS, CARDS)
 
 
-async def test_a_job_that_goes_on_lets_the_planner_know_how_many_there_are(
+async def test_a_job_analyzes_tables_that_have_grown(
     http: Client, shop: Shop, urls: Urls, workers: Crew
 ) -> None:
     superuser = await open_connection(urls.superuser, name="tests")

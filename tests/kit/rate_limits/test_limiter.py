@@ -90,7 +90,7 @@ async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
     assert limits.idle, "what was paid off is forgotten"
 
 
-async def test_tries_at_once_are_counted_exactly(client: Any) -> None:
+async def test_concurrent_attempts_are_counted_exactly(client: Any) -> None:
     several = [RateLimiter(client, patience_s=PATIENT_S) for _ in range(4)]
     answers = await asyncio.gather(*(each.count((FIVE, "a")) for each in several * 10))
     assert sum(answer is None for answer in answers) == 5
