@@ -1,4 +1,4 @@
-"""Guessing codes: counted wherever one is tried, on every instance; the honest notice nothing."""
+"""Code guessing: wrong codes count on every route and instance; honest clients are not limited."""
 
 import asyncio
 import random
@@ -41,7 +41,7 @@ def fleet(urls: Urls) -> Iterator[Fleet]:
         "FLORIN_GUESSES_PER_PREFIX": str(PREFIX),
         "FLORIN_GUESSES_PER_NAMING_KEY": str(NAMING_KEY),
         "FLORIN_TRUSTED_PROXIES": "127.0.0.1/32",
-        "FLORIN_LIMIT_PATIENCE_MS": "1000",  # on a busy machine answers may be late
+        "FLORIN_LIMIT_PATIENCE_MS": "1000",  # on a busy machine responses may be late
     }
     database = f"{urls.app}?connection_limit=10&pool_timeout=20"
     with ExitStack() as stack:
@@ -68,7 +68,7 @@ async def clients(fleet: Fleet, shop: Shop) -> AsyncGenerator[list[httpx.AsyncCl
 
 
 def client(at: Instance, shop: Shop) -> httpx.AsyncClient:
-    # Loopback is trusted there: each test comes from a place of its own.
+    # Loopback is a trusted proxy: each test uses client addresses of its own.
     headers = {**shop.headers, "x-forwarded-for": place()}
     base = f"{at.base}/api/v1"
     return httpx.AsyncClient(base_url=base, headers=headers, timeout=60, verify=NO_TLS)
@@ -97,7 +97,7 @@ async def guess(http: httpx.AsyncClient, how: str, code: str, **headers: str) ->
 
 
 def code_of(answer: httpx.Response) -> str:
-    """The refusal's code, of a batch that of its one item."""
+    """The code of the refusal; for a batch, that of its only item."""
     body: Json = answer.json()
     return body["data"][0]["problem"]["code"] if body.get("object") == "list" else body["code"]
 
@@ -213,12 +213,12 @@ async def test_successful_requests_are_not_limited(
         assert all(answer.is_success for answer in answers)
     empty = await issue(one, shop, 1)
     assert (await guess(one, "redeem", empty["code"])).status_code == 201
-    for _ in range(2 * ADDRESS):  # right codes, though nothing comes of them
+    for _ in range(2 * ADDRESS):  # correct codes, although the requests are refused
         problem(await guess(one, "redeem", empty["code"]), 402, "insufficient_funds")
 
 
 async def test_a_malformed_code_is_no_guess(clients: list[httpx.AsyncClient], shop: Shop) -> None:
-    """However often, and of how many shapes: a till with a broken scanner goes on selling."""
+    """Any number, in any form: a client with a broken scanner is not blocked."""
     card = await issue(clients[0], shop)
     right = card["code"]
     wrong = right[:-1] + ("0" if right[-1] != "0" else "1")
@@ -254,7 +254,7 @@ async def test_without_valkey_an_instance_counts_by_itself(
 async def test_concurrent_attempts_are_counted_exactly(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
-    """However many are under way before the first is counted."""
+    """Any number of requests may run before the first one is counted."""
     here = place()
     card = await issue(clients[0], shop)
     answers = await asyncio.gather(
@@ -277,7 +277,7 @@ async def test_requests_are_limited_where_a_setting_says_so(
                 assert let_through < 100
             problem(answer, 429, "rate_limited")
             assert 10 <= let_through <= 10 + (time.monotonic() - begun) / 6 + 1
-            async with asyncio.timeout(60):  # each six seconds one is let through
+            async with asyncio.timeout(60):  # one is admitted every six seconds
                 while (answer := await post(http, "/redemptions", {})).status_code != 429:
                     pass
             problem(answer, 429, "rate_limited")
@@ -294,7 +294,7 @@ def named(address: str) -> dict[str, str]:
 async def test_guesses_of_one_end_client_do_not_block_the_calling_server(
     clients: list[httpx.AsyncClient], shop: Shop
 ) -> None:
-    """The shop's server names each visitor; three of them guess as often as they can."""
+    """The server of a web shop names each visitor; three of them guess as often as possible."""
     card = await issue(clients[0], shop)
     visitors = [place() for _ in range(3)]
     for number in range(ADDRESS):
@@ -362,7 +362,7 @@ async def test_naming_a_client_needs_the_scope_and_a_valid_address(
 
 
 async def test_a_client_is_named_once(clients: list[httpx.AsyncClient]) -> None:
-    """Of two the next reader may take the other one."""
+    """With two headers, another server might use the other one."""
     named_twice = [("florin-client-ip", "203.0.113.7"), ("florin-client-ip", "203.0.113.8")]
     body = {"code": codes.make_code()}
     answer = await clients[0].post("/cards/lookup", json=body, headers=named_twice)

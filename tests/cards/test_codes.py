@@ -8,7 +8,7 @@ from florin.cards import codes
 def test_every_symbol_occurs_in_every_position_and_no_code_twice() -> None:
     made = [codes.make_code() for _ in range(2_000)]
     assert len(set(made)) == len(made)
-    # That one of the 32 is missing in one of the places has a chance below 1e-24.
+    # The probability that a symbol is missing in a position is below 1e-24.
     for place in range(codes.LENGTH):
         assert {code[place] for code in made} == set(codes.ALPHABET)
 

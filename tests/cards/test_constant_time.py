@@ -31,7 +31,7 @@ def api(urls: Urls) -> Iterator[Instance]:
 
 @pytest.fixture
 async def foreign(api: Instance, owner: Any, database: Database) -> list[dict[str, Any]]:
-    """Cards of another merchant: of each state one."""
+    """Cards of another merchant, one in each state."""
     other = await make_shop(owner, database)
     async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", headers=other.headers) as http:
         cards = [await issue(http, other) for _ in range(3)]
@@ -91,12 +91,12 @@ async def test_unknown_and_foreign_objects_take_the_same_time(
     rounds. A busy machine slows both. For 250 rounds the standard deviation is 0.026; 0.16 is six.
     """
     mine = await issue(http, shop)
-    # A difference is there each time; what others do on the machine is not.
+    # A real difference shows in every try; load from other processes does not.
     unknown: list[float] = []
     while len(unknown) < TRIES and not (unknown and abs(unknown[-1] - 0.5) < 0.16):
         unknown.append(often(*await seconds(http, codes.make_code, lambda: foreign[0]["code"])))
     assert abs(unknown[-1] - 0.5) < 0.16, unknown
-    # The same measure sees a difference where there is one: a code that is refused unread.
+    # The measure does detect a difference: a malformed code is refused before the look-up.
     wrong = mine["code"][:-1] + ("0" if mine["code"][-1] != "0" else "1")
     different: list[float] = []
     while len(different) < TRIES and not (different and different[-1] > 0.66):

@@ -1,4 +1,4 @@
-"""The PIN of a card: asked of who spends by its code; five tries, counted exactly."""
+"""PINs: required when spending by code; five wrong attempts, counted exactly."""
 
 import asyncio
 import collections
@@ -40,7 +40,7 @@ def wrong(card: Json, by: int = 1) -> str:
 async def attempt(
     http: httpx.AsyncClient, way: str, card: Json, pin: str | None, **more: Any
 ) -> Json:
-    """Try a PIN; the refusal, or what was answered."""
+    """Try a PIN; return the refusal or the response."""
     body = by_code(card, pin, **more)
     if way == "batch":
         item = body | {"idempotency_key": key()["Idempotency-Key"]}
@@ -68,7 +68,7 @@ async def test_spending_by_code_needs_the_pin(
         assert (refused["status"], refused["code"]) == (402, "pin_incorrect")
         assert refused["attempts_left"] == left
     assert (await read(http, f"/cards/{card['id']}"))["available"] == 100
-    # A right one gives all the tries back, also where the money says no.
+    # A correct PIN resets the attempts, even if the redemption is refused.
     poor = await attempt(http, way, card, card["pin"], amount=101)
     assert poor["code"] == "insufficient_funds"
     assert (await attempt(http, way, card, wrong(card)))["attempts_left"] == 4
@@ -133,7 +133,7 @@ async def test_a_request_that_is_repeated_counts_once(http: httpx.AsyncClient, s
         assert problem(answer, 402, "pin_incorrect")["attempts_left"] == 4
     other = await post(http, "/redemptions", by_code(card, wrong(card, 2)), under="same")
     assert problem(other, 402, "pin_incorrect")["attempts_left"] == 3
-    # A refusal does not burn its key; what happened is answered again, and happened once.
+    # A refusal does not use up its key; a success is replayed and happened once.
     right = by_code(card, card["pin"])
     first = await post(http, "/redemptions", right, under="same")
     assert first.status_code == 201
@@ -169,7 +169,7 @@ async def test_a_new_pin_unlocks(http: httpx.AsyncClient, shop: Shop) -> None:
     reset = [each for each in events if each["type"] == "card.pin_reset"]
     assert len(reset) == 1
     assert "pin" not in reset[0]["data"]["object"]
-    # A new code leaves the PIN, and its tries, as they are.
+    # A new code does not change the PIN or its attempts.
     rotated = await made(http, f"/cards/{card['id']}/rotate-code", status=200)
     assert "pin" not in rotated
     assert (await attempt(http, "redeem", rotated, None))["code"] == "pin_required"
@@ -265,7 +265,7 @@ async def test_pins_work_while_the_secret_is_rotated(
     with instance(f"{urls.app}?connection_limit=5", **secrets) as changed:
         base = f"{changed.base}/api/v1"
         async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=30) as then:
-            # The code is keyed by the secret of before, the PIN by that of now.
+            # The code is keyed by the previous secret, the PIN by the current one.
             pin = (await made(then, f"/cards/{mixed['id']}/reset-pin", status=200))["pin"]
             mixed["pin"] = pin
             for card in (old, mixed, await issue(then, shop, 100, pin=True)):

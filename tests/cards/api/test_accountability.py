@@ -1,4 +1,4 @@
-"""Who did it: every event names its actor, and the audit has what is done to a card."""
+"""Accountability: every event has its actor, and the audit log has every change of a card."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.instance import Shop
 
 
 async def actors(http: httpx.AsyncClient, **only: str) -> dict[str, set[str | None]]:
-    """Who caused the events, by their type."""
+    """The actors of the events, by type."""
     found: dict[str, set[str | None]] = {}
     for event in (await read(http, "/events", limit=100, **only))["data"]:
         found.setdefault(event["type"], set()).add(event["actor"])
@@ -58,7 +58,7 @@ async def test_every_event_names_its_actor(http: httpx.AsyncClient, shop: Shop) 
 async def test_events_caused_by_time_have_the_actor_florin(
     http: httpx.AsyncClient, shop: Shop, owner: Any, database: Database
 ) -> None:
-    """A hold that ran out, found by a payment, and a card past its end."""
+    """An expired hold, found by a payment, and a card past its expiry date."""
     me = (await read(http, "/auth/me"))["actor"]
     card, ending = await issue(http, shop, 1000), await issue(http, shop, 1000)
     await made(http, "/holds", spend(card, 10))

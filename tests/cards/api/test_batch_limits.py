@@ -1,4 +1,4 @@
-"""Batch limits: what is too large or has too much is refused by the item."""
+"""Batch limits: an item that is too large is refused on its own."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ async def test_an_oversized_item_is_refused_alone(http: httpx.AsyncClient, shop:
 
 
 async def test_the_longest_valid_item_is_accepted(http: httpx.AsyncClient, shop: Shop) -> None:
-    """Of characters that take four bytes each."""
+    """An item whose characters take four bytes each."""
     card = await issue(http, shop, 100)
     metadata = {f"{n:02}" + "\U0001f381" * 38: "\U0001f381" * 500 for n in range(50)}
     text = {"reference": "\U0001f381" * 255, "metadata": metadata}

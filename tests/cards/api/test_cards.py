@@ -1,4 +1,4 @@
-"""Cards over HTTP: issued, looked up, brought from state to state; the contract line by line."""
+"""Cards over HTTP: issue, look-up and changes of state; every rule of the contract."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,7 +45,7 @@ async def test_a_card_as_it_is_issued(http: httpx.AsyncClient, shop: Shop) -> No
     issued, expires = (datetime.fromisoformat(card[n]) for n in ("issued_at", "expires_at"))
     assert card["issued_at"].endswith("Z")
     assert abs(datetime.now(UTC) - issued) < timedelta(minutes=5)
-    # Five years, to the end of the day where the merchant is.
+    # Five years, to the end of the day in the merchant's time zone.
     assert (expires.hour, expires.minute, expires.second) == (0, 0, 0)
     assert timedelta(days=5 * 365) < expires - issued < timedelta(days=5 * 365 + 3)
     later = await read(http, f"/cards/{card['id']}")
@@ -151,7 +151,7 @@ async def test_blocked_and_unblocked(http: httpx.AsyncClient, shop: Shop) -> Non
     card = await issue(http, shop, 100)
     spent = await redeem(http, card, 30)
     held = await made(http, "/holds", spend(card, 10))
-    for _ in range(2):  # also when already so
+    for _ in range(2):  # also in the same state
         assert (await change(http, card, "block"))["state"] == "blocked"
     for path, body in (
         ("/redemptions", spend(card, 1)),
@@ -163,7 +163,7 @@ async def test_blocked_and_unblocked(http: httpx.AsyncClient, shop: Shop) -> Non
         (f"/cards/{card['id']}/reinstate", None),
     ):
         problem(await post(http, path, body), 402, "card_blocked")
-    # A refund is booked and changes no state.
+    # A refund is posted and does not change the state.
     refund = await made(http, "/refunds", {"redemption": spent["id"], "amount": 5})
     assert (refund["balance"], await state_of(http, card)) == (75, "blocked")
     for _ in range(2):
@@ -229,7 +229,7 @@ async def test_a_card_past_its_expiry_date_reads_as_expired(aging: Any) -> None:
     ):
         problem(await post(http, path, body), 402, "card_expired")
     problem(await post(http, f"/holds/{held['id']}/capture"), 402, "hold_not_open")
-    # What was held in time is honoured; a refund is booked; neither changes the state.
+    # An earlier hold can be captured and a refund is posted; neither changes the state.
     assert (await made(http, f"/holds/{late['id']}/capture", status=200))["state"] == "captured"
     refund = await made(http, "/refunds", {"redemption": spent["id"]})
     assert (refund["balance"], await state_of(http, card)) == (90, "expired")
@@ -290,7 +290,7 @@ async def test_an_expired_card_is_blocked_and_unblocked(aging: Any) -> None:
 
 
 async def test_a_change_of_the_program_applies_to_later_cards(aging: Any) -> None:
-    """The months of the program at issue count, also for activation and reinstatement."""
+    """The program's months at issue apply, also to activation and reinstatement."""
     http, shop, pass_time = aging
     pending = await issue(http, shop, 100, activate=False)
     sold = await issue(http, shop, 100)

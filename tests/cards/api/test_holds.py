@@ -1,4 +1,4 @@
-"""Holds over HTTP: counted at once, resolved once, over in time."""
+"""Holds over HTTP: reserved immediately, captured or voided once, expired in time."""
 
 from datetime import datetime, timedelta
 from typing import Any

@@ -12,7 +12,7 @@ from tests.support.api_calls import Json, balanced, issue, made, post, problem, 
 from tests.support.hostile_requests import raw, request
 from tests.support.instance import Instance, Shop, make_shop
 
-# Everything that creates or moves money, with a body that would do for the card below.
+# Every route that creates or moves money, with a valid body for the card below.
 NEEDED = (
     ("/cards", {"program": "", "amount": 100}),
     ("/cards/{card}/activate", None),
@@ -30,7 +30,7 @@ PATHS = [path for path, _ in NEEDED]
 
 @pytest.fixture
 async def filled(http: httpx.AsyncClient, shop: Shop) -> dict[str, tuple[str, Any]]:
-    """Every path of NEEDED with its address and a body that succeeds, each on its own card."""
+    """Every path of NEEDED with its URL and a body that succeeds, each on its own card."""
     found: dict[str, tuple[str, Any]] = {}
     for path, body in NEEDED:
         card = await issue(http, shop, 500, activate=path != "/cards/{card}/activate")
@@ -138,7 +138,7 @@ async def test_the_order_of_fields_and_a_default_written_out_do_not_matter(
 async def test_an_empty_field_is_the_same_as_a_missing_one(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
-    """An honest retry by a client that writes out what is empty, or that leaves it out."""
+    """A retry by a client that sends empty fields, or leaves them out."""
     issued = {"program": shop.program, "amount": 500}
     nothing: list[Json] = [{}, {"metadata": {}}, {"metadata": None}]
     shapes: list[Json] = [
@@ -182,7 +182,7 @@ async def test_an_empty_field_is_the_same_as_a_missing_one(
 async def test_a_key_is_the_same_in_a_header_and_in_a_batch_item(
     http: httpx.AsyncClient, api: Instance, shop: Shop, spelled: str
 ) -> None:
-    """HTTP takes the spaces and tabs off the ends of a header; a body's key is the same key."""
+    """HTTP strips spaces and tabs from the ends of a header; the same key in a body is equal."""
     card = await issue(http, shop, 100)
     key = spelled.format("Receipt 4711")
     item = spend(card, 10, idempotency_key=key)
@@ -281,7 +281,7 @@ async def test_a_refusal_does_not_use_up_the_key(
     answer = await post(http, address, named | right, under=under)
     assert answer.status_code == status, answer.text
     assert "idempotency-replayed" not in answer.headers
-    # Now it is taken: also for what was refused before.
+    # Now the key is used: also for the request that was refused before.
     late = await post(http, address, named | wrong, under=under)
     assert late.status_code == 422, late.text
     await balanced(http)

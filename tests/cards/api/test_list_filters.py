@@ -1,4 +1,4 @@
-"""Filters of lists: each finds what it should; paging meanwhile loses and repeats nothing."""
+"""Filters of lists: each finds the right objects; paging skips and repeats nothing."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.instance import Shop
 
 
 async def ids_of(http: httpx.AsyncClient, path: str, **query: Any) -> list[str]:
-    """All pages of a list, in small ones."""
+    """All objects of a list, read in small pages."""
     found: list[str] = []
     query = {"limit": 2, **query}
     while True:
@@ -217,7 +217,7 @@ async def test_the_openapi_document_lists_every_filter(http: httpx.AsyncClient) 
 async def test_a_list_accepts_ten_metadata_filters_at_most(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:
-    """Each is one more join for the database to plan: hundreds would keep it for minutes."""
+    """Each filter adds a join for the planner: hundreds would take minutes to plan."""
     metadata = {f"k{n}": f"{n}" for n in range(METADATA_FILTERS_MAX)}
     card = await issue(http, shop, metadata=metadata)
     pairs = {f"metadata[{name}]": value for name, value in metadata.items()}

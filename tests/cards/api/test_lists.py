@@ -1,4 +1,4 @@
-"""Lists, statements, events: newest first, page by page, each object under its own address."""
+"""Lists, statements and events: newest first, paginated, each object under its own URL."""
 
 import httpx
 import pytest
@@ -14,7 +14,7 @@ PLURALS = (
 
 @pytest.fixture
 async def busy(http: httpx.AsyncClient, shop: Shop) -> Json:
-    """A card with at least three of everything on it."""
+    """A card with at least three objects of every kind."""
     card, other = await issue(http, shop, 1000), await issue(http, shop, 1000)
     await issue(http, shop, 5)
     rules = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 500}

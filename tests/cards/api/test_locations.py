@@ -1,4 +1,4 @@
-"""A key that is bound to a location acts there only, and each entry says where it happened."""
+"""Locations: a key that is bound to a location acts there only, and entries record it."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ SCOPES = [
 
 @dataclass(frozen=True, slots=True)
 class Tills:
-    """Two keys of one merchant, each bound to a till of its own, and one that is bound to none."""
+    """Two keys of one merchant, each bound to its own location, and one without a location."""
 
     one: httpx.AsyncClient
     two: httpx.AsyncClient
@@ -50,7 +50,7 @@ def at(location: str | None) -> Json:
 
 
 async def locations(http: httpx.AsyncClient, card: Json) -> list[tuple[str, str | None]]:
-    """What the card's entries say, the earliest first."""
+    """The locations of the card's entries, oldest first."""
     found = (await read(http, f"/cards/{card['id']}/entries"))["data"]
     return [(each["kind"], each["location"]) for each in reversed(found)]
 
@@ -78,7 +78,7 @@ async def test_a_key_spends_at_its_location(tills: Tills, shop: Shop) -> None:
         403,
         "forbidden",
     )
-    # A key without a location says where.
+    # A key without a location gives one in the request.
     assert (await redeem(tills.office, card, 1, **at("Till 2")))["location"] == "Till 2"
 
 
@@ -103,7 +103,7 @@ async def test_a_key_resolves_and_refunds_nothing_of_another_location(
     captured = await made(tills.office, tries[0][0], status=200)
     refund = {"redemption": captured["redemption"], "amount": 1}
     problem(await post(tills.one, "/refunds", refund), 403, "forbidden")
-    # A repetition of what another till did is its own affair as well.
+    # A repetition of a request of another location is refused as well.
     under = "of the other till"
     other = tills.two if placed_at else tills.office
     assert (await post(other, "/refunds", refund, under=under)).status_code == 201
@@ -152,7 +152,7 @@ async def test_without_a_location_it_is_that_of_what_is_resolved_or_refunded(
 async def test_an_older_capture_has_the_location_of_its_hold(
     tills: Tills, shop: Shop, owner: Any
 ) -> None:
-    """Captures did not always record a location."""
+    """Older captures did not record a location."""
     card = await issue(tills.office, shop, 1000)
     hold = await made(tills.one, "/holds", spend(card, 100))
     captured = await made(tills.one, f"/holds/{hold['id']}/capture", status=200)

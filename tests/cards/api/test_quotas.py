@@ -1,4 +1,4 @@
-"""Quotas: what one merchant may have, and the operator's command that changes it."""
+"""Quotas: the limits of one merchant, and the operator's command that changes them."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.support.instance import Instance, Shop, make_shop
 def operator(
     urls: Urls, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Any:
-    """`florin quota`, at a terminal."""
+    """Run `florin quota`."""
     monkeypatch.setenv("DATABASE_URL", f"{urls.app}?connection_limit=5&pool_timeout=5")
 
     async def quota(*words: str) -> Json:
@@ -92,7 +92,7 @@ async def test_the_quota_of_open_jobs_holds_for_concurrent_requests(
         if answer not in taken:
             exceeded(answer, "open_jobs", 3)
     exceeded(await upload(http, 1, "a file"), "open_jobs", 3)
-    # In the queue as in the outbox; a dead one is not open.
+    # Jobs in the queue and in the outbox count; a dead letter is not open.
     await owner.fetch("select florin.queue_relay('{}', '{}', '{}', '{}', 100)")
     exceeded(await bulk(http, shop, 1, "one more"), "open_jobs", 3)
     await owner.execute("update florin.queue_job set state = 2")

@@ -1,4 +1,4 @@
-"""A card's code and PIN replaced: each repetition shows what its own request made, or nothing."""
+"""Replaced codes and PINs: a repetition shows the secret of its own request, or none."""
 
 import re
 from typing import Any

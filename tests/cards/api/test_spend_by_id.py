@@ -1,4 +1,4 @@
-"""To spend a card by its id is a right of its own: a cashier needs its code and its PIN."""
+"""Spending by card id needs a scope of its own: a cashier needs the code and the PIN."""
 
 import uuid
 from pathlib import Path
@@ -21,7 +21,7 @@ MIGRATION = Path(*florin.migrations.__path__) / "0057_expand_spend_by_id.sql"
 async def spend_each_way(
     http: httpx.AsyncClient, headers: dict[str, str], named: Json
 ) -> list[tuple[int, str | None]]:
-    """Status and code of what names a card: redeemed, simulated, held, in a batch."""
+    """Status and code of a redemption, a simulation, a hold and a batch for one card."""
     body = {**named, "amount": 1, "currency": "EUR"}
     answers: list[Json] = []
     for path, more in (("/redemptions", {}), ("/redemptions", {"simulate": True}), ("/holds", {})):
@@ -78,7 +78,7 @@ async def test_a_key_names_the_scope(api: Instance, owner: Any, database: Databa
             card = await issue(http, shop, 1000)
             assert await spend_each_way(http, shop.headers, {"card": card["id"]}) == wanted
             assert await spend_each_way(http, shop.headers, {"code": card["code"]}) == DONE
-            # What goes by the id of a hold or a redemption is no new spending.
+            # Captures and refunds name a hold or a redemption: they need no such scope.
             body = {"code": card["code"], "amount": 1, "currency": "EUR"}
             hold = await made(http, "/holds", body)
             captured = await made(http, f"/holds/{hold['id']}/capture", status=200)

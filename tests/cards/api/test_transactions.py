@@ -1,4 +1,4 @@
-"""Money over HTTP: redemptions, refunds, loads, transfers, adjustments, line by line."""
+"""Transactions over HTTP: redemptions, refunds, loads, transfers and adjustments."""
 
 from typing import Any
 from uuid import UUID

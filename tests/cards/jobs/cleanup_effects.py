@@ -9,7 +9,7 @@ from florin.kit.queue.enqueue import NewJob
 from tests.ledger.calls import issue, make_merchant, make_program
 
 Check = Callable[[], Awaitable[None]]
-CARDS = 5  # of a job: with the chunks of test_kinds.py more than one transaction
+CARDS = 5  # of a job: more than one transaction with the chunk size of test_job_types.py
 
 
 async def cleanup(owner: Any) -> tuple[NewJob, Check]:

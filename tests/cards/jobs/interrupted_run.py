@@ -54,7 +54,7 @@ _cut: ContextVar[Cut | None] = ContextVar("cut", default=None)
 
 
 class Counted(Coroutine[Any, Any, Any]):
-    """A coroutine that is counted at each of its steps and dies with its cut."""
+    """A coroutine whose awaits are counted; it is killed together with its cut."""
 
     def __init__(self, inner: Coroutine[Any, Any, Any], cut: Cut) -> None:
         self._inner, self._cut, self._raised = inner, cut, False
@@ -75,12 +75,12 @@ class Counted(Coroutine[Any, Any, Any]):
         if self._dies():
             return self._inner.throw(Killed())
         waits_for = how(*args)
-        if not isinstance(waits_for, _TASK):  # of its own, which is counted itself
+        if not isinstance(waits_for, _TASK):  # a task, whose awaits are counted separately
             self._cut.here()
         return self._inner.throw(Killed()) if self._dies() else waits_for
 
     def _dies(self) -> bool:
-        """Once: what unwinds then finds every connection broken."""
+        """Raise once; the unwinding code finds every connection broken."""
         dies = self._cut.dead and not self._raised
         self._raised = self._raised or dies
         return dies
@@ -88,7 +88,7 @@ class Counted(Coroutine[Any, Any, Any]):
 
 @contextmanager
 def counting() -> Generator[None]:
-    """Count the steps of the tasks that a cut begins."""
+    """Count the awaits of the tasks that are started under a cut."""
     loop = asyncio.get_running_loop()
 
     def make(loop: Any, inner: Any, **options: Any) -> Any:
@@ -103,7 +103,7 @@ def counting() -> Generator[None]:
 
 
 class Runs:
-    """Runs jobs of the plan one by one, as workers do that have one hand."""
+    """Runs jobs one by one, like a worker with one slot."""
 
     def __init__(self, url: str, owner: Any, healthy: Database, settings: Settings) -> None:
         self._url, self._owner, self._healthy, self._settings = url, owner, healthy, settings
@@ -112,7 +112,7 @@ class Runs:
     async def database(self) -> AsyncGenerator[Database]:
         database = Database(f"{self._url}?connection_limit=4&pool_timeout=20")
         await database.open()
-        await database.one("select 1")  # connected before anything is counted
+        await database.one("select 1")  # connect before anything is counted
         try:
             yield database
         finally:
@@ -136,7 +136,7 @@ class Runs:
         return QueuedJob(rows[0], database, lease=LEASE) if rows else None
 
     async def run(self, job: QueuedJob, database: Database) -> None:
-        """Run a job to its end, as a worker does; what it raises goes on."""
+        """Run a job to its end, like a worker; exceptions are raised to the caller."""
         verb = PLAN.queue(job.queue).kinds[job.kind].run
         ended = await verb(job, WorkerServices(self._settings, database))
         if isinstance(ended, Continue):
@@ -145,7 +145,7 @@ class Runs:
             await database.all("select florin.queue_complete($1, $2)", [job.id], [job.fence])
 
     async def drain(self) -> None:
-        """Run what there is until nothing is left: failures again, lost leases by another."""
+        """Run all jobs until none is left: failed ones again, those with lost leases as well."""
         database = self._healthy
         for _ in range(ROUNDS_MAX):
             await self.lapse(database)

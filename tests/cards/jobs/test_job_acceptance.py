@@ -74,7 +74,7 @@ async def test_a_job_issues_only_its_accepted_amounts(
 
 @asynccontextmanager
 async def second_chunk_refused(owner: Any) -> AsyncGenerator[None]:
-    """From the second chunk on, amounts count as those of a job that was not accepted with them."""
+    """From the second chunk on, amounts are checked as if the job was not accepted with them."""
     await owner.execute(NARROW)
     await owner.execute(
         "create function florin.test_unaccept() returns trigger language plpgsql as"
@@ -123,7 +123,7 @@ async def test_a_job_that_failed_says_why_and_its_codes_can_be_taken(
     again = await http.post(f"/jobs/{job}/codes")
     assert (again.status_code, again.json()["code"]) == (410, "codes_taken")
 
-    # The codes of what it makes afterwards are there to be taken as well.
+    # The codes of cards that are issued later can be downloaded as well.
     await retried(http, owner, job)
     found = (await http.get(f"/jobs/{job}")).json()
     assert (found["done"], found["errors"], found["codes"]) == (100, [], "waiting")
@@ -141,7 +141,7 @@ async def test_codes_made_while_a_download_ends_are_kept(
     await retried(http, owner, job)
     assert (await http.get(f"/jobs/{job}")).json()["codes"] == "downloading"
     download = lines.ag_frame.f_locals["download"]
-    # As though the second half had come after the last look for sheets.
+    # As if the second half had been issued after the last read of code parts.
     await code_export._finish(database, download, 0)  # pyright: ignore[reportPrivateUsage]
     assert (await http.get(f"/jobs/{job}")).json()["codes"] == "waiting"
     assert len(rows((await http.post(f"/jobs/{job}/codes")).text)) == 50

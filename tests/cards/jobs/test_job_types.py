@@ -1,4 +1,4 @@
-"""Kinds: every kind of job, run twice, at once, by a zombie and its heir, and killed at each await.
+"""Kinds of jobs: run twice, concurrently, by a worker without its lease, and killed at each await.
 
 Made from the plan itself: a kind that is new is in here, and fails until effects.py knows it.
 """
@@ -25,7 +25,7 @@ by_kind = pytest.mark.parametrize("kind", KINDS, ids="/".join)
 async def runs(
     urls: Urls, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Runs]:
-    """Nothing in the queue, and batches so small that a job has several."""
+    """An empty queue, and batches so small that a job has several."""
     for where, name in ((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
@@ -63,7 +63,7 @@ async def test_at_once(runs: Runs, owner: Any, kind: tuple[str, str]) -> None:
 async def test_a_worker_that_lost_its_lease_has_no_effect(
     runs: Runs, owner: Any, kind: tuple[str, str]
 ) -> None:
-    """Both run at once; only one holds the lease."""
+    """Both run concurrently; only one owns the lease."""
     asked, check = await EFFECTS[kind](owner)
     await runs.put(asked)
     async with runs.database() as one, runs.database() as other:
