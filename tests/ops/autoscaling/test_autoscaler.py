@@ -47,7 +47,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     watching = asyncio.ensure_future(scaling.watch())
     await until(lambda: looks >= 3)
     note = cast("Fleet", fleet.fleet).parts[0].note
-    assert "KeyError('a bug') (test_scaling.py:" in note
+    assert "KeyError('a bug') (test_autoscaler.py:" in note
     assert scaling.errors >= 2
     assert "\nflorin_scaling_errors_total " in scaling.metrics()
     auto.workers = 2  # an operator takes it over

@@ -131,7 +131,7 @@ def test_a_key_that_is_none_is_refused_without_being_shown(
 @pytest.mark.parametrize(
     ("environ", "result", "said"),
     [
-        ({"BACKUP_URL": "s3://b", "BACKUP_KEY": KEY}, "ok", "is encrypted"),
+        ({"BACKUP_URL": "s3://b", "BACKUP_KEY": KEY}, "ok", "are encrypted"),
         ({"BACKUP_URL": "s3://b"}, "warn", "unencrypted; set BACKUP_KEY"),
         ({"BACKUP_URL": "s3://b", "BACKUP_KEY": "nonsense"}, "fail", "is not an age key"),
         ({"BACKUP_KEY": KEY}, "warn", "without BACKUP_URL"),

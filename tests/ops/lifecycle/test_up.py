@@ -251,7 +251,7 @@ def test_an_operations_port_that_is_taken_is_refused_before_anything_starts(
         taken = other.getsockname()[1]
         fleet.environ["STANDIN_OPERATIONS_PORT"] = str(taken)
         said = fleet.refused()
-        assert f"Port {taken} is taken" in said
+        assert f"Port {taken} is in use" in said
         assert "--operations-port" in said
     fleet.environ["STANDIN_OPERATIONS_PORT"] = str(fleet.port)
     assert "is also the public port" in fleet.refused()

@@ -62,8 +62,8 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     said = guest.refused()
     # Two instances and the spare one of a deployment, of 300 connections.
     assert "3 instances with 90 + 45 + 3 connections" in said
-    assert "make 420 of 297" in said
-    assert "takes 2 instances" in said
+    assert "need 420 of 297" in said
+    assert "room for 2 instances" in said
     guest.environ["DATABASE_URL"] = f"{url}?connection_limit=60"
     guest.up()
     before = guest.processes_of("api")
@@ -74,4 +74,4 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     checks = document(run_cli(guest, "doctor", "db", "--json"))["checks"]
     (shown,) = [check for check in checks if check["name"] == "connections"]
     assert shown["result"] == "ok"
-    assert "make 285 of 297" in shown["said"]
+    assert "need 285 of 297" in shown["said"]

@@ -68,7 +68,7 @@ def test_a_disk_too_small_for_both_keeps_an_old_primary(
         return 2**30
 
     monkeypatch.setattr(standby, "_megabytes", large)
-    with pytest.raises(OperatorError, match=r"is full: .* is kept: postgres-2 was the primary"):
+    with pytest.raises(OperatorError, match=r"is full: .* was kept: postgres-2 was the primary"):
         make_standby(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) is not None
 

@@ -45,7 +45,7 @@ OLD = counts(1000, seconds=2)
         # The database is away: everybody turns requests away.
         (counts(100, busy=90), counts(100, busy=90), None),
         (counts(100, busy=90), counts(), None),
-        (counts(100, busy=9), OLD, "9 of 100 requests were turned away"),
+        (counts(100, busy=9), OLD, "9 of 100 requests were refused (503)"),
         (counts(100, seconds=40), OLD, "a request takes 400 ms"),
         # Ten times slower and still quick; or slow as the old ones are.
         (counts(100, seconds=20), OLD, None),

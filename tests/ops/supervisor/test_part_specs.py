@@ -91,7 +91,7 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     said = capsys.readouterr().err
     assert "api-1 has failed: it ended 4 times" in said
     assert "florin restart api-1" in said
-    assert "tried again every 30 s" in said
+    assert "The next attempt is in 30 s" in said
     marker.touch()
     await supervisor.restart("api-1")
     assert fleet.part("api-1").state == "ready"
