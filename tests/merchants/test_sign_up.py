@@ -113,7 +113,7 @@ def test_the_command_says_what_the_owner_does(urls: Urls, tmp_path: Path) -> Non
     assert "\n  flt_" in done.stdout
     again = merchant(urls, tmp_path, *owned(email))
     assert again.returncode != 0
-    assert f"--email: {email} is a member's address already." in again.stderr
+    assert f"--email: {email} already belongs to a member." in again.stderr
 
 
 @pytest.mark.parametrize(

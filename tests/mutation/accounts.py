@@ -1,4 +1,4 @@
-"""Mutations of accounts: how one is made, by which address and password, and at what cost."""
+"""Mutations of accounts: registration, addresses, passwords and their limits."""
 
 from tests.mutation.mutation import without as _
 

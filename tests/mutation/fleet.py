@@ -1,4 +1,4 @@
-"""Fleet mutations: the guards of what root does, and of what runs under which account."""
+"""Mutations of the fleet: the guards of root's file access and of the accounts of processes."""
 
 from tests.mutation.mutation import without as _
 

@@ -259,4 +259,4 @@ _ALLOWED = (
       "tests/cards/api/test_secrets.py::test_a_repetition_shows_its_own_secret_or_none"),
 )  # fmt: skip
 
-PEOPLE = (*_SIGNING_IN, *_SIGNED_IN, *_ALLOWED)
+IDENTITY = (*_SIGNING_IN, *_SIGNED_IN, *_ALLOWED)

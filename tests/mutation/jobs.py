@@ -1,4 +1,4 @@
-"""Jobs: guards of the codes that jobs make, and of who did what."""
+"""Mutations of jobs: downloads of codes, audit records and quotas."""
 
 from tests.mutation.mutation import without as _
 

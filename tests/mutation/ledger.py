@@ -1,14 +1,13 @@
-"""Ledger: guards of the money, of who may touch it and of jobs, and how each is taken away. A
-test must notice every one.
+"""Ledger: mutants that remove the guards of the ledger, one at a time. A test must fail for each.
 
-A mutation replaces one text, found exactly once in its file, and names the tests that should
-notice. A mutant whose text is not found any more is as bad as one that no test notices.
+A mutant replaces one text, found exactly once in its file, and names the tests that should fail.
+A mutant whose text is not found any more is as bad as one that no test notices.
 """
 
 from tests.mutation.accounts import ACCOUNTS
 from tests.mutation.events import EVENTS
 from tests.mutation.fleet import FLEET
-from tests.mutation.identity import PEOPLE
+from tests.mutation.identity import IDENTITY
 from tests.mutation.jobs import JOBS
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
@@ -29,7 +28,7 @@ TABLES = "src/florin/migrations/0001_expand_ledger.sql"
 MACHINE = "tests/ledger/test_machine.py"
 MANY = "tests/ledger/test_concurrency.py"
 LANES = "tests/ledger/test_batching.py"
-BELTS = "tests/ledger/test_database_constraints.py"
+CONSTRAINTS = "tests/ledger/test_database_constraints.py"
 PIN = "tests/cards/test_pins.py"
 CARDS = "tests/cards/api/test_cards.py"
 FAULTS = "tests/journeys/faults"
@@ -132,7 +131,7 @@ _KEYS = (
     _("idempotency keys are shared between merchants", POST,
       "not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q",
       "not i.simulate and q.key = i.key order by q.created_at, q.resource_id limit 1) q",
-      f"{BELTS}::test_a_key_is_claimed_once_for_each_merchant"),
+      f"{CONSTRAINTS}::test_a_key_is_claimed_once_for_each_merchant"),
     _("the body of a repeated key is not compared", POST,
       "q.operation = i.op and q.fingerprint = i.fingerprint as same", "true as same", MACHINE),
     _("the body of a repeated key is not compared within a call", POST,
@@ -195,26 +194,29 @@ _WAITING = (
 _BELTS = (
     _("the database allows a negative balance", TABLES,
       "constraint account_balance check (balance between 0 and 9000000000000000)",
-      "constraint account_balance check (true)", BELTS),
+      "constraint account_balance check (true)", CONSTRAINTS),
     _("the database allows holds above the balance", TABLES,
       "constraint account_held check (held between 0 and balance)",
-      "constraint account_held check (held >= 0)", BELTS),
+      "constraint account_held check (held >= 0)", CONSTRAINTS),
     _("a sequence number may be used twice", TABLES,
-      "create unique index transfer_debit_sequence", "create index transfer_debit_sequence", BELTS),
+      "create unique index transfer_debit_sequence", "create index transfer_debit_sequence",
+      CONSTRAINTS),
     _("a refund number may be used twice", TABLES,
-      "create unique index transfer_refunded", "create index transfer_refunded", BELTS),
+      "create unique index transfer_refunded", "create index transfer_refunded", CONSTRAINTS),
     _("a key of the schema does not begin with the merchant", TABLES,
       "  created_at timestamptz not null,\n  primary key (merchant, key)",
-      "  created_at timestamptz not null,\n  primary key (merchant, key),\n  unique (noun)", BELTS),
+      "  created_at timestamptz not null,\n  primary key (merchant, key),\n  unique (noun)",
+      CONSTRAINTS),
     _("entries can be changed", TABLES,
-      "before update or delete or truncate on transfer", "before truncate on transfer", BELTS),
+      "before update or delete or truncate on transfer", "before truncate on transfer",
+      CONSTRAINTS),
     _("the application may write the tables it reads", "src/florin/migrations/grants.sql",
-      "grant select on all tables", "grant select, update on all tables", BELTS),
+      "grant select on all tables", "grant select, update on all tables", CONSTRAINTS),
     _("a function of the owner uses the caller's search_path", POST,
-      "set search_path = florin, pg_temp\n", "", BELTS),
+      "set search_path = florin, pg_temp\n", "", CONSTRAINTS),
     _("every role may call the functions", "src/florin/migrations/grants.sql",
       "revoke all on all functions in schema florin from public, {role};",
-      "revoke all on all functions in schema florin from {role};", BELTS),
+      "revoke all on all functions in schema florin from {role};", CONSTRAINTS),
     _("a card is shown to another merchant", "src/florin/cards/card.py",
       "where a.merchant = $1 and a.id = $2\n", "where $1::uuid is not null and a.id = $2\n",
       "tests/journeys/test_foreign_objects.py"),
@@ -226,7 +228,7 @@ _BELTS = (
 )  # fmt: skip
 
 MUTATIONS: tuple[Mutation, ...] = (
-    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *PEOPLE, *ACCOUNTS, *QUEUE, *EVENTS,
+    *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
     *JOBS, *REQUEST_COSTS,
 )  # fmt: skip

@@ -1,11 +1,11 @@
-"""Mutation: one guard, and how it is taken away."""
+"""Mutation: a change of the source that removes one guard."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`find` becomes `put` in `file`, a path in the checkout; `tests` are pytest's arguments."""
+    """Replaces `find` by `put` in `file`, a path in the checkout; `tests`: arguments of pytest."""
 
     name: str
     file: str

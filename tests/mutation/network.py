@@ -1,4 +1,4 @@
-"""Mutations of what stands between the network and the application: paths, the operations port."""
+"""Mutations of the network edge: paths, ports, connections, reports and positions."""
 
 from tests.mutation.mutation import without as _
 

@@ -1,4 +1,4 @@
-"""Operations mutations: the guards of the supervisor, of copies, backups and restores."""
+"""Mutations of operations: supervisor, replicas, backups and restores."""
 
 from tests.mutation.mutation import without as _
 

@@ -1,4 +1,4 @@
-"""Queue mutations: the guards of jobs: fence, lease, attempts, dedupe, limits, one effect."""
+"""Mutations of the queue: fences, leases, attempts, deduplication, limits and single effects."""
 
 from tests.mutation.mutation import without as _
 

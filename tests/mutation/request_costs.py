@@ -1,4 +1,4 @@
-"""Mutations of what a request may cost: its shape, its reads, and what outlives its client."""
+"""Mutations of the limits on a request: its size and shape, its reads, lost clients."""
 
 from tests.mutation.mutation import without as _
 

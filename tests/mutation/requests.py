@@ -1,4 +1,4 @@
-"""Mutations of what every request passes: parameters, numbers and text are read in one way."""
+"""Mutations of request parsing: parameters, numbers and text have one accepted form."""
 
 from tests.mutation.mutation import without as _
 

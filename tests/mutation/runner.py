@@ -37,7 +37,7 @@ _PASSED, _FAILURES = 0, 1  # exit codes of pytest
 
 
 class Fate(msgspec.Struct, kw_only=True):
-    """What became of a mutant. `by`: the first test that noticed, or what went wrong."""
+    """The result of a mutant. `by`: the first test that failed, or the error."""
 
     name: str
     file: str
@@ -47,19 +47,19 @@ class Fate(msgspec.Struct, kw_only=True):
 
 
 def main(*, as_json: bool = False, only: Sequence[str] = ()) -> int:
-    """Serve `florin bench mutants`; return 1 when a mutant is not caught. `only`: those whose name
-    has one of these in it.
+    """Run `florin bench mutants`; return 1 if a mutant survives. `only`: the mutants whose
+    name contains one of these texts.
     """
-    # In the background a shell has its programs ignore SIGINT, and so would the tests that are
-    # ended by it: their servers would stay.
+    # A shell ignores SIGINT in background jobs. The tests would inherit that, could not be stopped
+    # by SIGINT and would leave their servers running.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     checkout = _checkout()
     wanted = [each for each in MUTATIONS if not only or any(word in each.name for word in only)]
     if not wanted:
-        raise OperatorError(f"No mutant is called so; their names are in {_NAMES}.")
+        raise OperatorError(f"No mutant has such a name; the names are in {_NAMES}.")
     with tempfile.TemporaryDirectory(prefix="florin-mutants-") as folder:
         place = Path(folder)
-        place.chmod(0o755)  # the engines' user passes through
+        place.chmod(0o755)  # the account of the engines needs access
         try:
             with _copy(checkout, place) as whole:  # edits in the checkout have no effect
                 took = _run_unbroken(whole, place, wanted)
@@ -215,5 +215,7 @@ def _checkout() -> Path:
             [checkout / "bin" / "test", "--version"], check=False, stdout=sys.stderr
         )
         if made.returncode != 0:
-            raise OperatorError("The test environment could not be made; bin/test says why.")
+            raise OperatorError(
+                "The test environment could not be created; bin/test shows the reason."
+            )
     return checkout

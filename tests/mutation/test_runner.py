@@ -1,4 +1,4 @@
-"""The mutants' command: some of them are caught here, all of them by `florin bench mutants`."""
+"""The runner of mutants. Some mutants are run here, all of them by `florin bench mutants`."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.mutation import ledger, runner
-from tests.mutation.ledger import BELTS, MUTATIONS, POST, TOGETHER, Mutation
+from tests.mutation.ledger import CONSTRAINTS, MUTATIONS, POST, TOGETHER, Mutation
 
 CHECKOUT = Path(__file__).parents[2]
 SOME = (
@@ -53,7 +53,7 @@ def test_a_surviving_mutant_is_reported(
     harmless = Mutation(
         "a word is lost", POST, "-- Post: the one door", "-- Post: the", (TOGETHER,)
     )
-    gone = Mutation("its guard has gone", POST, "this was never there", "", (BELTS,))
+    gone = Mutation("its guard has gone", POST, "this was never there", "", (CONSTRAINTS,))
     senseless = Mutation("nothing runs", TOGETHER, "import asyncio\n", "import\n", (TOGETHER,))
     monkeypatch.setattr(runner, "MUTATIONS", (harmless, gone, senseless))
     monkeypatch.setattr(runner, "_run_unbroken", _at_once)

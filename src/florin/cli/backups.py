@@ -44,13 +44,13 @@ def backup(
 
 def _said(document: dict[str, Any]) -> str:
     if "backup" in document:
-        there = f" It is in {document['stored']}, too." if document["stored"] else ""
+        there = f" It is also stored in {document['stored']}." if document["stored"] else ""
         return (
-            f"{document['backup']}; florin restore --at goes back to {document['from']} or"
-            f" later.{there}"
+            f"{document['backup']}; florin restore --at accepts times from {document['from']}"
+            f" on.{there}"
         )
     kept = document["kept_within_s"]
-    said = f"What is written is safe within {kept} s." if kept is not None else ""
+    said = f"Commits are archived within {kept} s." if kept is not None else ""
     return (
         f"The backup of {document['base']} can be restored to {document['reaches']}; the ledgers of"
         f" {document['merchants']} merchants balance. {said}".strip()

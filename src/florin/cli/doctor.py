@@ -1,4 +1,4 @@
-"""Doctor: the command that checks what runs and what it needs."""
+"""Doctor: the command that checks the fleet and its environment."""
 
 import os
 from typing import Annotated, Literal
@@ -20,7 +20,7 @@ def doctor(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check settings, engines, ports, disk and connections; say what to do about each."""
+    """Check settings, engines, ports, disk and connections; print what to do about failures."""
     import asyncio
 
     from florin.ops.diagnostics import doctor as checks

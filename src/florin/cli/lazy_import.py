@@ -1,4 +1,4 @@
-"""Lazy import: commands that run a part of the product, imported only when they are asked for."""
+"""Lazy import: import a command's module only when the command runs."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,8 +12,8 @@ def run_api() -> int:
 
 
 def call(module: str, **arguments: Any) -> int:
-    """Run a module's main and return its exit code."""
+    """Run the main function of a module and return its exit code."""
     if find_spec(module) is None:
-        raise OperatorError(f"{module} is not part of this release yet.")
+        raise OperatorError(f"{module} is not part of this installation.")
     code: Any = import_module(module).main(**arguments)
     return int(code or 0)

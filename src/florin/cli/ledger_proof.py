@@ -1,4 +1,4 @@
-"""Ledger proof: the books of every merchant of a database, asked of the database alone."""
+"""Ledger proof: check the ledger of every merchant in a database, without an API instance."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from florin.reports import proof as proof_
 
 
 async def prove_all(url: str) -> dict[str, Any]:
-    """Count what was proved. Raises OperatorError for books that do not balance."""
+    """Return the numbers of checked rows. Raises OperatorError if a ledger does not balance."""
     database = Database(f"{url}?connection_limit=2")
     await database.open()
     try:
@@ -20,8 +20,8 @@ async def prove_all(url: str) -> dict[str, Any]:
     if wrong:
         first = wrong[0].differences[0]
         raise OperatorError(
-            f"The books of {len(wrong)} of {len(proofs)} merchants do not balance in what was"
-            f" restored: {first.check}, {first.detail}"
+            f"The ledgers of {len(wrong)} of {len(proofs)} merchants do not balance in the"
+            f" restored database: {first.check}, {first.detail}"
         )
     return {
         "merchants": len(proofs),

@@ -1,4 +1,4 @@
-"""Merchants: the command that makes a merchant where sign-up is closed."""
+"""Merchants: the command that adds a merchant, for installations with closed sign-up."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ _OPTIONS = _FIELDS | {"timezone": "--timezone", "name": "NAME"}
 
 
 class Invitation(msgspec.Struct, kw_only=True):
-    """What the owner needs to choose a password: the token, until when, and where it is sent."""
+    """The owner's invitation: its token, its expiry and the URL that accepts it."""
 
     token: str
     expires_at: str
@@ -30,13 +30,15 @@ def merchant(
     country: Annotated[str, typer.Option(metavar="CC", help="ISO 3166, such as NL.")],
     currency: Annotated[str, typer.Option(metavar="C", help="ISO 4217, such as EUR.")],
     timezone: Annotated[
-        str, typer.Option(metavar="Z", help="IANA; cards expire at the end of a day there.")
+        str, typer.Option(metavar="Z", help="IANA; cards expire at the end of a day in it.")
     ] = "UTC",
-    test: Annotated[bool, typer.Option("--test", help="Give it a clock of its own.")] = False,
+    test: Annotated[
+        bool, typer.Option("--test", help="Add a test merchant, with its own clock.")
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a merchant and print the invitation of its owner."""
+    """Add a merchant and print the invitation of its owner."""
     del verb
     chosen = home_of(home)
     _know_home(chosen)
@@ -56,14 +58,14 @@ def merchant(
         f"{made.id}  {made.name}, {made.country}, {made.currency}, {made.timezone}\n"
         f"Invitation of the owner {user.email}, valid until {invitation.expires_at}:\n"
         f"  {invitation.token}\n"
-        f"The owner chooses a password with it, once:\n"
+        f"The owner sets a password with this token, once:\n"
         f"  POST {invitation.accept}"
         ' {"token": "…", "password": "…"}'
     )
 
 
 def _know_home(home: Home) -> None:
-    """Fill in what the environment does not give: the home's database and secrets."""
+    """Set the variables that the environment lacks: the home's database URL and secrets."""
     from florin.cli.database_url import know_engines
     from florin.ops.fleet import secrets
 
@@ -104,7 +106,7 @@ async def _add(home: Home, wanted: dict[str, object], email: str):  # noqa: ANN2
     try:
         made = await invite_owner(database, letters, want, email)
     except EmailTaken:
-        raise OperatorError(f"--email: {email} is a member's address already.") from None
+        raise OperatorError(f"--email: {email} already belongs to a member.") from None
     except InvalidRequest as wrong:
         raise OperatorError(f"{_OPTIONS.get(wrong.param or '', '')}: {wrong.detail}.") from None
     finally:
