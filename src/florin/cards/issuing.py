@@ -101,9 +101,9 @@ class CardIssuer:
             fingerprint=fingerprint("rotate-code", card.hex),
             actor=context.actor,
         )
-        found, sealed = await self._as_answered(context, card)
+        answered, sealed = await self._as_answered(context, card)
         shown = code if outcome == "ok" else sealed.code
-        return msgspec.structs.replace(found, code=shown and codes.show_code(shown)), outcome
+        return msgspec.structs.replace(answered, code=shown and codes.show_code(shown)), outcome
 
     async def reset_pin(self, context: RequestContext, card: UUID) -> tuple[Card, str]:
         """Replace the PIN of a card and reset its attempts. Returns the card with the new PIN, and
@@ -120,9 +120,9 @@ class CardIssuer:
             fingerprint=fingerprint("reset-pin", card.hex),
             actor=context.actor,
         )
-        found, sealed = await self._as_answered(context, card)
+        answered, sealed = await self._as_answered(context, card)
         shown = pin if outcome == "ok" else sealed.pin
-        return msgspec.structs.replace(found, pin=shown or msgspec.UNSET), outcome
+        return msgspec.structs.replace(answered, pin=shown or msgspec.UNSET), outcome
 
     def _issuance(
         self,
@@ -175,16 +175,16 @@ class CardIssuer:
         """The card as it was when this key's request replaced its secret, and the secret that may
         be shown: none once another request replaced it. Without a key, the card as it is now.
         """
-        found = await find_card(self._database, context.merchant, card)
-        nothing = _Shown(last4=found.last4)
+        current = await find_card(self._database, context.merchant, card)
+        nothing = _Shown(last4=current.last4)
         if context.key is None:
-            return found, nothing
+            return current, nothing
         row = await self._database.one(_REPLACED, context.merchant, context.key, card)
         if row is None or row["answer"] is None:
-            return found, nothing
+            return current, nothing
         then = msgspec.json.decode(row["answer"], type=_Replaced)
         card_then = msgspec.structs.replace(
-            found,
+            current,
             state=cast("State", then.state),
             blocked=then.blocked,
             balance=then.balance,

@@ -42,19 +42,19 @@ async def change_state(
             location=context.location,
         )
     )
-    found = await find_card(database, context.merchant, card)
+    current = await find_card(database, context.merchant, card)
     answer = await _first_answer(database, context) if posted.recalled else None
     if answer is None:
         answer = _Answer(
-            state=posted.state or found.state,
-            balance=posted.balance if posted.state else found.balance,
-            held=posted.held if posted.state else found.held,
-            expires_at=posted.expires_at if posted.state else found.expires_at,
-            blocked=found.blocked,
+            state=posted.state or current.state,
+            balance=posted.balance if posted.state else current.balance,
+            held=posted.held if posted.state else current.held,
+            expires_at=posted.expires_at if posted.state else current.expires_at,
+            blocked=current.blocked,
         )
     return (
         msgspec.structs.replace(
-            found,
+            current,
             state=cast("State", answer.state),
             balance=answer.balance,
             held=answer.held,

@@ -1,1 +1,1 @@
-"""Reports: the books, read."""
+"""Reports: balances and the proof of the ledger."""

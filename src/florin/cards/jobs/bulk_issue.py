@@ -109,9 +109,9 @@ async def start_bulk_issue(
                     dedupe=jobs.job_dedupe_key(job),
                 ),
             )
-    found = await jobs.find_job(database, context.merchant, first)
+    current = await jobs.find_job(database, context.merchant, first)
     as_first = msgspec.structs.replace(
-        found, state="queued", done=0, codes="waiting", errors=[], finished_at=None
+        current, state="queued", done=0, codes="waiting", errors=[], finished_at=None
     )
     return as_first, first != job
 

@@ -128,14 +128,14 @@ async def take_codes(
 
 async def _refusal(database: Database, by: AuditActor, job: UUID) -> Refusal:
     """The reason why the codes cannot be downloaded now. Raises NotFound."""
-    found = await jobs.find_job(database, by.merchant, job)
-    if found.codes == "none":
+    current = await jobs.find_job(database, by.merchant, job)
+    if current.codes == "none":
         return NotFound()
-    if found.codes == "expired":
+    if current.codes == "expired":
         return CodesExpired()
-    if found.state not in {"finished", "failed"}:
+    if current.state not in {"finished", "failed"}:
         return JobNotFinished()
-    if found.codes == "taken":
+    if current.codes == "taken":
         return CodesTaken()
     row = await database.one(_BEGUN_BY, by.merchant, job)
     if row is not None and row["download_actor"] == by.actor:

@@ -51,16 +51,16 @@ class RecordSplitter:
         # A CR at the very end may be the first half of a CR LF.
         cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, max(0, len(data) - 1))) + 1
         self._rest = data[cut:]
-        found = [record for text in data[:cut].splitlines() for record in self._next_line(text)]
+        records = [record for text in data[:cut].splitlines() for record in self._next_line(text)]
         self._check_size(len(self._rest), self._line + 1)
-        return found
+        return records
 
     def end(self) -> list[Record]:
         """The last record, where no line break ends it. Raises InvalidRequest."""
-        found = [record for text in self._rest.splitlines() for record in self._next_line(text)]
+        records = [record for text in self._rest.splitlines() for record in self._next_line(text)]
         if self._open:
-            found.append(self._closed())
-        return found
+            records.append(self._closed())
+        return records
 
     def _next_line(self, text: bytes) -> list[Record]:
         self._line += 1
@@ -127,7 +127,7 @@ async def split_records(
 def parse_fields(text: bytes, separator: str) -> list[str]:
     """The fields of a record. Raises NotCsv."""
     try:
-        found = next(csv.reader([text.decode()], delimiter=separator, strict=True))
+        fields = next(csv.reader([text.decode()], delimiter=separator, strict=True))
     except UnicodeDecodeError:
         raise NotCsv("this is not UTF-8; save the file as CSV in UTF-8") from None
     except (csv.Error, StopIteration):
@@ -135,7 +135,7 @@ def parse_fields(text: bytes, separator: str) -> list[str]:
             "a quotation mark is missing or in the wrong place; a field is quoted as a whole, and"
             ' within it " is written ""'
         ) from None
-    return found
+    return fields
 
 
 def _stays_open(text: bytes, separator: str, is_open: bool) -> bool:

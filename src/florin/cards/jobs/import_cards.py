@@ -107,16 +107,16 @@ class CardImporter:
             await pace.rest_after(time.monotonic() - started)
 
     def _unseal(self, merchant: UUID, job: UUID, parts: Sequence[Record]) -> list[ImportRow]:
-        found = [
+        unsealed = [
             unseal_part(self._sealer, part["sealed"], merchant, job, part["part_number"])
             for part in parts
         ]
-        return [row for rows in found for row in rows]
+        return [row for rows in unsealed for row in rows]
 
     async def _with_pin(self, merchant: UUID, rows: list[ImportRow]) -> set[UUID]:
         programs = list({row.program for row in rows})
-        found = await self._database.all(_PINS, merchant, programs)
-        return {each["id"] for each in found if each["pin"]}
+        records = await self._database.all(_PINS, merchant, programs)
+        return {each["id"] for each in records if each["pin"]}
 
     def _draw(
         self, merchant: UUID, job: Record, rows: list[ImportRow], with_pin: set[UUID]

@@ -121,9 +121,9 @@ async def start_import(
     finally:
         if not known and kept.parts:
             await asyncio.shield(asyncio.ensure_future(_drop(database, context.merchant, job)))
-    found = await jobs.find_job(database, context.merchant, first)
+    current = await jobs.find_job(database, context.merchant, first)
     as_first = msgspec.structs.replace(
-        found,
+        current,
         state="queued",
         done=0,
         refused=kept.refused,
@@ -160,7 +160,7 @@ async def _keep(
             assert splitter.separator is not None  # there is a first record
             default = _default(programs, totals)
             reader = ImportReader(records[0], splitter.separator, programs, default)
-            records = records[1:]  # noqa: PLW2901 -- the head is none of them
+            records = records[1:]  # noqa: PLW2901 -- without the header
         part = await asyncio.to_thread(reader.read, records)
         kept.count += part.count
         kept.amount += part.amount
