@@ -76,7 +76,7 @@ _GUESSING = (
       "_WRONG = CardNotFound\n", "_WRONG = (CardNotFound, CodeMalformed)\n",
       f"{GUESSES}::test_a_malformed_code_is_no_guess"),
     _("X-Forwarded-For of an untrusted client is used", PROXIES,
-      "            if not any(found in network for network in self._trusted):\n"
+      "            if not any(client in network for network in self._trusted):\n"
       "                break\n",
       "", HOPS, f"{GUESSES}::test_without_valkey_an_instance_counts_by_itself"),
     _("each address of an IPv6 network has its own limit", PROXIES,
@@ -128,7 +128,7 @@ _READING = (
       "if origin is not None and origin in known:", "if origin is not None:",
       f"{HTTP}::test_only_named_origins_may_read_answers"),
     _("any request id of a caller is logged", EDGE,
-      "            if not redaction.looks_secret(given):  # it will stand in the log\n",
+      "            if not redaction.looks_secret(given):  # the log contains the request id\n",
       "            if given:\n",
       "tests/kit/observability/test_logging.py::test_canaries_sent_everywhere_are_nowhere"),
     _("a refused write has no consistency token", EDGE,

@@ -32,7 +32,7 @@ REQUEST_COSTS = (
       '    if outside.count(b"{") + outside.count(b"[") > CONTAINERS_MAX:\n', "    if False:\n",
       f"{LINEAR}::test_a_body_has_a_bounded_number_of_names_objects_and_lists"),
     _("text content counts as structure", SHAPES,
-      "    outside = _outside_of_texts(body)\n", "    outside = body\n",
+      "    outside = _outside_strings(body)\n", "    outside = body\n",
       f"{LINEAR}::test_what_stands_in_texts_is_not_counted"),
     _("a long name is copied for each value below it", FIELDS,
       "here = _below(param, name)[:NAME_MAX]", "here = _below(param, name)",
@@ -64,7 +64,8 @@ REQUEST_COSTS = (
     _("two Host headers are accepted", HEADS, "    if count > 1:\n        raise BadHost",
       "    if False:\n        raise BadHost", f"{HOSTS}::test_a_host_that_is_none_is_refused"),
     _("a truncated body is a server error", ADAPTER,
-      '            raise ClientGone("the request was cut off") from None\n', "            raise\n",
+      '            raise ClientGone("the client disconnected before the request was complete")'
+      " from None\n", "            raise\n",
       f"{GONE}::test_a_body_that_is_cut_off_is_no_error_of_ours"),
     _("a read has no time limit", POOL,
       '            **({"statement_timeout": f"{round(READ_STATEMENT_S * 1000)}"} if reads'

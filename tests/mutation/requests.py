@@ -52,7 +52,7 @@ _KEYS = (
       "not (value.isascii() and value.isprintable())", "False",
       f"{KEYS}::test_keys_that_no_header_could_carry_are_refused_in_a_body_too"),
     _("an empty collection changes the fingerprint", BODY,
-      "    stated = [_stated(part) for part in parts]\n", "    stated = parts\n",
+      "    canonical = [_canonical(part) for part in parts]\n", "    canonical = parts\n",
       f"{KEYS}::test_an_empty_field_is_the_same_as_a_missing_one"),
 )  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_the_documentation_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None
 
     docs = ApiDocumentation("/api/v1", {}, None)
     monkeypatch.setattr(docs, "_document", {"paths": {}})
-    monkeypatch.setattr(page, "page", page_)
+    monkeypatch.setattr(page, "render_page", page_)
     for _ in range(20):
         docs.page(Litestar([]))
     assert len(made) == 1

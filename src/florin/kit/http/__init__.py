@@ -1,1 +1,1 @@
-"""HTTP: what every request passes, and what requests and responses are made of."""
+"""HTTP: the middleware of every request, and the parsing of requests and responses."""

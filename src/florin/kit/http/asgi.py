@@ -1,4 +1,4 @@
-"""ASGI: the names of ASGI 3.0's shapes."""
+"""ASGI: type aliases of the ASGI 3.0 interface."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

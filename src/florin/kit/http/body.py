@@ -1,4 +1,4 @@
-"""Body: reading requests strictly and answering refusals as problem documents (RFC 9457)."""
+"""Body: strict parsing of request bodies, and refusals as problem documents (RFC 9457)."""
 
 import hashlib
 import json
@@ -85,29 +85,30 @@ class Page(msgspec.Struct, Generic[Noun], kw_only=True):
 
 
 def decode_body(decoder: "msgspec.json.Decoder[Body]", body: bytes) -> Body:
-    """Read a body. Raises InvalidRequest naming the field, or the fields, to blame;
-    UnsupportedEncoding.
+    """Parse a JSON body. Raises UnsupportedEncoding, and InvalidRequest with the invalid field or
+    fields.
     """
-    body = _plain(body)
+    body = _without_bom(body)
     check_shape(body)
     if b"\\u0000" in body and _NUL.search(body):
-        blamed = (find_nul_field(body) or "")[:NAME_MAX] or None
-        raise InvalidRequest("text must not contain the character U+0000", param=blamed)
+        field = (find_nul_field(body) or "")[:NAME_MAX] or None
+        raise InvalidRequest("text must not contain the character U+0000", param=field)
     try:
-        found = decoder.decode(body)
+        decoded = decoder.decode(body)
         check_names(body.decode())
     except _UNREADABLE as error:
         raise _refusal(error, decoder.type, body) from None
-    return found
+    return decoded
 
 
 def decode_items(
     envelope: "msgspec.json.Decoder[Any]", body: bytes, *, name: str, most: int
 ) -> list[msgspec.Raw]:
-    """Read a body that holds one list, `name`, of at most so many items, each left as it stands:
-    it is read by `decode`, with the limits of a body of its own. Raises as `decode` does.
+    """Split a body that consists of one list, the field `name` with 1 to `most` items, into its
+    items, undecoded: `decode_body` parses each with the limits of a whole body. Raises as
+    `decode_body` does.
     """
-    body = _plain(body)
+    body = _without_bom(body)
     try:
         inside = bytes(getattr(envelope.decode(body), name))
         check_names(body.replace(inside, b"0").decode())
@@ -118,13 +119,13 @@ def decode_items(
     except msgspec.ValidationError as error:
         raise invalid_request([decoder_error(error, name, list[msgspec.Raw], inside)]) from None
     if not 1 <= len(items) <= most:
-        raise InvalidRequest(f"give 1 to {most} {name}, not {len(items)}", param=name)
+        raise InvalidRequest(f"must have 1 to {most} items, not {len(items)}", param=name)
     return items
 
 
-def _plain(body: bytes) -> bytes:
-    """A body without a byte-order mark, which RFC 8259 8.1 lets a reader ignore. Raises
-    UnsupportedEncoding.
+def _without_bom(body: bytes) -> bytes:
+    """Remove a byte-order mark, which a parser may ignore (RFC 8259, 8.1). Raises
+    UnsupportedEncoding for gzip.
     """
     if body.startswith(_GZIP):
         raise UnsupportedEncoding("the body is compressed with gzip; send it as plain UTF-8 JSON")
@@ -132,7 +133,7 @@ def _plain(body: bytes) -> bytes:
 
 
 def _refusal(error: Exception, kind: Any, body: bytes) -> InvalidRequest:
-    """What is wrong with a body, by what its reader raised."""
+    """The refusal for an exception of the JSON decoder."""
     if isinstance(error, msgspec.ValidationError):
         return invalid_request(field_errors(kind, body) or [decoder_error(error, "", kind, body)])
     if isinstance(error, RecursionError):
@@ -145,31 +146,31 @@ def _refusal(error: Exception, kind: Any, body: bytes) -> InvalidRequest:
 
 
 def check_encoding(value: str) -> None:
-    """Raises UnsupportedEncoding for a Content-Encoding: bodies are read as they are."""
+    """Raises UnsupportedEncoding for any Content-Encoding but `identity`."""
     if value.strip().lower() not in {"", "identity"}:
         detail = f"Content-Encoding {value[:NAME_MAX]} is not supported; send the body uncompressed"
         raise UnsupportedEncoding(detail, param="Content-Encoding")
 
 
 def invalid_request(errors: list[dict[str, str]]) -> InvalidRequest:
-    """The refusal of one mistake, or of several."""
+    """The refusal of one invalid field, or of several."""
     number = f"{len(errors)}" if len(errors) <= ERRORS_MAX else f"more than {ERRORS_MAX}"
     errors = [each | {"param": each["param"][:NAME_MAX]} for each in errors[:ERRORS_MAX]]
     if len(errors) == 1:
         return InvalidRequest(errors[0]["detail"], param=errors[0]["param"] or None)
-    detail = f"{number} fields are wrong: {', '.join(each['param'] for each in errors)}"
+    detail = f"{number} invalid fields: {', '.join(each['param'] for each in errors)}"
     return InvalidRequest(detail, extra={"errors": errors})
 
 
 def check_currency(code: str, *, param: str) -> None:
-    """Raises InvalidRequest for money that does not exist."""
+    """Raises InvalidRequest for a code that is not in ISO 4217."""
     if code not in CURRENCIES:
         detail = f"{shown(code)} is not a currency of ISO 4217; give one such as EUR"
         raise InvalidRequest(detail, param=param)
 
 
 def check_country(code: str, *, param: str) -> None:
-    """Raises InvalidRequest for a country that does not exist."""
+    """Raises InvalidRequest for a code that is not in ISO 3166-1."""
     if code not in COUNTRIES:
         detail = f"{shown(code)} is not a country of ISO 3166-1; give two letters such as NL"
         raise InvalidRequest(detail, param=param)
@@ -178,12 +179,12 @@ def check_country(code: str, *, param: str) -> None:
 def idempotency_key(
     value: str | None, *, required: bool, param: str = "Idempotency-Key"
 ) -> str | None:
-    """The one reading of a key: of the header, or of the field `param` of a batch's item.
+    """Parse an idempotency key: of the header, or of the field `param` of a batch's item.
 
     Raises IdempotencyKeyRequired, InvalidRequest.
     """
-    # HTTP takes spaces and tabs off the ends of a header (RFC 9110, 5.5), and a header has no
-    # encoding beyond ASCII: a key in a body is the same key as in a header.
+    # HTTP strips spaces and tabs around a header's value (RFC 9110, 5.5), and a header has no
+    # encoding beyond ASCII. The same rules in a body keep the key equal to that of a header.
     value = value.strip(_HEADER_SPACE) if value else None
     if not value:
         if required:
@@ -191,21 +192,21 @@ def idempotency_key(
         return None
     if len(value) > KEY_MAX or not (value.isascii() and value.isprintable()):
         raise InvalidRequest(
-            f"the key must be at most {KEY_MAX} printable ASCII characters", param=param
+            f"The idempotency key must be at most {KEY_MAX} printable ASCII characters", param=param
         )
     return value
 
 
 def fingerprint(*parts: object) -> bytes:
-    """SHA-256 over the parsed request: equal whatever its order and white space were, and whether
-    what is empty in it was left out, null, or an empty collection.
+    """SHA-256 of the parsed request, independent of the order of fields, of white space, and of
+    whether an empty field was omitted, null, or an empty collection.
     """
-    stated = [_stated(part) for part in parts]
-    return hashlib.sha256(msgspec.json.encode(stated, order="deterministic")).digest()
+    canonical = [_canonical(part) for part in parts]
+    return hashlib.sha256(msgspec.json.encode(canonical, order="deterministic")).digest()
 
 
-def _stated(part: object) -> object:
-    """A part as it was stated: a field that holds nothing is None, as where it was left out."""
+def _canonical(part: object) -> object:
+    """A part with its empty fields set to None, the value of an omitted field."""
     if not isinstance(part, msgspec.Struct):
         return None if _empty(part) else part
     empty = {name: None for name, value in msgspec.structs.asdict(part).items() if _empty(value)}
@@ -219,7 +220,7 @@ def _empty(value: object) -> bool:
 
 
 def problem_document(refusal: Refusal, request_id: str) -> dict[str, Any]:
-    """The document of a refusal."""
+    """The problem document of a refusal (RFC 9457)."""
     body: dict[str, Any] = {
         "type": f"/api/v1/docs#{refusal.code}",
         "title": refusal.title(),
@@ -237,8 +238,8 @@ def problem_headers(refusal: Refusal) -> Mapping[str, str]:
     headers: dict[str, str] = {}
     if refusal.retry_after_s is not None:
         headers["retry-after"] = str(refusal.retry_after_s)
-    if refusal.status == 401:  # noqa: PLR2004 -- RFC 9110 wants the challenge with this status
+    if refusal.status == 401:  # noqa: PLR2004 -- RFC 9110, 15.5.2, requires the challenge
         headers["www-authenticate"] = "Bearer"
     if isinstance(refusal, UnsupportedEncoding):
-        headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16: what would be read
+        headers["accept-encoding"] = "identity"  # RFC 9110, 15.5.16: the supported encoding
     return headers

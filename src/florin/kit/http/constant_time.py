@@ -1,7 +1,7 @@
-"""Constant time: answers that must not tell by their time what was done for them.
+"""Constant time: response times that do not reveal the work done (timing attacks).
 
-They leave at whole steps after their request came. Work that differs by less than what is left of
-a step ends at the same instant; what takes longer still tells only which step it ended in.
+A response is sent a multiple of STEP_S after its request arrived. Different work within one step
+takes the same time; longer work reveals only the step in which it ended.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ STEP_S = 0.05
 
 
 def start_timer() -> float:
-    """When the work began."""
+    """The start of the work, for `pad_response_time`."""
     return time.monotonic()
 
 
 async def pad_response_time(began: float) -> None:
-    """Wait for the end of the step."""
+    """Wait for the end of the current step."""
     await asyncio.sleep(STEP_S - (start_timer() - began) % STEP_S)

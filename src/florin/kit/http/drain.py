@@ -1,20 +1,21 @@
-"""Drain: how an instance leaves without a request noticing.
+"""Drain: shuts an instance down without a failed request.
 
-First it only says so: readiness answers 404, every answer carries `Connection: close`, streams are
-told to reconnect, and whatever arrives is served, since balancers notice late. When it has said so
-for long enough and nothing arrives any more it closes its listener and finishes what it has.
+First it announces the shutdown: readiness answers 404, every answer has `Connection: close`, event
+streams ask their clients to reconnect. New requests are still served, since balancers react late.
+After `least_s` without new requests, or after `most_s`, it closes its listener and finishes the
+requests in flight.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 
-QUIET_S = 0.5  # without a request: nobody sends here any more
+QUIET_S = 0.5  # without a new request: no balancer routes to this instance any more
 _PROBES = "/health"
 
 
 class Drain:
-    """Whether this instance leaves, since when, and whether it may close its door."""
+    """Whether this instance drains, since when, and whether it may close its listener."""
 
     def __init__(
         self, *, least_s: float, most_s: float, clock: Callable[[], float] = time.monotonic
@@ -25,35 +26,35 @@ class Drain:
         self._begun: float | None = None
         self._arrived = float("-inf")
         self._hurried = False
-        self.told = asyncio.Event()  # for streams, which nothing else would end
+        self.announced = asyncio.Event()  # for streams, which nothing else would end
 
     @property
     def draining(self) -> bool:
         return self._begun is not None
 
     def begin(self) -> None:
-        """From now on answer what comes, and ask callers to connect elsewhere.
+        """Begin to drain: serve new requests, and ask clients to connect to another instance.
 
-        Safe in a signal handler: it touches no loop.
+        Safe in a signal handler: it uses no event loop.
         """
         if self._begun is None:
             self._begun = self._clock()
 
     def shorten(self) -> None:
-        """Close the door at the next tick, whoever may still knock."""
+        """Close the listener at the next check, even while requests still arrive."""
         self.begin()
         self._hurried = True
 
     def record_request(self, path: str) -> None:
-        """A request came; what counts is one that comes late. Probes come as long as they may."""
+        """Record a request that arrives while draining. Health probes do not count."""
         if self._begun is not None and not path.startswith(_PROBES):
             self._arrived = self._clock()
 
     def is_over(self) -> bool:
-        """Asked by the loop now and then: whether to close the listener and finish."""
+        """Whether to close the listener and finish; the server polls it."""
         if self._begun is None:
             return False
-        self.told.set()
+        self.announced.set()
         if self._hurried:
             return True
         now = self._clock()

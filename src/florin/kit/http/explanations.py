@@ -1,5 +1,5 @@
-"""Explanations: what the decoder said of a value, in the words of whoever sent it: what would be
-right, and what was given. A secret is never repeated.
+"""Explanations: an error of the decoder as a message for the API's caller, with the expected form
+and the value that was sent. A secret is never repeated.
 """
 
 import json
@@ -11,8 +11,8 @@ import msgspec
 
 from florin.kit.observability import redaction
 
-NOTHING = object()  # stands where the value is not known
-_VALUE_MAX = 40  # characters of a value that a refusal repeats
+NOTHING = object()  # the value is unknown
+_VALUE_MAX = 40  # characters of a value that a message repeats
 _EXPECTED = re.compile(
     r"Expected `(?P<kind>[^`]+)`(?:, got `(?P<got>[^`]+)`"
     r"| (?P<bound>>=|<=) (?P<limit>-?[0-9]+)"
@@ -32,8 +32,8 @@ _SECRET = frozenset(
 
 
 def explained(text: str, param: str, kind: Any, value: Any = NOTHING, about: str = "") -> str:
-    """A sentence for a message of the decoder about the field `param`, which is of a type `kind`;
-    `about` describes the form that its text must have.
+    """A message for an error of the decoder in the field `param`, which has the type `kind`;
+    `about` describes the required form of a text.
     """
     given = "" if value is NOTHING or _is_secret(param, value) else f", not {shown(value)}"
     if text.startswith("Invalid enum value"):
@@ -56,11 +56,11 @@ def explained(text: str, param: str, kind: Any, value: Any = NOTHING, about: str
         number = f", not {len(value)}" if given and hasattr(value, "__len__") else ""
         return f"must have {_AT_LEAST[match['size']]} {match['length']} {unit}{number}"
     about = about or next(_descriptions(kind), "")
-    return f"expected: {about.rstrip('.')}{given}" if about else f"has the wrong form{given}"
+    return f"expected: {about.rstrip('.')}{given}" if about else f"has an invalid format{given}"
 
 
 def shown(value: Any) -> str:
-    """A value as a refusal repeats it."""
+    """A value as a message repeats it: truncated, and without nested content."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
@@ -76,12 +76,12 @@ def _is_secret(param: str, value: Any) -> bool:
 
 
 def _options(kind: Any) -> Iterator[tuple[Any, ...]]:
-    """The values of each set of words in a type."""
+    """The values of each `Literal` in a type."""
     return (get_args(each) for each in _within(kind) if get_origin(each) is Literal)
 
 
 def _descriptions(kind: Any) -> Iterator[str]:
-    """What describes each text in a type that must have a form."""
+    """The description of each text with a pattern in a type."""
     for each in _within(kind):
         if get_origin(each) is Annotated:
             for meta in get_args(each)[1:]:
@@ -90,7 +90,7 @@ def _descriptions(kind: Any) -> Iterator[str]:
 
 
 def _within(kind: Any, depth: int = 0) -> Iterator[Any]:
-    """A type, and the types that it is made of."""
+    """A type and its component types, recursively."""
     yield kind
     if depth > 8 or get_origin(kind) is Literal:  # noqa: PLR2004 -- no type is nested so deeply
         return

@@ -1,7 +1,7 @@
-"""Field errors: which field of a body is to blame, and why: all of them, each by its path.
+"""Field errors: all invalid fields of a body, each with its path and the reason.
 
-The decoder stops at the first and names it roughly; a caller wants to see them all, each as he
-wrote it: `merchant.country`, `scopes[2]`, `metadata[order]`.
+The decoder stops at the first invalid field and does not always give its exact path; the caller
+gets all of them: `merchant.country`, `scopes[2]`, `metadata[order]`.
 """
 
 import re
@@ -17,11 +17,11 @@ from florin.kit.http.json_limits import ERRORS_MAX, NAME_MAX
 _AT = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`\Z")
 _STEP = re.compile(r"([^.\[\]]+)|\[([0-9]+)\]")
 _by_name = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_OWN_NAMES = "metadata"  # the field whose names are the caller's
+_OWN_NAMES = "metadata"  # the field whose keys the caller chooses
 
 
 def field_errors(kind: Any, body: bytes, within: str = "") -> list[dict[str, str]]:
-    """Every field that is wrong."""
+    """Every invalid field of a body as `param` and `detail`."""
     shape = next(
         (each for each in _shapes(kind) if isinstance(each, type) and _is_struct(each)), None
     )
@@ -31,22 +31,22 @@ def field_errors(kind: Any, body: bytes, within: str = "") -> list[dict[str, str
         given = _by_name.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
-    found: list[dict[str, str]] = []
+    errors: list[dict[str, str]] = []
     for field in _fields(shape):
         name = field.encode_name
         value = given.pop(name, None)
         if value is not None:
-            found.extend(_wrong_in(field.type, bytes(value), f"{within}{name}"))
+            errors.extend(_value_errors(field.type, bytes(value), f"{within}{name}"))
         elif field.required:
-            found.append({"param": f"{within}{name}", "detail": "this field is required"})
+            errors.append({"param": f"{within}{name}", "detail": "this field is required"})
     known = ", ".join(field.encode_name for field in _fields(shape))
-    detail = f"there is no such field; there are {known}" if known else "there is no such field"
-    found.extend({"param": f"{within}{name}", "detail": detail} for name in given)
-    return found
+    detail = f"unknown field; known fields: {known}" if known else "unknown field"
+    errors.extend({"param": f"{within}{name}", "detail": detail} for name in given)
+    return errors
 
 
 def decoder_error(error: Exception, param: str, kind: Any, value: bytes) -> dict[str, str]:
-    """What the decoder said of one field."""
+    """The error of one field, from an exception of the decoder."""
     text = str(error)
     where = _AT.search(text)
     inner = where.group(1) if where else ""
@@ -57,18 +57,18 @@ def decoder_error(error: Exception, param: str, kind: Any, value: bytes) -> dict
 
 
 def _value_at(value: bytes, path: str) -> Any:
-    """The value at a path of the decoder's, such as `.items[2]`; NOTHING where it is not known."""
+    """The value at a decoder's path, such as `.items[2]`; NOTHING if it is unknown."""
     try:
-        found = msgspec.json.decode(value)
+        inner = msgspec.json.decode(value)
         for name, index in _STEP.findall(path):
-            found = found[int(index)] if index else found[name]
+            inner = inner[int(index)] if index else inner[name]
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
         return NOTHING
-    return NOTHING if "..." in path else found
+    return NOTHING if "..." in path else inner
 
 
 def find_nul_field(body: bytes) -> str | None:
-    """The first field whose text holds U+0000, which no text in PostgreSQL can."""
+    """The first field whose text contains U+0000, which PostgreSQL cannot store."""
     try:
         return _with_nul(msgspec.json.decode(body), "")
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -80,16 +80,16 @@ def _with_nul(value: Any, param: str) -> str | None:
         return param if "\0" in value else None
     if isinstance(value, dict):
         for name, each in cast("dict[str, Any]", value).items():
-            # Cut at once: a long name would be copied for each value below it.
+            # Truncated here: a long name would be copied for each value below it.
             here = _below(param, name)[:NAME_MAX]
             if "\0" in name:
                 return param or here
-            if found := _with_nul(each, here):
-                return found
+            if field := _with_nul(each, here):
+                return field
     elif isinstance(value, list):
         for n, each in enumerate(cast("list[Any]", value)):
-            if found := _with_nul(each, f"{param}[{n}]"):
-                return found
+            if field := _with_nul(each, f"{param}[{n}]"):
+                return field
     return None
 
 
@@ -99,21 +99,21 @@ def _below(param: str, name: str) -> str:
     return f"{param}.{name}" if param else name
 
 
-def _wrong_in(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
-    """What is wrong with the value of one field; nothing where it is right."""
+def _value_errors(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
+    """The errors in the value of one field; empty if it is valid."""
     try:
         _decoder(kind).decode(value)
     except msgspec.ValidationError as error:
         return (
             field_errors(kind, value, f"{param}.")
-            or _wrong_pairs(kind, value, param)
+            or _pair_errors(kind, value, param)
             or [decoder_error(error, param, kind, value)]
         )
     return []
 
 
-def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
-    """What is wrong with the pairs of an object whose names are the caller's own."""
+def _pair_errors(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
+    """The errors in the pairs of an object whose keys the caller chooses."""
     pair = next((get_args(each) for each in _shapes(kind) if get_origin(each) is dict), None)
     if pair is None:
         return []
@@ -121,7 +121,7 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         given = _by_name.decode(value)
     except msgspec.MsgspecError:
         return []
-    found: list[dict[str, str]] = []
+    errors: list[dict[str, str]] = []
     for name, each in given.items():
         if len(found) > ERRORS_MAX:
             break  # no more are named; to explain each of them costs most of all
@@ -130,12 +130,12 @@ def _wrong_pairs(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
             msgspec.convert(name, type=pair[0])
         except msgspec.ValidationError as error:
             detail = explained(str(error), "", pair[0], name)
-            found.append({"param": here, "detail": f"its name {detail}"})
-        found.extend(_wrong_in(pair[1], bytes(each), here))
-    return found
+            errors.append({"param": here, "detail": f"its name {detail}"})
+        errors.extend(_value_errors(pair[1], bytes(each), here))
+    return errors
 
 
-# A batch may hold a thousand items that are wrong: what its types say is found out once.
+# Cached: a batch may have a thousand invalid items of the same type.
 @cache
 def _fields(shape: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
     return msgspec.structs.fields(shape)
@@ -147,7 +147,7 @@ def _decoder(kind: Any) -> "msgspec.json.Decoder[Any]":
 
 
 def _shapes(kind: Any) -> list[Any]:
-    """The types that a type may stand for, without what only describes them."""
+    """The members of a union, without annotations."""
     if get_origin(kind) is Annotated:
         return _shapes(get_args(kind)[0])
     if get_origin(kind) in {Union, UnionType}:

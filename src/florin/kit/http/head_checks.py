@@ -1,4 +1,4 @@
-"""Head checks: what the head of every request must fulfil before anything else reads it."""
+"""Head checks: rules for the head of every request, checked before anything else reads it."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from florin.kit.http.asgi import Scope
 from florin.kit.http.body import check_encoding
 from florin.kit.http.json_limits import NAME_MAX
 
-QUERY_PARAMETERS_MAX = 64  # no route knows as many, filters by metadata included
+QUERY_PARAMETERS_MAX = 64  # more than any route has, metadata filters included
 _HOST_MAX = 262  # characters: a name of 255, a colon and a port
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _ONE_EACH = frozenset(
@@ -25,14 +25,14 @@ _ONE_EACH = frozenset(
 
 
 class BadHost(Refusal):
-    """The Host header names no host."""
+    """The Host header is invalid."""
 
     code = "bad_host"
     status = 400
 
 
 def check_head(scope: Scope) -> None:
-    """Raises InvalidRequest, BadHost; UnsupportedEncoding before anything of a body is read."""
+    """Raises InvalidRequest, BadHost, UnsupportedEncoding; called before the body is read."""
     names = [name for name, _ in scope["headers"]]
     _check_host(scope, names.count(b"host"))
     if b"content-encoding" in names:
@@ -47,11 +47,11 @@ def check_head(scope: Scope) -> None:
 
 
 def _check_host(scope: Scope, count: int) -> None:
-    """RFC 9112 3.2: exactly one Host, and a valid one; HTTP/1.0 knew none."""
+    """Require exactly one valid Host header (RFC 9112, 3.2); HTTP/1.0 has none."""
     if count > 1:
-        raise BadHost("the Host header is given more than once", param="Host")
+        raise BadHost("Duplicate Host header; send it once", param="Host")
     if count == 0 and scope["http_version"] == "1.1":
-        raise BadHost("a request of HTTP/1.1 needs a Host header", param="Host")
+        raise BadHost("Missing Host header; HTTP/1.1 requires one", param="Host")
     for name, value in scope["headers"]:
         if name == b"host":
             if len(value) > _HOST_MAX or _HOST.fullmatch(value) is None:
@@ -60,16 +60,16 @@ def _check_host(scope: Scope, count: int) -> None:
 
 
 def _check_repeated(names: list[bytes]) -> None:
-    """Refuse a header that means one thing and stands twice: a proxy may have read the other."""
+    """Refuse a duplicate of a header with one value: a proxy may have used the other one."""
     for name, count in Counter(names).items():
         if count > 1 and name in _ONE_EACH:
             param = name.decode().title()
-            raise InvalidRequest("this header is given more than once", param=param)
+            raise InvalidRequest(f"Duplicate header {param}; send it once", param=param)
 
 
 def _refuse_query(query: bytes) -> None:
-    """Name the first parameter that is too many."""
+    """Refuse a query with too many parameters; name the first one beyond the limit."""
     beyond = query.split(b"&", QUERY_PARAMETERS_MAX + 1)[QUERY_PARAMETERS_MAX]
     name = unquote_to_bytes(beyond.partition(b"=")[0]).decode(errors="replace")
-    detail = f"the query has more than {QUERY_PARAMETERS_MAX} parameters"
+    detail = f"The query has more than {QUERY_PARAMETERS_MAX} parameters"
     raise InvalidRequest(detail, param=name[:NAME_MAX] or None)

@@ -1,7 +1,7 @@
-"""Headers: what every answer tells a browser, and which other origins may read it.
+"""Headers: the security headers of every response, and CORS.
 
-`always` goes with whatever Florin answers; a page states its own policy. CORS is off until origins
-are named; credentials travel in `Authorization`, so cookies are never allowed along.
+`response_headers` adds to every response; a page may set its own policy. CORS is off until origins
+are configured. Credentials are sent in `Authorization`, so CORS never allows cookies.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ from florin.kit.http.asgi import App, Message, Receive, Scope, Send
 
 Headers = list[tuple[bytes, bytes]]
 
-HSTS = b"max-age=63072000; includeSubDomains"  # two years, as hstspreload.org wants at least one
+HSTS = b"max-age=63072000; includeSubDomains"  # two years; hstspreload.org requires at least one
 POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _PREFLIGHT: Headers = [
     (b"access-control-allow-methods", b"GET, HEAD, POST, PATCH, DELETE"),
@@ -21,7 +21,7 @@ _PREFLIGHT: Headers = [
             b" x-request-id"
         ),
     ),
-    (b"access-control-max-age", b"7200"),  # seconds, the longest that browsers keep it
+    (b"access-control-max-age", b"7200"),  # seconds, the most that browsers cache it
 ]
 _PLAIN: Headers = [
     (
@@ -32,7 +32,7 @@ _PLAIN: Headers = [
 
 
 def response_headers(public_url: str | None) -> Callable[[Headers], None]:
-    """Return what adds to an answer's headers those that it lacks."""
+    """Return a function that adds the missing security headers to a response's headers."""
     fixed = [
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
@@ -51,23 +51,23 @@ def response_headers(public_url: str | None) -> Callable[[Headers], None]:
 
 
 def allow_cross_origin(app: App, origins: Iterable[str]) -> App:
-    """Wrap an application for pages of other origins (the Fetch standard, 3.2)."""
+    """Wrap an application to allow requests of other origins (CORS, Fetch standard, 3.2)."""
     known = frozenset(each.encode() for each in origins)
 
     async def wrapped(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        asked = dict(scope["headers"])
-        origin = asked.get(b"origin")
-        before = scope["method"] == "OPTIONS" and b"access-control-request-method" in asked
+        sent = dict(scope["headers"])
+        origin = sent.get(b"origin")
+        preflight = scope["method"] == "OPTIONS" and b"access-control-request-method" in sent
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers: Headers = [*message.get("headers", ()), (b"vary", b"Origin")]
                 if origin is not None and origin in known:
                     headers.append((b"access-control-allow-origin", origin))
-                    headers += _PREFLIGHT if before else _PLAIN
+                    headers += _PREFLIGHT if preflight else _PLAIN
                 message = {**message, "headers": headers}
             await send(message)
 

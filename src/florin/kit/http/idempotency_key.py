@@ -1,5 +1,5 @@
-"""Idempotency key: an Idempotency-Key for what is not money: claimed in the transaction that makes
-it.
+"""Idempotency key: the Idempotency-Key of a request that creates an object without a posting. The
+transaction that creates the object claims it.
 """
 
 from typing import Annotated
@@ -10,7 +10,7 @@ from florin.kit.postgres.idempotency import claim_key
 
 __all__ = ["Key", "claim_key"]
 
-# Text and no null: of a header "null" the framework would make "not given".
+# `str` without None: for an optional header the framework reads the text "null" as absent.
 Key = Annotated[
     str,
     Parameter(header="Idempotency-Key", description="One operation, once; at most 255 characters."),

@@ -1,6 +1,4 @@
-"""Litestar adapter: bodies and queries read strictly, and the framework's own errors as our
-refusals.
-"""
+"""Litestar adapter: strict parsing of bodies and queries, and framework errors as refusals."""
 
 import re
 from collections.abc import AsyncGenerator, Callable
@@ -46,8 +44,8 @@ _nothing = msgspec.json.Decoder(http.Request)
 
 
 class StrictRequest(Request[Any, Any, Any]):
-    """A request whose body is read as its route declares it, and as strictly as the hot routes do:
-    the framework itself would take "5" and 5.0 for 5.
+    """A request whose body is parsed as its route declares it, as strictly as on the fast routes:
+    the framework itself would accept "5" and 5.0 as 5.
     """
 
     async def json(self) -> Any:
@@ -56,22 +54,22 @@ class StrictRequest(Request[Any, Any, Any]):
         return decode_body(_decoder(data.annotation), await self.body())
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """Raises ClientGone: the framework calls a client that goes away an error of the server."""
+        """Raises ClientGone: the framework reports a disconnect as an internal server error."""
         try:
             async for block in super().stream():
                 yield block
         except InternalServerException:
-            raise ClientGone("the request was cut off") from None
+            raise ClientGone("the client disconnected before the request was complete") from None
 
 
-def check_query(asked: ASGIConnection[Any, Any, Any, Any]) -> None:
-    """Refuse what a route does not know: a misspelt filter must not list everything."""
-    scope: Any = asked.scope
-    handler: Any = asked.route_handler
+def check_query(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+    """Refuse unknown parameters: a misspelt filter must not return the whole list."""
+    scope: Any = connection.scope
+    handler: Any = connection.route_handler
     if scope["query_string"] and scope["method"] != "OPTIONS":
-        known = _query_kinds(handler, frozenset(asked.path_params))
-        own = handler.operation_class is MetadataFilterOperation
-        query.read_parameters(scope, known, _is_pair if own else None)
+        known = _query_kinds(handler, frozenset(connection.path_params))
+        by_metadata = handler.operation_class is MetadataFilterOperation
+        query.read_parameters(scope, known, _is_pair if by_metadata else None)
 
 
 def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:
@@ -82,7 +80,7 @@ def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:
         if (match := _PAIR.fullmatch(name))
     }
     if len(pairs) > METADATA_FILTERS_MAX:  # each is one more join to plan
-        detail = f"give at most {METADATA_FILTERS_MAX} pairs, not {len(pairs)}"
+        detail = f"metadata must have at most {METADATA_FILTERS_MAX} pairs, not {len(pairs)}"
         raise InvalidRequest(detail, param="metadata")
     return pairs
 
@@ -95,9 +93,9 @@ class MetadataFilterOperation(Operation):
         described = OpenAPIParameter(
             name="metadata",
             param_in="query",
-            description="Pairs that an object must have: `metadata[key]=value`, both text; at most"
+            description="Only objects with these pairs: `metadata[key]=value`, both text; at most"
             f" {METADATA_FILTERS_MAX}.",
-            # Of any type: in an address a number is text as well, so none is refused.
+            # Of any type: in a URL a number is text, too, so none is refused.
             schema=Schema(type=OpenAPIType.OBJECT, additional_properties=True),
             style="deepObject",
             explode=True,
@@ -110,10 +108,10 @@ def _is_pair(name: str) -> bool:
 
 
 async def check_body(request: Request[Any, Any, Any]) -> None:
-    """Refuse what a route that takes no body does not know; nothing and `{}` are fine."""
+    """Refuse a body with fields on a route without a body; none and `{}` are accepted."""
     handler = request.route_handler
     if handler.opt.get("streams"):
-        return  # it reads its body itself, piece by piece
+        return  # the route reads its body itself, as a stream
     if handler.parsed_data_field is None and request.method != "GET":
         body = await request.body()
         if body.strip():
@@ -133,9 +131,9 @@ def _named(definition: Any) -> str | None:
 
 @cache
 def _query_kinds(handler: Any, in_path: frozenset[str]) -> dict[str, Any]:
-    """The parameters of a route by their names in the query, each with the type it is read as."""
+    """The query parameters of a route, each by its name in the query with its type."""
     provided = handler.resolve_dependencies()
-    found: dict[str, Any] = {}
+    kinds: dict[str, Any] = {}
 
     def add(fields: Any) -> None:
         for name, field in fields.items():
@@ -146,15 +144,15 @@ def _query_kinds(handler: Any, in_path: frozenset[str]) -> dict[str, Any]:
                 definition, "header", None
             ):
                 whole = field.annotation is int or int in (each.raw for each in field.inner_types)
-                found[_named(definition) or name] = int if whole else str
+                kinds[_named(definition) or name] = int if whole else str
 
     add(handler.parsed_fn_signature.parameters)
-    return found
+    return kinds
 
 
 @cache
 def _fields(handler: Any) -> dict[str, Any]:
-    """The parameters of a route's function, and of what it depends on."""
+    """The parameters of a route's function and of its dependencies."""
     fields = dict(handler.parsed_fn_signature.parameters)
     for name, provided in handler.resolve_dependencies().items():
         if fields.pop(name, None) is not None:
@@ -163,7 +161,7 @@ def _fields(handler: Any) -> dict[str, Any]:
 
 
 def _explained(request: Any, name: str, message: str) -> dict[str, str]:
-    """What is wrong with the parameter of a route's function that has this name."""
+    """The error of a parameter, by its name in the route's function."""
     field = _fields(request.route_handler).get(name)
     if field is None:
         return {"param": name, "detail": message}
@@ -177,12 +175,12 @@ def _explained(request: Any, name: str, message: str) -> dict[str, str]:
 
 
 def exception_handlers(translate: Translate) -> dict[Any, Any]:
-    """One handler for all that is raised; `translate` names what the outside did to us."""
+    """One handler for all exceptions; `translate` makes refusals of failed dependencies."""
 
     def answer(request: Any, error: Exception) -> Response[Any]:
         refusal = _refusal(request, error) or translate(error, request.scope)
         if refusal is None:
-            raise error  # a bug: the edge logs it and answers 500
+            raise error  # a bug: RequestMiddleware logs it and answers 500
         if refusal.position is not None:
             request.scope["position"] = refusal.position
         metrics.refusals.labels(refusal.code).inc()
@@ -209,28 +207,28 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
         return _method_not_allowed(request, error)
     if isinstance(error, ValidationException):
         extra: list[Any] = error.extra if isinstance(error.extra, list) else []
-        found: list[dict[str, str]] = [
+        errors: list[dict[str, str]] = [
             _explained(request, str(each["key"]), str(each["message"])) for each in extra
         ]
-        if found and found[0]["param"] == "data":
-            return InvalidRequest("this request needs a JSON body")
-        return invalid_request(found) if found else InvalidRequest(error.detail)
+        if errors and errors[0]["param"] == "data":
+            return InvalidRequest("This request needs a JSON body")
+        return invalid_request(errors) if errors else InvalidRequest(error.detail)
     if isinstance(error, HTTPException):
         if error.status_code == 413:  # noqa: PLR2004 -- the framework's own limit
             return TooLarge()
-        if error.status_code < 500:  # noqa: PLR2004 -- the request's fault
+        if error.status_code < 500:  # noqa: PLR2004 -- a client error
             return InvalidRequest(error.detail)
     return None
 
 
 def _method_not_allowed(request: Any, error: HTTPException) -> MethodNotAllowed:
-    """Point to the methods that there are."""
+    """Name the allowed methods in the message."""
     method = "HEAD" if request.scope.get("head") else request.method
     offered = [each for each in _allowed(error)["allow"].split(", ") if each and each != "OPTIONS"]
-    pointer = f"; send {' or '.join(offered)} to {request.url.path}" if offered else ""
-    return MethodNotAllowed(f"this address does not answer {method}{pointer}")
+    hint = f"; send {' or '.join(offered)} to {request.url.path}" if offered else ""
+    return MethodNotAllowed(f"This path does not support {method}{hint}")
 
 
 def _allowed(error: HTTPException) -> dict[str, str]:
-    """RFC 9110 wants to know with a 405 which methods there are."""
+    """The Allow header that a 405 must have (RFC 9110, 15.5.6)."""
     return {"allow": (error.headers or {}).get("allow", "")}

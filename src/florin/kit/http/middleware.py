@@ -1,8 +1,8 @@
-"""Middleware: what every request passes first: its id, its time, its line in the log, its metrics.
+"""Middleware: the outermost layer of every request: request id, time, log line, metrics, errors.
 
-A plain ASGI layer (ASGI 3.0) around the application. It also answers the few hot routes itself:
-they are ordinary ASGI callables, several times cheaper than a routed one, and documented in
-OpenAPI by the ordinary handlers that stand behind them.
+A plain ASGI 3.0 layer around the application. It also calls the few fast routes: ASGI callables,
+several times cheaper than a route of the framework, and documented in OpenAPI by the ordinary
+handlers of the same routes.
 """
 
 import re
@@ -30,7 +30,7 @@ _log = logging.get_logger()
 
 
 class RequestMiddleware:
-    """Wraps `app`; `hot` maps (method, path) to the routes answered here."""
+    """Wraps `app`; `hot` maps (method, path) to the routes that bypass the framework."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class RequestMiddleware:
         self._hot_paths = frozenset(path.encode() for _, path in hot)
         self._translate = translate
         self.drain = drain
-        self._instance = instance  # None where requests are not logged
-        self._position = position  # what is said where a write changed nothing
-        self._token = token  # how a position is said
+        self._instance = instance  # None if requests are not logged
+        self._position = position  # log position of a write that changed nothing
+        self._token = token  # encodes a position as Florin-Consistency
         self._wrote = wrote
         self._add_headers = headers or response_headers(None)
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
@@ -68,7 +68,7 @@ class RequestMiddleware:
         logging.bind_request(request_id)
         commit_tracking.begin_request()
         client_departure.during(scope.get("client_connection"))
-        scope = self._one_form(scope)
+        scope = self._normalize(scope)
         route = self._hot.get((scope["method"], scope["path"]))
         status = 500
         begun = False
@@ -79,8 +79,8 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 if "position" in scope:
-                    await self._tell(scope)
-                elif status < 500 and self._position is not None:  # noqa: PLR2004 -- else: who knows?
+                    await self._record_write(scope)
+                elif status < 500 and self._position is not None:  # noqa: PLR2004 -- else: unknown
                     where = await self._position(scope)
                     scope.update({"position": where} if where is not None else {})
                 message["headers"] = self._headers(scope, message)
@@ -101,28 +101,28 @@ class RequestMiddleware:
             if refusal is not None:
                 await send_refusal(scope, answer, refusal)
             else:
-                scope.pop("position", None)  # telling it may have been the bug
+                scope.pop("position", None)  # recording it may have been what failed
                 await send_response(answer, 500, _bug(request_id), kind=b"application/problem+json")
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
             self._account(scope, status, scope.get("begun", time.perf_counter()) - started)
 
-    def _one_form(self, scope: Scope) -> Scope:
-        """The request in the one form that every rule meets: its path, and HEAD as GET."""
-        if scope["raw_path"] not in self._hot_paths:  # those are in their one form
+    def _normalize(self, scope: Scope) -> Scope:
+        """The request with a normalized path, and HEAD as GET, so that every rule applies."""
+        if scope["raw_path"] not in self._hot_paths:  # those are normalized already
             scope["path"] = paths.normalized(scope["raw_path"])
         return _head_as_get(scope)
 
-    async def _tell(self, scope: Scope) -> None:
-        """Let all instances know who has seen how much, before the caller hears of it."""
+    async def _record_write(self, scope: Scope) -> None:
+        """Publish the position of a write to all instances before the caller gets its answer."""
         if self._wrote is not None:
-            who = (scope.get("actor"), *scope.get("touched", ()))
-            await self._wrote([each for each in who if each], scope["position"])
+            actors = (scope.get("actor"), *scope.get("touched", ()))
+            await self._wrote([each for each in actors if each], scope["position"])
 
     def _headers(self, scope: Scope, start: Message) -> Headers:
         headers = list(start.get("headers", ()))
-        if sse.CONTENT_TYPE in headers:  # when it ends says nothing about us
+        if sse.CONTENT_TYPE in headers:  # a stream's duration is no response time
             scope["begun"] = time.perf_counter()
         headers.append((b"x-request-id", scope["request_id"].encode()))
         self._add_headers(headers)
@@ -201,11 +201,11 @@ async def read_body(receive: Receive, *, most: int = BODY_MAX) -> bytes:
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            raise ClientGone("the request was cut off")
+            raise ClientGone("the client disconnected before the request was complete")
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > most:
-            raise TooLarge(f"the body is larger than {most} bytes")
+            raise TooLarge(f"The body is larger than {most} bytes")
         if not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
@@ -222,18 +222,18 @@ def _request_id(headers: Headers) -> str:
     for key, value in headers:
         if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             given = value.decode()
-            if not redaction.looks_secret(given):  # it will stand in the log
+            if not redaction.looks_secret(given):  # the log contains the request id
                 return given
     return f"req_{ids.new_id().hex}"
 
 
 def _head_as_get(scope: Scope) -> Scope:
-    """HEAD is answered as GET is; the server, which knows the method, leaves the body out."""
+    """HEAD is handled as GET; the server omits the body."""
     return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
 
 
 def _route(scope: Scope) -> str:
-    """The route's template: safe as a label and in the log, whatever the address held."""
+    """The route's template: safe as a label and in the log, unlike the URL."""
     return scope.get("path_template") or "other"
 
 
@@ -241,9 +241,9 @@ def _bug(request_id: str) -> bytes:
     return _encode(
         {
             "type": "/api/v1/docs#internal_error",
-            "title": "Florin made a mistake.",
+            "title": "Internal error.",
             "status": 500,
-            "detail": "This is a bug; the log has it under the request id.",
+            "detail": "This is a bug in Florin; search its log for the request id.",
             "code": "internal_error",
             "request_id": request_id,
         }

@@ -1,8 +1,8 @@
-"""Paths: one form of a request's path, made before any rule looks at it.
+"""Paths: normalization of a request's path, before any rule is applied to it.
 
-The rule, which the balancer follows as well: percent-encoding is decoded, except that of a slash,
-which stays and so matches no route; repeated slashes count as one, `.` and `..` are resolved, a
-slash at the end is dropped. Whatever asks for a path in another spelling meets the same rules.
+The balancer normalizes in the same way: percent-encoding is decoded, except that of a slash, which
+stays and so matches no route; repeated slashes count as one, `.` and `..` are resolved, a trailing
+slash is dropped. So no spelling of a path bypasses a rule.
 """
 
 from urllib.parse import unquote
@@ -11,7 +11,7 @@ _ENCODED_SLASH = "%2F"
 
 
 def normalized(raw: bytes) -> str:
-    """Return the one form of a path as it came over the wire."""
+    """Return the normalized form of a path as it was received."""
     text = raw.decode("latin-1")
     if "%" in text:
         kept = text.replace("%2f", _ENCODED_SLASH).replace(_ENCODED_SLASH, "%252F")

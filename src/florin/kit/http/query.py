@@ -1,7 +1,7 @@
-"""Query: the parameters of an address, checked before anything reads them.
+"""Query: checks of the query parameters, before anything reads them.
 
-Every route refuses what it does not know, and takes each parameter once. The routes that answer
-without the framework know none at all.
+Every route refuses unknown and duplicate parameters. The fast routes, which bypass the framework,
+have no parameters.
 """
 
 import re
@@ -19,12 +19,12 @@ _WHOLE = re.compile(r"[0-9]{1,19}")
 
 
 def query_pairs(scope: Scope) -> Pairs:
-    """The parameters as they were sent, the empty ones too."""
+    """The parameters as they were sent, empty ones included."""
     return parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
 
 
 def refuse_parameters(scope: Scope) -> None:
-    """Raises InvalidRequest for any parameter: for a route that knows none."""
+    """Raises InvalidRequest for any parameter; for a route without parameters."""
     if scope["query_string"]:
         read_parameters(scope, {})
 
@@ -32,9 +32,9 @@ def refuse_parameters(scope: Scope) -> None:
 def read_parameters(
     scope: Scope, known: Mapping[str, Any], more: Callable[[str], bool] | None = None
 ) -> None:
-    """Check the parameters against those of the route, each with the type it is read as; `more`
-    accepts names that are the caller's own. What the route then reads is what was checked: an
-    empty parameter of a list counts as left out.
+    """Check the parameters against those of the route, given with their types; `more` accepts
+    names that the caller chooses. The scope's query is replaced by what was checked: an empty
+    parameter of a list counts as omitted.
 
     Raises InvalidRequest.
     """
@@ -49,8 +49,8 @@ def read_parameters(
             detail = "this parameter is given more than once" if name in seen else None
             detail = detail or _mistake(value, str, empty=True)
         else:
-            named = f"; there are {', '.join(sorted(known))}" if known else ""
-            detail = f"there is no such parameter here{named}"
+            names = f"; known parameters: {', '.join(sorted(known))}" if known else ""
+            detail = f"unknown parameter{names}"
         if detail is not None:
             errors.append({"param": name, "detail": detail})
         seen.add(name)
@@ -61,13 +61,13 @@ def read_parameters(
 
 
 def _mistake(value: str, kind: Any, *, empty: bool) -> str | None:
-    """What is wrong with a value, whatever its route does with it."""
+    """What is wrong with a value; checks that apply to every route."""
     if value == "":
-        return None if empty else "this parameter is empty; give a value or leave it out"
-    if value.lower() == "null":  # the framework would take it for "not given"
-        return "null is no value; leave the parameter out"
+        return None if empty else "this parameter is empty; send a value or omit it"
+    if value.lower() == "null":  # the framework would read it as absent
+        return "null is no value; omit the parameter"
     if "\0" in value:
         return "text must not contain the character U+0000"
     if kind is int and not _WHOLE.fullmatch(value):
-        return f"give a whole number in decimal digits, such as 20, not {shown(value)}"
+        return f"must be a whole number in decimal digits, such as 20, not {shown(value)}"
     return None

@@ -1,8 +1,8 @@
-"""Static files: answers that a browser or a CDN may keep: documents by their ETag, static files
-for good.
+"""Static files: responses that a browser or a CDN may cache: documents by their ETag, static files
+permanently.
 
-A static file is addressed by a fingerprint of its content, so that a new release's pages never meet
-the old one's files, and a CDN never has to be told.
+The URL of a static file contains a fingerprint of its content. So the pages of a new release never
+get the files of an old one, and a CDN needs no purge.
 """
 
 import gzip
@@ -20,12 +20,12 @@ from florin.kit.http.compression import LEAST, accepts_gzip
 
 STATIC = "/static"
 _FOREVER = "public, max-age=31536000, immutable"
-_ASK_AGAIN = "no-cache"  # kept, and asked about each time: a new release is seen at once
+_REVALIDATE = "no-cache"  # cached, but revalidated each time: a new release is seen at once
 
 
 @dataclass(frozen=True, slots=True)
 class CachedBody:
-    """One answer, as it is and compressed; `tag` names its content (RFC 9110, 8.8.3)."""
+    """A response body, plain and compressed; `tag` is its ETag (RFC 9110, 8.8.3)."""
 
     body: bytes
     packed: bytes | None
@@ -41,11 +41,11 @@ def cache_body(body: bytes, kind: str) -> CachedBody:
 def send_cached(
     request: Request[Any, Any, Any], kept: CachedBody, *, forever: bool = False, **headers: str
 ) -> Response[bytes]:
-    """Answer it, or 304 where the caller has it."""
+    """Answer with the body, or with 304 if the caller's If-None-Match has its ETag."""
     packed = kept.packed is not None and accepts_gzip(request.headers.get("accept-encoding", ""))
     tag = f'"{kept.tag}{"-gzip" if packed else ""}"'
     about = {
-        "cache-control": _FOREVER if forever else _ASK_AGAIN,
+        "cache-control": _FOREVER if forever else _REVALIDATE,
         "etag": tag,
         "vary": "Accept-Encoding",
         "cross-origin-resource-policy": "same-origin",
@@ -66,18 +66,18 @@ def has_tag(if_none_match: str, tag: str) -> bool:
 
 @cache
 def _static() -> dict[str, tuple[str, CachedBody]]:
-    """Every file of web/static: its name, its fingerprinted name and its content."""
-    found: dict[str, tuple[str, CachedBody]] = {}
+    """Every file of web/static by name, with its fingerprinted name and its content."""
+    static: dict[str, tuple[str, CachedBody]] = {}
     for file in files("florin").joinpath("web", "static").iterdir():
         stem, dot, suffix = file.name.rpartition(".")
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
         kept = cache_body(file.read_bytes(), kind)
-        found[file.name] = (f"{stem}.{kept.tag[:12]}{dot}{suffix}", kept)
-    return found
+        static[file.name] = (f"{stem}.{kept.tag[:12]}{dot}{suffix}", kept)
+    return static
 
 
 def static_url(name: str) -> str:
-    """The address of a static file. Raises KeyError where there is none."""
+    """The URL path of a static file. Raises KeyError for an unknown name."""
     return f"{STATIC}/{_static()[name][0]}"
 
 
@@ -88,7 +88,7 @@ def _by_address() -> dict[str, CachedBody]:
 
 @get(f"{STATIC}/{{file:str}}", include_in_schema=False)
 async def serve_static(request: Request[Any, Any, Any], file: str) -> Response[bytes]:
-    """A file by its fingerprint; another release's is not found rather than wrong."""
+    """A file by its fingerprinted name; a file of another release is 404, never other content."""
     kept = _by_address().get(file)
     if kept is None:
         raise NotFound

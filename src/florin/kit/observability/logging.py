@@ -1,7 +1,7 @@
-"""Logging: one JSON object a line, on standard error; no secrets, no card codes.
+"""Logging: one JSON object per line on standard error, without secrets and card codes.
 
-See docs/operations/logs.md. Levels error, warn, info, debug. A line written during a request has
-its id.
+See docs/operations/logs.md. Levels: error, warn, info, debug. A line that is written during a
+request has its id.
 """
 
 import logging
@@ -19,12 +19,12 @@ from florin.kit.observability import redaction
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
-_asked: ContextVar[str | None] = ContextVar("request_id", default=None)
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 _NAMES = {"warning": "warn", "critical": "error", "exception": "error"}
 
 
 def configure_logging(*, level: str, instance: str) -> None:
-    """Configure logging of this process, that of libraries included."""
+    """Configure the logging of this process, libraries included."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -47,12 +47,12 @@ def get_logger() -> Any:
 
 
 def bind_request(request_id: str) -> None:
-    """What this task says from now on belongs to that request."""
-    _asked.set(request_id)
+    """Add the request id to all further log lines of the current task."""
+    _request_id.set(request_id)
 
 
 def log_request(instance: str, event: dict[str, Any]) -> None:
-    """Log an answered request: the same line, without the pipeline, since every request pays."""
+    """Log an answered request, without structlog's pipeline: it would cost time per request."""
     event["instance"] = instance
     event["event"] = "request"
     event["level"] = "info"
@@ -67,21 +67,22 @@ def _level(_logger: object, name: str, event: EventDict) -> EventDict:
 
 
 def _exception(_logger: object, _name: str, event: EventDict) -> EventDict:
-    asked = event.pop("exc_info", None)
-    if asked:
-        error = asked if isinstance(asked, BaseException) else sys.exc_info()[1]
+    exc_info = event.pop("exc_info", None)
+    if exc_info:
+        error = exc_info if isinstance(exc_info, BaseException) else sys.exc_info()[1]
         event["exception"] = redaction.redact_exception(error)
     return event
 
 
 def _render(instance: str, _logger: object, _name: str, event: EventDict) -> bytes:
-    asked = {"request_id": _asked.get()} if _asked.get() is not None else {}
+    request_id = _request_id.get()
+    request = {"request_id": request_id} if request_id is not None else {}
     clean = {k: redaction.redact_secrets(v) if isinstance(v, str) else v for k, v in event.items()}
-    return _encode({"instance": instance, **asked, **clean})
+    return _encode({"instance": instance, **request, **clean})
 
 
 class _Library(logging.Formatter):
-    """Libraries speak the same JSON; what they quote is left out."""
+    """Formats the logs of libraries as the same JSON, with quoted values removed."""
 
     def __init__(self, instance: str) -> None:
         super().__init__()
@@ -95,8 +96,8 @@ class _Library(logging.Formatter):
             "level": _NAMES.get(record.levelname.lower(), record.levelname.lower()),
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(),
         }
-        if _asked.get() is not None:
-            event["request_id"] = _asked.get()
+        if _request_id.get() is not None:
+            event["request_id"] = _request_id.get()
         if record.exc_info:
             event["exception"] = redaction.redact_exception(record.exc_info[1])
         return _encode(event).decode()

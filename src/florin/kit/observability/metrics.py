@@ -1,4 +1,4 @@
-"""Metrics: every metric of a process, declared on one page."""
+"""Metrics: the Prometheus metrics of every process."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.platform_collector import PlatformCollector
@@ -42,53 +42,61 @@ ledger_seconds = Histogram(
 )
 limited = Counter(
     "florin_limited_total",
-    "Attempts refused because there were too many.",
+    "Attempts refused by a rate limit.",
     ["kind"],
     registry=registry,
 )
 limits_alone = Counter(
     "florin_limits_alone_total",
-    "Counts of limits made by this process alone, Valkey being away or slow.",
+    "Rate limit checks by this process alone, because Valkey was unreachable or slow.",
     registry=registry,
 )
 ledger_waiting = Gauge(
     "florin_ledger_waiting", "Items waiting for a call of the ledger.", registry=registry
 )
 pool_limit = Gauge(
-    "florin_pool_limit", "Connections the pool may open.", ["server"], registry=registry
+    "florin_pool_limit",
+    "The most connections that the pool may open.",
+    ["server"],
+    registry=registry,
 )
 pool_open = Gauge(
-    "florin_pool_open", "Connections the pool has open.", ["server"], registry=registry
+    "florin_pool_open", "Open connections of the pool.", ["server"], registry=registry
 )
-pool_idle = Gauge("florin_pool_idle", "Connections nobody uses now.", ["server"], registry=registry)
+pool_idle = Gauge(
+    "florin_pool_idle", "Idle connections of the pool.", ["server"], registry=registry
+)
 pool_waiting = Gauge(
-    "florin_pool_waiting", "Who waits for a connection now.", ["server"], registry=registry
+    "florin_pool_waiting", "Callers that wait for a connection.", ["server"], registry=registry
 )
 pool_wait_seconds = Histogram(
     "florin_pool_wait_seconds",
-    "Time until a connection was lent, where none was idle.",
+    "Time that callers waited for a connection when none was idle.",
     ["server"],
     buckets=_SECONDS,
     registry=registry,
 )
 pool_timeouts = Counter(
     "florin_pool_timeouts_total",
-    "Waits for a connection that gave up.",
+    "Waits for a connection that timed out.",
     ["server"],
     registry=registry,
 )
 replica_reads = Counter(
     "florin_replica_reads_total",
-    "Reads that a replica may answer: who was asked, and what came of it or why.",
+    "Reads that a replica may answer: the server that answered, and the outcome or reason.",
     ["server", "why"],
     registry=registry,
 )
 replica_lag_bytes = Gauge(
-    "florin_replica_lag_bytes", "Log the replica has not replayed.", ["server"], registry=registry
+    "florin_replica_lag_bytes",
+    "Log that the replica has not replayed.",
+    ["server"],
+    registry=registry,
 )
 replica_lag_seconds = Gauge(
     "florin_replica_lag_seconds",
-    "Age of the last heartbeat the replica replayed; infinite when it is cut off.",
+    "Age of the last heartbeat that the replica replayed; infinite when it is disconnected.",
     ["server"],
     registry=registry,
 )
@@ -97,13 +105,13 @@ replica_usable = Gauge(
 )
 writes_maybe_lost = Counter(
     "florin_writes_maybe_lost_total",
-    "Positions given to callers that the primary's log does not reach.",
+    "Positions sent to callers that the primary's log does not reach.",
     ["told_by"],
     registry=registry,
 )
 tokens_failed = Counter(
     "florin_tokens_failed_total",
-    "Positions that could not be kept in Valkey; their writers waited for the replicas.",
+    "Positions that could not be stored in Valkey; their writers waited for the replicas.",
     registry=registry,
 )
 valkey_failures = Counter(
@@ -114,48 +122,50 @@ valkey_failures = Counter(
 )
 valkey_open = Gauge(
     "florin_valkey_breaker_open",
-    "1 while Valkey is not asked because it failed.",
+    "1 while the circuit breaker is open: no command is sent to Valkey after failures.",
     registry=registry,
 )
 
-# The queues. Of one process: what it ran. Of the database, by every process alike: the gauges.
+# Queues. The counters are those of one process; the gauges come from the database and are equal in
+# every process.
 _RUN_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 queue_jobs = Counter(
     "florin_queue_jobs_total",
-    "Jobs this worker completed, saw failing, and gave up (dead).",
+    "Jobs of this worker by outcome: completed, failed, dead (no attempts left).",
     ["queue", "outcome"],
     registry=registry,
 )
 queue_fenced = Counter(
     "florin_queue_fenced_total",
-    "Outcomes refused because the lease was lost: the job ran elsewhere, too.",
+    "Outcomes refused by the fence: the lease was lost and the job also ran elsewhere.",
     ["queue"],
     registry=registry,
 )
 queue_wait_seconds = Histogram(
     "florin_queue_wait_seconds",
-    "Time from a job being due to its begin.",
+    "Time from when a job was due until it started.",
     ["queue"],
     buckets=_RUN_SECONDS,
     registry=registry,
 )
 queue_run_seconds = Histogram(
     "florin_queue_run_seconds",
-    "Time a job ran.",
+    "Run time of a job.",
     ["queue"],
     buckets=_RUN_SECONDS,
     registry=registry,
 )
-queue_busy = Gauge("florin_queue_busy", "Jobs this worker runs now.", registry=registry)
+queue_busy = Gauge("florin_queue_busy", "Jobs that this worker runs now.", registry=registry)
 queue_length = Gauge(
     "florin_queue_length",
-    "Jobs of a queue that are waiting, delayed, active, dead.",
+    "Jobs of a queue by state: waiting, delayed, active, dead.",
     ["queue", "state"],
     registry=registry,
 )
 queue_totals = Gauge(
     "florin_queue_totals",
-    "Jobs of a queue that arrived, were completed, failed, died, in the whole fleet, ever.",
+    "Jobs of a queue that arrived, were completed, failed or died, in the whole fleet since its"
+    " creation.",
     ["queue", "what"],
     registry=registry,
 )
@@ -170,5 +180,5 @@ queue_workers = Gauge(
 )
 outbox_waiting = Gauge("florin_outbox_waiting", "Rows of the outbox.", registry=registry)
 outbox_oldest_seconds = Gauge(
-    "florin_outbox_oldest_seconds", "Age of the outbox's oldest row.", registry=registry
+    "florin_outbox_oldest_seconds", "Age of the oldest row of the outbox.", registry=registry
 )

@@ -1,7 +1,7 @@
-"""Redaction: what must never stand in a log is taken out of what is about to be written there.
+"""Redaction: removes secrets and personal data from text that is about to be logged.
 
-The first belt is that nobody logs such things. This is the second, for texts that others make:
-errors of the driver quote the parameters of a query, those of the parser quote the body.
+Florin's own log calls contain none. This second check is for the text of libraries: errors of the
+database driver quote the parameters of a query, those of a parser quote the body.
 """
 
 import re
@@ -10,31 +10,31 @@ from typing import Any
 
 GONE = "[gone]"
 _SECRETS = re.compile(
-    r"\b(?:flk|whsec|sk|rk|pk)_[\w.+/=-]{6,}"  # keys of ours and of Stripe
+    r"\b(?:flk|whsec|sk|rk|pk)_[\w.+/=-]{6,}"  # keys of Florin and of Stripe
     r"|\beyJ[\w.-]{10,}"  # JSON Web Tokens
     r"|(?i:\bbearer\s+\S+)"
-    r"|\b[0-9A-Za-z]{4}(?:[- ][0-9A-Za-z]{4}){3,5}\b"  # codes of cards, and numbers of others
+    r"|\b[0-9A-Za-z]{4}(?:[- ][0-9A-Za-z]{4}){3,5}\b"  # codes of cards, and payment card numbers
     r"|\b\d{13,19}\b"
-    r"|\b[\w.+-]{1,64}@[\w-]+\.[\w.]+"  # people; of a longer address the end
-    r"|(?<=://)[^/\s@]+@"  # who signs in at a server
+    r"|\b[\w.+-]{1,64}@[\w-]+\.[\w.]+"  # e-mail addresses; of a longer one the end
+    r"|(?<=://)[^/\s@]+@"  # user and password in a URL
 )
-# A message quotes what it was given, in one of these ways.
+# The ways in which a library's message quotes a value.
 _QUOTED = re.compile(
     r"(?<!\w)'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|`[^`]*`|=\(.*?\)(?=\W|\Z)|(?<=: )b?'.*\Z",
     re.DOTALL,
 )
 _FRAMES_MAX = 40
-_MESSAGE_MAX = 2000  # characters; where quotations nest, what a message costs grows with its square
+_MESSAGE_MAX = 2000  # characters; with nested quotations the cost grows with the square
 
 
 def redact_secrets(text: str) -> str:
-    """Take out what looks like a secret, a code or a person."""
+    """Remove what looks like a secret, a code or personal data."""
     return _SECRETS.sub(GONE, text)
 
 
 def redact_message(text: str) -> str:
-    """Take out every quotation as well: for texts of libraries."""
-    if len(text) > _MESSAGE_MAX:  # cut, it could end within a quotation
+    """Remove secrets and every quoted value; for messages of libraries."""
+    if len(text) > _MESSAGE_MAX:  # truncated, it could end within a quotation
         return f"[a message of {len(text)} characters]"
     return redact_secrets(_QUOTED.sub(GONE, text))
 
@@ -45,10 +45,10 @@ def looks_secret(text: str) -> bool:
 
 def redact_exception(error: BaseException | None) -> list[dict[str, Any]]:
     """An exception and its causes, the last first: type, message without quotations, and frames."""
-    found: list[dict[str, Any]] = []
-    while error is not None and len(found) < 5:  # noqa: PLR2004 -- a chain longer says no more
+    chain: list[dict[str, Any]] = []
+    while error is not None and len(chain) < 5:  # noqa: PLR2004 -- more adds no information
         frames = traceback.extract_tb(error.__traceback__)[-_FRAMES_MAX:]
-        told: dict[str, Any] = {
+        entry: dict[str, Any] = {
             "type": f"{type(error).__module__}.{type(error).__qualname__}",
             "message": redact_message(str(error))[:500],
             "frames": [f"{each.filename}:{each.lineno} {each.name}" for each in frames],
@@ -56,7 +56,7 @@ def redact_exception(error: BaseException | None) -> list[dict[str, Any]]:
         for name in ("sqlstate", "table_name", "constraint_name"):  # names, never values
             value: Any = getattr(error, name, None)
             if isinstance(value, str):
-                told[name] = value
-        found.append(told)
+                entry[name] = value
+        chain.append(entry)
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    return found
+    return chain

@@ -1,1 +1,1 @@
-"""OpenAPI: the document of the interface, its examples and its page."""
+"""OpenAPI: the API's document, its examples and its documentation page."""

@@ -1,5 +1,5 @@
-"""Document: what the framework knows of the routes, completed: exact schemas, who may call,
-every header and refusal, and an example of each request and answer.
+"""Document: completes the framework's OpenAPI document with exact schemas, required scopes, all
+headers and refusals, and an example of each request and response.
 """
 
 import re
@@ -31,9 +31,9 @@ def complete_document(
     server: str,
     scoped: Sequence[type[Refusal]] = (),
 ) -> Json:
-    """Return the whole document; `scoped`: what whoever lacks a scope may be answered, too.
+    """Return the whole document; `scoped`: further refusals of the routes that require a scope.
 
-    Raises LookupError for a route that says not who may call it.
+    Raises LookupError for a route that is missing from `needs`.
     """
     document: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
     handlers = list(_documented(app))
@@ -56,14 +56,14 @@ def complete_document(
     for path, method, handler in handlers:
         name = f"{method} {path.removeprefix(base)}"
         if name not in needs:
-            raise LookupError(f"{name}: say in florin.routes.NEEDS which scope it needs")
+            raise LookupError(f"{name}: add its required scope to florin.routes.NEEDS")
         operation: Json = document["paths"][path][method.lower()]
         tag = path.removeprefix(base).split("/")[1]
         used.append(tag)
         operation["tags"] = [tag]
-        wanted, given = _kinds(handler)
-        _ask(operation, path.removeprefix(base), method, needs[name])
-        _bodies(operation, known.get(repr(wanted)), known.get(repr(given)), schemas)
+        body, answer = _kinds(handler)
+        _add_access(operation, path.removeprefix(base), method, needs[name])
+        _bodies(operation, known.get(repr(body)), known.get(repr(answer)), schemas)
         reads = method == "GET" or needs[name].endswith(":read")
         more = scoped if ":" in needs[name] else ()
         _refusals(operation, known["problem"], more, reads=reads)
@@ -84,14 +84,14 @@ def _documented(app: Litestar) -> Iterator[tuple[str, str, HTTPRouteHandler]]:
 
 
 def _kinds(handler: HTTPRouteHandler) -> tuple[Any, Any]:
-    """The types of what a route takes and what it answers."""
+    """The types of a route's request body and of its response."""
     data, answer = handler.parsed_data_field, handler.parsed_return_field
-    asked = None if data is None else data.annotation
+    body = None if data is None else data.annotation
     if answer.is_subclass_of(Response):
         if not answer.inner_types:
-            return asked, str  # a file, as it is sent
+            return body, str  # a file
         answer = answer.inner_types[0]
-    return asked, answer.annotation
+    return body, answer.annotation
 
 
 def _list_name(name: str) -> str:
@@ -99,31 +99,31 @@ def _list_name(name: str) -> str:
 
 
 def _named(shape: Any) -> Any:
-    """Name generic lists by what they list, also where they are referred to."""
+    """Name generic lists by their items, in references, too."""
     text = msgspec.json.encode(shape).decode()
     named = msgspec.json.decode(re.sub(r'(#/components/schemas/)Page_(\w+)_"', r'\1\2List"', text))
     for name, field in named.get("properties", {}).items():
-        if name.endswith("_at"):  # without a time zone in its type a time is a mere string
+        if name.endswith("_at"):  # msgspec omits the format of a datetime without a time zone
             for each in (field, *field.get("anyOf", ())):
                 if each.get("type") == "string":
                     each["format"] = "date-time"
     return named
 
 
-def _ask(operation: Json, path: str, method: str, need: str) -> None:
-    """Who may call it, and with which parameters."""
+def _add_access(operation: Json, path: str, method: str, need: str) -> None:
+    """Add the required scope and the parameters of an operation."""
     scopes = [need] if ":" in need else []
     operation["security"] = [] if need == "public" else [{"bearer": scopes}]
     if scopes:
         text = operation.get("description") or ""
-        operation["description"] = f"{text}\n\nNeeds the scope `{need}`.".strip()
+        operation["description"] = f"{text}\n\nRequires the scope `{need}`.".strip()
     answers: Json = operation["responses"]
     keyed = _KEY_REQUIRED in answers.get("400", {}).get("description", "")
     parameters: list[Json] = []
     for each in operation.get("parameters", ()):
         shape = {k: v for k, v in each["schema"].items() if k not in {"oneOf", "description"}}
         options = [one for one in each["schema"].get("oneOf", ()) if one.get("type") != "null"]
-        each["schema"] = _given({**(options[0] if options else {}), **shape})
+        each["schema"] = _without_null({**(options[0] if options else {}), **shape})
         if each["name"] == "Idempotency-Key":
             each["required"] = keyed and not path.startswith("/redemptions")
             each["schema"] |= {"maxLength": 255, "pattern": "^[ -~]*$"}
@@ -136,8 +136,8 @@ def _ask(operation: Json, path: str, method: str, need: str) -> None:
     ]
 
 
-def _given(shape: Json) -> Json:
-    """The schema of a parameter that is there: an address knows no null, and bounds are whole."""
+def _without_null(shape: Json) -> Json:
+    """The schema of a parameter that is present: a URL has no null; bounds become integers."""
     if isinstance(shape.get("type"), list):
         shape["type"] = next(each for each in shape["type"] if each != "null")
     if "enum" in shape:
@@ -153,15 +153,15 @@ def _example_of(path: str, parameter: Json) -> Any:
     return example_value(parameter["schema"], parameter["name"], {})
 
 
-def _bodies(operation: Json, wanted: Any, given: Any, schemas: Json) -> None:
-    if "requestBody" in operation and wanted is not None:
-        content = {"schema": wanted, "example": example_value(wanted, "", schemas)}
+def _bodies(operation: Json, request: Any, response: Any, schemas: Json) -> None:
+    if "requestBody" in operation and request is not None:
+        content = {"schema": request, "example": example_value(request, "", schemas)}
         operation["requestBody"]["content"] = {"application/json": content}
     for status, answer in operation["responses"].items():
-        if int(status) < 300:  # noqa: PLR2004 -- the statuses that say yes
-            answer["description"] = "Done." if operation.get("requestBody") else "Here it is."
-            if given is not None and "application/json" in answer.get("content", {}):
-                content = {"schema": given, "example": example_value(given, "", schemas)}
+        if int(status) < 300:  # noqa: PLR2004 -- success
+            answer["description"] = "Success."
+            if response is not None and "application/json" in answer.get("content", {}):
+                content = {"schema": response, "example": example_value(response, "", schemas)}
                 answer["content"] = {"application/json": content}
             for kind, example in TEXTS.items():
                 if kind in answer.get("content", {}):
@@ -173,21 +173,21 @@ def _refusals(operation: Json, problem: Any, more: Sequence[type[Refusal]], *, r
     answers: Json = operation["responses"]
     framework = answers.get("400", {})
     if "application/problem+json" not in framework.get("content", {}):
-        answers.pop("400", None)  # Florin says 422, with its own document
+        answers.pop("400", None)  # Florin answers 422 with its own document instead
     if "requestBody" in operation:
         for refusal in (TooLarge, UnsupportedEncoding):
             description = f"`{refusal.code}`: {refusal.title()}"
             answers[str(refusal.status)] = {"description": description}
     for refusal in (*more, *(() if reads else (OutcomeUnknown,))):
-        said = answers[str(refusal.status)]
-        if f"`{refusal.code}`" not in said["description"]:
-            said["description"] += f"\n\n`{refusal.code}`: {refusal.title()}"
+        documented = answers[str(refusal.status)]
+        if f"`{refusal.code}`" not in documented["description"]:
+            documented["description"] += f"\n\n`{refusal.code}`: {refusal.title()}"
     for status, answer in answers.items():
-        if int(status) >= 400:  # noqa: PLR2004 -- the statuses that say no
-            found = [_LINE.match(line) for line in answer["description"].split("\n\n")]
+        if int(status) >= 400:  # noqa: PLR2004 -- refusals
+            lines = [_LINE.match(line) for line in answer["description"].split("\n\n")]
             examples = {
                 line.group(1): {"value": problem_example(int(status), line.group(1), line.group(2))}
-                for line in found
+                for line in lines
                 if line is not None
             }
             answer["content"] = {

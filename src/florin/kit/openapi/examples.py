@@ -1,7 +1,7 @@
-"""Examples: one plausible value of every shape, made from the schema itself.
+"""Examples: one plausible value of every schema, generated from the schema.
 
-A test holds each against its schema. A field that needs a value of its own carries it as
-`examples` in its type, or stands in the table below when its name says enough.
+A test validates each example against its schema. A field that needs a particular value has it as
+`examples` in its type, or by its name in `_VALUES` below.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from florin.kit.http import sse
 
 Json = Mapping[str, Any]
 
-# The prefix of ids, by route and by field; "" is what comes behind it.
+# The prefix of ids, by route and by field; "" is the part after the prefix.
 ID: dict[str, str] = {
     "": "01a20e61e846768583118b9d6d8d48f4",
     "api-keys": "key",
@@ -89,7 +89,7 @@ _VALUES: dict[str, Any] = {
     "type": "card.redeemed",
     "Last-Event-ID": "evt_01a20e61e846768583118b9d6d8d48f4",
 }
-TEXTS = {  # by their media type
+TEXTS = {  # by media type
     "text/csv": "code\nM4H0-0NX1-8FT6-GXMN\n",
     sse.KIND: 'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":'
     '"evt_01a20e61e846768583118b9d6d8d48f4","object":"event","type":"card.redeemed"}\n\n',
@@ -98,7 +98,7 @@ _TIME = "2026-11-24T16:27:07.206897Z"
 
 
 def example_value(schema: Json, name: str, schemas: Json) -> Any:
-    """A value that the schema allows."""
+    """A value that is valid by the schema."""
     if "$ref" in schema:
         return example_value(schemas[schema["$ref"].rsplit("/", 1)[1]], name, schemas)
     if schema.get("examples"):
@@ -131,7 +131,7 @@ def _plain(schema: Json, name: str, schemas: Json) -> Any:
 
 
 def problem_example(status: int, code: str, title: str) -> dict[str, Any]:
-    """The document of a refusal."""
+    """An example of a refusal's problem document."""
     more: dict[str, Any] = {"available": 3750} if code == "insufficient_funds" else {}
     more |= {"param": "amount"} if code in {"invalid_request", "amount_not_allowed"} else {}
     return {
@@ -155,9 +155,9 @@ def _object(schema: Json, name: str, schemas: Json) -> Any:
             prefix = _KINDS.get(schema.get("title", ""), "obj")
             made[key] = f"{prefix}_{ID['']}"
         elif (both and key == "card") or key == "idempotency_key":
-            made[key] = example_value(field, key, schemas)  # of card and code exactly one is given
+            made[key] = example_value(field, key, schemas)  # exactly one of card and code is given
         elif key != "problem" and field.get("default", ...) is not None:
-            made[key] = example_value(field, key, schemas)  # the example is of what went well
+            made[key] = example_value(field, key, schemas)  # the example shows success
     return made
 
 

@@ -1,4 +1,4 @@
-"""Page: the OpenAPI document as one readable page: no script, nothing from another host."""
+"""Page: the OpenAPI document as an HTML page, without scripts and without other hosts."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from florin.kit.http import static_files
 
 Node = Mapping[str, Any]
 
-# What a browser may do with the page: show it.
+# Content-Security-Policy of the page: no scripts, forms or frames.
 POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
@@ -20,7 +20,7 @@ _METHODS = ("get", "post", "patch", "put", "delete")
 
 
 def render_page(document: Node, *, base: str, example_host: str) -> str:
-    """Render the document. Every refusal is an anchor by its code, which problems link to."""
+    """Render the document. Each refusal has its code as anchor; a problem's `type` links to it."""
     groups: dict[str, list[str]] = {}
     for path, operations in document["paths"].items():
         name = path.removeprefix(base).strip("/").split("/")[0]
@@ -47,17 +47,17 @@ def render_page(document: Node, *, base: str, example_host: str) -> str:
 
 _INTRODUCTION = """\
 <ul>
-<li>Everything lies below <code>{base}</code>; bodies and answers are JSON.</li>
-<li>In the examples <code>$FLORIN_URL</code> is where Florin is reached, and
+<li>All paths begin with <code>{base}</code>; requests and responses are JSON.</li>
+<li>In the examples <code>$FLORIN_URL</code> is the address of Florin, and
 <code>$FLORIN_KEY</code> an API key.</li>
-<li>Say who you are with <code>Authorization: Bearer flk_…</code>, an API key, or with an access
+<li>Authenticate with <code>Authorization: Bearer flk_…</code>, an API key, or with an access
 token.</li>
 <li>Amounts are integers in the currency's minor unit: 1000 in EUR is ten euros.</li>
-<li>What creates or moves money needs an <code>Idempotency-Key</code> header of your own making:
-repeat a request with the same key, and it still happens once.</li>
-<li>A list answers <code>limit</code> objects, newest first; go on with
-<code>starting_after</code>, the last id you have.</li>
-<li>Every "no" is a problem document with a stable <code>code</code>: see
+<li>Requests that create objects or move money need an <code>Idempotency-Key</code> header that you
+choose: a request that is repeated with the same key happens once.</li>
+<li>A list returns up to <code>limit</code> objects, newest first; for the next page send the last
+id as <code>starting_after</code>.</li>
+<li>Every refusal is a problem document with a stable <code>code</code>: see
 <a href="#refusals">refusals</a>.</li>
 </ul>"""
 
@@ -76,10 +76,10 @@ def _operation(document: Node, path: str, method: str, operation: Node, host: st
     ]
     if parameters:
         parts.append(_table("Parameters", parameters))
-    wanted = _schema_of(document, operation.get("requestBody", {}))
-    if wanted is not None:
-        parts.append(_table("Body", _fields(document, wanted)))
-    parts.append(_example(path, method, operation, wanted, host))
+    body = _schema_of(document, operation.get("requestBody", {}))
+    if body is not None:
+        parts.append(_table("Body", _fields(document, body)))
+    parts.append(_example(path, method, operation, body, host))
     parts.append(_answers(document, operation))
     return "".join([*parts, "</article>"])
 
@@ -107,7 +107,7 @@ def _fields(document: Node, schema: Node) -> list[tuple[str, str, str]]:
 
 
 def _kind(document: Node, schema: Node) -> str:
-    """A schema in a few words."""
+    """A short description of a schema."""
     if "$ref" in schema:
         return _kind(document, _resolve(document, schema))
     for many in ("oneOf", "anyOf"):
@@ -132,16 +132,16 @@ def _kind(document: Node, schema: Node) -> str:
     return word
 
 
-def _example(path: str, method: str, operation: Node, wanted: Node | None, host: str) -> str:
-    """The request as a curl line."""
+def _example(path: str, method: str, operation: Node, schema: Node | None, host: str) -> str:
+    """The request as a curl command; `schema` is that of its body."""
     lines = [f"curl {host}{path.replace('{', '').replace('}', '')}"]
-    if method not in {"get", "post"} or (method == "post" and wanted is None):
+    if method not in {"get", "post"} or (method == "post" and schema is None):
         lines.append(f"  -X {method.upper()}")
     if "401" in operation["responses"]:
         lines.append('  -H "Authorization: Bearer $FLORIN_KEY"')
     if any(each.get("name") == "Idempotency-Key" for each in operation.get("parameters", ())):
         lines.append('  -H "Idempotency-Key: $(uuidgen)"')
-    if wanted is not None:
+    if schema is not None:
         (media,) = operation["requestBody"]["content"].values()
         body = media["example"]
         lines.append("  -H 'Content-Type: application/json'")
@@ -153,27 +153,28 @@ def _answers(document: Node, operation: Node) -> str:
     rows: list[tuple[str, str, str]] = []
     for status, answer in operation["responses"].items():
         schema = _schema_of(document, answer)
-        if int(status) < 400:  # noqa: PLR2004 -- the statuses that say yes
-            what = schema.get("title", "") if schema is not None else "nothing"
-            rows.append((status, what, ""))
+        if int(status) < 400:  # noqa: PLR2004 -- success
+            name = schema.get("title", "") if schema is not None else "nothing"
+            rows.append((status, name, ""))
             continue
         for line in answer.get("description", "").split("\n\n"):
-            code, _, why = line.partition(": ")
-            rows.append((status, code.strip("`"), why))
+            code, _, title = line.partition(": ")
+            rows.append((status, code.strip("`"), title))
     cells = "".join(
-        f"<tr><td>{escape(status)}</td><td>{_linked(what, why)}</td><td>{_prose(why)}</td></tr>"
-        for status, what, why in rows
+        f"<tr><td>{escape(status)}</td><td>{_linked(name, text)}</td><td>{_prose(text)}</td></tr>"
+        for status, name, text in rows
     )
     return f"<details><summary>Answers</summary><table>{cells}</table></details>"
 
 
-def _linked(what: str, why: str) -> str:
-    shown = f"<code>{escape(what)}</code>"
-    return f'<a href="#{escape(what)}">{shown}</a>' if why else shown
+def _linked(name: str, title: str) -> str:
+    """The name of a schema, or the code of a refusal with a link to its row."""
+    shown = f"<code>{escape(name)}</code>"
+    return f'<a href="#{escape(name)}">{shown}</a>' if title else shown
 
 
 def _refusals() -> str:
-    """Every named no of the product."""
+    """The table of all refusals."""
     known: dict[str, type[Refusal]] = {}
     waiting = [Refusal]
     while waiting:
@@ -185,7 +186,7 @@ def _refusals() -> str:
         f"<td>{_prose(known[code].title())}</td></tr>"
         for code in sorted(known, key=lambda code: (known[code].status, code))
     )
-    bug = "Florin made a mistake; its log has it under the request id."
+    bug = "Internal error: a bug in Florin; search its log for the request id."
     return (
         '<section id="refusals"><h2>Refusals</h2><table>'
         f'{rows}<tr id="internal_error"><td>500</td><td><code>internal_error</code></td>'
@@ -195,14 +196,14 @@ def _refusals() -> str:
 
 def _table(title: str, rows: list[tuple[str, str, str]]) -> str:
     cells = "".join(
-        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{_prose(what)}</td></tr>"
-        for name, kind, what in rows
+        f"<tr><td><code>{escape(name)}</code></td><td>{escape(kind)}</td><td>{_prose(text)}</td></tr>"
+        for name, kind, text in rows
     )
     return f"<h4>{title}</h4><table>{cells}</table>"
 
 
 def _schema_of(document: Node, content: Node) -> Node | None:
-    """The schema of a body or an answer; of one that may be left out, what it is when given."""
+    """The schema of a request or response body; of an optional one without null."""
     for media in content.get("content", {}).values():
         schema = media.get("schema")
         if schema is None:
@@ -221,7 +222,7 @@ def _resolve(document: Node, schema: Node) -> Node:
 
 
 def _prose(text: str) -> str:
-    """Text with `code` in it."""
+    """Escaped text, with `code` as HTML."""
     return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 

@@ -1,4 +1,4 @@
-"""Responses: how refusals are documented beside the routes that answer them."""
+"""Responses: the OpenAPI responses of a route's refusals."""
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
@@ -14,15 +14,15 @@ from florin.kit.errors import (
 
 
 class Mistake(msgspec.Struct, kw_only=True):
-    """One of several fields that are wrong."""
+    """One of several invalid fields."""
 
     param: str
     detail: str
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """A problem document (RFC 9457). `code` is stable; `param` names the field to blame, `errors`
-    several; `available` is what a card still has where that was not enough.
+    """A problem document (RFC 9457). `code` is stable; `param` is the invalid field, `errors` are
+    several invalid fields; `available` is a card's remaining money if it was insufficient.
     """
 
     type: str
@@ -46,7 +46,7 @@ _ALWAYS: tuple[type[Refusal], ...] = (
 
 
 def refusal_responses(*refusals: type[Refusal], public: bool = False) -> dict[int, ResponseSpec]:
-    """What a route may refuse, by status; `public`: it asks for no credentials."""
+    """The refusals of a route by status; `public`: it requires no credentials."""
     by_status: dict[int, list[str]] = {}
     always = [each for each in _ALWAYS if not public or each not in {Unauthenticated, Forbidden}]
     for refusal in (*refusals, *always):

@@ -1,4 +1,4 @@
-"""Routes: the interface described, for machines and for people. Kept by whoever read it once."""
+"""Routes: the API's documentation as OpenAPI and as a page; clients may cache both."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from florin.kit.http import static_files
 from florin.kit.openapi import page as docs_page
 from florin.kit.openapi.document import Json, complete_document
 
-_HOST_IN_EXAMPLES = "$FLORIN_URL"  # where no FLORIN_PUBLIC_URL says how Florin is reached
+_HOST_IN_EXAMPLES = "$FLORIN_URL"  # used if FLORIN_PUBLIC_URL is not set
 
 
 class ApiDocumentation:
-    """The document of an application, made once, and its page."""
+    """The OpenAPI document of an application and its page, each made once."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class ApiDocumentation:
         self._page: static_files.CachedBody | None = None
 
     def document(self, app: Litestar) -> Json:
-        """Raises LookupError for a route that says not who may call it."""
+        """Raises LookupError for a route without a required scope in `needs`."""
         if self._document is None:
             server = self._public_url or "/"
             self._document = complete_document(
@@ -40,7 +40,7 @@ class ApiDocumentation:
         return self._document
 
     def lists(self, app: Litestar) -> frozenset[str]:
-        """The routes whose answers are lists: they show no code and no secret."""
+        """The routes that return lists: those contain no codes and no secrets."""
         return frozenset(
             path
             for path, operations in self.document(app)["paths"].items()
@@ -48,15 +48,14 @@ class ApiDocumentation:
         )
 
     async def options(self, request: Request[Any, Any, Any]) -> Response[None] | None:
-        """Answer OPTIONS: the framework names only the methods of one of a path's handlers."""
+        """Answer OPTIONS; the framework would list the methods of only one of a path's handlers."""
         if request.method != "OPTIONS":
             return None
         path = str(request.scope["path_template"])
-        found = {method.upper() for method in self.document(request.app)["paths"].get(path, ())}
-        found = found or {"GET"}  # what is not in the document is read only
-        found |= {"OPTIONS", *(("HEAD",) if "GET" in found else ())}
-        allowed = ", ".join(sorted(found))
-        return Response(None, status_code=204, headers={"allow": allowed})
+        methods = {method.upper() for method in self.document(request.app)["paths"].get(path, ())}
+        methods = methods or {"GET"}  # routes outside the document only read
+        methods |= {"OPTIONS", *(("HEAD",) if "GET" in methods else ())}
+        return Response(None, status_code=204, headers={"allow": ", ".join(sorted(methods))})
 
     def encoded(self, app: Litestar) -> static_files.CachedBody:
         if self._encoded is None:
@@ -66,7 +65,7 @@ class ApiDocumentation:
         return self._encoded
 
     def page(self, app: Litestar) -> static_files.CachedBody:
-        """One page for everyone: nothing in it comes from the request, so it is made once."""
+        """The page; made once, since nothing in it depends on the request."""
         if self._page is None:
             host = self._public_url or _HOST_IN_EXAMPLES
             shown = docs_page.render_page(self.document(app), base=self._base, example_host=host)
@@ -78,12 +77,12 @@ class ApiDocumentation:
 
         @get(f"{self._base}/openapi.json", include_in_schema=False)
         async def openapi_json(request: Request[Any, Any, Any]) -> Response[bytes]:
-            """The document of the interface: OpenAPI 3.1."""
+            """The OpenAPI 3.1 document of the API."""
             return static_files.send_cached(request, self.encoded(request.app))
 
         @get(f"{self._base}/docs", include_in_schema=False)
         async def docs(request: Request[Any, Any, Any]) -> Response[bytes]:
-            """The same as a page."""
+            """The document as an HTML page."""
             page = self.page(request.app)
             return static_files.send_cached(request, page, content_security_policy=docs_page.POLICY)
 

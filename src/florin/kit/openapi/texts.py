@@ -1,78 +1,79 @@
-"""Texts: what the document says once for all routes."""
+"""Texts: the parts of the document that all routes share."""
 
 from typing import Any
 
 Json = dict[str, Any]
 
 INTRODUCTION = """\
-Gift cards, exact to the cent. Bodies and answers are JSON; amounts are integers in the currency's
-minor unit; ids carry their kind. What creates or moves money needs an `Idempotency-Key` of your own
-making: repeated with the same key it still happens once. Every "no" is a problem document
-(RFC 9457) with a stable `code`.
+Gift cards, exact to the cent. Requests and responses are JSON; amounts are integers in the
+currency's minor unit; the prefix of an id names its kind. Requests that create objects or move
+money need an `Idempotency-Key` that you choose: a request that is repeated with the same key
+happens once. Every refusal is a problem document (RFC 9457) with a stable `code`.
 
-Whatever the route, a request whose headers exceed 16 KiB is refused with 431 `headers_too_large`,
-one that takes too long to arrive with 408 `too_slow`, a method that an address does not answer with
-405 `method_not_allowed`, a body with a Content-Encoding with 415 `unsupported_encoding`; 500
-`internal_error` is a bug, and the log has it under the request id.
+On every route, a request whose headers exceed 16 KiB is refused with 431 `headers_too_large`, one
+that takes too long to arrive with 408 `too_slow`, an unsupported method with 405
+`method_not_allowed`, a body with a Content-Encoding with 415 `unsupported_encoding`; 500
+`internal_error` is a bug in Florin; its log has the details under the request id.
 """
 
 SECURITY: Json = {
     "bearer": {
         "type": "http",
         "scheme": "bearer",
-        "description": "An API key (`flk_…`) or an access token. The scopes that an operation needs"
-        " stand beside it; a key has those it was made with, a member those of the role.",
+        "description": "An API key (`flk_…`) or an access token. Each operation lists the"
+        " scopes it requires. A key has the scopes it was created with, a member those of the"
+        " role.",
     }
 }
 
 TAGS: dict[str, str] = {
     "auth": "Register a merchant, sign in and out, passwords and second factors.",
-    "sessions": "Where you are signed in.",
-    "merchant": "Your merchant, and what it asks of its members.",
-    "audit": "Who administered what.",
-    "api-keys": "Keys for programs, each with its scopes.",
-    "members": "The people of a merchant and their roles.",
-    "programs": "What cards of one kind have in common.",
+    "sessions": "The sessions in which you are signed in.",
+    "merchant": "Your merchant, and its requirements for members.",
+    "audit": "The log of administrative changes.",
+    "api-keys": "API keys with their scopes.",
+    "members": "The members of a merchant and their roles.",
+    "programs": "The rules of a kind of card.",
     "cards": "Issue cards, look them up, change their state.",
     "redemptions": "Spend from cards.",
-    "refunds": "Give a redemption back to its card.",
+    "refunds": "Return the money of a redemption to its card.",
     "loads": "Add money to cards.",
     "transfers": "Move money between cards.",
     "adjustments": "Correct a balance by hand.",
-    "holds": "Set money aside, and capture or free it later.",
-    "entries": "Every movement on every card.",
-    "ledger": "The books, at any instant, and their proof.",
-    "events": "What happened, as it was then.",
-    "queues": "What waits to be done, for operators.",
-    "jobs": "Work that takes longer than a request.",
+    "holds": "Reserve money, and capture or void the hold later.",
+    "entries": "All entries of all cards.",
+    "ledger": "The balances of the ledger at any instant, and the ledger's proof.",
+    "events": "Events, as they were when they happened.",
+    "queues": "The state of the job queues, for operators.",
+    "jobs": "Jobs: work that takes longer than a request.",
 }
 
 HEADERS: Json = {
     "X-Request-Id": {
-        "description": "The request's id: yours if you sent one, else made for you.",
+        "description": "The request's id: the one you sent, or else a new one.",
         "required": True,
         "schema": {"type": "string", "maxLength": 128},
         "example": "req_01a20e61e86a72b08a16934cc64c0c5c",
     },
     "Florin-Consistency": {
-        "description": "How far the books were after this write; sent along with a read, the read"
-        " is never older.",
+        "description": "The ledger's position after this write; a read with this header is never"
+        " older than the write.",
         "schema": {"type": "string", "pattern": "^[0-9a-f]+\\.[0-9a-f]+\\.[0-9a-f]{16}$"},
         "example": "1.3000148.5e0c9f0a71b2d384",
     },
     "Idempotency-Replayed": {
-        "description": "`true` where this is the first answer again.",
+        "description": "`true` if this repeats the first response for the same key.",
         "schema": {"type": "string", "const": "true"},
         "example": "true",
     },
     "Retry-After": {
-        "description": "Seconds to wait before trying again.",
+        "description": "Seconds to wait before repeating the request.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
         "example": 1,
     },
     "WWW-Authenticate": {
-        "description": "What is asked for.",
+        "description": "The required authentication scheme.",
         "required": True,
         "schema": {"type": "string"},
         "example": "Bearer",
@@ -83,15 +84,16 @@ PARAMETERS: Json = {
     "request_id": {
         "name": "X-Request-Id",
         "in": "header",
-        "description": "An id of your own for this request, which answer and log then carry: at"
-        " most 128 letters, digits and `._:-`. Any other is not taken over.",
+        "description": "Your own id for this request, which the response and the log repeat: at"
+        " most 128 letters, digits and `._:-`. Any other value is ignored.",
         "schema": {"type": "string"},
         "example": "till-3-0001",
     },
     "consistency": {
         "name": "Florin-Consistency",
         "in": "header",
-        "description": "From the answer to a write: this read is never older than that write.",
+        "description": "The value from the response to a write: this read is never older than that"
+        " write.",
         "schema": {"type": "string"},
         "example": "1.3000148.5e0c9f0a71b2d384",
     },

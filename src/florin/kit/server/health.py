@@ -1,8 +1,9 @@
-"""Health: whether the process lives, whether it may get traffic, and whether its parts answer.
+"""Health: liveness, readiness and the state of the dependencies of an instance.
 
-Three questions, three answers. Alive asks nothing else. Ready forgives what all instances share:
-Valkey never makes it fail, and the primary only after PRIMARY_GRACE_S without one, since emptying
-the balancer helps nobody. The probe has a connection of its own: a busy pool is not a dead server.
+Liveness depends on nothing else. Readiness tolerates failures that affect all instances alike,
+since an empty balancer would not help: Valkey never makes it fail, the primary only after
+PRIMARY_GRACE_S. The probe has its own connection: a busy pool does not mean that the server is
+down.
 """
 
 import asyncio
@@ -20,11 +21,11 @@ from florin.kit.postgres.database import Connection, open_connection
 PROBE_EVERY_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 PRIMARY_GRACE_S = 15.0
-FRESH_S = PROBE_EVERY_S + PROBE_TIMEOUT_S  # an older probe is not answered from
+FRESH_S = PROBE_EVERY_S + PROBE_TIMEOUT_S  # an older result is not reported
 
 
 class HealthMonitor:
-    """Probes the database and Valkey in the background and answers from what it saw."""
+    """Probes the database and Valkey in the background and reports the last result."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class HealthMonitor:
         self._drain = drain
         self._dsn = dsn
         self._ping = ping
-        self._first = first  # what is to be looked at before we are ready
+        self._first = first  # a check that must pass before the instance is ready
         self._release = release
         self._instance = instance
         self._started = time.monotonic()
@@ -73,7 +74,7 @@ class HealthMonitor:
         return 200 if fresh else 503
 
     async def report(self) -> tuple[int, dict[str, Any]]:
-        """The document of /health: what the last probe found, at `timestamp`."""
+        """The document of /health: the result of the last probe, made at `timestamp`."""
         if self._probed is None or time.monotonic() - self._probed > FRESH_S:
             await self._probe()
         checks = {"database": self._database}
@@ -95,7 +96,7 @@ class HealthMonitor:
             await asyncio.sleep(PROBE_EVERY_S)
 
     async def _probe(self) -> None:
-        """Probe, or wait for the probe under way: its connection has room for one."""
+        """Probe, or wait for the probe in progress: its connection runs one query at a time."""
         if self._probing is None or self._probing.done():
             self._probing = asyncio.ensure_future(self._probe_once())
         await asyncio.shield(self._probing)
@@ -117,7 +118,7 @@ class HealthMonitor:
             await connection.fetchval("select 1 from florin.migration limit 1")
             await self._first(connection)
         except BaseException:
-            self._connection = None  # never asked again: it may hold an answer nobody read
+            self._connection = None  # not reused: an unread answer may be pending on it
             connection.terminate()
             raise
 
@@ -132,6 +133,6 @@ async def _within(probe: Awaitable[None]) -> bool:
             await probe
     except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
         return False
-    except Exception:  # noqa: BLE001 -- whatever a client of Valkey raises: it did not answer
+    except Exception:  # noqa: BLE001 -- any error of the Valkey client means no answer
         return False
     return True

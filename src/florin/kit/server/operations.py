@@ -1,7 +1,7 @@
-"""Operations: the listener of a process for those who run it, apart from the public one.
+"""Operations: the listener for operators, separate from the public one.
 
 It serves metrics and health without authentication, so it listens on loopback unless
-FLORIN_OPERATIONS_HOST says otherwise. It shares the event loop of the process.
+FLORIN_OPERATIONS_HOST is set. It runs in the event loop of the process.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _BACKLOG = 64
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one of the endpoints says."""
+    """The response of an endpoint."""
 
     status: int
     body: bytes
@@ -39,16 +39,16 @@ def document(status: int, content: object) -> Answer:
 
 
 async def alive() -> Answer:
-    """GET /health/live: the loop answers."""
+    """GET /health/live: the event loop runs."""
     return document(200, {"status": "alive"})
 
 
 class PortUnavailable(Exception):
-    """The listener cannot have its port."""
+    """The listener cannot bind its port."""
 
 
 class OperationsListener:
-    """Holds its port from the beginning; serves between `start` and `stop`."""
+    """Binds its port when it is created; serves between `start` and `stop`."""
 
     def __init__(self, host: str, port: int, endpoints: Mapping[str, Endpoint]) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -56,7 +56,7 @@ class OperationsListener:
             self._socket = socket.create_server((host, port), family=family, backlog=_BACKLOG)
         except OSError as error:
             raise PortUnavailable(
-                f"FLORIN_OPERATIONS_PORT: port {port} of {host} cannot be used: {error.strerror}"
+                f"FLORIN_OPERATIONS_PORT: cannot listen on port {port} of {host}: {error.strerror}"
             ) from None
         config = uvicorn.Config(
             application(endpoints),
@@ -77,7 +77,7 @@ class OperationsListener:
         self._task = asyncio.ensure_future(self._server.serve(sockets=[self._socket]))
 
     async def stop(self) -> None:
-        """Answer what was asked, then close. The last to stop: who drains is still watched."""
+        """Finish the requests in flight, then close. Stops last: draining is monitored, too."""
         if self._task is not None:
             self._server.should_exit = True
             await self._task
@@ -85,7 +85,7 @@ class OperationsListener:
 
 
 def listener(settings: Settings, endpoints: Mapping[str, Endpoint]) -> OperationsListener | None:
-    """Return the listener of a process; None where no port is set. Raises PortUnavailable."""
+    """Return the listener of a process; None if no port is set. Raises PortUnavailable."""
     if settings.operations_port is None:
         return None
     return OperationsListener(settings.operations_host, settings.operations_port, endpoints)
@@ -98,26 +98,26 @@ def application(endpoints: Mapping[str, Endpoint]) -> App:
         del receive
         endpoint = endpoints.get(paths.normalized(scope["raw_path"]))
         if endpoint is None:
-            found = document(404, {"status": "not found", "paths": sorted(endpoints)})
+            response = document(404, {"status": "not found", "paths": sorted(endpoints)})
         elif scope["method"] not in {"GET", "HEAD"}:
-            found = document(405, {"status": "only GET and HEAD are answered"})
+            response = document(405, {"status": "only GET and HEAD are answered"})
         else:
-            found = await endpoint()
+            response = await endpoint()
         headers = [
-            (b"content-type", found.content_type.encode()),
-            (b"content-length", str(len(found.body)).encode()),
+            (b"content-type", response.content_type.encode()),
+            (b"content-length", str(len(response.body)).encode()),
             (b"cache-control", b"no-store"),
             (b"x-content-type-options", b"nosniff"),
         ]
-        start = {"type": "http.response.start", "status": found.status, "headers": headers}
+        start = {"type": "http.response.start", "status": response.status, "headers": headers}
         await send(start)
-        await send({"type": "http.response.body", "body": found.body})
+        await send({"type": "http.response.body", "body": response.body})
 
     return answer
 
 
 class _Inner(uvicorn.Server):
-    """A server within a process that has signal handlers of its own."""
+    """A server inside a process that has its own signal handlers."""
 
     @contextmanager
     def capture_signals(self) -> Generator[None]:

@@ -1,8 +1,8 @@
-"""Protocol: uvicorn's HTTP/1.1, with bounds that it leaves to a proxy: how large and how slow a
-request may be before the application hears of it.
+"""Protocol: uvicorn's HTTP/1.1 with limits that uvicorn leaves to a proxy: size and duration of the
+head, and duration of the body, before the application gets the request.
 
-Without them one connection can send headers without end, or a byte a minute, and hold memory for as
-long as it likes. A head or body that comes in one piece, as nearly all do, costs no timer.
+Without them one connection can send endless headers, or a byte per minute (Slowloris), and occupy
+memory without limit. A head or body that arrives in one piece, as nearly all do, needs no timer.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ from florin.kit.server.write_buffering import BufferedTransport
 HEAD_MAX = 16 * 1024  # bytes: request line and headers
 HEAD_WITHIN_S = 10.0
 BODY_WITHIN_S = 30.0
-FIRST_WITHIN_S = 75.0  # a connection that never asks anything
-LINGER_S = 2.0  # after a refusal what still comes is read and forgotten
-FORGOTTEN_MAX = 8 * 1024 * 1024  # bytes of a body that is refused before its end
+FIRST_WITHIN_S = 75.0  # until the first request of a connection
+LINGER_S = 2.0  # after a refusal, further input is read and discarded for so long
+FORGOTTEN_MAX = 8 * 1024 * 1024  # bytes discarded of a body that was refused before its end
 
 _log = logging.get_logger()
 
 
 class BoundedHttpProtocol(HttpToolsProtocol):
-    """One connection."""
+    """One connection of a client."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head = 0  # bytes of the head under way
+        self._head = 0  # bytes of the current head
         self._in_head = False
         self._in_body = False
         self._refused = False
-        self._forgotten = 0  # bytes of a body whose answer was given before its end
+        self._forgotten = 0  # bytes of a body whose answer was sent before its end
         self._patience: asyncio.TimerHandle | None = None
         self._client = ClientConnection()
 
@@ -61,15 +61,20 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self._in_head and before[0]:
             self._head += len(data)
             if self._head > HEAD_MAX:
-                self._refuse(HeadersTooLarge(f"the headers are larger than {HEAD_MAX} bytes"))
+                self._refuse(HeadersTooLarge(f"The headers are larger than {HEAD_MAX} bytes"))
                 return
         now = self._in_head, self._in_body
         if now != before or self._patience is None:
             self._stop_waiting()
             if self._in_head:
-                self._wait(HEAD_WITHIN_S, TooSlow("the headers took too long"))
+                self._wait(
+                    HEAD_WITHIN_S,
+                    TooSlow(f"The headers did not arrive within {HEAD_WITHIN_S:.0f} s"),
+                )
             elif self._in_body:
-                self._wait(BODY_WITHIN_S, TooSlow("the body took too long"))
+                self._wait(
+                    BODY_WITHIN_S, TooSlow(f"The body did not arrive within {BODY_WITHIN_S:.0f} s")
+                )
 
     def on_message_begin(self) -> None:
         self._in_head, self._head = True, 0
@@ -87,7 +92,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._in_head = False
         if self._head > HEAD_MAX:
-            self._refuse(HeadersTooLarge(f"the headers are larger than {HEAD_MAX} bytes"))
+            self._refuse(HeadersTooLarge(f"The headers are larger than {HEAD_MAX} bytes"))
         if self._refused:
             return
         self._in_body, self._forgotten = True, 0
@@ -108,8 +113,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """What cannot be read as HTTP is refused as everything else is."""
-        self._refuse(InvalidRequest("this is not a well-formed HTTP request"), status=400)
+        """Refuse what is not HTTP with a problem document, as everything else."""
+        self._refuse(InvalidRequest("Not a well-formed HTTP request"), status=400)
         del msg
 
     def _refuse(self, refusal: Refusal, status: int | None = None) -> None:
@@ -131,30 +136,30 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 % (request_id.encode(), len(body))
                 + body
             )
-        if self._in_body:  # the application waits for the rest, which nobody reads any more
+        if self._in_body:  # the application waits for the rest, which is no longer read
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        # Closed at once, with bytes still unread, the kernel would throw the answer away.
+        # Not closed at once: with unread input the kernel would send RST and discard the answer.
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._patience = self.loop.call_later(LINGER_S, self.transport.close)
 
     def _answerable(self) -> bool:
-        """Whether the answer would be taken for that of the request which is refused."""
+        """Whether the client would read the answer as that of the refused request."""
         if self._in_body:
             return not self.cycle.response_started
-        before: Any = self.cycle  # uvicorn's type forgets that at first there is none
+        before: Any = self.cycle  # None at first, unlike in uvicorn's type
         return before is None or before.response_complete
 
     def _wait(self, seconds: float, refusal: Refusal | None) -> None:
-        self._patience = self.loop.call_later(seconds, self._lose_patience, refusal)
+        self._patience = self.loop.call_later(seconds, self._time_out, refusal)
 
     def _stop_waiting(self) -> None:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
 
-    def _lose_patience(self, refusal: Refusal | None) -> None:
+    def _time_out(self, refusal: Refusal | None) -> None:
         self._patience = None
         if refusal is not None:
             self._refuse(refusal)

@@ -1,4 +1,4 @@
-"""Server: one process that answers over HTTP until it is told to leave."""
+"""Server: the HTTP server of a process, until it is drained."""
 
 import gc
 import signal
@@ -20,10 +20,10 @@ _log = logging.get_logger()
 
 
 class DrainingServer(uvicorn.Server):
-    """Uvicorn, which would close its listener first; this one drains before.
+    """Uvicorn that drains before it closes its listener.
 
-    SIGTERM drains, a second one stops waiting for late arrivals. SIGINT comes from a human at a
-    terminal: it does not wait either, and a second one does not even finish.
+    SIGTERM drains; a second one closes the listener at once. SIGINT, from a terminal, closes the
+    listener at once; a second one also abandons the requests in flight.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class DrainingServer(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         del frame
-        # Not handed on to uvicorn, which raises the signal again at the end: an orderly stop is
-        # no failure.
+        # Not passed to uvicorn, which raises the signal again at the end: an orderly stop is no
+        # failure.
         if self._drain.draining or sig == signal.SIGINT or not self.started:
             self.force_exit = self.force_exit or (self._drain.draining and sig == signal.SIGINT)
             self._drain.shorten()
@@ -58,14 +58,14 @@ class DrainingServer(uvicorn.Server):
             self._drain.begin()
 
     async def on_tick(self, counter: int) -> bool:
-        # Ten times a second; the answer True ends the loop, whereupon the listener is closed.
+        # Ten times per second; True ends the loop, and uvicorn closes the listener.
         return await super().on_tick(counter) or self._drain.is_over()
 
 
 def serve_app(
     edge: RequestMiddleware, settings: Settings, endpoints: Mapping[str, operations.Endpoint]
 ) -> int:
-    """Serve until the end; return the exit code. `endpoints` are those of the operations port."""
+    """Serve until drained; return the exit code. `endpoints` are those of the operations port."""
     try:
         listener = operations.listener(settings, endpoints)
     except operations.PortUnavailable as error:
@@ -83,7 +83,7 @@ def serve_app(
         access_log=False,
         log_config=None,
         server_header=False,
-        proxy_headers=False,  # who asks is told by the edge from trusted hops only
+        proxy_headers=False,  # TrustedProxies finds the client's address instead
         date_header=True,
         timeout_keep_alive=settings.idle_s,  # pyright: ignore[reportArgumentType] -- any number
         timeout_graceful_shutdown=settings.finish_s,  # pyright: ignore[reportArgumentType] -- same
@@ -91,8 +91,8 @@ def serve_app(
     )
     server = DrainingServer(config, edge.drain, listener)
     _log.info("starting", host=settings.host, port=settings.port, release=settings.release)
-    # What is there now stays: the collector need not walk it again and again, which shows as a
-    # pause in the slowest requests.
+    # Exclude the objects of startup from garbage collection: scanning them again and again would
+    # pause the slowest requests.
     gc.collect()
     gc.freeze()
     server.run()

@@ -1,9 +1,8 @@
-"""Write buffering: an answer leaves an instance in one piece.
+"""Write buffering: an instance writes the head and the body of a response in one call.
 
-Uvicorn writes the head and the body of an answer one after the other. An instance killed between
-the two leaves a balancer with a head that it has passed on already and cannot take back: the one
-failure that no repeating can hide. Written together the answer is there whole, or not at all and
-asked for again.
+Uvicorn writes them one after the other. If an instance is killed in between, the balancer has
+already forwarded the head and cannot repeat the request at another instance. Written together, the
+response arrives whole or not at all, and then the balancer repeats the request.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from typing import Any
 
 
 class BufferedTransport:
-    """A transport that hands on what is written in one turn of the loop in one call."""
+    """A transport that combines the writes of one iteration of the event loop."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
