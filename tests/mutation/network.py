@@ -61,7 +61,7 @@ NETWORK = (
       "_SPARE_CONNECTIONS = 32", "_SPARE_CONNECTIONS = 0",
       f"{CROWDS}::test_the_operations_port_answers_while_the_public_one_is_full"),
     _("a forged position raises the alarm of lost writes", ROUTING,
-      "        if ours:  # what is invented is not remembered, and raises no alarm\n",
+      "        if ours:  # an unsigned position is not recorded and raises no alert\n",
       "        if given:\n",
       f"{INVENTED}::test_an_invented_position_is_not_remembered"),
     _("the signature of a position is not checked", SIGNED,

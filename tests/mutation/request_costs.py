@@ -47,7 +47,7 @@ REQUEST_COSTS = (
       "        async with self._reading_batch:\n", "        if True:\n",
       "tests/cards/api/test_batch_limits.py::test_other_requests_run_while_batches_are_read"),
     _("every mistake of a body is explained", FIELDS,
-      "        if len(found) > ERRORS_MAX:\n", "        if False:\n",
+      "        if len(errors) > ERRORS_MAX:\n", "        if False:\n",
       "tests/cards/api/test_batch_limits.py::test_a_refusal_explains_no_more_mistakes_than_it_names"),
     _("a merchant sends any number of files at a time", "src/florin/cards/jobs/import_upload.py",
       "    if _uploads[merchant] >= UPLOADS_MAX:\n", "    if False:\n",

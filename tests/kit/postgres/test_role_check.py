@@ -1,4 +1,4 @@
-"""The second belt: who may serve with the role that owns the ledger, on real roles."""
+"""The role check: whether a process may serve with the role that owns the ledger."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from tests.support.instance import SECRETS, Instance, instance
 from tests.support.workers import crew, until
 
 STRONG = {name: f"{uuid.uuid4().hex}-{uuid.uuid4().hex}" for name in SECRETS}
-MISSING = "second belt is missing"
+MISSING = "could disable the ledger's guards"
 
 
 def url_of(urls: Urls, who: str) -> str:

@@ -123,7 +123,7 @@ def _pair_errors(kind: Any, value: bytes, param: str) -> list[dict[str, str]]:
         return []
     errors: list[dict[str, str]] = []
     for name, each in given.items():
-        if len(found) > ERRORS_MAX:
+        if len(errors) > ERRORS_MAX:
             break  # no more are named; to explain each of them costs most of all
         here = f"{param}[{name}]"
         try:

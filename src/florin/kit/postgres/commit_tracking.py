@@ -1,25 +1,25 @@
-"""Commit tracking: whether the request in hand may have changed something already.
+"""Commit tracking: whether the current request may have committed a change.
 
-Until it has, a refusal may promise that nothing happened. Afterwards, when a connection is missing
-only to read what the answer tells of, the caller is told to repeat it with the same key.
+Before its first commit, a refusal may state that nothing happened. After it, when no connection is
+available to read the response's data, the caller must repeat the request with the same key.
 """
 
 from contextvars import ContextVar
 
-# A list, so that what a handler's own tasks note is seen by whoever answers for it.
+# A mutable list: what tasks of a route record is visible to the middleware that answers.
 _changed: ContextVar[list[bool] | None] = ContextVar("changed", default=None)
 
 
 def begin_request() -> None:
-    """A request begins; nothing has happened."""
+    """Begin a request: nothing is committed."""
     _changed.set([])
 
 
 def record_commit() -> None:
-    """Something was committed on behalf of the request in hand."""
-    noted = _changed.get()
-    if noted is not None:
-        noted.append(True)
+    """Record a commit of the current request."""
+    commits = _changed.get()
+    if commits is not None:
+        commits.append(True)
 
 
 def may_have_changed() -> bool:

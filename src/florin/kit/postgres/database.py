@@ -1,4 +1,4 @@
-"""Database: the primary, transactions on it, and the position that proves what was seen."""
+"""Database: the primary, transactions on it, and its log position for consistent reads."""
 
 import asyncio
 import re
@@ -38,12 +38,12 @@ __all__ = [
     "read_position",
 ]
 
-REPEAT_FOR_S = 10.0  # how long a broken connection is tried again
+REPEAT_FOR_S = 10.0  # a read is retried for so long after its connection broke
 _PAUSE_S = 0.05
 _POSITION = re.compile(r"([0-9a-f]{1,8})\.([0-9a-f]{1,16})")
 
-# What may run a second time where nobody knows whether it did: statements that call nothing of ours
-# but these. All others are their caller's to repeat, who has a key, or a way to look.
+# The functions that a statement may call and still be retried when its outcome is unknown. Other
+# statements are repeated by their callers, with an idempotency key or after a check.
 MAY_CALL = ("clock", "metadata_token", "oldest_money", "queue_begin", "queue_facts")
 _COMMENT = re.compile(r"--[^\n]*")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
@@ -53,13 +53,14 @@ _ACTS = re.compile(
     re.IGNORECASE,
 )
 
-Row = Mapping[str, Any]  # an asyncpg.Record, as far as anybody reads one
+Row = Mapping[str, Any]  # the part of asyncpg.Record that is used
 
 
 class Reader(Protocol):
-    """What a function takes whose statements a replica may answer: kit/reads, or the Database.
+    """Runs statements that a replica may answer: a RoutedReader, or the Database.
 
-    One that takes the Database asks the primary, always: whatever decides about money does.
+    A function that takes the Database always reads from the primary, as all decisions about money
+    must.
     """
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]: ...
@@ -67,15 +68,15 @@ class Reader(Protocol):
     async def one(self, sql: str, *args: object) -> Row | None: ...
 
     def require_position(self, position: str) -> Any:
-        """What is read from now on must hold all up to that position."""
+        """Further reads must include everything up to that position."""
         ...
 
 
 class Tx:
     """A connection inside a transaction.
 
-    Only Database.transaction() makes one, so that what must happen in a transaction says so in its
-    type, and a function that talks to the network has none to give away.
+    Only Database.transaction() makes one. A function with a Tx parameter therefore runs in a
+    transaction, and code that waits for the network cannot call it without one.
     """
 
     __slots__ = ("_connection",)
@@ -98,7 +99,7 @@ class Tx:
 
 
 class Database:
-    """The primary, through one pool."""
+    """The primary, with one pool of connections."""
 
     def __init__(
         self,
@@ -109,8 +110,8 @@ class Database:
         settings: Mapping[str, str] | None = None,
         reads: bool = False,
     ) -> None:
-        """`server` names the pool in the metrics; `settings` are the server's, of its sessions.
-        `reads`: for what is only read, see Pool.
+        """`server` names the pool in the metrics; `settings` are PostgreSQL settings of its
+        sessions; `reads`: a pool for reads only, see Pool.
         """
         self.limits = PoolLimits(url)
         self.name = name
@@ -119,7 +120,7 @@ class Database:
         )
 
     def for_reads(self) -> "Database":
-        """The same server, through a pool of its own for what is only read: see Pool."""
+        """The same server with a separate pool for reads only: see Pool."""
         made = copy(self)
         made.limits = self.limits.for_reads()
         made.pool = Pool(
@@ -141,9 +142,9 @@ class Database:
         self.pool.terminate()
 
     def connection(self) -> AbstractAsyncContextManager[Connection]:
-        """Borrow a connection; statements run each in its own transaction.
+        """Borrow a connection; each statement runs in its own transaction.
 
-        Raises PoolTimeout when none becomes free within the URL's pool_timeout.
+        Raises PoolTimeout if none becomes free within the URL's pool_timeout.
         """
         return self.pool.connection()
 
@@ -155,39 +156,39 @@ class Database:
             commit_tracking.record_commit()
 
     async def all(self, sql: str, *args: object) -> Sequence[Row]:
-        return await self._ask("fetch", sql, args)
+        return await self._query("fetch", sql, args)
 
     async def one(self, sql: str, *args: object) -> Row | None:
-        return await self._ask("fetchrow", sql, args)
+        return await self._query("fetchrow", sql, args)
 
-    async def _ask(self, how: str, sql: str, args: Sequence[object]) -> Any:
-        """Run one statement; one that only reads is asked again where its connection broke."""
+    async def _query(self, method: str, sql: str, args: Sequence[object]) -> Any:
+        """Run one statement; a read is retried when its connection broke."""
         give_up = time.monotonic() + REPEAT_FOR_S
         while True:
             try:
                 async with self.connection() as connection:
-                    return await getattr(connection, how)(sql, *args)
+                    return await getattr(connection, method)(sql, *args)
             except BROKEN:
                 if not is_read_only(sql) or time.monotonic() > give_up:
                     raise
             await asyncio.sleep(_PAUSE_S)
 
     def require_position(self, position: str) -> "Database":
-        """The primary holds every position it gave."""
+        """Nothing to do: the primary has every position it returned."""
         del position
         return self
 
     async def position(self) -> str:
-        """How far the primary's log is: `timeline.position`, hexadecimal, for Florin-Consistency.
+        """The position of the primary's log, `timeline.position` in hexadecimal.
 
-        Asked after a commit it covers that commit (the insert position is behind its record).
+        Read after a commit it covers that commit: the insert position is after its record.
         """
         async with self.connection() as connection:
             return await read_position(connection)
 
 
 def is_read_only(sql: str) -> bool:
-    """Whether it does not matter if this statement runs once or twice. In doubt it does."""
+    """Whether a statement may be run twice without effect; False in doubt."""
     text = _COMMENT.sub(" ", sql)
     return bool(_READS.match(text)) and not _ACTS.search(text)
 
@@ -201,19 +202,19 @@ async def read_position(connection: Connection) -> str:
 
 
 def latest_position(positions: Iterable[str]) -> str:
-    """The position that covers all of these."""
+    """The latest of positions; it covers all others."""
     return max(positions, key=parse_position)
 
 
 def parse_position(position: str) -> tuple[int, int]:
-    """Timeline and place in the log of a position. Raises ValueError."""
-    found = _POSITION.fullmatch(position)
-    if found is None:
-        msg = "this is no position"
+    """The timeline and the LSN of a position. Raises ValueError."""
+    match = _POSITION.fullmatch(position)
+    if match is None:
+        msg = "invalid position"
         raise ValueError(msg)
-    return int(found[1], 16), int(found[2], 16)
+    return int(match[1], 16), int(match[2], 16)
 
 
 def position_lsn(position: str) -> int:
-    """The place alone. After a failover the log goes on where it was, so places stay comparable."""
+    """The LSN alone. The log continues after a failover, so LSNs stay comparable."""
     return parse_position(position)[1]

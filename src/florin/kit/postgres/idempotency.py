@@ -1,5 +1,5 @@
-"""Idempotency: an idempotency key for what is not money, claimed in the transaction that makes
-it.
+"""Idempotency: claims the idempotency key of a request without a posting, in the transaction that
+creates its object.
 """
 
 from uuid import UUID
@@ -13,7 +13,7 @@ async def claim_key(
 ) -> UUID:
     """Return the id of what the key made: `noun`, or of an earlier request's.
 
-    Raises IdempotencyKeyReused when the key was used for another request.
+    Raises IdempotencyKeyReused if the key was used for another request.
     """
     first: UUID | None = await tx.value(
         "select florin.once($1, $2, $3, $4, $5)", merchant, key, operation, fingerprint, noun

@@ -1,6 +1,6 @@
-"""Log position: how far the log is now, for answers that wrote nothing and still say so.
+"""Log position: the current position of the log, for responses to writes that changed nothing.
 
-Asked once for all who wait for it, so that refusals cost next to nothing however many there are.
+One query answers all concurrent callers, so that many refusals cost little.
 """
 
 import asyncio
@@ -17,20 +17,20 @@ WITHIN_S = 5.0
 
 
 class PositionReader:
-    """Asks the primary."""
+    """Reads the primary's position."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # One call at a time: whoever asks while it runs is answered by the next, which is later
-        # than all that he has seen.
-        self._calls: Batcher[None, str] = Batcher(self._ask, batch_max=5_000, in_flight_max=1)
+        # One call at a time: a caller that arrives while it runs gets the result of the next,
+        # which is later than everything the caller has seen.
+        self._calls: Batcher[None, str] = Batcher(self._query, batch_max=5_000, in_flight_max=1)
 
     async def now(self) -> str | None:
-        """None where the primary does not say in time."""
+        """The position; None if the primary does not answer within WITHIN_S."""
         with suppress(TimeoutError, Overloaded, PoolTimeout, asyncpg.PostgresError, *BROKEN):
             async with asyncio.timeout(WITHIN_S):
                 return await self._calls.submit(None)
         return None
 
-    async def _ask(self, waiting: list[None]) -> Sequence[str]:
+    async def _query(self, waiting: list[None]) -> Sequence[str]:
         return [await self._database.position()] * len(waiting)

@@ -1,10 +1,10 @@
-"""Migrations: bring a database to the schema of this release.
+"""Migrations: upgrade a database to the schema of this release.
 
-Numbered files run once, in order, each in its own transaction, but for those whose name ends in
-`_concurrently`: their statements run one by one, and again after a failure. Routines (the `.sql`
-beside their module) are created again when their text changed; grants are applied every time. All
-of it under one advisory lock, so that two releases starting at once do not collide, and under
-`lock_timeout`, so that a migration never makes the money queue behind it.
+Numbered files run once, in order, each in its own transaction; those whose name ends in
+`_concurrently` run statement by statement, and again after a failure. Routines (the `.sql` files
+next to their modules) are created again when their text changed; grants are applied every time.
+One advisory lock keeps two releases from migrating at the same time. `lock_timeout` keeps postings
+from queueing behind a migration that waits for a lock.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from florin.kit.settings import InvalidSettings, read_variable
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
 _FIRST_UNRELEASED = "0001_expand_core.sql"  # of the schema before 0.1.0
-APPLICATION = "florin_app"  # made where one URL names the owner only
+APPLICATION = "florin_app"  # created if the only URL is that of the owner
 _ROUTINES = (
     "ledger/clock.sql",
     "ledger/idempotency_keys.sql",
@@ -49,7 +49,7 @@ where n.nspname = 'florin' and not i.indisvalid
 
 
 class MigrationFailed(Exception):
-    """What to tell the operator, in one sentence."""
+    """The message for the operator, in one sentence."""
 
 
 def migration_files() -> list[Path]:
@@ -74,7 +74,7 @@ async def plan_migrations(connection: Connection) -> list[Path]:
         if path.name not in done:
             steps.append(path)
         elif done[path.name] != _checksum(path):
-            msg = f"{path.name} was changed after it ran; write a new migration instead"
+            msg = f"{path.name} was changed after it was applied; add a new migration instead"
             raise MigrationFailed(msg)
     routines = [path for path in routine_files() if done.get(path.name) != _checksum(path)]
     return steps + routines
@@ -92,7 +92,7 @@ def _refuse_unreleased(done: Mapping[str, str]) -> None:
 
 
 async def migrate(connection: Connection, *, role: str | None) -> list[str]:
-    """Run what is missing; return the names of what ran."""
+    """Apply the missing files; return their names."""
     await connection.execute("select pg_advisory_lock($1)", _LOCK)
     try:
         await connection.execute(
@@ -114,7 +114,7 @@ async def migrate(connection: Connection, *, role: str | None) -> list[str]:
 
 
 async def ensure_role(connection: Connection, role: str, password: str | None) -> None:
-    """Create the application's role where it is missing and we may."""
+    """Create the application's role if it is missing. Raises MigrationFailed without the right."""
     if await connection.fetchval("select 1 from pg_roles where rolname = $1", role):
         return
     may = await connection.fetchval(
@@ -154,9 +154,9 @@ async def run_migrations(*, owner_url: str, app_url: str | None, only_plan: bool
 
 
 async def _second_role(connection: Connection, me: str) -> str | None:
-    """The application's role where the only URL is the owner's: made if we may.
+    """The application's role when the only URL is the owner's: created if the owner may.
 
-    It is granted what the application needs; what is left to do is said each time.
+    It gets the application's grants; a message with the remaining steps is printed each time.
     """
     if me == APPLICATION:
         return None
@@ -164,13 +164,13 @@ async def _second_role(connection: Connection, me: str) -> str | None:
     try:
         await ensure_role(connection, APPLICATION, None)
     except MigrationFailed:
-        said = f"create another (CREATE ROLE {APPLICATION} LOGIN PASSWORD '…')"
+        step = f"create another role (CREATE ROLE {APPLICATION} LOGIN PASSWORD '…')"
     else:
         role = APPLICATION
-        said = f"{role} is there for it (ALTER ROLE {role} PASSWORD '…')"
+        step = f"set the password of {role} (ALTER ROLE {role} PASSWORD '…')"
     print(
-        f"The application still uses the role that owns the ledger, {me}: {said}, name it in"
-        " DATABASE_URL and this one in DATABASE_URL_OWNER.",
+        f"The application still uses the role that owns the ledger, {me}: {step}, then use it in"
+        f" DATABASE_URL and {me} in DATABASE_URL_OWNER.",
         file=sys.stderr,
     )
     return role
@@ -181,9 +181,9 @@ async def _connect(url: str) -> Connection:
 
 
 async def _apply_concurrently(connection: Connection, path: Path) -> None:
-    """Run the statements of a file each by itself: indexes that are built while money moves.
+    """Run each statement of a file by itself: indexes are built while the ledger is in use.
 
-    One that was cut off leaves an index that is never used; it is dropped and built again.
+    An interrupted build leaves an invalid index; it is dropped and built again.
     """
     await connection.execute("set search_path = florin; set lock_timeout = '0'")
     for row in await connection.fetch(_INVALID):
@@ -220,7 +220,10 @@ async def _apply(connection: Connection, path: Path) -> None:
                 await _record(connection, path)
         except asyncpg.LockNotAvailableError:
             if attempt == _ATTEMPTS:
-                msg = f"{path.name} waited {_ATTEMPTS} times for a lock; nothing was changed by it"
+                msg = (
+                    f"{path.name} could not get its lock in {_ATTEMPTS} attempts and changed"
+                    " nothing; run florin migrate again"
+                )
                 raise MigrationFailed(msg) from None
             await asyncio.sleep(0.5)
         else:
@@ -246,8 +249,8 @@ def main(*, only_plan: bool = False, as_json: bool = False) -> int:
     try:
         app_url = read_variable("DATABASE_URL_PRIMARY") or read_variable("DATABASE_URL")
         owner_url = read_variable("DATABASE_URL_OWNER") or app_url
-    except InvalidSettings as wrong:
-        print(wrong, file=sys.stderr)
+    except InvalidSettings as error:
+        print(error, file=sys.stderr)
         return 2
     if owner_url is None:
         print("Set DATABASE_URL_OWNER (or DATABASE_URL) to the database.", file=sys.stderr)

@@ -1,8 +1,9 @@
-"""Pool: connections to one PostgreSQL, or to the one of several that fits, and how they are used.
+"""Pool: connections to one PostgreSQL server, or to the suitable one of several hosts.
 
 A URL may name several hosts: `postgresql://app@a,b,c/florin?target_session_attrs=read-write`. Each
-new connection is made to the first that answers and fits, so that a pool follows a failover: what
-it had is broken or read-only, is thrown away, and is opened again where the primary is now.
+new connection is made to the first host that answers and has the requested session attributes. So
+a pool follows a failover: its connections, broken or read-only by then, are closed and opened again
+to the new primary.
 """
 
 import asyncio
@@ -19,47 +20,48 @@ from florin.kit.client_departure import ends_with_client
 from florin.kit.observability import metrics
 from florin.kit.postgres.pool_limits import PoolLimits
 
-Connection = Any  # asyncpg types neither its pools nor the proxies they lend
+Connection = Any  # asyncpg has no types for its pools and the proxies of their connections
 
-_asyncpg: Any = asyncpg  # it types its factories in part only
+_asyncpg: Any = asyncpg  # the types of its factories are incomplete
 
-# The server went away, is starting or stopping: the outcome of a statement in flight is unknown.
-# (asyncpg says InternalClientError where it finds the ruins of a connection that was cut, and
-# TargetServerAttributeNotMatched, an InterfaceError, where no host of a URL fits just now.)
+# The server is unreachable, starting or stopping: the outcome of a statement in flight is unknown.
+# (asyncpg raises InternalClientError on the remains of an aborted connection, and
+# TargetServerAttributeNotMatched, an InterfaceError, while no host of a URL is suitable.)
 BROKEN = (
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
-    asyncpg.ReadOnlySQLTransactionError,  # it was the primary when we connected
+    asyncpg.ReadOnlySQLTransactionError,  # the server was the primary when the connection was made
     ConnectionError,
     OSError,
 )
 
-# To one host; a host that is frozen or unplugged must not keep us from the next one for long. It
-# bounds the making of a connection only: no statement is ever cancelled by it.
+# To one host: a frozen or unplugged host must not delay the attempt at the next one. It bounds
+# connecting only and never cancels a statement.
 CONNECT_WITHIN_S = 3.0
 _PAUSE_S, _PAUSE_MAX_S = 0.02, 0.25
 
-# A statement of a pool for reads. The server ends it, so that one whose instance is gone ends, too.
+# The statement timeout of a pool for reads. The server enforces it, so that the statements of a
+# killed instance end, too.
 READ_STATEMENT_S = 4.0
 
 
 class PoolTimeout(Exception):
-    """No connection became free in time; nothing was sent."""
+    """No connection became free in time; no statement was sent."""
 
 
 class StatementTimeout(Exception):
-    """A read took longer than READ_STATEMENT_S. It is not repeated: it would take as long again."""
+    """A read took longer than READ_STATEMENT_S. It is not retried: it would time out again."""
 
 
 class Pool:
-    """Connections that are lent; `server` names them in the metrics. `reads`: one for statements
-    that only read: the server ends a long one, and the end of its client ends any.
+    """A pool of connections; `server` names it in the metrics. `reads`: for statements that only
+    read: the server's statement timeout ends them, and so does the disconnect of their client.
 
-    `reset` is left out on purpose: no statement here changes a session, and the reset would cost a
-    round trip. A time-out is never given to asyncpg: it would send a cancel, which during a commit
-    can leave the outcome unknown.
+    Connections are not reset when they return: no statement changes a session, and a reset costs a
+    round trip. asyncpg never gets a statement timeout: it would send a cancel request, which during
+    a commit can leave the outcome unknown.
     """
 
     def __init__(
@@ -93,7 +95,7 @@ class Pool:
     async def open(self) -> None:
         self._pool = await _asyncpg.create_pool(
             self.limits.dsn,
-            min_size=0,  # opens without a server: requests wait and say so, the process lives
+            min_size=0,  # starts without a server: requests wait or are refused, the process runs
             max_size=self.limits.connections,
             max_inactive_connection_lifetime=0,
             statement_cache_size=256,
@@ -113,40 +115,40 @@ class Pool:
 
     @asynccontextmanager
     async def connection(self) -> AsyncGenerator[Connection]:
-        """Borrow a connection; statements run each in its own transaction.
+        """Borrow a connection; each statement runs in its own transaction.
 
-        Raises PoolTimeout when none becomes free within the URL's pool_timeout; where it is only
-        read, StatementTimeout and ClientGone as well.
+        Raises PoolTimeout if none becomes free within the URL's pool_timeout; in a pool for reads
+        also StatementTimeout and ClientGone.
         """
         if not self._reads:
-            async with self._lent() as connection:
+            async with self._borrowed() as connection:
                 yield connection
             return
         with ends_with_client():
-            async with self._lent() as connection:
+            async with self._borrowed() as connection:
                 yield connection
 
     @asynccontextmanager
-    async def _lent(self) -> AsyncGenerator[Connection]:
+    async def _borrowed(self) -> AsyncGenerator[Connection]:
         assert self._pool is not None, "the pool is not open"
         connection = await self._borrow()
         try:
             yield connection
         except asyncpg.QueryCanceledError as error:
-            if self._reads:  # the connection is as good as before
+            if self._reads:  # the connection stays usable
                 raise StatementTimeout from error
             connection.terminate()
             raise
         except BROKEN as error:
-            connection.terminate()  # the pool must not lend it again
+            connection.terminate()  # the pool must not reuse it
             if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                await self._pool.expire_connections()  # all lead to where the primary was
+                await self._pool.expire_connections()  # all are to the former primary
             raise
         finally:
             await self._pool.release(connection)
 
     async def _borrow(self) -> Connection:
-        """A connection, waited for as long as the URL says, also where no server takes one."""
+        """Acquire a connection within the URL's pool_timeout, also while no server accepts one."""
         began = perf_counter()
         pause_s = _PAUSE_S
         waits = self._pool.get_idle_size() == 0
@@ -160,7 +162,7 @@ class Pool:
                     self._timeouts.inc()
                     raise PoolTimeout from error
                 except BROKEN:
-                    # Nothing was sent. While another server becomes the primary, all wait here.
+                    # No statement was sent. During a failover all requests wait here.
                     if left_s <= pause_s:
                         raise
                 await asyncio.sleep(pause_s)
@@ -171,7 +173,7 @@ class Pool:
                 self._waits.observe(perf_counter() - began)
 
     def measure(self) -> None:
-        """Bring the gauges up to date."""
+        """Update the gauges."""
         if self._pool is None:
             return
         metrics.pool_limit.labels(self.server).set(self._pool.get_max_size())
@@ -182,9 +184,10 @@ class Pool:
 
 @contextmanager
 def terminate_after(connection: Connection, seconds: float) -> Generator[None]:
-    """End the connection when the time is up: what was sent is not cancelled, its outcome is open.
+    """Terminate the connection after `seconds`, without a cancel request: the outcome is unknown.
 
-    A commit may wait for a replica for ever, and to cancel that would let it stand on one server.
+    A commit may wait for a synchronous replica without limit. Cancelling that wait would leave it
+    committed on one server only.
     """
     timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
     try:
@@ -194,14 +197,14 @@ def terminate_after(connection: Connection, seconds: float) -> Generator[None]:
 
 
 async def open_connection(dsn: str, *, name: str) -> Connection:
-    """Open one connection, outside of any pool."""
+    """Open one connection without a pool."""
     return await Hosts(dsn).connect(server_settings={"application_name": name})
 
 
 class Hosts:
-    """The hosts of a URL, the one that fitted last first.
+    """The hosts of a URL, the one that was suitable last first.
 
-    asyncpg knows such URLs, but gives all hosts one budget of time: a frozen host would use it up.
+    asyncpg supports such URLs, but with one timeout for all hosts: a frozen host would use it up.
     """
 
     def __init__(self, dsn: str) -> None:
@@ -212,13 +215,13 @@ class Hosts:
         ]
 
     async def connect(self, _dsn: str | None = None, **options: Any) -> Connection:
-        """Connect to the first host that answers and fits. Raises OSError when none does."""
+        """Connect to the first suitable host. Raises OSError, or another of BROKEN, if none is."""
         last: Exception | None = None
         for dsn in list(self._dsns):
             try:
                 connection = await _asyncpg.connect(dsn, timeout=CONNECT_WITHIN_S, **options)
-            except TimeoutError:  # not as such: to those who borrow it says that the pool is empty
-                last = ConnectionError("a server took too long to let us in")
+            except TimeoutError:  # translated: `_borrow` reads TimeoutError as an exhausted pool
+                last = ConnectionError("the server did not accept the connection in time")
             except BROKEN as error:
                 last = error
             else:
@@ -230,4 +233,4 @@ class Hosts:
 
 
 async def _leave_as_it_is(_connection: object) -> None:
-    """Run at a connection's return to the pool."""
+    """The pool's reset: does nothing."""

@@ -1,11 +1,11 @@
-"""Pool limits: how many connections a URL allows, and how long one is waited for."""
+"""Pool limits: the most connections of a pool and the wait for one, from its URL."""
 
 from copy import copy
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 
 class PoolLimits:
-    """The limits a URL states: `?connection_limit=20&pool_timeout=20` (seconds)."""
+    """The limits in a URL: `?connection_limit=20&pool_timeout=20` (seconds)."""
 
     def __init__(self, url: str, *, connections: int = 10, timeout_s: float = 10) -> None:
         parts = urlsplit(url)
@@ -18,14 +18,14 @@ class PoolLimits:
             raise ValueError(msg)
 
     def for_reads(self) -> "PoolLimits":
-        """Those of a pool beside this one, to the same server, for what is only read."""
+        """The limits of a second pool to the same server, for reads only."""
         limits = copy(self)
         limits.connections = reading_connections(self.connections)
-        # A session that may only read is no "read-write" one; the primary is what is meant.
+        # The pool's sessions are read-only, so "read-write" would match no server; "primary" does.
         limits.dsn = self.dsn.replace("session_attrs=read-write", "session_attrs=primary")
         return limits
 
 
 def reading_connections(connections: int) -> int:
-    """How many connections for reads an instance has beside its pool for everything else."""
+    """The number of connections in an instance's pool for reads, given that of its main pool."""
     return max(1, connections // 2)

@@ -1,8 +1,7 @@
-"""Role check: the second one: the application's role may call the ledger's functions and own
-nothing.
+"""Role check: the application's database role must not own the ledger.
 
-Whoever owns the ledger's tables, or is a superuser, may switch off every other guard. Whether that
-is so can only be asked of the database, hence once it answers.
+The owner of the ledger's tables, and a superuser, can disable every other guard. Only the database
+knows the owner, so the check runs when the database first answers.
 """
 
 import asyncio
@@ -15,10 +14,10 @@ from florin.kit.observability import logging as log
 from florin.kit.postgres.database import BROKEN, Connection, Database, PoolTimeout
 from florin.kit.settings import Settings
 
-REFUSED = 2  # the exit code, as for settings that are wrong
+REFUSED = 2  # the exit code, as for invalid settings
 _PAUSE_S = 1.0
 
-# As an expression. A superuser is a member of every role.
+# An SQL expression. A superuser is a member of every role.
 OWNS = """
 (select coalesce(bool_or(pg_has_role(current_user, owner, 'member')), false) from (
   select nspowner as owner from pg_namespace where nspname = 'florin'
@@ -26,10 +25,12 @@ OWNS = """
   union select proowner from pg_proc where pronamespace = to_regnamespace('florin')
   union select oid from pg_roles where rolname = current_user and rolsuper) as owners)
 """
-MISSING = "DATABASE_URL's role owns the ledger, or is a superuser: the second belt is missing"
+MISSING = (
+    "DATABASE_URL's role owns the ledger, or is a superuser: it could disable the ledger's guards"
+)
 ADVICE = (
-    "run florin migrate with that role in DATABASE_URL_OWNER and give DATABASE_URL a role of its"
-    " own; FLORIN_SINGLE_ROLE=accept goes without"
+    "run florin migrate with that role in DATABASE_URL_OWNER and use a separate role in"
+    " DATABASE_URL, or set FLORIN_SINGLE_ROLE=accept to run without this protection"
 )
 _log = log.get_logger()
 
@@ -39,14 +40,14 @@ def require_separate_roles(settings: Settings) -> bool:
 
 
 class OwnershipCheck:
-    """Asks once, when the database first answers; says what is missing, or ends the process."""
+    """Checks once, when the database first answers; logs a warning, or ends the process."""
 
     def __init__(self, settings: Settings) -> None:
         self._refused = require_separate_roles(settings)
         self._asked = False
 
     async def check(self, connection: Connection) -> None:
-        """Does not return where this process must not serve."""
+        """Check once; ends the process if it must not serve."""
         if self._asked:
             return
         owns = await connection.fetchval(f"select {OWNS}")
@@ -58,7 +59,7 @@ class OwnershipCheck:
             return
         _log.error("refused to start", detail=f"{MISSING}; {ADVICE}")
         logging.shutdown()
-        # Not an orderly stop: nobody was told that we are ready, and none of it may go on.
+        # An immediate exit, no drain: the process was not ready yet and must not continue.
         os._exit(REFUSED)
 
     async def check_soon(self, database: Database) -> None:

@@ -1,1 +1,1 @@
-"""Queue: work that is done later, by anybody, once. On the same PostgreSQL as the money."""
+"""Queue: background jobs that any worker runs, stored in the ledger's PostgreSQL database."""

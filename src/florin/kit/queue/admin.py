@@ -1,6 +1,4 @@
-"""Admin: what an operator does to queues and dead jobs; each act is written down with who did
-it.
-"""
+"""Admin: an operator's actions on queues and dead jobs; each is recorded in the queue's audit."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,7 +29,7 @@ returning queue, kind, error, payload::text as payload, created_at, trace
 
 
 class DeadJob(msgspec.Struct, kw_only=True):
-    """A job that was tried for the last time, and why it failed then."""
+    """A job without attempts left, and the error of its last attempt."""
 
     id: int
     queue: str
@@ -45,7 +43,7 @@ class DeadJob(msgspec.Struct, kw_only=True):
 
 
 class QueueRequestRefused(Exception):
-    """Why it could not be done, in one sentence."""
+    """An action that was refused; the message is the reason, in one sentence."""
 
 
 async def list_dead_jobs(connection: Connection) -> list[DeadJob]:
@@ -67,22 +65,22 @@ async def list_dead_jobs(connection: Connection) -> list[DeadJob]:
 
 
 async def retry_jobs(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
-    """Try dead jobs again, with all their attempts; all of them or none. Raises Refused."""
+    """Retry dead jobs with all attempts; all or none. Raises QueueRequestRefused."""
     await _each(connection, actor, "retry", _RETRY, jobs)
 
 
 async def discard_jobs(connection: Connection, actor: str, jobs: Sequence[int]) -> None:
-    """Forget dead jobs; what they were stays in the record. Raises Refused."""
+    """Delete dead jobs; the audit keeps their content. Raises QueueRequestRefused."""
     await _each(connection, actor, "discard", _DISCARD, jobs)
 
 
 async def pause_queue(connection: Connection, actor: str, queue: str, *, paused: bool) -> None:
-    """Let nobody take jobs of a queue, or let them again. Raises Refused."""
+    """Stop or resume the claims of a queue. Raises QueueRequestRefused."""
     async with connection.transaction():
-        found = await connection.fetchval(
+        name = await connection.fetchval(
             "update florin.queue set paused = $2 where name = $1 returning name", queue, paused
         )
-        if found is None:
+        if name is None:
             raise QueueRequestRefused(f"There is no queue {queue}; florin queue list shows them.")
         verb = "pause" if paused else "resume"
         await connection.execute(_AUDIT, actor, verb, queue, None)
@@ -97,12 +95,12 @@ async def _each(
                 row = await connection.fetchrow(sql, job)
             except asyncpg.UniqueViolationError:
                 raise QueueRequestRefused(
-                    f"Job {job} need not run: the same work is in the queue already;"
-                    f" florin queue discard {job} forgets it."
+                    f"Job {job} was not retried: the same work is in the queue already;"
+                    f" florin queue discard {job} deletes it."
                 ) from None
             if row is None:
                 raise QueueRequestRefused(
-                    f"Job {job} is not dead; florin queue failed lists those that are."
+                    f"Job {job} is not dead; florin queue failed lists dead jobs."
                 )
             detail = msgspec.json.encode(dict(row)).decode()
             await connection.execute(_AUDIT, actor, verb, str(job), detail)

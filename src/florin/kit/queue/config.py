@@ -1,4 +1,4 @@
-"""Config: what a queue is, which kinds of job it has, which of them the clock asks for."""
+"""Config: queues, their kinds of jobs, and the schedules of jobs."""
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,18 +8,18 @@ from typing import Any
 
 from florin.kit.queue.job import Continue, QueuedJob
 
-LEASE = timedelta(seconds=10)  # a worker that was killed: its jobs run again this much later
+LEASE = timedelta(seconds=10)  # the jobs of a killed worker run again after this time
 ATTEMPTS = 3
 BACK_OFF_S = 2.0
 BACK_OFF_MAX_S = 3600.0
 
-# What does a job. None: it is done. Again: a slice of it is done, the next one later.
+# The function of a job. None: the job is done. Continue: a part is done, the next one runs later.
 Verb = Callable[[QueuedJob, Any], Awaitable[Continue | None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
-    """A kind of job: the verb that does it, and the newest version of its payload that it reads."""
+    """A kind of job: its function, and the newest payload version that the function reads."""
 
     run: Verb
     version: int = 1
@@ -29,11 +29,11 @@ class JobType:
 class QueueConfig:
     """The rules of a queue. Times in seconds.
 
-    `importance`: the lower the sooner, when workers are busy. `at_once`, `per_second`: limits for
-    the whole fleet. `at_once_here`: for one worker, so that long jobs leave room for the others.
-    `at_once_merchant`: of one merchant, so that the others find room; only beside `at_once`, whose
-    claims come one after the other. Whatever the limits, merchants take turns.
-    `objective_s`: within which a job should begin; None where there is no hurry.
+    `importance`: queues with lower values are served first when workers are busy. `max_running`,
+    `per_second`: limits for the whole fleet. `max_running_per_worker`: the limit of one worker, so
+    that long jobs leave slots for others. `at_once_merchant`: the limit of one merchant, so that
+    others get slots; requires `max_running`, which serializes claims. Merchants always take turns.
+    `objective_s`: the time within which a job should start; None: no objective.
     """
 
     name: str
@@ -50,22 +50,22 @@ class QueueConfig:
 
     def __post_init__(self) -> None:
         if self.at_once_merchant is not None and self.max_running is None:
-            raise ValueError(f"queue {self.name}: at_once_merchant needs at_once")
+            raise ValueError(f"queue {self.name}: at_once_merchant requires max_running")
 
     @property
     def limited(self) -> bool:
-        """Whether a job may have to wait for another one of the queue to end."""
+        """Whether a job may have to wait until another job of the queue ends."""
         return self.max_running is not None or self.max_running_per_worker is not None
 
     def delay(self, attempts: int) -> timedelta:
-        """How long to wait after that many attempts: doubled each time, and never in step."""
+        """The delay after that many attempts: exponential back-off with jitter."""
         seconds = min(self.back_off_s * 2 ** (attempts - 1), BACK_OFF_MAX_S)
         return timedelta(seconds=seconds * random.uniform(1, 1.5))  # noqa: S311 -- not a secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """A job that the clock asks for: five fields of cron, in UTC."""
+    """A job that runs on a schedule: five cron fields, in UTC."""
 
     name: str
     cron: str
@@ -75,7 +75,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """Who is told of messages: a topic, or all that begin alike (`card.*`)."""
+    """A subscription of a queue to messages: a topic, or all with a prefix (`card.*`)."""
 
     topic: str
     queue: str
@@ -84,7 +84,7 @@ class Follower:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPlan:
-    """Everything a worker does: the page that declares it is its only source."""
+    """All queues, schedules and subscriptions of the workers."""
 
     queues: tuple[QueueConfig, ...]
     schedules: tuple[Schedule, ...] = ()

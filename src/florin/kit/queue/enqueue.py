@@ -1,4 +1,4 @@
-"""Enqueue: leave a job in the outbox, in the transaction of its cause."""
+"""Enqueue: adds a job to the outbox, in the transaction that causes it."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from florin.kit.postgres.database import Connection, Tx
 
 
 class NewJob(msgspec.Struct, kw_only=True, frozen=True):
-    """A job that is wanted. One whose `dedupe` waits or runs in its queue already is left out."""
+    """A new job. It is dropped if a job with its `dedupe` waits or runs in the queue already."""
 
     queue: str
     kind: str
@@ -23,8 +23,8 @@ class NewJob(msgspec.Struct, kw_only=True, frozen=True):
     dedupe: str | None = None
 
 
-async def enqueue(tx: Tx, *wanted: NewJob) -> None:
-    """Ask for jobs: they exist when the transaction commits, and otherwise never did."""
+async def enqueue(tx: Tx, *jobs: NewJob) -> None:
+    """Add jobs to the outbox; they exist if the transaction commits."""
     await tx.run(
         "insert into florin.outbox"
         " (queue, kind, payload, version, priority, due_at, dedupe, trace, merchant)"
@@ -32,12 +32,12 @@ async def enqueue(tx: Tx, *wanted: NewJob) -> None:
         " from unnest($1::text[], $2::text[], $3::text[]::jsonb[], $4::smallint[],"
         " $5::smallint[], $6::timestamptz[], $7::text[], $8::text[])"
         " as u (queue, kind, payload, version, priority, due_at, dedupe, trace)",
-        *_columns(wanted),
+        *_columns(jobs),
     )
 
 
 async def publish(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
-    """Leave a message for whoever follows the topic."""
+    """Add a message to the outbox for all queues that follow the topic."""
     await tx.run(
         "insert into florin.outbox (topic, merchant, resource_id, trace) values ($1, $2, $3, $4)",
         topic,
@@ -47,9 +47,9 @@ async def publish(tx: Tx, topic: str, *, merchant: UUID, noun: UUID) -> None:
     )
 
 
-async def enqueue_now(where: Tx | Connection, *wanted: NewJob) -> int:
-    """Put jobs into the queue at once; return how many: for those who are in the queue already."""
-    queue, kind, payload, version, priority, due_at, dedupe, trace = _columns(wanted)
+async def enqueue_now(where: Tx | Connection, *jobs: NewJob) -> int:
+    """Put jobs into the queue without the outbox; return how many. For code that runs as a job."""
+    queue, kind, payload, version, priority, due_at, dedupe, trace = _columns(jobs)
     value = where.value if isinstance(where, Tx) else where.fetchval
     made: int = await value(
         "select florin.queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)",
@@ -65,22 +65,22 @@ async def enqueue_now(where: Tx | Connection, *wanted: NewJob) -> int:
     return made
 
 
-def _columns(wanted: Sequence[NewJob]) -> tuple[list[Any], ...]:
+def _columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
     trace = _trace()
     return (
-        [job.queue for job in wanted],
-        [job.kind for job in wanted],
-        [msgspec.json.encode(job.payload).decode() for job in wanted],
-        [job.version for job in wanted],
-        [job.priority for job in wanted],
-        [job.due_at for job in wanted],
-        [job.dedupe for job in wanted],
-        [trace for _ in wanted],
+        [job.queue for job in jobs],
+        [job.kind for job in jobs],
+        [msgspec.json.encode(job.payload).decode() for job in jobs],
+        [job.version for job in jobs],
+        [job.priority for job in jobs],
+        [job.due_at for job in jobs],
+        [job.dedupe for job in jobs],
+        [trace for _ in jobs],
     )
 
 
 def _trace() -> str | None:
-    """What the cause is called in the logs."""
+    """The trace or request id of the cause, as in the logs."""
     bound = structlog.contextvars.get_contextvars()
-    found = bound.get("traceparent") or bound.get("request_id")
-    return str(found) if found else None
+    trace = bound.get("traceparent") or bound.get("request_id")
+    return str(trace) if trace else None

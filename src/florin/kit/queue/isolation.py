@@ -1,8 +1,8 @@
-"""Isolation: a job that lost its worker twice runs the next time in a process of its own.
+"""Isolation: a job whose worker was lost twice runs the next time in its own process.
 
-Whatever it does there, it does to nobody: memory it eats up, a loop it never leaves, a crash of
-the interpreter end that process, are written down as its failure, and after the last attempt it
-is dead. So are its neighbours in the lost workers treated; they succeed, and are done.
+Memory exhaustion, an endless loop or a crash of the interpreter then end only that process and are
+recorded as the job's failure; after the last attempt the job is dead. Jobs that ran in the same
+lost workers are isolated, too; they succeed.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from florin.queue_job where id = $1 and fence = $2
 
 
 class ProcessEnded(Exception):
-    """The job's own process was ended, by itself or by the system."""
+    """The job's own process ended, by itself or by a signal."""
 
 
 class JobFailed(Exception):
-    """What the job raised in its own process."""
+    """An exception that the job raised in its own process."""
 
 
 class _ProcessResult(msgspec.Struct, kw_only=True):
-    """What the process says at its end, on its standard output."""
+    """The result that the process prints to its standard output at its end."""
 
     ended: str
     error: str = ""
@@ -54,26 +54,26 @@ def subprocess_runner(command: Sequence[str]) -> Callable[[QueuedJob], Awaitable
             str(job.fence),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a signal to the worker's group is the worker's alone
+            start_new_session=True,  # a signal to the worker's process group does not reach it
         )
         try:
             assert process.stdout is not None
-            said = await process.stdout.read()
+            output = await process.stdout.read()
             code = await process.wait()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return _outcome(job, said, code)
+        return _outcome(job, output, code)
 
     return run
 
 
-def _outcome(job: QueuedJob, said: bytes, code: int) -> Continue | None:
+def _outcome(job: QueuedJob, output: bytes, code: int) -> Continue | None:
     if code != 0:
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        raise ProcessEnded(f"its own process ended with {how}")
-    last = msgspec.json.decode(said.splitlines()[-1], type=_ProcessResult)
+        reason = f"signal {-code}" if code < 0 else f"exit code {code}"
+        raise ProcessEnded(f"its own process ended with {reason}")
+    last = msgspec.json.decode(output.splitlines()[-1], type=_ProcessResult)
     match last.ended:
         case "again":
             return Continue(last.delay_s)
@@ -91,7 +91,7 @@ def _outcome(job: QueuedJob, said: bytes, code: int) -> Continue | None:
 async def run_isolated_job(
     plan: WorkPlan, database: Database, context: Any, job_id: int, fence: int
 ) -> None:
-    """In that process: run the job and say what came of it."""
+    """Run the job in this process and print its result."""
     threading.Thread(target=_end_with_worker, daemon=True).start()
     row = await database.one(_JOB, job_id, fence)
     if row is None:
@@ -104,7 +104,7 @@ async def run_isolated_job(
         _say(_ProcessResult(ended="lost"))
     except PermanentFailure as hopeless:
         _say(_ProcessResult(ended="hopeless", error=str(hopeless)))
-    except Exception as error:  # noqa: BLE001 -- whatever it is, it is the job's failure
+    except Exception as error:  # noqa: BLE001 -- any exception is the job's failure
         _say(_ProcessResult(ended="failed", error=job_failure(error).message))
     else:
         if ended is not None:

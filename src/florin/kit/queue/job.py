@@ -11,26 +11,25 @@ from florin.kit.postgres.database import Database, Row, Tx
 
 
 class LeaseLost(Exception):
-    """Somebody else has this job now. Nothing of it may happen here any more."""
+    """Another worker owns the job now. It must have no further effect in this one."""
 
 
 class PermanentFailure(Exception):
-    """Never try again: the job is dead at its first failure. The reason is the message."""
+    """A failure that is not retried: the job is dead at once. The message is the reason."""
 
 
 class Continue(msgspec.Struct, frozen=True):
-    """One slice is done; the next one comes after `delay_s`, to whichever worker takes it."""
+    """A part of the job is done; any worker runs the next one after `delay_s`."""
 
     delay_s: float = 0
 
 
 class QueuedJob:
-    """A job while its verb runs.
+    """A job while its function runs.
 
-    Every effect goes through `effect`: its transaction holds the lease, so that of two workers
-    that believe to have the job, one stopped for a while and one that took over, only the holder
-    changes anything. What cannot be in a transaction (a message that leaves) must name the job's
-    id as its own key.
+    Every effect goes through `effect`, whose transaction checks the lease. If a worker was paused
+    and another one claimed its job, only the owner of the lease can change anything. An effect
+    outside the database (a message that is sent) must use the job's id as its idempotency key.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class QueuedJob:
         self.position: str | None = row["log_position"]
         self.waited_s: float = row["waited_s"]
         self.text: str = row["payload"]
-        self.finished = False  # in the transaction of its effect
+        self.finished = False  # set by the transaction of its last effect
         self._database = database
         self._lease = lease
         self._stopping = stopping
@@ -64,14 +63,14 @@ class QueuedJob:
 
     @property
     def stopping(self) -> bool:
-        """The worker wants to end: finish this slice and return Again."""
+        """Whether the worker stops: finish the current part and return Continue."""
         return self._stopping()
 
     @asynccontextmanager
     async def effect(self, *, last: bool = False) -> AsyncGenerator[Tx]:
-        """A transaction that happens only while the lease is held, and that renews it.
+        """A transaction that commits only while the lease is held, and that renews it.
 
-        With `last` the job is done in the same transaction. Raises LeaseLost.
+        With `last` the same transaction completes the job. Raises LeaseLost.
         """
         async with self._database.transaction() as tx:
             if not await tx.value(
@@ -86,8 +85,8 @@ class QueuedJob:
         self.finished = self.finished or last
 
     async def step(self, tx: Tx) -> None:
-        """Within an effect: it got further. Attempts are counted from here, for a long job may
-        well lose more workers than a short one; one that gets nowhere still ends.
+        """Record progress, within an effect: attempts are counted anew, since a long job may lose
+        more workers than a short one. A job without progress still runs out of attempts.
         """
         await tx.run(
             "update florin.queue_job set attempts = 1, crashes = 0 where id = $1 and fence = $2",

@@ -1,4 +1,4 @@
-"""Process: a worker as a process of its own: signals, memory, metrics, exit code."""
+"""Main: the process of a worker: signals, memory limit, metrics, exit code."""
 
 import asyncio
 import contextlib
@@ -23,17 +23,17 @@ from florin.kit.settings import Settings
 from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 
-CONTROL_CONNECTIONS = 3  # beside one a job: taking, beating, and writing never wait for jobs
+CONTROL_CONNECTIONS = 3  # in addition to one per job: claims and heartbeats never wait for jobs
 _MB = 1024 * 1024
 _log = logging.get_logger()
 
-Open = Callable[[Settings, Database], Any]  # what the verbs of a plan need beside their job
+Open = Callable[[Settings, Database], Any]  # makes the dependencies of job functions
 
 
 def serve_worker(
     settings: Settings, plan: WorkPlan, open_: Open, *, concurrency: int, command: Sequence[str]
 ) -> int:
-    """Work until SIGTERM or SIGINT; return the exit code. `command` runs one job: see alone."""
+    """Run jobs until SIGTERM or SIGINT; return the exit code. `command`: see isolation.py."""
     _limit_memory(settings.worker_memory_mb)
     _begin_at_zero(plan)
     try:
@@ -48,9 +48,9 @@ def serve_worker(
 
 
 def serve_one_job(settings: Settings, plan: WorkPlan, open_: Open, *, job: int, fence: int) -> int:
-    """Run one job, for a worker that will not have it in its own process."""
+    """Run one job in this process, isolated from its worker."""
     for each in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)  # its worker decides when it ends
+        signal.signal(each, signal.SIG_IGN)  # the worker ends this process
     _limit_memory(settings.worker_memory_mb)
     uvloop.run(_serve_one(settings, plan, open_, job, fence))
     return 0
@@ -105,13 +105,13 @@ async def _serve(
         database.terminate()  # a job that did not end in time may still hold a connection
         control.terminate()
         if client is not None:
-            with contextlib.suppress(Exception):  # it may be gone already
+            with contextlib.suppress(Exception):  # it may be unreachable
                 await client.aclose()
         if listener is not None:
             await listener.stop()
     if worker.deaf:
-        _log.warning("ending over jobs that do not listen", jobs=worker.deaf)
-        os._exit(0)  # the loop would wait for them for ever; their leases were given back
+        _log.warning("exit without waiting for jobs that ignore cancellation", jobs=worker.deaf)
+        os._exit(0)  # the loop would wait for them without end; their leases were released
 
 
 async def _serve_one(settings: Settings, plan: WorkPlan, open_: Open, job: int, fence: int) -> None:
@@ -121,19 +121,19 @@ async def _serve_one(settings: Settings, plan: WorkPlan, open_: Open, job: int, 
     database.terminate()
 
 
-def _database(settings: Settings, what: str, connections: int) -> Database:
-    database = Database(settings.primary_url, name=f"florin {settings.instance} {what}")
+def _database(settings: Settings, use: str, connections: int) -> Database:
+    database = Database(settings.primary_url, name=f"florin {settings.instance} {use}")
     database.limits.connections = connections
     return database
 
 
 def _limit_memory(megabytes: int) -> None:
-    """Whoever asks for more gets a MemoryError, before the machine has none left for others."""
+    """Limit the data segment: a job gets MemoryError before the machine runs out of memory."""
     resource.setrlimit(resource.RLIMIT_DATA, (megabytes * _MB, megabytes * _MB))
 
 
 def _begin_at_zero(plan: WorkPlan) -> None:
-    """A series that begins with its first failure hides that failure from every rate."""
+    """Create all series at 0: Prometheus' rate() ignores the first sample of a series."""
     for queue in plan.queues:
         for outcome in ("completed", "failed", "dead"):
             metrics.queue_jobs.labels(queue.name, outcome)

@@ -1,4 +1,4 @@
-"""Maintenance: what any worker does for all: leases that ran out, jobs that the clock asks for."""
+"""Maintenance: tasks that any worker does for all: expired leases and scheduled jobs."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -35,7 +35,7 @@ _log = logging.get_logger()
 
 
 async def declare_queues(database: Database, plan: WorkPlan) -> None:
-    """Write the rules down: they hold for every worker."""
+    """Store the queues' rules in the database, for every worker."""
     queues = plan.queues
     async with database.connection() as connection:
         await connection.execute(
@@ -52,7 +52,7 @@ async def declare_queues(database: Database, plan: WorkPlan) -> None:
 
 
 async def maintain(database: Database, plan: WorkPlan, ticks: dict[str, datetime]) -> None:
-    """Look once. `ticks` remembers the last tick of each schedule that was seen taken."""
+    """Run maintenance once. `ticks` caches the last recorded tick of each schedule."""
     reaped = await database.all(_REAP)
     for row in reaped:
         _log.warning("a worker was lost with its jobs", **row)
@@ -78,8 +78,8 @@ async def maintain(database: Database, plan: WorkPlan, ticks: dict[str, datetime
 
 
 def last_tick(schedule: Schedule, now: datetime) -> datetime:
-    """The latest tick that is not after `now`. Of ticks that were missed only this one is made up:
-    every scheduled job looks at what is due, not at the tick that called it.
+    """The latest tick that is not after `now`. Of missed ticks only this one is caught up: every
+    scheduled job handles all that is due, not only what was due at its tick.
     """
     after = now.astimezone(UTC) + timedelta(seconds=1)
     return next(CronSim(schedule.cron, after, reverse=True))

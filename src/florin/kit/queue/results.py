@@ -1,4 +1,4 @@
-"""Results: what became of jobs, written in bulk, repeated until the database has it."""
+"""Results: writes the outcomes of jobs in bulk, and retries until the database has them."""
 
 import asyncio
 from collections import defaultdict
@@ -22,18 +22,18 @@ _log = logging.get_logger()
 
 
 class JobFailure(msgspec.Struct, frozen=True):
-    """How it failed, in words; `final`: it is not tried again."""
+    """The error of a job; `final`: it is not retried."""
 
     message: str
     final: bool = False
 
 
-Ended = Continue | JobFailure | None  # how the verb ended; None is done
+Ended = Continue | JobFailure | None  # the result of a job's function; None: done
 
 
 @dataclass(slots=True)
 class QueueTally:
-    """What happened in a queue since it was last counted."""
+    """Counts of a queue since they were last written."""
 
     completed: int = 0
     failed: int = 0
@@ -49,7 +49,7 @@ class QueueTally:
 
 @dataclass(slots=True)
 class ResultWriter:
-    """Waits for outcomes and writes them; a job stays held until its own is written."""
+    """Writes outcomes; a job stays held until its outcome is written."""
 
     database: Database
     queues: Mapping[str, QueueConfig]
@@ -85,7 +85,7 @@ class ResultWriter:
             await self.write()
 
     async def write(self) -> None:
-        """Write what there is; when the database is away, wait for it."""
+        """Write all pending outcomes; while the database is unreachable, retry."""
         while self.waiting:
             try:
                 if self._done:
@@ -102,12 +102,12 @@ class ResultWriter:
                 await asyncio.sleep(_REPEAT_AFTER_S)
 
     async def begin(self, job: QueuedJob) -> None:
-        """Write down that the turn of a suspect has come. Raises LeaseLost."""
+        """Record the start of a job that lost a worker before. Raises LeaseLost."""
         if not await self._value("select florin.queue_begin($1, $2) as value", job.id, job.fence):
             raise LeaseLost
 
     async def give_back(self, jobs: list[QueuedJob]) -> None:
-        """Not begun, or not finished: somebody else's, and the attempt does not count."""
+        """Release jobs that did not start or finish; the attempt is not counted."""
         if not jobs:
             return
         async with self.database.connection() as connection:
@@ -120,11 +120,11 @@ class ResultWriter:
             self.hands.remove(job)
 
     async def count(self) -> None:
-        """Add what happened to the queues' totals."""
+        """Add the counts to the queues' totals."""
         tallies, self.tallies = self.tallies, defaultdict[str, QueueTally](QueueTally)
         if not tallies:
             return
-        rows = sorted(tallies.items())  # two workers never wait for each other crosswise
+        rows = sorted(tallies.items())  # the same order in every worker avoids deadlocks
         try:
             async with self.database.connection() as connection:
                 await connection.execute(
@@ -136,7 +136,7 @@ class ResultWriter:
                     [tally.run_s for _, tally in rows],
                 )
         except BaseException:
-            for name, tally in rows:  # with the next beat
+            for name, tally in rows:  # written with the next heartbeat
                 self.tallies[name].add(tally)
             raise
 
@@ -185,7 +185,7 @@ class ResultWriter:
         self.tallies[queue].completed += number
         metrics.queue_jobs.labels(queue, "completed").inc(number)
 
-    def _failed(self, job: QueuedJob, words: str, *, dead: bool) -> None:
+    def _failed(self, job: QueuedJob, message: str, *, dead: bool) -> None:
         tally = self.tallies[job.queue]
         tally.failed += 1
         tally.dead += dead
@@ -200,23 +200,23 @@ class ResultWriter:
             attempt=job.attempts,
             dead=dead,
             trace=job.trace,
-            error=words,
+            error=message,
         )
 
 
 def job_failure(error: BaseException) -> JobFailure:
-    """What a job raised, in words: an error itself would keep alive all that its frames hold."""
+    """The failure for an exception, as text: the exception would keep its frames' objects alive."""
     text = str(error)
     if isinstance(error, TimeoutError) and not text:
-        text = "it took longer than its queue allows"
+        text = "it exceeded the time limit of its queue"
     elif isinstance(error, asyncpg.PostgresError):
         text = text.partition("\n")[0]
-    words = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    message = f"{type(error).__name__}: {text}" if text else type(error).__name__
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     where = f" ({Path(last.tb_frame.f_code.co_filename).name}:{last.tb_lineno})" if last else ""
-    # PostgreSQL keeps no NUL in a text.
+    # PostgreSQL's text cannot contain NUL.
     return JobFailure(
-        (words[:ERROR_MAX] + where).replace("\0", "�"), isinstance(error, PermanentFailure)
+        (message[:ERROR_MAX] + where).replace("\0", "�"), isinstance(error, PermanentFailure)
     )

@@ -1,4 +1,4 @@
-"""Runner: as many jobs at once as the worker has slots, each to its end, whatever that is."""
+"""Runner: runs jobs in the worker's slots, each until it ends, fails or times out."""
 
 import asyncio
 import contextlib
@@ -16,15 +16,15 @@ from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
 from florin.kit.queue.results import Ended, JobFailure, ResultWriter, job_failure
 from florin.kit.queue.slots import JobSlots
 
-OVERDUE_S = 5.0  # a job that ignores the end of its time is left alone after this
-ALONE_S = 3.0  # for a process of its own to begin
-LOST_MOST = 2  # workers lost with a job; the first time it may have been a neighbour's doing
+OVERDUE_S = 5.0  # after its timeout, a job that ignores cancellation is abandoned
+ALONE_S = 3.0  # for the start of an isolated process
+LOST_MOST = 2  # workers lost with a job; one loss may have been caused by another job
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
 
 
 class SlotRunners:
-    """The slots of a worker. `context` is what verbs get beside their job; `alone` runs a job that
-    lost its worker twice; `room` is set when a slot becomes free.
+    """The slots of a worker. `context` is passed to job functions; `alone` runs a job whose worker
+    was lost twice in its own process; `room` is set when a slot becomes free.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class SlotRunners:
         alone: Callable[[QueuedJob], Awaitable[Continue | None]],
         room: asyncio.Event,
     ) -> None:
-        self.late = False  # the time to finish is over: what still runs is given back
+        self.late = False  # the time to finish is over: running jobs are released
         self._queues = queues
         self._hands = hands
         self._outcomes = outcomes
@@ -51,7 +51,7 @@ class SlotRunners:
             self._start_one()
 
     async def end(self) -> int:
-        """Cancel what is left; return how many do not listen."""
+        """Cancel the remaining jobs; return how many ignore cancellation."""
         for task in self._tasks:
             task.cancel()
         if not self._tasks:
@@ -76,7 +76,7 @@ class SlotRunners:
             self._hands.record_duration(job.queue, seconds)
             metrics.queue_run_seconds.labels(job.queue).observe(seconds)
             if timeout is None:
-                return  # it was overdue, and another runner has this one's place
+                return  # it was abandoned, and another runner has this slot
             if self.late and isinstance(ended, JobFailure) and self._hands.owns(job):
                 with contextlib.suppress(*_AWAY):
                     await self._outcomes.give_back([job])
@@ -87,7 +87,7 @@ class SlotRunners:
             self._room.set()
 
     async def _run(self, job: QueuedJob) -> Ended:
-        """Run the verb to its end, whatever that is."""
+        """Run the job's function until it ends, fails or times out."""
         queue = self._queues[job.queue]
         structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue, trace=job.trace)
         try:
@@ -98,7 +98,7 @@ class SlotRunners:
                     await self._outcomes.begin(job)
                 if job.crashes >= LOST_MOST:
                     return await self._alone(job)
-                # A kind of another queue's fails here, as a job, not as a worker.
+                # An unknown kind raises here, so that the job fails, not the worker.
                 return await queue.kinds[job.kind].run(job, self._context)
         except LeaseLost as lost:
             self._hands.remove(job)
@@ -110,7 +110,7 @@ class SlotRunners:
             return job_failure(error)
 
     def leave_overdue(self) -> None:
-        """A job that ignores the end of its time loses its lease and its place."""
+        """Abandon jobs that ignore their timeout: they lose their lease and their slot."""
         now = asyncio.get_running_loop().time()
         for fence, timeout in list(self._hands.begun.items()):
             when = timeout.when()

@@ -1,4 +1,4 @@
-"""Stats: what there is to know of the queues and their workers, in two statements."""
+"""Stats: the state of the queues and the workers."""
 
 import time
 from datetime import datetime
@@ -10,7 +10,7 @@ from florin.kit.observability import metrics
 from florin.kit.postgres.database import BROKEN, Connection, Database, PoolTimeout
 
 CACHED_S = 1.0
-SILENT_S = 30.0  # a worker that has not been heard of for so long counts as lost
+SILENT_S = 30.0  # a worker without a heartbeat for so long counts as lost
 
 _QUEUES = """
 select f.*, q.at_once, q.at_once_here
@@ -28,13 +28,13 @@ from florin.outbox
 
 
 class QueueFacts(msgspec.Struct, kw_only=True):
-    """One queue. Ages and durations in seconds, rates a second.
+    """One queue. Ages and durations in seconds, rates per second.
 
-    `waiting` is due now, `delayed` later, `active` in a worker's hands, `dead` was tried for the
-    last time; `completed`, `failed` (attempts), `died` count from the beginning. Rates are of the
-    last ten or thirty seconds; `service_s` is what a job took in the last five minutes;
-    `failing` is the share of the last minute's attempts that failed. At most `at_once` are done
-    at once by all workers, `at_once_here` by each; None: no limit of its own.
+    `waiting` jobs are due now, `delayed` ones later, `active` ones run, `dead` ones have no
+    attempts left; `completed`, `failed` (attempts) and `died` count since the queue's creation.
+    Rates are those of the last ten or thirty seconds; `service_s` is the mean run time of the last
+    five minutes; `failing` is the share of failed attempts in the last minute. At most `at_once` jobs
+    run at once in the fleet, `at_once_here` in each worker; None: no limit.
     """
 
     name: str
@@ -60,7 +60,7 @@ class QueueFacts(msgspec.Struct, kw_only=True):
 
 
 class WorkerFacts(msgspec.Struct, kw_only=True):
-    """One worker, as it said last; `silent` when that is long ago."""
+    """One worker by its last heartbeat; `silent` if that is older than SILENT_S."""
 
     id: str
     name: str
@@ -84,21 +84,21 @@ async def read_workers(connection: Connection) -> list[WorkerFacts]:
 
 
 class QueueGauges:
-    """Brings the gauges of the queues up to date, at most once a second."""
+    """Updates the gauges of the queues, at most once per second."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._at = 0.0
 
     async def refresh(self) -> None:
-        """A database that does not answer leaves the gauges as they were."""
+        """Update the gauges; while the database is unreachable they keep their values."""
         if time.monotonic() < self._at + CACHED_S:
             return
         self._at = time.monotonic()
         try:
             async with self._database.connection() as connection:
                 facts = await read_queues(connection)
-                crew = await read_workers(connection)
+                workers = await read_workers(connection)
                 outbox = await connection.fetchrow(_OUTBOX)
         except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
             return
@@ -108,10 +108,10 @@ class QueueGauges:
             for what in ("arrived", "completed", "failed", "died"):
                 metrics.queue_totals.labels(queue.name, what).set(getattr(queue, what))
             metrics.queue_oldest_seconds.labels(queue.name).set(queue.oldest_s)
-        silent = sum(each.silent for each in crew)
-        stopping = sum(each.stopping and not each.silent for each in crew)
+        silent = sum(each.silent for each in workers)
+        stopping = sum(each.stopping and not each.silent for each in workers)
         metrics.queue_workers.labels("silent").set(silent)
         metrics.queue_workers.labels("stopping").set(stopping)
-        metrics.queue_workers.labels("live").set(len(crew) - silent - stopping)
+        metrics.queue_workers.labels("live").set(len(workers) - silent - stopping)
         metrics.outbox_waiting.set(outbox[0])
         metrics.outbox_oldest_seconds.set(outbox[1])

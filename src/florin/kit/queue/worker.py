@@ -1,8 +1,8 @@
-"""Worker: takes jobs, runs them, keeps their leases, and stops without losing one.
+"""Worker: claims jobs, runs them, renews their leases, and stops without losing one.
 
-Loops beside each other: take, run (as many as `concurrency`), write outcomes, beat, move the
-outbox, tend (leases that ran out, the clock's jobs). Each survives an outage of the database by
-itself. Beats go on until the last job ended, whatever the worker was told meanwhile.
+Concurrent loops: claim jobs, run them (`concurrency` at once), write outcomes, send heartbeats,
+move the outbox into the queue, and maintain (expired leases, scheduled jobs). Each survives a
+database outage. Heartbeats continue until the last job has ended, also while stopping.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from florin.kit.valkey.notifications import Notifier
 
 FINISH_WITHIN_S = 25.0  # of a stop, for jobs that run
 WRITE_WITHIN_S = 5.0  # and for their outcomes
-HUNG_S = 20.0  # a loop that stands still so long is ended: its leases are lost anyway
+HUNG_S = 20.0  # a blocked event loop ends the process after this: its leases have expired anyway
 _AWAY_S = 0.5
 _MOVE_MOST = 2000
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
@@ -46,9 +46,7 @@ _log = logging.get_logger()
 
 
 class QueueWorker:
-    """One worker. `context` is what verbs get beside their job; `alone` runs a job that lost its
-    worker before in a process of its own.
-    """
+    """One worker. `context` is passed to job functions; `alone` runs a job in its own process."""
 
     def __init__(
         self,
@@ -83,16 +81,16 @@ class QueueWorker:
         self._runners = SlotRunners(
             self._queues, self._hands, self._outcomes, context=context, alone=alone, room=self._room
         )
-        self.deaf = 0  # jobs that did not end when they were told
+        self.deaf = 0  # jobs that ignored cancellation
 
     def stop(self) -> None:
-        """Take nothing more, finish what runs."""
+        """Claim no more jobs, finish the running ones."""
         self._stop.set()
         self._wake.notify_local()
         self._room.set()
 
     async def run(self) -> None:
-        """Work until `stop`; return when nothing is held any more."""
+        """Run jobs until `stop`; return when no job is held any more."""
         await self._forever(self._introduce, once=True)
         self._runners.start(self._concurrency)
         taking = [
@@ -105,7 +103,7 @@ class QueueWorker:
         ]
         stopped = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait([*taking, *keeping, stopped], return_when=asyncio.FIRST_COMPLETED)
-        self.stop()  # also when a loop ended by a bug: the process ends, and says why
+        self.stop()  # also if a bug ended a loop: then the process ends with its exception
         await asyncio.wait(taking)
         await self._finish()
         for task in (*keeping, stopped):
@@ -120,7 +118,7 @@ class QueueWorker:
     # -- loops -------------------------------------------------------------------------------
 
     async def _forever(self, step: Callable[[], Awaitable[None]], *, once: bool = False) -> None:
-        """Repeat a step; an outage of the database is waited for."""
+        """Repeat a step; during a database outage, retry."""
         keeps = step == self._beat
         while keeps or not self._stop.is_set():
             try:
@@ -136,10 +134,10 @@ class QueueWorker:
         await self._say_hello()
 
     async def _take(self) -> None:
-        """Take as many jobs as there are hands for, or wait."""
-        words = self._wake.words  # what comes while we look must not be slept over
-        wants = self._hands.wanted_count()
-        if not wants:
+        """Claim as many jobs as there are free slots, or wait."""
+        words = self._wake.words  # a notification during the claim must end the wait below
+        counts = self._hands.wanted_count()
+        if not counts:
             self._room.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
@@ -148,9 +146,9 @@ class QueueWorker:
         rows = await self._control.all(
             _CLAIM,
             self.id,
-            list(wants),
-            list(wants.values()),
-            max(wants.values()),
+            list(counts),
+            list(counts.values()),
+            max(counts.values()),
             [kind for kind, _ in self._kinds],
             [version for _, version in self._kinds],
             self._plan.lease,
@@ -163,7 +161,7 @@ class QueueWorker:
             await self._wake.wait(words)
 
     async def _move(self) -> None:
-        """Move what lies in the outbox into the queue."""
+        """Move rows of the outbox into the queue."""
         words = self._wake.words
         followers = self._plan.followers
         taken, put = (
@@ -185,7 +183,7 @@ class QueueWorker:
         try:
             await maintenance.maintain(self._control, self._plan, self._ticks)
         except _AWAY:
-            # Everybody's leases may have run out meanwhile; those who live say so first.
+            # After an outage all leases may have expired: live workers renew theirs first.
             await self._pause(self._plan.lease.total_seconds() / 2)
             raise
         await self._pause(maintenance.EVERY_S)
@@ -196,8 +194,8 @@ class QueueWorker:
                 await self._stop.wait()
 
     async def _beat(self) -> None:
-        """Keep every lease, say hello, count; and prove that this loop turns."""
-        with contextlib.suppress(RuntimeError):  # no memory for its thread: at the next beat
+        """Renew all leases, write the heartbeat and the counts, and reset the watchdog."""
+        with contextlib.suppress(RuntimeError):  # no memory for its thread: at the next heartbeat
             faulthandler.dump_traceback_later(HUNG_S, exit=True)
         self._runners.leave_overdue()
         held = list(self._hands.held.values())
@@ -230,7 +228,7 @@ class QueueWorker:
     # -- stopping ----------------------------------------------------------------------------
 
     async def _finish(self) -> None:
-        """Give back what was not begun, finish what runs, write what ended."""
+        """Release jobs that did not start, finish the running ones, write outcomes."""
         _log.info("stopping", running=len(self._hands.begun))
         with contextlib.suppress(*_AWAY):
             await self._outcomes.give_back(self._hands.drop_backlog())
@@ -246,7 +244,7 @@ class QueueWorker:
 
 
 def _turn(row: Row) -> tuple[int, int, float, int]:
-    """The order of a claim's jobs, as the database has it."""
+    """Sort key: the order in which the database claimed the jobs."""
     return -row["priority"], row["place"], -row["waited_s"], row["id"]
 
 

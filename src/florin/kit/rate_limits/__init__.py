@@ -1,1 +1,1 @@
-"""Rate limits: how often somebody may do something."""
+"""Rate limits: how often a caller may do something."""

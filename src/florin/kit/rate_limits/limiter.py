@@ -1,15 +1,15 @@
-"""Limiter: how often something may be tried before whoever tries it is refused for a while.
+"""Limiter: the rate limits of callers, counted in Valkey for all instances.
 
-GCRA, the generic cell rate algorithm: of each subject one number is kept, the instant at which all
-it has used up is paid off. Each count moves it by `per_s / most` seconds; a subject whose debt
-would exceed `per_s` is refused. So at most `most` at once, and in the long run `most` every `per_s`
-seconds: there is no edge of a window at which twice as much fits, and what slipped through at
-once is paid for afterwards.
+GCRA, the generic cell rate algorithm: each subject has one number, the instant at which its debt is
+paid off. Each count moves it by `per_s / max` seconds; a subject whose debt would exceed `per_s` is
+refused. So a subject may do `max` at once, and in the long run `max` every `per_s` seconds. There
+is no window boundary at which twice as much passes, and an overrun by concurrent requests is paid
+off afterwards.
 
-The number lies in Valkey, whose clock counts for all instances. A process remembers what it was
-last told, so that who is far from his limit costs a look into a dictionary and no message; who is
-near it is asked about. Without Valkey, or while it is slow, each process counts by itself, every
-count `shares` times as dear: an instance then allows its share of the limit.
+The number is stored in Valkey, whose clock counts for all instances. A process caches the last
+answer: a subject far from its limit costs a dictionary lookup and no round trip, one near it is
+looked up in Valkey. Without Valkey, or while it is slow, each process counts alone and every count
+costs `shares` times as much: an instance then allows its share of the limit.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from florin.kit.errors import RateLimited
 from florin.kit.observability import metrics
 from florin.kit.rate_limits.store import GcraStore
 
-KNOWN_MAX = 20_000  # subjects remembered by a process, a few MB
-DEBT_MAX = 12  # times the limit's period: nobody is refused for longer than that
+KNOWN_MAX = 20_000  # subjects cached by a process, a few MB
+DEBT_MAX = 12  # times the limit's period: no subject is refused for longer than that
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """`most` at once and `most` every `per_s` seconds in the long run; a `most` of 0: no limit."""
+    """`max` at once and `max` every `per_s` seconds in the long run; a `max` of 0: no limit."""
 
     kind: str
     max: int
@@ -37,7 +37,7 @@ class Limit:
 
     @property
     def unit_s(self) -> float:
-        """What one count costs."""
+        """The debt of one count, in seconds."""
         return self.per_s / self.max
 
 
@@ -45,7 +45,7 @@ Subject = tuple[Limit, str]
 
 
 class RateLimiter:
-    """Counts, in Valkey where it can."""
+    """Counts in Valkey, or in this process while Valkey is unavailable."""
 
     def __init__(
         self,
@@ -57,28 +57,30 @@ class RateLimiter:
     ) -> None:
         self._shares = shares
         self._now = now
-        self._due: dict[str, float] = {}  # by key: when all is paid off, on this process's clock
+        self._due: dict[
+            str, float
+        ] = {}  # by key: when the debt is paid off, on this process's clock
         self._shared = GcraStore(client, patience_s=patience_s, learnt=self._remember)
 
     @property
     def idle(self) -> bool:
-        """Nobody is known to have used up anything: nobody can be refused."""
+        """Whether no subject has a known debt, so that none can be refused."""
         return not self._due
 
     async def blocked(self, *subjects: Subject, sure: bool = False) -> int | None:
-        """Whether one of these must wait before it may try again; for how many seconds.
+        """How many seconds the subjects must wait before the next attempt; None for no wait.
 
-        Whoever is not known here to have used up half of its limit is not asked about, unless
-        `sure`: then Valkey is asked each time, for what is rare and dear, such as a login.
+        A subject that by the cache used less than half of its limit is not looked up in Valkey,
+        unless `sure`: for rare and expensive operations, such as a login.
         """
         waits = [await self._wait(*each, sure=sure) for each in subjects if each[0].max]
         return _seconds(waits)
 
     async def count(self, *subjects: Subject, times: float = 1) -> int | None:
-        """Count what each of these did; how long it must wait when that was too much.
+        """Count what each subject did; return the seconds to wait if that exceeded a limit.
 
-        What was counted has happened: a subject that gets a time here went over its limit by it,
-        perhaps because others of its tries were under way at the same moment.
+        The count stays even then. A subject may exceed its limit here after `blocked` allowed it,
+        because of its concurrent attempts.
         """
         counted = [(limit, subject) for limit, subject in subjects if limit.max]
         debts = await asyncio.gather(*(self._add(*each, times) for each in counted))
@@ -90,7 +92,7 @@ class RateLimiter:
         )
 
     async def acquire(self, limit: Limit, subject: str) -> None:
-        """Count one and refuse what is too much. Raises RateLimited."""
+        """Count one, or refuse it. Raises RateLimited."""
         if not limit.max:
             return
         wait = await self.blocked((limit, subject)) or await self.count((limit, subject))
@@ -98,7 +100,7 @@ class RateLimiter:
             raise rate_limit_refusal(limit.kind, wait)
 
     async def forgive(self, limit: Limit, subject: str) -> None:
-        """Forget what a subject did. Another process may remember it until it asks again."""
+        """Clear the debt of a subject. Other processes may cache it until their next lookup."""
         key = limit_key(limit, subject)
         self._due.pop(key, None)
         await self._shared.forget(key)
@@ -111,17 +113,17 @@ class RateLimiter:
         if debt + unit <= limit.per_s + _ROUNDING_S:
             if alone or (debt < limit.per_s / 2 and not sure):
                 return 0
-            told = await self._shared.add(key, 0, limit.per_s * DEBT_MAX)
-            debt = self._debt(key) if told is None else told
+            shared_debt = await self._shared.add(key, 0, limit.per_s * DEBT_MAX)
+            debt = self._debt(key) if shared_debt is None else shared_debt
             unit = self._unit(limit, alone=self._shared.away)
         return max(debt + unit - limit.per_s - _ROUNDING_S, 0)
 
     async def _add(self, limit: Limit, subject: str, times: float) -> float:
         key = limit_key(limit, subject)
-        told = await self._shared.add(key, times * limit.unit_s, limit.per_s * DEBT_MAX)
-        if told is not None:
-            return told
-        # What was asked and is late is counted there, and replaces what is counted here.
+        shared_debt = await self._shared.add(key, times * limit.unit_s, limit.per_s * DEBT_MAX)
+        if shared_debt is not None:
+            return shared_debt
+        # A late answer of Valkey includes this count and replaces the one kept here.
         alone = self._shared.away
         if alone:
             metrics.limits_alone.inc()
@@ -151,7 +153,7 @@ class RateLimiter:
             for paid in [each for each, due in self._due.items() if due <= now]:
                 del self._due[paid]
             while len(self._due) >= KNOWN_MAX * 9 // 10:
-                del self._due[next(iter(self._due))]  # the one that was counted longest ago
+                del self._due[next(iter(self._due))]  # the subject counted least recently
         self._due[key] = self._now() + debt
 
 
@@ -159,15 +161,15 @@ _ROUNDING_S = 0.002  # the server counts milliseconds
 
 
 def limit_key(limit: Limit, subject: str) -> str:
-    """Where a subject's number lies; in a cluster whatever is of one subject lies together."""
+    """The Valkey key of a subject; the braces keep a subject on one cluster node."""
     return f"florin:limit:{{{limit.kind}:{subject}}}"
 
 
 def rate_limit_refusal(kind: str, wait_s: int) -> RateLimited:
-    """The refusal of somebody who must wait."""
+    """The refusal of a caller that must wait."""
     metrics.limited.labels(kind).inc()
     return RateLimited(
-        f"too many attempts; try again in {wait_s} s",
+        f"Too many attempts; try again in {wait_s} s",
         extra={"retry_after": wait_s},
         retry_after_s=wait_s,
     )

@@ -1,7 +1,7 @@
-"""Store: the numbers that limits are made of, in Valkey: see kit/limits.
+"""Store: the debts of rate limits in Valkey (GCRA, see limiter.py).
 
-Nobody waits long for them: `patience_s`, then the caller goes on without; an answer that comes
-later is learnt from all the same. After an error or late answers Valkey is left alone for a while.
+A caller waits at most `patience_s` and then continues without an answer; a late answer still
+updates the cache. After an error or several late answers Valkey is not used for REST_S.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from florin.kit.batcher import Batcher
 from florin.kit.errors import Overloaded
 from florin.kit.observability import logging
 
-SLOW_MAX = 3  # answers that came too late in a row before Valkey is left alone
-REST_S = 1.0  # how long it is then left alone
-_TOGETHER_MAX = 16  # keys of one call, each on a connection of its own: a cluster has many servers
+SLOW_MAX = 3  # consecutive late answers before Valkey is not used for a while
+REST_S = 1.0  # how long it is then not used
+_TOGETHER_MAX = 16  # keys of one call, each on its own connection: a cluster has many servers
 _WAITING_MAX = 1000
 
-# One key, one number: milliseconds of the server's clock. ARGV: what to add, the most there may be.
-# Answers the debt in milliseconds.
+# One key holds one number: milliseconds of the server's clock. ARGV: the debt to add, the most debt
+# allowed. Returns the debt in milliseconds.
 _SCRIPT = """
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -45,7 +45,7 @@ class _More(NamedTuple):
 
 
 class GcraStore:
-    """Adds to debts. `learnt(key, seconds)` hears of every answer, however late."""
+    """Adds to debts. `learnt(key, seconds)` is called with every answer, late ones included."""
 
     def __init__(
         self, client: Any | None, *, patience_s: float, learnt: Callable[[str, float], None]
@@ -62,11 +62,11 @@ class GcraStore:
 
     @property
     def away(self) -> bool:
-        """There is no Valkey, or it is left alone."""
+        """Whether there is no Valkey, or it is not used after failures."""
         return self._client is None or time.monotonic() < self._rest_until
 
     async def add(self, key: str, more_s: float, most_s: float) -> float | None:
-        """Add to a debt, to `most_s` at most; what it is then, or None when nobody says so."""
+        """Add to a debt, up to `most_s`; return the new debt, or None without an answer."""
         if self.away:
             return None
         more = _More(key, math.ceil(more_s * 1000), math.ceil(most_s * 1000))
@@ -99,16 +99,16 @@ class GcraStore:
             return None
 
     async def _add(self, items: list[_More]) -> Sequence[float | None]:
-        """One question a key, however many count on it at once; each is told its own debt."""
+        """One call per key for all concurrent counts; each item gets the debt after its own."""
         sums: dict[str, int] = {}
         for item in items:
             sums[item.key] = sums.get(item.key, 0) + item.ms
         most = {item.key: item.most_ms for item in items}
-        told = await asyncio.gather(*(self._eval(key, sums[key], most[key]) for key in sums))
-        debts = dict(zip(sums, told, strict=True))
+        replies = await asyncio.gather(*(self._eval(key, sums[key], most[key]) for key in sums))
+        debts = dict(zip(sums, replies, strict=True))
         answers: list[float | None] = []
         for item in items:
-            sums[item.key] -= item.ms  # what was added after it
+            sums[item.key] -= item.ms  # now the sum of the later items
             debt = debts[item.key]
             answers.append(None if debt is None else max(debt - sums[item.key] / 1000, 0))
         return answers

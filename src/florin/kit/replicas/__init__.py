@@ -1,1 +1,1 @@
-"""Replicas: reads that replicas answer, and never with something older than promised."""
+"""Replicas: reads from replicas that are never older than what the caller has seen."""

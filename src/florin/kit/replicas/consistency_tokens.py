@@ -1,13 +1,12 @@
-"""Consistency tokens: how far the log was when a caller, or anybody at an object, last saw
-something.
+"""Consistency tokens: the log position that each caller, and each object's callers, last saw.
 
-Kept in Valkey, where every instance finds them, and exact about what Valkey may have forgotten. The
-places are members of a few sorted sets; `ZADD GT` keeps the furthest without a script. Beside them
-each set has a floor: whatever it does not name may have been seen up to there. A set that was
-emptied, evicted or lost has no floor, and gets the primary's position as its new one before anybody
-trusts it. A promoted replica of Valkey may lack what its master was told last: it is reached by a
-new connection, and after each new connection a process takes the primary's position for its own
-floor. A set is cut down by raising its floor first.
+They are stored in Valkey for all instances, and remain correct when Valkey loses data. Positions
+are the scores in a few sorted sets; `ZADD GT` keeps the highest without a script. Each set also has
+a floor: the position assumed for every name that is not in the set. A set that was emptied, evicted
+or lost has no floor; it gets the primary's position as its new floor before it is used. A promoted
+replica of Valkey may lack the last writes of its master. A process reaches it by a new connection,
+and after each new connection the process uses the primary's position as its own floor. A set that
+is too large is trimmed after its floor was raised.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,13 +19,13 @@ from florin.kit.postgres.database import BROKEN, PoolTimeout, position_lsn
 from florin.kit.valkey.client import GONE, valkey_key
 
 SHARDS = 16
-MEMBERS_MAX = 20_000  # of a set, before it is cut down
+MEMBERS_MAX = 20_000  # of a set, before it is trimmed
 _FLOOR: Final = ""
 _log = logging.get_logger()
 
 
 class PipelineClient(Protocol):
-    """What is asked of Valkey (kit/valkey)."""
+    """The Valkey client as used here (kit/valkey)."""
 
     connects: int
 
@@ -34,7 +33,7 @@ class PipelineClient(Protocol):
 
 
 class ConsistencyTokens:
-    """Keeps positions by name. `position` asks the primary how far its log is."""
+    """Stores positions by name. `position` reads the primary's log position."""
 
     def __init__(self, store: PipelineClient, position: Callable[[], Awaitable[str]]) -> None:
         self._store = store
@@ -42,14 +41,14 @@ class ConsistencyTokens:
         self._connects = -1
         self._floor = 0
         self._writes: Batcher[tuple[Sequence[str], int], bool] = Batcher(self._write)
-        self._questions: Batcher[Sequence[str], int | None] = Batcher(self._ask)
+        self._questions: Batcher[Sequence[str], int | None] = Batcher(self._read)
 
     async def record(self, names: Sequence[str], lsn: int) -> bool:
-        """Keep that these saw the log up to there; False when that could not be kept."""
+        """Store that `names` saw the log up to `lsn`; False if that failed."""
         return await self._writes.submit((names, lsn))
 
     async def required_positions(self, names: Sequence[str]) -> int | None:
-        """How far a server must have got to answer these; None when only the primary can know."""
+        """The LSN a replica must have replayed to serve `names`; None: use the primary."""
         return await self._questions.submit(names)
 
     async def _write(self, batch: list[tuple[Sequence[str], int]]) -> list[bool]:
@@ -63,22 +62,22 @@ class ConsistencyTokens:
             pipe.zadd(_key(shard), places, gt=True)
             pipe.zcard(_key(shard))
         try:
-            said = await pipe.execute()
+            replies = await pipe.execute()
         except GONE:
             metrics.tokens_failed.inc(len(batch))
             return [False] * len(batch)
-        for shard, size in zip(sets, said[1::2], strict=True):
+        for shard, size in zip(sets, replies[1::2], strict=True):
             if size > MEMBERS_MAX:
-                await self._cut(shard)
+                await self._trim(shard)
         return [True] * len(batch)
 
-    async def _ask(self, batch: list[Sequence[str]]) -> list[int | None]:
+    async def _read(self, batch: list[Sequence[str]]) -> list[int | None]:
         sets: dict[int, dict[str, None]] = {}
         for names in batch:
             for name in names:
                 sets.setdefault(_shard(name), {})[name] = None
         try:
-            found, emptied = await self._look(sets)
+            places, emptied = await self._fetch(sets)
             if self._store.connects != self._connects:
                 await self._distrust(set(range(SHARDS)) if self._connects < 0 else emptied)
                 return [None] * len(batch)
@@ -90,12 +89,12 @@ class ConsistencyTokens:
         return [
             None
             if any(_shard(name) in emptied for name in names)
-            else max(self._floor, *(found[name] for name in names))
+            else max(self._floor, *(places[name] for name in names))
             for names in batch
         ]
 
-    async def _look(self, sets: dict[int, dict[str, None]]) -> tuple[dict[str, int], set[int]]:
-        """The places by name, and the sets that have no floor."""
+    async def _fetch(self, sets: dict[int, dict[str, None]]) -> tuple[dict[str, int], set[int]]:
+        """The positions by name, and the sets without a floor."""
         pipe = self._store.pipeline(transaction=False)
         for shard, names in sets.items():
             pipe.zmscore(_key(shard), [_FLOOR, *names])
@@ -111,18 +110,18 @@ class ConsistencyTokens:
         return found, emptied
 
     async def _distrust(self, emptied: set[int]) -> None:
-        """Give sets that may have forgotten a floor that covers all they could have known."""
+        """Set the floor of sets that may have lost data to the primary's position."""
         connects = self._store.connects
         lsn = position_lsn(await self._position())
         pipe = self._store.pipeline(transaction=False)
         for shard in emptied:
             pipe.zadd(_key(shard), {_FLOOR: lsn}, gt=True)
         await pipe.execute()
-        # Connections made meanwhile lead us here once more.
+        # If connections were made meanwhile, the next read comes here again.
         self._connects, self._floor = connects, max(self._floor, lsn)
 
-    async def _cut(self, shard: int) -> None:
-        """Forget half of a set, the older places, raising its floor to what is forgotten."""
+    async def _trim(self, shard: int) -> None:
+        """Remove the older half of a set, after raising its floor above the removed positions."""
         try:
             pipe = self._store.pipeline(transaction=False)
             pipe.zrange(_key(shard), MEMBERS_MAX // 2, MEMBERS_MAX // 2, withscores=True)

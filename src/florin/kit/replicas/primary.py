@@ -1,8 +1,8 @@
-"""Primary: how far its log is, the heartbeat in it, and whether it lacks what was promised.
+"""Primary: monitors the primary's log position, writes the heartbeat, and detects lost writes.
 
-The position after a write is handed to its caller. When the primary's log does not reach there any
-more, another server was promoted that had not received it: a write that was acknowledged may be
-lost. It need not be: a position covers what others wrote meanwhile, too.
+A caller gets the log position after its write. If the primary's log no longer reaches it, a server
+was promoted that had not received the write: an acknowledged write may be lost. It is not certain,
+since a position also covers concurrent writes of others.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from florin.kit.observability import logging, metrics
 from florin.kit.postgres.pool import BROKEN, Connection, open_connection
 
 POLL_S = 0.2
-POLL_WITHIN_S = 1.0  # a server that takes longer is frozen
+POLL_WITHIN_S = 1.0  # a server that takes longer counts as unresponsive
 HEARTBEAT_S = 0.5
-ANY = 2**31  # a timeline, where it is not known which
+ANY = 2**31  # a timeline that is unknown
 
 _POLL = """
 select (pg_current_wal_insert_lsn() - '0/0')::bigint as lsn,
@@ -33,26 +33,26 @@ _log = logging.get_logger()
 
 
 class PrimaryMonitor:
-    """Watches the primary."""
+    """Polls the primary."""
 
     def __init__(self, dsn: str) -> None:
         self.lsn = 0
         self.timeline = 0
         self._dsn = dsn
         self._connection: Connection | None = None
-        self._beaten = -math.inf
+        self._heartbeat_at = -math.inf
         self._promised: dict[tuple[str, int], int] = {}
-        self._told: set[tuple[str, int]] = set()
+        self._reported: set[tuple[str, int]] = set()
 
     def record_acknowledged(self, told_by: str, lsn: int, *, timeline: int = ANY) -> None:
-        """Remember that somebody was told that the log reaches there."""
+        """Record that a caller got the position `lsn`."""
         known = self._promised.get((told_by, timeline), 0)
         self._promised[told_by, timeline] = max(known, lsn)
 
     async def watch(self) -> None:
         """Poll for ever."""
         while True:
-            promised = dict(self._promised)  # before we ask: what comes later may be later
+            promised = dict(self._promised)  # copied first: later ones may exceed the poll's result
             try:
                 async with asyncio.timeout(POLL_WITHIN_S):
                     row = await self._poll()
@@ -75,15 +75,15 @@ class PrimaryMonitor:
             connection = self._connection = await open_connection(
                 self._dsn, name="florin primary watch"
             )
-            # The heartbeat must not wait for the replicas whose absence it is to tell.
+            # The heartbeat must not wait for synchronous replicas: it measures their lag.
             await connection.execute("set synchronous_commit = off")
-        if time.monotonic() - self._beaten >= HEARTBEAT_S:
+        if time.monotonic() - self._heartbeat_at >= HEARTBEAT_S:
             await connection.execute(_BEAT, HEARTBEAT_S * 0.8)
-            self._beaten = time.monotonic()
+            self._heartbeat_at = time.monotonic()
         return await connection.fetchrow(_POLL)
 
     def check(self, told_by: str, timeline: int, lsn: int, began: int) -> None:
-        """A place in an earlier timeline must lie before the one that this one began at."""
+        """Report a lost write. An LSN of an earlier timeline must precede this one's start."""
         earlier = timeline < self.timeline
         missing = lsn > self.lsn or (earlier and began and lsn > began)
         if missing or earlier:
@@ -91,8 +91,8 @@ class PrimaryMonitor:
         if not missing:
             return
         metrics.writes_maybe_lost.labels(told_by).inc()
-        if (told_by, self.timeline) not in self._told:
-            self._told.add((told_by, self.timeline))
+        if (told_by, self.timeline) not in self._reported:
+            self._reported.add((told_by, self.timeline))
             _log.error(
                 "an acknowledged write may be lost",
                 told_by=told_by,

@@ -1,9 +1,9 @@
-"""Replica: one streaming copy of the primary, how fresh it is, and whether it is asked.
+"""Replica: a streaming replica, its lag, and whether it is used for reads.
 
-How fresh is told by two things. The place in the log it has replayed decides what it may answer;
-the age of a heartbeat row and the bytes it lacks decide whether it is asked at all. The time since
-its last transaction would say neither: it grows on an idle primary. A replica that is cut off has
-replayed all it received and looks perfect; so without a receiver it is infinitely old.
+Two measures: the LSN it has replayed decides which reads it may answer; the age of the heartbeat
+row and the bytes behind the primary decide whether it is used at all. The time since its last
+transaction is no measure: it grows while the primary is idle. A disconnected replica has replayed
+everything it received and looks current; so without a WAL receiver its age is infinite.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from florin.kit.postgres.pool_limits import PoolLimits
 from florin.kit.replicas.primary import POLL_S, POLL_WITHIN_S, PrimaryMonitor
 
 LAG_MAX_S = 2.0
-LAG_MAX_BYTES = 16 * 2**20  # what a busy primary writes between two polls is no lag
-BUSY_WAIT_S = 0.5  # for one of its connections, unless its URL says otherwise; others answer, too
-GOOD_IN_A_ROW = 3  # polls at half the limits, until a replica that was left is asked again
+LAG_MAX_BYTES = 16 * 2**20  # more than a busy primary writes between two polls
+BUSY_WAIT_S = 0.5  # for a connection, unless its URL has pool_timeout; other servers can answer
+GOOD_IN_A_ROW = 3  # consecutive polls within half the limits before an ejected replica is used
 
-_LOOK = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() - '0/0' end"
+_REPLAYED = "select case when pg_is_in_recovery() then pg_last_wal_replay_lsn() - '0/0' end"
 _POLL = """
 select pg_is_in_recovery() as standby,
   coalesce((pg_last_wal_replay_lsn() - '0/0')::bigint, 0) as replayed,
@@ -52,23 +52,23 @@ class Replica:
 
     @property
     def replayed(self) -> int:
-        """How far it had replayed when last seen; at least as far now."""
+        """The LSN it had replayed when last read; it may be further by now."""
         return self._replayed
 
     def usable(self) -> bool:
-        """Whether it is asked: what is known of it is recent and good."""
+        """Whether it is used: its last poll is recent and within the limits."""
         return self._usable and self._age_now() <= LAG_MAX_S
 
     async def probe(self, connection: Connection) -> int:
-        """How far it has replayed, asked on the connection that reads; 0 where it is no replica."""
-        lsn = await connection.fetchval(_LOOK)
+        """The LSN it has replayed, read on the given connection; 0 if it is no replica."""
+        lsn = await connection.fetchval(_REPLAYED)
         if lsn is None:
             return 0
         self._replayed = max(self._replayed, int(lsn))
         return int(lsn)
 
     def eject(self, why: str) -> None:
-        """Stop asking it until polls find it good again."""
+        """Stop using it until polls are within the limits again."""
         if self._usable:
             _log.warning("replica left", server=self.server, why=why)
         self._usable, self._good, self._replayed = False, 0, 0
@@ -121,5 +121,5 @@ class Replica:
         return self._age_s + time.monotonic() - self._polled
 
     async def _was_connected(self, _connection: Connection) -> None:
-        # Another server may answer there now: what was known is asked again.
+        # Another server may answer at this address now, so the cached LSN is discarded.
         self._replayed = 0

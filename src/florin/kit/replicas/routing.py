@@ -1,11 +1,11 @@
-"""Routing: what a replica may answer, never older than what its caller has seen.
+"""Routing: sends reads to replicas, never older than what the caller has seen.
 
-A function that takes a `Reader` says so that its statements may go to a replica; whatever takes the
-Database asks the primary. Nothing that decides about money, keys or access takes a Reader.
+A function with a `Reader` parameter may read from a replica; one with a `Database` parameter reads
+from the primary. No function that decides about money, keys or access takes a Reader.
 
-A replica answers where it has replayed at least as much as the caller (by credentials), anybody at
-the objects asked about, and the Florin-Consistency header have seen; else the primary does. What
-was seen by a read is noted as what was written is, so that a caller never goes back in time.
+A replica answers if it has replayed the positions seen by the caller (by credentials), by any
+caller of the requested objects, and in the Florin-Consistency header; otherwise the primary does.
+The position of a read is recorded like that of a write, so that a caller never goes back in time.
 """
 
 import asyncio
@@ -34,15 +34,15 @@ from florin.kit.replicas.primary import POLL_S, PrimaryMonitor
 from florin.kit.replicas.replica import LAG_MAX_S, Replica
 
 _PAUSE_S = 0.05
-# By a replica. One that lives has ended a slow statement by then (READ_STATEMENT_S); in place of
-# one that does not the primary is asked.
+# For a read from a replica. A responsive replica has ended a slow statement by then
+# (READ_STATEMENT_S); if it is unresponsive, the primary answers.
 READ_WITHIN_S = 5.0
-_CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with the replay
+_CONFLICT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)  # with WAL replay
 _RETRIED = (*BROKEN, *_CONFLICT, PoolTimeout)
 
 
 class ReplicaRouter:
-    """The primary, its replicas, and what callers have seen. Without replicas it costs nothing."""
+    """The primary, its replicas, and the positions of callers. No overhead without replicas."""
 
     def __init__(
         self, database: Database, replicas: Sequence[Replica], tokens: ConsistencyTokens | None
@@ -50,7 +50,7 @@ class ReplicaRouter:
         self.database = database
         self.replicas = replicas
         self.tokens = tokens if replicas else None
-        self.reading = database.for_reads()  # of the primary, what money's connections need not do
+        self.reading = database.for_reads()  # keeps reads off the connections of postings
         self.primary = PrimaryMonitor(database.limits.dsn)
         self._watches: list[asyncio.Task[None]] = []
 
@@ -77,18 +77,18 @@ class ReplicaRouter:
     def reader(
         self, principal: str, *, given: str | None = None, ours: bool = False
     ) -> "RoutedReader":
-        """The reads of one request; `given` is the position that its Florin-Consistency names,
-        `ours` whether we signed it. Raises ValueError.
+        """The reader of one request; `given` is the position in its Florin-Consistency header,
+        `ours` whether its signature is valid. Raises ValueError.
         """
         if given is None:
             return RoutedReader(self, principal, 0)
         timeline, lsn = parse_position(given)
-        if ours:  # what is invented is not remembered, and raises no alarm
+        if ours:  # an unsigned position is not recorded and raises no alert
             self.primary.record_acknowledged("a caller", lsn, timeline=timeline)
         return RoutedReader(self, principal, lsn)
 
     async def record_write(self, names: Sequence[str], position: str) -> None:
-        """Note that these saw the log up to a position, before anybody hears of the write."""
+        """Record that `names` saw a position, before the write is acknowledged."""
         if self.tokens is None:
             return
         timeline, lsn = parse_position(position)
@@ -96,15 +96,15 @@ class ReplicaRouter:
         await self.record_position(names, lsn)
 
     async def record_position(self, names: Sequence[str], lsn: int) -> None:
-        """Keep it for all instances; where that fails, see to it that none needs to know."""
+        """Store it for all instances; if that fails, wait until all replicas have replayed it."""
         assert self.tokens is not None
         if not await self.tokens.record(names, lsn):
             await self._replayed_everywhere(lsn)
 
     async def _replayed_everywhere(self, lsn: int) -> None:
-        """Wait until no replica that is asked lacks this: then nobody needs to know of it.
+        """Wait until every usable replica has replayed `lsn`: then no instance needs its position.
 
-        That ends: a replica that lags is not asked any more, by any instance.
+        The wait is bounded: a lagging replica is ejected by every instance.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(LAG_MAX_S + 2 * POLL_S):
@@ -116,7 +116,7 @@ class ReplicaRouter:
                         await asyncio.sleep(0.005)
 
     def is_fresh(self, lsn: int) -> list[Replica]:
-        """The replicas that may be asked, those that are known to be far enough first."""
+        """The usable replicas, those known to have replayed `lsn` first."""
         usable = [replica for replica in self.replicas if replica.usable()]
         random.shuffle(usable)
         usable.sort(key=lambda replica: replica.replayed < lsn)
@@ -134,12 +134,12 @@ class RoutedReader:
         self._over: Database | None = None
 
     def over(self, database: Database) -> "RoutedReader":
-        """Have these connections answer what no replica may: those of the money are spared."""
+        """Use this database instead of the primary's pool for reads, when no replica answers."""
         self._over = database
         return self
 
     def covering(self, *objects: str | None) -> "RoutedReader":
-        """Name the objects asked about: whoever wrote to them, it is seen."""
+        """Name the requested objects: reads include every caller's writes to them."""
         self._names.extend(each for each in objects if each is not None)
         return self
 
@@ -148,21 +148,21 @@ class RoutedReader:
         return await self._by_primary("fetch", sql, args) if rows is None else rows[0]
 
     async def one(self, sql: str, *args: object) -> Row | None:
-        """A row that a replica does not have is asked of the primary: it may be new."""
-        found = await self._by_replica("fetchrow", sql, args)
-        if found is None or found[0] is None:
+        """A row; if a replica does not have it, the primary is read: it may be new."""
+        row = await self._by_replica("fetchrow", sql, args)
+        if row is None or row[0] is None:
             return await self._by_primary("fetchrow", sql, args)
-        return found[0]
+        return row[0]
 
     def require_position(self, position: str) -> "RoutedReader":
-        """What is read must hold all up to a position."""
+        """Further reads must include everything up to a position."""
         self._given = max(self._given, position_lsn(position))
         if self._needed is not None:
             self._needed = max(self._needed, self._given)
         return self
 
     async def _by_replica(self, how: str, sql: str, args: Sequence[object]) -> tuple[Any] | None:
-        """Ask a replica; None when none may answer."""
+        """Read from a replica; None if none may answer. The result is wrapped in a tuple."""
         tokens = self._routing.tokens
         if tokens is None:
             return None
@@ -174,12 +174,12 @@ class RoutedReader:
             self._routing.primary.record_acknowledged("the store", needed)
             self._needed = max(needed, self._given)
         for replica in self._routing.is_fresh(self._needed):
-            why, found, seen = await self._ask(replica, self._needed, how, sql, args)
-            metrics.replica_reads.labels(replica.server, why).inc()
-            if why == "fresh":
-                await self._note(seen)
-                return (found,)
-            if why == "slow":
+            outcome, result, seen = await self._ask(replica, self._needed, how, sql, args)
+            metrics.replica_reads.labels(replica.server, outcome).inc()
+            if outcome == "fresh":
+                await self._record_seen(seen)
+                return (result,)
+            if outcome == "slow":
                 break
         metrics.replica_reads.labels("primary", "no replica").inc()
         return None
@@ -187,22 +187,22 @@ class RoutedReader:
     async def _ask(
         self, replica: Replica, needed: int, how: str, sql: str, args: Sequence[object]
     ) -> tuple[str, Any, int]:
-        """What came of it (fresh, or why not), the answer, and how far the replica was by then."""
+        """The outcome ("fresh", or the reason for no result), the result, and the replica's LSN."""
         try:
-            # The time is up inside of the borrowed connection, so that it is ended, not cancelled
-            # and waited for.
+            # The timeout is inside the connection's context, so that it is terminated, not
+            # cancelled and waited for.
             async with replica.pool.connection() as connection, asyncio.timeout(READ_WITHIN_S):
                 if replica.replayed < needed and await replica.probe(connection) < needed:
                     return "behind", None, 0
-                found = await getattr(connection, how)(sql, *args)
+                result = await getattr(connection, how)(sql, *args)
                 seen = await replica.probe(connection)
         except _CONFLICT:
             return "conflict", None, 0
         except PoolTimeout:
             return "busy", None, 0
         except StatementTimeout:
-            # Not asked of another server: it would take as long there. What has more time than a
-            # replica gives, a report, is.
+            # Not retried at another server, where it would take as long. Exception: a report, which
+            # has a longer timeout at its own database.
             if self._over is None:
                 metrics.replica_reads.labels(replica.server, "slow").inc()
                 raise
@@ -210,11 +210,11 @@ class RoutedReader:
         except BROKEN as error:
             replica.eject(type(error).__name__)
             return "failed", None, 0
-        # Not as far as it was: it was promoted, or another server answers there by now.
-        return ("behind" if seen < needed else "fresh"), found, seen
+        # A lower LSN than before: it was promoted, or another server answers at its address.
+        return ("behind" if seen < needed else "fresh"), result, seen
 
     async def _by_primary(self, how: str, sql: str, args: Sequence[object]) -> Any:
-        """Ask the primary, again where the connection broke: another one may be it by then."""
+        """Read from the primary; retry after a broken connection: a failover may be in progress."""
         give_up = time.monotonic() + REPEAT_FOR_S
         while True:
             try:
@@ -230,13 +230,13 @@ class RoutedReader:
             async with database.connection() as connection:
                 return await getattr(connection, how)(sql, *args)
         async with database.connection() as connection:
-            found = await getattr(connection, how)(sql, *args)
+            result = await getattr(connection, how)(sql, *args)
             seen = position_lsn(await position_of(connection))
-        await self._note(seen)
-        return found
+        await self._record_seen(seen)
+        return result
 
-    async def _note(self, seen: int) -> None:
-        """Remember what the caller has seen now: what it sees next is not older."""
+    async def _record_seen(self, seen: int) -> None:
+        """Record the position that the caller has now seen: later reads are not older."""
         if self._needed is None or seen > self._needed:
             self._needed = None if self._needed is None else seen
             await self._routing.record_position(self._names[:1], seen)

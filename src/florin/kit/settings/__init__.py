@@ -1,8 +1,8 @@
-"""Settings: every variable Florin reads, once, typed, with all mistakes told together.
+"""Settings: the typed environment variables of Florin; all errors are reported together.
 
 A variable is a field of one of the sections (`process`, `databases`, `secrets`, `integrations`);
-what must hold between several is a rule in `validation`. docs/operations/settings.md and
-.env.example are generated.
+rules between several are in `validation`. docs/operations/settings.md and .env.example are
+generated.
 """
 
 from florin.kit.settings.settings import (

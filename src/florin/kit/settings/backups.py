@@ -1,4 +1,4 @@
-"""Backups: where backups go besides the disk that they are copies of."""
+"""Backups: the external storage of backups."""
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
@@ -11,25 +11,25 @@ class BackupSettings(BaseSettings):
 
     backup_url: str | None = variable(
         "BACKUP_URL",
-        "S3-compatible storage that backups and the log are passed on to; needs `florin[s3]`.",
+        "S3-compatible storage to which backups and the log are copied; needs `florin[s3]`.",
         None,
         pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$",
         example="s3://florin-backups/production",
     )
     backup_endpoint: WebUrl | None = variable(
         "BACKUP_ENDPOINT",
-        "Where the storage answers, if it is not Amazon's.",
+        "URL of the storage, if it is not Amazon's.",
         None,
         example="https://s3.eu-central-2.example.com",
     )
     backup_region: str | None = variable(
-        "BACKUP_REGION", "Its region.", None, example="eu-central-1"
+        "BACKUP_REGION", "Region of the storage.", None, example="eu-central-1"
     )
     backup_access_key_id: str | None = variable(
         "BACKUP_ACCESS_KEY_ID",
-        "Who signs in there; without it as boto3 finds credentials (a role of the machine).",
+        "Access key of the storage; by default boto3 finds credentials (a role of the machine).",
         None,
     )
     backup_secret_access_key: SecretStr | None = variable(
-        "BACKUP_SECRET_ACCESS_KEY", "Belongs to the key.", None
+        "BACKUP_SECRET_ACCESS_KEY", "Secret of the access key.", None
     )

@@ -1,4 +1,4 @@
-"""Databases: PostgreSQL, Valkey or Redis, and where secrets may come from."""
+"""Databases: PostgreSQL, Valkey or Redis, and the secret manager."""
 
 from pydantic_settings import BaseSettings
 
@@ -16,23 +16,23 @@ class DatabaseSettings(BaseSettings):
         example="postgresql://florin_app:…@db.example.com/florin?connection_limit=20&pool_timeout=20",
     )
     database_url_primary: PostgresUrl | None = variable(
-        "DATABASE_URL_PRIMARY", "The primary, where it is named apart from the replicas.", None
+        "DATABASE_URL_PRIMARY", "The primary, if it is configured separately from replicas.", None
     )
     database_url_replica: PostgresUrls | None = variable(
         "DATABASE_URL_REPLICA",
-        "Replicas for lists and reports; several with commas between them. Needs REDIS_URL.",
+        "Replicas for lists and reports; separate several with commas. Needs REDIS_URL.",
         None,
         example="postgresql://florin_app:…@db-2.example.com/florin,postgresql://florin_app:…@db-3.example.com/florin",
     )
     database_url_owner: PostgresUrl | None = variable(
         "DATABASE_URL_OWNER",
-        "The role that owns the schema. Only `florin migrate` uses it; give it to nothing else.",
+        "The role that owns the schema. Set it only for `florin migrate`.",
         None,
         example="postgresql://florin_owner:…@db.example.com/florin",
     )
     redis_url: RedisUrl | None = variable(
         "REDIS_URL",
-        "Valkey or Redis, for what can be rebuilt. Without it each instance counts for itself, and"
+        "Valkey or Redis, for data that can be rebuilt. Without it each instance counts alone and"
         " replicas are not read. `redis://host`, `redis+sentinel://host,host/NAME`,"
         " `redis+cluster://host,host`; with TLS `rediss…`.",
         None,
@@ -41,9 +41,9 @@ class DatabaseSettings(BaseSettings):
 
     @property
     def primary_url(self) -> str:
-        found = self.database_url_primary or self.database_url
-        assert found is not None, "a rule requires one of them"
-        return found.get_secret_value()
+        url = self.database_url_primary or self.database_url
+        assert url is not None, "a rule requires one of them"
+        return url.get_secret_value()
 
     @property
     def replica_urls(self) -> list[str]:
@@ -55,10 +55,10 @@ class SecretManagerSettings(BaseSettings):
 
     secrets_from: str | None = variable(
         "FLORIN_SECRETS_FROM",
-        "Where variables that are not set are looked for: `aws:SECRET_ID` (AWS Secrets Manager, one"
+        "Secret manager for variables that are not set: `aws:SECRET_ID` (AWS Secrets Manager, one"
         " JSON object of variables; region and credentials as boto3 finds them), `gcp:PROJECT_ID`"
-        " (Google Secret Manager, a secret a variable), `azure:https://VAULT.vault.azure.net`"
-        " (Azure Key Vault, a secret a variable, with `-` for `_`).",
+        " (Google Secret Manager, one secret per variable), `azure:https://VAULT.vault.azure.net`"
+        " (Azure Key Vault, one secret per variable, with `-` for `_`).",
         None,
         pattern=r"^(aws|gcp|azure):\S+$",
         example="aws:prod/florin",

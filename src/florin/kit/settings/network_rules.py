@@ -1,4 +1,4 @@
-"""Network rules: what production must not send or believe across a network."""
+"""Network rules: what production must not send to, or trust from, other hosts."""
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
@@ -7,22 +7,22 @@ from urllib.parse import parse_qsl, urlsplit
 from florin.kit.settings.variable import is_local, urls_of
 
 DATABASES = ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_REPLICA", "DATABASE_URL_OWNER")
-# Wider networks are not somebody's balancers: fc00::/7 and 10.0.0.0/8 are the widest private ones.
+# The widest private networks are fc00::/7 and 10.0.0.0/8; a wider one cannot be that of balancers.
 _NARROWEST = {4: 8, 6: 7}
-_PLAIN = ("disable", "allow")  # `allow` asks for TLS only where the server refuses to go without
+_PLAIN = ("disable", "allow")  # `allow` uses TLS only if the server requires it
 
 
 def open_proxies(given: Mapping[str, str]) -> Iterator[str]:
-    """Every client could choose the address that its attempts are counted under."""
+    """Networks so wide that clients could forge the address that rate limits count."""
     for word in given.get("FLORIN_TRUSTED_PROXIES", "").split(","):
         try:
             network = ip_network(word.strip())
         except ValueError:
-            continue  # said by the variable itself
+            continue  # reported by the variable itself
         if network.prefixlen < _NARROWEST[network.version]:
             yield (
-                f"FLORIN_TRUSTED_PROXIES: {network} is almost everybody; name the networks of your"
-                " balancers alone"
+                f"FLORIN_TRUSTED_PROXIES: {network} is too wide; list only the networks of your"
+                " balancers"
             )
 
 
@@ -36,7 +36,7 @@ def plain_redis(given: Mapping[str, str]) -> Iterator[str]:
     if urlsplit(url).scheme.partition("+")[0] not in {"rediss", "valkeys"}:
         yield f"REDIS_URL: is without TLS, and {host} is another host; begin it with rediss"
     elif _query(url).get("ssl_cert_reqs") == "none":
-        yield f"REDIS_URL: has ssl_cert_reqs=none, so that anybody may answer for {host}"
+        yield f"REDIS_URL: has ssl_cert_reqs=none, so the certificate of {host} is not verified"
 
 
 def plain_databases(given: Mapping[str, str]) -> Iterator[str]:
@@ -46,7 +46,7 @@ def plain_databases(given: Mapping[str, str]) -> Iterator[str]:
             if host is not None and mode in _PLAIN:
                 yield (
                     f"{name}: has sslmode={mode}, and {host} is another host; sslmode=verify-full"
-                    " makes sure who answers"
+                    " verifies the server"
                 )
 
 
@@ -55,7 +55,7 @@ def _elsewhere(url: str) -> str | None:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return None  # said by the variable itself
+        return None  # reported by the variable itself
     if parts.scheme == "unix":
         return None
     hosts = parts.netloc.rpartition("@")[2].split(",")

@@ -1,4 +1,4 @@
-"""Process: what this process is, where it listens, who may ask."""
+"""Process: the environment, listeners, shutdown, access rules and fleet of a process."""
 
 from typing import Literal
 
@@ -19,7 +19,7 @@ class ProcessSettings(BaseSettings):
     port: int = variable("FLORIN_PORT", "Port to listen on.", 8000, ge=1, le=65535)
     operations_port: int | None = variable(
         "FLORIN_OPERATIONS_PORT",
-        "Port for metrics and health, which ask for no credentials; none by default.",
+        "Port for metrics and health, without authentication; none by default.",
         None,
         ge=1,
         le=65535,
@@ -27,40 +27,40 @@ class ProcessSettings(BaseSettings):
     )
     operations_host: str = variable(
         "FLORIN_OPERATIONS_HOST",
-        "Address of that port; only for a network of your own another than loopback.",
+        "Address of that port; use another than loopback only in a private network.",
         "127.0.0.1",
     )
     public_url: WebUrl | None = variable(
         "FLORIN_PUBLIC_URL",
-        "Where people and payment providers reach Florin; with `https` answers carry HSTS.",
+        "URL of Florin for users and payment providers; with `https` responses have HSTS.",
         None,
         example="https://cards.example.com",
     )
-    instance: str = variable("FLORIN_INSTANCE", "What this process is called in logs.", "api")
-    release: str = variable("FLORIN_RELEASE", "What runs, as logs and health say it.", "unknown")
+    instance: str = variable("FLORIN_INSTANCE", "Name of this process in logs.", "api")
+    release: str = variable("FLORIN_RELEASE", "Release in logs and health.", "unknown")
     log_level: Literal["debug", "info", "warn", "error"] = variable(
-        "FLORIN_LOG_LEVEL", "Least level that is logged.", "info"
+        "FLORIN_LOG_LEVEL", "Lowest level that is logged.", "info"
     )
 
 
 class ShutdownSettings(BaseSettings):
-    """How it keeps connections, and lets go of them when it stops"""
+    """Connections and shutdown"""
 
     idle_s: float = variable(
         "FLORIN_IDLE_S",
-        "Seconds it keeps an idle connection; more than a balancer before it does.",
+        "Seconds an idle connection is kept open; more than the balancer's idle timeout.",
         75.0,
         gt=0,
     )
     drain_s: float = variable(
         "FLORIN_DRAIN_S",
-        "Seconds it still serves after SIGTERM, not ready any more, so that balancers notice.",
+        "Seconds of serving after SIGTERM, not ready any more, so that balancers react.",
         4.0,
         ge=0,
     )
     drain_max_s: float = variable(
         "FLORIN_DRAIN_MAX_S",
-        "Seconds after which it takes no more requests although some still arrive.",
+        "Seconds after which no more requests are accepted, even if some still arrive.",
         10.0,
         ge=0,
     )
@@ -70,12 +70,12 @@ class ShutdownSettings(BaseSettings):
 
 
 class AccessSettings(BaseSettings):
-    """Who may do what"""
+    """Access"""
 
     signup: Literal["open", "closed"] | None = variable(
         "FLORIN_SIGNUP",
         "Whether anyone may register a merchant; closed in production, else open."
-        " `florin merchant add` makes merchants where it is closed.",
+        " `florin merchant add` creates merchants while it is closed.",
         None,
         example="closed",
     )
@@ -94,7 +94,7 @@ class AccessSettings(BaseSettings):
     )
     trusted_proxies: Networks = variable(
         "FLORIN_TRUSTED_PROXIES",
-        "Networks whose `X-Forwarded-For` is believed: your balancers, nobody else.",
+        "Networks whose `X-Forwarded-For` is trusted: only those of your balancers.",
         (),
         example="10.0.0.0/8",
     )
@@ -106,7 +106,7 @@ class AccessSettings(BaseSettings):
     )
     single_role: Literal["refuse", "accept"] = variable(
         "FLORIN_SINGLE_ROLE",
-        "Whether production may run with the role that owns the ledger, without the second belt.",
+        "Whether production may run with the role that owns the ledger, without the role check.",
         "refuse",
     )
 
@@ -115,20 +115,20 @@ class FleetSettings(BaseSettings):
     """The fleet on one machine (`florin up`)"""
 
     home: str | None = variable(
-        "FLORIN_HOME", "Where data, logs and made secrets lie; `.florin/` by default.", None
+        "FLORIN_HOME", "Directory of data, logs and generated secrets; `.florin/` by default.", None
     )
     checkout: str | None = variable(
-        "FLORIN_CHECKOUT", "The checkout that runs; `bin/florin` says it.", None
+        "FLORIN_CHECKOUT", "The checkout that runs; set by `bin/florin`.", None
     )
     detached: str | None = variable(
         "FLORIN_DETACHED", "Set by `florin up --detach` for the process in the background.", None
     )
     adopt: str | None = variable(
-        "FLORIN_ADOPT", "Set by `florin restart supervisor` for the supervisor that goes on.", None
+        "FLORIN_ADOPT", "Set by `florin restart supervisor` for the new supervisor.", None
     )
     operator: str | None = variable(
         "FLORIN_OPERATOR",
-        "Who acts, for the lock and the audit trail; else the user of the system.",
+        "Your name, for the lock and the audit trail; by default the system user.",
         None,
         example="alice",
     )

@@ -1,4 +1,4 @@
-"""Rate limits: how often wrong codes may be tried, and requests made."""
+"""Rate limits: limits on wrong codes, requests and connections."""
 
 from pydantic_settings import BaseSettings
 
@@ -6,7 +6,7 @@ from florin.kit.settings.variable import variable
 
 
 class RateLimitSettings(BaseSettings):
-    """How often"""
+    """Rate limits"""
 
     guesses_per_address: int = variable(
         "FLORIN_GUESSES_PER_ADDRESS",
@@ -40,7 +40,7 @@ class RateLimitSettings(BaseSettings):
     )
     limit_shares: int = variable(
         "FLORIN_LIMIT_SHARES",
-        "Among how many instances a limit is divided while Redis is away.",
+        "Number of instances among which a limit is divided while Redis is unreachable.",
         4,
         ge=1,
     )

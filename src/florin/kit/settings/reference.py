@@ -21,24 +21,24 @@ def _page() -> str:
         for field in section.model_fields.values():
             choices = _choices(field)
             one_of = f" One of {', '.join(f'`{each}`' for each in choices)}." if choices else ""
-            says = f"{field.description}{one_of}".replace("|", "\\|")
-            parts.append(f"| `{field.validation_alias}` | {_default(field)} | {says} |")
+            meaning = f"{field.description}{one_of}".replace("|", "\\|")
+            parts.append(f"| `{field.validation_alias}` | {_default(field)} | {meaning} |")
         parts.append("")
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _example() -> str:
     parts = [
-        "# Every variable of Florin; docs/operations/settings.md says more.",
-        "# What is commented out is optional.",
+        "# Every variable of Florin; see docs/operations/settings.md.",
+        "# Commented-out variables are optional.",
         "# Never commit a file with real values.",
     ]
     for section in settings.SECTIONS:
         parts.append(f"\n# --- {section.__doc__} ---\n")
         for field in section.model_fields.values():
             choices = _choices(field)
-            says = f"# {field.description}"
-            parts.append(says + (f" ({', '.join(choices)})" if choices else ""))
+            meaning = f"# {field.description}"
+            parts.append(meaning + (f" ({', '.join(choices)})" if choices else ""))
             needed = field.is_required() or field.validation_alias == "DATABASE_URL"
             parts.append(f"{'' if needed else '#'}{field.validation_alias}={_value(field)}")
     return "\n".join(parts) + "\n"
@@ -46,8 +46,8 @@ def _example() -> str:
 
 def _choices(field: FieldInfo) -> tuple[str, ...]:
     kinds = get_args(field.annotation)  # of a variable without a default, None is one of them
-    said = [each for kind in kinds for each in (kind, *get_args(kind)) if isinstance(each, str)]
-    return tuple(said)
+    names = [each for kind in kinds for each in (kind, *get_args(kind)) if isinstance(each, str)]
+    return tuple(names)
 
 
 def _default(field: FieldInfo) -> str:

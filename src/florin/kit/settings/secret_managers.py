@@ -1,7 +1,7 @@
-"""Secret managers: secret managers of clouds, asked once at the start for what the environment
-lacks.
+"""Secret managers: read variables that are not in the environment from a cloud's secret manager,
+once at startup.
 
-The clients are pydantic-settings' own; their packages are optional and imported only here.
+The clients are those of pydantic-settings; their packages are optional and imported only here.
 """
 
 from collections.abc import Iterable
@@ -24,14 +24,14 @@ _PACKAGES = {
 
 
 class SecretManagerUnreachable(Exception):
-    """The manager cannot be asked; one sentence, without secrets."""
+    """The secret manager cannot be read; the message has no secrets."""
 
 
 def read_secrets(place: str, wanted: Iterable[str], kind: type[BaseSettings]) -> dict[str, str]:
-    """Return those of the wanted variables that the manager has. Raises Unreachable."""
+    """Return the wanted variables that exist there. Raises SecretManagerUnreachable."""
     cloud, _, where = place.partition(":")
     if cloud not in _PACKAGES or not where:
-        return {}  # told by the variable itself
+        return {}  # reported by the variable itself
     module, package = _PACKAGES[cloud]
     if not _installed(module):
         raise SecretManagerUnreachable(
@@ -39,8 +39,8 @@ def read_secrets(place: str, wanted: Iterable[str], kind: type[BaseSettings]) ->
         )
     try:
         held: dict[str, Any] = _OPEN[cloud](where, kind)()
-    except Exception as error:  # noqa: BLE001 -- each cloud has errors of its own
-        # Their text can hold parts of requests, so only the kind is told.
+    except Exception as error:  # noqa: BLE001 -- each cloud has its own errors
+        # Their text can contain parts of requests, so only the type is reported.
         raise SecretManagerUnreachable(f"{place} cannot be read ({type(error).__name__})") from None
     return {name: str(held[name]) for name in wanted if held.get(name)}
 

@@ -1,11 +1,11 @@
-"""Secret strength: what is wrong with a secret that is long enough and still no secret."""
+"""Secret strength: finds weak secrets that are long enough: placeholders, repetition, sequences."""
 
 import math
 import re
 from collections import Counter
 from itertools import pairwise
 
-BITS_MIN = 72  # by the frequencies of its own characters; 32 random hexadecimal ones have about 115
+BITS_MIN = 72  # entropy by character frequency; 32 random hexadecimal characters have about 115
 _PLACEHOLDERS = re.compile(
     r"change.?(me|this|it)|secret|password|passwort|example|default|placeholder|replace.|your[-_ ]|"
     r"insecure|development|dummy|sample|qwerty|letmein|x{6,}|\.{3}|…",
@@ -15,13 +15,13 @@ _STEPS = {-1, 0, 1}  # aaaa, abcd, 4321
 
 
 def placeholder_reason(secret: str) -> str | None:
-    """Say what makes it look like none; None when nothing does."""
-    found = _PLACEHOLDERS.search(secret)
-    return f"contains “{found.group()}”: it looks like a placeholder" if found else None
+    """The reason why it looks like a placeholder, or None."""
+    match = _PLACEHOLDERS.search(secret)
+    return f"contains “{match.group()}”: it looks like a placeholder" if match else None
 
 
 def weakness_reason(secret: str) -> str | None:
-    """Say what makes it guessable; None when nothing was found."""
+    """The reason why it is guessable, or None."""
     if why := placeholder_reason(secret):
         return why
     if secret in (secret + secret)[1:-1]:

@@ -1,6 +1,6 @@
-"""Settings: from variables to settings, and everything that is wrong with them, told together.
+"""Settings: reads the variables and reports all errors in them together.
 
-`NAME_FILE` names a file that holds the value of `NAME`, for mounted secrets.
+`NAME_FILE` is the path of a file with the value of `NAME`, for mounted secrets.
 """
 
 import os
@@ -42,7 +42,7 @@ _FILE_MAX = 64 * 1024  # bytes
 
 
 class InvalidSettings(Exception):
-    """What is wrong, one line a mistake."""
+    """The errors in the settings, one per line."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -99,21 +99,21 @@ def variable_names() -> list[str]:
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings. Raises SettingsWrong with every mistake, by variable."""
+    """Read the settings. Raises InvalidSettings with all errors, by variable."""
     environ = os.environ if environ is None else environ
     given, mistakes = _gather(environ)
-    told = {mistake.partition(":")[0].removesuffix("_FILE") for mistake in mistakes}
+    reported = {mistake.partition(":")[0].removesuffix("_FILE") for mistake in mistakes}
     settings: Settings | None = None
     try:
         values: dict[str, Any] = dict(given)
         settings = Settings(**values)
     except ValidationError as error:
         mistakes += [
-            said for said in map(_say, error.errors()) if said.partition(":")[0] not in told
+            each for each in map(_message, error.errors()) if each.partition(":")[0] not in reported
         ]
-        told |= {mistake.partition(":")[0] for mistake in mistakes}
+        reported |= {mistake.partition(":")[0] for mistake in mistakes}
     mistakes += [
-        said for said in validation.rule_violations(given) if said.partition(":")[0] not in told
+        each for each in validation.rule_violations(given) if each.partition(":")[0] not in reported
     ]
     if mistakes or settings is None:
         raise InvalidSettings([_hint(mistake, environ) for mistake in mistakes])
@@ -121,7 +121,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 
 def read_variable(name: str, environ: Mapping[str, str] | None = None) -> str | None:
-    """One variable, for a command that needs no others. Raises SettingsWrong."""
+    """One variable, for a command that needs no others. Raises InvalidSettings."""
     value, mistakes = _value(name, os.environ if environ is None else environ)
     if mistakes:
         raise InvalidSettings(mistakes)
@@ -129,29 +129,30 @@ def read_variable(name: str, environ: Mapping[str, str] | None = None) -> str | 
 
 
 def settings_advice(environ: Mapping[str, str] | None = None) -> list[str]:
-    """What is no mistake and yet hardly meant: misspelt names, above all.
+    """Warnings about values that are valid but probably not intended, such as misspelt names.
 
-    No refusal: a release that is rolled back to must start with the variables of the newer one.
+    They are no errors: after a rollback, the older release must start with the variables of the
+    newer one.
     """
     environ = os.environ if environ is None else environ
     known = {*variable_names(), *(f"{name}_FILE" for name in variable_names())}
-    said: list[str] = []
+    advice: list[str] = []
     for name in sorted(environ):
         if name.startswith("FLORIN_") and name not in known:
             meant = get_close_matches(name, known, 1, 0.8)
             hint = f"; is {meant[0]} meant?" if meant else ""
-            said.append(f"{name}: Florin reads no such variable{hint}")
-    said += [
+            advice.append(f"{name}: Florin reads no such variable{hint}")
+    advice += [
         f"{name}: is given, and {name}_FILE too; the file is used"
         for name in variable_names()
         if environ.get(name) and environ.get(f"{name}_FILE")
     ]
     values, _ = _gather(environ, vault=False)
-    return said + validation.rule_remarks(values)
+    return advice + validation.rule_remarks(values)
 
 
 def _gather(environ: Mapping[str, str], *, vault: bool = True) -> tuple[dict[str, str], list[str]]:
-    """The values that are given, and what is wrong with how they are."""
+    """The values of the variables, and the errors in reading them."""
     values: dict[str, str] = {}
     mistakes: list[str] = []
     for name in variable_names():
@@ -185,14 +186,14 @@ def _value(name: str, environ: Mapping[str, str]) -> tuple[str | None, list[str]
     return text, []
 
 
-def _say(problem: ErrorDetails) -> str:
+def _message(problem: ErrorDetails) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else "settings"
-    what = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{name}: {'is missing' if problem['type'] == 'missing' else what}"
+    text = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{name}: {'is missing' if problem['type'] == 'missing' else text}"
 
 
 def _hint(mistake: str, environ: Mapping[str, str]) -> str:
-    """Add what was probably meant."""
+    """Add to an error what was probably intended."""
     name, _, what = mistake.partition(": ")
     if what == "is missing":
         unknown = [each for each in environ if each not in variable_names()]

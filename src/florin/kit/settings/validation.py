@@ -1,6 +1,4 @@
-"""Validation: what must hold between variables. Each takes what was given and names what is
-wrong.
-"""
+"""Validation: rules between variables. Each rule takes the values and yields the errors."""
 
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import unquote, urlsplit
@@ -55,7 +53,7 @@ def _strong(given: Given) -> Iterator[str]:
 def _no_default_password(given: Given) -> Iterator[str]:
     for name in _URLS:
         if any(map(_tried_first, urls_of(given.get(name, "")))):
-            yield f"{name}: has a password that anybody would try first"
+            yield f"{name}: has a default password; use a random one"
 
 
 def _tried_first(url: str) -> bool:
@@ -63,7 +61,7 @@ def _tried_first(url: str) -> bool:
         parts = urlsplit(url)
         password = unquote(parts.password or "").lower()
     except ValueError:
-        return False  # told by the variable itself
+        return False  # reported by the variable itself
     return password in {*_DEFAULT_PASSWORDS, unquote(parts.username or "").lower()} - {""}
 
 
@@ -89,28 +87,28 @@ _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
 
 
 def rule_violations(given: Given) -> list[str]:
-    """Every mistake, as `NAME: what`."""
+    """All errors, as `NAME: text`."""
     rules = (*_ALWAYS, *(_IN_PRODUCTION if _production(given) else ()))
     return [mistake for rule in rules for mistake in rule(given)]
 
 
 def rule_remarks(given: Given) -> list[str]:
-    """What is allowed and yet hardly meant."""
+    """Warnings about values that are valid but probably not intended."""
     if not _production(given):
         return []
-    said: list[str] = []
+    remarks: list[str] = []
     if "REDIS_URL" not in given:
-        said.append("REDIS_URL: is missing; each instance counts attempts for itself")
+        remarks.append("REDIS_URL: is missing; each instance counts attempts alone")
     if "FLORIN_PUBLIC_URL" not in given:
-        said.append("FLORIN_PUBLIC_URL: is missing; answers carry no HSTS")
+        remarks.append("FLORIN_PUBLIC_URL: is missing; responses have no HSTS")
     for name in ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER"):
         try:
             parts = urlsplit(given.get(name, ""))
         except ValueError:
             continue
         if name in given and not is_local(parts.hostname) and "sslmode=" not in parts.query:
-            said.append(f"{name}: names no sslmode; sslmode=verify-full makes sure who answers")
-    return said
+            remarks.append(f"{name}: has no sslmode; sslmode=verify-full verifies the server")
+    return remarks
 
 
 def _production(given: Given) -> bool:

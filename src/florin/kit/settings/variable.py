@@ -1,4 +1,4 @@
-"""Variable: how one is declared, and the kinds of values there are."""
+"""Variable: the declaration of a variable, and the types of values."""
 
 import ipaddress
 import re
@@ -16,11 +16,11 @@ _REDIS = re.compile(r"(rediss?|valkeys?)(\+sentinel|\+cluster)?|unix")
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
-def variable(name: str, says: str, default: Any = ..., *, example: str = "", **more: Any) -> Any:
-    """One variable. Without a default it is required; `example` stands in .env.example."""
+def variable(name: str, meaning: str, default: Any = ..., *, example: str = "", **more: Any) -> Any:
+    """Declare a variable, required without a default; `example` is its value in .env.example."""
     return Field(
-        default, validation_alias=name, description=says, examples=[example] if example else None,
-        **more,
+        default, validation_alias=name, description=meaning,
+        examples=[example] if example else None, **more,
     )  # fmt: skip
 
 
@@ -42,9 +42,9 @@ def _secret(least: int) -> Callable[[SecretStr], SecretStr]:
 def _split(value: str) -> SplitResult:
     try:
         parts = urlsplit(value)
-        if "," not in parts.netloc:  # several hosts are PostgreSQL's own spelling
+        if "," not in parts.netloc:  # PostgreSQL's URLs may have several hosts
             _ = parts.port
-    except ValueError:  # its words could hold half a password
+    except ValueError:  # its message could contain a part of the password
         raise ValueError("is no URL; write special characters of a password as %XX") from None
     return parts
 
@@ -79,7 +79,7 @@ def _several(value: SecretStr) -> SecretStr:
 
 
 def urls_of(value: SecretStr | str) -> list[str]:
-    """Several URLs with commas between them; a comma between the hosts of one stays."""
+    """Split a list of URLs at commas; commas between the hosts of one URL are kept."""
     text = value if isinstance(value, str) else value.get_secret_value()
     return [each.strip() for each in re.split(r",\s*(?=postgres)", text)]
 
@@ -124,7 +124,7 @@ def _listed(check: Callable[[str], str]) -> BeforeValidator:
 
 
 def _spaced(value: Any) -> Any:
-    """A secret has no spaces, and may have commas."""
+    """Split at spaces: a secret may contain commas, but no spaces."""
     return tuple(value.split()) if isinstance(value, str) else value
 
 

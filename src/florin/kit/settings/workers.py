@@ -1,4 +1,4 @@
-"""Workers: what workers may use, how long things are kept, who sees the queues."""
+"""Workers: memory limit, retention and access to the queues."""
 
 from pydantic_settings import BaseSettings
 
@@ -10,16 +10,16 @@ class WorkerSettings(BaseSettings):
 
     worker_memory_mb: int = variable(
         "FLORIN_WORKER_MEMORY_MB",
-        "What a worker, or a job that runs in a process of its own, may allocate.",
+        "Memory that a worker, or an isolated job in its own process, may allocate.",
         1024,
         ge=256,
     )
     keys_kept_days: int = variable(
-        "FLORIN_KEYS_KEPT_DAYS", "For how many days an idempotency key is remembered.", 90, ge=30
+        "FLORIN_KEYS_KEPT_DAYS", "Days for which an idempotency key is kept.", 90, ge=30
     )
     operators: str = variable(
         "FLORIN_OPERATORS",
-        "Merchants whose owners see the installation's queues: ids with commas between, or `any`;"
+        "Merchants whose owners may see the installation's queues: ids with commas, or `any`;"
         " in development and test any, else none.",
         "",
         example="mer_01a20e61ab827384bc9d91e5e40eeb26",

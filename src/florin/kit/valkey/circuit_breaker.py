@@ -1,14 +1,14 @@
-"""Circuit breaker: not to ask again and again what does not answer."""
+"""Circuit breaker: stops calls to a dependency that keeps failing."""
 
 import time
 from collections.abc import Callable
 
-FAILURES = 3  # in a row, until nothing is asked
-PAUSE_S = 0.5  # until one is let through to see
+FAILURES = 3  # consecutive failures that open the breaker
+PAUSE_S = 0.5  # until one trial call is allowed
 
 
 class CircuitBreaker:
-    """Closed it lets everybody through; open nobody, but for one every PAUSE_S."""
+    """Closed, it allows every call; open, only one trial call every PAUSE_S."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,7 +25,7 @@ class CircuitBreaker:
         now = self._clock()
         if now < self._try_at:
             return False
-        self._try_at = now + PAUSE_S  # this one tries for all
+        self._try_at = now + PAUSE_S  # this is the trial call
         return True
 
     def record_success(self) -> None:

@@ -1,11 +1,12 @@
-"""Client: what may vanish at any moment. Losing it costs speed, never money, jobs or logins.
+"""Client: connects to Valkey, which may fail at any moment at the cost of speed only, never of
+money, jobs or logins.
 
-One client, redis-py's, for one server, for a master that Sentinel chooses, and for a cluster; the
-URL says which. What we add: every call ends within BUDGET_S; after a few failures in a row nobody
-waits at all for a while; an answer that says "not here, not now" (READONLY, LOADING, MASTERDOWN,
-CLUSTERDOWN; MOVED is redis-py's own) leads to a second look at who is the master and one more try.
+The client is redis-py's, for one server, a master chosen by Sentinel, or a cluster, by the URL's
+scheme. Added to it: every call ends within BUDGET_S; after consecutive failures a circuit breaker
+fails calls at once for a while; after an error that names another or no master (READONLY, LOADING,
+MASTERDOWN, CLUSTERDOWN; redis-py handles MOVED) the master is looked up and the call retried once.
 
-Whoever asks catches GONE and states what it does instead.
+Every caller catches GONE and has a fallback.
 """
 
 from typing import Any
@@ -26,20 +27,20 @@ from florin.kit.valkey.topologies import GONE, ClusterClient, SingleClient, Unav
 
 __all__ = ["GONE", "Unavailable", "connect_valkey", "valkey_key"]
 
-TIMEOUT_S = 0.25  # of one exchange, and of one attempt to connect
+TIMEOUT_S = 0.25  # of one request, and of one attempt to connect
 
 
 def valkey_key(use: str, tag: str, *rest: str) -> str:
-    """Name a key. What has the same tag lies on the same master of a cluster."""
+    """Make a key. Keys with the same tag are on the same master of a cluster."""
     return ":".join(("florin", use, f"{{{tag}}}", *rest))
 
 
 def connect_valkey(url: str) -> Any:
-    """A client for what the URL names; see docs/operations/redis.md."""
+    """A client for the topology in the URL; see docs/operations/redis.md."""
     parts = urlsplit(url)
     tls = parts.scheme.partition("+")[0] in {"rediss", "valkeys"}
     query = dict(parse_qsl(parts.query))
-    inner_password = query.pop("sentinel_password", None)
+    sentinel_password = query.pop("sentinel_password", None)
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
@@ -63,10 +64,10 @@ def connect_valkey(url: str) -> Any:
         options["connection_class"] = (
             SentinelManagedSSLConnection if tls else SentinelManagedConnection
         )
-        asked = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
-        asked |= {"protocol": 2, "retry": options["retry"], **(_tls(query) if tls else {})}
-        asked |= {"password": inner_password, "ssl": tls}
-        sentinel = Sentinel(hosts, sentinel_kwargs=asked)
+        kwargs = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
+        kwargs |= {"protocol": 2, "retry": options["retry"], **(_tls(query) if tls else {})}
+        kwargs |= {"password": sentinel_password, "ssl": tls}
+        sentinel = Sentinel(hosts, sentinel_kwargs=kwargs)
         return SingleClient(SentinelConnectionPool(name, sentinel, **options), sentinel)
     options |= {"host": hosts[0][0], "port": hosts[0][1], "db": int(path[0]) if path else 0}
     options |= {"connection_class": SSLConnection} if tls else {}
@@ -74,11 +75,11 @@ def connect_valkey(url: str) -> Any:
 
 
 def _hosts(text: str) -> list[tuple[str, int]]:
-    found: list[tuple[str, int]] = []
+    hosts: list[tuple[str, int]] = []
     for each in text.split(","):
         host, _, port = each.rpartition(":")
-        found.append((host.strip("[]"), int(port)) if host else (each, 6379))
-    return found
+        hosts.append((host.strip("[]"), int(port)) if host else (each, 6379))
+    return hosts
 
 
 def _tls(query: dict[str, str]) -> dict[str, Any]:

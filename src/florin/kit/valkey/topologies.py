@@ -1,5 +1,5 @@
-"""Valkey's clients: redis-py's, bounded in time, left alone after failures, and never sticking to a
-server that says "not here, not now".
+"""Topologies: redis-py's clients for one server, Sentinel and a cluster, with a time limit, a
+circuit breaker, and a retry after the master changed.
 """
 
 import asyncio
@@ -18,19 +18,19 @@ from redis.backoff import NoBackoff
 from florin.kit.observability import metrics
 from florin.kit.valkey.circuit_breaker import CircuitBreaker
 
-BUDGET_S = 0.75  # of a call with all it takes: to find the master, to connect, to try once more
+BUDGET_S = 0.75  # of a whole call: finding the master, connecting, one retry
 Answer = TypeVar("Answer")
 
 
 class Unavailable(no.ConnectionError):
-    """It failed several times in a row and is left alone for a moment."""
+    """The circuit breaker is open after consecutive failures."""
 
 
 class WritesUnavailable(no.ConnectionError):
-    """The server takes no writes for want of replicas, or no node of the cluster answers."""
+    """The server refuses writes for lack of replicas, or no node of the cluster answers."""
 
 
-# The server did nothing and said so: somebody else is the master, or soon will be.
+# The server did not execute the command: another server is the master, or soon will be.
 _ELSEWHERE = (
     no.ReadOnlyError,
     no.BusyLoadingError,
@@ -39,18 +39,18 @@ _ELSEWHERE = (
     no.TryAgainError,
     no.SlotNotCoveredError,
 )
-# No answer, or none of use: gone, frozen, full (OOM, MISCONF), or somebody else at that address. No
-# caller may fail for it.
+# No usable answer: Valkey is unreachable, frozen, full (OOM, MISCONF), or another program answers
+# at its address. No caller may fail because of it.
 GONE = (
     no.RedisError,
-    no.RedisClusterException,  # which is none
+    no.RedisClusterException,  # not a RedisError
     *_ELSEWHERE,
     OSError,  # asyncio's TimeoutError is one
 )
 
 
 class _Guard:
-    """Lets calls through, bounds them, tries once more where another master may answer."""
+    """Applies the circuit breaker and the time limit; retries when the master may have changed."""
 
     def __init__(self, forget: Callable[[], Awaitable[None]]) -> None:
         self._forget = forget
@@ -59,7 +59,7 @@ class _Guard:
     async def run(self, call: Callable[[], Awaitable[Answer]], *, attempts: int = 2) -> Answer:
         if not self._breaker.allows():
             metrics.valkey_failures.labels("left alone").inc()
-            raise Unavailable("left alone after several failures")
+            raise Unavailable("the circuit breaker is open after several failures")
         try:
             async with asyncio.timeout(BUDGET_S):
                 answer = await (self._twice(call) if attempts > 1 else _named(call))
@@ -84,11 +84,11 @@ class _Guard:
 
 
 async def _named(call: Callable[[], Awaitable[Answer]]) -> Answer:
-    """Give their own name to two answers for which redis-py has none."""
+    """Translate two errors for which redis-py has no exception of their own."""
     try:
         return await call()
     except no.ResponseError as error:
-        if str(error).startswith("NOREPLICAS"):  # a master that was, cut off from the others
+        if str(error).startswith("NOREPLICAS"):  # a former master, separated from its replicas
             raise WritesUnavailable(str(error)) from error
         raise
     except no.RedisClusterException as error:
@@ -98,7 +98,7 @@ async def _named(call: Callable[[], Awaitable[Answer]]) -> Answer:
 
 
 class _ConnectionCounter:
-    """Counts connections made so far: each may lead to a server that knows less than the last."""
+    """Counts connections: each may be to a server with less data than the previous one."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -109,7 +109,7 @@ class _ConnectionCounter:
 
 
 class _Pipeline(Pipeline):
-    """Commands that go together."""
+    """Commands sent together."""
 
     guard: _Guard
 
@@ -117,17 +117,17 @@ class _Pipeline(Pipeline):
         stack = self.command_stack
 
         async def call() -> list[Any]:
-            self.command_stack = list(stack)  # it is emptied by each attempt
+            self.command_stack = list(stack)  # each attempt empties it
             return await super(_Pipeline, self).execute(raise_on_error)
 
         return await self.guard.run(call)
 
 
 class SingleClient(Redis):
-    """One server, or the master that Sentinel names."""
+    """A client of one server, or of the master that Sentinel names."""
 
     def __init__(self, pool: ConnectionPool, sentinel: Sentinel | None = None) -> None:
-        made: Any = super()  # redis-py types itself in part only
+        made: Any = super()  # redis-py's types are incomplete
         made.__init__(connection_pool=pool)
         self.auto_close_connection_pool = True
         self._sentinel = sentinel
@@ -150,7 +150,7 @@ class SingleClient(Redis):
         return made
 
     async def _forget(self) -> None:
-        """Connect anew: with Sentinel that asks who is the master."""
+        """Reconnect; with Sentinel that looks up the master."""
         await self.connection_pool.disconnect(inuse_connections=False)
 
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
@@ -160,7 +160,7 @@ class SingleClient(Redis):
 
 
 class _ClusterPipeline(ClusterPipeline):
-    """Commands that go together, by master."""
+    """Commands sent together, grouped by master."""
 
     guard: _Guard
 
@@ -171,11 +171,11 @@ class _ClusterPipeline(ClusterPipeline):
         async def call() -> list[Any]:
             return await super(_ClusterPipeline, self).execute(raise_on_error, allow_redirections)
 
-        return await self.guard.run(call, attempts=1)  # it repeats by itself
+        return await self.guard.run(call, attempts=1)  # redis-py retries by itself
 
 
 class ClusterClient(RedisCluster):
-    """The masters of a cluster, each for its keys."""
+    """A client of a cluster's masters."""
 
     def __init__(self, nodes: list[ClusterNode], **options: Any) -> None:
         made: Any = super()
@@ -202,4 +202,4 @@ class ClusterClient(RedisCluster):
 
 
 async def _nothing() -> None:
-    """A cluster's client finds the masters again by itself."""
+    """Nothing to do: redis-py's cluster client finds the masters again by itself."""
