@@ -25,7 +25,7 @@ async def dead(owner: Any) -> Any:
         ("raise", "ValueError: no � good"),
         ("cancel", "CancelledError"),
         ("exit", "SystemExit: 3"),
-        ("hang", "TimeoutError: it took longer than its queue allows"),
+        ("hang", "TimeoutError: it exceeded the time limit of its queue"),
         ("eat", "MemoryError"),
     ],
 )

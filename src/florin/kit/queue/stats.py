@@ -33,8 +33,8 @@ class QueueFacts(msgspec.Struct, kw_only=True):
     `waiting` jobs are due now, `delayed` ones later, `active` ones run, `dead` ones have no
     attempts left; `completed`, `failed` (attempts) and `died` count since the queue's creation.
     Rates are those of the last ten or thirty seconds; `service_s` is the mean run time of the last
-    five minutes; `failing` is the share of failed attempts in the last minute. At most `at_once` jobs
-    run at once in the fleet, `at_once_here` in each worker; None: no limit.
+    five minutes; `failing` is the share of failed attempts in the last minute. At most `at_once`
+    jobs run at once in the fleet, `at_once_here` in each worker; None: no limit.
     """
 
     name: str
