@@ -1,4 +1,4 @@
-"""The machine: random operations, in random batches, on the database and on the model at once.
+"""The machine: random operations in random batches, on the database and on the model.
 
 Both must agree on every outcome, amount and balance, and afterwards on every card, hold and
 statement. A run is its seed: the same seed does the same.
@@ -15,7 +15,7 @@ from florin.kit import ids
 from tests.ledger import calls
 from tests.ledger.model import Card, Model, Op, end_of_life
 
-CARDS_ALIVE = 40  # few enough that they meet again and again
+CARDS_ALIVE = 40  # few, so that operations often use the same card
 BATCH_MAX = 60
 _KINDS = (
     ("redeem", 34), ("hold", 12), ("capture", 9), ("void", 4), ("refund", 12), ("load", 6),
@@ -52,7 +52,7 @@ class Machine:
     async def set_up(self) -> None:
         for name in ("acme", "bistro", "corner"):
             self.merchants[name] = await calls.make_merchant(self.owner, test=True)
-            # Half past noon there, so that no deadline ever lies within the seconds of a run.
+            # Half past noon in its time zone, so that no expiry is within the seconds of a run.
             now = datetime.now(UTC)
             noon = now.replace(hour=12, minute=30, second=0, microsecond=0)
             await self._set_clock(name, noon - now)
@@ -109,7 +109,7 @@ class Machine:
         ops = [self._op() for _ in range(size)]
         self.recent = (self.recent + ops)[-120:]
         await self._send(ops)
-        if self.random.random() < 0.05:  # the answer was lost: the same call again, to the letter
+        if self.random.random() < 0.05:  # the answer was lost: the identical call again
             await self._send([op for op in ops if op.key is not None])
 
     async def _send(self, ops: list[Op]) -> None:
@@ -233,7 +233,7 @@ class Machine:
             assert mine == card.entries
             happened = [r for r in events if r["card"] == uuid]
             assert [r["sequence"] for r in happened] == list(range(1, len(happened) + 1))
-            # When a hold is seen to have run out depends on who looks first.
+            # The call that first sees an expired hold records its expiry.
             assert [r["type"] for r in happened if r["type"] != "hold.expired"] == [
                 e for e in card.events if e != "hold.expired"
             ]

@@ -1,8 +1,8 @@
-"""The ledger again, in plain Python: the oracle the database must agree with.
+"""A model of the ledger in plain Python, with which the database must agree.
 
-It knows nothing of SQL, batches or locks: one operation after the other, on dictionaries. It says
-what must come of an operation, and what every card, hold and key is afterwards. Written from the
-interface (amounts in minor units, refusals by code), not from the ledger's own text.
+It has no SQL, batches or locks: it executes one operation after another on dictionaries. It gives
+the outcome of an operation, and the state of every card, hold and key afterwards. It was written
+from the interface (amounts in minor units, refusals by code), not from the ledger's code.
 """
 
 from calendar import monthrange

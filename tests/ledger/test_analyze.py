@@ -13,7 +13,12 @@ async def test_a_code_is_found_among_thousands_of_a_new_shop(
     app: Any, owner: Any, version: str
 ) -> None:
     assert not await owner.fetchval("select exists (select from florin.account)")
-    for table in ("account", "card", "transfer", "event"):  # it would do the same, a minute later
+    for table in (
+        "account",
+        "card",
+        "transfer",
+        "event",
+    ):  # autovacuum would do the same a minute later
         await owner.execute(f"alter table florin.{table} set (autovacuum_enabled = false)")
     merchant = await make_merchant(owner)
     program = await make_program(owner, merchant)
@@ -42,6 +47,6 @@ async def test_a_code_is_found_among_thousands_of_a_new_shop(
     trapped = await read_to_redeem(last) > CARDS
     assert trapped or version != "18", "else there is nothing to be seen here any more"
     assert await app.fetchval("select florin.analyze_grown()") == 4
-    await read_to_redeem(last)  # plans anew, and looks at the tables for that
+    await read_to_redeem(last)  # makes a new plan with the current statistics
     assert await read_to_redeem(last) < 100
     assert await app.fetchval("select florin.analyze_grown()") == 0

@@ -62,7 +62,7 @@ async def test_concurrent_redemptions_never_exceed_the_balance(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
     merchant, cards = shop
-    other = Ledger(database)  # another instance, as far as the ledger knows
+    other = Ledger(database)  # acts as another instance
     answers = await asyncio.gather(
         *(
             (ledger if n % 2 else other).post(redemption(merchant, cards[0], 10))
@@ -256,7 +256,7 @@ async def test_broken_connections_neither_lose_nor_repeat_a_posting(
 
     cutting = asyncio.ensure_future(cut())
     posted: list[PostResult | BaseException] = []
-    # Loads, so that the cards never run dry.
+    # Loads, so that the cards always have a balance.
     until = time.monotonic() + 120
     try:
         while cuts < _CUTS and time.monotonic() < until:
@@ -309,7 +309,7 @@ async def test_a_balance_at_an_instant_never_changes(
     assert row is not None
     with pytest.raises(books.AsOfNotSettled):
         await balances_at(database, merchant, row["now"])
-    # Without an instant the latest settled one is given: before the long transaction began.
+    # Without as_of the latest settled instant is used: before the long transaction began.
     early = await balances_at(database, merchant, None)
     assert (early.liability, early.as_of < row["now"]) == (8000, True)
     await running.commit()

@@ -113,12 +113,12 @@ async def test_a_sequence_number_is_used_once(owner: Any, card: tuple[UUID, UUID
 
 async def test_a_transfer_has_two_sides_and_an_amount(owner: Any, card: tuple[UUID, UUID]) -> None:
     merchant, uuid = card
-    with pytest.raises(asyncpg.CheckViolationError):  # a side that is a card names it
+    with pytest.raises(asyncpg.CheckViolationError):  # a side of kind card needs the card
         await _insert(owner, merchant)
     entry: dict[str, Any] = {"debit_card": uuid, "debit_sequence": 2, "debit_balance": 99}
     with pytest.raises(asyncpg.CheckViolationError):
         await _insert(owner, merchant, amount=0, **entry)
-    with pytest.raises(asyncpg.CheckViolationError):  # a card does not pay itself
+    with pytest.raises(asyncpg.CheckViolationError):  # both sides cannot be the same card
         await _insert(owner, merchant, credit="card", credit_card=uuid, credit_sequence=3,
                       credit_balance=1, **entry)  # fmt: skip
     with pytest.raises(asyncpg.ForeignKeyViolationError):  # nor a card that was not issued

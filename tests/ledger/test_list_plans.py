@@ -210,7 +210,7 @@ def every_list() -> dict[str, List]:
         found[f"programs, {when}"] = lambda db, at, created=created: programs.list_programs(
             db, at.merchant, limit=PAGE, after=None, created=created
         )
-    # By one card, the hot one, whose own entries are what there is to read.
+    # For one card: the one with many transactions, whose entries are read.
     hot: dict[str, List] = {
         "redeem": lambda db, at: history.list_transactions(
             db,

@@ -1,7 +1,7 @@
 """200,000 random operations against the model; on the oldest PostgreSQL a tenth of them.
 
-`bin/test tests/ledger/test_machine.py --operations 10000000 --seed 7` is the long form; a seed does
-the same again. The short form has always the same, for it stands between a change and its landing.
+`bin/test tests/ledger/test_machine.py --operations 10000000 --seed 7` is the long form; a seed
+repeats the same run. The short form always has the same seed, because every change must pass it.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from tests.ledger import machine
 from tests.ledger.conftest import OLDEST
 
 _SEED = 1764
-_RUNS = 4  # several at once, on databases of their own clocks and cards
+_RUNS = 4  # concurrent runs, each with its own database
 
 
 @pytest.mark.parametrize("part", range(_RUNS))
@@ -35,7 +35,7 @@ async def test_the_ledger_agrees_with_its_model(
     for merchant in ran.merchants.values():
         proof = await proof_.prove_ledger(database, merchant)
         assert proof.balanced, proof.differences
-    # A run in which something never came up would prove less than it says.
+    # A run in which an outcome never occurred would prove less than it claims.
     missing = {
         "ok", "replayed", "idempotency_key_reused", "insufficient_funds", "card_expired",
         "card_blocked", "card_not_active", "card_closed", "currency_mismatch", "hold_not_open",

@@ -94,7 +94,7 @@ async def test_frequent_queries_use_an_index(
         (queries.find_transaction(spy, merchant, "redeem", f"red_{card.hex}"), "a redemption"),
         (queries.find_hold(spy, merchant, f"hld_{card.hex}"), "a hold"),
     ):
-        with pytest.raises(NotFound):  # explained all the same
+        with pytest.raises(NotFound):  # the query is explained anyway
             assert await find is None, name
     for plan in spy.plans:
         for node in nodes(plan):
