@@ -27,13 +27,13 @@ async def test_a_compressed_body_is_refused_with_what_is_supported(
             headers = {"content-encoding": encoding, **kind, **key()}
             for content in (gzip.compress(plain), plain):
                 answer = await till.post(path, content=content, headers=headers)
-                told = problem(answer, 415, "unsupported_encoding", param="Content-Encoding")
-                assert encoding in told["detail"]
+                refused = problem(answer, 415, "unsupported_encoding", param="Content-Encoding")
+                assert encoding in refused["detail"]
                 assert answer.headers["accept-encoding"] == "identity"
         if not csv:
             answer = await send(till, path, gzip.compress(plain))
-            told = problem(answer, 415, "unsupported_encoding")
-            assert "gzip" in told["detail"]
+            refused = problem(answer, 415, "unsupported_encoding")
+            assert "gzip" in refused["detail"]
 
 
 @pytest.mark.parametrize("path", ["/redemptions", "/redemptions/batch", "/cards/lookup", "/loads"])
@@ -55,8 +55,8 @@ async def test_other_encodings_of_text_are_named(till: httpx.AsyncClient, shop: 
     card = await issue(till, shop)
     text = json.dumps(body_of("/loads", shop, card))
     for content in (text.encode("utf-16"), codecs.BOM_UTF16_BE + text.encode("utf-16-be")):
-        told = problem(await send(till, "/loads", content), 422, "invalid_request")
-        assert "UTF-8" in told["detail"]
+        refused = problem(await send(till, "/loads", content), 422, "invalid_request")
+        assert "UTF-8" in refused["detail"]
     assert (await read(till, f"/cards/{card['id']}"))["balance"] == card["balance"]
 
 

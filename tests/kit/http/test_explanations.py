@@ -62,10 +62,10 @@ def test_a_mistake_is_explained(body: str, param: str, detail: str) -> None:
 
 
 def no_raw(answer: httpx.Response) -> Json:
-    told = problem(answer, 422, "invalid_request")
-    for each in (told, *told.get("errors", ())):
+    refused = problem(answer, 422, "invalid_request")
+    for each in (refused, *refused.get("errors", ())):
         assert not RAW.search(each["detail"]), each
-    return told
+    return refused
 
 
 async def test_no_route_shows_a_raw_pattern_or_type(http: httpx.AsyncClient) -> None:
@@ -115,17 +115,17 @@ async def test_parameters_are_explained_as_fields_are(http: httpx.AsyncClient) -
         ("/ledger/balances", {"currency": "eur"}, "currency", "such as EUR, not"),
         ("/redemptions", {"reference": "x" * 256}, "reference", "at most 255 characters, not 256"),
     ):
-        told = no_raw(await http.get(path, params=query))
-        assert told["param"] == param
-        assert said in told["detail"], told
+        refused = no_raw(await http.get(path, params=query))
+        assert refused["param"] == param
+        assert said in refused["detail"], refused
 
 
 async def test_a_currency_that_is_none_has_no_balance(http: httpx.AsyncClient) -> None:
     for currency in ("GPB", "XAU", "AAA"):
         answer = await http.get("/ledger/balances", params={"currency": currency})
-        told = problem(answer, 422, "invalid_request", param="currency")
-        assert currency in told["detail"]
-        assert "EUR" in told["detail"]
+        refused = problem(answer, 422, "invalid_request", param="currency")
+        assert currency in refused["detail"]
+        assert "EUR" in refused["detail"]
 
 
 async def test_a_secret_is_not_repeated(http: httpx.AsyncClient, shop: Shop) -> None:

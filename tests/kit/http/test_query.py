@@ -46,8 +46,8 @@ async def test_every_route_refuses_parameters_it_does_not_know(
                 if answer.status_code == 403:
                     headers = person.headers | key()
                     answer = await till.request(method, here, **asked, headers=headers)
-                told = problem(answer, 422, "invalid_request", param=name)
-                assert "unknown parameter" in told["detail"], (method, path, name)
+                refused = problem(answer, 422, "invalid_request", param=name)
+                assert "unknown parameter" in refused["detail"], (method, path, name)
 
 
 async def test_a_query_moves_no_money(till: httpx.AsyncClient, shop: Shop, books: Books) -> None:
@@ -145,7 +145,7 @@ async def test_numbers_are_whole_decimal_numbers(
         "5,00", "True", "1" * 20, "5\n",
     ):  # fmt: skip
         answer = await till.request(method, path, params={name: text}, content="x", headers=key())
-        told = problem(answer, 422, "invalid_request", param=name)
-        assert "whole number" in told["detail"], (text, told)
+        refused = problem(answer, 422, "invalid_request", param=name)
+        assert "whole number" in refused["detail"], (text, refused)
     answer = await till.get("/cards", params={"limit": "5"})
     assert answer.status_code == 200

@@ -31,12 +31,14 @@ async def test_no_body_is_a_bug(http: httpx.AsyncClient, path: str) -> None:
 
 async def test_every_mistake_is_named(http: httpx.AsyncClient) -> None:
     body = {"amount": "5", "currency": "eur", "metadata": {"a": 1}, "surprise": 1, "card": "x"}
-    told = problem(await post(http, "/redemptions", body), 422, "invalid_request")
-    wrong = {each["param"].partition("[")[0].partition(".")[0] for each in told["errors"]}
+    refused = problem(await post(http, "/redemptions", body), 422, "invalid_request")
+    wrong = {each["param"].partition("[")[0].partition(".")[0] for each in refused["errors"]}
     assert wrong == {"amount", "currency", "metadata", "surprise"}
-    assert all(each["detail"] for each in told["errors"])
-    told = problem(await post(http, "/loads", {"amount": 1}), 422, "invalid_request", param="card")
-    assert "errors" not in told
+    assert all(each["detail"] for each in refused["errors"])
+    refused = problem(
+        await post(http, "/loads", {"amount": 1}), 422, "invalid_request", param="card"
+    )
+    assert "errors" not in refused
     nested = {"program": "x", "amount": 1, "recipient": {"email": "x"}}
     problem(await post(http, "/cards", nested), 422, "invalid_request", param="recipient.email")
 
@@ -50,8 +52,8 @@ async def test_metadata_has_limits(http: httpx.AsyncClient, shop: Shop) -> None:
     for wrong in mistaken:
         body: Json = {"program": shop.program, "amount": 1, "metadata": wrong}
         answer = await post(http, "/cards", body)
-        told = problem(answer, 422, "invalid_request")
-        assert told["param"].startswith("metadata")
+        refused = problem(answer, 422, "invalid_request")
+        assert refused["param"].startswith("metadata")
 
 
 async def test_what_is_too_large(http: httpx.AsyncClient) -> None:
@@ -137,10 +139,10 @@ async def test_health_and_metrics_ask_for_no_credentials(
     async with httpx.AsyncClient(base_url=api.base) as stranger:
         health = await stranger.get("/health")
         assert health.status_code == 200
-        told = health.json()
-        assert (told["status"], told["checks"]["database"]) == ("healthy", True)
-        assert told["uptime"] > 0
-        assert abs(datetime.now(UTC) - datetime.fromisoformat(told["timestamp"])) < timedelta(
+        refused = health.json()
+        assert (refused["status"], refused["checks"]["database"]) == ("healthy", True)
+        assert refused["uptime"] > 0
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(refused["timestamp"])) < timedelta(
             minutes=5
         )
         for path in ("/health/live", "/health/ready"):

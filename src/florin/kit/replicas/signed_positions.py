@@ -1,4 +1,4 @@
-"""Signed positions: Florin-Consistency tokens, signed to tell issued ones from forged ones.
+"""Signed positions: Florin-Consistency tokens, signed to distinguish issued from forged ones.
 
 A token is a position and its signature. A signed position is recorded, and an alert is raised if
 the log does not reach it after a failover; a forged one must not be able to cause that. A position
