@@ -1,4 +1,4 @@
-"""Running: `florin bench …` as a process, ended also when the test fails."""
+"""Command: run `florin bench …` as a process, which ends with the test."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Where a benchmark makes its temporary directory."""
+"""Fixtures of the benchmark tests."""
 
 import shutil
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Where the run makes its temporary directory; the engines' user may pass through."""
+    """The parent of the run's temporary directory; the engines' account may traverse it."""
     for folder in (tmp_path, *tmp_path.parents):
         if folder.owner() == tmp_path.owner() and folder != Path("/"):
             folder.chmod(folder.stat().st_mode | 0o011)

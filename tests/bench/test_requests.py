@@ -1,4 +1,4 @@
-"""Every benchmark from the command line, tiny: its document, its books, and no trace left."""
+"""Each benchmark from the command line, small: its document, its ledger, its clean-up."""
 
 import json
 import signal
@@ -17,44 +17,44 @@ _TINY = ("--seconds", "1", "--rounds", "1", "--connections", "4")
 
 
 def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, Any]:
-    """Run one; check what holds for all of them."""
-    said = bench(place, name, *_TINY, *words, "--json", **environ)
-    assert said.returncode == 0, said.stderr + said.stdout
-    found: dict[str, Any] = json.loads(said.stdout)
-    assert found["object"] == "benchmark"
-    assert found["name"] == name
-    assert found["ok"]
-    assert found["failures"] == 0
-    assert found["count"] > 0
-    assert found["rate"] > 0
-    assert 0 < found["p50_ms"] <= found["p99_ms"]
-    assert found["peak_rss_mb"] > 10
+    """Run a benchmark; check what all of them have in common."""
+    process = bench(place, name, *_TINY, *words, "--json", **environ)
+    assert process.returncode == 0, process.stderr + process.stdout
+    document: dict[str, Any] = json.loads(process.stdout)
+    assert document["object"] == "benchmark"
+    assert document["name"] == name
+    assert document["ok"]
+    assert document["failures"] == 0
+    assert document["count"] > 0
+    assert document["rate"] > 0
+    assert 0 < document["p50_ms"] <= document["p99_ms"]
+    assert document["peak_rss_mb"] > 10
     parts = {"balancer"} if "--balancer" in words else set[str]()
-    assert set(found["cpu"]) == parts | {"api", "postgres", "generator"}
-    assert all(used["ms_per_request"] > 0 for used in found["cpu"].values())
-    assert found["commit"]
-    assert found["terms"]["seed"] == 1
-    assert len(found["rounds"]) == 1
-    assert found["books"]
-    for books in found["books"]:
+    assert set(document["cpu"]) == parts | {"api", "postgres", "generator"}
+    assert all(used["ms_per_request"] > 0 for used in document["cpu"].values())
+    assert document["commit"]
+    assert document["terms"]["seed"] == 1
+    assert len(document["rounds"]) == 1
+    assert document["books"]
+    for books in document["books"]:
         assert books["balanced"]
         assert books["answered"] <= books["recorded"]
         assert books["recorded"] <= books["answered"] + books["in_flight_at_most"]
         assert books["pgbench_recorded"] == books["pgbench_answered"]
     assert list(place.iterdir()) == []
-    return found
+    return document
 
 
 @pytest.mark.parametrize("name", COMPARED)
-def test_beside_pgbench(place: Path, name: str) -> None:
-    found = measure(place, name, "--against", "pgbench", "--cards", "50")
-    assert found["ratio"] > 0
-    assert isinstance(found["target"]["met"], bool)
-    (round_,) = found["rounds"]
+def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) -> None:
+    document = measure(place, name, "--against", "pgbench", "--cards", "50")
+    assert document["ratio"] > 0
+    assert isinstance(document["target"]["met"], bool)
+    (round_,) = document["rounds"]
     assert len(round_["pgbench"]) == 2
     assert all(side["count"] > 0 and side["rate"] > 0 for side in round_["pgbench"])
     cards = {"hot-card": 1, "hot-cards": 10}.get(name, 50)
-    (books,) = found["books"]
+    (books,) = document["books"]
     assert books["cards"] == cards
     moved = name != "balance"
     assert (books["answered"] > 0) == moved
@@ -62,86 +62,93 @@ def test_beside_pgbench(place: Path, name: str) -> None:
     assert books["entries"] == cards + books["recorded"] + books["pgbench_recorded"]
 
 
-def test_growth_has_two_shops_of_which_one_is_old(place: Path) -> None:
-    found = measure(place, "growth", "--cards", "300")
-    small, large = found["books"]
+def test_growth_compares_a_new_dataset_with_an_aged_one(place: Path) -> None:
+    document = measure(place, "growth", "--cards", "300")
+    small, large = document["books"]
     assert (small["cards"], large["cards"]) == (150, 300)
     assert large["entries"] == 300 * 5 + large["recorded"]
-    assert len(found["rounds"][0]["beside"]) == 2
-    assert found["p99_growth"] > 0
+    assert len(document["rounds"][0]["beside"]) == 2
+    assert document["p99_growth"] > 0
 
 
-def test_a_held_card_is_redeemed_when_it_is_free(place: Path) -> None:
-    found = measure(place, "held-card", "--cards", "20", "--instances", "2")
-    assert found["terms"]["instances"] == 2
-    assert len(found["rounds"][0]["beside"]) == 2
-    assert found["p99_growth"] > 0
+def test_a_locked_card_is_redeemed_after_its_lock_is_released(place: Path) -> None:
+    document = measure(place, "held-card", "--cards", "20", "--instances", "2")
+    assert document["terms"]["instances"] == 2
+    assert len(document["rounds"][0]["beside"]) == 2
+    assert document["p99_growth"] > 0
 
 
-def test_through_the_balancer(place: Path) -> None:
+def test_a_benchmark_runs_through_the_balancer(place: Path) -> None:
     words = ("--against", "pgbench", "--balancer", "--instances", "2", "--cards", "20")
-    found = measure(place, "redeem", *words)
-    assert found["terms"]["balancer"]
-    assert found["target"]["bound"] == 0.8
-    assert found["cpu"]["balancer"]["percent"] > 0
+    document = measure(place, "redeem", *words)
+    assert document["terms"]["balancer"]
+    assert document["target"]["bound"] == 0.8
+    assert document["cpu"]["balancer"]["percent"] > 0
 
 
-def test_memory(place: Path) -> None:
-    found = measure(place, "memory", "--cards", "20")
-    assert found["target"]["what"] == "peak_rss_mb"
-    assert found["ratio"] is None
+def test_memory_is_measured(place: Path) -> None:
+    document = measure(place, "memory", "--cards", "20")
+    assert document["target"]["what"] == "peak_rss_mb"
+    assert document["ratio"] is None
 
 
 @pytest.mark.parametrize("name", ["redeem", "batch", "balance"])
-def test_without_wrk_it_has_a_generator(place: Path, name: str) -> None:
-    found = measure(place, name, "--cards", "20", PATH=str(place))
-    assert found["machine"]["generator"] == "florin"
+def test_without_wrk_the_python_client_generates_the_load(place: Path, name: str) -> None:
+    document = measure(place, name, "--cards", "20", PATH=str(place))
+    assert document["machine"]["generator"] == "florin"
 
 
-def test_own_reads_are_never_stale_and_money_asks_no_replica(place: Path) -> None:
-    said = bench(place, "replicas", "--requests", "400", "--connections", "8", "--json")
-    assert said.returncode == 0, said.stderr + said.stdout
-    found = json.loads(said.stdout)
-    assert found["reads"] >= 400
-    assert found["writes"] > 0
-    assert found["pauses"] > 0
-    assert found["stale"] == found["failures"] == []
-    assert 0 < found["share"] <= 1
-    primary = found["servers"].pop(found["primary"])
+def test_own_reads_are_never_stale_and_money_reads_use_no_replica(place: Path) -> None:
+    process = bench(place, "replicas", "--requests", "400", "--connections", "8", "--json")
+    assert process.returncode == 0, process.stderr + process.stdout
+    document = json.loads(process.stdout)
+    assert document["reads"] >= 400
+    assert document["writes"] > 0
+    assert document["pauses"] > 0
+    assert document["stale"] == document["failures"] == []
+    assert 0 < document["share"] <= 1
+    primary = document["servers"].pop(document["primary"])
     assert primary["decisions"] > 0
-    assert len(found["servers"]) == 2
-    assert all(each["reads"] > 0 for each in found["servers"].values())
-    assert all(each["decisions"] == 0 for each in found["servers"].values())
+    assert len(document["servers"]) == 2
+    assert all(each["reads"] > 0 for each in document["servers"].values())
+    assert all(each["decisions"] == 0 for each in document["servers"].values())
     assert list(place.iterdir()) == []
 
 
-def test_the_table_names_what_was_found(place: Path) -> None:
-    said = bench(place, "redeem", *_TINY, "--cards", "20")
-    assert said.returncode == 0, said.stderr
-    for word in ("rate", "p50", "p99", "failures", "CPU", "memory", "target", "Books balanced"):
-        assert word in said.stdout
+def test_the_report_names_every_figure(place: Path) -> None:
+    process = bench(place, "redeem", *_TINY, "--cards", "20")
+    assert process.returncode == 0, process.stderr
+    for word in ("rate", "p50", "p99", "failures", "CPU", "memory", "target", "Ledger balanced"):
+        assert word in process.stdout
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nothing",), "There is no benchmark nothing; there are redeem, "),
+        (("nothing",), "Unknown benchmark nothing; use one of redeem, "),
         (("memory", "--against", "pgbench"), "--against pgbench is for redeem, "),
-        (("redeem", "--instances", "9"), "--instances is from 1 to 8"),
+        (("redeem", "--instances", "9"), "--instances must be from 1 to 8"),
         (("redeem", "--against", "pgbench", "--connections", "900"), "at most 150 connections"),
-        (("failover", "--only", "bored"), "no kind bored; there are: killed, frozen, cut off."),
+        (
+            ("failover", "--only", "bored"),
+            "Unknown kind bored; use one of: killed, frozen, cut off.",
+        ),
     ],
 )
-def test_what_cannot_be_is_one_sentence(place: Path, words: tuple[str, ...], sentence: str) -> None:
-    said = bench(place, *words)
-    assert said.returncode == 1
-    assert sentence in said.stderr
-    assert len(said.stderr.splitlines()) == 1
-    assert said.stdout == ""
+def test_invalid_options_are_rejected_in_one_sentence(
+    place: Path, words: tuple[str, ...], sentence: str
+) -> None:
+    process = bench(place, *words)
+    assert process.returncode == 1
+    assert sentence in process.stderr
+    assert len(process.stderr.splitlines()) == 1
+    assert process.stdout == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_in_the_middle_it_leaves_nothing(place: Path, number: signal.Signals) -> None:
+def test_an_interrupted_benchmark_leaves_no_processes_or_files(
+    place: Path, number: signal.Signals
+) -> None:
     process = start(place, "redeem", "--seconds", "60", "--cards", "20")
     assert process.stderr is not None
     try:
@@ -153,21 +160,21 @@ def test_stopped_in_the_middle_it_leaves_nothing(place: Path, number: signal.Sig
             process.kill()
             process.communicate()
     assert process.returncode == 130
-    assert not any(processes.is_alive(found) for found in running)
+    assert not any(processes.is_alive(document) for document in running)
     assert list(place.iterdir()) == []
 
 
 def _until_serving(process: "subprocess.Popen[str]", place: Path) -> list[processes.ProcessId]:
-    """The processes it started, once the last of them, an instance, has its pid written."""
+    """Return the pids of the run's processes, once the last, an instance, has written its pid."""
     while process.poll() is None:
         numbers = [path.read_text("ascii").strip() for path in place.glob("*/run/*.pid")]
-        found = [processes.find_process(int(number)) for number in numbers if number]
-        running = [one for one in found if one is not None]
+        document = [processes.find_process(int(number)) for number in numbers if number]
+        running = [one for one in document if one is not None]
         if any(place.glob("*/run/api-1.pid")) and len(running) == 2:
             return running
         time.sleep(0.02)
     raise AssertionError(process.communicate()[1])
 
 
-def test_every_benchmark_is_run_here() -> None:
+def test_every_benchmark_has_a_test_here() -> None:
     assert set(BENCHMARKS) == {*COMPARED, "growth", "held-card", "memory"}

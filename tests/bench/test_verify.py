@@ -1,4 +1,4 @@
-"""What the benchmarks of replicas and failover conclude, from logs written by hand."""
+"""The checks of the replicas and failover benchmarks, on logs written by hand."""
 
 import random
 from collections import Counter
@@ -33,25 +33,27 @@ def redeem(
         ([], inf),
         ([9.5], inf),  # before the loss
         ([12.25], 2.25),
-        ([10.0625, 12.5, 12.75], 2.5),  # what still ran answered once more
+        ([10.0625, 12.5, 12.75], 2.5),  # a remaining process answered once more
         ([10.5, 11.0, 14.0], 4.0),
-        ([10.25, 10.5, 11.25, 14.0], 1.25),  # a later silence is another matter
+        ([10.25, 10.5, 11.25, 14.0], 1.25),  # a later gap does not count
     ],
 )
-def test_when_writes_succeed_again(answered: list[float], seconds: float) -> None:
+def test_write_gap_ends_with_the_first_write_that_succeeds(
+    answered: list[float], seconds: float
+) -> None:
     log = [redeem(at - 0.1, n) for n, at in enumerate(answered)]
     log.append(redeem(10.7, 99, status=503))
     assert failover_report.write_gap_s(log, 10.0) == pytest.approx(seconds)
 
 
-def test_percentiles_are_times_that_were_measured() -> None:
+def test_percentiles_are_measured_times() -> None:
     times = [float(n) for n in range(1, 21)]
     assert [failover_report.percentile(times, each) for each in (50, 95, 100)] == [10.0, 19.0, 20.0]
     assert failover_report.percentile([7.0], 95) == 7.0
 
 
 @pytest.mark.parametrize(
-    ("books", "lost", "doubled"),
+    ("recorded", "lost", "doubled"),
     [
         ([RecordedRedemption("red_1", 2, "k1"), RecordedRedemption("red_2", 2, "k2")], 0, 0),
         ([RecordedRedemption("red_1", 2, "k1")], 1, 0),
@@ -59,7 +61,7 @@ def test_percentiles_are_times_that_were_measured() -> None:
             [RecordedRedemption("red_1", 2, "k1"), RecordedRedemption("red_2", 1, "k2")],
             1,
             0,
-        ),  # another amount
+        ),  # a different amount
         (
             [RecordedRedemption(f"red_{n}", 2, f"k{n}") for n in (1, 2, 3)],
             0,
@@ -69,7 +71,7 @@ def test_percentiles_are_times_that_were_measured() -> None:
             [RecordedRedemption(f"red_{n}", 2, f"k{n}") for n in (1, 2, 4)],
             0,
             1,
-        ),  # the refused one did, too
+        ),  # the refused one happened too
         (
             [
                 RecordedRedemption("red_1", 2, "k1"),
@@ -82,15 +84,15 @@ def test_percentiles_are_times_that_were_measured() -> None:
         ([RecordedRedemption(n, 2, "k3") for n in ("red_1", "red_2", "red_3", "red_9")], 0, 1),
     ],
 )
-def test_what_was_lost_and_what_doubled(
-    books: list[RecordedRedemption], lost: int, doubled: int
+def test_lost_and_doubled_writes_are_counted(
+    recorded: list[RecordedRedemption], lost: int, doubled: int
 ) -> None:
     log = [redeem(0, 1), redeem(1, 2), redeem(2, 3, status=503), redeem(3, 4, status=402)]
-    found = acknowledged_writes.check_acknowledged(log, books)
-    assert found == AcknowledgedCheck(acknowledged=2, lost=lost, doubled=doubled, unknown=1)
+    result = acknowledged_writes.check_acknowledged(log, recorded)
+    assert result == AcknowledgedCheck(acknowledged=2, lost=lost, doubled=doubled, unknown=1)
 
 
-def test_two_answers_for_one_redemption_are_a_loss() -> None:
+def test_two_acknowledgements_of_one_redemption_count_as_a_loss() -> None:
     log = [redeem(0, 1), redeem(1, 1)]
     assert (
         acknowledged_writes.check_acknowledged(log, [RecordedRedemption("red_1", 2, "k1")]).lost
@@ -98,7 +100,7 @@ def test_two_answers_for_one_redemption_are_a_loss() -> None:
     )
 
 
-async def test_a_stale_read_is_found() -> None:
+async def test_stale_reads_are_detected() -> None:
     answers = iter([3, 2, None, 3, 4, 1])
 
     async def write(_name: str) -> int | None:
@@ -109,12 +111,12 @@ async def test_a_stale_read_is_found() -> None:
 
     chance = random.Random(1)
     chance.random = lambda: 1.0
-    found = await read_your_writes.run_callers(["a"], write, read, reads=6, chance=chance)
-    assert found.stale == ["a read 2 after 3", "a read 1 after 4"]
-    assert (found.reads, found.writes, found.failures) == (6, 0, 1)
+    result = await read_your_writes.run_callers(["a"], write, read, reads=6, chance=chance)
+    assert result.stale == ["a read 2 after 3", "a read 1 after 4"]
+    assert (result.reads, result.writes, result.failures) == (6, 0, 1)
 
 
-def test_what_was_asked_is_read_from_a_log(tmp_path: Path) -> None:
+def test_statements_are_read_from_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text(
         "|LOG:  database system is ready to accept read-only connections\n"
@@ -124,7 +126,7 @@ def test_what_was_asked_is_read_from_a_log(tmp_path: Path) -> None:
         "florin api-2|LOG:  execute __asyncpg_2__: \n"
         "\tselect * from florin.post($1)\n"
         "florin api-2|ERROR:  canceling statement\n"
-        "\tof somebody\n"
+        "\tof a query\n"
         "florin api-2|LOG:  statement: BEGIN;\n",
         "utf-8",
     )
@@ -135,7 +137,7 @@ def test_what_was_asked_is_read_from_a_log(tmp_path: Path) -> None:
     ]
 
 
-def test_who_answered_what_replicas_may() -> None:
+def test_replica_reads_and_decisions_are_counted_by_server() -> None:
     list_, look = "select 1 from florin.transfer", "select pg_last_wal_replay_lsn()"
     post = "select * from florin.post($1)"
     before = {name: Counter({list_: 5}) for name in "pqr"}
@@ -163,5 +165,5 @@ def test_who_answered_what_replicas_may() -> None:
         ("BEGIN;", True),
     ],
 )
-def test_what_is_never_asked_of_a_replica(statement: str, *, decides: bool) -> None:
+def test_statements_that_decide_are_recognised(statement: str, *, decides: bool) -> None:
     assert statement_log.is_decision(statement) is decides

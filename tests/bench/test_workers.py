@@ -1,4 +1,4 @@
-"""Benchmarks of the workers from the command line, tiny: nothing lost or doubled, no trace left."""
+"""Worker benchmarks from the command line, small: nothing lost or doubled, all cleaned up."""
 
 import json
 from pathlib import Path
@@ -21,45 +21,45 @@ TINY = {
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_it_says_what_it_found(place: Path, name: str) -> None:
-    said = bench(place, name, *TINY[name], "--rounds", "1", "--json")
-    assert said.returncode == 0, said.stderr + said.stdout
-    found: dict[str, Any] = json.loads(said.stdout)
-    assert (found["object"], found["name"], found["ok"], found["wrong"]) == (
+def test_worker_benchmark_reports_its_figures(place: Path, name: str) -> None:
+    output = bench(place, name, *TINY[name], "--rounds", "1", "--json")
+    assert output.returncode == 0, output.stderr + output.stdout
+    document: dict[str, Any] = json.loads(output.stdout)
+    assert (document["object"], document["name"], document["ok"], document["wrong"]) == (
         *("benchmark", name, True),
         [],
     )
-    (only,) = found["rounds"]
+    (only,) = document["rounds"]
     assert only
-    # The clock of the CPU has ticks of 10 ms: so little work may take none.
+    # The CPU clock has ticks of 10 ms: so little work may take less than one tick.
     assert all(figure > 0 or what.endswith("_ms") for what, figure in only.items()), only
-    assert [target["what"] for target in found["targets"]] == [
+    assert [target["what"] for target in document["targets"]] == [
         target.what for target in BENCHMARKS[name].targets
     ]
-    assert all(isinstance(target["met"], bool) for target in found["targets"])
+    assert all(isinstance(target["met"], bool) for target in document["targets"])
     for share, one, other in BENCHMARKS[name].shares:
-        assert found[share] == pytest.approx(found[one] / found[other], abs=0.001)
-    assert found["commit"]
-    assert found["terms"]["seed"] == 1
+        assert document[share] == pytest.approx(document[one] / document[other], abs=0.001)
+    assert document["commit"]
+    assert document["terms"]["seed"] == 1
     assert list(place.iterdir()) == []
 
 
-def test_a_job_that_ran_twice_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_job_that_ran_twice_is_counted_twice(capsys: pytest.CaptureFixture[str]) -> None:
     count = Count(2)
     for _ in range(3):
         count()
     count.close()
-    said = [
+    output = [
         json.loads(line.removeprefix("FLORIN "))
         for line in capsys.readouterr().err.split("\n")
         if line
     ]
-    assert [one["all_ran"] for one in said] == [True, True]
-    assert said[-1]["count"] == 3
-    assert said[0]["began"] is not None
+    assert [one["all_ran"] for one in output] == [True, True]
+    assert output[-1]["count"] == 3
+    assert output[0]["began"] is not None
 
 
-def test_figures_are_medians_and_the_highest_peak() -> None:
+def test_figures_are_medians_and_peaks_are_maxima() -> None:
     terms = WorkerBenchConfig(
         name="bulk", jobs=1, cards=10, rounds=3, seconds=1, rate=1, connections=1, seed=1
     )
@@ -67,10 +67,10 @@ def test_figures_are_medians_and_the_highest_peak() -> None:
         {"rate": rate, "copy_rate": 10.0, "peak_rss_mb": peak}
         for rate, peak in ((1.0, 5.0), (9.0, 7.0), (3.0, 6.0))
     ]
-    found = WorkerBenchResult(
+    document = WorkerBenchResult(
         terms=terms, rounds=rounds, wrong=["one"], postgres="18", commit="abc"
     )
-    document = found.document()
+    document = document.document()
     assert (document["rate"], document["ratio"], document["peak_rss_mb"]) == (3.0, 0.3, 7.0)
     assert [target["met"] for target in document["targets"]] == [False, True, True]
     assert not document["ok"]

@@ -1,1 +1,1 @@
-"""Bench: measure Florin beside what it could be, and check its books afterwards."""
+"""Bench: measure Florin against a baseline, and check its ledger afterwards."""

@@ -1,4 +1,4 @@
-"""Catalog: what a benchmark was asked for, and what it promises to reach."""
+"""Catalog: the configuration of a benchmark and its target."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,7 @@ Sense = Literal["at least", "at most"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkConfig:
-    """How to measure. `cards` None means the benchmark's own number."""
+    """How to measure. `cards` None means the benchmark's default number."""
 
     name: str
     against: str | None = None
@@ -19,7 +19,7 @@ class BenchmarkConfig:
     cards: int | None = None
     rounds: int = 3
     seed: int = 1
-    balancer: bool = False  # the load goes through HAProxy, as a fleet's does
+    balancer: bool = False  # the load goes through HAProxy, as in a fleet
 
     @property
     def target(self) -> "Target":
@@ -29,7 +29,7 @@ class BenchmarkConfig:
 
     @property
     def driven(self) -> int:
-        """The connections of the load."""
+        """The number of connections that the load uses."""
         return min(self.connections, BENCHMARKS[self.name].connections_max)
 
 
@@ -42,7 +42,7 @@ class Target:
     bound: float
 
     def met(self, figure: float | None) -> bool | None:
-        """None when the figure was not measured."""
+        """Return whether the target is met; None when the figure was not measured."""
         if figure is None:
             return None
         return figure >= self.bound if self.sense == "at least" else figure <= self.bound
@@ -64,25 +64,25 @@ BENCHMARKS: dict[str, Benchmark] = {
         kind="redeem",
         cards=10_000,
         target=Target(what="ratio", sense="at least", bound=1.0),
-        says="one redemption a request, random cards",
+        says="one redemption per request, random cards",
     ),
     "hot-card": Benchmark(
         kind="redeem",
         cards=1,
         target=Target(what="ratio", sense="at least", bound=2.0),
-        says="every redemption of the same card",
+        says="all redemptions on the same card",
     ),
     "hot-cards": Benchmark(
         kind="redeem",
         cards=10,
         target=Target(what="ratio", sense="at least", bound=2.0),
-        says="every redemption of one of ten cards",
+        says="all redemptions on ten cards",
     ),
     "batch": Benchmark(
         kind="batch",
         cards=10_000,
         target=Target(what="ratio", sense="at least", bound=4.0),
-        says="1000 redemptions a request, few at a time; the rate counts redemptions",
+        says="1000 redemptions per request, few at a time; the rate counts redemptions",
         connections_max=4,
     ),
     "balance": Benchmark(
@@ -95,7 +95,7 @@ BENCHMARKS: dict[str, Benchmark] = {
         kind="redeem",
         cards=1_000_000,
         target=Target(what="p99_growth", sense="at most", bound=1.5),
-        says="redemptions with few cards beside many cards with five entries each",
+        says="redemptions with few cards, compared with many cards of five entries each",
     ),
     "held-card": Benchmark(
         kind="redeem",
@@ -107,13 +107,13 @@ BENCHMARKS: dict[str, Benchmark] = {
         kind="redeem",
         cards=10_000,
         target=Target(what="peak_rss_mb", sense="at most", bound=150),
-        says="what an instance holds in memory under redemptions",
+        says="the peak memory of an instance under redemptions",
     ),
 }
 MUTANTS = "mutants"
 AUTOSCALE = "autoscale"
 DEPLOYS = "deploys"
-WORK = ("queue", "expiry", "bulk", "beside")  # what workers do: bench/work
+WORK = ("queue", "expiry", "bulk", "beside")  # benchmarks of workers
 REPLICAS = "replicas"
 FAILOVER = "failover"
 NAMES = (*BENCHMARKS, *WORK, MUTANTS, AUTOSCALE, DEPLOYS, REPLICAS, FAILOVER)

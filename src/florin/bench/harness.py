@@ -1,4 +1,4 @@
-"""Harness: what all benchmarks do around it: stop in order, and fail in one sentence."""
+"""Harness: shared by all benchmarks: orderly stop, and a failure in one sentence."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 async def run_measurement(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run it; Ctrl-C and TERM end it, with everything that was started. Raises OperatorError."""
+    """Run a measurement; Ctrl-C and SIGTERM end it and all it started. Raises OperatorError."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
@@ -28,13 +28,13 @@ async def run_measurement(work: Coroutine[Any, Any, Result]) -> Result:
     except MigrationFailed as failed:
         raise OperatorError(f"The database could not be migrated: {failed}.") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        words = str(error).splitlines() or [type(error).__name__]
-        raise OperatorError(f"The benchmark was broken off: {words[0]}") from None
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise OperatorError(f"The benchmark failed: {lines[0]}") from None
     finally:
         voice.clear()
 
 
 def current_commit() -> str:
-    """What is measured."""
+    """Return the version of the code that is measured."""
     checkout = os.environ.get("FLORIN_CHECKOUT")
     return version.current_version(Path(checkout) if checkout else Path(__file__).parents[3])

@@ -1,4 +1,4 @@
-"""Bench: measure Florin beside pgbench on the same server, and judge the books afterwards."""
+"""Bench: measure Florin against pgbench on the same server, then check the ledger."""
 
 import asyncio
 import os
@@ -46,7 +46,7 @@ def main(
     jobs: int = 50_000,
     control: bool = False,
 ) -> int:
-    """Serve `florin bench`; return 1 when requests failed or the books are wrong."""
+    """Serve `florin bench`; return 1 when requests failed or the ledger is wrong."""
     if name == MUTANTS:
         return _mutants(as_json=as_json, only=only or [])
     if name == AUTOSCALE:
@@ -54,7 +54,7 @@ def main(
 
         return autoscale.main(as_json=as_json, seed=seed)
     if name in {DEPLOYS, REPLICAS, FAILOVER}:
-        return _many(
+        return _scenario(
             name,
             as_json=as_json,
             instances=max(2, instances),
@@ -96,13 +96,13 @@ def main(
     # Imported here: `florin bench mutants` needs none of it.
     from florin.bench.requests.runner import run_benchmark
 
-    found = asyncio.run(run_measurement(run_benchmark(terms, current_commit())))
-    document = found.document()
+    result = asyncio.run(run_measurement(run_benchmark(terms, current_commit())))
+    document = result.document()
     print(msgspec.json.encode(document).decode() if as_json else report.format_report(document))
-    return 0 if found.passed else 1
+    return 0 if result.passed else 1
 
 
-def _many(
+def _scenario(
     name: str,
     *,
     as_json: bool,
@@ -116,7 +116,7 @@ def _many(
     only: list[str],
     control: bool,
 ) -> int:
-    """Serve those that bring several of everything."""
+    """Run a scenario with several instances or replicas."""
     from florin.bench.scenarios import deploys, failover, replica_reads
 
     if name == DEPLOYS:
@@ -132,15 +132,15 @@ def _many(
         )
     if name == REPLICAS:
         reads = requests or _READS
-        asked = replica_reads.ReplicaReadConfig(instances, connections, reads, seed)
-        return replica_reads.main(asked, as_json=as_json)
+        config = replica_reads.ReplicaReadConfig(instances, connections, reads, seed)
+        return replica_reads.main(config, as_json=as_json)
     kinds = failover.parse_kinds(only)
     terms = failover.FailoverBenchConfig(instances, connections, rate, rounds, seed, control, kinds)
     return failover.main(terms, as_json=as_json)
 
 
 def _mutants(*, as_json: bool, only: list[str]) -> int:
-    # The mutants are texts of the sources: they lie with the tests, in a checkout only.
+    # The mutants quote source text and are part of the tests: only a checkout has them.
     checkout = Path(os.environ.get("FLORIN_CHECKOUT") or Path(__file__).parents[3])
     if not (checkout / "tests" / "mutation").is_dir():
         raise OperatorError(
@@ -152,20 +152,20 @@ def _mutants(*, as_json: bool, only: list[str]) -> int:
 
 def _check(terms: BenchmarkConfig) -> None:
     if terms.name not in NAMES:
-        raise OperatorError(f"There is no benchmark {terms.name}; there are {', '.join(NAMES)}.")
+        raise OperatorError(f"Unknown benchmark {terms.name}; use one of {', '.join(NAMES)}.")
     if terms.against is not None and terms.name not in COMPARED:
         raise OperatorError(
-            f"{terms.name} compares with itself; --against pgbench is for {', '.join(COMPARED)}."
+            f"{terms.name} takes no --against; --against pgbench is for {', '.join(COMPARED)}."
         )
     if not 1 <= terms.connections <= _CONNECTIONS_MAX:
-        raise OperatorError(f"--connections is from 1 to {_CONNECTIONS_MAX}.")
+        raise OperatorError(f"--connections must be from 1 to {_CONNECTIONS_MAX}.")
     if terms.against is not None and terms.connections > _CLIENTS_MAX:
         raise OperatorError(
-            f"--against pgbench takes at most {_CLIENTS_MAX} connections: each is one of the server"
+            f"--against pgbench takes at most {_CLIENTS_MAX} connections; pass fewer --connections."
         )
     if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
-        raise OperatorError("--instances is from 1 to 8, and not more than --connections.")
+        raise OperatorError("--instances must be from 1 to 8, and not more than --connections.")
     if terms.balancer and terms.name in {"growth", "held-card"}:
-        raise OperatorError(f"{terms.name} compares with itself; --balancer is for the others.")
+        raise OperatorError(f"{terms.name} takes no --balancer; leave it out.")
     if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
-        raise OperatorError("--seconds, --rounds and --cards begin at 1.")
+        raise OperatorError("--seconds, --rounds and --cards must be 1 or more.")

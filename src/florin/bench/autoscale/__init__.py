@@ -1,1 +1,1 @@
-"""Autoscale: the sizing of a fleet of workers, played over recorded loads."""
+"""Autoscale: a simulation of worker autoscaling under several policies and loads."""

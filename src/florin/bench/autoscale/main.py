@@ -1,4 +1,4 @@
-"""Autoscale: the function that sizes a fleet of workers, played over traces beside other ways."""
+"""Autoscale: simulate Florin's autoscaling policy and other policies over load traces."""
 
 from collections.abc import Callable, Iterator
 from statistics import fmean
@@ -16,7 +16,7 @@ SEEDS = 3
 
 
 def main(*, as_json: bool = False, seed: int = 1, seeds: int = SEEDS) -> int:
-    """Serve `florin bench autoscale`: no server, no clock, only arithmetic."""
+    """Serve `florin bench autoscale`: a simulation without servers and without a clock."""
     scores: list[Score] = []
     for trace in TRACES:
         voice.status(f"{trace.name}: {trace.says}")
@@ -31,9 +31,10 @@ def main(*, as_json: bool = False, seed: int = 1, seeds: int = SEEDS) -> int:
 
 
 def compare_policies(trace: Trace, *, seed: int, seeds: int) -> list[Score]:
-    """Play a trace under each policy; a score is the mean over the seeds, its curve the first's.
+    """Simulate a trace under each policy; a score is the mean over the seeds.
 
-    The fixed number is the one that costs what ours costs.
+    The curve of a score is that of the first seed. The fixed policy has the number of workers that
+    costs as many worker-hours as Florin's policy.
     """
     ours = _mean(policies.FlorinPolicy, trace, seed, seeds)
     fixed = max(1, round(ours.worker_hours * 3_600 / LASTS_S))

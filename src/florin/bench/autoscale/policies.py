@@ -1,9 +1,9 @@
-"""Policies: ours, and what others do by default, asked the same questions.
+"""Policies: Florin's autoscaling, and the defaults of others, on the same readings.
 
-HPA and KEDA: ⌈metric / target⌉ on waiting and running jobs, asked every 15 s, a tolerance of 10 %,
-up by at most 100 % or four, down to the most that was wanted in 300 s (the defaults that the
-documentation of Kubernetes' autoscaling/v2 and of KEDA's scalers states). Stepping: one worker more
-or less as the oldest job's wait leaves a band.
+HPA and KEDA: ⌈metric / target⌉ on waiting and running jobs, every 15 s, a tolerance of 10 %, up by
+at most 100 % or four, down to the highest number desired in the last 300 s (the documented defaults
+of Kubernetes' autoscaling/v2 and of KEDA's scalers). Stepping: one worker more or less when the
+oldest job's wait leaves a band.
 """
 
 import math
@@ -26,7 +26,7 @@ _SLOTS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyView:
-    """What a policy may know at an instant; `blind` takes all but the clock away."""
+    """The readings that a policy gets; with `blind` only the clock is valid."""
 
     at: float
     blind: bool
@@ -42,7 +42,7 @@ class PolicyView:
 
 
 class Policy(Protocol):
-    """Asked every `every_s` seconds how many workers there should be; None leaves them."""
+    """Decides every `every_s` seconds on the number of workers; None leaves it unchanged."""
 
     @property
     def name(self) -> str: ...
@@ -52,7 +52,7 @@ class Policy(Protocol):
 
 
 class FlorinPolicy:
-    """florin.ops.planning.autoscaling, as a fleet asks it."""
+    """florin.ops.planning.autoscaling, called as in a fleet."""
 
     name = "florin"
     every_s = 5.0
@@ -68,7 +68,7 @@ class FlorinPolicy:
 
 
 class FixedPolicy:
-    """As many as ever, whatever comes."""
+    """A fixed number of workers."""
 
     every_s = 60.0
 

@@ -1,4 +1,4 @@
-"""Report: the table of all policies over all traces, and how many workers each had when."""
+"""Report: the table of all policies over all traces, and their workers over time."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -24,7 +24,7 @@ def format_scores(scores: Sequence[Score], *, seed: int, seeds: int) -> str:
     for name, group in groupby(scores, key=lambda score: score.trace):
         members = list(group)
         lines += [_row(score) for score in members]
-        lines.append(f"  {says[name]}; workers over time, and what waits under florin:")
+        lines.append(f"  {says[name]}; workers over time, and the jobs that wait under florin:")
         most = max(count for score in members for _, count, _ in score.counts)
         lines += [f"  {score.policy:<12}{_curve(score, 1, most)}" for score in members]
         waiting = max(1, *(count for _, _, count in members[0].counts))
@@ -44,7 +44,7 @@ def _row(score: Score) -> str:
 
 
 def _curve(score: Score, column: int, most: int) -> str:
-    """A line of bars, the highest of each stretch of time."""
+    """Return a line of bars, each the maximum of its interval."""
     heights = [0] * _WIDTH
     for count in score.counts:
         place = min(_WIDTH - 1, int(count[0] / LASTS_S * _WIDTH))

@@ -1,4 +1,4 @@
-"""Simulation: jobs, workers that boot and drain, and a policy that is asked now and then."""
+"""Simulation: jobs, workers that boot and drain, and a policy that decides periodically."""
 
 import heapq
 import itertools
@@ -13,7 +13,7 @@ SLOTS = 5
 BOOT_S = 6.0
 _RATE_S = 30.0  # over which arrivals and finished jobs are counted
 _SERVICE_S = 60.0  # over which a job's time is averaged
-_PATIENCE_S = 3_600.0  # after the trace; what waits then would wait for ever
+_PATIENCE_S = 3_600.0  # after the trace; jobs that still wait then count as unfinished
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class _Worker:
 
 @dataclass(slots=True)
 class Score:
-    """What a policy made of a trace."""
+    """The result of a policy on a trace."""
 
     policy: str
     trace: str
@@ -34,7 +34,7 @@ class Score:
     within: float = 0.0  # share of the jobs that started within the objective
     p99_s: float = 0.0
     worker_hours: float = 0.0
-    ideal_hours: float = 0.0  # all work at the utilisation aimed at, without a wait
+    ideal_hours: float = 0.0  # worker-hours of all work at the target utilisation
     flips: float = 0  # changes of direction
     changes: float = 0
     unfinished: int = 0
@@ -42,14 +42,14 @@ class Score:
 
 
 def simulate_trace(trace: Trace, policy: Policy, *, seed: int, start: int = 2) -> Score:
-    """Play a trace under a policy and return its score. Deterministic in the seed."""
+    """Simulate a trace under a policy and return its score. Deterministic in the seed."""
     play = _Play(trace, policy, seed, start)
     play.run()
     return play.score
 
 
 class _Play:
-    """One run: events in the order of time, each a function that is called at its instant."""
+    """One run: events in order of time, each a function that is called at its instant."""
 
     def __init__(self, trace: Trace, policy: Policy, seed: int, start: int) -> None:
         self.trace = trace
@@ -96,7 +96,7 @@ class _Play:
         self._push(arrival[0], arrive)
 
     def _pull(self, at: float) -> None:
-        """Whoever has least to do takes what waits longest."""
+        """Assign the oldest waiting job to the least loaded worker."""
         while self.waiting and (worker := self._free()) is not None:
             since, service_s = self.waiting.popleft()
             self._waits.append(at - since)
@@ -124,7 +124,7 @@ class _Play:
         return best
 
     def _takes(self, at: float, service_s: float) -> float:
-        """How long a job takes that starts now."""
+        """Return the duration of a job that starts now."""
         slow = self.trace.slow
         if slow is None or not _within(at, (slow,)):
             return service_s
@@ -132,7 +132,7 @@ class _Play:
         return 3 * service_s * max(1.0, crowd)
 
     def _ask(self, at: float) -> None:
-        """Ask the policy, and follow it: workers are started, or drained, never killed."""
+        """Apply the policy's decision: workers are started or drained, never killed."""
         if at >= self.trace.lasts_s:
             return
         change = self._follow(self.policy.wanted(self._view(at)), at)

@@ -1,4 +1,4 @@
-"""Traces: when jobs arrive, how long they take, and what goes wrong meanwhile."""
+"""Traces: arrival times and durations of jobs, and the faults during them."""
 
 import math
 import random
@@ -17,17 +17,17 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trace:
-    """Arrivals a second at each instant, and the faults. Spans are [from, to) in seconds."""
+    """Arrivals per second at each instant, and the faults. Spans are [from, to) in seconds."""
 
     name: str
     says: str
     rate: Rate
     most: float  # the rate is never above it
     lasts_s: float = LASTS_S
-    dump: tuple[float, int] | None = None  # at an instant, so many at once
+    dump: tuple[float, int] | None = None  # (instant, number of jobs that arrive at once)
     poison: float = 0.0  # share of the jobs that take ten times as long
-    slow: Span | None = None  # what is behind the jobs takes three times as long
-    capacity: int | None = None  # jobs at once that what is behind them can bear in that span
+    slow: Span | None = None  # the jobs' backend takes three times as long
+    capacity: int | None = None  # the backend serves at most so many jobs at once in that span
     blind: tuple[Span, ...] = field(default=())
     deploys: tuple[Span, ...] = field(default=())
 
@@ -89,7 +89,7 @@ TRACES: tuple[Trace, ...] = (
     ),
     Trace(
         name="downstream",
-        says="five minutes in which what is behind bears eight jobs at once, three times slower",
+        says="five minutes in which the backend serves eight jobs at once, three times slower",
         rate=_quiet,
         most=10,
         slow=(1_800.0, 2_100.0),
@@ -97,14 +97,14 @@ TRACES: tuple[Trace, ...] = (
     ),
     Trace(
         name="gap",
-        says="the flash, with a minute without metrics in it",
+        says="the flash, with one minute without metrics",
         rate=_flash,
         most=100,
         blind=((1_810.0, 1_870.0),),
     ),
     Trace(
         name="deploy",
-        says="the flash, with a deploy of two minutes just before it",
+        says="the flash, right after a deploy of two minutes",
         rate=_flash,
         most=100,
         deploys=((1_740.0, 1_860.0),),

@@ -1,8 +1,7 @@
-"""Aged dataset: a shop that has been open for long: many cards, five entries each, with their keys.
+"""Aged dataset: a merchant with history: many cards, five entries each, with idempotency keys.
 
-The rows are those that the ledger would have written; they are written in bulk, since a million
-cards issued and spent from one by one would take an hour. The books are proved afterwards like
-all others.
+The rows are those that the ledger would have written. They are written in bulk, since issuing and
+redeeming a million cards one by one would take an hour. The ledger is proved afterwards.
 """
 
 from typing import Any
@@ -12,7 +11,7 @@ from florin.bench.environment.servers import BenchServers
 from florin.ops.system.console import timed
 
 ENTRIES = 5  # a card: its issue and four redemptions
-SPENT_MAX = 50_000  # cards with codes that the load knows, spread evenly over all of them
+SPENT_MAX = 50_000  # cards whose codes the load knows, spread evenly over all cards
 _KB_A_CARD = 6
 
 _ACCOUNTS = f"""
@@ -22,12 +21,12 @@ select $1, {card_sql("n")}, $2, 'EUR', 'active', true,
   coalesce(s.hash, sha256(convert_to('history ' || n, 'UTF8'))), {FUNDS}, {FUNDS - ENTRIES + 1},
   {ENTRIES}, {ENTRIES}, clock_timestamp() + interval '5 years'
 from generate_series(1, $3::bigint) n left join spent s using (n)
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _CARDS = f"""
 insert into florin.card (merchant, id, last4, issued_at)
 select $1, {card_sql("n")}, 'XXXX', clock_timestamp() - interval '{ENTRIES} days'
 from generate_series(1, $2::bigint) n
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 
 # The n-th entry of every card; all cards have their first before any has its second.
 _NTH = f"""
@@ -35,19 +34,19 @@ create temporary table entry as
 select {card_sql("n")} as card, uuidv7(make_interval(days => -:ago)) as id,
   clock_timestamp() - make_interval(days => :ago) as at
 from generate_series(1, :cards::bigint) n
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _ISSUES = f"""
 insert into florin.transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
   credit_sequence, credit_balance, actor, created_at)
 select $1, id, 'issue', 'EUR', {FUNDS}, 'merchant_clearing', 'card', card, $2, {FUNDS}, 'history',
   at from entry
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _REDEMPTIONS = f"""
 insert into florin.transfer (merchant, id, kind, currency, amount, debit, credit, debit_card,
   debit_sequence, debit_balance, actor, created_at)
 select $1, id, 'redeem', 'EUR', 1, 'card', 'merchant_payable', card, $2::bigint,
   {FUNDS} + 1 - $2::bigint, 'history', at from entry
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _EVENTS = """
 insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
 select $1, uuidv7(at - clock_timestamp()), $2, card, id, $3, at from entry
@@ -63,40 +62,40 @@ def aged_dataset_space_mb(cards: int) -> int:
 
 
 async def make_aged_dataset(bench: BenchServers, *, cards: int, database: str) -> Dataset:
-    """Make a shop with that many cards and their history; its codes are of some of them."""
+    """Make a dataset of so many cards with history; `codes` holds the codes of some of them."""
     spent = min(cards, SPENT_MAX)
-    shop = await make_dataset(bench, cards=spent, database=database, issue=False)
+    dataset = await make_dataset(bench, cards=spent, database=database, issue=False)
     admin = await bench.admin(database)
     try:
         with timed(f"Writing {cards:,} cards and {cards * ENTRIES:,} entries"):
-            # Whoever seeds is the superuser: no triggers, and no checks of foreign keys.
+            # Seeding runs as the superuser, without triggers and foreign key checks.
             await admin.execute("set session_replication_role = replica")
             await admin.execute("set synchronous_commit = off")
-            await _write_cards(admin, shop, cards)
+            await _write_cards(admin, dataset, cards)
             for nth in range(1, ENTRIES + 1):
-                await _write_entries(admin, shop, cards, nth)
+                await _write_entries(admin, dataset, cards, nth)
     finally:
         await admin.close()
-    return shop
+    return dataset
 
 
-async def _write_cards(admin: Any, shop: Dataset, cards: int) -> None:
-    step = cards // shop.cards
+async def _write_cards(admin: Any, dataset: Dataset, cards: int) -> None:
+    step = cards // dataset.cards
     await admin.execute("create temporary table spent (n bigint primary key, hash bytea)")
     await admin.copy_records_to_table(
-        "spent", records=[(1 + n * step, hashed) for n, hashed in enumerate(shop.hashes)]
+        "spent", records=[(1 + n * step, hashed) for n, hashed in enumerate(dataset.hashes)]
     )
     await admin.execute("analyze spent")
-    await admin.execute(_ACCOUNTS, shop.merchant, shop.program, cards)
-    await admin.execute(_CARDS, shop.merchant, cards)
+    await admin.execute(_ACCOUNTS, dataset.merchant, dataset.program, cards)
+    await admin.execute(_CARDS, dataset.merchant, cards)
 
 
-async def _write_entries(admin: Any, shop: Dataset, cards: int, nth: int) -> None:
+async def _write_entries(admin: Any, dataset: Dataset, cards: int, nth: int) -> None:
     ago = str(ENTRIES + 1 - nth)
     await admin.execute(_NTH.replace(":ago", ago).replace(":cards", str(cards)))
     first = nth == 1
-    await admin.execute(_ISSUES if first else _REDEMPTIONS, shop.merchant, nth)
+    await admin.execute(_ISSUES if first else _REDEMPTIONS, dataset.merchant, nth)
     happened = "card.issued" if first else "card.redeemed"
-    await admin.execute(_EVENTS, shop.merchant, happened, nth)
-    await admin.execute(_KEYS, shop.merchant, "issue" if first else "redeem")
+    await admin.execute(_EVENTS, dataset.merchant, happened, nth)
+    await admin.execute(_KEYS, dataset.merchant, "issue" if first else "redeem")
     await admin.execute("drop table entry")

@@ -1,4 +1,4 @@
-"""Balancer: HAProxy before the instances of a benchmark, as a fleet has it."""
+"""Balancer: HAProxy in front of the instances of a benchmark, as in a fleet."""
 
 from florin.bench.environment.servers import BenchInstance, BenchServers
 from florin.ops.fleet.timing import DEFAULT
@@ -8,7 +8,7 @@ from florin.ops.system import os_user, ports
 
 
 async def start_balancer(bench: BenchServers) -> BenchInstance:
-    """Put HAProxy in front of the instances there are."""
+    """Start HAProxy in front of the instances that run."""
     edge = BalancerSettings(
         timing=DEFAULT,
         port=ports.free_port(),

@@ -1,4 +1,4 @@
-"""CPU usage: what it is, and what its processes have used, read from /proc."""
+"""CPU usage: the machine's processors, and the CPU time of processes, from /proc."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True, slots=True)
 class CpuUsage:
-    """CPU seconds so far: of the parts, of PostgreSQL, of the generators that ended."""
+    """CPU seconds so far, by part; `generator` counts the generators that ended."""
 
     api: float
     postgres: float
@@ -28,7 +28,7 @@ class CpuUsage:
 
 
 def read_cpu_usage(instances: list[int], postmaster: int, balancer: int | None) -> CpuUsage:
-    """Read the clocks. PostgreSQL's includes its processes that ended, as their parent counts."""
+    """Read the CPU times. PostgreSQL's includes its ended processes, which their parent counts."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return CpuUsage(
         sum(_cpu(pid) for pid in instances),
@@ -75,7 +75,7 @@ def _children(parent: int) -> list[int]:
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields behind the name, from the state on; none when it has ended."""
+    """Return the fields of /proc/PID/stat from the state on; empty when the process has ended."""
     try:
         text = (_PROC / str(pid) / "stat").read_text("utf-8", errors="replace")
     except OSError:

@@ -17,15 +17,15 @@ from florin.merchants import programs
 from florin.ops.postgres import server as postgres
 from florin.ops.system.console import voice
 
-FUNDS = 10**10  # minor units on a card: no benchmark spends one
-# The n-th card's id is a function of n, so that pgbench can name a random one by itself.
+FUNDS = 10**10  # minor units on a card; more than a benchmark spends
+# The n-th card's id is a function of n, so that pgbench can compute the id of a random card.
 _CARD_ID = 0x0192F0C0_0000_7000_8000_000000000000
 _AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """A merchant with an API key. `codes` are those of the cards that are spent."""
+    """A merchant with an API key. `codes` are those of the cards that the load redeems."""
 
     database: str
     merchant: UUID
@@ -41,7 +41,7 @@ def card_id(n: int) -> UUID:
 
 
 def card_sql(n: str) -> str:
-    """The same in SQL, of an expression for n."""
+    """Return card_id as SQL, for an SQL expression of n."""
     prefix = str(card_id(0))[:24]
     return f"('{prefix}' || lpad(to_hex(({n})::bigint), 12, '0'))::uuid"
 
@@ -49,9 +49,9 @@ def card_sql(n: str) -> str:
 async def make_dataset(
     bench: BenchServers, *, cards: int, database: str = postgres.DATABASE, issue: bool = True
 ) -> Dataset:
-    """Make the merchant, and through the ledger's own door its cards, numbered from 1.
+    """Make a merchant and issue its cards through the ledger, numbered from 1.
 
-    Without `issue` only as many codes are made; aged_dataset.py makes their cards.
+    Without `issue` only the codes are made; aged_dataset.py makes their cards.
     """
     opened = Database(f"{bench.url(postgres.APP, database)}?connection_limit=4", name="bench")
     await opened.open()
@@ -60,7 +60,7 @@ async def make_dataset(
         secret = await _merchant(bench, opened, merchant, program_id)
         made = tuple(codes.make_code() for _ in range(cards))
         pepper = bench.secrets["FLORIN_CODE_PEPPER"].encode()
-        shop = Dataset(
+        dataset = Dataset(
             database=database,
             merchant=merchant,
             program=program_id,
@@ -70,10 +70,10 @@ async def make_dataset(
             hashes=tuple(codes.code_hash(pepper, merchant, code) for code in made),
         )
         if issue:
-            await _issue(bench, opened, shop)
+            await _issue(bench, opened, dataset)
     finally:
         await opened.close()
-    return shop
+    return dataset
 
 
 async def _merchant(bench: BenchServers, opened: Database, merchant: UUID, program_id: UUID) -> str:
@@ -83,19 +83,21 @@ async def _merchant(bench: BenchServers, opened: Database, merchant: UUID, progr
             " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
             merchant,
         )
-        wanted = programs.ProgramRequest(
+        request = programs.ProgramRequest(
             name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
         )
-        await programs.create_program(tx, merchant, wanted, program=program_id)
+        await programs.create_program(tx, merchant, request, program=program_id)
     return await _key(bench, opened, merchant)
 
 
-async def make_keys(bench: BenchServers, shop: Dataset, count: int) -> list[str]:
-    """Make further keys of the merchant: callers who know nothing of each other."""
-    opened = Database(f"{bench.url(postgres.APP, shop.database)}?connection_limit=4", name="bench")
+async def make_keys(bench: BenchServers, dataset: Dataset, count: int) -> list[str]:
+    """Make further API keys of the merchant, one per independent caller."""
+    opened = Database(
+        f"{bench.url(postgres.APP, dataset.database)}?connection_limit=4", name="bench"
+    )
     await opened.open()
     try:
-        return [await _key(bench, opened, shop.merchant) for _ in range(count)]
+        return [await _key(bench, opened, dataset.merchant) for _ in range(count)]
     finally:
         await opened.close()
 
@@ -112,29 +114,29 @@ async def _key(bench: BenchServers, opened: Database, merchant: UUID) -> str:
     return made.secret
 
 
-async def _issue(bench: BenchServers, opened: Database, shop: Dataset) -> None:
+async def _issue(bench: BenchServers, opened: Database, dataset: Dataset) -> None:
     sealer = Sealer(bench.secrets["FLORIN_SEAL_KEY"])
     issuer = IssuingLedger(opened)
-    for start in range(0, shop.cards, _AT_ONCE):
+    for start in range(0, dataset.cards, _AT_ONCE):
         voice.status(f"Issuing cards … {start}")
         await asyncio.gather(
             *(
-                issuer.issue(_issuance(shop, sealer, n))
-                for n in range(start, min(start + _AT_ONCE, shop.cards))
+                issuer.issue(_issuance(dataset, sealer, n))
+                for n in range(start, min(start + _AT_ONCE, dataset.cards))
             )
         )
     await issuer.settle()
 
 
-def _issuance(shop: Dataset, sealer: Sealer, n: int) -> Issuance:
-    card, code = card_id(n + 1), shop.codes[n]
+def _issuance(dataset: Dataset, sealer: Sealer, n: int) -> Issuance:
+    card, code = card_id(n + 1), dataset.codes[n]
     return Issuance(
-        merchant=shop.merchant,
-        program=shop.program,
+        merchant=dataset.merchant,
+        program=dataset.program,
         amount=FUNDS,
-        code=shop.hashes[n],
+        code=dataset.hashes[n],
         last4=code[-4:],
-        sealed=sealer.seal(code, bound_to=shop.merchant.bytes + card.bytes),
+        sealed=sealer.seal(code, bound_to=dataset.merchant.bytes + card.bytes),
         actor="bench",
         id=card,
     )

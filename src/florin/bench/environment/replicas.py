@@ -1,4 +1,4 @@
-"""Replicas: a primary with streaming replicas of a benchmark's own, and the Valkey they need."""
+"""Replicas: a benchmark's own primary with streaming replicas, and its Valkey."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,23 +15,23 @@ from florin.ops.valkey import topology
 
 @dataclass(frozen=True, slots=True)
 class ReplicatedServers:
-    """The servers, and what instances are told of them."""
+    """The servers, and the settings with which instances find them."""
 
     members: ReplicaSet
-    told: Mapping[str, str]
+    settings: Mapping[str, str]
 
 
 async def start_members(
     bench: BenchServers, replicas: int, more: Mapping[str, str]
 ) -> ReplicatedServers:
-    """Start them set up as a fleet's and `more`, with a migrated database."""
+    """Start the servers as a fleet does, plus the settings `more`, and migrate the database."""
     folder, user = bench.place()
-    chosen: list[int] = []
+    free_ports: list[int] = []
     for _ in range(replicas + 2):
-        chosen.append(ports.free_port(but=chosen))
+        free_ports.append(ports.free_port(but=free_ports))
     servers = {
         name: postgres.embedded_postgres(folder, port, bench.secrets, user, name=name)
-        for name, port in zip(members_.member_names(replicas), chosen[1:], strict=True)
+        for name, port in zip(members_.member_names(replicas), free_ports[1:], strict=True)
     }
     members = members_.arrange_members(bench.home, servers, folder)
     for name, server in servers.items():
@@ -42,10 +42,10 @@ async def start_members(
     for server in others:
         await bench.start(PostgresMember(server, members).wanted())
     valkeys = topology.SingleDeployment(
-        valkey.embedded_valkey(folder / "valkey", chosen[0], bench.secrets, user),
+        valkey.embedded_valkey(folder / "valkey", free_ports[0], bench.secrets, user),
     )
-    for want in valkeys.wanted():
-        await bench.start(want)
+    for spec in valkeys.wanted():
+        await bench.start(spec)
     await bench.migrate(postgres.DATABASE)
     urls = ",".join(each.url(postgres.APP) for each in others)
     return ReplicatedServers(members, {"DATABASE_URL_REPLICA": urls, "REDIS_URL": valkeys.url})

@@ -1,4 +1,4 @@
-"""Servers: a PostgreSQL and instances of a benchmark's own, gone afterwards whatever happens."""
+"""Servers: a benchmark's own PostgreSQL and instances, always removed afterwards."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ from florin.ops.system.os_user import OsAccount
 from florin.ops.system.processes import ProcessId
 
 _READY = 200
-# By role: the setting that names its port, and where it answers once it does its work.
+# By role: the setting of its port, and the path that answers 200 once it is ready.
 _ANSWERS = {
     "api": ("FLORIN_PORT", "/health/ready"),
     "worker": ("FLORIN_OPERATIONS_PORT", "/metrics"),
@@ -52,7 +52,7 @@ class BenchInstance:
 
 @dataclass(frozen=True, slots=True)
 class BenchWorker:
-    """A process that works in the background, and what it says."""
+    """A worker process, its address and its log."""
 
     address: str
     process: ProcessId
@@ -60,12 +60,12 @@ class BenchWorker:
     log: Path
 
     async def stop(self) -> None:
-        """End it as a deployment does: it finishes what it has."""
+        """Stop the worker as a deployment does: it finishes its jobs."""
         await start_stop.stop_process(self.process, "worker", started=self.started)
 
 
 class BenchServers:
-    """The topology: one server, any number of databases, instances on them."""
+    """The servers of a benchmark: one PostgreSQL, its databases, and instances on them."""
 
     def __init__(self, home: Home, stack: AsyncExitStack, release: str) -> None:
         self.home = home
@@ -88,7 +88,7 @@ class BenchServers:
         return urlunsplit(parts._replace(path=f"/{database}"))
 
     def used(self, *workers: BenchWorker) -> CpuUsage:
-        """CPU so far; workers count as instances do."""
+        """Return the CPU used so far; workers are counted with the instances."""
         pids = [instance.pid for instance in self.instances]
         pids += [worker.process.pid for worker in workers]
         return cpu_usage.read_cpu_usage(pids, self._postmaster, self.balancer)
@@ -97,14 +97,14 @@ class BenchServers:
         return max((cpu_usage.peak_rss_mb(instance.pid) for instance in self.instances), default=0)
 
     async def start_postgres(self, *, space_mb: int = _SPACE_MB) -> None:
-        """Start the server that fsyncs as in production, with a migrated database."""
+        """Start PostgreSQL with fsync, as in production, and migrate its database."""
         folder, user = self.place(space_mb)
         server = postgres.embedded_postgres(folder, ports.free_port(), self.secrets, user)
         await self.serve(server, server.wanted())
         await self.migrate(postgres.DATABASE)
 
     def place(self, space_mb: int = _SPACE_MB) -> tuple[Path, OsAccount | None]:
-        """Where the engines' data goes, and the user they run as."""
+        """Return the folder of the engines' data, and the account that they run as."""
         require_space(self.home.path, space_mb, "this benchmark")
         folder, user = os_user.prepare_account(self.home.path, None)
         if folder != self.home.path:
@@ -112,13 +112,13 @@ class BenchServers:
         require_space(folder, space_mb, "this benchmark")
         return folder, user
 
-    async def serve(self, server: Postgres, want: PartSpec) -> None:
-        """Start the server that everything writes to."""
+    async def serve(self, server: Postgres, spec: PartSpec) -> None:
+        """Start the PostgreSQL server that takes all writes."""
         self._server = server
-        started = await self.start(want)
+        started = await self.start(spec)
         assert started.process is not None
         self._postmaster = started.process.pid
-        await want.settle()
+        await spec.settle()
 
     async def add_database(self, name: str) -> None:
         """Make another migrated database on the same server."""
@@ -130,26 +130,29 @@ class BenchServers:
         await self.migrate(name)
 
     async def admin(self, database: str = postgres.DATABASE) -> Any:
-        """A connection as the superuser, to seed and to judge; the caller closes it."""
+        """Return a connection as the superuser, for seeding and checks; the caller closes it."""
         return await open_connection(self.url(postgres.SUPERUSER, database), name="florin bench")
 
     async def start_instance(
-        self, database: str = postgres.DATABASE, *, told: Mapping[str, str] | None = None
+        self, database: str = postgres.DATABASE, *, settings: Mapping[str, str] | None = None
     ) -> BenchInstance:
         name = f"api-{len(self.instances) + 1}"
-        told = {"FLORIN_DRAIN_S": "0", **(told or {})}
-        found = await self._start_own(name, "api", ("florin", "api"), database, told)
-        instance = BenchInstance(address=found.address, pid=found.process.pid)
+        settings = {"FLORIN_DRAIN_S": "0", **(settings or {})}
+        started = await self._start_own(name, "api", ("florin", "api"), database, settings)
+        instance = BenchInstance(address=started.address, pid=started.process.pid)
         self.instances.append(instance)
         return instance
 
     async def start_worker(
-        self, *module: str, database: str = postgres.DATABASE, told: Mapping[str, str] | None = None
+        self,
+        *module: str,
+        database: str = postgres.DATABASE,
+        settings: Mapping[str, str] | None = None,
     ) -> "BenchWorker":
-        """Start `python -m MODULE …`, which answers /metrics once it works."""
+        """Start `python -m MODULE …`, which answers /metrics once it is ready."""
         self._workers += 1
         return await self._start_own(
-            f"worker-{self._workers}", "worker", module, database, told or {}
+            f"worker-{self._workers}", "worker", module, database, settings or {}
         )
 
     async def _start_own(
@@ -158,29 +161,29 @@ class BenchServers:
         role: Literal["api", "worker"],
         module: Sequence[str],
         database: str,
-        told: Mapping[str, str],
+        settings: Mapping[str, str],
     ) -> "BenchWorker":
-        """Start a process of Florin by the role of the application, as in production."""
+        """Start a Florin process that connects as the application's role, as in production."""
         address = f"127.0.0.1:{ports.free_port()}"
-        wire, path = _ANSWERS[role]
+        port_setting, path = _ANSWERS[role]
         environ = {
             "PATH": os.defpath,
             "PYTHONPATH": str(Path(florin.__file__).parents[1]),
             "DATABASE_URL": self.url(postgres.APP, database),
             "FLORIN_ENV": "production",
-            wire: str(http_probe.split_address(address)[1]),
+            port_setting: str(http_probe.split_address(address)[1]),
             "FLORIN_INSTANCE": name,
             "FLORIN_RELEASE": self.release,
             "FLORIN_LOG_LEVEL": "info",
             **secrets.application_secrets(self.secrets, {}),
-            **told,
+            **settings,
         }
 
         async def ready() -> bool:
             answer = await http_probe.probe(address, path)
             return answer is not None and answer.status == _READY
 
-        want = PartSpec(
+        spec = PartSpec(
             name=name,
             role=role,
             address=address,
@@ -189,21 +192,21 @@ class BenchServers:
             ready=ready,
             ready_within_s=30,
         )
-        started = await self.start(want)
+        started = await self.start(spec)
         assert started.process is not None
         return BenchWorker(address, started.process, started, self.home.log(name))
 
-    async def start(self, want: PartSpec) -> StartedProcess:
-        voice.status(f"Starting {want.name} …")
-        started = start_stop.start_part(self.home, want)
+    async def start(self, spec: PartSpec) -> StartedProcess:
+        voice.status(f"Starting {spec.name} …")
+        started = start_stop.start_part(self.home, spec)
         if started.process is not None:
             self._stack.push_async_callback(
-                start_stop.stop_process, started.process, want.role, started=started
+                start_stop.stop_process, started.process, spec.role, started=started
             )
         try:
-            await start_stop.wait_until_ready(self.home, want, started)
-        except start_stop.PartEnded as died:
-            raise OperatorError(str(died)) from None
+            await start_stop.wait_until_ready(self.home, spec, started)
+        except start_stop.PartEnded as ended:
+            raise OperatorError(str(ended)) from None
         return started
 
     async def migrate(self, database: str) -> None:
@@ -216,7 +219,7 @@ class BenchServers:
 
 
 def _home(folder: Path) -> Home:
-    # Root's engines run as another user, who must be able to pass through.
+    # As root, engines run under another account, which must be able to traverse the folder.
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     home = Home(folder)
     home.make()
@@ -225,12 +228,12 @@ def _home(folder: Path) -> Home:
 
 @asynccontextmanager
 async def bench_servers(release: str) -> AsyncGenerator[BenchServers]:
-    """A temporary home; at the end what was started is stopped, last first, and it is removed."""
+    """Yield servers in a temporary home; then stop the parts and remove it."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="florin-bench-"))
     except OSError as error:
         raise OperatorError(
-            f"No temporary directory could be made ({error.strerror}); set TMPDIR to one with room."
+            f"No temporary directory could be made ({error.strerror}); set TMPDIR to one with space."
         ) from None
     stack = AsyncExitStack()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
@@ -239,5 +242,5 @@ async def bench_servers(release: str) -> AsyncGenerator[BenchServers]:
         yield BenchServers(home, stack, release)
     finally:
         voice.clear()
-        # Shielded: a Ctrl-C while everything stops must not leave the rest running.
+        # Shielded: a Ctrl-C while the parts stop must not leave the rest running.
         await asyncio.shield(asyncio.ensure_future(stack.aclose()))

@@ -1,1 +1,1 @@
-"""Load: the clients that send requests to what is measured."""
+"""Load: the clients that send requests to the measured servers."""

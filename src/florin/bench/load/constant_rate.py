@@ -1,8 +1,7 @@
-"""Constant rate: a client that keeps asking at an even rate and writes down what became of each
-request.
+"""Constant rate: a client that sends requests at a constant rate and logs the outcome of each.
 
-Keep-alive connections, redemptions with keys and look-ups by code. It repeats nothing: what fails
-is a failure. Afterwards the balance of every card must be what the log says.
+It uses keep-alive connections, for redemptions with keys and look-ups by code. It retries nothing:
+every failed request counts. Afterwards the balance of every card must agree with the log.
 """
 
 import asyncio
@@ -34,9 +33,9 @@ class SoldCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoggedRequest:
-    """One request: when, of what, how long, and its status; 0 where no answer came.
+    """One request: time, kind, duration and status; status 0 means that no answer arrived.
 
-    Of a redemption also its key, and what was made of it.
+    A redemption also has its key, and the id of the redemption that was made.
     """
 
     at: float
@@ -54,7 +53,7 @@ class LoggedRequest:
 
     @property
     def unknown(self) -> bool:
-        """Whether nobody knows if it happened."""
+        """Whether the outcome is unknown: no answer, or a server error."""
         return self.status == 0 or self.status >= _SERVER
 
 
@@ -69,7 +68,7 @@ class LatencyFigures:
 
 @dataclass(frozen=True, slots=True)
 class LoadTarget:
-    """Where it spends: the address, the key, and cards nobody else touches."""
+    """Where the load redeems: the address, the API key, and cards that only this load uses."""
 
     address: str
     key: str
@@ -78,7 +77,7 @@ class LoadTarget:
 
 
 class HttpConnection:
-    """One keep-alive connection, opened when needed; HTTP/1.1, answers with a length."""
+    """One keep-alive HTTP/1.1 connection, opened on demand; answers need a Content-Length."""
 
     def __init__(self, address: str, key: str) -> None:
         self._address = address
@@ -103,7 +102,7 @@ class HttpConnection:
 
     async def _ask(self, method: str, path: str, body: object, key: str) -> tuple[int, Any]:
         if self._streams is not None and self._streams[0].at_eof():
-            self.close()  # closed while idle, as it may be; nothing was sent
+            self.close()  # the server may close an idle connection; nothing was sent
         if self._streams is None:
             self._streams = await asyncio.open_connection(*http_probe.split_address(self._address))
         reader, writer = self._streams
@@ -126,7 +125,7 @@ class HttpConnection:
 
 
 async def sell_cards(address: str, key: str, program: str, *, cards: int) -> LoadTarget:
-    """Sell cards of its own to spend from."""
+    """Sell new cards for the load to redeem."""
     connection = HttpConnection(address, key)
     sold: list[SoldCard] = []
     currency = ""
@@ -143,13 +142,13 @@ async def sell_cards(address: str, key: str, program: str, *, cards: int) -> Loa
 
 
 class ConstantRateLoad:
-    """The load: `rate` requests a second over all connections together."""
+    """The load: `rate` requests per second over all connections together."""
 
-    def __init__(self, shop: LoadTarget, *, rate: float, connections: int, seed: int = 1) -> None:
-        self.shop = shop
+    def __init__(self, target: LoadTarget, *, rate: float, connections: int, seed: int = 1) -> None:
+        self.target = target
         self.log: list[LoggedRequest] = []
-        self.spent = [0] * len(shop.cards)  # acknowledged
-        self.unknown = [0] * len(shop.cards)  # of which nobody knows whether it happened
+        self.spent = [0] * len(target.cards)  # acknowledged
+        self.unknown = [0] * len(target.cards)  # of redemptions with unknown outcome
         self._random = random.Random(seed)
         self._pause_s = connections / rate
         self._connections = connections
@@ -159,7 +158,7 @@ class ConstantRateLoad:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["ConstantRateLoad"]:
-        """Ask while the body runs; every request gets its answer before this returns."""
+        """Send requests while the body runs; wait for every answer before returning."""
         tasks = [
             asyncio.create_task(self._drive(index * self._pause_s / self._connections))
             for index in range(self._connections)
@@ -171,12 +170,12 @@ class ConstantRateLoad:
             await asyncio.gather(*tasks)
 
     def cut(self) -> list[LoggedRequest]:
-        """Return what was asked since the last cut."""
+        """Return the log since the last cut, and start a new one."""
         log, self.log = self.log, []
         return log
 
     async def _drive(self, delay_s: float) -> None:
-        connection = HttpConnection(self.shop.address, self.shop.key)
+        connection = HttpConnection(self.target.address, self.target.key)
         due = time.monotonic() + delay_s
         while not self._ended:
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -187,8 +186,8 @@ class ConstantRateLoad:
 
     async def _one(self, connection: HttpConnection) -> None:
         self._number += 1
-        index = self._random.randrange(len(self.shop.cards))
-        card, begun = self.shop.cards[index], time.monotonic()
+        index = self._random.randrange(len(self.target.cards))
+        card, begun = self.target.cards[index], time.monotonic()
         kind: Kind = "lookup" if self._random.random() < _LOOKUPS else "redeem"
         amount = 0 if kind == "lookup" else self._random.randrange(1, 3)
         key, said, made = f"steady-{self._run}-{self._number}", "", ""
@@ -196,13 +195,13 @@ class ConstantRateLoad:
             if kind == "lookup":
                 status, answer = await connection.ask("POST", "/cards/lookup", {"code": card.code})
             else:
-                body = {"code": card.code, "amount": amount, "currency": self.shop.currency}
+                body = {"code": card.code, "amount": amount, "currency": self.target.currency}
                 status, answer = await connection.ask("POST", "/redemptions", body, key)
                 made = answer["id"] if status < _OK_BELOW else ""
             said = "" if status < _OK_BELOW else str(answer)[:300]
         except (OSError, EOFError, TimeoutError, ValueError) as error:
             status, said = 0, f"{type(error).__name__}: {error}"
-        asked = LoggedRequest(
+        request = LoggedRequest(
             at=begun,
             kind=kind,
             amount=amount,
@@ -212,18 +211,18 @@ class ConstantRateLoad:
             key=key,
             made=made,
         )
-        if not asked.failed:
+        if not request.failed:
             self.spent[index] += amount
-        elif asked.unknown:
+        elif request.unknown:
             self.unknown[index] += amount
-        self.log.append(asked)
+        self.log.append(request)
 
 
 def latency_figures(log: Sequence[LoggedRequest]) -> LatencyFigures:
-    times = sorted(asked.seconds * 1000 for asked in log) or [0.0]
+    times = sorted(request.seconds * 1000 for request in log) or [0.0]
     return LatencyFigures(
         requests=len(log),
-        failures=sum(asked.failed for asked in log),
+        failures=sum(request.failed for request in log),
         p50_ms=times[len(times) // 2],
         p99_ms=times[min(len(times) - 1, len(times) * 99 // 100)],
         most_ms=times[-1],
@@ -231,20 +230,20 @@ def latency_figures(log: Sequence[LoggedRequest]) -> LatencyFigures:
 
 
 async def ledger_differences(load: ConstantRateLoad) -> list[str]:
-    """Compare the books with what was answered: every card, and the proof. Empty when they agree.
+    """Compare every card's balance with the log, and check the proof. Empty when all agree.
 
-    A redemption whose answer did not come may have happened or not; any other happened exactly
-    once when it was acknowledged, and not at all when it was refused.
+    A redemption without an answer may have happened or not. An acknowledged one happened exactly
+    once, a refused one not at all.
     """
-    shop, found = load.shop, list[str]()
-    with contextlib.closing(HttpConnection(shop.address, shop.key)) as connection:
-        for card, spent, unknown in zip(shop.cards, load.spent, load.unknown, strict=True):
+    target, differences = load.target, list[str]()
+    with contextlib.closing(HttpConnection(target.address, target.key)) as connection:
+        for card, spent, unknown in zip(target.cards, load.spent, load.unknown, strict=True):
             most = FUNDS - spent
             status, document = await connection.ask("GET", f"/cards/{card.id}")
             balance = document.get("balance") if status < _OK_BELOW else None
             if balance is None or not most - unknown <= balance <= most:
-                found.append(f"{card.id}: {balance}, by the log {most - unknown} to {most}")
+                differences.append(f"{card.id}: {balance}, by the log {most - unknown} to {most}")
         status, document = await connection.ask("GET", "/ledger/proof")
         if status >= _OK_BELOW or document.get("balanced") is not True:
-            found.append(f"the proof: {status} {document}")
-    return found
+            differences.append(f"proof: {status} {document}")
+    return differences

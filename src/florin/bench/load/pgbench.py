@@ -1,8 +1,8 @@
-"""Pgbench: the same work on the same server without us: one call, one transaction.
+"""Pgbench: the same work on the same server without Florin: one call per transaction.
 
-A redemption there is one call of the ledger's function by the role of the application, under a
-key of its own, of a random card of the same shop. A balance is one prepared select of the look-up's
-columns, by the hash of the code.
+A redemption is one call of the ledger's SQL function by the application's role, with a new key, on
+a random card of the same dataset. A look-up is one prepared select of the same columns, by the hash
+of the code.
 """
 
 import re
@@ -22,7 +22,7 @@ from florin.ops.system.console import OperatorError
 
 ACTOR = "pgbench"
 USUAL_CLIENTS = 16
-# As long as a request waits: at 64 clients on one card the ledger's usual patience runs out.
+# The time-out of a request: 64 clients on one card exceed the ledger's usual lock time-out.
 _PATIENCE_MS = 10_000
 _HASHES_MAX = 1_000  # more of them in one statement would cost more than the look-up
 _GRACE_S = 60
@@ -46,19 +46,19 @@ class PgbenchRun:
 
 
 def pgbench_program(bench: BenchServers) -> Path:
-    """Raises OperatorError where the server came without it."""
+    """Return the pgbench of the server's installation. Raises OperatorError if it has none."""
     path = bench.server.program.with_name("pgbench")
     if not path.is_file():
         raise OperatorError(
-            f"There is no pgbench beside {bench.server.program}; leave out --against."
+            f"There is no pgbench next to {bench.server.program}; leave out --against."
         )
     return path
 
 
 async def pgbench_run(
-    bench: BenchServers, shop: Dataset, kind: Kind, *, clients: int, seconds: float
+    bench: BenchServers, dataset: Dataset, kind: Kind, *, clients: int, seconds: float
 ) -> PgbenchRun:
-    """Run it for that long with that many connections."""
+    """Run pgbench for `seconds` with `clients` connections."""
     host, port = http_probe.split_address(bench.server.address)
     argv = [str(pgbench_program(bench)), "-n", "-M", "prepared", "-h", host, "-p", str(port)]
     argv += [
@@ -69,14 +69,14 @@ async def pgbench_run(
         "-j",
         str(min(cpu_usage.core_count(), clients)),
     ]
-    argv += ["-T", str(max(1, round(seconds))), "-f", "-", shop.database]
+    argv += ["-T", str(max(1, round(seconds))), "-f", "-", dataset.database]
     before = bench.used()
     out = await run_generator(
         argv,
         {"PGPASSWORD": bench.secrets["APP_PASSWORD"]},
         within_s=seconds + _GRACE_S,
         account=bench.server.account,
-        stdin=pgbench_script(shop, kind).encode(),
+        stdin=pgbench_script(dataset, kind).encode(),
     )
     figures = _read(out.decode(errors="replace"))
     if figures["failed"]:
@@ -90,14 +90,14 @@ async def pgbench_run(
     )
 
 
-def pgbench_script(shop: Dataset, kind: Kind) -> str:
-    return _look_up(shop) if kind == "lookup" else _redeem(shop)
+def pgbench_script(dataset: Dataset, kind: Kind) -> str:
+    return _look_up(dataset) if kind == "lookup" else _redeem(dataset)
 
 
-def _redeem(shop: Dataset) -> str:
+def _redeem(dataset: Dataset) -> str:
     nothing = "'{null}'"
     arguments = (
-        f"'{{{shop.merchant}}}'",
+        f"'{{{dataset.merchant}}}'",
         "'{redeem}'",
         "array[uuidv7()]",
         "array[uuidv7()]",
@@ -110,18 +110,18 @@ def _redeem(shop: Dataset) -> str:
         str(_PATIENCE_MS),
     )
     return (
-        f"\\set n random(1, {shop.cards})\n"
+        f"\\set n random(1, {dataset.cards})\n"
         f"select outcome from florin.post({', '.join(arguments)});\n"
     )
 
 
-def _look_up(shop: Dataset) -> str:
-    """A random one of a constant array: no second table is read to choose it."""
-    hashes = ",".join(rf'"\\x{hashed.hex()}"' for hashed in shop.hashes[:_HASHES_MAX])
+def _look_up(dataset: Dataset) -> str:
+    """Return the look-up script; it picks a code from a constant array, without another table."""
+    hashes = ",".join(rf'"\\x{hashed.hex()}"' for hashed in dataset.hashes[:_HASHES_MAX])
     columns = " ".join(f"{COLUMNS} from florin.account a {JOINS}".split())
     return (
-        f"\\set n random(1, {min(shop.cards, _HASHES_MAX)})\n"
-        f"select {columns} where a.merchant = '{shop.merchant}'"
+        f"\\set n random(1, {min(dataset.cards, _HASHES_MAX)})\n"
+        f"select {columns} where a.merchant = '{dataset.merchant}'"
         f" and a.code_hash = ('{{{hashes}}}'::bytea[])[:n::integer];\n"
     )
 
@@ -129,8 +129,8 @@ def _look_up(shop: Dataset) -> str:
 def _read(out: str) -> dict[str, float]:
     figures: dict[str, float] = {}
     for name, pattern in _FIGURES.items():
-        found = pattern.search(out)
-        if found is None:
-            raise OperatorError(f"pgbench said nothing of its {name}.")
-        figures[name] = float(found[1])
+        match = pattern.search(out)
+        if match is None:
+            raise OperatorError(f"The output of pgbench has no {name}.")
+        figures[name] = float(match[1])
     return figures

@@ -1,6 +1,6 @@
-"""Python client: sends a load where there is no wrk: raw sockets, one process a thread of wrk.
+"""Python client: generates the load where wrk is missing: raw sockets, one process per wrk thread.
 
-It is Python, so it takes several times the CPU of wrk; the report names it.
+It takes several times the CPU of wrk; the report names it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _ITEM_MADE = b'{"status":201'
 
 @dataclass(slots=True)
 class ProcessTally:
-    """What one process counted; seconds of each answer."""
+    """The counts of one process, and the seconds of each answer."""
 
     status: int = 0
     socket: int = 0
@@ -41,7 +41,7 @@ class RawHttpClient:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, request: bytes) -> tuple[int, bytes]:
-        """Send a request; return status and body. Raises OSError or EOFError when it broke."""
+        """Send a request; return status and body. Raises OSError or EOFError if it breaks."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address, limit=2**22)
         reader, writer = self._streams
@@ -62,7 +62,7 @@ class RawHttpClient:
 
 
 def render_request(load: DriveConfig, key: str, choose: Random) -> bytes:
-    """Make one request under that key."""
+    """Return the bytes of one request with that key."""
     name = "Idempotency-Key" if load.kind == "redeem" else "X-Request-Id"
     if load.kind == "batch":
         items = ",".join(
@@ -119,7 +119,7 @@ def _share(load: DriveConfig, process: int) -> ProcessTally:
 
 
 def run_python_load(load: DriveConfig) -> GeneratorCounts:
-    """Drive from several processes and add up what they counted."""
+    """Run the load in several processes and add up their counts."""
     context = get_context("spawn")
     with ProcessPoolExecutor(load.threads, mp_context=context) as processes:
         shares = [processes.submit(_share, load, number) for number in range(load.threads)]

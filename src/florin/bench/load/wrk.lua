@@ -1,5 +1,5 @@
--- Load: the requests of a benchmark, for wrk. Everything that can be is made before the start;
--- a request then is one random number and one concatenation.
+-- Load: the requests of a benchmark, for wrk. All constant text is made before the start;
+-- a request then costs one random number and one concatenation.
 -- FLORIN_BENCH_LOAD names a Lua file that returns:
 --   ports, host, path, kind, authorization, seed, tag, batch, codes
 
@@ -9,7 +9,7 @@ local threads = {}
 
 function setup(thread)
   threads[#threads + 1] = thread
-  -- Threads take the instances in turn.
+  -- Threads are assigned to the instances in turn.
   local port = load.ports[(#threads - 1) % #load.ports + 1]
   thread.addr = wrk.lookup(load.host, tostring(port))[1]
   thread:set("number", #threads)
@@ -18,8 +18,8 @@ end
 local heads, tails, codes, count, counter
 ok, refused = 0, 0
 
--- 128 bits: random ones in front, so that keys arrive in no order, as customers' do; the end
--- makes them unique whatever the random ones are.
+-- 128 bits: random ones first, so that keys arrive in random order, as customers' keys do; the end
+-- makes them unique even if the random parts are equal.
 local function key()
   counter = counter + 1
   return format("%08x%08x%08x%08x", random(0, 4294967295), random(0, 4294967295),
@@ -50,7 +50,7 @@ local function one()
 end
 
 local function lookup()
-  -- No key, but something that differs: LuaJIT hashes a string by a few of its bytes only.
+  -- Not a key, but a varying header: LuaJIT hashes a string by a few of its bytes only.
   return heads .. "X-Request-Id: " .. key() .. tails[random(count)]
 end
 
@@ -67,7 +67,7 @@ end
 request = load.kind == "batch" and batch or load.kind == "lookup" and lookup or one
 
 if load.kind == "batch" then
-  -- A batch is answered 200 whatever became of its items: they are counted one by one.
+  -- A batch is answered 200 even if items are refused: items are counted one by one.
   function response(status, headers, body)
     for found in body:gmatch('{"status":(%d+)') do
       if found == "201" then ok = ok + 1 else refused = refused + 1 end

@@ -1,4 +1,4 @@
-"""Wrk: drive instances over HTTP, with wrk, or where it is missing a generator of our own."""
+"""Wrk: load instances over HTTP with wrk, or with the Python client where wrk is missing."""
 
 import asyncio
 import os
@@ -31,7 +31,7 @@ _GRACE_S = 30
 
 
 class DriveConfig(msgspec.Struct, kw_only=True, frozen=True):
-    """What one drive sends, and where to."""
+    """The requests of one drive, and their destination."""
 
     host: str
     ports: list[int]
@@ -39,7 +39,7 @@ class DriveConfig(msgspec.Struct, kw_only=True, frozen=True):
     kind: Kind
     authorization: str
     seed: int
-    tag: int  # differs in every drive of a run, so that no key comes twice
+    tag: int  # differs in every drive of a run, so that no key repeats
     batch: int
     codes: list[str]
     connections: int
@@ -48,12 +48,12 @@ class DriveConfig(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class GeneratorCounts(msgspec.Struct, kw_only=True, frozen=True):
-    """What a generator counted. `ok` and `refused` are items of batches."""
+    """The counts of a generator. `ok` and `refused` are items of batches."""
 
     answers: int
     seconds: float
     status: int  # answers that were not 2xx
-    socket: int  # connections that broke, answers that did not come
+    socket: int  # broken connections, missing answers
     ok: int
     refused: int
     p50_ms: float
@@ -83,7 +83,7 @@ def generator_name() -> str:
 
 async def drive_load(
     bench: BenchServers,
-    shop: Dataset,
+    dataset: Dataset,
     kind: Kind,
     *,
     instances: Sequence[BenchInstance],
@@ -93,20 +93,20 @@ async def drive_load(
     tag: int,
     leave_out: int = 0,
 ) -> Drive:
-    """Send requests for that long; `leave_out` cards at the end of the shop are not spent from."""
+    """Send requests for `seconds`; the last `leave_out` cards of the dataset are not used."""
     threads = max(len(instances), min(cpu_usage.core_count(), connections))
-    threads -= threads % len(instances)  # each instance gets as many connections
+    threads -= threads % len(instances)  # each instance gets the same number of connections
     connections = max(threads, connections - connections % threads)
     load = DriveConfig(
         host="127.0.0.1",
         ports=[instance.port for instance in instances],
         path=PATHS[kind],
         kind=kind,
-        authorization=f"Bearer {shop.secret}",
+        authorization=f"Bearer {dataset.secret}",
         seed=seed,
         tag=tag,
         batch=BATCH,
-        codes=list(shop.codes[: len(shop.codes) - leave_out]),
+        codes=list(dataset.codes[: len(dataset.codes) - leave_out]),
         connections=connections,
         threads=threads,
         seconds=seconds,
@@ -134,7 +134,7 @@ async def run_generator(
     account: OsAccount | None = None,
     stdin: bytes | None = None,
 ) -> bytes:
-    """Run a generator to its end, killed by its own pid when we are stopped; return its output."""
+    """Run a generator and return its output; a cancellation kills it by its pid."""
     process = await asyncio.create_subprocess_exec(
         *argv,
         env={"PATH": os.environ.get("PATH", os.defpath), **environ},
@@ -142,7 +142,7 @@ async def run_generator(
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd="/",
-        start_new_session=True,  # a Ctrl-C meant for us leaves it to us
+        start_new_session=True,  # Ctrl-C reaches this process only, which ends the generator
         **({} if account is None else account.options()),
     )
     try:
@@ -152,18 +152,18 @@ async def run_generator(
         raise OperatorError(f"{Path(argv[0]).name} did not end within {within_s:.0f} s.") from None
     finally:
         if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)  # a group of its own: what it started goes too
+            os.killpg(process.pid, signal.SIGKILL)  # its process group: its children end too
             await process.wait()
     if process.returncode != 0:
         words = (error or out).decode(errors="replace").strip().splitlines()
-        raise OperatorError(f"{Path(argv[0]).name} failed: {words[-1] if words else 'no word'}")
+        raise OperatorError(f"{Path(argv[0]).name} failed: {words[-1] if words else 'no output'}")
     return out
 
 
 async def _wrk(load: DriveConfig) -> GeneratorCounts:
     with TemporaryDirectory(prefix="florin-load-") as folder:
         spec = Path(folder) / "wrk.lua"
-        spec.touch(mode=0o600)  # it holds a key
+        spec.touch(mode=0o600)  # the file holds an API key
         spec.write_text(_as_lua(load), "utf-8")
         argv = ["wrk", f"-t{load.threads}", f"-c{load.connections}", f"-d{_whole(load.seconds)}s"]
         argv += ["--timeout", "20s", "-s", str(_LUA), f"http://{load.host}:{load.ports[0]}/"]
@@ -173,7 +173,7 @@ async def _wrk(load: DriveConfig) -> GeneratorCounts:
 
 
 async def _own(load: DriveConfig) -> GeneratorCounts:
-    """As many processes as wrk would have threads, each with its share."""
+    """Run as many processes as wrk would have threads, each with its share."""
     with TemporaryDirectory(prefix="florin-load-") as folder:
         spec = Path(folder) / "load.json"
         spec.touch(mode=0o600)
@@ -188,7 +188,7 @@ def _counted(out: bytes) -> GeneratorCounts:
     for line in out.splitlines():
         if line.startswith(_ANSWER):
             return msgspec.json.decode(line[len(_ANSWER) :], type=GeneratorCounts)
-    raise OperatorError("The generator ended without a word on what it counted.")
+    raise OperatorError("The generator ended without reporting its counts.")
 
 
 def _as_lua(load: DriveConfig) -> str:

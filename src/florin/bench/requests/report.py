@@ -1,4 +1,4 @@
-"""Report: what was found, for a human."""
+"""Report: the result of a benchmark as a table."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _PARTS = {
 
 
 def format_report(document: dict[str, Any]) -> str:
-    """Return the table; the document has every round."""
+    """Return the table of medians; the document has every round."""
     lines = [f"{document['name']}: {document['says']}", f"  {_terms(document)}", ""]
     lines += [f"  {name:<12}{value}" for name, value in _rows(document)]
     lines += ["", *_books(document), _machine(document)]
@@ -27,13 +27,18 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("p99", f"{document['p99_ms']:.2f} ms"))
     if document["p99_growth"] is not None:
         rows.append(
-            ("beside", f"{document['beside_rate']:,.0f}/s, p99 {document['beside_p99_ms']:.2f} ms")
+            (
+                "baseline",
+                f"{document['beside_rate']:,.0f}/s, p99 {document['beside_p99_ms']:.2f} ms",
+            )
         )
         rows.append(("p99 growth", f"{document['p99_growth']:.2f}"))
     rows += [("count", f"{document['count']:,}"), ("failures", str(document["failures"]))]
     for part, used in document["cpu"].items():
         share = f"{used['percent']:.0f} % of the machine"
-        rows.append(("CPU", f"{used['ms_per_request']:.3f} ms a request, {share}: {_PARTS[part]}"))
+        rows.append(
+            ("CPU", f"{used['ms_per_request']:.3f} ms per request, {share}: {_PARTS[part]}")
+        )
     rows.append(("memory", f"{document['peak_rss_mb']:.0f} MB at most, of an instance"))
     rows.append(("target", _target(document["target"])))
     return rows
@@ -54,17 +59,17 @@ def _clients(document: dict[str, Any]) -> str:
 
 
 def _target(target: dict[str, Any]) -> str:
-    words = f"{target['what']} {target['sense']} {target['bound']:g}"
+    claim = f"{target['what']} {target['sense']} {target['bound']:g}"
     verdict = {True: "met", False: "not met", None: "not measured (add --against pgbench)"}
-    return f"{words}: {verdict[target['met']]}"
+    return f"{claim}: {verdict[target['met']]}"
 
 
 def _books(document: dict[str, Any]) -> list[str]:
     lines: list[str] = []
     for books in document["books"]:
-        word = "balanced" if books["balanced"] else "NOT BALANCED"
+        state = "balanced" if books["balanced"] else "NOT BALANCED"
         line = (
-            f"Books {word}: {books['recorded']:,} redemptions recorded, {books['answered']:,}"
+            f"Ledger {state}: {books['recorded']:,} redemptions recorded, {books['answered']:,}"
             f" answered, at most {books['in_flight_at_most']:,} in flight at the ends"
         )
         if books["pgbench_answered"] or books["pgbench_recorded"]:
@@ -72,14 +77,16 @@ def _books(document: dict[str, Any]) -> list[str]:
         lines.append(f"{line}.")
         lines += [f"  {difference}" for difference in books["differences"]]
     if not document["ok"]:
-        lines.append("This run does not count: see the failures and the books.")
+        lines.append("This run is not valid: see the failures and the ledger differences.")
     return lines
 
 
 def _machine(document: dict[str, Any]) -> str:
-    found = document["machine"]
-    driven = "wrk" if found["generator"] == "wrk" else "Florin's own, slower than wrk (install wrk)"
+    machine = document["machine"]
+    generator = (
+        "wrk" if machine["generator"] == "wrk" else "Florin's own, slower than wrk (install wrk)"
+    )
     return (
-        f"{found['cores']} cores, {found['model']}; {found['postgres']}, fsync on; generator:"
-        f" {driven}; seed {document['terms']['seed']}; commit {document['commit']}."
+        f"{machine['cores']} cores, {machine['model']}; {machine['postgres']}, fsync on; generator:"
+        f" {generator}; seed {document['terms']['seed']}; commit {document['commit']}."
     )

@@ -1,4 +1,4 @@
-"""Result: what a benchmark found, as values and as one document."""
+"""Result: the figures of a benchmark, as values and as one JSON document."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from florin.bench.verify.ledger import LedgerCheck
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One round: pgbench before and after, or the other side of the comparison, and the drive."""
+    """One round: the measured drive, and pgbench or baseline drives before and after it."""
 
     drive: Drive
     pgbench: tuple[PgbenchRun, ...] = ()
-    beside: tuple[Drive, ...] = ()  # the same without what the benchmark is about
+    baseline: tuple[Drive, ...] = ()  # the same load without the condition under test
 
     @property
     def pgbench_rate(self) -> float | None:
-        return statistics.mean(bout.rate for bout in self.pgbench) if self.pgbench else None
+        return statistics.mean(run.rate for run in self.pgbench) if self.pgbench else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkResult:
-    """Everything that was measured, and the books of each shop."""
+    """All measurements of a benchmark, and the ledger check of each dataset."""
 
     terms: BenchmarkConfig
     cards: int
@@ -41,8 +41,8 @@ class BenchmarkResult:
 
     @property
     def drives(self) -> list[Drive]:
-        beside = [drive for round_ in self.rounds for drive in round_.beside]
-        return [round_.drive for round_ in self.rounds] + beside
+        baseline = [drive for round_ in self.rounds for drive in round_.baseline]
+        return [round_.drive for round_ in self.rounds] + baseline
 
     @property
     def failures(self) -> int:
@@ -51,23 +51,25 @@ class BenchmarkResult:
     @property
     def passed(self) -> bool:
         answered = all(drive.count > 0 for drive in self.drives)
-        return answered and self.failures == 0 and all(judged.right for judged in self.books)
+        return answered and self.failures == 0 and all(check.right for check in self.books)
 
     def figures(self) -> dict[str, float | None]:
-        """The medians of the rounds; a ratio is one of medians."""
+        """Return the medians of the rounds; a ratio is a ratio of medians."""
         drives = [round_.drive for round_ in self.rounds]
-        beside = [drive for round_ in self.rounds for drive in round_.beside]
-        rivals = [rate for round_ in self.rounds if (rate := round_.pgbench_rate) is not None]
+        baseline = [drive for round_ in self.rounds for drive in round_.baseline]
+        pgbench_rates = [
+            rate for round_ in self.rounds if (rate := round_.pgbench_rate) is not None
+        ]
         rate, p99 = _median(d.rate for d in drives), _median(d.p99_ms for d in drives)
         return {
             "rate": rate,
-            "pgbench_rate": _median(rivals),
-            "ratio": _share(rate, _median(rivals)),
+            "pgbench_rate": _median(pgbench_rates),
+            "ratio": _share(rate, _median(pgbench_rates)),
             "p50_ms": _median(d.p50_ms for d in drives),
             "p99_ms": p99,
-            "beside_rate": _median(d.rate for d in beside),
-            "beside_p99_ms": _median(d.p99_ms for d in beside),
-            "p99_growth": _share(p99, _median(d.p99_ms for d in beside)),
+            "beside_rate": _median(d.rate for d in baseline),
+            "beside_p99_ms": _median(d.p99_ms for d in baseline),
+            "p99_growth": _share(p99, _median(d.p99_ms for d in baseline)),
             "peak_rss_mb": self.peak_rss_mb,
         }
 
@@ -91,7 +93,7 @@ class BenchmarkResult:
             },
             "cpu": cpu_figures([round_.drive for round_ in self.rounds]),
             "rounds": [_round(round_) for round_ in self.rounds],
-            "books": [_books(judged) for judged in self.books],
+            "books": [_books(check) for check in self.books],
             "terms": {
                 "seconds": self.terms.seconds,
                 "connections": self.terms.driven,
@@ -112,13 +114,13 @@ class BenchmarkResult:
 
 
 def cpu_figures(drives: Sequence[Drive]) -> dict[str, dict[str, float]]:
-    """Where the CPU went: milliseconds a request, and percent of the whole machine."""
+    """Return the CPU per part: milliseconds per request, and percent of the whole machine."""
     requests = sum(drive.requests for drive in drives)
     whole = sum(drive.seconds for drive in drives) * cpu_usage.core_count()
     split: dict[str, dict[str, float]] = {}
     for part in ("balancer", "api", "postgres", "generator"):
         if part == "balancer" and not any(drive.used.balancer for drive in drives):
-            continue  # there was none
+            continue  # the run had no balancer
         seconds = sum(getattr(drive.used, part) for drive in drives)
         split[part] = {
             "ms_per_request": round(seconds * 1000 / requests, 4) if requests else 0.0,
@@ -130,8 +132,8 @@ def cpu_figures(drives: Sequence[Drive]) -> dict[str, dict[str, float]]:
 def _round(round_: Round) -> dict[str, Any]:
     return {
         "http": _drive(round_.drive),
-        "beside": [_drive(drive) for drive in round_.beside],
-        "pgbench": [_bout(bout) for bout in round_.pgbench],
+        "beside": [_drive(drive) for drive in round_.baseline],
+        "pgbench": [_pgbench(run) for run in round_.pgbench],
         "ratio": _rounded(_share(round_.drive.rate, round_.pgbench_rate)),
     }
 
@@ -147,36 +149,36 @@ def _drive(drive: Drive) -> dict[str, Any]:
     }
 
 
-def _bout(bout: PgbenchRun) -> dict[str, Any]:
-    used: CpuUsage = bout.used
+def _pgbench(run: PgbenchRun) -> dict[str, Any]:
+    used: CpuUsage = run.used
     return {
-        "clients": bout.clients,
-        "rate": _rounded(bout.rate),
-        "latency_ms": _rounded(bout.latency_ms),
-        "count": bout.count,
-        "postgres_ms_per_transaction": round(used.postgres * 1000 / max(1, bout.count), 4),
-        "pgbench_ms_per_transaction": round(used.generator * 1000 / max(1, bout.count), 4),
+        "clients": run.clients,
+        "rate": _rounded(run.rate),
+        "latency_ms": _rounded(run.latency_ms),
+        "count": run.count,
+        "postgres_ms_per_transaction": round(used.postgres * 1000 / max(1, run.count), 4),
+        "pgbench_ms_per_transaction": round(used.generator * 1000 / max(1, run.count), 4),
     }
 
 
-def _books(judged: LedgerCheck) -> dict[str, Any]:
+def _books(check: LedgerCheck) -> dict[str, Any]:
     return {
-        "right": judged.right,
-        "balanced": judged.balanced,
-        "differences": list(judged.differences),
-        "cards": judged.cards,
-        "entries": judged.entries,
-        "answered": judged.answered,
-        "recorded": judged.recorded,
-        "in_flight_at_most": judged.in_flight,
-        "pgbench_answered": judged.pgbench_answered,
-        "pgbench_recorded": judged.pgbench_recorded,
+        "right": check.right,
+        "balanced": check.balanced,
+        "differences": list(check.differences),
+        "cards": check.cards,
+        "entries": check.entries,
+        "answered": check.answered,
+        "recorded": check.recorded,
+        "in_flight_at_most": check.in_flight,
+        "pgbench_answered": check.pgbench_answered,
+        "pgbench_recorded": check.pgbench_recorded,
     }
 
 
 def _median(values: Any) -> float | None:
-    found = list(values)
-    return statistics.median(found) if found else None
+    numbers = list(values)
+    return statistics.median(numbers) if numbers else None
 
 
 def _share(one: float | None, other: float | None) -> float | None:

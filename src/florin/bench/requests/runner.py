@@ -1,4 +1,4 @@
-"""Runner: each benchmark as a run: what is started, what is driven, in which order."""
+"""Runner: the run of each benchmark: which servers start, which loads run, in which order."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -25,30 +25,30 @@ _HELD_S = 5.0
 
 @dataclass(slots=True)
 class BenchmarkRun:
-    """What one run shares: the terms, the topology, what was answered, the next tag."""
+    """State of one run: configuration, servers, answered counts per database, and the last tag."""
 
     terms: BenchmarkConfig
     bench: BenchServers
     answered: dict[str, AnsweredCounts] = field(default_factory=dict[str, AnsweredCounts])
     tag: int = 0
 
-    def of(self, shop: Dataset) -> AnsweredCounts:
-        return self.answered.setdefault(shop.database, AnsweredCounts())
+    def of(self, dataset: Dataset) -> AnsweredCounts:
+        return self.answered.setdefault(dataset.database, AnsweredCounts())
 
     async def drive(
         self,
-        shop: Dataset,
+        dataset: Dataset,
         instances: Sequence[BenchInstance],
         *,
         seconds: float | None = None,
         leave_out: int = 0,
     ) -> Drive:
-        """Drive once, and remember what was answered."""
+        """Run the load once, and add its answers to the counts."""
         self.tag += 1
         kind = BENCHMARKS[self.terms.name].kind
         done = await drive_load(
             self.bench,
-            shop,
+            dataset,
             kind,
             instances=instances,
             connections=self.terms.driven,
@@ -59,33 +59,37 @@ class BenchmarkRun:
         )
         if kind != "lookup":
             unknown = self.terms.driven * (BATCH if kind == "batch" else 1)
-            self.of(shop).add(done.count, in_flight=unknown)
+            self.of(dataset).add(done.count, in_flight=unknown)
         return done
 
-    async def warm(self, shop: Dataset, instances: Sequence[BenchInstance]) -> None:
+    async def warm(self, dataset: Dataset, instances: Sequence[BenchInstance]) -> None:
         voice.status("Warming up …")
-        await self.drive(shop, instances, seconds=min(WARM_S, self.terms.seconds))
+        await self.drive(dataset, instances, seconds=min(WARM_S, self.terms.seconds))
 
-    async def bout(self, shop: Dataset, clients: int, seconds: float) -> pgbench.PgbenchRun:
+    async def run_pgbench(
+        self, dataset: Dataset, clients: int, seconds: float
+    ) -> pgbench.PgbenchRun:
         kind = BENCHMARKS[self.terms.name].kind
-        done = await pgbench.pgbench_run(self.bench, shop, kind, clients=clients, seconds=seconds)
+        done = await pgbench.pgbench_run(
+            self.bench, dataset, kind, clients=clients, seconds=seconds
+        )
         if kind != "lookup":
-            self.of(shop).pgbench += done.count
+            self.of(dataset).pgbench += done.count
         return done
 
 
 async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
-    """Run a benchmark from nothing to its result."""
-    play = {"growth": _growth, "held-card": _held_card}.get(terms.name, _ordinary)
+    """Start the servers, run a benchmark, and return its result."""
+    run_rounds = {"growth": _growth, "held-card": _held_card}.get(terms.name, _ordinary)
     async with bench_servers(commit) as bench:
         run = BenchmarkRun(terms, bench)
         space_mb = (
             aged_dataset.aged_dataset_space_mb(_cards(terms)) if terms.name == "growth" else 3_000
         )
         await bench.start_postgres(space_mb=space_mb)
-        shops, rounds = await play(run)
+        datasets, rounds = await run_rounds(run)
         rss = bench.peak_rss_mb()
-        books = tuple([await check_ledger(bench, shop, run.of(shop)) for shop in shops])
+        books = tuple([await check_ledger(bench, dataset, run.of(dataset)) for dataset in datasets])
         return BenchmarkResult(
             terms=terms,
             cards=_cards(terms),
@@ -100,44 +104,44 @@ async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
 
 def _cards(terms: BenchmarkConfig) -> int:
     own = BENCHMARKS[terms.name].cards
-    hot = terms.name in {"hot-card", "hot-cards"}  # what they are named after is not changed
+    hot = terms.name in {"hot-card", "hot-cards"}  # these fix the number of cards
     return own if hot or terms.cards is None else terms.cards
 
 
 async def _ordinary(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
-    """Pgbench, HTTP, pgbench: what the machine does meanwhile falls on both alike."""
+    """Run pgbench, HTTP, pgbench, so that other load of the machine affects both equally."""
     terms, bench = run.terms, run.bench
     if terms.against is not None:
         pgbench.pgbench_program(bench)
-    shop = await make_dataset(bench, cards=_cards(terms))
-    await _settle(bench, shop)
+    dataset = await make_dataset(bench, cards=_cards(terms))
+    await _settle(bench, dataset)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     if terms.balancer:
-        instances = [await start_balancer(bench)]  # the one address the load knows
-    await run.warm(shop, instances)
-    clients = await _clients(run, shop) if terms.against is not None else 0
+        instances = [await start_balancer(bench)]  # the load uses this address only
+    await run.warm(dataset, instances)
+    clients = await _clients(run, dataset) if terms.against is not None else 0
     rounds: list[Round] = []
     for number in range(1, terms.rounds + 1):
         voice.status(f"Round {number} of {terms.rounds} …")
-        before = [await run.bout(shop, clients, terms.seconds)] if clients else []
-        done = await run.drive(shop, instances)
-        after = [await run.bout(shop, clients, terms.seconds)] if clients else []
+        before = [await run.run_pgbench(dataset, clients, terms.seconds)] if clients else []
+        done = await run.drive(dataset, instances)
+        after = [await run.run_pgbench(dataset, clients, terms.seconds)] if clients else []
         rounds.append(Round(drive=done, pgbench=(*before, *after)))
-        _tell(number, rounds[-1])
-    return [shop], rounds
+        _print_round(number, rounds[-1])
+    return [dataset], rounds
 
 
-async def _clients(run: BenchmarkRun, shop: Dataset) -> int:
-    """Let pgbench have the number of connections that suits it better."""
-    voice.status("Choosing the number of pgbench's connections …")
+async def _clients(run: BenchmarkRun, dataset: Dataset) -> int:
+    """Return the number of connections at which pgbench is faster."""
+    voice.status("Choosing the number of pgbench connections …")
     seconds = min(WARM_S, run.terms.seconds)
     numbers = sorted({pgbench.USUAL_CLIENTS, run.terms.connections})
-    bouts = [await run.bout(shop, number, seconds) for number in numbers]
+    bouts = [await run.run_pgbench(dataset, number, seconds) for number in numbers]
     return max(bouts, key=lambda bout: bout.rate).clients
 
 
 async def _growth(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
-    """Few cards and many in two databases of one server, each with instances of its own."""
+    """Compare few cards with many, in two databases of one server, with instances for each."""
     terms, bench = run.terms, run.bench
     many = _cards(terms)
     few = min(FEW_CARDS, max(1, many // 2))
@@ -155,63 +159,63 @@ async def _growth(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
         before = await run.drive(small, of_small)
         done = await run.drive(large, of_large)
         after = await run.drive(small, of_small)
-        rounds.append(Round(drive=done, beside=(before, after)))
-        _tell(number, rounds[-1])
+        rounds.append(Round(drive=done, baseline=(before, after)))
+        _print_round(number, rounds[-1])
     return [small, large], rounds
 
 
 async def _held_card(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
-    """Without, with, without: the shop's last card is locked by a transaction of ours."""
+    """Measure without, with and without a lock that this process holds on the last card."""
     terms, bench = run.terms, run.bench
-    shop = await make_dataset(bench, cards=max(2, _cards(terms)))
-    await _settle(bench, shop)
+    dataset = await make_dataset(bench, cards=max(2, _cards(terms)))
+    await _settle(bench, dataset)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
-    await run.warm(shop, instances)
+    await run.warm(dataset, instances)
     seconds = min(_HELD_S, terms.seconds)
     rounds: list[Round] = []
     for number in range(1, terms.rounds + 1):
         voice.status(f"Round {number} of {terms.rounds} …")
-        before = await run.drive(shop, instances, seconds=seconds, leave_out=1)
-        async with _held(run, shop, instances):
-            done = await run.drive(shop, instances, seconds=seconds, leave_out=1)
-        after = await run.drive(shop, instances, seconds=seconds, leave_out=1)
-        rounds.append(Round(drive=done, beside=(before, after)))
-        _tell(number, rounds[-1])
-    return [shop], rounds
+        before = await run.drive(dataset, instances, seconds=seconds, leave_out=1)
+        async with _held(run, dataset, instances):
+            done = await run.drive(dataset, instances, seconds=seconds, leave_out=1)
+        after = await run.drive(dataset, instances, seconds=seconds, leave_out=1)
+        rounds.append(Round(drive=done, baseline=(before, after)))
+        _print_round(number, rounds[-1])
+    return [dataset], rounds
 
 
 @asynccontextmanager
 async def _held(
-    run: BenchmarkRun, shop: Dataset, instances: Sequence[BenchInstance]
+    run: BenchmarkRun, dataset: Dataset, instances: Sequence[BenchInstance]
 ) -> AsyncGenerator[None]:
-    """Hold the last card's lock, with tills that wait for it at every instance."""
+    """Lock the last card, with clients that wait for the lock at every instance."""
     run.tag += 1
-    async with locked_card.lock_last_card(run.bench, shop):
-        tills = [
+    async with locked_card.lock_last_card(run.bench, dataset):
+        waiters = [
             asyncio.ensure_future(
                 locked_card.redeem_locked_card(
-                    shop, instance, key=f"held-{run.terms.seed}-{run.tag}-{n}-{till}"
+                    dataset, instance, key=f"held-{run.terms.seed}-{run.tag}-{n}-{waiter}"
                 )
             )
             for n, instance in enumerate(instances)
-            for till in range(locked_card.TILLS)
+            for waiter in range(locked_card.TILLS)
         ]
         try:
-            await locked_card.wait_for_lock_waiter(run.bench, shop)
+            await locked_card.wait_for_lock_waiter(run.bench, dataset)
             yield
-            locked_card.require_waiting(tills)
+            locked_card.require_waiting(waiters)
         except BaseException:
-            for till in tills:
-                till.cancel()
+            for waiter in waiters:
+                waiter.cancel()
             raise
-    # Free again: whoever waited is served.
-    run.of(shop).add(sum(await asyncio.gather(*tills)), in_flight=0)
+    # The lock is released: the waiting redemptions are answered now.
+    run.of(dataset).add(sum(await asyncio.gather(*waiters)), in_flight=0)
 
 
-async def _settle(bench: BenchServers, shop: Dataset) -> None:
-    """Statistics and a checkpoint, so that nothing of the seeding falls into the measure."""
+async def _settle(bench: BenchServers, dataset: Dataset) -> None:
+    """Analyze and checkpoint now, so that the measurement does not include work of the seeding."""
     voice.status("Analysing …")
-    admin = await bench.admin(shop.database)
+    admin = await bench.admin(dataset.database)
     try:
         await admin.execute("vacuum (analyze)")
         await admin.execute("checkpoint")
@@ -219,13 +223,13 @@ async def _settle(bench: BenchServers, shop: Dataset) -> None:
         await admin.close()
 
 
-def _tell(number: int, round_: Round) -> None:
-    drive_, rival = round_.drive, round_.pgbench_rate
+def _print_round(number: int, round_: Round) -> None:
+    drive_, pgbench_rate = round_.drive, round_.pgbench_rate
     line = f"Round {number}: {drive_.rate:,.0f}/s, p50 {drive_.p50_ms:.1f} ms,"
     line += f" p99 {drive_.p99_ms:.1f} ms, {drive_.failures} failures"
-    if rival:
-        sides = ", ".join(f"{bout.rate:,.0f}" for bout in round_.pgbench)
-        line += f"; pgbench {sides}/s; ratio {drive_.rate / rival:.2f}"
-    for side in round_.beside:
-        line += f"; beside {side.rate:,.0f}/s, p99 {side.p99_ms:.1f} ms"
+    if pgbench_rate:
+        rates = ", ".join(f"{bout.rate:,.0f}" for bout in round_.pgbench)
+        line += f"; pgbench {rates}/s; ratio {drive_.rate / pgbench_rate:.2f}"
+    for side in round_.baseline:
+        line += f"; baseline {side.rate:,.0f}/s, p99 {side.p99_ms:.1f} ms"
     say(line)

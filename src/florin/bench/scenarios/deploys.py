@@ -1,7 +1,7 @@
-"""Deploys: a fleet under a steady load while everything is done to it that an operator may do.
+"""Deploys: a fleet under a constant load during each kind of change, fault and faulty release.
 
-Every kind is repeated until it has seen as many requests as were asked for. What counts is a
-request that failed; beside it the p99 during the change and without one.
+Every kind is repeated until it has seen the number of requests of `--requests`. The result is the
+number of failed requests, and the p99 during the change compared with the p99 at rest.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from florin.ops.fleet import desired_state
 from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS = 100
-_REST_S = 1.0  # after a change, still counted to it
+_REST_S = 1.0  # after a change; its requests count with the change
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class DeployBenchConfig:
 
 
 class DeployRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the requests of one kind of change."""
+    """The outcome of the requests during one kind of change."""
 
     kind: str
     changes: int
     requests: int
     failures: int
-    allowed: bool  # connections that break with the balancer, errors of a release that errs
+    allowed: bool  # failures are expected: the balancer is killed, or the release answers 500
     p50_ms: float
     p99_ms: float
     most_ms: float
@@ -60,7 +60,7 @@ class DeployResult(msgspec.Struct, frozen=True, kw_only=True):
         return not self.differences and all(row.allowed or not row.failures for row in self.rows)
 
 
-_BETWEEN_S = 15  # what dies much oftener is given up by the supervisor
+_BETWEEN_S = 15  # the supervisor gives up a part that dies much more often
 
 Change = Callable[[BenchFleet], Awaitable[object]]
 
@@ -108,7 +108,7 @@ def _bad(release: str) -> Change:
     return lambda fleet: fleet.deploy(release, expect=1, soak="5s")
 
 
-# Name, change, and whether some failures cannot be helped.
+# Name, change, and whether some failures are expected.
 KINDS: tuple[tuple[str, Change, bool], ...] = (
     ("rolling", lambda fleet: fleet.deploy("good"), False),
     ("rollback", _rollback, False),
@@ -144,7 +144,7 @@ def main(
     names = [name for name, _, _ in KINDS]
     for name in only:
         if name not in names:
-            raise OperatorError(f"There is no kind {name}; there are: {', '.join(names)}.")
+            raise OperatorError(f"Unknown kind {name}; use one of: {', '.join(names)}.")
     terms = DeployBenchConfig(
         instances, connections, rate, requests, seconds, seed, tuple(only or names)
     )
@@ -157,15 +157,15 @@ def main(
 async def _measure(terms: DeployBenchConfig) -> DeployResult:
     task = asyncio.current_task()
     assert task is not None
-    # TERM ends it as Ctrl-C does: everything that was started is stopped.
+    # SIGTERM ends the run as Ctrl-C does: all parts are stopped.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     with tempfile.TemporaryDirectory(prefix="florin-deploys-") as folder:
         fleet = own_fleet(Path(folder), terms.instances)
         try:
             await fleet.up()
-            shop = await fleet.open_shop(cards=_CARDS)
+            target = await fleet.sell_cards(cards=_CARDS)
             load = ConstantRateLoad(
-                shop, rate=terms.rate, connections=terms.connections, seed=terms.seed
+                target, rate=terms.rate, connections=terms.connections, seed=terms.seed
             )
             rows = await _rows(fleet, load, terms)
             differences = await constant_rate.ledger_differences(load)
@@ -227,7 +227,7 @@ def _line(row: DeployRow) -> str:
 
 def format_deploys(found: DeployResult) -> str:
     head = (
-        f"deploys: {found.instances} instances, {found.rate:g} requests a second at most,"
+        f"deploys: {found.instances} instances, at most {found.rate:g} requests per second,"
         f" Python {sys.version.split()[0]}"
     )
     columns = (
@@ -235,7 +235,7 @@ def format_deploys(found: DeployResult) -> str:
         f"{'p50 ms':>9}{'p99 ms':>9}{'most ms':>10}"
     )
     notes = [f"{row.kind}: {said}" for row in found.rows for said in row.said[:2]]
-    books = "; ".join(found.differences[:3]) or "equal the log to the cent"
+    ledger = "; ".join(found.differences[:3]) or "equals the log to the cent"
     return "\n".join(
-        [head, "", columns, *map(_line, found.rows), "", *notes, f"The books {books}."]
+        [head, "", columns, *map(_line, found.rows), "", *notes, f"The ledger {ledger}."]
     )

@@ -1,8 +1,8 @@
-"""Failover: a fleet with replicas under a steady load loses its primary again and again.
+"""Failover: a fleet with replicas under a constant load loses its primary repeatedly.
 
-What counts: the time until a write succeeds again, requests that failed, and what became of writes
-that were acknowledged. The control is the same without waiting for a replica: it has to lose some,
-or this would notice nothing.
+The result: the time until a write succeeds again, failed requests, and lost acknowledged writes.
+The control does the same with asynchronous commits: it has to lose writes, else the benchmark could
+not detect a loss.
 """
 
 import asyncio
@@ -62,15 +62,15 @@ class FailoverBenchConfig:
 
 
 def parse_kinds(only: list[str]) -> tuple[str, ...]:
-    """The kinds of loss that were asked for. Raises OperatorError."""
+    """Return the requested kinds of loss, by default all. Raises OperatorError."""
     for name in only:
         if name not in faults.LOSSES:
-            raise OperatorError(f"There is no kind {name}; there are: {', '.join(faults.LOSSES)}.")
+            raise OperatorError(f"Unknown kind {name}; use one of: {', '.join(faults.LOSSES)}.")
     return tuple(only or faults.LOSSES)
 
 
 def main(terms: FailoverBenchConfig, *, as_json: bool) -> int:
-    """Serve `florin bench failover`; return 1 when something was lost, doubled or failed."""
+    """Serve `florin bench failover`; return 1 on a lost or doubled write or a failure."""
     found = asyncio.run(run_measurement(_found(terms, current_commit())))
     print(msgspec.json.encode(found).decode() if as_json else format_failover(found))
     return 0 if found.right else 1
@@ -85,7 +85,7 @@ async def _found(terms: FailoverBenchConfig, measured: str) -> FailoverResult:
             second = None
             if terms.control:
                 await disable_synchronous_commit(fleet)
-                say("The control: commits wait for no replica from here on.")
+                say("The control: from here on commits wait for no replica.")
                 second = await run_phase(fleet, terms, terms.kinds)
         finally:
             await asyncio.shield(fleet.florin("down"))
@@ -104,9 +104,9 @@ async def _found(terms: FailoverBenchConfig, measured: str) -> FailoverResult:
 
 
 async def run_phase(fleet: BenchFleet, terms: FailoverBenchConfig, kinds: Sequence[str]) -> Phase:
-    """Lose the primary in these ways, one after the other, and judge the books."""
-    shop = await fleet.open_shop(cards=_CARDS)
-    load = ConstantRateLoad(shop, rate=terms.rate, connections=terms.connections, seed=terms.seed)
+    """Lose the primary in each of these ways in turn, and check the ledger."""
+    target = await fleet.sell_cards(cards=_CARDS)
+    load = ConstantRateLoad(target, rate=terms.rate, connections=terms.connections, seed=terms.seed)
     log, found, before = list[LoggedRequest](), list[Loss](), await _alarms(fleet)
     async with load.running():
         for number, kind in enumerate(kinds, 1):
@@ -127,7 +127,7 @@ async def run_phase(fleet: BenchFleet, terms: FailoverBenchConfig, kinds: Sequen
         failures=sum(asked.failed for asked in log),
         said=[f"{each.kind} {each.status}: {each.said}" for each in log if each.failed][:5],
         kept=acknowledged_writes.check_acknowledged(
-            log, await acknowledged_writes.read_recorded(url, shop)
+            log, await acknowledged_writes.read_recorded(url, target)
         ),
         differences=await constant_rate.ledger_differences(load),
         alarms=await _alarms(fleet) - before,
@@ -137,7 +137,7 @@ async def run_phase(fleet: BenchFleet, terms: FailoverBenchConfig, kinds: Sequen
 async def _lose(
     fleet: BenchFleet, load: ConstantRateLoad, kind: str
 ) -> tuple[Loss, list[LoggedRequest]]:
-    """Take the primary away; return once another one serves and the old one follows it."""
+    """Fault the primary; return once another one serves and the old one replicates from it."""
     before = faults.find_primary(fleet.home)
     assert before.pid is not None
     await faults.LOSSES[kind](before.pid)
@@ -145,7 +145,7 @@ async def _lose(
     while not _replaced(fleet, before.name):
         if time.monotonic() > lost_at + _WHOLE_WITHIN_S:
             raise OperatorError(
-                f"{before.name} was {kind}, and the fleet did not become whole again."
+                f"{before.name} was {kind}, and the fleet did not become complete again in time."
             )
         await asyncio.sleep(0.1)
     whole_s = time.monotonic() - lost_at
@@ -168,7 +168,7 @@ def _replaced(fleet: BenchFleet, before: str) -> bool:
 
 
 async def disable_synchronous_commit(fleet: BenchFleet) -> None:
-    """Let commits wait for no replica, whoever is the primary."""
+    """Let commits wait for no replica, on every server of the fleet."""
     for part in observe_fleet(fleet.home).parts:
         if not part.name.startswith("postgres"):
             continue
@@ -178,12 +178,12 @@ async def disable_synchronous_commit(fleet: BenchFleet) -> None:
         async with open_session(url) as connection:
             await connection.execute(_UNCONFIRMED)
             await connection.execute("select pg_reload_conf()")
-            while await connection.fetchval(_WAITED_FOR):  # noqa: ASYNC110 -- it tells no event
+            while await connection.fetchval(_WAITED_FOR):  # noqa: ASYNC110 -- no event announces it
                 await asyncio.sleep(0.05)
 
 
 async def _alarms(fleet: BenchFleet) -> float:
-    """How often the instances found that the log does not reach where somebody was promised."""
+    """Return how often instances found the log short of a position that a caller was promised."""
     total = 0.0
     for part in observe_fleet(fleet.home).of("api"):
         answer = await http_probe.probe(part.metrics_address or "", "/metrics")

@@ -1,5 +1,5 @@
-"""Faulty releases: copies of this code that are worse in one way each, to see whether a deploy
-notices.
+"""Faulty releases: copies of this code with one fault each, to check that a deploy detects
+them.
 """
 
 import shutil
@@ -11,7 +11,7 @@ import florin
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Lines added to the end of a module; `says` is what the deploy should be undone for."""
+    """Lines added to the end of a module; `says` is the expected reason of the rollback."""
 
     module: str
     lines: str
@@ -46,7 +46,7 @@ FAULTS = {
 
 
 def make_faulty_release(into: Path, name: str) -> Path:
-    """Write such a release below the directory and return its path."""
+    """Write the faulty release below the directory and return its path."""
     fault, root = FAULTS[name], into / name.replace(" ", "-")
     package = root / "src" / "florin"
     leave = shutil.ignore_patterns("__pycache__")

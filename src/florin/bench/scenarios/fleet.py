@@ -1,4 +1,4 @@
-"""Fleet: one that a benchmark brings along, and the commands that change it."""
+"""Fleet: a fleet that a benchmark starts, and the commands that change it."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ _OURS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
 
 @dataclass(slots=True)
 class BenchFleet:
-    """A fleet of its own, and the commands that change it."""
+    """A fleet in a home of its own, and the commands that change it."""
 
     home: Home
     port: int
@@ -34,7 +34,7 @@ class BenchFleet:
     replicas: int = 0
 
     async def florin(self, *words: str, expect: int = 0) -> str:
-        """Run a command; raises Unable when it ends otherwise than expected."""
+        """Run a command. Raises OperatorError when its exit status is not `expect`."""
         child = await asyncio.create_subprocess_exec(
             *florin_command(*words, "--home", str(self.home.path)),
             env=_environ(),
@@ -50,12 +50,12 @@ class BenchFleet:
         return said
 
     async def up(self) -> None:
-        # Replicas only where they are what is measured.
+        # Replicas only for the benchmarks that need them.
         words = ("--api", str(self.instances), "--replicas", str(self.replicas))
         await self.florin("up", "--detach", "--port", str(self.port), *words)
 
     async def foreground(self) -> asyncio.subprocess.Process:
-        """Start a supervisor as in a terminal: it takes over; return once it watches."""
+        """Start a supervisor, which takes over the fleet; return once it watches the parts."""
         child = await asyncio.create_subprocess_exec(
             *florin_command("up", "--home", str(self.home.path)),
             env=_environ(),
@@ -70,10 +70,10 @@ class BenchFleet:
             if child.returncode is not None:
                 break
             await asyncio.sleep(0.1)
-        raise OperatorError("Another supervisor did not take over.")
+        raise OperatorError("The new supervisor did not take over in time.")
 
-    async def open_shop(self, *, cards: int) -> LoadTarget:
-        """Sell cards of the demo merchant to spend from."""
+    async def sell_cards(self, *, cards: int) -> LoadTarget:
+        """Sell cards of the demo merchant for the load to redeem."""
         demo = welcome.read_demo(self.home)
         if demo is None:
             raise OperatorError(f"{self.home.path} has no demo merchant.")
@@ -83,11 +83,11 @@ class BenchFleet:
     def part(self, name: str) -> Part:
         part = observe_fleet(self.home).part(name)
         if part is None or part.process is None:
-            raise OperatorError(f"{name} does not run.")
+            raise OperatorError(f"{name} is not running.")
         return part
 
     async def kill(self, name: str, number: signal.Signals) -> None:
-        """Signal a part and wait for its successor to serve."""
+        """Send a signal to a part and wait until its successor serves."""
         before = self.part(name).process
         assert before is not None
         processes.send_signal(before, number)
@@ -100,13 +100,13 @@ class BenchFleet:
         while time.monotonic() < deadline:
             now = observe_fleet(self.home).part(name)
             if now and now.state == "ready" and now.process not in (None, before):
-                await asyncio.sleep(3)  # the balancer admits it, too
+                await asyncio.sleep(3)  # until the balancer has admitted it
                 return
             await asyncio.sleep(0.1)
-        raise OperatorError(f"{name} did not come back.")
+        raise OperatorError(f"{name} did not serve again in time.")
 
     async def slow(self, name: str, seconds: float) -> None:
-        """Give a part the processor a quarter of the time."""
+        """Give a part the CPU for a quarter of the time."""
         process, until = self.part(name).process, time.monotonic() + seconds
         assert process is not None
         while time.monotonic() < until:
@@ -126,7 +126,7 @@ class BenchFleet:
         return await self.florin(*words, expect=expect)
 
     async def cut_off(self, step: int) -> None:
-        """Kill the supervisor when a deployment reaches a step; the next one finishes it."""
+        """Kill the supervisor at a step of a deployment; the next supervisor finishes it."""
         words = ("deploy", "--soak", "200ms", "--home", str(self.home.path))
         child = await asyncio.create_subprocess_exec(
             *florin_command(*words),
@@ -153,7 +153,7 @@ def _environ() -> dict[str, str]:
 
 
 def own_fleet(folder: Path, instances: int, replicas: int = 0) -> BenchFleet:
-    """Return a fleet that will live below the folder, on a free port."""
-    folder.chmod(0o711)  # the user who runs the engines passes through
+    """Return a fleet with its home in the folder, on a free port."""
+    folder.chmod(0o711)  # the engines' account must be able to traverse it
     home = Home(folder / "home")
     return BenchFleet(home, free_port(), folder / "releases", instances, replicas)

@@ -1,7 +1,7 @@
-"""Read your writes: callers who write and read, and must never see less than they saw before.
+"""Read your writes: callers write and read, and must never see an older state than before.
 
-The replay of the replicas is paused at random meanwhile: without a position to compare, such reads
-would be stale all the time.
+The replay of the replicas is paused at random meanwhile: without a consistency token, such reads
+would often be stale.
 """
 
 import asyncio
@@ -11,17 +11,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-_WRITES = 0.2  # of what a caller does
+_WRITES = 0.2  # share of a caller's requests
 _PAUSED_S = (0.02, 0.4)
 _BETWEEN_S = (0.0, 0.1)
 
-# A caller's act: how often he has written by then, or what he read of it; None when it failed.
+# A request of the named caller: returns its number of writes by then, or the number that was read;
+# None when the request failed.
 Act = Callable[[str], Awaitable[int | None]]
 
 
 @dataclass(slots=True)
 class ReadCounts:
-    """What the callers saw."""
+    """The counts of all callers' requests, and the stale reads."""
 
     reads: int = 0
     writes: int = 0
@@ -38,7 +39,7 @@ class PauseCounts:
 async def run_callers(
     callers: Sequence[str], write: Act, read: Act, *, reads: int, chance: random.Random
 ) -> ReadCounts:
-    """Let all callers go on until so many reads were asked for."""
+    """Run all callers until `reads` reads were requested."""
     found, seen = ReadCounts(), dict.fromkeys(callers, 0)
 
     async def caller(name: str) -> None:
@@ -62,7 +63,7 @@ async def run_callers(
 
 @asynccontextmanager
 async def pause_replay(admins: Sequence[Any], chance: random.Random) -> AsyncGenerator[PauseCounts]:
-    """Pause the replay of one replica after another; `admins` are superusers' connections."""
+    """Pause the replay of one replica after another; `admins` are superuser connections."""
     pauses = PauseCounts()
     task = asyncio.create_task(_pause(admins, chance, pauses))
     try:

@@ -1,8 +1,7 @@
-"""Replica reads: callers read what they wrote, at any instance, while replicas fall behind at
-random.
+"""Replica reads: callers read their own writes at any instance, while replicas lag at random.
 
-Who answered is taken from the servers' own logs: how many of the reads that replicas may answer
-they did answer, and that nothing about money, keys or access was asked of one.
+The servers' own logs show who answered: which share of the replica reads the replicas answered, and
+that no replica received a statement about money, keys or access.
 """
 
 import asyncio
@@ -32,8 +31,8 @@ from florin.ops.system.console import voice
 REPLICAS = 2
 SHARE_WANTED = 0.8
 _OK = range(200, 300)
-_WATCH_S = 1.5  # an instance asks a replica once it has looked at it three times
-_ASKS = "florin api-"  # how the connections of instances are named; others only watch
+_WATCH_S = 1.5  # an instance uses a replica after three probes of it
+_ASKS = "florin api-"  # the application name of instances' connections; others only monitor
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class ReplicaReadResult(msgspec.Struct, frozen=True, kw_only=True):
     stale: list[str]
     failures: list[str]
     pauses: int
-    share: float  # of the statements that replicas may answer: what they were asked
+    share: float  # the share of the replica reads that replicas answered
     servers: dict[str, statement_log.StatementCounts]
     primary: str
     instances: int
@@ -62,14 +61,14 @@ class ReplicaReadResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def right(self) -> bool:
         strayed = any(s.decisions for name, s in self.servers.items() if name != self.primary)
-        # Each read is one statement at least: all of them are in the logs.
+        # Each read is at least one statement, so the logs must hold at least as many.
         whole = sum(server.reads for server in self.servers.values()) >= self.reads
         return not (self.stale or self.failures or strayed) and self.share > 0 and whole
 
 
 @dataclass(slots=True)
 class Callers:
-    """Each has a key and a card of its own, and a connection to every instance."""
+    """Callers, each with an API key, a card, and a connection to every instance."""
 
     currency: str
     chance: random.Random
@@ -79,14 +78,14 @@ class Callers:
     number: int = 0
 
     async def write(self, name: str) -> int | None:
-        """Spend a cent; how many were spent by then."""
+        """Redeem one cent; return how many cents were redeemed by then."""
         self.number += 1
         body = {"card": self.cards[name], "amount": 1, "currency": self.currency}
         answer = await self._ask(name, "POST", "/redemptions", body, f"own-{self.number}")
         return None if answer is None else FUNDS - answer["balance"]
 
     async def read(self, name: str) -> int | None:
-        """How many cents were spent by what a list says, one of two."""
+        """Return how many cents were redeemed according to one of two lists."""
         card = self.cards[name]
         if self.chance.random() < 1 / 2:
             answer = await self._ask(name, "GET", f"/cards/{card}/entries?limit=1")
@@ -99,7 +98,7 @@ class Callers:
     async def _ask(
         self, name: str, method: str, path: str, body: object = None, key: str = ""
     ) -> Any:
-        """The document of an answer; None when it failed, which is written down."""
+        """Return the document of an answer; None when the request failed, which is recorded."""
         answer: Any
         try:
             connection = self.chance.choice(self.connections[name])
@@ -113,7 +112,7 @@ class Callers:
 
 
 def main(terms: ReplicaReadConfig, *, as_json: bool) -> int:
-    """Serve `florin bench replicas`; return 1 when a read was stale or went astray."""
+    """Serve `florin bench replicas`; return 1 when a read was stale or on the wrong server."""
     found = asyncio.run(run_measurement(_found(terms, current_commit())))
     print(msgspec.json.encode(found).decode() if as_json else format_replica_reads(found))
     return 0 if found.right else 1
@@ -123,7 +122,9 @@ async def _found(terms: ReplicaReadConfig, measured: str) -> ReplicaReadResult:
     async with bench_servers(measured) as bench, AsyncExitStack() as stack:
         standbys = await start_members(bench, REPLICAS, statement_log.SETTINGS)
         members = standbys.members
-        instances = [await bench.start_instance(told=standbys.told) for _ in range(terms.instances)]
+        instances = [
+            await bench.start_instance(settings=standbys.settings) for _ in range(terms.instances)
+        ]
         callers = await _callers(bench, instances, terms)
         for several in callers.connections.values():
             for connection in several:
@@ -155,8 +156,8 @@ async def _found(terms: ReplicaReadConfig, measured: str) -> ReplicaReadResult:
 async def _callers(
     bench: BenchServers, instances: list[BenchInstance], terms: ReplicaReadConfig
 ) -> Callers:
-    shop = await make_dataset(bench, cards=terms.callers)
-    keys = await make_keys(bench, shop, terms.callers)
+    dataset = await make_dataset(bench, cards=terms.callers)
+    keys = await make_keys(bench, dataset, terms.callers)
     names = [f"caller {n}" for n in range(1, terms.callers + 1)]
     return Callers(
         currency="EUR",
@@ -193,7 +194,7 @@ async def _follow(
 
 
 def _logs(bench: BenchServers, members: ReplicaSet) -> dict[str, Counter[str]]:
-    """How often instances asked each server what, so far."""
+    """Return the statements of instances at each server so far, with their counts."""
     return {
         name: Counter(
             what
@@ -207,8 +208,8 @@ def _logs(bench: BenchServers, members: ReplicaSet) -> dict[str, Counter[str]]:
 def format_replica_reads(found: ReplicaReadResult) -> str:
     met = "met" if found.share >= SHARE_WANTED else "not met"
     head = (
-        f"replicas: {found.callers} callers read what they wrote at {found.instances} instances;"
-        f" {REPLICAS} replicas, the replay of one or the other paused {found.pauses} times"
+        f"replicas: {found.callers} callers read their own writes at {found.instances} instances;"
+        f" {REPLICAS} replicas, replay paused {found.pauses} times"
     )
     lines = [
         head,
@@ -216,9 +217,9 @@ def format_replica_reads(found: ReplicaReadResult) -> str:
         f"  reads       {found.reads:,} (and {found.writes:,} writes) in {found.seconds:g} s",
         f"  stale       {len(found.stale)}",
         f"  failures    {len(found.failures)}",
-        f"  by replicas {found.share:.1%} of what they may answer; {SHARE_WANTED:.0%}: {met}",
+        f"  by replicas {found.share:.1%} of those allowed; target {SHARE_WANTED:.0%}: {met}",
         "",
-        f"  {'was asked':<12}{'reads':>12}{'decisions':>12}   by its own log",
+        f"  {'server':<12}{'reads':>12}{'decisions':>12}   by its own log",
     ]
     for name, server in found.servers.items():
         who = "   the primary" if name == found.primary else ""

@@ -1,1 +1,1 @@
-"""Verify: checks, after a benchmark, that nothing was lost and the books are right."""
+"""Verify: checks after a benchmark that no write was lost and the ledger is right."""

@@ -1,4 +1,4 @@
-"""Acknowledged writes: whether what was acknowledged is in the books, once, and nothing else is."""
+"""Acknowledged writes: whether the ledger holds each acknowledged write once, and no other."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ _KEYS = "select resource_id, key from florin.idempotency"
 
 
 class RecordedRedemption(msgspec.Struct, frozen=True):
-    """A redemption in the books, by its public id, and the key under which it was made."""
+    """A redemption in the ledger: its public id, amount and idempotency key."""
 
     id: str
     amount: int
@@ -24,14 +24,14 @@ class RecordedRedemption(msgspec.Struct, frozen=True):
 
 class AcknowledgedCheck(msgspec.Struct, frozen=True, kw_only=True):
     acknowledged: int
-    lost: int  # acknowledged, and not in the books as it was
-    doubled: int  # in the books beside what was acknowledged, or was refused
-    unknown: int  # nobody was told what became of them
+    lost: int  # acknowledged, and not in the ledger with the same amount
+    doubled: int  # in the ledger in addition to the acknowledged one, or although refused
+    unknown: int  # no answer arrived: the outcome is unknown
 
 
-async def read_recorded(url: str, shop: LoadTarget) -> list[RecordedRedemption]:
-    """Read all redemptions of the shop's cards at the server of that URL."""
-    cards = [ids.parse_id("crd", card.id) for card in shop.cards]
+async def read_recorded(url: str, target: LoadTarget) -> list[RecordedRedemption]:
+    """Read all redemptions of the target's cards from the server at `url`."""
+    cards = [ids.parse_id("crd", card.id) for card in target.cards]
     connection: Any = await open_connection(url, name="florin bench")
     try:
         rows = await connection.fetch(_REDEEMED, cards)
@@ -45,18 +45,18 @@ async def read_recorded(url: str, shop: LoadTarget) -> list[RecordedRedemption]:
 
 
 def check_acknowledged(
-    log: Sequence[LoggedRequest], books: Iterable[RecordedRedemption]
+    log: Sequence[LoggedRequest], recorded: Iterable[RecordedRedemption]
 ) -> AcknowledgedCheck:
-    """Compare the client's log with the books. Pure.
+    """Compare the client's log with the recorded redemptions. Pure.
 
-    One whose outcome nobody was told may be there or not, once.
+    A redemption of unknown outcome may be recorded once or not at all.
     """
-    redeems = [asked for asked in log if asked.kind == "redeem"]
-    acknowledged = [asked for asked in redeems if not asked.failed]
-    amounts = {asked.made: asked.amount for asked in acknowledged}
-    unknown = {asked.key for asked in redeems if asked.unknown}
+    redemptions = [request for request in log if request.kind == "redeem"]
+    acknowledged = [request for request in redemptions if not request.failed]
+    amounts = {request.made: request.amount for request in acknowledged}
+    unknown = {request.key for request in redemptions if request.unknown}
     open_, whole, doubled = set(unknown), set[str](), 0
-    for each in books:
+    for each in recorded:
         if each.id in amounts:
             whole |= {each.id} if each.amount == amounts[each.id] else set()
         elif each.key in open_:

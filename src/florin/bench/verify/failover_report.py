@@ -1,4 +1,4 @@
-"""Failover report: what a benchmark of lost primaries found, as values and as a table."""
+"""Failover report: the result of the failover benchmark, as values and as a table."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,13 +11,13 @@ from florin.bench.verify.acknowledged_writes import AcknowledgedCheck
 
 REPLICAS = 2
 AGAIN_WITHIN_S = 2.5  # the target, of 95 in 100
-# What still runs of a killed primary may answer for a moment; the silence begins soon after.
+# Processes of a killed primary may answer for a moment; the gap begins soon after.
 _SILENT_AFTER_S = 1.0
 _COLUMNS = (
     f"{'kind':<10}{'again s':>9}{'slowest s':>11}{'whole s':>9}{'requests':>10}{'failures':>10}"
 )
 _PROVES_NOTHING = (
-    "It lost nothing: nothing was acknowledged that no replica had received, so it proves nothing;"
+    "The control lost no write: a replica had received every acknowledged write. It proves nothing;"
     " repeat it with a higher --rate."
 )
 
@@ -34,15 +34,15 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of everything that was asked, from before the first loss until after the last."""
+    """The outcome of all requests, from before the first loss until after the last."""
 
     losses: list[Loss]
     requests: int
     failures: int
-    said: list[str]  # by requests that failed
+    said: list[str]  # answers or errors of failed requests
     kept: AcknowledgedCheck
     differences: list[str]
-    alarms: float  # that an acknowledged write may be lost
+    alarms: float  # reports that an acknowledged write may be lost
 
     @property
     def right(self) -> bool:
@@ -68,7 +68,7 @@ class FailoverResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def write_gap_s(log: Sequence[LoggedRequest], lost_at: float) -> float:
-    """Seconds from the loss to the end of the silence that followed: no write succeeded in it."""
+    """Return the seconds from the loss until a write succeeded again."""
     answered = (each.at + each.seconds for each in log if each.kind == "redeem" and not each.failed)
     times = [lost_at, *sorted(at for at in answered if at > lost_at)]
     silences = [
@@ -80,7 +80,7 @@ def write_gap_s(log: Sequence[LoggedRequest], lost_at: float) -> float:
 
 
 def percentile(times: Sequence[float], percent: int) -> float:
-    """By nearest rank, of times in order."""
+    """Return the percentile by nearest rank; `times` are sorted."""
     return times[max(0, ceil(len(times) * percent / 100) - 1)]
 
 
@@ -115,7 +115,7 @@ def _books(phase: Phase) -> list[str]:
     answered = (
         f"{phase.requests:,} requests, {phase.failures} failed. Of {held.acknowledged:,} writes"
         f" that were acknowledged {held.lost} were lost, {held.doubled} doubled; {held.unknown}"
-        f" of unknown outcome. {phase.alarms:g} alarms that some may be lost."
+        f" of unknown outcome. {phase.alarms:g} alarms about possibly lost writes."
     )
-    books = "; ".join(phase.differences[:3]) or "equal the log to the cent"
-    return [answered, f"The books {books}.", *phase.said]
+    ledger = "; ".join(phase.differences[:3]) or "equals the log to the cent"
+    return [answered, f"The ledger {ledger}.", *phase.said]

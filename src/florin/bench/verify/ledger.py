@@ -1,4 +1,4 @@
-"""Ledger: after a benchmark, whether what was recorded is what was answered."""
+"""Ledger: check after a benchmark that the recorded redemptions are the answered ones."""
 
 from dataclasses import dataclass
 
@@ -19,10 +19,10 @@ from florin.transfer where merchant = $1 and kind = 'redeem'
 
 @dataclass(slots=True, kw_only=True)
 class AnsweredCounts:
-    """What a run was told: redemptions that succeeded, and those it cannot know of."""
+    """The redemptions that the clients saw succeed, and those of unknown outcome."""
 
     http: int = 0
-    in_flight: int = 0  # sent, and unanswered when the generator hung up
+    in_flight: int = 0  # sent, and unanswered when the generator closed its connections
     pgbench: int = 0
 
     def add(self, count: int, *, in_flight: int) -> None:
@@ -32,7 +32,7 @@ class AnsweredCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerCheck:
-    """The books of one shop against what was answered."""
+    """The ledger of one dataset compared with the answers."""
 
     balanced: bool
     differences: tuple[str, ...]
@@ -53,25 +53,27 @@ class LedgerCheck:
         )
 
 
-async def check_ledger(bench: BenchServers, shop: Dataset, answered: AnsweredCounts) -> LedgerCheck:
-    """Prove the books and count what they hold."""
-    voice.status("Judging the books …")
-    opened = Database(bench.url(postgres.APP, shop.database), name="bench")
+async def check_ledger(
+    bench: BenchServers, dataset: Dataset, answered: AnsweredCounts
+) -> LedgerCheck:
+    """Prove the ledger and count its redemptions, cards and entries."""
+    voice.status("Checking the ledger …")
+    opened = Database(bench.url(postgres.APP, dataset.database), name="bench")
     await opened.open()
     try:
-        proved = await prove_ledger(opened, shop.merchant)
-        row = await opened.one(_SQL, shop.merchant, pgbench.ACTOR)
+        proof = await prove_ledger(opened, dataset.merchant)
+        row = await opened.one(_SQL, dataset.merchant, pgbench.ACTOR)
         assert row is not None
     finally:
         await opened.close()
     return LedgerCheck(
-        balanced=proved.balanced,
-        differences=tuple(f"{d.check}: {d.card or ''} {d.detail}" for d in proved.differences[:3]),
+        balanced=proof.balanced,
+        differences=tuple(f"{d.check}: {d.card or ''} {d.detail}" for d in proof.differences[:3]),
         answered=answered.http,
         recorded=row["http"],
         in_flight=answered.in_flight,
         pgbench_answered=answered.pgbench,
         pgbench_recorded=row["pgbench"],
-        cards=proved.cards,
-        entries=proved.entries,
+        cards=proof.cards,
+        entries=proof.entries,
     )

@@ -1,4 +1,4 @@
-"""Statement log: what a PostgreSQL was asked and by whom, read from its own log."""
+"""Statement log: the statements that a PostgreSQL server ran, by application, from its log."""
 
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-# Every statement, behind the name of the application that asked.
+# Log every statement, prefixed with the application's name.
 SETTINGS = {
     "log_statement": "all",
     "log_line_prefix": "%a|",
@@ -17,14 +17,14 @@ _READS = ("select", "with recursive ")
 
 
 class StatementCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """What one server was asked by the instances."""
+    """The statements that instances sent to one server."""
 
     reads: int  # statements that a replica may answer
     decisions: int  # about money, keys or access
 
 
 def read_statements(log: Path) -> Generator[tuple[str, str]]:
-    """What a server was asked so far, as (application, statement), a statement on one line."""
+    """Return the logged statements as (application, statement), each statement on one line."""
     application, words = "", list[str]()
     with log.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
@@ -36,14 +36,14 @@ def read_statements(log: Path) -> Generator[tuple[str, str]]:
                 yield application, " ".join(words).strip()
             application, _, rest = line.partition("|")
             level, _, said = rest.partition(": ")
-            _, colon, statement = said.partition(": ")  # of what it did: `execute name: select …`
+            _, colon, statement = said.partition(": ")  # for example `execute name: select …`
             words = [statement.strip()] if level == "LOG" and colon else []
     if words:
         yield application, " ".join(words).strip()
 
 
 def is_decision(statement: str) -> bool:
-    """Whether it decides about money, keys or access, or is no reading at all."""
+    """Return whether a statement is about money, keys or access, or is not a read."""
     words = statement.lower()
     return not words.startswith(_READS) or any(never in words for never in _NEVER)
 
@@ -51,10 +51,10 @@ def is_decision(statement: str) -> bool:
 def classify_statements(
     primary: str, before: Mapping[str, Counter[str]], after: Mapping[str, Counter[str]]
 ) -> dict[str, StatementCounts]:
-    """Sort what each server was asked in between. Pure.
+    """Count the statements of each server between two readings of its log. Pure.
 
-    What a replica may answer is whatever the replicas were asked for, whoever answered it: the
-    primary is asked for the same in the same words. Where a replica stands is no such question.
+    A statement counts as a replica read when any replica received it, also where the primary
+    answered it: both receive the same text. Queries for a replica's position do not count.
     """
     asked = {name: after[name] - before[name] for name in after}
     shared = {
@@ -74,6 +74,6 @@ def classify_statements(
 
 
 def replica_share(primary: str, servers: Mapping[str, StatementCounts]) -> float:
-    """The part of the statements that replicas may answer which they were asked."""
+    """Return the share of the replica reads that replicas answered, from 0 to 1."""
     total = sum(server.reads for server in servers.values())
     return 1 - servers[primary].reads / total if total else 0.0

@@ -1,7 +1,7 @@
-"""Bulk: one worker makes the cards of a job, beside COPY of the very rows it made.
+"""Bulk: one worker makes the cards of a job, compared with COPY of the same rows.
 
-The rows of all four tables are written out by the server in its binary form and copied by it into a
-database that is as empty as the first one was, in one transaction, all indexes and checks in place.
+The server writes the rows of all four tables to binary files and copies them into a database that
+is as empty as the first one was, in one transaction, with all indexes and checks.
 """
 
 import shutil
@@ -27,11 +27,11 @@ from florin.ops.system import os_user
 from florin.ops.system.console import OperatorError, say, voice
 
 AMOUNT = 2_500
-_TABLES = ("account", "card", "transfer", "event")  # in the order in which they refer
+_TABLES = ("account", "card", "transfer", "event")  # in the order of their foreign keys
 _MADE, _COPIED = "florin_made", "florin_copied"
 _KB_A_CARD = 6
 _LOOK_S = 0.05
-_CARDS_A_SECOND = 500  # at least; whoever is slower is taken to stand still
+_CARDS_A_SECOND = 500  # at least; a slower run counts as hung
 _BEGIN_WITHIN_S = 60
 _FINISHED = "select state = 'finished' from florin.job where merchant = $1 and id = $2"
 _COUNTS = """
@@ -62,9 +62,9 @@ async def contest(
         for number in range(1, terms.rounds + 1):
             voice.status(f"Round {number} of {terms.rounds}: Florin …")
             await _anew(bench, admin, _MADE)
-            shop = await make_dataset(bench, cards=1, database=_MADE, issue=False)
-            figures = await _ours(bench, shop, terms.cards)
-            wrong += await _judged(bench, shop.merchant, terms.cards)
+            dataset = await make_dataset(bench, cards=1, database=_MADE, issue=False)
+            figures = await _ours(bench, dataset, terms.cards)
+            wrong += await _judged(bench, dataset.merchant, terms.cards)
             voice.status(f"Round {number} of {terms.rounds}: COPY …")
             copy_s = await _copied(bench, admin)
             rounds.append(figures | {"copy_rate": terms.cards / copy_s})
@@ -80,13 +80,13 @@ async def _anew(bench: BenchServers, admin: Any, name: str) -> None:
     await admin.execute("checkpoint")
 
 
-async def request_job(bench: BenchServers, shop: Dataset, cards: int) -> UUID:
-    """Ask for a job, as `POST /cards/bulk` does; return its id."""
-    opened = Database(bench.url(postgres.APP, shop.database), name="bench")
+async def request_job(bench: BenchServers, dataset: Dataset, cards: int) -> UUID:
+    """Enqueue a job, as `POST /cards/bulk` does; return its id."""
+    opened = Database(bench.url(postgres.APP, dataset.database), name="bench")
     await opened.open()
     try:
-        asked = RequestContext(merchant=shop.merchant, actor="bench", key="bulk")
-        program = ids.show_id("prg", shop.program)
+        asked = RequestContext(merchant=dataset.merchant, actor="bench", key="bulk")
+        program = ids.show_id("prg", dataset.program)
         want = bulk_issue.BulkRequest(program=program, amount=AMOUNT, quantity=cards)
         job, _ = await bulk_issue.start_bulk_issue(opened, asked, want)
     finally:
@@ -94,17 +94,17 @@ async def request_job(bench: BenchServers, shop: Dataset, cards: int) -> UUID:
     return UUID(job.id.removeprefix("job_"))
 
 
-async def _ours(bench: BenchServers, shop: Dataset, cards: int) -> Figures:
-    """From the request to the finished job; the worker was there before."""
+async def _ours(bench: BenchServers, dataset: Dataset, cards: int) -> Figures:
+    """Measure from the request to the finished job; the worker already runs."""
     worker = await bench.start_worker("florin", "worker", database=_MADE)
     admin = await bench.admin(_MADE)
     try:
         before = bench.used(worker)
         begun = time.monotonic()
-        job = await request_job(bench, shop, cards)
+        job = await request_job(bench, dataset, cards)
 
         async def finished() -> bool:
-            return bool(await admin.fetchval(_FINISHED, shop.merchant, job))
+            return bool(await admin.fetchval(_FINISHED, dataset.merchant, job))
 
         ended = await until(
             finished,
@@ -125,7 +125,7 @@ async def _ours(bench: BenchServers, shop: Dataset, cards: int) -> Figures:
 
 
 async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
-    """As many cards as asked for, each with its own code, its money, its entry and its event."""
+    """Check that every card was made, with its own code, amount, entry and event."""
     admin = await bench.admin(_MADE)
     try:
         row = await admin.fetchrow(_COUNTS, merchant, AMOUNT)
@@ -136,7 +136,7 @@ async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
 
 
 async def _copied(bench: BenchServers, admin: Any) -> float:
-    """Seconds of COPY."""
+    """Return the seconds of COPY."""
     folder = os_user.make_private_dir(bench.server.data.parent / "rows", bench.server.account)
     try:
         made = await bench.admin(_MADE)

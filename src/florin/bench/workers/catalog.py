@@ -1,4 +1,4 @@
-"""Catalog: what a benchmark of the workers was asked for, and what it promises to reach."""
+"""Catalog: the configuration of a worker benchmark, and its targets."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from florin.bench.catalog import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBenchConfig:
-    """How to measure; `seconds`, `rate` and `connections` are of `beside` alone."""
+    """How to measure; only the benchmark `beside` uses `seconds`, `rate` and `connections`."""
 
     name: str
     jobs: int
@@ -21,12 +21,12 @@ class WorkerBenchConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBenchmark:
-    """One name: the figures that are to reach a bound, and those that are shares of two others."""
+    """One benchmark: its targets, and the figures that are quotients of two others."""
 
     says: str
     cards: int
     targets: tuple[Target, ...]
-    shares: tuple[tuple[str, str, str], ...]  # a figure, what it is a share of, of which
+    shares: tuple[tuple[str, str, str], ...]  # quotient, numerator, denominator
 
 
 def _least(what: str, bound: float) -> Target:
@@ -39,7 +39,7 @@ def _most(what: str, bound: float) -> Target:
 
 BENCHMARKS: dict[str, WorkerBenchmark] = {
     "queue": WorkerBenchmark(
-        says="no-op jobs, one worker, beside one of PgQueuer",
+        says="no-op jobs, one worker, compared with one PgQueuer worker",
         cards=0,
         targets=(_least("ratio", 1.5), _least("outbox_ratio", 0.75)),
         shares=(
@@ -48,19 +48,19 @@ BENCHMARKS: dict[str, WorkerBenchmark] = {
         ),
     ),
     "expiry": WorkerBenchmark(
-        says="cards that are due, one worker, beside one INSERT and one UPDATE of the same rows",
+        says="due cards, one worker, compared with one INSERT and one UPDATE of the same rows",
         cards=1_000_000,
         targets=(_least("rate", 10_000), _least("ratio", 0.3)),
         shares=(("ratio", "rate", "sql_rate"),),
     ),
     "bulk": WorkerBenchmark(
-        says="a job of many cards, one worker, beside COPY of the rows it made",
+        says="a job of many cards, one worker, compared with COPY of the same rows",
         cards=1_000_000,
         targets=(_least("rate", 10_000), _least("ratio", 0.2), _most("peak_rss_mb", 300)),
         shares=(("ratio", "rate", "copy_rate"),),
     ),
     "beside": WorkerBenchmark(
-        says="redemptions at an even rate, while cards are made, and while they expire",
+        says="redemptions at a constant rate, while cards are made, and while cards expire",
         cards=600_000,
         targets=(_most("bulk_growth", 2), _most("expiry_growth", 2)),
         shares=(

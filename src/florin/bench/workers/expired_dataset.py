@@ -1,8 +1,8 @@
-"""Expired dataset: a shop with very many cards whose time is over, as the ledger would have
+"""Expired dataset: a merchant with very many cards past their expiry, as the ledger would have
 written them.
 
-Written in bulk; the books are proved afterwards like all others. They ended at the ends of the last
-ten days, as cards do that were sold day by day while no worker ran.
+The rows are written in bulk; the ledger is proved afterwards. The cards expired at the ends of the
+last ten days, as if they had been sold day by day while no worker ran.
 """
 
 from typing import Any
@@ -23,46 +23,46 @@ select $1, {card_sql("n")}, $2, 'EUR', 'active', true, sha256(convert_to('due ' 
 from generate_series(1, $3::bigint) n,
   lateral (select date_trunc('day', now()) - make_interval(days => ({_DAYS} - 1 - n * {_DAYS} / ($3::bigint + 1))::integer)
     as day) d
-"""  # noqa: S608, E501 -- our own numbers
+"""  # noqa: S608, E501 -- only numbers of this module
 _CARDS = f"""
 insert into florin.card (merchant, id, last4, issued_at)
 select $1, {card_sql("n")}, 'XXXX', now() - interval '1 year' from generate_series(1, $2::bigint) n
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _TRANSFERS = f"""
 insert into florin.transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
   credit_sequence, credit_balance, actor, created_at)
 select $1, uuidv7(interval '-1 year'), 'issue', 'EUR', {BALANCE}, 'merchant_clearing', 'card',
   {card_sql("n")}, 1, {BALANCE}, 'due', now() - interval '1 year'
 from generate_series(1, $2::bigint) n
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 _EVENTS = f"""
 insert into florin.event (merchant, id, type, card, resource_id, sequence, created_at)
 select $1, uuidv7(interval '-1 year'), 'card.issued', {card_sql("n")}, {card_sql("n")}, 1,
   now() - interval '1 year'
 from generate_series(1, $2::bigint) n
-"""  # noqa: S608 -- our own numbers
+"""  # noqa: S608 -- only numbers of this module
 
 
 async def make_expired_dataset(bench: BenchServers, *, cards: int, database: str) -> UUID:
-    """Make the shop; return its merchant."""
-    shop = await make_dataset(bench, cards=1, database=database, issue=False)
+    """Make the dataset; return its merchant."""
+    dataset = await make_dataset(bench, cards=1, database=database, issue=False)
     admin = await bench.admin(database)
     try:
         with timed(f"Writing {cards:,} cards that are due"):
-            # Whoever seeds is the superuser: no triggers, and no checks of foreign keys.
+            # Seeding runs as the superuser, without triggers and foreign key checks.
             await admin.execute("set session_replication_role = replica")
             await admin.execute("set synchronous_commit = off")
-            await admin.execute(_ACCOUNTS, shop.merchant, shop.program, cards)
+            await admin.execute(_ACCOUNTS, dataset.merchant, dataset.program, cards)
             for sql in (_CARDS, _TRANSFERS, _EVENTS):
-                await admin.execute(sql, shop.merchant, cards)
+                await admin.execute(sql, dataset.merchant, cards)
             await admin.execute("vacuum (analyze)")
     finally:
         await admin.close()
-    return shop.merchant
+    return dataset.merchant
 
 
 async def copy_database(admin: Any, *, of: str, name: str) -> None:
-    """Make a database that is the same, file by file."""
+    """Make a copy of a database, file by file."""
     await admin.execute(f"drop database if exists {name}")
     await admin.execute(f"create database {name} template {of} strategy file_copy")
     await admin.execute("checkpoint")

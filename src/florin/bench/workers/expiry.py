@@ -1,7 +1,7 @@
-"""Expiry: one worker ends cards that are due, beside the fewest statements that move the money.
+"""Expiry: one worker expires due cards, compared with the fewest statements that do the same.
 
-Both begin with the same database, copied file by file. The bare SQL is one transaction: it writes
-the entries and the accounts, all indexes and checks in place, and neither events nor an outbox.
+Both start with the same database, copied file by file. The bare SQL is one transaction: it writes
+entries and accounts with all indexes and checks, but neither events nor an outbox.
 """
 
 import time
@@ -24,7 +24,7 @@ _TEMPLATE = "florin_due"
 _COPY = "florin_copy"
 _KB_A_CARD = 6
 _LOOK_S = 0.02
-_CARDS_A_SECOND = 500  # at least; whoever is slower is taken to stand still
+_CARDS_A_SECOND = 500  # at least; a slower run counts as hung
 _BEGIN_WITHIN_S = 60
 
 _BARE = (
@@ -93,7 +93,7 @@ async def _bare(bench: BenchServers, merchant: UUID) -> float:
 
 
 async def _ours(bench: BenchServers, cards: int) -> Figures:
-    """From the moment in which the worker may begin to the end of the last job."""
+    """Measure from the moment in which the worker may begin to the end of the last job."""
     admin = await bench.admin(_COPY)
     await hand.pause_queue(admin, "bench", QUEUE, paused=True)
     await enqueue_now(admin, NewJob(queue=QUEUE, kind="sweep"))
@@ -125,7 +125,7 @@ async def _ours(bench: BenchServers, cards: int) -> Figures:
 
 
 async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
-    """Every card ended once, with one entry and one event; the books balance."""
+    """Check that every card expired once, with one entry and one event, and the ledger balances."""
     admin = await bench.admin(_COPY)
     try:
         row = await admin.fetchrow(_ENDED, merchant)

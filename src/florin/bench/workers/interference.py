@@ -1,7 +1,7 @@
-"""Interference: what money requests notice of a worker that makes a million cards, or ends as many.
+"""Interference: the latency of redemptions while a worker makes or expires very many cards.
 
-A load at an even rate goes on throughout. The worker is there throughout, too; its queues are
-paused by hand and let go by turns: at rest, bulk, at rest, expiry.
+Load and worker run throughout, the load at a constant rate. The worker's queues are paused, and
+resumed in turn: at rest, bulk, at rest, expiry.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from florin.ops.postgres import server as postgres
 from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS_SPENT = 200
-_CARDS_A_SECOND = 20_000  # that may be made while it lasts
+_CARDS_A_SECOND = 20_000  # that may be made during the run
 _KB_A_CARD = 8
 _WARM_S = 2.0
 _LOOK_S = 0.05
@@ -73,7 +73,7 @@ def space_mb(terms: WorkerBenchConfig) -> int:
 async def contest(
     bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
-    shop = await make_dataset(bench, cards=1)
+    dataset = await make_dataset(bench, cards=1)
     merchant = await expired_dataset.make_expired_dataset(
         bench, cards=terms.cards, database=postgres.DATABASE
     )
@@ -81,13 +81,13 @@ async def contest(
     try:
         for queue in _DONE:
             await hand.pause_queue(admin, "bench", queue, paused=True)
-        # What seeding left in memory is written now, not in the middle of the measure.
+        # Write dirty pages of the seeding now, not during the measurement.
         await admin.execute("checkpoint")
-        await request_job(bench, shop, bulk_issue.MOST)
+        await request_job(bench, dataset, bulk_issue.MOST)
         await enqueue_now(admin, NewJob(queue=expiry.QUEUE, kind="sweep"))
         instance = await bench.start_instance()
         worker = await bench.start_worker("florin", "worker")
-        spent = await _shop(shop, instance.address)
+        spent = await _shop(dataset, instance.address)
         load = ConstantRateLoad(
             spent, rate=terms.rate, connections=terms.connections, seed=terms.seed
         )
@@ -97,17 +97,17 @@ async def contest(
             rounds = [await _round(run, number) for number in range(1, terms.rounds + 1)]
         wrong = [f"{run.failed} requests failed"] if run.failed else []
         wrong += await constant_rate.ledger_differences(load)
-        for each in (shop.merchant, merchant):
+        for each in (dataset.merchant, merchant):
             wrong += await ledger_faults(bench, postgres.DATABASE, each)
     finally:
         await admin.close()
     return rounds, wrong, {}
 
 
-async def _shop(shop: Dataset, address: str) -> constant_rate.LoadTarget:
+async def _shop(dataset: Dataset, address: str) -> constant_rate.LoadTarget:
     voice.status("Selling cards to spend from …")
-    program = ids.show_id("prg", shop.program)
-    return await constant_rate.sell_cards(address, shop.secret, program, cards=_CARDS_SPENT)
+    program = ids.show_id("prg", dataset.program)
+    return await constant_rate.sell_cards(address, dataset.secret, program, cards=_CARDS_SPENT)
 
 
 async def _round(run: InterferenceRun, number: int) -> Figures:
@@ -130,14 +130,14 @@ async def _round(run: InterferenceRun, number: int) -> Figures:
     }
     say(
         f"Round {number}: p99 {before.p99_ms:.1f}, {between.p99_ms:.1f} ms at rest;"
-        f" {made.p99_ms:.1f} ms beside {made.cards_rate:,.0f} cards made a second,"
-        f" {ended.p99_ms:.1f} ms beside {ended.cards_rate:,.0f} that expired"
+        f" {made.p99_ms:.1f} ms with {made.cards_rate:,.0f} cards made per second,"
+        f" {ended.p99_ms:.1f} ms with {ended.cards_rate:,.0f} expired per second"
     )
     return figures
 
 
 async def _part(run: InterferenceRun, queue: str | None) -> RoundPart:
-    """Let a queue go for a while; afterwards nothing of it runs any more."""
+    """Resume a queue for a while; afterwards none of its jobs runs."""
     done = await _let_go(run, queue) if queue else 0
     begun = time.monotonic()
     run.load.cut()
@@ -166,10 +166,10 @@ async def _let_go(run: InterferenceRun, queue: str) -> int:
 
 
 async def _stopped(run: InterferenceRun, queue: str, done: int, begun: float) -> float:
-    """Cards a second since it began."""
+    """Return the cards per second since the queue was resumed."""
     if not await run.admin.fetchval(_LEFT, queue):
         raise OperatorError(
-            f"There was too little work in {queue}: take more --cards or fewer --rounds."
+            f"The queue {queue} ran out of work: pass more --cards or fewer --rounds."
         )
     await hand.pause_queue(run.admin, "bench", queue, paused=True)
     await _until(run, _ACTIVE, queue, true=False)
@@ -182,12 +182,12 @@ async def _until(run: InterferenceRun, sql: str, queue: str, *, true: bool) -> N
     async def seen() -> bool:
         return await run.admin.fetchval(sql, queue) == true
 
-    otherwise = f"The worker does not do what the queue {queue} is let do; see {run.worker.log}."
+    otherwise = f"The worker does not process the queue {queue}; see {run.worker.log}."
     await until(seen, within_s=_WITHIN_S, look_s=_LOOK_S, otherwise=otherwise)
 
 
 def _cpu(run: InterferenceRun) -> float:
-    """Seconds of everything so far, this process with its load among it."""
+    """Return the CPU seconds of all parts so far, including this process and its load."""
     used = run.bench.used(run.worker)
     own = os.times()
     return used.api + used.postgres + own.user + own.system

@@ -1,7 +1,7 @@
-"""Job counter: what a worker of no-op jobs says of them: when the first began, how many there were.
+"""Job counter: how a worker of no-op jobs reports when the first began and how many ran.
 
-Both sides count with it. The words go to the log of the process, the last one at its end, so that a
-job that was run twice is seen as well.
+Florin's and PgQueuer's workers both use it. It writes to the log of the process, the last time at
+its end, so that jobs that ran twice are counted too.
 """
 
 import sys
@@ -14,7 +14,7 @@ _WORD = "FLORIN "
 
 
 class JobCounts(msgspec.Struct, kw_only=True):
-    """In seconds of the machine's monotonic clock, which all processes share."""
+    """Counts so far; times are seconds of the monotonic clock, which all processes share."""
 
     began: float | None = None
     all_ran: bool = False
@@ -22,7 +22,7 @@ class JobCounts(msgspec.Struct, kw_only=True):
 
 
 class Count:
-    """Called by every job. `early`: what comes before the first job counts as well."""
+    """Called by every job. `early`: the time before the first job counts too."""
 
     def __init__(self, jobs: int, *, early: bool = False) -> None:
         self.jobs = jobs
@@ -47,6 +47,6 @@ class Count:
 
 
 def last_counts(log: Path) -> JobCounts:
-    """The last word in a log."""
+    """Return the last counts in a log."""
     lines = [line for line in log.read_text("utf-8").splitlines() if line.startswith(_WORD)]
     return msgspec.json.decode(lines[-1][len(_WORD) :], type=JobCounts) if lines else JobCounts()

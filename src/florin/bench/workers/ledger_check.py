@@ -1,4 +1,4 @@
-"""Ledger check: whether the books of a shop balance, in words: nothing when they do."""
+"""Ledger check: the differences of a merchant's ledger; none when it balances."""
 
 from uuid import UUID
 
@@ -10,12 +10,12 @@ from florin.reports.proof import prove_ledger
 
 
 async def ledger_faults(bench: BenchServers, database: str, merchant: UUID) -> list[str]:
-    """Prove the books as the application does."""
-    voice.status("Judging the books …")
+    """Prove the ledger as the application does; return its differences."""
+    voice.status("Checking the ledger …")
     opened = Database(bench.url(postgres.APP, database), name="bench")
     await opened.open()
     try:
         proved = await prove_ledger(opened, merchant)
     finally:
         await opened.close()
-    return [f"the books: {d.check} {d.card or ''} {d.detail}" for d in proved.differences[:3]]
+    return [f"ledger: {d.check} {d.card or ''} {d.detail}" for d in proved.differences[:3]]

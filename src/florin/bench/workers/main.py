@@ -1,4 +1,4 @@
-"""Work: what workers do, measured beside the shortest way to the same rows, or another's queue."""
+"""Main: benchmarks of workers, compared with minimal SQL for the same rows, or another queue."""
 
 import asyncio
 from importlib import import_module
@@ -12,8 +12,8 @@ from florin.bench.workers.catalog import BENCHMARKS, WorkerBenchConfig
 from florin.bench.workers.result import WorkerBenchResult
 from florin.ops.system.console import OperatorError
 
-_CONNECTIONS_MAX = 32  # of a load that asks at an even rate
-_MODULES = {"beside": "interference"}  # where it is not called as the benchmark
+_CONNECTIONS_MAX = 32  # of the constant-rate load
+_MODULES = {"beside": "interference"}  # where module and benchmark have different names
 
 
 def main(
@@ -28,9 +28,9 @@ def main(
     connections: int,
     seed: int,
 ) -> int:
-    """Serve one of them; return 1 when something was lost, doubled or out of balance."""
+    """Serve a worker benchmark; return 1 when its result is lost, doubled or unbalanced."""
     if min(jobs, rounds) < 1 or (cards is not None and cards < 1):
-        raise OperatorError("--jobs, --cards and --rounds begin at 1.")
+        raise OperatorError("--jobs, --cards and --rounds must be 1 or more.")
     terms = WorkerBenchConfig(
         name=name,
         jobs=jobs,

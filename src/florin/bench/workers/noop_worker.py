@@ -1,4 +1,4 @@
-"""No-ops: a worker of ours, as it is, whose jobs do nothing.
+"""No-op worker: an unchanged Florin worker whose jobs do nothing.
 
 python -m florin.bench.workers.noop_worker JOBS [early]
 """
@@ -39,7 +39,7 @@ def main(jobs: int, *, early: bool) -> int:
     counts: list[Count] = []
 
     def context(_settings: Settings, _database: Database) -> Count:
-        """Called once, when nothing of the outbox was moved yet."""
+        """Called once, before any job has moved from the outbox."""
         counts.append(Count(jobs, early=early))
         return counts[0]
 

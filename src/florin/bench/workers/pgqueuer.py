@@ -1,10 +1,12 @@
-"""Pgqueuer: PgQueuer with jobs that do nothing, set up as its own pages advise for throughput.
+"""Pgqueuer: PgQueuer with jobs that do nothing, set up for throughput as its documentation says.
 
     python -m florin.bench.workers.pgqueuer fill JOBS
     python -m florin.bench.workers.pgqueuer work JOBS BATCH
 
-Its settings for autovacuum (`pgq autovac`); `balanced`, where its jobs survive a crash as ours do
-and only its log does not; one asyncpg connection for the worker; uvloop, as its command has it.
+It uses PgQueuer's settings for autovacuum (`pgq autovac`); durability `balanced`, where jobs
+survive a crash as Florin's do and only its log does not;
+ one asyncpg connection for the worker; and uvloop,
+as PgQueuer's command does.
 """
 
 import asyncio
@@ -26,7 +28,7 @@ from pgqueuer.queries import Queries
 
 from florin.bench.workers.job_counter import Count
 
-_asyncpg: Any = asyncpg  # it types its factories in part only
+_asyncpg: Any = asyncpg  # its factories are typed only in part
 _ENTRYPOINT = "nothing"
 _AT_ONCE = 5_000
 
@@ -63,7 +65,7 @@ async def _work(url: str, jobs: int, batch: int) -> None:
 
 
 def main(what: str, jobs: int, batch: int) -> None:
-    """Fill its queue, or work until SIGTERM."""
+    """Fill the queue, or work until SIGTERM."""
     url = os.environ["DATABASE_URL"]
     if what == "fill":
         uvloop.run(_fill(url, jobs))

@@ -1,4 +1,4 @@
-"""Polling: until what another process does can be seen in the database."""
+"""Polling: wait until the effect of another process is visible in the database."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from florin.ops.system.console import OperatorError
 async def until(
     true: Callable[[], Awaitable[bool]], *, within_s: float, look_s: float, otherwise: str
 ) -> float:
-    """Return when it was seen, on the monotonic clock; Unable says why it never was."""
+    """Return the monotonic time at which `true` held. Raises OperatorError with `otherwise`."""
     give_up = time.monotonic() + within_s
     while not await true():
         if time.monotonic() > give_up:

@@ -1,8 +1,8 @@
-"""Queue: one worker of ours and one of PgQueuer, by turns, empty a queue of jobs that do nothing.
+"""Queue: a Florin worker and a PgQueuer worker, in turn, empty a queue of jobs that do nothing.
 
-Measured from the first job's beginning to the empty queue in the database, on both sides: starting
-a process and filling the queue are not in it. By the outbox the jobs lie there, as their causes
-left them, and the same worker moves and runs them; measured from before it connects.
+Both are measured from the start of the first job to the empty queue in the database, without the
+start of the process and the filling of the queue. With the outbox the jobs are in the outbox, as
+transactions leave them, and the worker moves and runs them; measured from before it connects.
 """
 
 import sys
@@ -39,7 +39,7 @@ _LEFT = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainedQueue:
-    """One queue, emptied."""
+    """The figures of one queue that was emptied."""
 
     jobs: int
     ran: int
@@ -61,18 +61,18 @@ async def contest(
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
     if find_spec("pgqueuer") is None:
         raise OperatorError(
-            "PgQueuer is not installed; a checkout's bin/test makes an environment with it."
+            "PgQueuer is not installed; run bin/test in a checkout to make an environment with it."
         )
-    await _make_rival(bench)
+    await _make_pgqueuer_database(bench)
     batch = await _batch(bench, max(1, terms.jobs // 5))
     rounds: list[Figures] = []
     wrong: list[str] = []
     for number in range(1, terms.rounds + 1):
         voice.status(f"Round {number} of {terms.rounds} …")
-        before = await _rival(bench, terms.jobs, batch)
-        ours = await _ours(bench, terms.jobs, by_outbox=False)
-        outbox = await _ours(bench, terms.jobs, by_outbox=True)
-        after = await _rival(bench, terms.jobs, batch)
+        before = await _run_pgqueuer(bench, terms.jobs, batch)
+        ours = await _run_florin(bench, terms.jobs, by_outbox=False)
+        outbox = await _run_florin(bench, terms.jobs, by_outbox=True)
+        after = await _run_pgqueuer(bench, terms.jobs, batch)
         rounds.append(
             {
                 "rate": ours.rate,
@@ -83,7 +83,7 @@ async def contest(
             }
         )
         wrong += [
-            f"of {one.jobs} jobs {one.ran} were run in round {number}"
+            f"round {number}: {one.ran} of {one.jobs} jobs ran"
             for one in (before, ours, outbox, after)
             if one.ran != one.jobs
         ]
@@ -99,15 +99,15 @@ async def contest(
 
 
 async def _batch(bench: BenchServers, jobs: int) -> int:
-    """Let PgQueuer have the size of batch that suits it best; few jobs could not tell."""
+    """Return the batch size at which PgQueuer is fastest; with few jobs the largest."""
     if jobs < max(_BATCHES):
         return max(_BATCHES)
-    voice.status("Choosing PgQueuer's size of batch …")
-    rates = {size: (await _rival(bench, jobs, size)).rate for size in _BATCHES}
+    voice.status("Choosing PgQueuer's batch size …")
+    rates = {size: (await _run_pgqueuer(bench, jobs, size)).rate for size in _BATCHES}
     return max(rates, key=lambda size: rates[size])
 
 
-async def _make_rival(bench: BenchServers) -> None:
+async def _make_pgqueuer_database(bench: BenchServers) -> None:
     admin = await bench.admin()
     try:
         await admin.execute(f"create database {_RIVAL} owner {postgres.APP}")
@@ -115,7 +115,7 @@ async def _make_rival(bench: BenchServers) -> None:
         await admin.close()
 
 
-async def _rival(bench: BenchServers, jobs: int, batch: int) -> DrainedQueue:
+async def _run_pgqueuer(bench: BenchServers, jobs: int, batch: int) -> DrainedQueue:
     voice.status("PgQueuer …")
     module = "florin.bench.workers.pgqueuer"
     environ = {
@@ -131,15 +131,15 @@ async def _rival(bench: BenchServers, jobs: int, batch: int) -> DrainedQueue:
         await admin.close()
 
 
-async def _ours(bench: BenchServers, jobs: int, *, by_outbox: bool) -> DrainedQueue:
+async def _run_florin(bench: BenchServers, jobs: int, *, by_outbox: bool) -> DrainedQueue:
     voice.status("Florin, by the outbox …" if by_outbox else "Florin …")
     opened = Database(bench.url(postgres.APP), name="bench")
     await opened.open()
     try:
         for start in range(0, jobs, _AT_ONCE):
-            wanted = [noop_worker.noop_jobs(n) for n in range(start, min(start + _AT_ONCE, jobs))]
+            jobs_now = [noop_worker.noop_jobs(n) for n in range(start, min(start + _AT_ONCE, jobs))]
             async with opened.transaction() as tx:
-                await (enqueue.enqueue if by_outbox else enqueue.enqueue_now)(tx, *wanted)
+                await (enqueue.enqueue if by_outbox else enqueue.enqueue_now)(tx, *jobs_now)
     finally:
         await opened.close()
     admin = await bench.admin()
@@ -154,7 +154,7 @@ async def _ours(bench: BenchServers, jobs: int, *, by_outbox: bool) -> DrainedQu
 async def _drained(
     bench: BenchServers, admin: Any, jobs: int, database: str, module: tuple[str, ...]
 ) -> DrainedQueue:
-    """Start a worker on a queue that is full; measure until it is empty, and stop it."""
+    """Start a worker on a filled queue, measure until the queue is empty, and stop the worker."""
     await admin.execute("vacuum (analyze)")
     await admin.execute("checkpoint")
     worker = await bench.start_worker(*module, database=database)
@@ -176,13 +176,13 @@ async def _drained(
 def _counted(
     worker: BenchWorker, jobs: int, ended: float, used: cpu_usage.CpuUsage
 ) -> DrainedQueue:
-    said = job_counter.last_counts(worker.log)
-    if said.began is None or said.count is None:
-        raise OperatorError(f"A worker ended without a word on what it ran; see {worker.log}.")
+    counts = job_counter.last_counts(worker.log)
+    if counts.began is None or counts.count is None:
+        raise OperatorError(f"A worker ended without reporting its jobs; see {worker.log}.")
     return DrainedQueue(
         jobs=jobs,
-        ran=said.count,
-        seconds=ended - said.began,
+        ran=counts.count,
+        seconds=ended - counts.began,
         worker_s=used.api,
         postgres_s=used.postgres,
     )

@@ -1,8 +1,8 @@
-"""Report: what a benchmark of the workers found, for a human."""
+"""Report: the result of a worker benchmark as a table."""
 
 from typing import Any
 
-# What a figure is called, and how it is written.
+# The label and the format of each figure.
 _LINES: dict[str, tuple[str, str]] = {
     "rate": ("rate", "{:,.0f}/s"),
     "outbox_rate": ("by the outbox", "{:,.0f}/s"),
@@ -30,7 +30,7 @@ _LINES: dict[str, tuple[str, str]] = {
 
 
 def text(document: dict[str, Any]) -> str:
-    """Return the table; the document has every round."""
+    """Return the table of medians; the document has every round."""
     terms = ", ".join(f"{name} {value:,g}" for name, value in document["terms"].items())
     lines = [f"{document['name']}: {document['says']}", f"  {terms}", ""]
     lines += [
@@ -42,10 +42,10 @@ def text(document: dict[str, Any]) -> str:
     lines += ["", *(f"{name}: {said}." for name, said in document["notes"].items())]
     lines += [f"WRONG: {wrong}." for wrong in document["wrong"]]
     if not document["ok"]:
-        lines.append("This run does not count.")
-    found = document["machine"]
+        lines.append("This run is not valid.")
+    machine = document["machine"]
     lines.append(
-        f"{found['cores']} cores, {found['model']}; {found['postgres']}, fsync on;"
+        f"{machine['cores']} cores, {machine['model']}; {machine['postgres']}, fsync on;"
         f" commit {document['commit']}."
     )
     return "\n".join(lines)

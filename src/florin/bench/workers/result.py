@@ -1,4 +1,4 @@
-"""Result: what a benchmark of the workers found, as values and as one document."""
+"""Result: the figures of a worker benchmark, as values and as one JSON document."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBenchResult:
-    """The figures of each round, and what was wrong: nothing, or the run does not count."""
+    """The figures of each round, and the faults found; a run with faults is not valid."""
 
     terms: WorkerBenchConfig
     rounds: Sequence[Figures]
@@ -27,7 +27,7 @@ class WorkerBenchResult:
         return not self.wrong
 
     def figures(self) -> Figures:
-        """The medians of the rounds, but the highest peak; a share is one of medians."""
+        """Return the medians of the rounds, for peaks the maximum; a quotient is one of medians."""
         names = list(self.rounds[0])
         found = {name: _together(name, [one[name] for one in self.rounds]) for name in names}
         for share, one, other in BENCHMARKS[self.terms.name].shares:
