@@ -94,7 +94,7 @@ REQUEST_COSTS = (
       f"{RETRIES}::test_a_request_that_timed_out_is_sent_once"),
     _("instances are not informed of a disconnected client", BALANCER,
       "  option abortonclose\n", "",
-      f"{RETRIES}::test_an_instance_hears_of_a_client_that_is_gone"),
+      f"{RETRIES}::test_an_instance_is_notified_of_a_disconnected_client"),
     _("one error rolls a deployment back", SOAK,
       "if blamed >= ERRORS_LEAST and", "if",
       f"{SOAKS}::test_new_instances_are_compared_with_the_old"),

@@ -1,4 +1,4 @@
-"""Running: a real HAProxy of a test's own, on free ports, ended by its pid."""
+"""HAProxy process: a test's own HAProxy on free ports, ended by its pid."""
 
 import asyncio
 import subprocess
@@ -19,7 +19,7 @@ from florin.ops.system import os_user
 from tests.support.instance import NO_TLS
 from tests.support.ports import free_port
 
-# Everything a test waits for, ten times as quick; the inequalities hold here, too.
+# All durations are a tenth of the defaults; the required inequalities still hold.
 FAST: Timing = replace(
     DEFAULT,
     probe_every_s=0.2,
@@ -37,7 +37,7 @@ FAST: Timing = replace(
 
 @dataclass(slots=True)
 class Running:
-    """A balancer and its process; `start` after `kill` is its next start."""
+    """A balancer and its process; `start` after `kill` is a restart."""
 
     balancer: Balancer
     log: Path
@@ -52,39 +52,39 @@ class Running:
         return f"http://127.0.0.1:{self.balancer.edge.operations_port}"
 
     async def start(self, *, restore: bool = True) -> None:
-        want = self.balancer.wanted()
-        want.prepare()
+        spec = self.balancer.wanted()
+        spec.prepare()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
-                want.launch.argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
+                spec.launch.argv, stdout=log, stderr=log, cwd="/", env=dict(spec.launch.environ)
             )
         deadline = time.monotonic() + 60
-        while not await want.ready():
+        while not await spec.ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(self.log.read_text("utf-8")[-3000:])
             await asyncio.sleep(0.01)
         if restore:
-            await want.settle()
+            await spec.settle()
 
     async def relieve(self) -> subprocess.Popen[Any]:
         """Start the next process while this one runs, as a fleet does; return the replaced one."""
-        want, before = self.balancer.wanted(), self.process
-        assert want.relief is not None
+        spec, before = self.balancer.wanted(), self.process
+        assert spec.relief is not None
         assert before is not None
-        want.prepare()
-        argv = want.relief.launch(before.pid).argv
+        spec.prepare()
+        argv = spec.relief.launch(before.pid).argv
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
-                argv, stdout=log, stderr=log, cwd="/", env=dict(want.launch.environ)
+                argv, stdout=log, stderr=log, cwd="/", env=dict(spec.launch.environ)
             )
         deadline = time.monotonic() + 20
-        while not await want.relief.answers(self.process.pid):
+        while not await spec.relief.answers(self.process.pid):
             if self.process.poll() is not None or time.monotonic() > deadline:
                 before.kill()
                 before.wait(10)
                 raise AssertionError(self.log.read_text("utf-8")[-3000:])
             await asyncio.sleep(0.01)
-        await want.settle()
+        await spec.settle()
         return before
 
     def kill(self) -> None:
@@ -98,7 +98,7 @@ class Running:
     async def until(
         self, name: str, holds: Callable[[InstanceState], bool], within_s: float = 60
     ) -> float:
-        """Wait until the balancer sees it so; return how long that took."""
+        """Wait until `holds` is true for the instance; return the seconds that passed."""
         begun = time.monotonic()
         while not holds(await self.seen(name)):
             assert time.monotonic() - begun < within_s, await self.balancer.observe()
@@ -126,7 +126,7 @@ async def running(
         trusted_proxies=trusted,
         connections_per_source=per_source,
         tls=tls,
-        # With blanks, and longer than the path of a socket may be.
+        # With spaces, and longer than the maximal path of a socket.
         folder=folder / f"a balancer's own {'x' * 90}",
         user=os_user.choose_account([]),
         threads=2,

@@ -1,4 +1,4 @@
-"""Stand-ins: tiny HTTP/1.1 instances inside the test, which count what they are sent."""
+"""Stub instances: small HTTP/1.1 servers inside the test, which record their requests."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 @dataclass(slots=True)
 class Call:
-    """One request as it arrived, whether or not it was answered."""
+    """One received request, whether or not it was answered."""
 
     method: str
     path: str
@@ -23,15 +23,15 @@ class Call:
 
 @dataclass(slots=True)
 class StandIn:
-    """One instance: what it says to probes, how slow it is, what it was sent."""
+    """One stub instance: its answer to probes, its delay, and the requests it received."""
 
     name: str
     ready: int = 200
     delay_s: float = 0
-    breaks: int = 0  # as many of the next requests are read and then cut off without an answer
-    # Clear: it takes connections and answers nothing, as one that is stopped.
+    breaks: int = 0  # so many of the next requests are read and aborted without an answer
+    # Clear: it accepts connections and answers nothing, like a stopped process.
     speaking: asyncio.Event = field(default_factory=asyncio.Event)
-    # Clear: probes are answered, and what arrives waits until it is set.
+    # Clear: probes are answered, other requests wait until it is set.
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Call] = field(default_factory=list)
     probes: int = 0
@@ -57,7 +57,7 @@ class StandIn:
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def die(self) -> None:
-        """Go as a killed process goes: its port is closed and every connection is reset."""
+        """Stop like a killed process: close the port and reset every connection."""
         if self._server is not None:
             self._server.close()
             self._server = None

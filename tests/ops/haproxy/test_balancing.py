@@ -1,4 +1,4 @@
-"""Who gets the next request: each algorithm by its distribution, and switched while it runs."""
+"""Balancing: the distribution of each algorithm, and switching between them under load."""
 
 import asyncio
 from collections import Counter
@@ -26,7 +26,7 @@ async def _admit_all(run: Running, fleet: dict[str, StandIn]) -> None:
 
 
 async def _of_each_client(run: Running) -> dict[str, str]:
-    """Which instance answers each of 200 clients, each from an address of its own."""
+    """Return the instance that answers each of 200 clients with different addresses."""
     found: dict[str, str] = {}
     for address in CLIENTS:
         transport = httpx.AsyncHTTPTransport(local_address=address, verify=False)
@@ -35,7 +35,7 @@ async def _of_each_client(run: Running) -> dict[str, str]:
     return found
 
 
-async def test_round_robin_deals_evenly(tmp_path: Path) -> None:
+async def test_round_robin_distributes_requests_evenly(tmp_path: Path) -> None:
     async with standins("a", "b", "c") as fleet, running(tmp_path) as run:
         await _admit_all(run, fleet)
         async with client(run.base) as http:
@@ -44,7 +44,7 @@ async def test_round_robin_deals_evenly(tmp_path: Path) -> None:
         assert set(counts) == {"a", "b", "c"}
 
 
-async def test_least_connections_spares_the_slow_one(tmp_path: Path) -> None:
+async def test_least_connections_sends_less_to_a_slow_instance(tmp_path: Path) -> None:
     async with standins("a", "b", "c") as fleet, running(tmp_path) as run:
         await _admit_all(run, fleet)
         await run.balancer.switch("leastconn")
@@ -62,7 +62,7 @@ async def test_least_connections_spares_the_slow_one(tmp_path: Path) -> None:
         assert min(counts["a"], counts["b"]) > counts.total() / 3, counts
 
 
-async def test_ip_hash_keeps_a_client_where_it_is_and_moves_only_who_must(tmp_path: Path) -> None:
+async def test_ip_hash_moves_only_clients_of_a_removed_instance(tmp_path: Path) -> None:
     async with standins("a", "b", "c", "d") as fleet, running(tmp_path) as run:
         await _admit_all(run, fleet)
         await run.balancer.switch("iphash")
@@ -106,7 +106,7 @@ async def test_only_a_trusted_proxy_can_name_its_client(tmp_path: Path) -> None:
             clients = [f"10.1.{n}.1" for n in range(40)]
             homes = {each: await _who(http, **{"x-forwarded-for": each}) for each in clients}
             assert set(homes.values()) == {"a", "b", "c"}
-            # What the client wrote itself stands to the left of what the proxy saw.
+            # Addresses that the client sent are to the left of the one that the proxy saw.
             for each in clients:
                 assert await _who(http, **{"x-forwarded-for": f"1.2.3.4, {each}"}) == homes[each]
             assert await forwarded_for("1.2.3.4, 10.1.1.1") == "10.1.1.1"
@@ -115,7 +115,9 @@ async def test_only_a_trusted_proxy_can_name_its_client(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("last", ["leastconn", "roundrobin"])
-async def test_switching_under_load_fails_nothing(tmp_path: Path, last: Algorithm) -> None:
+async def test_switching_the_algorithm_under_load_fails_no_request(
+    tmp_path: Path, last: Algorithm
+) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit_all(run, fleet)
         done = asyncio.Event()

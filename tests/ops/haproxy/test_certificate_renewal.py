@@ -1,4 +1,4 @@
-"""Certificates of a fleet: replaced on disk they are shown at once; a mistake is one sentence."""
+"""Renewal: a certificate replaced on disk is served at once; a mistake is one sentence."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ from tests.support.certificate import Certificate, make
 
 
 def shown(port: int, host: str) -> bool:
-    """Say whether the certificate that is shown is of this host."""
+    """Return whether the served certificate is for this host."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with (
@@ -101,7 +101,9 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, mistake: str) -> None:
     assert str(tmp_path) in str(raised.value)
 
 
-def test_the_command_says_it_before_anything_starts(fleet: TestFleet, tmp_path: Path) -> None:
+def test_up_reports_an_invalid_certificate_before_it_starts_parts(
+    fleet: TestFleet, tmp_path: Path
+) -> None:
     cert, key = _mistaken(tmp_path, "the key of another")
     words = ("up", "--port", str(fleet.port), "--tls-cert", str(cert), "--tls-key", str(key))
     said = run_cli(fleet, *words)

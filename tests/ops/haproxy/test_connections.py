@@ -15,7 +15,7 @@ Open = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 @contextlib.asynccontextmanager
 async def crowd() -> AsyncGenerator[list[Open]]:
-    """Connections that are open until the end."""
+    """Connections that stay open until the end of the test."""
     made: list[Open] = []
     try:
         yield made
@@ -51,7 +51,7 @@ async def closed(connection: Open) -> bool:
 
 
 async def served(run: Running, source: str, many: list[Open]) -> bool:
-    """Whether one more connection of that source is answered; it stays open."""
+    """Return whether one more connection of the source is answered; it stays open."""
     try:
         many.append(await connect(run, source))
     except ConnectionError:
@@ -60,19 +60,19 @@ async def served(run: Running, source: str, many: list[Open]) -> bool:
 
 
 async def until_served(run: Running, source: str, many: list[Open]) -> None:
-    """Ask again until what was closed is seen to be closed."""
+    """Try again until the balancer has noticed the closed connections."""
     async with asyncio.timeout(60):
         while not await served(run, source, many):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-async def test_one_source_has_its_share_and_others_theirs(tmp_path: Path) -> None:
+async def test_connections_are_limited_per_source(tmp_path: Path) -> None:
     async with standins("a") as fleet, running(tmp_path, per_source=5) as run, crowd() as many:
         await run.balancer.admit("a", fleet["a"].address)
         found = [await served(run, "127.0.0.2", many) for _ in range(8)]
         assert found == [True] * 5 + [False] * 3
         assert await served(run, "127.0.0.3", many)
-        assert await answer(many[0]) is not None  # what was open stays
+        assert await answer(many[0]) is not None  # open connections stay open
         many[0][1].close()
         await until_served(run, "127.0.0.2", many)
 
@@ -91,7 +91,7 @@ async def test_trusted_proxies_are_not_counted(tmp_path: Path) -> None:
 
 
 async def test_a_connection_is_not_kept_when_it_is_nearly_full(tmp_path: Path) -> None:
-    few = replace(FAST, connections=64)  # 32 are the public's: 24 are nearly all
+    few = replace(FAST, connections=64)  # the public port has 32 connections; 24 is nearly full
     async with standins("a") as fleet, running(tmp_path, timing=few) as run, crowd() as many:
         await run.balancer.admit("a", fleet["a"].address)
         for number in range(24):

@@ -22,7 +22,7 @@ from tests.ops.haproxy.stub_instances import standins
 from tests.support.ports import free_port
 
 SCRIPT = Path(__file__).parents[2] / "kit" / "server" / "draining_instance.py"
-# A machine that builds stalls now and then: probes are patient, all else is as quick as elsewhere.
+# A busy machine may stall: probes have long time-outs, all other durations are as in FAST.
 TIMING: Timing = replace(FAST, probe_every_s=0.4, probe_timeout_s=0.4, drain_s=2.5, drain_max_s=6)
 # Around the time-outs of the pool and of the instances (0.2 s and 3 s here).
 GAPS = (0.19, 0.2, 0.21, 2.9, 3.0, 3.1)
@@ -30,7 +30,7 @@ GAPS = (0.19, 0.2, 0.21, 2.9, 3.0, 3.1)
 
 @dataclass(slots=True)
 class Leaver:
-    """A process that only knows how to leave, and its name in the balancer."""
+    """A process that can only drain, and its name in the balancer."""
 
     name: str
     process: subprocess.Popen[Any]
@@ -39,7 +39,7 @@ class Leaver:
 
 @dataclass(slots=True)
 class Seen:
-    """What the callers saw."""
+    """The answers and failures of all callers."""
 
     answers: Counter[str] = field(default_factory=Counter[str])
     failures: list[str] = field(default_factory=list[str])
@@ -65,7 +65,7 @@ async def _start(name: str, run: Running) -> Leaver:
 async def _load(
     run: Running, *callers: Callable[[httpx.AsyncClient], Awaitable[None]], seen: Seen
 ) -> AsyncGenerator[None]:
-    """Each caller has a connection of its own, and repeats itself until the end."""
+    """Callers, each with its own connection, that send requests until the end."""
     stop = asyncio.Event()
 
     async def forever(caller: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
@@ -90,7 +90,7 @@ async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) 
 
     def posting(kind: str, gap_s: float, path: str = "/") -> Any:
         async def call(http: httpx.AsyncClient) -> None:
-            # Without a key: nothing repeats it for us once it was sent.
+            # Without an idempotency key: the balancer does not retry it once it was sent.
             answer = await http.post(path)
             assert answer.status_code == 200, answer.text
             seen.answers[kind] += 1
@@ -152,5 +152,5 @@ async def test_no_connection_is_reused_that_an_instance_may_be_closing(tmp_path:
             fleet["a"].delay_s = 0.1
             await burst()
         assert fleet["a"].idled_s
-        # Not idle_s: by when this process notices that it is asked again, that may be over.
+        # Not idle_s: this process may notice a reuse only after idle_s is over.
         assert max(fleet["a"].idled_s) < FAST.app_idle_s

@@ -27,7 +27,9 @@ async def _until_called(each: StandIn, times: int) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-async def test_who_says_no_is_out_and_comes_back(tmp_path: Path, algorithm: Algorithm) -> None:
+async def test_an_unready_instance_is_removed_and_returns(
+    tmp_path: Path, algorithm: Algorithm
+) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
         await run.balancer.switch(algorithm)
@@ -42,13 +44,13 @@ async def test_who_says_no_is_out_and_comes_back(tmp_path: Path, algorithm: Algo
         await run.until("b", lambda seen: seen.check == "down")
         assert await _ask(run, 20) == [200] * 20
         assert len(fleet["a"].calls) == 20
-        # A machine that builds is no place for a stopwatch: the model's bounds, very generously.
+        # A busy machine is slow: the bounds of the model, with a large margin.
         timing = run.balancer.edge.timing
         assert out < timing.ejected_within_s * 60
         assert back < timing.readmitted_within_s * 60
 
 
-async def test_the_last_one_is_never_taken_out(tmp_path: Path) -> None:
+async def test_the_last_instance_is_never_removed(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
         for name, each in fleet.items():
@@ -59,7 +61,7 @@ async def test_the_last_one_is_never_taken_out(tmp_path: Path) -> None:
         assert fleet["b"].calls
 
 
-async def test_an_instance_that_says_it_leaves_finishes_and_gets_nothing_new(
+async def test_a_draining_instance_finishes_and_gets_no_new_requests(
     tmp_path: Path,
 ) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
@@ -80,7 +82,7 @@ async def test_an_instance_that_says_it_leaves_finishes_and_gets_nothing_new(
         assert len(fleet["a"].calls) == 2
 
 
-async def test_the_only_one_leaving_serves_until_it_is_gone(tmp_path: Path) -> None:
+async def test_the_only_instance_serves_until_it_has_stopped(tmp_path: Path) -> None:
     async with standins("a") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
         fleet["a"].ready = 404
@@ -101,7 +103,7 @@ async def test_requests_wait_for_the_restart_of_the_only_instance(tmp_path: Path
         assert len(fleet["a"].calls) == 1
 
 
-async def test_drained_by_hand_it_finishes_and_ready_it_is_back(tmp_path: Path) -> None:
+async def test_an_instance_that_the_operator_drains_finishes_and_returns(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await _admit(run, fleet)
         for each in fleet.values():
@@ -118,7 +120,7 @@ async def test_drained_by_hand_it_finishes_and_ready_it_is_back(tmp_path: Path) 
             fleet["a"].answering.set()
             assert [(await each).status_code for each in begun] == [200] * 4
         assert len(fleet["a"].calls) == 2
-        # Not even panic asks one that an operator took out.
+        # Panic mode does not use an instance that an operator drained.
         fleet["b"].ready = 503
         await run.until("b", lambda seen: seen.check == "down")
         assert await _ask(run, 10) == [200] * 10
@@ -128,7 +130,7 @@ async def test_drained_by_hand_it_finishes_and_ready_it_is_back(tmp_path: Path) 
         assert len(fleet["a"].calls) > 2
 
 
-async def test_a_forgotten_place_is_given_to_another_address(tmp_path: Path) -> None:
+async def test_the_slot_of_a_removed_instance_is_reused(tmp_path: Path) -> None:
     async with standins("a", "b", "c") as fleet, running(tmp_path) as run:
         await run.balancer.admit("one", fleet["a"].address)
         await run.balancer.admit("two", fleet["b"].address)
@@ -141,7 +143,7 @@ async def test_a_forgotten_place_is_given_to_another_address(tmp_path: Path) -> 
         assert await _ask(run, 10) == [200] * 10
         assert fleet["a"].calls == []
         assert len(fleet["c"].calls) == 5
-        # The same instance elsewhere: one step.
+        # The same instance at another address: one step.
         await run.balancer.admit("two", fleet["a"].address)
         assert await _ask(run, 10) == [200] * 10
         assert len(fleet["a"].calls) == 5

@@ -1,6 +1,6 @@
-"""Real instances behind the balancer, killed, frozen, stopped: no keyed request fails.
+"""Real instances behind the balancer, killed, frozen, stopped: no request with a key fails.
 
-The load is that of the tills, whose log must equal the books to the cent.
+The log of the load's clients must equal the ledger to the cent.
 """
 
 import asyncio
@@ -91,7 +91,9 @@ async def _shop(server: postgres_server.Server) -> Shop:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_no_keyed_request_fails_and_the_books_agree(balanced: Balanced, fault: str) -> None:
+async def test_no_request_with_a_key_fails_and_the_ledger_agrees(
+    balanced: Balanced, fault: str
+) -> None:
     shop, log, stop = await _shop(balanced.server), Log(), asyncio.Event()
     base = f"{balanced.run.base}/api/v1"
     async with httpx.AsyncClient(base_url=base, headers=shop.headers, timeout=60) as http:
@@ -109,7 +111,7 @@ async def test_no_keyed_request_fails_and_the_books_agree(balanced: Balanced, fa
             stop.set()
             await asyncio.gather(*working)
         failed = [call for call in log.calls if call.tries > 1]
-        if fault != "lose_the_balancer":  # open connections break with it: their callers repeat
+        if fault != "lose_the_balancer":  # open connections break with it: their callers retry
             assert failed == [], log.summary()
         await accounts.compare(http, log)
 

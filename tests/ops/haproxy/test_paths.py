@@ -1,4 +1,4 @@
-"""Paths at the balancer: every rule and every instance meets the one form of a path."""
+"""Paths: the balancer normalizes a path before its rules and the instances see it."""
 
 import asyncio
 from pathlib import Path
@@ -27,7 +27,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
-async def test_an_instance_is_asked_in_the_form_that_it_would_make_itself(
+async def test_instances_receive_the_path_as_they_would_normalize_it(
     tmp_path: Path, path: str
 ) -> None:
     async with standins("a") as fleet, running(tmp_path) as run:
@@ -39,14 +39,14 @@ async def test_an_instance_is_asked_in_the_form_that_it_would_make_itself(
         ]
 
 
-async def test_an_encoded_slash_stays_and_is_no_slash(tmp_path: Path) -> None:
+async def test_an_encoded_slash_is_kept_and_does_not_separate(tmp_path: Path) -> None:
     async with standins("a") as fleet, running(tmp_path) as run:
         await run.balancer.admit("a", fleet["a"].address)
         await ask(run.balancer.edge.port, "/metrics%2f")
         assert [call.path for call in fleet["a"].calls] == ["/metrics%2f"]
 
 
-async def test_the_read_that_is_a_post_is_repeated_in_every_spelling(tmp_path: Path) -> None:
+async def test_a_lookup_is_retried_in_every_spelling_of_its_path(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         for name, each in fleet.items():
             await run.balancer.admit(name, each.address)

@@ -1,4 +1,4 @@
-"""A balancer that dies, a certificate that changes, and what it says of itself."""
+"""Restart: a killed or replaced balancer, certificates, request ids, and its operations port."""
 
 import asyncio
 import datetime as dt
@@ -24,7 +24,7 @@ from tests.ops.haproxy.stub_instances import standins
 
 
 @pytest.mark.parametrize("restored", [False, True], ids=["alone", "restored"])
-async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
+async def test_a_killed_balancer_restarts_with_servers_drains_and_algorithm(
     tmp_path: Path, restored: bool
 ) -> None:
     async with standins("a", "b", "c") as fleet, running(tmp_path) as run:
@@ -50,13 +50,13 @@ async def test_killed_it_comes_back_with_servers_drains_and_algorithm(
         ]
         assert sum(asked) == 12
         if restored:
-            # One that misses its probes, on a busy machine, is shown as down first.
+            # On a busy machine an instance that misses its probes is down first.
             await run.until("b", lambda seen: seen.admin == "drain")
         await run.balancer.ready("b")
         assert back < 30  # a second on a machine with nothing else to do
 
 
-async def test_relieved_by_another_it_breaks_no_connection(tmp_path: Path) -> None:
+async def test_replacing_the_balancer_process_breaks_no_connection(tmp_path: Path) -> None:
     """Busy and idle connections, and requests without retries: the port is never closed."""
     failures, stop = list[str](), asyncio.Event()
 
@@ -82,7 +82,7 @@ async def test_relieved_by_another_it_breaks_no_connection(tmp_path: Path) -> No
         await asyncio.sleep(0.5)
         for _ in range(2):
             before = await run.relieve()
-            # Each of its callers has come back once; then it has nothing left to do.
+            # Each caller has sent one more request; then the old process can end.
             assert await asyncio.to_thread(before.wait, 30) in {0, 128 + signal.SIGTERM}
         stop.set()
         assert min(await asyncio.gather(*callers)) >= 1
@@ -94,7 +94,7 @@ async def test_relieved_by_another_it_breaks_no_connection(tmp_path: Path) -> No
     assert failures == []
 
 
-async def test_what_was_killed_between_file_and_socket_is_restored(tmp_path: Path) -> None:
+async def test_changes_written_but_not_sent_are_restored(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         await run.balancer.admit("a", fleet["a"].address)
         await run.balancer.admit("b", fleet["b"].address)
@@ -123,7 +123,7 @@ def _plain(facts: BalancerState) -> object:
     }
 
 
-async def test_without_a_balancer_every_question_says_so_and_nothing_is_lost(
+async def test_without_a_balancer_commands_fail_and_changes_are_kept(
     tmp_path: Path,
 ) -> None:
     async with standins("a") as fleet, running(tmp_path) as run:
@@ -172,7 +172,7 @@ def _pair(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 def _shown(port: int) -> tuple[str, str | None]:
-    """Whose certificate is shown, and which protocol is agreed upon."""
+    """Return the subject of the served certificate and the negotiated protocol."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2", "http/1.1"])
@@ -239,7 +239,7 @@ async def test_without_an_instance_it_answers_like_the_api(tmp_path: Path) -> No
         assert answer.json()["request_id"] == answer.headers["x-request-id"]
 
 
-async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Path) -> None:
+async def test_the_operations_port_shows_the_balancer_and_the_fleet(tmp_path: Path) -> None:
     async with standins("a", "b") as fleet, running(tmp_path) as run:
         for name, each in fleet.items():
             await run.balancer.admit(name, each.address)
@@ -258,7 +258,7 @@ async def test_the_operators_port_shows_the_balancer_and_the_fleet(tmp_path: Pat
         assert answer.headers["content-type"].startswith("text/plain")
 
 
-async def test_root_gives_itself_up(tmp_path: Path) -> None:
+async def test_the_balancer_drops_root_privileges(tmp_path: Path) -> None:
     async with running(tmp_path) as run:
         assert run.process is not None
         status = Path(f"/proc/{run.process.pid}/status").read_text("ascii")  # noqa: ASYNC240

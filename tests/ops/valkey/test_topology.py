@@ -20,9 +20,9 @@ SLOTS = {1: "0-5460", 2: "5461-10921", 3: "10922-16383"}
 
 
 def line(n: int, *flags: str, master: str = "-", slots: str = "", port: int = 0) -> str:
-    said = ",".join(flags)
+    text = ",".join(flags)
     return (
-        f"id{n} 127.0.0.1:{port or 7000 + n}@{8000 + n} {said} {master} 0 0 {n} connected {slots}"
+        f"id{n} 127.0.0.1:{port or 7000 + n}@{8000 + n} {text} {master} 0 0 {n} connected {slots}"
     )
 
 
@@ -62,8 +62,8 @@ def test_nothing_is_missing() -> None:
     assert commands_for(whole()) == []
 
 
-def test_strangers_become_one_cluster_step_by_step() -> None:
-    """Introduced, given the slots, given masters."""
+def test_unconnected_nodes_become_one_cluster_step_by_step() -> None:
+    """Nodes are introduced, then get slots, then masters."""
     views = {f"valkey-{n}": parse_nodes(seen_by(n, {n: line(n, "master")})) for n in range(1, 7)}
     met = missing_commands(views, PLACES)
     assert [each.to for each in met] == ["valkey-1"] * 5
@@ -85,28 +85,28 @@ def test_a_handshake_is_waited_for() -> None:
 
 
 def test_a_replaced_master_is_left_to_the_others() -> None:
-    """It still says that the slots are its own; they are the successor's, by a later vote."""
+    """It still claims the slots, but they are the successor's, by a later epoch."""
     after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
     assert commands_for(after, n1=seen_by(1, whole())) == []
 
 
-def test_one_that_came_back_with_nothing_follows_who_has_no_replica() -> None:
+def test_an_empty_master_replicates_a_master_without_replica() -> None:
     after = whole() | {1: line(1, "master"), 4: line(4, "master", slots=SLOTS[1])}
     assert commands_for(after) == [NodeCommand("valkey-1", ("CLUSTER", "REPLICATE", "id4"))]
 
 
-def test_one_at_another_port_is_introduced_again() -> None:
+def test_a_node_at_another_port_is_introduced_again() -> None:
     stale = whole() | {5: line(5, "slave", master="id2", port=7999)}
     views = {f"valkey-{n}": parse_nodes(seen_by(n, stale)) for n in range(1, 7)}
     assert [each.words[-2:] for each in missing_commands(views, PLACES)] == [(7005, 8005)]
 
 
 @pytest.mark.parametrize(("flag", "slots", "forgotten"), [("fail", "", 6), ("fail", "0-9", 0)])
-def test_who_began_anew_is_forgotten_by_his_old_name(flag: str, slots: str, forgotten: int) -> None:
+def test_a_failed_node_without_slots_is_forgotten(flag: str, slots: str, forgotten: int) -> None:
     """Unless the node has slots: then another node is about to take them over."""
     lines = whole() | {9: line(9, "master", flag, slots=slots)}
-    found = commands_for(lines)
-    assert [each.words for each in found] == [("CLUSTER", "FORGET", "id9")] * forgotten
+    commands = commands_for(lines)
+    assert [each.words for each in commands] == [("CLUSTER", "FORGET", "id9")] * forgotten
 
 
 def test_free_slots_go_to_the_node_with_the_fewest() -> None:
@@ -128,7 +128,7 @@ def test_free_slots_go_to_the_node_with_the_fewest() -> None:
 def test_the_topology_is_the_one_asked_for_else_the_last(
     tmp_path: Path, kept: Kind, asked: Kind | None, chosen: Kind
 ) -> None:
-    """Over one that runs it is not changed; a server of others is none of ours to arrange."""
+    """A running topology is not changed; an external server is not managed."""
     home = Home(tmp_path)
     desired_state.save_desired_state(home, DesiredState(valkey=kept))
     options = UpOptions(home=home, environ={}, valkey=asked)
@@ -151,7 +151,7 @@ def test_a_new_home_has_a_replica_and_one_valkey() -> None:
     assert (DesiredState().replicas, DesiredState().valkey) == (1, "single")
 
 
-def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
+def test_the_primary_is_the_one_of_the_latest_epoch(tmp_path: Path) -> None:
     def server(n: int) -> ValkeyServer:
         return ValkeyServer(
             program=tmp_path,
@@ -169,11 +169,11 @@ def test_who_leads_is_what_was_decided_last(tmp_path: Path) -> None:
     assert made.leader() == "valkey-1"
     for n, (port, epoch) in enumerate([(7002, 4), (7003, 12), (7002, 4)], start=1):
         (tmp_path / f"sentinel-{n}").mkdir()
-        said = f"port 1\nsentinel monitor florin 127.0.0.1 {port} 2\n"
-        said += f"sentinel config-epoch florin {epoch}\n"
-        (tmp_path / f"sentinel-{n}" / "sentinel.conf").write_text(said, "utf-8")
+        text = f"port 1\nsentinel monitor florin 127.0.0.1 {port} 2\n"
+        text += f"sentinel config-epoch florin {epoch}\n"
+        (tmp_path / f"sentinel-{n}" / "sentinel.conf").write_text(text, "utf-8")
     assert made.leader() == "valkey-3"
-    assert {want.name: want.role for want in made.wanted()[:3]} == {
+    assert {spec.name: spec.role for spec in made.wanted()[:3]} == {
         "valkey-1": "valkey-replica",
         "valkey-2": "valkey-replica",
         "valkey-3": "valkey-primary",

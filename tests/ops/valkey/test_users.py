@@ -1,4 +1,4 @@
-"""What the application may do in a Valkey: all that the product asks of it, and nothing else."""
+"""The application's rights in Valkey: exactly the commands that Florin uses."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -78,7 +78,7 @@ async def test_the_application_needs_no_other_right(
         connected(running.app_url) as other,
     ):
         limits = RateLimiter(client, patience_s=WITHIN_S)
-        for n in range(20):  # on every master of a cluster
+        for n in range(20):  # a key on every master of a cluster
             await limits.count((FIVE, f"{n}"), times=9)
             assert await RateLimiter(other, patience_s=WITHIN_S).blocked((FIVE, f"{n}"), sure=True)
             await limits.forgive(FIVE, f"{n}")
@@ -88,7 +88,7 @@ async def test_the_application_needs_no_other_right(
             assert await tokens.record([name], 7)
         assert (
             await tokens.required_positions(names) is None
-        )  # a new connection: nothing there is trusted yet
+        )  # a new connection is not authenticated yet
         assert await tokens.required_positions(names) == 16
         await heard(client, other)
         for node in running.nodes:
@@ -143,7 +143,7 @@ def test_the_page_names_these_rights() -> None:
 
 
 def test_a_server_that_runs_with_other_rights_is_replaced(fleet: TestFleet) -> None:
-    """As after a release whose one user might do everything."""
+    """As after a release whose only user had all rights."""
     child = fleet.up()
     before = fleet.processes()
     fleet.kill_supervisor(child)

@@ -228,12 +228,12 @@ def _home(folder: Path) -> Home:
 
 @asynccontextmanager
 async def bench_servers(release: str) -> AsyncGenerator[BenchServers]:
-    """Yield servers in a temporary home; then stop the parts and remove it."""
+    """Yield servers in a temporary home; at the end stop all parts and remove the home."""
     try:
         folder = Path(tempfile.mkdtemp(prefix="florin-bench-"))
     except OSError as error:
         raise OperatorError(
-            f"No temporary directory could be made ({error.strerror}); set TMPDIR to one with space."
+            f"Cannot make a temporary directory ({error.strerror}); set TMPDIR to one with space."
         ) from None
     stack = AsyncExitStack()
     stack.callback(shutil.rmtree, folder, ignore_errors=True)

@@ -5,8 +5,7 @@
 
 It uses PgQueuer's settings for autovacuum (`pgq autovac`); durability `balanced`, where jobs
 survive a crash as Florin's do and only its log does not;
- one asyncpg connection for the worker; and uvloop,
-as PgQueuer's command does.
+one asyncpg connection for the worker; and uvloop, as PgQueuer's command does.
 """
 
 import asyncio
