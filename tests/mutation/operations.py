@@ -37,7 +37,7 @@ OPERATIONS = (
       "    if replaced.exists() and not server.data.exists():\n",
       "    if False:\n",
       "tests/ops/postgres/test_standby.py"
-      "::test_a_replacement_that_was_cut_off_is_finished_or_put_back"),
+      "::test_an_interrupted_replacement_is_finished_or_undone"),
     _("a percent sign in a path is not escaped for PostgreSQL", QUOTING,
       'shell_word(text).replace("%", "%%")', "shell_word(text)",
       "tests/ops/system/test_quoting.py::test_a_segment_is_archived_and_found_again"),

@@ -103,5 +103,5 @@ REQUEST_COSTS = (
       f"{SOAKS}::test_new_instances_are_compared_with_the_old"),
     _("earlier errors of old instances are forgotten", SOAK,
       ", 2 * old_before.failing(route)", "",
-      f"{SOAKS}::test_old_instances_that_are_asked_nothing_any_more_are_remembered"),
+      f"{SOAKS}::test_figures_of_idle_old_instances_are_kept"),
 )  # fmt: skip

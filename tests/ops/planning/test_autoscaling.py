@@ -1,4 +1,4 @@
-"""The function that sizes a fleet of workers."""
+"""Autoscaling: the function that decides the number of workers."""
 
 import msgspec
 from hypothesis import given, settings
@@ -88,7 +88,7 @@ def test_a_decision_keeps_to_the_limits_and_can_be_replayed_from_its_log(
 
 @settings(max_examples=200, deadline=None)
 @given(readings())
-def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
+def test_it_shrinks_slowly_and_never_below_the_maximum_of_the_window(
     seen: list[ScalingReading | None],
 ) -> None:
     last: float | None = None
@@ -104,13 +104,13 @@ def test_it_shrinks_slowly_and_never_below_what_was_wanted_in_the_window(
         last = now.at
 
 
-def test_what_arrives_is_served_before_a_queue_has_grown() -> None:
+def test_arrivals_add_workers_before_a_queue_grows() -> None:
     # 35/s · 0.5 s / 0.7 = 25 slots
     assert wanted_workers(LIMITS, (load(rate=35),)) == 5
 
 
-def test_a_queue_of_which_a_worker_takes_few_needs_more_workers() -> None:
-    """And no more than there is to do at once in the whole fleet."""
+def test_a_queue_with_few_slots_per_worker_needs_more_workers() -> None:
+    """But not more than the whole fleet can run at once."""
     busy = QueueLoad(name="bulk", waiting=0, oldest_s=0, rate=15, service_s=0.13)  # 2.8 slots
     assert wanted_workers(LIMITS, (busy,)) == 1
     assert wanted_workers(LIMITS, (msgspec.structs.replace(busy, here=2),)) == 2
@@ -119,7 +119,7 @@ def test_a_queue_of_which_a_worker_takes_few_needs_more_workers() -> None:
     assert wanted_workers(LIMITS, (msgspec.structs.replace(busier, at_once=4),)) == 2
 
 
-def test_a_backlog_is_to_be_gone_within_half_of_the_objective() -> None:
+def test_a_backlog_is_planned_to_clear_within_half_of_the_objective() -> None:
     # 500 · 0.5 s / 5 s = 50 slots
     assert wanted_workers(LIMITS, (load(waiting=500),)) == 10
 
@@ -135,14 +135,14 @@ def test_it_grows_at_once_and_waits_a_whole_window_before_it_shrinks() -> None:
     assert first.workers == 4
 
 
-def test_without_sight_it_holds_and_then_falls_back_to_a_normal_day() -> None:
+def test_without_metrics_it_holds_and_then_returns_to_the_normal_number() -> None:
     limits = ScalingLimits(slots=5, fallback=4)
     made = play([reading(0, 2), None, None, None, None], limits)
     assert [d.reason for d in made] == ["steady", "blind", "blind", "fallback", "fallback"]
     assert [d.workers for d in made] == [2, 2, 2, 4, 4]
 
 
-def test_failing_jobs_do_not_call_for_more_workers() -> None:
+def test_failing_jobs_do_not_add_workers() -> None:
     asked = msgspec.structs.replace(reading(0, 2, waiting=10_000, oldest_s=60.0), failed=0.5)
     (decision,) = play([asked])
     assert (decision.reason, decision.workers) == ("failing", 2)
@@ -155,14 +155,14 @@ def test_a_deploy_is_not_disturbed_unless_jobs_are_late() -> None:
     assert play([late])[0].reason == "grow"
 
 
-def test_more_workers_that_do_no_more_work_are_given_back() -> None:
+def test_workers_that_do_not_add_throughput_are_removed() -> None:
     seen: list[ScalingReading | None] = [
         reading(5.0 * n, 4 if n < 4 else 12, waiting=100 + 20 * n, oldest_s=30.0, done=10.0)
         for n in range(30)
     ]
     saturated = next(decision for decision in play(seen) if decision.reason == "saturated")
     assert saturated.workers == 4
-    # The same growth, and the queue shrinks: it was needed.
+    # The same growth with a shrinking queue: the workers were needed.
     useful: list[ScalingReading | None] = [
         reading(5.0 * n, 4 if n < 4 else 12, waiting=1000 - 20 * n, oldest_s=30.0, done=10.0)
         for n in range(30)
@@ -170,8 +170,8 @@ def test_more_workers_that_do_no_more_work_are_given_back() -> None:
     assert "saturated" not in [decision.reason for decision in play(useful)]
 
 
-def test_it_keeps_its_promise_on_the_traces_at_a_bounded_cost() -> None:
-    """The figures that `florin bench autoscale` prints, for the two that are promised."""
+def test_it_meets_its_target_on_the_traces_at_a_bounded_cost() -> None:
+    """The two figures of `florin bench autoscale` that have a target."""
     by_name = {trace.name: trace for trace in TRACES}
     for name, cost in (("flash", 2.2), ("day", 1.4)):
         ours, hpa, _, fixed = compare_policies(by_name[name], seed=1, seeds=1)

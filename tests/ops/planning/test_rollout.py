@@ -1,4 +1,4 @@
-"""Rolling: over random fleets, no step leaves a gap and every plan ends in what was wanted."""
+"""Rollout: on random fleets no step leaves a gap, and every plan ends in the desired state."""
 
 from dataclasses import replace
 
@@ -52,7 +52,7 @@ def reached(crew: Crew, goal: dict[str, ReleaseMark]) -> bool:
 def walk(
     crew: Crew, steps: tuple[RolloutStep, ...], goal: dict[str, ReleaseMark], batch: int
 ) -> list[Crew]:
-    """Take every step, looking after each."""
+    """Apply every step, and check the fleet after each."""
     seen = [crew]
     for step in steps:
         before, crew = crew, apply_step(crew, step)
@@ -68,7 +68,7 @@ def walk(
 
 @settings(max_examples=400, deadline=None)
 @given(crews(), goals(), st.integers(1, 4), st.booleans())
-def test_every_plan_keeps_one_serving_and_ends_as_wanted(
+def test_every_plan_keeps_one_serving_and_ends_in_the_desired_state(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
     walk(crew, plan_instances(crew, goal, batch=batch, surge=surge), goal, batch)
@@ -76,7 +76,7 @@ def test_every_plan_keeps_one_serving_and_ends_as_wanted(
 
 @settings(max_examples=400, deadline=None)
 @given(crews(), goals(), st.integers(1, 4), st.booleans(), st.data())
-def test_cut_off_anywhere_another_plan_finishes(
+def test_a_plan_interrupted_anywhere_is_finished_by_the_next(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool, data: st.DataObject
 ) -> None:
     steps = plan_instances(crew, goal, batch=batch, surge=surge)
@@ -86,7 +86,7 @@ def test_cut_off_anywhere_another_plan_finishes(
     for step in steps[:number]:
         crew = apply_step(crew, step)
     step = steps[number]
-    # The step itself is half done: for some of its instances, and what was started may be silent.
+    # The step is half done: for some of its instances only, and new parts may not answer yet.
     done = tuple(name for name in step.names if data.draw(st.booleans()))
     if done:
         crew = apply_step(crew, replace(step, names=done))
@@ -102,7 +102,7 @@ def test_cut_off_anywhere_another_plan_finishes(
 
 @settings(max_examples=200, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 6))
-def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
+def test_with_a_surge_capacity_never_decreases(count: int, batch: int) -> None:
     crew, goal = fleet(count), dict.fromkeys((f"api-{n}" for n in range(1, count + 1)), NEW)
     seen = walk(crew, plan_instances(crew, goal, batch=batch, surge=True), goal, batch)
     assert min(serving(crew) for crew in seen) == count
@@ -110,7 +110,7 @@ def test_with_a_surge_capacity_never_sinks(count: int, batch: int) -> None:
 
 
 @given(crews(), goals(), st.integers(1, 4), st.booleans())
-def test_what_is_as_wanted_is_left_alone(
+def test_parts_in_the_desired_state_are_not_changed(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int, surge: bool
 ) -> None:
     for step in plan_instances(crew, goal, batch=batch, surge=surge):
@@ -129,7 +129,7 @@ def words(steps: tuple[RolloutStep, ...]) -> list[str]:
     return [str(step) for step in steps]
 
 
-def test_a_deploy_reads_as_a_story() -> None:
+def test_a_deploy_has_the_documented_steps() -> None:
     goal = {"api-1": NEW, "api-2": NEW}
     assert words(plan_instances(fleet(2), goal, surge=True)) == [
         "start api-3 of r2",
@@ -150,19 +150,19 @@ def test_a_deploy_reads_as_a_story() -> None:
     ]
 
 
-def test_a_single_instance_has_a_stand_in_while_it_is_restarted() -> None:
+def test_a_single_instance_is_replaced_while_it_restarts() -> None:
     steps = words(plan_instances(fleet(1), {"api-1": ReleaseMark("r1", 2)}))
     assert steps[:4] == ["start api-2 of r1", "admit api-2", "watch api-2", "drain api-1"]
     assert steps[-2:] == ["drain api-2", "stop api-2"]
 
 
-def test_one_of_two_is_restarted_without() -> None:
+def test_one_of_two_is_restarted_without_a_replacement() -> None:
     steps = words(plan_instances(fleet(2), {"api-1": ReleaseMark("r1", 2), "api-2": OLD}))
     assert steps[0] == "drain api-1"
     assert len(steps) == 5
 
 
-def test_undoing_a_first_step_touches_nothing_else() -> None:
+def test_undoing_a_first_step_changes_no_other_part() -> None:
     crew = (*fleet(2), ObservedProcess(name="api-3", mark=NEW, ready=False, admitted=True))
     assert words(plan_instances(crew, {"api-1": OLD, "api-2": OLD})) == [
         "drain api-3",
@@ -170,7 +170,7 @@ def test_undoing_a_first_step_touches_nothing_else() -> None:
     ]
 
 
-def test_what_an_operator_took_out_comes_back_by_its_own_restart_alone() -> None:
+def test_a_part_that_the_operator_drained_returns_only_by_its_own_restart() -> None:
     first, second, third = fleet(3)
     crew = (first, replace(second, admitted=False, held=True), third)
     stay = {one.name: OLD for one in crew}
@@ -181,7 +181,7 @@ def test_what_an_operator_took_out_comes_back_by_its_own_restart_alone() -> None
         "start api-2 of r2",
         "admit api-2",
     ]
-    forgotten = (first, replace(second, admitted=False), third)  # a plan was cut off
+    forgotten = (first, replace(second, admitted=False), third)  # a plan was interrupted
     assert words(plan_instances(forgotten, stay)) == ["admit api-2"]
 
 
@@ -195,19 +195,19 @@ def test_what_an_operator_took_out_comes_back_by_its_own_restart_alone() -> None
         RolloutStep("watch", ("api-9",)),
     ],
 )
-def test_a_step_that_must_not_be_taken_is_refused(step: RolloutStep) -> None:
+def test_an_unsafe_step_is_refused(step: RolloutStep) -> None:
     with pytest.raises(StepImpossible):
         apply_step(fleet(2), step)
 
 
 @given(crews(), st.dictionaries(st.integers(1, 7).map("api-{}".format), marks), st.integers(1, 3))
-def test_every_plan_of_workers_ends_in_what_was_wanted(
+def test_every_plan_of_workers_ends_in_the_desired_state(
     crew: Crew, goal: dict[str, ReleaseMark], batch: int
 ) -> None:
-    crew = tuple(replace(one, admitted=False) for one in crew)  # they are sent nothing
+    crew = tuple(replace(one, admitted=False) for one in crew)  # workers receive no requests
     fits = {one.name for one in crew if one.ready and goal.get(one.name) == one.mark}
     for step in plan_workers(crew, goal, batch=batch):
-        assert not fits & set(step.names)  # who fits is left alone
+        assert not fits & set(step.names)  # a worker that fits is not changed
         assert step.verb in ("start", "stop")
         crew = apply_step(crew, step)
     assert {one.name: one.mark for one in crew} == goal

@@ -1,4 +1,4 @@
-"""Budget: the connections of all pools together, refused before the server would refuse."""
+"""Budget: too many connections of all pools together are refused before the server refuses."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from tests.ops.conftest import TestFleet, document, run_cli
 
 
 @given(st.integers(1, 40), st.integers(1, 60), st.integers(0, 20), st.integers(10, 400))
-def test_exactly_as_many_instances_are_allowed_as_fit(
+def test_exactly_the_instances_that_fit_are_allowed(
     instances: int, pool: int, reads: int, most: int
 ) -> None:
     budget = ConnectionBudget(instances=instances, pool=pool, reads=reads, most=most, reserved=3)
@@ -39,7 +39,7 @@ def test_exactly_as_many_instances_are_allowed_as_fit(
         ),
     ],
 )
-def test_what_an_instance_opens_to_one_server(replicas: str, each: int) -> None:
+def test_connections_of_an_instance_to_one_server(replicas: str, each: int) -> None:
     reads = replica_connections(replicas)
     one = ConnectionBudget(instances=1, pool=20, reads=reads, most=100, reserved=3)
     three = ConnectionBudget(instances=3, pool=20, reads=reads, workers=2, most=1000, reserved=3)
@@ -60,7 +60,7 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     guest.environ |= running_urls(owner.home)
     guest.environ["DATABASE_URL"] = f"{url}?connection_limit=90"
     said = guest.refused()
-    # Two instances and the spare one of a deployment, of 300 connections.
+    # Two instances and the extra one of a deployment, of 300 connections.
     assert "3 instances with 90 + 45 + 3 connections" in said
     assert "need 420 of 297" in said
     assert "room for 2 instances" in said

@@ -1,4 +1,4 @@
-"""The primary is killed, frozen and switched under load: requests wait for the next, none fails."""
+"""The primary is killed, frozen and switched under load: requests wait, and none fails."""
 
 import asyncio
 import json
@@ -33,18 +33,23 @@ def standby(received: int) -> MemberState:
         ({"b": standby(5), "c": standby(7)}, BOTH, {}, "c"),
         ({"b": standby(7), "c": standby(7)}, BOTH, {"requested": "c"}, "c"),
         ({"b": standby(7), "c": standby(5)}, BOTH, {"requested": "c"}, "b"),
-        ({"c": standby(7)}, BOTH, {}, None),  # b may have what c has not
+        ({"c": standby(7)}, BOTH, {}, None),  # b may have entries that c lacks
         ({"c": standby(7)}, BOTH, {"accept_loss": True}, "c"),
         ({"b": standby(9), "c": standby(7)}, BOTH, {"accept_loss": True, "requested": "c"}, "c"),
         ({"b": standby(7)}, frozenset({"b"}), {}, None),  # one replica: no commit waited for it
-        ({"b": standby(7)}, frozenset({"b"}), {"least": 7}, "b"),  # the old one ended in order
+        (
+            {"b": standby(7)},
+            frozenset({"b"}),
+            {"least": 7},
+            "b",
+        ),  # the old primary was stopped in order
         ({"b": standby(6)}, frozenset({"b"}), {"least": 7}, None),
         ({"b": standby(8), "c": standby(9)}, BOTH, {"least": 7, "requested": "b"}, "b"),
         ({"b": MemberState(standby=False, received=9), "c": standby(7)}, BOTH, {}, None),
         ({}, BOTH, {"accept_loss": True}, None),
     ],
 )
-def test_who_takes_over(
+def test_the_replica_that_takes_over(
     seen: dict[str, MemberState], others: frozenset[str], more: dict[str, Any], chosen: str | None
 ) -> None:
     assert elect_primary(seen, others, **more) == chosen
@@ -57,7 +62,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 async def test_the_primary_is_killed(fleet: Fleet) -> None:
-    """What it had no time to archive is archived all the same, by a replica."""
+    """Log that the primary had not archived is archived by a replica."""
     assert (await asyncio.to_thread(fleet.florin, "backup")).returncode == 0
     archiver = archiver_of(fleet.primary().pid)
     async with fleet.http() as http:
@@ -80,7 +85,7 @@ async def test_the_primary_is_killed(fleet: Fleet) -> None:
 
 
 async def test_the_primary_is_frozen(fleet: Fleet) -> None:
-    """It is ended before another one takes over: it can acknowledge nothing when it wakes up."""
+    """It is stopped before another one takes over: it cannot acknowledge writes when it resumes."""
     async with fleet.http() as http:
         loading = asyncio.ensure_future(fleet.load(http, 6))
         await asyncio.sleep(1)
@@ -109,15 +114,15 @@ async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
 
 
-async def test_a_primary_whose_replicas_hear_nothing_acknowledges_nothing(fleet: Fleet) -> None:
-    """It is cut off from them for a moment, then killed, as the benchmark does it."""
+async def test_a_primary_cut_off_from_its_replicas_acknowledges_nothing(fleet: Fleet) -> None:
+    """The primary is cut off from its replicas for a moment, then killed, as in the benchmark."""
     found = await failover.run_phase(fleet.bench(), TERMS, ["cut off"])
     assert found.right, found
     assert found.kept.acknowledged > 0
     assert found.losses[0].again_s < inf
 
 
-async def test_the_supervisor_was_away_when_the_primary_died(fleet: Fleet) -> None:
+async def test_a_primary_that_died_without_a_supervisor_is_replaced(fleet: Fleet) -> None:
     supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
     assert supervisor.pid is not None
     os.kill(supervisor.pid, signal.SIGKILL)
@@ -129,7 +134,7 @@ async def test_the_supervisor_was_away_when_the_primary_died(fleet: Fleet) -> No
     await asyncio.to_thread(until, fleet.whole, "all three")
 
 
-async def test_a_fleet_that_was_stopped_starts_where_its_primary_is(fleet: Fleet) -> None:
+async def test_a_stopped_fleet_starts_with_its_last_primary(fleet: Fleet) -> None:
     before = fleet.primary().name
     assert (await asyncio.to_thread(fleet.florin, "down")).returncode == 0
     await asyncio.to_thread(fleet.up)
@@ -138,8 +143,8 @@ async def test_a_fleet_that_was_stopped_starts_where_its_primary_is(fleet: Fleet
         await fleet.judge(http, await fleet.load(http, 1))
 
 
-async def test_a_primary_whose_database_is_gone_begins_no_new_one(fleet: Fleet) -> None:
-    """A new and empty one would be copied over what the replicas have."""
+async def test_a_primary_without_its_database_does_not_create_a_new_one(fleet: Fleet) -> None:
+    """A new, empty primary would be copied over the replicas' data."""
     async with fleet.http() as http:
         load = await fleet.load(http, 0.5)
         before = fleet.primary().name
@@ -150,8 +155,8 @@ async def test_a_primary_whose_database_is_gone_begins_no_new_one(fleet: Fleet) 
         assert (fleet.data(before) / "standby.signal").exists()
 
 
-async def test_the_control_loses_what_no_replica_confirmed(fleet: Fleet) -> None:
-    """The last one: commits wait for no replica from here on."""
+async def test_the_control_loses_writes_that_no_replica_confirmed(fleet: Fleet) -> None:
+    """This is the last test: from here on commits wait for no replica."""
     await failover.disable_synchronous_commit(fleet.bench())
     found = await failover.run_phase(fleet.bench(), TERMS, ["cut off"])
     assert found.kept.lost > 0

@@ -33,7 +33,7 @@ from tests.ops.replicated_fleet import Fleet, running
         (0, "postgres-3", ("postgres-3",)),
     ],
 )
-def test_who_is_a_member(replicas: int, primary: str, members: tuple[str, ...]) -> None:
+def test_members_of_a_replica_set(replicas: int, primary: str, members: tuple[str, ...]) -> None:
     assert member_names(replicas, primary) == members
 
 
@@ -44,13 +44,13 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
 
 
 def lags(fleet: Fleet) -> dict[str, Any]:
-    """What the status says of each part."""
+    """Return the status of each part."""
     parts = json.loads(fleet.florin("status", "--json").stdout)["parts"]
     return {part["name"]: part["lag"] for part in parts}
 
 
 async def reads(fleet: Fleet) -> Counter[str]:
-    """How many reads replicas answered (fresh), and how many the primary for want of one."""
+    """Return the reads that replicas answered (fresh), and those that fell back to the primary."""
     found = Counter(fresh=0, primary=0)
     async with httpx.AsyncClient(timeout=10) as http:
         for part in observe_fleet(fleet.home).of("api"):
@@ -65,7 +65,7 @@ async def reads(fleet: Fleet) -> Counter[str]:
 
 @contextmanager
 def stopped(pids: list[int]) -> Generator[None]:
-    """Processes that stand still while the body runs."""
+    """Stop processes with SIGSTOP while the body runs."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -77,10 +77,10 @@ def stopped(pids: list[int]) -> Generator[None]:
 
 
 def there_again(fleet: Fleet, name: str, before: int) -> bool:
-    """Whether all serve, and this one with another process."""
+    """Return whether all parts serve, and this one with a new process."""
     part = observe_fleet(fleet.home).part(
         name
-    )  # between two looks it may have been seen to be dead
+    )  # it may have been reported as dead between two checks
     return part is not None and part.pid not in {None, before} and fleet.whole()
 
 
@@ -91,8 +91,8 @@ def pid_of(fleet: Fleet, name: str) -> int:
     return part.pid
 
 
-async def test_replicas_stay_as_they_were_asked_for(fleet: Fleet) -> None:
-    """Down and up without --replicas: as many, the same primary, all that was written."""
+async def test_the_number_of_replicas_is_kept(fleet: Fleet) -> None:
+    """Down and up without --replicas: the same number, the same primary, all data."""
     said = await asyncio.to_thread(fleet.florin, "failover", "--to", "postgres-2")
     assert said.returncode == 0, said.stderr
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
@@ -110,7 +110,7 @@ async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> Non
 
     def lagging() -> dict[str, Any] | None:
         seen = lags(fleet)
-        # The other one comes after, sooner or later; this one does not.
+        # The other replica catches up eventually; this one does not.
         return seen if (seen[other.name]["bytes"] or 0) < 10_000 else None
 
     async with open_session(fleet.url(behind.name, SUPERUSER)) as connection:
@@ -118,7 +118,7 @@ async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> Non
         try:
             async with fleet.http() as http:
                 load = await fleet.load(http, 1, least=10)
-            seen = await asyncio.to_thread(until, lagging, "the other replica to come after")
+            seen = await asyncio.to_thread(until, lagging, "the other replica to catch up")
             table = (await asyncio.to_thread(fleet.florin, "status")).stdout
         finally:
             await connection.execute("select pg_wal_replay_resume()")
@@ -133,7 +133,7 @@ async def test_the_status_shows_how_far_replicas_are_behind(fleet: Fleet) -> Non
 
 
 async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
-    """Both lag: the primary answers, nothing is stale, and the status says by how much."""
+    """Both lag: the primary answers, no read is stale, and the status shows the lag."""
     names_ = [part.name for part in observe_fleet(fleet.home).of("postgres-replica")]
     async with AsyncExitStack() as stack, fleet.http() as http:
         for name in names_:
@@ -189,7 +189,7 @@ async def test_a_replica_that_lost_its_database_is_copied_anew(fleet: Fleet) -> 
         assert await connection.fetchval("select count(*) from florin.transfer") > 0
 
 
-async def test_fewer_replicas_leave_the_primary(fleet: Fleet) -> None:
+async def test_removing_replicas_keeps_the_primary(fleet: Fleet) -> None:
     before = fleet.primary().name
     assert before != "postgres-1"
     async with fleet.http() as http:

@@ -1,4 +1,4 @@
-"""Standby: what an old primary has stays until a whole copy is there."""
+"""Standby: the data of an old primary is kept until a complete copy exists."""
 
 import shutil
 import tempfile
@@ -37,7 +37,7 @@ def made() -> Iterator[Postgres]:
 
 @pytest.fixture
 def old(made: Postgres) -> Iterator[Postgres]:
-    """A copy of it, for each test its own."""
+    """A copy of that server, one per test."""
     data = made.data.parent / "old" / "data"
     shutil.copytree(made.data, data, symlinks=True)
     os_user.give_ownership(data.parent, made.account)
@@ -53,7 +53,7 @@ def system(server: Postgres) -> str | None:
 
 def test_a_copy_that_fails_leaves_an_old_primary_as_it_was(made: Postgres, old: Postgres) -> None:
     before = system(old)
-    gone = replace(made, port=free_port())  # nothing answers there: pg_rewind and the copy fail
+    gone = replace(made, port=free_port())  # no server listens there: pg_rewind and the copy fail
     for _ in range(2):
         with pytest.raises(OperatorError, match="could not be copied from"):
             make_standby(old, gone, rebuild=False)
@@ -73,9 +73,7 @@ def test_a_disk_too_small_for_both_keeps_an_old_primary(
     assert system(old) is not None
 
 
-def test_a_replacement_that_was_cut_off_is_finished_or_put_back(
-    made: Postgres, old: Postgres
-) -> None:
+def test_an_interrupted_replacement_is_finished_or_undone(made: Postgres, old: Postgres) -> None:
     before = system(old)
     replaced = old.data.with_name("data.replaced")
     old.data.rename(replaced)  # killed after the first of the two renames
@@ -83,7 +81,7 @@ def test_a_replacement_that_was_cut_off_is_finished_or_put_back(
         make_standby(old, replace(made, port=free_port()), rebuild=False)
     assert system(old) == before
     assert not replaced.exists()
-    shutil.copytree(old.data, replaced)  # killed before what was replaced had gone
+    shutil.copytree(old.data, replaced)  # killed before the replaced data was removed
     os_user.give_ownership(replaced, made.account)
     with pytest.raises(OperatorError):
         make_standby(old, replace(made, port=free_port()), rebuild=False)

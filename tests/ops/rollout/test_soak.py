@@ -1,4 +1,4 @@
-"""Soak: what is held against new instances, and what is not."""
+"""Soak: which differences count against new instances, and which do not."""
 
 from collections import Counter
 
@@ -25,13 +25,13 @@ OLD = counts(1000, seconds=2)
         (counts(), OLD, None),
         (counts(100, 5, seconds=0.2), OLD, "5 of 100 requests failed"),
         (counts(100, 5), counts(), "5 of 100 requests failed"),
-        # Too few to say anything.
+        # Too few requests to judge.
         (counts(100, 4), OLD, None),
         (counts(19, 19), OLD, None),
         (counts(20, 20), OLD, "20 of 20 requests failed"),
-        # Few of many.
+        # Few failures of many requests.
         (counts(2000, 6), OLD, None),
-        # The old ones fail as well: not the new ones' fault.
+        # The old instances fail as well: not a fault of the new ones.
         (counts(100, 10), counts(100, 5), None),
         (counts(100, 11), counts(100, 5), "11 of 100"),
         # The old ones fail as well, though rarely asked for that among much that succeeds.
@@ -42,7 +42,7 @@ OLD = counts(1000, seconds=2)
         ),
         # Another route fails in the old ones.
         (counts(100, 30), counts(100, 30, route=LIST), "30 of 100"),
-        # The database is away: everybody turns requests away.
+        # The database is down: all instances turn requests away.
         (counts(100, busy=90), counts(100, busy=90), None),
         (counts(100, busy=90), counts(), None),
         (counts(100, busy=9), OLD, "9 of 100 requests were refused (503)"),
@@ -60,14 +60,14 @@ def test_new_instances_are_compared_with_the_old(
     assert (said is None) if says is None else (said is not None and says in said)
 
 
-def test_old_instances_that_are_asked_nothing_any_more_are_remembered() -> None:
-    """After all requests went over to the new ones at once."""
+def test_figures_of_idle_old_instances_are_kept() -> None:
+    """All requests moved to the new instances at once."""
     failing = counts(1000) + counts(30, 30, route=LIST)
     assert soak_verdict(failing, RequestCounts(), RequestCounts()) is not None
     assert soak_verdict(failing, RequestCounts(), counts(5000) + counts(3, 2, route=LIST)) is None
 
 
-def test_metrics_are_added_up_without_our_own_questions() -> None:
+def test_metrics_are_added_up_without_probes() -> None:
     text = """\
 # HELP florin_http_requests_total Requests answered.
 florin_http_requests_total{method="POST",route="/api/v1/redemptions",status="201"} 7.0
