@@ -49,7 +49,7 @@ async def fleet() -> AsyncIterator[BenchFleet]:
 @asynccontextmanager
 async def load(fleet: BenchFleet) -> AsyncGenerator[list[LoggedRequest]]:
     """Ask while the body runs; the books must agree with the answers, the list then holds them."""
-    running = ConstantRateLoad(await fleet.open_shop(cards=5), rate=100, connections=8)
+    running = ConstantRateLoad(await fleet.sell_cards(cards=5), rate=100, connections=8)
     log: list[LoggedRequest] = []
     async with running.running():
         yield log
@@ -242,7 +242,7 @@ async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Benc
 
 
 async def test_followers_of_events_miss_none_during_changes(fleet: BenchFleet) -> None:
-    shop = await fleet.open_shop(cards=1)
+    shop = await fleet.sell_cards(cards=1)
     async with httpx.AsyncClient(
         base_url=f"http://{shop.address}/api/v1",
         headers={"authorization": f"Bearer {shop.key}"},
