@@ -30,7 +30,6 @@ FITTING = {
     "^[A-Z]{2}$": "NL",
     r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
     r"^(aws|gcp|azure):\S+$": "aws:one",
-    r"^pk_(live|test)_\S+$": "pk_test_1",
 }
 # Fields of requests that hold other things than plain text; their readers refuse what is none.
 READ_OTHERWISE = {

@@ -13,7 +13,8 @@ from florin.ops.system import ports
 _FIRST, _LAST = 10_000, 20_000
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-_ours = range(_FIRST + _WORKER, _LAST, _WORKERS)
+# Every other one: a fleet takes the port after its own for operations.
+_ours = range(_FIRST + 2 * _WORKER, _LAST, 2 * _WORKERS)
 _begin = random.SystemRandom().randrange(len(_ours))
 _next = cycle([*_ours[_begin:], *_ours[:_begin]])
 

@@ -1,10 +1,12 @@
 """Bodies: each that is none, or not quite, is refused by name at routes of each kind."""
 
 import json
+import re
 
 import httpx
 import pytest
 
+from florin.kit import plain_text
 from tests.support.api_calls import balanced, issue, post, read
 from tests.support.hostile_requests import (
     BODIES,
@@ -134,10 +136,22 @@ async def test_text_where_a_name_is_meant(
 
 
 async def test_free_text_is_kept_as_it_is(till: httpx.AsyncClient, shop: Shop) -> None:
+    """A reference is plain text, which is kept trimmed; a value of metadata keeps its spelling."""
     card = await issue(till, shop, 1000)
+    plain = value = 0
     for text in (*SQL, *(each for each in TEXT if 0 < len(each) <= 255)):
-        body = {**body_of("/redemptions", shop, card), "amount": 1, "reference": text}
-        spent = (await post(till, "/redemptions", {**body, "metadata": {"a": text}})).json()
+        reference = {"reference": text} if re.search(plain_text.PATTERN, text) else {}
+        metadata = {"metadata": {"a": text}} if re.search(plain_text.VALUE_PATTERN, text) else {}
+        plain, value = plain + bool(reference), value + bool(metadata)
+        body = {**body_of("/redemptions", shop, card), "amount": 1, **reference, **metadata}
+        spent = (await post(till, "/redemptions", body)).json()
         found = await read(till, f"/redemptions/{spent['id']}")
-        assert (found["reference"], found["metadata"]) == (text, {"a": text})
+        assert found["reference"] == (text.strip() if reference else None)
+        assert found["metadata"] == metadata.get("metadata", {})
+        for field, fits in (("reference", reference), ("metadata", metadata)):
+            if not fits:
+                wrong = {**body, field: text if field == "reference" else {"a": text}}
+                assert (await post(till, "/redemptions", wrong)).status_code == 422
+    assert plain > len(SQL)
+    assert value > plain
     await balanced(till)
