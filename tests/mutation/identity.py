@@ -22,6 +22,8 @@ SECOND = "tests/identity/test_second_factor.py"
 SIGN_IN = "tests/identity/test_sign_in.py"
 EMAIL_TOKENS = "tests/identity/credentials/test_email_tokens.py"
 MEMBERS = "tests/identity/test_members.py"
+QUOTA = "src/florin/identity/quotas.sql"
+QUOTAS = "tests/identity/test_quotas.py"
 STEP_UP = "tests/identity/test_step_up.py"
 PLACES = "tests/cards/api/test_locations.py"
 FACTOR_OFF = f"{STEP_UP}::test_turning_the_factor_off_ends_its_proof"
@@ -207,6 +209,21 @@ _ALLOWED = (
       "        if not keep_keys:\n", "        if False:\n", OUTLIVE),
     _("keys keep scopes that their creator's role lost", MEMBER,
       "        if not request.keep_keys:\n", "        if False:\n", OUTLIVE),
+    _("a merchant may have any number of API keys", API_KEY,
+      'await require_quota_left(tx, merchant, "api_keys")', "pass",
+      f"{QUOTAS}::test_revoked_keys_do_not_count_and_a_repetition_is_answered"),
+    _("a key that Florin creates is refused by the quota", API_KEY,
+      "        if by.actor != audit_log.FLORIN:\n", "        if True:\n",
+      f"{QUOTAS}::test_keys_that_florin_creates_count_and_are_not_refused"),
+    _("revoked keys count against the quota", QUOTA,
+      "k.merchant = p_merchant and k.revoked_at is null", "k.merchant = p_merchant",
+      f"{QUOTAS}::test_revoked_keys_do_not_count_and_a_repetition_is_answered"),
+    _("a merchant may have any number of members", MEMBER,
+      '        await require_quota_left(tx, by.merchant, "members")\n', "",
+      f"{QUOTAS}::test_invited_members_count_and_removed_ones_do_not"),
+    _("concurrent keys and members are not counted together", QUOTA,
+      "  perform from merchant m where m.id = p_merchant for no key update;\n", "",
+      f"{QUOTAS}::test_concurrent_requests_do_not_exceed_a_quota"),
     _("a key that is being revoked creates a key", API_KEY,
       "where merchant = $1 and id = $2 and revoked_at is null for share",
       "where merchant = $1 and id = $2 and revoked_at is null",

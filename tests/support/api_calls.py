@@ -73,3 +73,10 @@ def problem(answer: httpx.Response, status: int, code: str, *, param: str | None
     if param is not None:
         assert body.get("param") == param, body
     return body
+
+
+def exceeded(answer: httpx.Response, quota: str, limit: int) -> None:
+    """Check that an answer refuses for this quota."""
+    refused = problem(answer, 429, "quota_exceeded")
+    assert (refused["quota"], refused["limit"]) == (quota, limit)
+    assert int(answer.headers["retry-after"]) > 0

@@ -22,7 +22,7 @@ def quota(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List or set the limits per merchant: cards per day, open jobs, event streams."""
+    """List or set the limits per merchant: cards a day, open jobs, streams, API keys, members."""
     from florin.cli.database_url import know_engines
 
     wanted = list(given or ())

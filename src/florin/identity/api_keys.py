@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
+from florin.identity.quotas import require_quota_left
 from florin.identity.scopes import ROLES, SCOPES
 from florin.kit import ids
 from florin.kit.encryption import keyed_hash
@@ -96,8 +97,9 @@ async def create_key(
     """Create a key. A key that was created `under` the same idempotency key before is returned
     without its secret, since only the hash is stored. `location`: the one that limits the creator.
 
-    Raises InvalidRequest for an unknown scope, Forbidden for a scope that the creator lacks, and
-    Unauthenticated if the creator's key or `session` has ended.
+    Raises InvalidRequest for an unknown scope, Forbidden for a scope that the creator lacks,
+    Unauthenticated if the creator's key or `session` has ended, and QuotaExceeded, except for a
+    key that Florin itself creates.
     """
     unknown = sorted(set(request.scopes) - SCOPES)
     if unknown:
@@ -123,6 +125,8 @@ async def create_key(
             )
             assert before is not None
             return key_from_row(before)
+        if by.actor != audit_log.FLORIN:
+            await require_quota_left(tx, merchant, "api_keys")
         row = await tx.one(
             "insert into florin.api_key (merchant, id, name, scopes, location, made_by, hash)"
             " values ($1, $2, $3, $4, $5, $6, $7) returning *",

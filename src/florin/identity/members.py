@@ -18,6 +18,7 @@ from florin.identity.credentials import passwords
 from florin.identity.credentials.password_rules import check_password
 from florin.identity.credentials.passwords import Password
 from florin.identity.network_limits import PASSWORDS_PER_MERCHANT, TAKEN_PER_MERCHANT
+from florin.identity.quotas import require_quota_left
 from florin.identity.scopes import ROLES
 from florin.identity.services import IdentityServices
 from florin.kit import ids
@@ -109,11 +110,12 @@ async def require_unknown(database: Database, email: str) -> None:
 async def create_member(
     identity: IdentityServices, by: AuditActor, request: MemberRequest, *, allowed: frozenset[str]
 ) -> User:
-    """Raises Forbidden, EmailTaken, InvalidRequest, RateLimited, Overloaded."""
+    """Raises Forbidden, EmailTaken, InvalidRequest, QuotaExceeded, RateLimited, Overloaded."""
     require_role_within(allowed, request.role)
     password_hash = await _first_password(identity, by, request)
     member = ids.new_id()
     async with identity.database.transaction() as tx:
+        await require_quota_left(tx, by.merchant, "members")
         row = await add_member(
             tx,
             merchant=by.merchant,

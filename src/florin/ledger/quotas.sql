@@ -1,7 +1,8 @@
 -- Quotas: the default limits of a merchant, by name.
 create or replace function florin.quotas() returns table (name text, most bigint)
 language sql immutable set search_path = florin, pg_temp as $$
-  values ('cards_per_day', 5000000::bigint), ('open_jobs', 20), ('event_streams', 20)
+  values ('cards_per_day', 5000000::bigint), ('open_jobs', 20), ('event_streams', 20),
+    ('api_keys', 1000), ('members', 1000)
 $$;
 
 create or replace function florin.quota_limit(p_merchant uuid, p_name text) returns bigint

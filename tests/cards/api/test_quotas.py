@@ -12,7 +12,7 @@ from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.ops.system.console import OperatorError
 from tests.conftest import Urls
-from tests.support.api_calls import Json, issue, key, post, problem, read, together
+from tests.support.api_calls import Json, exceeded, issue, key, post, read, together
 from tests.support.instance import Instance, Shop, make_shop
 
 
@@ -31,12 +31,6 @@ def operator(
         return found
 
     return quota
-
-
-def exceeded(answer: httpx.Response, quota: str, limit: int) -> None:
-    refusal = problem(answer, 429, "quota_exceeded")
-    assert (refusal["quota"], refusal["limit"]) == (quota, limit)
-    assert int(answer.headers["retry-after"]) > 0
 
 
 async def bulk(http: httpx.AsyncClient, shop: Shop, quantity: int, under: str) -> httpx.Response:
@@ -108,6 +102,7 @@ async def test_the_operator_changes_a_limit_and_the_audit_has_it(
     assert done == {"merchant": merchant, "quota": "open_jobs", "limit": 50, "was": 20}
     listed = {each["quota"]: each for each in (await operator("list"))["quotas"]}
     usual = {"cards_per_day": 5_000_000, "open_jobs": 20, "event_streams": 20}
+    usual |= {"api_keys": 1000, "members": 1000}
     assert {name: each["default"] for name, each in listed.items()} == usual
     assert listed["open_jobs"]["merchants"][merchant] == 50
     (record,) = (await read(http, "/audit", action="quota.changed"))["data"]

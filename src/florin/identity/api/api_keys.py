@@ -12,7 +12,7 @@ from florin.identity.authentication import (
     ReauthenticationRequired,
 )
 from florin.identity.request_context import AnyRequest, audit_actor, send_position
-from florin.kit.errors import IdempotencyKeyReused, NotFound
+from florin.kit.errors import IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page, idempotency_key
 from florin.kit.http.idempotency_key import Key
 from florin.kit.http.pagination import After, Limit, Pagination
@@ -23,7 +23,9 @@ from florin.kit.postgres.database import Database
 @post(
     "/api-keys",
     summary="Create an API key",
-    responses=refusal_responses(IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired),
+    responses=refusal_responses(
+        IdempotencyKeyReused, EmailNotVerified, ReauthenticationRequired, QuotaExceeded
+    ),
 )
 async def create_key(
     request: AnyRequest,

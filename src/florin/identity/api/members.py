@@ -8,7 +8,7 @@ from florin.identity.authentication import Authenticator, Caller, Reauthenticati
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
 from florin.identity.request_context import AnyRequest, audit_actor, send_position
 from florin.identity.services import IdentityServices
-from florin.kit.errors import NotFound
+from florin.kit.errors import NotFound, QuotaExceeded
 from florin.kit.http.body import Page
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
@@ -18,7 +18,7 @@ from florin.kit.postgres.database import Database
 @post(
     "/members",
     summary="Add a member",
-    responses=refusal_responses(EmailTaken, ReauthenticationRequired),
+    responses=refusal_responses(EmailTaken, ReauthenticationRequired, QuotaExceeded),
 )
 async def add_member(
     request: AnyRequest, caller: Caller, identity: IdentityServices, data: MemberRequest

@@ -1,0 +1,20 @@
+-- Check the quota of API keys that are not revoked, or of members; a removed member has no row.
+-- Returns null, or the limit that one more would exceed. The merchant's row is locked until the end of
+-- the transaction, so that the second of two concurrent requests sees what the first created.
+create or replace function florin.exceeded_quota(p_merchant uuid, p_name text) returns bigint
+language plpgsql volatile set search_path = florin, pg_temp
+set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+declare
+  most bigint := florin.quota_limit(p_merchant, p_name);
+  used bigint;
+begin
+  perform from merchant m where m.id = p_merchant for no key update;
+  case p_name
+    when 'api_keys' then
+      select count(*) into used from api_key k
+      where k.merchant = p_merchant and k.revoked_at is null;
+    when 'members' then
+      select count(*) into used from member m where m.merchant = p_merchant;
+  end case;
+  return case when used >= most then most end;
+end $$;
