@@ -51,7 +51,7 @@ def test_a_surviving_mutant_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harmless = Mutation(
-        "a word is lost", POST, "-- Post: the one door", "-- Post: the", (TOGETHER,)
+        "a word is lost", POST, "-- Post: move the money", "-- Post: move", (TOGETHER,)
     )
     gone = Mutation("its guard has gone", POST, "this was never there", "", (CONSTRAINTS,))
     senseless = Mutation("nothing runs", TOGETHER, "import asyncio\n", "import\n", (TOGETHER,))
