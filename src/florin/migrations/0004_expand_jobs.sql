@@ -18,6 +18,9 @@ create table job (
   download_number integer not null default 0, -- fences a reader that lost its download
   refused integer not null default 0,         -- lines of an import; `errors` has the first
   location text check (length(location) between 1 and 255), -- of the key that asked for it
+  -- Whether its amounts were checked against its program's limits when it was accepted: else they are
+  -- checked when the cards are issued.
+  amounts_accepted boolean not null default false,
   created_at timestamptz not null default clock_timestamp(),
   finished_at timestamptz,
   primary key (merchant, id),
