@@ -124,7 +124,7 @@ NEEDS: dict[str, str] = {
     "GET /events/{event_id}": "events:read",
 }
 
-# Only a signed-in member who authenticated recently grants or revokes rights, whatever scopes an
+# Only a signed-in member who authenticated recently grants or revokes rights, with any scopes an
 # API key has: neither a stolen key nor a stolen access token is enough.
 PEOPLE_ONLY: frozenset[str] = frozenset(
     {

@@ -67,7 +67,7 @@ async def usable(routing: ReplicaRouter, *, count: int = 2) -> None:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 -- servers of their own tell no event of this loop
+        while not true():  # noqa: ASYNC110 -- other processes signal no event of this loop
             await asyncio.sleep(0.02)
 
 
@@ -91,7 +91,7 @@ async def fleet() -> AsyncGenerator[Fleet]:
             stack.enter_context(replicas.replica(program, primary, name)) for name in NAMES
         )
         running = await stack.enter_async_context(valkey_topologies.single())
-        # On a database of their own: the replay is in nobody's way there.
+        # On a database of their own: the replay delays no other test there.
         admins = [
             await open_connection(each.url("postgres", "postgres"), name="tests") for each in copies
         ]
@@ -192,7 +192,7 @@ async def test_without_tokens_such_reads_are_stale(fleet: Fleet) -> None:
 async def test_an_object_and_a_header_count_like_the_caller(fleet: Fleet) -> None:
     async with fleet.process() as process:
         await write(process, "shared")
-        await read(process, "somebody", "shared")
+        await read(process, "other", "shared")
         for admin in fleet.admins:
             await admin.execute("select pg_wal_replay_pause()")
         try:
@@ -244,7 +244,7 @@ async def test_valkey_gone_emptied_or_frozen_is_never_stale(fleet: Fleet) -> Non
 
 
 async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
-    """It has replayed all it received; only its receiver and the heartbeat tell."""
+    """It has replayed all it received; only its receiver and the heartbeat show it."""
     async with fleet.process() as process:
         admin, cut = fleet.admins[0], process.replicas[0]
         source = await admin.fetchval("select current_setting('primary_conninfo')")
@@ -303,7 +303,7 @@ async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
     await owner.execute("grant select on florin.conflict to florin_app")
     before = counted("why", "conflict")
     for _ in range(5):  # it may have been over before a busy machine had vacuumed
-        # A read sleeps for as long as the table tells: until it is in the way, then not at all.
+        # A read sleeps for as long as the table says: until it is in the way, then not at all.
         await owner.execute("update florin.conflict set nap = 3.5")
         await process.record_write(["conflict"], await process.database.position())
         async with asyncio.timeout(60):
@@ -385,9 +385,9 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
     assert bad.status_code == 422
     assert any(line.startswith('florin_pool_limit{server="replica-1"} 10') for line in lines)
     assert [what for what in asked(fleet) if is_decision(what)] == []
-    told = [what for who, what in replicas.asked(fleet.primary) if "api-9" in who]
-    assert any("florin.post(" in what and is_decision(what) for what in told)
-    assert any("api_key" in what and is_decision(what) for what in told)
+    asked = [what for who, what in replicas.asked(fleet.primary) if "api-9" in who]
+    assert any("florin.post(" in what and is_decision(what) for what in asked)
+    assert any("api_key" in what and is_decision(what) for what in asked)
 
 
 def asked(fleet: Fleet) -> list[str]:
@@ -421,7 +421,7 @@ async def test_a_commit_that_nobody_confirms_is_of_unknown_outcome(fleet: Fleet)
             )
             spend = {"card": sold.json()["id"], "amount": 100, "currency": "EUR"}
             keyed = {"Idempotency-Key": "waits"}
-            await admin.execute("alter system set synchronous_standby_names = 'nobody'")
+            await admin.execute("alter system set synchronous_standby_names = 'absent'")
             await admin.execute("select pg_reload_conf()")
             try:
                 said = await http.post("/redemptions", json=spend, headers=keyed)

@@ -71,8 +71,8 @@ def test_all_mistakes_are_told_together(good: Environ) -> None:
         "FLORIN_SEAL_KEY_FILE": "/nonexistent",
     }
     del environ["JWT_REFRESH_SECRET"]
-    told = [mistake.partition(":")[0] for mistake in mistakes(environ)]
-    assert sorted(told) == [
+    found = [mistake.partition(":")[0] for mistake in mistakes(environ)]
+    assert sorted(found) == [
         "BACKUP_SECRET_ACCESS_KEY",
         "DATABASE_URL",
         "FLORIN_CORS_ORIGINS",
@@ -179,10 +179,10 @@ def test_production_refuses_a_password_everybody_tries(good: Environ, password: 
 def test_production_refuses_default_passwords_in_urls(
     good: Environ, variable: str, value: str, said: str
 ) -> None:
-    told = mistakes(good | {variable: value})
-    assert [mistake.partition(":")[0] for mistake in told] == [variable]
-    assert said in told[0]
-    assert value not in told[0]
+    found = mistakes(good | {variable: value})
+    assert [mistake.partition(":")[0] for mistake in found] == [variable]
+    assert said in found[0]
+    assert value not in found[0]
 
 
 @pytest.mark.parametrize("name", KEYS)
@@ -378,8 +378,8 @@ def test_aws_secrets_manager_gives_what_is_not_set(
     assert found.jwt_secret.get_secret_value() == own
     assert found.seal_key.get_secret_value() == good["FLORIN_SEAL_KEY"]
     assert found.cors_origins == ("https://a.example", "https://b.example")
-    told = mistakes(good | {"FLORIN_SECRETS_FROM": "aws:prod/other"})
-    assert told == [
+    found = mistakes(good | {"FLORIN_SECRETS_FROM": "aws:prod/other"})
+    assert found == [
         "FLORIN_SECRETS_FROM: aws:prod/other cannot be read (ResourceNotFoundException)"
     ]
 

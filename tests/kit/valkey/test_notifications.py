@@ -20,7 +20,7 @@ async def server() -> AsyncGenerator[valkey_topologies.Valkeys]:
         yield made
 
 
-async def told(one: Notifier, other: Notifier) -> None:
+async def connected(one: Notifier, other: Notifier) -> None:
     """Until a word of one wakes the other: it may not listen yet, or listen again."""
     waiting = asyncio.ensure_future(other.wait())
     async with asyncio.timeout(WITHIN_S):
@@ -38,19 +38,19 @@ async def test_words_are_heard_lost_and_heard_again(
     one, other = (Notifier(client) for client in clients)
     other.start()
     try:
-        await told(one, other)
+        await connected(one, other)
         (node,) = server.nodes
         node.kill()
         monkeypatch.setattr(notifications, "LOOK_EVERY_S", 0.05)
         async with asyncio.timeout(WITHIN_S):
-            # Nobody says anything now. Once it is noticed, whoever waits looks.
+            # No message comes now. Once that is noticed, every waiting task looks.
             monkeypatch.setattr(notifications, "LOOK_EVERY_WOKEN_S", 0.05)
             for _ in range(3):
                 await other.wait()
         for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
             monkeypatch.setattr(notifications, name, NEVER_S)
         await asyncio.to_thread(server.start, "", port=node.port)
-        await told(one, other)
+        await connected(one, other)
     finally:
         await one.stop()
         await other.stop()
@@ -64,7 +64,7 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
     monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
     alone = Notifier(None)
     words = alone.words
-    alone.notify_local()  # nobody waits yet
+    alone.notify_local()  # no task waits yet
     async with asyncio.timeout(WITHIN_S):
         await alone.wait(words)
     waiting = asyncio.ensure_future(alone.wait(alone.words))

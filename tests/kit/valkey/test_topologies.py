@@ -80,7 +80,7 @@ async def until_all_answer(client: Any) -> float:
     """How long that took, in seconds."""
     began = time.monotonic()
     async with asyncio.timeout(BACK_WITHIN_S):
-        while not await all_answer(client):  # noqa: ASYNC110 -- nothing tells but asking
+        while not await all_answer(client):  # noqa: ASYNC110 -- only asking shows it
             await asyncio.sleep(0.02)
     return time.monotonic() - began
 
@@ -128,7 +128,7 @@ async def test_a_lone_replica_is_no_store() -> None:
     [
         b"HTTP/1.1 400 Bad Request\r\n\r\n",
         b"-MISCONF Errors writing to the AOF file: No space left on device\r\n",
-        b"-ERR whatever it may be\r\n",
+        b"-ERR any other error\r\n",
     ],
     ids=["another server", "a full disk", "a refusal"],
 )
@@ -157,7 +157,7 @@ async def test_what_answers_something_else_is_gone(answer: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [valkey_topologies.single, valkey_topologies.cluster])
 async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> None:
-    """Each asks for his own and is cut off at any moment; nobody ever gets another's."""
+    """Each asks for his own and is cut off at any moment; none ever gets another's."""
     chance = random.Random(7)
     async with kind() as running, connected(running.url) as client:
         for n in range(50):

@@ -1,5 +1,5 @@
 -- The queue's verbs. A job is ready (0), active (1), dead (2) or delayed (3); done, it is deleted.
--- Whoever took a job names its fence in every later write: a worker that lost its lease, and does
+-- The worker that claimed a job names its fence in every later write: a worker that lost its lease, and does
 -- not know, changes nothing. Times are the database's.
 --
 -- Plans are pinned: these tables are empty and full by turns, and statistics lag behind. Rows that
@@ -169,7 +169,7 @@ begin
     except select z.fence from queue_job z where z.id = any (p_ids) and z.fence = any (p_fences);
 end $$;
 
--- Hold a lease within the transaction of an effect: from here to its end nobody else takes the
+-- Hold a lease within the transaction of an effect: from here to its end no other worker takes the
 -- job. False when the lease was lost: the effect must not happen.
 create or replace function florin.queue_hold(p_id bigint, p_fence bigint, p_lease interval)
 returns boolean
@@ -350,7 +350,7 @@ begin
   select (select count(*) from rows), (select count(*) from made) into taken, put;
 end $$;
 
--- Tick: put the job of a schedule's tick, once for each tick, whoever comes first.
+-- Tick: put the job of a schedule's tick, once for each tick, by the first worker.
 create or replace function florin.queue_tick(
   p_schedule text, p_tick timestamptz, p_queue text, p_kind text, p_version integer, p_payload text
 ) returns boolean
@@ -401,7 +401,7 @@ begin
 end $$;
 
 -- What there is to see of each queue, empty ones too: for metrics, for the operator, and for
--- whoever decides how many workers there should be. Rates are of whole slots: the last two (ten
+-- the function that decides how many workers there should be. Rates are of whole slots: the last two (ten
 -- seconds) and the last six (thirty).
 create or replace function florin.queue_facts() returns table (
   name text, importance smallint, paused boolean, objective_s double precision, waiting bigint, delayed bigint, active bigint,
