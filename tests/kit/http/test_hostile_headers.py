@@ -109,9 +109,9 @@ async def test_a_request_id_is_taken_only_where_it_is_harmless(
     for path in ("/redemptions", "/loads"):
         for given in hostile:
             _, answer = await raw(open_api, request(shop, path, b"{}", b"X-Request-Id: " + given))
-            told = [line for line in answer.split(b"\r\n") if line.startswith(b"x-request-id")]
-            assert len(told) == 1
-            assert told[0].startswith(b"x-request-id: req_"), (given, told)
+            ids = [line for line in answer.split(b"\r\n") if line.startswith(b"x-request-id")]
+            assert len(ids) == 1
+            assert ids[0].startswith(b"x-request-id: req_"), (given, ids)
     own = await till.get("/cards", headers={"x-request-id": "till-4:17"})
     assert own.headers["x-request-id"] == "till-4:17"
 

@@ -1,4 +1,4 @@
-"""Fence: whoever lost a lease changes nothing by any verb; an attempt counts when a job is taken.
+"""Fence: a worker that lost its lease changes nothing; an attempt counts when a job is taken.
 
 The rows as two workers see them who believe to have the same job, one after the other's lease.
 """
@@ -21,7 +21,7 @@ LAPSE = "update florin.queue_job set lease_until = now() - interval '1 s' where 
 
 @pytest.fixture
 async def rows(owner: Any, toy_table: None) -> Any:
-    """The owner's connection, on an empty queue that nobody works at."""
+    """The owner's connection, on an empty queue without workers."""
     del toy_table
     await owner.execute("insert into florin.queue (name) values ('toys') on conflict do nothing")
     await owner.execute(CLEAN)
@@ -109,7 +109,7 @@ async def test_an_effect_without_the_lease_is_none(rows: Any, database: Any) -> 
 
 
 async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
-    """A poison that kills every worker is dead after three, though nobody could say so."""
+    """A poison that kills every worker is dead after three, though no worker could report it."""
     await fill(rows, word("x"))
     for attempt in (1, 2, 3):
         job = await rows.fetchrow(CLAIM, 1)
@@ -123,7 +123,7 @@ async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
 
 
 async def test_a_lease_that_is_held_in_an_effect_does_not_run_out(rows: Any, database: Any) -> None:
-    """While its transaction is open nobody takes the job, however long that lasts."""
+    """While its transaction is open no worker takes the job, however long that lasts."""
     await fill(rows, word("x"))
     job = QueuedJob(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
     await rows.execute(LAPSE)

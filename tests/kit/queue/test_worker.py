@@ -59,7 +59,7 @@ async def test_a_killed_workers_job_runs_again_and_has_one_effect(play: Crew, ow
     (row,) = await noted(owner, "long")
     assert row["attempt"] == 2
     times = [row["at"] for row in await noted(owner, "long:begun")]
-    # The lease, and a start: without leases nobody would ever take it over.
+    # The lease, and a start: without leases no worker would take it over.
     assert (times[1] - times[0]).total_seconds() < LEASE_S * 30
 
 
@@ -67,7 +67,7 @@ async def test_killed_within_the_transaction_of_its_effect(play: Crew, owner: An
     await fill(owner, word("cut", "slow", seconds=0, within=600))
     first = play.start("1")
     await until(lambda: noted(owner, "cut:begun"))
-    await until(lambda: _writes(owner))  # what it wrote nobody sees yet
+    await until(lambda: _writes(owner))  # what it wrote is not visible yet
     play.kill(first)
     assert not await noted(owner, "cut")
     play.start("1")

@@ -1,4 +1,4 @@
-"""Signed positions: what nobody promised is not remembered, however much of it is sent."""
+"""Signed positions: what was never acknowledged is not remembered, however often it is sent."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -73,10 +73,10 @@ async def test_an_invented_position_is_not_remembered(router: ReplicaRouter) -> 
     promised = router.primary._promised  # pyright: ignore[reportPrivateUsage]
     for timeline in range(1, 2_001):
         given, ours = signer.read(f"{timeline:x}.ffffffffffffffff.{timeline:016x}")
-        router.reader("somebody", given=given, ours=ours)
+        router.reader("other", given=given, ours=ours)
     assert promised == {}
     given, ours = signer.read(signer.token("1.1").decode())
-    router.reader("somebody", given=given, ours=ours)
+    router.reader("other", given=given, ours=ours)
     assert list(promised) == [("a caller", 1)]
 
 
