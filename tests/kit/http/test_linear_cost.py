@@ -144,7 +144,7 @@ def test_a_list_is_read_once_and_only_once_named() -> None:
         _batch, b' { "redemptions" : [ 1, {"a":[]} ] } ', name="redemptions", most=2
     )
     assert [bytes(each) for each in found] == [b"1", b'{"a":[]}']
-    with pytest.raises(InvalidRequest, match="give 1 to 1 redemptions, not 2"):
+    with pytest.raises(InvalidRequest, match="must have 1 to 1 items, not 2"):
         decode_items(_batch, b'{"redemptions":[1,2]}', name="redemptions", most=1)
 
 

@@ -139,10 +139,10 @@ async def test_health_and_metrics_ask_for_no_credentials(
     async with httpx.AsyncClient(base_url=api.base) as stranger:
         health = await stranger.get("/health")
         assert health.status_code == 200
-        refused = health.json()
-        assert (refused["status"], refused["checks"]["database"]) == ("healthy", True)
-        assert refused["uptime"] > 0
-        assert abs(datetime.now(UTC) - datetime.fromisoformat(refused["timestamp"])) < timedelta(
+        report = health.json()
+        assert (report["status"], report["checks"]["database"]) == ("healthy", True)
+        assert report["uptime"] > 0
+        assert abs(datetime.now(UTC) - datetime.fromisoformat(report["timestamp"])) < timedelta(
             minutes=5
         )
         for path in ("/health/live", "/health/ready"):

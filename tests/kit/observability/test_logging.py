@@ -134,7 +134,7 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
         shown = json.dumps(redaction.redact_exception(error))
         assert CANARY not in shown
         assert PAN not in shown
-        assert "test_logs.py" in shown
+        assert "test_logging.py" in shown
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ async def test_a_job_that_fails_is_tried_three_times_and_kept(
     assert play.stop(worker) == 0, "its worker was harmed"
 
 
-@pytest.mark.parametrize(("how", "says"), [("die", "signal 9"), ("block", "longer")])
+@pytest.mark.parametrize(("how", "says"), [("die", "signal 9"), ("block", "time limit")])
 async def test_a_job_that_takes_its_worker_along_dies_alone(
     play: Crew, owner: Any, how: str, says: str
 ) -> None:

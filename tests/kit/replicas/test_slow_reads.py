@@ -26,10 +26,10 @@ SLEEP = "select pg_sleep(30)"
 class _Trusting:
     """Tokens that nothing was ever noted under: any replica may answer."""
 
-    async def needed(self, _names: object) -> int:
+    async def required_positions(self, _names: object) -> int:
         return 0
 
-    async def note(self, _names: object, _lsn: int) -> bool:
+    async def record(self, _names: object, _lsn: int) -> bool:
         return True
 
 

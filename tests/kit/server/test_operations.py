@@ -66,7 +66,9 @@ def test_a_port_that_is_taken_is_named(urls: Urls) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as other:
         port = other.getsockname()[1]
         with (
-            pytest.raises(AssertionError, match=f"FLORIN_OPERATIONS_PORT: port {port} of"),
+            pytest.raises(
+                AssertionError, match=f"FLORIN_OPERATIONS_PORT: cannot listen on port {port} of"
+            ),
             instance(urls.app, FLORIN_OPERATIONS_PORT=str(port)),
         ):
             pass
