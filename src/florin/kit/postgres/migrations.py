@@ -30,7 +30,7 @@ _ROUTINES = (
     "ledger/clock.sql",
     "ledger/idempotency_keys.sql",
     "ledger/quotas.sql",
-    "identity/quotas.sql",
+    "identity/exceeded_quota.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
     "ledger/reset_pin.sql",
