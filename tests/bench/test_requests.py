@@ -168,7 +168,7 @@ def _until_serving(process: "subprocess.Popen[str]", place: Path) -> list[proces
     """Return the pids of the run's processes, once the last, an instance, has written its pid."""
     while process.poll() is None:
         numbers = [path.read_text("ascii").strip() for path in place.glob("*/run/*.pid")]
-        document = [processes.find_process(int(number)) for number in numbers if number]
+        document = [processes.find_process(int(number.split()[0])) for number in numbers if number]
         running = [one for one in document if one is not None]
         if any(place.glob("*/run/api-1.pid")) and len(running) == 2:
             return running

@@ -1,21 +1,18 @@
 """Spending by card id needs a scope of its own: a cashier needs the code and the PIN."""
 
 import uuid
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-import florin.migrations
 from florin.identity.scopes import ROLES, SCOPES
 from florin.kit.postgres.database import Database
-from tests.support.api_calls import Json, issue, made, post, problem, read
+from tests.support.api_calls import Json, issue, made, post, problem
 from tests.support.instance import Instance, Shop, make_shop
 from tests.support.members import SignedInMember, bearer, client_of, member, register
 
 BY_ID = "cards:spend-by-id"
-MIGRATION = Path(*florin.migrations.__path__) / "0057_expand_spend_by_id.sql"
 
 
 async def spend_each_way(
@@ -96,18 +93,3 @@ async def test_a_role_grants_the_scope_only_if_it_has_it(api: Instance) -> None:
         async with client_of(api, **bearer(made_key.json()["secret"])) as till:
             answer = await post(till, "/api-keys", {"name": "k", "scopes": [BY_ID]})
             problem(answer, 403, "forbidden")
-
-
-async def test_older_keys_keep_their_scopes(api: Instance, owner: Any, database: Database) -> None:
-    old = [
-        await make_shop(owner, database, scopes=frozenset(scopes))
-        for scopes in ({"redemptions:write"}, {"redemptions:write", BY_ID}, {"cards:read"})
-    ]
-    for _ in range(2):
-        await owner.execute(f"set search_path = florin; {MIGRATION.read_text('utf-8')}")
-    found: list[list[str]] = []
-    for shop in old:
-        async with client_of(api, **shop.headers) as http:
-            found.append((await read(http, "/auth/me"))["scopes"])
-    both = [BY_ID, "redemptions:write"]
-    assert found == [both, both, ["cards:read"]]

@@ -131,7 +131,7 @@ def test_what_an_older_release_ran_as_root_is_replaced(fleet: TestFleet) -> None
     before = fleet.processes()
     assert accounts(fleet)["api-1"] == accounts(fleet)["balancer"] == "root"
     assert check(fleet) == (
-        "fail: api-1, api-2, balancer run as root; florin up gives each an account of its own"
+        "fail: api-1, api-2, balancer run as root; run florin up: it restarts them as other users"
     )
     fleet.kill_supervisor(child)
     del fleet.environ["STANDIN_AS_ROOT"]

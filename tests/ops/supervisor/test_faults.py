@@ -183,7 +183,7 @@ def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch)
         return SimpleNamespace(free=2**20)
 
     monkeypatch.setattr("florin.ops.fleet.home.shutil.disk_usage", full)
-    with pytest.raises(OperatorError, match="is full: 1 MB are free"):
+    with pytest.raises(OperatorError, match=r"is full: .*needs 300 MB and 1 MB are free"):
         home.require_space(fleet.home.path, 300, "a new database")
 
 

@@ -198,7 +198,8 @@ class BenchServers:
 
     async def start(self, spec: PartSpec) -> StartedProcess:
         voice.status(f"Starting {spec.name} …")
-        started = start_stop.start_part(self.home, spec)
+        # In a thread: what prepares a part may run an event loop of its own.
+        started = await asyncio.to_thread(start_stop.start_part, self.home, spec)
         if started.process is not None:
             self._stack.push_async_callback(
                 start_stop.stop_process, started.process, spec.role, started=started
