@@ -71,7 +71,7 @@ def test_a_refusal_explains_no_more_mistakes_than_it_names(
         body = {"amount": 1, "currency": "EUR", "metadata": {f"{n}": n for n in range(count)}}
         with pytest.raises(InvalidRequest) as refused:
             decode_body(decoder, msgspec.json.encode(body))
-        assert refused.value.detail.startswith(f"{number} fields are wrong: metadata[0], ")
+        assert refused.value.detail.startswith(f"{number} invalid fields: metadata[0], ")
         assert len(refused.value.extra["errors"]) == ERRORS_MAX
         assert len(explained) <= ERRORS_MAX + 1
 

@@ -99,5 +99,5 @@ async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
 
 
 def test_a_limit_for_each_merchant_needs_one_for_all() -> None:
-    with pytest.raises(ValueError, match="at_once_merchant needs at_once"):
+    with pytest.raises(ValueError, match="at_once_merchant requires max_running"):
         QueueConfig(name="fair", importance=1, at_once_merchant=2)
