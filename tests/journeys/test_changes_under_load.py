@@ -142,7 +142,7 @@ async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: Benc
 async def _answered(fleet: BenchFleet, name: str) -> float:
     from florin.ops.rollout import soak
 
-    return (await soak.read_counts([fleet.part(name).address or ""])).total
+    return (await soak.read_counts([fleet.part(name).operations or ""])).total
 
 
 @pytest.mark.parametrize("fault", ["does not start", "dies soon"])
