@@ -19,6 +19,7 @@ from florin.kit.settings import InvalidSettings, Settings, read_settings
 from florin.merchants.programs import ProgramRequest, create_program
 
 _NAME = "Demo Roasters"
+_OPEN_JOBS = 1000
 
 
 async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
@@ -43,6 +44,12 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
                 _NAME,
             )
             await create_program(tx, merchant, _program(), program=program)
+            # `florin demo --load` requests a hundred jobs at a time.
+            await tx.run(
+                "insert into florin.quota (merchant, name, most) values ($1, 'open_jobs', $2)",
+                merchant,
+                _OPEN_JOBS,
+            )
         made = await _key(database, merchant, pepper)
         return {
             "merchant": ids.show_id("mer", merchant),
