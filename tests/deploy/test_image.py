@@ -27,7 +27,7 @@ def test_the_pipeline_may_only_read_and_runs_what_a_developer_runs() -> None:
     steps = [step for job in said["jobs"].values() for step in job["steps"]]
     for step in steps:
         if "uses" in step:
-            assert re.search(r"@v\d+\.\d+\.\d+$", step["uses"])
+            assert re.search(r"@[0-9a-f]{40}$", step["uses"])  # a tag can be moved
     run = [step["run"] for step in steps if "run" in step]
     assert {"bin/check", "bin/test"} <= set(run)
     assert all("permissions" not in job for job in said["jobs"].values())
