@@ -128,6 +128,8 @@ def _add_access(operation: Json, path: str, method: str, need: str) -> None:
             each["required"] = keyed and not path.startswith("/redemptions")
             each["schema"] |= {"maxLength": 255, "pattern": "^[ -~]*$"}
             each["schema"] |= {"minLength": 1} if each["required"] else {}
+        if method == "GET" and not each.get("required") and "enum" in each["schema"]:
+            each["schema"]["enum"] = [*each["schema"]["enum"], ""]  # counts as left out
         each["example"] = _example_of(path, each)
         parameters.append(each)
     names = ["request_id", *(("consistency",) if method == "GET" else ())]
