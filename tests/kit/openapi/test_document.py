@@ -99,3 +99,18 @@ def test_every_documented_refusal_exists(document: Json) -> None:
             for media in answer["content"].values():
                 for code in media.get("examples", {}):
                     assert known[code].status == int(status), (name, code)
+
+
+def test_an_empty_filter_is_documented_as_left_out(document: Json) -> None:
+    seen = 0
+    for name, operation in operations(document):
+        for parameter in operation["parameters"]:
+            found = resolved(document, parameter)
+            if found["in"] != "query" or found.get("required"):
+                continue
+            assert found.get("allowEmptyValue", False) is name.startswith("GET"), name
+            if found["schema"]["type"] == "string" and name.startswith("GET"):
+                if "format" not in found["schema"]:
+                    check(document, found["schema"], "")
+                seen += 1
+    assert seen > 10

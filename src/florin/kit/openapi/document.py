@@ -128,14 +128,25 @@ def _add_access(operation: Json, path: str, method: str, need: str) -> None:
             each["required"] = keyed and not path.startswith("/redemptions")
             each["schema"] |= {"maxLength": 255, "pattern": "^[ -~]*$"}
             each["schema"] |= {"minLength": 1} if each["required"] else {}
-        if method == "GET" and not each.get("required") and "enum" in each["schema"]:
-            each["schema"]["enum"] = [*each["schema"]["enum"], ""]  # counts as left out
+        if method == "GET" and each["in"] == "query" and not each.get("required"):
+            _allow_empty(each)
         each["example"] = _example_of(path, each)
         parameters.append(each)
     names = ["request_id", *(("consistency",) if method == "GET" else ())]
     operation["parameters"] = parameters + [
         {"$ref": f"#/components/parameters/{name}"} for name in names
     ]
+
+
+def _allow_empty(parameter: Json) -> None:
+    """Document that an empty parameter counts as left out (florin.kit.http.query)."""
+    parameter["allowEmptyValue"] = True
+    shape: Json = parameter["schema"]
+    shape.pop("minLength", None)
+    if "enum" in shape:
+        shape["enum"] = [*shape["enum"], ""]
+    if "pattern" in shape:
+        shape["pattern"] = f"^$|{shape['pattern']}"
 
 
 def _without_null(shape: Json) -> Json:
