@@ -101,6 +101,7 @@ def test_all_mistakes_are_told_together(good: Environ) -> None:
             "pool_timeout",
         ),
         ("REDIS_URL", "http://cache", "redis://"),
+        ("REDIS_URL", "redis://[fd00::1:6379", "is no URL"),
         ("FLORIN_PUBLIC_URL", "cards.example.com", "https://"),
         ("FLORIN_PUBLIC_URL", "http://cards.example.com", "https://"),
         ("FLORIN_CORS_ORIGINS", "*", "https://"),

@@ -15,12 +15,13 @@ import sys
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import asyncpg
 
 from florin.kit.postgres.database import Connection, PoolLimits, open_connection
 from florin.kit.settings import InvalidSettings, read_variable
+from florin.kit.urls import split_url
 
 _LOCK = 0xF10C_0001
 _ATTEMPTS = 20
@@ -142,7 +143,7 @@ async def run_migrations(*, owner_url: str, app_url: str | None, only_plan: bool
             return [path.name for path in await plan_migrations(connection)]
         role: str | None = None
         if app_url is not None:
-            parts = urlsplit(app_url)
+            parts = split_url(app_url)
             role = unquote(parts.username or "")
             me = await connection.fetchval("select current_user")
             if role and role != me:

@@ -12,13 +12,14 @@ from contextlib import asynccontextmanager, contextmanager
 from time import perf_counter
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import asyncpg
 
 from florin.kit.client_departure import ends_with_client
 from florin.kit.observability import metrics
 from florin.kit.postgres.pool_limits import PoolLimits
+from florin.kit.urls import split_url
 
 Connection = Any  # asyncpg has no types for its pools and the proxies of their connections
 
@@ -208,7 +209,7 @@ class Hosts:
     """
 
     def __init__(self, dsn: str) -> None:
-        parts = urlsplit(dsn)
+        parts = split_url(dsn)
         user, at, hosts = parts.netloc.rpartition("@")
         self._dsns = [
             urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")

@@ -1,14 +1,16 @@
 """Pool limits: the most connections of a pool and the wait for one, from its URL."""
 
 from copy import copy
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlunsplit
+
+from florin.kit.urls import split_url
 
 
 class PoolLimits:
     """The limits in a URL: `?connection_limit=20&pool_timeout=20` (seconds)."""
 
     def __init__(self, url: str, *, connections: int = 10, timeout_s: float = 10) -> None:
-        parts = urlsplit(url)
+        parts = split_url(url)
         query = dict(parse_qsl(parts.query))
         self.connections = int(query.pop("connection_limit", connections))
         self.timeout_s = float(query.pop("pool_timeout", timeout_s))

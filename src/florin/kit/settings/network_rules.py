@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_network
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from florin.kit.settings.variable import is_local, urls_of
+from florin.kit.urls import split_url
 
 DATABASES = ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_REPLICA", "DATABASE_URL_OWNER")
 # The widest private networks are fc00::/7 and 10.0.0.0/8; a wider one cannot be that of balancers.
@@ -33,7 +34,7 @@ def plain_redis(given: Mapping[str, str]) -> Iterator[str]:
         return
     if not _password(url):
         yield f"REDIS_URL: has no password, and {host} is another host"
-    if urlsplit(url).scheme.partition("+")[0] not in {"rediss", "valkeys"}:
+    if split_url(url).scheme.partition("+")[0] not in {"rediss", "valkeys"}:
         yield f"REDIS_URL: is without TLS, and {host} is another host; begin it with rediss"
     elif _query(url).get("ssl_cert_reqs") == "none":
         yield f"REDIS_URL: has ssl_cert_reqs=none, so the certificate of {host} is not verified"
@@ -53,7 +54,7 @@ def plain_databases(given: Mapping[str, str]) -> Iterator[str]:
 def _elsewhere(url: str) -> str | None:
     """The first host of a URL that is not this machine."""
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
     except ValueError:
         return None  # reported by the variable itself
     if parts.scheme == "unix":
@@ -72,11 +73,11 @@ def _bare(host: str) -> str:
 
 
 def _password(url: str) -> str | None:
-    return urlsplit(url).netloc.rpartition("@")[0].partition(":")[2] or None
+    return split_url(url).netloc.rpartition("@")[0].partition(":")[2] or None
 
 
 def _query(url: str) -> dict[str, str]:
     try:
-        return dict(parse_qsl(urlsplit(url).query))
+        return dict(parse_qsl(split_url(url).query))
     except ValueError:
         return {}

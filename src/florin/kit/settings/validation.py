@@ -1,11 +1,12 @@
 """Validation: rules between variables. Each rule takes the values and yields the errors."""
 
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from florin.kit.settings import network_rules
 from florin.kit.settings.secret_strength import weakness_reason
 from florin.kit.settings.variable import is_local, urls_of
+from florin.kit.urls import split_url
 
 Given = Mapping[str, str]
 KEYS = (
@@ -58,7 +59,7 @@ def _no_default_password(given: Given) -> Iterator[str]:
 
 def _tried_first(url: str) -> bool:
     try:
-        parts = urlsplit(url)
+        parts = split_url(url)
         password = unquote(parts.password or "").lower()
     except ValueError:
         return False  # reported by the variable itself
@@ -67,7 +68,7 @@ def _tried_first(url: str) -> bool:
 
 def _address(given: Given) -> Iterator[str]:
     url = given.get("FLORIN_PUBLIC_URL")
-    if url is not None and url.startswith("http://") and not is_local(urlsplit(url).hostname):
+    if url is not None and url.startswith("http://") and not is_local(split_url(url).hostname):
         yield "FLORIN_PUBLIC_URL: must begin with https:// in production"
 
 
@@ -103,7 +104,7 @@ def rule_remarks(given: Given) -> list[str]:
         remarks.append("FLORIN_PUBLIC_URL: is missing; responses have no HSTS")
     for name in ("DATABASE_URL", "DATABASE_URL_PRIMARY", "DATABASE_URL_OWNER"):
         try:
-            parts = urlsplit(given.get(name, ""))
+            parts = split_url(given.get(name, ""))
         except ValueError:
             continue
         if name in given and not is_local(parts.hostname) and "sslmode=" not in parts.query:

@@ -5,10 +5,12 @@ import re
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Annotated, Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from florin.kit.urls import split_url
 
 SECRET_MIN = 32  # characters: 128 bits even when it is hexadecimal
 _POOL = ("connection_limit", "pool_timeout")
@@ -41,7 +43,7 @@ def _secret(least: int) -> Callable[[SecretStr], SecretStr]:
 
 def _split(value: str) -> SplitResult:
     try:
-        parts = urlsplit(value)
+        parts = split_url(value)
         if "," not in parts.netloc:  # PostgreSQL's URLs may have several hosts
             _ = parts.port
     except ValueError:  # its message could contain a part of the password
@@ -88,6 +90,7 @@ def _redis(value: SecretStr) -> SecretStr:
     scheme = value.get_secret_value().partition("://")[0]
     if not _REDIS.fullmatch(scheme):
         raise ValueError("must begin with redis:// or rediss://")
+    _split(value.get_secret_value())
     return value
 
 
@@ -101,7 +104,7 @@ def _web(value: str) -> str:
 
 
 def _origin(value: str) -> str:
-    parts = urlsplit(_web(value))
+    parts = split_url(_web(value))
     if "*" in value or parts.path or value != value.lower():
         raise ValueError(f"{value} is no origin: https://host or https://host:port, nothing after")
     return value

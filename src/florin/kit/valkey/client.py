@@ -10,7 +10,7 @@ Every caller catches GONE and has a fallback.
 """
 
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import ConnectionPool, SSLConnection, UnixDomainSocketConnection
@@ -23,6 +23,7 @@ from redis.asyncio.sentinel import (
 )
 from redis.backoff import NoBackoff
 
+from florin.kit.urls import split_url
 from florin.kit.valkey.topologies import GONE, ClusterClient, SingleClient, Unavailable
 
 __all__ = ["GONE", "Unavailable", "connect_valkey", "valkey_key"]
@@ -37,7 +38,7 @@ def valkey_key(use: str, tag: str, *rest: str) -> str:
 
 def connect_valkey(url: str) -> Any:
     """A client for the topology in the URL; see docs/operations/redis.md."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     tls = parts.scheme.partition("+")[0] in {"rediss", "valkeys"}
     query = dict(parse_qsl(parts.query))
     sentinel_password = query.pop("sentinel_password", None)
