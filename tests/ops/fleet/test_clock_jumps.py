@@ -17,6 +17,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.pid_files import pid_file, recorded_process
 from florin.ops.supervisor.launch import Launch, launch_process
 from florin.ops.system import processes
+from tests.ops.conftest import until
 from tests.support import s3_storage
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -36,6 +37,7 @@ def test_a_part_that_was_just_started_is_found_after_a_clock_jump(
     assert process is not None
     try:
         path = pid_file(home, "api-1")
+        until(lambda: path.read_text("utf-8").endswith("\n"), "the pid file")
         written = path.stat().st_mtime
         # To move the file's time by so much is to move all other times by as much back.
         os.utime(path, (written + by_s, written + by_s))

@@ -111,10 +111,13 @@ def run_as(
 
 
 def error_in(output: str) -> str:
-    """Return the last line of a program's output that names an error, else the last line."""
+    """Return the first line of a program's output that names an error, else the last line.
+
+    The first is the cause: "No space left on device" comes before "background process terminated".
+    """
     lines = [line for line in output.strip().splitlines() if line.strip()]
     errors = [line for line in lines if "error:" in line.lower() or "fatal:" in line.lower()]
-    return (errors or lines or ["no reason given"])[-1]
+    return errors[0] if errors else (lines or ["no reason given"])[-1]
 
 
 def choose_data_dir(home: Path, remembered: str | None, account: OsAccount | None) -> Path:
