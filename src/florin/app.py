@@ -15,6 +15,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from florin import __version__
 from florin.cards.api.fast_routes import FastRoutes
 from florin.identity.authentication import Caller, SecondFactorRequired
+from florin.kit.client_departure import require_client
 from florin.kit.errors import InvalidRequest, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.http import headers
 from florin.kit.http.compression import compress_responses
@@ -70,6 +71,7 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         scope: Any = request.scope
         await check_body(request)
+        await require_client(request.method)
         return scope["caller"]
 
     async def reads(request: Request[Any, Any, Any], caller: Caller) -> RoutedReader:

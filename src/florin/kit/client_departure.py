@@ -3,6 +3,10 @@
 The server learns when a client's connection closes; the request that runs then may be waiting for
 a database read. Only such a read is cancelled. An operation that may change something runs to its
 end; a client that repeats it with the same idempotency key gets its outcome.
+
+An operation that has not begun is not begun for a client that is gone. The balancer may have sent
+the request to another instance since, and its client may have an answer: a refusal there leaves the
+key unused, so that a late second execution could succeed and contradict that answer.
 """
 
 import asyncio
@@ -54,6 +58,25 @@ _connection: ContextVar[ClientConnection | None] = ContextVar("client connection
 def during(connection: ClientConnection | None) -> None:
     """Set the connection from which the requests of the current task come."""
     _connection.set(connection)
+
+
+def current() -> ClientConnection | None:
+    """The connection from which the current request came; None outside of requests."""
+    return _connection.get()
+
+
+async def require_client(method: str) -> None:
+    """Refuse to begin an operation for a client that is gone; not GET. Raises ClientGone.
+
+    The end of a connection that arrived together with the request (the process was frozen) is read
+    from the socket in the second turn of the event loop after the request.
+    """
+    connection = _connection.get()
+    if connection is not None and method != "GET":
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if connection.gone:
+            raise ClientGone
 
 
 @contextmanager

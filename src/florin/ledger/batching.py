@@ -4,7 +4,8 @@ Items that wait at the same time share a call (kit/batcher). An item whose card 
 elsewhere for longer than LOCK_TIMEOUT_MS leaves its call and waits separately, together with other
 items for the same card or key, so that the rest of the call does not wait for it. A call that is
 interrupted by a broken connection is repeated: items that were committed are found by their keys,
-and the others are executed.
+and the others are executed. An item whose client is gone before its call is sent is not executed
+(see florin.kit.client_departure).
 """
 
 import asyncio
@@ -16,11 +17,12 @@ from uuid import UUID
 import asyncpg
 
 from florin.kit.batcher import Batcher
-from florin.kit.errors import OutcomeUnknown, Overloaded, Refusal
+from florin.kit.client_departure import ClientConnection
+from florin.kit.errors import ClientGone, OutcomeUnknown, Overloaded, Refusal
 from florin.kit.observability import metrics
 from florin.kit.postgres.commit_tracking import record_commit
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, read_position
-from florin.kit.postgres.pool import terminate_after
+from florin.kit.postgres.pool import Connection, terminate_after
 
 DISK_FULL = "the disk of the database is full"
 LOCK_TIMEOUT_MS = 50
@@ -44,6 +46,8 @@ class BatchItem(Protocol):
     def merchant(self) -> UUID: ...
     @property
     def key(self) -> str | None: ...
+    @property
+    def client(self) -> ClientConnection | None: ...
 
 
 Answered = tuple[Row, str]  # the item's row and the log position after its commit
@@ -81,9 +85,8 @@ class PostingBatcher:
         self._together: Batcher[Any, Answered] = Batcher(self._call_together)
         self._alone = asyncio.Semaphore(ALONE_MAX)
         self._batch_calls = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
-        self._held: dict[
-            object, _ContendedGroup
-        ] = {}  # by the card or key that is locked elsewhere
+        # By the card or key that is locked elsewhere.
+        self._held: dict[object, _ContendedGroup] = {}
 
     async def submit(self, item: BatchItem) -> Answered:
         answered = await self._submit(item)
@@ -175,23 +178,18 @@ class PostingBatcher:
     async def _call(self, items: list[Any], lock_timeout_ms: int) -> list[Answered | BaseException]:
         """Call the function; repeat it when the connection breaks. One answer for each item."""
         give_up = time.monotonic() + REPEAT_FOR_S
-        sent = False
+        called, sent = items, False
         transient = 0
         pause_s = 0.02
         while True:
             sent_before = sent
             try:
                 async with self._database.connection() as connection:
+                    called = called if sent else _with_client(items)
                     sent = True
-                    within_s = ANSWERED_WITHIN_S + lock_timeout_ms / 1000
-                    with metrics.ledger_seconds.time(), terminate_after(connection, within_s):
-                        rows = await connection.fetch(
-                            self._sql, *self._arguments(items, lock_timeout_ms)
-                        )
-                    metrics.batch_items.observe(len(items))
-                    where = await read_position(connection)
-                self._on_change({item.merchant for item in items})
-                return [(row, where) for row in rows]
+                    answers = await self._execute(connection, called, lock_timeout_ms)
+                self._on_change({item.merchant for item in called})
+                return _answers(items, called, answers)
             except PoolTimeout:
                 raise (OutcomeUnknown() if sent else Overloaded()) from None
             except _TRANSIENT:
@@ -212,6 +210,18 @@ class PostingBatcher:
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.5)
 
+    async def _execute(
+        self, connection: Connection, called: list[Any], lock_timeout_ms: int
+    ) -> list[Answered]:
+        if not called:
+            return []
+        within_s = ANSWERED_WITHIN_S + lock_timeout_ms / 1000
+        with metrics.ledger_seconds.time(), terminate_after(connection, within_s):
+            rows = await connection.fetch(self._sql, *self._arguments(called, lock_timeout_ms))
+        metrics.batch_items.observe(len(called))
+        where = await read_position(connection)
+        return [(row, where) for row in rows]
+
 
 def _names(item: Any) -> list[object]:
     names: list[object] = []
@@ -222,6 +232,18 @@ def _names(item: Any) -> list[object]:
     if item.key is not None:
         names.append((item.merchant, item.key))
     return names
+
+
+def _with_client(items: list[Any]) -> list[Any]:
+    return [item for item in items if item.client is None or not item.client.gone]
+
+
+def _answers(
+    items: list[Any], called: list[Any], answers: list[Answered]
+) -> list[Answered | BaseException]:
+    """An answer for each item: ClientGone for those that were not called."""
+    by_item = dict(zip(map(id, called), answers, strict=True))
+    return [by_item.get(id(item)) or ClientGone() for item in items]
 
 
 def _is_busy(answer: Answered | BaseException) -> bool:

@@ -7,7 +7,8 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from florin.kit import ids
+from florin.kit import client_departure, ids
+from florin.kit.client_departure import ClientConnection
 from florin.kit.errors import QuotaExceeded
 from florin.kit.postgres.commit_tracking import record_commit
 from florin.kit.postgres.database import Database, Row, Tx
@@ -48,6 +49,8 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     recipient_name: str | None = None
     recipient_email: str | None = None
     metadata: str | None = None  # JSON
+    # The connection that the item came from; None in a job.
+    client: ClientConnection | None = msgspec.field(default_factory=client_departure.current)
 
 
 class FirstAnswer(msgspec.Struct, kw_only=True):

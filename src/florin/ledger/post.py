@@ -6,7 +6,8 @@ from uuid import UUID
 
 import msgspec
 
-from florin.kit import ids
+from florin.kit import client_departure, ids
+from florin.kit.client_departure import ClientConnection
 from florin.kit.errors import IdempotencyKeyReused, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
@@ -48,6 +49,8 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     metadata: str | None = None  # JSON
     # The same item under the previous secret of codes: used when this one is unknown.
     previous_pepper: "Posting | None" = None
+    # The connection that the item came from; None in a job.
+    client: ClientConnection | None = msgspec.field(default_factory=client_departure.current)
 
 
 class PostResult(msgspec.Struct, kw_only=True, gc=False):

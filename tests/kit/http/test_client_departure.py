@@ -4,7 +4,9 @@ ends, and what moves money goes on.
 
 import asyncio
 import contextlib
+import json
 import re
+import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -13,6 +15,7 @@ import httpx
 import pytest
 
 from florin.kit import ids
+from florin.ledger.batching import LOCK_TIMEOUT_MS
 from tests.support.api_calls import issue, read
 from tests.support.hostile_requests import request
 from tests.support.instance import Instance, Shop
@@ -23,6 +26,7 @@ _LOCKED = """
 select count(*) from pg_stat_activity
 where datname = current_database() and wait_event_type = 'Lock' and application_name like 'florin%'
 """
+_WAITS_ALONE = f"{_LOCKED} and now() - query_start > interval '{3 * LOCK_TIMEOUT_MS} ms'"
 
 
 async def _answered(api: Instance, path: str) -> Counter[str]:
@@ -137,9 +141,40 @@ async def test_money_moves_whether_or_not_its_client_stays(
     body = f'{{"card":"{card["id"]}","amount":7,"currency":"EUR"}}'.encode()
     async with _held(owner, "select from florin.account where id = $1 for update", uuid):
         writer = await _send(api, request(shop, "/redemptions", body, b"Idempotency-Key: gone"))
-        await _until_locked(app)
+        async with asyncio.timeout(60):  # the call that waits for the card, after the short one
+            while await app.fetchval(_WAITS_ALONE) < 1:  # noqa: ASYNC110 -- of another process
+                await asyncio.sleep(0.02)
         writer.close()
         await asyncio.sleep(5)  # more than READ_STATEMENT_S
         assert await app.fetchval(_LOCKED) == 1
     assert await _one_more(api, "/redemptions", before) == "201"
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 993
+
+
+@pytest.mark.parametrize("path", ["/redemptions", "/redemptions/batch", "/loads", "/cards/bulk"])
+async def test_what_has_not_begun_is_not_begun_for_a_client_that_is_gone(
+    api: Instance, http: httpx.AsyncClient, shop: Shop, path: str
+) -> None:
+    """The balancer sent it to another instance, too: a refusal from there must stay true."""
+    card = await issue(http, shop)
+    before = await _answered(api, path)
+    spend = {"card": card["id"], "amount": 5, "currency": "EUR"}
+    body: dict[str, Any] = {
+        "/redemptions": spend,
+        "/redemptions/batch": {"redemptions": [spend | {"idempotency_key": "late"}]},
+        "/loads": {"card": card["id"], "amount": 5},
+        "/cards/bulk": {"program": shop.program, "amount": 5, "quantity": 1},
+    }[path]
+    process = api.process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    try:
+        text = request(shop, path, json.dumps(body).encode(), b"Idempotency-Key: late")
+        writer = await _send(api, text.replace(b"Connection: close\r\n", b""))
+        writer.transport.abort()
+        await asyncio.sleep(0.05)  # the kernel has both, the request and the end
+    finally:
+        process.send_signal(signal.SIGCONT)
+    assert await _one_more(api, path, before) == (GONE if path != "/redemptions/batch" else "200")
+    assert (await read(http, f"/cards/{card['id']}"))["balance"] == card["balance"]
+    assert (await read(http, "/jobs"))["data"] == []
