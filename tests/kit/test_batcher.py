@@ -1,4 +1,4 @@
-"""Requests that wait share a call, and none pays for another."""
+"""Batcher: waiting requests share a call, and one that fails does not affect the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from florin.kit.errors import Overloaded
 
 
 class Calls:
-    """A function to be called together, that answers when it is told to."""
+    """A function for batches; it returns once `gate` is set."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -29,7 +29,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_the_first_never_waits_for_company() -> None:
+async def test_the_first_item_never_waits_for_others() -> None:
     calls = Calls()
     together = Batcher(calls, in_flight_max=1)
     first = asyncio.ensure_future(together.submit(1))
@@ -39,7 +39,7 @@ async def test_the_first_never_waits_for_company() -> None:
     assert await first == 2
 
 
-async def test_while_a_call_is_in_flight_the_next_ones_gather() -> None:
+async def test_items_gather_while_a_call_is_in_flight() -> None:
     calls = Calls()
     together = Batcher(calls, in_flight_max=1)
     first = asyncio.ensure_future(together.submit(1))
@@ -52,7 +52,7 @@ async def test_while_a_call_is_in_flight_the_next_ones_gather() -> None:
     assert calls.batches == [[1], [2, 3, 4]]
 
 
-async def test_each_keeps_its_own_answer_also_when_it_is_an_error() -> None:
+async def test_each_item_gets_its_own_answer_or_error() -> None:
     calls = Calls()
     calls.gate.set()
     together = Batcher(calls)
@@ -63,7 +63,7 @@ async def test_each_keeps_its_own_answer_also_when_it_is_an_error() -> None:
     assert isinstance(answers[1], ValueError)
 
 
-async def test_a_batch_has_a_limit() -> None:
+async def test_the_size_of_a_batch_is_limited() -> None:
     calls = Calls()
     calls.gate.set()
     together = Batcher(calls, batch_max=2, in_flight_max=1)
@@ -71,7 +71,7 @@ async def test_a_batch_has_a_limit() -> None:
     assert [len(batch) for batch in calls.batches] == [2, 2, 1]
 
 
-async def test_the_waiting_room_is_bounded_in_count() -> None:
+async def test_the_number_of_waiting_items_is_limited() -> None:
     calls = Calls()
     together = Batcher(calls, in_flight_max=1, waiting_max=2)
     inside = [asyncio.ensure_future(together.submit(1))]
@@ -86,11 +86,11 @@ async def test_the_waiting_room_is_bounded_in_count() -> None:
     assert 4 not in [item for batch in calls.batches for item in batch]
 
 
-async def test_the_waiting_room_is_bounded_in_age() -> None:
+async def test_the_age_of_waiting_items_is_limited() -> None:
     calls = Calls()
     together = Batcher(calls, in_flight_max=1, wait_max_s=0)
     first = asyncio.ensure_future(together.submit(1))
-    # What waits behind a call that takes long is refused when its turn comes, never done late.
+    # An item that waited too long behind a call is refused at its turn, never processed late.
     waited = asyncio.ensure_future(together.submit(2))
     calls.gate.set()
     with pytest.raises(Overloaded):
@@ -100,10 +100,10 @@ async def test_the_waiting_room_is_bounded_in_age() -> None:
     assert calls.batches == []
 
 
-async def test_behind_a_call_that_stands_still_nothing_grows_old(
+async def test_items_do_not_expire_while_no_call_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A primary froze and another took over: what waited meanwhile is done, not refused."""
+    """After a failover, items that waited for the old primary are processed, not refused."""
     now = 1000.0
     monkeypatch.setattr(batcher, "time", SimpleNamespace(monotonic=lambda: now))
     calls = Calls()
@@ -126,7 +126,7 @@ async def test_behind_a_call_that_stands_still_nothing_grows_old(
         await waiting[1]
 
 
-async def test_where_calls_come_back_what_waits_grows_old(
+async def test_items_expire_while_calls_return(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 1000.0
@@ -145,7 +145,7 @@ async def test_where_calls_come_back_what_waits_grows_old(
     assert all(isinstance(answer, Overloaded) for answer in answers[8:])
 
 
-async def test_who_goes_away_does_not_cancel_the_call() -> None:
+async def test_a_cancelled_waiter_does_not_cancel_the_call() -> None:
     calls = Calls()
     together = Batcher(calls, in_flight_max=1)
     gone = asyncio.ensure_future(together.submit(1))
@@ -158,7 +158,7 @@ async def test_who_goes_away_does_not_cancel_the_call() -> None:
     assert calls.batches == [[1, 2]]
 
 
-async def test_a_call_that_fails_fails_only_those_in_it() -> None:
+async def test_a_failed_call_fails_only_its_own_items() -> None:
     failing = True
 
     async def call(items: list[int]) -> Sequence[int | BaseException]:

@@ -1,4 +1,4 @@
-"""Plain text: what passes, the one spelling it is kept in, and every pattern of the source."""
+"""Plain text: which text is valid, its stored form, and every pattern in the source."""
 
 import ast
 import importlib
@@ -21,7 +21,7 @@ from tests.kit.test_email_address import BREAKS
 SOURCES = Path(florin.__path__[0])
 CONTROL = [*BREAKS, "\x08", "\x9f"]
 NFD, NFC = "Zoe\u0308", "Zo\u00eb"
-# A value that fits each pattern of the source.
+# A value that matches each pattern of the source.
 FITTING = {
     plain_text.PATTERN: "Ada",
     plain_text.VALUE_PATTERN: "Ada",
@@ -31,7 +31,7 @@ FITTING = {
     r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
     r"^(aws|gcp|azure):\S+$": "aws:one",
 }
-# Fields of requests that hold other things than plain text; their readers refuse what is none.
+# Fields of requests that are not plain text; their parsers refuse invalid values.
 READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
@@ -55,21 +55,21 @@ def fits(text: str, kind: Any) -> bool:
 
 @pytest.mark.parametrize("kind", [Text, LongText, MetadataKey])
 @pytest.mark.parametrize("character", CONTROL)
-def test_control_characters_are_refused_wherever_they_are(kind: Any, character: str) -> None:
+def test_control_characters_are_refused_in_any_position(kind: Any, character: str) -> None:
     assert fits("Ada Li", kind)
     for text in (f"{character}Ada", f"A{character}da", f"Ada{character}", character):
         assert not fits(text, kind), repr(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u00a0 \u3000"])
-def test_text_that_shows_nothing_is_refused(text: str) -> None:
+def test_invisible_text_is_refused(text: str) -> None:
     assert not fits(text, Text)
 
 
 @pytest.mark.parametrize(
     "text", ["Ada", " \u00a0Ada", "李 愛", "O'Neil \u202bעדה\u202c", "👩\u200d💻"]
 )
-def test_text_of_every_script_passes(text: str) -> None:
+def test_text_of_every_script_is_accepted(text: str) -> None:
     assert fits(text, Text)
 
 
@@ -80,8 +80,8 @@ def test_metadata_values_keep_line_breaks_and_no_other_control_characters() -> N
         assert not fits(text, MetadataValue)
 
 
-def test_a_request_holds_the_one_spelling() -> None:
-    """When it is read: what is fingerprinted, stored and looked for is the same."""
+def test_a_request_holds_normalized_text() -> None:
+    """Normalised at parsing, so that the fingerprint, the stored text and searches agree."""
     body = {"name": f" \u00a0{NFD}  ", "reason": f"{NFD} ", "pairs": {NFD: f" {NFD} "}}
     want = msgspec.json.decode(msgspec.json.encode(body), type=Named)
     assert (want.name, want.reason, want.pairs) == (NFC, NFC, {NFD: f" {NFD} "})
@@ -89,7 +89,7 @@ def test_a_request_holds_the_one_spelling() -> None:
     assert plain_text.clean_filter(None) is None
 
 
-def test_what_nfc_makes_too_long_is_kept_as_it_was_given() -> None:
+def test_text_that_nfc_makes_too_long_is_stored_as_sent() -> None:
     longest = "\u0958" * 255  # NFC has two characters for each
     want = msgspec.convert({"name": longest}, Named)
     assert want.name == longest
@@ -112,7 +112,7 @@ def calls(text: str) -> Iterator[ast.Call]:
 
 
 def written(call: ast.Call, keyword: str) -> str | None:
-    """A keyword's text in the source: of a literal its value, else the expression."""
+    """The text of a keyword argument: the value of a literal, else the expression."""
     node = next((each.value for each in call.keywords if each.arg == keyword), None)
     if node is None:
         return None
@@ -120,7 +120,7 @@ def written(call: ast.Call, keyword: str) -> str | None:
 
 
 def passes(made: Any, text: str) -> bool:
-    """Whether what a call of the source made lets this text pass."""
+    """Whether a pattern that a call in the source makes accepts this text."""
     if isinstance(made, FieldInfo):
         try:
             TypeAdapter(Annotated[str, made]).validate_python(text)
@@ -134,7 +134,7 @@ def passes(made: Any, text: str) -> bool:
 
 
 @imports
-def test_no_pattern_of_the_source_lets_a_final_line_break_pass() -> None:
+def test_no_pattern_of_the_source_accepts_a_final_line_break() -> None:
     """`$` matches before a final line break as well, in Python's `re`, which msgspec uses."""
     seen = set[str]()
     for name, text in sources():
@@ -143,7 +143,7 @@ def test_no_pattern_of_the_source_lets_a_final_line_break_pass() -> None:
             if pattern is None:
                 continue
             names = vars(importlib.import_module(name))
-            made: Any = eval(compile(ast.Expression(call), "<source>", "eval"), names)  # noqa: S307 -- ours
+            made: Any = eval(compile(ast.Expression(call), "<source>", "eval"), names)  # noqa: S307 -- our own source
             if isinstance(made, partial):
                 made = Meta(**made.keywords)
             key = pattern if pattern in FITTING else str(made.pattern)
@@ -157,7 +157,7 @@ def test_no_pattern_of_the_source_lets_a_final_line_break_pass() -> None:
 
 
 def test_no_regular_expression_of_the_source_ends_in_a_dollar_sign() -> None:
-    r"""`\Z` is the end; `$` is it only in patterns that a document shows, which are tried above."""
+    r"""`\Z` is the end; `$` is allowed only in documented patterns, which the test above checks."""
     found = list[str]()
     for name, text in sources():
         for call in calls(text):

@@ -43,7 +43,7 @@ ACCOUNTS = (
       f"{SIGN_UP}::test_registration_is_refused_while_sign_up_is_closed"),
     _("sign-up is open in production by default", "src/florin/kit/settings/settings.py",
       '(self.signup is None and self.env != "production")', "self.signup is None",
-      "tests/kit/settings/test_settings.py::test_production_is_closed_unless_it_says_otherwise"),
+      "tests/kit/settings/test_settings.py::test_sign_up_is_closed_in_production_by_default"),
     _("an unverified address is accepted", "src/florin/routes.py",
       "    if name in VERIFIED_EMAIL:\n", "    if False:\n",
       f"{SIGN_UP}::test_an_unverified_address_may_not_use_shared_resources"),

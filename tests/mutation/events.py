@@ -18,7 +18,7 @@ EVENTS = (
       f"{STREAM}::test_the_events_of_a_card_are_streamed_in_sequence"),
     _("a stream whose client does not read stays open", "src/florin/kit/http/sse.py",
       "async with asyncio.timeout(within_s):", "async with asyncio.timeout(None):",
-      "tests/kit/http/test_sse.py::test_who_does_not_read_is_left"),
+      "tests/kit/http/test_sse.py::test_a_client_that_does_not_read_is_disconnected"),
     _("a stream continues after its key is revoked", LIVE,
       '                    (await self._access.caller(authorization)).needs("events:read")\n', "",
       f"{STREAM}::test_a_revoked_key_ends_its_stream"),

@@ -6,7 +6,7 @@ FILES = "src/florin/ops/system/account_files.py"
 USERS = "src/florin/ops/system/os_user.py"
 _SETS = (
     "tests/kit/settings/test_settings.py"
-    "::test_production_sends_and_believes_nothing_openly_across_a_network"
+    "::test_production_refuses_unencrypted_connections_to_other_hosts"
 )
 _RUNS = "tests/ops/lifecycle/test_accounts.py"
 _ACTS = "tests/ops/system/test_account_files.py"
@@ -25,16 +25,16 @@ FLEET = (
       f"{_ACTS}::test_root_refuses_a_home_that_another_user_can_change"),
     _("root writes over an existing name", "src/florin/ops/fleet/home.py",
       "os.O_EXCL | os.O_NOFOLLOW", "0",
-      f"{_ACTS}::test_a_name_that_is_taken_is_never_written_through"),
+      f"{_ACTS}::test_an_existing_name_is_never_written"),
     _("instances run as root", "src/florin/ops/topology/topology.py",
       "            account=self.account,\n", "",
-      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+      f"{_RUNS}::test_a_process_that_an_older_release_ran_as_root_is_replaced"),
     _("the balancer keeps running as root", "src/florin/ops/haproxy/frontend.py",
       "user=os_user.service(os_user.BALANCER),", "user=None,",
-      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+      f"{_RUNS}::test_a_process_that_an_older_release_ran_as_root_is_replaced"),
     _("an instance that runs as root is adopted", "src/florin/ops/topology/app_process.py",
       'wiring += f"\\naccount {self.account.uid}"', "pass",
-      f"{_RUNS}::test_what_an_older_release_ran_as_root_is_replaced"),
+      f"{_RUNS}::test_a_process_that_an_older_release_ran_as_root_is_replaced"),
     _("the application may run every command in Valkey", "src/florin/ops/valkey/users.py",
       "~florin:* &florin:* -@all {_CONNECT}", "~* &* +@all {_CONNECT}",
       "tests/ops/valkey/test_users.py::test_the_application_is_refused_all_else"),

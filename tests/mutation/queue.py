@@ -9,7 +9,7 @@ PLANS = "tests/kit/queue/test_query_plans.py"
 WORKER = "tests/kit/queue/test_worker.py"
 POISON = "tests/kit/queue/test_failing_jobs.py"
 
-_LOST = f"{FENCE}::test_who_lost_the_lease_changes_nothing"
+_LOST = f"{FENCE}::test_a_worker_without_the_lease_changes_nothing"
 
 _FENCES = (
     _("an effect is written without the lease", SQL,
@@ -17,7 +17,7 @@ _FENCES = (
       "  where j.id = p_id and j.fence = p_fence;\n  return found;",
       "set lease_until = clock_timestamp() + p_lease\n"
       "  where j.id = p_id;\n  return found;",
-      f"{FENCE}::test_an_effect_without_the_lease_is_none"),
+      f"{FENCE}::test_an_effect_without_the_lease_is_rolled_back"),
     _("a worker without the lease completes a job", SQL,
       "  delete from florin.queue_job j where j.id = any (p_ids) and j.fence = any (p_fences)\n",
       "  delete from florin.queue_job j where j.id = any (p_ids)\n", _LOST),
@@ -36,7 +36,7 @@ _FENCES = (
       "where z.id = any (p_ids)\n    for update skip locked));", _LOST),
     _("a fence is used twice", SQL,
       "fence = nextval('queue_fence'), worker = p_worker", "fence = 1, worker = p_worker",
-      f"{FENCE}::test_an_effect_without_the_lease_is_none"),
+      f"{FENCE}::test_an_effect_without_the_lease_is_rolled_back"),
 )  # fmt: skip
 
 _PICK = (
@@ -57,30 +57,30 @@ _TURNS = (
     _("a merchant's next slice runs before other merchants", SQL,
       "    place = (florin.queue_places(array[j.queue], array[j.priority::integer],"
       " array[j.merchant]))[1],\n", "",
-      f"{FAIR}::test_a_long_job_has_a_new_place_after_each_slice"),
+      f"{FAIR}::test_a_long_job_queues_again_after_each_slice"),
     _("a job that becomes due keeps its old place", SQL,
       "update queue_job j set state = 0, place = w.place", "update queue_job j set state = 0",
       f"{FAIR}::test_jobs_that_become_due_take_turns"),
     _("a merchant may use all slots of a queue", SQL,
       "having count(*) >= asked.at_once_merchant", "having false",
-      f"{FAIR}::test_one_merchant_does_not_take_all_places"),
+      f"{FAIR}::test_one_merchant_does_not_get_all_slots"),
 )  # fmt: skip
 
 _LEASES = (
     _("a claimed job is claimed again", SQL,
       "where z.queue = asked.name and z.state = 0 and exists (",
       "where z.queue = asked.name and z.state < 2 and exists (",
-      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+      f"{FENCE}::test_a_job_belongs_to_one_worker_until_its_lease_expires"),
     _("a lease expires at once", SQL,
       "and z.lease_until < clock_timestamp() for update skip locked", "for update skip locked",
-      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+      f"{FENCE}::test_a_job_belongs_to_one_worker_until_its_lease_expires"),
     _("a lease never expires", SQL,
       "and z.lease_until < clock_timestamp() for update skip locked",
       "and false for update skip locked",
-      f"{FENCE}::test_a_job_is_one_workers_until_its_lease_is_over"),
+      f"{FENCE}::test_a_job_belongs_to_one_worker_until_its_lease_expires"),
     _("leases are not renewed while a worker stops", "src/florin/kit/queue/worker.py",
       "while keeps or not self._stop.is_set():", "while not self._stop.is_set():",
-      f"{WORKER}::test_stopped_it_finishes_what_runs_and_gives_back_the_rest"),
+      f"{WORKER}::test_a_stopped_worker_finishes_running_jobs_and_returns_others"),
     _("claims wait for each other's rows", SQL,
       "is null then n else 1 end\n          for update skip locked))",
       "is null then n else 1 end\n          for update))",
@@ -94,7 +94,7 @@ _LEASES = (
 _WORDS = (
     _("a free slot is not notified", "src/florin/kit/queue/slots.py",
       "            self._freed()\n", "            pass\n",
-      f"{RULES}::test_a_hand_that_is_free_takes_the_next_job_at_once"),
+      f"{RULES}::test_a_free_slot_claims_the_next_job_at_once"),
     _("a notification during a look-up is lost",
       "src/florin/kit/valkey/notifications.py",
       "if since is not None and since != self.words:", "if since is not None and False:",
@@ -104,27 +104,27 @@ _WORDS = (
 _COUNTS = (
     _("an attempt is not counted at its start", SQL,
       "set state = 1, attempts = j.attempts + 1,", "set state = 1,",
-      f"{FENCE}::test_the_attempt_that_loses_its_worker_counts"),
+      f"{FENCE}::test_an_attempt_that_kills_its_worker_counts"),
     _("a lost worker is not counted as a crash", SQL,
       "crashes = j.crashes + j.begun::integer,", "crashes = j.crashes,",
-      f"{FENCE}::test_the_attempt_that_loses_its_worker_counts"),
+      f"{FENCE}::test_an_attempt_that_kills_its_worker_counts"),
     _("a job that crashed two workers runs again", "src/florin/kit/queue/runner.py",
       "LOST_MOST = 2 ", "LOST_MOST = 99 ",
-      f"{POISON}::test_a_job_that_takes_its_worker_along_dies_alone"),
+      f"{POISON}::test_a_job_that_kills_its_worker_is_isolated"),
     _("duplicate jobs are queued", SQL,
       "coalesce(i.due_at, clock_timestamp()), i.dedupe, i.trace, p_position,",
       "coalesce(i.due_at, clock_timestamp()), null, i.trace, p_position,",
-      f"{RULES}::test_the_same_work_is_put_once_until_it_is_done"),
+      f"{RULES}::test_a_duplicate_is_not_queued_until_the_first_is_done"),
     _("a scheduled tick runs on every worker", SQL,
       "  if not found then\n    return false;\n  end if;\n  perform florin.queue_put(",
       "  perform florin.queue_put(",
-      f"{RULES}::test_a_tick_that_was_taken_is_not_taken_again"),
+      f"{RULES}::test_a_claimed_tick_is_not_claimed_again"),
     _("the limit of the fleet is applied per worker", SQL,
       "  if rule.at_once is not null then", "  if false then",
-      f"{RULES}::test_the_fleet_keeps_its_limits"),
+      f"{RULES}::test_limits_hold_across_the_fleet"),
     _("a payload of a newer version is claimed", SQL,
       "where k.kind = z.kind and k.version >= z.version)", "where k.kind = z.kind)",
-      f"{RULES}::test_a_newer_payload_is_left_for_a_newer_worker"),
+      f"{RULES}::test_a_newer_payload_waits_for_a_newer_worker"),
     _("a retried dead job has no attempts left", "src/florin/kit/queue/admin.py",
       "set state = 0, attempts = 0, crashes = 0,", "set state = 0,",
       "tests/cli/test_queues.py::test_retry_gives_all_attempts_again"),

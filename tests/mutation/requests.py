@@ -59,7 +59,7 @@ _KEYS = (
 _ENCODINGS = (
     _("a compressed body is accepted", "src/florin/kit/http/head_checks.py",
       '    if b"content-encoding" in names:\n', "    if False:\n",
-      f"{ENCODINGS}::test_a_compressed_body_is_refused_with_what_is_supported"),
+      f"{ENCODINGS}::test_a_compressed_body_is_refused_with_the_supported_encoding"),
     _("a byte-order mark is refused", BODY,
       "    return body.removeprefix(_BOM)", "    return body",
       f"{ENCODINGS}::test_a_byte_order_mark_is_ignored"),
@@ -96,7 +96,7 @@ _MESSAGES = (
       f"{MESSAGES}::test_no_route_shows_a_raw_pattern_or_type"),
     _("an unknown currency has a balance", "src/florin/reports/api.py",
       '        check_currency(currency, param="currency")\n', "        pass\n",
-      f"{MESSAGES}::test_a_currency_that_is_none_has_no_balance"),
+      f"{MESSAGES}::test_an_unknown_currency_has_no_balance"),
     _("a refused transfer always names the paying card", "src/florin/ledger/post.sql",
       "        o_noun[i] := c_id[d]; -- the refusal is about it", "        -- it is to blame",
       f"{MONEY}::test_a_refused_transfer_names_the_card_that_caused_it"),
@@ -107,13 +107,13 @@ _MESSAGES = (
 
 _TEXTS = (
     _("a final line break passes a pattern", PLAIN_TEXT, '{_CONTROL}]*$(?!\\n)"', '{_CONTROL}]*$"',
-      f"{TEXTS}::test_control_characters_are_refused_wherever_they_are"),
+      f"{TEXTS}::test_control_characters_are_refused_in_any_position"),
     _("plain text is kept as it was spelled", "src/florin/kit/http/body.py",
       "                if kept is not given:\n", "                if False:\n",
-      f"{TEXTS}::test_a_request_holds_the_one_spelling"),
+      f"{TEXTS}::test_a_request_holds_normalized_text"),
     _("a name gets longer than it may be", PLAIN_TEXT,
       "return normal if len(normal) <= most else text", "return normal",
-      f"{TEXTS}::test_what_nfc_makes_too_long_is_kept_as_it_was_given"),
+      f"{TEXTS}::test_text_that_nfc_makes_too_long_is_stored_as_sent"),
 )  # fmt: skip
 
 REQUESTS = (*_MESSAGES, *_PASTED, *_TEXTS, *_ENCODINGS, *_PARAMETERS, *_KEYS)

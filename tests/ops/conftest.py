@@ -1,4 +1,4 @@
-"""Fleets for tests: real engines, free ports, homes of their own, nothing left behind."""
+"""Fixtures: fleets with real engines, free ports and separate homes, removed after each test."""
 
 import contextlib
 import os
@@ -25,12 +25,12 @@ from florin.ops.system.processes import ProcessId
 from tests.support.ports import free_port
 
 STANDIN = Path(__file__).with_name("stub_fleet.py")
-WITHIN_S = 120  # nothing takes so long, but on a machine that is busy elsewhere
+WITHIN_S = 120  # reached on a busy machine only
 _OURS = ("DATABASE_URL", "REDIS_URL", "JWT_SECRET", "FLORIN_", "PG")
 
 
 def until(ask: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
-    """Ask until there is an answer that is not None or False."""
+    """Call `ask` until it returns something other than None or False; return that."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         answer = ask()
@@ -41,14 +41,14 @@ def until(ask: Callable[[], Any], what: str, within_s: float = WITHIN_S) -> Any:
 
 
 class TestFleet:
-    """One home and the supervisors that ran it."""
+    """A home and the supervisors that ran it."""
 
     __test__ = False
 
     def __init__(self, path: Path) -> None:
         self.home = Home(path)
         self.port = free_port()
-        self.workers = ""  # a number, auto or last: real ones, on a real schema
+        self.workers = ""  # a number, auto or last: real workers, on a real schema
         self.whole = False  # the product's own processes
         self.python = sys.executable
         self.supervisors: list[subprocess.Popen[str]] = []
@@ -73,7 +73,7 @@ class TestFleet:
         return child
 
     def up(self) -> subprocess.Popen[str]:
-        """Start a supervisor and return once all serves."""
+        """Start a supervisor and return once the whole fleet serves."""
         child = self.launch()
         until(lambda: child.poll() is not None or self.ready(child.pid), "the fleet to serve")
         if child.returncode is not None:
@@ -85,7 +85,7 @@ class TestFleet:
         return me is not None and me.pid == pid and me.state == "ready"
 
     def refused(self) -> str:
-        """Start a supervisor that must give up, and return its last word."""
+        """Start a supervisor that must fail, and return its message."""
         child = self.launch()
         _, said = child.communicate(timeout=WITHIN_S)
         assert child.returncode == 1, said
@@ -112,7 +112,7 @@ class TestFleet:
         }
 
     def successor(self, name: str, before: ProcessId) -> ProcessId:
-        """Wait for the part's next process to serve."""
+        """Wait until the next process of a part serves."""
 
         def ask() -> ProcessId | None:
             part = observe_fleet(self.home).part(name)
@@ -123,7 +123,7 @@ class TestFleet:
         return until(ask, f"{name} to be started again")
 
     def end(self, child: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
-        """Signal the supervisor alone, wait for its end, return what it said."""
+        """Send a signal to the supervisor only, wait for its end, return its output."""
         child.send_signal(number)
         _, said = child.communicate(timeout=WITHIN_S)
         return said
@@ -161,9 +161,9 @@ def run_cli(fleet: TestFleet, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def document(said: subprocess.CompletedProcess[str]) -> Any:
-    """Decode stdout, which must hold the document alone."""
-    return msgspec.json.decode(said.stdout)
+def document(output: subprocess.CompletedProcess[str]) -> Any:
+    """Decode stdout, which must contain one JSON document only."""
+    return msgspec.json.decode(output.stdout)
 
 
 async def yes() -> bool:
@@ -185,7 +185,7 @@ def wanted(name: str, *argv: str, wiring: str = "") -> PartSpec:
 
 @pytest.fixture
 def make_fleet() -> Iterator[Callable[[], TestFleet]]:
-    """Make homes where every user may pass through, as /srv would be."""
+    """Make homes in a directory that all users may enter, such as /srv."""
     made: list[TestFleet] = []
 
     def make() -> TestFleet:

@@ -1,4 +1,4 @@
-"""One fleet with replicas, from the command line, and clients that notice what it loses."""
+"""Replicated fleet: one from the command line, and clients that detect lost writes."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ from florin.ops.postgres.connection import open_session
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-WRITES_AGAIN_WITHIN_S = 40.0  # on a machine that others use, too; bench failover measures
+WRITES_AGAIN_WITHIN_S = 40.0  # generous, for a shared machine; `florin bench failover` measures
 
 
 @dataclass(slots=True)
@@ -42,7 +42,7 @@ class Load:
 
 
 class Fleet:
-    """One fleet from the command line, with two replicas unless said otherwise."""
+    """A fleet started from the command line, with two replicas by default."""
 
     def __init__(self, path: Path, *asked: str) -> None:
         self.home = Home(path)
@@ -68,13 +68,13 @@ class Fleet:
         assert said.returncode == 0, said.stderr
 
     def again(self, *more: str) -> None:
-        """Stop it, and start it without a word of what it consists of but these."""
+        """Stop it, and start it with these options only: the rest is remembered."""
         assert self.florin("down").returncode == 0
         said = self.florin("up", "--port", str(self.port), "--detach", *more)
         assert said.returncode == 0, said.stderr
 
     def end(self) -> None:
-        """Take it down, and its data away where they lie outside: pytest's folders are closed."""
+        """Stop it, and remove its data outside the home (other users cannot enter pytest's)."""
         self.florin("down")
         place = self.home.layout().data_dir
         if place is not None and place.startswith("/var/lib/florin/homes/"):
@@ -84,14 +84,14 @@ class Fleet:
         return next(part for part in observe_fleet(self.home).of("postgres-primary"))
 
     def signal(self, number: signal.Signals) -> str:
-        """Send it to the primary, and with it to all its children where they are to stop."""
+        """Send a signal to the primary; SIGSTOP and SIGCONT go to its children as well."""
         part = self.primary()
         for pid in faults.process_tree(part.pid) if number == signal.SIGSTOP else [part.pid]:
             os.kill(pid, number)
         return part.name
 
     def data(self, name: str) -> Path:
-        """Where a server keeps its database."""
+        """The data directory of a server."""
         place = Path(self.home.layout().data_dir or "")
         return place / ("postgres" if name == "postgres-1" else name) / "data"
 
@@ -101,11 +101,11 @@ class Fleet:
         return postgres.postgres_url(part.address or "", role, secrets.read_secrets(self.home))
 
     def whole(self) -> bool:
-        """Whether there is a primary, and two replicas that serve."""
+        """Whether there are a primary and two replicas that serve."""
         return faults.is_complete(self.home, 2)
 
     def bench(self) -> fleet.BenchFleet:
-        """The same fleet, as benchmarks know one."""
+        """The same fleet, as the type that benchmarks use."""
         return fleet.BenchFleet(self.home, self.port, self.home.path / "releases", 2, 2)
 
     @asynccontextmanager
@@ -119,7 +119,7 @@ class Fleet:
 
     @asynccontextmanager
     async def segments_ending(self) -> AsyncGenerator[None]:
-        """End a segment of the log twice a second: no test waits for `archive_timeout`."""
+        """End a log segment twice a second, so that no test waits for `archive_timeout`."""
 
         async def end() -> None:
             while True:
@@ -145,9 +145,9 @@ class Fleet:
         *,
         least: int = 1,
     ) -> Load:
-        """Redeem and list in a loop; what is listed must hold what was just redeemed.
+        """Redeem and list in a loop; each list must contain the redemption just made.
 
-        For so many seconds or until there was enough, and until each client did so `least` times.
+        It runs for `seconds` or until `enough`, and until each client did so `least` times.
         """
         load, tag = Load(), uuid.uuid4().hex[:8]
         until_ = time.monotonic() + seconds
@@ -181,7 +181,7 @@ class Fleet:
         return load
 
     async def judge(self, http: httpx.AsyncClient, load: Load) -> None:
-        """Nothing failed; all that was acknowledged is there, once; the books are right."""
+        """Check that nothing failed, each acknowledged write is there once, the ledger balances."""
         assert load.failed == []
         for card in load.cards:
             found = (await http.get(f"/cards/{card}")).json()
@@ -192,7 +192,7 @@ class Fleet:
 
 @contextmanager
 def running(folder: Path, *asked: str) -> Generator[Fleet]:
-    """A fleet that is up in the folder, and taken down afterwards."""
+    """Run a fleet in the folder, and stop it afterwards."""
     made = Fleet(folder, *asked)
     made.home.path.chmod(0o755)
     try:

@@ -1,4 +1,4 @@
-"""Stand-in: an instance that knows health and one program, for tests of the supervisor alone.
+"""Stub fleet: an instance with health and one program only, for tests of the supervisor.
 
 Run as `stub_fleet.py api | migrate | demo | toil | up HOME PORT [WORKERS [whole]]`; the last one
 is a supervisor whose processes are the others; with WORKERS on a schema, and workers that play with
@@ -45,14 +45,16 @@ def serve() -> None:
 def toil() -> int:
     root = str(Path(__file__).parents[2])
     sys.path.insert(0, root)
-    os.environ["PYTHONPATH"] = f"{os.environ['PYTHONPATH']}:{root}"  # for jobs that run alone
+    os.environ["PYTHONPATH"] = (
+        f"{os.environ['PYTHONPATH']}:{root}"  # for jobs that run in a process of their own
+    )
     from tests.kit.queue import toys
 
     return toys.main(["5"])
 
 
 def die_at(number: int) -> None:
-    """End as by a kill in this step of a plan, a moment after it has begun."""
+    """End the process as by a kill, soon after the step with this number has begun."""
     from florin.ops.planning.rollout import RolloutStep
     from florin.ops.rollout.instances import InstanceProcesses
 
@@ -71,7 +73,7 @@ def die_at(number: int) -> None:
 
 
 def record_paths(log: str) -> None:
-    """Write down every path that this process changes, and every one that it names to a child."""
+    """Record every path that this process changes, and every path that it passes to a child."""
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     changes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
     acts = ("chown", "chmod", "rename", "remove", "mkdir", "rmdir", "link", "symlink", "truncate")
@@ -95,7 +97,7 @@ def record_paths(log: str) -> None:
 
 
 def fail_at(number: int, kind: str) -> None:
-    """Have a step of the first plan fail by an error that is no sentence for an operator."""
+    """Let a step of the first plan fail with an unexpected error."""
     from florin.ops.haproxy.runtime_api import CommandRefused
     from florin.ops.planning.rollout import RolloutStep
     from florin.ops.rollout.instances import InstanceProcesses
@@ -123,14 +125,14 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     def me(word: str) -> tuple[str, ...]:
         return (sys.executable, "-P", __file__, word)
 
-    if os.environ.get("STANDIN_AS_ROOT"):  # as releases did that knew no account of its own
+    if os.environ.get("STANDIN_AS_ROOT"):  # like releases that had no account for the application
         os_user.service = lambda _name: None
     if os.environ.get("STANDIN_PATHS"):
         record_paths(os.environ["STANDIN_PATHS"])
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin_command("migrate") if workers else me("migrate")
     standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
-    # A day in seconds: what waits is to be gone within two, and who is idle goes soon.
+    # Short periods: waiting jobs are to be gone within two seconds, and idle workers end soon.
     quick = ScalingLimits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     if os.environ.get("STANDIN_DIES_AT"):
         die_at(int(os.environ["STANDIN_DIES_AT"]))

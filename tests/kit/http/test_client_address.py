@@ -1,4 +1,4 @@
-"""Whom a request comes from: only trusted hops are believed."""
+"""Client address: only trusted proxies may name the client of a request."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
     ("peer", "forwarded", "client"),
     [
         ("203.0.113.9", [], "203.0.113.9"),
-        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # a stranger says what it likes
+        ("203.0.113.9", ["198.51.100.1"], "203.0.113.9"),  # an untrusted peer may send anything
         ("10.0.0.2", ["198.51.100.1"], "198.51.100.1"),
         ("10.0.0.2", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
         ("10.0.0.2", ["1.1.1.1", "198.51.100.1"], "198.51.100.1"),
@@ -39,7 +39,7 @@ def scope(peer: str | None, *forwarded: str) -> dict[str, Any]:
         ("unix:", [], "unknown"),
     ],
 )
-def test_the_last_hop_that_is_not_ours_is_the_client(
+def test_the_last_hop_that_is_not_trusted_is_the_client(
     peer: str | None, forwarded: list[str], client: str
 ) -> None:
     assert (
@@ -48,7 +48,7 @@ def test_the_last_hop_that_is_not_ours_is_the_client(
     assert TrustedProxies(()).client_address(scope("10.0.0.2", *forwarded)) == "10.0.0.2"
 
 
-def test_a_network_of_six_is_one_client() -> None:
+def test_an_ipv6_network_is_one_client() -> None:
     assert client_network("203.0.113.9") == "203.0.113.9"
     assert (
         client_network("2001:db8:1:2:3::1")
@@ -75,7 +75,7 @@ def test_a_network_of_six_is_one_client() -> None:
         ("shop.example", None),
     ],
 )
-def test_a_named_client_is_one_address_in_one_spelling(named: str, address: str | None) -> None:
+def test_a_named_client_is_normalized_to_one_address(named: str, address: str | None) -> None:
     if address is not None:
         assert named_address(named, header="Florin-Client-Ip") == address
         return

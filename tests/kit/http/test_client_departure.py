@@ -1,5 +1,5 @@
-"""Clients that go away: a body that is cut off is no error of ours, what is only read for them
-ends, and what moves money goes on.
+"""Clients that disconnect: an incomplete body is not counted as an error, a read is cancelled, and
+a write goes on.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _WAITS_ALONE = f"{_LOCKED} and now() - query_start > interval '{3 * LOCK_TIMEOUT
 
 
 async def _answered(api: Instance, path: str) -> Counter[str]:
-    """How often each status was answered there, whatever the method."""
+    """How many requests of a path were answered with each status, by any method."""
     async with httpx.AsyncClient(base_url=api.operations, timeout=60) as http:
         text = (await http.get("/metrics")).text
     found = Counter[str]()
@@ -41,7 +41,7 @@ async def _answered(api: Instance, path: str) -> Counter[str]:
 
 
 async def _one_more(api: Instance, path: str, before: Counter[str]) -> str:
-    """Wait for the next answer there; its status."""
+    """Wait for the next answer of a path; return its status."""
     async with asyncio.timeout(60):
         while True:
             more = await _answered(api, path) - before
@@ -66,7 +66,7 @@ async def _until_locked(owner: Any, count: int = 1) -> None:
 
 @contextlib.asynccontextmanager
 async def _held(owner: Any, statement: str, *arguments: object) -> AsyncGenerator[None]:
-    """What a statement locks stays locked within."""
+    """Keep what a statement locks locked inside the block."""
     transaction = owner.transaction()
     await transaction.start()
     try:
@@ -79,7 +79,7 @@ async def _held(owner: Any, statement: str, *arguments: object) -> AsyncGenerato
 @pytest.mark.parametrize(
     "path", ["/redemptions", "/redemptions/batch", "/loads", "/cards", "/cards/lookup"]
 )
-async def test_a_body_that_is_cut_off_is_no_error_of_ours(
+async def test_an_interrupted_body_is_not_counted_as_an_error(
     api: Instance, shop: Shop, path: str
 ) -> None:
     before = await _answered(api, path)
@@ -90,7 +90,7 @@ async def test_a_body_that_is_cut_off_is_no_error_of_ours(
     assert await _one_more(api, path, before) == GONE
 
 
-async def test_a_file_that_is_cut_off_is_no_error_of_ours(api: Instance, shop: Shop) -> None:
+async def test_an_interrupted_file_is_not_counted_as_an_error(api: Instance, shop: Shop) -> None:
     path = "/cards/import"
     before = await _answered(api, path)
     head = request(shop, path, b"x" * 1000, b"Idempotency-Key: cut")
@@ -100,7 +100,7 @@ async def test_a_file_that_is_cut_off_is_no_error_of_ours(api: Instance, shop: S
 
 
 @pytest.mark.parametrize("route", ["/cards", "/cards/{card}"])
-async def test_a_read_ends_with_its_client(
+async def test_a_read_is_cancelled_when_its_client_disconnects(
     api: Instance, http: httpx.AsyncClient, shop: Shop, owner: Any, app: Any, route: str
 ) -> None:
     card = await issue(http, shop)
@@ -111,7 +111,7 @@ async def test_a_read_ends_with_its_client(
         writer = await _send(api, text.replace(b"Connection: close\r\n", b""))
         await _until_locked(app)
         writer.close()
-        # Still locked: nothing but its client's departure ended it, or else the time-out, as 503.
+        # Still locked: only the disconnection ended the read; the time-out would have made it 503.
         assert await _one_more(api, route, before) == GONE
         async with asyncio.timeout(30):
             while await app.fetchval(_LOCKED):  # noqa: ASYNC110 -- of another process
@@ -131,10 +131,10 @@ async def test_a_read_that_takes_too_long_is_refused(
     assert (await http.get("/cards")).status_code == 200
 
 
-async def test_money_moves_whether_or_not_its_client_stays(
+async def test_a_write_completes_after_its_client_disconnects(
     api: Instance, http: httpx.AsyncClient, shop: Shop, owner: Any, app: Any
 ) -> None:
-    """It is waited for longer than any read may take, and its client is gone since long."""
+    """The write waits for a lock longer than a read may take, after its client disconnected."""
     card = await issue(http, shop, 1000)
     uuid = ids.parse_id("crd", card["id"])
     before = await _answered(api, "/redemptions")

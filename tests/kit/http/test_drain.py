@@ -1,4 +1,4 @@
-"""Leaving: said before it is done, nothing that still arrives refused, nothing in flight cut."""
+"""Draining: an instance announces it, still accepts requests, and finishes those in flight."""
 
 import asyncio
 import contextlib
@@ -34,7 +34,7 @@ class Clock:
 
 
 @given(arrivals=st.lists(st.floats(0, 3), max_size=20))
-def test_it_closes_once_said_for_long_enough_and_quiet_and_at_the_latest_in_time(
+def test_a_drain_ends_after_a_quiet_period_or_at_its_limit(
     arrivals: list[float],
 ) -> None:
     clock = Clock()
@@ -43,7 +43,6 @@ def test_it_closes_once_said_for_long_enough_and_quiet_and_at_the_latest_in_time
     drain.begin()
     last = 0.0
     for pause in [*arrivals, 7.0]:
-        # As the loop asks: often.
         until = clock.now + pause
         while clock.now < until:
             clock.now += 0.1
@@ -56,7 +55,7 @@ def test_it_closes_once_said_for_long_enough_and_quiet_and_at_the_latest_in_time
             assert since < 2 or since - last < QUIET_S + 0.11
         drain.record_request("/api/v1/cards")
         last = clock.now - 100
-    pytest.fail("it never closed")
+    pytest.fail("the drain never ended")
 
 
 def test_probes_do_not_keep_it_open() -> None:
@@ -70,8 +69,8 @@ def test_probes_do_not_keep_it_open() -> None:
 
 
 @contextmanager
-def leaving(**settings: str) -> Generator[tuple[subprocess.Popen[Any], str]]:
-    """A process that will be told to leave, and its address."""
+def draining_process(**settings: str) -> Generator[tuple[subprocess.Popen[Any], str]]:
+    """A process that a signal will drain, and its base URL."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-P", str(SCRIPT), str(port)],
@@ -101,14 +100,14 @@ async def _is_draining(http: httpx.AsyncClient) -> None:
 
 
 async def _is_under_way(http: httpx.AsyncClient) -> None:
-    """A slow request has arrived."""
+    """Wait until a slow request has arrived."""
     async with asyncio.timeout(60):
         while (await http.get("/health/slow")).content == b"0":  # noqa: ASYNC110 -- a process
             await asyncio.sleep(0.02)
 
 
-async def test_it_says_so_serves_what_arrives_finishes_what_it_has_and_ends_well() -> None:
-    with leaving(FLORIN_DRAIN_S="2.5", FLORIN_FINISH_S="60") as (process, base):
+async def test_a_draining_instance_serves_and_finishes_requests() -> None:
+    with draining_process(FLORIN_DRAIN_S="2.5", FLORIN_FINISH_S="60") as (process, base):
         async with httpx.AsyncClient(base_url=base, timeout=60, verify=NO_TLS) as http:
             assert "connection" not in (await http.get("/")).headers
             slow = asyncio.ensure_future(http.get("/slow?3"))
@@ -116,7 +115,7 @@ async def test_it_says_so_serves_what_arrives_finishes_what_it_has_and_ends_well
             await _is_under_way(http)
             process.send_signal(signal.SIGTERM)
             await _is_draining(http)
-            # New connections and old ones alike; each is asked to connect elsewhere.
+            # On new and old connections; each answer asks the client to connect elsewhere.
             async with httpx.AsyncClient(base_url=base, timeout=60, verify=NO_TLS) as late:
                 for _ in range(5):
                     answer = await late.get("/")
@@ -127,8 +126,8 @@ async def test_it_says_so_serves_what_arrives_finishes_what_it_has_and_ends_well
         assert await asyncio.to_thread(process.wait, 60) == 0
 
 
-async def test_who_keeps_calling_is_served_until_it_stops_or_the_time_is_over() -> None:
-    with leaving(FLORIN_DRAIN_S="0.6", FLORIN_DRAIN_MAX_S="2.5") as (process, base):
+async def test_a_client_is_served_until_it_stops_or_the_drain_ends() -> None:
+    with draining_process(FLORIN_DRAIN_S="0.6", FLORIN_DRAIN_MAX_S="2.5") as (process, base):
         process.send_signal(signal.SIGTERM)
         last, longest, served = time.monotonic(), 0.0, 0
         begun = last
@@ -146,7 +145,7 @@ async def test_who_keeps_calling_is_served_until_it_stops_or_the_time_is_over() 
                     now = time.monotonic()
                     last, longest = now, max(longest, now - last)
                 await asyncio.sleep(0.05)
-        # Who cannot call for a while, on a busy machine, has stopped.
+        # On a busy machine the client may pause for so long that the drain counts it as stopped.
         assert last - begun > 2 or longest > QUIET_S / 2, served
         assert await asyncio.to_thread(process.wait, 60) == 0
 
@@ -154,22 +153,24 @@ async def test_who_keeps_calling_is_served_until_it_stops_or_the_time_is_over() 
 @pytest.mark.parametrize(
     "signals", [[signal.SIGTERM, signal.SIGTERM], [signal.SIGINT]], ids=["again", "a human"]
 )
-async def test_hurried_it_closes_at_once_and_still_finishes(signals: list[signal.Signals]) -> None:
-    with leaving(FLORIN_DRAIN_S="300", FLORIN_DRAIN_MAX_S="300") as (process, base):
+async def test_a_hurried_drain_closes_at_once_and_finishes_requests(
+    signals: list[signal.Signals],
+) -> None:
+    with draining_process(FLORIN_DRAIN_S="300", FLORIN_DRAIN_MAX_S="300") as (process, base):
         async with httpx.AsyncClient(base_url=base, timeout=60, verify=NO_TLS) as http:
             slow = asyncio.ensure_future(http.get("/slow?1"))
             await _is_under_way(http)
             *before, last = signals
             for each in before:
                 process.send_signal(each)
-                await _is_draining(http)  # two at once would be one
+                await _is_draining(http)  # two signals at the same time are delivered as one
             process.send_signal(last)
             assert (await slow).content == b"slow"
         assert await asyncio.to_thread(process.wait, 60) == 0
 
 
-async def test_what_takes_too_long_is_cut_so_that_nobody_has_to_kill() -> None:
-    with leaving(FLORIN_DRAIN_S="0", FLORIN_FINISH_S="0.5") as (process, base):
+async def test_a_request_that_outlasts_the_drain_is_cancelled() -> None:
+    with draining_process(FLORIN_DRAIN_S="0", FLORIN_FINISH_S="0.5") as (process, base):
         async with httpx.AsyncClient(base_url=base, timeout=60, verify=NO_TLS) as http:
             endless = asyncio.ensure_future(http.get("/slow?600"))
             await _is_under_way(http)

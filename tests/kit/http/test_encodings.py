@@ -1,4 +1,4 @@
-"""Encodings of bodies: a byte-order mark is ignored, what is compressed is refused by name."""
+"""Encodings of bodies: a byte-order mark is ignored; a compressed body is refused."""
 
 import codecs
 import gzip
@@ -15,7 +15,7 @@ CSV = b"program,amount\n"
 
 
 @pytest.mark.parametrize("path", [*BODIES, "/cards/import"])
-async def test_a_compressed_body_is_refused_with_what_is_supported(
+async def test_a_compressed_body_is_refused_with_the_supported_encoding(
     till: httpx.AsyncClient, shop: Shop, books: Books, path: str
 ) -> None:
     card = await issue(till, shop)
@@ -60,7 +60,7 @@ async def test_other_encodings_of_text_are_named(till: httpx.AsyncClient, shop: 
     assert (await read(till, f"/cards/{card['id']}"))["balance"] == card["balance"]
 
 
-async def test_a_stranger_with_a_compressed_body_is_refused(open_api: Instance) -> None:
+async def test_a_compressed_body_without_credentials_is_unauthorized(open_api: Instance) -> None:
     async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as stranger:
         headers = {"content-encoding": "gzip"}
         answer = await stranger.post("/auth/login", content=gzip.compress(b"{}"), headers=headers)

@@ -1,4 +1,4 @@
-"""Messages: each says what would be right and what was given, never a secret or a raw pattern."""
+"""Messages: each says what is expected and what was given, never a secret or a raw pattern."""
 
 import re
 from typing import Annotated, Any, Literal, cast
@@ -21,7 +21,7 @@ class Inner(msgspec.Struct):
 
 
 class Body(msgspec.Struct):
-    """One field of each kind that a mistake can be made in."""
+    """A field of each kind that can be invalid."""
 
     number: Annotated[int, Meta(ge=1, le=5)] = 1
     text: Annotated[str, Meta(min_length=1, max_length=3)] | None = None
@@ -57,7 +57,7 @@ class Body(msgspec.Struct):
          f'expected: Three letters, not "{"x" * 40}\u2026"'),
     ],
 )  # fmt: skip
-def test_a_mistake_is_explained(body: str, param: str, detail: str) -> None:
+def test_an_invalid_field_is_explained(body: str, param: str, detail: str) -> None:
     assert field_errors(Body, body.encode()) == [{"param": param, "detail": detail}]
 
 
@@ -69,7 +69,7 @@ def no_raw(answer: httpx.Response) -> Json:
 
 
 async def test_no_route_shows_a_raw_pattern_or_type(http: httpx.AsyncClient) -> None:
-    """Every field of every body, given what it cannot be."""
+    """Every field of every body gets a value of the wrong type."""
     document = await read(http, "/openapi.json")
     schemas = document["components"]["schemas"]
     seen = 0
@@ -120,7 +120,7 @@ async def test_parameters_are_explained_as_fields_are(http: httpx.AsyncClient) -
         assert said in refused["detail"], refused
 
 
-async def test_a_currency_that_is_none_has_no_balance(http: httpx.AsyncClient) -> None:
+async def test_an_unknown_currency_has_no_balance(http: httpx.AsyncClient) -> None:
     for currency in ("GPB", "XAU", "AAA"):
         answer = await http.get("/ledger/balances", params={"currency": currency})
         refused = problem(answer, 422, "invalid_request", param="currency")

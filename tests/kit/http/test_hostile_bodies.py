@@ -1,4 +1,4 @@
-"""Bodies: each that is none, or not quite, is refused by name at routes of each kind."""
+"""Hostile bodies: an invalid body is refused with its field, at routes of each kind."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from tests.support.instance import Shop
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_bodies_that_are_none(
+async def test_invalid_bodies_are_refused(
     till: httpx.AsyncClient, shop: Shop, books: Books, path: str
 ) -> None:
     card = await issue(till, shop)
@@ -34,7 +34,7 @@ async def test_bodies_that_are_none(
     async with books:
         for body in (*BYTES, *(deep.encode() for deep in DEEP)):
             refused(await send(till, path, body), body, shop.secret, card["code"])
-        for deep in DEEP[:2]:  # beside what is right
+        for deep in DEEP[:2]:  # in addition to the valid fields
             refused(await send(till, path, f'{whole[:-1]},"extra":{deep}}}'), deep)
         for text in ('"\\ud800"', '"\\udc00\\ud800"', '"\\u0000"', '"\\x41"'):
             name = next(iter(body_of(path, shop, card)))
@@ -44,10 +44,10 @@ async def test_bodies_that_are_none(
 
 
 @pytest.mark.parametrize("path", BODIES)
-async def test_a_name_given_twice(
+async def test_a_field_given_twice_is_refused(
     till: httpx.AsyncClient, shop: Shop, books: Books, path: str
 ) -> None:
-    """One reader takes the first, another the last: none of ours takes either."""
+    """JSON parsers differ in which of two values they take, so Florin takes neither."""
     card = await issue(till, shop)
     body = body_of(path, shop, card)
     async with books:
@@ -59,8 +59,10 @@ async def test_a_name_given_twice(
                 assert (answer.status_code, answer.json()["param"]) == (422, name)
 
 
-async def test_items_that_are_no_json(till: httpx.AsyncClient, shop: Shop, books: Books) -> None:
-    """The items of a batch are read one by one, later."""
+async def test_items_that_are_not_json_are_refused(
+    till: httpx.AsyncClient, shop: Shop, books: Books
+) -> None:
+    """The items of a batch are parsed later, one by one."""
     async with books:
         for item in ('{"a":"\n"}', "5.", '"\\x"', "05", '"\\ud800"', *DEEP, "\xff"):
             text = f'{{"redemptions":[{item}]}}'.encode("latin-1")
@@ -72,7 +74,9 @@ async def test_items_that_are_no_json(till: httpx.AsyncClient, shop: Shop, books
                 refused(answer, item, shop.secret)
 
 
-async def test_a_name_given_twice_within(till: httpx.AsyncClient, shop: Shop, books: Books) -> None:
+async def test_a_nested_field_given_twice_is_refused(
+    till: httpx.AsyncClient, shop: Shop, books: Books
+) -> None:
     card = await issue(till, shop)
     twice = '{"a":"1","a":"2"}'
     spend = json.dumps(body_of("/redemptions", shop, card))[:-1]
@@ -120,13 +124,13 @@ async def test_numbers(
         ("/auth/login", "password"), ("/api-keys", "scopes"),
     ],
 )  # fmt: skip
-async def test_text_where_a_name_is_meant(
+async def test_text_in_the_place_of_an_id_is_refused(
     till: httpx.AsyncClient, shop: Shop, books: Books, path: str, name: str
 ) -> None:
     card = await issue(till, shop)
     texts = (*SQL, *TEXT, card["id"] + "\r\n", card["id"].upper(), f"crd_{NIL}")
     if path == "/auth/login":
-        texts = (*SQL[:3], *TEXT[:3])  # each costs a hash
+        texts = (*SQL[:3], *TEXT[:3])  # each costs a password hash
     async with books:
         for text in texts:
             body = {**body_of(path, shop, card), name: text}
@@ -136,7 +140,7 @@ async def test_text_where_a_name_is_meant(
 
 
 async def test_free_text_is_kept_as_it_is(till: httpx.AsyncClient, shop: Shop) -> None:
-    """A reference is plain text, which is kept trimmed; a value of metadata keeps its spelling."""
+    """A reference is plain text and is stored trimmed; a metadata value is stored as sent."""
     card = await issue(till, shop, 1000)
     plain = value = 0
     for text in (*SQL, *(each for each in TEXT if 0 < len(each) <= 255)):

@@ -1,4 +1,4 @@
-"""Heads: hostile paths, queries and headers, and sizes of all, at routes of each kind."""
+"""Hostile heads: paths, queries and headers, and their sizes, at routes of each kind."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -35,7 +35,7 @@ async def test_paths(
     async with books:
         for text in (*encoded, *raw, *spaces):
             if text in ("", "..", "%2e%2e"):
-                continue  # another address
+                continue  # the path of another route
             answer = await till.request(method, path.format(text), headers=key())
             refused(answer, text, shop.secret, card["code"])
 
@@ -55,8 +55,8 @@ async def test_queries(till: httpx.AsyncClient, books: Books, shop: Shop) -> Non
                 ):
                     answer = await till.get(path, params={name: text})
                     if text == "":
-                        continue  # as if left out
-                    if answer.status_code == 200:  # a filter that fits nothing
+                        continue  # treated as omitted
+                    if answer.status_code == 200:  # a filter that matches nothing
                         assert answer.json()["data"] == [], (path, name, text)
                         continue
                     refused(answer, json.dumps(text)[1:-1], shop.secret)
@@ -100,7 +100,7 @@ async def test_headers(
             assert b"application/problem+json" in answer, lines
 
 
-async def test_a_request_id_is_taken_only_where_it_is_harmless(
+async def test_only_a_harmless_request_id_is_accepted(
     till: httpx.AsyncClient, open_api: Instance, shop: Shop
 ) -> None:
     hostile = (
@@ -116,7 +116,7 @@ async def test_a_request_id_is_taken_only_where_it_is_harmless(
     assert own.headers["x-request-id"] == "till-4:17"
 
 
-async def test_positions_that_nobody_gave(
+async def test_invented_positions_are_refused(
     till: httpx.AsyncClient, shop: Shop, books: Books
 ) -> None:
     await issue(till, shop)
@@ -156,7 +156,8 @@ async def test_sizes(
     headers = {"content-type": "application/json"}
     async with books:
         full = text + "x" * (limit - len(text) - 2) + '"}'
-        answer = await send(till, path, full)  # as long as it may be: read, and its field refused
+        # The longest body that is accepted: it is parsed, and its field is refused.
+        answer = await send(till, path, full)
         refused(answer, "full")
         assert answer.status_code == 422
         answer = await send(till, path, full.replace('"}', 'x"}'))
@@ -174,7 +175,7 @@ async def test_sizes(
 
 @pytest.mark.parametrize("path", ["/redemptions", "/loads", "/cards"])
 async def test_other_types_of_content(till: httpx.AsyncClient, books: Books, path: str) -> None:
-    """What the header says changes nothing: a body is JSON, or it is refused."""
+    """Content-Type is ignored: a body is JSON, or it is refused."""
     async with books:
         for kind in (
             "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/xml",

@@ -1,4 +1,4 @@
-"""Hosts: a Host header that names no host is refused, and none of them changes a page."""
+"""Hosts: an invalid Host header is refused, and a valid one never changes a page."""
 
 import re
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ BAD = (
 )  # fmt: skip
 
 
-async def _asked(
+async def _request(
     api: Instance, path: str, hosts: Sequence[bytes], version: bytes = b"1.1"
 ) -> tuple[int, bytes]:
     lines = [b"GET %b HTTP/%b" % (path.encode(), version), *(b"Host: " + host for host in hosts)]
@@ -29,9 +29,9 @@ async def _asked(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_host_that_is_none_is_refused(api: Instance, path: str) -> None:
+async def test_an_invalid_host_is_refused(api: Instance, path: str) -> None:
     for hosts in (*([host] for host in BAD), (b"a", b"b"), (b"a", b"a"), ()):
-        status, answer = await _asked(api, path, hosts)
+        status, answer = await _request(api, path, hosts)
         assert status == 400, (hosts, answer[:300])
         assert b"application/problem+json" in answer, hosts
         assert b'"code":"bad_host"' in answer, hosts
@@ -39,16 +39,16 @@ async def test_a_host_that_is_none_is_refused(api: Instance, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_a_host_is_taken_as_it_is(api: Instance, path: str) -> None:
+async def test_a_valid_host_is_accepted(api: Instance, path: str) -> None:
     for host in GOOD:
-        status, answer = await _asked(api, path, [host])
+        status, answer = await _request(api, path, [host])
         assert status == (401 if path == "/api/v1/cards" else 200), (host, answer[:300])
-    assert (await _asked(api, path, [], version=b"1.0"))[0] != 400
+    assert (await _request(api, path, [], version=b"1.0"))[0] != 400
 
 
 async def test_the_documentation_is_the_same_for_every_host(api: Instance) -> None:
-    """Made once: whoever invents hosts makes nobody wait, and stands on nobody's page."""
-    shown = {(await _asked(api, "/api/v1/docs", [b"invented-%d" % n]))[1] for n in range(20)}
+    """The page is made once: invented hosts cost nothing, and appear on no page."""
+    shown = {(await _request(api, "/api/v1/docs", [b"invented-%d" % n]))[1] for n in range(20)}
     varying = re.compile(rb"(?:x-request-id|date): [^\r]*", re.IGNORECASE)
     assert len({varying.sub(b"", answer) for answer in shown}) == 1
     assert b"invented" not in next(iter(shown))

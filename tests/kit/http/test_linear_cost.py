@@ -1,5 +1,5 @@
-"""Linear cost: whatever a client sends, four times as much costs about four times as much, and what
-is larger than any right request is refused before it is read.
+"""Linear cost: four times as much input costs about four times as much, and input that is larger
+than any valid request is refused before it is parsed.
 """
 
 import asyncio
@@ -93,14 +93,14 @@ def test_items_of_a_batch(shape: str) -> None:
     assert_linear(_refused(_read_batch), lambda n: _batch_of(BODIES[shape](50), n), 100)
 
 
-def test_a_name_given_twice_is_found_in_one_pass() -> None:
+def test_a_duplicate_name_is_found_in_one_pass() -> None:
     check = _refused(json_limits.check_names)
     assert_linear(check, lambda n: _names(n, twice=True).decode(), 4000)
     assert_linear(check, lambda n: _names(n, twice=False).decode(), 4000)
 
 
-def test_what_a_body_is_checked_with() -> None:
-    """Each of the checks by itself: the limits before them leave little to most of them."""
+def test_each_check_of_a_body_has_linear_cost() -> None:
+    """Each check alone: within a request the limits before it leave it little work."""
     assert_linear(find_nul_field, BODIES["U+0000 behind a long name"], 2000)
     for make in BODIES.values():
         assert_linear(_refused(json_limits.check_shape), make, 8000)
@@ -118,7 +118,7 @@ def test_a_body_has_a_bounded_number_of_names_objects_and_lists() -> None:
             decode_body(_redemption, body)
 
 
-def test_what_stands_in_texts_is_not_counted() -> None:
+def test_content_of_strings_is_not_counted() -> None:
     text = r"""{"a\\": [{"b": "c\"{:"}]}\\""" * 15  # brackets, colons, quotes, backslashes
     metadata = {f"{n} {text[:30]}": text for n in range(50)}
     body = json.dumps({"amount": 1, "currency": "EUR", "card": "crd_1", "metadata": metadata})
@@ -127,7 +127,7 @@ def test_what_stands_in_texts_is_not_counted() -> None:
     assert decode_body(_redemption, body.encode()).metadata == metadata
 
 
-def test_a_list_is_read_once_and_only_once_named() -> None:
+def test_a_list_is_parsed_once_and_only_if_its_name_is_known() -> None:
     for body in (
         b'{"redemptions":[1],"redemptions":[1]}',
         b'{"redemptions":[1],"\\u0072edemptions":[2]}',
@@ -245,6 +245,6 @@ def test_files(shape: str, block: int) -> None:
     assert_linear(_refused(lambda file: asyncio.run(read(file))), FILES[shape], 2000)
 
 
-def test_no_message_is_cut_within_a_quotation() -> None:
+def test_no_message_is_truncated_inside_a_quotation() -> None:
     long = redaction.redact_message("it says 'secret" + "x" * 3000)
     assert re.fullmatch(r"\[a message of \d+ characters\]", long)

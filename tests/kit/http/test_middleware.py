@@ -1,4 +1,4 @@
-"""HTTP: what browsers are told, what may be kept, how large and how slow a request may be."""
+"""Middleware: headers for browsers, caching, and limits on the size and duration of a request."""
 
 import asyncio
 import gzip
@@ -23,7 +23,7 @@ KEPT = {"/api/v1/docs", "/api/v1/openapi.json"}
 
 @pytest.fixture(scope="module")
 def public(urls: Urls) -> Iterator[Instance]:
-    """An instance that the public reaches by TLS, and whose API a shop's pages may call."""
+    """An instance behind TLS with a public URL, whose API the pages of one origin may call."""
     settings = {
         "FLORIN_PUBLIC_URL": "https://cards.example",
         "FLORIN_CORS_ORIGINS": f"{SHOP},http://localhost:3000",
@@ -35,7 +35,7 @@ def public(urls: Urls) -> Iterator[Instance]:
 @pytest.mark.parametrize(
     "path", ["/api/v1/cards", "/api/v1/nowhere", "/health/live", "/health/ready", *sorted(KEPT)]
 )
-def test_every_answer_has_the_headers_of_its_kind(public: Instance, path: str) -> None:
+def test_every_answer_has_the_security_headers_of_its_type(public: Instance, path: str) -> None:
     got = httpx.get(f"{public.base}{path}").headers
     assert got["x-content-type-options"] == "nosniff"
     assert got["referrer-policy"] == "no-referrer"
@@ -51,7 +51,7 @@ def test_every_answer_has_the_headers_of_its_kind(public: Instance, path: str) -
         assert len(got.get_list(name)) <= 2 if name == "vary" else 1
 
 
-async def test_a_money_route_has_them_too(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_redemption_has_the_security_headers(http: httpx.AsyncClient, shop: Shop) -> None:
     made = await http.post("/cards", json={"program": shop.program, "amount": 5}, headers=key())
     spend = {"code": made.json()["code"], "amount": 1, "currency": "EUR"}
     for answer in (
@@ -61,7 +61,8 @@ async def test_a_money_route_has_them_too(http: httpx.AsyncClient, shop: Shop) -
     ):
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "strict-transport-security" not in answer.headers  # plain HTTP, as far as we know
+        # No public URL is set, so the instance assumes plain HTTP.
+        assert "strict-transport-security" not in answer.headers
 
 
 def test_only_named_origins_may_read_answers(public: Instance, api: Instance) -> None:
@@ -81,7 +82,7 @@ def test_only_named_origins_may_read_answers(public: Instance, api: Instance) ->
 
 
 @pytest.mark.parametrize("path", ["/redemptions", "/cards", "/cards/crd_1/close"])
-def test_a_browser_may_ask_before(public: Instance, api: Instance, path: str) -> None:
+def test_preflight_requests_are_answered(public: Instance, api: Instance, path: str) -> None:
     def asked(base: str, origin: str) -> httpx.Response:
         wanted = {
             "origin": origin,
@@ -101,7 +102,7 @@ def test_a_browser_may_ask_before(public: Instance, api: Instance, path: str) ->
 
 
 @pytest.mark.parametrize("path", sorted(KEPT))
-def test_documents_are_kept_and_asked_about(api: Instance, path: str) -> None:
+def test_documents_are_revalidated(api: Instance, path: str) -> None:
     for coding in ("identity", "gzip"):
         headers = {"accept-encoding": coding}
         first = httpx.get(f"{api.base}{path}", headers=headers)
@@ -116,7 +117,7 @@ def test_documents_are_kept_and_asked_about(api: Instance, path: str) -> None:
     assert "Accept-Encoding" in first.headers["vary"]
 
 
-def test_static_files_are_for_good_under_their_fingerprint(api: Instance) -> None:
+def test_static_files_are_immutable_under_their_fingerprint(api: Instance) -> None:
     page = httpx.get(f"{api.base}/api/v1/docs").text
     (address,) = re.findall(r'href="(/static/docs\.[0-9a-f]{12}\.css)"', page)
     sheet = httpx.get(f"{api.base}{address}")
@@ -162,12 +163,12 @@ async def test_lists_are_compressed_and_single_objects_never(
         ("*;q=0", False),
     ],
 )
-def test_what_gzip_is_accepted_by(header: str, wanted: bool) -> None:
+def test_accept_encoding_decides_about_gzip(header: str, wanted: bool) -> None:
     assert compression.accepts_gzip(header) is wanted
 
 
 async def raw(api: Instance, *pieces: bytes, within_s: float = 20) -> bytes:
-    """Send bytes over a connection of its own; return all that comes back until it is closed."""
+    """Send bytes over a new connection; return everything received until it is closed."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     try:
         for piece in pieces:
@@ -202,7 +203,7 @@ async def test_headers_are_bounded(api: Instance, pieces: list[bytes]) -> None:
     assert problem_in(await raw(api, *pieces))["code"] == "headers_too_large"
 
 
-async def test_a_head_within_the_bound_is_read(api: Instance) -> None:
+async def test_a_head_within_the_limit_is_accepted(api: Instance) -> None:
     filler = b"x: " + b"a" * 15000 + b"\r\n"
     line = b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
     answer = await raw(api, line + filler + b"\r\n")
@@ -220,7 +221,9 @@ async def test_a_head_within_the_bound_is_read(api: Instance) -> None:
         b"GET /\x00 HTTP/1.1\r\nhost: x\r\n\r\n",
     ],
 )
-async def test_what_is_no_http_is_a_problem_document(api: Instance, request_: bytes) -> None:
+async def test_invalid_http_is_answered_with_a_problem_document(
+    api: Instance, request_: bytes
+) -> None:
     answer = await raw(api, request_)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request")
     assert problem_in(answer)["code"] == "invalid_request"
@@ -238,8 +241,8 @@ async def test_a_body_is_bounded(http: httpx.AsyncClient, path: str) -> None:
         assert answer.json()["code"] == "too_large"
 
 
-async def test_a_slow_request_is_given_up(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, with short bounds: a head and a body that never end, and a silent guest."""
+async def test_a_slow_request_times_out(urls: Urls, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the test's process, with short limits: an endless head and body, and a silent client."""
     import uvicorn
 
     monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.3)
@@ -257,7 +260,7 @@ async def test_a_slow_request_is_given_up(urls: Urls, monkeypatch: pytest.Monkey
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())  # pyright: ignore[reportPrivateUsage]
-    while not server.started:  # noqa: ASYNC110 -- uvicorn tells nobody
+    while not server.started:  # noqa: ASYNC110 -- uvicorn has no event for it
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     here = Instance({}, port, urls)  # pyright: ignore[reportArgumentType] -- only its port
@@ -277,7 +280,7 @@ async def test_a_slow_request_is_given_up(urls: Urls, monkeypatch: pytest.Monkey
         await serving
 
 
-def test_the_compressed_document_is_the_document(api: Instance) -> None:
+def test_the_compressed_document_equals_the_document(api: Instance) -> None:
     with httpx.stream(
         "GET", f"{api.base}/api/v1/openapi.json", headers={"accept-encoding": "gzip"}
     ) as answer:

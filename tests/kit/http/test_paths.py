@@ -1,4 +1,4 @@
-"""Paths: every spelling of a path meets the rules of its one form."""
+"""Paths: the rules of a path apply to every spelling of it."""
 
 import pytest
 
@@ -22,22 +22,22 @@ from florin.kit.http.paths import normalized
         (b"/%2e%2e/%2E/metrics", "/metrics"),
         (b"/../../..", "/"),
         (b"/cards/caf%C3%A9", "/cards/caf\u00e9"),
-        (b"/a%252Fb", "/a%2Fb"),  # no route either
+        (b"/a%252Fb", "/a%2Fb"),  # not a route either
         (b"/%zz", "/%zz"),
         (b"/...", "/..."),
     ],
 )
-def test_the_one_form(raw: bytes, form: str) -> None:
+def test_a_path_is_normalized(raw: bytes, form: str) -> None:
     assert normalized(raw) == form
 
 
-def test_it_is_the_form_of_itself() -> None:
+def test_a_normalized_path_stays_unchanged() -> None:
     for raw in (b"/api/v1/cards", b"/health/ready", b"/a%2Fb"):
         once = normalized(raw)
         assert normalized(once.encode()) == once
 
 
-def test_twice_the_path_takes_no_more_than_its_share() -> None:
-    """What is dropped is looked at once: counted in steps, not in time."""
+def test_normalizing_a_path_has_linear_cost() -> None:
+    """Dropped segments are visited once; the test counts steps, not time."""
     for times in (1_000, 2_000):
         assert normalized(b"/a/.." * times + b"//" * times) == "/"

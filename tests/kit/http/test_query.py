@@ -1,4 +1,4 @@
-"""The query: what a route does not know is refused, everywhere alike, and nothing happens."""
+"""Query: every route refuses unknown parameters, and the request has no effect."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from tests.support.hostile_requests import NIL, Books, body_of
 from tests.support.instance import Instance, Shop
 from tests.support.members import register
 
-# A stranger's name, arguments of handlers, headers, bodies, and fields of bodies.
+# An unknown name, and arguments of handlers, headers, bodies, and fields of bodies.
 NAMES = (
     "surprise", "caller", "request", "data", "db", "key", "reads", "created", "simulate", "code",
     "Idempotency-Key", "card_id", "noun_id", "limit ",
@@ -32,7 +32,7 @@ async def test_every_route_refuses_parameters_it_does_not_know(
     till: httpx.AsyncClient, books: Books
 ) -> None:
     routes = await operations(till)
-    person = await register(till)  # some routes are for people alone
+    person = await register(till)  # some routes accept signed-in members only
     assert {path for _, path, _ in routes}.issuperset(FAST)
     async with books:
         for method, path, operation in routes:
@@ -62,7 +62,7 @@ async def test_a_query_moves_no_money(till: httpx.AsyncClient, shop: Shop, books
     assert answer.status_code == 201, "a question mark alone asks nothing"
 
 
-async def test_a_stranger_is_told_nothing_about_parameters(open_api: Instance) -> None:
+async def test_parameters_are_not_checked_without_credentials(open_api: Instance) -> None:
     async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as stranger:
         for method, path in (("POST", "/redemptions"), ("POST", "/loads"), ("GET", "/cards")):
             answer = await stranger.request(method, path, params={"surprise": "1"})
@@ -111,7 +111,7 @@ async def test_an_empty_parameter_of_a_list_counts_as_left_out(
             continue
         plain = await till.get(path)
         if plain.status_code == 403:
-            continue  # for people who sign in; its parameters are read as everywhere
+            continue  # for signed-in members; its parameters are parsed like all others
         assert plain.status_code == 200, (path, plain.text)
         for asked in (dict.fromkeys(names, ""), *({name: ""} for name in names)):
             answer = await till.get(path, params=asked)
@@ -122,7 +122,7 @@ async def test_an_empty_parameter_of_a_list_counts_as_left_out(
 
 
 async def test_an_empty_parameter_of_a_write_is_refused(till: httpx.AsyncClient) -> None:
-    """A control total that got lost on its way must not be left out."""
+    """A control total that the client lost must not be treated as omitted."""
     for name in ("count", "amount", "program"):
         answer = await till.post("/cards/import", params={name: ""}, content="x", headers=key())
         problem(answer, 422, "invalid_request", param=name)

@@ -1,5 +1,5 @@
-"""What is refused says which field is to blame, by the path the caller wrote it at, and how far the
-books were.
+"""Refusals: each names the invalid field by its path in the request, and the log position of the
+ledger.
 """
 
 import asyncio
@@ -72,17 +72,19 @@ async def test_several_pairs_are_all_named(http: httpx.AsyncClient, shop: Shop) 
         ("/api-keys", {"name": "x", "scopes": ["cards:read", NUL]}, "scopes[1]"),
     ],
 )  # fmt: skip
-async def test_text_with_a_nul(http: httpx.AsyncClient, path: str, body: Json, param: str) -> None:
+async def test_text_with_a_nul_is_refused(
+    http: httpx.AsyncClient, path: str, body: Json, param: str
+) -> None:
     problem(await post(http, path, body), 422, "invalid_request", param=param)
 
 
-async def test_text_with_a_nul_in_an_item_of_a_batch(http: httpx.AsyncClient) -> None:
+async def test_an_item_of_a_batch_with_a_nul_is_refused(http: httpx.AsyncClient) -> None:
     answer = await post(http, "/redemptions/batch", {"redemptions": [{}, {"reference": NUL}]})
     _, line = answer.json()["data"]
     assert (line["status"], line["problem"]["param"]) == (422, "reference")
 
 
-async def test_what_the_ledger_refuses_names_its_field(http: httpx.AsyncClient) -> None:
+async def test_a_refusal_of_the_ledger_names_its_field(http: httpx.AsyncClient) -> None:
     rules = {"name": "P", "min_amount": 10, "max_amount": 20}
     euros = await made(http, "/programs", rules | {"currency": "EUR"})
     yen = await made(http, "/programs", rules | {"currency": "JPY"})
@@ -102,7 +104,9 @@ async def test_what_the_ledger_refuses_names_its_field(http: httpx.AsyncClient) 
     problem(answer, 422, "currency_mismatch", param="to")
 
 
-async def test_the_key_of_an_item_has_the_items_name(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_an_invalid_key_of_an_item_names_the_field_of_the_item(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop)
     items = [
         spend(card, 1),
@@ -121,14 +125,16 @@ async def test_the_key_of_an_item_has_the_items_name(http: httpx.AsyncClient, sh
     problem(alone, 400, "idempotency_key_required", param="Idempotency-Key")
 
 
-def place(answer: httpx.Response) -> int:
+def position_of(answer: httpx.Response) -> int:
     return position_lsn(answer.headers["florin-consistency"].rpartition(".")[0])
 
 
-async def test_every_refused_write_says_it(http: httpx.AsyncClient, api: Instance) -> None:
-    """To whom we know: what strangers are told must not show what their request made us write."""
+async def test_every_refused_write_has_a_consistency_token(
+    http: httpx.AsyncClient, api: Instance
+) -> None:
+    """Only with valid credentials: without them, an answer must not reveal what was written."""
     tried = 0
-    headers = key() | {"last-event-id": "evt_nobodys"}  # a stream would not end
+    headers = key() | {"last-event-id": "evt_unknown"}  # a stream would not end
     async with client_of(api) as stranger:
         for name, need in NEEDS.items():
             method, _, path = name.partition(" ")
@@ -144,13 +150,15 @@ async def test_every_refused_write_says_it(http: httpx.AsyncClient, api: Instanc
     assert tried > 60
 
 
-async def test_what_the_money_refuses_says_it(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_a_refusal_of_the_ledger_has_a_consistency_token(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
     card = await issue(http, shop, 100)
     closed = await issue(http, shop, 5)
     await redeem(http, closed, 5)
     await post(http, f"/cards/{closed['id']}/close")
     await post(http, "/redemptions", spend(card, 1), under="spent")
-    before = place(await post(http, "/loads", {"card": card["id"], "amount": 1}))
+    before = position_of(await post(http, "/loads", {"card": card["id"], "amount": 1}))
     refusals: list[tuple[str, Any, dict[str, str], int]] = [
         ("/redemptions", spend(card, 900), key(), 402),
         ("/redemptions", spend(closed, 1), key(), 402),
@@ -166,22 +174,24 @@ async def test_what_the_money_refuses_says_it(http: httpx.AsyncClient, shop: Sho
     for path, body, headers, status in refusals:
         answer = await http.post(path, json=body, headers=headers)
         assert answer.status_code == status, (path, answer.text)
-        # Who keeps the latest that he was told never goes back behind his own write.
-        assert place(answer) >= before, path
+        # A client that keeps the newest token it received always reads its own write.
+        assert position_of(answer) >= before, path
         token = {"florin-consistency": answer.headers["florin-consistency"]}
         assert (await http.get("/cards", headers=token)).status_code == 200
 
 
-async def test_many_refusals_at_once_never_go_back(http: httpx.AsyncClient, shop: Shop) -> None:
-    """They share their questions; each is answered later than what its caller had seen."""
+async def test_concurrent_refusals_have_positions_after_the_callers_write(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    """Refusals share queries of the position; each is newer than the caller's own write."""
     card = await issue(http, shop, 1000)
 
     async def one() -> None:
         for _ in range(5):
-            written = place(await post(http, "/redemptions", spend(card, 1)))
+            written = position_of(await post(http, "/redemptions", spend(card, 1)))
             refused = await post(http, "/redemptions", {"card": card["id"]})
             assert refused.status_code == 422
-            assert place(refused) >= written
+            assert position_of(refused) >= written
 
     await asyncio.gather(*(one() for _ in range(10)))
     assert (await read(http, f"/cards/{card['id']}"))["balance"] == 950

@@ -1,4 +1,4 @@
-"""The shape of requests and answers: mistakes are named, ids are kept, nothing is a 500."""
+"""Requests and answers: invalid fields are named, request ids are kept, and nothing is a 500."""
 
 import asyncio
 import json
@@ -23,13 +23,13 @@ BODIES = (
 
 
 @pytest.mark.parametrize("path", ROUTES)
-async def test_no_body_is_a_bug(http: httpx.AsyncClient, path: str) -> None:
+async def test_no_body_causes_an_internal_error(http: httpx.AsyncClient, path: str) -> None:
     for content in BODIES:
         answer = await http.post(path, content=content, headers=key())
         problem(answer, 422, "invalid_request")
 
 
-async def test_every_mistake_is_named(http: httpx.AsyncClient) -> None:
+async def test_every_invalid_field_is_named(http: httpx.AsyncClient) -> None:
     body = {"amount": "5", "currency": "eur", "metadata": {"a": 1}, "surprise": 1, "card": "x"}
     refused = problem(await post(http, "/redemptions", body), 422, "invalid_request")
     wrong = {each["param"].partition("[")[0].partition(".")[0] for each in refused["errors"]}
@@ -56,13 +56,13 @@ async def test_metadata_has_limits(http: httpx.AsyncClient, shop: Shop) -> None:
         assert refused["param"].startswith("metadata")
 
 
-async def test_what_is_too_large(http: httpx.AsyncClient) -> None:
+async def test_a_request_that_is_too_large_is_refused(http: httpx.AsyncClient) -> None:
     large = b'{"card": "' + b"x" * (2 * 1024 * 1024) + b'"}'
     for path in ("/redemptions", "/redemptions/batch", "/loads"):
         problem(await http.post(path, content=large, headers=key()), 413, "too_large")
 
 
-async def test_request_ids(http: httpx.AsyncClient) -> None:
+async def test_request_ids_are_kept_or_made(http: httpx.AsyncClient) -> None:
     card = f"/cards/crd_{'0' * 32}"
     for path in (card, "/nothing"):
         answer = await http.get(path, headers={"X-Request-Id": "till-7.42:x"})
@@ -75,7 +75,7 @@ async def test_request_ids(http: httpx.AsyncClient) -> None:
     assert len(ids) == 3
 
 
-async def test_addresses_and_methods_that_are_not_there(http: httpx.AsyncClient) -> None:
+async def test_unknown_paths_and_methods_are_refused(http: httpx.AsyncClient) -> None:
     for path in ("/nothing", "/cards/x/y/z", "/../etc/passwd", "/card%00s"):
         problem(await http.get(path), 404, "not_found")
     for method, path in (("PUT", "/cards"), ("DELETE", "/redemptions"), ("GET", "/cards/x/block")):
@@ -86,7 +86,7 @@ async def test_addresses_and_methods_that_are_not_there(http: httpx.AsyncClient)
     assert (answer.status_code, answer.content) == (200, b"")
 
 
-async def test_writes_say_how_far_one_must_read(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_writes_have_a_consistency_token(http: httpx.AsyncClient, shop: Shop) -> None:
     seen: list[tuple[int, ...]] = []
     card = await issue(http, shop, 100)
     body = {"name": "P", "currency": "EUR", "min_amount": 1, "max_amount": 5}
@@ -109,7 +109,7 @@ async def test_writes_say_how_far_one_must_read(http: httpx.AsyncClient, shop: S
     assert seen == sorted(seen)
 
 
-async def test_the_document_of_the_interface(http: httpx.AsyncClient, api: Instance) -> None:
+async def test_the_openapi_document_is_served(http: httpx.AsyncClient, api: Instance) -> None:
     answer = await http.get("/openapi.json")
     assert answer.status_code == 200
     document = answer.json()
@@ -125,13 +125,13 @@ async def test_the_document_of_the_interface(http: httpx.AsyncClient, api: Insta
     assert shown.headers["content-type"].startswith("text/html")
     assert 'id="insufficient_funds"' in shown.text
     assert json.dumps(document).count("flk_") < 10
-    assert httpx.URL(api.base).port  # both need no credentials
+    assert httpx.URL(api.base).port  # neither needs credentials
     async with httpx.AsyncClient(base_url=api.base) as stranger:
         for path in ("/api/v1/openapi.json", "/api/v1/docs"):
             assert (await stranger.get(path)).status_code == 200
 
 
-async def test_health_and_metrics_ask_for_no_credentials(
+async def test_health_and_metrics_need_no_credentials(
     http: httpx.AsyncClient, api: Instance, shop: Shop
 ) -> None:
     card = await issue(http, shop, 100)
@@ -162,7 +162,7 @@ async def test_the_log_has_the_request_and_no_secret(
     body = {"code": card["code"], "amount": 1, "currency": "EUR"}
     answer = await http.post("/redemptions", json=body, headers=key() | {"X-Request-Id": "logged"})
     assert answer.status_code == 201
-    await http.get(f"/cards/{card['code']}")  # nobody should, somebody will
+    await http.get(f"/cards/{card['code']}")  # no client should send this, but some will
     lines: list[Json] = []
     async with asyncio.timeout(60):
         while not lines:
@@ -176,7 +176,7 @@ async def test_the_log_has_the_request_and_no_secret(
         assert secret not in api.log.read_text("utf-8")
 
 
-async def test_the_books_over_http(http: httpx.AsyncClient, shop: Shop) -> None:
+async def test_the_ledger_reports_over_http(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     early = await read(http, "/ledger/balances")
     assert (early["object"], early["currency"], early["liability"]) == ("balances", "EUR", 100)

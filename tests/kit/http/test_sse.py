@@ -1,4 +1,6 @@
-"""Server-sent events end with any of their sides, and with a reader that does not read."""
+"""Server-sent events: a stream ends with its source, its client or its instance, and with a client
+that does not read.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -13,7 +15,7 @@ WITHIN_S = 30
 
 
 class Reader:
-    """One side of an answer: what was sent, whether it reads, when it goes."""
+    """A client: what it received, whether it reads, when it disconnects."""
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
@@ -34,14 +36,14 @@ class Reader:
 
 
 class Events:
-    """Some events, then silence, or the end; whether they can be closed afterwards."""
+    """Some events, then the end or none for ever; `left` once the generator was closed."""
 
-    def __init__(self, *said: bytes, end: bool = False) -> None:
-        self.said, self.end, self.left = said, end, False
+    def __init__(self, *sent: bytes, end: bool = False) -> None:
+        self.sent, self.end, self.left = sent, end, False
 
     async def all(self) -> AsyncGenerator[bytes]:
         try:
-            for each in self.said:
+            for each in self.sent:
                 yield each
             if not self.end:
                 await asyncio.Event().wait()
@@ -58,16 +60,16 @@ async def answered(events: Events, drain: Drain, reader: Reader, **scope: Any) -
     async with asyncio.timeout(WITHIN_S):
         generator = events.all()
         await sse.send_events(generator, drain, scope, reader.receive, reader.send)
-        await generator.aclose()  # which fails where it is still being asked
+        await generator.aclose()  # fails if the generator is still running
 
 
-async def test_they_end_with_the_events(drain: Drain) -> None:
+async def test_a_stream_ends_with_its_events(drain: Drain) -> None:
     reader = Reader()
     await answered(Events(b"one", b"two", end=True), drain, reader)
     assert (reader.got, reader.ended) == ([b"one", b"two"], True)
 
 
-async def test_an_instance_that_leaves_says_so_though_nothing_happens(drain: Drain) -> None:
+async def test_a_draining_instance_ends_an_idle_stream(drain: Drain) -> None:
     reader, events = Reader(), Events(b"one")
     answering = asyncio.ensure_future(answered(events, drain, reader))
     while not reader.got:  # noqa: ASYNC110 -- the other task fills it
@@ -78,14 +80,16 @@ async def test_an_instance_that_leaves_says_so_though_nothing_happens(drain: Dra
     assert (reader.got, reader.ended, events.left) == ([b"one", sse.RECONNECT], True, True)
 
 
-async def test_who_goes_away_is_noticed_though_nothing_happens(drain: Drain) -> None:
+async def test_a_disconnected_client_ends_an_idle_stream(drain: Drain) -> None:
     reader, events = Reader(), Events()
     reader.gone.set()
     await answered(events, drain, reader)
     assert reader.got == []
 
 
-async def test_who_does_not_read_is_left(drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sse, "READ_WITHIN_S", 0.05)
     reader, events = Reader(), Events(b"one", b"two")
 
@@ -99,7 +103,7 @@ async def test_who_does_not_read_is_left(drain: Drain, monkeypatch: pytest.Monke
     assert (reader.got, events.left) == ([b"one"], True)
 
 
-async def test_a_head_has_no_body(drain: Drain) -> None:
+async def test_a_head_request_has_no_body(drain: Drain) -> None:
     reader = Reader()
     await answered(Events(b"one"), drain, reader, head=True)
     assert (reader.got, reader.ended) == ([], True)

@@ -1,4 +1,4 @@
-"""Logs: one schema, and nothing in them that opens anything."""
+"""Logs: one schema, and no secrets."""
 
 import asyncio
 import json
@@ -39,9 +39,11 @@ def lines(text: str) -> list[dict[str, Any]]:
     return found
 
 
-async def _everywhere(api: Instance, secret: str) -> None:
+async def _send_everywhere(api: Instance, secret: str) -> None:
     """Send a secret in every place that a request has."""
-    named = secret if redaction.looks_secret(secret) else "till-1"  # the caller's own word stays
+    named = (
+        secret if redaction.looks_secret(secret) else "till-1"
+    )  # a request id of the caller is kept
     async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", timeout=30) as http:
         for headers in (
             {"authorization": f"Bearer {secret}"},
@@ -70,16 +72,16 @@ async def _everywhere(api: Instance, secret: str) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
         try:
             writer.write(f"{piece}\r\n\r\n".encode())
-            with suppress(ConnectionError):  # it need not read to the end of what is no HTTP
+            with suppress(ConnectionError):  # the server need not read all of an invalid request
                 await reader.read(-1)
         finally:
             writer.close()
 
 
-async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> None:
+async def test_no_secret_of_a_request_is_logged(urls: Urls, shop: Shop) -> None:
     with instance(f"{urls.app}?connection_limit=5", FLORIN_LOG_LEVEL="debug") as api:
         for secret in (CANARY, PAN, CODE, TOKEN, f"flk_{CANARY}", f"sk_live_{CANARY}"):
-            await _everywhere(api, secret)
+            await _send_everywhere(api, secret)
         async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", headers=shop.headers) as http:
             asked = {"program": shop.program, "amount": 500, "metadata": {"note": CANARY}}
             asked["recipient"] = {"name": CANARY, "email": f"{CANARY}@shop.example"}
@@ -99,19 +101,19 @@ async def test_canaries_sent_everywhere_are_nowhere(urls: Urls, shop: Shop) -> N
             await http.get("/cards", headers={"x-request-id": code})
             metrics = (await http.get(f"{api.operations}/metrics")).text
         api.stop()
-        told = api.log.read_text("utf-8")
-    events = lines(told)
+        logged = api.log.read_text("utf-8")
+    events = lines(logged)
     assert len(events) > 100
     assert all("request_id" in each for each in events if each["event"] == "request")
     for secret in (CANARY, PAN, CODE, code, shop.secret, *SECRETS.values()):
-        for text in (told, metrics):
+        for text in (logged, metrics):
             assert secret not in text, text[max(0, text.find(secret) - 300) :][:600]
-    for secret in (pin, WRONG_PIN, reset.json()["pin"]):  # six digits by themselves
-        for text in (told, metrics):
+    for secret in (pin, WRONG_PIN, reset.json()["pin"]):  # six digits alone
+        for text in (logged, metrics):
             assert not re.search(rf"(?<![\w.]){secret}(?![\w.])", text), secret
 
 
-async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> None:
+async def test_parameters_in_database_errors_are_not_logged(urls: Urls) -> None:
     connection = await open_connection(urls.app, name="tests")
     failures: list[BaseException] = []
     try:
@@ -152,14 +154,14 @@ async def test_the_driver_quotes_parameters_and_the_log_does_not(urls: Urls) -> 
         f"flk_{CANARY} whsec_{CANARY}",
     ],
 )
-def test_what_libraries_say_is_scrubbed(text: str) -> None:
+def test_messages_of_libraries_are_redacted(text: str) -> None:
     shown = redaction.redact_message(text)
     for secret in (CANARY, PAN, CODE, "4242 4242"):
         assert secret not in shown
     assert redaction.GONE in shown
 
 
-def test_what_is_no_secret_stays() -> None:
+def test_text_without_secrets_is_logged_unchanged() -> None:
     for text in (
         "req_01a21006d582713cb5db0189707ce670",
         "2026-11-24T16:27:07Z",
@@ -170,8 +172,8 @@ def test_what_is_no_secret_stays() -> None:
         assert not redaction.looks_secret(text), text
 
 
-def test_bugs_and_libraries_speak_the_same_json() -> None:
-    """In a process of its own, since logging is configured for a whole process."""
+def test_errors_and_libraries_log_the_same_json() -> None:
+    """In a separate process, since logging is configured for a whole process."""
     said = subprocess.run(
         [sys.executable, "-P", __file__, "speak"],
         capture_output=True,
@@ -190,7 +192,7 @@ def test_bugs_and_libraries_speak_the_same_json() -> None:
     assert events[1]["logger"] == "asyncio"
 
 
-def _speak() -> None:
+def _log_everything() -> None:
     log.configure_logging(level="info", instance="api-9")
     log.bind_request("req_1")
     try:
@@ -203,4 +205,4 @@ def _speak() -> None:
 
 
 if __name__ == "__main__":
-    _speak()
+    _log_everything()

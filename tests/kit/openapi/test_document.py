@@ -1,4 +1,4 @@
-"""The document of the interface: complete, and every example true to its schema."""
+"""The OpenAPI document: it is complete, and every example matches its schema."""
 
 import warnings
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ def check(document: Json, schema: Json, value: Any) -> None:
     jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
 
 
-def test_every_request_and_answer_has_an_example_that_is_true(document: Json) -> None:
+def test_every_request_and_answer_has_a_valid_example(document: Json) -> None:
     looked_at = 0
     for name, operation in operations(document):
         contents = [operation.get("requestBody", {}).get("content", {})]
@@ -58,7 +58,7 @@ def test_every_request_and_answer_has_an_example_that_is_true(document: Json) ->
     assert looked_at > 300
 
 
-def test_every_operation_says_who_may_call_it_and_what_it_refuses(document: Json) -> None:
+def test_every_operation_documents_its_scope_and_refusals(document: Json) -> None:
     assert document["openapi"].startswith("3.1")
     tags = {each["name"]: each["description"] for each in document["tags"]}
     seen: set[str] = set()
@@ -87,7 +87,7 @@ def test_every_operation_says_who_may_call_it_and_what_it_refuses(document: Json
 def test_every_documented_refusal_exists(document: Json) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
-        import_module("florin.app")  # with it come all refusals
+        import_module("florin.app")  # it imports all refusals
     known: dict[str, type[Refusal]] = {}
     waiting: list[type[Refusal]] = [Refusal]
     while waiting:

@@ -1,4 +1,4 @@
-"""The documentation page, in a real browser where there is one."""
+"""The documentation page, in a real browser if one is installed."""
 
 import re
 import shutil
@@ -25,7 +25,7 @@ def test_every_route_and_every_refusal_is_on_the_page(api: Instance) -> None:
     assert {"insufficient_funds", "overloaded", "internal_error"} <= anchors
 
 
-def test_the_page_needs_nothing_from_elsewhere(api: Instance) -> None:
+def test_the_page_loads_nothing_from_other_hosts(api: Instance) -> None:
     page = httpx.get(f"{api.base}/api/v1/docs")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert not re.findall(r"<(?:script|img|iframe|style)\b", page.text)
@@ -40,7 +40,7 @@ def test_a_problem_links_to_its_refusal(api: Instance) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_browser_shows_it(api: Instance) -> None:
+def test_a_browser_renders_the_page(api: Instance) -> None:
     assert CHROMIUM is not None
     shown = subprocess.run(
         [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom",

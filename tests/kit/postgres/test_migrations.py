@@ -20,11 +20,11 @@ async def test_a_schema_from_before_the_first_release_is_refused(owner: Any) -> 
         await transaction.rollback()
 
 
-async def test_a_database_that_is_up_to_date_has_nothing_to_run(owner: Any) -> None:
+async def test_a_current_database_has_no_pending_migrations(owner: Any) -> None:
     assert await migrations.plan_migrations(owner) == []
 
 
-def test_every_file_has_a_name_of_its_own() -> None:
-    """A file is known to a database by its name without folder."""
+def test_every_sql_file_has_a_unique_name() -> None:
+    """The database records a file by its name without its folder."""
     names = [path.name for path in (*migrations.migration_files(), *migrations.routine_files())]
     assert len(names) == len(set(names)) > 10

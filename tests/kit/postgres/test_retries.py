@@ -1,4 +1,4 @@
-"""A statement whose connection broke runs again only where it does not matter how often it runs."""
+"""Retries: a statement whose connection broke is repeated only if it is idempotent."""
 
 import asyncio
 import re
@@ -16,7 +16,7 @@ from florin.kit.queue import worker
 from florin.reports import proof
 from tests.conftest import Urls
 
-# It counts where no rollback reaches, and the first call loses its connection.
+# A sequence counts the calls despite rollbacks, and the first call loses its connection.
 _STRIKE = """
 create sequence florin.strikes;
 grant usage, select on florin.strikes to florin_app;
@@ -38,18 +38,20 @@ async def strikes(owner: Any) -> AsyncGenerator[Any]:
 
 
 @pytest.mark.parametrize("how", ["one", "all"])
-async def test_what_acts_is_not_repeated(database: Database, strikes: Any, how: str) -> None:
+async def test_a_statement_with_effects_is_not_repeated(
+    database: Database, strikes: Any, how: str
+) -> None:
     with pytest.raises(BROKEN):
         await getattr(database, how)("select florin.strike() as n")
     assert await strikes.fetchval("select last_value from florin.strikes") == 1
 
 
 @pytest.mark.parametrize("how", ["one", "all"])
-async def test_what_reads_is_repeated(database: Database, urls: Urls, how: str) -> None:
+async def test_a_read_is_repeated(database: Database, urls: Urls, how: str) -> None:
     name = f"repeat {how}"
     root = await open_connection(urls.superuser, name="tests")
     try:
-        # It sleeps for as long as it is told when it begins: until it is cut off, then not at all.
+        # It sleeps for as long as the table says: until it is cancelled, then not at all.
         await root.execute(
             "create table florin.nap (s int); insert into florin.nap values (60);"
             " grant select on florin.nap to florin_app"
@@ -96,12 +98,12 @@ _SLEEPING = (
         (False, "update florin.session set a = 1"),
     ],
 )
-def test_what_passes_for_a_read(*, reads: bool, sql: str) -> None:
+def test_which_statements_count_as_reads(*, reads: bool, sql: str) -> None:
     assert is_read_only(sql) is reads
 
 
-async def test_what_may_be_called_twice_changes_nothing(owner: Any) -> None:
-    """Each function of the list runs where nothing can be written; one sets the same again."""
+async def test_functions_listed_as_reads_change_nothing(owner: Any) -> None:
+    """Each listed function runs in a read-only transaction; one sets the same value again."""
     rows = await owner.fetch(
         "select proname, array(select format_type(t, null) from unnest(proargtypes) t) as types"
         " from pg_proc where pronamespace = 'florin'::regnamespace and proname = any($1)",
@@ -116,8 +118,8 @@ async def test_what_may_be_called_twice_changes_nothing(owner: Any) -> None:
             await owner.fetch(f"select florin.{row['proname']}({nothing})")
 
 
-def test_no_statement_calls_an_effect_by_a_short_name() -> None:
-    """The list knows functions of ours by their schema; nothing in the code leaves it out."""
+def test_every_call_of_a_function_names_its_schema() -> None:
+    """The list names our functions with their schema, so no statement may omit the schema."""
     root = Path(florin.__file__).parent
     names = ("post", "issue", "rotate_code", "once", "queue_[a-z]+", "expire_due", "erase_codes")
     bare = re.compile(rf"select (\w+, )*(\* from )?({'|'.join(names)})\(")  # noqa: S608 -- a pattern

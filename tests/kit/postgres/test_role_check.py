@@ -40,7 +40,7 @@ def test_production_refuses_the_owner(urls: Urls, who: str) -> None:
         pass
 
 
-def test_the_refusal_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
+def test_a_refused_role_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
     made = Instance({}, 0, tmp_path / "log")
     with instance(urls.app) as running:
         environ = dict(running.environ)
@@ -60,12 +60,14 @@ def test_the_refusal_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
         ("owner", {"FLORIN_ENV": "test"}, True),
     ],
 )
-def test_others_start(urls: Urls, who: str, settings: dict[str, str], said: bool) -> None:
+def test_other_roles_and_settings_start(
+    urls: Urls, who: str, settings: dict[str, str], said: bool
+) -> None:
     with instance(url_of(urls, who), **settings) as running:
         assert (MISSING in running.log.read_text("utf-8")) is said
 
 
-async def test_a_worker_refuses_too(urls: Urls) -> None:
+async def test_a_worker_refuses_the_owner(urls: Urls) -> None:
     with crew(urls.owner, "florin", "worker") as workers:
         process = workers.start(FLORIN_ENV="production", **STRONG)
 
@@ -79,7 +81,7 @@ async def test_a_worker_refuses_too(urls: Urls) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Empty:
-    """A server of its own with an empty database: roles belong to a whole server."""
+    """A separate server with an empty database, since roles belong to a whole server."""
 
     server: postgres_server.Server
     superuser: Any
@@ -101,7 +103,7 @@ def migrate(url: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
 
 
-async def test_one_url_makes_the_second_role_if_it_may(empty: Empty) -> None:
+async def test_one_url_creates_the_second_role_if_permitted(empty: Empty) -> None:
     await empty.superuser.execute("create role one login")
     await empty.superuser.execute("create database f owner one")
     url = empty.server.url("one", "f")
@@ -125,8 +127,8 @@ async def test_one_url_makes_the_second_role_if_it_may(empty: Empty) -> None:
         assert MISSING not in running.log.read_text("utf-8")
 
 
-def test_without_a_database_it_lives(tmp_path: Path, urls: Urls) -> None:
-    """Nothing can be asked: alive, not ready, as ever."""
+def test_an_instance_without_a_database_is_alive(tmp_path: Path, urls: Urls) -> None:
+    """The role cannot be checked: the instance is alive and not ready."""
     with instance(urls.app) as running:
         environ, port = dict(running.environ), running.port
     environ |= {
@@ -147,7 +149,7 @@ def test_without_a_database_it_lives(tmp_path: Path, urls: Urls) -> None:
             assert made.process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(1.5)  # meanwhile it asks again
+        time.sleep(1.5)  # meanwhile it checks again
         assert made.process.poll() is None
         assert _lives(made.base)
         assert not made.ready()
@@ -170,7 +172,9 @@ def _lives(base: str) -> bool:
         ("app", "production", "ok"),
     ],
 )
-async def test_doctor_says_so(urls: Urls, tmp_path: Path, who: str, env: str, result: str) -> None:
+async def test_doctor_reports_the_role(
+    urls: Urls, tmp_path: Path, who: str, env: str, result: str
+) -> None:
     environ = {"DATABASE_URL": url_of(urls, who), "FLORIN_ENV": env}
     found = await doctor.run_checks(Home(tmp_path), environ, "db")
     (belt,) = [check for check in found if check.name == "role check"]

@@ -1,4 +1,4 @@
-"""A database with the toys' table, and a crew of workers that play with them."""
+"""Fixtures: a database with the table of the toy jobs, and workers that run them."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -20,7 +20,7 @@ async def toy_table(urls: Urls) -> None:
 
 @pytest.fixture
 async def play(urls: Urls, toy_table: None, owner: Any) -> AsyncGenerator[Crew]:
-    """Workers of the toys, on an empty queue."""
+    """Workers of the toy jobs, on an empty queue."""
     del toy_table
     await owner.execute(
         "delete from florin.queue_job; delete from florin.outbox; delete from florin.queue_worker;"

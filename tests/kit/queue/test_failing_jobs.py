@@ -1,4 +1,4 @@
-"""Poison: jobs that fail in every way there is harm nobody, and end as dead letters."""
+"""Failing jobs: however a job fails, other jobs run, and it ends as a dead letter."""
 
 import asyncio
 import itertools
@@ -42,16 +42,16 @@ async def test_a_job_that_fails_is_tried_three_times_and_kept(
     assert len(tries) == 3
     first, second = (b - a for a, b in itertools.pairwise(tries))
     assert first.total_seconds() >= 0.2
-    assert second.total_seconds() >= 0.4  # doubled
+    assert second.total_seconds() >= 0.4  # the delay is doubled
     await until(lambda: _all_harmless(owner))
     assert play.stop(worker) == 0, "its worker was harmed"
 
 
 @pytest.mark.parametrize(("how", "says"), [("die", "signal 9"), ("block", "time limit")])
-async def test_a_job_that_takes_its_worker_along_dies_alone(
+async def test_a_job_that_kills_its_worker_is_isolated(
     play: Crew, owner: Any, how: str, says: str
 ) -> None:
-    """Twice it has its worker's process; from then on one of its own."""
+    """It runs twice in its worker's process, and after that in a process of its own."""
     first = play.start("3")
     await fill(owner, word("bad", "poison", "poison", how=how))
     await fill(owner, *(word(n, "slow", seconds=0.5) for n in range(HARMLESS // 10)))
@@ -71,7 +71,7 @@ async def test_a_job_that_takes_its_worker_along_dies_alone(
         assert first.wait(60) == -9
 
 
-async def test_a_worker_whose_loop_stands_still_ends_itself(play: Crew, owner: Any) -> None:
+async def test_a_worker_with_a_blocked_loop_ends_itself(play: Crew, owner: Any) -> None:
     worker = play.start("1", TOYS_HUNG_S="3")
     await fill(owner, word("bad", "poison", "poison", how="block"))
     await asyncio.to_thread(worker.wait, 90)
@@ -79,27 +79,27 @@ async def test_a_worker_whose_loop_stands_still_ends_itself(play: Crew, owner: A
     assert "time.sleep" in play.log(worker) or "poison" in play.log(worker)
 
 
-async def test_a_job_that_does_not_listen_keeps_nobody_from_working(play: Crew, owner: Any) -> None:
+async def test_a_job_that_ignores_cancellation_blocks_no_slot(play: Crew, owner: Any) -> None:
     worker = play.start("1", TOYS_OVERDUE_S="1")
     await fill(owner, word("bad", "poison", "poison", how="deaf"))
     await until(lambda: noted(owner, "bad:begun"))
     await fill(owner, *(word(n) for n in range(HARMLESS)))
     row = await until(lambda: dead(owner), within_s=120)
-    assert row["crashes"] == 2  # left alone by its worker, then ended with its own process
+    assert row["crashes"] == 2  # abandoned by its worker, then ended with its own process
     await until(lambda: _all_harmless(owner))
     started = time.monotonic()
     assert play.stop(worker) == 0
     assert time.monotonic() - started < FINISH_WITHIN_S, "it waited for what does not listen"
 
 
-async def test_what_is_hopeless_is_not_tried_again(play: Crew, owner: Any) -> None:
+async def test_a_permanent_failure_is_not_retried(play: Crew, owner: Any) -> None:
     play.start("1")
     await fill(owner, word("bad", "poison", "poison", how="give up"))
     row = await until(lambda: dead(owner))
     assert (row["attempts"], row["error"].partition(" (")[0]) == (1, "PermanentFailure: never")
 
 
-async def test_a_dead_one_runs_again_when_told(play: Crew, owner: Any) -> None:
+async def test_a_dead_job_runs_again_on_request(play: Crew, owner: Any) -> None:
     await fill(owner, word("again"))
     await owner.execute("update florin.queue_job set state = 2, attempts = 3, error = 'x'")
     play.start("1")

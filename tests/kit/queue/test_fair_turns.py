@@ -1,4 +1,4 @@
-"""Fair turns: one of each merchant, then the next; and no merchant has all places of a queue."""
+"""Fair turns: merchants alternate, and no merchant gets all slots of a limited queue."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -59,11 +59,11 @@ async def test_merchants_take_turns(line: Any, database: Database, way: str) -> 
     one_by_one = [(await claim(line))[0] for _ in range(4)]
     assert await whose(line, one_by_one) == ["florin", "ann", "ben", "cat"]
     assert await whose(line, await claim(line, 4)) == ["ann", "ben", "ann", "ann"]
-    await enqueue_now(line, *jobs(CAT, 2))  # newly come, not behind the 46 that wait
+    await enqueue_now(line, *jobs(CAT, 2))  # a new merchant does not wait behind the 46 older jobs
     assert await whose(line, await claim(line, 4)) == ["ann", "cat", "ann", "cat"]
 
 
-async def test_a_long_job_has_a_new_place_after_each_slice(line: Any) -> None:
+async def test_a_long_job_queues_again_after_each_slice(line: Any) -> None:
     await enqueue_now(line, *jobs(ANN))
     turns: list[str] = []
     for turn in range(6):
@@ -78,14 +78,16 @@ async def test_a_long_job_has_a_new_place_after_each_slice(line: Any) -> None:
 
 async def test_jobs_that_become_due_take_turns(line: Any) -> None:
     await enqueue_now(line, *jobs(ANN, 30))
-    await claim(line, 20)  # turns have passed: what was delayed then is not before all others now
+    await claim(
+        line, 20
+    )  # turns have passed: a job delayed before them does not precede all others now
     later = await line.fetchval("select now() + interval '1 hour'")
     await enqueue_now(line, *jobs(BEN, 30, due_at=later))
     await line.execute("update florin.queue_job set due_at = now() where state = 3")
     assert await whose(line, await claim(line, 6)) == ["ann", "ben"] * 3
 
 
-async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
+async def test_one_merchant_does_not_get_all_slots(line: Any) -> None:
     await line.execute("update florin.queue set at_once = 4, at_once_merchant = 2")
     await enqueue_now(line, *jobs(ANN, 10))
     first = await claim(line, 4)
@@ -98,6 +100,6 @@ async def test_one_merchant_does_not_take_all_places(line: Any) -> None:
     assert await whose(line, await claim(line, 4)) == ["ann"]
 
 
-def test_a_limit_for_each_merchant_needs_one_for_all() -> None:
+def test_a_limit_per_merchant_needs_a_limit_of_the_queue() -> None:
     with pytest.raises(ValueError, match="at_once_merchant requires max_running"):
         QueueConfig(name="fair", importance=1, at_once_merchant=2)

@@ -1,6 +1,6 @@
-"""Fence: a worker that lost its lease changes nothing; an attempt counts when a job is taken.
+"""Fence: a worker that lost its lease changes nothing; an attempt counts when a job is claimed.
 
-The rows as two workers see them who believe to have the same job, one after the other's lease.
+Two workers claim the same job, the second after the lease of the first expired.
 """
 
 from typing import Any
@@ -30,7 +30,7 @@ async def rows(owner: Any, toy_table: None) -> Any:
 
 
 async def two_holders(rows: Any) -> tuple[Any, Any]:
-    """One who lost its lease, and who has the job now."""
+    """A holder whose lease expired, and the holder that claimed the job after it."""
     await fill(rows, word("x"))
     zombie = await rows.fetchrow(CLAIM, 1)
     await rows.execute(LAPSE)
@@ -41,7 +41,7 @@ async def two_holders(rows: Any) -> tuple[Any, Any]:
     return zombie, heir
 
 
-async def test_a_job_is_one_workers_until_its_lease_is_over(rows: Any) -> None:
+async def test_a_job_belongs_to_one_worker_until_its_lease_expires(rows: Any) -> None:
     await fill(rows, word("x"))
     first = await rows.fetchrow(CLAIM, 1)
     assert await rows.fetchrow(CLAIM, 1) is None
@@ -61,7 +61,7 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
     await app.execute("set lock_timeout = '5s'")
     async with rows.transaction():
         first = await rows.fetchrow(CLAIM, 1)
-        second = await app.fetchrow(CLAIM, 5)  # the other one, and nothing else
+        second = await app.fetchrow(CLAIM, 5)  # only the other job
     assert {first["id"], second["id"]} == {
         row["id"] for row in await rows.fetch("select id from florin.queue_job where state = 1")
     }
@@ -79,7 +79,9 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
         ("queue_heartbeat(array[$1], array[$2], '60 s')", "lost"),
     ],
 )
-async def test_who_lost_the_lease_changes_nothing(rows: Any, verb: str, nothing: object) -> None:
+async def test_a_worker_without_the_lease_changes_nothing(
+    rows: Any, verb: str, nothing: object
+) -> None:
     zombie, heir = await two_holders(rows)
     before = await rows.fetchrow("select * from florin.queue_job")
     sql = f"select {verb if verb.startswith('(') else f'florin.{verb}'}"
@@ -92,7 +94,7 @@ async def test_who_lost_the_lease_changes_nothing(rows: Any, verb: str, nothing:
     assert after["fence"] == heir["fence"]
 
 
-async def test_an_effect_without_the_lease_is_none(rows: Any, database: Any) -> None:
+async def test_an_effect_without_the_lease_is_rolled_back(rows: Any, database: Any) -> None:
     zombie, heir = await two_holders(rows)
     insert = "insert into florin.toy (word) values ($1)"
 
@@ -108,8 +110,8 @@ async def test_an_effect_without_the_lease_is_none(rows: Any, database: Any) -> 
     assert await left(rows) == 0
 
 
-async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
-    """A poison that kills every worker is dead after three, though no worker could report it."""
+async def test_an_attempt_that_kills_its_worker_counts(rows: Any) -> None:
+    """A job that kills every worker is dead after three attempts, though none could report it."""
     await fill(rows, word("x"))
     for attempt in (1, 2, 3):
         job = await rows.fetchrow(CLAIM, 1)
@@ -122,14 +124,14 @@ async def test_the_attempt_that_loses_its_worker_counts(rows: Any) -> None:
     assert "lost" in await rows.fetchval("select error from florin.queue_job where state = 2")
 
 
-async def test_a_lease_that_is_held_in_an_effect_does_not_run_out(rows: Any, database: Any) -> None:
-    """While its transaction is open no worker takes the job, however long that lasts."""
+async def test_a_lease_does_not_expire_during_its_effect(rows: Any, database: Any) -> None:
+    """While the transaction of its effect is open, no worker claims the job."""
     await fill(rows, word("x"))
     job = QueuedJob(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
     await rows.execute(LAPSE)
     async with job.effect(last=True), database.connection() as other:
         assert await other.fetch("select * from florin.queue_reap()") == []
-        # Nor is it said to be lost to who keeps the other leases of that worker.
+        # Nor is it reported as lost to the task that renews the other leases of that worker.
         lost = "select * from florin.queue_heartbeat(array[$1::bigint], array[$2::bigint], '60 s')"
         assert await other.fetch(lost, job.id, job.fence) == []
     assert await left(rows) == 0

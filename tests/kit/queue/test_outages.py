@@ -1,4 +1,4 @@
-"""Outages: PostgreSQL killed and back, Valkey that goes and comes: no job lost, none twice."""
+"""Outages: PostgreSQL is killed and restarted, Valkey is away: no job is lost or run twice."""
 
 import asyncio
 import os
@@ -29,10 +29,10 @@ async def durable() -> AsyncGenerator[postgres_server.Server]:
         yield server
 
 
-async def test_postgresql_killed_and_back(durable: postgres_server.Server) -> None:
+async def test_workers_survive_a_restart_of_postgresql(durable: postgres_server.Server) -> None:
     url = durable.url("florin_app", "florin_template")
     with crew(url, "tests.kit.queue.toys") as play:
-        # Valkey is not there, either: nobody listens at its address.
+        # Valkey is away as well: nothing listens at its address.
         redis = f"redis://127.0.0.1:{free_port()}/0"
         before = await open_connection(url, name="tests")
         try:
@@ -59,8 +59,8 @@ async def test_postgresql_killed_and_back(durable: postgres_server.Server) -> No
             postgres_server.stop(process)
 
 
-async def test_stopped_while_postgresql_is_away_it_still_ends(play: Crew, owner: Any) -> None:
-    """A worker that cannot write what became of its jobs does not wait for ever."""
+async def test_a_worker_ends_while_postgresql_is_away(play: Crew, owner: Any) -> None:
+    """A worker that cannot record the results of its jobs does not wait for ever."""
     url = f"postgresql://x@127.0.0.1:{free_port()}/x?pool_timeout=1"
     gone = play.start("2", DATABASE_URL=url)
 
@@ -73,7 +73,7 @@ async def test_stopped_while_postgresql_is_away_it_still_ends(play: Crew, owner:
     del owner
 
 
-async def test_every_connection_cut_the_same_workers_go_on(
+async def test_workers_survive_the_loss_of_all_connections(
     play: Crew, owner: Any, urls: Urls
 ) -> None:
     await fill(owner, word("long", "slow", seconds=3), *(word(n) for n in range(3000)))

@@ -1,4 +1,4 @@
-"""Outbox: what is asked for in a transaction happens with it, once, and never without it."""
+"""Outbox: a message is delivered once if its transaction commits, and otherwise never."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ async def over(owner: Any) -> bool:
     return await outbox(owner) == 0 and await empty(owner)
 
 
-async def test_what_is_rolled_back_was_never_asked_for(
+async def test_a_rolled_back_message_is_not_delivered(
     play: Crew, owner: Any, database: Database
 ) -> None:
     async def undone() -> None:
@@ -44,7 +44,7 @@ async def test_what_is_rolled_back_was_never_asked_for(
     assert not await noted(owner, "no")
 
 
-async def test_a_message_goes_to_whoever_follows_its_topic(
+async def test_a_message_is_delivered_to_every_subscriber(
     play: Crew, owner: Any, database: Database
 ) -> None:
     async with database.transaction() as tx:
@@ -56,10 +56,10 @@ async def test_a_message_goes_to_whoever_follows_its_topic(
     assert not await noted(owner, "other.thing")
 
 
-async def test_many_movers_killed_at_random_lose_and_double_nothing(
+async def test_killed_movers_lose_and_repeat_no_message(
     play: Crew, owner: Any, database: Database
 ) -> None:
-    """The outbox is filled and emptied at once, while those who empty it are killed."""
+    """The outbox is filled and emptied at the same time, while the movers are killed."""
     number = 6000
 
     async def fill() -> None:
@@ -83,10 +83,8 @@ async def test_many_movers_killed_at_random_lose_and_double_nothing(
     assert tuple(row) == (number, number)
 
 
-async def test_between_the_steps_of_a_move_there_is_no_step(
-    owner: Any, urls: Any, toy_table: None
-) -> None:
-    """A move is one statement: until it commits, the row is in the outbox and nowhere else."""
+async def test_a_move_is_atomic(owner: Any, urls: Any, toy_table: None) -> None:
+    """A move is one statement: until it commits, the row is in the outbox only."""
     del toy_table
     await until(lambda: _alone(owner))  # a killed worker's connection may still move rows
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
@@ -100,7 +98,7 @@ async def test_between_the_steps_of_a_move_there_is_no_step(
         moved = await mover.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
         assert tuple(moved) == (1, 1)
         assert (await outbox(owner), await left(owner)) == (1, 0)
-        # Another mover meanwhile leaves it alone.
+        # Meanwhile another mover skips the row.
         other = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
         assert tuple(other) == (0, 0)
     finally:
@@ -115,10 +113,10 @@ async def test_between_the_steps_of_a_move_there_is_no_step(
 
 
 async def _gone(owner: Any, pid: int) -> bool:
-    """Whether a server process has ended: its locks go before it does.
+    """Whether a server process has ended: it releases its locks before it ends.
 
-    What it is doing says only a superuser's view: to the owner of the ledger the state of another
-    role's process is null.
+    Only a superuser sees its state; for the owner of the ledger the state of a process of
+    another role is null.
     """
     return not await owner.fetchval(
         "select exists (select from pg_stat_activity where pid = $1)", pid

@@ -1,4 +1,4 @@
-"""Plans: a verb of the queue touches the rows it names, whatever the planner believes there are."""
+"""Query plans: a function of the queue reads only the rows it names, even with wrong statistics."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -27,13 +27,13 @@ where relid in ('florin.queue_job'::regclass, 'florin.outbox'::regclass)
 
 
 class Counting:
-    """A connection within a transaction that is never committed."""
+    """A connection inside a transaction that is never committed."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection
 
     async def rows(self, sql: str, *args: object) -> list[Any]:
-        """Run a verb, which may read no more than some rows for each that it is about."""
+        """Run a function, which may read only a few rows for each that it names."""
         before = await self.connection.fetchval(_TOUCHED)
         rows = await self.connection.fetch(sql, *args)
         touched = await self.connection.fetchval(_TOUCHED) - before
@@ -45,7 +45,7 @@ class Counting:
 async def misled(
     urls: Urls, owner: Any, toy_table: None, request: pytest.FixtureRequest
 ) -> AsyncGenerator[Counting]:
-    """Many jobs, of which the planner knows nothing."""
+    """Many jobs that the statistics of the planner do not know."""
     del toy_table
     await owner.execute(
         "alter table florin.queue_job set (autovacuum_enabled = off);"
@@ -76,7 +76,7 @@ async def misled(
     await owner.execute("truncate florin.queue_job, florin.outbox")
 
 
-async def test_a_verb_touches_no_more_than_it_names(misled: Counting) -> None:
+async def test_a_function_reads_only_the_rows_it_names(misled: Counting) -> None:
     taken = await misled.rows(CLAIM, FEW, "60 s")
     assert len(taken) == FEW, "a claim took more than it was asked to"
     assert len({job["id"] for job in taken}) == FEW
@@ -90,7 +90,7 @@ async def test_a_verb_touches_no_more_than_it_names(misled: Counting) -> None:
     assert {row["id"] for row in done} == set(jobs[5:])
 
 
-async def test_lost_leases_are_found_among_the_leases(misled: Counting) -> None:
+async def test_expired_leases_are_found_by_index(misled: Counting) -> None:
     taken = await misled.rows(CLAIM, FEW, "-1 s")
     assert len(await misled.rows("select * from florin.queue_reap()")) == len(taken) == FEW
 
@@ -107,13 +107,13 @@ async def test_delayed_jobs_become_ready_a_thousand_at_once(misled: Counting) ->
     assert found == {0: 1000 - FEW, 1: FEW, 3: MANY - 1000}
 
 
-async def test_a_move_takes_what_it_may(misled: Counting) -> None:
+async def test_a_move_reads_only_the_rows_it_moves(misled: Counting) -> None:
     (row,) = await misled.rows(RELAY, FEW)
     assert row["taken"] == FEW
 
 
-async def test_a_merchants_places_are_found_by_index(misled: Counting) -> None:
-    """Beside thousands of jobs of its own and of others."""
+async def test_the_slots_of_a_merchant_are_found_by_index(misled: Counting) -> None:
+    """Among thousands of jobs of the same merchant and of others."""
     merchant = "00000000-0000-0000-0000-000000000001"
     await misled.connection.execute(
         "update florin.queue_job set merchant = $1, place = id,"

@@ -1,4 +1,4 @@
-"""Rules: priority, delay, dedupe, limits of the fleet, versions, ticks, pauses, dead letters."""
+"""Scheduling: priority, delay, deduplication, limits, versions, ticks, pauses, dead letters."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ from tests.kit.queue.toys import PLAN, fill, word
 from tests.support.workers import Crew, until
 
 
-async def test_the_higher_priority_comes_first(play: Crew, owner: Any) -> None:
+async def test_the_higher_priority_runs_first(play: Crew, owner: Any) -> None:
     for priority in (0, 5, -3, 10):
         await fill(owner, word(f"p{priority}", priority=priority))
     play.start("1")
@@ -23,7 +23,7 @@ async def test_the_higher_priority_comes_first(play: Crew, owner: Any) -> None:
     assert [row["word"] for row in rows] == ["p10", "p5", "p0", "p-3"]
 
 
-async def test_what_is_delayed_waits_and_is_not_counted_as_waiting(play: Crew, owner: Any) -> None:
+async def test_a_delayed_job_waits_and_is_not_counted_as_ready(play: Crew, owner: Any) -> None:
     play.start("1")
     await until(lambda: _workers(owner, 1))
     due = datetime.now(UTC) + timedelta(seconds=3)
@@ -35,18 +35,20 @@ async def test_what_is_delayed_waits_and_is_not_counted_as_waiting(play: Crew, o
     assert row["at"] >= due
 
 
-async def test_the_same_work_is_put_once_until_it_is_done(play: Crew, owner: Any) -> None:
+async def test_a_duplicate_is_not_queued_until_the_first_is_done(play: Crew, owner: Any) -> None:
     assert await fill(owner, word("one", dedupe="x"), word("one", dedupe="x")) == 1
     assert await fill(owner, word("one", dedupe="x")) == 0
     assert await fill(owner, word("tick", "tick", "ticks", dedupe="x")) == 1  # another queue
-    await owner.execute("delete from florin.queue_job where queue = 'ticks'")  # the test's own
+    await owner.execute(
+        "delete from florin.queue_job where queue = 'ticks'"
+    )  # a job of the test itself
     play.start("1")
     await until(lambda: empty(owner))
     assert len(await noted(owner, "one")) == 1
     assert await fill(owner, word("one", dedupe="x")) == 1
 
 
-async def test_the_fleet_keeps_its_limits(play: Crew, owner: Any) -> None:
+async def test_limits_hold_across_the_fleet(play: Crew, owner: Any) -> None:
     for _ in range(2):
         play.start("5")
     await until(lambda: _workers(owner, 2))
@@ -67,15 +69,15 @@ async def test_the_fleet_keeps_its_limits(play: Crew, owner: Any) -> None:
     times = await owner.fetchrow(
         "select max(at) - min(at) as took from florin.toy where word like 's%' and word ~ '[0-9]'"
     )
-    # Twenty at ten a second, ten of them at once: a second, had each its effect when it was taken.
+    # Twenty at ten a second, ten of them at once: a second, if each ran when it was claimed.
     assert times["took"] >= timedelta(seconds=0.4)
 
 
 @pytest.mark.parametrize(("kind", "queue"), [("alone", "one"), ("slow few", "few")])
-async def test_a_hand_that_is_free_takes_the_next_job_at_once(
+async def test_a_free_slot_claims_the_next_job_at_once(
     play: Crew, owner: Any, kind: str, queue: str
 ) -> None:
-    """It does not wait for the next look, which never comes here."""
+    """It does not wait for the next poll, which never happens here."""
     await fill(owner, *(word(n, kind, queue, seconds=0) for n in range(50)))
     play.start("5", TOYS_LOOK_S="3600")
     await until(lambda: empty(owner))
@@ -83,7 +85,7 @@ async def test_a_hand_that_is_free_takes_the_next_job_at_once(
     assert done == 50
 
 
-async def test_a_limit_is_free_again_when_who_used_it_up_is_lost(play: Crew, owner: Any) -> None:
+async def test_a_lost_worker_frees_the_limit_it_used(play: Crew, owner: Any) -> None:
     await fill(owner, *(word(n, "slow few", "few", seconds=25) for n in range(3)))
     first = play.start("5")
     for n in range(3):
@@ -98,7 +100,7 @@ async def test_a_limit_is_free_again_when_who_used_it_up_is_lost(play: Crew, own
     assert [row["word"] for row in done] == [str(n) for n in range(9)]
 
 
-async def test_a_newer_payload_is_left_for_a_newer_worker(play: Crew, owner: Any) -> None:
+async def test_a_newer_payload_waits_for_a_newer_worker(play: Crew, owner: Any) -> None:
     await fill(owner, word("old", version=1), word("new", version=3), word("now", version=2))
     play.start("2")
     await until(lambda: _left(owner, 1))
@@ -108,13 +110,13 @@ async def test_a_newer_payload_is_left_for_a_newer_worker(play: Crew, owner: Any
     assert not await noted(owner, "new")
 
 
-async def test_a_tick_is_taken_once_by_many_workers(play: Crew, owner: Any) -> None:
+async def test_a_tick_is_claimed_once_by_many_workers(play: Crew, owner: Any) -> None:
     await owner.execute("delete from florin.queue_tick")
     for _ in range(4):
         play.start("1")
     await until(lambda: _workers(owner, 4))
     await until(lambda: _ticked(owner))
-    await asyncio.sleep(1)  # for one that took it, too
+    await asyncio.sleep(1)  # also for the worker that claimed the first
     await until(lambda: empty(owner))
     rows = await owner.fetch(
         "select word, count(*) as times from florin.toy where word like '20%' group by word"
@@ -123,8 +125,8 @@ async def test_a_tick_is_taken_once_by_many_workers(play: Crew, owner: Any) -> N
     assert len(rows) <= await owner.fetchval("select count(*) from florin.queue_tick")
 
 
-async def test_a_tick_that_was_taken_is_not_taken_again(owner: Any, toy_table: None) -> None:
-    """Nor when its job is done long since."""
+async def test_a_claimed_tick_is_not_claimed_again(owner: Any, toy_table: None) -> None:
+    """Not even long after its job is done."""
     del toy_table
     tick = datetime(2026, 5, 4, 3, 23, tzinfo=UTC)
     sql = "select florin.queue_tick('daily', $1, 'ticks', 'tick', 1, '{}')"
@@ -136,7 +138,7 @@ async def test_a_tick_that_was_taken_is_not_taken_again(owner: Any, toy_table: N
     assert gone == "DELETE 1"
 
 
-def test_of_missed_ticks_the_last_is_made_up() -> None:
+def test_only_the_last_missed_tick_is_caught_up() -> None:
     daily = Schedule(name="daily", cron="23 3 * * *", queue="ticks", kind="tick")
     assert last_tick(daily, datetime(2026, 5, 4, 3, 22, 59, tzinfo=UTC)) == datetime(
         2026, 5, 3, 3, 23, tzinfo=UTC
@@ -146,7 +148,7 @@ def test_of_missed_ticks_the_last_is_made_up() -> None:
     )
 
 
-def test_waits_double_from_two_seconds_and_are_not_in_step() -> None:
+def test_retry_delays_double_with_jitter() -> None:
     queue = QueueConfig(name="q", importance=1)
     for attempts, least in ((1, 2), (2, 4), (3, 8)):
         delays = {queue.delay(attempts).total_seconds() for _ in range(50)}
@@ -156,7 +158,7 @@ def test_waits_double_from_two_seconds_and_are_not_in_step() -> None:
     assert PLAN.queue("few").attempts == 3
 
 
-async def test_paused_nobody_takes_from_it(play: Crew, owner: Any) -> None:
+async def test_no_job_of_a_paused_queue_is_claimed(play: Crew, owner: Any) -> None:
     play.start("1")
     await until(lambda: _workers(owner, 1))
     await admin.pause_queue(owner, "me", "toys", paused=True)
@@ -169,7 +171,7 @@ async def test_paused_nobody_takes_from_it(play: Crew, owner: Any) -> None:
         await admin.pause_queue(owner, "me", "nothing of the kind", paused=True)
 
 
-async def test_dead_letters_by_hand(play: Crew, owner: Any) -> None:
+async def test_an_operator_retries_and_deletes_dead_letters(play: Crew, owner: Any) -> None:
     del play
     await fill(owner, word("a", dedupe="a"), word("b"), word("c", dedupe="c"))
     await owner.execute("update florin.queue_job set state = 2, attempts = 3, error = 'why'")

@@ -1,4 +1,4 @@
-"""Seen: what the queues and their workers say of themselves, where operators and engines look."""
+"""Statistics: what queues and workers report, in the metrics and to operators."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ IN_VAIN = NewJob(
 
 
 async def some_in_every_state(owner: Any) -> None:
-    """In a queue that no worker takes from."""
+    """Jobs in every state, in a queue that no worker serves."""
     await enqueue_now(owner, *(NewJob(queue="email-delivery", kind="x") for _ in range(7)))
     await owner.execute(
         "with these as (select id, row_number() over (order by id) n from florin.queue_job"
@@ -44,7 +44,7 @@ async def worked(owner: Any) -> bool:
 
 
 async def samples(base: str) -> dict[tuple[str, ...], float]:
-    """Every sample by its name and its labels' values, in the order of the labels' names."""
+    """Every sample by its name and the values of its labels, in the order of their names."""
     async with Client() as client:
         text = (await client.get(f"{base}/metrics")).text
     return {
@@ -54,7 +54,7 @@ async def samples(base: str) -> dict[tuple[str, ...], float]:
     }
 
 
-async def test_queues_workers_and_times_are_shown(
+async def test_metrics_show_queues_workers_and_durations(
     api: Instance, http: Client, owner: Any, workers: Crew
 ) -> None:
     await owner.execute("delete from florin.queue_flow; delete from florin.queue_worker")
@@ -78,7 +78,7 @@ async def test_queues_workers_and_times_are_shown(
     assert queues["retention"]["service_time"] > 0
 
     async def seen() -> dict[tuple[str, ...], float] | None:
-        found = await samples(api.operations)  # as old as a second
+        found = await samples(api.operations)  # up to a second old
         return found if found["florin_queue_totals", "bulk", "died"] == 1 else None
 
     found = await until(seen)
@@ -104,7 +104,7 @@ async def test_queues_workers_and_times_are_shown(
         assert own[f"{times}_bucket", "+Inf", "retention"] == 1
         assert own[f"{times}_sum", "retention"] > 0
 
-    # One that is killed says nothing more, and is missed.
+    # A killed worker reports nothing more, and is counted as lost.
     workers.kill(worker)
     await owner.execute("update florin.queue_worker set beat_at = now() - interval '31 s'")
 

@@ -1,4 +1,4 @@
-"""Worker: killed, stopped, standing still: every job happens, and none twice."""
+"""Worker: it is killed, stopped or suspended: every job is done, and none twice."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ HERE = 10_000
 
 
 async def left(owner: Any) -> int:
-    """How many jobs there are, but those of the clock: a minute may begin at any moment."""
+    """How many jobs there are, without scheduled ones: a minute may begin at any moment."""
     return await owner.fetchval("select count(*) from florin.queue_job where kind <> 'tick'")
 
 
@@ -37,19 +37,19 @@ async def test_every_job_runs_once(play: Crew, owner: Any) -> None:
     assert await owner.fetchval("select count(*) from florin.queue_worker") == 0
 
 
-async def test_jobs_without_an_effect_of_their_own_are_done_in_bulk(play: Crew, owner: Any) -> None:
+async def test_jobs_without_an_effect_are_completed_in_bulk(play: Crew, owner: Any) -> None:
     before = await _totals(owner)
     await fill_misled(owner, *(word(n, "nothing") for n in range(HERE)))
     play.start("5")
     play.start("5")
     await until(lambda: empty(owner), within_s=180)
-    # Each is done when its worker says so: none is forgotten, and none is done by two.
+    # Each is done when its worker reports it: none is forgotten, and none is done by two.
     facts = await until(lambda: _completed(owner, before["completed"] + HERE))
     assert facts["completed"] == before["completed"] + HERE
     assert facts["failed"] == before["failed"]
 
 
-async def test_a_killed_workers_job_runs_again_and_has_one_effect(play: Crew, owner: Any) -> None:
+async def test_the_job_of_a_killed_worker_has_one_effect(play: Crew, owner: Any) -> None:
     await fill(owner, word("long", "slow", seconds=3))
     first = play.start("5")
     await until(lambda: noted(owner, "long:begun"))
@@ -59,15 +59,15 @@ async def test_a_killed_workers_job_runs_again_and_has_one_effect(play: Crew, ow
     (row,) = await noted(owner, "long")
     assert row["attempt"] == 2
     times = [row["at"] for row in await noted(owner, "long:begun")]
-    # The lease, and a start: without leases no worker would take it over.
+    # The lease and a start; without leases no worker would claim it.
     assert (times[1] - times[0]).total_seconds() < LEASE_S * 30
 
 
-async def test_killed_within_the_transaction_of_its_effect(play: Crew, owner: Any) -> None:
+async def test_a_worker_killed_during_an_effect_leaves_one_effect(play: Crew, owner: Any) -> None:
     await fill(owner, word("cut", "slow", seconds=0, within=600))
     first = play.start("1")
     await until(lambda: noted(owner, "cut:begun"))
-    await until(lambda: _writes(owner))  # what it wrote is not visible yet
+    await until(lambda: _writes(owner))  # its writes are not visible yet
     play.kill(first)
     assert not await noted(owner, "cut")
     play.start("1")
@@ -75,7 +75,7 @@ async def test_killed_within_the_transaction_of_its_effect(play: Crew, owner: An
     assert len(await noted(owner, "cut")) == 1
 
 
-async def test_a_worker_that_stood_still_changes_nothing_afterwards(play: Crew, owner: Any) -> None:
+async def test_a_resumed_worker_without_its_lease_changes_nothing(play: Crew, owner: Any) -> None:
     await fill(owner, word("zombie", "stopped"))
     zombie = play.start("1")
     await until(lambda: noted(owner, "zombie:begun"))
@@ -97,7 +97,7 @@ async def test_a_worker_that_stood_still_changes_nothing_afterwards(play: Crew, 
     assert play.stop(heir) == 0
 
 
-async def test_stopped_it_finishes_what_runs_and_gives_back_the_rest(
+async def test_a_stopped_worker_finishes_running_jobs_and_returns_others(
     play: Crew, owner: Any
 ) -> None:
     await fill(owner, *(word(n, "slow", seconds=LEASE_S * 2.5) for n in range(4)))
@@ -105,7 +105,7 @@ async def test_stopped_it_finishes_what_runs_and_gives_back_the_rest(
     await until(lambda: begun(owner, "0:begun", 1))
     await until(lambda: begun(owner, "1:begun", 1))
     second = play.start("2")
-    # It goes on beating: the second one, which looks for lost leases, takes only the other two.
+    # Its heartbeats go on: the second worker, which looks for lost leases, claims the other two.
     assert play.stop(first) == 0
     assert play.stop(second) == 0
     rows = await owner.fetch("select word, attempt from florin.toy where word ~ '^[0-9]$'")
@@ -114,8 +114,8 @@ async def test_stopped_it_finishes_what_runs_and_gives_back_the_rest(
     assert await left(owner) == 4 - len(rows)
 
 
-async def test_what_cannot_finish_is_given_back(play: Crew, owner: Any) -> None:
-    """Nor is it lost to an operator who asks twice; the attempt does not count."""
+async def test_a_job_that_cannot_finish_is_returned(play: Crew, owner: Any) -> None:
+    """A second signal does not lose it either; the attempt does not count."""
     await fill(owner, word("long", "slow", seconds=25))
     worker = play.start("1", TOYS_FINISH_S="1")
     await until(lambda: noted(owner, "long:begun"))
@@ -126,7 +126,7 @@ async def test_what_cannot_finish_is_given_back(play: Crew, owner: Any) -> None:
     assert not await noted(owner, "long")
 
 
-async def test_a_long_job_goes_on_where_it_was(play: Crew, owner: Any) -> None:
+async def test_a_long_job_resumes_at_its_progress(play: Crew, owner: Any) -> None:
     await fill(owner, word("long", "steps"))
     for steps in (2, 5, 8):
         worker = play.start("1")
@@ -137,8 +137,8 @@ async def test_a_long_job_goes_on_where_it_was(play: Crew, owner: Any) -> None:
     assert len(await noted(owner, "long")) == 10
 
 
-async def test_the_job_that_is_fenced_twice_at_once(play: Crew, owner: Any) -> None:
-    """Two holders of the same row, one with the fence: one effect."""
+async def test_two_holders_of_a_job_have_one_effect(play: Crew, owner: Any) -> None:
+    """Two holders of the same row, one with a valid lease: one effect."""
     await fill(owner, word("once"))
     taken = await owner.fetchrow(_CLAIM, ["effect"], [2])
     await owner.execute("update florin.queue_job set lease_until = now() - interval '1 s'")

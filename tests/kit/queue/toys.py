@@ -1,6 +1,6 @@
-"""Toys: a worker with jobs that do what jobs should not, as a process: python -m …toys.
+"""Toys: a worker process with misbehaving jobs for the tests: python -m …toys.
 
-What they do is counted in the table `toy`, which the worker itself never reads.
+Their effects are counted in the table `toy`, which the worker itself never reads.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from florin.kit.settings import Settings, read_settings
 from florin.kit.valkey import notifications
 
 LEASE_S = 2.0
-NEWEST = int(getattr(florin, "TOYS_VERSION", 2))  # of payloads; a release may say another
-# To everybody: what the role is granted by name, each migration grants anew.
+NEWEST = int(getattr(florin, "TOYS_VERSION", 2))  # version of payloads; a release may set another
+# To public: each migration resets the grants of the application's role.
 TABLE = """
 create table florin.toy (
   id bigint generated always as identity, word text, job bigint, pid integer, attempt integer,
@@ -35,7 +35,7 @@ _NOTE = "insert into florin.toy (word, job, pid, attempt) values ($1, $2, $3, $4
 
 
 async def note(job: QueuedJob, database: Database, *, suffix: str = "") -> None:
-    """Outside of any lease: that it was tried."""
+    """Record an attempt, outside any lease."""
     async with database.connection() as connection:
         await connection.execute(_NOTE, _word(job) + suffix, job.id, os.getpid(), job.attempts)
 
@@ -46,7 +46,7 @@ async def effect(job: QueuedJob, _database: Database) -> None:
 
 
 async def slow(job: QueuedJob, database: Database) -> None:
-    """Say that it begins, take its time, then have its effect."""
+    """Record its beginning, sleep, then have its effect."""
     await note(job, database, suffix=":begun")
     await asyncio.sleep(job.payload.get("seconds", 1))
     async with job.effect(last=True) as tx:
@@ -56,8 +56,8 @@ async def slow(job: QueuedJob, database: Database) -> None:
 
 
 async def stopped(job: QueuedJob, database: Database) -> None:
-    """Stand still, the whole process of it, as a machine does that is short of everything; the
-    one who takes over takes his time.
+    """Suspend the whole process, as an overloaded machine would; the worker that takes the job
+    over sleeps a while.
     """
     await note(job, database, suffix=":begun")
     if job.attempts == 1:
@@ -69,7 +69,7 @@ async def stopped(job: QueuedJob, database: Database) -> None:
 
 
 async def steps(job: QueuedJob, database: Database) -> Continue | None:
-    """Ten effects, one a slice; where it is stands in the table itself."""
+    """Ten effects, one per slice; the table itself holds the progress."""
     async with job.effect() as tx:
         done = await tx.value("select count(*) from florin.toy where word = $1", _word(job))
         if done < 10:
@@ -83,7 +83,7 @@ async def nothing(job: QueuedJob, database: Database) -> None:
     del job, database
 
 
-async def poison(job: QueuedJob, database: Database) -> None:  # noqa: C901, PLR0912 -- one case a poison
+async def poison(job: QueuedJob, database: Database) -> None:  # noqa: C901, PLR0912 -- one case per failure
     await note(job, database, suffix=":begun")
     match job.payload["how"]:
         case "raise":
@@ -103,7 +103,7 @@ async def poison(job: QueuedJob, database: Database) -> None:  # noqa: C901, PLR
                 except asyncio.CancelledError:
                     continue
         case "block":
-            time.sleep(3600)  # noqa: ASYNC251 -- that is its poison
+            time.sleep(3600)  # noqa: ASYNC251 -- blocking the loop is the failure
         case "die":
             os.kill(os.getpid(), signal.SIGKILL)
         case "eat":
@@ -168,8 +168,8 @@ async def fill(connection: Any, *wanted: NewJob) -> int:
 
 
 async def fill_misled(connection: Any, *wanted: NewJob) -> None:
-    """Fill, and let the planner believe that nothing is there: it looked when all was done and not
-    yet vacuumed away, as it does in a queue that is empty and full by turns.
+    """Fill the queue, with statistics of an empty table, taken when all jobs were done but not
+    vacuumed yet, as happens in a queue that is empty and full by turns.
     """
     for delete in (True, False):
         for start in range(0, len(wanted), 1000):

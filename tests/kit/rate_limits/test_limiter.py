@@ -1,4 +1,4 @@
-"""Limits hold across processes, without Valkey, and while it hangs; and never hold anybody up."""
+"""Rate limits hold across processes, without Valkey, and while it hangs, and delay no request."""
 
 import asyncio
 import random
@@ -17,12 +17,12 @@ from florin.kit.valkey import topologies
 from tests.support.valkey_server import Memory, memory
 
 FIVE = Limit("five", 5)
-PATIENT_S = 30.0  # on a busy machine an answer may be late through no fault of the server's
+PATIENT_S = 30.0  # on a busy machine an answer may be late although the server is well
 HURRIED = Limit("hurried", 2, 0.4)
 
 
 class Counting:
-    """Passes on to a client what it is asked, and counts it."""
+    """Forwards commands to a client and counts them."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -54,12 +54,12 @@ async def client(shared: Memory) -> AsyncGenerator[Any]:
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So is the client: what is tested here is what is counted."""
+    """Long time-outs of the client as well: these tests are about counts, not about time."""
     monkeypatch.setattr(valkey, "TIMEOUT_S", PATIENT_S)
     monkeypatch.setattr(topologies, "BUDGET_S", PATIENT_S)
 
 
-async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
+async def test_the_limit_admits_its_number_of_attempts(client: Any) -> None:
     limits = RateLimiter(client, patience_s=PATIENT_S)
     for _ in range(5):
         assert await limits.blocked((FIVE, "a")) is None
@@ -75,15 +75,15 @@ async def test_as_many_as_the_limit_says_are_let_through(client: Any) -> None:
     assert await limits.blocked((FIVE, "a")) is None
 
 
-async def test_what_is_paid_off_may_be_tried_again(client: Any) -> None:
+async def test_attempts_are_admitted_again_after_recovery(client: Any) -> None:
     limits = RateLimiter(client, patience_s=PATIENT_S)
     async with asyncio.timeout(60):
         wait = None
-        while wait is None:  # unless it took longer to ask than to pay
+        while wait is None:  # unless the command took longer than the recovery
             await limits.count((HURRIED, "a"), times=2)
             wait = await limits.blocked((HURRIED, "a"))
         assert wait == 1, "whole seconds, rounded up"
-        while await limits.blocked((HURRIED, "a")) is not None:  # noqa: ASYNC110 -- nobody tells
+        while await limits.blocked((HURRIED, "a")) is not None:  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.05)
     await asyncio.sleep(0.5)
     assert limits.idle or await limits.blocked((HURRIED, "a")) is None
@@ -98,12 +98,12 @@ async def test_concurrent_attempts_are_counted_exactly(client: Any) -> None:
     assert wait > 35 * 110, "what slipped through at once is paid for"
 
 
-async def test_processes_know_of_each_other(client: Any) -> None:
+async def test_processes_share_a_limit(client: Any) -> None:
     one, other = (
         RateLimiter(client, patience_s=PATIENT_S),
         RateLimiter(client, patience_s=PATIENT_S),
     )
-    await other.count((FIVE, "a"), times=3)  # more than half: from now on it asks
+    await other.count((FIVE, "a"), times=3)  # more than half: from now on each attempt is a command
     await one.count((FIVE, "a"), times=2)
     assert await one.blocked((FIVE, "a")) is not None
     assert await other.blocked((FIVE, "a")) is not None
@@ -111,7 +111,7 @@ async def test_processes_know_of_each_other(client: Any) -> None:
     assert await stranger.blocked((FIVE, "a"), sure=True) is not None
 
 
-async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
+async def test_an_attempt_far_from_the_limit_sends_no_command(client: Any) -> None:
     counting = Counting(client)
     limits = RateLimiter(counting, patience_s=PATIENT_S)
     assert limits.idle
@@ -123,7 +123,7 @@ async def test_who_is_far_from_the_limit_costs_no_message(client: Any) -> None:
     assert not limits.idle
 
 
-async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) -> None:
+async def test_no_refusal_lasts_longer_than_the_recovery(client: Any) -> None:
     limits = RateLimiter(client, patience_s=PATIENT_S)
     wait = await limits.count((FIVE, "a"), times=10**9)
     assert wait is not None
@@ -134,7 +134,7 @@ async def test_nobody_is_refused_for_longer_than_the_debt_can_grow(client: Any) 
     )
 
 
-async def test_no_limit_is_none(client: Any) -> None:
+async def test_a_missing_limit_admits_everything(client: Any) -> None:
     limits = RateLimiter(client, patience_s=PATIENT_S)
     none = Limit("none", 0)
     assert await limits.count((none, "a"), times=1000) is None
@@ -149,7 +149,7 @@ async def test_no_limit_is_none(client: Any) -> None:
     assert refused.value.extra["retry_after"] == refused.value.retry_after_s > 60
 
 
-async def test_alone_a_process_allows_its_share() -> None:
+async def test_a_process_without_valkey_admits_its_share() -> None:
     limits = RateLimiter(None, shares=4)
     twenty = Limit("twenty", 20)
     for _ in range(5):
@@ -162,8 +162,8 @@ async def test_alone_a_process_allows_its_share() -> None:
     assert await limits.blocked((two, "a")) is not None
 
 
-async def test_alone_the_rate_is_kept_whatever_the_pattern() -> None:
-    """Over any stretch of time no more than `most` and the rate: against a list of all instants."""
+async def test_a_process_without_valkey_keeps_the_rate() -> None:
+    """In any interval at most `most` plus the rate, compared with a list of all instants."""
     dice = random.Random(7)
     now = 0.0
     limit = Limit("ten", 10, 100)
@@ -192,7 +192,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert await limits.blocked((FIVE, "0")) is None
 
 
-async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
+async def test_a_lost_valkey_keeps_counts_and_delays_no_request() -> None:
     with memory() as running:
         client = valkey.connect_valkey(running.url)
         try:
@@ -219,8 +219,8 @@ async def test_a_lost_valkey_forgives_nobody_and_holds_up_nobody() -> None:
             await client.aclose()
 
 
-async def test_a_valkey_that_answers_too_late_is_left_alone() -> None:
-    """Though no call of it ever fails."""
+async def test_a_slow_valkey_is_bypassed() -> None:
+    """Although no command fails."""
     late = asyncio.Event()
 
     class Late:
@@ -252,7 +252,7 @@ async def test_a_valkey_that_comes_back_is_used_again(
         finally:
             shared.thaw()
         async with asyncio.timeout(60):
-            while not await client.exists(limits_.limit_key(FIVE, "later")):  # late or not
+            while not await client.exists(limits_.limit_key(FIVE, "later")):  # delayed or not
                 await limits.count((FIVE, "later"), times=0.01)
                 await asyncio.sleep(0.05)
     finally:

@@ -1,4 +1,4 @@
-"""Reads on replicas are never older than what their caller has seen; money never reads one."""
+"""Reads on replicas are never older than what their caller has seen; money reads no replica."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ NAMES = ("replica_1", "replica_2")
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """A primary, two replicas, a Valkey, and a database with a table to probe."""
+    """A primary, two replicas, Valkey, and a database with a table for the tests."""
 
     primary: postgres_server.Server
     replicas: tuple[postgres_server.Server, ...]
@@ -42,7 +42,7 @@ class Fleet:
 
     @asynccontextmanager
     async def process(self) -> AsyncGenerator[ReplicaRouter]:
-        """What one instance has."""
+        """The routing of one instance."""
         database = Database(f"{self.url(self.primary)}?connection_limit=4")
         client = valkey.connect_valkey(self.valkeys.url)
         found = [
@@ -67,12 +67,12 @@ async def usable(routing: ReplicaRouter, *, count: int = 2) -> None:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 -- other processes signal no event of this loop
+        while not true():  # noqa: ASYNC110 -- other processes set no event of this loop
             await asyncio.sleep(0.02)
 
 
 def value(metric: Any) -> float:
-    """What a counter or a gauge says."""
+    """The value of a counter or a gauge."""
     return next(iter(metric.collect())).samples[0].value
 
 
@@ -91,7 +91,7 @@ async def fleet() -> AsyncGenerator[Fleet]:
             stack.enter_context(replicas.replica(program, primary, name)) for name in NAMES
         )
         running = await stack.enter_async_context(valkey_topologies.single())
-        # On a database of their own: the replay delays no other test there.
+        # On a separate database: a paused replay delays no other test there.
         admins = [
             await open_connection(each.url("postgres", "postgres"), name="tests") for each in copies
         ]
@@ -121,7 +121,7 @@ async def read(routing: ReplicaRouter, principal: str, name: str, given: str | N
 
 
 def served() -> tuple[float, float]:
-    """Reads so far, by replicas and in all."""
+    """The number of reads so far: on replicas, and in total."""
     replicas_, primary = counted("why", "fresh"), counted("server", "primary")
     return replicas_, replicas_ + primary
 
@@ -135,10 +135,10 @@ def counted(label: str, wanted: str) -> float:
     )
 
 
-async def test_no_read_is_older_than_what_its_caller_saw(
+async def test_no_read_is_older_than_its_caller_has_seen(
     fleet: Fleet, request: pytest.FixtureRequest
 ) -> None:
-    """Random pauses of the replay, three processes, forty callers who write and read at any."""
+    """Random pauses of the replay, three processes, and forty callers that use any of them."""
     wanted = int(str(request.config.getoption("--reads")))
     seed = int(str(request.config.getoption("--seed") or 1))
     chance = random.Random(seed)
@@ -147,7 +147,7 @@ async def test_no_read_is_older_than_what_its_caller_saw(
         before = served()
         found, share = read_your_writes.ReadCounts(), 0.0
         async with read_your_writes.pause_replay(fleet.admins, chance):
-            # On a machine that stalls replicas look too old for a while: again, then.
+            # On a machine that stalls, replicas look too old for a while, so it tries again.
             for _ in range(5):
                 found = await read_your_writes.run_callers(
                     [f"{seed} {n}" for n in range(40)],
@@ -167,8 +167,8 @@ async def test_no_read_is_older_than_what_its_caller_saw(
     assert share >= 0.8, f"--seed {seed}"
 
 
-async def test_without_tokens_such_reads_are_stale(fleet: Fleet) -> None:
-    """The control: what the tokens prevent does happen."""
+async def test_reads_without_tokens_are_stale(fleet: Fleet) -> None:
+    """Control: without tokens, stale reads do happen."""
     async with fleet.process() as process:
         await write(process, "control")
         position = position_lsn(await process.database.position())
@@ -213,7 +213,7 @@ async def test_an_object_and_a_header_count_like_the_caller(fleet: Fleet) -> Non
                 await admin.execute("select pg_wal_replay_resume()")
 
 
-async def test_valkey_gone_emptied_or_frozen_is_never_stale(fleet: Fleet) -> None:
+async def test_no_read_is_stale_while_valkey_is_lost_empty_or_frozen(fleet: Fleet) -> None:
     async with fleet.process() as process, fleet.process() as other:
         node = fleet.valkeys.nodes[0]
         await write(process, "lost")
@@ -226,10 +226,10 @@ async def test_valkey_gone_emptied_or_frozen_is_never_stale(fleet: Fleet) -> Non
             assert await read(other, "lost", "lost") == written
             assert await read(process, "lost", "lost") == written
             node.freeze()
-            written = await write(process, "lost")  # waits until no replica is asked
+            written = await write(process, "lost")  # waits until no replica is read
             assert await read(other, "lost", "lost") == written
             node.thaw()
-            await asyncio.sleep(0.6)  # the breaker lets one through
+            await asyncio.sleep(0.6)  # the breaker lets one request through
             assert await read(other, "lost", "lost") == written
         finally:
             node.thaw()
@@ -243,8 +243,8 @@ async def test_valkey_gone_emptied_or_frozen_is_never_stale(fleet: Fleet) -> Non
         assert value(metrics.tokens_failed) > 0
 
 
-async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
-    """It has replayed all it received; only its receiver and the heartbeat show it."""
+async def test_a_disconnected_replica_is_not_read(fleet: Fleet) -> None:
+    """It has replayed all it received; only its receiver and the heartbeat show the lag."""
     async with fleet.process() as process:
         admin, cut = fleet.admins[0], process.replicas[0]
         source = await admin.fetchval("select current_setting('primary_conninfo')")
@@ -262,7 +262,7 @@ async def test_a_replica_cut_off_is_infinitely_old(fleet: Fleet) -> None:
         await usable(process)
 
 
-async def test_a_frozen_replica_is_left_and_asked_again(fleet: Fleet) -> None:
+async def test_a_frozen_replica_is_skipped_and_used_again(fleet: Fleet) -> None:
     async with fleet.process() as process:
         pids = faults.process_tree(fleet.replicas[1].process.pid)
         for pid in pids:
@@ -279,7 +279,7 @@ async def test_a_frozen_replica_is_left_and_asked_again(fleet: Fleet) -> None:
         await usable(process)
 
 
-async def test_a_conflict_with_the_replay_is_asked_elsewhere(fleet: Fleet) -> None:
+async def test_a_read_that_conflicts_with_the_replay_is_repeated_elsewhere(fleet: Fleet) -> None:
     async with fleet.process() as process:
         for admin in fleet.admins:
             await admin.execute("alter system set max_standby_streaming_delay = 0")
@@ -302,13 +302,13 @@ async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
     )
     await owner.execute("grant select on florin.conflict to florin_app")
     before = counted("why", "conflict")
-    for _ in range(5):  # it may have been over before a busy machine had vacuumed
-        # A read sleeps for as long as the table says: until it is in the way, then not at all.
+    for _ in range(5):  # on a busy machine the read may end before the vacuum
+        # A read sleeps for as long as the table says: until it conflicts, then not at all.
         await owner.execute("update florin.conflict set nap = 3.5")
         await process.record_write(["conflict"], await process.database.position())
         async with asyncio.timeout(60):
             fresh = counted("why", "fresh")
-            while counted("why", "fresh") == fresh:  # at first it trusts no token
+            while counted("why", "fresh") == fresh:  # at first the instance trusts no token
                 await process.reader("conflict").all("select 1 from florin.conflict limit 1")
         slow = asyncio.ensure_future(
             process.reader("conflict").all(
@@ -327,7 +327,7 @@ async def _conflict(fleet: Fleet, process: ReplicaRouter, owner: Any) -> None:
 
 
 async def _asleep(fleet: Fleet) -> bool:
-    """A replica is in the middle of such a read."""
+    """Whether a replica runs such a read."""
     sql = (
         "select count(*) > 0 from pg_stat_activity where query like '%pg_sleep(max(nap))%'"
         " and wait_event = 'PgSleep'"
@@ -335,7 +335,7 @@ async def _asleep(fleet: Fleet) -> bool:
     return any([await admin.fetchval(sql) for admin in fleet.admins])
 
 
-async def test_a_promise_that_the_log_does_not_reach_is_an_alarm(
+async def test_an_acknowledged_position_beyond_the_log_raises_an_alarm(
     fleet: Fleet,
 ) -> None:
     async with fleet.process() as process:
@@ -349,7 +349,7 @@ async def test_a_promise_that_the_log_does_not_reach_is_an_alarm(
         await until(lambda: value(lost) > before)
 
 
-def test_a_place_beyond_the_end_of_an_earlier_timeline_is_an_alarm() -> None:
+def test_a_position_beyond_the_end_of_a_timeline_raises_an_alarm() -> None:
     lost = metrics.writes_maybe_lost.labels("a test")
     primary = PrimaryMonitor("")
     primary.lsn, primary.timeline = 5000, 2
@@ -362,7 +362,7 @@ def test_a_place_beyond_the_end_of_an_earlier_timeline_is_an_alarm() -> None:
 
 
 async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
-    """The servers' own logs say who was asked what."""
+    """The logs of the servers show which statements each received."""
     urls = ",".join(fleet.url(each) for each in fleet.replicas)
     owner = await open_connection(fleet.url(fleet.primary, "florin_owner"), name="tests")
     database = Database(fleet.url(fleet.primary))
@@ -376,7 +376,7 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
         ) as http:
             round_ = 0
             async with asyncio.timeout(60):
-                while round_ < 5 or not listed(fleet):  # by replicas, once it knows them
+                while round_ < 5 or not listed(fleet):  # on replicas, once the instance knows them
                     await everything(http, shop.program, round_)
                     round_ += 1
             lines = (await http.get(f"{running.operations}/metrics")).text.splitlines()
@@ -391,19 +391,19 @@ async def test_no_money_decision_reads_a_replica(fleet: Fleet) -> None:
 
 
 def asked(fleet: Fleet) -> list[str]:
-    """What that instance asked of the replicas."""
+    """The statements that this instance sent to the replicas."""
     return [what for each in fleet.replicas for who, what in replicas.asked(each) if "api-9" in who]
 
 
 def listed(fleet: Fleet) -> bool:
-    """Lists are asked there."""
+    """Whether lists are read on replicas."""
     said = asked(fleet)
     kinds = ("florin.transfer", "florin.event", "florin.account", "florin.hold")
     return all(any(kind in what for what in said) for kind in kinds)
 
 
-async def test_a_commit_that_nobody_confirms_is_of_unknown_outcome(fleet: Fleet) -> None:
-    """No replica confirms it: it is neither acknowledged nor cancelled, nor done twice."""
+async def test_an_unconfirmed_commit_has_an_unknown_outcome(fleet: Fleet) -> None:
+    """Without a confirmation the commit is not acknowledged, cancelled, or done twice."""
     owner = await open_connection(fleet.url(fleet.primary, "florin_owner"), name="tests")
     database = Database(fleet.url(fleet.primary))
     await database.open()
@@ -440,7 +440,7 @@ async def test_a_commit_that_nobody_confirms_is_of_unknown_outcome(fleet: Fleet)
 
 
 async def everything(http: httpx.AsyncClient, program: str, n: int) -> None:
-    """Money, and reads of what it did: each read shows it, wherever it was answered."""
+    """Writes, and reads of their results: each read shows them, whichever server answers."""
 
     async def post(path: str, body: dict[str, Any], key: str) -> Any:
         said = await http.post(path, json=body, headers={"Idempotency-Key": f"{key} {n}"})

@@ -1,4 +1,4 @@
-"""Signed positions: what was never acknowledged is not remembered, however often it is sent."""
+"""Signed positions: an invented position is not stored, however often a client sends it."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,7 +16,7 @@ from tests.support.instance import SECRETS, Shop
 OLD, NEW = "a secret of before, which is long", "a secret of today, which is as long"
 
 
-def test_only_what_was_signed_is_ours() -> None:
+def test_only_signed_positions_are_trusted() -> None:
     signer = PositionSigner([NEW, OLD])
     token = signer.token("1.5d3a2f8").decode()
     assert signer.read(token) == ("1.5d3a2f8", True)
@@ -32,7 +32,7 @@ def test_only_what_was_signed_is_ours() -> None:
         assert signer.read(other)[1] is False, other
 
 
-def test_a_secret_that_is_being_changed_still_counts() -> None:
+def test_the_previous_secret_is_accepted_during_rotation() -> None:
     before = PositionSigner([OLD]).token("1.5d3a2f8").decode()
     assert PositionSigner([NEW, OLD]).read(before) == ("1.5d3a2f8", True)
     assert PositionSigner([NEW]).read(before) == ("1.5d3a2f8", False)
@@ -49,7 +49,7 @@ def test_answers_of_one_commit_share_a_token() -> None:
 @pytest.mark.parametrize(
     "token", ["", ".", "..", "1", "1.", ".1", "1.a.b", "1.a.", "g.1", f"1.a.{'0' * 17}", "1.a.b.c"]
 )
-def test_what_is_no_token_is_refused(token: str) -> None:
+def test_an_invalid_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="position"):
         PositionSigner([NEW]).read(token)
 
@@ -68,7 +68,7 @@ async def router(urls: Urls) -> AsyncGenerator[ReplicaRouter]:
         await database.close()
 
 
-async def test_an_invented_position_is_not_remembered(router: ReplicaRouter) -> None:
+async def test_an_invented_position_is_not_stored(router: ReplicaRouter) -> None:
     signer = PositionSigner([NEW])
     promised = router.primary._promised  # pyright: ignore[reportPrivateUsage]
     for timeline in range(1, 2_001):
@@ -80,9 +80,7 @@ async def test_an_invented_position_is_not_remembered(router: ReplicaRouter) -> 
     assert list(promised) == [("a caller", 1)]
 
 
-async def test_a_token_of_an_answer_is_taken_and_an_invented_one_changes_nothing(
-    http: httpx.AsyncClient, shop: Shop
-) -> None:
+async def test_an_invented_token_has_no_effect(http: httpx.AsyncClient, shop: Shop) -> None:
     card = await issue(http, shop, 100)
     answer = await http.post(f"/cards/{card['id']}/block")
     assert answer.status_code == 200, answer.text

@@ -1,4 +1,4 @@
-"""Slow reads: the server ends them, no other server is asked for them, and only reads are ended."""
+"""Slow reads: the server ends them, they are not repeated elsewhere, and only reads are ended."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ SLEEP = "select pg_sleep(30)"
 
 
 class _Trusting:
-    """Tokens that nothing was ever noted under: any replica may answer."""
+    """Tokens without any recorded position: any replica may answer."""
 
     async def required_positions(self, _names: object) -> int:
         return 0
@@ -34,7 +34,7 @@ class _Trusting:
 
 
 class _AlwaysUsable(Replica):
-    """The primary in the place of a replica: what follows from an answer is what is tested."""
+    """The primary in place of a replica: the tests are about what follows from its answers."""
 
     def usable(self) -> bool:
         return True
@@ -79,11 +79,11 @@ def _value(counter: Any) -> float:
 
 async def _until_asleep(database: Database) -> None:
     async with asyncio.timeout(60):
-        while not await _asleep(database):  # noqa: ASYNC110 -- of the server
+        while not await _asleep(database):  # noqa: ASYNC110 -- the server has no event
             await asyncio.sleep(0.02)
 
 
-async def test_a_slow_read_is_ended_by_the_server_and_asked_once(urls: Urls) -> None:
+async def test_a_slow_read_is_ended_by_the_server_and_not_repeated(urls: Urls) -> None:
     async with _router(urls) as routing:
         for reads in (routing.reader("x"), routing.reading):
             began = time.monotonic()
@@ -92,11 +92,11 @@ async def test_a_slow_read_is_ended_by_the_server_and_asked_once(urls: Urls) -> 
                     await reads.all(SLEEP)
             assert time.monotonic() - began >= READ_STATEMENT_S
             assert await _asleep(routing.database) == 0
-            assert (await reads.all("select 1 as n"))[0]["n"] == 1  # the connection is well
+            assert (await reads.all("select 1 as n"))[0]["n"] == 1  # the connection still works
 
 
-async def test_a_read_that_is_slow_on_a_replica_is_asked_of_no_other_server(urls: Urls) -> None:
-    """Neither of another replica nor of the primary, each of which would take as long again."""
+async def test_a_slow_read_of_a_replica_is_not_repeated_elsewhere(urls: Urls) -> None:
+    """Neither another replica nor the primary: each would take as long again."""
     elsewhere = metrics.replica_reads.labels("primary", "no replica")
     slow = [metrics.replica_reads.labels(f"slow-{n}", "slow") for n in range(3)]
     async with _router(urls, replicas=3) as routing:
@@ -109,10 +109,10 @@ async def test_a_read_that_is_slow_on_a_replica_is_asked_of_no_other_server(urls
         assert await _asleep(routing.database) == 0
         assert sum(map(_value, slow)) == slow_before + 1
         assert _value(elsewhere) == before
-    assert READ_WITHIN_S > READ_STATEMENT_S  # later only a server that is frozen has not answered
+    assert READ_WITHIN_S > READ_STATEMENT_S  # only a frozen server answers later than this
 
 
-async def test_what_is_only_read_writes_nothing(urls: Urls) -> None:
+async def test_read_connections_are_read_only(urls: Urls) -> None:
     for query in ("", "?target_session_attrs=read-write"):
         database = Database(f"{urls.app}{query}")
         reading = database.for_reads()
@@ -127,7 +127,7 @@ async def test_what_is_only_read_writes_nothing(urls: Urls) -> None:
             await reading.close()
 
 
-async def test_money_has_no_time_limit_of_the_server(urls: Urls) -> None:
+async def test_writes_have_no_statement_timeout(urls: Urls) -> None:
     async with _router(urls) as routing:
         for database, says in ((routing.database, "0"), (routing.reading, "4s")):
             row = await database.one("select current_setting('statement_timeout') as limit")
@@ -135,7 +135,7 @@ async def test_money_has_no_time_limit_of_the_server(urls: Urls) -> None:
             assert row["limit"] == says
 
 
-def test_reads_have_half_as_many_connections_of_their_own() -> None:
+def test_reads_have_half_as_many_connections() -> None:
     limits = PoolLimits("postgresql://a/b?connection_limit=9&target_session_attrs=read-write")
     reads = limits.for_reads()
     assert (limits.connections, reads.connections) == (9, 4)
@@ -167,7 +167,7 @@ async def test_only_reads_end_with_their_client(urls: Urls) -> None:
             await late
 
 
-async def test_a_task_that_is_ended_by_others_stays_so(urls: Urls) -> None:
+async def test_a_task_cancelled_elsewhere_stays_cancelled(urls: Urls) -> None:
     async with _router(urls) as routing:
         task = asyncio.ensure_future(_in_request(ClientConnection(), routing.reading))
         await _until_asleep(routing.database)

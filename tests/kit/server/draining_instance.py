@@ -1,6 +1,6 @@
-"""Leaving: an instance without a database, to see how one drains: `draining_instance.py PORT`.
+"""Draining instance: one without a database, for the tests: `draining_instance.py PORT`.
 
-It answers /slow?SECONDS after that time, /health/slow with how many of these are under way,
+It answers /slow?SECONDS after that time, /health/slow with the number of those in progress,
 /events with a stream of events, and everything else at once; readiness is that of a real instance.
 """
 
@@ -22,7 +22,7 @@ from florin.kit.settings import read_settings
 class App:
     def __init__(self, drain: Drain) -> None:
         self.drain = drain
-        self.slow = 0  # under way
+        self.slow = 0  # requests in progress
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -57,9 +57,9 @@ async def _events() -> AsyncGenerator[bytes]:
 
 
 def main(port: int) -> int:
-    logging.configure_logging(level="error", instance="leaving")
+    logging.configure_logging(level="error", instance="draining")
     secrets = {
-        name: f"{name}-of-an-instance-that-only-leaves"
+        name: f"{name}-of-an-instance-that-only-drains"
         for name in (
             "JWT_SECRET",
             "JWT_REFRESH_SECRET",
@@ -68,7 +68,7 @@ def main(port: int) -> int:
             "FLORIN_SEAL_KEY",
         )
     }
-    environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
+    environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://none@127.0.0.1:1/none"}
     settings = read_settings({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
     edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)

@@ -1,4 +1,4 @@
-"""Health: answered from the last probe, of which there is one at a time."""
+"""Health: answered from the last probe; one probe runs at a time."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,7 +15,7 @@ from tests.support.instance import NO_TLS, Instance
 
 
 class Valkey:
-    """Counts who asks; answers when it is let."""
+    """Counts its calls, and answers when `gate` is set."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -53,7 +53,7 @@ def _health(dsn: str, valkey: Valkey) -> HealthMonitor:
 
 @pytest.fixture
 async def probed(urls: Urls, valkey: Valkey) -> AsyncGenerator[HealthMonitor]:
-    """Health that nothing probes but those who ask."""
+    """Health that is probed only when it is requested."""
     made = _health(urls.app, valkey)
     try:
         yield made
@@ -61,11 +61,11 @@ async def probed(urls: Urls, valkey: Valkey) -> AsyncGenerator[HealthMonitor]:
         await made.stop()
 
 
-async def test_many_who_ask_at_once_cause_one_probe(valkey: Valkey) -> None:
-    probed = _health("postgresql://nobody@127.0.0.1:1/none", valkey)  # without a database
+async def test_concurrent_requests_cause_one_probe(valkey: Valkey) -> None:
+    probed = _health("postgresql://none@127.0.0.1:1/none", valkey)  # without a database
     valkey.answers.clear()
     asking = [asyncio.ensure_future(probed.report()) for _ in range(50)]
-    while not valkey.asked:  # noqa: ASYNC110 - until the probe is under way
+    while not valkey.asked:  # noqa: ASYNC110 -- until the probe has begun
         await asyncio.sleep(0.001)
     late = [asyncio.ensure_future(probed.report()) for _ in range(50)]
     await asyncio.sleep(0)
@@ -88,7 +88,7 @@ async def test_the_answer_is_that_of_the_last_probe(
     assert valkey.asked == 1
 
 
-async def test_a_probe_that_is_too_old_is_not_answered_from(
+async def test_an_old_probe_is_not_used(
     probed: HealthMonitor, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await probed.report()
@@ -101,7 +101,9 @@ async def test_a_probe_that_is_too_old_is_not_answered_from(
     assert (await probed.report())[0] == 200
 
 
-async def test_one_who_goes_away_ends_no_probe(probed: HealthMonitor, valkey: Valkey) -> None:
+async def test_a_disconnected_client_does_not_cancel_the_probe(
+    probed: HealthMonitor, valkey: Valkey
+) -> None:
     valkey.answers.clear()
     gone = asyncio.ensure_future(probed.report())
     stays = asyncio.ensure_future(probed.report())
@@ -113,7 +115,7 @@ async def test_one_who_goes_away_ends_no_probe(probed: HealthMonitor, valkey: Va
     assert (await stays)[0] == 200
 
 
-async def test_no_answer_is_false_however_many_ask(api: Instance) -> None:
+async def test_health_is_right_under_concurrent_requests(api: Instance) -> None:
     async with httpx.AsyncClient(base_url=api.base, verify=NO_TLS, timeout=60) as http:
         for _ in range(50):
             answers = await asyncio.gather(*(http.get("/health") for _ in range(8)))

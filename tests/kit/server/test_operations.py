@@ -1,4 +1,4 @@
-"""Operations: metrics and health have a listener of their own; the public port has health alone."""
+"""Operations listener: it serves metrics and health; the public port serves health only."""
 
 import asyncio
 import socket
@@ -21,7 +21,7 @@ SPELLINGS = (
 
 
 @pytest.mark.parametrize("path", SPELLINGS)
-async def test_no_spelling_reaches_metrics_on_the_public_port(api: Instance, path: str) -> None:
+async def test_the_public_port_serves_no_metrics_in_any_spelling(api: Instance, path: str) -> None:
     status, answer = await ask(api.port, path)
     assert status == 404, answer
     assert b"application/problem+json" in answer
@@ -29,7 +29,7 @@ async def test_no_spelling_reaches_metrics_on_the_public_port(api: Instance, pat
 
 
 async def test_a_route_is_the_same_in_every_spelling(api: Instance) -> None:
-    """The hot routes and those behind them alike: 401, since nobody says who he is."""
+    """Fast and ordinary routes alike: 401, since the request has no credentials."""
     for path in ("/api/v1/cards", "//api/v1/./cards/", "/api/v1/x/../%63ards"):
         assert (await ask(api.port, path))[0] == 401, path
     for path in ("/api/v1/cards%2Flookup", "/api/v1/cards%2flookup", "/api%2fv1/redemptions"):
@@ -62,7 +62,7 @@ def test_the_operations_port_is_on_loopback_wherever_the_public_one_is(urls: Url
     assert listening == {"0100007F"}
 
 
-def test_a_port_that_is_taken_is_named(urls: Urls) -> None:
+def test_a_port_in_use_is_named(urls: Urls) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as other:
         port = other.getsockname()[1]
         with (
@@ -80,7 +80,7 @@ async def test_a_process_without_the_setting_has_no_such_listener(urls: Urls) ->
         assert status == 404
 
 
-async def test_who_drains_is_still_watched(urls: Urls) -> None:
+async def test_a_draining_instance_serves_metrics(urls: Urls) -> None:
     limits = f"{urls.app}?connection_limit=2"
     with instance(limits, FLORIN_DRAIN_S="5", FLORIN_DRAIN_MAX_S="5") as running:
         assert running.process is not None

@@ -1,4 +1,4 @@
-"""One piece: head and body of an answer arrive together, so that a kill cannot part them."""
+"""Write buffering: head and body of an answer leave together, so that a kill cannot part them."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import json
 from tests.support.instance import Instance, Shop
 
 
-async def test_an_answer_arrives_whole(api: Instance, shop: Shop) -> None:
+async def test_head_and_body_arrive_together(api: Instance, shop: Shop) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
     try:
         for _ in range(100):

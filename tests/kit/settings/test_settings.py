@@ -1,4 +1,4 @@
-"""Settings: every mistake named, nothing secret shown, and the documents equal to the code."""
+"""Settings: every invalid one is named, no secret is shown, and the documents match the code."""
 
 import base64
 import json
@@ -27,8 +27,8 @@ Environ = dict[str, str]
 
 @pytest.fixture
 def good() -> Environ:
-    """What production needs."""
-    # Of letters up to f: one in 10,000 others spells a word such as dummy.
+    """The settings that production needs."""
+    # Hexadecimal: of random letters, one in 10,000 contains a word such as dummy.
     made = {name: secrets.token_hex(32) for name in KEYS}
     return {"DATABASE_URL": "postgresql://florin_app:h7Kq2@db/florin?sslmode=verify-full"} | made
 
@@ -43,8 +43,8 @@ def test_production_is_the_default_and_starts_with_good_secrets(good: Environ) -
     assert read_settings(good).env == "production"
 
 
-def test_production_is_closed_unless_it_says_otherwise(good: Environ) -> None:
-    """Strangers register, and unverified members do everything, only where that is said."""
+def test_sign_up_is_closed_in_production_by_default(good: Environ) -> None:
+    """Sign-up, and unverified members without limits, only where a setting allows them."""
     for env, signup, verify, allowed in (
         (None, None, None, (False, True)),
         ("production", "open", "off", (True, False)),
@@ -59,7 +59,7 @@ def test_production_is_closed_unless_it_says_otherwise(good: Environ) -> None:
         assert (found.signup_open, found.needs_verified_email) == allowed
 
 
-def test_all_mistakes_are_told_together(good: Environ) -> None:
+def test_all_invalid_settings_are_reported_together(good: Environ) -> None:
     environ = good | {
         "DATABASE_URL": "postgresql://florin_app@db/florin?connection_limit=abc",
         "JWT_SECRET": "short",
@@ -110,7 +110,9 @@ def test_all_mistakes_are_told_together(good: Environ) -> None:
         ("FLORIN_SECRETS_FROM", "safe:1", "pattern"),
     ],
 )
-def test_a_mistake_names_its_variable(good: Environ, variable: str, value: str, said: str) -> None:
+def test_an_invalid_setting_names_its_variable(
+    good: Environ, variable: str, value: str, said: str
+) -> None:
     (mistake,) = mistakes(good | {variable: value})
     assert mistake.startswith(f"{variable}: ")
     assert said in mistake
@@ -136,8 +138,8 @@ def test_production_refuses_weak_secrets(good: Environ, weak: str) -> None:
     )
 
 
-def test_no_good_secret_is_called_weak() -> None:
-    # The same ones each time: one in half a million does look like a placeholder.
+def test_no_random_secret_counts_as_weak() -> None:
+    # The same secrets each time: one in half a million does look like a placeholder.
     dice = random.Random(7)
     for _ in range(2000):
         for made in (
@@ -147,14 +149,14 @@ def test_no_good_secret_is_called_weak() -> None:
             assert secret_strength.weakness_reason(made) is None, made
 
 
-def test_no_secret_is_used_twice(good: Environ) -> None:
+def test_a_secret_used_twice_is_refused(good: Environ) -> None:
     same = good | {"FLORIN_KEY_PEPPER": good["JWT_SECRET"]}
     (mistake,) = mistakes(same)
     assert mistake.startswith("FLORIN_KEY_PEPPER: is the same as JWT_SECRET")
 
 
 @pytest.mark.parametrize("password", ["postgres", "password", "florin_app", "changeme"])
-def test_production_refuses_a_password_everybody_tries(good: Environ, password: str) -> None:
+def test_production_refuses_common_passwords(good: Environ, password: str) -> None:
     url = f"postgresql://florin_app:{password}@db/florin"
     (mistake,) = mistakes(good | {"DATABASE_URL": url})
     assert "default password" in mistake
@@ -200,7 +202,7 @@ def test_production_refuses_a_missing_and_a_short_secret(good: Environ, name: st
         assert said in mistake
 
 
-def test_files_hold_secrets(good: Environ, tmp_path: Path) -> None:
+def test_secrets_are_read_from_files(good: Environ, tmp_path: Path) -> None:
     place = tmp_path / "jwt"
     place.write_text(good.pop("JWT_SECRET") + "\n", "utf-8")
     environ = good | {"JWT_SECRET_FILE": str(place)}
@@ -240,7 +242,7 @@ def test_files_hold_secrets(good: Environ, tmp_path: Path) -> None:
         ),
     ],
 )
-def test_production_sends_and_believes_nothing_openly_across_a_network(
+def test_production_refuses_unencrypted_connections_to_other_hosts(
     good: Environ, name: str, value: str, said: str
 ) -> None:
     found = mistakes(good | {name: value})
@@ -249,7 +251,7 @@ def test_production_sends_and_believes_nothing_openly_across_a_network(
     assert read_settings(good | {name: value, "FLORIN_ENV": "test"})
 
 
-def test_what_is_open_across_a_network_is_told_together(good: Environ) -> None:
+def test_unencrypted_connections_are_reported_together(good: Environ) -> None:
     bad = {
         "FLORIN_TRUSTED_PROXIES": "0.0.0.0/0,::/0",
         "REDIS_URL": "redis://cache",
@@ -270,11 +272,13 @@ def test_what_is_open_across_a_network_is_told_together(good: Environ) -> None:
         ("DATABASE_URL", "postgresql://florin_app@/florin?host=/run/postgresql&sslmode=disable"),
     ],
 )
-def test_what_stays_on_this_machine_may_be_plain(good: Environ, name: str, value: str) -> None:
+def test_connections_on_this_machine_may_be_unencrypted(
+    good: Environ, name: str, value: str
+) -> None:
     assert read_settings(good | {name: value})
 
 
-def test_misspelt_variables_are_pointed_out(good: Environ) -> None:
+def test_misspelt_variables_are_reported(good: Environ) -> None:
     assert settings_advice(good | {"FLORIN_SINGUP": "closed", "REDIS_URL": "redis://cache"}) == [
         "FLORIN_SINGUP: Florin reads no such variable; is FLORIN_SIGNUP meant?",
         "FLORIN_PUBLIC_URL: is missing; responses have no HSTS",
@@ -283,7 +287,7 @@ def test_misspelt_variables_are_pointed_out(good: Environ) -> None:
     assert mistakes(good) == ["JWT_SECRET: is missing; JWT_SECERT is set: is JWT_SECRET meant?"]
 
 
-def test_nothing_secret_is_shown(good: Environ) -> None:
+def test_no_secret_is_shown(good: Environ) -> None:
     canary = "k4n4rY-0nly-here"
     secret = [
         name
@@ -304,7 +308,7 @@ def test_nothing_secret_is_shown(good: Environ) -> None:
             assert canary not in shown, name
 
 
-def test_the_documents_are_those_of_the_code() -> None:
+def test_the_settings_pages_match_the_code() -> None:
     for kind, place in (("page", "docs/operations/settings.md"), ("example", ".env.example")):
         kept = (CHECKOUT / place).read_text("utf-8")
         assert kept == reference.render_reference("page" if kind == "page" else "example"), (
@@ -312,7 +316,7 @@ def test_the_documents_are_those_of_the_code() -> None:
         )
 
 
-def test_the_example_needs_only_its_blanks_filled(good: Environ) -> None:
+def test_the_example_is_valid_once_its_blanks_are_filled(good: Environ) -> None:
     lines = reference.render_reference("example").splitlines()
     given = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
     assert [name for name, value in given.items() if not value] == list(KEYS)
@@ -324,7 +328,7 @@ def test_the_example_needs_only_its_blanks_filled(good: Environ) -> None:
 
 
 class _SecretsManager(BaseHTTPRequestHandler):
-    """AWS Secrets Manager's protocol (JSON 1.1), as far as one secret goes."""
+    """The protocol of AWS Secrets Manager (JSON 1.1), as far as reading one secret needs it."""
 
     held: str = ""
 
@@ -342,7 +346,7 @@ class _SecretsManager(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- its name
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name in the base class
         pass
 
 
@@ -369,7 +373,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_SecretsManager]]:
         server.server_close()
 
 
-def test_aws_secrets_manager_gives_what_is_not_set(
+def test_aws_secrets_manager_supplies_missing_settings(
     good: Environ, aws: type[_SecretsManager]
 ) -> None:
     aws.held = json.dumps(good | {"FLORIN_CORS_ORIGINS": "https://a.example,https://b.example"})
@@ -385,7 +389,7 @@ def test_aws_secrets_manager_gives_what_is_not_set(
     ]
 
 
-def test_a_manager_without_its_packages_says_which(good: Environ) -> None:
+def test_a_missing_package_of_a_secrets_manager_is_named(good: Environ) -> None:
     for cloud in ("gcp", "azure"):
         (mistake,) = mistakes(good | {"FLORIN_SECRETS_FROM": f"{cloud}:https://somewhere"})
         assert f"pip install 'florin[{cloud}]'" in mistake

@@ -1,4 +1,4 @@
-"""Wake: a word through Valkey wakes who waits; without Valkey everybody looks by himself."""
+"""Notifications: a message through Valkey wakes the waiters; without Valkey each waiter polls."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -21,7 +21,7 @@ async def server() -> AsyncGenerator[valkey_topologies.Valkeys]:
 
 
 async def connected(one: Notifier, other: Notifier) -> None:
-    """Until a word of one wakes the other: it may not listen yet, or listen again."""
+    """Wait until a message of one wakes the other, which may still be connecting."""
     waiting = asyncio.ensure_future(other.wait())
     async with asyncio.timeout(WITHIN_S):
         while not waiting.done():
@@ -29,7 +29,7 @@ async def connected(one: Notifier, other: Notifier) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_words_are_heard_lost_and_heard_again(
+async def test_notifications_resume_after_a_lost_connection(
     server: valkey_topologies.Valkeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
@@ -43,7 +43,7 @@ async def test_words_are_heard_lost_and_heard_again(
         node.kill()
         monkeypatch.setattr(notifications, "LOOK_EVERY_S", 0.05)
         async with asyncio.timeout(WITHIN_S):
-            # No message comes now. Once that is noticed, every waiting task looks.
+            # No message arrives now. Once that is detected, every waiting task polls.
             monkeypatch.setattr(notifications, "LOOK_EVERY_WOKEN_S", 0.05)
             for _ in range(3):
                 await other.wait()
@@ -58,7 +58,7 @@ async def test_words_are_heard_lost_and_heard_again(
             await client.aclose()
 
 
-async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
+async def test_a_notification_during_a_poll_is_not_missed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(notifications, "LOOK_EVERY_S", NEVER_S)
@@ -75,7 +75,7 @@ async def test_a_word_that_comes_while_somebody_looks_is_not_slept_over(
         await waiting
 
 
-async def test_who_is_told_here_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_local_notification_wakes_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("LOOK_EVERY_S", "LOOK_EVERY_WOKEN_S"):
         monkeypatch.setattr(notifications, name, NEVER_S)
     alone = Notifier(None)

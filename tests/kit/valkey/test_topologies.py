@@ -1,4 +1,4 @@
-"""One client for three topologies: it survives the loss of masters, and money does not need it."""
+"""One client for three topologies: it survives the loss of masters, and no payment needs it."""
 
 import asyncio
 import gc
@@ -22,34 +22,34 @@ from florin.kit.valkey.circuit_breaker import FAILURES, PAUSE_S, CircuitBreaker
 from tests.support import certificate, postgres_server, replicas, valkey_topologies
 from tests.support.instance import Shop, instance, make_shop
 
-BACK_WITHIN_S = 60.0  # on a machine that others use, too; it is seconds, and printed
+BACK_WITHIN_S = 60.0  # on a shared machine; it takes seconds, and is printed
 Kind = Callable[[], AbstractAsyncContextManager[valkey_topologies.Valkeys]]
 TWO: list[Kind] = [valkey_topologies.sentinel, valkey_topologies.cluster]
 
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where not the time it takes is the matter, a machine that stalls shall be none."""
+    """Long time-outs, so that a machine that stalls does not fail tests that are not about time."""
     monkeypatch.setattr(valkey, "TIMEOUT_S", 20.0)
     monkeypatch.setattr(topologies, "BUDGET_S", 60.0)
 
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncGenerator[Any]:
-    """A client that is closed in the end, and so is what it dropped on its way."""
+    """A client that is closed at the end, with the connections it dropped before."""
     client = valkey.connect_valkey(url)
     try:
         yield client
     finally:
         await client.aclose()
-        # redis-py drops the sockets of a node that left: found now, they spoil no later test.
+        # redis-py drops the sockets of a node that left; collected now, they disturb no later test.
         del client
         gc.collect()
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", [valkey_topologies.single, *TWO])
-async def test_the_same_code_in_every_topology(kind: Kind) -> None:
+async def test_every_topology_runs_the_same_code(kind: Kind) -> None:
     async with kind() as running, connected(running.url) as client:
         pipe = client.pipeline(transaction=False)
         for n in range(50):
@@ -59,7 +59,7 @@ async def test_the_same_code_in_every_topology(kind: Kind) -> None:
             assert await client.get(valkey.valkey_key("test", f"{n}")) == str(n).encode()
         script = client.register_script("return redis.call('incrby', KEYS[1], ARGV[1])")
         assert await script(keys=[valkey.valkey_key("script", "x")], args=[7]) == 7
-        # What has the same tag may go together; what has not may not, in a cluster.
+        # In a cluster, only keys with the same tag may be used in one command.
         together = [valkey.valkey_key("one", "x"), valkey.valkey_key("two", "x", "more")]
         assert await client.mset(dict.fromkeys(together, 1))
         if kind is valkey_topologies.cluster:
@@ -69,7 +69,7 @@ async def test_the_same_code_in_every_topology(kind: Kind) -> None:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", TWO)
-async def test_a_master_killed_is_replaced(kind: Kind) -> None:
+async def test_a_killed_master_is_replaced(kind: Kind) -> None:
     async with kind() as running, connected(running.url) as client:
         await until_all_answer(client)
         running.master().kill()
@@ -77,10 +77,10 @@ async def test_a_master_killed_is_replaced(kind: Kind) -> None:
 
 
 async def until_all_answer(client: Any) -> float:
-    """How long that took, in seconds."""
+    """Wait; return the seconds it took."""
     began = time.monotonic()
     async with asyncio.timeout(BACK_WITHIN_S):
-        while not await all_answer(client):  # noqa: ASYNC110 -- only asking shows it
+        while not await all_answer(client):  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.02)
     return time.monotonic() - began
 
@@ -96,8 +96,8 @@ async def all_answer(client: Any) -> bool:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_master_demoted_is_left_at_once() -> None:
-    """READONLY from the one we are connected to: Sentinel is asked who is the master now."""
+async def test_a_demoted_master_is_abandoned_at_once() -> None:
+    """On READONLY from a demoted master, the client asks Sentinel for the new one."""
     async with valkey_topologies.sentinel() as running, connected(running.url) as client:
         await until_all_answer(client)
         before = running.master()
@@ -113,8 +113,8 @@ async def test_a_master_demoted_is_left_at_once() -> None:
                 await asyncio.sleep(0.02)
 
 
-async def test_a_lone_replica_is_no_store() -> None:
-    """Nothing else answers there: it is as good as gone, not a bug."""
+async def test_a_lone_replica_counts_as_unavailable() -> None:
+    """A lone replica counts as unavailable, not as a bug."""
     async with valkey_topologies.single() as running:
         running.start(f"replicaof 127.0.0.1 {running.nodes[0].port}")
         async with connected(f"redis://127.0.0.1:{running.nodes[1].port}/0") as client:
@@ -132,7 +132,7 @@ async def test_a_lone_replica_is_no_store() -> None:
     ],
     ids=["another server", "a full disk", "a refusal"],
 )
-async def test_what_answers_something_else_is_gone(answer: bytes) -> None:
+async def test_an_unexpected_answer_counts_as_unavailable(answer: bytes) -> None:
     async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(1000):
             writer.write(answer * 4)
@@ -156,8 +156,8 @@ async def test_what_answers_something_else_is_gone(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", [valkey_topologies.single, valkey_topologies.cluster])
-async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> None:
-    """Each asks for his own and is cut off at any moment; none ever gets another's."""
+async def test_the_answer_of_a_cancelled_request_is_discarded(kind: Kind) -> None:
+    """Tasks read their own keys and are cancelled at any moment; none gets another's answer."""
     chance = random.Random(7)
     async with kind() as running, connected(running.url) as client:
         for n in range(50):
@@ -173,7 +173,7 @@ async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> No
 
         wrong: list[BaseException] = []
         cut = 0
-        # Until enough were: how many a round cuts off depends on how fast this machine answers.
+        # Until enough were cancelled: how many a round cancels depends on the speed of the machine.
         deadline = time.monotonic() + 120
         while cut <= 100 and time.monotonic() < deadline:
             tasks = [asyncio.ensure_future(ask(chance.randrange(50))) for _ in range(20)]
@@ -190,7 +190,7 @@ async def test_a_cancelled_request_leaves_its_answer_to_nobody(kind: Kind) -> No
             await ask(n)
 
 
-async def test_what_is_frozen_is_soon_left_alone() -> None:
+async def test_a_frozen_server_is_soon_bypassed() -> None:
     async with valkey_topologies.single() as running, connected(running.url) as client:
         await until_all_answer(client)
         running.nodes[0].freeze()
@@ -203,7 +203,7 @@ async def test_what_is_frozen_is_soon_left_alone() -> None:
                 with pytest.raises(valkey.GONE) as said:
                     await client.get("a")
                 left_alone += isinstance(said.value, valkey.Unavailable)
-            # One is let through in each pause, and no other waits.
+            # One request is let through in each pause, and no other waits.
             assert left_alone >= 49 - (time.monotonic() - began) / PAUSE_S
         finally:
             running.nodes[0].thaw()
@@ -211,7 +211,7 @@ async def test_what_is_frozen_is_soon_left_alone() -> None:
         assert await until_all_answer(client) < BACK_WITHIN_S
 
 
-def test_an_open_breaker_lets_one_through() -> None:
+def test_an_open_breaker_admits_one_request() -> None:
     now = 0.0
     breaker = CircuitBreaker(lambda: now)
     for _ in range(FAILURES):
@@ -226,8 +226,8 @@ def test_an_open_breaker_lets_one_through() -> None:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_with_tls(tmp_path: Path) -> None:
-    """The embedded server has none: a proxy has, as a managed service's front does."""
+async def test_connections_use_tls(tmp_path: Path) -> None:
+    """The embedded server has no TLS; a proxy adds it, as managed services do."""
     made = certificate.make(tmp_path, "localhost")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(made.certificate, made.key)
@@ -258,7 +258,7 @@ async def test_with_tls(tmp_path: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Shopfront:
-    """A shop on a primary with a replica, to be served with any Valkey."""
+    """A merchant on a primary with a replica, for use with any topology of Valkey."""
 
     primary: postgres_server.Server
     replica: postgres_server.Server
@@ -283,8 +283,8 @@ async def front() -> AsyncGenerator[Shopfront]:
 
 
 @pytest.mark.parametrize("kind", TWO)
-async def test_no_money_request_fails_when_a_master_is_killed(kind: Kind, front: Shopfront) -> None:
-    """And when all of it is killed: what is kept there can be done without."""
+async def test_no_payment_fails_when_a_master_is_killed(kind: Kind, front: Shopfront) -> None:
+    """Nor when all of Valkey is killed: nothing that it holds is required."""
     async with kind() as running:
         with instance(
             front.primary.url("florin_app", "florin_template"),
@@ -329,7 +329,7 @@ async def test_no_money_request_fails_when_a_master_is_killed(kind: Kind, front:
                 await asyncio.gather(*(spend(4, 10) for _ in range(3)))
                 for node in (*running.sentinels, *running.nodes):
                     node.kill()
-                # It goes on without any of it.
+                # Redemptions go on without Valkey.
                 await asyncio.gather(*(spend(1.5, 10) for _ in range(3)))
                 assert failed == []
                 proof = await http.get("/ledger/proof")

@@ -14,7 +14,7 @@ from florin.ops.fleet.model import Fleet, Part
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 -- a look is no event
+        while not true():  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.01)
 
 
@@ -50,7 +50,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "KeyError('a bug') (test_autoscaler.py:" in note
     assert scaling.errors >= 2
     assert "\nflorin_scaling_errors_total " in scaling.metrics()
-    auto.workers = 2  # an operator takes it over
+    auto.workers = 2  # an operator sets the number
     await until(lambda: not fleet.fleet.parts[0].note)
     assert not watching.done()
     watching.cancel()

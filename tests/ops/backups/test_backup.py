@@ -1,7 +1,6 @@
-"""A backup and the log since then bring the database to an instant; its books prove themselves.
+"""Backup: it and the log since then restore the database to an instant; its ledger balances.
 
-Here, out of the directory; and on another machine, out of a bucket, where this one is lost with all
-that was on it.
+From the directory, in place; and from a bucket, on another machine, after the loss of the first.
 """
 
 import asyncio
@@ -36,7 +35,7 @@ async def sell(http: httpx.AsyncClient, key: str) -> str:
     return said.json()["id"]
 
 
-async def test_it_comes_back_as_it_was_at_an_instant(
+async def test_a_fleet_is_restored_to_an_instant(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with s3_storage.storage() as stored:
@@ -83,7 +82,7 @@ async def test_it_comes_back_as_it_was_at_an_instant(
 
 
 async def verified(fleet: Fleet, http: httpx.AsyncClient, bucket: Bucket, at: datetime) -> None:
-    """It says that all can be restored; and that it cannot, where a part is missing."""
+    """`--verify` reports that all can be restored, and that it cannot when a part is missing."""
     said = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
     assert said.returncode == 0, said.stderr
     found = json.loads(said.stdout)
@@ -105,7 +104,7 @@ async def verified(fleet: Fleet, http: httpx.AsyncClient, bucket: Bucket, at: da
 
 @contextlib.contextmanager
 def a_part_missing(bucket: Bucket) -> Generator[None]:
-    """A segment in the middle of the log is not there."""
+    """Move a segment in the middle of the log away."""
     (system,) = bucket.folders()
     log = bucket.below(system).below("wal")
     name = [name for name in log.names() if base_backup.is_older_segment(name, "F" * 24)][-2]
@@ -118,7 +117,7 @@ def a_part_missing(bucket: Bucket) -> Generator[None]:
 
 
 def restored_in_place(fleet: Fleet, at: datetime) -> None:
-    """Out of the directory, what was there being kept."""
+    """Restore from the directory; the old data is kept."""
     fleet.environ = {n: v for n, v in fleet.environ.items() if not n.startswith("BACKUP_")}
     assert fleet.florin("down").returncode == 0
     for wrong in ("2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"):
@@ -139,7 +138,7 @@ def environment_of_an_instance(fleet: Fleet) -> bytes:
 
 
 def move(fleet: Fleet, other: Fleet) -> None:
-    """Another machine: nothing but what is kept apart from the backups."""
+    """Another machine: it has only what an operator keeps apart from the backups."""
     other.environ |= {n: v for n, v in fleet.environ.items() if n.startswith("BACKUP_")}
     other.home.path.chmod(0o755)
     for name in ("secrets.json", "demo.json"):
@@ -147,7 +146,7 @@ def move(fleet: Fleet, other: Fleet) -> None:
 
 
 def everything(bucket: Bucket) -> list[str]:
-    """The names of all that is stored."""
+    """The names of all stored objects."""
     pages = bucket.client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
     return [each["Key"] for page in pages for each in page["Contents"]]
 
@@ -163,9 +162,11 @@ def refused_with_another_key(fleet: Fleet) -> None:
 
 
 def lose(fleet: Fleet) -> None:
-    """All of it at once: the processes, and what they wrote."""
+    """Lose the processes and their files at the same time."""
     parts = [part for part in observe_fleet(fleet.home).parts if part.process]
-    for part in sorted(parts, key=lambda part: part.role != "supervisor"):  # else it starts others
+    for part in sorted(
+        parts, key=lambda part: part.role != "supervisor"
+    ):  # first, or it starts new ones
         assert part.process is not None
         processes.send_signal(part.process, signal.SIGKILL)
     place = fleet.home.layout().data_dir

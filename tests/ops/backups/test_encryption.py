@@ -1,4 +1,4 @@
-"""Encryption: what a bucket holds is encrypted, and only its key brings it back."""
+"""Encryption: the objects in a bucket are encrypted, and only their key decrypts them."""
 
 import io
 import os
@@ -43,7 +43,7 @@ def raw(stored: s3_storage.Storage, folder: str) -> dict[str, bytes]:
     }
 
 
-def test_all_that_is_stored_is_encrypted_and_comes_back(
+def test_stored_objects_are_encrypted_and_read_back(
     stored: s3_storage.Storage, tmp_path: Path
 ) -> None:
     place, secret = bucket(stored, KEY).below("all"), b"a cardholder" * 1000
@@ -73,7 +73,7 @@ def test_all_that_is_stored_is_encrypted_and_comes_back(
     ],
     ids=["another key", "no key"],
 )
-def test_without_its_key_one_sentence_says_so(
+def test_reading_without_the_key_is_refused_in_one_sentence(
     stored: s3_storage.Storage, tmp_path: Path, key: str | None, sentence: str
 ) -> None:
     bucket(stored, KEY).below("closed").write("base.json", b"{}")
@@ -85,7 +85,7 @@ def test_without_its_key_one_sentence_says_so(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_changed_on_its_way_is_refused(stored: s3_storage.Storage, tmp_path: Path) -> None:
+def test_a_modified_object_is_refused(stored: s3_storage.Storage, tmp_path: Path) -> None:
     place = bucket(stored, KEY).below("changed")
     place.write("segment.gz", b"the log" * 100)
     (content,) = raw(stored, "changed").values()
@@ -97,9 +97,7 @@ def test_what_was_changed_on_its_way_is_refused(stored: s3_storage.Storage, tmp_
         place.get("segment.gz", tmp_path / "segment.gz")
 
 
-def test_what_was_stored_before_there_was_a_key_is_read(
-    stored: s3_storage.Storage, tmp_path: Path
-) -> None:
+def test_unencrypted_objects_are_still_read(stored: s3_storage.Storage, tmp_path: Path) -> None:
     bucket(stored, None).below("before").write("segment.gz", b"the log")
     place = bucket(stored, KEY).below("before")
     assert place.names() == ["segment.gz"]
@@ -120,7 +118,7 @@ def test_a_backup_whose_source_fails_is_not_stored(stored: s3_storage.Storage) -
 
 
 @pytest.mark.parametrize("key", ["nonsense", "AGE-SECRET-KEY-1QQQQ", "age1abc"])
-def test_a_key_that_is_none_is_refused_without_being_shown(
+def test_an_invalid_key_is_refused_without_being_shown(
     stored: s3_storage.Storage, key: str
 ) -> None:
     with pytest.raises(OperatorError, match="BACKUP_KEY is not an age key") as refused:
@@ -137,12 +135,12 @@ def test_a_key_that_is_none_is_refused_without_being_shown(
         ({"BACKUP_KEY": KEY}, "warn", "without BACKUP_URL"),
     ],
 )
-def test_the_doctor_says_whether_backups_are_encrypted(
+def test_doctor_reports_whether_backups_are_encrypted(
     tmp_path: Path, environ: dict[str, str], result: str, said: str
 ) -> None:
     (check,) = archive_check.encryption(UpOptions(home=Home(tmp_path), environ=environ))
     assert (check.result, said in check.said) == (result, True)
 
 
-def test_without_backups_elsewhere_the_doctor_says_nothing_of_it(tmp_path: Path) -> None:
+def test_doctor_skips_encryption_without_remote_backups(tmp_path: Path) -> None:
     assert archive_check.encryption(UpOptions(home=Home(tmp_path), environ={})) == []

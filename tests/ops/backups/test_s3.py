@@ -1,4 +1,4 @@
-"""The bucket: what goes there comes back, and what is wrong is said in one sentence."""
+"""S3: objects are stored and read back, and each error is one sentence."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_a_new_home_needs_the_secrets_of_the_old(
     assert "secrets.json" in said.stderr
 
 
-def test_a_bucket_says_in_one_sentence_what_is_wrong(stored: s3_storage.Storage) -> None:
+def test_an_error_of_a_bucket_is_one_sentence(stored: s3_storage.Storage) -> None:
     nowhere = open_bucket((stored.environ | {"BACKUP_URL": "s3://not-there"}).get)
     assert nowhere is not None
     with pytest.raises(OperatorError, match="NoSuchBucket"):
@@ -39,8 +39,8 @@ def test_a_bucket_says_in_one_sentence_what_is_wrong(stored: s3_storage.Storage)
     assert open_bucket(lambda _: None) is None
 
 
-def test_objects_come_back_as_they_went(stored: s3_storage.Storage, tmp_path: Path) -> None:
-    """Larger than one part, too."""
+def test_objects_are_read_back_unchanged(stored: s3_storage.Storage, tmp_path: Path) -> None:
+    """Also an object that is larger than one part."""
     bucket = stored.bucket().below("objects")
     large = tmp_path / "large"
     large.write_bytes(bytes(range(256)) * (9 * 4096))
@@ -56,8 +56,8 @@ def test_objects_come_back_as_they_went(stored: s3_storage.Storage, tmp_path: Pa
     assert bucket.names() == []
 
 
-def test_what_was_written_is_off_the_machine_within_a_minute() -> None:
-    """The server ends a segment at least so often, and it is passed on at least so often."""
+def test_the_log_leaves_the_machine_within_a_minute() -> None:
+    """The periods in which the server ends a segment and Florin uploads it add up to a minute."""
     settings = wal_archive.archive_settings(Path("/place"))
     assert settings["archive_timeout"] == f"{wal_archive.ARCHIVE_EVERY_S}s"
     assert wal_archive.ARCHIVE_EVERY_S + 2 * upload.SHIP_EVERY_S + 15 < 60

@@ -19,11 +19,11 @@ def outcomes(**ages_s: float | None) -> dict[What, BackupOutcome]:
     return found
 
 
-def test_nothing_is_wrong_with_what_was_never_begun() -> None:
+def test_a_fleet_without_backups_has_no_failure() -> None:
     assert status.failing_backups(outcomes(), NOW) == {}
 
 
-def test_what_is_overdue_fails() -> None:
+def test_an_overdue_backup_is_a_failure() -> None:
     assert status.failing_backups(outcomes(taken=10, shipped=10, verified=10), NOW) == {}
     assert set(status.failing_backups(outcomes(taken=OLD_S + 1), NOW)) == {"taken", "verified"}
     assert set(status.failing_backups(outcomes(taken=10, verified=OLD_S + 1), NOW)) == {"verified"}
@@ -31,7 +31,7 @@ def test_what_is_overdue_fails() -> None:
     assert status.failing_backups(outcomes(taken=10, shipped=600), NOW, runs=False) == {}
     assert set(status.failing_backups(outcomes(shipped=10), NOW)) == {
         "taken"
-    }  # nothing to begin with
+    }  # no failure at first
 
 
 def test_a_failure_is_reported_until_the_next_success(tmp_path: Path) -> None:

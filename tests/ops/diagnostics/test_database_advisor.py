@@ -1,4 +1,4 @@
-"""What the doctor says of a database, against one that has each fault."""
+"""Database advisor: each fault is found in a database that has it."""
 
 from collections.abc import AsyncGenerator
 from typing import Any
@@ -41,11 +41,11 @@ async def named(connection: Any) -> dict[str, list[str]]:
     return found
 
 
-async def test_the_schema_of_florin_gives_no_reason_for_advice(owner: Any) -> None:
+async def test_the_schema_of_florin_needs_no_advice(owner: Any) -> None:
     assert await named(owner) == {}
 
 
-async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, owner: Any) -> None:
+async def test_each_fault_is_found_and_each_suggestion_was_tried(urls: Urls, owner: Any) -> None:
     await owner.execute(_FAULTS)
     superuser = await open_connection(urls.superuser, name="tests")
     await superuser.execute(
@@ -61,14 +61,14 @@ async def test_each_fault_is_found_and_what_is_suggested_was_tried(urls: Urls, o
     (said,) = found["foreign keys"]
     assert "create index concurrently on florin.book (merchant, shelf)" in said
     assert "EXPLAIN on a sample uses it" in said
-    # The suggestion taken, the advice is gone; nothing of the trial is left.
+    # After the suggestion is applied, the advice is gone; nothing of the trial is left.
     await owner.execute("create index on florin.book (shelf, merchant)")
     assert "foreign keys" not in await named(owner)
     left = await owner.fetchval("select count(*) from pg_class where relname like 'advised%'")
     assert left == 0
 
 
-async def test_a_role_that_may_not_try_an_index_says_so(urls: Urls, owner: Any) -> None:
+async def test_a_role_that_cannot_try_an_index_is_reported(urls: Urls, owner: Any) -> None:
     await owner.execute(_FAULTS)
     application = await open_connection(urls.app, name="tests")
     (said,) = (await named(application))["foreign keys"]

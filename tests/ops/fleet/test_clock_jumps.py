@@ -1,4 +1,4 @@
-"""Clock jumps: what is decided about processes, backups and alarms survives a clock that is set."""
+"""Clock jumps: decisions about processes, backups and alarms stay right when the clock is set."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ DAY_S = 86_400.0
 def test_a_part_that_was_just_started_is_found_after_a_clock_jump(
     tmp_path: Path, by_s: float
 ) -> None:
-    """A supervisor killed between a start and its record: the next must not start a second one."""
+    """A supervisor was killed between a start and its record: no second process may start."""
     home = Home(tmp_path)
     home.make()
     environ = {"PATH": "/bin:/usr/bin"}
@@ -39,10 +39,10 @@ def test_a_part_that_was_just_started_is_found_after_a_clock_jump(
         path = pid_file(home, "api-1")
         until(lambda: path.read_text("utf-8").endswith("\n"), "the pid file")
         written = path.stat().st_mtime
-        # To move the file's time by so much is to move all other times by as much back.
+        # Moving the file's time forward equals moving all other times back.
         os.utime(path, (written + by_s, written + by_s))
         assert recorded_process(home, "api-1") == process
-        # Its number passed on: another process with it started at another time.
+        # The pid is reused by a process that started at another time.
         number, _, stat = path.read_text("utf-8").partition(" ")
         head, _, tail = stat.rpartition(")")
         fields = tail.split()
@@ -79,7 +79,7 @@ def test_a_backup_taken_after_the_clock_was_set_back_is_the_latest(tmp_path: Pat
     shutil.rmtree(late)
 
 
-def test_the_same_of_backups_in_a_bucket() -> None:
+def test_a_backup_in_a_bucket_after_the_clock_was_set_back_is_the_latest() -> None:
     with s3_storage.storage() as stored:
         bucket = stored.bucket()
         base = bucket.below("base")
@@ -94,8 +94,8 @@ def test_the_same_of_backups_in_a_bucket() -> None:
         assert base.names() == [f"{late}.json", f"{late}.tar.gz"]
 
 
-def test_a_success_in_the_future_is_no_success() -> None:
-    """Else nothing would be overdue until the clock has come that far again."""
+def test_a_success_in_the_future_does_not_count() -> None:
+    """Otherwise no backup would be overdue until the clock reaches that time again."""
     now = NOW.timestamp()
     found: dict[status.What, BackupOutcome] = {
         what: BackupOutcome(at=now + DAY_S, tried=now + DAY_S) for what in status.WHATS

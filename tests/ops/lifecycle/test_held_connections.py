@@ -1,4 +1,4 @@
-"""Held connections: no open connection of a client prevents a fleet from stopping in order."""
+"""Held connections: open connections of clients do not keep a fleet from stopping in order."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ IDLE = b"GET /health/live HTTP/1.1\r\nHost: florin\r\n\r\n"
 
 
 def held(address: str, words: bytes) -> socket.socket:
-    """A connection on which so much was said, and no more."""
+    """A connection on which these bytes were sent, and nothing more."""
     made = socket.create_connection(http_probe.split_address(address), timeout=60)
     made.sendall(words)
     if words == IDLE:
@@ -62,5 +62,5 @@ async def test_a_fleet_stops_in_order_with_held_connections(fleet: TestFleet) ->
         log = fleet.home.log(name).read_text("utf-8")
         assert '"stopped"' in log, f"{name} was killed: {said}"
     assert "database system is shut down" in fleet.home.log("postgres-1").read_text("utf-8")
-    # All instances together, then the engines: never as long as two would take.
+    # All instances stop together, then the engines: less time than two instances in turn.
     assert took_s < DEFAULT.stop_grace_s + 40, said

@@ -1,4 +1,4 @@
-"""Home names: a home may be called what a directory may, and all that needs its path works."""
+"""Home names: a home may have any name of a directory, and everything that uses its path works."""
 
 import asyncio
 import contextlib
@@ -17,14 +17,14 @@ from florin.ops.system.console import OperatorError
 from tests.ops.conftest import until
 from tests.ops.replicated_fleet import Fleet
 
-# Every kind of character that any reader of a configuration takes for more than itself.
+# Every character that is special to a parser of one of the generated files.
 NAME = 'it\'s 100% "$HOME" `id`; #1 %p \\n caf\N{LATIN SMALL LETTER E WITH ACUTE}\nand a line'
 WHOLE = ("--replicas", "1", "--api", "1", "--workers", "0", "--valkey", "sentinel")
 
 
 @pytest.fixture
 def fleet() -> Iterator[Fleet]:
-    """Where every user may pass through, so that the engines' data lie in the home as well."""
+    """In a directory that all users may enter, so that the engines' data are in the home."""
     parent = Path(tempfile.mkdtemp(prefix="florin-test-"))
     parent.chmod(0o755)
     made = Fleet(parent / NAME)
@@ -66,8 +66,8 @@ async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> No
     assert {"postgres-replica", "sentinel", "balancer"} <= roles
 
 
-async def test_a_backup_whose_log_does_not_arrive_is_not_announced(fleet: Fleet) -> None:
-    """The archive is closed to the server: the copy is made, its log is nowhere."""
+async def test_a_backup_without_its_log_is_not_recorded(fleet: Fleet) -> None:
+    """The server cannot write the archive: the copy is made, but its log is missing."""
     await asyncio.to_thread(fleet.up, "--replicas", "0", "--api", "1", "--workers", "0")
     said = await asyncio.to_thread(fleet.florin, "backup")
     assert said.returncode == 0, said.stderr
@@ -83,7 +83,7 @@ async def test_a_backup_whose_log_does_not_arrive_is_not_announced(fleet: Fleet)
     assert "could not archive" in said.stderr
     status = json.loads((await asyncio.to_thread(fleet.florin, "status", "--json")).stdout)
     assert "is not archived" in status["backups"]["taken"]["failing"]
-    # Once it is open again all arrives, and a backup is one.
+    # Once the archive is writable again, all segments arrive, and the next backup succeeds.
     said = await asyncio.to_thread(until, lambda: _backed_up(fleet), "a backup")
     assert said
 
@@ -94,7 +94,7 @@ def _backed_up(fleet: Fleet) -> bool:
 
 @contextlib.contextmanager
 def blocked(archive: Path) -> Generator[None]:
-    """Another directory is in its place, in which the engines' user may not write."""
+    """Put a directory in its place in which the engines' account cannot write."""
     aside = archive.with_name("aside")
     archive.rename(aside)
     archive.mkdir(mode=0o555)
@@ -105,6 +105,6 @@ def blocked(archive: Path) -> Generator[None]:
         aside.rename(archive)
 
 
-def test_a_home_that_python_cannot_look_in_is_refused(tmp_path: Path) -> None:
+def test_a_home_with_a_colon_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="contains ':'"):
         Home(tmp_path / "a:b").make()

@@ -1,4 +1,4 @@
-"""Takeover: `florin up` over a living supervisor. It ends, the next watches, nothing else stops."""
+"""Takeover: `florin up` replaces a running supervisor, and no other process stops."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ from tests.ops.conftest import TestFleet
 from tests.support.ports import free_port
 
 
-def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> None:
+def test_a_takeover_stops_no_other_process(fleet: TestFleet) -> None:
     first = fleet.up()
     running = fleet.processes()
     second = fleet.up()
@@ -33,7 +33,7 @@ def test_the_next_supervisor_takes_over_and_nothing_stops(fleet: TestFleet) -> N
     assert "Stopped" not in said
     assert fleet.processes() == running
     assert audit_log.read_operations(fleet.home)[-1].what == f"florin up (pid {second.pid})"
-    # What it did not start itself it watches all the same, and stops in order.
+    # It watches the processes that it did not start as well, and stops them in order.
     processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
@@ -52,7 +52,7 @@ def test_no_supervisor_takes_over_during_a_change(fleet: TestFleet) -> None:
     operation_lock.release_lock(fleet.home)
     before = fleet.process("api-1")
     processes.send_signal(before, signal.SIGKILL)
-    fleet.successor("api-1", before)  # the first one still watches
+    fleet.successor("api-1", before)  # the first supervisor still watches
 
 
 def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> None:
@@ -96,7 +96,7 @@ async def test_a_supervisor_that_does_not_answer_is_named(
 
 
 def test_a_takeover_order_ends_with_the_process_that_sent_it() -> None:
-    """A frozen supervisor finds it when it goes on, its successor having given up."""
+    """A frozen supervisor reads the order after it resumes; by then its successor has given up."""
     me = processes.find_process(os.getpid())
     assert me is not None
     there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
@@ -104,7 +104,7 @@ def test_a_takeover_order_ends_with_the_process_that_sent_it() -> None:
     assert (takeover.is_waiting(there), takeover.is_waiting(gone)) == (True, False)
 
 
-def test_only_what_differs_is_ordered(tmp_path: Path) -> None:
+def test_only_differences_are_ordered(tmp_path: Path) -> None:
     options = UpOptions(home=Home(tmp_path), environ={}, api=3, workers=2, algorithm="iphash")
     as_asked = DesiredState(api=3, workers=2, algorithm="iphash")
     assert takeover.differing_options(options, as_asked) == []

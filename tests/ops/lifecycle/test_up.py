@@ -1,4 +1,4 @@
-"""Up: the first start, the next, and every way to end it."""
+"""Up: the first start, later starts, and every way to stop."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ def gone(fleet: TestFleet, processes: dict[str, pids.ProcessId]) -> bool:
     return not any(pids.is_alive(process) for process in processes.values())
 
 
-async def test_the_first_start_serves_and_sigterm_leaves_nothing(fleet: TestFleet) -> None:
+async def test_a_first_start_serves_and_sigterm_stops_everything(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     assert "postgres" in Path(pids.command_line(running["postgres-1"].pid)[0]).name
@@ -60,7 +60,7 @@ async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:
         assert await connection.fetchval("select word from kept") == "here"
 
 
-def test_secrets_are_for_their_owner_alone(fleet: TestFleet) -> None:
+def test_only_the_owner_can_read_secrets(fleet: TestFleet) -> None:
     fleet.home.make()
     own = secrets.ensure_secrets(fleet.home)
     assert stat.S_IMODE(fleet.home.secrets.stat().st_mode) == 0o600
@@ -83,7 +83,7 @@ def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
     assert said.index("Stopped api-1") < said.index("Stopped postgres-1")
 
 
-def test_a_second_signal_hurries(fleet: TestFleet) -> None:
+def test_a_second_signal_hurries_the_stop(fleet: TestFleet) -> None:
     fleet.environ["STANDIN_STUBBORN"] = "1"
     child = fleet.up()
     api = fleet.process("api-1")
@@ -96,7 +96,7 @@ def test_a_second_signal_hurries(fleet: TestFleet) -> None:
     assert not pids.is_alive(api)
 
 
-def test_a_signal_while_starting_leaves_nothing(fleet: TestFleet) -> None:
+def test_a_signal_during_the_start_leaves_no_process(fleet: TestFleet) -> None:
     child = fleet.launch()
     until(lambda: fleet.home.fleet().part("postgres-1"), "the database to be started")
     fleet.end(child)
@@ -104,7 +104,7 @@ def test_a_signal_while_starting_leaves_nothing(fleet: TestFleet) -> None:
     assert all(part.process is None for part in fleet.home.fleet().parts)
 
 
-def test_a_taken_port_is_named_with_its_holder(fleet: TestFleet) -> None:
+def test_a_port_in_use_is_named_with_its_process(fleet: TestFleet) -> None:
     with socket.create_server(("127.0.0.1", fleet.port)):
         said = fleet.refused()
         assert f"Port {fleet.port} is in use by" in said
@@ -113,7 +113,7 @@ def test_a_taken_port_is_named_with_its_holder(fleet: TestFleet) -> None:
     assert fleet.home.fleet().of("postgres-primary") == ()
 
 
-def test_a_taken_engine_port_is_left_for_another(fleet: TestFleet) -> None:
+def test_an_engine_avoids_a_port_in_use(fleet: TestFleet) -> None:
     child = fleet.up()
     fleet.end(child)
     before = fleet.home.layout().ports["postgres"]
@@ -156,7 +156,7 @@ def test_given_urls_replace_the_engines(make_fleet: MakeFleet) -> None:
     assert shown["state"] == "ready"
 
 
-def test_a_database_that_cannot_be_used(make_fleet: MakeFleet) -> None:
+def test_a_database_that_cannot_be_used_is_refused(make_fleet: MakeFleet) -> None:
     owner, guest = make_fleet(), make_fleet()
     owner.up()
     url = running_urls(owner.home)["DATABASE_URL"]
@@ -205,7 +205,7 @@ def _florin() -> list[str]:
 
 
 def _operations(fleet: TestFleet) -> dict[str, str | None]:
-    """Where each part shows its metrics, as the status says."""
+    """The operations address of each part, from the status."""
     parts = document(run_cli(fleet, "status", "--json"))["parts"]
     return {part["name"]: part["operations"] for part in parts}
 
@@ -229,12 +229,12 @@ def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: Te
             assert f'florin_instance_up{{instance="{name}"}} 1' in text
             assert (found[name] or "").startswith("127.0.0.1:")
         assert len(set(found.values())) == 4  # two instances, the balancer, and None
-    # Over a fleet that runs it stays where it is, although the default is free now.
+    # For a running fleet it stays the same, although the default port is free now.
     fleet.up()
     assert _operations(fleet)["balancer"] == balancer
 
 
-def test_the_operations_port_moves_to_the_one_asked_for(fleet: TestFleet) -> None:
+def test_the_operations_port_moves_to_the_requested_one(fleet: TestFleet) -> None:
     fleet.up()
     assert _operations(fleet)["balancer"] == f"127.0.0.1:{fleet.port + 1}"
     asked = free_port()
@@ -244,7 +244,7 @@ def test_the_operations_port_moves_to_the_one_asked_for(fleet: TestFleet) -> Non
     assert 'florin_instance_up{instance="api-1"} 1' in _metrics(f"127.0.0.1:{asked}")
 
 
-def test_an_operations_port_that_is_taken_is_refused_before_anything_starts(
+def test_an_operations_port_in_use_is_refused_before_any_start(
     fleet: TestFleet,
 ) -> None:
     with socket.create_server(("127.0.0.1", free_port())) as other:

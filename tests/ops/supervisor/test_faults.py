@@ -25,7 +25,7 @@ from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
 from tests.support.ports import free_port
 
 
-def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet) -> None:
+def test_the_next_supervisor_adopts_the_parts_of_a_killed_one(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
@@ -35,7 +35,7 @@ def test_a_killed_supervisor_stops_nothing_and_the_next_adopts(fleet: TestFleet)
     assert document(degraded)["state"] == "degraded"
     child = fleet.up()
     assert fleet.processes() == running
-    # An adopted part is not a child of the supervisor, and is watched as well.
+    # An adopted part is not a child of the supervisor, but is watched as well.
     processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
@@ -57,7 +57,7 @@ def test_a_killed_api_is_started_again(fleet: TestFleet) -> None:
     assert shown["state"] == "ready"
 
 
-async def test_a_killed_postgres_is_started_again_with_what_was_committed(fleet: TestFleet) -> None:
+async def test_a_killed_postgres_restarts_with_all_committed_data(fleet: TestFleet) -> None:
     fleet.up()
     url = running_urls(fleet.home)["DATABASE_URL_OWNER"]
     async with open_session(url) as connection:
@@ -76,7 +76,7 @@ def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
     fleet.successor("valkey-1", before)
 
 
-def test_everything_killed_at_once(fleet: TestFleet) -> None:
+def test_a_fleet_restarts_after_all_its_processes_were_killed(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
@@ -90,7 +90,7 @@ def test_everything_killed_at_once(fleet: TestFleet) -> None:
     fleet.end(child)
 
 
-def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -> None:
+def test_a_started_part_without_a_record_is_found(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
@@ -105,12 +105,12 @@ def test_a_started_part_that_was_never_written_down_is_found(fleet: TestFleet) -
     fleet.end(child)
 
 
-def test_a_lock_file_with_a_strangers_pid_is_cleared(fleet: TestFleet) -> None:
+def test_a_lock_file_with_an_unrelated_pid_is_removed(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
     folder, user = prepare_account(fleet.home.path, fleet.home.layout().data_dir)
     lock = folder / "postgres" / "data" / "postmaster.pid"
     options = {} if user is None else user.options()
-    # PostgreSQL itself would take it for a server: it lives and belongs to the same user.
+    # PostgreSQL itself would mistake it for a server: it is alive and has the same user.
     stranger = subprocess.Popen(["sleep", "600"], cwd="/", **options)
     try:
         lock.write_text(f"{stranger.pid}\n{lock.parent}\n", "ascii")
@@ -157,7 +157,7 @@ def test_a_zombie_is_not_alive() -> None:
         child.wait()
 
 
-def test_a_number_that_passed_on_is_not_signalled() -> None:
+def test_a_reused_pid_is_not_signalled() -> None:
     me = processes.find_process(os.getpid())
     assert me is not None
     assert processes.is_alive(me)
@@ -166,19 +166,19 @@ def test_a_number_that_passed_on_is_not_signalled() -> None:
     assert not processes.send_signal(before, signal.SIGKILL)
 
 
-async def test_the_end_of_a_process_wakes_at_once() -> None:
-    child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 - as the supervisor does
+async def test_the_end_of_a_process_is_noticed_at_once() -> None:
+    child = subprocess.Popen(["sleep", "30"])  # noqa: ASYNC220 -- as the supervisor does
     process = processes.find_process(child.pid)
     assert process is not None
     child.kill()
     try:
-        async with asyncio.timeout(15):  # else it would have slept for 30 s
+        async with asyncio.timeout(15):  # otherwise it would have slept for 30 s
             await processes.wait_gone(process)
     finally:
         child.wait()
 
 
-def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_path: object) -> object:
         return SimpleNamespace(free=2**20)
 
@@ -187,7 +187,7 @@ def test_a_full_disk_is_named(fleet: TestFleet, monkeypatch: pytest.MonkeyPatch)
         home.require_space(fleet.home.path, 300, "a new database")
 
 
-def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
+def test_a_fleet_stops_on_a_full_disk(
     fleet: TestFleet, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fleet.home.make()
@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_keeps_nothing_from_stopping(
     assert "The disk is full." in capsys.readouterr().err
 
 
-async def test_a_part_that_hangs_is_ended_and_started_again(
+async def test_an_unresponsive_part_is_restarted(
     fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.05)
@@ -223,13 +223,13 @@ async def test_a_part_that_hangs_is_ended_and_started_again(
     assert fleet.process("api-1") == before
     silent.add(before.pid)
     async with asyncio.timeout(60):
-        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 - there is no event
+        while fleet.part("api-1").restarts == 0:  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.05)
     await supervisor.stop_all()
     assert not processes.is_alive(before)
 
 
-def test_over_another_port_the_balancer_is_replaced_the_rest_adopted(fleet: TestFleet) -> None:
+def test_another_port_replaces_the_balancer_only(fleet: TestFleet) -> None:
     child = fleet.up()
     before = fleet.processes()
     fleet.kill_supervisor(child)

@@ -1,4 +1,4 @@
-"""Plan and supervision as values: what is decided, without starting anything."""
+"""Part specs: decisions of planning and supervision, without starting a process."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ def part(name: str, pid: int | None = 1, wiring: str = "") -> Part:
     )
 
 
-def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
+def test_missing_parts_start_matching_ones_are_adopted_others_stop() -> None:
     fleet = Fleet(
         parts=(
             part("supervisor"),
@@ -55,7 +55,7 @@ def test_what_is_missing_starts_what_fits_is_adopted_the_rest_goes() -> None:
     )
 
 
-def test_who_keeps_the_money_stops_last() -> None:
+def test_the_database_stops_last() -> None:
     roles: tuple[Role, ...] = (
         *("postgres-primary", "postgres-replica", "valkey-primary", "valkey-replica", "sentinel"),
         *("api", "worker", "balancer", "supervisor"),
@@ -68,7 +68,7 @@ def test_who_keeps_the_money_stops_last() -> None:
     ]
 
 
-def test_deaths_are_answered_ever_later_and_then_not_at_all() -> None:
+def test_restarts_are_delayed_ever_longer_and_then_end() -> None:
     pauses = [restart_delay([100.0] * deaths, 101.0) for deaths in range(1, 8)]
     assert pauses == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, None]
     assert restart_delay([0.0] * 50 + [100.0], 100.0) == 0.0
@@ -86,7 +86,7 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     await supervisor.start(wanted("api-1", "/bin/sh", "-c", script))
 
     async with asyncio.timeout(20):
-        while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 - there is no event
+        while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.05)
     said = capsys.readouterr().err
     assert "api-1 has failed: it ended 4 times" in said
@@ -99,12 +99,12 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     assert fleet.part("api-1").process is None
 
 
-def test_facts_are_read_as_they_were_written() -> None:
+def test_facts_survive_a_round_trip() -> None:
     fleet = Fleet(parts=(part("a"), replace(part("b"), note="a \N{SNOWMAN}", restarts=3)))
     assert decode_fleet(encode_fleet(fleet)) == fleet
 
 
-def test_unreadable_facts_are_no_facts(tmp_path: Path) -> None:
+def test_unreadable_facts_are_ignored(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     home.make()
     (home.run / "fleet.json").write_text("{half", "utf-8")
@@ -119,7 +119,7 @@ def test_tuning_follows_the_machine_and_never_durability(ram: int) -> None:
         assert chosen[name] == "on"
 
 
-def test_the_home_is_found_where_it_was_named(tmp_path: Path) -> None:
+def test_the_home_is_an_option_a_variable_or_a_default(tmp_path: Path) -> None:
     environ = {"FLORIN_HOME": str(tmp_path / "env"), "FLORIN_CHECKOUT": str(tmp_path)}
     assert locate_home(tmp_path / "option", environ).path == tmp_path / "option"
     assert locate_home(None, environ).path == tmp_path / "env"
@@ -128,7 +128,7 @@ def test_the_home_is_found_where_it_was_named(tmp_path: Path) -> None:
     assert locate_home(None, {}).path == Path.cwd() / ".florin"
 
 
-def test_a_grown_log_is_put_aside(tmp_path: Path) -> None:
+def test_a_large_log_is_rotated(tmp_path: Path) -> None:
     log = tmp_path / "api-1.log"
     for round_number in range(6):
         log.write_text(f"{round_number}" * 10, "utf-8")
@@ -138,7 +138,7 @@ def test_a_grown_log_is_put_aside(tmp_path: Path) -> None:
     assert log.with_name("api-1.log.1").read_text("utf-8")[0] == "5"
 
 
-def test_a_pid_file_older_than_its_process_is_void(tmp_path: Path) -> None:
+def test_a_pid_file_older_than_its_process_is_ignored(tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.make()
     path = pid_file(home, "api-1")

@@ -1,4 +1,4 @@
-"""Watchdog: no error in the supervisor's own work leaves a part without supervision."""
+"""Watchdog: no error in the supervisor itself leaves a part without supervision."""
 
 import asyncio
 import signal
@@ -30,7 +30,7 @@ ERRORS = (RuntimeError("a fault"), OSError("no buffers"), asyncio.CancelledError
 
 
 def failing(error: BaseException, *, at: int) -> Callable[[], None]:
-    """What raises the error when it is called for the time of this number."""
+    """A function that raises the error at the call with this number."""
     calls = count(1)
 
     def call() -> None:
@@ -42,7 +42,7 @@ def failing(error: BaseException, *, at: int) -> Callable[[], None]:
 
 async def eventually(true: Callable[[], Any]) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while not true():  # noqa: ASYNC110 - there is no event
+        while not true():  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.02)
 
 
@@ -59,7 +59,7 @@ async def test_a_part_is_started_again_after_any_error_of_its_start(
     fleet: TestFleet, error: BaseException, moment: str
 ) -> None:
     supervisor = risen(fleet)
-    fail = failing(error, at=2)  # the first start is its operator's
+    fail = failing(error, at=2)  # the first start is that of the operator
     begun: list[int | None] = []
 
     async def settle() -> None:
@@ -87,8 +87,8 @@ async def test_a_part_is_started_again_after_any_error_of_its_start(
     assert fleet.part("api-1").process is None
 
 
-async def test_a_balancer_that_cannot_be_settled_is_started_again(fleet: TestFleet) -> None:
-    """What `Balancer.restore` raises where HAProxy ends again before it was asked."""
+async def test_a_balancer_that_cannot_be_configured_is_restarted(fleet: TestFleet) -> None:
+    """The error of `Balancer.restore` when HAProxy ends before it is configured."""
     supervisor = risen(fleet)
     fail = failing(HaproxyUnreachable("run/haproxy.sock: no answer"), at=2)
 
@@ -105,7 +105,7 @@ async def test_a_balancer_that_cannot_be_settled_is_started_again(fleet: TestFle
         await supervisor.stop_all()
 
 
-async def test_a_part_is_asked_on_after_an_error_in_asking(
+async def test_a_part_is_probed_again_after_an_error_of_a_probe(
     fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.02)
@@ -126,7 +126,7 @@ async def test_a_part_is_asked_on_after_an_error_in_asking(
         await supervisor.stop_all()
 
 
-async def test_what_failed_is_tried_again_without_an_operator(
+async def test_a_failed_start_is_repeated_without_an_operator(
     fleet: TestFleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervise, "_PAUSES_S", (0.0, 0.02))
@@ -151,8 +151,8 @@ async def test_what_failed_is_tried_again_without_an_operator(
         await supervisor.stop_all()
 
 
-def test_a_valkey_whose_port_was_taken_for_a_while_comes_back(fleet: TestFleet) -> None:
-    """Longer than the successive attempts: a caller that waited for it would wait for ever."""
+def test_valkey_restarts_once_its_port_is_free_again(fleet: TestFleet) -> None:
+    """The port is in use for longer than all attempts; a waiting caller would wait for ever."""
     fleet.up()
     before = fleet.process("valkey-1")
     port = int((fleet.part("valkey-1").address or "").rpartition(":")[2])
@@ -174,7 +174,7 @@ def test_a_valkey_whose_port_was_taken_for_a_while_comes_back(fleet: TestFleet) 
     fleet.successor("valkey-1", before)
 
 
-async def test_an_error_is_counted_and_said_and_the_task_begins_again(
+async def test_an_error_is_counted_and_reported_and_the_task_restarts(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     watchdog, runs = Watchdog(), list[int]()
@@ -200,7 +200,7 @@ async def test_an_error_is_counted_and_said_and_the_task_begins_again(
     assert watchdog.errors.total() == 2
 
 
-async def test_a_worker_whose_start_raises_is_forgotten_and_the_error_counted(
+async def test_a_worker_that_fails_to_start_is_removed_and_counted(
     fleet: TestFleet,
 ) -> None:
     supervisor = risen(fleet)
@@ -217,8 +217,8 @@ async def test_a_worker_whose_start_raises_is_forgotten_and_the_error_counted(
     assert (workers.failed, supervisor.watchdog.errors.total()) == (1, 1)
 
 
-def test_the_log_is_passed_on_after_any_error(fleet: TestFleet, tmp_path: Path) -> None:
-    """An error that ended the thread ended what leaves the machine, without a word."""
+def test_log_segments_are_shipped_after_any_error(fleet: TestFleet, tmp_path: Path) -> None:
+    """An error that ended the thread would end the shipping of logs silently."""
     fleet.home.make()
     calls = count(1)
 
@@ -248,12 +248,12 @@ def test_the_log_is_passed_on_after_any_error(fleet: TestFleet, tmp_path: Path) 
     assert next(calls) > 2
 
 
-async def test_without_errors_the_sum_is_there() -> None:
+async def test_the_error_counter_is_exported_at_zero() -> None:
     assert 'florin_supervisor_task_errors_total{task="any"} 0\n' in Watchdog().metrics()
 
 
 @pytest.mark.parametrize("kind", ["refused", "fault"])
-def test_a_change_that_an_error_cuts_off_is_undone(fleet: TestFleet, kind: str) -> None:
+def test_a_change_that_an_error_interrupts_is_undone(fleet: TestFleet, kind: str) -> None:
     fleet.environ["STANDIN_FAILS_AT"] = f"2:{kind}"
     fleet.up()
     before = fleet.process("api-1")
@@ -268,8 +268,8 @@ def test_a_change_that_an_error_cuts_off_is_undone(fleet: TestFleet, kind: str) 
     assert fleet.process("api-1") != before
 
 
-def test_the_supervisor_starts_again_where_python_was_found_on_the_path(fleet: TestFleet) -> None:
-    """`python -m florin up`: the command line names no path of the program."""
+def test_the_supervisor_restarts_when_python_was_found_on_the_path(fleet: TestFleet) -> None:
+    """`python -m florin up`: the command line does not contain the path of the program."""
     fleet.python = "python"
     fleet.environ["PATH"] = f"{Path(sys.executable).parent}:{fleet.environ['PATH']}"
     child = fleet.up()

@@ -1,4 +1,4 @@
-"""What root does in folders of another account: it never leaves them."""
+"""Account files: in directories of another account, root changes nothing outside them."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ SECRET = b"root's own\n"
 
 @pytest.fixture
 def places() -> Iterator[tuple[Path, Path]]:
-    """A folder of the account, and a file of root's outside it."""
+    """A directory of the account, and a file of root outside it."""
     root = Path(mkdtemp())
     root.chmod(0o711)
     outside = root / "outside"
@@ -37,7 +37,7 @@ def plant(link: Path, target: Path) -> None:
 
 
 def untouched(outside: Path) -> bool:
-    """Root's folder and file are as they were."""
+    """Check that the directory and the file of root are unchanged."""
     file = outside / "secret"
     return (
         [each.name for each in outside.iterdir()] == ["secret"]
@@ -64,7 +64,7 @@ ACTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("act", ACTS)
 @pytest.mark.parametrize("to", ["folder", "file"])
-def test_a_symlink_leads_nowhere(places: tuple[Path, Path], act: str, to: str) -> None:
+def test_a_symlink_is_not_followed(places: tuple[Path, Path], act: str, to: str) -> None:
     theirs, outside = places
     account_files.write(theirs / "plain", b"plain", ACCOUNT)
     link = theirs / "link"
@@ -77,7 +77,7 @@ def test_a_symlink_leads_nowhere(places: tuple[Path, Path], act: str, to: str) -
     assert not (theirs / "x").exists()
 
 
-def test_what_is_written_belongs_to_the_account_alone(places: tuple[Path, Path]) -> None:
+def test_written_files_belong_to_the_account_only(places: tuple[Path, Path]) -> None:
     path = places[0] / "settings"
     account_files.write(path, b"first", ACCOUNT)
     account_files.write(path, b"second", ACCOUNT)
@@ -87,7 +87,7 @@ def test_what_is_written_belongs_to_the_account_alone(places: tuple[Path, Path])
     assert [each.name for each in path.parent.iterdir()] == ["settings"]
 
 
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(places: tuple[Path, Path]) -> None:
+def test_a_pipe_in_place_of_a_file_does_not_block(places: tuple[Path, Path]) -> None:
     pipe = places[0] / "PG_VERSION"
     os.mkfifo(pipe)
     os.chown(pipe, ACCOUNT.uid, ACCOUNT.gid)
@@ -102,9 +102,7 @@ def test_a_file_of_another_user_is_not_read(places: tuple[Path, Path]) -> None:
         account_files.read(path, ACCOUNT)
 
 
-def test_a_name_that_is_taken_is_never_written_through(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_existing_name_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def guessed(_: int) -> str:
         return "guessed"
 

@@ -1,11 +1,11 @@
-"""Ports: what one part of a home is to get is not given to another, although it is free yet."""
+"""Ports: one that is reserved for a part is not given to another part, although it is free."""
 
 import pytest
 
 from florin.ops.system import ports
 
 
-def test_a_port_that_is_spoken_for_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reserved_port_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     first = ports.free_port()
     second = ports.free_port(but=(first,))
     drawn = iter((first, second))
@@ -17,6 +17,6 @@ def test_a_port_that_is_spoken_for_is_left(monkeypatch: pytest.MonkeyPatch) -> N
     assert ports.free_port(but={"postgres": first}.values()) == second
 
 
-def test_the_remembered_port_stays_its_own() -> None:
+def test_a_remembered_port_stays_reserved() -> None:
     port = ports.free_port()
     assert ports.free_port(port, but=(port,)) == port

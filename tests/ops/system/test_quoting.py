@@ -1,4 +1,4 @@
-"""Quoting: each reader of a generated configuration reads back what was written."""
+"""Quoting: the parser of each generated configuration reads the values that were written."""
 
 import subprocess
 from pathlib import Path
@@ -27,7 +27,7 @@ NAMES = (
 
 
 def replaced(command: str, **values: str) -> str:
-    """The command as PostgreSQL hands it to sh: %p, %f and %% replaced, once from the left."""
+    """The command that PostgreSQL passes to sh: %p, %f and %% replaced, once from the left."""
     made, rest = "", command
     while "%" in rest:
         before, _, rest = rest.partition("%")
@@ -44,7 +44,7 @@ def sh(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_segment_is_archived_and_found_again(tmp_path: Path, name: str) -> None:
+def test_a_segment_is_archived_and_restored(tmp_path: Path, name: str) -> None:
     place = tmp_path / name
     archive, segment = wal_archive.archive_dir(place), "000000010000000000000001"
     archive.mkdir(parents=True)
