@@ -47,9 +47,12 @@ async def fleet() -> AsyncIterator[BenchFleet]:
 
 
 @asynccontextmanager
-async def load(fleet: BenchFleet) -> AsyncGenerator[list[LoggedRequest]]:
+async def load(
+    fleet: BenchFleet, *, rate: float = 100, connections: int = 8
+) -> AsyncGenerator[list[LoggedRequest]]:
     """Ask while the body runs; the books must agree with the answers, the list then holds them."""
-    running = ConstantRateLoad(await fleet.sell_cards(cards=5), rate=100, connections=8)
+    target = await fleet.sell_cards(cards=5)
+    running = ConstantRateLoad(target, rate=rate, connections=connections)
     log: list[LoggedRequest] = []
     async with running.running():
         yield log
@@ -176,6 +179,14 @@ async def test_a_release_whose_requests_fail_is_undone(fleet: BenchFleet) -> Non
 async def test_an_instance_that_ends_or_freezes(fleet: BenchFleet, number: signal.Signals) -> None:
     async with load(fleet) as log:
         await fleet.kill("api-1", number)
+    assert failed(log) == []
+
+
+async def test_instances_killed_in_turn_cost_no_request(fleet: BenchFleet) -> None:
+    """Requests are in flight at every kill: each is repeated on the other instance."""
+    async with load(fleet, rate=300, connections=16) as log:
+        for name in ("api-1", "api-2", "api-1", "api-2"):
+            await fleet.kill(name, signal.SIGKILL)
     assert failed(log) == []
 
 

@@ -35,7 +35,6 @@ class StandIn:
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[Call] = field(default_factory=list)
     probes: int = 0
-    deserted: int = 0  # requests whose connection ended before they were answered
     idled_s: list[float] = field(default_factory=list[float])  # before each reuse of a connection
     port: int = 0
     _server: asyncio.Server | None = None
@@ -98,23 +97,10 @@ class StandIn:
             self.breaks -= 1
             writer.transport.abort()
             return
-        if not self.answering.is_set():
-            await self._wait_until_answering(reader)
+        await self.answering.wait()
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         await self._say(writer, 200, {"name": self.name, "headers": headers})
-
-    async def _wait_until_answering(self, reader: asyncio.StreamReader) -> None:
-        """Raises IncompleteReadError where the connection ends first."""
-        answering = asyncio.ensure_future(self.answering.wait())
-        ended = asyncio.ensure_future(reader.readexactly(1))
-        await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
-        answering.cancel()
-        if ended.done():
-            self.deserted += 1
-            ended.result()
-        ended.cancel()
-        await asyncio.gather(ended, return_exceptions=True)
 
     @staticmethod
     async def _say(writer: asyncio.StreamWriter, status: int, document: object) -> None:

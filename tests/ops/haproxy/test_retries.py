@@ -145,21 +145,3 @@ async def test_a_request_that_timed_out_is_sent_once(
         assert answer is not None
         assert (answer.status_code, answer.json()["code"]) == (504, "outcome_unknown")
         assert _sent(fleet) == 1
-
-
-async def test_an_instance_is_notified_of_a_disconnected_client(
-    pair: tuple[Running, dict[str, StandIn]],
-) -> None:
-    run, fleet = pair
-    for each in fleet.values():
-        each.answering.clear()
-    reader, writer = await asyncio.open_connection("127.0.0.1", run.balancer.edge.port)
-    writer.write(b"GET /api/v1/cards HTTP/1.1\r\nHost: florin\r\n\r\n")
-    async with asyncio.timeout(30):
-        while _sent(fleet) == 0:  # noqa: ASYNC110 -- of another process
-            await asyncio.sleep(0.01)
-    writer.close()
-    del reader
-    async with asyncio.timeout(FAST.server_timeout_s / 2):
-        while not any(each.deserted for each in fleet.values()):  # noqa: ASYNC110 -- the same
-            await asyncio.sleep(0.01)
