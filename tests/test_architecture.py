@@ -26,7 +26,6 @@ LONG_FILES: dict[str, tuple[int, str]] = {
     "ops/control/commands.py": (330, "the operator's commands, one after the other"),
     "ops/diagnostics/database_advisor.py": (270, "one finding per query"),
     "ops/diagnostics/doctor.py": (290, "one check after the other"),
-    "ops/lifecycle/startup.py": (280, "the order in which a fleet starts"),
     "ops/planning/autoscaling.py": (280, "one pure decision with its rules"),
 }
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
@@ -39,7 +38,6 @@ LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
     "identity/api_keys.py:create_key": (60, "one transaction"),
     "ops/diagnostics/doctor.py:_facts": (70, "one check after the other"),
     "ops/topology/app_process.py:part": (70, "one specification of a part"),
-    "ops/topology/topology.py:arrange_topology": (75, "the parts of a fleet, in order"),
 }
 
 _SQL = re.compile(

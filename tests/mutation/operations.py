@@ -8,6 +8,7 @@ STANDBY = "src/florin/ops/postgres/standby.py"
 QUOTING = "src/florin/ops/system/quoting.py"
 NAMES = "tests/ops/lifecycle/test_home_names.py"
 CLOCK = "tests/ops/fleet/test_clock_jumps.py"
+SPECS = "tests/ops/topology/test_fleet_spec.py"
 WATCHED = "tests/ops/supervisor/test_watchdog.py"
 
 OPERATIONS = (
@@ -27,9 +28,19 @@ OPERATIONS = (
       "        except PartEnded as error:  # noqa: BLE001 -- no failure may leave",
       f"{WATCHED}::test_a_change_that_an_error_interrupts_is_undone"),
     _("the supervisor restarts by the name of its program",
-      "src/florin/ops/lifecycle/up.py",
+      "src/florin/ops/lifecycle/succession.py",
       "os.execve(sys.executable, words, environ)", "os.execve(sys.orig_argv[0], words, environ)",
       f"{WATCHED}::test_the_supervisor_restarts_when_python_was_found_on_the_path"),
+    _("a supervisor is replaced before the options are checked",
+      "src/florin/ops/lifecycle/takeover.py",
+      "    resolve_fleet_spec(options, observe_fleet(home))\n", "",
+      "tests/ops/lifecycle/test_takeover.py"
+      "::test_another_database_is_refused_before_anything_ends"),
+    _("running instances get another database", "src/florin/ops/topology/fleet_spec.py",
+      "    require_same_database(options.database_url, fleet)\n", "", SPECS),
+    _("the port of a running server moves", "src/florin/ops/topology/fleet_spec.py",
+      "        if part is not None and part.process is not None and key in kept.ports:\n",
+      "        if False:\n", SPECS),
     _("the data of an old primary is deleted before the copy", STANDBY,
       "    if not keep and shutil", "    if True or shutil",
       "tests/ops/postgres/test_standby.py"),

@@ -116,8 +116,8 @@ def fail_at(number: int, kind: str) -> None:
 def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     from florin.ops.fleet.home import Home
     from florin.ops.fleet.options import Commands, UpOptions, florin_command
-    from florin.ops.haproxy import frontend
-    from florin.ops.lifecycle.up import AGAIN, restart_supervisor, run_fleet
+    from florin.ops.lifecycle.succession import AGAIN, restart_supervisor
+    from florin.ops.lifecycle.up import run_fleet
     from florin.ops.planning.autoscaling import ScalingLimits
     from florin.ops.system import os_user
     from florin.ops.system.console import OperatorError
@@ -145,7 +145,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         environ=dict(os.environ),
         port=int(port),
         operations_port=int(os.environ.get("STANDIN_OPERATIONS_PORT", "0")) or None,
-        tls=(pair[0], pair[1]) if pair else frontend.current_frontend(Home(Path(home))).tls,
+        tls=(pair[0], pair[1]) if pair else None,
         workers=asked,
         replicas=0,
         valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of, whole_number
 from florin.ops.fleet import welcome
+from florin.ops.fleet.desired_state import load_desired_state
 from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.welcome import Welcome
 from florin.ops.system.console import say
@@ -21,7 +22,6 @@ _DEGRADED = 3
 _PORTS = 65_535
 _API_MAX = 24
 _WORKERS_MAX = 64
-_PORT = 8000
 
 
 def up(
@@ -87,34 +87,33 @@ def up(
     If the fleet already runs, it takes over from the supervisor, applies the options and stops
     nothing.
     """
-    from florin.ops.haproxy import frontend
-    from florin.ops.lifecycle import up as fleet
+    from florin.ops.lifecycle.succession import AGAIN, restart_supervisor
+    from florin.ops.lifecycle.up import run_fleet
 
     tls = _validate(tls_cert, tls_key)
     chosen = home_of(home)
-    runs = frontend.current_frontend(chosen)
     detached = os.environ.pop("FLORIN_DETACHED", "") == "1"
     adopting = os.environ.pop("FLORIN_ADOPT", "") == "1"  # a restart of the same supervisor
     options = UpOptions(
         home=chosen,
         environ=dict(os.environ),
-        port=port or runs.port or _PORT,
+        port=port,
         operations_port=None if adopting else operations_port,
         api=None if adopting else api,
         workers=None if adopting or workers is None else _workers(workers),
         replicas=None if adopting else replicas,
         valkey=None if adopting else valkey,
         algorithm=None if adopting else balance,
-        tls=tls or runs.tls,
+        tls=tls,
         as_json=as_json,
         detached=detached,
     )
     if detach and not detached:
         _detach(options)
         return
-    code = fleet.run_fleet(options)
-    if code == fleet.AGAIN:
-        fleet.restart_supervisor(options)
+    code = run_fleet(options)
+    if code == AGAIN:
+        restart_supervisor(options)
     raise typer.Exit(code)
 
 
@@ -125,7 +124,8 @@ def _detach(options: UpOptions) -> None:
 
     before = takeover.find_leader(options.home)
     if before is None or takeover.needs_takeover(options, before):
-        words = ["up", "--port", str(options.port), "--home", str(options.home.path)]
+        words = ["up", "--home", str(options.home.path)]
+        words += ["--port", str(options.port)] if options.port is not None else []
         if options.operations_port is not None:
             words += ["--operations-port", str(options.operations_port)]
         words += ["--api", str(options.api)] if options.api else []
@@ -150,7 +150,8 @@ def _detach(options: UpOptions) -> None:
 def _welcome(options: UpOptions) -> Welcome:
     leader = options.home.fleet().part("supervisor")
     address = leader.address if leader and leader.address else ""
-    return welcome.welcome_of(options.home, f"{'https' if options.tls else 'http'}://{address}")
+    tls = load_desired_state(options.home).tls
+    return welcome.welcome_of(options.home, f"{'https' if tls else 'http'}://{address}")
 
 
 def _workers(said: str) -> int | Literal["auto"]:

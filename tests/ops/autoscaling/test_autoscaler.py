@@ -25,10 +25,10 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
     def record(part: Part) -> None:
         fleet.fleet = Fleet(parts=(part,))
 
-    fleet.record = record
+    fleet.state = SimpleNamespace(record=record)
     no_workers = SimpleNamespace(there=tuple, failed=0)
-    options = SimpleNamespace(limits=None, scale_every_s=0.01)
-    running: Any = SimpleNamespace(options=options, fleet=fleet, workers=no_workers, home=None)
+    spec = SimpleNamespace(limits=None, scale_every_s=0.01)
+    running: Any = SimpleNamespace(spec=spec, fleet=fleet, workers=no_workers, home=None)
     scaling = Autoscaler(running)
     looks = 0
 

@@ -17,6 +17,7 @@ from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.lifecycle import takeover
+from florin.ops.lifecycle.succession import HAND_OVER, is_waiting
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
 from tests.ops.conftest import TestFleet
@@ -99,9 +100,9 @@ def test_a_takeover_order_ends_with_the_process_that_sent_it() -> None:
     """A frozen supervisor reads the order after it resumes; by then its successor has given up."""
     me = processes.find_process(os.getpid())
     assert me is not None
-    there = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": me.started})
-    gone = Order(takeover.HAND_OVER, options={"pid": me.pid, "started": "before"})
-    assert (takeover.is_waiting(there), takeover.is_waiting(gone)) == (True, False)
+    there = Order(HAND_OVER, options={"pid": me.pid, "started": me.started})
+    gone = Order(HAND_OVER, options={"pid": me.pid, "started": "before"})
+    assert (is_waiting(there), is_waiting(gone)) == (True, False)
 
 
 def test_only_differences_are_ordered(tmp_path: Path) -> None:

@@ -192,15 +192,15 @@ def test_a_fleet_stops_on_a_full_disk(
 ) -> None:
     fleet.home.make()
     supervisor = Supervisor(fleet.home, "r1")
-    supervisor.announce("starting")
+    supervisor.state.announce("starting")
 
     def full(_path: object, _content: bytes) -> None:
         raise OperatorError("The disk is full.")
 
     monkeypatch.setattr(home, "write_file", full)
     with pytest.raises(OperatorError):
-        supervisor.announce("starting")
-    supervisor.announce("ready")
+        supervisor.state.announce("starting")
+    supervisor.state.announce("ready")
     assert "The disk is full." in capsys.readouterr().err
 
 
@@ -210,7 +210,7 @@ async def test_an_unresponsive_part_is_restarted(
     monkeypatch.setattr(supervise, "_ASK_EVERY_S", 0.05)
     fleet.home.make()
     supervisor = Supervisor(fleet.home, "r1")
-    supervisor.announce("ready")
+    supervisor.state.announce("ready")
     silent: set[int | None] = set()
 
     async def alive() -> bool:

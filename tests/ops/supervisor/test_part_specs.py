@@ -82,7 +82,7 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     marker = fleet.home.path / "well"
     script = f"echo the last words; test -e '{marker}' && exec sleep 60; sleep 0.2"
     supervisor = Supervisor(fleet.home, "r1")
-    supervisor.announce("starting")
+    supervisor.state.announce("starting")
     await supervisor.start(wanted("api-1", "/bin/sh", "-c", script))
 
     async with asyncio.timeout(20):

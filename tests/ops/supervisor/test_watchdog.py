@@ -49,7 +49,7 @@ async def eventually(true: Callable[[], Any]) -> None:
 def risen(fleet: TestFleet) -> Supervisor:
     fleet.home.make()
     supervisor = Supervisor(fleet.home, "r1")
-    supervisor.announce("ready")
+    supervisor.state.announce("ready")
     return supervisor
 
 

@@ -1,5 +1,6 @@
 """Valkey: its topology, the primary in the Sentinels' files, the commands to a cluster. Pure."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,11 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Kind, Part
 from florin.ops.fleet.options import UpOptions
 from florin.ops.system.console import OperatorError
-from florin.ops.topology import topology
+from florin.ops.topology.fleet_spec import resolve_fleet_spec
 from florin.ops.valkey.cluster_slots import NodeCommand, missing_commands, own_node, parse_nodes
 from florin.ops.valkey.sentinel import SentinelDeployment
 from florin.ops.valkey.server import ValkeyServer
+from tests.support.ports import free_port
 
 PLACES = {f"valkey-{n}": (7000 + n, 8000 + n) for n in range(1, 7)}
 SLOTS = {1: "0-5460", 2: "5461-10921", 3: "10922-16383"}
@@ -131,8 +133,8 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
     """A running topology is not changed; an external server is not managed."""
     home = Home(tmp_path)
     desired_state.save_desired_state(home, DesiredState(valkey=kept))
-    options = UpOptions(home=home, environ={}, valkey=asked)
-    assert topology.valkey_kind(options, Fleet()) == chosen
+    options = UpOptions(home=home, environ={}, port=free_port(), valkey=asked)
+    assert resolve_fleet_spec(options, Fleet()).desired.valkey == chosen
     part = Part(
         name="valkey-1", role="valkey-replica", state="ready", release="", pid=1, started=""
     )
@@ -140,11 +142,15 @@ def test_the_topology_is_the_one_asked_for_else_the_last(
         with pytest.raises(
             OperatorError, match=f"Valkey runs as {kept} and cannot change to {chosen}"
         ):
-            topology.valkey_kind(options, Fleet(parts=(part,)))
+            resolve_fleet_spec(options, Fleet(parts=(part,)))
     else:
-        assert topology.valkey_kind(options, Fleet(parts=(part,))) == kept
-    given = UpOptions(home=home, environ={"REDIS_URL": "redis://a"}, valkey=asked)
-    assert topology.valkey_kind(given, Fleet()) == kept
+        assert resolve_fleet_spec(options, Fleet(parts=(part,))).desired.valkey == kept
+    given = replace(options, environ={"REDIS_URL": "redis://a"})
+    spec = resolve_fleet_spec(given, Fleet())
+    assert spec.desired.valkey == kept
+    assert spec.redis_url == "redis://a"
+    assert any("--valkey has no effect" in notice for notice in spec.notices) is bool(asked)
+    assert not any(key.startswith(("valkey", "sentinel")) for key in spec.layout.ports)
 
 
 def test_a_new_home_has_a_replica_and_one_valkey() -> None:

@@ -43,7 +43,7 @@ class Autoscaler:
     def __init__(self, running: FleetContext) -> None:
         self._running = running
         self._memory = AutoscalerState()
-        self._limits = running.options.limits or ScalingLimits(
+        self._limits = running.spec.limits or ScalingLimits(
             slots=SLOTS, most=min(_MOST, 2 * (os.cpu_count() or 1)), fallback=1
         )
         self._busy: dict[str, int] = {}
@@ -67,7 +67,7 @@ class Autoscaler:
             except Exception as error:  # noqa: BLE001 -- a bug must not end the autoscaler
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 self._loud(f"{error!r} ({Path(last.filename).name}:{last.lineno})")
-            await asyncio.sleep(self._running.options.scale_every_s)
+            await asyncio.sleep(self._running.spec.scale_every_s)
 
     def metrics(self) -> str:
         name, errors = "florin_workers_wanted", "florin_scaling_errors_total"
@@ -94,7 +94,7 @@ class Autoscaler:
     def _set_note(self, note: str) -> None:
         me = self._running.fleet.fleet.part("supervisor")
         if me is not None:
-            self._running.fleet.record(replace(me, note=note))
+            self._running.fleet.state.record(replace(me, note=note))
 
     async def _look(self) -> bool:
         """Read the queues once and scale; return whether they could be read."""
@@ -140,7 +140,7 @@ class Autoscaler:
             async with asyncio.timeout(_WITHIN_S), open_session(pool.dsn) as connection:
                 facts = await stats.read_queues(connection)
                 crew = await stats.read_workers(connection)
-                if self._running.options.limits is None:
+                if self._running.spec.limits is None:
                     spared = len(fleet.of("api")) + 1
                     replicas = self._running.topology.replicas
                     room = await connection_budget.query_budget(

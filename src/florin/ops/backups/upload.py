@@ -9,6 +9,7 @@ import hashlib
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import IO
@@ -20,7 +21,6 @@ from florin.ops.backups.base_backup import Backup
 from florin.ops.backups.restore import system_identifier
 from florin.ops.backups.s3 import Bucket, open_bucket
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.options import UpOptions
 from florin.ops.postgres import wal_archive
 from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.postgres.server import Postgres
@@ -176,13 +176,18 @@ class SegmentUploader:
                 status.record_failure(self._home, "shipped", self._why)
 
 
-def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUploader | None:
-    """Start to upload the log of the fleet's own servers; None if there is no bucket."""
-    place = options.home.layout().data_dir
+def start_uploader(
+    home: Home, given: Callable[[str], str | None], members: ReplicaSet | None
+) -> SegmentUploader | None:
+    """Start to upload the log of the fleet's own servers; None if there is no bucket.
+
+    `given` returns the value of a variable.
+    """
+    place = home.layout().data_dir
     if members is None or place is None:
         return None
     try:
-        bucket = open_bucket(options.given)
+        bucket = open_bucket(given)
         if bucket is None:
             return None
         # The archive is created even before the first backup: a restored database needs it at once.
@@ -190,9 +195,9 @@ def start_uploader(options: UpOptions, members: ReplicaSet | None) -> SegmentUpl
     except OperatorError as error:  # reported only: the fleet must start anyway
         say(f"Log segments are not uploaded to BACKUP_URL: {error}")
         with contextlib.suppress(OperatorError):
-            status.record_failure(options.home, "shipped", str(error))
+            status.record_failure(home, "shipped", str(error))
         return None
-    shipping = SegmentUploader(options.home, Path(place), bucket, members)
+    shipping = SegmentUploader(home, Path(place), bucket, members)
     shipping.start()
     return shipping
 

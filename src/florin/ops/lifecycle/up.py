@@ -4,24 +4,24 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncGenerator
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
 from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.backups import status, upload
 from florin.ops.control import commands, socket
-from florin.ops.fleet import audit_log, operation_lock, welcome
-from florin.ops.fleet.options import UpOptions
+from florin.ops.fleet import welcome
+from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.haproxy import metrics
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
 from florin.ops.lifecycle import takeover
 from florin.ops.lifecycle.startup import start_fleet
+from florin.ops.lifecycle.succession import AGAIN, HAND_OVER, leave_fleet
 from florin.ops.postgres.failover_monitor import FailoverMonitor
 from florin.ops.releases import version
 from florin.ops.rollout.executor import FleetContext
@@ -29,10 +29,9 @@ from florin.ops.supervisor.launch import truncate_log
 from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say, voice
+from florin.ops.topology.fleet_spec import resolve_fleet_spec
 from florin.ops.valkey import role_monitor
 from florin.ops.valkey.topology import SingleDeployment
-
-AGAIN = -1  # not an exit code: the caller calls `restart_supervisor`
 
 
 def run_fleet(options: UpOptions) -> int:
@@ -50,22 +49,12 @@ def run_fleet(options: UpOptions) -> int:
         os.close(handle)
 
 
-def restart_supervisor(options: UpOptions) -> NoReturn:
-    """Replace this process with a supervisor that runs the current code of the checkout."""
-    environ = dict(options.environ) | {"FLORIN_ADOPT": "1"}
-    if options.detached:
-        environ["FLORIN_DETACHED"] = "1"
-    # The path of the program: in orig_argv it may be a name that was found on the PATH.
-    words = [sys.executable, *sys.orig_argv[1:]]
-    os.execve(sys.executable, words, environ)  # noqa: S606 - the command line of this process
-
-
 async def _run(options: UpOptions) -> int:
     named = await asyncio.to_thread(version.current_version, options.checkout)
     fleet = Supervisor(options.home, named)
     halt = asyncio.Event()
     _listen_to_signals(halt, fleet.hurry)
-    startup = asyncio.create_task(start_fleet(options, fleet))
+    startup = asyncio.create_task(_start(options, fleet))
     halted = asyncio.create_task(halt.wait())
     await asyncio.wait({startup, halted}, return_when=asyncio.FIRST_COMPLETED)
     if not startup.done():
@@ -82,6 +71,11 @@ async def _run(options: UpOptions) -> int:
     return await _watch(running, halt)
 
 
+async def _start(options: UpOptions, fleet: Supervisor) -> FleetContext:
+    fleet.state.announce("starting")
+    return await start_fleet(resolve_fleet_spec(options, fleet.fleet), fleet)
+
+
 def _still_running(fleet: Supervisor) -> str:
     """Return a warning if parts of an earlier start run on without a supervisor."""
     if not any(part.process for part in fleet.fleet.parts):
@@ -94,7 +88,7 @@ def _still_running(fleet: Supervisor) -> str:
 
 async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     """Execute orders and supervise the fleet until a signal or takeover; return the exit code."""
-    options, fleet = running.options, running.fleet
+    spec, fleet = running.spec, running.fleet
     left: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     busy = set[asyncio.Task[Any]]()
 
@@ -102,20 +96,22 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
         if left.done():
             raise OperatorError("Another supervisor is taking over; try again in a moment.")
         if (order.verb, order.name) == ("restart", "supervisor"):
-            return _leave(running, order, left, AGAIN)
-        if order.verb == takeover.HAND_OVER:
-            return _leave(running, order, left, 0)
+            return leave_fleet(running, order, left, AGAIN)
+        if order.verb == HAND_OVER:
+            return leave_fleet(running, order, left, 0)
         task = asyncio.create_task(commands.execute_order(running, order, report))
         busy.add(task)
         task.add_done_callback(busy.discard)
         return await asyncio.shield(task)
 
-    renewal = CertificateRenewal(running.topology.balancer, options.tls)
-    shipping = upload.start_uploader(options, running.topology.members)
+    renewal = CertificateRenewal(running.topology.balancer, spec.tls)
+    shipping = upload.start_uploader(
+        spec.home, partial(given_variable, spec.environ), running.topology.members
+    )
     scaling = Autoscaler(running)
     watches = _watches(running, scaling, renewal)
-    async with await socket.serve_orders(options.home, execute), _metrics(running, scaling):
-        if not options.detached:
+    async with await socket.serve_orders(spec.home, execute), _metrics(running, scaling):
+        if not spec.detached:
             _show(running)
         halted = asyncio.ensure_future(halt.wait())
         await asyncio.wait({halted, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -138,7 +134,7 @@ async def _upkeep(running: FleetContext, renewal: CertificateRenewal, begun: flo
     while True:
         voice.status(_line(running.fleet, time.monotonic() - begun))
         for part in running.fleet.fleet.parts:
-            await asyncio.to_thread(truncate_log, running.options.home.log(part.name))
+            await asyncio.to_thread(truncate_log, running.home.log(part.name))
         await renewal.look()
         await asyncio.sleep(1)
 
@@ -183,36 +179,9 @@ async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator
         yield
 
 
-def _leave(running: FleetContext, order: Order, left: asyncio.Future[int], code: int) -> Reply:
-    """Make this process end, or restart with the current code; the other parts keep running.
-
-    Refused during a change, so that no change is interrupted.
-    """
-    if order.verb == takeover.HAND_OVER and not takeover.is_waiting(order):
-        raise OperatorError("The supervisor that asked to take over no longer runs.")
-    holder = operation_lock.load_operation(running.home)
-    if holder is not None:
-        raise OperatorError(operation_lock.busy_message(holder))
-    if code == AGAIN and not os.access(sys.executable, os.X_OK):
-        raise OperatorError(
-            f"The supervisor cannot restart: {sys.executable} no longer exists. Run florin up; its"
-            " supervisor takes over."
-        )
-    audit_log.append_operation(running.home, order.who, order.what, "done")
-    left.set_result(code)
-    if code == AGAIN:
-        said = "The supervisor is restarting."
-        return Reply(said, done=True, document={"restarted": "supervisor"})
-    say(
-        f"Another supervisor takes over for {order.who} ({order.what}); all other parts keep"
-        " running."
-    )
-    return Reply("The supervisor hands over.", done=True)
-
-
 def _show(running: FleetContext) -> None:
     shown = welcome.welcome_of(running.home, running.topology.url)
-    as_json = running.options.as_json
+    as_json = running.spec.as_json
     document = msgspec.json.encode(shown).decode() if as_json else welcome.format_welcome(shown)
     with contextlib.suppress(OSError):
         print(document, flush=True)

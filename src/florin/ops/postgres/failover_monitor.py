@@ -105,4 +105,4 @@ def name_roles(fleet: Supervisor, members: ReplicaSet) -> None:
         part = fleet.fleet.part(name)
         role = "postgres-primary" if name == primary else "postgres-replica"
         if part is not None and part.role != role:
-            fleet.record(replace(part, role=role))
+            fleet.state.record(replace(part, role=role))

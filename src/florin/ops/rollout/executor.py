@@ -9,7 +9,6 @@ from pathlib import Path
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.options import UpOptions
 from florin.ops.fleet.orders import OrderUndone, Reply, ReportProgress
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import Goal, ReleaseMark, RolloutStep
@@ -21,6 +20,7 @@ from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.supervisor.watchdog import described
 from florin.ops.system.console import OperatorError
+from florin.ops.topology.fleet_spec import FleetSpec
 from florin.ops.topology.topology import Topology
 
 _ROUNDS = 3  # a part that dies while a plan is carried out makes another plan necessary
@@ -30,7 +30,7 @@ _ROUNDS = 3  # a part that dies while a plan is carried out makes another plan n
 class FleetContext:
     """The fleet of a running supervisor and everything that can change it."""
 
-    options: UpOptions
+    spec: FleetSpec
     fleet: Supervisor
     topology: Topology
     instances: InstanceProcesses
@@ -38,7 +38,7 @@ class FleetContext:
 
     @property
     def home(self) -> Home:
-        return self.options.home
+        return self.spec.home
 
     def marks(self) -> dict[str, ReleaseMark]:
         """Return the release mark of every instance, then every worker, ordered by number."""
@@ -199,7 +199,7 @@ async def _reach(
 async def migrate_release(running: FleetContext, release: str) -> None:
     """Migrate the schema to this release. Raises OperatorError with the release's own message."""
     environ = running.topology.environ | store.release_environ(running.home, release)
-    await run_migrate(running.options.commands.migrate, environ)
+    await run_migrate(running.spec.commands.migrate, environ)
 
 
 async def _put_back_routines(running: FleetContext, release: str, report: ReportProgress) -> None:

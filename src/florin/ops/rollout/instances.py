@@ -76,19 +76,19 @@ class InstanceProcesses:
         # A balancer that is restarting reads the saved state instead.
         with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.admit(name, part.address or "")
-        self._fleet.set_drained(name, drained=False)
+        self._fleet.state.set_drained(name, drained=False)
 
     async def drain(self, name: str) -> None:
         """Send an instance no new requests from now on; it may have died in the meantime."""
         with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.drain(name)
-        self._fleet.set_drained(name, drained=True)
+        self._fleet.state.set_drained(name, drained=True)
 
     async def _stop(self, name: str) -> None:
         await self._fleet.stop(name)
         with contextlib.suppress(HaproxyUnreachable):
             await self._balancer.forget(name)
-        self._fleet.forget(name)
+        self._fleet.state.forget(name)
 
     async def _until_up(self, names: Iterable[str]) -> None:
         """Wait until the balancer's health checks pass."""

@@ -53,14 +53,14 @@ class WorkerProcesses:
         taken = {part.name for part in self._fleet.fleet.of("worker")}
         names = free_names(taken, count)
         for name in names:
-            self._fleet.expect(self._make(name, mark))
+            self._fleet.state.expect(self._make(name, mark))
             self._begin(self._try(name, mark))
         return names
 
     def shrink(self, names: Iterable[str]) -> None:
         """Stop workers in the background: they claim no more jobs and end after their last one."""
         for name in names:
-            self._fleet.set_drained(name, drained=True)
+            self._fleet.state.set_drained(name, drained=True)
             self._begin(self._stop(name))
 
     async def settle(self) -> None:
@@ -89,7 +89,7 @@ class WorkerProcesses:
             await self._fleet.start(self._make(name, mark))
         except Exception as error:
             self.failed += 1
-            self._fleet.forget(name)
+            self._fleet.state.forget(name)
             if not isinstance(error, PartEnded | OperatorError):
                 raise
             say(f"{error}")
@@ -103,9 +103,9 @@ class WorkerProcesses:
                 raise PartEnded(f"{name} ended soon after its start")
 
     async def _stop(self, name: str) -> None:
-        self._fleet.set_drained(name, drained=True)
+        self._fleet.state.set_drained(name, drained=True)
         await self._fleet.stop(name)
-        self._fleet.forget(name)
+        self._fleet.state.forget(name)
 
 
 def free_names(taken: Iterable[str], count: int) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ class FleetStateStore:
         self.home = home
         self.release = release
         self.fleet = observe_fleet(home)
-        self._risen = False
+        self.tolerates_failures = False  # whether a failed write is only logged
 
     def record(self, part: Part) -> None:
         """Save the state of a part.
@@ -32,13 +32,13 @@ class FleetStateStore:
         try:
             self.home.write_fleet(self.fleet)
         except OperatorError as error:
-            if not self._risen:
+            if not self.tolerates_failures:
                 raise
             say(str(error))
 
     def announce(self, state: str, address: str | None = None) -> None:
         """Save the state of the supervisor itself."""
-        self._risen = self._risen or state == "ready"
+        self.tolerates_failures = self.tolerates_failures or state == "ready"
         me = processes.find_process(os.getpid())
         self.record(
             Part(

@@ -10,10 +10,12 @@ from dataclasses import replace
 from functools import partial
 
 from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet
 from florin.ops.supervisor import hot_swap, start_stop
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.supervisor.process_table import ProcessTable
 from florin.ops.supervisor.start_stop import PartEnded
+from florin.ops.supervisor.state_store import FleetStateStore
 from florin.ops.supervisor.watchdog import Watchdog, cancelled
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
@@ -32,11 +34,14 @@ def restart_delay(deaths: Sequence[float], now: float) -> float | None:
     return _PAUSES_S[len(recent) - 1] if len(recent) <= len(_PAUSES_S) else None
 
 
-class Supervisor(ProcessTable):
+class Supervisor:
     """The fleet's parts: one task per part waits for the end of its process and restarts it."""
 
     def __init__(self, home: Home, release: str) -> None:
-        super().__init__(home, release)
+        self.home = home
+        self.state = FleetStateStore(home, release)
+        self.hurry = asyncio.Event()  # set: all remaining processes are stopped at once
+        self._processes = ProcessTable(self.state, self.hurry)
         self._wanted: dict[str, PartSpec] = {}
         self._deaths: dict[str, deque[float]] = {}
         self._asked: dict[str, asyncio.Event] = {}
@@ -45,6 +50,11 @@ class Supervisor(ProcessTable):
         self.watchdog = Watchdog()
         self._before = {part.process for part in self.fleet.parts}
 
+    @property
+    def fleet(self) -> Fleet:
+        """The state of all parts at this moment."""
+        return self.state.fleet
+
     def adopt(self, want: PartSpec) -> None:
         """Start to watch a part that already runs."""
         part = self.fleet.part(want.name)
@@ -52,7 +62,7 @@ class Supervisor(ProcessTable):
         state = "draining" if part.drained else "ready"
         role = want.role_now() if want.role_now is not None else want.role
         part = replace(part, address=want.address, operations=want.operations, wiring=want.wiring)
-        self.record(replace(part, role=role, state=state))
+        self.state.record(replace(part, role=role, state=state))
         self._watch(want)
 
     async def start(self, want: PartSpec, *, drained: bool = False) -> None:
@@ -62,19 +72,18 @@ class Supervisor(ProcessTable):
         """
         await self.stop(want.name)  # its own task may be about to restart it
         try:
-            await self._start(want, restarts=0, drained=drained)
+            await self._processes.start(want, restarts=0, drained=drained)
         except BaseException as error:
-            await self._abandon(want, str(error))
+            await self._processes.abandon(want, str(error))
             raise
         self._watch(want)
 
     async def start_all(
         self, wanted: Sequence[PartSpec], *, drained: bool = False, hold_s: float = 0.0
     ) -> None:
-        """Start parts at the same time and wait `hold_s` once all serve.
+        """Start parts at the same time and wait `hold_s` once all serve. Raises as `start` does.
 
-        Raises as `start` does. After a failure or cancellation, parts that never served are
-        forgotten; their logs have the cause.
+        After a failure or cancellation, parts that never served are forgotten; see their logs.
         """
         tasks = [asyncio.create_task(self.start(want, drained=drained)) for want in wanted]
         try:
@@ -87,7 +96,7 @@ class Supervisor(ProcessTable):
             for want in wanted:
                 part = self.fleet.part(want.name)
                 if part is not None and part.process is None:
-                    self.forget(want.name)
+                    self.state.forget(want.name)
             raise
 
     async def stop(self, name: str) -> None:
@@ -95,22 +104,18 @@ class Supervisor(ProcessTable):
         for task in self._tasks.pop(name, ()):
             task.cancel()
         self._wanted.pop(name, None)
-        await self._end(name)
+        await self._processes.stop(name)
 
     async def restart(self, name: str) -> None:
         """Restart one part; return once its new process serves."""
         part = self.fleet.part(name)
         if part is None or name not in self._wanted:
-            known = ", ".join(self._wanted)
-            raise OperatorError(f"Unknown part {name}; choose one of: {known}.")
+            raise OperatorError(f"Unknown part {name}; choose one of: {', '.join(self._wanted)}.")
         if await self.swap(self._wanted[name]):
             return
         self._asked[name].set()
         if part.process is not None:
-            started = self._started.get(name)
-            await start_stop.stop_process(
-                part.process, part.role, hurry=self.hurry, started=started
-            )
+            await self._processes.end_process(part)
         async with asyncio.timeout(self._wanted[name].ready_within_s + 10):
             while True:
                 now = self.fleet.part(name)
@@ -134,8 +139,7 @@ class Supervisor(ProcessTable):
         finally:
             if swapped is not None:
                 self._relieved.append(part.process)
-                self.record(swapped[0])
-                self._started[want.name] = swapped[1]
+                self._processes.replace_process(*swapped)
                 self._watch(want)
             elif before is not None:
                 self._watch(before)
@@ -146,14 +150,13 @@ class Supervisor(ProcessTable):
 
         `spare_adopted`: keep the parts that ran before this supervisor, when its start failed.
         """
-        self._risen = True  # from here on nothing may prevent the stop
-        tasks = [task for several in self._tasks.values() for task in several]
-        for task in tasks:
+        self.state.tolerates_failures = True  # from here on nothing may prevent the stop
+        for task in (tasks := [task for several in self._tasks.values() for task in several]):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for part in self.fleet.of("api"):
             if not spare_adopted:
-                self.set_drained(part.name, drained=True)  # the balancer stops first
+                self.state.set_drained(part.name, drained=True)  # the balancer stops first
         for alike in start_stop.stop_order(self.fleet):
             chosen = [p for p in alike if not (spare_adopted and p.process in self._before)]
             await asyncio.gather(*(self._stop(part.name) for part in chosen))
@@ -161,7 +164,7 @@ class Supervisor(ProcessTable):
                 processes.send_signal(process, signal.SIGTERM)
         me = self.fleet.part("supervisor")
         if me is not None:
-            self.record(me.stopped())
+            self.state.record(me.stopped())
 
     async def _stop(self, name: str) -> None:
         begun = time.monotonic()
@@ -174,8 +177,8 @@ class Supervisor(ProcessTable):
         self._asked[want.name] = asyncio.Event()
         tasks = [self.watchdog.watch(f"restart {want.name}", partial(self._keep_running, want))]
         if want.alive is not None:
-            check = partial(self._check_liveness, want)
-            tasks.append(self.watchdog.watch(f"liveness {want.name}", check))
+            watch = self.watchdog.watch
+            tasks.append(watch(f"liveness {want.name}", partial(self._check_liveness, want)))
         self._tasks[want.name] = tasks
 
     async def _check_liveness(self, want: PartSpec) -> None:
@@ -210,38 +213,38 @@ class Supervisor(ProcessTable):
             part = self.fleet.part(want.name)  # its state at the time of death, not of its start
             restarts = 1 if part is None else part.restarts + 1
             try:
-                await self._start(want, restarts=restarts, drained=bool(part and part.drained))
+                drained = bool(part and part.drained)
+                await self._processes.start(want, restarts=restarts, drained=drained)
             except (PartEnded, OperatorError) as error:
-                await self._abandon(want, str(error))
+                await self._processes.abandon(want, str(error))
             except BaseException as error:
                 if not cancelled(error):
-                    await self._abandon(want, repr(error))
+                    await self._processes.abandon(want, repr(error))
                 raise  # the watchdog reports it and restarts this task
             else:
                 say(f"{want.name} serves again.")
 
     async def _record_exit(self, want: PartSpec) -> None:
         """Record the end of a process, and wait until the next start is due."""
-        started = self._started.pop(want.name, None)
-        ending = started.ending() if started else "exit code unknown: the process was adopted"
+        ending = self._processes.reap(want.name)
         deaths = self._deaths[want.name]
         deaths.append(time.monotonic())
         wait_s = restart_delay(deaths, time.monotonic())
         part = self.fleet.part(want.name)
         assert part is not None
-        failed = part.note if part.process is None else ""  # a running part's note is no failure
-        note = failed or f"ended ({ending})"
+        # The note of a running part is no failure.
+        note = (part.note if part.process is None else "") or f"ended ({ending})"
         if wait_s is None:
             say(
                 f"{want.name} has failed: it ended {len(deaths)} times within a minute ({note})."
                 f" See {self.home.log(want.name)}. The next attempt is in {_RETRY_S:.0f} s; to try"
                 f" at once, run florin restart {want.name}."
             )
-            self.record(replace(part.stopped(note), state="failed"))
+            self.state.record(replace(part.stopped(note), state="failed"))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_S):
                     await self._asked[want.name].wait()
             return
         say(f"{want.name} {note}; restarting it{f' in {wait_s:g} s' if wait_s else ''}.")
-        self.record(part.stopped(note))
+        self.state.record(part.stopped(note))
         await asyncio.sleep(wait_s)

@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from florin.ops.fleet import desired_state, secrets
-from florin.ops.fleet.home import Home, Layout
-from florin.ops.fleet.model import Fleet, Kind, Part
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.observe import observe_fleet
-from florin.ops.fleet.options import UpOptions
 from florin.ops.haproxy import frontend
 from florin.ops.haproxy.balancer import Balancer
 from florin.ops.planning.rollout import ReleaseMark
@@ -20,9 +19,10 @@ from florin.ops.postgres.replica_set import ReplicaSet
 from florin.ops.releases import store
 from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
-from florin.ops.system.console import OperatorError, say
+from florin.ops.system.console import say
 from florin.ops.system.os_user import OsAccount
 from florin.ops.topology import api_process, worker_process
+from florin.ops.topology.fleet_spec import FleetSpec, postgres_port_key
 from florin.ops.valkey import topology
 from florin.ops.valkey.topology import ValkeyDeployment
 
@@ -36,7 +36,7 @@ class Topology:
     given: tuple[Part, ...]  # servers named by URL: shown, never started or stopped
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
-    options: UpOptions
+    spec: FleetSpec
     members: ReplicaSet | None = None  # the PostgreSQL servers; None: named by URL
     memory: ValkeyDeployment | None = None  # the Valkey servers; None: named by URL
     account: OsAccount | None = None  # of the application's processes; None: the supervisor's user
@@ -49,11 +49,11 @@ class Topology:
     @property
     def url(self) -> str:
         """Return the fleet's public URL, as far as this machine knows it."""
-        return f"{'https' if self.options.tls else 'http'}://{self.balancer.address}"
+        return f"{'https' if self.spec.tls else 'http'}://{self.balancer.address}"
 
     def instance(self, name: str, mark: ReleaseMark) -> PartSpec:
         """Return an instance or worker on its earlier ports, else on free ones, which are saved."""
-        home = self.options.home
+        home = self.spec.home
         layout = home.layout()
         part = home.fleet().part(name)
         runs = part is not None and part.process is not None and processes.is_alive(part.process)
@@ -64,7 +64,7 @@ class Topology:
             if key not in kept or not runs:
                 kept[key] = ports.free_port(kept.get(key), but=kept.values())
         home.write_layout(replace(layout, ports=kept))
-        commands = self.options.commands
+        commands = self.spec.commands
         make = worker_process.WorkerProcess if works else api_process.ApiProcess
         return make(
             home=home,
@@ -83,56 +83,39 @@ class Topology:
         return (*self.engines, *instances, self.balancer.wanted())
 
 
-async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
-    """Decide which parts run where. Starts nothing; saves ports and directories in the home."""
-    own = secrets.ensure_secrets(options.home)
-    # Processes that serve requests need no backup keys.
-    passed = {name: v for name, v in options.environ.items() if not name.startswith("BACKUP_")}
-    environ = passed | secrets.application_secrets(own, options.environ)
-    environ |= {"FLORIN_ENV": options.environ.get("FLORIN_ENV") or "development"}
-    environ |= {"FLORIN_HOME": str(options.home.path), "PYTHONSAFEPATH": "1"}
-    database, redis = is_database_given(options), options.given("REDIS_URL")
+async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
+    """Prepare the parts of a spec. Starts nothing; saves secrets, ports and directories."""
+    home, own = spec.home, secrets.ensure_secrets(spec.home)
+    environ = _app_environ(spec, own)
+    database = spec.database_url
     engines: list[PartSpec] = []
-    given: list[Part] = []
     members: ReplicaSet | None = None
     valkeys: ValkeyDeployment | None = None
-    kind = valkey_kind(options, fleet)
-    if database is not None:
-        await connection.require_database(database, "DATABASE_URL")
-        given.append(_given("database", "postgres-primary", database, 5432))
-    if redis is not None:
-        given.append(_given("redis", "valkey-primary", redis, 6379))
-        if not await http_probe.is_listening(given[-1].address or ""):
-            say(
-                "No server answers at REDIS_URL; Florin serves without it, more slowly. Start the"
-                " server or correct the URL."
-            )
-    needed = _ports(options, database=database is None, valkey=kind if redis is None else None)
-    layout = _layout(options, fleet, needed)
-    options.home.write_layout(layout)
+    given = await _given_servers(spec)
+    home.write_layout(spec.layout)
     account = os_user.service(os_user.APPLICATION)
-    store.share(options.home, account)
-    layout = options.home.layout()
-    if database is None or redis is None:
-        folder, user = os_user.prepare_account(options.home.path, layout.data_dir)
-        options.home.write_layout(replace(layout, data_dir=str(folder)))
+    store.share(home, account)
+    if database is None or spec.redis_url is None:
+        folder, user = os_user.prepare_account(home.path, spec.layout.data_dir)
+        home.write_layout(replace(home.layout(), data_dir=str(folder)))
+        ports = spec.layout.ports
         if database is None:
             servers = {
                 name: postgres.embedded_postgres(
-                    folder, layout.ports[_port_of(name)], own, user, name=name
+                    folder, ports[postgres_port_key(name)], own, user, name=name
                 )
-                for name in _members(options)
+                for name in spec.members
             }
-            members = members_.arrange_members(options.home, servers, folder)
+            members = members_.arrange_members(home, servers, folder)
             database = environ["DATABASE_URL"] = members.url(postgres.APP)
             environ["DATABASE_URL_OWNER"] = members.url(postgres.OWNER)
             if replica_urls := members.replica_urls():
                 environ["DATABASE_URL_REPLICA"] = replica_urls
             engines += _by_role(members)
-        if redis is None:
+        if spec.redis_url is None:
             running = [part.name for part in fleet.parts if part.process is not None]
             valkeys = topology.embedded_deployment(
-                kind, folder, layout.ports, own, user, running=running
+                spec.desired.valkey, folder, ports, own, user, running=running
             )
             environ["REDIS_URL"] = valkeys.url
             engines += valkeys.wanted()
@@ -140,32 +123,45 @@ async def arrange_topology(options: UpOptions, fleet: Fleet) -> Topology:
     return Topology(
         database=database,
         engines=tuple(engines),
-        given=tuple(given),
+        given=given,
         environ=environ,
-        balancer=frontend.make_balancer(options, layout.ports),
-        options=options,
+        balancer=frontend.make_balancer(spec.edge, spec.tls),
+        spec=spec,
         members=members,
         memory=valkeys,
         account=account,
     )
 
 
+def _app_environ(spec: FleetSpec, own: dict[str, str]) -> dict[str, str]:
+    """Return the environment of instances and workers, without the URLs of the fleet's engines."""
+    # Processes that serve requests need no backup keys.
+    passed = {name: v for name, v in spec.environ.items() if not name.startswith("BACKUP_")}
+    environ = passed | secrets.application_secrets(own, spec.environ)
+    environ |= {"FLORIN_ENV": spec.environ.get("FLORIN_ENV") or "development"}
+    return environ | {"FLORIN_HOME": str(spec.home.path), "PYTHONSAFEPATH": "1"}
+
+
+async def _given_servers(spec: FleetSpec) -> tuple[Part, ...]:
+    """Return the servers named by URL. Raises OperatorError when the database does not answer."""
+    given: list[Part] = []
+    if spec.database_url is not None:
+        await connection.require_database(spec.database_url, "DATABASE_URL")
+        given.append(_given("database", "postgres-primary", spec.database_url, 5432))
+    if spec.redis_url is not None:
+        given.append(_given("redis", "valkey-primary", spec.redis_url, 6379))
+        if not await http_probe.is_listening(given[-1].address or ""):
+            say(
+                "No server answers at REDIS_URL; Florin serves without it, more slowly. Start the"
+                " server or correct the URL."
+            )
+    return tuple(given)
+
+
 def _by_role(members: ReplicaSet) -> list[PartSpec]:
     """Return the servers, the primary first: the others copy its data."""
     wants = [PostgresMember(server, members).wanted() for server in members.servers.values()]
     return sorted(wants, key=lambda want: want.role != "postgres-primary")
-
-
-def _members(options: UpOptions) -> tuple[str, ...]:
-    """Return the names of the requested PostgreSQL servers, including the current primary."""
-    kept = desired_state.load_desired_state(options.home).replicas
-    replicas = kept if options.replicas is None else options.replicas
-    return members_.member_names(replicas, members_.recorded_primary(options.home).primary)
-
-
-def _port_of(name: str) -> str:
-    """Return the key of a member's port in the layout."""
-    return "postgres" if name == postgres.NAME else name
 
 
 def running_urls(home: Home) -> dict[str, str]:
@@ -180,58 +176,6 @@ def running_urls(home: Home) -> dict[str, str]:
     if redis is not None:
         urls["REDIS_URL"] = redis
     return urls
-
-
-def is_database_given(options: UpOptions) -> str | None:
-    return options.given("DATABASE_URL_PRIMARY") or options.given("DATABASE_URL")
-
-
-def valkey_kind(options: UpOptions, fleet: Fleet) -> Kind:
-    """Return the topology of Valkey: the requested one, else the last one.
-
-    Raises OperatorError when Valkey runs in another topology: it cannot be converted while it runs.
-    """
-    kept = desired_state.load_desired_state(options.home).valkey
-    requested = options.valkey or kept
-    if options.given("REDIS_URL") is not None:
-        if options.valkey is not None:
-            say("--valkey has no effect: REDIS_URL names the server to use.")
-        return kept
-    runs = [
-        part for part in fleet.parts if part.role in topology.ROLES and part.process is not None
-    ]
-    if requested != kept and runs:
-        raise OperatorError(
-            f"Valkey runs as {kept} and cannot change to {requested} while it runs. Stop the fleet"
-            f" with florin down, then run florin up --valkey {requested}."
-        )
-    return requested
-
-
-def _ports(options: UpOptions, *, database: bool, valkey: Kind | None) -> dict[str, str]:
-    """Return the needed ports: the key in the layout and the part that listens on each."""
-    needed = {_port_of(name): name for name in _members(options)} if database else {}
-    needed |= topology.valkey_ports(valkey) if valkey is not None else {}
-    return needed | {frontend.METRICS: frontend.NAME}
-
-
-def _layout(options: UpOptions, fleet: Fleet, needed: Mapping[str, str]) -> Layout:
-    """Return the engines' ports: of the running ones, else the earlier ones, else free ones."""
-    kept = options.home.layout()
-    chosen = dict(kept.ports)
-    for name, part_name in needed.items():
-        part = fleet.part(part_name)
-        runs = part is not None and part.process is not None and name in kept.ports
-        if not runs:
-            chosen[name] = ports.free_port(kept.ports.get(name), but=chosen.values())
-            if name in kept.ports and chosen[name] != kept.ports[name]:
-                say(
-                    f"Port {kept.ports[name]} of {part_name} is in use by"
-                    f" {ports.port_holder(kept.ports[name])}; {part_name} moves to port"
-                    f" {chosen[name]}."
-                )
-    chosen[frontend.OPERATIONS] = frontend.operations_port(options, fleet, chosen)
-    return replace(kept, ports=chosen)
 
 
 def _given(name: str, role: str, url: str, port: int) -> Part:

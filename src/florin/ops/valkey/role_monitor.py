@@ -50,4 +50,4 @@ def _note(fleet: Supervisor, name: str, role: Role | None) -> None:
     if role == "valkey-primary":
         note = f"took over as a primary at {datetime.now(UTC):%H:%M:%S} UTC"
         say(f"{name} {note}.")
-    fleet.record(replace(part, role=role, note=note))
+    fleet.state.record(replace(part, role=role, note=note))
