@@ -5,7 +5,7 @@ from uuid import UUID
 from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
-from florin.cards.transactions.service import Transactions
+from florin.cards.transactions.operations import TransactionOperations
 from florin.events.stream import EVENTS_TOPIC, EventStreams
 from florin.identity.authentication import Authenticator
 from florin.identity.services import IdentityServices
@@ -28,16 +28,16 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
-from florin.reports.service import Reports
+from florin.reports.report_runner import ReportRunner
 
 _log = logging.get_logger()
 
 # The attributes of ApiServices that a route may name as a parameter.
 DEPENDENCIES = (
     "settings",
-    "wake",
+    "notifier",
     "drain",
-    "live",
+    "event_streams",
     "sealer",
     "access",
     "identity",
@@ -67,9 +67,9 @@ class ApiServices:
         pepper = settings.code_pepper.get_secret_value()
         sealer = Sealer(*settings.key_ring("seal_key"))
         self.sealer = sealer
-        self.wake = Notifier(self.valkey)
+        self.notifier = Notifier(self.valkey)
         name = f"florin {settings.instance}"
-        self.reports = Reports(settings.primary_url, name=name)
+        self.reports = ReportRunner(settings.primary_url, name=name)
         self.queues = QueueGauges(self.reports.database)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)
@@ -84,13 +84,13 @@ class ApiServices:
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
-        self.transactions = Transactions(
+        self.transactions = TransactionOperations(
             self.ledger, self.database, settings.key_ring("code_pepper"), self.guesses
         )
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)
         self.lookups = CardLookup(self.database, settings.key_ring("code_pepper"), self.guesses)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-        self.live = EventStreams(self.database, self.happened, self.access)
+        self.event_streams = EventStreams(self.database, self.happened, self.access)
         self.health = HealthMonitor(
             drain=self.drain,
             dsn=self.database.limits.dsn,

@@ -99,7 +99,7 @@ PLAN = WorkPlan(
             timeout_s=120,
             max_running=4,
             max_running_per_worker=2,
-            at_once_merchant=2,
+            max_running_per_merchant=2,
             kinds={"issue": JobType(run=_issue), "import": JobType(run=_import)},
         ),
         QueueConfig(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),

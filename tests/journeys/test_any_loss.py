@@ -64,7 +64,7 @@ async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valk
         load = DemoLoad(demo.program, look, wave=JOBS, cards=CARDS, every_s=3600, minutes=None)
         headers = {"authorization": f"Bearer {demo.api_key}"}
         loading = asyncio.ensure_future(load.run(frontend.base_urls(fleet.home), headers))
-        found = load.found
+        found = load.report
 
         async def more() -> None:
             sold = found.sold

@@ -205,7 +205,7 @@ async def test_a_supervisor_killed_in_the_middle(fleet: BenchFleet, step: int) -
         after = processes(fleet)
         assert set(after) == set(before)
         assert not set(before.values()) & set(after.values())
-        assert audit_log.read_operations(fleet.home)[-1].said == "finished after an interruption"
+        assert audit_log.read_operations(fleet.home)[-1].message == "finished after an interruption"
     assert failed(log) == []
 
 

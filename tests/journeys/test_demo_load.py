@@ -32,7 +32,7 @@ async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> N
     )
     bases = frontend.base_urls(fleet.home)
     assert len(bases) == 1
-    found = load.found
+    found = load.report
     running = asyncio.ensure_future(load.run(bases, {"authorization": f"Bearer {demo.api_key}"}))
     async with asyncio.timeout(WITHIN_S):
         # Until all jobs are requested during sales, and a worker was added.

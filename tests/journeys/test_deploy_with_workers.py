@@ -165,4 +165,4 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     assert set(fleet.processes_of("api")) == {"api-1"}
     assert fleet.process("api-1") != before
     assert desired_state.load_desired_state(fleet.home).release == fleet.part("api-1").release
-    assert audit_log.read_operations(fleet.home)[-1].said == "finished after an interruption"
+    assert audit_log.read_operations(fleet.home)[-1].message == "finished after an interruption"

@@ -58,7 +58,7 @@ async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
     assert (await issue(http, boss, program)).status_code != 201
     (check,) = await time_zones.compare(urls.app)
     assert check.result == "fail"
-    assert f"{merchant} (Mars/Olympus_Mons)" in check.said
+    assert f"{merchant} (Mars/Olympus_Mons)" in check.message
     changed = await http.patch(
         "/merchant", json={"timezone": "America/New_York"}, headers=boss.headers
     )
@@ -69,7 +69,7 @@ async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
     assert issued.status_code == 201, issued.text
     assert issued.json()["expires_at"][11:] in {"04:00:00Z", "05:00:00Z"}  # midnight there
     (check,) = await time_zones.compare(urls.app)
-    assert check.result != "fail", check.said
+    assert check.result != "fail", check.message
     record = (await audited(http, boss, action="merchant.changed"))[0]
     assert record["before"] == {"timezone": "Mars/Olympus_Mons"}
     assert record["after"] == {"timezone": "America/New_York"}
@@ -83,7 +83,7 @@ def test_doctor_names_time_zones_that_the_database_lacks() -> None:
     assert time_zones.judge(here, {"UTC", "Europe/Kyiv", "CET"}, []).result == "ok"
     lacking = time_zones.judge(here, {"UTC"}, [])
     assert lacking.result == "warn"
-    assert "Europe/Kyiv" in lacking.said
+    assert "Europe/Kyiv" in lacking.message
 
 
 async def test_the_zone_is_all_that_the_application_may_change_of_a_merchant(app: Any) -> None:

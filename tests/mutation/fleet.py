@@ -30,7 +30,7 @@ FLEET = (
       "            account=self.account,\n", "",
       f"{_RUNS}::test_a_process_that_an_older_release_ran_as_root_is_replaced"),
     _("the balancer keeps running as root", "src/florin/ops/haproxy/frontend.py",
-      "user=os_user.service(os_user.BALANCER),", "user=None,",
+      "user=os_user.process_account(os_user.BALANCER),", "user=None,",
       f"{_RUNS}::test_a_process_that_an_older_release_ran_as_root_is_replaced"),
     _("an instance that runs as root is adopted", "src/florin/ops/topology/app_process.py",
       'wiring += f"\\naccount {self.account.uid}"', "pass",

@@ -15,7 +15,7 @@ API_KEY = "src/florin/identity/api_keys.py"
 REVOCATION = "src/florin/identity/api_key_revocation.py"
 ISSUE = "src/florin/cards/issuing.py"
 PLACE = "src/florin/cards/locations.py"
-MONEY = "src/florin/cards/transactions/service.py"
+MONEY = "src/florin/cards/transactions/operations.py"
 
 LOCKOUTS = "tests/identity/credentials/test_lockout.py"
 SECOND = "tests/identity/test_second_factor.py"

@@ -153,7 +153,7 @@ _KEYS = (
       "tests/cards/api/test_idempotency.py"),
     _("no idempotency key is required", "src/florin/cards/api/responses.py",
       "required: bool = True", "required: bool = False", "tests/cards/api/test_idempotency.py"),
-    _("the body is not part of the fingerprint", "src/florin/cards/transactions/service.py",
+    _("the body is not part of the fingerprint", "src/florin/cards/transactions/operations.py",
       "fingerprint=fingerprint(op, request),", "fingerprint=fingerprint(op),",
       "tests/cards/api/test_idempotency.py"),
 )  # fmt: skip

@@ -6,14 +6,14 @@ EDGE = "src/florin/kit/http/middleware.py"
 SIGNED = "src/florin/kit/replicas/signed_positions.py"
 ROUTING = "src/florin/kit/replicas/routing.py"
 BALANCER = "src/florin/ops/haproxy/settings.py"
-REPORTS = "src/florin/reports/service.py"
+REPORTS = "src/florin/reports/report_runner.py"
 HEALTH = "src/florin/kit/server/health.py"
 OPERATIONS = "src/florin/kit/server/operations.py"
 RULES = "src/florin/ops/haproxy/config_fragments.py"
 
 INVENTED = "tests/kit/replicas/test_signed_positions.py"
 CROWDS = "tests/ops/haproxy/test_connections.py"
-BOUNDS = "tests/reports/test_service.py"
+BOUNDS = "tests/reports/test_report_runner.py"
 HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
 PATHS = "tests/ops/haproxy/test_paths.py"
@@ -42,7 +42,7 @@ NETWORK = (
     _("a report has no time limit", REPORTS,
       'f"{REPORT_WITHIN_S * 1000:.0f}"', '"0"',
       f"{BOUNDS}::test_a_report_that_takes_too_long_is_ended"),
-    _("reports use the connections of payments", "src/florin/reports/service.py",
+    _("reports use the connections of payments", "src/florin/reports/report_runner.py",
       "reads.over(self.database)", "reads",
       f"{BOUNDS}::test_the_routes_of_reports_use_the_connections_of_reports"),
     _("the cache of balances is not limited", REPORTS,

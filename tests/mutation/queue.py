@@ -46,7 +46,7 @@ _PICK = (
     "            where k.kind = z.kind and k.version >= z.version)\n"
     "            and (z.merchant is null or z.merchant <> all (full_up))\n"
     "          order by z.priority desc, z.place, z.due_at, z.id\n"
-    "          limit case when asked.at_once_merchant is null then n else 1 end\n"
+    "          limit case when asked.max_running_per_merchant is null then n else 1 end\n"
 )
 
 FAIR = "tests/kit/queue/test_fair_turns.py"
@@ -62,7 +62,7 @@ _TURNS = (
       "update queue_job j set state = 0, place = w.place", "update queue_job j set state = 0",
       f"{FAIR}::test_jobs_that_become_due_take_turns"),
     _("a merchant may use all slots of a queue", SQL,
-      "having count(*) >= asked.at_once_merchant", "having false",
+      "having count(*) >= asked.max_running_per_merchant", "having false",
       f"{FAIR}::test_one_merchant_does_not_get_all_slots"),
 )  # fmt: skip
 
@@ -120,7 +120,7 @@ _COUNTS = (
       "  perform florin.queue_put(",
       f"{RULES}::test_a_claimed_tick_is_not_claimed_again"),
     _("the limit of the fleet is applied per worker", SQL,
-      "  if rule.at_once is not null then", "  if false then",
+      "  if rule.max_running is not null then", "  if false then",
       f"{RULES}::test_limits_hold_across_the_fleet"),
     _("a payload of a newer version is claimed", SQL,
       "where k.kind = z.kind and k.version >= z.version)", "where k.kind = z.kind)",

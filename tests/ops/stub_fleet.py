@@ -126,7 +126,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         return (sys.executable, "-P", __file__, word)
 
     if os.environ.get("STANDIN_AS_ROOT"):  # like releases that had no account for the application
-        os_user.service = lambda _name: None
+        os_user.process_account = lambda _name: None
     if os.environ.get("STANDIN_PATHS"):
         record_paths(os.environ["STANDIN_PATHS"])
     asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)

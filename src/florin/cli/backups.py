@@ -39,10 +39,10 @@ def backup(
         status.record_failure(chosen, what, str(error))
         raise
     status.record_success(chosen, what, **document)
-    print(msgspec.json.encode(document).decode() if as_json else _said(document))
+    print(msgspec.json.encode(document).decode() if as_json else _format_outcome(document))
 
 
-def _said(document: dict[str, Any]) -> str:
+def _format_outcome(document: dict[str, Any]) -> str:
     if "backup" in document:
         there = f" It is also stored in {document['stored']}." if document["stored"] else ""
         return (
@@ -68,7 +68,9 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
     archive = wal_archive.archive_dir(own.place)
     # A copy is useless without the WAL: report success only after the archive received a segment.
     archive_delay.measure_archive_delay(
-        primary.url(postgres.SUPERUSER), lambda: recovery.newest_segment_in(archive), at_once=True
+        primary.url(postgres.SUPERUSER),
+        lambda: recovery.newest_segment_in(archive),
+        end_segment=True,
     )
     stored = None
     if own.bucket is not None:
@@ -114,7 +116,7 @@ def _verify(own: "_Own") -> dict[str, Any]:
         "reaches": found.reaches.isoformat(),
         "behind_s": found.behind_s,
         "kept_within_s": kept,
-        **found.found,
+        **found.proof,
     }
 
 

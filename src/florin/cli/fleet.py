@@ -154,15 +154,15 @@ def _welcome(options: UpOptions) -> Welcome:
     return welcome.welcome_of(options.home, f"{'https' if tls else 'http'}://{address}")
 
 
-def _workers(said: str) -> int | Literal["auto"]:
-    if said == "auto":
+def _workers(text: str) -> int | Literal["auto"]:
+    if text == "auto":
         return "auto"
-    if not re.fullmatch(r"[0-9]{1,4}", said) or int(said) > _WORKERS_MAX:
+    if not re.fullmatch(r"[0-9]{1,4}", text) or int(text) > _WORKERS_MAX:
         raise typer.BadParameter(
-            f"must be auto or a whole number from 0 to {_WORKERS_MAX}, not {said}",
+            f"must be auto or a whole number from 0 to {_WORKERS_MAX}, not {text}",
             param_hint="--workers",
         )
-    return int(said)
+    return int(text)
 
 
 def _validate(tls_cert: Path | None, tls_key: Path | None) -> tuple[Path, Path] | None:

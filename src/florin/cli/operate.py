@@ -184,9 +184,9 @@ def _give(
     if as_json and reply.document is not None:
         print(msgspec.json.encode(reply.document).decode())
     if not reply.done:
-        raise OperatorError(reply.said)
+        raise OperatorError(reply.message)
     if not as_json:
-        print(reply.said)
+        print(reply.message)
 
 
 def _count(word: str) -> tuple[str, str]:

@@ -139,7 +139,7 @@ def _workers(workers: list[dict[str, Any]]) -> str:
         f"{worker['name']}: {worker['busy']} of {worker['concurrency']} busy, release"
         f" {worker['release']}"
         + (", stopping" if worker["stopping"] else "")
-        + (f", silent since {worker['beat_at']}" if worker["silent"] else "")
+        + (f", silent since {worker['heartbeat_at']}" if worker["silent"] else "")
         for worker in workers
     )
 

@@ -73,8 +73,8 @@ def main(
     except (DemoFailed, httpx.HTTPError) as error:
         print(f"The load stopped: {error!r}. See florin status.", file=sys.stderr)
         return 1
-    print(json.dumps(load.found.document()) if as_json else load.found.text())
-    return 0 if load.found.right else 1
+    print(json.dumps(load.report.document()) if as_json else load.report.text())
+    return 0 if load.report.right else 1
 
 
 async def _run(load: "DemoLoad", bases: Sequence[str], headers: dict[str, str]) -> None:
@@ -96,7 +96,7 @@ class DemoLoad:
         every_s: float,
         minutes: float | None,
     ) -> None:
-        self.found = LoadReport()
+        self.report = LoadReport()
         self._program, self._look = program, look
         self._wave, self._cards, self._every_s, self._minutes = wave, cards, every_s, minutes
         self._jobs: list[str] = []
@@ -120,11 +120,11 @@ class DemoLoad:
             async with asyncio.TaskGroup() as group:
                 for work in (self._sell(), self._issue(), self._end()):
                     group.create_task(work)
-            self.found.seconds = self._now()
+            self.report.seconds = self._now()
             await self._settle()
             if self._minutes is not None:
                 await self._see_them_go()
-            self.found.balanced = (await self._ask("GET", "/ledger/proof"))["balanced"]
+            self.report.balanced = (await self._ask("GET", "/ledger/proof"))["balanced"]
             if watching.done():  # a report without samples would look like a good one
                 watching.result()
         except BaseExceptionGroup as errors:
@@ -143,7 +143,7 @@ class DemoLoad:
 
     async def _sell(self) -> None:
         """Sell, redeem, refund and hold in a loop."""
-        found = self.found
+        found = self.report
         while not await self._stopped(_PAUSE_S):
             card = await self._ask("POST", "/cards", program=self._program, amount=2_000)
             found.sold += 1
@@ -174,15 +174,15 @@ class DemoLoad:
                 "POST", "/cards/bulk", program=self._program, amount=1_000, quantity=self._cards
             )
             self._jobs.append(job["id"])
-            self.found.asked += 1
-            self.found.cards_asked += self._cards
+            self.report.asked += 1
+            self.report.cards_asked += self._cards
 
     async def _watch(self) -> None:
         """Sample the resource usage; print it when the number of workers changes, and regularly."""
         every_s, said_at, said = 1.0, -_SAY_EVERY_S, -1
         while True:
             taken = await self._look()
-            found, now = self.found, self._now()
+            found, now = self.report, self._now()
             memory = {name: round(mb, 1) for name, mb in taken.memory.items()}
             try:
                 waiting = await self._waiting()
@@ -208,20 +208,20 @@ class DemoLoad:
             job = await self._ask("GET", f"/jobs/{name}")
             while job["state"] in {"queued", "running"} and not await self._stopped(0.5):
                 job = await self._ask("GET", f"/jobs/{name}")
-            self.found.cards_made += job["done"]
-            self.found.finished += job["state"] == "finished"
+            self.report.cards_made += job["done"]
+            self.report.finished += job["state"] == "finished"
             if (job["state"], job["done"]) != ("finished", self._cards):
-                self.found.lost.append(f"{name}: {job['state']}, {job['done']} cards")
+                self.report.lost.append(f"{name}: {job['state']}, {job['done']} cards")
         # A job is marked as finished shortly before it leaves the queue.
         deadline = time.monotonic() + _LEFT_S
         while (left := await self._waiting()) and time.monotonic() < deadline:
             if await self._stopped(_REPEAT_EVERY_S):
                 break
-        self.found.left = left
+        self.report.left = left
 
     async def _see_them_go(self) -> None:
-        before, deadline = self.found.workers[0], time.monotonic() + _GONE_WITHIN_S
-        while self.found.workers[2] > before and time.monotonic() < deadline:
+        before, deadline = self.report.workers[0], time.monotonic() + _GONE_WITHIN_S
+        while self.report.workers[2] > before and time.monotonic() < deadline:
             if await self._stopped(0.5):
                 return
 
@@ -242,7 +242,7 @@ class DemoLoad:
             except httpx.TransportError:
                 if time.monotonic() > deadline:
                     raise
-                self.found.broken += 1
+                self.report.broken += 1
                 await asyncio.sleep(_REPEAT_EVERY_S)
         if answer.is_error:
             raise DemoFailed(f"{path} answered {answer.status_code}: {answer.text}")

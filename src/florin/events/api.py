@@ -87,7 +87,7 @@ async def follow_events(
     request: AnyRequest,
     caller: Caller,
     reads: RoutedReader,
-    live: EventStreams,
+    event_streams: EventStreams,
     drain: Drain,
     last_event_id: LastEventId = "",
 ) -> Streamed:
@@ -97,7 +97,7 @@ async def follow_events(
     caller.needs("events:read")
     authorization = request.headers.get("authorization")
     return Streamed(
-        live.following(reads, caller, authorization, since=last_event_id or None), drain
+        event_streams.following(reads, caller, authorization, since=last_event_id or None), drain
     )
 
 

@@ -45,9 +45,9 @@ from florin.merchant m where m.id = $1
 class EventStreams:
     """The streams of one instance."""
 
-    def __init__(self, database: Database, wake: Notifier, access: Authenticator) -> None:
+    def __init__(self, database: Database, notifier: Notifier, access: Authenticator) -> None:
         self._database = database
-        self._wake = wake
+        self._notifier = notifier
         self._access = access
         self._streams: Counter[UUID] = Counter()
 
@@ -92,7 +92,7 @@ class EventStreams:
         merchant = caller.merchant
         last_sent = time.monotonic()
         try:
-            with self._wake.subscribe(merchant.bytes) as subscription:
+            with self._notifier.subscribe(merchant.bytes) as subscription:
                 yield RECONNECT  # the delay before a reconnection; also starts the response
                 while True:
                     subscription.clear()
@@ -114,7 +114,7 @@ class EventStreams:
                         yield _HEARTBEAT
                     await asyncio.sleep(_READ_INTERVAL_MIN_S)
                     if not running:
-                        await self._wake.wait_for(subscription)
+                        await self._notifier.wait_for(subscription)
         except (Refusal, PoolTimeout, StatementTimeout, *BROKEN):
             # A started response can only end; the reconnection is refused with the reason, or
             # reaches another server.

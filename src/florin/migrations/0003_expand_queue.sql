@@ -6,9 +6,10 @@ create table queue (
   name text primary key,
   importance smallint not null default 100,  -- the lower the sooner
   attempts smallint not null default 3 check (attempts >= 1),
-  at_once integer check (at_once >= 1),      -- jobs of the whole fleet at once; null: no limit
-  at_once_here integer check (at_once_here >= 1),         -- jobs of one worker at once
-  at_once_merchant integer check (at_once_merchant >= 1), -- jobs of one merchant at once
+  -- Jobs that run at the same time; null: no limit. The first is the limit of the whole fleet.
+  max_running integer check (max_running >= 1),
+  max_running_per_worker integer check (max_running_per_worker >= 1),
+  max_running_per_merchant integer check (max_running_per_merchant >= 1),
   objective_s real,                          -- within which a job should begin; null: none
   per_second real check (per_second > 0),    -- jobs begun by the whole fleet; null: no limit
   tokens real not null default 1,            -- what is left of the second's jobs
@@ -104,7 +105,7 @@ create table queue_worker (
   busy integer not null default 0,
   stopping boolean not null default false,
   started_at timestamptz not null default clock_timestamp(),
-  beat_at timestamptz not null default clock_timestamp()
+  heartbeat_at timestamptz not null default clock_timestamp()
 ) with (fillfactor = 50);
 
 -- What was done to the queues by hand.

@@ -12,7 +12,7 @@ from florin.kit.replicas.routing import RoutedReader
 from florin.kit.timestamps import parse_instant
 from florin.reports.balances import AsOfNotSettled, Balances
 from florin.reports.proof import Proof
-from florin.reports.service import Reports
+from florin.reports.report_runner import ReportRunner
 
 
 @get(
@@ -22,7 +22,7 @@ from florin.reports.service import Reports
 )
 async def get_balances(
     caller: Caller,
-    reports: Reports,
+    reports: ReportRunner,
     reads: RoutedReader,
     as_of: Annotated[
         str | None, Parameter(description="RFC 3339. Default: the latest settled instant.")
@@ -48,7 +48,9 @@ async def get_balances(
 
 
 @get("/ledger/proof", summary="Prove the ledger", responses=refusal_responses())
-async def get_proof(caller: Caller, request: Request[Any, Any, Any], reports: Reports) -> Proof:
+async def get_proof(
+    caller: Caller, request: Request[Any, Any, Any], reports: ReportRunner
+) -> Proof:
     """Recompute the ledger from its entries and list every difference. A proof of the last seconds
     may be returned again; `checked_at` is its time. With the header `Florin-Consistency` a new
     proof is made.

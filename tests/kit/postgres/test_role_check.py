@@ -177,6 +177,6 @@ async def test_doctor_reports_the_role(
 ) -> None:
     environ = {"DATABASE_URL": url_of(urls, who), "FLORIN_ENV": env}
     found = await doctor.run_checks(Home(tmp_path), environ, "db")
-    (belt,) = [check for check in found if check.name == "role check"]
-    assert belt.result == result
-    assert (MISSING in belt.said) is (result != "ok")
+    (check,) = [each for each in found if each.name == "role check"]
+    assert check.result == result
+    assert (MISSING in check.message) is (result != "ok")

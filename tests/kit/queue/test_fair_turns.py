@@ -25,7 +25,7 @@ async def line(owner: Any) -> Any:
     await owner.execute(
         "delete from florin.queue_job; delete from florin.outbox;"
         " insert into florin.queue (name) values ('fair') on conflict (name)"
-        " do update set at_once = null, at_once_merchant = null"
+        " do update set max_running = null, max_running_per_merchant = null"
     )
     yield owner
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
@@ -88,7 +88,7 @@ async def test_jobs_that_become_due_take_turns(line: Any) -> None:
 
 
 async def test_one_merchant_does_not_get_all_slots(line: Any) -> None:
-    await line.execute("update florin.queue set at_once = 4, at_once_merchant = 2")
+    await line.execute("update florin.queue set max_running = 4, max_running_per_merchant = 2")
     await enqueue_now(line, *jobs(ANN, 10))
     first = await claim(line, 4)
     assert await whose(line, first) == ["ann", "ann"]
@@ -101,5 +101,5 @@ async def test_one_merchant_does_not_get_all_slots(line: Any) -> None:
 
 
 def test_a_limit_per_merchant_needs_a_limit_of_the_queue() -> None:
-    with pytest.raises(ValueError, match="at_once_merchant requires max_running"):
-        QueueConfig(name="fair", importance=1, at_once_merchant=2)
+    with pytest.raises(ValueError, match="max_running_per_merchant requires max_running"):
+        QueueConfig(name="fair", importance=1, max_running_per_merchant=2)

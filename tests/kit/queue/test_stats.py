@@ -106,7 +106,7 @@ async def test_metrics_show_queues_workers_and_durations(
 
     # A killed worker reports nothing more, and is counted as lost.
     workers.kill(worker)
-    await owner.execute("update florin.queue_worker set beat_at = now() - interval '31 s'")
+    await owner.execute("update florin.queue_worker set heartbeat_at = now() - interval '31 s'")
 
     async def missed() -> bool:
         again = await samples(api.operations)

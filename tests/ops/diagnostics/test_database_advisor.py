@@ -37,7 +37,7 @@ async def named(connection: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for check in await advise_database(connection):
         if check.result != "ok":
-            found.setdefault(check.name, []).append(check.said)
+            found.setdefault(check.name, []).append(check.message)
     return found
 
 

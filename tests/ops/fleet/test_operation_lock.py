@@ -53,7 +53,7 @@ def test_the_lock_names_its_holder_and_is_released_by_a_dead_one(home: Home) -> 
 def test_the_audit_log_is_append_only_and_survives_a_partial_line(home: Home) -> None:
     audit_log.append_operation(home, "alice", "florin scale api=3", "begun")
     audit_log.append_operation(
-        home, "alice", "florin scale api=3", "done", said="3 instances serve", begun=0.0
+        home, "alice", "florin scale api=3", "done", message="3 instances serve", begun=0.0
     )
     path = home.path / "audit.jsonl"
     before = path.read_bytes()

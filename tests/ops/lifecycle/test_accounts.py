@@ -17,7 +17,7 @@ from tests.ops.conftest import TestFleet, document, run_cli
 
 MakeFleet = Callable[[], TestFleet]
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root hands parts to other users")
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs parts as other users")
 
 
 def recorded(fleet: TestFleet, log: Path) -> dict[str, set[Path]]:
@@ -79,14 +79,16 @@ def accounts(fleet: TestFleet) -> dict[str, str]:
 
 
 def reads(name: str, path: Path) -> bool:
-    account = os_user.service(name)
+    account = os_user.process_account(name)
     assert account is not None
     return os_user.run_as(account, ["cat", "--", str(path)]).returncode == 0
 
 
 def check(fleet: TestFleet) -> str:
     found = document(run_cli(fleet, "doctor", "fleet", "--json"))["checks"]
-    return next(f"{each['result']}: {each['said']}" for each in found if each["name"] == "accounts")
+    return next(
+        f"{each['result']}: {each['message']}" for each in found if each["name"] == "accounts"
+    )
 
 
 def test_every_process_runs_as_an_account_with_the_access_it_needs(
@@ -173,11 +175,14 @@ def test_without_useradd_an_unused_user_id_is_taken(
 
     monkeypatch.setattr(os_user, "_named", no_user)
     monkeypatch.setattr(os_user, "_create", no_user)
-    app, balancer = os_user.service("florin-app"), os_user.service("florin-balancer")
+    app, balancer = (
+        os_user.process_account("florin-app"),
+        os_user.process_account("florin-balancer"),
+    )
     assert app is not None
     assert balancer is not None
     assert app.uid != balancer.uid
-    assert app == os_user.service("florin-app")
+    assert app == os_user.process_account("florin-app")
     with pytest.raises(KeyError):
         pwd.getpwuid(app.uid)
     said = os_user.run_as(app, ["id", "-u"])
@@ -185,7 +190,7 @@ def test_without_useradd_an_unused_user_id_is_taken(
 
 
 def test_the_copied_environment_runs_and_has_no_engines() -> None:
-    account = os_user.service(os_user.APPLICATION)
+    account = os_user.process_account(os_user.APPLICATION)
     runtime = python_runtime.of(account)
     if runtime.copy is None:
         pytest.skip("the environment lies where every user may read it")

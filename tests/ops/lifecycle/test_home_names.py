@@ -77,7 +77,7 @@ async def test_a_backup_without_its_log_is_not_recorded(fleet: Fleet) -> None:
         found = {each["name"]: each for each in checks["checks"]}
         said = await asyncio.to_thread(fleet.florin, "backup")
     assert found["archive"]["result"] == "fail"
-    assert "is not archived" in found["archive"]["said"]
+    assert "is not archived" in found["archive"]["message"]
     assert said.returncode == 1
     assert "is not archived" in said.stderr
     assert "could not archive" in said.stderr

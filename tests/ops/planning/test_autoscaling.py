@@ -27,8 +27,8 @@ loads = st.builds(
     service_s=st.floats(0.001, 100),
     objective_s=st.sampled_from([None, 10.0, 60.0]),
     floor=st.sampled_from([0.0, 2.0]),
-    at_once=st.sampled_from([None, 4]),
-    here=st.sampled_from([None, 2]),
+    max_running=st.sampled_from([None, 4]),
+    max_running_per_worker=st.sampled_from([None, 2]),
 )
 
 
@@ -113,10 +113,10 @@ def test_a_queue_with_few_slots_per_worker_needs_more_workers() -> None:
     """But not more than the whole fleet can run at once."""
     busy = QueueLoad(name="bulk", waiting=0, oldest_s=0, rate=15, service_s=0.13)  # 2.8 slots
     assert wanted_workers(LIMITS, (busy,)) == 1
-    assert wanted_workers(LIMITS, (msgspec.structs.replace(busy, here=2),)) == 2
-    busier = msgspec.structs.replace(busy, rate=150, here=2)
+    assert wanted_workers(LIMITS, (msgspec.structs.replace(busy, max_running_per_worker=2),)) == 2
+    busier = msgspec.structs.replace(busy, rate=150, max_running_per_worker=2)
     assert wanted_workers(LIMITS, (busier,)) == 14
-    assert wanted_workers(LIMITS, (msgspec.structs.replace(busier, at_once=4),)) == 2
+    assert wanted_workers(LIMITS, (msgspec.structs.replace(busier, max_running=4),)) == 2
 
 
 def test_a_backlog_is_planned_to_clear_within_half_of_the_objective() -> None:

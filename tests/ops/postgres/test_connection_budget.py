@@ -74,4 +74,4 @@ def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     checks = document(run_cli(guest, "doctor", "db", "--json"))["checks"]
     (shown,) = [check for check in checks if check["name"] == "connections"]
     assert shown["result"] == "ok"
-    assert "need 285 of 297" in shown["said"]
+    assert "need 285 of 297" in shown["message"]

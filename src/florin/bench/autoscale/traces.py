@@ -40,14 +40,14 @@ class Trace:
             at += draw.expovariate(self.most)
             if dump is not None and at >= dump[0]:
                 for _ in range(dump[1]):
-                    yield dump[0], self._service(draw)
+                    yield dump[0], self._run_time(draw)
                 dump = None
             if at >= self.lasts_s:
                 return
             if draw.random() * self.most < self.rate(at):
-                yield at, self._service(draw)
+                yield at, self._run_time(draw)
 
-    def _service(self, draw: random.Random) -> float:
+    def _run_time(self, draw: random.Random) -> float:
         seconds = draw.lognormvariate(math.log(SERVICE_S) - _SIGMA**2 / 2, _SIGMA)
         return seconds * (10 if self.poison and draw.random() < self.poison else 1)
 

@@ -43,7 +43,7 @@ class LoggedRequest:
     amount: int
     seconds: float
     status: int
-    said: str = ""
+    answer: str = ""
     key: str = ""
     made: str = ""
 
@@ -207,7 +207,7 @@ class ConstantRateLoad:
             amount=amount,
             seconds=time.monotonic() - begun,
             status=status,
-            said=said,
+            answer=said,
             key=key,
             made=made,
         )

@@ -46,7 +46,7 @@ class DeployRow(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     p99_ms: float
     most_ms: float
-    said: list[str]
+    answers: list[str]
 
 
 class DeployResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +204,7 @@ async def _rows(
 
 def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) -> DeployRow:
     figures = constant_rate.latency_figures(log)
-    said = [f"{asked.kind} {asked.status}: {asked.said}" for asked in log if asked.failed][:5]
+    answers = [f"{asked.kind} {asked.status}: {asked.answer}" for asked in log if asked.failed][:5]
     return DeployRow(
         kind=kind,
         changes=changes,
@@ -214,7 +214,7 @@ def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) ->
         p50_ms=round(figures.p50_ms, 2),
         p99_ms=round(figures.p99_ms, 2),
         most_ms=round(figures.most_ms, 1),
-        said=said,
+        answers=answers,
     )
 
 
@@ -225,17 +225,17 @@ def _line(row: DeployRow) -> str:
     )
 
 
-def format_deploys(found: DeployResult) -> str:
+def format_deploys(result: DeployResult) -> str:
     head = (
-        f"deploys: {found.instances} instances, at most {found.rate:g} requests per second,"
+        f"deploys: {result.instances} instances, at most {result.rate:g} requests per second,"
         f" Python {sys.version.split()[0]}"
     )
     columns = (
         f"{'kind':<18}{'changes':>8}{'requests':>10}{'failures':>10}"
         f"{'p50 ms':>9}{'p99 ms':>9}{'most ms':>10}"
     )
-    notes = [f"{row.kind}: {said}" for row in found.rows for said in row.said[:2]]
-    ledger = "; ".join(found.differences[:3]) or "equals the log to the cent"
+    notes = [f"{row.kind}: {said}" for row in result.rows for said in row.answers[:2]]
+    ledger = "; ".join(result.differences[:3]) or "equals the log to the cent"
     return "\n".join(
-        [head, "", columns, *map(_line, found.rows), "", *notes, f"The ledger {ledger}."]
+        [head, "", columns, *map(_line, result.rows), "", *notes, f"The ledger {ledger}."]
     )

@@ -71,12 +71,12 @@ def parse_kinds(only: list[str]) -> tuple[str, ...]:
 
 def main(terms: FailoverBenchConfig, *, as_json: bool) -> int:
     """Serve `florin bench failover`; return 1 on a lost or doubled write or a failure."""
-    found = asyncio.run(run_measurement(_found(terms, current_commit())))
+    found = asyncio.run(run_measurement(_measure(terms, current_commit())))
     print(msgspec.json.encode(found).decode() if as_json else format_failover(found))
     return 0 if found.right else 1
 
 
-async def _found(terms: FailoverBenchConfig, measured: str) -> FailoverResult:
+async def _measure(terms: FailoverBenchConfig, measured: str) -> FailoverResult:
     with tempfile.TemporaryDirectory(prefix="florin-failover-") as folder:
         fleet = own_fleet(Path(folder), terms.instances, REPLICAS)
         try:
@@ -125,7 +125,7 @@ async def run_phase(fleet: BenchFleet, terms: FailoverBenchConfig, kinds: Sequen
         losses=found,
         requests=len(log),
         failures=sum(asked.failed for asked in log),
-        said=[f"{each.kind} {each.status}: {each.said}" for each in log if each.failed][:5],
+        answers=[f"{each.kind} {each.status}: {each.answer}" for each in log if each.failed][:5],
         kept=acknowledged_writes.check_acknowledged(
             log, await acknowledged_writes.read_recorded(url, target)
         ),

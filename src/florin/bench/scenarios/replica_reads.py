@@ -113,12 +113,12 @@ class Callers:
 
 def main(terms: ReplicaReadConfig, *, as_json: bool) -> int:
     """Serve `florin bench replicas`; return 1 when a read was stale or on the wrong server."""
-    found = asyncio.run(run_measurement(_found(terms, current_commit())))
+    found = asyncio.run(run_measurement(_measure(terms, current_commit())))
     print(msgspec.json.encode(found).decode() if as_json else format_replica_reads(found))
     return 0 if found.right else 1
 
 
-async def _found(terms: ReplicaReadConfig, measured: str) -> ReplicaReadResult:
+async def _measure(terms: ReplicaReadConfig, measured: str) -> ReplicaReadResult:
     async with bench_servers(measured) as bench, AsyncExitStack() as stack:
         standbys = await start_members(bench, REPLICAS, statement_log.SETTINGS)
         members = standbys.members
@@ -205,24 +205,24 @@ def _logs(bench: BenchServers, members: ReplicaSet) -> dict[str, Counter[str]]:
     }
 
 
-def format_replica_reads(found: ReplicaReadResult) -> str:
-    met = "met" if found.share >= SHARE_WANTED else "not met"
+def format_replica_reads(result: ReplicaReadResult) -> str:
+    met = "met" if result.share >= SHARE_WANTED else "not met"
     head = (
-        f"replicas: {found.callers} callers read their own writes at {found.instances} instances;"
-        f" {REPLICAS} replicas, replay paused {found.pauses} times"
+        f"replicas: {result.callers} callers read their own writes at {result.instances} instances;"
+        f" {REPLICAS} replicas, replay paused {result.pauses} times"
     )
     lines = [
         head,
         "",
-        f"  reads       {found.reads:,} (and {found.writes:,} writes) in {found.seconds:g} s",
-        f"  stale       {len(found.stale)}",
-        f"  failures    {len(found.failures)}",
-        f"  by replicas {found.share:.1%} of those allowed; target {SHARE_WANTED:.0%}: {met}",
+        f"  reads       {result.reads:,} (and {result.writes:,} writes) in {result.seconds:g} s",
+        f"  stale       {len(result.stale)}",
+        f"  failures    {len(result.failures)}",
+        f"  by replicas {result.share:.1%} of those allowed; target {SHARE_WANTED:.0%}: {met}",
         "",
         f"  {'server':<12}{'reads':>12}{'decisions':>12}   by its own log",
     ]
-    for name, server in found.servers.items():
-        who = "   the primary" if name == found.primary else ""
+    for name, server in result.servers.items():
+        who = "   the primary" if name == result.primary else ""
         lines.append(f"  {name:<12}{server.reads:>12,}{server.decisions:>12,}{who}")
-    lines += [f"  {each}" for each in (*found.stale[:5], *found.failures[:5])]
-    return "\n".join([*lines, "", f"seed {found.seed}; commit {found.commit}."])
+    lines += [f"  {each}" for each in (*result.stale[:5], *result.failures[:5])]
+    return "\n".join([*lines, "", f"seed {result.seed}; commit {result.commit}."])

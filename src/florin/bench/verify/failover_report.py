@@ -39,7 +39,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     losses: list[Loss]
     requests: int
     failures: int
-    said: list[str]  # answers or errors of failed requests
+    answers: list[str]  # answers or errors of failed requests
     kept: AcknowledgedCheck
     differences: list[str]
     alarms: float  # reports that an acknowledged write may be lost
@@ -91,23 +91,23 @@ def format_loss(loss: Loss) -> str:
     )
 
 
-def format_failover(found: FailoverResult) -> str:
-    first, second = found.synchronous, found.asynchronous
-    met = "met" if found.again_p95_s <= AGAIN_WITHIN_S else "not met"
+def format_failover(result: FailoverResult) -> str:
+    first, second = result.synchronous, result.asynchronous
+    met = "met" if result.again_p95_s <= AGAIN_WITHIN_S else "not met"
     head = (
-        f"failover: {len(first.losses)} losses of the primary; {found.instances} instances,"
-        f" {REPLICAS} replicas, {found.rate:g} requests a second at most"
+        f"failover: {len(first.losses)} losses of the primary; {result.instances} instances,"
+        f" {REPLICAS} replicas, {result.rate:g} requests a second at most"
     )
     times = (
-        f"Writes again after {found.again_p50_s:.2f} s (p50), {found.again_p95_s:.2f} s (p95),"
-        f" {found.again_most_s:.2f} s at most; p95 within {AGAIN_WITHIN_S:g} s: {met}."
+        f"Writes again after {result.again_p50_s:.2f} s (p50), {result.again_p95_s:.2f} s (p95),"
+        f" {result.again_most_s:.2f} s at most; p95 within {AGAIN_WITHIN_S:g} s: {met}."
     )
     lines = [head, "", _COLUMNS, *map(format_loss, first.losses), "", times, *_books(first)]
     if second is not None:
         lines += ["", "The control: commits wait for no replica.", _COLUMNS]
         lines += [*map(format_loss, second.losses), "", *_books(second)]
         lines += [] if second.kept.lost else [_PROVES_NOTHING]
-    return "\n".join([*lines, "", f"seed {found.seed}; commit {found.commit}."])
+    return "\n".join([*lines, "", f"seed {result.seed}; commit {result.commit}."])
 
 
 def _books(phase: Phase) -> list[str]:
@@ -118,4 +118,4 @@ def _books(phase: Phase) -> list[str]:
         f" of unknown outcome. {phase.alarms:g} alarms about possibly lost writes."
     )
     ledger = "; ".join(phase.differences[:3]) or "equals the log to the cent"
-    return [answered, f"The ledger {ledger}.", *phase.said]
+    return [answered, f"The ledger {ledger}.", *phase.answers]

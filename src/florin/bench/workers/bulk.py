@@ -19,7 +19,7 @@ from florin.bench.workers.ledger_check import ledger_faults
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue
-from florin.cards.transactions.service import RequestContext
+from florin.cards.transactions.operations import RequestContext
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.ops.postgres import server as postgres

@@ -26,23 +26,23 @@ class Count:
 
     def __init__(self, jobs: int, *, early: bool = False) -> None:
         self.jobs = jobs
-        self.said = JobCounts(began=time.monotonic() if early else None)
+        self.counts = JobCounts(began=time.monotonic() if early else None)
         self._ran = 0
 
     def __call__(self) -> None:
-        if self.said.began is None:
-            self.said.began = time.monotonic()
+        if self.counts.began is None:
+            self.counts.began = time.monotonic()
         self._ran += 1
         if self._ran == self.jobs:
-            self.said.all_ran = True
+            self.counts.all_ran = True
             self.say()
 
     def close(self) -> None:
-        self.said.count = self._ran
+        self.counts.count = self._ran
         self.say()
 
     def say(self) -> None:
-        sys.stderr.write(f"{_WORD}{msgspec.json.encode(self.said).decode()}\n")
+        sys.stderr.write(f"{_WORD}{msgspec.json.encode(self.counts).decode()}\n")
         sys.stderr.flush()
 
 

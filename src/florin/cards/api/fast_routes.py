@@ -23,7 +23,7 @@ from florin.cards.requests import (
     RedemptionRequest,
 )
 from florin.cards.transactions.batch import redeem_items
-from florin.cards.transactions.service import Transactions
+from florin.cards.transactions.operations import TransactionOperations
 from florin.identity.authentication import Authenticator, Caller
 from florin.kit.errors import Refusal, TooLarge
 from florin.kit.http import body
@@ -50,7 +50,7 @@ class FastRoutes:
     def __init__(
         self,
         access: Authenticator,
-        transactions: Transactions,
+        transactions: TransactionOperations,
         lookups: CardLookup,
         proxies: TrustedProxies,
         counted: Callable[[Caller], Awaitable[None]],

@@ -68,7 +68,7 @@ async def import_cards(
     caller: Caller,
     db: Database,
     sealer: Sealer,
-    wake: Notifier,
+    notifier: Notifier,
     key: Key = "",
     count: Annotated[
         int | None, Parameter(ge=1, le=MOST, description="The number of cards in the file.")
@@ -96,7 +96,7 @@ async def import_cards(
         job, replayed = await import_upload.start_import(
             db, sealer, context, request.stream(), totals
         )
-    wake.notify_all()
+    notifier.notify_all()
     return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 
 

@@ -40,7 +40,7 @@ async def bulk_cards(
     request: AnyRequest,
     caller: Caller,
     db: Database,
-    wake: Notifier,
+    notifier: Notifier,
     data: BulkRequest,
     key: Key = "",
 ) -> Response[Job]:
@@ -49,7 +49,7 @@ async def bulk_cards(
     """
     caller.needs("cards:write")
     job, replayed = await bulk_issue.start_bulk_issue(db, request_context(caller, key), data)
-    wake.notify_all()
+    notifier.notify_all()
     return respond(request, job, status=202, position=await db.position(), replayed=replayed)
 
 

@@ -11,7 +11,7 @@ from florin.cards.api.end_client import ClientIp, end_client
 from florin.cards.api.responses import AnyRequest, request_context, respond
 from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
-from florin.cards.transactions.service import Transactions
+from florin.cards.transactions.operations import TransactionOperations
 from florin.identity.authentication import Caller
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
 from florin.kit.http.client_address import TrustedProxies
@@ -51,7 +51,7 @@ _SPEND: tuple[type[Refusal], ...] = (
 async def redeem(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     proxies: TrustedProxies,
     data: requests.RedemptionRequest,
     key: Key = "",
@@ -113,7 +113,7 @@ async def redeem_batch(data: requests.BatchBody, client_ip: ClientIp = "") -> Ba
 async def refund(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     data: requests.RefundRequest,
     key: Key = "",
 ) -> Response[Refund]:
@@ -142,7 +142,7 @@ async def refund(
 async def load(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     data: requests.LoadRequest,
     key: Key = "",
 ) -> Response[Load]:
@@ -172,7 +172,7 @@ async def load(
 async def transfer(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     data: requests.TransferRequest,
     key: Key = "",
 ) -> Response[Transfer]:
@@ -200,7 +200,7 @@ async def transfer(
 async def adjust(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     data: requests.AdjustmentRequest,
     key: Key = "",
 ) -> Response[Adjustment]:
@@ -214,7 +214,7 @@ async def adjust(
 async def place_hold(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     proxies: TrustedProxies,
     data: requests.HoldRequest,
     key: Key = "",
@@ -247,7 +247,7 @@ async def place_hold(
 async def capture_hold(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     hold: str,
     data: requests.CaptureRequest | None = None,
     key: Key = "",
@@ -275,7 +275,7 @@ async def capture_hold(
 async def void_hold(
     request: AnyRequest,
     caller: Caller,
-    transactions: Transactions,
+    transactions: TransactionOperations,
     hold: str,
     data: requests.VoidRequest | None = None,
     key: Key = "",

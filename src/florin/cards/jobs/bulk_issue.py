@@ -19,7 +19,7 @@ from florin.cards import codes, pins
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.job import Job
 from florin.cards.jobs.throttle import JobThrottle
-from florin.cards.transactions.service import RequestContext
+from florin.cards.transactions.operations import RequestContext
 from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, Refusal

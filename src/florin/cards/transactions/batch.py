@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import RedemptionRequest
 from florin.cards.transactions.models import Redemption
-from florin.cards.transactions.service import Transactions
+from florin.cards.transactions.operations import TransactionOperations
 from florin.kit.errors import Refusal
 from florin.ledger.batching import MANY_MAX
 from florin.ledger.post import Posting, PostResult
@@ -15,7 +15,7 @@ Redeemed = tuple[Redemption, PostResult, bool]  # True when it was only simulate
 
 
 async def redeem_items(
-    transactions: Transactions, items: Sequence[Item]
+    transactions: TransactionOperations, items: Sequence[Item]
 ) -> list[Redeemed | Refusal]:
     """Redeem MANY_MAX items at a time: the wrong codes among them are counted before the next."""
     answers: list[Redeemed | Refusal] = []
@@ -27,7 +27,9 @@ async def redeem_items(
     return answers
 
 
-async def _redeem(transactions: Transactions, items: Sequence[Item]) -> list[Redeemed | Refusal]:
+async def _redeem(
+    transactions: TransactionOperations, items: Sequence[Item]
+) -> list[Redeemed | Refusal]:
     read = [await _read(transactions, *item) for item in items]
     postings = [each for each in read if isinstance(each, Posting)]
     posted = iter(await transactions.ledger.post_all(postings))
@@ -47,7 +49,7 @@ async def _redeem(transactions: Transactions, items: Sequence[Item]) -> list[Red
 
 
 async def _read(
-    transactions: Transactions, context: RequestContext, request: RedemptionRequest
+    transactions: TransactionOperations, context: RequestContext, request: RedemptionRequest
 ) -> Posting | Refusal:
     try:
         if request.code is not None:

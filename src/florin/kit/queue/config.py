@@ -31,8 +31,9 @@ class QueueConfig:
 
     `importance`: queues with lower values are served first when workers are busy. `max_running`,
     `per_second`: limits for the whole fleet. `max_running_per_worker`: the limit of one worker, so
-    that long jobs leave slots for others. `at_once_merchant`: the limit of one merchant, so that
-    others get slots; requires `max_running`, which serializes claims. Merchants always take turns.
+    that long jobs leave slots for others. `max_running_per_merchant`: the limit of one merchant, so
+    that others get slots; requires `max_running`, which serializes claims. Merchants always take
+    turns.
     `objective_s`: the time within which a job should start; None: no objective.
     """
 
@@ -44,13 +45,13 @@ class QueueConfig:
     timeout_s: float = 30.0
     max_running: int | None = None
     max_running_per_worker: int | None = None
-    at_once_merchant: int | None = None
+    max_running_per_merchant: int | None = None
     per_second: float | None = None
     objective_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.at_once_merchant is not None and self.max_running is None:
-            raise ValueError(f"queue {self.name}: at_once_merchant requires max_running")
+        if self.max_running_per_merchant is not None and self.max_running is None:
+            raise ValueError(f"queue {self.name}: max_running_per_merchant requires max_running")
 
     @property
     def limited(self) -> bool:

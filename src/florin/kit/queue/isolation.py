@@ -113,8 +113,8 @@ async def run_isolated_job(
             _say(_ProcessResult(ended="finished" if job.finished else "done"))
 
 
-def _say(said: _ProcessResult) -> None:
-    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+def _say(result: _ProcessResult) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(result) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""Job: one thing to do, in the hands of the worker that holds its lease."""
+"""Job: one task, run by the worker that holds its lease."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager

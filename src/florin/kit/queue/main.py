@@ -76,7 +76,7 @@ async def _serve(
     client = (
         valkey.connect_valkey(settings.redis_url.get_secret_value()) if settings.redis_url else None
     )
-    wake = Notifier(client)
+    notifier = Notifier(client)
     await control.open()
     await database.open()
     worker = QueueWorker(
@@ -87,13 +87,13 @@ async def _serve(
         name=settings.instance,
         release=settings.release,
         concurrency=concurrency,
-        wake=wake,
+        notifier=notifier,
         alone=isolation.subprocess_runner(command),
     )
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
-    wake.start()
+    notifier.start()
     if listener is not None:
         listener.start()
     checking = asyncio.ensure_future(OwnershipCheck(settings).check_soon(control))
@@ -101,7 +101,7 @@ async def _serve(
         await worker.run()
     finally:
         checking.cancel()
-        await wake.stop()
+        await notifier.stop()
         database.terminate()  # a job that did not end in time may still hold a connection
         control.terminate()
         if client is not None:
@@ -109,8 +109,8 @@ async def _serve(
                 await client.aclose()
         if listener is not None:
             await listener.stop()
-    if worker.deaf:
-        _log.warning("exit without waiting for jobs that ignore cancellation", jobs=worker.deaf)
+    if worker.unresponsive:
+        _log.warning("exit while jobs ignore cancellation", jobs=worker.unresponsive)
         os._exit(0)  # the loop would wait for them without end; their leases were released
 
 

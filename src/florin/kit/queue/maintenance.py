@@ -12,18 +12,19 @@ from florin.kit.queue.config import Schedule, WorkPlan
 EVERY_S = 1.0
 
 _DECLARE = """
-insert into florin.queue as q (name, importance, attempts, at_once, at_once_here, at_once_merchant,
-  per_second, objective_s)
+insert into florin.queue as q (name, importance, attempts, max_running, max_running_per_worker,
+  max_running_per_merchant, per_second, objective_s)
 select * from unnest($1::text[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[],
   $6::integer[], $7::real[], $8::real[])
 on conflict (name) do update set importance = excluded.importance, attempts = excluded.attempts,
-  at_once = excluded.at_once, at_once_here = excluded.at_once_here,
-  at_once_merchant = excluded.at_once_merchant, per_second = excluded.per_second,
-  objective_s = excluded.objective_s
-where (q.importance, q.attempts, q.at_once, q.at_once_here, q.at_once_merchant, q.per_second,
-    q.objective_s)
-  is distinct from (excluded.importance, excluded.attempts, excluded.at_once,
-    excluded.at_once_here, excluded.at_once_merchant, excluded.per_second, excluded.objective_s)
+  max_running = excluded.max_running, max_running_per_worker = excluded.max_running_per_worker,
+  max_running_per_merchant = excluded.max_running_per_merchant,
+  per_second = excluded.per_second, objective_s = excluded.objective_s
+where (q.importance, q.attempts, q.max_running, q.max_running_per_worker,
+    q.max_running_per_merchant, q.per_second, q.objective_s)
+  is distinct from (excluded.importance, excluded.attempts, excluded.max_running,
+    excluded.max_running_per_worker, excluded.max_running_per_merchant, excluded.per_second,
+    excluded.objective_s)
 """
 
 _REAP = """
@@ -45,7 +46,7 @@ async def declare_queues(database: Database, plan: WorkPlan) -> None:
             [queue.attempts for queue in queues],
             [queue.max_running for queue in queues],
             [queue.max_running_per_worker for queue in queues],
-            [queue.at_once_merchant for queue in queues],
+            [queue.max_running_per_merchant for queue in queues],
             [queue.per_second for queue in queues],
             [queue.objective_s for queue in queues],
         )

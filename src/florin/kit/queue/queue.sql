@@ -65,7 +65,7 @@ declare
   full_up uuid[]; -- merchants with as many running jobs as they may have
 begin
   for asked in
-    select q.name, q.at_once, q.at_once_merchant, q.per_second, w.want
+    select q.name, q.max_running, q.max_running_per_merchant, q.per_second, w.want
     from unnest(p_queues, p_wants) w (name, want) join queue q on q.name = w.name
     where not q.paused and w.want > 0 order by q.importance, q.name
   loop
@@ -88,18 +88,18 @@ begin
     continue when not exists (
       select from queue_job j where j.queue = asked.name and j.state = 0);
     n := least(most, asked.want);
-    if asked.at_once is not null or asked.per_second is not null
-        or asked.at_once_merchant is not null then
+    if asked.max_running is not null or asked.per_second is not null
+        or asked.max_running_per_merchant is not null then
       n := florin.queue_allowance(asked.name, n);
     end if;
     continue when n <= 0;
     taken := 0;
     full_up := '{}';
     loop -- once; where merchants have a limit one by one, for each take may fill one up
-      if asked.at_once_merchant is not null then
+      if asked.max_running_per_merchant is not null then
         full_up := array(select z.merchant from queue_job z
           where z.queue = asked.name and z.state = 1 and z.merchant is not null
-          group by z.merchant having count(*) >= asked.at_once_merchant);
+          group by z.merchant having count(*) >= asked.max_running_per_merchant);
       end if;
       return query
         update queue_job j
@@ -112,14 +112,14 @@ begin
             where k.kind = z.kind and k.version >= z.version)
             and (z.merchant is null or z.merchant <> all (full_up))
           order by z.priority desc, z.place, z.due_at, z.id
-          limit case when asked.at_once_merchant is null then n else 1 end
+          limit case when asked.max_running_per_merchant is null then n else 1 end
           for update skip locked))
         returning j.id, j.queue, j.kind, j.version, j.priority, j.attempts, j.crashes, j.fence,
           j.payload::text, j.trace, j.position,
           extract(epoch from right_now - j.due_at)::double precision, j.place;
       get diagnostics found_now = row_count;
       taken := taken + found_now;
-      exit when asked.at_once_merchant is null or found_now = 0 or taken >= n;
+      exit when asked.max_running_per_merchant is null or found_now = 0 or taken >= n;
     end loop;
     most := most - taken;
     if asked.per_second is not null and taken < n then
@@ -136,13 +136,13 @@ language plpgsql volatile set search_path = florin, pg_temp as $$
 declare
   rule record; n integer := p_n; tokens_now real;
 begin
-  select q.at_once, q.per_second, q.tokens, q.filled_at into rule
+  select q.max_running, q.per_second, q.tokens, q.filled_at into rule
   from queue q where q.name = p_queue for no key update skip locked;
   if not found then
     return 0;
   end if;
-  if rule.at_once is not null then
-    n := least(n, rule.at_once - (
+  if rule.max_running is not null then
+    n := least(n, rule.max_running - (
       select count(*) from queue_job j where j.queue = p_queue and j.state = 1)::integer);
   end if;
   if rule.per_second is not null and n > 0 then
@@ -397,7 +397,7 @@ begin
     dead = f.dead + excluded.dead, run_s = f.run_s + excluded.run_s;
   delete from queue_tick t where t.tick < clock_timestamp() - interval '7 days'
     and t.tick < (select max(z.tick) from queue_tick z where z.schedule = t.schedule);
-  delete from queue_worker w where w.beat_at < clock_timestamp() - interval '10 minutes';
+  delete from queue_worker w where w.heartbeat_at < clock_timestamp() - interval '10 minutes';
 end $$;
 
 -- What there is to see of each queue, empty ones too: for metrics, for the operator, and for

@@ -53,7 +53,7 @@ class ResultWriter:
 
     database: Database
     queues: Mapping[str, QueueConfig]
-    hands: JobSlots
+    slots: JobSlots
     tallies: dict[str, QueueTally] = field(default_factory=lambda: defaultdict(QueueTally))
     _done: list[QueuedJob] = field(default_factory=list[QueuedJob])
     _other: list[tuple[QueuedJob, Continue | JobFailure]] = field(
@@ -65,7 +65,7 @@ class ResultWriter:
         tally = self.tallies[job.queue]
         tally.run_s += seconds
         if ended is None and job.finished:
-            self.hands.remove(job)
+            self.slots.remove(job)
             self._completed(job.queue, 1)
         elif ended is None:
             self._done.append(job)
@@ -96,7 +96,7 @@ class ResultWriter:
                     job, ended = self._other[0]
                     await self._write_other(job, ended)
                     self._other.pop(0)
-                    self.hands.remove(job)
+                    self.slots.remove(job)
             except (*BROKEN, PoolTimeout, asyncpg.PostgresError) as error:
                 _log.warning("outcomes wait for the database", error=repr(error))
                 await asyncio.sleep(_REPEAT_AFTER_S)
@@ -117,7 +117,7 @@ class ResultWriter:
                 [job.fence for job in jobs],
             )
         for job in jobs:
-            self.hands.remove(job)
+            self.slots.remove(job)
 
     async def count(self) -> None:
         """Add the counts to the queues' totals."""
@@ -148,7 +148,7 @@ class ResultWriter:
         )
         gone = {row["id"] for row in rows}
         for job in jobs:
-            self.hands.remove(job)
+            self.slots.remove(job)
             if job.id in gone:
                 self._completed(job.queue, 1)
             else:

@@ -30,7 +30,7 @@ class SlotRunners:
     def __init__(
         self,
         queues: Mapping[str, QueueConfig],
-        hands: JobSlots,
+        slots: JobSlots,
         outcomes: ResultWriter,
         *,
         context: Any,
@@ -39,7 +39,7 @@ class SlotRunners:
     ) -> None:
         self.late = False  # the time to finish is over: running jobs are released
         self._queues = queues
-        self._hands = hands
+        self._slots = slots
         self._outcomes = outcomes
         self._context = context
         self._alone = alone
@@ -56,8 +56,8 @@ class SlotRunners:
             task.cancel()
         if not self._tasks:
             return 0
-        _, deaf = await asyncio.wait(self._tasks, timeout=1)
-        return len(deaf)
+        _, unresponsive = await asyncio.wait(self._tasks, timeout=1)
+        return len(unresponsive)
 
     def _start_one(self) -> None:
         task = asyncio.ensure_future(self._run_forever())
@@ -66,21 +66,21 @@ class SlotRunners:
 
     async def _run_forever(self) -> None:
         while True:
-            job = await self._hands.backlog.get()
-            if not self._hands.owns(job):
+            job = await self._slots.backlog.get()
+            if not self._slots.owns(job):
                 continue
             started = time.perf_counter()
             ended = await self._run(job)
             seconds = time.perf_counter() - started
-            timeout = self._hands.begun.pop(job.fence, None)
-            self._hands.record_duration(job.queue, seconds)
+            timeout = self._slots.begun.pop(job.fence, None)
+            self._slots.record_duration(job.queue, seconds)
             metrics.queue_run_seconds.labels(job.queue).observe(seconds)
             if timeout is None:
                 return  # it was abandoned, and another runner has this slot
-            if self.late and isinstance(ended, JobFailure) and self._hands.owns(job):
+            if self.late and isinstance(ended, JobFailure) and self._slots.owns(job):
                 with contextlib.suppress(*_AWAY):
                     await self._outcomes.give_back([job])
-            elif self._hands.owns(job):
+            elif self._slots.owns(job):
                 self._outcomes.add(job, ended, seconds=seconds)
             else:
                 metrics.queue_fenced.labels(job.queue).inc()
@@ -93,7 +93,7 @@ class SlotRunners:
         try:
             extra_s = ALONE_S if job.crashes >= LOST_MOST else 0
             async with asyncio.timeout(queue.timeout_s + extra_s) as timeout:
-                self._hands.begun[job.fence] = timeout
+                self._slots.begun[job.fence] = timeout
                 if job.crashes:
                     await self._outcomes.begin(job)
                 if job.crashes >= LOST_MOST:
@@ -101,7 +101,7 @@ class SlotRunners:
                 # An unknown kind raises here, so that the job fails, not the worker.
                 return await queue.kinds[job.kind].run(job, self._context)
         except LeaseLost as lost:
-            self._hands.remove(job)
+            self._slots.remove(job)
             return job_failure(lost)
         except BaseException as error:
             task = asyncio.current_task()
@@ -112,8 +112,8 @@ class SlotRunners:
     def leave_overdue(self) -> None:
         """Abandon jobs that ignore their timeout: they lose their lease and their slot."""
         now = asyncio.get_running_loop().time()
-        for fence, timeout in list(self._hands.begun.items()):
+        for fence, timeout in list(self._slots.begun.items()):
             when = timeout.when()
             if timeout.expired() and when is not None and now > when + OVERDUE_S:
-                self._hands.leave(fence)
+                self._slots.leave(fence)
                 self._start_one()

@@ -13,12 +13,12 @@ CACHED_S = 1.0
 SILENT_S = 30.0  # a worker without a heartbeat for so long counts as lost
 
 _QUEUES = """
-select f.*, q.at_once, q.at_once_here
+select f.*, q.max_running, q.max_running_per_worker
 from florin.queue_facts() f join florin.queue q on q.name = f.name order by f.importance, f.name
 """
 _WORKERS = """
-select id::text, name, release, concurrency, busy, stopping, started_at, beat_at,
-  beat_at < clock_timestamp() - make_interval(secs => $1) as silent
+select id::text, name, release, concurrency, busy, stopping, started_at, heartbeat_at,
+  heartbeat_at < clock_timestamp() - make_interval(secs => $1) as silent
 from florin.queue_worker order by name, started_at
 """
 _OUTBOX = """
@@ -33,16 +33,17 @@ class QueueFacts(msgspec.Struct, kw_only=True):
     `waiting` jobs are due now, `delayed` ones later, `active` ones run, `dead` ones have no
     attempts left; `completed`, `failed` (attempts) and `died` count since the queue's creation.
     Rates are those of the last ten or thirty seconds; `service_s` is the mean run time of the last
-    five minutes; `failing` is the share of failed attempts in the last minute. At most `at_once`
-    jobs run at once in the fleet, `at_once_here` in each worker; None: no limit.
+    five minutes; `failing` is the share of failed attempts in the last minute. At most
+    `max_running` jobs run at once in the fleet, `max_running_per_worker` in each worker; None: no
+    limit.
     """
 
     name: str
     importance: int
     paused: bool
     objective_s: float | None
-    at_once: int | None
-    at_once_here: int | None
+    max_running: int | None
+    max_running_per_worker: int | None
     waiting: int
     delayed: int
     active: int
@@ -69,7 +70,7 @@ class WorkerFacts(msgspec.Struct, kw_only=True):
     busy: int
     stopping: bool
     started_at: datetime
-    beat_at: datetime
+    heartbeat_at: datetime
     silent: bool
 
 

@@ -39,7 +39,7 @@ _BEAT = """
 insert into florin.queue_worker (id, name, release, concurrency, busy, stopping)
 values ($1, $2, $3, $4, $5, $6)
 on conflict (id) do update set busy = excluded.busy, stopping = excluded.stopping,
-  beat_at = clock_timestamp()
+  heartbeat_at = clock_timestamp()
 """
 
 _log = logging.get_logger()
@@ -58,7 +58,7 @@ class QueueWorker:
         name: str,
         release: str,
         concurrency: int,
-        wake: Notifier,
+        notifier: Notifier,
         alone: Callable[[QueuedJob], Awaitable[Continue | None]],
     ) -> None:
         self.id: UUID = ids.new_id()
@@ -69,9 +69,9 @@ class QueueWorker:
         self._name = name
         self._release = release
         self._concurrency = concurrency
-        self._wake = wake
-        self._hands = JobSlots(self._queues, concurrency, wake.notify_local)
-        self._outcomes = ResultWriter(control, self._queues, self._hands)
+        self._notifier = notifier
+        self._slots = JobSlots(self._queues, concurrency, notifier.notify_local)
+        self._outcomes = ResultWriter(control, self._queues, self._slots)
         self._kinds = [
             (name, kind.version) for queue in plan.queues for name, kind in queue.kinds.items()
         ]
@@ -79,14 +79,14 @@ class QueueWorker:
         self._room = asyncio.Event()
         self._ticks: dict[str, datetime] = {}
         self._runners = SlotRunners(
-            self._queues, self._hands, self._outcomes, context=context, alone=alone, room=self._room
+            self._queues, self._slots, self._outcomes, context=context, alone=alone, room=self._room
         )
-        self.deaf = 0  # jobs that ignored cancellation
+        self.unresponsive = 0  # jobs that ignored cancellation
 
     def stop(self) -> None:
         """Claim no more jobs, finish the running ones."""
         self._stop.set()
-        self._wake.notify_local()
+        self._notifier.notify_local()
         self._room.set()
 
     async def run(self) -> None:
@@ -108,7 +108,7 @@ class QueueWorker:
         await self._finish()
         for task in (*keeping, stopped):
             task.cancel()
-        self.deaf = await self._runners.end()
+        self.unresponsive = await self._runners.end()
         ended = await asyncio.gather(*taking, *keeping, return_exceptions=True)
         faulthandler.cancel_dump_traceback_later()
         for each in ended:
@@ -135,8 +135,8 @@ class QueueWorker:
 
     async def _take(self) -> None:
         """Claim as many jobs as there are free slots, or wait."""
-        words = self._wake.words  # a notification during the claim must end the wait below
-        counts = self._hands.wanted_count()
+        words = self._notifier.words  # a notification during the claim must end the wait below
+        counts = self._slots.wanted_count()
         if not counts:
             self._room.clear()
             with contextlib.suppress(TimeoutError):
@@ -156,13 +156,13 @@ class QueueWorker:
         for row in sorted(rows, key=_turn):
             job = QueuedJob(row, self._database, lease=self._plan.lease, stopping=self._stop.is_set)
             metrics.queue_wait_seconds.labels(job.queue).observe(max(0.0, job.waited_s))
-            self._hands.take(job)
+            self._slots.take(job)
         if not rows:
-            await self._wake.wait(words)
+            await self._notifier.wait(words)
 
     async def _move(self) -> None:
         """Move rows of the outbox into the queue."""
-        words = self._wake.words
+        words = self._notifier.words
         followers = self._plan.followers
         taken, put = (
             await self._control.all(
@@ -175,9 +175,9 @@ class QueueWorker:
             )
         )[0]
         if put:
-            self._wake.notify_all()
+            self._notifier.notify_all()
         if not taken:
-            await self._wake.wait(words)
+            await self._notifier.wait(words)
 
     async def _tend(self) -> None:
         try:
@@ -198,7 +198,7 @@ class QueueWorker:
         with contextlib.suppress(RuntimeError):  # no memory for its thread: at the next heartbeat
             faulthandler.dump_traceback_later(HUNG_S, exit=True)
         self._runners.leave_overdue()
-        held = list(self._hands.held.values())
+        held = list(self._slots.held.values())
         lost = await self._control.all(
             "select fence from florin.queue_heartbeat($1, $2, $3) as fence",
             [job.id for job in held],
@@ -206,13 +206,13 @@ class QueueWorker:
             self._plan.lease,
         )
         for row in lost:
-            self._hands.lose(row["fence"])
+            self._slots.lose(row["fence"])
         await self._say_hello()
         await self._outcomes.count()
         await asyncio.sleep(self._plan.lease.total_seconds() / 4)
 
     async def _say_hello(self) -> None:
-        busy = len(self._hands.begun)
+        busy = len(self._slots.begun)
         metrics.queue_busy.set(busy)
         async with self._control.connection() as connection:
             await connection.execute(
@@ -229,15 +229,15 @@ class QueueWorker:
 
     async def _finish(self) -> None:
         """Release jobs that did not start, finish the running ones, write outcomes."""
-        _log.info("stopping", running=len(self._hands.begun))
+        _log.info("stopping", running=len(self._slots.begun))
         with contextlib.suppress(*_AWAY):
-            await self._outcomes.give_back(self._hands.drop_backlog())
-        await _until(lambda: not self._hands.begun, FINISH_WITHIN_S)
+            await self._outcomes.give_back(self._slots.drop_backlog())
+        await _until(lambda: not self._slots.begun, FINISH_WITHIN_S)
         self._runners.late = True
-        self._hands.interrupt()
-        await _until(lambda: not self._hands.begun and not self._outcomes.waiting, WRITE_WITHIN_S)
+        self._slots.interrupt()
+        await _until(lambda: not self._slots.begun and not self._outcomes.waiting, WRITE_WITHIN_S)
         with contextlib.suppress(*_AWAY):
-            await self._outcomes.give_back(list(self._hands.held.values()))
+            await self._outcomes.give_back(list(self._slots.held.values()))
             await self._outcomes.count()
             async with self._control.connection() as connection:
                 await connection.execute("delete from florin.queue_worker where id = $1", self.id)

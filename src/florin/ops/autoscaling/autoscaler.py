@@ -188,8 +188,8 @@ def _load(queue: QueueFacts) -> QueueLoad:
         rate=max(queue.arrivals_10s, queue.arrivals_30s),
         service_s=_SERVICE_S if queue.service_s is None else queue.service_s,
         objective_s=queue.objective_s,
-        at_once=queue.at_once,
-        here=queue.at_once_here,
+        max_running=queue.max_running,
+        max_running_per_worker=queue.max_running_per_worker,
     )
 
 

@@ -19,16 +19,20 @@ where last_failed_time > coalesce(last_archived_time, '-infinity')
 
 
 def measure_archive_delay(
-    url: str, newest: Callable[[], str], *, at_once: bool = False, within_s: float = LOST_AT_MOST_S
+    url: str,
+    newest: Callable[[], str],
+    *,
+    end_segment: bool = False,
+    within_s: float = LOST_AT_MOST_S,
 ) -> float | None:
     """Commit and wait until the archive has the commit; `newest` returns its newest segment.
 
-    `at_once`: end the segment at once, so that only the archiving is measured. Returns seconds;
+    `end_segment`: end the segment now, so that only the archiving is measured. Returns seconds;
     None if no server runs. Raises OperatorError after `within_s`.
     """
     began = time.monotonic()
     try:
-        segment = asyncio.run(_commit(url, at_once=at_once))
+        segment = asyncio.run(_commit(url, end_segment=end_segment))
     except NotYet:
         return None
     with timed("Waiting until the latest writes are archived"):
@@ -42,10 +46,10 @@ def measure_archive_delay(
     return round(time.monotonic() - began, 1)
 
 
-async def _commit(url: str, *, at_once: bool) -> str:
+async def _commit(url: str, *, end_segment: bool) -> str:
     async with open_session(url) as connection:
         segment = await connection.fetchval(_MARK)
-        if at_once:
+        if end_segment:
             await connection.execute("select pg_switch_wal()")
         return segment
 

@@ -36,7 +36,7 @@ class RestoreTest:
     base: datetime
     reaches: datetime
     behind_s: float  # from `reaches` to the start of the test
-    found: dict[str, Any]
+    proof: dict[str, Any]
 
 
 def test_restore(saved: Path, server: Postgres, prove: Prove) -> RestoreTest:
@@ -52,7 +52,7 @@ def test_restore(saved: Path, server: Postgres, prove: Prove) -> RestoreTest:
         require_complete_recovery(scratch, made, newest)
     reaches = reaches or base.ended  # no writes since the backup
     behind_s = round(max(0.0, (began - reaches).total_seconds()), 1)
-    return RestoreTest(base=base.ended, reaches=reaches, behind_s=behind_s, found=found)
+    return RestoreTest(base=base.ended, reaches=reaches, behind_s=behind_s, proof=found)
 
 
 async def _look(server: Postgres, prove: Prove) -> tuple[datetime | None, dict[str, Any]]:

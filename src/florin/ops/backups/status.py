@@ -46,22 +46,22 @@ def read_outcomes(home: Home) -> dict[What, BackupOutcome]:
 
 
 def failing_backups(
-    found: dict[What, BackupOutcome], now: float, *, runs: bool = True
+    outcomes: dict[What, BackupOutcome], now: float, *, runs: bool = True
 ) -> dict[What, str]:
     """Return the failing or overdue operations with the reason. Pure.
 
     Operations that were never tried are left out, and `shipped` while the fleet is stopped.
     """
-    wrong: dict[What, str] = {what: each.why for what, each in found.items() if each.why}
+    wrong: dict[What, str] = {what: each.why for what, each in outcomes.items() if each.why}
     limits: dict[What, float] = {"taken": OLD_S, "verified": OLD_S, "shipped": _SHIPPED_OLD_S}
-    if found["shipped"].at and not found["taken"].tried:
+    if outcomes["shipped"].at and not outcomes["taken"].tried:
         wrong["taken"] = "the log cannot be restored without a backup; run florin backup"
-    for what, each in found.items():
+    for what, each in outcomes.items():
         if what not in wrong and each.at > now + _AHEAD_S:
             ahead = _span(each.at - now)
             wrong[what] = f"the clock was set back: the last success is {ahead} in the future"
         # Before the first verification, its age is that of the last backup.
-        since = each.at or (found["taken"].at if what == "verified" else 0.0)
+        since = each.at or (outcomes["taken"].at if what == "verified" else 0.0)
         if what == "shipped" and not runs:
             continue
         if what not in wrong and since and now - since > limits[what]:

@@ -58,7 +58,7 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
     outcome, said = "cut off", ""
     try:
         reply = await verb(running, order, taken, log_and_report)
-        outcome, said = "done", reply.said
+        outcome, said = "done", reply.message
     except OrderUndone as error:
         outcome, said = "undone", str(error)
         raise
@@ -73,7 +73,7 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
     finally:
         operation_lock.release_lock(running.home)
         audit_log.append_operation(
-            running.home, taken.who, taken.what, outcome, said=said, begun=begun
+            running.home, taken.who, taken.what, outcome, message=said, begun=begun
         )
 
 
@@ -83,7 +83,7 @@ async def resume_operation(running: FleetContext, left: Operation) -> None:
     await carry_out_change(running, left, "finished after an interruption")
 
 
-async def carry_out_change(running: FleetContext, change: Operation, said: str) -> None:
+async def carry_out_change(running: FleetContext, change: Operation, message: str) -> None:
     """Carry out a change that no caller waits for; log its outcome and record it in the audit log.
 
     `said` is the text of the audit entry when the change succeeds.
@@ -93,18 +93,18 @@ async def carry_out_change(running: FleetContext, change: Operation, said: str) 
         await execute_change(running, taken, say)
         outcome = "done"
     except OrderUndone as error:
-        outcome, said = "undone", str(error)
-        say(said)
+        outcome, message = "undone", str(error)
+        say(message)
     except OperatorError as error:
-        outcome, said = "failed", str(error)
-        say(said)
+        outcome, message = "failed", str(error)
+        say(message)
     except Exception as error:  # noqa: BLE001 -- supervision of the fleet must continue
-        outcome, said = "failed", described(error)
-        say(f"Error: {change.describe()} failed: {said}")
+        outcome, message = "failed", described(error)
+        say(f"Error: {change.describe()} failed: {message}")
     finally:
         operation_lock.release_lock(running.home)
     audit_log.append_operation(
-        running.home, change.who, change.what, outcome, said=said, begun=begun
+        running.home, change.who, change.what, outcome, message=message, begun=begun
     )
 
 

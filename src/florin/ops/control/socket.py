@@ -86,7 +86,7 @@ async def send_order(home: Home, what: Order, *, report: ReportProgress | None =
                 if reply.done is not None:
                     break
                 if report is not None:
-                    report(reply.said)
+                    report(reply.message)
                 line = await reader.readline()
     except msgspec.DecodeError:
         raise OperatorError(

@@ -31,7 +31,7 @@ def check(home: Home, fleet: Fleet) -> list[Finding]:
     url = postgres.postgres_url(primary.address, postgres.SUPERUSER, secrets.read_secrets(home))
     try:
         took_s = archive_delay.measure_archive_delay(
-            url, lambda: newest_segment_in(archive), at_once=True, within_s=WITHIN_S
+            url, lambda: newest_segment_in(archive), end_segment=True, within_s=WITHIN_S
         )
     except OperatorError as error:
         return [Finding("fleet", "archive", "fail", str(error))]

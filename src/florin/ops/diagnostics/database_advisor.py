@@ -257,7 +257,7 @@ async def _statements(connection: Any) -> list[Finding]:
     )
 
 
-def _all_or(name: str, found: Sequence[str], good: str, bad: Result = "warn") -> list[Finding]:
-    if not found:
+def _all_or(name: str, findings: Sequence[str], good: str, bad: Result = "warn") -> list[Finding]:
+    if not findings:
         return [Finding("db", name, "ok", good)]
-    return [Finding("db", name, bad, said) for said in found]
+    return [Finding("db", name, bad, said) for said in findings]

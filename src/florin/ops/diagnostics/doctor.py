@@ -48,12 +48,12 @@ async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None
     return found
 
 
-def format_checks(found: list[Finding]) -> str:
+def format_checks(findings: list[Finding]) -> str:
     marks = {"ok": "ok  ", "warn": "WARN", "fail": "FAIL"}
-    width = max((len(check.name) for check in found), default=0)
+    width = max((len(check.name) for check in findings), default=0)
     return "\n".join(
-        f"{marks[check.result]}  {check.topic:<6}  {check.name:<{width}}  {check.said}"
-        for check in found
+        f"{marks[check.result]}  {check.topic:<6}  {check.name:<{width}}  {check.message}"
+        for check in findings
     )
 
 

@@ -14,4 +14,4 @@ class Finding(msgspec.Struct, frozen=True):
     topic: Topic
     name: str
     result: Result
-    said: str
+    message: str

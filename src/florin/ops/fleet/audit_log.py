@@ -22,12 +22,12 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     who: str
     what: str
     outcome: str
-    said: str = ""
+    message: str = ""
     seconds: float | None = None
 
 
 def append_operation(
-    home: Home, who: str, what: str, outcome: str, *, said: str = "", begun: float | None = None
+    home: Home, who: str, what: str, outcome: str, *, message: str = "", begun: float | None = None
 ) -> None:
     """Append a line; `begun` is the monotonic time at which the operation began.
 
@@ -39,7 +39,7 @@ def append_operation(
         who=who,
         what=what,
         outcome=outcome,
-        said=said,
+        message=message,
         seconds=None if begun is None else round(time.monotonic() - begun, 3),
     )
     try:
@@ -99,4 +99,4 @@ def format_operations(entries: list[OperationRecord]) -> str:
 
 def _story(entry: OperationRecord) -> str:
     took = f" ({entry.seconds:.1f} s)" if entry.seconds is not None else ""
-    return f"{entry.what}{took}{f': {entry.said}' if entry.said else ''}"
+    return f"{entry.what}{took}{f': {entry.message}' if entry.message else ''}"

@@ -25,7 +25,7 @@ class Order(msgspec.Struct, frozen=True, omit_defaults=True):
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """Progress (`done` is None) or the outcome of an order; `said` is a sentence for the user."""
 
-    said: str
+    message: str
     done: bool | None = None
     document: dict[str, Any] | None = None
 
@@ -33,6 +33,6 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
 class OrderUndone(OperatorError):
     """The change failed and was undone; `document` has the details."""
 
-    def __init__(self, said: str, document: dict[str, Any]) -> None:
-        super().__init__(said)
+    def __init__(self, message: str, document: dict[str, Any]) -> None:
+        super().__init__(message)
         self.document = document

@@ -90,7 +90,7 @@ def resolve_edge(
         port=port,
         operations_port=ports[OPERATIONS],
         fleet_metrics_port=ports[METRICS],
-        user=os_user.service(os_user.BALANCER),
+        user=os_user.process_account(os_user.BALANCER),
         trusted_proxies=_trusted(environ),
         connections_per_source=_per_source(environ.get(_PER_SOURCE)),
         folder=folder,

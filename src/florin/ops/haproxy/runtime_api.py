@@ -43,7 +43,7 @@ class ServerRow(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
     sessions: int
     requests: int
-    said: str
+    status: str
 
 
 async def send_command(socket: Path, command: str, *, within_s: float = _WITHIN_S) -> str:
@@ -115,7 +115,7 @@ def _row(line: dict[str, str]) -> ServerRow:
         check=check,
         sessions=int(line["scur"] or 0),
         requests=int(line["stot"] or 0),
-        said=said,
+        status=said,
     )
 
 

@@ -47,7 +47,7 @@ async def complete_change(
         except OperatorError as error:
             say(f"{error} The running parts were not changed.")
             audit_log.append_operation(
-                running.home, change.who, change.what, "failed", said=str(error)
+                running.home, change.who, change.what, "failed", message=str(error)
             )
         else:
             await commands.carry_out_change(running, change, "")

@@ -125,7 +125,7 @@ def _ask(home: Home, before: Part, order: Order, within_s: float | None = None) 
     except TimeoutError:
         raise _silent(home, before) from None
     if not reply.done:
-        raise OperatorError(reply.said)
+        raise OperatorError(reply.message)
 
 
 def _who(options: UpOptions) -> str:

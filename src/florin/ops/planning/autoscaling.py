@@ -59,8 +59,8 @@ class QueueLoad(msgspec.Struct, frozen=True, kw_only=True):
     service_s: float  # how long a job takes, smoothed
     objective_s: float | None = None  # within which a job should start; None for bulk work
     floor: float = 0.0  # the least number of slots for this queue
-    at_once: int | None = None  # concurrent jobs of the whole fleet
-    here: int | None = None  # concurrent jobs of one worker
+    max_running: int | None = None  # concurrent jobs of the whole fleet
+    max_running_per_worker: int | None = None  # concurrent jobs of one worker
 
 
 class ScalingReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,10 +121,10 @@ def wanted_workers(limits: ScalingLimits, loads: tuple[QueueLoad, ...]) -> int:
         busy = load.rate * load.service_s / limits.utilisation
         backlog = load.waiting * load.service_s / within_s
         own = max(load.floor, busy + backlog)
-        if load.at_once is not None:  # more workers would not run more of its jobs at once
-            own = min(own, load.at_once)
-        if load.here is not None:
-            least = max(least, own / load.here)
+        if load.max_running is not None:  # more workers would not run more of its jobs at once
+            own = min(own, load.max_running)
+        if load.max_running_per_worker is not None:
+            least = max(least, own / load.max_running_per_worker)
         slots += own
     return _bounded(limits, math.ceil(max(slots / limits.slots, least) - 1e-9))
 

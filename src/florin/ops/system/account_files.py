@@ -29,18 +29,18 @@ _MOVE = 'test ! -e "$2" && mv -- "$1" "$2"'
 
 def write(path: Path, content: bytes, account: OsAccount | None) -> None:
     """Replace a file atomically; only the account may read it. Raises OperatorError."""
-    _run(account, _WRITE, path, said=f"{path} could not be written", stdin=content)
+    _run(account, _WRITE, path, failure=f"{path} could not be written", stdin=content)
 
 
 def move(source: Path, target: Path, account: OsAccount | None) -> None:
     """Rename within one directory; the target must not exist. Raises OperatorError."""
-    _run(account, _MOVE, source, target, said=f"{source} could not be renamed to {target.name}")
+    _run(account, _MOVE, source, target, failure=f"{source} could not be renamed to {target.name}")
 
 
 def copy(source: Path, target: Path, account: OsAccount | None) -> None:
     """Copy a directory recursively, symlinks as symlinks. Raises OperatorError."""
     said = f"{source} could not be copied to {target}"
-    _run(account, 'cp -a -- "$1" "$2"', source, target, said=said)
+    _run(account, 'cp -a -- "$1" "$2"', source, target, failure=said)
 
 
 def remove(path: Path, account: OsAccount | None) -> None:
@@ -75,10 +75,10 @@ def read(path: Path, account: OsAccount | None) -> str:
 
 
 def _run(
-    account: OsAccount | None, script: str, *paths: Path, said: str, stdin: bytes | None = None
+    account: OsAccount | None, script: str, *paths: Path, failure: str, stdin: bytes | None = None
 ) -> None:
     words = ["sh", "-c", script, "florin", *map(str, paths)]
     ended = run_as(account, words, within_s=_COPY_WITHIN_S, stdin=stdin)
     if ended.returncode != 0:
         reason = (ended.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise OperatorError(f"{said}: {reason}.")
+        raise OperatorError(f"{failure}: {reason}.")

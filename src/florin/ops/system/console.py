@@ -18,7 +18,7 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
+        self.on_terminal = sys.stderr.isatty()
         self._shown = 0
 
     def say(self, line: str) -> None:
@@ -26,7 +26,7 @@ class Progress:
         self._shown = 0
 
     def status(self, line: str) -> None:
-        if self.live:
+        if self.on_terminal:
             line = line[: max(20, shutil.get_terminal_size().columns - 1)]
             self._write(self._erase() + line)
             self._shown = len(line)

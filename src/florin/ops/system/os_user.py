@@ -56,7 +56,7 @@ def choose_account(data: Sequence[Path]) -> OsAccount | None:
     )
 
 
-def service(name: str) -> OsAccount | None:
+def process_account(name: str) -> OsAccount | None:
     """Return the account of one kind of process; None when florin does not run as root.
 
     If no user can be created it is a user id without a user: such a process owns no file.

@@ -93,7 +93,7 @@ async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
     valkeys: ValkeyDeployment | None = None
     given = await _given_servers(spec)
     home.write_layout(spec.layout)
-    account = os_user.service(os_user.APPLICATION)
+    account = os_user.process_account(os_user.APPLICATION)
     store.share(home, account)
     if database is None or spec.redis_url is None:
         folder, user = os_user.prepare_account(home.path, spec.layout.data_dir)

@@ -13,9 +13,9 @@ from florin.kit.errors import Overloaded
 from florin.kit.postgres.database import Database, open_connection
 from florin.kit.replicas.routing import ReplicaRouter
 from florin.ops.postgres import connection_budget
-from florin.reports import proof, service
+from florin.reports import proof, report_runner
 from florin.reports.proof import Proof
-from florin.reports.service import REPORT_CONNECTIONS, Reports
+from florin.reports.report_runner import REPORT_CONNECTIONS, ReportRunner
 from tests.conftest import Urls
 from tests.support.api_calls import issue, read
 from tests.support.instance import Shop
@@ -31,8 +31,8 @@ _ONE, _OTHER, _THIRD = (uuid.uuid4() for _ in range(3))
 
 
 @pytest.fixture
-async def reports(urls: Urls) -> AsyncGenerator[Reports]:
-    made = Reports(urls.app, name="tests")
+async def reports(urls: Urls) -> AsyncGenerator[ReportRunner]:
+    made = ReportRunner(urls.app, name="tests")
     await made.open()
     try:
         yield made
@@ -58,13 +58,13 @@ async def until_waiting(owner: Any, count: int) -> None:
             await asyncio.sleep(0.01)
 
 
-def begin(reports: Reports, merchant: uuid.UUID) -> asyncio.Task[Proof]:
+def begin(reports: ReportRunner, merchant: uuid.UUID) -> asyncio.Task[Proof]:
     return asyncio.ensure_future(reports.proof(merchant, fresh=True))
 
 
 @pytest.mark.usefixtures("waiting_proofs")
 async def test_a_merchant_has_one_report_at_a_time_and_leaves_room_for_another(
-    reports: Reports, owner: Any
+    reports: ReportRunner, owner: Any
 ) -> None:
     await owner.execute(f"select pg_advisory_lock({_LOCK})")
     first = [begin(reports, _ONE) for _ in range(20)]
@@ -88,8 +88,8 @@ async def test_a_merchant_has_one_report_at_a_time_and_leaves_room_for_another(
 async def test_a_report_that_takes_too_long_is_ended(
     urls: Urls, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "REPORT_WITHIN_S", 0.2)
-    reports = Reports(urls.app, name="slow")
+    monkeypatch.setattr(report_runner, "REPORT_WITHIN_S", 0.2)
+    reports = ReportRunner(urls.app, name="slow")
     await reports.open()
     await owner.execute(f"select pg_advisory_lock({_LOCK})")
     with pytest.raises(Overloaded, match="takes longer than"):
@@ -102,12 +102,12 @@ async def test_a_report_that_takes_too_long_is_ended(
 
 @pytest.mark.usefixtures("waiting_proofs")
 async def test_a_report_that_waits_too_long_is_refused(
-    reports: Reports, owner: Any, monkeypatch: pytest.MonkeyPatch
+    reports: ReportRunner, owner: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await owner.execute(f"select pg_advisory_lock({_LOCK})")
     first = begin(reports, _ONE)
     await until_waiting(owner, 1)
-    monkeypatch.setattr(service, "TURN_WITHIN_S", 0.05)
+    monkeypatch.setattr(report_runner, "TURN_WITHIN_S", 0.05)
     with pytest.raises(Overloaded, match="other reports of this merchant"):
         await reports.proof(_ONE, fresh=False)
     await owner.execute(f"select pg_advisory_unlock({_LOCK})")
@@ -116,16 +116,16 @@ async def test_a_report_that_waits_too_long_is_refused(
 
 
 async def test_a_proof_is_reused_for_a_moment_unless_a_write_must_be_visible(
-    reports: Reports, monkeypatch: pytest.MonkeyPatch
+    reports: ReportRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "PROOF_KEPT_S", 3600)
+    monkeypatch.setattr(report_runner, "PROOF_KEPT_S", 3600)
     merchant = uuid.uuid4()
     first = await reports.proof(merchant, fresh=False)
     assert await reports.proof(merchant, fresh=False) is first
     again = await reports.proof(merchant, fresh=True)
     assert again is not first
     assert await reports.proof(merchant, fresh=False) is again
-    monkeypatch.setattr(service, "PROOF_KEPT_S", 0)
+    monkeypatch.setattr(report_runner, "PROOF_KEPT_S", 0)
     assert await reports.proof(merchant, fresh=False) is not again
     await reports.proof(uuid.uuid4(), fresh=False)
     # Old proofs are dropped.
@@ -133,9 +133,9 @@ async def test_a_proof_is_reused_for_a_moment_unless_a_write_must_be_visible(
 
 
 async def test_the_balances_of_an_instant_are_kept_and_bounded(
-    reports: Reports, database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    reports: ReportRunner, database: Database, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "BALANCES_KEPT", 3)
+    monkeypatch.setattr(report_runner, "BALANCES_KEPT", 3)
     router = ReplicaRouter(database, [], None)
     now = datetime.now(UTC)
 

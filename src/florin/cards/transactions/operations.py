@@ -45,7 +45,7 @@ select t.* from florin.transfer t where t.merchant = $1 and t.id = $2
 _HOLD = "select h.* from florin.hold h where h.merchant = $1 and h.id = $2"
 
 
-class Transactions:
+class TransactionOperations:
     """The operations that move money on cards."""
 
     def __init__(

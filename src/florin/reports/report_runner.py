@@ -42,7 +42,7 @@ class _KeptProof:
     finished: float
 
 
-class Reports:
+class ReportRunner:
     """The reports of an instance."""
 
     def __init__(self, url: str, *, name: str) -> None:
