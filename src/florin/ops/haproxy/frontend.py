@@ -7,7 +7,8 @@ from pathlib import Path
 
 from florin.kit.settings import network_rules
 from florin.ops.fleet import desired_state
-from florin.ops.fleet.home import Home
+from florin.ops.fleet.desired_state import DesiredState
+from florin.ops.fleet.home import Home, Layout
 from florin.ops.fleet.model import Fleet, Role
 from florin.ops.fleet.observe import observe_fleet
 from florin.ops.fleet.options import UpOptions
@@ -64,20 +65,14 @@ def base_urls(home: Home) -> list[str]:
     return []
 
 
-def current_frontend(home: Home) -> CurrentFrontend:
+def current_frontend(fleet: Fleet, layout: Layout, kept: DesiredState) -> CurrentFrontend:
     """Return the settings that `florin up` keeps unless its options change them."""
-    fleet = observe_fleet(home)
     part = fleet.part(NAME)
-    if part is None or not any(each.process for each in (part, *fleet.of("api"))):
+    port = "" if part is None else (part.address or "").rpartition(":")[2]
+    if not port.isdigit() or not any(each.process for each in (*fleet.of("api"), part) if each):
         return CurrentFrontend()
-    port = (part.address or "").rpartition(":")[2]
-    pair = desired_state.load_desired_state(home).tls
-    tls = None if pair is None else (Path(pair[0]), Path(pair[1]))
-    return (
-        CurrentFrontend(int(port), home.layout().ports.get(OPERATIONS), tls)
-        if port.isdigit()
-        else CurrentFrontend()
-    )
+    tls = None if kept.tls is None else (Path(kept.tls[0]), Path(kept.tls[1]))
+    return CurrentFrontend(int(port), layout.ports.get(OPERATIONS), tls)
 
 
 def resolve_edge(

@@ -103,7 +103,8 @@ def needs_takeover(options: UpOptions, before: Part) -> bool:
     Needed for another port, certificate or number of replicas, which only a start arranges, and
     when the running supervisor is attached to a terminal: the new one runs in the background.
     """
-    kept, runs = load_desired_state(options.home), frontend.current_frontend(options.home)
+    home, kept = options.home, load_desired_state(options.home)
+    runs = frontend.current_frontend(observe_fleet(home), home.layout(), kept)
     requested = options.requested.applied_to(kept)
     assert before.pid is not None
     return (

@@ -52,7 +52,8 @@ def resolve_fleet_spec(options: UpOptions, fleet: Fleet) -> FleetSpec:
     another topology of Valkey, an invalid certificate or setting.
     """
     home, kept = options.home, desired_state.load_desired_state(options.home)
-    current = frontend.current_frontend(home)
+    layout = home.layout()
+    current = frontend.current_frontend(fleet, layout, kept)
     port, tls = options.port or current.port or frontend.DEFAULT_PORT, options.tls or current.tls
     frontend.require_ports(options, port, fleet)
     if tls is not None:
@@ -66,7 +67,7 @@ def resolve_fleet_spec(options: UpOptions, fleet: Fleet) -> FleetSpec:
         primary = replica_set.recorded_primary(home).primary
         members = replica_set.member_names(desired.replicas, primary)
     needed = _needed_ports(members, desired.valkey if options.redis_url is None else None)
-    layout, notices = _resolve_layout(home.layout(), fleet, needed)
+    layout, notices = _resolve_layout(layout, fleet, needed)
     operations = frontend.operations_port(options.operations_port, port, fleet, layout.ports)
     layout = replace(layout, ports=layout.ports | {frontend.OPERATIONS: operations})
     if options.valkey is not None and options.redis_url is not None:
