@@ -56,7 +56,7 @@ async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
         uuid_of("mer", merchant),
     )
     assert (await issue(http, boss, program)).status_code != 201
-    (check,) = await time_zones.compare(urls.app)
+    (check,) = await time_zones.compare_time_zones(urls.app)
     assert check.result == "fail"
     assert f"{merchant} (Mars/Olympus_Mons)" in check.message
     changed = await http.patch(
@@ -68,7 +68,7 @@ async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
     issued = await issue(http, boss, program)
     assert issued.status_code == 201, issued.text
     assert issued.json()["expires_at"][11:] in {"04:00:00Z", "05:00:00Z"}  # midnight there
-    (check,) = await time_zones.compare(urls.app)
+    (check,) = await time_zones.compare_time_zones(urls.app)
     assert check.result != "fail", check.message
     record = (await audited(http, boss, action="merchant.changed"))[0]
     assert record["before"] == {"timezone": "Mars/Olympus_Mons"}
@@ -80,8 +80,8 @@ async def test_a_time_zone_unknown_to_a_new_database_is_reported_and_changed(
 
 def test_doctor_names_time_zones_that_the_database_lacks() -> None:
     here = frozenset({"UTC", "Europe/Kyiv"})
-    assert time_zones.judge(here, {"UTC", "Europe/Kyiv", "CET"}, []).result == "ok"
-    lacking = time_zones.judge(here, {"UTC"}, [])
+    assert time_zones.judge_time_zones(here, {"UTC", "Europe/Kyiv", "CET"}, []).result == "ok"
+    lacking = time_zones.judge_time_zones(here, {"UTC"}, [])
     assert lacking.result == "warn"
     assert "Europe/Kyiv" in lacking.message
 

@@ -76,6 +76,6 @@ OPERATIONS = (
     _("a success with a future time counts", "src/florin/ops/backups/status.py",
       "each.at > now + _AHEAD_S", "False", f"{CLOCK}::test_a_success_in_the_future_does_not_count"),
     _("a reused pid is taken for the part", "src/florin/ops/fleet/pid_files.py",
-      "processes.of_stat(process.pid, stat) == process", "True",
+      "processes.parse_stat(process.pid, stat) == process", "True",
       f"{CLOCK}::test_a_part_that_was_just_started_is_found_after_a_clock_jump"),
 )  # fmt: skip

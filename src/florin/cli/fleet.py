@@ -122,7 +122,7 @@ def _detach(options: UpOptions) -> None:
     from florin.ops.lifecycle import takeover
     from florin.ops.lifecycle.background import start_in_background
 
-    before = takeover.find_leader(options.home)
+    before = takeover.find_ready_supervisor(options.home)
     if before is None or takeover.needs_takeover(options, before):
         words = ["up", "--home", str(options.home.path)]
         words += ["--port", str(options.port)] if options.port is not None else []

@@ -43,7 +43,7 @@ async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
         return auto
 
     monkeypatch.setattr(desired_state, "load_desired_state", read)
-    monkeypatch.setattr(scaling, "_look", look)
+    monkeypatch.setattr(scaling, "_scale_once", look)
     watching = asyncio.ensure_future(scaling.watch())
     await until(lambda: looks >= 3)
     note = cast("Fleet", fleet.fleet).parts[0].note

@@ -138,9 +138,9 @@ def test_an_invalid_key_is_refused_without_being_shown(
 def test_doctor_reports_whether_backups_are_encrypted(
     tmp_path: Path, environ: dict[str, str], result: str, said: str
 ) -> None:
-    (check,) = archive_check.encryption(UpOptions(home=Home(tmp_path), environ=environ))
+    (check,) = archive_check.check_encryption(UpOptions(home=Home(tmp_path), environ=environ))
     assert (check.result, said in check.message) == (result, True)
 
 
 def test_doctor_skips_encryption_without_remote_backups(tmp_path: Path) -> None:
-    assert archive_check.encryption(UpOptions(home=Home(tmp_path), environ={})) == []
+    assert archive_check.check_encryption(UpOptions(home=Home(tmp_path), environ={})) == []

@@ -139,13 +139,13 @@ async def test_a_certificate_renewed_on_disk_is_used(tmp_path: Path) -> None:
     for path in pair:
         put(path, "one")
     renewal = CertificateRenewal(recorder, pair)
-    await renewal.look()
+    await renewal.reload_if_changed()
     assert used == []
     for path in pair:  # one after the other: the intermediate state is reported once
         put(path, "two")
-        await renewal.look()
+        await renewal.reload_if_changed()
     assert used == ["two"]
-    await renewal.look()
+    await renewal.reload_if_changed()
     assert used == ["two"]
 
 

@@ -69,7 +69,7 @@ def test_root_follows_no_symlink_of_the_engines_account(fleet: TestFleet, tmp_pa
 
 
 def user(fleet: TestFleet, name: str) -> str:
-    uid = processes.user(fleet.process(name).pid)
+    uid = processes.process_user(fleet.process(name).pid)
     assert uid is not None
     return pwd.getpwuid(uid).pw_name
 
@@ -191,7 +191,7 @@ def test_without_useradd_an_unused_user_id_is_taken(
 
 def test_the_copied_environment_runs_and_has_no_engines() -> None:
     account = os_user.process_account(os_user.APPLICATION)
-    runtime = python_runtime.of(account)
+    runtime = python_runtime.account_runtime(account)
     if runtime.copy is None:
         pytest.skip("the environment lies where every user may read it")
     runtime.ensure()

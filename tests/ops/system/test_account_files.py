@@ -47,18 +47,26 @@ def untouched(outside: Path) -> bool:
 
 
 ACTS: dict[str, Callable[[Path], object]] = {
-    "write": lambda link: account_files.write(link / "new", b"x", ACCOUNT),
-    "write over": lambda link: account_files.write(link, b"x", ACCOUNT),
+    "write": lambda link: account_files.write_account_file(link / "new", b"x", ACCOUNT),
+    "write over": lambda link: account_files.write_account_file(link, b"x", ACCOUNT),
     "make a private folder": lambda link: os_user.make_private_dir(
         link / "new" / "deeper", ACCOUNT
     ),
-    "move in": lambda link: account_files.move(link.with_name("plain"), link / "new", ACCOUNT),
-    "move out": lambda link: account_files.move(link / "secret", link.with_name("x"), ACCOUNT),
-    "copy in": lambda link: account_files.copy(link.with_name("plain"), link / "new", ACCOUNT),
-    "copy out": lambda link: account_files.copy(link / "secret", link.with_name("x"), ACCOUNT),
-    "remove": lambda link: account_files.remove(link / "secret", ACCOUNT),
-    "read": lambda link: account_files.read(link / "secret", ACCOUNT),
-    "read a link": lambda link: account_files.read(link, ACCOUNT),
+    "move in": lambda link: account_files.move_account_file(
+        link.with_name("plain"), link / "new", ACCOUNT
+    ),
+    "move out": lambda link: account_files.move_account_file(
+        link / "secret", link.with_name("x"), ACCOUNT
+    ),
+    "copy in": lambda link: account_files.copy_account_files(
+        link.with_name("plain"), link / "new", ACCOUNT
+    ),
+    "copy out": lambda link: account_files.copy_account_files(
+        link / "secret", link.with_name("x"), ACCOUNT
+    ),
+    "remove": lambda link: account_files.remove_account_files(link / "secret", ACCOUNT),
+    "read": lambda link: account_files.read_account_file(link / "secret", ACCOUNT),
+    "read a link": lambda link: account_files.read_account_file(link, ACCOUNT),
 }
 
 
@@ -66,7 +74,7 @@ ACTS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("to", ["folder", "file"])
 def test_a_symlink_is_not_followed(places: tuple[Path, Path], act: str, to: str) -> None:
     theirs, outside = places
-    account_files.write(theirs / "plain", b"plain", ACCOUNT)
+    account_files.write_account_file(theirs / "plain", b"plain", ACCOUNT)
     link = theirs / "link"
     plant(link, outside if to == "folder" else outside / "secret")
     said: object = None
@@ -79,9 +87,9 @@ def test_a_symlink_is_not_followed(places: tuple[Path, Path], act: str, to: str)
 
 def test_written_files_belong_to_the_account_only(places: tuple[Path, Path]) -> None:
     path = places[0] / "settings"
-    account_files.write(path, b"first", ACCOUNT)
-    account_files.write(path, b"second", ACCOUNT)
-    assert account_files.read(path, ACCOUNT) == "second"
+    account_files.write_account_file(path, b"first", ACCOUNT)
+    account_files.write_account_file(path, b"second", ACCOUNT)
+    assert account_files.read_account_file(path, ACCOUNT) == "second"
     found = path.stat()
     assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (60111, 60111, 0o600)
     assert [each.name for each in path.parent.iterdir()] == ["settings"]
@@ -92,14 +100,14 @@ def test_a_pipe_in_place_of_a_file_does_not_block(places: tuple[Path, Path]) -> 
     os.mkfifo(pipe)
     os.chown(pipe, ACCOUNT.uid, ACCOUNT.gid)
     with pytest.raises(PermissionError):
-        account_files.read(pipe, ACCOUNT)
+        account_files.read_account_file(pipe, ACCOUNT)
 
 
 def test_a_file_of_another_user_is_not_read(places: tuple[Path, Path]) -> None:
     path = places[0] / "file"
     path.write_bytes(SECRET)
     with pytest.raises(PermissionError):
-        account_files.read(path, ACCOUNT)
+        account_files.read_account_file(path, ACCOUNT)
 
 
 def test_an_existing_name_is_never_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -172,13 +172,13 @@ def test_the_primary_is_the_one_of_the_latest_epoch(tmp_path: Path) -> None:
     ports = {f"sentinel-{n}": 9000 + n for n in (1, 2, 3)}
     servers = {f"valkey-{n}": server(n) for n in (1, 2, 3)}
     made = SentinelDeployment(servers=servers, ports=ports, folder=tmp_path)
-    assert made.leader() == "valkey-1"
+    assert made.primary_name() == "valkey-1"
     for n, (port, epoch) in enumerate([(7002, 4), (7003, 12), (7002, 4)], start=1):
         (tmp_path / f"sentinel-{n}").mkdir()
         text = f"port 1\nsentinel monitor florin 127.0.0.1 {port} 2\n"
         text += f"sentinel config-epoch florin {epoch}\n"
         (tmp_path / f"sentinel-{n}" / "sentinel.conf").write_text(text, "utf-8")
-    assert made.leader() == "valkey-3"
+    assert made.primary_name() == "valkey-3"
     assert {spec.name: spec.role for spec in made.wanted()[:3]} == {
         "valkey-1": "valkey-replica",
         "valkey-2": "valkey-replica",

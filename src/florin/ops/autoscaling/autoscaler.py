@@ -60,13 +60,13 @@ class Autoscaler:
                 fixed = desired_state.load_desired_state(self._running.home).workers
                 if fixed is not None:
                     self.wanted, self._memory = fixed, AutoscalerState()
-                if fixed is not None or await self._look():
-                    self._quiet()
+                if fixed is not None or await self._scale_once():
+                    self._clear_failure()
             except (OperatorError, OSError) as error:  # a full disk, no port: tried again
-                self._loud(str(error))
+                self._record_failure(str(error))
             except Exception as error:  # noqa: BLE001 -- a bug must not end the autoscaler
                 last = traceback.extract_tb(error.__traceback__)[-1]
-                self._loud(f"{error!r} ({Path(last.filename).name}:{last.lineno})")
+                self._record_failure(f"{error!r} ({Path(last.filename).name}:{last.lineno})")
             await asyncio.sleep(self._running.spec.scale_every_s)
 
     def metrics(self) -> str:
@@ -78,7 +78,7 @@ class Autoscaler:
             f" changed.\n# TYPE {errors} counter\n{errors} {self.errors}\n"
         )
 
-    def _loud(self, trouble: str) -> None:
+    def _record_failure(self, trouble: str) -> None:
         """Count a failed reading; log it once, and show it in the status as long as it lasts."""
         self.errors += 1
         if trouble != self._trouble:
@@ -86,7 +86,7 @@ class Autoscaler:
             say(f"Error: the number of workers cannot be adjusted: {trouble}")
             self._set_note(f"the number of workers cannot be adjusted: {trouble}")
 
-    def _quiet(self) -> None:
+    def _clear_failure(self) -> None:
         if self._trouble:
             self._trouble = ""
             self._set_note("")
@@ -96,7 +96,7 @@ class Autoscaler:
         if me is not None:
             self._running.fleet.state.record(replace(me, note=note))
 
-    async def _look(self) -> bool:
+    async def _scale_once(self) -> bool:
         """Read the queues once and scale; return whether they could be read."""
         reading = await self._read()
         if desired_state.load_desired_state(self._running.home).workers is not None:
@@ -148,7 +148,7 @@ class Autoscaler:
                     )
                     self._limit(room.workers_max)
         except (ValueError, *NotYet) as error:
-            self._loud(f"the queues cannot be read ({type(error).__name__}: {error})")
+            self._record_failure(f"the queues cannot be read ({type(error).__name__}: {error})")
             return None
         self._busy = {each.name: each.busy for each in crew if not each.silent}
         there = self._running.workers.there()

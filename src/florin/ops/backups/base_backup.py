@@ -79,7 +79,7 @@ def take_backup(place: Path, primary: Postgres) -> Backup:
         os_user.make_private_dir(folder, primary.account)
     require_space(place, 300, "a backup")
     partial = place / "backups" / "new"
-    account_files.remove(partial, primary.account)
+    account_files.remove_account_files(partial, primary.account)
     with timed("Copying the database"):
         copy = [
             "-D",
@@ -100,22 +100,22 @@ def take_backup(place: Path, primary: Postgres) -> Backup:
             more={"PGPASSWORD": primary.secrets["REPLICA_PASSWORD"]},
         )
     if said.returncode != 0:
-        account_files.remove(partial, primary.account)
+        account_files.remove_account_files(partial, primary.account)
         raise OperatorError(f"No backup could be taken: {os_user.error_in(said.stderr)}")
     with timed("Verifying the copy"):
         _check(partial, primary.account)
     ended = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)  # not before its end
     made = Backup(partial.with_name(backup_name(ended)), ended)
-    account_files.move(partial, made.path, primary.account)
+    account_files.move_account_file(partial, made.path, primary.account)
     return made
 
 
 def _check(copy: Path, account: OsAccount | None) -> None:
     """Compare every file with the manifest. The packaged pg_verifybackup crashes, so not that."""
-    manifest = json.loads(account_files.read(copy / "backup_manifest", account))
+    manifest = json.loads(account_files.read_account_file(copy / "backup_manifest", account))
     for entry in manifest["Files"]:
         path = copy / entry["Path"]
-        with account_files.opened(path, account) as file:
+        with account_files.open_account_file(path, account) as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != entry["Checksum"]:
             raise OperatorError(f"{path} is corrupt: its checksum is wrong. Take another backup.")
@@ -124,7 +124,7 @@ def _check(copy: Path, account: OsAccount | None) -> None:
 def prune_backups(place: Path, account: OsAccount | None, *, keep: int) -> None:
     """Remove all but the newest `keep` backups, and the log segments that they do not need."""
     for old in list_backups(place, account)[:-keep]:
-        account_files.remove(old.path, account)
+        account_files.remove_account_files(old.path, account)
     first = first_segment(list_backups(place, account)[0], account)
     for segment in archive_dir(place).glob("*.gz"):
         if is_older_segment(segment.name, first):
@@ -137,7 +137,7 @@ def prune_backups(place: Path, account: OsAccount | None, *, keep: int) -> None:
 def first_segment(backup: Backup, account: OsAccount | None) -> str:
     """Return the log segment that a backup begins with. Raises OperatorError."""
     try:
-        label = account_files.read(backup.path / "backup_label", account)
+        label = account_files.read_account_file(backup.path / "backup_label", account)
     except (OSError, ValueError) as error:
         raise OperatorError(
             f"{backup.path} is not a complete backup ({error}). Remove it, or restore it from a"

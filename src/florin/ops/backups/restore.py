@@ -55,10 +55,10 @@ def restore_database(
         require_complete_recovery(server, made, last)
         was_there = server.data.exists()
         if was_there:
-            account_files.move(server.data, before, server.account)
-        account_files.move(made, server.data, server.account)
+            account_files.move_account_file(server.data, before, server.account)
+        account_files.move_account_file(made, server.data, server.account)
     for data in others:
-        account_files.remove(data, server.account)  # replicas are copied again
+        account_files.remove_account_files(data, server.account)  # replicas are copied again
     return before if was_there else None
 
 
@@ -71,13 +71,13 @@ def system_identifier(server: Postgres) -> str | None:
 def copied_backup(base: base_backup.Backup, made: Path, server: Postgres) -> Generator[None]:
     """Copy a backup for a server to run on; afterwards the copy is removed unless it was moved."""
     require_space(made.parent, 300, "the restored database")
-    account_files.remove(made, server.account)
+    account_files.remove_account_files(made, server.account)
     try:
         with timed(f"Copying the backup of {base.ended.isoformat()}"):
-            account_files.copy(base.path, made, server.account)
+            account_files.copy_account_files(base.path, made, server.account)
         yield
     finally:
-        account_files.remove(made, server.account)
+        account_files.remove_account_files(made, server.account)
 
 
 @contextlib.contextmanager
@@ -150,8 +150,8 @@ def restore_command(stores: list[Path], own: Path | None) -> str:
 def _start(
     options: list[str], server: Postgres, made: Path, log: IO[str]
 ) -> "subprocess.Popen[Any]":
-    account_files.write(made / "recovery.signal", b"", server.account)
-    account_files.remove(made / "standby.signal", server.account)
+    account_files.write_account_file(made / "recovery.signal", b"", server.account)
+    account_files.remove_account_files(made / "standby.signal", server.account)
     return subprocess.Popen(
         [str(server.program), "-D", str(made), *options],
         stdin=subprocess.DEVNULL,

@@ -119,7 +119,7 @@ def upload_segments(place: Path, bucket: Bucket, there: set[str], account: OsAcc
     log = bucket.below("wal")
     for path in waiting:
         try:
-            with account_files.opened(path, account) as file:
+            with account_files.open_account_file(path, account) as file:
                 log.put(path.name, file)
         except FileNotFoundError:
             continue  # it was pruned: no backup needs it

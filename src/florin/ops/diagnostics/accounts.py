@@ -7,11 +7,11 @@ from florin.ops.fleet.model import Fleet
 from florin.ops.system import processes
 
 
-def checks(fleet: Fleet) -> list[Finding]:
+def check_accounts(fleet: Fleet) -> list[Finding]:
     """Return the findings; none on systems that do not report the user of a process."""
     found: dict[str, list[str]] = {}
     for part in fleet.parts:
-        uid = None if part.pid is None else processes.user(part.pid)
+        uid = None if part.pid is None else processes.process_user(part.pid)
         if uid is not None and part.role != "supervisor":
             found.setdefault(_name(uid), []).append(part.name)
     if not found:

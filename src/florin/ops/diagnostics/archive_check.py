@@ -19,7 +19,7 @@ from florin.ops.system.console import OperatorError
 WITHIN_S = 20.0
 
 
-def check(home: Home, fleet: Fleet) -> list[Finding]:
+def check_archive(home: Home, fleet: Fleet) -> list[Finding]:
     """Make the server end a segment of its log and wait for it in the archive, if there is one."""
     place = home.layout().data_dir
     primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
@@ -40,7 +40,7 @@ def check(home: Home, fleet: Fleet) -> list[Finding]:
     return [Finding("fleet", "archive", "ok", f"a log segment was archived within {took_s} s")]
 
 
-def encryption(options: UpOptions) -> list[Finding]:
+def check_encryption(options: UpOptions) -> list[Finding]:
     """Check that uploaded backups are encrypted; no finding if nothing is uploaded."""
     name = "backup encryption"
     try:

@@ -41,8 +41,8 @@ async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None
         found += [*_machine(home, options), *await _fleet(home, fleet)]
         if options.database_url is None:
             found += backup_checks(home, runs=find_supervisor(fleet) is not None)
-            found += await asyncio.to_thread(archive_check.check, home, fleet)
-            found += archive_check.encryption(options)
+            found += await asyncio.to_thread(archive_check.check_archive, home, fleet)
+            found += archive_check.check_encryption(options)
     if topic in (None, "db"):
         found += await _database(options, fleet)
     return found
@@ -117,7 +117,7 @@ async def _fleet(home: Home, fleet: Fleet) -> list[Finding]:
     if find_supervisor(fleet) is None:
         said = "the parts run without a supervisor; adopt them with florin up"
         found.append(Finding("fleet", "supervisor", "fail", said))
-    found += accounts.checks(fleet)
+    found += accounts.check_accounts(fleet)
     for part in fleet.parts:
         if part.process is None and not part.given:
             said = f"{part.state}: {part.note or 'no note'}; see {home.log(part.name)}"
@@ -162,7 +162,7 @@ async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
     strict = strict and options.given("FLORIN_SINGLE_ROLE") != "accept"
     return [
         *_facts(dict(row), budget, strict=strict),
-        *await time_zones.compare(limits.dsn),
+        *await time_zones.compare_time_zones(limits.dsn),
         *await _advised(owner or url),
     ]
 

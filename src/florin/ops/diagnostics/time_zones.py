@@ -14,7 +14,7 @@ select 'mer_' || replace(id::text, '-', '') || ' (' || timezone || ')' as mercha
 _NAMED_MAX = 5
 
 
-async def compare(dsn: str) -> list[Finding]:
+async def compare_time_zones(dsn: str) -> list[Finding]:
     try:
         async with open_session(dsn) as connection:
             rows = await connection.fetch("select name from pg_timezone_names")
@@ -26,10 +26,10 @@ async def compare(dsn: str) -> list[Finding]:
     except NotYet as error:
         said = f"the time zones could not be compared: {error or 'no answer'}"
         return [Finding("db", "time zones", "warn", said)]
-    return [judge(iana_zones(), known, unknown)]
+    return [judge_time_zones(iana_zones(), known, unknown)]
 
 
-def judge(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Finding:
+def judge_time_zones(here: frozenset[str], known: set[str], unknown: Sequence[str]) -> Finding:
     """Return the finding. Pure.
 
     `here` has the zones of this machine, `known` those of the database, `unknown` the merchants

@@ -19,7 +19,7 @@ def recorded_process(home: Home, name: str) -> ProcessId | None:
         process = processes.find_process(int(number))
         if not stat.strip() or process is None:  # a system without /proc: by the file's age
             return process if _wrote(path, process) else None
-        return process if processes.of_stat(process.pid, stat) == process else None
+        return process if processes.parse_stat(process.pid, stat) == process else None
     except (OSError, ValueError, IndexError):
         return None
 

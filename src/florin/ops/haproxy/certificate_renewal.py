@@ -14,7 +14,7 @@ class CertificateRenewal:
         self._pair = pair
         self._used = self._stamp()
 
-    async def look(self) -> None:
+    async def reload_if_changed(self) -> None:
         """Load the files into the balancer when they changed and match each other."""
         stamp = self._stamp()
         if self._pair is None or stamp == self._used:

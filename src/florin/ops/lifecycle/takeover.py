@@ -27,7 +27,7 @@ _GONE_WITHIN_S = 30.0
 _POLL_S = 0.05
 
 
-def find_leader(home: Home) -> Part | None:
+def find_ready_supervisor(home: Home) -> Part | None:
     """Return the running supervisor. Raises OperatorError while it is starting."""
     part = find_supervisor(observe_fleet(home))
     if part is not None and part.state != "ready":
@@ -38,7 +38,7 @@ def find_leader(home: Home) -> Part | None:
 def take_over(options: UpOptions) -> int:
     """Make the running supervisor end, no other part; return its lock. Raises OperatorError."""
     home = options.home
-    before = find_leader(home)
+    before = find_ready_supervisor(home)
     if before is None or before.process is None:
         raise _starting(home, None)  # it has the lock and has not recorded itself yet
     # Only its refusals count here: until the running supervisor has handed over, it may change what
@@ -66,7 +66,7 @@ def apply_options(options: UpOptions) -> bool:
 
     Returns whether there were any. Raises OperatorError with its refusal.
     """
-    before, kept = find_leader(options.home), load_desired_state(options.home)
+    before, kept = find_ready_supervisor(options.home), load_desired_state(options.home)
     if before is None:
         return False
     wanted = differing_options(options, kept)

@@ -135,7 +135,7 @@ async def _upkeep(running: FleetContext, renewal: CertificateRenewal, begun: flo
         voice.status(_line(running.fleet, time.monotonic() - begun))
         for part in running.fleet.fleet.parts:
             await asyncio.to_thread(truncate_log, running.home.log(part.name))
-        await renewal.look()
+        await renewal.reload_if_changed()
         await asyncio.sleep(1)
 
 

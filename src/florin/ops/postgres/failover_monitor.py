@@ -39,11 +39,11 @@ class FailoverMonitor:
             silent = self._silences and self._members.synchronous
             await asyncio.sleep(LOOK_AGAIN_S if silent else every_s)
             try:
-                await self._look()
+                await self._check_members()
             except (OperatorError, OSError) as error:
                 say(f"The check of the PostgreSQL primary failed: {error}")
 
-    async def _look(self) -> None:
+    async def _check_members(self) -> None:
         name_roles(self._fleet, self._members)
         name = self._members.record().primary
         part = self._fleet.fleet.part(name)

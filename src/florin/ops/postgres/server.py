@@ -107,7 +107,7 @@ class Postgres:
         """Remove the pid file of a killed server. Raises OperatorError when another server runs."""
         lock = self.data / "postmaster.pid"
         try:
-            pid = int(account_files.read(lock, self.account).splitlines()[0])
+            pid = int(account_files.read_account_file(lock, self.account).splitlines()[0])
         except (OSError, ValueError, IndexError):
             return
         if processes.find_process(pid) is not None and self._serves(pid):
@@ -117,7 +117,7 @@ class Postgres:
             )
         # The pid is free or belongs to an unrelated process. If children of the old server still
         # ran, PostgreSQL would find their shared memory and refuse to start.
-        account_files.remove(lock, self.account)
+        account_files.remove_account_files(lock, self.account)
 
     async def make_roles(self) -> None:
         """Create the missing roles and the database. Raises OperatorError."""
@@ -156,7 +156,7 @@ class Postgres:
 
     def _major(self) -> str | None:
         try:
-            return account_files.read(self.data / "PG_VERSION", self.account).strip()
+            return account_files.read_account_file(self.data / "PG_VERSION", self.account).strip()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -176,26 +176,26 @@ class Postgres:
     def _create(self) -> None:
         """Run initdb in a temporary directory and rename it: a kill leaves no partial database."""
         partial = self.data.with_name(f"{self.data.name}.new")
-        account_files.remove(partial, self.account)
+        account_files.remove_account_files(partial, self.account)
         password = self.data.with_name("password.new")
         secret = f"{self.secrets['POSTGRES_PASSWORD']}\n"
-        account_files.write(password, secret.encode("ascii"), self.account)
+        account_files.write_account_file(password, secret.encode("ascii"), self.account)
         arguments = ["-D", str(partial), "-U", SUPERUSER, f"--pwfile={password}", "-E", "UTF8"]
         arguments += ["--auth=scram-sha-256", "--data-checksums", "--no-instructions"]
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]
         said = os_user.run_as(self.account, [str(self.program.with_name("initdb")), *arguments])
-        account_files.remove(password, self.account)
+        account_files.remove_account_files(password, self.account)
         if said.returncode != 0:
-            account_files.remove(partial, self.account)
+            account_files.remove_account_files(partial, self.account)
             raise OperatorError(_why_not(self.data, said.stderr))
         settings = partial / "postgresql.conf"
         try:
-            text = account_files.read(settings, self.account)
+            text = account_files.read_account_file(settings, self.account)
         except (OSError, ValueError) as error:
             raise OperatorError(f"No database could be created in {self.data}: {error}") from None
         text += "\ninclude_if_exists = 'florin.conf'\n"
-        account_files.write(settings, text.encode(), self.account)
-        account_files.move(partial, self.data, self.account)
+        account_files.write_account_file(settings, text.encode(), self.account)
+        account_files.move_account_file(partial, self.data, self.account)
 
 
 def _why_not(data: Path, output: str) -> str:

@@ -34,7 +34,7 @@ def make_standby(server: Postgres, primary: Postgres, *, rebuild: bool) -> None:
     elif (state in _WAS_PRIMARY or rebuild) and not _rewind(server, primary):
         say(f"{server.name} could not be rewound; copying it from the primary.")
         _copy(server, primary, keep=state not in _WAS_REPLICA)
-    account_files.write(server.data / "standby.signal", b"", server.account)
+    account_files.write_account_file(server.data / "standby.signal", b"", server.account)
     server.write_settings()
     server.clear_remains()
 
@@ -64,10 +64,10 @@ def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
     disk has too little space for both.
     """
     partial = server.data.with_name(f"{server.data.name}.new")
-    account_files.remove(partial, server.account)
+    account_files.remove_account_files(partial, server.account)
     needed = _SPARE_MB + asyncio.run(_megabytes(primary))
     if not keep and shutil.disk_usage(server.data.parent).free < needed * _MB:
-        account_files.remove(server.data, server.account)
+        account_files.remove_account_files(server.data, server.account)
     try:
         require_space(server.data.parent, needed, f"the copy in {server.name}")
     except OperatorError as error:
@@ -85,12 +85,12 @@ def _copy(server: Postgres, primary: Postgres, *, keep: bool) -> None:
             more={"PGPASSWORD": server.secrets["REPLICA_PASSWORD"]},
         )
     if said.returncode != 0:
-        account_files.remove(partial, server.account)
+        account_files.remove_account_files(partial, server.account)
         why = os_user.error_in(said.stderr)
         raise OperatorError(f"{server.name} could not be copied from {primary.name}: {why}")
     if server.data.exists():
-        account_files.move(server.data, _replaced(server), server.account)
-    account_files.move(partial, server.data, server.account)
+        account_files.move_account_file(server.data, _replaced(server), server.account)
+    account_files.move_account_file(partial, server.data, server.account)
     _finish_replacing(server)
 
 
@@ -103,8 +103,8 @@ def _finish_replacing(server: Postgres) -> None:
     """Remove the replaced data, or put it back when the copy was never put in its place."""
     replaced = _replaced(server)
     if replaced.exists() and not server.data.exists():
-        account_files.move(replaced, server.data, server.account)
-    account_files.remove(replaced, server.account)
+        account_files.move_account_file(replaced, server.data, server.account)
+    account_files.remove_account_files(replaced, server.account)
 
 
 async def _megabytes(primary: Postgres) -> int:

@@ -73,4 +73,4 @@ def write_tuned_settings(
     chosen = tuned_settings(port, memory_bytes()) | dict(more)
     lines += [f"{name} = {postgres_value(value)}" for name, value in chosen.items()]
     content = ("\n".join(lines) + "\n").encode(errors="surrogateescape")
-    account_files.write(path, content, account)
+    account_files.write_account_file(path, content, account)

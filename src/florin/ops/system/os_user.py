@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from florin.ops.system.console import OperatorError, say
-from florin.ops.system.public_files import open_directory, outside
+from florin.ops.system.public_files import open_directory, public_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +127,15 @@ def choose_data_dir(home: Path, remembered: str | None, account: OsAccount | Non
     """
     if remembered is not None and Path(remembered).is_dir():
         return Path(remembered)
-    if account is None or reaches(account, home):
+    if account is None or can_reach_folder(account, home):
         return home
-    chosen = outside(home)
+    chosen = public_folder(home)
     say(f"The engines' user {account.name} cannot enter {home}; their data is stored in {chosen}.")
     open_directory(chosen)
     return chosen
 
 
-def reaches(account: OsAccount, folder: Path) -> bool:
+def can_reach_folder(account: OsAccount, folder: Path) -> bool:
     """Return whether the account may enter a directory."""
     return run_as(account, ["sh", "-c", 'cd -- "$0"', str(folder)]).returncode == 0
 

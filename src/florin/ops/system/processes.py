@@ -33,7 +33,7 @@ def find_process(pid: int) -> ProcessId | None:
     return ProcessId(pid, f"{_boot()}:{stat[_START]}")
 
 
-def of_stat(pid: int, stat: str) -> ProcessId:
+def parse_stat(pid: int, stat: str) -> ProcessId:
     """Return the process from the text of /proc/PID/stat. Raises ValueError or IndexError."""
     return ProcessId(pid, f"{_boot()}:{_fields(stat)[_START]}")
 
@@ -104,7 +104,7 @@ def command_line(pid: int) -> list[str]:
     return []
 
 
-def user(pid: int) -> int | None:
+def process_user(pid: int) -> int | None:
     """Return the user id that a process runs as; None where the system does not report it."""
     with contextlib.suppress(OSError, StopIteration):
         # Not the owner of /proc/PID: root owns it for a process that dropped its privileges.

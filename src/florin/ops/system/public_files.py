@@ -13,12 +13,12 @@ from florin.ops.system.console import OperatorError
 OUTSIDE = Path("/var/lib/florin")
 
 
-def outside(home: Path) -> Path:
+def public_folder(home: Path) -> Path:
     """Return the directory for files of a home that other accounts must reach."""
     return OUTSIDE / "homes" / sha256(str(home).encode()).hexdigest()[:12]
 
 
-def copied(trees: Sequence[Path], root: Path, key: str) -> Path:
+def copy_public_trees(trees: Sequence[Path], root: Path, key: str) -> Path:
     """Copy the trees to a public directory, with their paths relative to `root`."""
     target = OUTSIDE / "engines" / key
     if target.is_dir():

@@ -68,7 +68,7 @@ class Runtime:
             os.utime(self.copy)  # until a process runs from it, only this shows that it is in use
 
 
-def of(account: OsAccount | None) -> Runtime:
+def account_runtime(account: OsAccount | None) -> Runtime:
     """Return the runtime for the account."""
     if account is None or _reaches(account):
         return Runtime()

@@ -69,7 +69,7 @@ class AppProcess:
             "FLORIN_OPERATIONS_HOST": HOST,
             "FLORIN_OPERATIONS_PORT": str(self.operations_port),
         }
-        runtime = python_runtime.of(self.account)
+        runtime = python_runtime.account_runtime(self.account)
         if self.account is not None:
             merged = _for_account(merged) | runtime.environ(merged)
         wiring = "\n".join(merged.get(name, "") for name in wires)

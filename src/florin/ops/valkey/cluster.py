@@ -47,7 +47,7 @@ class ClusterDeployment:
     def wanted(self) -> list[PartSpec]:
         return [self._node(name) for name in self.servers]
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Send the commands that complete the cluster; does nothing while a node is away."""
         views = await self._views(list(self.servers))
         if len(views) < len(self.servers):
@@ -59,9 +59,9 @@ class ClusterDeployment:
                 await send_command(self.servers[command.to].address, self._password, *command.words)
         return not commands
 
-    async def whole(self) -> bool:
+    async def is_complete(self) -> bool:
         """Return whether every key has a master and every master a replica."""
-        if not await self.mend():
+        if not await self.repair():
             return False
         with contextlib.suppress(*GONE):
             for server in self.servers.values():
@@ -91,7 +91,7 @@ class ClusterDeployment:
             return True
         with contextlib.suppress(OSError, ValueError, IndexError, StopIteration):
             server = self.servers[name]
-            text = account_files.read(server.folder / "nodes.conf", server.account)
+            text = account_files.read_account_file(server.folder / "nodes.conf", server.account)
             lines = [line for line in text.splitlines() if not line.startswith("vars ")]
             return (
                 "slave" in cluster_slots.own_node(cluster_slots.parse_nodes("\n".join(lines))).flags

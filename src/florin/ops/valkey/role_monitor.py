@@ -37,7 +37,7 @@ async def monitor_roles(fleet: Supervisor, memory: ValkeyDeployment) -> None:
             for name, role in (await read_roles(fleet.home, fleet.fleet)).items():
                 _note(fleet, name, role)
             if turn % _MEND_EVERY == 0:
-                await memory.mend()
+                await memory.repair()
         except (OperatorError, OSError, ValueError) as error:
             say(f"The check of the Valkey servers failed: {error}")
 

@@ -57,12 +57,12 @@ class SentinelDeployment:
         """Return the servers, then the Sentinels, which need running servers."""
         return [*map(self._server, self.servers), *map(self._sentinel, self.ports)]
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         return True  # the Sentinels repair the topology
 
-    async def whole(self) -> bool:
+    async def is_complete(self) -> bool:
         """Return whether every replica follows the primary and the Sentinels have a quorum."""
-        leader, password = self.leader(), self._password
+        leader, password = self.primary_name(), self._password
         try:
             for name, server in self.servers.items():
                 said = await send_command(server.address, password, "ROLE")
@@ -76,12 +76,12 @@ class SentinelDeployment:
             return False
         return True
 
-    def leader(self) -> str:
+    def primary_name(self) -> str:
         """Return the primary by the latest file of a Sentinel, else the first server."""
         found: list[tuple[int, int]] = []
         for name in self.ports:
             with contextlib.suppress(OSError, ValueError):
-                text = account_files.read(self._path(name), self._one.account)
+                text = account_files.read_account_file(self._path(name), self._one.account)
                 port, epoch = _MONITOR.search(text), _EPOCH.search(text)
                 if port is not None:
                     found.append((int(epoch[1]) if epoch else 0, int(port[1])))
@@ -91,16 +91,16 @@ class SentinelDeployment:
 
     def _server(self, name: str) -> PartSpec:
         def role() -> Role:
-            return "valkey-primary" if self.leader() == name else "valkey-replica"
+            return "valkey-primary" if self.primary_name() == name else "valkey-replica"
 
         want = self.servers[name].wanted()
         return replace(want, role=role(), role_now=role, prepare=lambda: self._prepare(name))
 
     def _prepare(self, name: str) -> None:
-        if name in self.ran and self.leader() == name:
+        if name in self.ran and self.primary_name() == name:
             asyncio.run(self._successor(name))  # in a thread, so it needs its own event loop
         self.ran.add(name)
-        leader = self.leader()
+        leader = self.primary_name()
         follows = {"replicaof": f"127.0.0.1 {self.servers[leader].port}"}
         self.servers[name].prepare(
             replica_settings(self._password)
@@ -114,7 +114,7 @@ class SentinelDeployment:
         deadline = time.monotonic() + SUCCESSOR_WITHIN_S
         others = [server.address for each, server in self.servers.items() if each != name]
         judges = [f"127.0.0.1:{port}" for port in self.ports.values()]
-        while self.leader() == name and time.monotonic() < deadline:
+        while self.primary_name() == name and time.monotonic() < deadline:
             if await _alive(judges, self._password) < QUORUM:
                 return
             if await _alive(others, self._password) == 0:
@@ -148,10 +148,12 @@ class SentinelDeployment:
         os_user.make_private_dir(path.parent, self._one.account)
         stamp = self._stamp()
         with contextlib.suppress(OSError, ValueError):
-            if stamp in account_files.read(path, self._one.account).splitlines():
+            if stamp in account_files.read_account_file(path, self._one.account).splitlines():
                 return
         settings = f"{stamp}\n{self._settings(name)}"
-        account_files.write(path, settings.encode(errors="surrogateescape"), self._one.account)
+        account_files.write_account_file(
+            path, settings.encode(errors="surrogateescape"), self._one.account
+        )
 
     def _stamp(self) -> str:
         ports = [*self.ports.values(), *(server.port for server in self.servers.values())]
@@ -164,7 +166,7 @@ class SentinelDeployment:
 
         Otherwise it would discover them only after some time.
         """
-        leader, password = self.servers[self.leader()], self._password
+        leader, password = self.servers[self.primary_name()], self._password
         others = [server for server in self.servers.values() if server is not leader]
         judges = [each for each in self.ports if each != name]
         return "".join(

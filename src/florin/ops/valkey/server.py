@@ -64,10 +64,10 @@ class ValkeyServer:
         """Write the server's settings; `more` has those of its topology."""
         os_user.make_private_dir(self.folder, self.account)
         # A snapshot that a replica once received: the server would load it, although it is old.
-        account_files.remove(self.folder / "dump.rdb", self.account)
+        account_files.remove_account_files(self.folder / "dump.rdb", self.account)
         lines = [f"{name} {value}\n" for name, value in (more or {}).items()]
         settings = self._settings() + "".join(lines)
-        account_files.write(
+        account_files.write_account_file(
             self.folder / "valkey.conf", settings.encode(errors="surrogateescape"), self.account
         )
 

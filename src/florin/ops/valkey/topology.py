@@ -35,11 +35,11 @@ class ValkeyDeployment(Protocol):
 
     def wanted(self) -> list[PartSpec]: ...
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         """Repair what the servers cannot repair themselves; return whether nothing was missing."""
         ...
 
-    async def whole(self) -> bool:
+    async def is_complete(self) -> bool:
         """Return whether the topology is complete, after a repair."""
         ...
 
@@ -57,10 +57,10 @@ class SingleDeployment:
     def wanted(self) -> list[PartSpec]:
         return [self.server.wanted()]
 
-    async def mend(self) -> bool:
+    async def repair(self) -> bool:
         return True
 
-    async def whole(self) -> bool:
+    async def is_complete(self) -> bool:
         return await self.server.ready()
 
 
@@ -123,7 +123,7 @@ def running_url(kind: Kind, fleet: Fleet, secrets: Secrets) -> str | None:
 
 async def wait_until_healthy(memory: ValkeyDeployment | None) -> None:
     """Wait, without a limit, until the topology is complete."""
-    while memory is not None and not await memory.whole():  # noqa: ASYNC110 - there is no event
+    while memory is not None and not await memory.is_complete():  # noqa: ASYNC110 - there is no event
         await asyncio.sleep(0.2)
 
 
