@@ -76,7 +76,11 @@ async def plan_migrations(connection: Connection) -> list[Path]:
         if path.name not in done:
             steps.append(path)
         elif done[path.name] != _checksum(path):
-            msg = f"{path.name} was changed after it was applied; add a new migration instead"
+            msg = (
+                f"{path.name} was changed after it was applied; to keep the data, go on with the"
+                " version that applied it; to start afresh, use another --home or an empty"
+                " database; a change of a released schema is a new migration"
+            )
             raise MigrationFailed(msg)
     routines = [path for path in routine_files() if done.get(path.name) != _checksum(path)]
     return steps + routines

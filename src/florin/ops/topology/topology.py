@@ -85,24 +85,24 @@ class Topology:
 
 async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
     """Prepare the parts of a spec. Starts nothing; saves secrets, ports and directories."""
-    home, own = spec.home, secrets.ensure_secrets(spec.home)
+    home, layout = spec.home, spec.layout
+    own = secrets.ensure_secrets(home)
     environ = _app_environ(spec, own)
     database = spec.database_url
     engines: list[PartSpec] = []
     members: ReplicaSet | None = None
     valkeys: ValkeyDeployment | None = None
     given = await _given_servers(spec)
-    home.write_layout(spec.layout)
+    home.write_layout(layout)
     account = os_user.process_account(os_user.APPLICATION)
     store.share(home, account)
     if database is None or spec.redis_url is None:
-        folder, user = os_user.prepare_account(home.path, spec.layout.data_dir)
+        folder, user = os_user.prepare_account(home.path, layout.data_dir)
         home.write_layout(replace(home.layout(), data_dir=str(folder)))
-        ports = spec.layout.ports
         if database is None:
             servers = {
                 name: postgres.embedded_postgres(
-                    folder, ports[postgres_port_key(name)], own, user, name=name
+                    folder, layout.ports[postgres_port_key(name)], own, user, name=name
                 )
                 for name in spec.members
             }
@@ -115,7 +115,7 @@ async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
         if spec.redis_url is None:
             running = [part.name for part in fleet.parts if part.process is not None]
             valkeys = topology.embedded_deployment(
-                spec.desired.valkey, folder, ports, own, user, running=running
+                spec.desired.valkey, folder, layout.ports, own, user, running=running
             )
             environ["REDIS_URL"] = valkeys.url
             engines += valkeys.wanted()
