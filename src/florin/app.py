@@ -1,8 +1,8 @@
 """App: the ASGI application of one instance, and the process `florin api`."""
 
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -33,7 +33,8 @@ from florin.kit.postgres import commit_tracking
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.kit.server.server import serve_app
-from florin.kit.settings import InvalidSettings, Settings, read_settings, settings_advice
+from florin.kit.settings import Settings, settings_advice
+from florin.kit.settings.startup import settings_of_process
 from florin.ledger.batching import DISK_FULL
 from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
@@ -42,8 +43,11 @@ from florin.services import DEPENDENCIES, ApiServices
 _log = logging.get_logger()
 
 
-def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
-    """Make the application of an instance."""
+def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> RequestMiddleware:
+    """Make the application of an instance. Without `fast`, its documented handlers answer all
+    requests, so that tests can compare them with the fast routes.
+    """
+    count_request = partial(parts.limits.acquire, parts.requests)
     docs = ApiDocumentation(BASE, NEEDS, settings.public_url, scoped=(SecondFactorRequired,))
 
     @asynccontextmanager
@@ -64,7 +68,7 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
             caller = await parts.access.caller(connection.headers.get("authorization"), anew=anew)
             scope["caller"] = caller
             scope["actor"] = caller.actor  # for the request log
-            await count_request(caller)
+            await count_request(caller.actor)
             require_allowed(caller, name)
         check_query(connection)
 
@@ -87,9 +91,6 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
                 " Florin-Consistency header, or omit the header"
             )
             raise InvalidRequest(detail, param="Florin-Consistency") from None
-
-    async def count_request(caller: Caller) -> None:
-        await parts.limits.acquire(parts.requests, caller.actor)
 
     async def position(scope: Any) -> str | None:
         # No position without authentication: a refused caller wrote nothing, and a moving position
@@ -129,16 +130,12 @@ def create_app(settings: Settings, parts: ApiServices) -> RequestMiddleware:
         request_max_body_size=BODY_MAX,
         logging_config=None,
     )
-    hot = FastRoutes(parts.access, parts.transactions, parts.lookups, parts.proxies, count_request)
+    fast_routes = FastRoutes(parts.access, parts.operations, count_request)
     lists = docs.lists(litestar)
     return RequestMiddleware(
         # Litestar narrows the ASGI types
         compress_responses(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
-        hot={
-            ("POST", f"{BASE}/redemptions"): hot.redeem,
-            ("POST", f"{BASE}/redemptions/batch"): hot.batch,
-            ("POST", f"{BASE}/cards/lookup"): hot.look_up,
-        },
+        hot=fast_routes.by_path(BASE) if fast else {},
         translate=translate_error,
         drain=parts.drain,
         position=position,
@@ -181,11 +178,8 @@ def translate_error(error: Exception, scope: Any) -> Refusal | None:
 
 def main() -> int:
     """Serve `florin api`: one process, configured by the environment; return the exit code."""
-    try:
-        settings = read_settings()
-    except InvalidSettings as error:
-        for mistake in error.mistakes:
-            print(mistake, file=sys.stderr)
+    settings = settings_of_process()
+    if settings is None:
         return 2
     logging.configure_logging(level=settings.log_level, instance=settings.instance)
     for advice in settings_advice():

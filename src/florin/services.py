@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from florin.cards.api.frequent_operations import FrequentOperations
 from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
@@ -45,8 +46,8 @@ DEPENDENCIES = (
     "ledger",
     "transactions",
     "cards",
-    "lookups",
     "proxies",
+    "operations",
 )
 
 
@@ -89,6 +90,7 @@ class ApiServices:
         )
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)
         self.lookups = CardLookup(self.database, settings.key_ring("code_pepper"), self.guesses)
+        self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.event_streams = EventStreams(self.database, self.happened, self.access)
         self.health = HealthMonitor(

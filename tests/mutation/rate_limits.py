@@ -107,7 +107,10 @@ _COUNTING = (
       "        if self._slow >= SLOW_MAX:\n", "        if False:\n",
       f"{COUNTS}::test_a_slow_valkey_is_bypassed"),
     _("requests are not counted", "src/florin/app.py",
-      "        await parts.limits.acquire(parts.requests, caller.actor)\n", "        pass\n",
+      "            await count_request(caller.actor)\n", "",
+      f"{GUESSES}::test_requests_are_limited_where_a_setting_says_so"),
+    _("requests of fast routes are not counted", "src/florin/cards/api/fast_routes.py",
+      "        await self._count_request(caller.actor)\n", "",
       f"{GUESSES}::test_requests_are_limited_where_a_setting_says_so"),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ from tests.mutation.mutation import without as _
 
 SHAPES = "src/florin/kit/http/json_limits.py"
 HEADS = "src/florin/kit/http/head_checks.py"
-FAST = "src/florin/cards/api/fast_routes.py"
+FREQUENT = "src/florin/cards/api/frequent_operations.py"
 FIELDS = "src/florin/kit/http/field_errors.py"
 ADAPTER = "src/florin/kit/http/litestar_adapter.py"
 POOL = "src/florin/kit/postgres/pool.py"
@@ -14,6 +14,7 @@ BALANCER = "src/florin/ops/haproxy/config.py"
 SOAK = "src/florin/ops/rollout/soak.py"
 
 LINEAR = "tests/kit/http/test_linear_cost.py"
+ENTRY_POINTS = "tests/cards/api/test_entry_points.py"
 FILTERS = "tests/cards/api/test_list_filters.py"
 HOSTS = "tests/kit/http/test_hosts.py"
 GONE = "tests/kit/http/test_client_departure.py"
@@ -37,15 +38,21 @@ REQUEST_COSTS = (
     _("a long name is copied for each value below it", FIELDS,
       "here = _below(param, name)[:NAME_MAX]", "here = _below(param, name)",
       f"{LINEAR}::test_each_check_of_a_body_has_linear_cost"),
-    _("an item of a batch may have any size", FAST,
+    _("an item of a batch may have any size", FREQUENT,
       "        if len(raw) > BATCH_ITEM_MAX:\n", "        if False:\n",
       "tests/cards/api/test_batch_limits.py"),
-    _("reading a batch blocks other requests", FAST,
+    _("reading a batch blocks other requests", FREQUENT,
       "                await asyncio.sleep(0)\n", "",
       "tests/cards/api/test_batch_limits.py::test_other_requests_run_while_batches_are_read"),
-    _("the number of batches read at once is not limited", FAST,
+    _("the number of batches read at once is not limited", FREQUENT,
       "        async with self._reading_batch:\n", "        if True:\n",
       "tests/cards/api/test_batch_limits.py::test_other_requests_run_while_batches_are_read"),
+    _("an invalid item refuses a documented batch", "src/florin/cards/api/transactions.py",
+      "    opt={DECODE: _read_batch},\n", "",
+      f"{ENTRY_POINTS}::test_both_entry_points_answer_alike"),
+    _("a documented batch is as small as other bodies", "src/florin/cards/api/transactions.py",
+      "    request_max_body_size=BATCH_BODY_MAX,\n", "",
+      f"{ENTRY_POINTS}::test_both_entry_points_refuse_alike"),
     _("every mistake of a body is explained", FIELDS,
       "        if len(errors) > ERRORS_MAX:\n", "        if False:\n",
       "tests/cards/api/test_batch_limits.py::test_a_refusal_explains_no_more_mistakes_than_it_names"),

@@ -8,7 +8,6 @@ from litestar import get
 from litestar.params import Parameter
 from litestar.response import Response
 
-from florin.cards.api.responses import AnyRequest
 from florin.events import event
 from florin.events.event import Event, EventFilter
 from florin.events.stream import EventStreams
@@ -19,6 +18,7 @@ from florin.kit.http.asgi import Receive, Scope, Send
 from florin.kit.http.body import Page
 from florin.kit.http.drain import Drain
 from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.replicas.routing import RoutedReader

@@ -1,21 +1,17 @@
 """Request context: the audit actor of a request, and the log position that its writes reached."""
 
-from typing import Any
-
-from litestar import Request
-
 from florin.identity.audit_log import AuditActor
 from florin.identity.authentication import Caller
+from florin.kit.http.asgi import asgi_scope
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.postgres.database import Database
-
-AnyRequest = Request[Any, Any, Any]
 
 
 def audit_actor(request: AnyRequest, caller: Caller) -> AuditActor:
-    scope: Any = request.scope
-    return AuditActor(merchant=caller.merchant, actor=caller.actor, request_id=scope["request_id"])
+    request_id = asgi_scope(request)["request_id"]
+    return AuditActor(merchant=caller.merchant, actor=caller.actor, request_id=request_id)
 
 
 async def send_position(request: AnyRequest, db: Database) -> None:
     """Send the log position that the caller's later reads must have reached."""
-    request.scope["position"] = await db.position()  # pyright: ignore[reportGeneralTypeIssues]
+    asgi_scope(request)["position"] = await db.position()

@@ -8,13 +8,14 @@ from litestar import Response, get, patch, post
 from florin.identity import members as member
 from florin.identity.authentication import Caller, ReauthenticationRequired
 from florin.identity.members import EmailTaken, User
-from florin.identity.request_context import AnyRequest, audit_actor, send_position
+from florin.identity.request_context import audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.errors import IdempotencyKeyReused, NotFound, Unauthenticated
 from florin.kit.http.body import Page, fingerprint, idempotency_key
 from florin.kit.http.idempotency_key import Key, claim_key
 from florin.kit.http.list_filters import CreatedFilter
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database

@@ -24,6 +24,7 @@ from tests.support.instance import Shop
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # the framework's, while it is imported
     fast_routes: Any = import_module("florin.cards.api.fast_routes")
+    operations: Any = import_module("florin.cards.api.frequent_operations")
 
 
 async def test_an_oversized_item_is_refused_alone(http: httpx.AsyncClient, shop: Shop) -> None:
@@ -86,7 +87,7 @@ class _Access:
 
 async def test_other_requests_run_while_batches_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any number of batches at once a few items are read before others have their turn."""
-    read = fast_routes._read
+    read = operations._read_item
     items, between = 0, list[int]()
 
     def counting(*args: Any) -> Any:
@@ -100,7 +101,7 @@ async def test_other_requests_run_while_batches_are_read(monkeypatch: pytest.Mon
             await asyncio.sleep(0)
             between.append(items - before)
 
-    async def counted(_caller: Caller) -> None:
+    async def counted(_actor: str) -> None:
         return
 
     async def receive() -> Any:
@@ -109,12 +110,13 @@ async def test_other_requests_run_while_batches_are_read(monkeypatch: pytest.Mon
     async def send(message: Any) -> None:
         answers.append(message)
 
-    monkeypatch.setattr(fast_routes, "_read", counting)
+    monkeypatch.setattr(operations, "_read_item", counting)
     batches, answers = 20, list[Any]()
     body = msgspec.json.encode({"redemptions": [{"metadata": {"a": 1}}] * BATCH_MAX})
-    routes = fast_routes.FastRoutes(_Access(), None, None, TrustedProxies(()), counted)
+    shared = operations.FrequentOperations(None, None, TrustedProxies(()))
+    routes = fast_routes.FastRoutes(_Access(), shared, counted)
     scope: Any = {"path": "/", "query_string": b"", "headers": [], "request_id": "r"}
-    sent = [routes.batch({**scope}, receive, send) for _ in range(batches)]
+    sent = [routes.redeem_batch({**scope}, receive, send) for _ in range(batches)]
     await asyncio.gather(*sent, request())
     assert [each["status"] for each in answers[::2]] == [200] * batches
-    assert max(between) <= fast_routes.READ_AT_ONCE
+    assert max(between) <= operations.READ_AT_ONCE

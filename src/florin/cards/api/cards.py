@@ -10,13 +10,13 @@ from florin.cards import card as cards_
 from florin.cards import codes, listing, requests
 from florin.cards.api import history as history_api
 from florin.cards.api import imports, jobs, secrets, transactions
-from florin.cards.api.end_client import ClientIp, end_client
-from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.api.end_client import ClientIp
+from florin.cards.api.frequent_operations import FrequentOperations
+from florin.cards.api.responses import request_context, respond_posted
 from florin.cards.card import Card, parse_card_id
 from florin.cards.codes import CodeMalformed
 from florin.cards.issuing import CardIssuer
 from florin.cards.listing import CardFilter
-from florin.cards.lookup import CardLookup
 from florin.cards.state_changes import change_state
 from florin.cards.transactions import history, queries
 from florin.cards.transactions.history import TransactionFilter
@@ -30,11 +30,15 @@ from florin.kit.errors import (
     QuotaExceeded,
     Refusal,
 )
+from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.body import Page
-from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.idempotency_key import Key
 from florin.kit.http.list_filters import CreatedFilter
-from florin.kit.http.litestar_adapter import MetadataFilterOperation, metadata_filter
+from florin.kit.http.litestar_adapter import (
+    AnyRequest,
+    MetadataFilterOperation,
+    metadata_filter,
+)
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
@@ -67,7 +71,7 @@ async def issue_card(
     """
     caller.needs("cards:write")
     card, issued = await cards.issue(request_context(caller, key), data)
-    return respond(request, card, status=201, position=issued.position, replayed=issued.replayed)
+    return respond_posted(request, card, issued)
 
 
 @get(
@@ -166,8 +170,7 @@ async def card_entries(
 async def look_up(
     request: AnyRequest,
     caller: Caller,
-    lookups: CardLookup,
-    proxies: TrustedProxies,
+    operations: FrequentOperations,
     data: requests.LookupRequest,
     client_ip: ClientIp = "",
 ) -> Card:
@@ -176,9 +179,7 @@ async def look_up(
     many is refused with `rate_limited` for a while, even with a correct code.
     """
     caller.needs("cards:read")
-    client = end_client(caller, client_ip, request.scope, proxies)
-    context = request_context(caller, None, required=False, client=client)
-    return await lookups.look_up(context, data.code)
+    return await operations.look_up(asgi_scope(request), caller, data, client_ip)
 
 
 _STATES: dict[str, tuple[str, str, tuple[type[Refusal], ...]]] = {
@@ -233,9 +234,7 @@ def _state_route(operation: str) -> HTTPRouteHandler:
         caller.needs("cards:write")
         context = request_context(caller, key, required=operation == "activate")
         changed, posted = await change_state(ledger, db, context, operation, parse_card_id(card))
-        return respond(
-            request, changed, status=200, position=posted.position, replayed=posted.replayed
-        )
+        return respond_posted(request, changed, posted, status=200)
 
     return change_card_state
 

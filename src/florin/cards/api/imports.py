@@ -14,7 +14,7 @@ from litestar.openapi.spec import (
 )
 from litestar.params import Parameter
 
-from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.api.responses import request_context, respond
 from florin.cards.jobs import import_upload
 from florin.cards.jobs.bulk_issue import MOST
 from florin.cards.jobs.import_upload import ControlTotals
@@ -29,6 +29,7 @@ from florin.kit.errors import (
 )
 from florin.kit.http.body import AMOUNT_MAX
 from florin.kit.http.idempotency_key import Key
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.valkey.notifications import Notifier

@@ -4,7 +4,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
-from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.api.responses import request_context, respond
 from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import BulkRequest
@@ -16,6 +16,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page
 from florin.kit.http.idempotency_key import Key
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database

@@ -1,18 +1,30 @@
 """Responses: the request context and the response that the routes for cards share."""
 
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
-from litestar import Request, Response
+from litestar import Response
 
 from florin.cards.card import Card
 from florin.cards.request_context import RequestContext
 from florin.cards.transactions.models import Transfer
 from florin.identity.authentication import Caller
+from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.body import idempotency_key
+from florin.kit.http.litestar_adapter import AnyRequest
 
 Answer = TypeVar("Answer")
 BY_ID = "cards:spend-by-id"
-AnyRequest = Request[Any, Any, Any]
+REPLAYED = {"Idempotency-Replayed": "true"}
+
+
+class PostOutcome(Protocol):
+    """What a response needs of the result of a posting or an issuance."""
+
+    @property
+    def position(self) -> str: ...
+
+    @property
+    def replayed(self) -> bool: ...
 
 
 def request_context(
@@ -42,10 +54,19 @@ def request_context(
 def respond(
     request: AnyRequest, content: Answer, *, status: int, position: str, replayed: bool
 ) -> Response[Answer]:
-    request.scope["position"] = position  # pyright: ignore[reportGeneralTypeIssues] -- the edge's
-    request.scope["touched"] = touched_cards(content)  # pyright: ignore[reportGeneralTypeIssues] -- too
-    headers = {"Idempotency-Replayed": "true"} if replayed else None
-    return Response(content, status_code=status, headers=headers)
+    scope = asgi_scope(request)
+    scope["position"] = position
+    scope["touched"] = touched_cards(content)
+    return Response(content, status_code=status, headers=REPLAYED if replayed else None)
+
+
+def respond_posted(
+    request: AnyRequest, content: Answer, posted: PostOutcome, *, status: int = 201
+) -> Response[Answer]:
+    """The response to a request that the ledger posted."""
+    return respond(
+        request, content, status=status, position=posted.position, replayed=posted.replayed
+    )
 
 
 def touched_cards(content: object) -> list[str]:

@@ -2,12 +2,13 @@
 
 from litestar import Response, post
 
-from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.api.responses import request_context, respond
 from florin.cards.card import Card, parse_card_id
 from florin.cards.issuing import CardIssuer
 from florin.identity.authentication import Caller
 from florin.kit.errors import IdempotencyKeyReused
 from florin.kit.http.idempotency_key import Key
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.ledger import refusals as no

@@ -1,6 +1,6 @@
 """Transactions: the routes that move money: redeem, refund, load, transfer, adjust and hold."""
 
-from typing import Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from litestar import Response, post
@@ -8,14 +8,17 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from florin.cards import requests
 from florin.cards.api.end_client import ClientIp, end_client
-from florin.cards.api.responses import AnyRequest, request_context, respond
+from florin.cards.api.frequent_operations import BATCH_BODY_MAX, FrequentOperations, split_batch
+from florin.cards.api.responses import REPLAYED, request_context, respond_posted
 from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.cards.transactions.operations import TransactionOperations
 from florin.identity.authentication import Caller
-from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, NotFound, Refusal
+from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, Refusal
+from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.idempotency_key import Key
+from florin.kit.http.litestar_adapter import DECODE, AnyRequest
 from florin.kit.openapi.responses import Problem, refusal_responses
 from florin.ledger import refusals as no
 
@@ -51,8 +54,7 @@ _SPEND: tuple[type[Refusal], ...] = (
 async def redeem(
     request: AnyRequest,
     caller: Caller,
-    transactions: TransactionOperations,
-    proxies: TrustedProxies,
+    operations: FrequentOperations,
     data: requests.RedemptionRequest,
     key: Key = "",
     client_ip: ClientIp = "",
@@ -63,13 +65,10 @@ async def redeem(
     no key is needed.
     """
     caller.needs("redemptions:write")
-    client = end_client(caller, client_ip, request.scope, proxies)
-    context = request_context(caller, key, required=not data.simulate, client=client)
-    redemption, posted = await transactions.redeem(context, data)
-    status = 200 if data.simulate else 201
-    return respond(
-        request, redemption, status=status, position=posted.position, replayed=posted.replayed
+    status, redemption, replayed = await operations.redeem(
+        asgi_scope(request), caller, data, key, client_ip
     )
+    return Response(redemption, status_code=status, headers=REPLAYED if replayed else None)
 
 
 class BatchItemResult(msgspec.Struct, kw_only=True):
@@ -89,13 +88,33 @@ class BatchResult(msgspec.Struct, kw_only=True):
     has_more: Literal[False]
 
 
-@post("/redemptions/batch", status_code=200, summary="Redeem many", responses=refusal_responses())
-async def redeem_batch(data: requests.BatchBody, client_ip: ClientIp = "") -> BatchResult:
+def _read_batch(content: bytes) -> requests.BatchBody:
+    """A batch whose items are not decoded yet, so that an invalid one does not refuse the rest."""
+    return requests.BatchBody(redemptions=cast("Any", split_batch(content)))
+
+
+@post(
+    "/redemptions/batch",
+    status_code=200,
+    summary="Redeem many",
+    request_max_body_size=BATCH_BODY_MAX,
+    opt={DECODE: _read_batch},
+    responses=refusal_responses(),
+)
+async def redeem_batch(
+    request: AnyRequest,
+    caller: Caller,
+    operations: FrequentOperations,
+    data: requests.BatchBody,
+    client_ip: ClientIp = "",
+) -> BatchResult:
     """Up to 1000 redemptions, each with its own `idempotency_key`; each succeeds or fails on its
     own. `data` has the results in the same order: `{status, redemption}` or `{status, problem}`.
     """
-    del data, client_ip
-    raise NotFound  # cards/api/fast_routes.py handles this path first
+    caller.needs("redemptions:write")
+    raw_items: Any = data.redemptions
+    result: Any = await operations.redeem_batch(asgi_scope(request), caller, raw_items, client_ip)
+    return result
 
 
 @post(
@@ -122,18 +141,14 @@ async def refund(
     """
     caller.needs("redemptions:write")
     made, posted = await transactions.refund(request_context(caller, key), data)
-    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, made, posted)
 
 
 @post(
     "/loads",
     summary="Load a card",
     responses=refusal_responses(
-        no.CardNotFound,
-        no.CardExpired,
-        no.CardBlocked,
-        no.CardNotActive,
-        no.CardClosed,
+        *_STATES,
         no.BalanceLimitExceeded,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
@@ -149,7 +164,7 @@ async def load(
     """Add money to an active card."""
     caller.needs("cards:write")
     made, posted = await transactions.load(request_context(caller, key), data)
-    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, made, posted)
 
 
 @post(
@@ -157,11 +172,7 @@ async def load(
     summary="Move money between cards",
     responses=refusal_responses(
         no.InsufficientFunds,
-        no.CardNotFound,
-        no.CardExpired,
-        no.CardBlocked,
-        no.CardNotActive,
-        no.CardClosed,
+        *_STATES,
         no.CurrencyMismatch,
         no.PartialRedemptionNotAllowed,
         no.BalanceLimitExceeded,
@@ -179,7 +190,7 @@ async def transfer(
     """Move money from one card to another of the same currency."""
     caller.needs("cards:write")
     made, posted = await transactions.transfer(request_context(caller, key), data)
-    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, made, posted)
 
 
 @post(
@@ -187,11 +198,7 @@ async def transfer(
     summary="Adjust a balance",
     responses=refusal_responses(
         no.InsufficientFunds,
-        no.CardNotFound,
-        no.CardExpired,
-        no.CardBlocked,
-        no.CardNotActive,
-        no.CardClosed,
+        *_STATES,
         no.BalanceLimitExceeded,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
@@ -207,7 +214,7 @@ async def adjust(
     """Correct a balance by hand, up or down, with a reason."""
     caller.needs("cards:write")
     made, posted = await transactions.adjust(request_context(caller, key), data)
-    return respond(request, made, status=201, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, made, posted)
 
 
 @post("/holds", summary="Place a hold", responses=refusal_responses(*_SPEND))
@@ -227,7 +234,7 @@ async def place_hold(
     client = end_client(caller, client_ip, request.scope, proxies)
     context = request_context(caller, key, client=client)
     hold, posted = await transactions.hold(context, data)
-    return respond(request, hold, status=201, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, hold, posted)
 
 
 @post(
@@ -259,9 +266,7 @@ async def capture_hold(
     captured, posted = await transactions.capture(
         request_context(caller, key), hold, data or requests.CaptureRequest()
     )
-    return respond(
-        request, captured, status=200, position=posted.position, replayed=posted.replayed
-    )
+    return respond_posted(request, captured, posted, status=200)
 
 
 @post(
@@ -285,7 +290,7 @@ async def void_hold(
     voided, posted = await transactions.void(
         request_context(caller, key), hold, data or requests.VoidRequest()
     )
-    return respond(request, voided, status=200, position=posted.position, replayed=posted.replayed)
+    return respond_posted(request, voided, posted, status=200)
 
 
 handlers = [

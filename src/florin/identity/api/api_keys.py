@@ -11,10 +11,11 @@ from florin.identity.authentication import (
     EmailNotVerified,
     ReauthenticationRequired,
 )
-from florin.identity.request_context import AnyRequest, audit_actor, send_position
+from florin.identity.request_context import audit_actor, send_position
 from florin.kit.errors import IdempotencyKeyReused, NotFound, QuotaExceeded
 from florin.kit.http.body import Page, idempotency_key
 from florin.kit.http.idempotency_key import Key
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database

@@ -6,10 +6,11 @@ from florin.identity import audit_log, members, second_factor
 from florin.identity.audit_log import AuditRecord
 from florin.identity.authentication import Authenticator, Caller, ReauthenticationRequired
 from florin.identity.members import EmailTaken, LastOwner, MemberChange, MemberRequest, User
-from florin.identity.request_context import AnyRequest, audit_actor, send_position
+from florin.identity.request_context import audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.kit.errors import NotFound, QuotaExceeded
 from florin.kit.http.body import Page
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database

@@ -16,9 +16,10 @@ from florin.identity.profile import (
     TokenRequest,
 )
 from florin.identity.reauthentication import FactorOff, InvalidCredentials
-from florin.identity.request_context import AnyRequest, audit_actor, send_position
+from florin.identity.request_context import audit_actor, send_position
 from florin.identity.second_factor import CodeProof, FactorAlreadyOn, FactorProof, PasswordProof
 from florin.identity.services import IdentityServices
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.openapi.responses import refusal_responses
 
 

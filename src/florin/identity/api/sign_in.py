@@ -13,11 +13,13 @@ from florin.identity.reauthentication import (
     ReauthenticationRequest,
     reauthenticate,
 )
-from florin.identity.request_context import AnyRequest, audit_actor, send_position
+from florin.identity.request_context import audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.identity.sessions import Session, SignedIn, TokenReused
 from florin.kit.errors import Forbidden, NotFound, Unauthenticated
+from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.body import Page, Request
+from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.pagination import After, Limit, Pagination
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
@@ -81,7 +83,7 @@ async def refresh(
     answer, actor = await sessions.refresh_session(
         identity, identity.client(request), data.refresh_token
     )
-    request.scope["actor"] = actor  # pyright: ignore[reportGeneralTypeIssues] -- for the log
+    asgi_scope(request)["actor"] = actor  # for the log
     await send_position(request, identity.database)
     return answer
 

@@ -30,6 +30,7 @@ AMOUNT_MAX = 10**12
 KEY_MAX = 255
 METADATA_PAIRS_MAX = 50
 
+NO_BODY = "This request needs a JSON body"
 CURRENCY = "Three capital letters of ISO 4217, such as EUR."
 
 Amount = Annotated[int, Meta(ge=1, le=AMOUNT_MAX, description="In the currency's minor unit.")]
@@ -138,6 +139,8 @@ def _refusal(error: Exception, kind: Any, body: bytes) -> InvalidRequest:
         return invalid_request(field_errors(kind, body) or [decoder_error(error, "", kind, body)])
     if isinstance(error, RecursionError):
         return InvalidRequest("the body is nested too deeply")
+    if not body:
+        return InvalidRequest(NO_BODY)
     try:
         body.decode()
     except UnicodeDecodeError:

@@ -32,14 +32,22 @@ from florin.kit.errors import (
 )
 from florin.kit.http import body as http
 from florin.kit.http import query
-from florin.kit.http.body import decode_body, invalid_request, problem_document, problem_headers
+from florin.kit.http.body import (
+    NO_BODY,
+    decode_body,
+    invalid_request,
+    problem_document,
+    problem_headers,
+)
 from florin.kit.http.explanations import NOTHING, explained
 from florin.kit.observability import logging, metrics
 
+AnyRequest = Request[Any, Any, Any]
 Translate = Callable[[Exception, Any], Refusal | None]  # and the request's ASGI scope
 _log = logging.get_logger()
 _PAIR = re.compile(r"metadata\[([^\[\]]{1,40})\]")
 METADATA_FILTERS_MAX = 10
+DECODE = "decode"  # option of a route that decodes its body with a function of its own
 _nothing = msgspec.json.Decoder(http.Request)
 
 
@@ -49,6 +57,9 @@ class StrictRequest(Request[Any, Any, Any]):
     """
 
     async def json(self) -> Any:
+        decode = self.route_handler.opt.get(DECODE)
+        if decode is not None:
+            return decode(await self.body())
         data = self.route_handler.parsed_data_field
         assert data is not None
         return decode_body(_decoder(data.annotation), await self.body())
@@ -72,7 +83,7 @@ def check_query(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         query.read_parameters(scope, known, _is_pair if by_metadata else None)
 
 
-def metadata_filter(request: Request[Any, Any, Any]) -> dict[str, str]:
+def metadata_filter(request: AnyRequest) -> dict[str, str]:
     """The pairs of `metadata[key]=value` in a query. Raises InvalidRequest."""
     pairs = {
         match.group(1): value
@@ -107,7 +118,7 @@ def _is_pair(name: str) -> bool:
     return _PAIR.fullmatch(name) is not None
 
 
-async def check_body(request: Request[Any, Any, Any]) -> None:
+async def check_body(request: AnyRequest) -> None:
     """Refuse a body with fields on a route without a body; none and `{}` are accepted."""
     handler = request.route_handler
     if handler.opt.get("streams"):
@@ -211,11 +222,12 @@ def _refusal(request: Any, error: Exception) -> Refusal | None:
             _explained(request, str(each["key"]), str(each["message"])) for each in extra
         ]
         if errors and errors[0]["param"] == "data":
-            return InvalidRequest("This request needs a JSON body")
+            return InvalidRequest(NO_BODY)
         return invalid_request(errors) if errors else InvalidRequest(error.detail)
     if isinstance(error, HTTPException):
         if error.status_code == 413:  # noqa: PLR2004 -- the framework's own limit
-            return TooLarge()
+            most = request.route_handler.resolve_request_max_body_size()
+            return TooLarge(f"The body is larger than {most} bytes")
         if error.status_code < 500:  # noqa: PLR2004 -- a client error
             return InvalidRequest(error.detail)
     return None
