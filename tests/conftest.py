@@ -13,10 +13,12 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from florin.kit.postgres.database import Database, open_connection
-from tests.support import openapi_check, postgres_server
+from florin.kit.postgres.database import Database
+from tests.support import postgres_server
+from tests.support.connections import connected
 from tests.support.hostile_requests import Books
 from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
+from tests.support.members import client_of
 from tests.support.workers import Crew, crew
 
 # The same examples each time, without a deadline; --hypothesis-profile=default draws others.
@@ -109,21 +111,15 @@ async def database(urls: Urls) -> AsyncGenerator[Database]:
 @pytest.fixture
 async def owner(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the owner of the ledger."""
-    connection = await open_connection(urls.owner, name="tests")
-    try:
+    async with connected(urls.owner) as connection:
         yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
 async def app(urls: Urls) -> AsyncGenerator[Any]:
     """A connection as the application."""
-    connection = await open_connection(urls.app, name="tests")
-    try:
+    async with connected(urls.app) as connection:
         yield connection
-    finally:
-        await connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -141,15 +137,7 @@ async def shop(owner: Any, database: Database) -> Shop:
 @pytest.fixture
 async def http(api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
     """A client with the API key of the merchant, below /api/v1."""
-    limits = httpx.Limits(max_connections=100, max_keepalive_connections=100)
-    async with httpx.AsyncClient(
-        base_url=f"{api.base}/api/v1",
-        headers=shop.headers,
-        limits=limits,
-        timeout=60,
-        verify=NO_TLS,
-        event_hooks={"response": [openapi_check.hook(api.base)]},
-    ) as client:
+    async with client_of(api, **shop.headers) as client:
         yield client
 
 

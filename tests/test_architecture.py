@@ -31,7 +31,6 @@ LONG_FILES: dict[str, tuple[int, str]] = {
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
     "app.py:create_app": (110, "what an application is made of, in one place"),
     "bench/main.py:main": (80, "options of a command"),
-    "cards/jobs/bulk_issue.py:start_bulk_issue": (60, "one transaction"),
     "cards/transactions/spend.py:spend_posting": (70, "one posting from one request"),
     "cli/bench.py:bench": (80, "options of a command"),
     "cli/fleet.py:up": (100, "options of a command"),

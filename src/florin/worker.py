@@ -12,7 +12,8 @@ from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
 from florin.kit.queue.config import JobType, QueueConfig, Schedule, WorkPlan
 from florin.kit.queue.job import Continue, QueuedJob
-from florin.kit.settings import InvalidSettings, Settings, read_settings
+from florin.kit.settings import Settings
+from florin.kit.settings.startup import settings_of_process
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
@@ -132,11 +133,8 @@ def main(concurrency: int = 5, one: tuple[int, int] | None = None) -> int:
 
     `one` is a job and its fence: a worker started this process to run that job in isolation.
     """
-    try:
-        settings = read_settings()
-    except InvalidSettings as error:
-        for mistake in error.mistakes:
-            print(mistake, file=sys.stderr)
+    settings = settings_of_process()
+    if settings is None:
         return 2
     logging.configure_logging(level=settings.log_level, instance=settings.instance)
     if one is not None:

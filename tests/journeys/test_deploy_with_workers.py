@@ -20,7 +20,7 @@ from florin.ops.topology.topology import running_urls
 from tests.kit.queue import toys
 from tests.ops.conftest import WITHIN_S, TestFleet, run_cli, until
 from tests.ops.rollout.test_workers import toy_session, toy_table, working
-from tests.ops.rollout.test_workers import until as eventually
+from tests.support.waiting import until as eventually
 
 
 def of_one(fleet: TestFleet) -> None:

@@ -8,11 +8,12 @@ from uuid import UUID
 import pytest
 
 from florin.kit.errors import OutcomeUnknown, Overloaded
-from florin.kit.postgres.database import Database, open_connection
+from florin.kit.postgres.database import Database
 from florin.ledger import batching
 from florin.ledger.post import Ledger, Posting, PostResult
 from tests.conftest import Urls
 from tests.ledger import calls
+from tests.support.connections import connected
 
 
 @pytest.fixture
@@ -23,9 +24,8 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
     """Another connection, as the superuser."""
-    connection = await open_connection(urls.superuser, name="elsewhere")
-    yield connection
-    await connection.close()
+    async with connected(urls.superuser) as connection:
+        yield connection
 
 
 def redemption(merchant: UUID, card: UUID, key: str) -> Posting:

@@ -23,6 +23,7 @@ from florin.reports import proof as proof_
 from tests.conftest import Urls
 from tests.ledger import calls
 from tests.ledger.model import Op
+from tests.support.connections import connected
 
 _CUTS = 6
 NAMED = {*BY_OUTCOME, "ok", "replayed", "busy"}
@@ -36,9 +37,8 @@ async def shop(owner: Any) -> tuple[UUID, list[UUID]]:
 @pytest.fixture
 async def elsewhere(urls: Urls) -> AsyncGenerator[Any]:
     """Another connection."""
-    connection = await open_connection(urls.owner, name="elsewhere")
-    yield connection
-    await connection.close()
+    async with connected(urls.owner) as connection:
+        yield connection
 
 
 def redemption(

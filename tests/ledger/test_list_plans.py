@@ -143,7 +143,7 @@ CARD_FILTERS: dict[str, dict[str, Any]] = {
     "last4": {"last4": "T7"},
     "e-mail": {"recipient": "SOMEONE77@x.org"},
     "name": {"recipient": "some one 77"},
-    "nobody": {"recipient": "nobody"},
+    "absent": {"recipient": "absent"},
     "common pair": {"metadata": {"all": "1"}},
     "rare pair": {"metadata": {"mark": "rare"}},
     "two pairs": {"metadata": {"mark": "rare", "all": "1"}},

@@ -87,10 +87,10 @@ class TestFleet:
     def refused(self) -> str:
         """Start a supervisor that must fail, and return its message."""
         child = self.launch()
-        _, said = child.communicate(timeout=WITHIN_S)
-        assert child.returncode == 1, said
-        assert "Traceback" not in said
-        return said.strip().splitlines()[-1]
+        _, output = child.communicate(timeout=WITHIN_S)
+        assert child.returncode == 1, output
+        assert "Traceback" not in output
+        return output.strip().splitlines()[-1]
 
     def part(self, name: str) -> Part:
         part = observe_fleet(self.home).part(name)
@@ -125,8 +125,8 @@ class TestFleet:
     def end(self, child: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
         """Send a signal to the supervisor only, wait for its end, return its output."""
         child.send_signal(number)
-        _, said = child.communicate(timeout=WITHIN_S)
-        return said
+        _, output = child.communicate(timeout=WITHIN_S)
+        return output
 
     def kill_supervisor(self, child: subprocess.Popen[str]) -> None:
         child.kill()
@@ -170,7 +170,7 @@ async def yes() -> bool:
     return True
 
 
-def wanted(name: str, *argv: str, wiring: str = "") -> PartSpec:
+def make_spec(name: str, *argv: str, wiring: str = "") -> PartSpec:
     return PartSpec(
         name=name,
         role="api",

@@ -64,14 +64,14 @@ class Fleet:
 
     def up(self, *more: str) -> None:
         words = ("up", "--api", "2", "--port", str(self.port), "--detach")
-        said = self.florin(*words, *self.asked, *more)
-        assert said.returncode == 0, said.stderr
+        result = self.florin(*words, *self.asked, *more)
+        assert result.returncode == 0, result.stderr
 
     def again(self, *more: str) -> None:
         """Stop it, and start it with these options only: the rest is remembered."""
         assert self.florin("down").returncode == 0
-        said = self.florin("up", "--port", str(self.port), "--detach", *more)
-        assert said.returncode == 0, said.stderr
+        result = self.florin("up", "--port", str(self.port), "--detach", *more)
+        assert result.returncode == 0, result.stderr
 
     def end(self) -> None:
         """Stop it, and remove its data outside the home (other users cannot enter pytest's)."""
@@ -161,20 +161,20 @@ class Fleet:
             while count < least or (time.monotonic() < until_ and not (enough and enough.is_set())):
                 count += 1
                 began = time.monotonic()
-                said = await http.post(
+                answer = await http.post(
                     "/redemptions",
                     json={"card": card, "amount": 1, "currency": "EUR"},
                     headers={"Idempotency-Key": f"{tag} {n} {count}"},
                 )
                 load.slowest_s = max(load.slowest_s, time.monotonic() - began)
-                if said.status_code != 201:
-                    load.failed.append(said.text)
+                if answer.status_code != 201:
+                    load.failed.append(answer.text)
                     continue
                 load.acknowledged[card] += 1
                 listed = await http.get(f"/cards/{card}/entries", params={"limit": 1})
                 if listed.status_code != 200:
                     load.failed.append(listed.text)
-                elif listed.json()["data"][0]["balance_after"] != said.json()["balance"]:
+                elif listed.json()["data"][0]["balance_after"] != answer.json()["balance"]:
                     load.failed.append("stale")
 
         await asyncio.gather(*(client(n) for n in range(clients)))

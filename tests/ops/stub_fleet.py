@@ -129,7 +129,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         os_user.process_account = lambda _name: None
     if os.environ.get("STANDIN_PATHS"):
         record_paths(os.environ["STANDIN_PATHS"])
-    asked = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
+    worker_count = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin_command("migrate") if workers else me("migrate")
     standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
     # Short periods: waiting jobs are to be gone within two seconds, and idle workers end soon.
@@ -146,7 +146,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         port=int(port),
         operations_port=int(os.environ.get("STANDIN_OPERATIONS_PORT", "0")) or None,
         tls=(pair[0], pair[1]) if pair else None,
-        workers=asked,
+        workers=worker_count,
         replicas=0,
         valkey=os.environ.get("STANDIN_VALKEY"),  # type: ignore[arg-type]
         limits=quick,

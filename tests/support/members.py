@@ -12,10 +12,11 @@ from florin.identity.credentials.email_tokens import EmailTokens
 from florin.identity.services import IdentityServices
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.postgres.database import Database, open_connection
+from florin.kit.postgres.database import Database
 from florin.kit.rate_limits.limiter import RateLimiter
 from florin.kit.settings import read_settings
 from tests.support import openapi_check
+from tests.support.connections import connected
 from tests.support.instance import NO_TLS, SECRETS, Instance
 
 Json = dict[str, Any]
@@ -128,14 +129,11 @@ async def audited(http: httpx.AsyncClient, by: SignedInMember, **query: Any) -> 
 
 async def lock_waits(superuser_url: str) -> int:
     """How many statements wait for a lock; only the superuser sees those of others."""
-    connection = await open_connection(superuser_url, name="tests")
-    try:
+    async with connected(superuser_url) as connection:
         found: int = await connection.fetchval(
             "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
             " and datname = current_database()"
         )
-    finally:
-        await connection.close()
     return found
 
 

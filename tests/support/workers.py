@@ -1,13 +1,11 @@
 """Workers for tests: real processes, stopped by their pid."""
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,14 +80,3 @@ def crew(url: str, *module: str) -> Generator[Crew]:
             yield made
         finally:
             made.end()
-
-
-async def until(true: Callable[[], Awaitable[Any]], *, within_s: float = 90) -> Any:
-    """Poll until the result is true; return it."""
-    deadline = time.monotonic() + within_s
-    while True:
-        found = await true()
-        if found:
-            return found
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.05)

@@ -15,7 +15,8 @@ from florin.identity.api_keys import KeyRequest
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from florin.kit.settings import InvalidSettings, Settings, read_settings
+from florin.kit.settings import Settings
+from florin.kit.settings.startup import settings_of_process
 from florin.merchants.programs import ProgramRequest, create_program
 
 _NAME = "Demo Roasters"
@@ -84,10 +85,8 @@ def _program() -> ProgramRequest:
 
 def main(*, as_json: bool = False) -> int:
     """Run `florin demo-merchant`; return the exit code."""
-    try:
-        settings = read_settings()
-    except InvalidSettings as wrong:
-        print("\n".join(wrong.mistakes), file=sys.stderr)
+    settings = settings_of_process()
+    if settings is None:
         return 2
     path = Path(os.environ.get("FLORIN_HOME", ".florin")) / "demo.json"
     try:

@@ -219,10 +219,7 @@ def key_from_row(row: Mapping[str, Any]) -> ApiKey:
 
 def key_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse_id("key", text)
-    if uuid is None:
-        raise NotFound
-    return uuid
+    return ids.require_id("key", text)
 
 
 def facts(key: ApiKey) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.errors import NotFound
+from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database, Row, Tx
 
 ANONYMOUS = "anonymous"  # a caller that has not signed in
@@ -62,8 +63,8 @@ async def record_audit(
         by.actor,
         action,
         subject,
-        _json(before),
-        _json(after),
+        None if before is None else json_text(before),
+        None if after is None else json_text(after),
         by.request_id,
     )
 
@@ -118,7 +119,3 @@ def _from_row(row: Row) -> AuditRecord:
 
 def _facts(text: str | None) -> dict[str, Any] | None:
     return None if text is None else msgspec.json.decode(text)
-
-
-def _json(facts: Facts | None) -> str | None:
-    return None if facts is None else msgspec.json.encode(facts, order="sorted").decode()

@@ -231,10 +231,7 @@ def member_from_row(row: Row) -> User:
 
 def parse_member_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse_id("usr", text)
-    if uuid is None:
-        raise NotFound
-    return uuid
+    return ids.require_id("usr", text)
 
 
 def require_role_within(allowed: frozenset[str], role: str) -> None:

@@ -8,6 +8,8 @@ import os
 import time
 from uuid import UUID
 
+from florin.kit.errors import NotFound
+
 NONE = UUID(int=0)  # means "no object": no object has this id
 
 _DIGITS = 32
@@ -53,6 +55,14 @@ def parse_id(prefix: str, text: str) -> UUID | None:
     if len(digits) != _DIGITS or not text.startswith(f"{prefix}_"):
         return None
     return UUID(hex=digits) if _HEXADECIMAL.issuperset(digits) else None
+
+
+def require_id(prefix: str, text: str) -> UUID:
+    """Parse the public form of the id in a path. Raises NotFound."""
+    uuid = parse_id(prefix, text)
+    if uuid is None:
+        raise NotFound
+    return uuid
 
 
 def _discard_random_bytes() -> None:

@@ -14,6 +14,7 @@ from florin.kit import ids
 from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.body import Amount, Currency, Metadata, Request, Text, check_currency
 from florin.kit.http.list_filters import Bounds, Conditions
+from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database, Tx
 
 Months = Annotated[int, Meta(ge=1, le=1200)]
@@ -83,7 +84,7 @@ async def create_program(
         denominations,
         request.expires_after_months,
         request.partial_redemption,
-        _json(request.metadata or {}),
+        json_text(request.metadata or {}),
         request.pin is True,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
@@ -128,7 +129,7 @@ async def change_program(
             then.max_amount,
             denominations,
             then.expires_after_months,
-            _json(then.metadata),
+            json_text(then.metadata),
         )
         before = {field: getattr(now, field) for field in given}
         await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
@@ -180,10 +181,7 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
 
 
 def parse_program_id(text: str) -> UUID:
-    uuid = ids.parse_id("prg", text)
-    if uuid is None:
-        raise NotFound
-    return uuid
+    return ids.require_id("prg", text)
 
 
 def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:
@@ -200,7 +198,3 @@ def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list
                 param="denominations",
             )
     return sorted(set(denominations))
-
-
-def _json(metadata: dict[str, str]) -> str:
-    return msgspec.json.encode(metadata, order="sorted").decode()

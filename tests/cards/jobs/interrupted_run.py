@@ -18,7 +18,7 @@ from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
 from florin.kit.settings import Settings
 from florin.worker import PLAN, WorkerServices
-from tests.support.workers import until
+from tests.support.waiting import until
 
 LEASE = timedelta(seconds=60)
 KINDS = [(kind, each.version) for queue in PLAN.queues for kind, each in queue.kinds.items()]

@@ -17,7 +17,8 @@ from florin.identity.audit_log import AuditActor
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
 from tests.support.instance import SECRETS, Shop
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 Client = httpx.AsyncClient
 

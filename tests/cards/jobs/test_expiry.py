@@ -10,7 +10,8 @@ from florin.kit.postgres.database import Database
 from florin.kit.queue.enqueue import NewJob, enqueue_now
 from tests.ledger.calls import issue, make_merchant, make_program, post
 from tests.ledger.model import Op
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 SWEEP = NewJob(queue="gift-card-expiry", kind="sweep")
 

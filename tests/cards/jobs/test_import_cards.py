@@ -14,7 +14,8 @@ from florin.cards.jobs.import_upload import UPLOADS_MAX
 from florin.kit.postgres.database import Database
 from tests.cards.jobs.test_bulk_issue import finished, rows
 from tests.support.instance import SECRETS, Shop, make_shop
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 Client = httpx.AsyncClient
 CSV = {"content-type": "text/csv"}

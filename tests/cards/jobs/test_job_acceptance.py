@@ -18,7 +18,8 @@ from florin.ledger.refusals import AmountNotAllowed
 from tests.cards.jobs.test_bulk_issue import ask, begin_download, finished, rows
 from tests.cards.jobs.test_import_cards import file, send
 from tests.support.instance import Shop
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 Client = httpx.AsyncClient
 NARROW = "update florin.program set min_amount = 1, max_amount = 2, denominations = '{1,2}'"

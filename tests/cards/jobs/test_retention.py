@@ -12,7 +12,8 @@ from florin.kit.postgres.database import Database
 from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.kit.queue.job import Continue, QueuedJob
 from tests.ledger.calls import issue, make_merchant, make_program
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 _KEYS = """
 insert into florin.idempotency (merchant, key, operation, fingerprint, resource_id, created_at)

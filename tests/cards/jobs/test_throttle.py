@@ -16,7 +16,8 @@ from tests.conftest import Urls
 from tests.ledger.calls import issue, post
 from tests.ledger.model import Op
 from tests.support.instance import Shop
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 Client = httpx.AsyncClient
 CARDS = 4_000

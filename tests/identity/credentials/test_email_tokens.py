@@ -8,7 +8,6 @@ import httpx
 import pytest
 
 from florin.identity.credentials import lockout
-from florin.kit.postgres.database import open_connection
 from tests.conftest import Urls
 from tests.support.api_calls import problem, together
 from tests.support.instance import SECRETS
@@ -18,6 +17,7 @@ from tests.support.members import (
     audited,
     bearer,
     email_token,
+    lock_waits,
     login,
     register,
 )
@@ -31,19 +31,6 @@ async def ask(http: httpx.AsyncClient, email: str) -> httpx.Response:
 
 async def confirm(http: httpx.AsyncClient, token: str | None) -> httpx.Response:
     return await http.post("/auth/password-resets/confirm", json={"token": token, "password": NEW})
-
-
-async def waiting(urls: Urls) -> int:
-    """The number of statements that wait for a lock; only a superuser sees those of other roles."""
-    connection = await open_connection(urls.superuser, name="tests")
-    try:
-        found: int = await connection.fetchval(
-            "select count(*) from pg_stat_activity where wait_event_type = 'Lock'"
-            " and datname = current_database()"
-        )
-    finally:
-        await connection.close()
-    return found
 
 
 @pytest.mark.parametrize("path", ["/auth/password-resets", "/auth/email-verifications"])
@@ -119,7 +106,7 @@ async def test_one_of_several_tokens_used_at_once_is_accepted(
         await owner.execute("select 1 from florin.email_token where used_at is null for update")
         calls = [asyncio.create_task(confirm(http, token)) for token in tokens]
         async with asyncio.timeout(60):
-            while await waiting(urls) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
+            while await lock_waits(urls.superuser) < len(calls):  # noqa: ASYNC110 -- it happens in PostgreSQL
                 await asyncio.sleep(0.05)
     answers = await asyncio.gather(*calls)
     assert Counter(each.status_code for each in answers) == {200: 1, 422: 2}

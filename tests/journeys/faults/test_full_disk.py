@@ -16,7 +16,7 @@ from florin.kit.postgres.database import open_connection
 from tests.journeys.faults import accounts, disks
 from tests.journeys.faults.clients import opened
 from tests.journeys.faults.shop import Fleet, running
-from tests.journeys.faults.tills import Call, Log, Till
+from tests.journeys.faults.tills import Call, Log, working_tills
 from tests.support import postgres_server
 
 _TILLS = 6
@@ -54,19 +54,8 @@ async def shop() -> AsyncGenerator[Shop]:
 async def tills(https: list[httpx.AsyncClient], program: str) -> AsyncGenerator[Log]:
     """Run tills, and finally compare the ledger with the responses they received."""
     seed = secrets.randbelow(10**6)
-    print(f"seed {seed}")
-    log, stop = Log(), asyncio.Event()
-    all_of_them = [Till(https, program, log, seed=seed + n) for n in range(_TILLS)]
-    await asyncio.gather(*(till.sell() for till in all_of_them))
-    working = [asyncio.ensure_future(till.work(stop)) for till in all_of_them]
-    try:
+    async with working_tills(https, program, count=_TILLS, seed=seed) as log:
         yield log
-        stop.set()
-        await asyncio.gather(*working)
-    finally:
-        for task in working:
-            task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
     print(log.summary())
     await accounts.compare(https[0], log)
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.journeys.faults import accounts, patroni
 from tests.journeys.faults.clients import opened
-from tests.journeys.faults.tills import Log, Till
+from tests.journeys.faults.tills import Log, working_tills
 from tests.support import postgres_server
 from tests.support.instance import instance
 
@@ -48,13 +48,8 @@ async def answered(log: Log, more: int) -> None:
 
 async def test_the_leader_is_lost_and_switched(cluster: patroni.Cluster) -> None:
     seed = secrets.randbelow(10**6)
-    print(f"seed {seed}")
     async with opened(cluster) as (https, program):
-        log, stop = Log(), asyncio.Event()
-        tills = [Till(https, program, log, seed=seed + n) for n in range(_TILLS)]
-        await asyncio.gather(*(till.sell() for till in tills))
-        working = [asyncio.ensure_future(till.work(stop)) for till in tills]
-        try:
+        async with working_tills(https, program, count=_TILLS, seed=seed) as log:
             await answered(log, _BETWEEN)
             await asyncio.to_thread(lose_the_leader, cluster)
             await answered(log, _BETWEEN)
@@ -62,12 +57,6 @@ async def test_the_leader_is_lost_and_switched(cluster: patroni.Cluster) -> None
             await asyncio.to_thread(switch_the_leader, cluster)
             await answered(log, _BETWEEN)
             print(f"switched: {log.summary()}")
-            stop.set()
-            await asyncio.gather(*working)
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
         await accounts.compare(https[0], log)
         await accounts.repeat(https[1], [call for call in log.calls if call.happened][:_BETWEEN])
 

@@ -17,7 +17,7 @@ from florin.kit.postgres.database import open_connection
 from tests.journeys.faults import accounts, disks
 from tests.journeys.faults.clients import opened
 from tests.journeys.faults.shop import Fleet, running
-from tests.journeys.faults.tills import Log, Till
+from tests.journeys.faults.tills import Log, working_tills
 from tests.support import postgres_server
 
 _TILLS = 8
@@ -69,23 +69,12 @@ async def test_what_was_acknowledged_survives_a_power_cut(
 ) -> None:
     seed = int(pytestconfig.getoption("--seed") or secrets.randbelow(10**6))
     rounds = int(pytestconfig.getoption("--rounds") or 0)
-    print(f"seed {seed}")
     async with opened(shop.fleet) as (https, program):
-        log, stop = Log(), asyncio.Event()
-        tills = [Till(https, program, log, seed=seed + n) for n in range(_TILLS)]
-        await asyncio.gather(*(till.sell() for till in tills))
-        working = [asyncio.ensure_future(till.work(stop)) for till in tills]
-        try:
+        async with working_tills(https, program, count=_TILLS, seed=seed) as log:
             for _ in range(rounds):
                 await answered(log, _BETWEEN)
                 await asyncio.to_thread(shop.cut)
             await answered(log, _BETWEEN)
-            stop.set()
-            await asyncio.gather(*working)
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
         print(log.summary())
         await accounts.compare(https[0], log)
         await accounts.repeat(https[1], [call for call in log.calls if call.happened][-_BETWEEN:])
@@ -97,19 +86,11 @@ async def test_without_fsync_it_does_not(shop: Shop) -> None:
     postgres_server.stop(fleet.process)
     shop.disk.keep()
     fleet.start_database("fsync=off")
-    async with opened(fleet) as (https, program):
-        log, stop = Log(), asyncio.Event()
-        tills = [Till(https, program, log, seed=n) for n in range(_TILLS)]
-        await asyncio.gather(*(till.sell() for till in tills))
-        working = [asyncio.ensure_future(till.work(stop)) for till in tills]
-        try:
-            await answered(log, _LOST)
-            stop.set()
-            await asyncio.gather(*working)
-        finally:
-            for task in working:
-                task.cancel()
-            await asyncio.gather(*working, return_exceptions=True)
+    async with (
+        opened(fleet) as (https, program),
+        working_tills(https, program, count=_TILLS, seed=0) as log,
+    ):
+        await answered(log, _LOST)
     before = await transfers(fleet)
     try:
         await asyncio.to_thread(shop.cut)

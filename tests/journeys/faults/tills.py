@@ -8,6 +8,8 @@ import asyncio
 import random
 import uuid
 from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,3 +181,23 @@ class Till:
                     pass
                 self._log.interrupted += 1
                 await asyncio.sleep(_PAUSE_S)
+
+
+@asynccontextmanager
+async def working_tills(
+    https: list[httpx.AsyncClient], program: str, *, count: int, seed: int
+) -> AsyncGenerator[Log]:
+    """Let tills sell cards and work during the block; after it, each finishes its request."""
+    print(f"seed {seed}")
+    log, stop = Log(), asyncio.Event()
+    tills = [Till(https, program, log, seed=seed + n) for n in range(count)]
+    await asyncio.gather(*(till.sell() for till in tills))
+    working = [asyncio.ensure_future(till.work(stop)) for till in tills]
+    try:
+        yield log
+        stop.set()
+        await asyncio.gather(*working)
+    finally:
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)

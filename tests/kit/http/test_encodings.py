@@ -61,7 +61,7 @@ async def test_other_encodings_of_text_are_named(till: httpx.AsyncClient, shop: 
 
 
 async def test_a_compressed_body_without_credentials_is_unauthorized(open_api: Instance) -> None:
-    async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as stranger:
+    async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as anonymous:
         headers = {"content-encoding": "gzip"}
-        answer = await stranger.post("/auth/login", content=gzip.compress(b"{}"), headers=headers)
+        answer = await anonymous.post("/auth/login", content=gzip.compress(b"{}"), headers=headers)
         problem(answer, 415, "unsupported_encoding", param="Content-Encoding")

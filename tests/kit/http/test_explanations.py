@@ -107,7 +107,7 @@ async def test_every_pattern_is_described(http: httpx.AsyncClient) -> None:
 
 
 async def test_parameters_are_explained_as_fields_are(http: httpx.AsyncClient) -> None:
-    for path, query, param, said in (
+    for path, query, param, detail in (
         ("/cards", {"limit": "0"}, "limit", "at least 1, not 0"),
         ("/cards", {"limit": "101"}, "limit", "at most 100, not 101"),
         ("/cards", {"state": "gone"}, "state", 'pending, active, blocked, expired, closed, not "g'),
@@ -117,7 +117,7 @@ async def test_parameters_are_explained_as_fields_are(http: httpx.AsyncClient) -
     ):
         refused = no_raw(await http.get(path, params=query))
         assert refused["param"] == param
-        assert said in refused["detail"], refused
+        assert detail in refused["detail"], refused
 
 
 async def test_an_unknown_currency_has_no_balance(http: httpx.AsyncClient) -> None:

@@ -169,8 +169,8 @@ async def test_sizes(
             assert answer.status_code == status
         for chunks in (b"zz\r\n{}\r\n0\r\n\r\n", b"-1\r\n{}\r\n", b"ffffffffffffffffff\r\n{}"):
             sent = request(shop, path, chunks, b"Transfer-Encoding: chunked", b"Idempotency-Key: a")
-            status, said = await raw(open_api, sent)
-            assert 400 <= status < 500, said[:300]
+            status, result = await raw(open_api, sent)
+            assert 400 <= status < 500, result[:300]
 
 
 @pytest.mark.parametrize("path", ["/redemptions", "/loads", "/cards"])

@@ -66,24 +66,24 @@ async def test_a_redemption_has_the_security_headers(http: httpx.AsyncClient, sh
 
 
 def test_only_named_origins_may_read_answers(public: Instance, api: Instance) -> None:
-    def asked(base: str, origin: str) -> httpx.Headers:
+    def ask_from(base: str, origin: str) -> httpx.Headers:
         return httpx.get(f"{base}/api/v1/cards", headers={"origin": origin}).headers
 
-    allowed = asked(public.base, SHOP)
+    allowed = ask_from(public.base, SHOP)
     assert allowed["access-control-allow-origin"] == SHOP
     assert "Florin-Consistency" in allowed["access-control-expose-headers"]
     assert "access-control-allow-credentials" not in allowed
     assert "Origin" in allowed["vary"]
     for origin in ("https://evil.example", f"{SHOP}.evil.example", "null", "HTTPS://SHOP.EXAMPLE"):
-        refused = asked(public.base, origin)
+        refused = ask_from(public.base, origin)
         assert "access-control-allow-origin" not in refused
         assert "Origin" in refused["vary"]
-    assert "access-control-allow-origin" not in asked(api.base, SHOP)
+    assert "access-control-allow-origin" not in ask_from(api.base, SHOP)
 
 
 @pytest.mark.parametrize("path", ["/redemptions", "/cards", "/cards/crd_1/close"])
 def test_preflight_requests_are_answered(public: Instance, api: Instance, path: str) -> None:
-    def asked(base: str, origin: str) -> httpx.Response:
+    def ask_from(base: str, origin: str) -> httpx.Response:
         wanted = {
             "origin": origin,
             "access-control-request-method": "POST",
@@ -91,13 +91,13 @@ def test_preflight_requests_are_answered(public: Instance, api: Instance, path: 
         }
         return httpx.options(f"{base}/api/v1{path}", headers=wanted)
 
-    answer = asked(public.base, SHOP)
+    answer = ask_from(public.base, SHOP)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == SHOP
     assert "POST" in answer.headers["access-control-allow-methods"]
     assert "idempotency-key" in answer.headers["access-control-allow-headers"]
     assert "*" not in "".join(answer.headers.values())
-    for refused in (asked(public.base, "https://evil.example"), asked(api.base, SHOP)):
+    for refused in (ask_from(public.base, "https://evil.example"), ask_from(api.base, SHOP)):
         assert not [name for name in refused.headers if name.startswith("access-control")]
 
 
@@ -248,12 +248,12 @@ async def test_a_slow_request_times_out(urls: Urls, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(protocol, "HEAD_WITHIN_S", 0.3)
     monkeypatch.setattr(protocol, "BODY_WITHIN_S", 0.3)
     monkeypatch.setattr(protocol, "FIRST_WITHIN_S", 0.3)
-    asked: list[object] = []
+    received: list[object] = []
 
     async def app(scope: object, receive: Receive, send: object) -> None:
         del scope, send
-        asked.append(await receive())
-        asked.append(await receive())
+        received.append(await receive())
+        received.append(await receive())
 
     config = uvicorn.Config(
         app, port=0, http=protocol.BoundedHttpProtocol, lifespan="off", log_config=None
@@ -272,7 +272,7 @@ async def test_a_slow_request_times_out(urls: Urls, monkeypatch: pytest.MonkeyPa
             here, b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n", b"a"
         )
         assert slow_body.startswith(b"HTTP/1.1 408")
-        assert asked[-1] == {"type": "http.disconnect"}
+        assert received[-1] == {"type": "http.disconnect"}
         assert await raw(here) == b""
         assert time.monotonic() - before >= 0.9
     finally:

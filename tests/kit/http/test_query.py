@@ -41,11 +41,11 @@ async def test_every_route_refuses_parameters_it_does_not_know(
             for name in in_path:
                 here = here.replace(f"{{{name}}}", f"crd_{NIL}")
             for name in (*NAMES, *in_path):
-                asked: Json = {"params": {name: "1"}}
-                answer = await till.request(method, here, **asked, headers=key())
+                options: Json = {"params": {name: "1"}}
+                answer = await till.request(method, here, **options, headers=key())
                 if answer.status_code == 403:
                     headers = person.headers | key()
-                    answer = await till.request(method, here, **asked, headers=headers)
+                    answer = await till.request(method, here, **options, headers=headers)
                 refused = problem(answer, 422, "invalid_request", param=name)
                 assert "unknown parameter" in refused["detail"], (method, path, name)
 
@@ -63,16 +63,16 @@ async def test_a_query_moves_no_money(till: httpx.AsyncClient, shop: Shop, books
 
 
 async def test_parameters_are_not_checked_without_credentials(open_api: Instance) -> None:
-    async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as stranger:
+    async with httpx.AsyncClient(base_url=f"{open_api.base}/api/v1") as anonymous:
         for method, path in (("POST", "/redemptions"), ("POST", "/loads"), ("GET", "/cards")):
-            answer = await stranger.request(method, path, params={"surprise": "1"})
+            answer = await anonymous.request(method, path, params={"surprise": "1"})
             problem(answer, 401, "unauthenticated")
 
 
 async def test_routes_outside_the_document_refuse_parameters_too(open_api: Instance) -> None:
-    async with httpx.AsyncClient(base_url=open_api.base) as stranger:
+    async with httpx.AsyncClient(base_url=open_api.base) as anonymous:
         for path in ("/health", "/health/live", "/api/v1/openapi.json", "/api/v1/docs"):
-            answer = await stranger.get(path, params={"request": "1"})
+            answer = await anonymous.get(path, params={"request": "1"})
             problem(answer, 422, "invalid_request", param="request")
 
 
@@ -113,10 +113,10 @@ async def test_an_empty_parameter_of_a_list_counts_as_left_out(
         if plain.status_code == 403:
             continue  # for signed-in members; its parameters are parsed like all others
         assert plain.status_code == 200, (path, plain.text)
-        for asked in (dict.fromkeys(names, ""), *({name: ""} for name in names)):
-            answer = await till.get(path, params=asked)
-            assert answer.status_code == 200, (path, asked, answer.text)
-            assert answer.json() == plain.json(), (path, asked)
+        for query in (dict.fromkeys(names, ""), *({name: ""} for name in names)):
+            answer = await till.get(path, params=query)
+            assert answer.status_code == 200, (path, query, answer.text)
+            assert answer.json() == plain.json(), (path, query)
     answer = await till.get("/ledger/balances", params={"as_of": "", "currency": ""})
     assert answer.json()["currency"] == "EUR"
 

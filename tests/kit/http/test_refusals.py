@@ -135,7 +135,7 @@ async def test_every_refused_write_has_a_consistency_token(
     """Only with valid credentials: without them, an answer must not reveal what was written."""
     tried = 0
     headers = key() | {"last-event-id": "evt_unknown"}  # a stream would not end
-    async with client_of(api) as stranger:
+    async with client_of(api) as anonymous:
         for name, need in NEEDS.items():
             method, _, path = name.partition(" ")
             address = "/".join(f"x_{NIL}" if part[:1] == "{" else part for part in path.split("/"))
@@ -145,7 +145,7 @@ async def test_every_refused_write_has_a_consistency_token(
                 writes = method != "GET" and need != "public" and not need.endswith(":read")
                 assert ("florin-consistency" in answer.headers) is writes, (name, answer.text)
                 tried += writes
-                answer = await stranger.request(method, address, headers=headers, content=content)
+                answer = await anonymous.request(method, address, headers=headers, content=content)
                 assert "florin-consistency" not in answer.headers, name
     assert tried > 60
 

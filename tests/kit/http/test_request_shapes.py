@@ -126,9 +126,9 @@ async def test_the_openapi_document_is_served(http: httpx.AsyncClient, api: Inst
     assert 'id="insufficient_funds"' in shown.text
     assert json.dumps(document).count("flk_") < 10
     assert httpx.URL(api.base).port  # neither needs credentials
-    async with httpx.AsyncClient(base_url=api.base) as stranger:
+    async with httpx.AsyncClient(base_url=api.base) as anonymous:
         for path in ("/api/v1/openapi.json", "/api/v1/docs"):
-            assert (await stranger.get(path)).status_code == 200
+            assert (await anonymous.get(path)).status_code == 200
 
 
 async def test_health_and_metrics_need_no_credentials(
@@ -136,8 +136,8 @@ async def test_health_and_metrics_need_no_credentials(
 ) -> None:
     card = await issue(http, shop, 100)
     await redeem(http, card, 1)
-    async with httpx.AsyncClient(base_url=api.base) as stranger:
-        health = await stranger.get("/health")
+    async with httpx.AsyncClient(base_url=api.base) as anonymous:
+        health = await anonymous.get("/health")
         assert health.status_code == 200
         report = health.json()
         assert (report["status"], report["checks"]["database"]) == ("healthy", True)
@@ -146,8 +146,8 @@ async def test_health_and_metrics_need_no_credentials(
             minutes=5
         )
         for path in ("/health/live", "/health/ready"):
-            assert (await stranger.get(path)).status_code == 200
-        metrics = await stranger.get(f"{api.operations}/metrics")
+            assert (await anonymous.get(path)).status_code == 200
+        metrics = await anonymous.get(f"{api.operations}/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     line = 'florin_http_requests_total{method="POST",route="/api/v1/redemptions",status="201"}'
     assert line in metrics.text

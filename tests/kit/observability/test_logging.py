@@ -83,15 +83,15 @@ async def test_no_secret_of_a_request_is_logged(urls: Urls, shop: Shop) -> None:
         for secret in (CANARY, PAN, CODE, TOKEN, f"flk_{CANARY}", f"sk_live_{CANARY}"):
             await _send_everywhere(api, secret)
         async with httpx.AsyncClient(base_url=f"{api.base}/api/v1", headers=shop.headers) as http:
-            asked = {"program": shop.program, "amount": 500, "metadata": {"note": CANARY}}
-            asked["recipient"] = {"name": CANARY, "email": f"{CANARY}@shop.example"}
-            made = await http.post("/cards", json=asked, headers=key())
+            new_card = {"program": shop.program, "amount": 500, "metadata": {"note": CANARY}}
+            new_card["recipient"] = {"name": CANARY, "email": f"{CANARY}@shop.example"}
+            made = await http.post("/cards", json=new_card, headers=key())
             code = made.json()["code"]
             spend = {"code": code, "amount": 100, "currency": "EUR", "reference": CANARY}
             assert (await http.post("/redemptions", json=spend, headers=key())).status_code == 201
             found = await http.post("/cards/lookup", json={"code": code})
             assert found.status_code == 200
-            made = await http.post("/cards", json=asked | {"pin": True}, headers=key())
+            made = await http.post("/cards", json=new_card | {"pin": True}, headers=key())
             pin = made.json()["pin"]
             spend |= {"code": made.json()["code"], "pin": pin}
             for body in (spend | {"pin": WRONG_PIN}, spend | {"pin": f"{pin}x"}, spend):
@@ -174,7 +174,7 @@ def test_text_without_secrets_is_logged_unchanged() -> None:
 
 def test_errors_and_libraries_log_the_same_json() -> None:
     """In a separate process, since logging is configured for a whole process."""
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-P", __file__, "speak"],
         capture_output=True,
         text=True,
@@ -182,8 +182,8 @@ def test_errors_and_libraries_log_the_same_json() -> None:
         check=True,
         env={"PYTHONPATH": f"{Path(log.__file__).parents[3]}:{Path(__file__).parents[3]}"},
     ).stderr
-    assert CANARY not in said
-    events = lines(said)
+    assert CANARY not in output
+    events = lines(output)
     assert [each["event"] for each in events] == ["a bug", f"task {redaction.GONE} broke", "slow"]
     assert [each["level"] for each in events] == ["error", "error", "warn"]
     assert {each["request_id"] for each in events} == {"req_1"}

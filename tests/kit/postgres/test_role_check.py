@@ -21,7 +21,8 @@ from florin.ops.fleet.home import Home
 from tests.conftest import Urls
 from tests.support import postgres_server
 from tests.support.instance import SECRETS, Instance, instance
-from tests.support.workers import crew, until
+from tests.support.waiting import until
+from tests.support.workers import crew
 
 STRONG = {name: f"{uuid.uuid4().hex}-{uuid.uuid4().hex}" for name in SECRETS}
 MISSING = "could disable the ledger's guards"
@@ -53,7 +54,7 @@ def test_a_refused_role_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("who", "settings", "said"),
+    ("who", "settings", "warns"),
     [
         ("app", {"FLORIN_ENV": "production", **STRONG}, False),
         ("owner", {"FLORIN_ENV": "production", "FLORIN_SINGLE_ROLE": "accept", **STRONG}, True),
@@ -61,10 +62,10 @@ def test_a_refused_role_has_an_exit_code(urls: Urls, tmp_path: Path) -> None:
     ],
 )
 def test_other_roles_and_settings_start(
-    urls: Urls, who: str, settings: dict[str, str], said: bool
+    urls: Urls, who: str, settings: dict[str, str], warns: bool
 ) -> None:
     with instance(url_of(urls, who), **settings) as running:
-        assert (MISSING in running.log.read_text("utf-8")) is said
+        assert (MISSING in running.log.read_text("utf-8")) is warns
 
 
 async def test_a_worker_refuses_the_owner(urls: Urls) -> None:

@@ -10,7 +10,8 @@ import pytest
 from florin.kit.queue.worker import FINISH_WITHIN_S
 from tests.kit.queue.test_worker import begun, empty, left, noted
 from tests.kit.queue.toys import fill, word
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 HARMLESS = 50
 
@@ -81,7 +82,7 @@ async def test_a_worker_with_a_blocked_loop_ends_itself(play: Crew, owner: Any) 
 
 async def test_a_job_that_ignores_cancellation_blocks_no_slot(play: Crew, owner: Any) -> None:
     worker = play.start("1", TOYS_OVERDUE_S="1")
-    await fill(owner, word("bad", "poison", "poison", how="deaf"))
+    await fill(owner, word("bad", "poison", "poison", how="ignores-cancel"))
     await until(lambda: noted(owner, "bad:begun"))
     await fill(owner, *(word(n) for n in range(HARMLESS)))
     row = await until(lambda: dead(owner), within_s=120)

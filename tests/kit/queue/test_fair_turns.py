@@ -49,12 +49,12 @@ async def whose(line: Any, taken: Sequence[Any]) -> list[str]:
 
 @pytest.mark.parametrize("way", ["put", "relayed"])
 async def test_merchants_take_turns(line: Any, database: Database, way: str) -> None:
-    for wanted in (jobs(ANN, 50), jobs(BEN, 2), [*jobs(CAT), *jobs(None)]):
+    for new_jobs in (jobs(ANN, 50), jobs(BEN, 2), [*jobs(CAT), *jobs(None)]):
         if way == "put":
-            await enqueue_now(line, *wanted)
+            await enqueue_now(line, *new_jobs)
             continue
         async with database.transaction() as tx:
-            await enqueue(tx, *wanted)
+            await enqueue(tx, *new_jobs)
         await line.fetch("select florin.queue_relay('{}', '{}', '{}', '{}', 1000)")
     one_by_one = [(await claim(line))[0] for _ in range(4)]
     assert await whose(line, one_by_one) == ["florin", "ann", "ben", "cat"]

@@ -32,13 +32,13 @@ async def rows(owner: Any, toy_table: None) -> Any:
 async def two_holders(rows: Any) -> tuple[Any, Any]:
     """A holder whose lease expired, and the holder that claimed the job after it."""
     await fill(rows, word("x"))
-    zombie = await rows.fetchrow(CLAIM, 1)
+    expired = await rows.fetchrow(CLAIM, 1)
     await rows.execute(LAPSE)
     await rows.fetch("select * from florin.queue_reap()")
-    heir = await rows.fetchrow(CLAIM, 1)
-    assert (heir["id"], heir["attempts"], heir["crashes"]) == (zombie["id"], 2, 1)
-    assert heir["fence"] > zombie["fence"]
-    return zombie, heir
+    current = await rows.fetchrow(CLAIM, 1)
+    assert (current["id"], current["attempts"], current["crashes"]) == (expired["id"], 2, 1)
+    assert current["fence"] > expired["fence"]
+    return expired, current
 
 
 async def test_a_job_belongs_to_one_worker_until_its_lease_expires(rows: Any) -> None:
@@ -82,31 +82,31 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
 async def test_a_worker_without_the_lease_changes_nothing(
     rows: Any, verb: str, nothing: object
 ) -> None:
-    zombie, heir = await two_holders(rows)
+    expired, current = await two_holders(rows)
     before = await rows.fetchrow("select * from florin.queue_job")
     sql = f"select {verb if verb.startswith('(') else f'florin.{verb}'}"
     found = await rows.fetchval(sql.replace("$1", "$1::bigint").replace("$2", "$2::bigint"),
-                                zombie["id"], zombie["fence"])  # fmt: skip
+                                expired["id"], expired["fence"])  # fmt: skip
     if nothing != "void":
-        assert found == (zombie["fence"] if nothing == "lost" else nothing)
+        assert found == (expired["fence"] if nothing == "lost" else nothing)
     after = await rows.fetchrow("select * from florin.queue_job")
     assert after == before, "it changed the row of the one who has it"
-    assert after["fence"] == heir["fence"]
+    assert after["fence"] == current["fence"]
 
 
 async def test_an_effect_without_the_lease_is_rolled_back(rows: Any, database: Any) -> None:
-    zombie, heir = await two_holders(rows)
+    expired, current = await two_holders(rows)
     insert = "insert into florin.toy (word) values ($1)"
 
     async def try_it() -> None:
-        async with QueuedJob(zombie, database, lease=PLAN.lease).effect(last=True) as tx:
-            await tx.run(insert, "zombie")
+        async with QueuedJob(expired, database, lease=PLAN.lease).effect(last=True) as tx:
+            await tx.run(insert, "expired")
 
     with pytest.raises(LeaseLost):
         await try_it()
-    async with QueuedJob(heir, database, lease=PLAN.lease).effect(last=True) as tx:
-        await tx.run(insert, "heir")
-    assert [row["word"] for row in await rows.fetch("select word from florin.toy")] == ["heir"]
+    async with QueuedJob(current, database, lease=PLAN.lease).effect(last=True) as tx:
+        await tx.run(insert, "current")
+    assert [row["word"] for row in await rows.fetch("select word from florin.toy")] == ["current"]
     assert await left(rows) == 0
 
 

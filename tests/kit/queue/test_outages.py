@@ -14,7 +14,8 @@ from tests.kit.queue import toys
 from tests.kit.queue.toys import fill, word
 from tests.support import postgres_server
 from tests.support.ports import free_port
-from tests.support.workers import Crew, crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew, crew
 
 NOTED = "select count(*), count(distinct word) from florin.toy where word ~ '^[0-9]+$'"
 

@@ -10,7 +10,8 @@ from florin.kit.postgres.database import Database, open_connection
 from florin.kit.queue.enqueue import enqueue, publish
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import word
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 
 class Undone(Exception):

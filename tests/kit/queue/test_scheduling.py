@@ -11,7 +11,8 @@ from florin.kit.queue.config import QueueConfig, Schedule
 from florin.kit.queue.maintenance import last_tick
 from tests.kit.queue.test_worker import empty, left, noted
 from tests.kit.queue.toys import PLAN, fill, word
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 
 async def test_the_higher_priority_runs_first(play: Crew, owner: Any) -> None:

@@ -12,7 +12,8 @@ from florin.kit.queue.enqueue import NewJob, enqueue_now
 from florin.ops.system.ports import free_port
 from tests.conftest import Urls
 from tests.support.instance import Instance, Shop, instance, make_shop
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 Client = httpx.AsyncClient
 DONE = NewJob(queue="retention", kind="queue")

@@ -6,7 +6,8 @@ import signal
 from typing import Any
 
 from tests.kit.queue.toys import LEASE_S, fill, fill_misled, word
-from tests.support.workers import Crew, until
+from tests.support.waiting import until
+from tests.support.workers import Crew
 
 HERE = 10_000
 

@@ -96,7 +96,7 @@ async def poison(job: QueuedJob, database: Database) -> None:  # noqa: C901, PLR
             raise SystemExit(3)
         case "hang":
             await asyncio.Event().wait()
-        case "deaf":
+        case "ignores-cancel":
             while True:
                 try:
                     await asyncio.sleep(60)
@@ -159,21 +159,21 @@ PLAN = WorkPlan(
 
 
 def word(number: int | str, kind: str = "effect", queue: str = "toys", **more: Any) -> NewJob:
-    asked = {name: more.pop(name) for name in list(more) if name in NewJob.__struct_fields__}
-    return NewJob(queue=queue, kind=kind, payload={"word": str(number), **more}, **asked)
+    fields = {name: more.pop(name) for name in list(more) if name in NewJob.__struct_fields__}
+    return NewJob(queue=queue, kind=kind, payload={"word": str(number), **more}, **fields)
 
 
-async def fill(connection: Any, *wanted: NewJob) -> int:
-    return await enqueue_now(connection, *wanted)
+async def fill(connection: Any, *new_jobs: NewJob) -> int:
+    return await enqueue_now(connection, *new_jobs)
 
 
-async def fill_misled(connection: Any, *wanted: NewJob) -> None:
+async def fill_misled(connection: Any, *new_jobs: NewJob) -> None:
     """Fill the queue, with statistics of an empty table, taken when all jobs were done but not
     vacuumed yet, as happens in a queue that is empty and full by turns.
     """
     for delete in (True, False):
-        for start in range(0, len(wanted), 1000):
-            await fill(connection, *wanted[start : start + 1000])
+        for start in range(0, len(new_jobs), 1000):
+            await fill(connection, *new_jobs[start : start + 1000])
         if delete:
             await connection.execute("delete from florin.queue_job; analyze florin.queue_job")
 

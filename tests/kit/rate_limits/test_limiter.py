@@ -26,10 +26,10 @@ class Counting:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self.asked = 0
+        self.commands = 0
 
     async def eval(self, *arguments: Any) -> Any:
-        self.asked += 1
+        self.commands += 1
         return await self._client.eval(*arguments)
 
     async def delete(self, key: str) -> Any:
@@ -107,8 +107,8 @@ async def test_processes_share_a_limit(client: Any) -> None:
     await one.count((FIVE, "a"), times=2)
     assert await one.blocked((FIVE, "a")) is not None
     assert await other.blocked((FIVE, "a")) is not None
-    stranger = RateLimiter(client, patience_s=PATIENT_S)
-    assert await stranger.blocked((FIVE, "a"), sure=True) is not None
+    other_process = RateLimiter(client, patience_s=PATIENT_S)
+    assert await other_process.blocked((FIVE, "a"), sure=True) is not None
 
 
 async def test_an_attempt_far_from_the_limit_sends_no_command(client: Any) -> None:
@@ -116,10 +116,10 @@ async def test_an_attempt_far_from_the_limit_sends_no_command(client: Any) -> No
     limits = RateLimiter(counting, patience_s=PATIENT_S)
     assert limits.idle
     await limits.count((FIVE, "a"))
-    asked = counting.asked
+    commands = counting.commands
     for _ in range(100):
         assert await limits.blocked((FIVE, "a"), (FIVE, "b")) is None
-    assert counting.asked == asked
+    assert counting.commands == commands
     assert not limits.idle
 
 
@@ -206,8 +206,8 @@ async def test_a_lost_valkey_keeps_counts_and_delays_no_request() -> None:
                 await limits.count((FIVE, "b"), times=0.01)
             rests = (time.monotonic() - began) / store.REST_S
             running.thaw()
-            asked = counting.asked
-            assert asked < 20 + rests * (store.SLOW_MAX + 1), "a hanging server is left alone"
+            commands = counting.commands
+            assert commands < 20 + rests * (store.SLOW_MAX + 1), "a hanging server is left alone"
             running.kill()
             assert await limits.blocked((FIVE, "a")) is not None
             for _ in range(4):

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from florin.kit.valkey import client as valkey
 from florin.ops.gameday import faults
 from tests.support import postgres_server, replicas, valkey_topologies
 from tests.support.instance import instance, make_shop
+from tests.support.waiting import until
 
 NAMES = ("replica_1", "replica_2")
 
@@ -63,12 +64,6 @@ class Fleet:
 
 async def usable(routing: ReplicaRouter, *, count: int = 2) -> None:
     await until(lambda: sum(each.usable() for each in routing.replicas) == count)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not true():  # noqa: ASYNC110 -- other processes set no event of this loop
-            await asyncio.sleep(0.02)
 
 
 def value(metric: Any) -> float:
@@ -126,12 +121,12 @@ def served() -> tuple[float, float]:
     return replicas_, replicas_ + primary
 
 
-def counted(label: str, wanted: str) -> float:
+def counted(label: str, label_value: str) -> float:
     samples = next(iter(metrics.replica_reads.collect())).samples
     return sum(
         each.value
         for each in samples
-        if each.name.endswith("_total") and each.labels[label] == wanted
+        if each.name.endswith("_total") and each.labels[label] == label_value
     )
 
 
@@ -139,7 +134,7 @@ async def test_no_read_is_older_than_its_caller_has_seen(
     fleet: Fleet, request: pytest.FixtureRequest
 ) -> None:
     """Random pauses of the replay, three processes, and forty callers that use any of them."""
-    wanted = int(str(request.config.getoption("--reads")))
+    count = int(str(request.config.getoption("--reads")))
     seed = int(str(request.config.getoption("--seed") or 1))
     chance = random.Random(seed)
     async with AsyncExitStack() as stack:
@@ -153,7 +148,7 @@ async def test_no_read_is_older_than_its_caller_has_seen(
                     [f"{seed} {n}" for n in range(40)],
                     lambda name: write(chance.choice(processes), name),
                     lambda name: read(chance.choice(processes), name, name),
-                    reads=wanted,
+                    reads=count,
                     chance=chance,
                 )
                 after = served()
@@ -397,9 +392,9 @@ def asked(fleet: Fleet) -> list[str]:
 
 def listed(fleet: Fleet) -> bool:
     """Whether lists are read on replicas."""
-    said = asked(fleet)
+    statements = asked(fleet)
     kinds = ("florin.transfer", "florin.event", "florin.account", "florin.hold")
-    return all(any(kind in what for what in said) for kind in kinds)
+    return all(any(kind in what for what in statements) for kind in kinds)
 
 
 async def test_an_unconfirmed_commit_has_an_unknown_outcome(fleet: Fleet) -> None:
@@ -424,16 +419,16 @@ async def test_an_unconfirmed_commit_has_an_unknown_outcome(fleet: Fleet) -> Non
             await admin.execute("alter system set synchronous_standby_names = 'absent'")
             await admin.execute("select pg_reload_conf()")
             try:
-                said = await http.post("/redemptions", json=spend, headers=keyed)
-                assert said.status_code == 503, said.text
-                assert said.json()["code"] == "outcome_unknown"
+                answer = await http.post("/redemptions", json=spend, headers=keyed)
+                assert answer.status_code == 503, answer.text
+                assert answer.json()["code"] == "outcome_unknown"
             finally:
                 await admin.execute("alter system reset synchronous_standby_names")
                 await admin.execute("select pg_reload_conf()")
-            said = await http.post("/redemptions", json=spend, headers=keyed)
-            assert said.status_code == 201
-            assert said.headers["idempotency-replayed"] == "true"
-            assert said.json()["balance"] == 900
+            answer = await http.post("/redemptions", json=spend, headers=keyed)
+            assert answer.status_code == 201
+            assert answer.headers["idempotency-replayed"] == "true"
+            assert answer.json()["balance"] == 900
             card = await http.get(f"/cards/{sold.json()['id']}")
             assert card.json()["balance"] == 900
     await admin.close()
@@ -443,14 +438,14 @@ async def everything(http: httpx.AsyncClient, program: str, n: int) -> None:
     """Writes, and reads of their results: each read shows them, whichever server answers."""
 
     async def post(path: str, body: dict[str, Any], key: str) -> Any:
-        said = await http.post(path, json=body, headers={"Idempotency-Key": f"{key} {n}"})
-        assert said.status_code in {200, 201}, said.text
-        return said.json()
+        answer = await http.post(path, json=body, headers={"Idempotency-Key": f"{key} {n}"})
+        assert answer.status_code in {200, 201}, answer.text
+        return answer.json()
 
     async def get(path: str, **params: Any) -> Any:
-        said = await http.get(path, params=params)
-        assert said.status_code == 200, said.text
-        return said.json()
+        answer = await http.get(path, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
 
     card = await post("/cards", {"program": program, "amount": 5000}, "sale")
     assert (await get("/cards", limit=1))["data"][0]["id"] == card["id"]

@@ -101,11 +101,11 @@ async def test_a_slow_read_of_a_replica_is_not_repeated_elsewhere(urls: Urls) ->
     slow = [metrics.replica_reads.labels(f"slow-{n}", "slow") for n in range(3)]
     async with _router(urls, replicas=3) as routing:
         before, slow_before = _value(elsewhere), sum(map(_value, slow))
-        asked = asyncio.ensure_future(routing.reader("x").all(SLEEP))
+        reading = asyncio.ensure_future(routing.reader("x").all(SLEEP))
         async with asyncio.timeout(60):
             await _until_asleep(routing.database)
             with pytest.raises(StatementTimeout):
-                await asked
+                await reading
         assert await _asleep(routing.database) == 0
         assert sum(map(_value, slow)) == slow_before + 1
         assert _value(elsewhere) == before

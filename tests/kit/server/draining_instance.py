@@ -17,6 +17,7 @@ from florin.kit.http.middleware import RequestMiddleware, send_response
 from florin.kit.observability import logging
 from florin.kit.server.server import serve_app
 from florin.kit.settings import read_settings
+from tests.support.instance import SECRETS
 
 
 class App:
@@ -58,18 +59,8 @@ async def _events() -> AsyncGenerator[bytes]:
 
 def main(port: int) -> int:
     logging.configure_logging(level="error", instance="draining")
-    secrets = {
-        name: f"{name}-of-an-instance-that-only-drains"
-        for name in (
-            "JWT_SECRET",
-            "JWT_REFRESH_SECRET",
-            "FLORIN_CODE_PEPPER",
-            "FLORIN_KEY_PEPPER",
-            "FLORIN_SEAL_KEY",
-        )
-    }
     environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://none@127.0.0.1:1/none"}
-    settings = read_settings({**os.environ, **environ, **secrets, "FLORIN_PORT": str(port)})
+    settings = read_settings({**os.environ, **environ, **SECRETS, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
     edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)
     return serve_app(edge, settings, {})

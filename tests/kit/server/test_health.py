@@ -18,14 +18,14 @@ class Valkey:
     """Counts its calls, and answers when `gate` is set."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.pings = 0
         self.at_once = 0
         self.most_at_once = 0
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def ping(self) -> None:
-        self.asked += 1
+        self.pings += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await self.answers.wait()
@@ -65,7 +65,7 @@ async def test_concurrent_requests_cause_one_probe(valkey: Valkey) -> None:
     probed = _health("postgresql://none@127.0.0.1:1/none", valkey)  # without a database
     valkey.answers.clear()
     asking = [asyncio.ensure_future(probed.report()) for _ in range(50)]
-    while not valkey.asked:  # noqa: ASYNC110 -- until the probe has begun
+    while not valkey.pings:  # noqa: ASYNC110 -- until the probe has begun
         await asyncio.sleep(0.001)
     late = [asyncio.ensure_future(probed.report()) for _ in range(50)]
     await asyncio.sleep(0)
@@ -73,7 +73,7 @@ async def test_concurrent_requests_cause_one_probe(valkey: Valkey) -> None:
     found = await asyncio.gather(*asking, *late)
     checks = [document["checks"] for _, document in found]
     assert checks == [{"database": False, "redis": True}] * 100
-    assert valkey.asked == valkey.most_at_once == 1
+    assert valkey.pings == valkey.most_at_once == 1
 
 
 async def test_the_answer_is_that_of_the_last_probe(
@@ -85,7 +85,7 @@ async def test_the_answer_is_that_of_the_last_probe(
     assert (status, first["checks"]) == (200, {"database": True, "redis": True})
     for _ in range(500):
         assert (await probed.report())[1]["timestamp"] == first["timestamp"]
-    assert valkey.asked == 1
+    assert valkey.pings == 1
 
 
 async def test_an_old_probe_is_not_used(
@@ -107,7 +107,7 @@ async def test_a_disconnected_client_does_not_cancel_the_probe(
     valkey.answers.clear()
     gone = asyncio.ensure_future(probed.report())
     stays = asyncio.ensure_future(probed.report())
-    while not valkey.asked:  # noqa: ASYNC110
+    while not valkey.pings:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     gone.cancel()
     await asyncio.sleep(0)

@@ -17,8 +17,8 @@ async def test_head_and_body_arrive_together(api: Instance, shop: Shop) -> None:
             head += f"Content-Type: application/json\r\nAuthorization: Bearer {shop.secret}\r\n\r\n"
             writer.write(head.encode() + body)
             answer = await asyncio.wait_for(reader.read(65536), 60)
-            said, _, rest = answer.partition(b"\r\n\r\n")
-            lines = [line for line in said.lower().split(b"\r\n") if b"content-length" in line]
+            result, _, rest = answer.partition(b"\r\n\r\n")
+            lines = [line for line in result.lower().split(b"\r\n") if b"content-length" in line]
             assert len(rest) == int(lines[0].split(b":")[1]) > 0
     finally:
         writer.close()

@@ -52,9 +52,9 @@ def test_sign_up_is_closed_in_production_by_default(good: Environ) -> None:
         ("test", None, None, (True, False)),
         ("development", "closed", "required", (False, True)),
     ):
-        said = {"FLORIN_ENV": env, "FLORIN_SIGNUP": signup, "FLORIN_VERIFY_EMAIL": verify}
+        given = {"FLORIN_ENV": env, "FLORIN_SIGNUP": signup, "FLORIN_VERIFY_EMAIL": verify}
         found = read_settings(
-            good | {name: value for name, value in said.items() if value is not None}
+            good | {name: value for name, value in given.items() if value is not None}
         )
         assert (found.signup_open, found.needs_verified_email) == allowed
 
@@ -86,7 +86,7 @@ def test_all_invalid_settings_are_reported_together(good: Environ) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("DATABASE_URL", "mysql://db/florin", "postgresql://"),
         ("DATABASE_URL", "postgresql://a:p/w?x@db/florin", "%XX"),
@@ -111,11 +111,11 @@ def test_all_invalid_settings_are_reported_together(good: Environ) -> None:
     ],
 )
 def test_an_invalid_setting_names_its_variable(
-    good: Environ, variable: str, value: str, said: str
+    good: Environ, variable: str, value: str, message: str
 ) -> None:
     (mistake,) = mistakes(good | {variable: value})
     assert mistake.startswith(f"{variable}: ")
-    assert said in mistake
+    assert message in mistake
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_production_refuses_common_passwords(good: Environ, password: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("variable", "value", "message"),
     [
         ("DATABASE_URL_PRIMARY", "postgresql://florin_app:secret@db/florin", "default password"),
         (
@@ -180,11 +180,11 @@ def test_production_refuses_common_passwords(good: Environ, password: str) -> No
     ],
 )
 def test_production_refuses_default_passwords_in_urls(
-    good: Environ, variable: str, value: str, said: str
+    good: Environ, variable: str, value: str, message: str
 ) -> None:
     found = mistakes(good | {variable: value})
     assert [mistake.partition(":")[0] for mistake in found] == [variable]
-    assert said in found[0]
+    assert message in found[0]
     assert value not in found[0]
 
 
@@ -192,14 +192,14 @@ def test_production_refuses_default_passwords_in_urls(
 def test_production_refuses_a_missing_and_a_short_secret(good: Environ, name: str) -> None:
     short = good[name][:31]
     missing = {key: value for key, value in good.items() if key != name}
-    for environ, said in (
+    for environ, message in (
         (good | {name: short}, "shorter than 32"),
         (good | {name: ""}, "is missing"),
         (missing, "is missing"),
     ):
         (mistake,) = mistakes(environ)
         assert mistake.startswith(f"{name}: ")
-        assert said in mistake
+        assert message in mistake
 
 
 def test_secrets_are_read_from_files(good: Environ, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_secrets_are_read_from_files(good: Environ, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("FLORIN_TRUSTED_PROXIES", "0.0.0.0/0", "0.0.0.0/0 is too wide"),
         ("FLORIN_TRUSTED_PROXIES", "10.0.0.0/8, ::/0", "::/0 is too wide"),
@@ -243,10 +243,10 @@ def test_secrets_are_read_from_files(good: Environ, tmp_path: Path) -> None:
     ],
 )
 def test_production_refuses_unencrypted_connections_to_other_hosts(
-    good: Environ, name: str, value: str, said: str
+    good: Environ, name: str, value: str, message: str
 ) -> None:
     found = mistakes(good | {name: value})
-    assert any(each.startswith(f"{name}: ") and said in each for each in found), found
+    assert any(each.startswith(f"{name}: ") and message in each for each in found), found
     assert not any("k2Hq9x" in each for each in found)
     assert read_settings(good | {name: value, "FLORIN_ENV": "test"})
 

@@ -1,12 +1,11 @@
 """One client for three topologies: it survives the loss of masters, and no payment needs it."""
 
 import asyncio
-import gc
 import random
 import ssl
 import time
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ from redis.exceptions import RedisClusterException
 
 from florin.kit.postgres.database import Database, open_connection
 from florin.kit.valkey import client as valkey
-from florin.kit.valkey import topologies
 from florin.kit.valkey.circuit_breaker import FAILURES, PAUSE_S, CircuitBreaker
 from tests.support import certificate, postgres_server, replicas, valkey_topologies
 from tests.support.instance import Shop, instance, make_shop
+from tests.support.valkey_clients import allow_long_answers, valkey_client
 
 BACK_WITHIN_S = 60.0  # on a shared machine; it takes seconds, and is printed
 Kind = Callable[[], AbstractAsyncContextManager[valkey_topologies.Valkeys]]
@@ -29,28 +28,13 @@ TWO: list[Kind] = [valkey_topologies.sentinel, valkey_topologies.cluster]
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long time-outs, so that a machine that stalls does not fail tests that are not about time."""
-    monkeypatch.setattr(valkey, "TIMEOUT_S", 20.0)
-    monkeypatch.setattr(topologies, "BUDGET_S", 60.0)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[Any]:
-    """A client that is closed at the end, with the connections it dropped before."""
-    client = valkey.connect_valkey(url)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        # redis-py drops the sockets of a node that left; collected now, they disturb no later test.
-        del client
-        gc.collect()
+    allow_long_answers(monkeypatch)
 
 
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", [valkey_topologies.single, *TWO])
 async def test_every_topology_runs_the_same_code(kind: Kind) -> None:
-    async with kind() as running, connected(running.url) as client:
+    async with kind() as running, valkey_client(running.url) as client:
         pipe = client.pipeline(transaction=False)
         for n in range(50):
             pipe.set(valkey.valkey_key("test", f"{n}"), n)
@@ -70,7 +54,7 @@ async def test_every_topology_runs_the_same_code(kind: Kind) -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", TWO)
 async def test_a_killed_master_is_replaced(kind: Kind) -> None:
-    async with kind() as running, connected(running.url) as client:
+    async with kind() as running, valkey_client(running.url) as client:
         await until_all_answer(client)
         running.master().kill()
         print(f"{kind.__name__}: back after {await until_all_answer(client):.1f} s")
@@ -98,7 +82,7 @@ async def all_answer(client: Any) -> bool:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_demoted_master_is_abandoned_at_once() -> None:
     """On READONLY from a demoted master, the client asks Sentinel for the new one."""
-    async with valkey_topologies.sentinel() as running, connected(running.url) as client:
+    async with valkey_topologies.sentinel() as running, valkey_client(running.url) as client:
         await until_all_answer(client)
         before = running.master()
         running.sentinels[0].ask("SENTINEL", "FAILOVER", valkey_topologies.NAME)
@@ -117,7 +101,7 @@ async def test_a_lone_replica_counts_as_unavailable() -> None:
     """A lone replica counts as unavailable, not as a bug."""
     async with valkey_topologies.single() as running:
         running.start(f"replicaof 127.0.0.1 {running.nodes[0].port}")
-        async with connected(f"redis://127.0.0.1:{running.nodes[1].port}/0") as client:
+        async with valkey_client(f"redis://127.0.0.1:{running.nodes[1].port}/0") as client:
             with pytest.raises(valkey.GONE):
                 await client.set("a", 1)
 
@@ -159,7 +143,7 @@ async def test_an_unexpected_answer_counts_as_unavailable(answer: bytes) -> None
 async def test_the_answer_of_a_cancelled_request_is_discarded(kind: Kind) -> None:
     """Tasks read their own keys and are cancelled at any moment; none gets another's answer."""
     chance = random.Random(7)
-    async with kind() as running, connected(running.url) as client:
+    async with kind() as running, valkey_client(running.url) as client:
         for n in range(50):
             await client.set(valkey.valkey_key("mine", f"{n}"), n)
 
@@ -180,10 +164,10 @@ async def test_the_answer_of_a_cancelled_request_is_discarded(kind: Kind) -> Non
             for task in tasks:
                 if chance.random() < 0.5:
                     asyncio.get_running_loop().call_later(chance.random() * 0.004, task.cancel)
-            for said in await asyncio.gather(*tasks, return_exceptions=True):
-                cut += isinstance(said, asyncio.CancelledError)
-                if isinstance(said, AssertionError):
-                    wrong.append(said)
+            for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+                cut += isinstance(outcome, asyncio.CancelledError)
+                if isinstance(outcome, AssertionError):
+                    wrong.append(outcome)
         assert cut > 100, "it was cut off in the middle"
         assert not wrong
         for n in range(50):
@@ -191,7 +175,7 @@ async def test_the_answer_of_a_cancelled_request_is_discarded(kind: Kind) -> Non
 
 
 async def test_a_frozen_server_is_soon_bypassed() -> None:
-    async with valkey_topologies.single() as running, connected(running.url) as client:
+    async with valkey_topologies.single() as running, valkey_client(running.url) as client:
         await until_all_answer(client)
         running.nodes[0].freeze()
         try:
@@ -200,9 +184,9 @@ async def test_a_frozen_server_is_soon_bypassed() -> None:
                     await client.get("a")
             began, left_alone = time.monotonic(), 0
             for _ in range(50):
-                with pytest.raises(valkey.GONE) as said:
+                with pytest.raises(valkey.GONE) as refused:
                     await client.get("a")
-                left_alone += isinstance(said.value, valkey.Unavailable)
+                left_alone += isinstance(refused.value, valkey.Unavailable)
             # One request is let through in each pause, and no other waits.
             assert left_alone >= 49 - (time.monotonic() - began) / PAUSE_S
         finally:
@@ -249,11 +233,11 @@ async def test_connections_use_tls(tmp_path: Path) -> None:
         port = server.sockets[0].getsockname()[1]
         async with server:
             url = f"rediss://localhost:{port}/0"
-            async with connected(f"{url}?ssl_ca_certs={made.certificate}") as client:
+            async with valkey_client(f"{url}?ssl_ca_certs={made.certificate}") as client:
                 assert await client.set("a", 1)
-            async with connected(url) as stranger:
+            async with valkey_client(url) as untrusting:
                 with pytest.raises(valkey.GONE):
-                    await stranger.get("a")
+                    await untrusting.get("a")
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,18 +294,18 @@ async def test_no_payment_fails_when_a_master_is_killed(kind: Kind, front: Shopf
                     until, least = time.monotonic() + seconds, spent + least
                     while time.monotonic() < until or spent < least:
                         spent += 1
-                        said = await http.post(
+                        answer = await http.post(
                             "/redemptions",
                             json={"card": card, "amount": 1, "currency": "EUR"},
                             headers={"Idempotency-Key": f"{name} {spent}"},
                         )
-                        if said.status_code != 201:
-                            failed.append(said.text)
+                        if answer.status_code != 201:
+                            failed.append(answer.text)
                             continue
                         listed = await http.get(f"/cards/{card}/entries", params={"limit": 1})
                         if listed.status_code != 200:
                             failed.append(listed.text)
-                        elif listed.json()["data"][0]["balance_after"] > said.json()["balance"]:
+                        elif listed.json()["data"][0]["balance_after"] > answer.json()["balance"]:
                             failed.append("stale")
 
                 await spend(0.5, 10)

@@ -1,7 +1,6 @@
 """Autoscaler: a reading that fails because of a bug is counted and reported; the next follows."""
 
 import asyncio
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,12 +9,7 @@ import pytest
 from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.fleet import desired_state
 from florin.ops.fleet.model import Fleet, Part
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not true():  # noqa: ASYNC110 -- there is no event
-            await asyncio.sleep(0.01)
+from tests.support.waiting import until
 
 
 async def test_a_bug_does_not_end_it(monkeypatch: pytest.MonkeyPatch) -> None:

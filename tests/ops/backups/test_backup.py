@@ -26,13 +26,13 @@ ONE = ("--replicas", "0", "--api", "1", "--workers", "0")
 
 
 async def sell(http: httpx.AsyncClient, key: str) -> str:
-    said = await http.post(
+    answer = await http.post(
         "/cards",
         json={"program": http.headers["x-program"], "amount": 1000},
         headers={"Idempotency-Key": key},
     )
-    assert said.status_code == 201, said.text
-    return said.json()["id"]
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
 
 
 async def test_a_fleet_is_restored_to_an_instant(
@@ -48,8 +48,8 @@ async def test_a_fleet_is_restored_to_an_instant(
             first.up(*ONE)
             async with first.http() as http, first.segments_ending():
                 await sell(http, "first")
-                said = await asyncio.to_thread(first.florin, "backup", "--json")
-                assert said.returncode == 0, said.stderr
+                result = await asyncio.to_thread(first.florin, "backup", "--json")
+                assert result.returncode == 0, result.stderr
                 before = await sell(http, "before")
                 await asyncio.sleep(1.2)
                 at = datetime.now(UTC)
@@ -66,8 +66,8 @@ async def test_a_fleet_is_restored_to_an_instant(
             move(first, second)
             restored_in_place(first, at)
             lose(first)
-            said = second.florin("restore", "--at", at.isoformat())
-            assert said.returncode == 0, said.stderr
+            result = second.florin("restore", "--at", at.isoformat())
+            assert result.returncode == 0, result.stderr
             second.up(*ONE)
             async with second.http() as http:
                 assert (await http.get(f"/cards/{before}")).status_code == 200
@@ -83,9 +83,9 @@ async def test_a_fleet_is_restored_to_an_instant(
 
 async def verified(fleet: Fleet, http: httpx.AsyncClient, bucket: Bucket, at: datetime) -> None:
     """`--verify` reports that all can be restored, and that it cannot when a part is missing."""
-    said = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
-    assert said.returncode == 0, said.stderr
-    found = json.loads(said.stdout)
+    result = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)
     assert found["merchants"] >= 1
     assert found["cards"] == found["entries"] == 3
     assert found["kept_within_s"] < 60
@@ -122,9 +122,9 @@ def restored_in_place(fleet: Fleet, at: datetime) -> None:
     assert fleet.florin("down").returncode == 0
     for wrong in ("2001-01-01T00:00:00Z", "2999-01-01T00:00:00Z", "yesterday"):
         assert fleet.florin("restore", "--at", wrong).returncode == 1
-    said = fleet.florin("restore", "--at", at.isoformat(), "--json")
-    assert said.returncode == 0, said.stderr
-    document = json.loads(said.stdout)
+    result = fleet.florin("restore", "--at", at.isoformat(), "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
     for data in (document["restored"], document["before"]):
         assert (Path(data) / "PG_VERSION").exists()
 
@@ -154,10 +154,10 @@ def everything(bucket: Bucket) -> list[str]:
 def refused_with_another_key(fleet: Fleet) -> None:
     own = fleet.environ["BACKUP_KEY"]
     fleet.environ["BACKUP_KEY"] = s3_storage.backup_key()
-    said = fleet.florin("backup", "--verify")
+    result = fleet.florin("backup", "--verify")
     fleet.environ["BACKUP_KEY"] = own
-    assert said.returncode == 1
-    assert "was encrypted with another key" in said.stderr.strip().splitlines()[-1]
+    assert result.returncode == 1
+    assert "was encrypted with another key" in result.stderr.strip().splitlines()[-1]
     assert fleet.florin("backup", "--verify").returncode == 0
 
 
@@ -176,6 +176,6 @@ def lose(fleet: Fleet) -> None:
 
 
 def test_a_backup_needs_a_running_database(tmp_path: Path) -> None:
-    said = Fleet(tmp_path).florin("backup")
-    assert said.returncode == 1
-    assert "has no database of its own" in said.stderr
+    result = Fleet(tmp_path).florin("backup")
+    assert result.returncode == 1
+    assert "has no database of its own" in result.stderr

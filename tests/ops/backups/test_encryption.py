@@ -127,7 +127,7 @@ def test_an_invalid_key_is_refused_without_being_shown(
 
 
 @pytest.mark.parametrize(
-    ("environ", "result", "said"),
+    ("environ", "result", "message"),
     [
         ({"BACKUP_URL": "s3://b", "BACKUP_KEY": KEY}, "ok", "are encrypted"),
         ({"BACKUP_URL": "s3://b"}, "warn", "unencrypted; set BACKUP_KEY"),
@@ -136,10 +136,10 @@ def test_an_invalid_key_is_refused_without_being_shown(
     ],
 )
 def test_doctor_reports_whether_backups_are_encrypted(
-    tmp_path: Path, environ: dict[str, str], result: str, said: str
+    tmp_path: Path, environ: dict[str, str], result: str, message: str
 ) -> None:
     (check,) = archive_check.check_encryption(UpOptions(home=Home(tmp_path), environ=environ))
-    assert (check.result, said in check.message) == (result, True)
+    assert (check.result, message in check.message) == (result, True)
 
 
 def test_doctor_skips_encryption_without_remote_backups(tmp_path: Path) -> None:

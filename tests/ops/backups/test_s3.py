@@ -24,9 +24,9 @@ def test_a_new_home_needs_the_secrets_of_the_old(
 ) -> None:
     other = Fleet(tmp_path)
     other.environ |= stored.environ
-    said = other.florin("restore")
-    assert said.returncode == 1
-    assert "secrets.json" in said.stderr
+    result = other.florin("restore")
+    assert result.returncode == 1
+    assert "secrets.json" in result.stderr
 
 
 def test_an_error_of_a_bucket_is_one_sentence(stored: s3_storage.Storage) -> None:

@@ -55,12 +55,14 @@ async def test_each_fault_is_found_and_each_suggestion_was_tried(urls: Urls, own
     await superuser.close()
     await owner.execute("select pg_stat_force_next_flush()")
     found = await named(owner)
-    assert any("book_too_many" in said and "book_" in said for said in found["duplicate indexes"])
-    assert any("book_broken" in said for said in found["invalid indexes"])
-    assert [said for said in found["unused indexes"] if "book_note" in said]
-    (said,) = found["foreign keys"]
-    assert "create index concurrently on florin.book (merchant, shelf)" in said
-    assert "EXPLAIN on a sample uses it" in said
+    assert any(
+        "book_too_many" in advice and "book_" in advice for advice in found["duplicate indexes"]
+    )
+    assert any("book_broken" in advice for advice in found["invalid indexes"])
+    assert [advice for advice in found["unused indexes"] if "book_note" in advice]
+    (advice,) = found["foreign keys"]
+    assert "create index concurrently on florin.book (merchant, shelf)" in advice
+    assert "EXPLAIN on a sample uses it" in advice
     # After the suggestion is applied, the advice is gone; nothing of the trial is left.
     await owner.execute("create index on florin.book (shelf, merchant)")
     assert "foreign keys" not in await named(owner)
@@ -71,16 +73,16 @@ async def test_each_fault_is_found_and_each_suggestion_was_tried(urls: Urls, own
 async def test_a_role_that_cannot_try_an_index_is_reported(urls: Urls, owner: Any) -> None:
     await owner.execute(_FAULTS)
     application = await open_connection(urls.app, name="tests")
-    (said,) = (await named(application))["foreign keys"]
+    (advice,) = (await named(application))["foreign keys"]
     await application.close()
-    assert "not verified (permission denied" in said
+    assert "not verified (permission denied" in advice
 
 
 async def test_a_slot_without_a_reader_is_named(urls: Urls, owner: Any) -> None:
     superuser = await open_connection(urls.superuser, name="tests")
     await superuser.execute("select pg_create_physical_replication_slot('forgotten', true)")
     try:
-        assert any("forgotten" in said for said in (await named(owner))["held back"])
+        assert any("forgotten" in advice for advice in (await named(owner))["held back"])
     finally:
         await superuser.execute("select pg_drop_replication_slot('forgotten')")
         await superuser.close()

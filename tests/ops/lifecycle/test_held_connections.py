@@ -53,14 +53,14 @@ async def test_a_fleet_stops_in_order_with_held_connections(fleet: TestFleet) ->
         async with open_session(url) as connection:
             await connection.execute("begin; lock table florin.card")
             begun = time.monotonic()
-            said = await asyncio.to_thread(fleet.end, child)
+            output = await asyncio.to_thread(fleet.end, child)
             took_s = time.monotonic() - begun
             connection.terminate()
-    assert child.returncode == 0, said
+    assert child.returncode == 0, output
     assert not any(processes.is_alive(process) for process in running.values())
     for name in ("api-1", "api-2"):
         log = fleet.home.log(name).read_text("utf-8")
-        assert '"stopped"' in log, f"{name} was killed: {said}"
+        assert '"stopped"' in log, f"{name} was killed: {output}"
     assert "database system is shut down" in fleet.home.log("postgres-1").read_text("utf-8")
     # All instances stop together, then the engines: less time than two instances in turn.
-    assert took_s < DEFAULT.stop_grace_s + 40, said
+    assert took_s < DEFAULT.stop_grace_s + 40, output

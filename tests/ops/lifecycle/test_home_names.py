@@ -39,9 +39,9 @@ def fleet() -> Iterator[Fleet]:
 async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> None:
     await asyncio.to_thread(fleet.up, *WHOLE)
     assert fleet.home.layout().data_dir == str(fleet.home.path)
-    said = await asyncio.to_thread(fleet.florin, "backup", "--json")
-    assert said.returncode == 0, said.stderr
-    backup = Path(json.loads(said.stdout)["backup"])
+    result = await asyncio.to_thread(fleet.florin, "backup", "--json")
+    assert result.returncode == 0, result.stderr
+    backup = Path(json.loads(result.stdout)["backup"])
     assert backup.is_relative_to(fleet.home.path)
     archive = wal_archive.archive_dir(fleet.home.path)
     assert list(archive.glob("*.gz")), "the archive received nothing"
@@ -52,9 +52,9 @@ async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> No
     checks = json.loads((await asyncio.to_thread(fleet.florin, "doctor", "--json")).stdout)
     found = {each["name"]: each for each in checks["checks"]}
     assert found["archive"]["result"] == "ok", found["archive"]
-    said = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
-    assert said.returncode == 0, said.stderr
-    assert json.loads(said.stdout)["cards"] == 1
+    result = await asyncio.to_thread(fleet.florin, "backup", "--verify", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["cards"] == 1
     assert (await asyncio.to_thread(fleet.florin, "down")).returncode == 0
     restored = await asyncio.to_thread(fleet.florin, "restore")
     assert restored.returncode == 0, restored.stderr
@@ -69,23 +69,23 @@ async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> No
 async def test_a_backup_without_its_log_is_not_recorded(fleet: Fleet) -> None:
     """The server cannot write the archive: the copy is made, but its log is missing."""
     await asyncio.to_thread(fleet.up, "--replicas", "0", "--api", "1", "--workers", "0")
-    said = await asyncio.to_thread(fleet.florin, "backup")
-    assert said.returncode == 0, said.stderr
+    result = await asyncio.to_thread(fleet.florin, "backup")
+    assert result.returncode == 0, result.stderr
     archive = wal_archive.archive_dir(fleet.home.path)
     with blocked(archive):
         checks = json.loads((await asyncio.to_thread(fleet.florin, "doctor", "--json")).stdout)
         found = {each["name"]: each for each in checks["checks"]}
-        said = await asyncio.to_thread(fleet.florin, "backup")
+        result = await asyncio.to_thread(fleet.florin, "backup")
     assert found["archive"]["result"] == "fail"
     assert "is not archived" in found["archive"]["message"]
-    assert said.returncode == 1
-    assert "is not archived" in said.stderr
-    assert "could not archive" in said.stderr
+    assert result.returncode == 1
+    assert "is not archived" in result.stderr
+    assert "could not archive" in result.stderr
     status = json.loads((await asyncio.to_thread(fleet.florin, "status", "--json")).stdout)
     assert "is not archived" in status["backups"]["taken"]["failing"]
     # Once the archive is writable again, all segments arrive, and the next backup succeeds.
-    said = await asyncio.to_thread(until, lambda: _backed_up(fleet), "a backup")
-    assert said
+    result = await asyncio.to_thread(until, lambda: _backed_up(fleet), "a backup")
+    assert result
 
 
 def _backed_up(fleet: Fleet) -> bool:

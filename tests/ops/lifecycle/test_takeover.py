@@ -28,10 +28,10 @@ def test_a_takeover_stops_no_other_process(fleet: TestFleet) -> None:
     first = fleet.up()
     running = fleet.processes()
     second = fleet.up()
-    _, said = first.communicate(timeout=30)
+    _, output = first.communicate(timeout=30)
     assert first.returncode == 0
-    assert "Another supervisor takes over" in said
-    assert "Stopped" not in said
+    assert "Another supervisor takes over" in output
+    assert "Stopped" not in output
     assert fleet.processes() == running
     assert audit_log.read_operations(fleet.home)[-1].what == f"florin up (pid {second.pid})"
     # It watches the processes that it did not start as well, and stops them in order.
@@ -48,8 +48,8 @@ def test_no_supervisor_takes_over_during_a_change(fleet: TestFleet) -> None:
     assert me is not None
     changing = Operation(who="alice", what="florin deploy", pid=me.pid, started=me.started)
     operation_lock.save_operation(fleet.home, changing)
-    said = fleet.refused()
-    assert "changing the fleet: alice (florin deploy" in said
+    output = fleet.refused()
+    assert "changing the fleet: alice (florin deploy" in output
     operation_lock.release_lock(fleet.home)
     before = fleet.process("api-1")
     processes.send_signal(before, signal.SIGKILL)
@@ -59,13 +59,13 @@ def test_no_supervisor_takes_over_during_a_change(fleet: TestFleet) -> None:
 def test_another_database_is_refused_before_anything_ends(fleet: TestFleet) -> None:
     first = fleet.up()
     fleet.environ["DATABASE_URL"] = "postgresql://other@127.0.0.1:1/elsewhere"
-    said = fleet.refused()
-    assert "its own PostgreSQL as its database, but DATABASE_URL names 127.0.0.1:1" in said
+    output = fleet.refused()
+    assert "its own PostgreSQL as its database, but DATABASE_URL names 127.0.0.1:1" in output
     assert first.poll() is None
     fleet.kill_supervisor(first)
-    said = fleet.refused()
-    assert "DATABASE_URL names 127.0.0.1:1" in said
-    assert "adopt them with florin up" in said
+    output = fleet.refused()
+    assert "DATABASE_URL names 127.0.0.1:1" in output
+    assert "adopt them with florin up" in output
     assert fleet.part("api-1").process is not None
 
 

@@ -38,10 +38,10 @@ async def test_a_first_start_serves_and_sigterm_stops_everything(fleet: TestFlee
         assert not await connection.fetchval(
             "select rolsuper from pg_roles where rolname = 'florin_owner'"
         )
-    said = fleet.end(child)
+    output = fleet.end(child)
     assert child.returncode == 0
     assert gone(fleet, running)
-    stops = [line.split(":")[0] for line in said.splitlines() if line.startswith("Stopped ")]
+    stops = [line.split(":")[0] for line in output.splitlines() if line.startswith("Stopped ")]
     assert stops[0] == "Stopped balancer"
     assert set(stops[1:3]) == {"Stopped api-1", "Stopped api-2"}
     assert stops[3:] == ["Stopped valkey-1", "Stopped postgres-1"]
@@ -76,11 +76,11 @@ def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
     for process in running.values():
         assert os.getsid(process.pid) == process.pid
     os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=WITHIN_S)
+    _, output = child.communicate(timeout=WITHIN_S)
     assert child.returncode == 0
     assert gone(fleet, running)
-    assert "serves again" not in said
-    assert said.index("Stopped api-1") < said.index("Stopped postgres-1")
+    assert "serves again" not in output
+    assert output.index("Stopped api-1") < output.index("Stopped postgres-1")
 
 
 def test_a_second_signal_hurries_the_stop(fleet: TestFleet) -> None:
@@ -90,9 +90,9 @@ def test_a_second_signal_hurries_the_stop(fleet: TestFleet) -> None:
     child.send_signal(signal.SIGINT)
     until(lambda: fleet.part("api-1").state == "draining", "the stop to begin")
     assert pids.is_alive(api)
-    said = fleet.end(child, signal.SIGINT)
+    output = fleet.end(child, signal.SIGINT)
     assert child.returncode == 0
-    assert "Second signal" in said
+    assert "Second signal" in output
     assert not pids.is_alive(api)
 
 
@@ -106,10 +106,10 @@ def test_a_signal_during_the_start_leaves_no_process(fleet: TestFleet) -> None:
 
 def test_a_port_in_use_is_named_with_its_process(fleet: TestFleet) -> None:
     with socket.create_server(("127.0.0.1", fleet.port)):
-        said = fleet.refused()
-        assert f"Port {fleet.port} is in use by" in said
-        assert f"(pid {os.getpid()})" in said
-        assert "--port" in said
+        output = fleet.refused()
+        assert f"Port {fleet.port} is in use by" in output
+        assert f"(pid {os.getpid()})" in output
+        assert "--port" in output
     assert fleet.home.fleet().of("postgres-primary") == ()
 
 
@@ -127,7 +127,7 @@ def test_an_engine_avoids_a_port_in_use(fleet: TestFleet) -> None:
 @pytest.mark.parametrize("path", ["/sys/florin", "/dev/null"])
 def test_an_unusable_home_is_one_sentence(fleet: TestFleet, path: str) -> None:
     command = ["up", "--port", str(fleet.port), "--home", path]
-    said = subprocess.run(
+    result = subprocess.run(
         ["python", "-c", "pass"] if path == "" else [*_florin(), *command],
         env=fleet.environ,
         capture_output=True,
@@ -135,8 +135,8 @@ def test_an_unusable_home_is_one_sentence(fleet: TestFleet, path: str) -> None:
         timeout=WITHIN_S,
         check=False,
     )
-    assert said.returncode == 1
-    (line,) = said.stderr.strip().splitlines()
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
     assert path in line
     assert "--home" in line
 
@@ -169,17 +169,17 @@ def test_a_database_that_cannot_be_used_is_refused(make_fleet: MakeFleet) -> Non
     }
     for wrong, reason in reasons.items():
         guest.environ["DATABASE_URL"] = wrong
-        said = guest.refused()
-        assert "DATABASE_URL" in said
-        assert reason in said
-        assert secrets.read_secrets(owner.home)["APP_PASSWORD"] not in said
+        output = guest.refused()
+        assert "DATABASE_URL" in output
+        assert reason in output
+        assert secrets.read_secrets(owner.home)["APP_PASSWORD"] not in output
 
 
 def test_other_secrets_do_not_open_the_database(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
     fleet.home.secrets.unlink()
-    said = fleet.refused()
-    assert "secrets.json" in said
+    output = fleet.refused()
+    assert "secrets.json" in output
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its engines to another user")
@@ -188,10 +188,10 @@ def test_under_a_closed_directory_the_data_goes_outside(make_fleet: MakeFleet) -
     fleet.home.path.chmod(0o700)
     child = fleet.up()
     owner = Path(f"/proc/{fleet.process('postgres-1').pid}").stat().st_uid
-    said = fleet.end(child)
+    output = fleet.end(child)
     assert owner != 0
-    assert said.count("/var/lib/florin/homes/") == 1
-    assert str(fleet.home.path) in said
+    assert output.count("/var/lib/florin/homes/") == 1
+    assert str(fleet.home.path) in output
     place = Path(fleet.home.layout().data_dir or "")
     assert (place / "postgres" / "data" / "PG_VERSION").exists()
     fleet.end(fleet.up())
@@ -237,11 +237,11 @@ def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: Te
 def test_the_operations_port_moves_to_the_requested_one(fleet: TestFleet) -> None:
     fleet.up()
     assert _operations(fleet)["balancer"] == f"127.0.0.1:{fleet.port + 1}"
-    asked = free_port()
-    fleet.environ["STANDIN_OPERATIONS_PORT"] = str(asked)
+    requested = free_port()
+    fleet.environ["STANDIN_OPERATIONS_PORT"] = str(requested)
     fleet.up()
-    assert _operations(fleet)["balancer"] == f"127.0.0.1:{asked}"
-    assert 'florin_instance_up{instance="api-1"} 1' in _metrics(f"127.0.0.1:{asked}")
+    assert _operations(fleet)["balancer"] == f"127.0.0.1:{requested}"
+    assert 'florin_instance_up{instance="api-1"} 1' in _metrics(f"127.0.0.1:{requested}")
 
 
 def test_an_operations_port_in_use_is_refused_before_any_start(
@@ -250,8 +250,8 @@ def test_an_operations_port_in_use_is_refused_before_any_start(
     with socket.create_server(("127.0.0.1", free_port())) as other:
         taken = other.getsockname()[1]
         fleet.environ["STANDIN_OPERATIONS_PORT"] = str(taken)
-        said = fleet.refused()
-        assert f"Port {taken} is in use" in said
-        assert "--operations-port" in said
+        output = fleet.refused()
+        assert f"Port {taken} is in use" in output
+        assert "--operations-port" in output
     fleet.environ["STANDIN_OPERATIONS_PORT"] = str(fleet.port)
     assert "is also the public port" in fleet.refused()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,16 +17,9 @@ from florin.ops.system import http_probe, processes
 from florin.ops.topology.topology import running_urls
 from tests.kit.queue import toys
 from tests.ops.conftest import TestFleet, document, run_cli
+from tests.support.waiting import until
 
 WITHIN_S = 120
-
-
-async def until(ask: Callable[[], Awaitable[Any]]) -> Any:
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            if answer := await ask():
-                return answer
-            await asyncio.sleep(0.1)
 
 
 @asynccontextmanager

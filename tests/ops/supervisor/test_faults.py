@@ -21,7 +21,7 @@ from florin.ops.system import bundled_programs, processes
 from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import prepare_account, run_as
 from florin.ops.topology.topology import running_urls
-from tests.ops.conftest import TestFleet, document, run_cli, until, wanted
+from tests.ops.conftest import TestFleet, document, make_spec, run_cli, until
 from tests.support.ports import free_port
 
 
@@ -39,9 +39,9 @@ def test_the_next_supervisor_adopts_the_parts_of_a_killed_one(fleet: TestFleet) 
     processes.send_signal(running["api-1"], signal.SIGKILL)
     fleet.successor("api-1", running["api-1"])
     running = fleet.processes()
-    said = fleet.end(child)
+    output = fleet.end(child)
     assert child.returncode == 0
-    assert said.count("adopted") >= 3
+    assert output.count("adopted") >= 3
     assert not any(processes.is_alive(process) for process in running.values())
 
 
@@ -111,22 +111,22 @@ def test_a_lock_file_with_an_unrelated_pid_is_removed(fleet: TestFleet) -> None:
     lock = folder / "postgres" / "data" / "postmaster.pid"
     options = {} if user is None else user.options()
     # PostgreSQL itself would mistake it for a server: it is alive and has the same user.
-    stranger = subprocess.Popen(["sleep", "600"], cwd="/", **options)
+    unrelated = subprocess.Popen(["sleep", "600"], cwd="/", **options)
     try:
-        lock.write_text(f"{stranger.pid}\n{lock.parent}\n", "ascii")
+        lock.write_text(f"{unrelated.pid}\n{lock.parent}\n", "ascii")
         shutil.chown(lock, lock.parent.stat().st_uid, lock.parent.stat().st_gid)
         fleet.end(fleet.up())
-        assert stranger.poll() is None
+        assert unrelated.poll() is None
     finally:
-        stranger.kill()
-        stranger.wait()
+        unrelated.kill()
+        unrelated.wait()
 
 
 def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
     folder, user = prepare_account(fleet.home.path, fleet.home.layout().data_dir)
     data = folder / "postgres" / "data"
-    stranger = subprocess.Popen(
+    unrelated = subprocess.Popen(
         [str(bundled_programs.engine_program(bundled_programs.POSTGRES, user)), "-D", str(data)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -136,15 +136,15 @@ def test_a_server_that_is_not_ours_is_left_alone(fleet: TestFleet) -> None:
     try:
         until(
             lambda: run_as(user, ["cat", str(data / "postmaster.pid")]).stdout.count("\n") >= 8,
-            "the stranger to start",
+            "the unrelated server to start",
         )
-        said = fleet.refused()
-        assert f"(pid {stranger.pid})" in said
-        assert f"kill -INT {stranger.pid}" in said
-        assert stranger.poll() is None
+        output = fleet.refused()
+        assert f"(pid {unrelated.pid})" in output
+        assert f"kill -INT {unrelated.pid}" in output
+        assert unrelated.poll() is None
     finally:
-        stranger.send_signal(signal.SIGINT)
-        stranger.wait(90)
+        unrelated.send_signal(signal.SIGINT)
+        unrelated.wait(90)
 
 
 def test_a_zombie_is_not_alive() -> None:
@@ -216,7 +216,7 @@ async def test_an_unresponsive_part_is_restarted(
     async def alive() -> bool:
         return fleet.part("api-1").pid not in silent
 
-    want = replace(wanted("api-1", "sleep", "60"), alive=alive)
+    want = replace(make_spec("api-1", "sleep", "60"), alive=alive)
     await supervisor.start(want)
     before = fleet.process("api-1")
     await asyncio.sleep(1)

@@ -17,7 +17,7 @@ from florin.ops.supervisor import supervisor as supervise
 from florin.ops.supervisor.launch import rotate_log
 from florin.ops.supervisor.part_spec import PartStep, plan_parts
 from florin.ops.supervisor.supervisor import Supervisor, restart_delay
-from tests.ops.conftest import TestFleet, wanted
+from tests.ops.conftest import TestFleet, make_spec
 
 _GIB = 2**30
 
@@ -41,10 +41,10 @@ def test_missing_parts_start_matching_ones_are_adopted_others_stop() -> None:
         )
     )
     wishes = (
-        wanted("runs"),
-        wanted("stopped"),
-        wanted("rewired", wiring="new"),
-        wanted("missing"),
+        make_spec("runs"),
+        make_spec("stopped"),
+        make_spec("rewired", wiring="new"),
+        make_spec("missing"),
     )
     assert plan_parts(fleet, wishes) == (
         PartStep("adopt", "runs"),
@@ -83,15 +83,15 @@ async def test_a_part_that_keeps_dying_is_reported_failed(
     script = f"echo the last words; test -e '{marker}' && exec sleep 60; sleep 0.2"
     supervisor = Supervisor(fleet.home, "r1")
     supervisor.state.announce("starting")
-    await supervisor.start(wanted("api-1", "/bin/sh", "-c", script))
+    await supervisor.start(make_spec("api-1", "/bin/sh", "-c", script))
 
     async with asyncio.timeout(20):
         while fleet.part("api-1").state != "failed":  # noqa: ASYNC110 -- there is no event
             await asyncio.sleep(0.05)
-    said = capsys.readouterr().err
-    assert "api-1 has failed: it ended 4 times" in said
-    assert "florin restart api-1" in said
-    assert "The next attempt is in 30 s" in said
+    output = capsys.readouterr().err
+    assert "api-1 has failed: it ended 4 times" in output
+    assert "florin restart api-1" in output
+    assert "The next attempt is in 30 s" in output
     marker.touch()
     await supervisor.restart("api-1")
     assert fleet.part("api-1").state == "ready"

@@ -23,7 +23,8 @@ from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.supervisor.watchdog import Watchdog
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
-from tests.ops.conftest import TestFleet, run_cli, until, wanted
+from tests.ops.conftest import TestFleet, make_spec, run_cli, until
+from tests.support.waiting import until as eventually
 
 WITHIN_S = 60
 ERRORS = (RuntimeError("a fault"), OSError("no buffers"), asyncio.CancelledError())
@@ -38,12 +39,6 @@ def failing(error: BaseException, *, at: int) -> Callable[[], None]:
             raise error
 
     return call
-
-
-async def eventually(true: Callable[[], Any]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not true():  # noqa: ASYNC110 -- there is no event
-            await asyncio.sleep(0.02)
 
 
 def risen(fleet: TestFleet) -> Supervisor:
@@ -66,7 +61,7 @@ async def test_a_part_is_started_again_after_any_error_of_its_start(
         begun.append(fleet.part("api-1").pid)
         fail()
 
-    want = wanted("api-1", "sleep", "60")
+    want = make_spec("api-1", "sleep", "60")
     early = moment == "before the start"
     want = replace(want, prepare=fail) if early else replace(want, settle=settle)
     await supervisor.start(want)
@@ -95,7 +90,7 @@ async def test_a_balancer_that_cannot_be_configured_is_restarted(fleet: TestFlee
     async def settle() -> None:
         fail()
 
-    await supervisor.start(replace(wanted("balancer", "sleep", "60"), settle=settle))
+    await supervisor.start(replace(make_spec("balancer", "sleep", "60"), settle=settle))
     before = fleet.process("balancer")
     processes.send_signal(before, signal.SIGKILL)
     try:
@@ -116,7 +111,7 @@ async def test_a_part_is_probed_again_after_an_error_of_a_probe(
         fail()
         return fleet.part("api-1").pid not in silent
 
-    await supervisor.start(replace(wanted("api-1", "sleep", "60"), alive=alive))
+    await supervisor.start(replace(make_spec("api-1", "sleep", "60"), alive=alive))
     before = fleet.process("api-1")
     try:
         await eventually(lambda: supervisor.watchdog.errors["liveness api-1"] == 1)
@@ -138,7 +133,7 @@ async def test_a_failed_start_is_repeated_without_an_operator(
         if broken:
             raise OperatorError(broken[0])
 
-    await supervisor.start(replace(wanted("api-1", "sleep", "60"), prepare=prepare))
+    await supervisor.start(replace(make_spec("api-1", "sleep", "60"), prepare=prepare))
     before = fleet.process("api-1")
     broken.append("The disk is full.")
     processes.send_signal(before, signal.SIGKILL)
@@ -188,9 +183,9 @@ async def test_an_error_is_counted_and_reported_and_the_task_restarts(
 
     task = watchdog.watch("a watch", run)
     await eventually(lambda: len(runs) == 3)  # an end without an error counts as well
-    said = capsys.readouterr().err
-    assert "a watch" in said
-    assert "KeyError('s1') (test_watchdog.py:" in said
+    output = capsys.readouterr().err
+    assert "a watch" in output
+    assert "KeyError('s1') (test_watchdog.py:" in output
     metrics = watchdog.metrics()
     assert 'florin_supervisor_task_errors_total{task="any"} 2\n' in metrics
     assert 'florin_supervisor_task_errors_total{task="a watch"} 2\n' in metrics
@@ -206,7 +201,7 @@ async def test_a_worker_that_fails_to_start_is_removed_and_counted(
     supervisor = risen(fleet)
 
     def make(name: str, _mark: ReleaseMark) -> PartSpec:
-        broken = replace(wanted(name, "sleep", "60"), prepare=failing(KeyError("port"), at=1))
+        broken = replace(make_spec(name, "sleep", "60"), prepare=failing(KeyError("port"), at=1))
         return replace(broken, role="worker")
 
     workers = WorkerProcesses(supervisor, make)
@@ -257,14 +252,14 @@ def test_a_change_that_an_error_interrupts_is_undone(fleet: TestFleet, kind: str
     fleet.environ["STANDIN_FAILS_AT"] = f"2:{kind}"
     fleet.up()
     before = fleet.process("api-1")
-    said = run_cli(fleet, "restart", "api-1")
-    assert said.returncode != 0
-    assert "The change was undone" in said.stderr
+    result = run_cli(fleet, "restart", "api-1")
+    assert result.returncode != 0
+    assert "The change was undone" in result.stderr
     assert fleet.process("api-1") == before
     parts = fleet.home.fleet().of("api")
     assert [(part.name, part.drained) for part in parts] == [("api-1", False), ("api-2", False)]
-    said = run_cli(fleet, "restart", "api-1")
-    assert said.returncode == 0, said.stderr
+    result = run_cli(fleet, "restart", "api-1")
+    assert result.returncode == 0, result.stderr
     assert fleet.process("api-1") != before
 
 
@@ -274,9 +269,9 @@ def test_the_supervisor_restarts_when_python_was_found_on_the_path(fleet: TestFl
     fleet.environ["PATH"] = f"{Path(sys.executable).parent}:{fleet.environ['PATH']}"
     child = fleet.up()
     running, since = fleet.processes(), fleet.part("supervisor").since
-    said = run_cli(fleet, "restart", "supervisor")
+    result = run_cli(fleet, "restart", "supervisor")
     assert child.poll() is None, f"it ended: {child.communicate()[1]}"
-    assert said.returncode == 0, said.stderr
+    assert result.returncode == 0, result.stderr
     assert fleet.ready(child.pid)
     assert fleet.part("supervisor").since > since
     assert fleet.processes() == running

@@ -77,11 +77,11 @@ def test_a_symlink_is_not_followed(places: tuple[Path, Path], act: str, to: str)
     account_files.write_account_file(theirs / "plain", b"plain", ACCOUNT)
     link = theirs / "link"
     plant(link, outside if to == "folder" else outside / "secret")
-    said: object = None
+    found: object = None
     with contextlib.suppress(OperatorError, OSError):
-        said = ACTS[act](link)
+        found = ACTS[act](link)
     assert untouched(outside)
-    assert said is None or b"root" not in str(said).encode()
+    assert found is None or b"root" not in str(found).encode()
     assert not (theirs / "x").exists()
 
 

@@ -50,18 +50,18 @@ def test_a_segment_is_archived_and_restored(tmp_path: Path, name: str) -> None:
     archive.mkdir(parents=True)
     (tmp_path / segment).write_bytes(b"the log")
     command = wal_archive.archive_settings(place)["archive_command"]
-    said = sh(replaced(command, p=segment, f=segment), tmp_path)
-    assert (said.returncode, said.stderr) == (0, "")
+    result = sh(replaced(command, p=segment, f=segment), tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
     assert [path.name for path in archive.iterdir()] == [f"{segment}.gz"]
     assert {path.name for path in tmp_path.iterdir()} == {name, segment}, "it wrote elsewhere"
     command = restore.restore_command([archive], None)
-    said = sh(replaced(command, p="back", f=segment), tmp_path)
-    assert said.returncode == 0, said.stderr
+    result = sh(replaced(command, p="back", f=segment), tmp_path)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "back").read_bytes() == b"the log"
     command = restore.restore_command([place / "nothing"], place)
     (place / segment).write_bytes(b"its own")
-    said = sh(replaced(command, p="back", f=segment), tmp_path)
-    assert said.returncode == 0, said.stderr
+    result = sh(replaced(command, p="back", f=segment), tmp_path)
+    assert result.returncode == 0, result.stderr
     assert (tmp_path / "back").read_bytes() == b"its own"
 
 
@@ -75,15 +75,15 @@ def test_postgresql_reads_a_setting_as_it_was_written(tmp_path: Path, name: str)
     program = str(bundled_programs.locate_program(bundled_programs.POSTGRES))
 
     def read(setting: str) -> str:
-        said = subprocess.run(
+        result = subprocess.run(
             [program, "-C", setting, "-D", str(tmp_path)],
             capture_output=True,
             text=True,
             check=False,
             env={"LC_ALL": "C"},
         )
-        assert said.returncode == 0, said.stderr
-        return said.stdout.removesuffix("\n")
+        assert result.returncode == 0, result.stderr
+        return result.stdout.removesuffix("\n")
 
     assert read("archive_command") == command
     assert read("cluster_name") == "last"

@@ -1,8 +1,8 @@
 """The application's rights in Valkey: exactly the commands that Florin uses."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from redis.exceptions import NoPermissionError, RedisError
 from florin.kit.rate_limits.limiter import Limit, RateLimiter
 from florin.kit.replicas import consistency_tokens
 from florin.kit.replicas.consistency_tokens import ConsistencyTokens
-from florin.kit.valkey import client as valkey
-from florin.kit.valkey import notifications, topologies
+from florin.kit.valkey import notifications
 from florin.kit.valkey.notifications import Notifier
 from florin.ops.valkey.users import RIGHTS
 from tests.ops.conftest import TestFleet
 from tests.support import valkey_topologies
+from tests.support.valkey_clients import allow_long_answers, valkey_client
 from tests.support.valkey_topologies import Valkeys
 
 Kind = Callable[[], AbstractAsyncContextManager[Valkeys]]
@@ -34,17 +34,7 @@ FIVE = Limit("five", 5)
 
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(valkey, "TIMEOUT_S", 20.0)
-    monkeypatch.setattr(topologies, "BUDGET_S", 60.0)
-
-
-@asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[Any]:
-    client = valkey.connect_valkey(url)
-    try:
-        yield client
-    finally:
-        await client.aclose()
+    allow_long_answers(monkeypatch)
 
 
 async def position() -> str:
@@ -74,8 +64,8 @@ async def test_the_application_needs_no_other_right(
     monkeypatch.setattr(consistency_tokens, "MEMBERS_MAX", 2)
     async with (
         kind() as running,
-        connected(running.app_url) as client,
-        connected(running.app_url) as other,
+        valkey_client(running.app_url) as client,
+        valkey_client(running.app_url) as other,
     ):
         limits = RateLimiter(client, patience_s=WITHIN_S)
         for n in range(20):  # a key on every master of a cluster

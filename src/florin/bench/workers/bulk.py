@@ -6,17 +6,15 @@ is as empty as the first one was, in one transaction, with all indexes and check
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from florin.bench.environment import cpu_usage
 from florin.bench.environment.dataset import Dataset, make_dataset
 from florin.bench.environment.servers import BenchServers
 from florin.bench.workers.catalog import WorkerBenchConfig
-from florin.bench.workers.ledger_check import ledger_faults
-from florin.bench.workers.polling import until
+from florin.bench.workers.measurement import cards_space_mb, count_faults, measure_worker
 from florin.bench.workers.result import Figures
 from florin.cards.jobs import bulk_issue
 from florin.cards.transactions.operations import RequestContext
@@ -29,10 +27,7 @@ from florin.ops.system.console import OperatorError, say, voice
 AMOUNT = 2_500
 _TABLES = ("account", "card", "transfer", "event")  # in the order of their foreign keys
 _MADE, _COPIED = "florin_made", "florin_copied"
-_KB_A_CARD = 6
 _LOOK_S = 0.05
-_CARDS_A_SECOND = 500  # at least; a slower run counts as hung
-_BEGIN_WITHIN_S = 60
 _FINISHED = "select state = 'finished' from florin.job where merchant = $1 and id = $2"
 _COUNTS = """
 select count(*) as accounts, count(distinct code_hash) as codes, sum(balance) / $2 as amounts,
@@ -45,7 +40,7 @@ from florin.account where merchant = $1
 
 
 def space_mb(terms: WorkerBenchConfig) -> int:
-    return 5_000 + terms.cards * _KB_A_CARD // 1000
+    return cards_space_mb(terms.cards)
 
 
 async def contest(
@@ -64,7 +59,10 @@ async def contest(
             await _anew(bench, admin, _MADE)
             dataset = await make_dataset(bench, cards=1, database=_MADE, issue=False)
             figures = await _ours(bench, dataset, terms.cards)
-            wrong += await _judged(bench, dataset.merchant, terms.cards)
+            # Every card was made, with its own code, amount, entry and event.
+            wrong += await count_faults(
+                bench, _MADE, dataset.merchant, terms.cards, _COUNTS, AMOUNT
+            )
             voice.status(f"Round {number} of {terms.rounds}: COPY …")
             copy_s = await _copied(bench, admin)
             rounds.append(figures | {"copy_rate": terms.cards / copy_s})
@@ -99,40 +97,21 @@ async def _ours(bench: BenchServers, dataset: Dataset, cards: int) -> Figures:
     worker = await bench.start_worker("florin", "worker", database=_MADE)
     admin = await bench.admin(_MADE)
     try:
-        before = bench.used(worker)
-        begun = time.monotonic()
-        job = await request_job(bench, dataset, cards)
 
-        async def finished() -> bool:
-            return bool(await admin.fetchval(_FINISHED, dataset.merchant, job))
+        async def begin() -> Callable[[], Awaitable[bool]]:
+            job = await request_job(bench, dataset, cards)
 
-        ended = await until(
-            finished,
-            within_s=_BEGIN_WITHIN_S + cards / _CARDS_A_SECOND,
-            look_s=_LOOK_S,
-            otherwise=f"The cards were not made; see {worker.log}.",
+            async def finished() -> bool:
+                return bool(await admin.fetchval(_FINISHED, dataset.merchant, job))
+
+            return finished
+
+        return await measure_worker(
+            bench, worker, cards, begin, look_s=_LOOK_S, otherwise="The cards were not made"
         )
-        used = bench.used(worker).since(before)
-        return {
-            "rate": cards / (ended - begun),
-            "worker_ms": 1000 * used.api / cards,
-            "postgres_ms": 1000 * used.postgres / cards,
-            "peak_rss_mb": cpu_usage.peak_rss_mb(worker.process.pid),
-        }
     finally:
         await admin.close()
         await worker.stop()
-
-
-async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
-    """Check that every card was made, with its own code, amount, entry and event."""
-    admin = await bench.admin(_MADE)
-    try:
-        row = await admin.fetchrow(_COUNTS, merchant, AMOUNT)
-    finally:
-        await admin.close()
-    found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
-    return found + await ledger_faults(bench, _MADE, merchant)
 
 
 async def _copied(bench: BenchServers, admin: Any) -> float:

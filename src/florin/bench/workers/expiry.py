@@ -5,15 +5,13 @@ entries and accounts with all indexes and checks, but neither events nor an outb
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from uuid import UUID
 
-from florin.bench.environment import cpu_usage
 from florin.bench.environment.servers import BenchServers
 from florin.bench.workers import expired_dataset
 from florin.bench.workers.catalog import WorkerBenchConfig
-from florin.bench.workers.ledger_check import ledger_faults
-from florin.bench.workers.polling import until
+from florin.bench.workers.measurement import cards_space_mb, count_faults, measure_worker
 from florin.bench.workers.result import Figures
 from florin.cards.jobs.expiry import QUEUE
 from florin.kit.queue import admin as hand
@@ -22,10 +20,7 @@ from florin.ops.system.console import say, voice
 
 _TEMPLATE = "florin_due"
 _COPY = "florin_copy"
-_KB_A_CARD = 6
 _LOOK_S = 0.02
-_CARDS_A_SECOND = 500  # at least; a slower run counts as hung
-_BEGIN_WITHIN_S = 60
 
 _BARE = (
     """
@@ -51,7 +46,7 @@ from florin.account a where a.merchant = $1
 
 
 def space_mb(terms: WorkerBenchConfig) -> int:
-    return 5_000 + terms.cards * _KB_A_CARD // 1000
+    return cards_space_mb(terms.cards)
 
 
 async def contest(
@@ -72,7 +67,8 @@ async def contest(
             voice.status(f"Round {number} of {terms.rounds}: Florin …")
             await expired_dataset.copy_database(admin, of=_TEMPLATE, name=_COPY)
             figures = await _ours(bench, terms.cards)
-            wrong += await _judged(bench, merchant, terms.cards)
+            # Every card expired once, with one entry and one event.
+            wrong += await count_faults(bench, _COPY, merchant, terms.cards, _ENDED)
             rounds.append(figures | {"sql_rate": terms.cards / bare_s})
             say(f"Round {number}: {figures['rate']:,.0f}/s; bare SQL {terms.cards / bare_s:,.0f}/s")
     finally:
@@ -99,37 +95,17 @@ async def _ours(bench: BenchServers, cards: int) -> Figures:
     await enqueue_now(admin, NewJob(queue=QUEUE, kind="sweep"))
     worker = await bench.start_worker("florin", "worker", database=_COPY)
     try:
-        before = bench.used(worker)
-        await hand.pause_queue(admin, "bench", QUEUE, paused=False)
-        begun = time.monotonic()
 
         async def finished() -> bool:
             return not await admin.fetchval(_WORK_LEFT, QUEUE)
 
-        ended = await until(
-            finished,
-            within_s=_BEGIN_WITHIN_S + cards / _CARDS_A_SECOND,
-            look_s=_LOOK_S,
-            otherwise=f"The cards did not expire; see {worker.log}.",
+        async def begin() -> Callable[[], Awaitable[bool]]:
+            await hand.pause_queue(admin, "bench", QUEUE, paused=False)
+            return finished
+
+        return await measure_worker(
+            bench, worker, cards, begin, look_s=_LOOK_S, otherwise="The cards did not expire"
         )
-        used = bench.used(worker).since(before)
-        return {
-            "rate": cards / (ended - begun),
-            "worker_ms": 1000 * used.api / cards,
-            "postgres_ms": 1000 * used.postgres / cards,
-            "peak_rss_mb": cpu_usage.peak_rss_mb(worker.process.pid),
-        }
     finally:
         await admin.close()
         await worker.stop()
-
-
-async def _judged(bench: BenchServers, merchant: UUID, cards: int) -> list[str]:
-    """Check that every card expired once, with one entry and one event, and the ledger balances."""
-    admin = await bench.admin(_COPY)
-    try:
-        row = await admin.fetchrow(_ENDED, merchant)
-    finally:
-        await admin.close()
-    found = [f"of {cards} cards there are {n} {what}" for what, n in row.items() if n != cards]
-    return found + await ledger_faults(bench, _COPY, merchant)

@@ -26,7 +26,6 @@ from florin.kit.errors import InvalidRequest, Refusal
 from florin.kit.http.body import Amount, Request, fingerprint
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.postgres.idempotency import claim_key
-from florin.kit.queue import enqueue
 from florin.kit.queue.job import Continue, PermanentFailure
 from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger import quotas
@@ -100,14 +99,8 @@ async def start_bulk_issue(
                 context.actor,
                 context.location,
             )
-            await enqueue.enqueue(
-                tx,
-                enqueue.NewJob(
-                    queue=QUEUE,
-                    kind="issue",
-                    payload={"merchant": str(context.merchant), "job": str(job)},
-                    dedupe=jobs.job_dedupe_key(job),
-                ),
+            await jobs.enqueue_job(
+                tx, queue=QUEUE, kind="issue", merchant=context.merchant, job=job
             )
     current = await jobs.find_job(database, context.merchant, first)
     as_first = msgspec.structs.replace(
@@ -144,10 +137,7 @@ class BulkIssuer:
 
     async def issue(self, job: QueueJob) -> Continue | None:
         """Issue cards of a job for up to SLICE_S seconds."""
-        merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
-        row = await self._database.one(_JOB, merchant, uuid)
-        if row is None:
-            raise PermanentFailure(f"job {ids.show_id('job', uuid)} does not exist")
+        merchant, uuid, row = await jobs.read_enqueued_job(self._database, _JOB, job.payload)
         pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         chunk = self.prepare(merchant, row, row["done"], pace.size)

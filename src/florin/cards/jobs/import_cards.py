@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 
 from florin.cards import codes, pins
+from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import SLICE_S, code_export_binding
 from florin.cards.jobs.import_parser import ImportRow
 from florin.cards.jobs.import_upload import PART, unseal_part
@@ -24,7 +25,7 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.database import Row as Record
-from florin.kit.queue.job import Continue, PermanentFailure
+from florin.kit.queue.job import Continue
 from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
 from florin.ledger.refusals import BY_OUTCOME
@@ -77,10 +78,7 @@ class CardImporter:
 
     async def run(self, job: QueueJob) -> Continue | None:
         """Issue cards of a job for up to SLICE_S seconds."""
-        merchant, uuid = UUID(job.payload["merchant"]), UUID(job.payload["job"])
-        row = await self._database.one(_JOB, merchant, uuid)
-        if row is None:
-            raise PermanentFailure(f"job {ids.show_id('job', uuid)} does not exist")
+        merchant, uuid, row = await jobs.read_enqueued_job(self._database, _JOB, job.payload)
         pace = JobThrottle(self._database, job.queue)
         await pace.begin()
         until, collisions = time.monotonic() + SLICE_S, 0

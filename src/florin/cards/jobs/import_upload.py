@@ -37,7 +37,6 @@ from florin.kit.errors import InvalidRequest, RateLimited, TooLarge
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.postgres.idempotency import claim_key
-from florin.kit.queue import enqueue
 from florin.ledger import quotas
 from florin.ledger.refusals import ProgramNotFound
 
@@ -248,14 +247,8 @@ async def _record(
                 context.actor,
                 context.location,
             )
-            await enqueue.enqueue(
-                tx,
-                enqueue.NewJob(
-                    queue=QUEUE,
-                    kind="import",
-                    payload={"merchant": str(context.merchant), "job": str(job)},
-                    dedupe=jobs.job_dedupe_key(job),
-                ),
+            await jobs.enqueue_job(
+                tx, queue=QUEUE, kind="import", merchant=context.merchant, job=job
             )
     return first
 

@@ -10,7 +10,9 @@ import msgspec
 
 from florin.kit import ids
 from florin.kit.errors import NotFound
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.kit.queue.enqueue import NewJob, enqueue
+from florin.kit.queue.job import PermanentFailure
 
 ERRORS_MAX = 1000  # kept for a job; `refused` counts all
 
@@ -66,12 +68,29 @@ def job_dedupe_key(job: UUID) -> str:
     return f"job:{job.hex}"
 
 
+async def enqueue_job(tx: Tx, *, queue: str, kind: str, merchant: UUID, job: UUID) -> None:
+    """Enqueue the work of a job, in the transaction that creates it."""
+    payload = {"merchant": str(merchant), "job": str(job)}
+    dedupe = job_dedupe_key(job)
+    await enqueue(tx, NewJob(queue=queue, kind=kind, payload=payload, dedupe=dedupe))
+
+
+async def read_enqueued_job(
+    database: Database, sql: str, payload: Mapping[str, Any]
+) -> tuple[UUID, UUID, Row]:
+    """Read the job that `enqueue_job` enqueued; return its merchant, its id and the row of `sql`,
+    whose parameters these are. Raises PermanentFailure.
+    """
+    merchant, job = UUID(payload["merchant"]), UUID(payload["job"])
+    row = await database.one(sql, merchant, job)
+    if row is None:
+        raise PermanentFailure(f"job {ids.show_id('job', job)} does not exist")
+    return merchant, job, row
+
+
 def parse_job_id(text: str) -> UUID:
     """Raises NotFound."""
-    uuid = ids.parse_id("job", text)
-    if uuid is None:
-        raise NotFound
-    return uuid
+    return ids.require_id("job", text)
 
 
 async def find_job(database: Database, merchant: UUID, job: UUID) -> Job:

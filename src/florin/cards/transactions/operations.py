@@ -6,7 +6,7 @@ ledger's rows.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -30,6 +30,7 @@ from florin.cards.transactions.spend import spend_posting
 from florin.kit import ids
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import fingerprint
+from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database
 from florin.ledger.post import Ledger, Posting, PostResult
 from florin.ledger.refusals import CardNotFound, HoldNotFound, RedemptionNotFound
@@ -210,7 +211,7 @@ class TransactionOperations:
                 reference=request.reference,
                 location=location or context.location,
                 reason=reason,
-                metadata=_json(request.metadata),
+                metadata=json_text(request.metadata) if request.metadata else None,
             )
         )
         return await self._find_transaction(model, context.merchant, posted.id), posted
@@ -230,7 +231,3 @@ class TransactionOperations:
         if row is None:
             raise HoldNotFound
         return hold_from_row(row)
-
-
-def _json(metadata: dict[str, Any] | None) -> str | None:
-    return msgspec.json.encode(metadata, order="sorted").decode() if metadata else None

@@ -15,6 +15,7 @@ from florin.cards.locations import location_of
 from florin.cards.request_context import RequestContext
 from florin.kit.errors import Forbidden, InvalidRequest
 from florin.kit.http.body import fingerprint
+from florin.kit.json_text import json_text
 from florin.ledger.post import Posting
 
 
@@ -74,7 +75,7 @@ def spend_posting(
         expires_in=expires_in,
         reference=request.reference,
         location=location,
-        metadata=_json(request.metadata),
+        metadata=json_text(request.metadata) if request.metadata else None,
     )
     if typed is not None and len(peppers) > 1:
         posting.previous_pepper = _under_previous(peppers[1:], posting, typed, fingerprint_for)
@@ -94,7 +95,3 @@ def _under_previous(
             posting, code=hashed, fingerprint=fingerprint_for(hashed), previous_pepper=before
         )
     return before
-
-
-def _json(metadata: dict[str, str] | None) -> str | None:
-    return msgspec.json.encode(metadata, order="sorted").decode() if metadata else None

@@ -13,7 +13,8 @@ from typing import Any
 import asyncpg
 
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.pool import BROKEN, Connection, open_connection
+from florin.kit.postgres.pool import BROKEN
+from florin.kit.replicas.watch_connection import WatchConnection
 
 POLL_S = 0.2
 POLL_WITHIN_S = 1.0  # a server that takes longer counts as unresponsive
@@ -38,8 +39,9 @@ class PrimaryMonitor:
     def __init__(self, dsn: str) -> None:
         self.lsn = 0
         self.timeline = 0
-        self._dsn = dsn
-        self._connection: Connection | None = None
+        # The heartbeat must not wait for synchronous replicas: it measures their lag.
+        settings = "set synchronous_commit = off"
+        self._connection = WatchConnection(dsn, name="florin primary watch", settings=settings)
         self._heartbeat_at = -math.inf
         self._promised: dict[tuple[str, int], int] = {}
         self._reported: set[tuple[str, int]] = set()
@@ -65,18 +67,10 @@ class PrimaryMonitor:
             await asyncio.sleep(POLL_S)
 
     def end(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        self._connection.end()
 
     async def _poll(self) -> Any:
-        connection = self._connection
-        if connection is None:
-            connection = self._connection = await open_connection(
-                self._dsn, name="florin primary watch"
-            )
-            # The heartbeat must not wait for synchronous replicas: it measures their lag.
-            await connection.execute("set synchronous_commit = off")
+        connection = await self._connection.get()
         if time.monotonic() - self._heartbeat_at >= HEARTBEAT_S:
             await connection.execute(_BEAT, HEARTBEAT_S * 0.8)
             self._heartbeat_at = time.monotonic()

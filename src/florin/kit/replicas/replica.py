@@ -14,9 +14,10 @@ from typing import Any
 import asyncpg
 
 from florin.kit.observability import logging, metrics
-from florin.kit.postgres.pool import BROKEN, Connection, Pool, open_connection
+from florin.kit.postgres.pool import BROKEN, Connection, Pool
 from florin.kit.postgres.pool_limits import PoolLimits
 from florin.kit.replicas.primary import POLL_S, POLL_WITHIN_S, PrimaryMonitor
+from florin.kit.replicas.watch_connection import WatchConnection
 
 LAG_MAX_S = 2.0
 LAG_MAX_BYTES = 16 * 2**20  # more than a busy primary writes between two polls
@@ -48,7 +49,7 @@ class Replica:
         self._polled = -math.inf
         self._good = 0
         self._usable = False
-        self._connection: Connection | None = None
+        self._connection = WatchConnection(limits.dsn, name="florin replica watch")
 
     @property
     def replayed(self) -> int:
@@ -91,16 +92,10 @@ class Replica:
             await asyncio.sleep(POLL_S)
 
     def end(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
+        self._connection.end()
 
     async def _poll(self) -> Any:
-        connection = self._connection
-        if connection is None:
-            connection = await open_connection(self.pool.limits.dsn, name="florin replica watch")
-            self._connection = connection
-        return await connection.fetchrow(_POLL)
+        return await (await self._connection.get()).fetchrow(_POLL)
 
     def _learn(self, row: Any, primary_lsn: int) -> None:
         age = row["age"] if row["standby"] and row["connected"] else None

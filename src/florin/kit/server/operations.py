@@ -15,7 +15,7 @@ import uvicorn
 
 from florin.kit.http import paths
 from florin.kit.http.asgi import App, Receive, Scope, Send
-from florin.kit.server.protocol import BoundedHttpProtocol
+from florin.kit.server.uvicorn_config import uvicorn_config
 from florin.kit.settings import Settings
 
 _STOP_WITHIN_S = 1
@@ -58,16 +58,10 @@ class OperationsListener:
             raise PortUnavailable(
                 f"FLORIN_OPERATIONS_PORT: cannot listen on port {port} of {host}: {error.strerror}"
             ) from None
-        config = uvicorn.Config(
+        config = uvicorn_config(
             application(endpoints),
             loop="none",
-            http=BoundedHttpProtocol,
-            ws="none",
             lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
         self._server = _Inner(config)

@@ -13,7 +13,7 @@ from florin.kit.http.headers import allow_cross_origin
 from florin.kit.http.middleware import RequestMiddleware
 from florin.kit.observability import logging
 from florin.kit.server import operations
-from florin.kit.server.protocol import BoundedHttpProtocol
+from florin.kit.server.uvicorn_config import uvicorn_config
 from florin.kit.settings import Settings
 
 _log = logging.get_logger()
@@ -72,21 +72,15 @@ def serve_app(
         _log.error("not started", detail=str(error))
         return 1
     origins = settings.cors_origins
-    config = uvicorn.Config(
+    config = uvicorn_config(
         allow_cross_origin(edge, origins) if origins else edge,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http=BoundedHttpProtocol,
-        ws="none",
         lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        proxy_headers=False,  # TrustedProxies finds the client's address instead
         date_header=True,
-        timeout_keep_alive=settings.idle_s,  # pyright: ignore[reportArgumentType] -- any number
-        timeout_graceful_shutdown=settings.finish_s,  # pyright: ignore[reportArgumentType] -- same
+        timeout_keep_alive=settings.idle_s,
+        timeout_graceful_shutdown=settings.finish_s,
         backlog=2048,
     )
     server = DrainingServer(config, edge.drain, listener)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -26,18 +26,6 @@ from florin.kit.settings.rate_limits import RateLimitSettings
 from florin.kit.settings.secrets import SecretSettings
 from florin.kit.settings.workers import WorkerSettings
 
-SECTIONS = (
-    ProcessSettings,
-    ShutdownSettings,
-    DatabaseSettings,
-    SecretSettings,
-    AccessSettings,
-    WorkerSettings,
-    RateLimitSettings,
-    SecretManagerSettings,
-    BackupSettings,
-    FleetSettings,
-)
 _FILE_MAX = 64 * 1024  # bytes
 
 
@@ -96,6 +84,10 @@ def variable_names() -> list[str]:
         for section in SECTIONS
         for field in section.model_fields.values()
     ]
+
+
+# In the order of the documentation.
+SECTIONS = cast("tuple[type[BaseSettings], ...]", Settings.__bases__)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:

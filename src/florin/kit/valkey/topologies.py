@@ -123,7 +123,23 @@ class _Pipeline(Pipeline):
         return await self.guard.run(call)
 
 
-class SingleClient(Redis):
+class _GuardedClient:
+    """The part of a client that redis-py's two classes have no common base for."""
+
+    _guard: _Guard
+    _connects: _ConnectionCounter
+
+    @property
+    def connects(self) -> int:
+        """How many connections it has opened."""
+        return self._connects.count
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        made: Any = super()
+        return await self._guard.run(lambda: made.execute_command(*args, **options))
+
+
+class SingleClient(_GuardedClient, Redis):
     """A client of one server, or of the master that Sentinel names."""
 
     def __init__(self, pool: ConnectionPool, sentinel: Sentinel | None = None) -> None:
@@ -134,14 +150,6 @@ class SingleClient(Redis):
         self._guard = _Guard(self._forget)
         self._connects = _ConnectionCounter()
         pool.connection_kwargs["redis_connect_func"] = self._connects.made
-
-    @property
-    def connects(self) -> int:
-        return self._connects.count
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        made: Any = super()
-        return await self._guard.run(lambda: made.execute_command(*args, **options))
 
     def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> _Pipeline:
         del shard_hint
@@ -174,7 +182,7 @@ class _ClusterPipeline(ClusterPipeline):
         return await self.guard.run(call, attempts=1)  # redis-py retries by itself
 
 
-class ClusterClient(RedisCluster):
+class ClusterClient(_GuardedClient, RedisCluster):
     """A client of a cluster's masters."""
 
     def __init__(self, nodes: list[ClusterNode], **options: Any) -> None:
@@ -184,14 +192,6 @@ class ClusterClient(RedisCluster):
         self._connects = _ConnectionCounter()
         for each in (self.nodes_manager, *nodes):
             each.connection_kwargs["redis_connect_func"] = self._connects.made
-
-    @property
-    def connects(self) -> int:
-        return self._connects.count
-
-    async def execute_command(self, *args: Any, **options: Any) -> Any:
-        made: Any = super()
-        return await self._guard.run(lambda: made.execute_command(*args, **options))
 
     def pipeline(self, transaction: Any = None, shard_hint: Any = None) -> _ClusterPipeline:
         del shard_hint
