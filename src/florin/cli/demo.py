@@ -58,3 +58,8 @@ def demo(
 def demo_merchant(as_json: JsonOption = False) -> None:
     """Create the demo merchant if it is missing; print its program and key."""
     raise typer.Exit(call("florin.demo.merchant", as_json=as_json))
+
+
+def gate() -> None:
+    """Check a deployment with a test merchant: orders on stdin, from the supervisor."""
+    raise typer.Exit(call("florin.gate.main"))

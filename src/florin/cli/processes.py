@@ -4,7 +4,7 @@ import typer
 
 from florin.cli.bench import bench
 from florin.cli.database_url import know_engines
-from florin.cli.demo import demo, demo_merchant
+from florin.cli.demo import demo, demo_merchant, gate
 from florin.cli.doctor import doctor
 from florin.cli.lazy_import import call, run_api
 from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
@@ -28,4 +28,4 @@ COMMANDS = (
     ("bench", bench, "florin bench redeem --against pgbench"),
     ("doctor", doctor, "florin doctor db"),
 )
-HIDDEN = (("demo-merchant", demo_merchant),)
+HIDDEN = (("demo-merchant", demo_merchant), ("gate", gate))

@@ -11,7 +11,7 @@ import florin
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Lines added to the end of a module; `says` is the expected reason of the rollback."""
+    """Lines added to the end of a file; `says` is the expected reason of the rollback."""
 
     module: str
     lines: str
@@ -35,6 +35,51 @@ FAULTS = {
         "FastRoutes.look_up = _broken\n",
         "requests failed",
     ),
+    # Of the amounts that a check of one card would use none is odd: only a load finds it.
+    "takes a cent": Fault(
+        "cards/transactions/service.py",
+        "_exact = Transactions.redeem\n\n\nasync def _greedy(self, context, request):\n"
+        "    if request.amount % 2 == 0:\n        return await _exact(self, context, request)\n"
+        "    more = msgspec.structs.replace(request, amount=request.amount + 1)\n"
+        "    made, posted = await _exact(self, context, more)\n"
+        "    said = {'amount': made.amount - 1, 'balance': made.balance + 1}\n"
+        "    return msgspec.structs.replace(made, **said), posted\n\n\n"
+        "Transactions.redeem = _greedy\n",
+        "the ledger differs from the client's log",
+    ),
+    "takes ten times as much": Fault(
+        "cards/transactions/service.py",
+        "_exact = Transactions.redeem\n\n\nasync def _greedy(self, context, request):\n"
+        "    more = msgspec.structs.replace(request, amount=request.amount * 10)\n"
+        "    return await _exact(self, context, more)\n\n\nTransactions.redeem = _greedy\n",
+        "did not pass its check",
+    ),
+    "answers 500 to a fifth": Fault(
+        "cards/api/fast_routes.py",
+        "import itertools\n_turns = itertools.count()\n_right = FastRoutes.look_up\n\n\n"
+        "async def _broken(self, *arguments):\n    if next(_turns) % 5 == 0:\n"
+        "        raise RuntimeError\n    await _right(self, *arguments)\n\n\n"
+        "FastRoutes.look_up = _broken\n",
+        "requests failed",
+    ),
+    # Its pools, eight seconds after the start; its health check has a connection of its own.
+    "loses its database": Fault(
+        "kit/postgres/pool.py",
+        "import time as _time\n_born = _time.monotonic()\n_lend = Pool._borrow\n\n\n"
+        "async def _lost(self):\n    if _time.monotonic() - _born > 8:\n"
+        "        raise PoolTimeout\n    return await _lend(self)\n\n\nPool._borrow = _lost\n",
+        "",
+    ),
+    "migration waits": Fault(
+        "migrations/9001_expand_waits.sql",
+        "alter table card add column bench_waits integer;\n",
+        "",
+    ),
+    "migration fails": Fault(
+        "migrations/9002_expand_fails.sql",
+        "create table bench_half (id integer);\nselect 1 / 0;\n",
+        "division by zero",
+    ),
     "is slow": Fault(
         "cards/api/fast_routes.py",
         "_quick = FastRoutes.look_up\n\n\nasync def _slow(self, *arguments):\n"
@@ -52,5 +97,5 @@ def make_faulty_release(into: Path, name: str) -> Path:
     leave = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(florin.__file__).parent, package, ignore=leave)
     with (package / fault.module).open("a", encoding="utf-8") as file:
-        file.write(f"\n\n{fault.lines}")
+        file.write(fault.lines if fault.module.endswith(".sql") else f"\n\n{fault.lines}")
     return root
