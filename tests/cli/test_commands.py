@@ -48,6 +48,21 @@ def test_every_command_has_help_with_an_example() -> None:
         assert f"florin {command}" in said.stdout.split("Example:")[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--rolling", "--blue-green"), "--rolling, --blue-green: give one of them"),
+        (("--keep", "10m"), "--keep: only --blue-green keeps the old set"),
+        (("--blue-green", "--keep", "10 minutes"), "--keep: give a time such as 5s"),
+        (("--blue-green", "--soak", "-1s"), "--soak: give a time such as 5s"),
+    ],
+)
+def test_a_deployment_that_makes_no_sense_is_refused(words: tuple[str, ...], says: str) -> None:
+    said = florin("deploy", *words, "--home", "/nonexistent/home")
+    assert (said.returncode, said.stdout) == (2, "")
+    assert says in said.stderr
+
+
 @pytest.mark.parametrize("number", ["2.0", "1_0", " 2", "\uff12", "+2", "1e1", "25", "-1", ""])
 def test_a_number_that_is_not_decimal_digits_is_refused(number: str) -> None:
     said = florin("up", f"--api={number}", "--home", "/nonexistent/home")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from florin.bench.scenarios import faulty_releases
 from florin.ops.fleet import audit_log, desired_state
@@ -58,8 +59,9 @@ async def ran(connection: Any) -> dict[str, list[int]]:
     return {row["word"]: row["pids"] for row in rows}
 
 
+@pytest.mark.parametrize("strategy", ["rolling", "blue-green"])
 async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
-    fleet: TestFleet, tmp_path: Path
+    fleet: TestFleet, tmp_path: Path, strategy: str
 ) -> None:
     """Old workers meet new payloads and new workers old ones, with jobs always in flight."""
     of_one(fleet)
@@ -83,7 +85,7 @@ async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
         async with fed(fleet) as words:
             pids = [await works()]
             await new_payloads("new")
-            deploy = ("deploy", "--release", str(newer), "--soak", "0s")
+            deploy = ("deploy", f"--{strategy}", "--release", str(newer), "--soak", "0s")
             for command in (deploy, ("rollback",), ("restart", "worker-1")):
                 said = await asyncio.to_thread(run_cli, fleet, *command)
                 assert said.returncode == 0, said.stderr
@@ -166,3 +168,41 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     assert fleet.process("api-1") != before
     assert desired_state.load_desired_state(fleet.home).release == fleet.part("api-1").release
     assert audit_log.read_operations(fleet.home)[-1].message == "finished after an interruption"
+
+
+def test_the_supervisor_killed_at_every_step_of_a_switch_and_of_the_way_back(
+    fleet: TestFleet, tmp_path: Path
+) -> None:
+    """Each supervisor finishes one step and is killed in its second, as above."""
+    of_one(fleet)
+    newer = faulty_releases.make_faulty_release(tmp_path, "good")
+    fleet.environ["STANDIN_DIES_AT"] = "1"
+    child = fleet.up()
+    fleet.environ["STANDIN_DIES_AT"] = "2"
+    before = fleet.process("api-1")
+    with asked(fleet) as wrong:
+        for words, serves, waits in (
+            (("deploy", "--blue-green", "--release", str(newer)), "api-green-1", "api-1"),
+            (("rollback",), "api-1", "api-green-1"),
+        ):
+            ordered = run_cli(fleet, *words)
+            assert "The supervisor ended before the order was complete" in ordered.stderr
+            assert child.wait(WITHIN_S) == -signal.SIGKILL
+            fleet.environ["STANDIN_DIES_AT"] = "2"
+            while ended(fleet, child):
+                child = fleet.launch()
+            kept = desired_state.load_desired_state(fleet.home)
+            assert desired_state.instance_names(1, kept.colour) == (serves,)
+            story = audit_log.format_operations(audit_log.read_operations(fleet.home))
+            assert kept.standby is not None, story
+            assert list(kept.standby.marks) == [waits]
+            assert fleet.part(serves).drained is False
+            assert fleet.part(waits).drained is True
+            last = audit_log.read_operations(fleet.home)[-1]
+            assert last.message == "finished after an interruption"
+            # The next order meets a supervisor that is killed in its first step.
+            fleet.environ["STANDIN_DIES_AT"] = "1"
+            fleet.kill_supervisor(child)
+            child = fleet.up()
+    assert wrong == []
+    assert fleet.process("api-1") == before

@@ -5,6 +5,7 @@ A mutant whose text is not found any more is as bad as one that no test notices.
 """
 
 from tests.mutation.accounts import ACCOUNTS
+from tests.mutation.deploys import DEPLOYS
 from tests.mutation.events import EVENTS
 from tests.mutation.fleet import FLEET
 from tests.mutation.identity import IDENTITY
@@ -230,5 +231,5 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
-    *JOBS, *REQUEST_COSTS,
+    *JOBS, *REQUEST_COSTS, *DEPLOYS,
 )  # fmt: skip

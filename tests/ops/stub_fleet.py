@@ -1,8 +1,9 @@
 """Stub fleet: an instance with health and one program only, for tests of the supervisor.
 
-Run as `stub_fleet.py api | migrate | demo | toil | up HOME PORT [WORKERS [whole]]`; the last one
-is a supervisor whose processes are the others; with WORKERS on a schema, and workers that play with
-the toys of tests/kit/queue; whole: with the product's own processes, and only its day is short.
+Run as `stub_fleet.py api | migrate | demo | gate | toil | up HOME PORT [WORKERS [whole]]`; the
+last one is a supervisor whose processes are the others; with WORKERS on a schema, and workers that
+play with the toys of tests/kit/queue; whole: with the product's own processes, and only its day is
+short.
 """
 
 import asyncio
@@ -53,21 +54,31 @@ def toil() -> int:
     return toys.main(["5"])
 
 
+def check() -> None:
+    """Be a gate that finds every instance right, or wrong as STANDIN_GATE says."""
+    print(json.dumps({"ready": True}), flush=True)
+    for _ in sys.stdin:
+        print(json.dumps({"wrong": os.environ.get("STANDIN_GATE", "")}), flush=True)
+
+
 def die_at(number: int) -> None:
     """End the process as by a kill, soon after the step with this number has begun."""
     from florin.ops.planning.rollout import RolloutStep
+    from florin.ops.rollout.gate import GateProcess
     from florin.ops.rollout.instances import InstanceProcesses
 
     take, begun = InstanceProcesses.take, count(1)
 
-    async def dying(self: InstanceProcesses, step: RolloutStep, soak_s: float) -> None:
+    async def dying(
+        self: InstanceProcesses, step: RolloutStep, soak_s: float, gate: GateProcess | None = None
+    ) -> None:
         if next(begun) == number:
-            if step.verb in ("start", "admit", "stop"):
+            if step.verb in ("start", "admit", "check", "stop", "switch"):
                 loop = asyncio.get_running_loop()
                 loop.call_later(0.05, os.kill, os.getpid(), signal.SIGKILL)
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
-        await take(self, step, soak_s)
+        await take(self, step, soak_s, gate)
 
     InstanceProcesses.take = dying
 
@@ -100,15 +111,18 @@ def fail_at(number: int, kind: str) -> None:
     """Let a step of the first plan fail with an unexpected error."""
     from florin.ops.haproxy.runtime_api import CommandRefused
     from florin.ops.planning.rollout import RolloutStep
+    from florin.ops.rollout.gate import GateProcess
     from florin.ops.rollout.instances import InstanceProcesses
 
     errors = {"refused": CommandRefused("No such server."), "fault": KeyError("s1")}
     take, begun = InstanceProcesses.take, count(1)
 
-    async def failing(self: InstanceProcesses, step: RolloutStep, soak_s: float) -> None:
+    async def failing(
+        self: InstanceProcesses, step: RolloutStep, soak_s: float, gate: GateProcess | None = None
+    ) -> None:
         if next(begun) == number:
             raise errors[kind]
-        await take(self, step, soak_s)
+        await take(self, step, soak_s, gate)
 
     InstanceProcesses.take = failing
 
@@ -131,7 +145,9 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         record_paths(os.environ["STANDIN_PATHS"])
     worker_count = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin_command("migrate") if workers else me("migrate")
-    standins = Commands(api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"))
+    standins = Commands(
+        api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"), gate=me("gate")
+    )
     # Short periods: waiting jobs are to be gone within two seconds, and idle workers end soon.
     quick = ScalingLimits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
     if os.environ.get("STANDIN_DIES_AT"):
@@ -171,6 +187,8 @@ if __name__ == "__main__":
             pass
         case ["demo"]:
             print(json.dumps({"merchant": "mer_1", "program": "prg_1", "api_key": "flk_1"}))
+        case ["gate"]:
+            check()
         case ["toil"]:
             sys.exit(toil())
         case ["up", home, port, *more]:

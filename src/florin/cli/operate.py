@@ -75,21 +75,45 @@ def deploy(
     rolling: Annotated[
         bool, typer.Option("--rolling", help="Replace a few instances at a time (default).")
     ] = False,
+    blue_green: Annotated[
+        bool,
+        typer.Option("--blue-green", help="Start a full second set and switch to it in one step."),
+    ] = False,
     release: Annotated[
         str | None,
         typer.Option(metavar="REF|PATH", help="Release to deploy; default: the current checkout."),
     ] = None,
     plan: PlanOption = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Send requests of a test merchant meanwhile; promote only if none fails and the"
+            " ledger equals the client's log.",
+        ),
+    ] = False,
     batch: Annotated[int, whole_number(least=1, help="Instances replaced at a time.")] = 1,
     soak: Annotated[
         str, typer.Option(metavar="TIME", help="How long to watch each batch for errors.")
     ] = "5s",
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="--blue-green: how long the old set stays; default 10m, 0s: not."
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy a release; roll back automatically if its instances fail or get worse."""
-    del rolling  # the only strategy, and the default
-    options: dict[str, Any] = {"plan": plan, "batch": batch, "soak_s": _seconds(soak)}
+    if rolling and blue_green:
+        raise typer.BadParameter("give one of them", param_hint="--rolling, --blue-green")
+    if keep is not None and not blue_green:
+        raise typer.BadParameter("only --blue-green keeps the old set", param_hint="--keep")
+    options: dict[str, Any] = {"plan": plan, "batch": batch, "soak_s": _seconds(soak, "--soak")}
+    options |= {"blue_green": True} if blue_green else {}
+    options |= {"verify": True} if verify else {}
+    options |= {"keep_s": _seconds(keep, "--keep")} if keep is not None else {}
     options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a Git ref is passed on as it is
     options["checkout"] = os.environ.get("FLORIN_CHECKOUT")
     _give(home, as_json, "deploy", options=options)
@@ -102,7 +126,9 @@ def rollback(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Return to the previous release without failed requests."""
+    """Return to the previous release without failed requests: to the kept instances of a
+    blue-green deployment within a second, otherwise by deploying the release before.
+    """
     _give(home, as_json, "rollback", options={"plan": plan, "batch": batch})
 
 
@@ -198,17 +224,17 @@ def _count(word: str) -> tuple[str, str]:
     return part, count
 
 
-def _seconds(word: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m)?", word)
+def _seconds(word: str, option: str) -> float:
+    found = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h)?", word)
     if found is None:
-        raise typer.BadParameter("give a time such as 5s, 500ms or 1m", param_hint="--soak")
-    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2] or "s"]
+        raise typer.BadParameter("give a time such as 5s, 500ms, 10m or 1h", param_hint=option)
+    return float(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}[found[2] or "s"]
 
 
 COMMANDS = (
     ("scale", scale, "florin scale api=4"),
     ("balance", balance, "florin balance leastconn"),
-    ("deploy", deploy, "florin deploy --rolling --plan"),
+    ("deploy", deploy, "florin deploy --blue-green --keep 30m"),
     ("rollback", rollback, "florin rollback"),
     ("drain", drain, "florin drain api-2"),
     ("restart", restart, "florin restart api-1"),

@@ -1,6 +1,7 @@
 """Soak: which differences count against new instances, and which do not."""
 
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from florin.ops.rollout.soak import RequestCounts, parse_counts, soak_verdict
 PAY, LIST = "POST /api/v1/redemptions", "GET /api/v1/cards"
 
 
-def counts(requests: int = 0, errors: int = 0, route: str = PAY, **more: float) -> RequestCounts:
+def counts(requests: int = 0, errors: int = 0, route: str = PAY, **more: Any) -> RequestCounts:
     return RequestCounts(
         requests=Counter({route: requests}), errors=Counter({route: errors}), **more
     )

@@ -8,7 +8,7 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,9 @@ import msgspec
 
 from florin.bench.load import constant_rate
 from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
+from florin.bench.scenarios.deploy_kinds import KINDS
 from florin.bench.scenarios.fleet import BenchFleet, own_fleet
-from florin.ops.fleet import desired_state
+from florin.ops.fleet import audit_log
 from florin.ops.system.console import OperatorError, say, voice
 
 _CARDS = 100
@@ -43,6 +44,8 @@ class DeployRow(msgspec.Struct, frozen=True, kw_only=True):
     requests: int
     failures: int
     allowed: bool  # failures are expected: the balancer is killed, or the release answers 500
+    seconds: float  # of one change, on average
+    audit: str  # the outcome of the last change in the audit trail, and its reason
     p50_ms: float
     p99_ms: float
     most_ms: float
@@ -58,75 +61,6 @@ class DeployResult(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def right(self) -> bool:
         return not self.differences and all(row.allowed or not row.failures for row in self.rows)
-
-
-_BETWEEN_S = 15  # the supervisor gives up a part that dies much more often
-
-Change = Callable[[BenchFleet], Awaitable[object]]
-
-
-async def _rollback(fleet: BenchFleet) -> None:
-    if not desired_state.load_desired_state(fleet.home).previous:
-        await fleet.deploy("good")
-    await fleet.florin("rollback")
-
-
-async def _scale(fleet: BenchFleet) -> None:
-    await fleet.florin("scale", f"api={fleet.instances + 2}")
-    await fleet.florin("scale", f"api={fleet.instances}")
-
-
-async def _kills(fleet: BenchFleet) -> None:
-    for number in range(12):
-        await fleet.kill(f"api-{number % fleet.instances + 1}", signal.SIGKILL)
-
-
-async def _cut_off(fleet: BenchFleet) -> None:
-    for step in range(1, 5 * fleet.instances + 6):
-        await fleet.cut_off(step)
-
-
-async def _balancer(fleet: BenchFleet) -> None:
-    await fleet.kill("balancer", signal.SIGKILL)
-    await asyncio.sleep(_BETWEEN_S)
-
-
-async def _single(fleet: BenchFleet) -> None:
-    await fleet.florin("scale", "api=1")
-    await fleet.florin("restart", "api-1")
-    await fleet.florin("deploy", "--soak", "1s")
-    await fleet.florin("scale", f"api={fleet.instances}")
-
-
-async def _balance(fleet: BenchFleet) -> None:
-    for algorithm in ("leastconn", "iphash", "roundrobin"):
-        await fleet.florin("balance", algorithm)
-        await asyncio.sleep(1)
-
-
-def _bad(release: str) -> Change:
-    return lambda fleet: fleet.deploy(release, expect=1, soak="5s")
-
-
-# Name, change, and whether some failures are expected.
-KINDS: tuple[tuple[str, Change, bool], ...] = (
-    ("rolling", lambda fleet: fleet.deploy("good"), False),
-    ("rollback", _rollback, False),
-    ("scale", _scale, False),
-    ("restart", lambda fleet: fleet.florin("restart", "api-1"), False),
-    ("balance", _balance, False),
-    ("does not start", _bad("does not start"), False),
-    ("is never ready", _bad("is never ready"), False),
-    ("dies soon", _bad("dies soon"), False),
-    ("is slow", _bad("is slow"), False),
-    ("answers 500", _bad("answers 500"), True),
-    ("kill -9 x 12", _kills, False),
-    ("terminated", lambda fleet: fleet.kill("api-1", signal.SIGTERM), False),
-    ("frozen", lambda fleet: fleet.kill("api-1", signal.SIGSTOP), False),
-    ("single instance", _single, False),
-    ("supervisor killed", _cut_off, False),
-    ("balancer killed", _balancer, True),
-)
 
 
 def main(
@@ -190,16 +124,26 @@ async def _rows(
         for name, change, allowed in KINDS:
             if name not in terms.kinds:
                 continue
-            log, changes = list[LoggedRequest](), 0
+            log, changes, begun = list[LoggedRequest](), 0, time.monotonic()
             while not changes or len(log) < terms.requests:
                 voice.status(f"{name}: {len(log)} requests …")
                 await change(fleet)
                 await asyncio.sleep(_REST_S)
                 log += load.cut()
                 changes += 1
-            rows.append(_row(name, changes, log, allowed=allowed))
+            seconds = (time.monotonic() - begun) / changes - _REST_S
+            row = _row(name, changes, log, allowed=allowed)
+            audit = _last_change(fleet)
+            rows.append(msgspec.structs.replace(row, seconds=round(seconds, 1), audit=audit))
             say(_line(rows[-1]))
     return rows
+
+
+def _last_change(fleet: BenchFleet) -> str:
+    """Return what the audit trail says about the last operation of an operator."""
+    entries = audit_log.read_operations(fleet.home, 20)
+    found = [entry for entry in entries if entry.outcome != "begun" and entry.who != "florin"]
+    return f"{found[-1].outcome}: {found[-1].message}" if found else ""
 
 
 def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) -> DeployRow:
@@ -211,6 +155,8 @@ def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) ->
         requests=figures.requests,
         failures=figures.failures,
         allowed=allowed,
+        seconds=0.0,
+        audit="",
         p50_ms=round(figures.p50_ms, 2),
         p99_ms=round(figures.p99_ms, 2),
         most_ms=round(figures.most_ms, 1),
@@ -220,7 +166,7 @@ def _row(kind: str, changes: int, log: list[LoggedRequest], *, allowed: bool) ->
 
 def _line(row: DeployRow) -> str:
     return (
-        f"{row.kind:<18}{row.changes:>8}{row.requests:>10}{row.failures:>10}"
+        f"{row.kind:<22}{row.changes:>8}{row.requests:>10}{row.failures:>10}{row.seconds:>9.1f}"
         f"{row.p50_ms:>9.2f}{row.p99_ms:>9.2f}{row.most_ms:>10.1f}"
     )
 
@@ -231,10 +177,11 @@ def format_deploys(result: DeployResult) -> str:
         f" Python {sys.version.split()[0]}"
     )
     columns = (
-        f"{'kind':<18}{'changes':>8}{'requests':>10}{'failures':>10}"
+        f"{'kind':<22}{'changes':>8}{'requests':>10}{'failures':>10}{'seconds':>9}"
         f"{'p50 ms':>9}{'p99 ms':>9}{'most ms':>10}"
     )
-    notes = [f"{row.kind}: {said}" for row in result.rows for said in row.answers[:2]]
+    notes = [f"{row.kind}: {row.audit}" for row in result.rows if row.audit]
+    notes += [f"{row.kind}: {said}" for row in result.rows for said in row.answers[:2]]
     ledger = "; ".join(result.differences[:3]) or "equals the log to the cent"
     return "\n".join(
         [head, "", columns, *map(_line, result.rows), "", *notes, f"The ledger {ledger}."]

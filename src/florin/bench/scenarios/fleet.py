@@ -115,19 +115,19 @@ class BenchFleet:
             processes.send_signal(process, signal.SIGCONT)
             await asyncio.sleep(0.05)
 
-    async def deploy(self, release: str, *, expect: int = 0, soak: str = "2s") -> str:
-        path = (
-            faulty_releases.make_faulty_release(self.releases, release)
-            if not self._made(release)
-            else None
-        )
-        path = path or self.releases / release.replace(" ", "-")
-        words = ("deploy", "--rolling", "--soak", soak, "--release", str(path))
+    async def deploy(
+        self, release: str, *more: str, expect: int = 0, soak: str = "2s", strategy: str = "rolling"
+    ) -> str:
+        """Deploy a faulty release, or the one named good; `more` are further words."""
+        path = self.releases / release.replace(" ", "-")
+        if not path.is_dir():
+            path = faulty_releases.make_faulty_release(self.releases, release)
+        words = ("deploy", f"--{strategy}", "--soak", soak, "--release", str(path), *more)
         return await self.florin(*words, expect=expect)
 
-    async def cut_off(self, step: int) -> None:
+    async def cut_off(self, step: int, *more: str) -> None:
         """Kill the supervisor at a step of a deployment; the next supervisor finishes it."""
-        words = ("deploy", "--soak", "200ms", "--home", str(self.home.path))
+        words = ("deploy", "--soak", "200ms", *more, "--home", str(self.home.path))
         child = await asyncio.create_subprocess_exec(
             *florin_command(*words),
             stdout=asyncio.subprocess.DEVNULL,
@@ -143,9 +143,6 @@ class BenchFleet:
                 break
         await child.wait()
         await self.up()
-
-    def _made(self, release: str) -> bool:
-        return (self.releases / release.replace(" ", "-")).is_dir()
 
 
 def _environ() -> dict[str, str]:

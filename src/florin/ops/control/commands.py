@@ -1,25 +1,23 @@
 """Commands: operator commands on a running fleet; one at a time, each recorded in the audit log."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, get_args
 
-from florin.ops.control import failover
+from florin.ops.control import failover, release_commands
+from florin.ops.control.plan_reply import format_plan
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.model import Algorithm
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.orders import TIMED_OUT, Order, OrderUndone, Reply, ReportProgress
 from florin.ops.planning import rollout
 from florin.ops.planning.rollout import ReleaseMark
-from florin.ops.releases import store
+from florin.ops.rollout.capacity import require_connections
 from florin.ops.rollout.executor import (
     FleetContext,
     execute_change,
-    format_plan,
     preview_change,
-    require_connections,
 )
 from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.watchdog import described
@@ -55,12 +53,12 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
             f"Took over the operation lock of {left.describe()}: its process no longer runs."
         )
     audit_log.append_operation(running.home, taken.who, taken.what, "begun")
-    outcome, said = "cut off", ""
+    outcome, said, details = "cut off", "", dict[str, Any]()
     try:
         reply = await verb(running, order, taken, log_and_report)
-        outcome, said = "done", reply.message
+        outcome, said, details = "done", reply.message, reply.document or {}
     except OrderUndone as error:
-        outcome, said = "undone", str(error)
+        outcome, said, details = "undone", str(error), error.document
         raise
     except (OperatorError, PartEnded, TimeoutError) as error:
         outcome, said = "failed", str(error) or TIMED_OUT
@@ -72,13 +70,19 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
         return reply
     finally:
         operation_lock.release_lock(running.home)
+        event = (details or {"outcome": outcome}) if verb in RELEASE_VERBS else None
         audit_log.append_operation(
-            running.home, taken.who, taken.what, outcome, message=said, begun=begun
+            *(running.home, taken.who, taken.what, outcome),
+            message=said,
+            begun=begun,
+            details=event,
         )
 
 
 async def resume_operation(running: FleetContext, left: Operation) -> None:
     """Finish or undo the change that a killed supervisor did not complete."""
+    if left.verify:  # the log of the requests so far ended with the supervisor
+        left = replace(left, undoing=True)
     say(f"{left.describe()} was interrupted; {'undoing' if left.undoing else 'finishing'} it.")
     await carry_out_change(running, left, "finished after an interruption")
 
@@ -103,8 +107,12 @@ async def carry_out_change(running: FleetContext, change: Operation, message: st
         say(f"Error: {change.describe()} failed: {message}")
     finally:
         operation_lock.release_lock(running.home)
+    details = {"outcome": outcome, "release": change.release} if change.release else None
     audit_log.append_operation(
-        running.home, change.who, change.what, outcome, message=message, begun=begun
+        *(running.home, change.who, change.what, outcome),
+        message=message,
+        begun=begun,
+        details=details,
     )
 
 
@@ -121,7 +129,8 @@ async def scale_fleet(
         )
     await _require_ready(running)
     fixed = kept.workers if asked is None else None if asked == "auto" else int(asked)
-    goal = {name: marks.get(name, kept.mark) for name in desired_state.part_names(count)}
+    names = desired_state.instance_names(count, kept.colour)
+    goal = {name: marks.get(name, kept.mark) for name in names}
     goal |= desired_state.worker_marks(marks, kept.mark, fixed)
     change = replace(lock, goal=goal, undo=marks, workers=asked or "")
     await require_connections(running, change)
@@ -177,6 +186,12 @@ async def restart_part(
     running: FleetContext, order: Order, lock: Operation, report: ReportProgress
 ) -> Reply:
     name, marks = order.name, running.marks()
+    standby = desired_state.load_desired_state(running.home).standby
+    if standby is not None and name in standby.marks:
+        raise OperatorError(
+            f"{name} is on standby: {standby.describe()}. It gets no requests, so there is nothing"
+            " to restart; florin rollback returns to it."
+        )
     if name not in marks:
         await running.fleet.restart(name)
         return Reply(f"{name} was restarted.", done=True, document={"restarted": name})
@@ -211,85 +226,6 @@ async def switch_algorithm(running: FleetContext, algorithm: str) -> None:
     )
 
 
-async def deploy_release(
-    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
-) -> Reply:
-    wanted = order.options.get("release")
-    checkout = order.options.get("checkout")
-    release = await _snapshot(running, wanted, checkout)
-    if store.has_other_lock(running.home, release, running.spec.checkout):
-        report(
-            f"{release} was built with other package versions (requirements/) than the ones that"
-            " are installed."
-        )
-    return await _replace_all(running, order, lock, report, release, back=False)
-
-
-async def roll_back(
-    running: FleetContext, order: Order, lock: Operation, report: ReportProgress
-) -> Reply:
-    previous = desired_state.load_desired_state(running.home).previous
-    if not previous or not store.release_path(running.home, previous).is_dir():
-        raise OperatorError(
-            "There is no earlier release to roll back to. To run a particular release, use florin"
-            " deploy --release REF|PATH."
-        )
-    return await _replace_all(running, order, lock, report, previous, back=True)
-
-
-async def _replace_all(
-    running: FleetContext,
-    order: Order,
-    lock: Operation,
-    report: ReportProgress,
-    release: str,
-    *,
-    back: bool,
-) -> Reply:
-    """Replace every instance and worker with one of `release`, `batch` at a time."""
-    kept, marks, begun = (
-        desired_state.load_desired_state(running.home),
-        running.marks(),
-        time.monotonic(),
-    )
-    mark = ReleaseMark(release, kept.generation + 1)
-    count = max(1, kept.api)
-    working = desired_state.worker_marks(marks, mark, kept.workers)
-    change = replace(
-        lock,
-        goal=dict.fromkeys((*desired_state.part_names(count), *working), mark),
-        undo=marks,
-        release=release,
-        back=back,
-        batch=min(int(order.options.get("batch", 1)), count),
-        surge=True,
-        soak_s=float(order.options.get("soak_s", 0)),
-    )
-    await require_connections(running, change)
-    if order.options.get("plan"):
-        return format_plan(await preview_change(running, change))
-    desired_state.save_desired_state(running.home, replace(kept, generation=mark.generation))
-    operation_lock.save_operation(running.home, change)
-    steps = await execute_change(running, change, report)
-    seconds = time.monotonic() - begun
-    document: dict[str, Any] = {
-        "outcome": "rolled back" if back else "deployed",
-        "release": release,
-        "before": kept.release,
-        "steps": steps,
-        "seconds": round(seconds, 1),
-    }
-    said = f"{count} instances run {release} (before: {kept.release}); took {seconds:.1f} s."
-    return Reply(said, done=True, document=document)
-
-
-async def _snapshot(running: FleetContext, wanted: str | None, checkout: str | None) -> str:
-    from pathlib import Path
-
-    root = Path(checkout) if checkout else running.spec.checkout
-    return await asyncio.to_thread(store.store_release, running.home, wanted, root)
-
-
 async def _require_ready(running: FleetContext) -> None:
     """Refuse to scale a fleet without a ready instance: the cause must be fixed first."""
     crew = await running.instances.crew()
@@ -305,6 +241,7 @@ VERBS: dict[str, Verb] = {
     "drain": drain_instance,
     "restart": restart_part,
     "balance": change_algorithm,
-    "deploy": deploy_release,
-    "rollback": roll_back,
+    "deploy": release_commands.deploy_release,
+    "rollback": release_commands.roll_back,
 }
+RELEASE_VERBS = (VERBS["deploy"], VERBS["rollback"])  # each is an event

@@ -8,7 +8,14 @@ import msgspec
 
 from florin.ops.backups import status as saved
 from florin.ops.diagnostics import queue_stats
-from florin.ops.fleet import welcome
+from florin.ops.diagnostics.serving import (
+    ServingStatus,
+    format_serving,
+    format_span,
+    read_serving,
+)
+from florin.ops.fleet import desired_state, welcome
+from florin.ops.fleet.desired_state import StandbySet
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.observe import find_supervisor, is_serving, observe_fleet
@@ -31,6 +38,7 @@ class PartStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     role: str
+    colour: str | None  # of an API instance: blue or green
     release: str
     state: str
     pid: int | None
@@ -50,6 +58,7 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     state: str  # ready | degraded | stopped
     home: str
+    serving: ServingStatus
     parts: list[PartStatus]
     queues: list[dict[str, Any]]
     books: dict[str, Any]
@@ -84,9 +93,12 @@ async def read_status(home: Home) -> FleetStatus:
         )
         for part, health in zip(fleet.parts, healths, strict=True)
     ]
+    kept = desired_state.load_desired_state(home)
+    parts = [_on_standby(part, kept.standby) for part in parts]
     return FleetStatus(
         state=_state(fleet, parts),
         home=str(home.path),
+        serving=read_serving(kept),
         parts=parts,
         queues=msgspec.to_builtins(looked.queues),
         books=books if isinstance(books, dict) else {"balanced": None},
@@ -117,6 +129,7 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
     return PartStatus(
         name=part.name,
         role=part.role,
+        colour=desired_state.colour_of(part.name) if part.role == "api" else None,
         release=part.release,
         state=state,
         pid=part.pid,
@@ -130,6 +143,13 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
         restarts=part.restarts,
         note=part.note,
     )
+
+
+def _on_standby(part: PartStatus, standby: StandbySet | None) -> PartStatus:
+    """Show a drained instance of the standby as such: it waits, and is not a fault."""
+    if standby is None or part.name not in standby.marks or part.state != "draining":
+        return part
+    return msgspec.structs.replace(part, state="standby" if part.health == "ok" else "failed")
 
 
 def _state(fleet: Fleet, parts: list[PartStatus]) -> str:
@@ -170,7 +190,7 @@ def format_status(shown: FleetStatus) -> str:
             part.state if part.health != "failing" else f"{part.state} (no answer)",
             part.address or "",
             str(part.pid or ""),
-            _span(part.uptime),
+            format_span(part.uptime),
             f"{part.load.cpu:.0%}" if part.load else "",
             f"{part.load.memory_mb:.0f} MB" if part.load else "",
             part.queue or "",
@@ -184,6 +204,7 @@ def format_status(shown: FleetStatus) -> str:
         "  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
+    lines += format_serving(shown.serving)
     balanced = shown.books.get("balanced")
     proof = {True: "balanced", False: "NOT BALANCED", None: "not checked (no instance answers)"}
     lines.append(f"Ledger: {proof[balanced]}.")
@@ -206,11 +227,3 @@ def _queues(queues: list[dict[str, Any]]) -> list[str]:
         for queue in queues
         if any(queue[state] for state in states)
     ]
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, left = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{left:02}" if hours else f"{minutes}:{left:02}"

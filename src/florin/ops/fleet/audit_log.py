@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -24,12 +25,22 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     outcome: str
     message: str = ""
     seconds: float | None = None
+    details: dict[str, Any] | None = None  # of a deployment or rollback: releases, verification
 
 
 def append_operation(
-    home: Home, who: str, what: str, outcome: str, *, message: str = "", begun: float | None = None
+    home: Home,
+    who: str,
+    what: str,
+    outcome: str,
+    *,
+    message: str = "",
+    begun: float | None = None,
+    details: dict[str, Any] | None = None,
 ) -> None:
     """Append a line; `begun` is the monotonic time at which the operation began.
+
+    An operation with `details` is an event of the fleet, which is logged as well.
 
     One write of one line to a file opened for appending: lines of several writers do not mix. A
     failure, such as a full disk, is only reported: it must not stop the operation.
@@ -41,7 +52,10 @@ def append_operation(
         outcome=outcome,
         message=message,
         seconds=None if begun is None else round(time.monotonic() - begun, 3),
+        details=details,
     )
+    if details is not None:
+        say(f"Event: {msgspec.json.encode(entry).decode()}")
     try:
         handle = os.open(home.path / _FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:

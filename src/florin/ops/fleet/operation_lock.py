@@ -37,6 +37,10 @@ class Operation:
     batch: int = 1
     surge: bool = False
     soak_s: float = 0.0
+    blue_green: bool = False  # all new instances start first, then one step switches to them
+    flip: bool = False  # blue-green, to instances that already ran: they are not checked again
+    verify: bool = False  # a load of the gate runs meanwhile, and its log must equal the ledger
+    keep_s: float = 0.0  # how long the instances of before stay as the standby
 
     def describe(self) -> str:
         clock = time.strftime("%H:%M:%S", time.localtime(self.since))

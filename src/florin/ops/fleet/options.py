@@ -26,6 +26,7 @@ class Commands:
     worker: tuple[str, ...] = field(default_factory=lambda: florin_command("worker"))
     migrate: tuple[str, ...] = field(default_factory=lambda: florin_command("migrate"))
     demo: tuple[str, ...] = field(default_factory=lambda: florin_command("demo-merchant", "--json"))
+    gate: tuple[str, ...] = field(default_factory=lambda: florin_command("gate"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, log2
 
+STANDBY_KEPT_S = 600.0  # how long the instances before a blue-green switch run on, by default
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:

@@ -7,7 +7,7 @@ the two steps. A lock serialises the changes of several processes.
 import asyncio
 import fcntl
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -126,6 +126,15 @@ class Balancer:
         """Send an instance no new requests; it finishes the ones it has."""
         await self._change(lambda known: known.draining(name))
 
+    async def switch_servers(self, admit: Mapping[str, str], drain: Iterable[str]) -> None:
+        """Admit these instances (name: address) and drain those, in one batch of commands.
+
+        The balancer is not reloaded: open connections stay, and their next request goes to an
+        instance that is admitted. Admissions come first, so that an instance serves at any time.
+        """
+        slots = self.edge.timing.slots
+        await self._change(lambda known: known.switching(admit, drain, slots=slots))
+
     async def forget(self, name: str) -> None:
         """Free an instance's slot; its remaining sessions are ended."""
         await self._change(lambda known: known.forgetting(name))
@@ -186,9 +195,9 @@ class Balancer:
             self._write(after)
             commands = [_switching(after)] if after.algorithm != before.algorithm else []
             slots = {server.slot for server in before.servers + after.servers}
-            for slot in sorted(slots):
-                if before.of_slot(slot) != after.of_slot(slot):
-                    commands += _placing(slot, after.of_slot(slot))
+            changed = [slot for slot in slots if before.of_slot(slot) != after.of_slot(slot)]
+            for slot in sorted(changed, key=lambda slot: (not after.admits(slot), slot)):
+                commands += _placing(slot, after.of_slot(slot))
             await runtime_api.send_changes(self.edge.socket, commands)
 
     def _write(self, known: BalancerState) -> None:

@@ -1,6 +1,7 @@
 """Server slots: the balancer's wanted state, stored in its folder so that its next start has it."""
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -34,6 +35,10 @@ class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
     def of_slot(self, slot: int) -> SlotServer | None:
         return next((server for server in self.servers if server.slot == slot), None)
 
+    def admits(self, slot: int) -> bool:
+        server = self.of_slot(slot)
+        return server is not None and server.admitted
+
     def admitting(self, name: str, address: str, *, slots: int) -> "BalancerState":
         """Return the state with this instance admitted, in its slot or the first free one."""
         if not _NAME.fullmatch(name) or not _ADDRESS.fullmatch(address):
@@ -41,6 +46,17 @@ class BalancerState(msgspec.Struct, frozen=True, kw_only=True):
         known = self.server(name)
         slot = known.slot if known else self._free_slot(slots)
         return self._with(SlotServer(name=name, slot=slot, address=address))
+
+    def switching(
+        self, admit: Mapping[str, str], drain: Iterable[str], *, slots: int
+    ) -> "BalancerState":
+        """Return the state with these instances (name: address) admitted and those drained."""
+        after = self
+        for name, address in admit.items():
+            after = after.admitting(name, address, slots=slots)
+        for name in drain:
+            after = after.draining(name)
+        return after
 
     def draining(self, name: str) -> "BalancerState":
         known = self.server(name)

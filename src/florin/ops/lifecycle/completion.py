@@ -7,7 +7,8 @@ from florin.ops.control import commands
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.planning.rollout import ReleaseMark
-from florin.ops.rollout.executor import FleetContext, require_connections
+from florin.ops.rollout.capacity import require_connections
+from florin.ops.rollout.executor import FleetContext
 from florin.ops.system.console import OperatorError, say
 
 
@@ -25,13 +26,14 @@ async def complete_change(
     kept = desired_state.load_desired_state(running.home)
     desired = running.spec.requested.applied_to(kept)
     count, generation = desired.api, kept.generation + (1 if rewired else 0)
+    names = desired_state.instance_names(count, kept.colour)
     for part in running.fleet.fleet.of("api"):
-        if part.process is None and part.name not in desired_state.part_names(count):
+        if part.process is None and part.name not in names:
             running.fleet.state.forget(part.name)
     kept = replace(desired, api=kept.api, generation=generation)
     desired_state.save_desired_state(running.home, kept)
     marks = running.marks()
-    goal = {name: marks.get(name, kept.mark) for name in desired_state.part_names(count)}
+    goal = {name: marks.get(name, kept.mark) for name in names}
     least = max(1, sum(desired_state.is_worker(name) for name in marks))
     goal |= desired_state.worker_marks(
         marks, kept.mark, least if kept.workers is None else kept.workers

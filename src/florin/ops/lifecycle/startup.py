@@ -81,7 +81,14 @@ async def _prepare_release(spec: FleetSpec, fleet: Supervisor) -> DesiredState:
     kept = spec.desired
     release = await asyncio.to_thread(store.store_checkout, spec.home, spec.checkout)
     previous = kept.previous if kept.release in ("", release) else kept.release
-    desired = replace(kept, release=release, previous=previous, generation=kept.generation + 1)
+    desired = replace(
+        kept,
+        release=release,
+        previous=previous,
+        generation=kept.generation + 1,
+        colour="blue",
+        standby=None,
+    )
     desired_state.save_desired_state(spec.home, desired)
     for part in (*fleet.fleet.of("api"), *fleet.fleet.of("worker")):
         await fleet.stop(part.name)
@@ -99,7 +106,8 @@ def _wanted_marks(
         parts = (*alive, *working)
         return {part.name: ReleaseMark(part.release, part.generation) for part in parts}
     workers = 1 if desired.workers is None else desired.workers  # the autoscaler corrects it soon
-    marks = dict.fromkeys(desired_state.part_names(desired.api), desired.mark)
+    names = desired_state.instance_names(desired.api, desired.colour)
+    marks = dict.fromkeys(names, desired.mark)
     return marks | desired_state.worker_marks({}, desired.mark, workers)
 
 
@@ -187,11 +195,12 @@ async def _configure_balancer(running: FleetContext, algorithm: str) -> None:
         known = {server.name for server in balancer.facts().servers}
         for name in known - {part.name for part in parts}:
             await balancer.forget(name)
-        for part in parts:
-            if part.state == "draining":
-                await balancer.drain(part.name)
-            else:
-                await running.instances.admit(part.name)
+        # In one change: an instance serves at any time, also after a switch that was interrupted.
+        drained = [part.name for part in parts if part.state == "draining"]
+        admitted = {p.name: p.address or "" for p in parts if p.name not in drained}
+        await balancer.switch_servers(admitted, drained)
+        for name in admitted:
+            fleet.state.set_drained(name, drained=False)
     except HaproxyUnreachable as error:
         raise OperatorError(
             f"The balancer does not answer: {error}. See {running.home.log('balancer')}."

@@ -13,7 +13,7 @@ import msgspec
 
 from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.backups import status, upload
-from florin.ops.control import commands, socket
+from florin.ops.control import commands, socket, standby
 from florin.ops.fleet import welcome
 from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
@@ -147,6 +147,7 @@ def _watches(
     watch = fleet.watchdog.watch
     upkeep = partial(_upkeep, running, renewal, time.monotonic())
     watches = [watch("scaling", scaling.watch), watch("upkeep", upkeep)]
+    watches.append(watch("standby", partial(standby.watch_standby, running)))
     if members is not None and len(members.servers) > 1:
         watches.append(watch("failover monitor", FailoverMonitor(fleet, members).watch))
     if memory is not None and not isinstance(memory, SingleDeployment):

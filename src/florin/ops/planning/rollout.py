@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Verb = Literal["start", "admit", "watch", "drain", "stop"]
+Verb = Literal["start", "check", "admit", "switch", "watch", "drain", "stop"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,7 +47,8 @@ class RolloutStep:
 
     def __str__(self) -> str:
         release = f" of {self.mark.release}" if self.mark is not None else ""
-        return f"{self.verb} {', '.join(self.names)}{release}"
+        verb = "switch to" if self.verb == "switch" else self.verb
+        return f"{verb} {', '.join(self.names)}{release}"
 
 
 Crew = tuple[ObservedProcess, ...]  # the running processes
@@ -176,8 +177,10 @@ def apply_step(crew: Crew, step: RolloutStep) -> Crew:
         )
     if step.verb == "stop":
         return tuple(one for one in crew if one.name not in step.names)
-    if step.verb == "watch":
+    if step.verb in ("watch", "check"):
         return crew
+    if step.verb == "switch":
+        return tuple(replace(one, admitted=one.name in step.names) for one in crew)
     inside = step.verb == "admit"
     return tuple(replace(one, admitted=inside) if one.name in step.names else one for one in crew)
 
@@ -191,6 +194,8 @@ def _require(crew: Crew, step: RolloutStep) -> None:
         raise StepImpossible(f"{step}: not drained")
     if step.verb == "watch" and not all(one.serves for one in chosen):
         raise StepImpossible(f"{step}: does not serve")
+    if step.verb in ("check", "switch") and not all(one.ready for one in chosen):
+        raise StepImpossible(f"{step}: not ready")
     if step.verb == "admit" and not all(one.ready and not one.admitted for one in chosen):
         raise StepImpossible(f"{step}: not ready, or already admitted")
     if step.verb == "drain":

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +10,13 @@ from pathlib import Path
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.operation_lock import Operation
-from florin.ops.fleet.orders import OrderUndone, Reply, ReportProgress
-from florin.ops.planning import rollout
+from florin.ops.fleet.orders import OrderUndone, ReportProgress
+from florin.ops.planning import blue_green, rollout
 from florin.ops.planning.rollout import Goal, ReleaseMark, RolloutStep
-from florin.ops.postgres import connection_budget
 from florin.ops.releases import store
+from florin.ops.rollout import settlement
+from florin.ops.rollout.gate import Verification
+from florin.ops.rollout.guards import PHASES, DeployGuards, open_guards
 from florin.ops.rollout.instances import InstanceProcesses
 from florin.ops.rollout.workers import WorkerProcesses
 from florin.ops.supervisor.start_stop import PartEnded
@@ -41,10 +44,11 @@ class FleetContext:
         return self.spec.home
 
     def marks(self) -> dict[str, ReleaseMark]:
-        """Return the release mark of every instance, then every worker, ordered by number."""
-        count = desired_state.load_desired_state(self.home).api
+        """Return the release mark of every serving instance and every worker, ordered by number."""
+        kept = desired_state.load_desired_state(self.home)
         known = [part for part in self.fleet.fleet.of("api") if part.release]
-        parts = [part for part in known if part.process or part_number(part.name) <= count]
+        known = [part for part in known if desired_state.colour_of(part.name) == kept.colour]
+        parts = [part for part in known if part.process or part_number(part.name) <= kept.api]
         parts.sort(key=lambda part: part_number(part.name))
         parts += sorted(self.workers.there(), key=lambda part: part_number(part.name))
         return {part.name: ReleaseMark(part.release, part.generation) for part in parts}
@@ -55,18 +59,30 @@ def part_number(name: str) -> int:
     return int(last) if last.isdigit() else 0
 
 
-async def execute_change(running: FleetContext, change: Operation, report: ReportProgress) -> int:
-    """Reach the operation's goal; return the number of steps.
+@dataclass(slots=True)
+class ChangeOutcome:
+    """What a change did; `switched_at`: the monotonic time of a blue-green switch."""
+
+    steps: int = 0
+    switched_at: float | None = None
+    verification: Verification | None = None
+
+
+async def execute_change(
+    running: FleetContext, change: Operation, report: ReportProgress
+) -> ChangeOutcome:
+    """Reach the operation's goal; return what was done.
 
     When a step fails the fleet is put back into its earlier state. Raises OrderUndone then, or
     OperatorError when that fails as well.
     """
-    steps = 0
     if not change.undoing:
         try:
-            if change.release and not change.back:
-                await migrate_release(running, change.release)
-            steps = await _reach(running, change, change.goal, change.soak_s, report)
+            async with open_guards(running, change, report) as guards:
+                if change.release and not change.back:
+                    await guards.around("migrate", (), migrate_release(running, change.release))
+                outcome = await _reach(running, change, change.goal, report, guards)
+                outcome.verification = await guards.promote()
         except Exception as error:  # noqa: BLE001 -- no failure may leave half of a change behind
             why = _reason(error)
             report(f"{why}; undoing the change.")
@@ -79,8 +95,8 @@ async def execute_change(running: FleetContext, change: Operation, report: Repor
         raise _undone(change, "the interrupted change was already being undone")
     if change.release and change.back:
         await _put_back_routines(running, change.release, report)
-    _settle(running.home, change)
-    return steps
+    settlement.settle_change(running.home, change)
+    return outcome
 
 
 def _reason(error: Exception) -> str:
@@ -95,71 +111,36 @@ def _undone(change: Operation, why: str) -> OrderUndone:
     )
 
 
-def _settle(home: Home, change: Operation) -> None:
-    """Save the result of the change as the desired state."""
-    kept = desired_state.load_desired_state(home)
-    held = {name: number for name, number in kept.drained.items() if name in change.goal}
-    kept = replace(kept, api=len(_api(change.goal)), drained=held)
-    if change.workers:
-        kept = replace(kept, workers=None if change.workers == "auto" else int(change.workers))
-    if change.release:
-        if change.release != kept.release:
-            kept = replace(kept, previous=kept.release, release=change.release)
-        generation = max(mark.generation for mark in change.goal.values())
-        kept = replace(kept, generation=generation, previous=kept.previous or change.release)
-        store.prune_releases(home, {kept.release, kept.previous})
-    desired_state.save_desired_state(home, kept)
-
-
 async def preview_change(running: FleetContext, change: Operation) -> tuple[RolloutStep, ...]:
     """Return the steps of a change; changes nothing."""
     return await _plan(running, change, change.goal)
 
 
-def format_plan(steps: tuple[RolloutStep, ...]) -> Reply:
-    """Return a plan as text and as a document: the answer to `--plan`."""
-    lines = [f"{number:>3}  {step}" for number, step in enumerate(steps, start=1)]
-    document = {
-        "plan": [
-            {"verb": s.verb, "names": list(s.names), "release": s.mark.release if s.mark else None}
-            for s in steps
-        ]
-    }
-    return Reply("\n".join(lines) or "Nothing to do.", done=True, document=document)
-
-
 async def _plan(running: FleetContext, change: Operation, goal: Goal) -> tuple[RolloutStep, ...]:
     """Plan instances before workers: a release that fails on instances never runs a job."""
-    crew = await running.instances.crew()
-    first = rollout.plan_instances(crew, _api(goal), batch=change.batch, surge=change.surge)
+    crew = await running.instances.crew(standby=change.blue_green)
+    serving = serving_goal(goal)
+    if change.blue_green:
+        check, keep = not (change.flip or change.undoing), change.flip or not change.undoing
+        keep = keep and change.keep_s > 0
+        first = blue_green.plan_switch(crew, serving, check=check, keep=keep)
+    else:
+        first = rollout.plan_instances(crew, serving, batch=change.batch, surge=change.surge)
     working = {name: mark for name, mark in goal.items() if desired_state.is_worker(name)}
     crew = running.workers.crew()
     return (*first, *rollout.plan_workers(crew, working, batch=change.batch))
 
 
-def _api(goal: Goal) -> dict[str, ReleaseMark]:
+def serving_goal(goal: Goal) -> dict[str, ReleaseMark]:
+    """Return the instances of a goal, without its workers."""
     return {name: mark for name, mark in goal.items() if not desired_state.is_worker(name)}
-
-
-async def require_connections(running: FleetContext, change: Operation) -> None:
-    """Refuse a change that needs more connections than the database server has.
-
-    Instances that run in addition during a batch count as well.
-    """
-    instances = len(_api(change.goal))
-    budget = await connection_budget.read_budget(
-        running.topology.database,
-        instances + change.batch,
-        len(change.goal) - instances,
-        replicas=running.topology.replicas,
-    )
-    budget.require()
 
 
 async def _undo(running: FleetContext, change: Operation, report: ReportProgress) -> None:
     try:
-        await _withdraw(running, change, report)
-        await _reach(running, change, change.undo, 0.0, report)
+        if not change.blue_green:  # whose first step is to switch back
+            await _withdraw(running, change, report)
+        await _reach(running, replace(change, soak_s=0.0), change.undo, report)
     except Exception as error:  # noqa: BLE001 -- every failure must reach the operator
         raise OperatorError(
             f"Undoing the change failed as well: {_reason(error)}. Check florin status, then run"
@@ -179,21 +160,28 @@ async def _withdraw(running: FleetContext, change: Operation, report: ReportProg
 
 
 async def _reach(
-    running: FleetContext, change: Operation, goal: Goal, soak_s: float, report: ReportProgress
-) -> int:
-    taken = 0
+    running: FleetContext,
+    change: Operation,
+    goal: Goal,
+    report: ReportProgress,
+    guards: DeployGuards | None = None,
+) -> ChangeOutcome:
+    outcome, guards = ChangeOutcome(), guards or DeployGuards()
     for _ in range(_ROUNDS):
         steps = await _plan(running, change, goal)
         if not steps:
-            return taken
+            return outcome
         for index, step in enumerate(steps, start=1):
             report(f"[{index}/{len(steps)}] {step}")
             if desired_state.is_worker(step.names[0]):
-                await running.workers.take(step)
-            else:
-                await running.instances.take(step, soak_s)
-        taken += len(steps)
-    return taken
+                await guards.around("workers", step.names, running.workers.take(step))
+                continue
+            taking = running.instances.take(step, change.soak_s, guards.gate)
+            await guards.around(PHASES[step.verb], step.names, taking)
+            if step.verb == "switch":
+                outcome.switched_at = time.monotonic()
+        outcome.steps += len(steps)
+    return outcome
 
 
 async def migrate_release(running: FleetContext, release: str) -> None:

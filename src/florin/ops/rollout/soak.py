@@ -12,10 +12,14 @@ ERRORS_LEAST = 5  # fewer errors are not enough to reject a release
 _SLOWER_MAX = 10.0  # times
 _SLOW_S, _ENOUGH = 0.25, 20  # a shorter mean is never slow; fewer requests prove nothing
 _OK, _BUSY = 200, "503"
-_SAMPLE = re.compile(r"(florin_http_requests_total|florin_http_request_seconds_sum)\{(.*)\} (\S+)")
+_SAMPLE = re.compile(
+    r"(florin_http_requests_total|florin_http_request_seconds_(?:sum|bucket))\{(.*)\} (\S+)"
+)
 _ROUTE = re.compile(r'route="([^"]*)"')
 _METHOD = re.compile(r'method="([^"]*)"')
 _OURS = re.compile(r'route="/health')  # health checks, not requests of clients
+_STREAM = re.compile(r'route="[^"]*/stream"')  # open for as long as its client likes
+_LE = re.compile(r'le="([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,7 @@ class RequestCounts:
     errors: Counter[str] = field(default_factory=Counter[str])
     busy: float = 0
     seconds: float = 0
+    within: Counter[float] = field(default_factory=Counter[float])  # requests by bound in seconds
 
     def __add__(self, other: "RequestCounts") -> "RequestCounts":
         return RequestCounts(
@@ -33,6 +38,7 @@ class RequestCounts:
             errors=self.errors + other.errors,
             busy=self.busy + other.busy,
             seconds=self.seconds + other.seconds,
+            within=self.within + other.within,
         )
 
     def since(self, before: "RequestCounts") -> "RequestCounts":
@@ -41,6 +47,7 @@ class RequestCounts:
             errors=self.errors - before.errors,
             busy=self.busy - before.busy,
             seconds=self.seconds - before.seconds,
+            within=self.within - before.within,
         )
 
     @property
@@ -58,7 +65,7 @@ class RequestCounts:
 
 def parse_counts(text: str) -> RequestCounts:
     """Add up an instance's metrics."""
-    requests, errors = Counter[str](), Counter[str]()
+    requests, errors, within = Counter[str](), Counter[str](), Counter[float]()
     busy = seconds = 0.0
     for name, labels, value in _SAMPLE.findall(text):
         if _OURS.search(labels):
@@ -66,13 +73,19 @@ def parse_counts(text: str) -> RequestCounts:
         if name.endswith("_sum"):
             seconds += float(value)
             continue
+        if name.endswith("_bucket"):
+            if not _STREAM.search(labels):
+                within[float(_LE.findall(labels)[0])] += int(float(value))
+            continue
         route = " ".join(found[0] for found in (_METHOD.findall(labels), _ROUTE.findall(labels)))
         requests[route] += int(float(value))
         if f'status="{_BUSY}"' in labels:
             busy += float(value)
         elif 'status="5' in labels:
             errors[route] += int(float(value))
-    return RequestCounts(requests=requests, errors=errors, busy=busy, seconds=seconds)
+    return RequestCounts(
+        requests=requests, errors=errors, busy=busy, seconds=seconds, within=within
+    )
 
 
 async def read_counts(addresses: Sequence[str]) -> RequestCounts:
@@ -107,9 +120,23 @@ def soak_verdict(new: RequestCounts, old: RequestCounts, old_before: RequestCoun
         allowed = max(ERRORS_MAX, 2 * old.busy / old.total)
         if new.busy / new.total > allowed:
             return f"{new.busy:.0f} of {new.total} requests were refused (503)"
-        if new.mean_s > max(_SLOW_S, _SLOWER_MAX * old.mean_s):
-            return (
-                f"a request takes {new.mean_s * 1000:.0f} ms on average; with the release before"
-                f" it takes {old.mean_s * 1000:.0f} ms"
-            )
+    # After a blue-green switch the old instances answer nothing: theirs is the time before it.
+    base = old if old.total >= _ENOUGH else old_before
+    if base.total >= _ENOUGH and new.mean_s > max(_SLOW_S, _SLOWER_MAX * base.mean_s):
+        return (
+            f"a request takes {new.mean_s * 1000:.0f} ms on average; with the release before"
+            f" it takes {base.mean_s * 1000:.0f} ms"
+        )
     return None
+
+
+def refuses_alone(new: RequestCounts, old: RequestCounts) -> bool:
+    """Return whether new instances refuse requests (503) while the old ones get none to compare.
+
+    Then it is the new ones' fault if the old ones are healthy, since they share everything else.
+    """
+    return (
+        old.total < _ENOUGH <= new.total
+        and new.busy >= ERRORS_LEAST
+        and new.busy / new.total > ERRORS_MAX
+    )
