@@ -14,6 +14,7 @@ from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.network import NETWORK
 from tests.mutation.operations import OPERATIONS
+from tests.mutation.operator import OPERATOR
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
 from tests.mutation.request_costs import REQUEST_COSTS
@@ -230,6 +231,6 @@ _BELTS = (
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
-    *REQUESTS, *FLEET, *NETWORK, *OPERATIONS,
+    *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR,
     *JOBS, *REQUEST_COSTS, *DEPLOYS,
 )  # fmt: skip

@@ -43,6 +43,14 @@ def serve() -> None:
     ThreadingHTTPServer((host, int(os.environ["FLORIN_PORT"])), Answers).serve_forever()
 
 
+def serve_page() -> None:
+    """Stand in for the operator process: one port."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, leave)
+    address = ("127.0.0.1", int(os.environ["FLORIN_OPERATIONS_PORT"]))
+    ThreadingHTTPServer(address, Answers).serve_forever()
+
+
 def toil() -> int:
     root = str(Path(__file__).parents[2])
     sys.path.insert(0, root)
@@ -146,7 +154,12 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
     worker_count = None if workers == "last" else "auto" if workers == "auto" else int(workers or 0)
     migrate = florin_command("migrate") if workers else me("migrate")
     standins = Commands(
-        api=me("api"), worker=me("toil"), migrate=migrate, demo=me("demo"), gate=me("gate")
+        api=me("api"),
+        worker=me("toil"),
+        operator=me("operator"),
+        migrate=migrate,
+        demo=me("demo"),
+        gate=me("gate"),
     )
     # Short periods: waiting jobs are to be gone within two seconds, and idle workers end soon.
     quick = ScalingLimits(most=4, window_s=3, shrink_every_s=1, bulk_within_s=2, trial_s=600)
@@ -183,6 +196,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["api"]:
             serve()
+        case ["operator"]:
+            serve_page()
         case ["migrate"]:
             pass
         case ["demo"]:

@@ -6,6 +6,7 @@ import typer
 
 import florin
 from florin.cli import (
+    alerts,
     backups,
     fleet,
     merchants,
@@ -54,6 +55,7 @@ _PAGES = (
     quotas.COMMANDS,
     backups.COMMANDS,
     merchants.COMMANDS,
+    alerts.COMMANDS,
 )
 for name, command, example in (line for page in _PAGES for line in page):
     app.command(name, epilog=f"Example: {example}")(command)

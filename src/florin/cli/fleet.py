@@ -196,10 +196,14 @@ def status(
 ) -> None:
     """Show every part: role, release, state, address, health, load. Exit code 3 when degraded."""
     from florin.ops.diagnostics import status as seen
+    from florin.ops.operator_page.client import read_state
 
     chosen = home_of(home)
     while True:
-        shown = asyncio.run(seen.read_status(chosen))
+        # While watching, the operator process is asked: it has read everything already.
+        shown = asyncio.run(read_state(chosen)) if watch else None
+        if shown is None:
+            shown = asyncio.run(seen.read_status(chosen))
         if watch and sys.stdout.isatty():
             print("\033[H\033[2J", end="")
         print(

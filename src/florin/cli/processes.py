@@ -21,8 +21,14 @@ def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOpti
     raise typer.Exit(call("florin.kit.postgres.migrations", only_plan=plan, as_json=as_json))
 
 
+def operator() -> None:
+    """Serve the operator's page and state as one process that only reads, on one port."""
+    raise typer.Exit(call("florin.ops.operator_page.main"))
+
+
 COMMANDS = (
     ("api", api, "DATABASE_URL=postgresql://… florin api"),
+    ("operator", operator, "FLORIN_OPERATIONS_PORT=8001 florin operator"),
     ("migrate", migrate, "florin migrate --plan"),
     ("demo", demo, "florin demo"),
     ("bench", bench, "florin bench redeem --against pgbench"),

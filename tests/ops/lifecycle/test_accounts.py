@@ -133,7 +133,8 @@ def test_a_process_that_an_older_release_ran_as_root_is_replaced(fleet: TestFlee
     before = fleet.processes()
     assert accounts(fleet)["api-1"] == accounts(fleet)["balancer"] == "root"
     assert check(fleet) == (
-        "fail: api-1, api-2, balancer run as root; run florin up: it restarts them as other users"
+        "fail: api-1, api-2, operator, balancer run as root; run florin up: it restarts them as"
+        " other users"
     )
     fleet.kill_supervisor(child)
     del fleet.environ["STANDIN_AS_ROOT"]

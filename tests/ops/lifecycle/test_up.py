@@ -42,9 +42,9 @@ async def test_a_first_start_serves_and_sigterm_stops_everything(fleet: TestFlee
     assert child.returncode == 0
     assert gone(fleet, running)
     stops = [line.split(":")[0] for line in output.splitlines() if line.startswith("Stopped ")]
-    assert stops[0] == "Stopped balancer"
-    assert set(stops[1:3]) == {"Stopped api-1", "Stopped api-2"}
-    assert stops[3:] == ["Stopped valkey-1", "Stopped postgres-1"]
+    assert stops[:2] == ["Stopped balancer", "Stopped operator"]
+    assert set(stops[2:4]) == {"Stopped api-1", "Stopped api-2"}
+    assert stops[4:] == ["Stopped valkey-1", "Stopped postgres-1"]
 
 
 async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:
@@ -228,7 +228,7 @@ def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: Te
         for name in ("api-1", "api-2"):
             assert f'florin_instance_up{{instance="{name}"}} 1' in text
             assert (found[name] or "").startswith("127.0.0.1:")
-        assert len(set(found.values())) == 4  # two instances, the balancer, and None
+        assert len(set(found.values())) == 5  # two instances, the balancer, the operator, None
     # For a running fleet it stays the same, although the default port is free now.
     fleet.up()
     assert _operations(fleet)["balancer"] == balancer

@@ -64,7 +64,7 @@ class OperationsListener:
             lifespan="off",
             timeout_graceful_shutdown=_STOP_WITHIN_S,
         )
-        self._server = _Inner(config)
+        self._server = InnerServer(config)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -110,7 +110,7 @@ def application(endpoints: Mapping[str, Endpoint]) -> App:
     return answer
 
 
-class _Inner(uvicorn.Server):
+class InnerServer(uvicorn.Server):
     """A server inside a process that has its own signal handlers."""
 
     @contextmanager

@@ -126,6 +126,11 @@ class FleetSettings(BaseSettings):
     adopt: str | None = variable(
         "FLORIN_ADOPT", "Set by `florin restart supervisor` for the new supervisor.", None
     )
+    facts: str | None = variable(
+        "FLORIN_FACTS",
+        "File with the fleet's state for `florin operator`; set by `florin up`.",
+        None,
+    )
     operator: str | None = variable(
         "FLORIN_OPERATOR",
         "Your name, for the lock and the audit trail; by default the system user.",

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from florin.kit.settings import secret_managers, validation
+from florin.kit.settings.alerts import AlertSettings, MailSettings
 from florin.kit.settings.backups import BackupSettings
 from florin.kit.settings.databases import DatabaseSettings, SecretManagerSettings
 from florin.kit.settings.process import (
@@ -37,32 +38,12 @@ class InvalidSettings(Exception):
         self.mistakes = mistakes
 
 
-class Settings(
-    ProcessSettings,
-    ShutdownSettings,
-    DatabaseSettings,
-    SecretSettings,
-    AccessSettings,
-    WorkerSettings,
-    RateLimitSettings,
-    SecretManagerSettings,
-    BackupSettings,
-    FleetSettings,
-):
-    """Every variable Florin reads. Secrets never appear in its representation."""
+class GivenSettings(BaseSettings):
+    """Settings from values that were already read; the environment is not read again."""
 
     model_config = SettingsConfigDict(
         frozen=True, extra="ignore", case_sensitive=True, hide_input_in_errors=True
     )
-
-    @property
-    def signup_open(self) -> bool:
-        return self.signup == "open" or (self.signup is None and self.env != "production")
-
-    @property
-    def needs_verified_email(self) -> bool:
-        required = self.verify_email == "required"
-        return required or (self.verify_email is None and self.env == "production")
 
     @classmethod
     def settings_customise_sources(
@@ -77,6 +58,37 @@ class Settings(
         return (init_settings,)
 
 
+class Settings(
+    ProcessSettings,
+    ShutdownSettings,
+    DatabaseSettings,
+    SecretSettings,
+    AccessSettings,
+    WorkerSettings,
+    RateLimitSettings,
+    SecretManagerSettings,
+    BackupSettings,
+    MailSettings,
+    AlertSettings,
+    FleetSettings,
+    GivenSettings,
+):
+    """Every variable Florin reads. Secrets never appear in its representation."""
+
+    @property
+    def signup_open(self) -> bool:
+        return self.signup == "open" or (self.signup is None and self.env != "production")
+
+    @property
+    def needs_verified_email(self) -> bool:
+        required = self.verify_email == "required"
+        return required or (self.verify_email is None and self.env == "production")
+
+
+class ReceiverSettings(MailSettings, AlertSettings, GivenSettings):
+    """The variables of a process that only sends alerts."""
+
+
 def variable_names() -> list[str]:
     """The variables, in the order in which they are documented."""
     return [
@@ -87,7 +99,8 @@ def variable_names() -> list[str]:
 
 
 # In the order of the documentation.
-SECTIONS = cast("tuple[type[BaseSettings], ...]", Settings.__bases__)
+# The last one has no variables.
+SECTIONS = cast("tuple[type[BaseSettings], ...]", Settings.__bases__[:-1])
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -109,6 +122,23 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     ]
     if mistakes or settings is None:
         raise InvalidSettings([_hint(mistake, environ) for mistake in mistakes])
+    return settings
+
+
+def read_receivers(environ: Mapping[str, str] | None = None) -> ReceiverSettings:
+    """Read the variables of the mail server and the receivers of alerts. Raises InvalidSettings."""
+    environ = os.environ if environ is None else environ
+    given, mistakes = _gather(environ)
+    own = {str(f.validation_alias) for f in ReceiverSettings.model_fields.values()}
+    values: dict[str, Any] = {name: value for name, value in given.items() if name in own}
+    mistakes = [each for each in mistakes if each.partition(":")[0].removesuffix("_FILE") in own]
+    mistakes += validation.mail_violations(values)
+    try:
+        settings = ReceiverSettings(**values)
+    except ValidationError as error:
+        raise InvalidSettings([*mistakes, *map(_message, error.errors())]) from None
+    if mistakes:
+        raise InvalidSettings(mistakes)
     return settings
 
 

@@ -16,7 +16,10 @@ KEYS = (
     "FLORIN_KEY_PEPPER",
     "FLORIN_SEAL_KEY",
 )
-_TOGETHER = (("BACKUP_ACCESS_KEY_ID", "BACKUP_SECRET_ACCESS_KEY"),)
+_TOGETHER = (
+    ("BACKUP_ACCESS_KEY_ID", "BACKUP_SECRET_ACCESS_KEY"),
+    ("SMTP_USER", "SMTP_PASSWORD"),
+)
 _URLS = (*network_rules.DATABASES, "REDIS_URL")
 _DEFAULT_PASSWORDS = {
     *("postgres", "password", "florin", "secret", "changeme", "change-me", "admin", "root"),
@@ -43,6 +46,19 @@ def _together(given: Given) -> Iterator[str]:
             yield from (
                 f"{name}: is missing, {first} needs it" for name in group if name not in given
             )
+
+
+def mail_violations(given: Given) -> list[str]:
+    """Errors in the variables of the mail server and the receivers of alerts."""
+    return [*_together(given), *_mail(given)]
+
+
+def _mail(given: Given) -> Iterator[str]:
+    if "FLORIN_ALERT_EMAIL" in given and "SMTP_HOST" not in given:
+        yield "SMTP_HOST: is missing, FLORIN_ALERT_EMAIL needs it"
+    plain = given.get("SMTP_TLS") == "off" and not is_local(given.get("SMTP_HOST"))
+    if plain and "SMTP_PASSWORD" in given:
+        yield "SMTP_TLS: is off, and the password would be sent unencrypted; use starttls or tls"
 
 
 def _strong(given: Given) -> Iterator[str]:
@@ -76,6 +92,7 @@ _ALWAYS: tuple[Callable[[Given], Iterator[str]], ...] = (
     _a_database,
     _distinct,
     _together,
+    _mail,
 )
 _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
     _strong,

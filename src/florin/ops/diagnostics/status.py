@@ -67,7 +67,7 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 async def read_status(home: Home) -> FleetStatus:
     """Return the state of the fleet; changes nothing."""
-    fleet = _in_order(observe_fleet(home))
+    fleet = order_parts(observe_fleet(home))
     before = {
         part.name: processes.process_usage(part.process) for part in fleet.parts if part.process
     }
@@ -86,7 +86,9 @@ async def read_status(home: Home) -> FleetStatus:
     silent = {name for name, role in roles.items() if role is None}
     parts = [
         msgspec.structs.replace(
-            _seen(part, bool(health) and part.name not in silent, before.get(part.name), seconds),
+            describe_part(
+                part, bool(health) and part.name not in silent, before.get(part.name), seconds
+            ),
             role=roles.get(part.name) or part.role,
             lag=lags.get(part.name),
             queue=looked.busy(part.name) if part.role == "worker" else None,
@@ -94,9 +96,9 @@ async def read_status(home: Home) -> FleetStatus:
         for part, health in zip(fleet.parts, healths, strict=True)
     ]
     kept = desired_state.load_desired_state(home)
-    parts = [_on_standby(part, kept.standby) for part in parts]
+    parts = [show_standby(part, kept.standby) for part in parts]
     return FleetStatus(
-        state=_state(fleet, parts),
+        state=fleet_state(fleet, parts),
         home=str(home.path),
         serving=read_serving(kept),
         parts=parts,
@@ -106,7 +108,7 @@ async def read_status(home: Home) -> FleetStatus:
     )
 
 
-def _in_order(fleet: Fleet) -> Fleet:
+def order_parts(fleet: Fleet) -> Fleet:
     """Sort instances and workers by number, at the position of the first one."""
     many = ("api", "worker")
     numbered = [part for part in fleet.parts if part.role in many]
@@ -116,7 +118,10 @@ def _in_order(fleet: Fleet) -> Fleet:
     return Fleet(parts=(*others[:place], *numbered, *others[place:]))
 
 
-def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: float) -> PartStatus:
+def describe_part(
+    part: Part, health: bool, before: tuple[float, int] | None, seconds: float
+) -> PartStatus:
+    """Return the part as shown; `before` is its usage `seconds` ago (`processes.process_usage`)."""
     runs = part.process is not None or part.given
     state = part.state
     if runs and state == "ready" and not health:
@@ -145,14 +150,15 @@ def _seen(part: Part, health: bool, before: tuple[float, int] | None, seconds: f
     )
 
 
-def _on_standby(part: PartStatus, standby: StandbySet | None) -> PartStatus:
+def show_standby(part: PartStatus, standby: StandbySet | None) -> PartStatus:
     """Show a drained instance of the standby as such: it waits, and is not a fault."""
     if standby is None or part.name not in standby.marks or part.state != "draining":
         return part
     return msgspec.structs.replace(part, state="standby" if part.health == "ok" else "failed")
 
 
-def _state(fleet: Fleet, parts: list[PartStatus]) -> str:
+def fleet_state(fleet: Fleet, parts: list[PartStatus]) -> str:
+    """Return ready, degraded or stopped."""
     if not any(part.process for part in fleet.parts):
         return "stopped"
     whole = find_supervisor(fleet) is not None and all(

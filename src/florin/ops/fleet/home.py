@@ -25,6 +25,7 @@ class Layout:
 
     data_dir: str | None = None
     releases: str | None = None  # None: in the home
+    operator: str | None = None  # of the operator process; None: in the home
     ports: dict[str, int] = field(default_factory=dict[str, int])
 
 

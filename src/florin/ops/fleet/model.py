@@ -20,6 +20,7 @@ Role = Literal[
     "balancer",
     "api",
     "worker",
+    "operator",
     "postgres-primary",
     "postgres-replica",
     "valkey-primary",

@@ -14,14 +14,21 @@ def observe_fleet(home: Home) -> Fleet:
     return Fleet(parts=tuple(_seen(home, part) for part in home.fleet().parts))
 
 
-def _seen(home: Home, part: Part) -> Part:
-    if part.given:
+def check_processes(fleet: Fleet) -> Fleet:
+    """Return the fleet with each pid checked; for a process that may not read the home."""
+    return Fleet(parts=tuple(_checked(part) for part in fleet.parts))
+
+
+def _checked(part: Part) -> Part:
+    if part.given or part.process is None or processes.is_alive(part.process):
         return part
-    if part.process is not None:
-        if processes.is_alive(part.process):
-            return part
-        ended = f"its process {part.pid} is gone"
-        return part if part.state == "failed" else part.stopped(ended)
+    ended = f"its process {part.pid} is gone"
+    return part if part.state == "failed" else part.stopped(ended)
+
+
+def _seen(home: Home, part: Part) -> Part:
+    if part.given or part.process is not None:
+        return _checked(part)
     if part.state == "starting":
         # The supervisor was killed between starting it and recording that.
         process = recorded_process(home, part.name)

@@ -24,6 +24,7 @@ class Commands:
 
     api: tuple[str, ...] = field(default_factory=lambda: florin_command("api"))
     worker: tuple[str, ...] = field(default_factory=lambda: florin_command("worker"))
+    operator: tuple[str, ...] = field(default_factory=lambda: florin_command("operator"))
     migrate: tuple[str, ...] = field(default_factory=lambda: florin_command("migrate"))
     demo: tuple[str, ...] = field(default_factory=lambda: florin_command("demo-merchant", "--json"))
     gate: tuple[str, ...] = field(default_factory=lambda: florin_command("gate"))

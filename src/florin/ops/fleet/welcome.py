@@ -27,6 +27,7 @@ class Welcome:
     url: str
     docs: str
     metrics: str | None
+    operator: str | None
     home: str
     demo: DemoMerchant | None
 
@@ -81,8 +82,15 @@ async def _program(address: str, key: str, program: str) -> dict[str, Any] | Non
 def welcome_of(home: Home, url: str) -> Welcome:
     balancer = home.fleet().part("balancer")
     metrics = f"http://{balancer.operations}/metrics/fleet" if balancer is not None else None
-    docs = f"{url}/api/v1/docs"
-    return Welcome(url=url, docs=docs, metrics=metrics, home=str(home.path), demo=read_demo(home))
+    page = f"http://{balancer.operations}/operator" if balancer is not None else None
+    return Welcome(
+        url=url,
+        docs=f"{url}/api/v1/docs",
+        metrics=metrics,
+        operator=page,
+        home=str(home.path),
+        demo=read_demo(home),
+    )
 
 
 def format_welcome(welcome: Welcome) -> str:
@@ -90,6 +98,7 @@ def format_welcome(welcome: Welcome) -> str:
         "",
         f"  Florin serves at   {welcome.url}",
         f"  Documentation      {welcome.docs}",
+        *([f"  Operator page      {welcome.operator}"] if welcome.operator else []),
         *([f"  Metrics            {welcome.metrics}"] if welcome.metrics else []),
         f"  Data and logs      {welcome.home}",
     ]

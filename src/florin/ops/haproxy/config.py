@@ -158,15 +158,14 @@ def _clients(trusted: tuple[str, ...]) -> str:
 
 
 def _operations(edge: BalancerSettings) -> str:
-    port = edge.fleet_metrics_port
-    fleet = "" if port is None else "  use_backend fleet_metrics if { path /metrics/fleet }\n"
-    backend = ""
-    if port is not None:
-        backend = f"""\
-backend fleet_metrics
-  retry-on conn-failure
-  server merged 127.0.0.1:{port}
-"""
+    routes, backends, root = "", "", "/stats"
+    if edge.operator_port is not None:
+        root = "/operator"
+        routes += "  use_backend operator if { path /operator } || { path_beg /operator/ }\n"
+        backends += _local_backend("operator", edge.operator_port)
+    if edge.fleet_metrics_port is not None:
+        routes += "  use_backend fleet_metrics if { path /metrics/fleet }\n"
+        backends += _local_backend("fleet_metrics", edge.fleet_metrics_port)
     return f"""\
 frontend operations
   bind 127.0.0.1:{edge.operations_port}
@@ -174,9 +173,19 @@ frontend operations
   stats uri /stats
   stats refresh 5s
   http-request use-service prometheus-exporter if {{ path /metrics }}
-  http-request redirect location /stats if {{ path / }}
-{fleet}
-{backend}"""
+  http-request redirect location {root} if {{ path / }}
+{routes}
+{backends}"""
+
+
+def _local_backend(name: str, port: int) -> str:
+    """Return a backend with one process of this machine; it is not probed."""
+    return f"""\
+backend {name}
+  retry-on conn-failure
+  server local 127.0.0.1:{port}
+
+"""
 
 
 def _backends(edge: BalancerSettings, facts: BalancerState) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "METRICS",
     "NAME",
     "OPERATIONS",
+    "OPERATOR",
     "CurrentFrontend",
     "base_urls",
     "current_frontend",
@@ -36,6 +37,7 @@ __all__ = [
 DEFAULT_PORT = 8000
 OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
 _PER_SOURCE = "FLORIN_CONNECTIONS_PER_SOURCE"
+OPERATOR = "operator"  # of the operator process, which the operations port forwards to
 METRICS = "fleet-metrics"  # of the supervisor: the metrics of all processes as one document
 
 
@@ -85,6 +87,7 @@ def resolve_edge(
         port=port,
         operations_port=ports[OPERATIONS],
         fleet_metrics_port=ports[METRICS],
+        operator_port=ports[OPERATOR],
         user=os_user.process_account(os_user.BALANCER),
         trusted_proxies=_trusted(environ),
         connections_per_source=_per_source(environ.get(_PER_SOURCE)),

@@ -33,6 +33,7 @@ class BalancerSettings:
     port: int = 8000
     operations_port: int  # on loopback
     fleet_metrics_port: int | None = None  # the server of /metrics/fleet; see `metrics`
+    operator_port: int | None = None  # of the operator process
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR notation
     connections_per_source: int = CONNECTIONS_PER_SOURCE
     tls: bool = False  # with the certificate and key in `certificate`

@@ -20,7 +20,6 @@ from florin.ops.supervisor.part_spec import PartSpec, PartStep, plan_parts
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say, timed
 from florin.ops.topology import topology
-from florin.ops.topology.app_process import OWN
 from florin.ops.topology.fleet_spec import FleetSpec
 from florin.ops.valkey.topology import ROLES, wait_until_healthy
 
@@ -153,7 +152,7 @@ async def _execute_steps(
             fleet.adopt(want)
             say(f"{want.name} is already running (pid {part.pid if part else '?'}); adopted it.")
         elif together:
-            if together == OWN and not ready_for_api:
+            if want.role in ("api", "worker") and not ready_for_api:
                 await _prepare_for_api(running, release, [want.role for want in wanted])
                 ready_for_api = True
             starting.append(want)

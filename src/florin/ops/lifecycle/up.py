@@ -19,7 +19,7 @@ from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.haproxy import metrics
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
-from florin.ops.lifecycle import takeover
+from florin.ops.lifecycle import publisher, takeover
 from florin.ops.lifecycle.startup import start_fleet
 from florin.ops.lifecycle.succession import AGAIN, HAND_OVER, leave_fleet
 from florin.ops.postgres.failover_monitor import FailoverMonitor
@@ -146,8 +146,13 @@ def _watches(
     fleet, members, memory = running.fleet, running.topology.members, running.topology.memory
     watch = fleet.watchdog.watch
     upkeep = partial(_upkeep, running, renewal, time.monotonic())
-    watches = [watch("scaling", scaling.watch), watch("upkeep", upkeep)]
-    watches.append(watch("standby", partial(standby.watch_standby, running)))
+    publishing = partial(publisher.publish_facts, running, lambda: scaling.wanted)
+    watches = [
+        watch("scaling", scaling.watch),
+        watch("upkeep", upkeep),
+        watch("operator facts", publishing),
+        watch("standby", partial(standby.watch_standby, running)),
+    ]
     if members is not None and len(members.servers) > 1:
         watches.append(watch("failover monitor", FailoverMonitor(fleet, members).watch))
     if memory is not None and not isinstance(memory, SingleDeployment):
@@ -160,7 +165,11 @@ async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator
     """Serve the metrics of all processes, for /metrics/fleet of the operations port."""
 
     def instances() -> dict[str, str]:
-        parts = (*running.fleet.fleet.of("api"), *running.workers.there())
+        parts = (
+            *running.fleet.fleet.of("api"),
+            *running.workers.there(),
+            *running.fleet.fleet.of("operator"),
+        )
         addresses = ((part.name, part.metrics_address) for part in parts if part.process)
         return {name: address for name, address in addresses if address}
 

@@ -14,7 +14,7 @@ HEALTH = 1  # per instance: health checks of the database have their own connect
 REPORTS = 2  # per instance: reports have their own connections
 WATCHES = 2  # with replicas: one monitors the primary, one each server as a replica
 WORKER = 8  # per worker: one for each job, three to claim jobs and for heartbeats
-OTHERS = 6  # migrate, doctor, a dump, a user with psql
+OTHERS = 6  # migrate, doctor, the operator process, a dump, a user with psql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

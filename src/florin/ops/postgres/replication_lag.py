@@ -1,6 +1,7 @@
 """Replication lag: how far each replica of PostgreSQL is behind the primary."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.system.console import OperatorError
 
 _WITHIN_S = 2
+UrlOf = Callable[[str], str]
 _WRITTEN = "select (pg_current_wal_insert_lsn() - '0/0')::bigint"
 # `age` is the time since the primary committed the transaction that was replayed last.
 _REPLAYED = """
@@ -30,14 +32,23 @@ class ReplicationLag(msgspec.Struct, frozen=True):
 
 async def read_lag(home: Home, fleet: Fleet) -> dict[str, ReplicationLag]:
     """Return the lag of the replicas that run here, by name. Raises nothing."""
+
+    def url_of(address: str) -> str:
+        return postgres.postgres_url(address, postgres.SUPERUSER, secrets.read_secrets(home))
+
+    return await read_lag_at(fleet, url_of)
+
+
+async def read_lag_at(fleet: Fleet, url_of: UrlOf) -> dict[str, ReplicationLag]:
+    """Read the lag as any user that may connect; `url_of` returns the URL of an address."""
     replicas = [part for part in fleet.of("postgres-replica") if part.process and part.address]
     if not replicas:
         return {}
     primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
     # The primary is queried first, so that a replica which replays meanwhile is not counted behind.
-    position = await _query(home, primary, _WRITTEN) if primary else None
+    position = await _query(url_of, primary, _WRITTEN) if primary else None
     written: int | None = position[0] if position else None
-    rows = await asyncio.gather(*(_query(home, part, _REPLAYED) for part in replicas))
+    rows = await asyncio.gather(*(_query(url_of, part, _REPLAYED) for part in replicas))
     return {part.name: lag_of(written, row) for part, row in zip(replicas, rows, strict=True)}
 
 
@@ -68,11 +79,9 @@ def _size(count: int) -> str:
     return f"{count / 2**10:.0f} KB" if count < 2**20 else f"{count / 2**20:.0f} MB"
 
 
-async def _query(home: Home, part: Part, sql: str) -> Any:
+async def _query(url_of: UrlOf, part: Part, sql: str) -> Any:
     try:
-        url = postgres.postgres_url(
-            part.address or "", postgres.SUPERUSER, secrets.read_secrets(home)
-        )
+        url = url_of(part.address or "")
         async with asyncio.timeout(_WITHIN_S), open_session(url, within_s=_WITHIN_S) as connection:
             return await connection.fetchrow(sql)
     except (OperatorError, KeyError, ValueError, *NotYet):

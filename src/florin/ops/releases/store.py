@@ -20,6 +20,7 @@ from florin.ops.system.os_user import OsAccount
 _KEPT = 5
 _PACKAGE = Path("src") / "florin"
 _LOCK = Path("requirements") / "core.txt"
+_RUNBOOKS = Path("docs") / "operations" / "runbooks"  # shown by the operator process
 
 
 def store_checkout(home: Home, checkout: Path | None) -> str:
@@ -30,7 +31,7 @@ def store_checkout(home: Home, checkout: Path | None) -> str:
     package = checkout / _PACKAGE
     if not (package / "__init__.py").is_file():
         raise OperatorError(f"{checkout} is not a checkout of Florin: it has no {_PACKAGE}.")
-    return _keep(home, version.current_version(checkout), package, checkout / _LOCK)
+    return _keep(home, version.current_version(checkout), package, checkout)
 
 
 def store_release(home: Home, wanted: str | None, checkout: Path | None) -> str:
@@ -115,7 +116,7 @@ def prune_releases(home: Home, keep: set[str]) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
+def _keep(home: Home, name: str, package: Path, checkout: Path | None) -> str:
     target = release_path(home, name)
     if target.is_dir():
         return name
@@ -123,9 +124,11 @@ def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
     try:
         leave = shutil.ignore_patterns("__pycache__", "*.pyc")
         shutil.copytree(package, partial / _PACKAGE, ignore=leave)
-        if lock is not None and lock.is_file():
+        if checkout is not None and (checkout / _LOCK).is_file():
             (partial / _LOCK).parent.mkdir()
-            shutil.copy2(lock, partial / _LOCK)
+            shutil.copy2(checkout / _LOCK, partial / _LOCK)
+        if checkout is not None and (checkout / _RUNBOOKS).is_dir():
+            shutil.copytree(checkout / _RUNBOOKS, partial / _RUNBOOKS)
         _finish(partial, target)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -135,8 +138,11 @@ def _keep(home: Home, name: str, package: Path, lock: Path | None) -> str:
 
 def _unpack(home: Home, checkout: Path, commit: str) -> None:
     trust = f"safe.directory={checkout}"
+    paths = ["src", "requirements"]
+    if version.run_git(checkout, "rev-parse", "--verify", f"{commit}:{_RUNBOOKS}") is not None:
+        paths.append(str(_RUNBOOKS))
     said = subprocess.run(
-        ["git", "-c", trust, "-C", str(checkout), "archive", commit, "--", "src", "requirements"],
+        ["git", "-c", trust, "-C", str(checkout), "archive", commit, "--", *paths],
         capture_output=True,
         check=False,
     )

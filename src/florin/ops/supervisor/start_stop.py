@@ -48,6 +48,7 @@ _DATABASE = (
 )
 STOPS: dict[Role, tuple[StopSignal, ...]] = {
     "balancer": _BALANCER,
+    "operator": _POLITE,  # early: what an operator stops is no alert
     "api": _SERVING,
     "worker": _SERVING,
     "sentinel": _POLITE,

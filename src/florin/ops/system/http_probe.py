@@ -58,9 +58,23 @@ async def _get(address: str, path: str, headers: Mapping[str, str]) -> ProbeAnsw
         writer.write("\r\n".join([*lines, "", ""]).encode())
         status = int((await reader.readline()).split()[1])
         length: int | None = None
+        chunked = False
         while (line := await reader.readline()).strip():
             name, _, value = line.decode("latin-1").partition(":")
             if name.lower() == "content-length":
                 length = int(value)
-        body = await reader.read(-1) if length is None else await reader.readexactly(length)
+            chunked = chunked or (name.lower(), value.strip()) == ("transfer-encoding", "chunked")
+        if chunked:
+            body = await _read_chunks(reader)
+        else:
+            body = await reader.read(-1) if length is None else await reader.readexactly(length)
     return ProbeAnswer(status, body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    """Read a body in chunks (RFC 9112, 7.1), such as HAProxy's metrics."""
+    chunks: list[bytes] = []
+    while size := int((await reader.readline()).partition(b";")[0], 16):
+        chunks.append(await reader.readexactly(size))
+        await reader.readline()
+    return b"".join(chunks)

@@ -140,7 +140,7 @@ def _needed_ports(members: tuple[str, ...], valkey: Kind | None) -> dict[str, st
     """Return the needed ports: the key in the layout and the part that listens on each."""
     needed = {postgres_port_key(name): name for name in members}
     needed |= topology.valkey_ports(valkey) if valkey is not None else {}
-    return needed | {frontend.METRICS: frontend.NAME}
+    return needed | {frontend.METRICS: frontend.NAME, frontend.OPERATOR: frontend.OPERATOR}
 
 
 def _resolve_layout(

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from florin.ops.fleet import desired_state, secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.observe import observe_fleet
+from florin.ops.fleet.operator_folder import prepare_folder
 from florin.ops.haproxy import frontend
 from florin.ops.haproxy.balancer import Balancer
 from florin.ops.planning.rollout import ReleaseMark
@@ -21,7 +23,7 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
 from florin.ops.system.console import say
 from florin.ops.system.os_user import OsAccount
-from florin.ops.topology import api_process, worker_process
+from florin.ops.topology import api_process, operator_process, worker_process
 from florin.ops.topology.fleet_spec import FleetSpec, postgres_port_key
 from florin.ops.valkey import topology
 from florin.ops.valkey.topology import ValkeyDeployment
@@ -37,6 +39,7 @@ class Topology:
     environ: dict[str, str]  # of the application's processes
     balancer: Balancer
     spec: FleetSpec
+    operator_folder: Path  # with the facts for the operator process
     members: ReplicaSet | None = None  # the PostgreSQL servers; None: named by URL
     memory: ValkeyDeployment | None = None  # the Valkey servers; None: named by URL
     account: OsAccount | None = None  # of the application's processes; None: the supervisor's user
@@ -77,10 +80,26 @@ class Topology:
             account=self.account,
         ).wanted()
 
+    def operator(self, mark: ReleaseMark) -> PartSpec:
+        """Return the operator process."""
+        port = self.spec.layout.ports[frontend.OPERATOR]
+        return operator_process.OperatorProcess(
+            home=self.spec.home,
+            command=self.spec.commands.operator,
+            environ=self.environ,
+            name=frontend.OPERATOR,
+            port=port,
+            operations_port=port,
+            mark=mark,
+            account=self.account,
+            folder=self.operator_folder,
+        ).wanted()
+
     def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
         """Return all parts in start order: the balancer starts once an instance serves."""
         instances = (self.instance(name, mark) for name, mark in marks.items())
-        return (*self.engines, *instances, self.balancer.wanted())
+        newest = max(marks.values(), key=lambda mark: mark.generation)
+        return (*self.engines, *instances, self.operator(newest), self.balancer.wanted())
 
 
 async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
@@ -130,7 +149,13 @@ async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
         members=members,
         memory=valkeys,
         account=account,
+        operator_folder=prepare_folder(home, account, keep=_runs(fleet, frontend.OPERATOR)),
     )
+
+
+def _runs(fleet: Fleet, name: str) -> bool:
+    part = fleet.part(name)
+    return part is not None and part.process is not None
 
 
 def _app_environ(spec: FleetSpec, own: dict[str, str]) -> dict[str, str]:

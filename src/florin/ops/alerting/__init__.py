@@ -1,0 +1,1 @@
+"""Alerting: alerts by the fleet itself, for an installation without Prometheus."""

@@ -1,0 +1,1 @@
+"""Operator page: the state of the fleet as one document, one stream and one page."""

@@ -1,0 +1,179 @@
+"""The operator process in a real fleet: what it shows, how soon, and what it does not need."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from florin.kit.settings.secrets import SecretSettings
+from florin.ops.fleet import welcome
+from florin.ops.operator_page.document import OperatorState
+from florin.ops.system import processes as pids
+from tests.ops.conftest import run_cli, until
+from tests.ops.operator_page.conftest import PageFleet, shown_part
+
+SHOWN_WITHIN_S = 3.0
+
+
+def test_up_prints_the_address_and_the_page_is_there(page_fleet: PageFleet) -> None:
+    shown = welcome.welcome_of(page_fleet.home, "http://127.0.0.1:1")
+    assert shown.operator == f"{page_fleet.base}/operator"
+    assert f"  Operator page      {shown.operator}\n" in welcome.format_welcome(shown)
+    answer = httpx.get(page_fleet.base, follow_redirects=True)
+    assert str(answer.url) == shown.operator
+    assert answer.headers["cache-control"] == "no-store"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    for name in ("api-1", "api-2", "worker-1", "postgres-1", "valkey-1", "balancer", "operator"):
+        assert f'data-part="{name}"' in answer.text
+
+
+def test_the_document_holds_that_of_status_and_every_source_is_fresh(
+    page_fleet: PageFleet,
+) -> None:
+    state = page_fleet.shown(
+        lambda each: each["queues"] and not any(age["old"] for age in each["ages"].values()),
+        "a reading of each source",
+    )
+    msgspec.convert(state, OperatorState)
+    status = json.loads(run_cli(page_fleet, "status", "--json").stdout)
+    assert set(status) <= set(state)
+    assert {p["name"]: p["pid"] for p in status["parts"]} == {
+        p["name"]: p["pid"] for p in state["parts"]
+    }
+    assert {q["name"] for q in state["queues"]} == {q["name"] for q in status["queues"]}
+    assert state["summary"]["sentence"] == "All systems operational."
+    assert shown_part(state, "worker-1")["queue"] == "0/5"
+
+
+def test_requests_are_counted(page_fleet: PageFleet) -> None:
+    before = page_fleet.state()["traffic"]["hour_requests"]
+    with httpx.Client(base_url=f"http://127.0.0.1:{page_fleet.port}") as http:
+        for _ in range(40):
+            assert http.get("/api/v1/openapi.json").status_code == 200
+    state = page_fleet.shown(
+        lambda each: each["traffic"]["hour_requests"] >= before + 40, "forty requests"
+    )
+    assert state["traffic"]["error_share"] == 0.0
+    assert state["traffic"]["requests_s"] > 0
+    page_fleet.shown(
+        lambda each: sum(one["requests_s"] for one in each["traffic"]["instances"].values()) > 0,
+        "the requests of the instances",
+    )
+
+
+def test_it_changes_nothing_and_serves_nothing_else(page_fleet: PageFleet) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        for path in ("/operator", "/operator/state"):
+            assert httpx.request(method, f"{page_fleet.base}{path}").status_code == 405
+    for path in ("/operator/none", "/operator/static/florin.css", "/operator/../operator/x"):
+        assert httpx.get(f"{page_fleet.base}{path}").status_code == 404
+    head = httpx.head(f"{page_fleet.base}/operator")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+def test_a_killed_worker_shows_within_three_seconds_on_the_stream(page_fleet: PageFleet) -> None:
+    worker = page_fleet.process("worker-1")
+    headers = {"accept": "text/event-stream"}
+    with httpx.stream(
+        "GET", f"{page_fleet.base}/operator/state", headers=headers, timeout=10
+    ) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.iter_lines()
+        first = _next_state(lines)
+        assert shown_part(first, "worker-1")["pid"] == worker.pid
+        os.kill(worker.pid, signal.SIGKILL)
+        killed = time.monotonic()
+        while True:
+            part = shown_part(_next_state(lines), "worker-1")
+            if part["pid"] != worker.pid or part["state"] != "ready":
+                break
+        assert time.monotonic() - killed < SHOWN_WITHIN_S
+    page_fleet.successor("worker-1", worker)
+    page_fleet.shown(lambda state: state["summary"]["level"] == "ok", "all to be well again")
+
+
+def _next_state(lines: Any) -> dict[str, Any]:
+    for line in lines:
+        if line.startswith("data: "):
+            return json.loads(line.removeprefix("data: "))
+    pytest.fail("the stream ended")
+
+
+def test_status_watch_reads_the_same_document(page_fleet: PageFleet) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", "florin", "status", "--watch", "--json", "--home",
+         str(page_fleet.home.path)],
+        env=page_fleet.environ, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert child.stdout is not None
+        seen = json.loads(child.stdout.readline())
+    finally:
+        child.terminate()
+        child.wait(20)
+        if child.stdout is not None:
+            child.stdout.close()
+    msgspec.convert(seen, OperatorState)
+    assert seen["summary"]["sentence"] == "All systems operational."
+
+
+def test_it_runs_as_an_ordinary_user_without_the_keys_of_money(page_fleet: PageFleet) -> None:
+    pid = page_fleet.process("operator").pid
+    content = Path(f"/proc/{pid}/environ").read_bytes()
+    environ = dict(each.split("=", 1) for each in content.decode().split("\0") if "=" in each)
+    keys = [str(each.validation_alias) for each in SecretSettings.model_fields.values()]
+    assert len(keys) > 5
+    assert not [key for key in keys if environ.get(key) or environ.get(f"{key}_FILE")]
+    assert environ["DATABASE_URL"]
+    if os.geteuid() == 0:
+        assert pids.process_user(pid) not in (0, None)
+        folder = page_fleet.home.path / "operator"
+        assert folder.stat().st_uid == (folder / "facts.json").stat().st_uid == 0
+        assert (folder / "facts.json").stat().st_mode & 0o007 == 0
+
+
+def test_it_is_up_while_every_instance_the_database_and_the_supervisor_are_dead(
+    page_fleet: PageFleet,
+) -> None:
+    page_fleet.kill_supervisor(page_fleet.supervisors[-1])
+    killed = ("api-1", "api-2", "worker-1", "postgres-1", "valkey-1")
+    for name in killed:
+        os.kill(page_fleet.process(name).pid, signal.SIGKILL)
+    begun = time.monotonic()
+    state = page_fleet.shown(
+        lambda each: all(shown_part(each, name)["state"] == "stopped" for name in killed),
+        "all to be shown as stopped",
+        within_s=SHOWN_WITHIN_S,
+    )
+    assert time.monotonic() - begun < SHOWN_WITHIN_S
+    texts = [each["text"] for each in state["summary"]["findings"]]
+    assert state["summary"]["sentence"].startswith("The database does not answer.")
+    assert "No instance of the API answers." in texts
+    state = page_fleet.shown(
+        lambda each: each["ages"]["queues"]["old"] and each["ages"]["fleet"]["old"],
+        "what the database and the supervisor said to be old",
+    )
+    assert state["queues"], "the last readings stay"
+    text = httpx.get(f"{page_fleet.base}/operator").text
+    assert "Queues are from" in text
+    assert "What the supervisor says is from" in text
+    assert (
+        httpx.get(f"{page_fleet.base}/operator/runbooks/database-not-reachable").status_code == 200
+    )
+    page_fleet.up()
+    page_fleet.shown(lambda each: each["summary"]["level"] == "ok", "all to be well again", 60)
+
+
+def test_a_killed_operator_process_starts_again(page_fleet: PageFleet) -> None:
+    before = page_fleet.process("operator")
+    os.kill(before.pid, signal.SIGKILL)
+    page_fleet.successor("operator", before)
+    until(lambda: page_fleet.state()["state"] == "ready", "the page to be back", 20)
