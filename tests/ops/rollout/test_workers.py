@@ -107,7 +107,7 @@ async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
     assert after != before
     last = fleet.end(child)
     stops = [line.split(":")[0] for line in last.splitlines() if line.startswith("Stopped ")]
-    assert stops[3:] == ["Stopped worker-1", "Stopped valkey-1", "Stopped postgres-1"]
+    assert stops[4:] == ["Stopped worker-1", "Stopped valkey-1", "Stopped postgres-1"]
 
 
 async def _all(connection: Any, count: int) -> bool:

@@ -168,7 +168,7 @@ def _detail(state: OperatorState) -> str:
 def format_seconds(seconds: float) -> str:
     """Return a duration: `0.4 s`, `3 min 12 s`, `2 h 5 min`, `3 d 4 h`."""
     if seconds < 10:  # noqa: PLR2004 - digits that matter
-        return f"{seconds:.1f} s" if seconds else "0 s"
+        return f"{round(seconds, 1):g} s"
     minutes, left = divmod(int(seconds), _MINUTE_S)
     hours, minutes = divmod(minutes, _MINUTE_S)
     days, hours = divmod(hours, 24)

@@ -16,8 +16,9 @@ _RECEIVERS = [
     for section in (MailSettings, AlertSettings)
     for field in section.model_fields.values()
 ]
+# Not the release: after a deployment the supervisor replaces the process when nothing else changes.
 _WIRES = (
-    *("DATABASE_URL", "FLORIN_OPERATIONS_PORT", "FLORIN_FACTS", "FLORIN_RELEASE"),
+    *("DATABASE_URL", "FLORIN_OPERATIONS_PORT", "FLORIN_FACTS"),
     *("FLORIN_PUBLIC_URL", *_RECEIVERS, *(f"{name}_FILE" for name in _RECEIVERS)),
 )
 
