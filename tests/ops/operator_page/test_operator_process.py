@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from florin.ops.fleet import welcome
 from florin.ops.operator_page.document import OperatorState
 from florin.ops.system import processes as pids
 from tests.ops.conftest import run_cli, until
-from tests.ops.operator_page.conftest import PageFleet, shown_part
+from tests.ops.operator_page.conftest import ROOT, PageFleet, shown_part
 
 SHOWN_WITHIN_S = 3.0
 
@@ -170,6 +171,23 @@ def test_it_is_up_while_every_instance_the_database_and_the_supervisor_are_dead(
     )
     page_fleet.up()
     page_fleet.shown(lambda each: each["summary"]["level"] == "ok", "all to be well again", 60)
+
+
+def test_after_a_deployment_it_runs_the_new_release(page_fleet: PageFleet, tmp_path: Path) -> None:
+    for name in ("src", "requirements"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    with (tmp_path / "src" / "florin" / "__init__.py").open("a", encoding="utf-8") as file:
+        file.write("# another release\n")
+    before = page_fleet.process("operator")
+    result = run_cli(page_fleet, "deploy", "--soak", "0s", "--release", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    page_fleet.successor("operator", before)
+    state = page_fleet.shown(lambda each: each["summary"]["level"] == "ok", "all to be well", 60)
+    releases = {part["release"] for part in state["parts"] if part["role"] in ("api", "operator")}
+    assert releases == {state["release"]}
+    assert state["audit"][0]["what"].startswith("florin deploy")
+    assert state["deploy"] is None
 
 
 def test_a_killed_operator_process_starts_again(page_fleet: PageFleet) -> None:
