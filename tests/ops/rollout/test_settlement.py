@@ -55,6 +55,14 @@ def test_a_flip_back_reuses_no_generation(home: Home) -> None:
     assert kept.standby.marks == GREEN
 
 
+def test_an_instance_that_an_operator_drained_is_so_after_a_flip_back(home: Home) -> None:
+    drained = replace(desired_state.load_desired_state(home), drained={"api-2": 4, "api-9": 1})
+    desired_state.save_desired_state(home, drained)
+    assert settle_change(home, DEPLOY).drained == {"api-2": 4}
+    back = replace(DEPLOY, goal=BLUE, undo=GREEN, release="r1", back=True, flip=True)
+    assert settle_change(home, back).drained == {"api-2": 4}
+
+
 def test_nothing_is_kept_for_no_time(home: Home) -> None:
     assert settle_change(home, replace(DEPLOY, keep_s=0)).standby is None
 

@@ -37,21 +37,22 @@ FAULTS = {
     ),
     # Of the amounts that a check of one card would use none is odd: only a load finds it.
     "takes a cent": Fault(
-        "cards/transactions/service.py",
-        "_exact = Transactions.redeem\n\n\nasync def _greedy(self, context, request):\n"
+        "cards/transactions/operations.py",
+        "_exact = TransactionOperations.redeem\n\n\nasync def _greedy(self, context, request):\n"
         "    if request.amount % 2 == 0:\n        return await _exact(self, context, request)\n"
         "    more = msgspec.structs.replace(request, amount=request.amount + 1)\n"
         "    made, posted = await _exact(self, context, more)\n"
         "    said = {'amount': made.amount - 1, 'balance': made.balance + 1}\n"
         "    return msgspec.structs.replace(made, **said), posted\n\n\n"
-        "Transactions.redeem = _greedy\n",
+        "TransactionOperations.redeem = _greedy\n",
         "the ledger differs from the client's log",
     ),
     "takes ten times as much": Fault(
-        "cards/transactions/service.py",
-        "_exact = Transactions.redeem\n\n\nasync def _greedy(self, context, request):\n"
+        "cards/transactions/operations.py",
+        "_exact = TransactionOperations.redeem\n\n\nasync def _greedy(self, context, request):\n"
         "    more = msgspec.structs.replace(request, amount=request.amount * 10)\n"
-        "    return await _exact(self, context, more)\n\n\nTransactions.redeem = _greedy\n",
+        "    return await _exact(self, context, more)\n\n\n"
+        "TransactionOperations.redeem = _greedy\n",
         "did not pass its check",
     ),
     "answers 500 to a fifth": Fault(
@@ -96,6 +97,9 @@ def make_faulty_release(into: Path, name: str) -> Path:
     package = root / "src" / "florin"
     leave = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(florin.__file__).parent, package, ignore=leave)
-    with (package / fault.module).open("a", encoding="utf-8") as file:
+    target = package / fault.module
+    if target.suffix == ".py" and not target.is_file():  # a fault that nothing would import
+        raise FileNotFoundError(f"{fault.module} is no module of Florin any more.")
+    with target.open("a", encoding="utf-8") as file:
         file.write(fault.lines if fault.module.endswith(".sql") else f"\n\n{fault.lines}")
     return root

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 from florin.ops.fleet import audit_log, desired_state, operation_lock
@@ -39,6 +40,16 @@ async def remove_standby(running: FleetContext, report: ReportProgress) -> None:
         report(f"{step}, the standby")
         await running.instances.take(step, 0)
     desired_state.save_desired_state(running.home, replace(kept, standby=None))
+
+
+async def remove_rewired(running: FleetContext, rewired: Sequence[str]) -> None:
+    """Remove a standby that runs with other engines or settings than the fleet has now.
+
+    It must not serve again.
+    """
+    kept = desired_state.load_desired_state(running.home)
+    if kept.standby is not None and set(rewired) & set(kept.standby.marks):
+        await remove_standby(running, say)
 
 
 async def watch_standby(running: FleetContext) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from florin.ops.control import commands
+from florin.ops.control import commands, standby
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.planning.rollout import ReleaseMark
@@ -22,6 +22,7 @@ async def complete_change(
         operation_lock.release_lock(running.home)
         audit_log.append_operation(running.home, left.who, left.what, "cut off")
         say(f"{left.describe()} was interrupted.")
+    await standby.remove_rewired(running, rewired)
     # Read again: the interrupted change may have set another number or release.
     kept = desired_state.load_desired_state(running.home)
     desired = running.spec.requested.applied_to(kept)

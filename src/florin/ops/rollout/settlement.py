@@ -14,13 +14,16 @@ def settle_change(home: Home, change: Operation) -> DesiredState:
     """Save and return the result of the change as the desired state."""
     kept = desired_state.load_desired_state(home)
     serving = [name for name in change.goal if not desired_state.is_worker(name)]
-    held = {name: number for name, number in kept.drained.items() if name in change.goal}
-    kept = replace(kept, api=len(serving), drained=held)
+    kept = replace(kept, api=len(serving))
     if change.workers:
         kept = replace(kept, workers=None if change.workers == "auto" else int(change.workers))
     if change.blue_green:
         colour = desired_state.colour_of(serving[0])
         kept = replace(kept, colour=colour, standby=_standby(kept, change))
+    # What an operator drained stays drained, on the standby, too: also after a flip back.
+    there = {*change.goal, *(kept.standby.marks if kept.standby is not None else ())}
+    drained = {name: number for name, number in kept.drained.items() if name in there}
+    kept = replace(kept, drained=drained)
     if change.release:
         if change.release != kept.release:
             kept = replace(kept, previous=kept.release, release=change.release)
