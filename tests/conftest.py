@@ -27,6 +27,9 @@ settings.load_profile("ci")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--minutes", type=float, default=0, help="how long Schemathesis goes on")
+    parser.addoption(
+        "--every-step", action="store_true", help="deployments: killed at every step (minutes)"
+    )
     parser.addoption("--seed", type=int, default=None, help="repeat a random run")
     parser.addoption(
         "--operations", type=int, default=200_000, help="how many operations the model is asked for"

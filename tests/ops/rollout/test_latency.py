@@ -43,7 +43,7 @@ def test_two_slow_windows_after_the_first_are_a_fault() -> None:
     [
         (SLOW, SLOW),  # the first is cold
         (SLOW, SLOW, QUICK, SLOW),  # not in a row
-        (QUICK, SLOW[:-1], QUICK),  # not enough requests for a window
+        (QUICK, SLOW[100:], SLOW[100:]),  # enough requests for one window together
         (QUICK,) * 5,
         ((0.45,) * 200,) * 4,  # many times slower, yet below half a second
     ],
