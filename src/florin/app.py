@@ -35,7 +35,7 @@ from florin.kit.replicas.routing import RoutedReader
 from florin.kit.server.server import serve_app
 from florin.kit.settings import Settings, settings_advice
 from florin.kit.settings.startup import settings_of_process
-from florin.ledger.batching import DISK_FULL
+from florin.ledger.batching import DISK_FULL, LOCKED
 from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
 from florin.services import DEPENDENCIES, ApiServices
@@ -164,12 +164,9 @@ def translate_error(error: Exception, scope: Any) -> Refusal | None:
         return OutcomeUnknown(busy) if commit_tracking.may_have_changed() else Overloaded(busy)
     if isinstance(error, StatementTimeout):
         return Overloaded("The database query timed out; request fewer objects or add filters")
-    if isinstance(error, asyncpg.DiskFullError):
-        return (
-            OutcomeUnknown(DISK_FULL)
-            if commit_tracking.may_have_changed()
-            else Overloaded(DISK_FULL)
-        )
+    if isinstance(error, asyncpg.DiskFullError | asyncpg.LockNotAvailableError):
+        why = DISK_FULL if isinstance(error, asyncpg.DiskFullError) else LOCKED
+        return OutcomeUnknown(why) if commit_tracking.may_have_changed() else Overloaded(why)
     if isinstance(error, (*BROKEN, asyncpg.TooManyConnectionsError)):
         unreachable = "The database cannot be reached"
         return Overloaded(unreachable) if reads_only(scope) else OutcomeUnknown(unreachable)

@@ -14,6 +14,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.drain import Drain
 from florin.kit.observability import logging
+from florin.kit.observability.process_metrics import ProcessMetrics
 from florin.kit.postgres.database import Database
 from florin.kit.postgres.log_position import PositionReader
 from florin.kit.postgres.role_check import OwnershipCheck
@@ -29,6 +30,7 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
+from florin.reports.ledger_check import LedgerCheck
 from florin.reports.report_runner import ReportRunner
 
 _log = logging.get_logger()
@@ -72,6 +74,7 @@ class ApiServices:
         name = f"florin {settings.instance}"
         self.reports = ReportRunner(settings.primary_url, name=name)
         self.queues = QueueGauges(self.reports.database)
+        self.ledger_check = LedgerCheck(self.database, self.reports.database, name=name)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)
         self.issuer = IssuingLedger(self.database, self._notify_streams)
@@ -101,6 +104,7 @@ class ApiServices:
             instance=settings.instance,
             first=OwnershipCheck(settings).check,
         )
+        self.process = ProcessMetrics(settings.release)
 
     def _notify_streams(self, merchants: set[UUID]) -> None:
         self.happened.notify(each.bytes for each in merchants)
@@ -126,11 +130,15 @@ class ApiServices:
         await self.routing.open()
         self.happened.start()
         self.health.start()
+        self.ledger_check.start()
+        self.process.start()
 
     async def close(self) -> None:
         await self.ledger.settle()
         await self.issuer.settle()
         await self.health.stop()
+        await self.process.stop()
+        await self.ledger_check.stop()
         await self.happened.stop()
         await self.routing.close()
         await self.reports.close()

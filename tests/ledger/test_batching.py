@@ -142,3 +142,20 @@ async def test_a_call_that_was_never_sent_is_reported_as_not_executed(
                 await Ledger(one).post(redemption(merchant, cards[0], "never sent"))
     finally:
         await one.close()
+
+
+async def test_a_lock_that_is_not_released_in_time_is_an_overload_and_no_bug(
+    ledger: Ledger, elsewhere: Any, owner: Any, shop: tuple[UUID, list[UUID]]
+) -> None:
+    """The call was rolled back, so that its caller may repeat it."""
+    merchant, cards = shop
+    holding = elsewhere.transaction()
+    await holding.start()
+    await elsewhere.execute("lock table florin.account in access exclusive mode")
+    several = [redemption(merchant, card, f"locked {n}") for n, card in enumerate(cards)]
+    with pytest.raises(Overloaded, match="locked"):
+        await ledger.post(several[0])
+    assert all(isinstance(each, Overloaded) for each in await ledger.post_all(several))
+    await holding.rollback()
+    posted = await ledger.post(several[0])
+    assert (posted.replayed, await balance(owner, cards[0])) == (False, 995)

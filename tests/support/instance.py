@@ -111,6 +111,7 @@ def instance(database_url: str, **settings: str) -> Generator[Instance]:
             "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
             "DATABASE_URL": database_url,
             "FLORIN_ENV": "test",
+            "FLORIN_INSTANCE": "api",
             "FLORIN_PORT": str(port),
             "FLORIN_OPERATIONS_PORT": str(free_port()),
             "FLORIN_DRAIN_S": "0",

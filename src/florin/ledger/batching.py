@@ -25,6 +25,7 @@ from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, rea
 from florin.kit.postgres.pool import Connection, terminate_after
 
 DISK_FULL = "the disk of the database is full"
+LOCKED = "the ledger is locked by another operation; repeat the request later"
 LOCK_TIMEOUT_MS = 50
 LOCK_TIMEOUT_ALONE_MS = 10_000
 ALONE_MAX = 4  # connections that may wait for locked cards at the same time
@@ -175,10 +176,15 @@ class PostingBatcher:
         async with self._alone:
             return await self._call(items, LOCK_TIMEOUT_ALONE_MS)
 
-    async def _call(self, items: list[Any], lock_timeout_ms: int) -> list[Answered | BaseException]:
-        """Call the function; repeat it when the connection breaks. One answer for each item."""
+    async def _call(
+        self, items: list[Any], lock_timeout_ms: int, *, sent: bool = False
+    ) -> list[Answered | BaseException]:
+        """Call the function; repeat it when the connection breaks. One answer for each item.
+
+        `sent`: an earlier call with these items may have been committed.
+        """
         give_up = time.monotonic() + REPEAT_FOR_S
-        called, sent = items, False
+        called = items
         transient = 0
         pause_s = 0.02
         while True:
@@ -204,9 +210,10 @@ class PostingBatcher:
                 raise (OutcomeUnknown() if sent_before else Overloaded(DISK_FULL)) from None
             except asyncpg.PostgresError as error:
                 if len(items) == 1:
-                    return [error]
+                    return [_error_answer(error, sent=sent_before)]
                 # An error in one item must not fail the others: call each item alone.
-                return [(await self._call([item], lock_timeout_ms))[0] for item in items]
+                alone = (self._call([each], lock_timeout_ms, sent=sent_before) for each in items)
+                return [(await call)[0] for call in alone]
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.5)
 
@@ -244,6 +251,13 @@ def _answers(
     """An answer for each item: ClientGone for those that were not called."""
     by_item = dict(zip(map(id, called), answers, strict=True))
     return [by_item.get(id(item)) or ClientGone() for item in items]
+
+
+def _error_answer(error: asyncpg.PostgresError, *, sent: bool) -> BaseException:
+    """A lock that was not released in time is no bug: the call was rolled back."""
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return OutcomeUnknown() if sent else Overloaded(LOCKED)
+    return error
 
 
 def _is_busy(answer: Answered | BaseException) -> bool:

@@ -80,7 +80,7 @@ async def test_metrics_show_queues_workers_and_durations(
 
     async def seen() -> dict[tuple[str, ...], float] | None:
         found = await samples(api.operations)  # up to a second old
-        return found if found["florin_queue_totals", "bulk", "died"] == 1 else None
+        return found if found["florin_queue_job_events_total", "died", "bulk"] == 1 else None
 
     found = await until(seen)
     length = "florin_queue_length"
@@ -88,7 +88,7 @@ async def test_metrics_show_queues_workers_and_durations(
     assert [found[length, "email-delivery", state] for state in states] == [3, 1, 1, 2]
     assert 90 <= found["florin_queue_oldest_seconds", "email-delivery"] < 900
     totals = [
-        found["florin_queue_totals", "retention", what]
+        found["florin_queue_job_events_total", what, "retention"]
         for what in ("arrived", "completed", "failed", "died")
     ]
     assert totals == [1, 1, 0, 0]

@@ -25,6 +25,7 @@ from florin.kit.postgres import commit_tracking
 
 BODY_MAX = 256 * 1024  # bytes
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # as labels
 _encode = msgspec.json.Encoder().encode
 _log = logging.get_logger()
 
@@ -134,7 +135,7 @@ class RequestMiddleware:
 
     def _account(self, scope: Scope, status: int, seconds: float) -> None:
         route = _route(scope)
-        labels = (scope["method"], route, status)
+        labels = (scope["method"] if scope["method"] in _METHODS else "other", route, status)
         counted = self._counted.get(labels)
         if counted is None:
             counted = self._counted[labels] = (
@@ -212,10 +213,8 @@ async def read_body(receive: Receive, *, most: int = BODY_MAX) -> bytes:
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    for key, value in scope["headers"]:
-        if key == name:
-            return value.decode("latin-1")
-    return None
+    found = (value for key, value in scope["headers"] if key == name)
+    return next((value.decode("latin-1") for value in found), None)
 
 
 def _request_id(headers: Headers) -> str:

@@ -1,12 +1,48 @@
-"""Metrics: the Prometheus metrics of every process."""
+"""Metrics: the Prometheus metrics of every process.
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+Named by https://prometheus.io/docs/practices/naming/; docs/operations/metrics.md lists them. Labels
+are bounded: routes are templates, never paths. What the database counts is in `database_metrics`.
+"""
+
+from collections.abc import Iterable
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
+disable_created_metrics()  # a second series for each counter, which no query needs
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 PlatformCollector(registry=registry)
+build = Gauge(
+    "florin_build_info",
+    "Always 1; the label is the release that the process runs.",
+    ["release"],
+    registry=registry,
+)
+memory_limit = Gauge(
+    "florin_process_memory_limit_bytes",
+    "Memory that the process may use: the lowest of its own limit, its container's, the machine's.",
+    registry=registry,
+)
+event_loop_lag = Histogram(
+    "florin_event_loop_lag_seconds",
+    "How late a timer of the event loop fires, sampled four times a second.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
+    registry=registry,
+)
+dependency_up = Gauge(
+    "florin_dependency_up",
+    "1 if the last probe of the dependency succeeded.",
+    ["dependency"],
+    registry=registry,
+)
 
 _SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -100,13 +136,19 @@ replica_lag_seconds = Gauge(
     ["server"],
     registry=registry,
 )
+replica_standby = Gauge(
+    "florin_replica_standby",
+    "0 if the server of this address is the primary now, so that its lag says nothing.",
+    ["server"],
+    registry=registry,
+)
 replica_usable = Gauge(
     "florin_replica_usable", "Whether reads go to the replica.", ["server"], registry=registry
 )
 writes_maybe_lost = Counter(
     "florin_writes_maybe_lost_total",
     "Positions sent to callers that the primary's log does not reach.",
-    ["told_by"],
+    ["reported_by"],
     registry=registry,
 )
 tokens_failed = Counter(
@@ -126,8 +168,7 @@ valkey_open = Gauge(
     registry=registry,
 )
 
-# Queues. The counters are those of one process; the gauges come from the database and are equal in
-# every process.
+# Queues: the jobs of one worker.
 _RUN_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 queue_jobs = Counter(
     "florin_queue_jobs_total",
@@ -156,29 +197,28 @@ queue_run_seconds = Histogram(
     registry=registry,
 )
 queue_busy = Gauge("florin_queue_busy", "Jobs that this worker runs now.", registry=registry)
-queue_length = Gauge(
-    "florin_queue_length",
-    "Jobs of a queue by state: waiting, delayed, active, dead.",
-    ["queue", "state"],
-    registry=registry,
-)
-queue_totals = Gauge(
-    "florin_queue_totals",
-    "Jobs of a queue that arrived, were completed, failed or died, in the whole fleet since its"
-    " creation.",
-    ["queue", "what"],
-    registry=registry,
-)
-queue_oldest_seconds = Gauge(
-    "florin_queue_oldest_seconds", "Age of the oldest waiting job.", ["queue"], registry=registry
-)
-queue_workers = Gauge(
-    "florin_queue_workers",
-    "Workers of the fleet, by state: live, stopping, silent.",
-    ["state"],
-    registry=registry,
-)
-outbox_waiting = Gauge("florin_outbox_waiting", "Rows of the outbox.", registry=registry)
-outbox_oldest_seconds = Gauge(
-    "florin_outbox_oldest_seconds", "Age of the oldest row of the outbox.", registry=registry
-)
+
+
+def zero_requests(routes: Iterable[tuple[str, str]], statuses: Iterable[int]) -> None:
+    """Create the series of these routes (method, template) at 0, with each of the statuses.
+
+    Prometheus' rate() ignores the first sample of a series, so an error that created its series
+    would not count.
+    """
+    answered = tuple(statuses)
+    for method, route in routes:
+        request_seconds.labels(method, route)
+        for status in answered:
+            requests.labels(method, route, status)
+
+
+def zero_refusals(codes: Iterable[str]) -> None:
+    """Create the series of these codes at 0."""
+    for code in codes:
+        refusals.labels(code)
+
+
+for _source in ("a caller", "us", "the store"):
+    writes_maybe_lost.labels(_source)
+for _state in ("left alone", "TimeoutError", "ConnectionError"):
+    valkey_failures.labels(_state)

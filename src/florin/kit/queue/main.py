@@ -12,6 +12,7 @@ import uvloop
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin.kit.observability import logging, metrics
+from florin.kit.observability.process_metrics import ProcessMetrics
 from florin.kit.postgres.database import Database
 from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
@@ -57,7 +58,8 @@ def serve_one_job(settings: Settings, plan: WorkPlan, open_: Open, *, job: int, 
 
 
 async def _metrics_text() -> operations.Answer:
-    return operations.Answer(200, generate_latest(metrics.registry), CONTENT_TYPE_LATEST)
+    text = await asyncio.to_thread(generate_latest, metrics.registry)
+    return operations.Answer(200, text, CONTENT_TYPE_LATEST)
 
 
 _ENDPOINTS = {"/metrics": _metrics_text, "/health/live": operations.alive}
@@ -73,9 +75,7 @@ async def _serve(
 ) -> None:
     control = _database(settings, "control", CONTROL_CONNECTIONS)
     database = _database(settings, "jobs", concurrency)
-    client = (
-        valkey.connect_valkey(settings.redis_url.get_secret_value()) if settings.redis_url else None
-    )
+    client = _valkey(settings)
     notifier = Notifier(client)
     await control.open()
     await database.open()
@@ -94,6 +94,8 @@ async def _serve(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, worker.stop)
     notifier.start()
+    measuring = ProcessMetrics(settings.release)
+    measuring.start()
     if listener is not None:
         listener.start()
     checking = asyncio.ensure_future(OwnershipCheck(settings).check_soon(control))
@@ -101,6 +103,7 @@ async def _serve(
         await worker.run()
     finally:
         checking.cancel()
+        await measuring.stop()
         await notifier.stop()
         database.terminate()  # a job that did not end in time may still hold a connection
         control.terminate()
@@ -125,6 +128,11 @@ def _database(settings: Settings, use: str, connections: int) -> Database:
     database = Database(settings.primary_url, name=f"florin {settings.instance} {use}")
     database.limits.connections = connections
     return database
+
+
+def _valkey(settings: Settings) -> Any | None:
+    url = settings.redis_url
+    return valkey.connect_valkey(url.get_secret_value()) if url else None
 
 
 def _limit_memory(megabytes: int) -> None:

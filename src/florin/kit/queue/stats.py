@@ -2,11 +2,12 @@
 
 import time
 from datetime import datetime
+from typing import Any
 
 import asyncpg
 import msgspec
 
-from florin.kit.observability import metrics
+from florin.kit.observability import database_metrics as metrics
 from florin.kit.postgres.database import BROKEN, Connection, Database, PoolTimeout
 
 CACHED_S = 1.0
@@ -20,6 +21,18 @@ _WORKERS = """
 select id::text, name, release, concurrency, busy, stopping, started_at, heartbeat_at,
   heartbeat_at < clock_timestamp() - make_interval(secs => $1) as silent
 from florin.queue_worker order by name, started_at
+"""
+_SERVER = """
+select count(*) filter (where datid is not null and usesysid is not null)::float8 as connections,
+  current_setting('max_connections')::float8
+    - current_setting('superuser_reserved_connections')::float8
+    - coalesce(nullif(current_setting('reserved_connections', true), ''), '0')::float8 as most,
+  (select count(*) from pg_locks where not granted)::float8 as waiters,
+  coalesce(extract(epoch from clock_timestamp() - min(xact_start)
+    filter (where state like 'idle in transaction%')), 0)::float8 as idle_s,
+  (select max(age(datfrozenxid)) from pg_database)::float8 as xid_age,
+  pg_database_size(current_database())::float8 as size
+from pg_stat_activity
 """
 _OUTBOX = """
 select count(*), coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::float8
@@ -85,7 +98,7 @@ async def read_workers(connection: Connection) -> list[WorkerFacts]:
 
 
 class QueueGauges:
-    """Updates the gauges of the queues, at most once per second."""
+    """Updates the metrics of the queues and of the primary, at most once per second."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -101,14 +114,11 @@ class QueueGauges:
                 facts = await read_queues(connection)
                 workers = await read_workers(connection)
                 outbox = await connection.fetchrow(_OUTBOX)
+                server = await connection.fetchrow(_SERVER)
         except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
             return
-        for queue in facts:
-            for state in ("waiting", "delayed", "active", "dead"):
-                metrics.queue_length.labels(queue.name, state).set(getattr(queue, state))
-            for what in ("arrived", "completed", "failed", "died"):
-                metrics.queue_totals.labels(queue.name, what).set(getattr(queue, what))
-            metrics.queue_oldest_seconds.labels(queue.name).set(queue.oldest_s)
+        _set_queues(facts)
+        _set_server(server)
         silent = sum(each.silent for each in workers)
         stopping = sum(each.stopping and not each.silent for each in workers)
         metrics.queue_workers.labels("silent").set(silent)
@@ -116,3 +126,28 @@ class QueueGauges:
         metrics.queue_workers.labels("live").set(len(workers) - silent - stopping)
         metrics.outbox_waiting.set(outbox[0])
         metrics.outbox_oldest_seconds.set(outbox[1])
+
+
+def _set_queues(facts: list[QueueFacts]) -> None:
+    for queue in facts:
+        for state in metrics.JOB_STATES:
+            metrics.queue_length.labels(queue.name, state).set(getattr(queue, state))
+        metrics.queue_oldest_seconds.labels(queue.name).set(queue.oldest_s)
+        if queue.objective_s is not None:
+            metrics.queue_objective_seconds.labels(queue.name).set(queue.objective_s)
+    metrics.queue_events.set_all(
+        {
+            (queue.name, event): getattr(queue, event)
+            for queue in facts
+            for event in metrics.JOB_EVENTS
+        }
+    )
+
+
+def _set_server(row: Any) -> None:
+    metrics.database_connections.set(row["connections"])
+    metrics.database_connections_limit.set(row["most"])
+    metrics.database_lock_waiters.set(row["waiters"])
+    metrics.database_idle_transaction_seconds.set(row["idle_s"])
+    metrics.database_xid_age.set(row["xid_age"])
+    metrics.database_size.set(row["size"])

@@ -35,6 +35,9 @@ class Limit:
     max: int
     per_s: float = 600
 
+    def __post_init__(self) -> None:
+        metrics.limited.labels(self.kind)  # 0 from the start, so that the first refusal counts
+
     @property
     def unit_s(self) -> float:
         """The debt of one count, in seconds."""

@@ -46,10 +46,10 @@ class PrimaryMonitor:
         self._promised: dict[tuple[str, int], int] = {}
         self._reported: set[tuple[str, int]] = set()
 
-    def record_acknowledged(self, told_by: str, lsn: int, *, timeline: int = ANY) -> None:
+    def record_acknowledged(self, reported_by: str, lsn: int, *, timeline: int = ANY) -> None:
         """Record that a caller got the position `lsn`."""
-        known = self._promised.get((told_by, timeline), 0)
-        self._promised[told_by, timeline] = max(known, lsn)
+        known = self._promised.get((reported_by, timeline), 0)
+        self._promised[reported_by, timeline] = max(known, lsn)
 
     async def watch(self) -> None:
         """Poll for ever."""
@@ -62,8 +62,8 @@ class PrimaryMonitor:
                 self.end()
             else:
                 self.lsn, self.timeline = row["lsn"], row["timeline"]
-                for (told_by, timeline), lsn in promised.items():
-                    self.check(told_by, timeline, lsn, row["began"])
+                for (reported_by, timeline), lsn in promised.items():
+                    self.check(reported_by, timeline, lsn, row["began"])
             await asyncio.sleep(POLL_S)
 
     def end(self) -> None:
@@ -76,20 +76,20 @@ class PrimaryMonitor:
             self._heartbeat_at = time.monotonic()
         return await connection.fetchrow(_POLL)
 
-    def check(self, told_by: str, timeline: int, lsn: int, began: int) -> None:
+    def check(self, reported_by: str, timeline: int, lsn: int, began: int) -> None:
         """Report a lost write. An LSN of an earlier timeline must precede this one's start."""
         earlier = timeline < self.timeline
         missing = lsn > self.lsn or (earlier and began and lsn > began)
         if missing or earlier:
-            self._promised.pop((told_by, timeline), None)
+            self._promised.pop((reported_by, timeline), None)
         if not missing:
             return
-        metrics.writes_maybe_lost.labels(told_by).inc()
-        if (told_by, self.timeline) not in self._reported:
-            self._reported.add((told_by, self.timeline))
+        metrics.writes_maybe_lost.labels(reported_by).inc()
+        if (reported_by, self.timeline) not in self._reported:
+            self._reported.add((reported_by, self.timeline))
             _log.error(
                 "an acknowledged write may be lost",
-                told_by=told_by,
+                reported_by=reported_by,
                 promised=f"{timeline:x}.{lsn:x}",
                 primary=f"{self.timeline:x}.{self.lsn:x}",
                 timeline_began=f"{began:x}",

@@ -83,8 +83,10 @@ class Replica:
             except (*BROKEN, asyncpg.PostgresError) as error:
                 self.end()
                 self._age_s, self._polled = math.inf, time.monotonic()
+                metrics.replica_standby.labels(self.server).set(1)
                 self.eject(type(error).__name__)
             else:
+                metrics.replica_standby.labels(self.server).set(row["standby"])
                 self._learn(row, primary.lsn)
             metrics.replica_lag_seconds.labels(self.server).set(self._age_now())
             metrics.replica_lag_bytes.labels(self.server).set(self._bytes)

@@ -16,6 +16,7 @@ from typing import Any
 import asyncpg
 
 from florin.kit.http.drain import Drain
+from florin.kit.observability import metrics
 from florin.kit.postgres.database import Connection, open_connection
 
 PROBE_EVERY_S = 1.0
@@ -107,6 +108,9 @@ class HealthMonitor:
         )
         if self._database:
             self._database_seen = time.monotonic()
+        metrics.dependency_up.labels("database").set(self._database)
+        if self._ping is not None:
+            metrics.dependency_up.labels("redis").set(self._redis)
         self._probed, self._probed_at = time.monotonic(), datetime.now(UTC)
 
     async def _probe_database(self) -> None:

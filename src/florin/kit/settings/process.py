@@ -1,5 +1,6 @@
 """Process: the environment, listeners, shutdown, access rules and fleet of a process."""
 
+import socket
 from typing import Literal
 
 from pydantic_settings import BaseSettings
@@ -36,7 +37,11 @@ class ProcessSettings(BaseSettings):
         None,
         example="https://cards.example.com",
     )
-    instance: str = variable("FLORIN_INSTANCE", "Name of this process in logs.", "api")
+    instance: str = variable(
+        "FLORIN_INSTANCE",
+        "Name of this process in logs and metrics; without it the host's name.",
+        default_factory=socket.gethostname,
+    )
     release: str = variable("FLORIN_RELEASE", "Release in logs and health.", "unknown")
     log_level: Literal["debug", "info", "warn", "error"] = variable(
         "FLORIN_LOG_LEVEL", "Lowest level that is logged.", "info"

@@ -4,10 +4,12 @@ from importlib.resources import files
 from typing import Any, Literal, get_args
 
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from florin.kit.settings import settings
 
 Kind = Literal["example", "page"]
+_EMPTY: tuple[Any, ...] = (None, (), PydanticUndefined)  # the last: made when it is read
 
 
 def render_reference(kind: Kind) -> str:
@@ -53,11 +55,11 @@ def _choices(field: FieldInfo) -> tuple[str, ...]:
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return "" if field.default in (None, ()) else f"`{field.default}`"
+    return "" if field.default in _EMPTY else f"`{field.default}`"
 
 
 def _value(field: FieldInfo) -> str:
     default: Any = field.default
     if field.examples:
         return str(field.examples[0])
-    return "" if field.is_required() or default in (None, ()) else str(default)
+    return "" if field.is_required() or default in _EMPTY else str(default)

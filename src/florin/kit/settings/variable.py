@@ -19,9 +19,13 @@ _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
 def variable(name: str, meaning: str, default: Any = ..., *, example: str = "", **more: Any) -> Any:
-    """Declare a variable, required without a default; `example` is its value in .env.example."""
+    """Declare a variable, required without a default; `example` is its value in .env.example.
+
+    `default_factory` among `more` makes a default that differs between machines.
+    """
+    fixed = {} if "default_factory" in more else {"default": default}
     return Field(
-        default, validation_alias=name, description=meaning,
+        **fixed, validation_alias=name, description=meaning,
         examples=[example] if example else None, **more,
     )  # fmt: skip
 

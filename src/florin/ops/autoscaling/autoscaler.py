@@ -71,9 +71,12 @@ class Autoscaler:
 
     def metrics(self) -> str:
         name, errors = "florin_workers_wanted", "florin_scaling_errors_total"
+        most = "florin_workers_limit"
         return (
             f"# HELP {name} The wanted number of workers.\n# TYPE {name} gauge\n"
             f"{name} {self.wanted}\n"
+            f"# HELP {most} The number of workers up to which load adds more.\n"
+            f"# TYPE {most} gauge\n{most} {self._limits.most}\n"
             f"# HELP {errors} Failed readings of the queues; the number of workers was not"
             f" changed.\n# TYPE {errors} counter\n{errors} {self.errors}\n"
         )

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from florin.ops.fleet.home import Home
+from florin.ops.metrics.definitions import count_operation
 from florin.ops.system.console import say
 
 _FILE = "audit.jsonl"
@@ -45,6 +46,7 @@ def append_operation(
     One write of one line to a file opened for appending: lines of several writers do not mix. A
     failure, such as a full disk, is only reported: it must not stop the operation.
     """
+    count_operation(what, outcome)
     entry = OperationRecord(
         at=datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         who=who,

@@ -6,7 +6,7 @@ The supervisor serves it on a loopback port; HAProxy, which listens on the opera
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from florin.ops.system import http_probe
@@ -64,19 +64,22 @@ async def collect_metrics(instances: Mapping[str, str]) -> str:
 async def serve_fleet_metrics(
     port: int,
     instances: Callable[[], Mapping[str, str]],
-    more: Callable[[], str] = lambda: "",
+    more: Callable[[], Awaitable[str]] | None = None,
 ) -> asyncio.Server:
     """Answer every request on the port with the current metrics of all instances.
 
     `more` returns the metrics of the serving process itself.
     """
 
+    async def own() -> str:
+        return await more() if more is not None else ""
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, TimeoutError, asyncio.LimitOverrunError):
             async with asyncio.timeout(_WITHIN_S * 2):
                 while (await reader.readline()).strip():
                     pass
-                body = (await collect_metrics(instances()) + more()).encode()
+                body = "".join(await asyncio.gather(collect_metrics(instances()), own())).encode()
                 writer.write(_HEAD % len(body) + body)
                 await writer.drain()
         writer.close()

@@ -5,23 +5,22 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from florin.ops.autoscaling.autoscaler import Autoscaler
-from florin.ops.backups import status, upload
+from florin.ops.backups import upload
 from florin.ops.control import commands, socket, standby
 from florin.ops.fleet import welcome
 from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
-from florin.ops.haproxy import metrics
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
 from florin.ops.lifecycle import publisher, takeover
 from florin.ops.lifecycle.startup import start_fleet
 from florin.ops.lifecycle.succession import AGAIN, HAND_OVER, leave_fleet
+from florin.ops.metrics.endpoint import serve_metrics
 from florin.ops.postgres.failover_monitor import FailoverMonitor
 from florin.ops.releases import version
 from florin.ops.rollout.executor import FleetContext
@@ -110,7 +109,7 @@ async def _watch(running: FleetContext, halt: asyncio.Event) -> int:
     )
     scaling = Autoscaler(running)
     watches = _watches(running, scaling, renewal)
-    async with await socket.serve_orders(spec.home, execute), _metrics(running, scaling):
+    async with await socket.serve_orders(spec.home, execute), serve_metrics(running, scaling):
         if not spec.detached:
             _show(running)
         halted = asyncio.ensure_future(halt.wait())
@@ -158,35 +157,6 @@ def _watches(
     if memory is not None and not isinstance(memory, SingleDeployment):
         watches.append(watch("role monitor", partial(role_monitor.monitor_roles, fleet, memory)))
     return watches
-
-
-@contextlib.asynccontextmanager
-async def _metrics(running: FleetContext, scaling: Autoscaler) -> AsyncGenerator[None]:
-    """Serve the metrics of all processes, for /metrics/fleet of the operations port."""
-
-    def instances() -> dict[str, str]:
-        parts = (
-            *running.fleet.fleet.of("api"),
-            *running.workers.there(),
-            *running.fleet.fleet.of("operator"),
-        )
-        addresses = ((part.name, part.metrics_address) for part in parts if part.process)
-        return {name: address for name, address in addresses if address}
-
-    def own() -> str:
-        watchdog = running.fleet.watchdog
-        return scaling.metrics() + status.backup_metrics(running.home) + watchdog.metrics()
-
-    port = running.topology.balancer.edge.fleet_metrics_port
-    assert port is not None
-    try:
-        server = await metrics.serve_fleet_metrics(port, instances, own)
-    except OSError as error:
-        say(f"/metrics/fleet is not served: port {port} cannot be opened: {error.strerror}.")
-        yield
-        return
-    async with server:
-        yield
 
 
 def _show(running: FleetContext) -> None:
