@@ -50,7 +50,7 @@ def test_amtool_accepts_the_configuration(tmp_path: Path) -> None:
         (("alertname=InstancesDown", "severity=page"), "pages"),
         (("alertname=JobsDead", "severity=ticket"), "tickets"),
         (("alertname=Watchdog", "severity=none"), "heartbeat"),
-        (("alertname=OutageSymptoms", "severity=none"), "nobody"),
+        (("alertname=OutageSymptoms", "severity=none"), "none"),
         (("alertname=SomethingNew",), "tickets"),
     ],
 )

@@ -14,6 +14,7 @@ from typing import Any, cast
 from prometheus_client import CollectorRegistry
 
 from florin.kit.observability import database_metrics, metrics
+from florin.ops.alerting import dispatcher  # its metrics are registered on import
 from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.backups import status
 from florin.ops.fleet.home import Home
@@ -21,6 +22,7 @@ from florin.ops.haproxy.metrics import merge_metrics
 from florin.ops.metrics import definitions
 from florin.ops.supervisor.watchdog import Watchdog
 
+ALSO = (dispatcher.sent, dispatcher.firing)  # of the operator page's process
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "metrics.md"
 BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
 _HELP = re.compile(r"^# HELP (\S+) (.*)$", re.MULTILINE)
