@@ -12,6 +12,7 @@ OLDEST = 'florin_queue_oldest_seconds{queue="bulk",instance="api-1"}'
 OBJECTIVE = 'florin_queue_objective_seconds{queue="bulk",instance="api-1"}'
 DATABASE = 'florin_dependency_up{dependency="database",instance="api-1"}'
 LAG = 'florin_replica_lag_seconds{server="postgres-2",instance="api-1"}'
+STANDBY = LAG.replace("lag_seconds", "standby")
 FREE = 'florin_disk_free_bytes{folder="data"}'
 SIZE = 'florin_disk_size_bytes{folder="data"}'
 LOST = 'florin_writes_maybe_lost_total{instance="api-1",reported_by="us"}'
@@ -79,8 +80,13 @@ CASES = {
         12,
         None,
     ),
-    "a replica is behind": AlertCase("ReplicaLag", {LAG: "0x4 41x8"}, 12, "postgres-2"),
-    "a replica follows": AlertCase("ReplicaLag", {LAG: "0.2x12"}, 12, None),
+    "a replica is behind": AlertCase(
+        "ReplicaLag", {LAG: "0x4 41x8", STANDBY: "1x12"}, 12, "postgres-2"
+    ),
+    "a replica follows": AlertCase("ReplicaLag", {LAG: "0.2x12", STANDBY: "1x12"}, 12, None),
+    "a primary among the replicas": AlertCase(
+        "ReplicaLag", {LAG: "41x12", STANDBY: "0x12"}, 12, None
+    ),
     "a disk has three percent left": AlertCase(
         "DiskFull", {FREE: "30000000000x12", SIZE: "1000000000000x12"}, 12, "data"
     ),

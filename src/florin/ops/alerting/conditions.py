@@ -108,12 +108,14 @@ def database_unreachable(metrics: FleetMetrics) -> Violations:
 
 def replica_lag(metrics: FleetMetrics) -> Violations:
     lags = _highest(metrics.processes, m.REPLICA_LAG, "server")
+    # Instances watch every server of the database; the primary is not behind itself.
+    standbys = _highest(metrics.processes, m.REPLICA_STANDBY, "server")
     return {
         server: f"{server} is {lag:.0f} s behind (limit {_LAG_LIMIT_S:.0f} s)"
         if lag != float("inf")
         else f"{server} is disconnected"
         for server, lag in lags.items()
-        if lag > _LAG_LIMIT_S
+        if lag > _LAG_LIMIT_S and standbys.get(server) == 1
     }
 
 

@@ -28,6 +28,7 @@ QUEUE_WORKERS = "florin_queue_workers"
 WORKERS_WANTED = "florin_workers_wanted"
 DEPENDENCY_UP = "florin_dependency_up"
 REPLICA_LAG = "florin_replica_lag_seconds"
+REPLICA_STANDBY = "florin_replica_standby"
 DISK_FREE = "florin_disk_free_bytes"
 DISK_SIZE = "florin_disk_size_bytes"
 UP = "up"  # of Prometheus; the operator process probes the instances itself
@@ -47,7 +48,15 @@ _COUNTERS = {
 NAMES = frozenset(
     (
         *_COUNTERS,
-        *(IN_FLIGHT, ACTIVE_SERVERS, DEPENDENCY_UP, REPLICA_LAG, DISK_FREE, DISK_SIZE),
+        *(
+            IN_FLIGHT,
+            ACTIVE_SERVERS,
+            DEPENDENCY_UP,
+            REPLICA_LAG,
+            REPLICA_STANDBY,
+            DISK_FREE,
+            DISK_SIZE,
+        ),
         *(LEDGER_CHECKED, LEDGER_UNBALANCED, LEDGER_ENTRIES),
         *(QUEUE_OLDEST, QUEUE_OBJECTIVE, QUEUE_WORKERS, WORKERS_WANTED),
     )
