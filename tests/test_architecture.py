@@ -21,7 +21,6 @@ LONG_FILES: dict[str, tuple[int, str]] = {
     "demo/load.py": (270, "one load with its phases"),
     "identity/members.py": (290, "members and the rules of their roles"),
     "identity/sessions.py": (270, "one sign-in: begin, refresh, revoke"),
-    "kit/postgres/migrations.py": (280, "one run of the migrations, roles included"),
     "kit/queue/worker.py": (260, "one worker: claim, run, renew, stop"),
     "ledger/batching.py": (270, "one batcher: items together, alone, and repeated"),
     "ops/diagnostics/database_advisor.py": (270, "one finding per query"),

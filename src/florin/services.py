@@ -15,8 +15,9 @@ from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.drain import Drain
 from florin.kit.observability import logging
 from florin.kit.observability.process_metrics import ProcessMetrics
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Connection, Database
 from florin.kit.postgres.log_position import PositionReader
+from florin.kit.postgres.process_registry import ProcessRegistration
 from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue.stats import QueueGauges
 from florin.kit.rate_limits.limiter import Limit, RateLimiter
@@ -96,15 +97,25 @@ class ApiServices:
         self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.event_streams = EventStreams(self.database, self.happened, self.access)
-        self.health = HealthMonitor(
+        self._ownership = OwnershipCheck(settings)
+        self._registration = ProcessRegistration(name=settings.instance, release=settings.release)
+        self.health = self._health_monitor()
+        self.process = ProcessMetrics(settings.release)
+
+    def _health_monitor(self) -> HealthMonitor:
+        return HealthMonitor(
             drain=self.drain,
             dsn=self.database.limits.dsn,
             ping=self.valkey.ping if self.valkey is not None else None,
-            release=settings.release,
-            instance=settings.instance,
-            first=OwnershipCheck(settings).check,
+            release=self.settings.release,
+            instance=self.settings.instance,
+            first=self._check_database,
+            last=self._registration.leave,
         )
-        self.process = ProcessMetrics(settings.release)
+
+    async def _check_database(self, connection: Connection) -> None:
+        await self._ownership.check(connection)
+        await self._registration.check(connection)
 
     def _notify_streams(self, merchants: set[UUID]) -> None:
         self.happened.notify(each.bytes for each in merchants)

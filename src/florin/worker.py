@@ -63,7 +63,7 @@ async def _forget_keys(job: QueuedJob, parts: WorkerServices) -> Continue | None
 
 async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
     async with job.effect(last=True) as tx:
-        await tx.run("select florin.queue_prune()")
+        await tx.run("select queue_prune()")
 
 
 async def _cleanup(job: QueuedJob, parts: WorkerServices) -> Continue | None:

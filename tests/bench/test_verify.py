@@ -124,7 +124,7 @@ def test_statements_are_read_from_a_log(tmp_path: Path) -> None:
         "\tfrom florin.transfer\n"
         "florin api-1|DETAIL:  Parameters: $1 = 'x'\n"
         "florin api-2|LOG:  execute __asyncpg_2__: \n"
-        "\tselect * from florin.post($1)\n"
+        "\tselect * from post($1)\n"
         "florin api-2|ERROR:  canceling statement\n"
         "\tof a query\n"
         "florin api-2|LOG:  statement: BEGIN;\n",
@@ -132,14 +132,14 @@ def test_statements_are_read_from_a_log(tmp_path: Path) -> None:
     )
     assert list(statement_log.read_statements(log)) == [
         ("florin api-1", "select 'a' || 'b' from florin.transfer"),
-        ("florin api-2", "select * from florin.post($1)"),
+        ("florin api-2", "select * from post($1)"),
         ("florin api-2", "BEGIN;"),
     ]
 
 
 def test_replica_reads_and_decisions_are_counted_by_server() -> None:
     list_, look = "select 1 from florin.transfer", "select pg_last_wal_replay_lsn()"
-    post = "select * from florin.post($1)"
+    post = "select * from post($1)"
     before = {name: Counter({list_: 5}) for name in "pqr"}
     after = {
         "p": Counter({list_: 7, post: 40, "select 1 from florin.program": 3}),

@@ -107,7 +107,6 @@ async def test_events_of_a_long_transaction_are_not_skipped(
     async with stream(http) as lines:
         running = owner.transaction()
         await running.start()
-        await owner.execute("set search_path = florin")
         op = Op(
             kind="redeem", merchant="m", id=ids.new_id(), card=bare(slow["id"]), amount=1, key="s"
         )

@@ -148,7 +148,9 @@ async def _answered(fleet: BenchFleet, name: str) -> float:
     return (await soak.read_counts([fleet.part(name).operations or ""])).total
 
 
-@pytest.mark.parametrize("fault", ["does not start", "dies soon"])
+@pytest.mark.parametrize(
+    "fault", ["does not start", "dies soon", "takes one cent more and does not start"]
+)
 async def test_a_bad_release_is_rolled_back_without_failed_requests(
     fleet: BenchFleet, fault: str
 ) -> None:

@@ -9,8 +9,8 @@ from uuid import UUID
 from florin.kit import ids
 from tests.ledger.model import Op
 
-POST = "select * from florin.post(" + ", ".join(f"${n}" for n in range(1, 21)) + ")"  # noqa: S608 -- numbers
-ISSUE = "select * from florin.issue(" + ", ".join(f"${n}" for n in range(1, 19)) + ")"  # noqa: S608 -- numbers
+POST = "select * from post(" + ", ".join(f"${n}" for n in range(1, 21)) + ")"  # noqa: S608 -- numbers
+ISSUE = "select * from issue(" + ", ".join(f"${n}" for n in range(1, 19)) + ")"  # noqa: S608 -- numbers
 ACTOR = "key_test"
 
 

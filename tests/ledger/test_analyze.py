@@ -46,7 +46,7 @@ async def test_a_code_is_found_among_thousands_of_a_new_shop(
     last = (await make(CARDS))[-1]
     trapped = await read_to_redeem(last) > CARDS
     assert trapped or version != "18", "else there is nothing to be seen here any more"
-    assert await app.fetchval("select florin.analyze_grown()") == 4
+    assert await app.fetchval("select analyze_grown()") == 4
     await read_to_redeem(last)  # makes a new plan with the current statistics
     assert await read_to_redeem(last) < 100
-    assert await app.fetchval("select florin.analyze_grown()") == 0
+    assert await app.fetchval("select analyze_grown()") == 0

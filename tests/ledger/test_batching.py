@@ -47,7 +47,7 @@ async def waiting(elsewhere: Any) -> list[tuple[int, Any]]:
     """The ledger calls that wait for a lock: process id and start."""
     rows = await elsewhere.fetch(
         "select pid, query_start from pg_stat_activity where datname = current_database()"
-        " and query like '%florin.post(%' and state = 'active' and wait_event_type = 'Lock'"
+        " and query like '%post(%' and state = 'active' and wait_event_type = 'Lock'"
     )
     return [(row["pid"], row["query_start"]) for row in rows]
 

@@ -207,7 +207,6 @@ async def test_a_duplicate_waits_for_a_key_that_runs_elsewhere(
     op = Op(kind="redeem", merchant="m", id=ids.new_id(), card=cards[0], amount=1, key="slow")
     running = elsewhere.transaction()
     await running.start()
-    await elsewhere.execute("set search_path = florin")
     assert (await calls.post(elsewhere, {"m": merchant}, [op]))[0]["outcome"] == "ok"
     again = replace(op, id=ids.new_id())
     connection = await open_connection(urls.app, name="duplicate")
@@ -247,7 +246,7 @@ async def test_broken_connections_neither_lose_nor_repeat_a_posting(
                     "select count(pg_terminate_backend(pid)) from ("
                     " select pid from pg_stat_activity"
                     " where datname = current_database() and usename = 'florin_app'"
-                    " and query like '%florin.post(%' and state = 'active' limit 1) as one"
+                    " and query like '%post(%' and state = 'active' limit 1) as one"
                 ):
                     cuts, cut_in = cuts + 1, rounds
                 await asyncio.sleep(0.01)
@@ -301,7 +300,6 @@ async def test_a_balance_at_an_instant_never_changes(
     merchant, cards = shop
     running = elsewhere.transaction()
     await running.start()
-    await elsewhere.execute("set search_path = florin")
     op = Op(kind="redeem", merchant="m", id=ids.new_id(), card=cards[0], amount=100, key="long")
     await calls.post(elsewhere, {"m": merchant}, [op])
     await ledger.post(redemption(merchant, cards[1], 3))
@@ -323,8 +321,8 @@ async def test_a_balance_at_an_instant_never_changes(
 async def test_the_recorded_start_of_a_transaction_is_never_too_late(elsewhere: Any) -> None:
     for _ in range(50):
         async with elsewhere.transaction():
-            now = await elsewhere.fetchrow("select florin.begin_money(), clock_timestamp() as then")
-            assert await elsewhere.fetchval("select florin.oldest_money()") <= now["then"]
+            now = await elsewhere.fetchrow("select begin_money(), clock_timestamp() as then")
+            assert await elsewhere.fetchval("select oldest_money()") <= now["then"]
 
 
 async def test_a_balance_waits_for_a_card_that_is_being_issued(
@@ -334,7 +332,6 @@ async def test_a_balance_waits_for_a_card_that_is_being_issued(
     program = await calls.make_program(owner, merchant)
     running = elsewhere.transaction()
     await running.start()
-    await elsewhere.execute("set search_path = florin")
     await calls.issue(elsewhere, merchant, program, [ids.new_id()], [100], activate=[True])
     row = await database.one("select clock_timestamp() as now")
     assert row is not None

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from florin.kit import ids
+from florin.kit.postgres.sql_release import PACKAGED
 from tests.ledger import calls
 from tests.ledger.model import Op
 
@@ -47,7 +48,7 @@ async def test_the_application_owns_nothing_and_may_create_nothing(app: Any) -> 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await app.execute("alter table florin.account disable trigger all")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await app.execute("create or replace function florin.clock(uuid) returns timestamptz"
+        await app.execute("create or replace function clock(uuid) returns timestamptz"
                           " language sql as 'select now()'")  # fmt: skip
 
 
@@ -174,10 +175,12 @@ async def test_a_key_is_claimed_once_for_each_merchant(
 # heartbeat, failed attempts of those who name no merchant, and its work.
 INSTALLATION = {
     "merchant", "migration", "heartbeat", "failed_attempt",
+    "function_set", "function_set_release", "process", "ledger_check",
     "outbox", "queue", "queue_job", "queue_tick", "queue_worker", "queue_audit", "queue_flow",
 }  # fmt: skip
 
 
+@pytest.mark.schema
 async def test_every_key_begins_with_the_merchant(owner: Any) -> None:
     rows = await owner.fetch(
         "select c.conrelid::regclass::text as on_table, c.conname, c.contype::text,"
@@ -198,10 +201,12 @@ async def test_every_key_begins_with_the_merchant(owner: Any) -> None:
     assert {row["name"].removeprefix("florin.") for row in unique} == INSTALLATION
 
 
+@pytest.mark.schema
 async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(owner: Any) -> None:
     rows = await owner.fetch(
         "select p.proname, p.prosecdef, p.proconfig, p.proacl::text as acl from pg_proc p"
-        " join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'florin'"
+        " join pg_namespace n on n.oid = p.pronamespace"
+        " where n.nspname = any(current_schemas(false))"
     )
     assert {row["proname"] for row in rows if row["prosecdef"]} == {
         "post", "issue", "rotate_code", "take_job_quota", "reset_pin", "once", "analyze_grown",
@@ -209,7 +214,8 @@ async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(o
     }  # fmt: skip
     for row in rows:
         if row["prosecdef"]:
-            assert any("search_path=florin, pg_temp" in s for s in row["proconfig"]), row
+            pinned = f"search_path={PACKAGED.set_name}, florin, pg_temp"
+            assert pinned in row["proconfig"], row
         assert row["acl"] is not None, row
         assert "{=X" not in row["acl"], row
         assert ",=X" not in row["acl"], row
@@ -218,17 +224,19 @@ async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(o
 async def test_everything_that_dates_an_event_holds_the_lock_of_a_running_transaction(
     owner: Any,
 ) -> None:
-    """No event can be added before the position of a stream (florin.begin_money)."""
+    """No event can be added before the position of a stream (begin_money)."""
     rows = await owner.fetch(
         "select p.proname, p.prosrc from pg_proc p"
-        " where p.pronamespace = 'florin'::regnamespace and p.prosrc like '%into event%'"
+        " where p.pronamespace = $1::regnamespace and p.prosrc like '%into event%'",
+        PACKAGED.set_name,
     )
     assert len(rows) >= 5
     for row in rows:
         before, _, _ = row["prosrc"].partition("into event")
-        assert "perform florin.begin_money();" in before, row["proname"]
+        assert "perform begin_money();" in before, row["proname"]
 
 
+@pytest.mark.schema
 async def test_money_is_counted_in_64_bits(owner: Any) -> None:
     """In the tables that hold any; months are no money."""
     rows = await owner.fetch(

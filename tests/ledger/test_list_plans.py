@@ -246,7 +246,7 @@ LISTS = every_list()
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 async def test_a_list_reads_about_what_it_shows(app: Any, loaded: Loaded, mode: str) -> None:
-    await app.execute(f"set search_path = florin; set plan_cache_mode = {mode}; set jit = off")
+    await app.execute(f"set plan_cache_mode = {mode}; set jit = off")
     wasteful: dict[str, tuple[int, str]] = {}
     for name, listed in LISTS.items():
         counting = Counting(app)
@@ -259,7 +259,6 @@ async def test_a_list_reads_about_what_it_shows(app: Any, loaded: Loaded, mode: 
 
 @pytest.mark.usefixtures("loaded")
 async def test_the_measure_sees_a_scan(app: Any) -> None:
-    await app.execute("set search_path = florin")
     counting = Counting(app)
     await counting.all("select * from florin.transfer where amount = $1 limit 1", 77_777)
     assert counting.worst[0] > READ_MAX

@@ -84,7 +84,7 @@ async def test_frequent_queries_use_an_index(
     app: Any, shop: tuple[UUID, UUID, list[UUID]], mode: str
 ) -> None:
     merchant, _, cards = shop
-    await app.execute(f"set search_path = florin; set plan_cache_mode = {mode}; set jit = off")
+    await app.execute(f"set plan_cache_mode = {mode}; set jit = off")
     spy = Spy(app)
     card = cards[0]
     await spy.all(lookup.SQL, [merchant], [calls.code_hash(card)])
@@ -130,7 +130,6 @@ async def test_the_ledger_scans_no_table(
         {"kind": "capture", "card": None, "other": hold, "amount": 3},
         {"kind": "void", "card": None, "other": hold},
     ]
-    await app.execute("set search_path = florin")
     before = await scans()
     for some in (first, second):
         named: list[dict[str, Any]] = [

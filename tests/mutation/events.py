@@ -11,7 +11,7 @@ EVENTS = (
       'until: datetime = row["now"]',
       f"{STREAM}::test_events_of_a_long_transaction_are_not_skipped"),
     _("the stream does not wait for a rotation that runs", "src/florin/ledger/issue.sql",
-      "begin\n  perform florin.begin_money();\n  insert", "begin\n  insert",
+      "begin\n  perform begin_money();\n  insert", "begin\n  insert",
       "tests/ledger/test_database_constraints.py::test_everything_that_dates_an_event_holds_the_lock_of_a_running_transaction"),
     _("all events of a call have the same time", "src/florin/ledger/post.sql",
       "        u.at + (ticks + 2 * u.i) * microsecond\n", "        u.at\n",

@@ -17,6 +17,7 @@ from tests.mutation.operations import OPERATIONS
 from tests.mutation.operator import OPERATOR
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
+from tests.mutation.releases import RELEASES
 from tests.mutation.request_costs import REQUEST_COSTS
 from tests.mutation.requests import REQUESTS
 
@@ -61,10 +62,10 @@ _LOCKS = (
       "LOCK_TIMEOUT_MS = 50\n", "LOCK_TIMEOUT_MS = 60_000\n",
       f"{MANY}::test_a_card_locked_elsewhere_does_not_delay_other_items"),
     _("a balance that may still change is reported as settled", POST,
-      "  perform florin.begin_money();\n", "",
+      "  perform begin_money();\n", "",
       f"{MANY}::test_a_balance_at_an_instant_never_changes"),
     _("a card that is being issued is reported as settled", ISSUE,
-      "  perform florin.begin_money();\n  if p_key[1]", "  if p_key[1]",
+      "  perform begin_money();\n  if p_key[1]", "  if p_key[1]",
       f"{MANY}::test_a_balance_waits_for_a_card_that_is_being_issued"),
     _("a balance ignores transactions that still run", "src/florin/reports/balances.py",
       "        if began is None or began > until:\n", "        if began is None or True:\n",
@@ -109,8 +110,8 @@ _MONEY = (
       "a.id = c_id[c] and a.blocked) then", "a.id = c_id[c] and false) then",
       f"{CARDS}::test_a_card_stays_blocked_after_reinstatement"),
     _("a program change affects cards sold earlier", "src/florin/ledger/clock.sql",
-      "  select florin.expiry(p_from, a.expires_after_months, m.timezone)\n  from account a join",
-      "  select florin.expiry(p_from, (select p.expires_after_months from program p"
+      "  select expiry(p_from, a.expires_after_months, m.timezone)\n  from account a join",
+      "  select expiry(p_from, (select p.expires_after_months from program p"
       " where p.merchant = a.merchant and p.id = a.program), m.timezone)\n  from account a join",
       f"{CARDS}::test_a_change_of_the_program_applies_to_later_cards"),
     _("a card with a balance is closed", POST,
@@ -215,10 +216,9 @@ _BELTS = (
     _("the application may write the tables it reads", "src/florin/migrations/grants.sql",
       "grant select on all tables", "grant select, update on all tables", CONSTRAINTS),
     _("a function of the owner uses the caller's search_path", POST,
-      "set search_path = florin, pg_temp\n", "", CONSTRAINTS),
-    _("every role may call the functions", "src/florin/migrations/grants.sql",
-      "revoke all on all functions in schema florin from public, {role};",
-      "revoke all on all functions in schema florin from {role};", CONSTRAINTS),
+      "set search_path from current\n", "", CONSTRAINTS),
+    _("every role may call the functions", "src/florin/kit/postgres/function_sets.py",
+      'f"revoke all on all functions in schema {name} from public;"', 'f""', CONSTRAINTS),
     _("a card is shown to another merchant", "src/florin/cards/card.py",
       "where a.merchant = $1 and a.id = $2\n", "where $1::uuid is not null and a.id = $2\n",
       "tests/journeys/test_foreign_objects.py"),
@@ -232,5 +232,5 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR,
-    *JOBS, *REQUEST_COSTS, *DEPLOYS,
+    *JOBS, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
 )  # fmt: skip

@@ -55,7 +55,7 @@ _TURNS = (
       "order by z.priority desc, z.place, z.due_at, z.id\n", "order by z.priority desc, z.id\n",
       f"{FAIR}::test_merchants_take_turns"),
     _("a merchant's next slice runs before other merchants", SQL,
-      "    place = (florin.queue_places(array[j.queue], array[j.priority::integer],"
+      "    place = (queue_places(array[j.queue], array[j.priority::integer],"
       " array[j.merchant]))[1],\n", "",
       f"{FAIR}::test_a_long_job_queues_again_after_each_slice"),
     _("a job that becomes due keeps its old place", SQL,
@@ -116,8 +116,8 @@ _COUNTS = (
       "coalesce(i.due_at, clock_timestamp()), null, i.trace, p_position,",
       f"{RULES}::test_a_duplicate_is_not_queued_until_the_first_is_done"),
     _("a scheduled tick runs on every worker", SQL,
-      "  if not found then\n    return false;\n  end if;\n  perform florin.queue_put(",
-      "  perform florin.queue_put(",
+      "  if not found then\n    return false;\n  end if;\n  perform queue_put(",
+      "  perform queue_put(",
       f"{RULES}::test_a_claimed_tick_is_not_claimed_again"),
     _("the limit of the fleet is applied per worker", SQL,
       "  if rule.max_running is not null then", "  if false then",

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from florin.kit.postgres.migrations import MigrationFailed
+from florin.kit.postgres.short_locks import MigrationFailed
 from florin.ops.releases import version
 from florin.ops.system.console import OperatorError, voice
 

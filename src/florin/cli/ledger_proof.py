@@ -3,13 +3,14 @@
 from typing import Any
 
 from florin.kit.postgres.database import Database
+from florin.kit.postgres.function_sets import use_installed_functions
 from florin.ops.system.console import OperatorError
 from florin.reports import proof as proof_
 
 
 async def prove_all(url: str) -> dict[str, Any]:
     """Return the numbers of checked rows. Raises OperatorError if a ledger does not balance."""
-    database = Database(f"{url}?connection_limit=2")
+    database = Database(f"{url}?connection_limit=2", on_connect=use_installed_functions)
     await database.open()
     try:
         rows = await database.all("select id from florin.merchant order by id")

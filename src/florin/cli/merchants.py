@@ -83,6 +83,7 @@ async def _add(home: Home, wanted: dict[str, object], email: str):  # noqa: ANN2
     from florin.kit.encryption import Sealer
     from florin.kit.errors import InvalidRequest
     from florin.kit.postgres.database import Database
+    from florin.kit.postgres.function_sets import use_installed_functions
     from florin.kit.settings import InvalidSettings, read_settings
     from florin.merchants.merchant import MerchantRequest
     from florin.merchants.registration import invite_owner
@@ -101,7 +102,9 @@ async def _add(home: Home, wanted: dict[str, object], email: str):  # noqa: ANN2
         sealer=Sealer(*settings.key_ring("seal_key")),
         peppers=tuple(each.encode() for each in settings.key_ring("key_pepper")),
     )
-    database = Database(settings.primary_url, name="florin merchant")
+    database = Database(
+        settings.primary_url, name="florin merchant", on_connect=use_installed_functions
+    )
     await database.open()
     try:
         made = await invite_owner(database, letters, want, email)

@@ -1,5 +1,7 @@
 """Processes: the commands that run one process of Florin."""
 
+from typing import Annotated
+
 import typer
 
 from florin.cli.bench import bench
@@ -15,10 +17,20 @@ def api() -> None:
     raise typer.Exit(run_api())
 
 
-def migrate(plan: PlanOption = False, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def migrate(
+    plan: PlanOption = False,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove SQL functions of releases that no longer run."),
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Migrate the database to the schema of this release: expand first, contract later."""
     know_engines(home_of(home))
-    raise typer.Exit(call("florin.kit.postgres.migrations", only_plan=plan, as_json=as_json))
+    raise typer.Exit(
+        call("florin.kit.postgres.migrate_command", only_plan=plan, prune=prune, as_json=as_json)
+    )
 
 
 def operator() -> None:

@@ -56,6 +56,7 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
     import asyncpg
 
     from florin.kit.postgres.database import PoolLimits, open_connection
+    from florin.kit.postgres.function_sets import use_installed_functions
     from florin.kit.queue import admin, stats
 
     try:
@@ -64,6 +65,7 @@ async def _do(url: str, verb: Verb, given: Sequence[str]) -> dict[str, Any]:
         raise OperatorError(f"The database cannot be reached: {error}.") from None
     actor = f"operator:{getpass.getuser()}"
     try:
+        await use_installed_functions(connection)
         match verb:
             case "list":
                 return {

@@ -43,6 +43,7 @@ async def _do(url: str, wanted: Sequence[str]) -> dict[str, Any]:
 
     from florin.kit import ids
     from florin.kit.postgres.database import PoolLimits, open_connection
+    from florin.kit.postgres.function_sets import use_installed_functions
     from florin.ledger import quotas
 
     try:
@@ -50,6 +51,7 @@ async def _do(url: str, wanted: Sequence[str]) -> dict[str, Any]:
     except (OSError, asyncpg.PostgresError) as error:
         raise OperatorError(f"The database cannot be reached: {error}.") from None
     try:
+        await use_installed_functions(connection)
         if wanted:
             merchant, name, most = _limit(wanted, [q.name for q in await quotas.listed(connection)])
             was = await quotas.set_limit(

@@ -15,6 +15,7 @@ from florin.identity.api_keys import KeyRequest
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
+from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.merchants.programs import ProgramRequest, create_program
@@ -25,7 +26,9 @@ _OPEN_JOBS = 1000
 
 async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
     """Return merchant, program and API key: the stored ones if they still work, else new ones."""
-    database = Database(settings.primary_url, name="florin demo-merchant")
+    database = Database(
+        settings.primary_url, name="florin demo-merchant", on_connect=use_installed_functions
+    )
     await database.open()
     pepper = settings.key_pepper.get_secret_value().encode()
     try:

@@ -37,7 +37,7 @@ _BEFORE_ALL = UUID(int=0)
 
 # The statement's time is before the locks are read: a transaction that starts after is later.
 _SETTLED = """
-select statement_timestamp() as now, florin.oldest_money() as began, m.clock_offset as shift
+select statement_timestamp() as now, oldest_money() as began, m.clock_offset as shift
 from florin.merchant m where m.id = $1
 """
 

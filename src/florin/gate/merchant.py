@@ -12,6 +12,7 @@ from florin.identity.api_keys import KeyRequest
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database, Tx
+from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.settings import Settings
 from florin.merchants.programs import ProgramRequest, create_program
 
@@ -33,7 +34,9 @@ class CheckMerchant:
 @asynccontextmanager
 async def open_check_merchant(settings: Settings) -> AsyncGenerator[CheckMerchant]:
     """Find or create the test merchant; give it a key that is revoked at the end."""
-    database = Database(settings.primary_url, name="florin gate")
+    database = Database(
+        settings.primary_url, name="florin gate", on_connect=use_installed_functions
+    )
     await database.open()
     try:
         async with database.transaction() as tx:

@@ -1,11 +1,11 @@
 -- Check the quota of API keys that are not revoked, or of members; a removed member has no row.
 -- Returns null, or the limit that one more would exceed. The merchant's row is locked until the end of
 -- the transaction, so that the second of two concurrent requests sees what the first created.
-create or replace function florin.exceeded_quota(p_merchant uuid, p_name text) returns bigint
-language plpgsql volatile set search_path = florin, pg_temp
+create function exceeded_quota(p_merchant uuid, p_name text) returns bigint
+language plpgsql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
-  most bigint := florin.quota_limit(p_merchant, p_name);
+  most bigint := quota_limit(p_merchant, p_name);
   used bigint;
 begin
   perform from merchant m where m.id = p_merchant for no key update;

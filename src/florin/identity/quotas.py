@@ -11,6 +11,6 @@ async def require_quota_left(tx: Tx, merchant: UUID, name: Literal["api_keys", "
     """Require that the merchant may have one more, in the transaction that creates it. Raises
     QuotaExceeded.
     """
-    limit: int | None = await tx.value("select florin.exceeded_quota($1, $2)", merchant, name)
+    limit: int | None = await tx.value("select exceeded_quota($1, $2)", merchant, name)
     if limit is not None:
         raise QuotaExceeded.of(name, limit)

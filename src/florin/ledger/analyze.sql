@@ -2,8 +2,8 @@
 -- all its indexes have the same cost, and a session keeps a plan of that time until there are new
 -- statistics: it would look for a card among all cards of its merchant. Autovacuum runs after a minute
 -- or two; a job that issues thousands of cards calls this at the start of each slice.
-create or replace function florin.analyze_grown() returns integer
-language plpgsql volatile security definer set search_path = florin, pg_temp as $$
+create function analyze_grown() returns integer
+language plpgsql volatile security definer set search_path from current as $$
 declare
   grown regclass;
   analyzed integer := 0;

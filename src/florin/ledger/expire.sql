@@ -2,10 +2,10 @@
 -- cards of a call are processed by the same few statements. Cards that are locked by another transaction
 -- are left for the next call. Cards with holds are not expired here but returned in with_holds, because
 -- `post` decides which of their holds have expired. p_ids: new ids, one for each card that may expire.
-create or replace function florin.expire_due(p_merchant uuid, p_ids uuid[], p_actor text,
+create function expire_due(p_merchant uuid, p_ids uuid[], p_actor text,
   out expired integer, out amount bigint, out with_holds uuid[])
 language plpgsql volatile security definer
-set search_path = florin, pg_temp
+set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -16,9 +16,9 @@ as $$
 #variable_conflict use_column
 declare
   c_id uuid[]; c_balance bigint[]; c_held bigint[]; c_currency text[]; c_sequence bigint[];
-  c_revision bigint[]; c_expires timestamptz[]; at timestamptz := florin.clock(p_merchant);
+  c_revision bigint[]; c_expires timestamptz[]; at timestamptz := clock(p_merchant);
 begin
-  perform florin.begin_money();
+  perform begin_money();
   select array_agg(l.id) filter (where l.held = 0), array_agg(l.balance) filter (where l.held = 0),
     array_agg(l.currency) filter (where l.held = 0),
     array_agg(l.sequence) filter (where l.held = 0),
@@ -32,7 +32,7 @@ begin
       and a.expires_at <= at
     order by a.expires_at limit cardinality(p_ids) for no key update of a skip locked
   ) l;
-  at := florin.clock(p_merchant); -- after the locks, so that the dates of a card's entries are in their order
+  at := clock(p_merchant); -- after the locks, so that the dates of a card's entries are in their order
   expired := coalesce(cardinality(c_id), 0);
   select coalesce(sum(b), 0) into amount from unnest(c_balance) b;
   if expired = 0 then
@@ -64,8 +64,8 @@ begin
 end $$;
 
 -- Merchants with active cards or open holds past their expiry.
-create or replace function florin.merchants_due(p_after uuid, p_most integer) returns setof uuid
-language sql volatile set search_path = florin, pg_temp set enable_seqscan = off
+create function merchants_due(p_after uuid, p_most integer) returns setof uuid
+language sql volatile set search_path from current set enable_seqscan = off
 set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off as $$
   select m.id from florin.merchant m
   where m.id > p_after and (exists (
@@ -79,9 +79,9 @@ set enable_hashjoin = off set enable_mergejoin = off set enable_bitmapscan = off
 $$;
 
 -- Cards of a merchant with open holds past their expiry, oldest first.
-create or replace function florin.cards_with_holds_due(p_merchant uuid, p_most integer)
+create function cards_with_holds_due(p_merchant uuid, p_most integer)
 returns setof uuid
-language sql volatile set search_path = florin, pg_temp set enable_seqscan = off
+language sql volatile set search_path from current set enable_seqscan = off
 set enable_bitmapscan = off as $$
   select distinct due.card from (
     select h.card from florin.hold h where h.merchant = p_merchant and h.state = 'open'
@@ -92,8 +92,8 @@ set enable_bitmapscan = off as $$
 $$;
 
 -- Erase the sealed copies of codes past their retention. Returns their number.
-create or replace function florin.erase_codes(p_most integer) returns integer
-language sql volatile security definer set search_path = florin, pg_temp
+create function erase_codes(p_most integer) returns integer
+language sql volatile security definer set search_path from current
 set enable_seqscan = off set enable_hashjoin = off as $$
   with due as (
     select c.merchant, c.id from florin.card c
@@ -109,9 +109,9 @@ $$;
 -- Delete the idempotency keys in a range of pages that are older than p_days, which is at least 30.
 -- A scan by pages needs no index, which every payment would have to maintain. Returns the number of
 -- deleted keys, and null when the table ends before p_from.
-create or replace function florin.forget_keys(p_from bigint, p_pages integer, p_days integer)
+create function forget_keys(p_from bigint, p_pages integer, p_days integer)
 returns integer
-language plpgsql volatile security definer set search_path = florin, pg_temp as $$
+language plpgsql volatile security definer set search_path from current as $$
 declare
   n integer;
 begin

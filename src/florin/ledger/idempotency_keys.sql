@@ -2,11 +2,11 @@
 -- key, this one waits, p_patience ms at most; a key that is still held then stays unclaimed. Returns the
 -- ids of the items that claimed their key. Every other key existed before; it may have an item's own id,
 -- when an earlier attempt of the same call was committed and its answer was lost.
-create or replace function florin.claim_keys(
+create function claim_keys(
   p_merchant uuid[], p_key text[], p_operation text[], p_fingerprint bytea[], p_id uuid[],
   p_simulate boolean[], p_patience integer
 ) returns uuid[]
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 declare
   item record;
   claimed uuid[] := '{}';

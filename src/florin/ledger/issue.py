@@ -18,7 +18,7 @@ from florin.ledger.refusals import BY_OUTCOME
 SEALED_FOR = timedelta(hours=24)
 
 _SQL = (
-    "select * from florin.issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
+    "select * from issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bigint[], $9::boolean[], $10::bytea[], $11::text[],"
     " $12::text[], $13::text[], $14::text[], $15::bytea[], $16::interval, $17::text[],"
     " $18::integer, $19::uuid)"
@@ -142,7 +142,7 @@ async def rotate_code(
     """Replace the code of a card; return the outcome, ok or replayed. Raises refusals."""
     return await _replace_secret(
         database,
-        "select outcome from florin.rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "select outcome from rotate_code($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         merchant,
         card,
         ids.new_id(),
@@ -170,7 +170,7 @@ async def reset_pin(
     """Replace the PIN of a card; return the outcome, ok or replayed. Raises refusals."""
     return await _replace_secret(
         database,
-        "select outcome from florin.reset_pin($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "select outcome from reset_pin($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         merchant,
         card,
         ids.new_id(),

@@ -7,9 +7,7 @@
 -- actor is bound to one.
 -- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
 -- program's limits changed since.
-drop function if exists florin.issue(uuid[], uuid[], uuid[], uuid[], text[], bytea[], uuid[],
-  bigint[], boolean[], bytea[], text[], text[], text[], text[], bytea[], interval, text[], integer);
-create or replace function florin.issue(
+create function issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
   p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
@@ -17,7 +15,7 @@ create or replace function florin.issue(
   p_job uuid default null
 ) returns table (outcome text, id uuid, answer jsonb)
 language plpgsql volatile security definer
-set search_path = florin, pg_temp
+set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -31,10 +29,10 @@ declare
   q_merchant uuid[]; q_left bigint[]; -- the number of cards that each merchant may still request today
   accepted florin.job%rowtype;
 begin
-  perform florin.begin_money();
+  perform begin_money();
   if p_key[1] is not null then -- a request; cards of a job have no key and were counted with the job
     perform nextval('posting_counter');
-    select array_agg(z.m), array_agg(florin.cards_left(z.m)) into q_merchant, q_left
+    select array_agg(z.m), array_agg(cards_left(z.m)) into q_merchant, q_left
     from (select distinct u.m from unnest(p_merchant) u (m)) z;
   end if;
   if p_job is not null then
@@ -42,7 +40,7 @@ begin
       and j.amounts_accepted and j.state <> 'finished';
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
-  claimed := florin.claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
+  claimed := claim_keys(p_merchant, p_key, array_fill('issue'::text, array[n]), p_fingerprint,
     p_id, array_fill(false, array[n]), p_patience);
   perform set_config('lock_timeout', '0', true); -- extending a file may take longer
 
@@ -69,7 +67,7 @@ begin
       case when octet_length(i.code) > case when p.pin then 32 else 64 end
         then substr(i.code, 33, 32) end as pin_hash,
       case when i.activate then
-        florin.expiry(m.at, p.expires_after_months, m.timezone) end as expires_at
+        expiry(m.at, p.expires_after_months, m.timezone) end as expires_at
     from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
         p_activate, p_code, p_last4, p_recipient_name, p_recipient_email, p_metadata, p_sealed,
         p_actor) with ordinality
@@ -90,7 +88,7 @@ begin
         || case when i.pin_hash is null then '{}' else '{"pin": true}'::jsonb end
       when 'replayed' then i.answer
       when 'quota_exceeded' then
-        jsonb_build_object('limit', florin.quota_limit(i.m, 'cards_per_day')) end as first_answer
+        jsonb_build_object('limit', quota_limit(i.m, 'cards_per_day')) end as first_answer
     from item i
   ), made as materialized (
     select d.* from decided d where d.outcome = 'ok'
@@ -149,18 +147,18 @@ end $$;
 -- secret and the next revision, `end_secret` records the event and its actor, and `keep_secret_answer`
 -- stores the answer for repetitions. `begin_secret` returns ok, or the reason why nothing may be written:
 -- replayed, busy, or the code of a refusal.
-create or replace function florin.begin_secret(
+create function begin_secret(
   p_merchant uuid, p_card uuid, p_event uuid, p_operation text, p_key text, p_fingerprint bytea,
   p_patience integer
 ) returns text
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 declare
   found_state card_state;
   before record;
 begin
   perform set_config('lock_timeout', p_patience || 'ms', true);
   if p_key is not null then
-    perform florin.claim_keys(array[p_merchant], array[p_key], array[p_operation],
+    perform claim_keys(array[p_merchant], array[p_key], array[p_operation],
       array[p_fingerprint], array[p_event], array[false], p_patience);
     select q.resource_id, q.operation, q.fingerprint into before from idempotency q
     where q.merchant = p_merchant and q.key = p_key;
@@ -181,17 +179,16 @@ begin
   return 'ok';
 end $$;
 
-drop function if exists florin.end_secret(uuid, uuid, uuid, text, jsonb);
-create or replace function florin.end_secret(
+create function end_secret(
   p_merchant uuid, p_card uuid, p_event uuid, p_type text, p_data jsonb, p_actor text
 ) returns void
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 begin
-  perform florin.begin_money();
+  perform begin_money();
   insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
   select p_merchant, p_event, p_type, p_card, p_card, a.revision,
     jsonb_build_object('state', a.state, 'balance', a.balance, 'held', a.held) || p_data, p_actor,
-    florin.clock(p_merchant)
+    clock(p_merchant)
   from account a where a.merchant = p_merchant and a.id = p_card;
   insert into audit (merchant, id, actor, action, subject, after)
   values (p_merchant, p_event, coalesce(p_actor, 'unknown'), p_type,
@@ -203,11 +200,11 @@ end $$;
 
 -- Store the card as it is now, and the hash of this request's sealed copy: a later request replaces the
 -- copy, and only that request may show what it then holds.
-create or replace function florin.keep_secret_answer(p_merchant uuid, p_card uuid, p_key text)
+create function keep_secret_answer(p_merchant uuid, p_card uuid, p_key text)
 returns void
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 declare
-  now_here constant timestamptz := florin.clock(p_merchant);
+  now_here constant timestamptz := clock(p_merchant);
 begin
   update idempotency q set answer = jsonb_build_object(
     'state', case when a.state in ('active', 'blocked') and a.expires_at <= now_here
@@ -225,19 +222,17 @@ end $$;
 
 -- Rotate: replace the code of a card; the old code no longer works.
 -- Instances of the release before name no actor.
-drop function if exists florin.rotate_code(uuid, uuid, uuid, bytea, text, bytea, interval, text, bytea,
-  integer);
-create or replace function florin.rotate_code(
+create function rotate_code(
   p_merchant uuid, p_card uuid, p_event uuid, p_code bytea, p_last4 text, p_sealed bytea,
   p_sealed_for interval, p_key text, p_fingerprint bytea, p_actor text default null,
   p_patience integer default 10000
 ) returns table (outcome text)
 language plpgsql volatile security definer
-set search_path = florin, pg_temp
+set search_path from current
 as $$
 #variable_conflict use_column
 declare
-  may text := florin.begin_secret(p_merchant, p_card, p_event, 'rotate-code', p_key, p_fingerprint,
+  may text := begin_secret(p_merchant, p_card, p_event, 'rotate-code', p_key, p_fingerprint,
     p_patience);
 begin
   if may = 'ok' then
@@ -246,9 +241,9 @@ begin
     update card z set last4 = p_last4, sealed_code = p_sealed,
       sealed_until = clock_timestamp() + p_sealed_for
     where z.merchant = p_merchant and z.id = p_card;
-    perform florin.end_secret(p_merchant, p_card, p_event, 'card.code_rotated',
+    perform end_secret(p_merchant, p_card, p_event, 'card.code_rotated',
       jsonb_build_object('last4', p_last4), p_actor);
-    perform florin.keep_secret_answer(p_merchant, p_card, p_key);
+    perform keep_secret_answer(p_merchant, p_card, p_key);
   end if;
   return query select may;
 end $$;

@@ -17,7 +17,7 @@ from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, 
 _UNKNOWN = (CardNotFound, IdempotencyKeyReused)
 _ABOUT_NO_CARD = frozenset({"busy", "idempotency_key_reused", "invalid_request"})
 _SQL = (
-    "select * from florin.post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
+    "select * from post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
     " $12::boolean[], $13::boolean[], $14::integer[], $15::text[], $16::text[], $17::text[],"
     " $18::text[], $19::text[], $20::integer)"

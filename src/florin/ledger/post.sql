@@ -11,7 +11,7 @@
 -- p_code: the keyed hash of the code (32 bytes) and, where a PIN was given, that of the PIN under each
 -- secret that may have keyed it (32 bytes each). A wrong PIN is counted although its item is refused.
 -- Amounts are in minor units. p_amount null means all: the rest of a redemption, a whole hold.
-create or replace function florin.post(
+create function post(
   p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
   p_card uuid[], p_code bytea[], p_other uuid[], p_amount bigint[], p_currency text[],
   p_remainder boolean[], p_simulate boolean[], p_expires_in integer[],
@@ -22,7 +22,7 @@ create or replace function florin.post(
   held bigint, state text, expires_at timestamptz, noun uuid, sequence bigint, at timestamptz
 )
 language plpgsql volatile security definer
-set search_path = florin, pg_temp
+set search_path from current
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -63,7 +63,7 @@ declare
   any_answer boolean := false; any_moved boolean := false; any_event boolean := false;
   any_audit boolean := false;
 begin
-  perform florin.begin_money();
+  perform begin_money();
   if p_op[1] <> 'expire' then -- no client waits for those
     perform nextval('posting_counter');
   end if;
@@ -107,7 +107,7 @@ begin
   -- 2. Claim the keys. Wait for a duplicate that runs elsewhere.
   any_key := array_remove(p_key, null) <> '{}';
   if any_key then
-    claimed := florin.claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate,
+    claimed := claim_keys(p_merchant, p_key, p_op, p_fingerprint, p_id, p_simulate,
       p_patience);
   end if;
 
@@ -175,7 +175,7 @@ begin
       c_held[c] := c_held[c] - due.amount;
       c_revision[c] := c_revision[c] + 1;
       c_changed[c] := true;
-      e_merchant := e_merchant || c_merchant[c]; e_id := e_id || florin.new_id();
+      e_merchant := e_merchant || c_merchant[c]; e_id := e_id || new_id();
       e_type := e_type || 'hold.expired'::text; e_card := e_card || c_id[c];
       e_noun := e_noun || due.id; e_sequence := e_sequence || c_revision[c];
       e_data := e_data || jsonb_build_object('state', 'expired');
@@ -390,7 +390,7 @@ begin
         refusal := null;
         kind := 'activate'; happened := 'card.activated'; out_of := false; take := c_face[c];
         st := 'active';
-        c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
+        c_expires[c] := expiry_of(item.m, c_id[c], now_here);
       end if;
     elsif item.op = 'block' then
       if st in ('active', 'expired') then
@@ -444,7 +444,7 @@ begin
         refusal := null; -- already in this state
       elsif st = 'expired' then
         refusal := null; happened := 'card.reinstated';
-        c_expires[c] := florin.expiry_of(item.m, c_id[c], now_here);
+        c_expires[c] := expiry_of(item.m, c_id[c], now_here);
         select case when a.blocked then 'blocked'::card_state else 'active' end into st
         from account a where a.merchant = item.m and a.id = c_id[c];
         select coalesce(sum(t.amount) filter (where t.kind = 'expire'), 0)

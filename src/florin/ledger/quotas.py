@@ -12,7 +12,7 @@ from florin.kit import ids
 from florin.kit.errors import QuotaExceeded
 from florin.kit.postgres.database import Connection, Database, Tx
 
-_LIMIT = "select florin.quota_limit($1, $2) as most"
+_LIMIT = "select quota_limit($1, $2) as most"
 _SET = """
 insert into florin.quota (merchant, name, most) values ($1, $2, $3)
 on conflict (merchant, name) do update set most = excluded.most
@@ -22,10 +22,10 @@ insert into florin.audit (merchant, id, actor, action, subject, before, after)
 values ($1, $2, $3, 'quota.changed', $4, jsonb_build_object('limit', $5::bigint),
   jsonb_build_object('limit', $6::bigint))
 """
-_WAS = "select florin.quota_limit($1, $2)"
+_WAS = "select quota_limit($1, $2)"
 _LISTED = """
 select d.name, d.most as usual, q.merchant, q.most
-from florin.quotas() d left join florin.quota q on q.name = d.name order by d.name, q.merchant
+from quotas() d left join florin.quota q on q.name = d.name order by d.name, q.merchant
 """
 
 
@@ -45,9 +45,7 @@ async def limit_of(database: Database, merchant: UUID, name: str) -> int:
 
 async def take_job(tx: Tx, merchant: UUID, queue: str, cards: int) -> None:
     """Count a job and its cards, in the transaction that creates the job. Raises QuotaExceeded."""
-    name: str | None = await tx.value(
-        "select florin.take_job_quota($1, $2, $3)", merchant, queue, cards
-    )
+    name: str | None = await tx.value("select take_job_quota($1, $2, $3)", merchant, queue, cards)
     if name is not None:
         raise QuotaExceeded.of(name, await tx.value(_WAS, merchant, name))
 

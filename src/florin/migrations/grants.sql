@@ -1,10 +1,9 @@
 -- What the application's role may do: read, write what is not money, and call the ledger.
--- {role} is the role of DATABASE_URL. Applied by every `florin migrate`, after the migrations.
-revoke all on schema florin from public;
-grant usage on schema florin to {role};
-revoke all on all tables in schema florin from {role};
-revoke all on all functions in schema florin from public, {role};
+-- {role} is the role of DATABASE_URL. Only GRANT statements: they belong to the set of functions of a
+-- release, are applied together with those of all other sets by every `florin migrate`, and what no set
+-- grants is revoked then. Function names mean those of the set.
 grant select on all tables in schema florin to {role};
+grant execute on function florin.metadata_token to {role};
 grant insert on merchant, member, api_key, program, session, email_token, failed_attempt, audit to {role};
 grant update (second_factor_roles, timezone) on merchant to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
@@ -19,12 +18,14 @@ grant update (name, min_amount, max_amount, denominations, expires_after_months,
   on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
-grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, once, metadata_token
+grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, once
   to {role};
 grant insert, update, delete on queue_job, outbox, queue_flow, queue_worker to {role};
 grant insert, delete on queue_tick to {role};
 grant insert on queue_audit to {role};
 grant insert, update on queue to {role};
+grant insert, delete on process to {role};
+grant update (seen_at) on process to {role};
 grant usage on sequence queue_fence to {role};
 grant select on sequence posting_counter to {role};
 grant execute on function queue_claim, queue_places, queue_allowance, queue_heartbeat, queue_hold, queue_complete,

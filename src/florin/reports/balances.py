@@ -78,7 +78,7 @@ async def read_balances(
     Raises AsOfNotSettled; InvalidRequest for an instant in the future.
     """
     now_row = await database.one(
-        "select florin.clock(id) as here, clock_timestamp() as real, clock_offset, currency"
+        "select clock(id) as here, clock_timestamp() as real, clock_offset, currency"
         " from florin.merchant where id = $1",
         merchant,
     )
@@ -117,7 +117,7 @@ async def _settled(database: Database, until: datetime) -> datetime | None:
     """
     give_up = time.monotonic() + SETTLE_WITHIN_S
     while True:
-        row = await database.one("select florin.oldest_money() as began")
+        row = await database.one("select oldest_money() as began")
         began: datetime | None = row["began"] if row is not None else None
         # The lock's number is the start truncated to milliseconds: equal may still mean earlier.
         if began is None or began > until:

@@ -73,4 +73,4 @@ select
       'check', f.check, 'detail', f.detail,
       'card', 'crd_' || replace(f.card::text, '-', '')))
     from (select * from found limit 20) f), '[]')::text as differences,
-  florin.clock($1) as checked_at
+  clock($1) as checked_at

@@ -256,7 +256,7 @@ async def test_a_card_stays_blocked_after_reinstatement(
     assert (await change(http, card, "block"))["blocked"] is True
     await pass_time(days=20)
     if swept:
-        await owner.execute("select florin.expire_due($1, $2, 'florin')", shop.merchant, [uuid4()])
+        await owner.execute("select expire_due($1, $2, 'florin')", shop.merchant, [uuid4()])
     now = await read(http, f"/cards/{card['id']}")
     assert (now["state"], now["blocked"]) == ("expired", True)
     assert await listed_as(http, card, "expired")

@@ -87,7 +87,7 @@ async def test_the_quota_of_open_jobs_holds_for_concurrent_requests(
             exceeded(answer, "open_jobs", 3)
     exceeded(await upload(http, 1, "a file"), "open_jobs", 3)
     # Jobs in the queue and in the outbox count; a dead letter is not open.
-    await owner.fetch("select florin.queue_relay('{}', '{}', '{}', '{}', 100)")
+    await owner.fetch("select queue_relay('{}', '{}', '{}', '{}', 100)")
     exceeded(await bulk(http, shop, 1, "one more"), "open_jobs", 3)
     await owner.execute("update florin.queue_job set state = 2")
     assert (await bulk(http, shop, 1, "one more")).status_code == 202

@@ -25,7 +25,7 @@ KINDS = [(kind, each.version) for queue in PLAN.queues for kind, each in queue.k
 ROUNDS_MAX = 60
 _TASK: Any = asyncio.Task
 
-_CLAIM = "select * from florin.queue_claim($1, $2, $3, 1, $4, $5, $6)"
+_CLAIM = "select * from queue_claim($1, $2, $3, 1, $4, $5, $6)"
 _LAPSE = "update florin.queue_job set lease_until = now() - interval '1 s' where state = 1"
 
 
@@ -140,9 +140,9 @@ class Runs:
         verb = PLAN.queue(job.queue).kinds[job.kind].run
         ended = await verb(job, WorkerServices(self._settings, database))
         if isinstance(ended, Continue):
-            await database.one("select florin.queue_continue($1, $2, '0')", job.id, job.fence)
+            await database.one("select queue_continue($1, $2, '0')", job.id, job.fence)
         elif not job.finished:
-            await database.all("select florin.queue_complete($1, $2)", [job.id], [job.fence])
+            await database.all("select queue_complete($1, $2)", [job.id], [job.fence])
 
     async def drain(self) -> None:
         """Run all jobs until none is left: failed ones again, those with lost leases as well."""
@@ -159,7 +159,7 @@ class Runs:
             except LeaseLost:
                 continue
             except Exception as error:  # noqa: BLE001 -- any error: it is retried
-                fail = "select florin.queue_fail($1, $2, $3, '0', false)"
+                fail = "select queue_fail($1, $2, $3, '0', false)"
                 await database.one(fail, job.id, job.fence, repr(error))
         raise AssertionError("the jobs do not end")
 
@@ -168,7 +168,7 @@ class Runs:
 
         async def free() -> bool:
             await self._owner.execute(_LAPSE)
-            await database.all("select * from florin.queue_reap()")
+            await database.all("select * from queue_reap()")
             return not await self._owner.fetchval(
                 "select count(*) from florin.queue_job where state = 1"
             )
@@ -197,5 +197,5 @@ class Runs:
         ended = await asyncio.gather(*(self.run(*each) for each in jobs), return_exceptions=True)
         for (job, database), error in zip(jobs, ended, strict=True):
             if error is not None and not isinstance(error, LeaseLost):
-                fail = "select florin.queue_fail($1, $2, $3, '0', false)"
+                fail = "select queue_fail($1, $2, $3, '0', false)"
                 await database.one(fail, job.id, job.fence, repr(error))

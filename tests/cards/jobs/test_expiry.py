@@ -103,7 +103,7 @@ async def test_concurrent_jobs_expire_a_card_once(owner: Any, database: Database
     async def some() -> int:
         async with database.connection() as connection:
             row = await connection.fetchrow(
-                "select * from florin.expire_due($1, $2, 'florin')",
+                "select * from expire_due($1, $2, 'florin')",
                 merchant,
                 [ids.new_id() for _ in range(500)],
             )

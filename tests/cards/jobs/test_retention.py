@@ -59,7 +59,7 @@ async def test_a_stopped_scan_of_the_keys_is_repeated(owner: Any, database: Data
 async def test_no_key_is_forgotten_before_thirty_days(database: Database) -> None:
     async with database.connection() as connection:
         with pytest.raises(asyncpg.CheckViolationError):
-            await connection.execute("select florin.forget_keys(0, 1000, 29)")
+            await connection.execute("select forget_keys(0, 1000, 29)")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("delete from florin.idempotency")
 
@@ -130,7 +130,7 @@ async def test_totals_outlive_their_slots(owner: Any, workers: Crew) -> None:
     )
     workers.start()
     await run(owner, NewJob(queue="retention", kind="queue"))
-    row = await owner.fetchrow("select * from florin.queue_facts() where name = 'bulk'")
+    row = await owner.fetchrow("select * from queue_facts() where name = 'bulk'")
     assert (row["arrived"], row["completed"]) == (8, 6)
     old = await owner.fetch("select slot from florin.queue_flow where queue = 'bulk'")
     assert len(old) == 1

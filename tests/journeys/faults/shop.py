@@ -54,8 +54,7 @@ class Fleet:
 
     def _backend(self) -> None:
         """Kill a backend: the server ends all connections, recovers from its WAL and continues."""
-        busy = [child for child in self._children() if b"florin.post" in _title(child)]
-        backends = busy or [child for child in self._children() if b"florin_app" in _title(child)]
+        backends = [child for child in self._children() if b"florin_app" in _title(child)]
         _kill(backends[:1])
 
     def _postmaster(self) -> None:

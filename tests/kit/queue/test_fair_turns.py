@@ -14,7 +14,7 @@ from florin.kit.queue.enqueue import NewJob, enqueue, enqueue_now
 ANN, BEN, CAT = (ids.new_id() for _ in range(3))
 NAMES = {ANN: "ann", BEN: "ben", CAT: "cat", None: "florin"}
 CLAIM = """
-select * from florin.queue_claim(gen_random_uuid(), array['fair'], array[$1::integer], $1,
+select * from queue_claim(gen_random_uuid(), array['fair'], array[$1::integer], $1,
   array['effect'], array[1], interval '60 s')
 """
 
@@ -55,7 +55,7 @@ async def test_merchants_take_turns(line: Any, database: Database, way: str) -> 
             continue
         async with database.transaction() as tx:
             await enqueue(tx, *new_jobs)
-        await line.fetch("select florin.queue_relay('{}', '{}', '{}', '{}', 1000)")
+        await line.fetch("select queue_relay('{}', '{}', '{}', '{}', 1000)")
     one_by_one = [(await claim(line))[0] for _ in range(4)]
     assert await whose(line, one_by_one) == ["florin", "ann", "ben", "cat"]
     assert await whose(line, await claim(line, 4)) == ["ann", "ben", "ann", "ann"]
@@ -71,7 +71,7 @@ async def test_a_long_job_queues_again_after_each_slice(line: Any) -> None:
         turns += await whose(line, [job])
         if turn == 0:
             await enqueue_now(line, *jobs(BEN), *jobs(CAT))
-        again = "select florin.queue_continue($1, $2, '0')"
+        again = "select queue_continue($1, $2, '0')"
         assert await line.fetchval(again, job["id"], job["fence"])
     assert turns == ["ann", "ben", "cat"] * 2
 
@@ -95,7 +95,7 @@ async def test_one_merchant_does_not_get_all_slots(line: Any) -> None:
     await enqueue_now(line, *jobs(BEN, 10), *jobs(None))
     assert await whose(line, await claim(line, 4)) == ["florin", "ben"]
     assert await claim(line, 4) == []
-    done = "select florin.queue_complete($1, $2)"
+    done = "select queue_complete($1, $2)"
     await line.fetch(done, [first[0]["id"]], [first[0]["fence"]])
     assert await whose(line, await claim(line, 4)) == ["ann"]
 

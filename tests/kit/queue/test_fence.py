@@ -12,7 +12,7 @@ from tests.kit.queue.test_worker import left
 from tests.kit.queue.toys import PLAN, fill, word
 
 CLAIM = """
-select * from florin.queue_claim(gen_random_uuid(), array['toys'], array[$1::integer], $1,
+select * from queue_claim(gen_random_uuid(), array['toys'], array[$1::integer], $1,
   array['effect'], array[2], interval '60 s')
 """
 CLEAN = "delete from florin.queue_job; delete from florin.toy"
@@ -34,7 +34,7 @@ async def two_holders(rows: Any) -> tuple[Any, Any]:
     await fill(rows, word("x"))
     expired = await rows.fetchrow(CLAIM, 1)
     await rows.execute(LAPSE)
-    await rows.fetch("select * from florin.queue_reap()")
+    await rows.fetch("select * from queue_reap()")
     current = await rows.fetchrow(CLAIM, 1)
     assert (current["id"], current["attempts"], current["crashes"]) == (expired["id"], 2, 1)
     assert current["fence"] > expired["fence"]
@@ -49,10 +49,10 @@ async def test_a_job_belongs_to_one_worker_until_its_lease_expires(rows: Any) ->
     (other,) = await rows.fetch(CLAIM, 5)
     assert other["id"] != first["id"]
     await rows.execute("delete from florin.queue_job where id = $1", other["id"])
-    assert await rows.fetch("select * from florin.queue_reap()") == []
+    assert await rows.fetch("select * from queue_reap()") == []
     assert await rows.fetchrow(CLAIM, 1) is None
     await rows.execute(LAPSE)
-    assert len(await rows.fetch("select * from florin.queue_reap()")) == 1
+    assert len(await rows.fetch("select * from queue_reap()")) == 1
     assert (await rows.fetchrow(CLAIM, 1))["id"] == first["id"]
 
 
@@ -74,7 +74,7 @@ async def test_claims_do_not_wait_for_each_other(rows: Any, app: Any) -> None:
         ("queue_begin($1, $2)", False),
         ("queue_continue($1, $2, '0')", False),
         ("queue_fail($1, $2, 'late', '0', true)", None),
-        ("(select count(*) from florin.queue_complete(array[$1], array[$2]))", 0),
+        ("(select count(*) from queue_complete(array[$1], array[$2]))", 0),
         ("queue_give_back(array[$1], array[$2])", "void"),
         ("queue_heartbeat(array[$1], array[$2], '60 s')", "lost"),
     ],
@@ -84,7 +84,7 @@ async def test_a_worker_without_the_lease_changes_nothing(
 ) -> None:
     expired, current = await two_holders(rows)
     before = await rows.fetchrow("select * from florin.queue_job")
-    sql = f"select {verb if verb.startswith('(') else f'florin.{verb}'}"
+    sql = f"select {verb}"
     found = await rows.fetchval(sql.replace("$1", "$1::bigint").replace("$2", "$2::bigint"),
                                 expired["id"], expired["fence"])  # fmt: skip
     if nothing != "void":
@@ -116,9 +116,9 @@ async def test_an_attempt_that_kills_its_worker_counts(rows: Any) -> None:
     for attempt in (1, 2, 3):
         job = await rows.fetchrow(CLAIM, 1)
         assert (job["attempts"], job["crashes"]) == (attempt, attempt - 1)
-        await rows.fetchval("select florin.queue_begin($1, $2)", job["id"], job["fence"])
+        await rows.fetchval("select queue_begin($1, $2)", job["id"], job["fence"])
         await rows.execute(LAPSE)
-        (reaped,) = await rows.fetch("select * from florin.queue_reap()")
+        (reaped,) = await rows.fetch("select * from queue_reap()")
         assert reaped["dead"] == (attempt == 3)
     assert await rows.fetchrow(CLAIM, 1) is None
     assert "lost" in await rows.fetchval("select error from florin.queue_job where state = 2")
@@ -130,8 +130,8 @@ async def test_a_lease_does_not_expire_during_its_effect(rows: Any, database: An
     job = QueuedJob(await rows.fetchrow(CLAIM, 1), database, lease=PLAN.lease)
     await rows.execute(LAPSE)
     async with job.effect(last=True), database.connection() as other:
-        assert await other.fetch("select * from florin.queue_reap()") == []
+        assert await other.fetch("select * from queue_reap()") == []
         # Nor is it reported as lost to the task that renews the other leases of that worker.
-        lost = "select * from florin.queue_heartbeat(array[$1::bigint], array[$2::bigint], '60 s')"
+        lost = "select * from queue_heartbeat(array[$1::bigint], array[$2::bigint], '60 s')"
         assert await other.fetch(lost, job.id, job.fence) == []
     assert await left(rows) == 0

@@ -96,16 +96,16 @@ async def test_a_move_is_atomic(owner: Any, urls: Any, toy_table: None) -> None:
     try:
         pid = await mover.fetchval("select pg_backend_pid()")
         await mover.execute("begin")
-        moved = await mover.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+        moved = await mover.fetchrow("select * from queue_relay('{}', '{}', '{}', '{}', 10)")
         assert tuple(moved) == (1, 1)
         assert (await outbox(owner), await left(owner)) == (1, 0)
         # Meanwhile another mover skips the row.
-        other = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+        other = await owner.fetchrow("select * from queue_relay('{}', '{}', '{}', '{}', 10)")
         assert tuple(other) == (0, 0)
     finally:
         mover.terminate()
     await until(lambda: _gone(owner, pid))
-    again = await owner.fetchrow("select * from florin.queue_relay('{}', '{}', '{}', '{}', 10)")
+    again = await owner.fetchrow("select * from queue_relay('{}', '{}', '{}', '{}', 10)")
     assert tuple(again) == (1, 1)
     assert (await outbox(owner), await left(owner)) == (0, 1)
     position = await owner.fetchval("select position from florin.queue_job")

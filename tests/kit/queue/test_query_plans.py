@@ -12,10 +12,10 @@ from tests.kit.queue.toys import fill_misled, word
 
 MANY, FEW = 2000, 20
 CLAIM = """
-select * from florin.queue_claim(gen_random_uuid(), array['toys'], array[$1::integer], $1,
+select * from queue_claim(gen_random_uuid(), array['toys'], array[$1::integer], $1,
   array['effect'], array[2], $2::text::interval)
 """
-RELAY = "select taken from florin.queue_relay('{}', '{}', '{}', '{}', $1)"
+RELAY = "select taken from queue_relay('{}', '{}', '{}', '{}', $1)"
 _OUTBOX = """
 insert into florin.outbox (queue, kind, payload)
 select 'toys', 'effect', '{}' from generate_series(1, $1)
@@ -82,17 +82,17 @@ async def test_a_function_reads_only_the_rows_it_names(misled: Counting) -> None
     assert len({job["id"] for job in taken}) == FEW
     jobs, fences = [job["id"] for job in taken], [job["fence"] for job in taken]
     lost = await misled.rows(
-        "select * from florin.queue_heartbeat($1, $2, '60 s') as fence", jobs, [*fences[:-1], 0]
+        "select * from queue_heartbeat($1, $2, '60 s') as fence", jobs, [*fences[:-1], 0]
     )
     assert [row["fence"] for row in lost] == [0]
-    await misled.rows("select florin.queue_give_back($1, $2)", jobs[:5], fences[:5])
-    done = await misled.rows("select florin.queue_complete($1, $2) as id", jobs, fences)
+    await misled.rows("select queue_give_back($1, $2)", jobs[:5], fences[:5])
+    done = await misled.rows("select queue_complete($1, $2) as id", jobs, fences)
     assert {row["id"] for row in done} == set(jobs[5:])
 
 
 async def test_expired_leases_are_found_by_index(misled: Counting) -> None:
     taken = await misled.rows(CLAIM, FEW, "-1 s")
-    assert len(await misled.rows("select * from florin.queue_reap()")) == len(taken) == FEW
+    assert len(await misled.rows("select * from queue_reap()")) == len(taken) == FEW
 
 
 async def test_delayed_jobs_become_ready_a_thousand_at_once(misled: Counting) -> None:
@@ -121,7 +121,7 @@ async def test_the_slots_of_a_merchant_are_found_by_index(misled: Counting) -> N
         " fence = case id % 3 when 0 then id end",
         UUID(merchant),
     )
-    put = "select florin.queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)"
+    put = "select queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)"
     payload = f'{{"merchant": "{merchant}"}}'
     rows = [("toys", "effect", 2, payload, 0, None, None, None)] * FEW
     await misled.rows(put, *(list(column) for column in zip(*rows, strict=True)))

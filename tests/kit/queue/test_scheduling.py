@@ -29,7 +29,7 @@ async def test_a_delayed_job_waits_and_is_not_counted_as_ready(play: Crew, owner
     await until(lambda: _workers(owner, 1))
     due = datetime.now(UTC) + timedelta(seconds=3)
     await fill(owner, word("later", due_at=due))
-    facts = await owner.fetchrow("select * from florin.queue_facts() where name = 'toys'")
+    facts = await owner.fetchrow("select * from queue_facts() where name = 'toys'")
     assert (facts["waiting"], facts["delayed"], facts["oldest_s"]) == (0, 1, 0)
     await until(lambda: empty(owner))
     (row,) = await noted(owner, "later")
@@ -130,7 +130,7 @@ async def test_a_claimed_tick_is_not_claimed_again(owner: Any, toy_table: None) 
     """Not even long after its job is done."""
     del toy_table
     tick = datetime(2026, 5, 4, 3, 23, tzinfo=UTC)
-    sql = "select florin.queue_tick('daily', $1, 'ticks', 'tick', 1, '{}')"
+    sql = "select queue_tick('daily', $1, 'ticks', 'tick', 1, '{}')"
     taken = [await owner.fetchval(sql, each) for each in (tick, tick)]
     await owner.execute("delete from florin.queue_job where dedupe = 'tick:daily'")
     taken += [await owner.fetchval(sql, each) for each in (tick, tick + timedelta(days=1))]

@@ -38,9 +38,7 @@ async def some_in_every_state(owner: Any) -> None:
 
 
 async def worked(owner: Any) -> bool:
-    rows = await owner.fetch(
-        "select * from florin.queue_facts() where name in ('bulk','retention')"
-    )
+    rows = await owner.fetch("select * from queue_facts() where name in ('bulk','retention')")
     return sorted((row["completed"], row["died"]) for row in rows) == [(0, 1), (1, 0)]
 
 

@@ -146,13 +146,13 @@ async def test_two_holders_of_a_job_have_one_effect(play: Crew, owner: Any) -> N
     play.start("1")
     await until(lambda: empty(owner))
     assert not await owner.fetchval(
-        "select florin.queue_hold($1, $2, interval '1 s')", taken["id"], taken["fence"]
+        "select queue_hold($1, $2, interval '1 s')", taken["id"], taken["fence"]
     )
     assert len(await noted(owner, "once")) == 1
 
 
 _CLAIM = """
-select * from florin.queue_claim(gen_random_uuid(), array['toys'], array[1], 1, $1, $2,
+select * from queue_claim(gen_random_uuid(), array['toys'], array[1], 1, $1, $2,
   interval '60 s')
 """
 

@@ -48,6 +48,7 @@ def _health(dsn: str, valkey: Valkey) -> HealthMonitor:
         release="r1",
         instance="api-1",
         first=_nothing,
+        last=_nothing,
     )
 
 

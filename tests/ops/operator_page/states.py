@@ -87,6 +87,7 @@ def quiet_state(**more: Any) -> OperatorState:
         "queues": [queue(name) for name in QUEUES],
         "books": {"balanced": True, "unbalanced": 0, "entries": 48211907, "checked_s": 6.2},
         "backups": {what: {"age_s": 3600.0, "failing": None} for what in ("taken", "shipped")},
+        "function_sets": [],
         "summary": Summary(level="ok", sentence="", detail="", runbook=None),
         "release": "e9129af",
         "algorithm": "leastconn",

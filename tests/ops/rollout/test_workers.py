@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from florin.kit.postgres.function_sets import use_installed_functions
+from florin.kit.postgres.sql_release import PACKAGED
 from florin.ops.autoscaling import decision_log
 from florin.ops.fleet import desired_state
 from florin.ops.haproxy import frontend
@@ -37,6 +39,7 @@ async def toy_session(fleet: TestFleet) -> AsyncGenerator[Any]:
         await connection.set_type_codec(
             "jsonb", encoder=_text, decoder=str, schema="pg_catalog", format="text"
         )
+        await use_installed_functions(connection)
         yield connection
 
 
@@ -164,7 +167,7 @@ async def _is_loud_when_it_cannot_see(fleet: TestFleet) -> None:
     """Without readings no worker is stopped; the status says so until the queues are readable."""
     assert _note(fleet) == ""
     async with open_session(running_urls(fleet.home)["DATABASE_URL_OWNER"]) as connection:
-        rename = "alter function florin.{}() rename to {}"
+        rename = f"alter function {PACKAGED.set_name}.{{}}() rename to {{}}"
         await connection.execute(rename.format("queue_facts", "queue_facts_gone"))
         try:
             await until(lambda: _noted(fleet, "the queues cannot be read"))

@@ -16,6 +16,7 @@ from florin.bench.environment.dataset import Dataset, card_sql
 from florin.bench.environment.servers import BenchServers
 from florin.bench.load.wrk import run_generator
 from florin.cards.card import COLUMNS, JOINS
+from florin.kit.postgres.sql_release import PACKAGED
 from florin.ops.postgres import server as postgres
 from florin.ops.system import http_probe
 from florin.ops.system.console import OperatorError
@@ -111,7 +112,7 @@ def _redeem(dataset: Dataset) -> str:
     )
     return (
         f"\\set n random(1, {dataset.cards})\n"
-        f"select outcome from florin.post({', '.join(arguments)});\n"
+        f"select outcome from {PACKAGED.set_name}.post({', '.join(arguments)});\n"
     )
 
 

@@ -11,16 +11,37 @@ import florin
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Lines added to the end of a file; `says` is the expected reason of the rollback."""
+    """Lines added to the end of a file; `says` is the expected reason of the rollback.
+
+    `sql`: texts that are replaced as well, each as (file, old, new).
+    """
 
     module: str
     lines: str
     says: str
+    sql: tuple[tuple[str, str, str], ...] = ()
 
 
 FAULTS = {
     "good": Fault("__init__.py", "# Another release.\n", ""),
     "does not start": Fault("app.py", 'raise RuntimeError("this release is broken")\n', "ended"),
+    "takes one cent more and does not start": Fault(
+        "app.py",
+        'raise RuntimeError("this release is broken")\n',
+        "ended",
+        sql=(
+            (
+                "ledger/post.sql",
+                "c_balance[c] := c_balance[c] + back;",
+                "c_balance[c] := c_balance[c] + back - 1;",
+            ),
+            (
+                "migrations/grants.sql",
+                "grant insert on merchant, member, api_key, program, session,",
+                "grant insert on merchant, member, api_key, program,",
+            ),
+        ),
+    ),
     "is never ready": Fault(
         "kit/server/health.py", "Health.ready = lambda self: 503\n", "did not serve within"
     ),
@@ -102,4 +123,9 @@ def make_faulty_release(into: Path, name: str) -> Path:
         raise FileNotFoundError(f"{fault.module} is no module of Florin any more.")
     with target.open("a", encoding="utf-8") as file:
         file.write(fault.lines if fault.module.endswith(".sql") else f"\n\n{fault.lines}")
+    for place, old, new in fault.sql:
+        text = (package / place).read_text("utf-8")
+        if old not in text:
+            raise ValueError(f"{place} no longer has: {old}")
+        (package / place).write_text(text.replace(old, new), "utf-8")
     return root

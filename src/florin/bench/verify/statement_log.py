@@ -12,7 +12,7 @@ SETTINGS = {
     "log_line_prefix": "%a|",
     "log_min_duration_statement": "-1",
 }
-_NEVER = ("florin.post", "florin.issue", "for update", "api_key", "idempotency")
+_NEVER = (" post(", " issue(", "for update", "api_key", "idempotency")
 _READS = ("select", "with recursive ")
 
 

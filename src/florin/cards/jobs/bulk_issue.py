@@ -218,7 +218,7 @@ class BulkIssuer:
             await tx.run(_COUNT, merchant, uuid, number)
             await job.step(tx)
             if chunk.first + number == row["total"]:
-                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
+                await tx.value("select finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
 
 
 def code_export_binding(merchant: UUID, job: UUID, nth: int) -> bytes:

@@ -30,9 +30,7 @@ async def find_due_merchants(job: QueuedJob) -> Continue | None:
     after = _BEFORE_ALL
     while True:
         async with job.effect() as tx:
-            rows = await tx.all(
-                "select id from florin.merchants_due($1, $2) as id", after, MERCHANTS
-            )
+            rows = await tx.all("select id from merchants_due($1, $2) as id", after, MERCHANTS)
             due: list[UUID] = [row["id"] for row in rows]
             if due:
                 await enqueue_now(
@@ -85,7 +83,7 @@ async def expire_returned_money(job: QueuedJob) -> Continue | None:
 async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
     """Expire up to `most` cards; return how many were processed, 0 when nothing is due."""
     row: Any = await tx.one(
-        "select * from florin.expire_due($1, $2, $3)",
+        "select * from expire_due($1, $2, $3)",
         merchant,
         [ids.new_id() for _ in range(most)],
         ACTOR,
@@ -93,7 +91,7 @@ async def expire_some(tx: Tx, merchant: UUID, most: int) -> int:
     held: list[UUID] = [*row["with_holds"]]
     if len(held) < HOLDS:
         rows = await tx.all(
-            "select id from florin.cards_with_holds_due($1, $2) as id", merchant, HOLDS - len(held)
+            "select id from cards_with_holds_due($1, $2) as id", merchant, HOLDS - len(held)
         )
         held += [each["id"] for each in rows if each["id"] not in held]
     if held:

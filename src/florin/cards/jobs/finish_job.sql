@@ -1,17 +1,17 @@
 -- Finish a job whose cards are all issued, and record its event in the same transaction.
-create or replace function florin.finish_job(p_merchant uuid, p_job uuid, p_event uuid)
+create function finish_job(p_merchant uuid, p_job uuid, p_event uuid)
 returns boolean
-language plpgsql volatile security definer set search_path = florin, pg_temp as $$
+language plpgsql volatile security definer set search_path from current as $$
 begin
   update job j set state = 'finished', finished_at = clock_timestamp()
   where j.merchant = p_merchant and j.id = p_job and j.state <> 'finished' and j.done = j.total;
   if not found then
     return false;
   end if;
-  perform florin.begin_money();
+  perform begin_money();
   insert into event (merchant, id, type, resource_id, sequence, data, actor, created_at)
   select p_merchant, p_event, 'job.finished', p_job, 1,
-    jsonb_build_object('state', 'finished', 'done', j.done - j.refused), j.actor, florin.clock(p_merchant)
+    jsonb_build_object('state', 'finished', 'done', j.done - j.refused), j.actor, clock(p_merchant)
   from job j where j.merchant = p_merchant and j.id = p_job;
   insert into outbox (topic, merchant, resource_id)
   select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;

@@ -166,13 +166,13 @@ class CardImporter:
             whole = await tx.value(_COUNT, merchant, uuid, len(drawn), len(errors), encoded)
             await job.step(tx)
             if whole:
-                await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
+                await tx.value("select finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
         return bool(whole)
 
     async def _finish(self, job: QueueJob, merchant: UUID, uuid: UUID) -> None:
         """Finish a job whose file has no valid row; any other is finished with its last part."""
         async with job.effect() as tx:
-            await tx.value("select florin.finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
+            await tx.value("select finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
 
 
 async def _split_known_codes(

@@ -17,7 +17,7 @@ async def erase_codes(job: QueuedJob) -> Continue | None:
     until = time.monotonic() + SLICE_S
     while time.monotonic() < until and not job.stopping:
         async with job.effect() as tx:
-            erased = await tx.value("select florin.erase_codes($1)", CODES)
+            erased = await tx.value("select erase_codes($1)", CODES)
         if erased < CODES:
             return None
     return Continue()
@@ -55,7 +55,7 @@ async def forget_keys(job: QueuedJob, *, days: int) -> Continue | None:
     page = 0
     while not job.stopping:
         async with job.effect() as tx:
-            deleted = await tx.value("select florin.forget_keys($1, $2, $3)", page, PAGES, days)
+            deleted = await tx.value("select forget_keys($1, $2, $3)", page, PAGES, days)
         if deleted is None:
             return None
         page += PAGES

@@ -31,7 +31,7 @@ class JobThrottle:
 
     async def begin(self) -> None:
         """Analyze tables that have grown, so that all sessions plan for their new size."""
-        await self._database.one("select florin.analyze_grown()")
+        await self._database.one("select analyze_grown()")
 
     async def rest_after(self, took_s: float) -> None:
         """Pause after a transaction that took `took_s` seconds."""

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from copy import copy
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from florin.kit.postgres.pool import (
     open_connection,
 )
 from florin.kit.postgres.pool_limits import PoolLimits
+from florin.kit.postgres.sql_release import PACKAGED
 
 __all__ = [
     "BROKEN",
@@ -49,7 +50,8 @@ _COMMENT = re.compile(r"--[^\n]*")
 _READS = re.compile(r"\s*(select|with)\b", re.IGNORECASE)
 _ACTS = re.compile(
     r"\b(insert|update|delete|merge|nextval|setval|set_config|pg_notify|pg_\w*advisory\w*)\b"
-    rf"|\bflorin\s*\.\s*(?!({'|'.join(MAY_CALL)})\b)\w+\s*\(",
+    rf"|\bflorin\w*\s*\.\s*(?!({'|'.join(MAY_CALL)})\b)\w+\s*\("
+    rf"|\b({'|'.join(sorted(PACKAGED.function_names.difference(MAY_CALL)))})\s*\(",
     re.IGNORECASE,
 )
 
@@ -109,14 +111,20 @@ class Database:
         server: str = "primary",
         settings: Mapping[str, str] | None = None,
         reads: bool = False,
+        on_connect: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         """`server` names the pool in the metrics; `settings` are PostgreSQL settings of its
-        sessions; `reads`: a pool for reads only, see Pool.
+        sessions; `reads`: a pool for reads only, see Pool; `on_connect` prepares each connection.
         """
         self.limits = PoolLimits(url)
         self.name = name
         self.pool = Pool(
-            self.limits, name=name, server=server, settings=settings or {}, reads=reads
+            self.limits,
+            name=name,
+            server=server,
+            on_connect=on_connect,
+            settings=settings or {},
+            reads=reads,
         )
 
     def for_reads(self) -> "Database":

@@ -16,7 +16,7 @@ async def claim_key(
     Raises IdempotencyKeyReused if the key was used for another request.
     """
     first: UUID | None = await tx.value(
-        "select florin.once($1, $2, $3, $4, $5)", merchant, key, operation, fingerprint, noun
+        "select once($1, $2, $3, $4, $5)", merchant, key, operation, fingerprint, noun
     )
     if first is None:
         raise IdempotencyKeyReused

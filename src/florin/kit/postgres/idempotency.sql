@@ -1,10 +1,10 @@
 -- Once: claim a key in the caller's own transaction, together with what it makes. A duplicate that
 -- runs elsewhere is waited for. Returns what the key made first, or null when it was used for
 -- something else.
-create or replace function florin.once(
+create function once(
   p_merchant uuid, p_key text, p_operation text, p_fingerprint bytea, p_noun uuid
 ) returns uuid
-language plpgsql volatile security definer set search_path = florin, pg_temp as $$
+language plpgsql volatile security definer set search_path from current as $$
 declare
   found_noun uuid;
 begin

@@ -19,6 +19,7 @@ import asyncpg
 from florin.kit.client_departure import ends_with_client
 from florin.kit.observability import metrics
 from florin.kit.postgres.pool_limits import PoolLimits
+from florin.kit.postgres.sql_release import PACKAGED
 from florin.kit.urls import split_url
 
 Connection = Any  # asyncpg has no types for its pools and the proxies of their connections
@@ -79,7 +80,7 @@ class Pool:
         self._reads = reads
         self._session = {
             "application_name": name,
-            "search_path": "florin",
+            "search_path": PACKAGED.search_path,
             "timezone": "UTC",
             "jit": "off",
             **({"statement_timeout": f"{round(READ_STATEMENT_S * 1000)}"} if reads else {}),
@@ -199,7 +200,8 @@ def terminate_after(connection: Connection, seconds: float) -> Generator[None]:
 
 async def open_connection(dsn: str, *, name: str) -> Connection:
     """Open one connection without a pool."""
-    return await Hosts(dsn).connect(server_settings={"application_name": name})
+    session = {"application_name": name, "search_path": PACKAGED.search_path}
+    return await Hosts(dsn).connect(server_settings=session)
 
 
 class Hosts:

@@ -20,9 +20,10 @@ _PAUSE_S = 1.0
 # An SQL expression. A superuser is a member of every role.
 OWNS = """
 (select coalesce(bool_or(pg_has_role(current_user, owner, 'member')), false) from (
-  select nspowner as owner from pg_namespace where nspname = 'florin'
+  select nspowner as owner from pg_namespace where nspname ~ '^florin(_[0-9a-f]{12})?$'
   union select relowner from pg_class where relnamespace = to_regnamespace('florin')
-  union select proowner from pg_proc where pronamespace = to_regnamespace('florin')
+  union select proowner from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname ~ '^florin(_[0-9a-f]{12})?$'
   union select oid from pg_roles where rolname = current_user and rolsuper) as owners)
 """
 MISSING = (

@@ -52,7 +52,7 @@ async def enqueue_now(where: Tx | Connection, *jobs: NewJob) -> int:
     queue, kind, payload, version, priority, due_at, dedupe, trace = _columns(jobs)
     value = where.value if isinstance(where, Tx) else where.fetchval
     made: int = await value(
-        "select florin.queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)",
+        "select queue_put($1, $2, $3, $4, $5, $6, $7, $8, null)",
         queue,
         kind,
         version,

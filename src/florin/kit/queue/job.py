@@ -74,7 +74,7 @@ class QueuedJob:
         """
         async with self._database.transaction() as tx:
             if not await tx.value(
-                "select florin.queue_hold($1, $2, $3)", self.id, self.fence, self._lease
+                "select queue_hold($1, $2, $3)", self.id, self.fence, self._lease
             ):
                 raise LeaseLost
             yield tx

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from florin.kit.observability import logging, metrics
 from florin.kit.observability.process_metrics import ProcessMetrics
 from florin.kit.postgres.database import Database
+from florin.kit.postgres.process_registry import ProcessRegistration
 from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
 from florin.kit.queue.config import WorkPlan
@@ -98,11 +99,11 @@ async def _serve(
     measuring.start()
     if listener is not None:
         listener.start()
-    checking = asyncio.ensure_future(OwnershipCheck(settings).check_soon(control))
+    checking = _check_database(settings, control)
     try:
         await worker.run()
     finally:
-        checking.cancel()
+        await _end(checking)
         await measuring.stop()
         await notifier.stop()
         database.terminate()  # a job that did not end in time may still hold a connection
@@ -115,6 +116,21 @@ async def _serve(
     if worker.unresponsive:
         _log.warning("exit while jobs ignore cancellation", jobs=worker.unresponsive)
         os._exit(0)  # the loop would wait for them without end; their leases were released
+
+
+def _check_database(settings: Settings, database: Database) -> list[asyncio.Future[None]]:
+    """Check the database's owner, and keep this process registered, in the background."""
+    registration = ProcessRegistration(name=settings.instance, release=settings.release)
+    return [
+        asyncio.ensure_future(OwnershipCheck(settings).check_soon(database)),
+        asyncio.ensure_future(registration.keep_registered(database)),
+    ]
+
+
+async def _end(tasks: Sequence[asyncio.Future[None]]) -> None:
+    for each in tasks:
+        each.cancel()
+    await asyncio.wait(tasks)
 
 
 async def _serve_one(settings: Settings, plan: WorkPlan, open_: Open, job: int, fence: int) -> None:

@@ -29,7 +29,7 @@ where (q.importance, q.attempts, q.max_running, q.max_running_per_worker,
 
 _REAP = """
 select queue, count(*) as jobs, count(*) filter (where dead) as dead
-from florin.queue_reap() group by queue
+from queue_reap() group by queue
 """
 
 _log = logging.get_logger()
@@ -67,7 +67,7 @@ async def maintain(database: Database, plan: WorkPlan, ticks: dict[str, datetime
             continue
         kind = plan.queue(schedule.queue).kinds[schedule.kind]
         await database.one(
-            "select florin.queue_tick($1, $2, $3, $4, $5, $6)",
+            "select queue_tick($1, $2, $3, $4, $5, $6)",
             schedule.name,
             tick,
             schedule.queue,

@@ -11,10 +11,10 @@
 -- that has many jobs has one in each turn from the present one on. So a new merchant's first job is
 -- before all but the first of everyone else's. Jobs without a merchant have the place 0: they go
 -- first. The present turn is that of the job that is the next. Within a turn the earliest due is first.
-create or replace function florin.queue_places(
+create function queue_places(
   p_queue text[], p_priority integer[], p_merchant uuid[]
 ) returns bigint[]
-language plpgsql volatile set search_path = florin, pg_temp
+language plpgsql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   if coalesce(array_remove(p_merchant, null), '{}') = '{}' then
@@ -45,8 +45,7 @@ end $$;
 -- Take up to p_most jobs of the queues, the most important first; of the kinds, and versions of
 -- their payload, that the caller reads. The attempt is counted now: one that kills its worker is
 -- an attempt, too. p_wants: how many of each queue at most.
-drop function if exists florin.queue_claim(uuid, text[], integer[], integer, text[], integer[], interval);
-create or replace function florin.queue_claim(
+create function queue_claim(
   p_worker uuid, p_queues text[], p_wants integer[], p_most integer, p_kinds text[],
   p_versions integer[], p_lease interval
 ) returns table (
@@ -54,7 +53,7 @@ create or replace function florin.queue_claim(
   crashes smallint, fence bigint, payload text, trace text, log_position text, waited_s double precision,
   place bigint
 )
-language plpgsql volatile set search_path = florin, pg_temp
+language plpgsql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off
 as $$
@@ -81,7 +80,7 @@ begin
         array_agg(z.merchant order by z.due_at, z.id)
       into due, due_priority, due_merchant from queue_job z where z.id = any (due);
       update queue_job j set state = 0, place = w.place -- none where all are held elsewhere
-      from unnest(due, florin.queue_places(array_fill(asked.name, array[coalesce(cardinality(due), 0)]),
+      from unnest(due, queue_places(array_fill(asked.name, array[coalesce(cardinality(due), 0)]),
         due_priority, due_merchant)) as w (id, place)
       where j.id = w.id;
     end if;
@@ -90,7 +89,7 @@ begin
     n := least(most, asked.want);
     if asked.max_running is not null or asked.per_second is not null
         or asked.max_running_per_merchant is not null then
-      n := florin.queue_allowance(asked.name, n);
+      n := queue_allowance(asked.name, n);
     end if;
     continue when n <= 0;
     taken := 0;
@@ -131,8 +130,8 @@ end $$;
 -- How many of p_n jobs the queue's limits for the whole fleet allow now. The queue's row is locked
 -- until the claim commits, so that two claims do not both take the last place; a claim that finds
 -- it locked takes nothing and asks again.
-create or replace function florin.queue_allowance(p_queue text, p_n integer) returns integer
-language plpgsql volatile set search_path = florin, pg_temp as $$
+create function queue_allowance(p_queue text, p_n integer) returns integer
+language plpgsql volatile set search_path from current as $$
 declare
   rule record; n integer := p_n; tokens_now real;
 begin
@@ -157,9 +156,9 @@ end $$;
 
 -- Keep leases: of those not held by an effect's own transaction. Returns the fences that were lost.
 -- A fence was given once, to one job: that both are in their lists says that they belong together.
-create or replace function florin.queue_heartbeat(p_ids bigint[], p_fences bigint[], p_lease interval)
+create function queue_heartbeat(p_ids bigint[], p_fences bigint[], p_lease interval)
 returns setof bigint
-language plpgsql volatile set search_path = florin, pg_temp
+language plpgsql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 begin
   update queue_job j set lease_until = clock_timestamp() + p_lease where j.id = any (array(
@@ -171,9 +170,9 @@ end $$;
 
 -- Hold a lease within the transaction of an effect: from here to its end no other worker takes the
 -- job. False when the lease was lost: the effect must not happen.
-create or replace function florin.queue_hold(p_id bigint, p_fence bigint, p_lease interval)
+create function queue_hold(p_id bigint, p_fence bigint, p_lease interval)
 returns boolean
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 begin
   update queue_job j set lease_until = clock_timestamp() + p_lease
   where j.id = p_id and j.fence = p_fence;
@@ -181,9 +180,9 @@ begin
 end $$;
 
 -- Done: the jobs that were still ours are gone. Returns their ids.
-create or replace function florin.queue_complete(p_ids bigint[], p_fences bigint[])
+create function queue_complete(p_ids bigint[], p_fences bigint[])
 returns setof bigint
-language sql volatile set search_path = florin, pg_temp
+language sql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   delete from florin.queue_job j where j.id = any (p_ids) and j.fence = any (p_fences)
   returning j.id
@@ -191,10 +190,10 @@ $$;
 
 -- Failed: try again after a delay, or, all attempts used up, keep it as dead. Returns whether it
 -- is dead; null when it was not ours.
-create or replace function florin.queue_fail(
+create function queue_fail(
   p_id bigint, p_fence bigint, p_error text, p_delay interval, p_final boolean
 ) returns boolean
-language sql volatile set search_path = florin, pg_temp as $$
+language sql volatile set search_path from current as $$
   update florin.queue_job j
   set state = case when p_final or j.attempts >= q.attempts then 2 else 3 end, fence = null,
     worker = null, lease_until = null, error = p_error,
@@ -206,8 +205,8 @@ language sql volatile set search_path = florin, pg_temp as $$
 $$;
 
 -- Give back: not begun, or not finished by a worker that stops. The attempt does not count.
-create or replace function florin.queue_give_back(p_ids bigint[], p_fences bigint[]) returns void
-language sql volatile set search_path = florin, pg_temp
+create function queue_give_back(p_ids bigint[], p_fences bigint[]) returns void
+language sql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   update florin.queue_job j set state = 0, fence = null, worker = null, lease_until = null,
     attempts = j.attempts - 1
@@ -216,13 +215,13 @@ $$;
 
 -- Again: one slice of a long job is done, the next one waits for its turn like any other job: after
 -- the present one of every other merchant.
-create or replace function florin.queue_continue(p_id bigint, p_fence bigint, p_delay interval)
+create function queue_continue(p_id bigint, p_fence bigint, p_delay interval)
 returns boolean
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 begin
   update queue_job j set state = case when p_delay > '0' then 3 else 0 end, fence = null,
     worker = null, lease_until = null, attempts = 0, crashes = 0, error = null,
-    place = (florin.queue_places(array[j.queue], array[j.priority::integer], array[j.merchant]))[1],
+    place = (queue_places(array[j.queue], array[j.priority::integer], array[j.merchant]))[1],
     due_at = clock_timestamp() + p_delay
   where j.id = p_id and j.fence = p_fence;
   return found;
@@ -230,8 +229,8 @@ end $$;
 
 -- Reap: leases that ran out. Their jobs are ready again, or dead when all attempts are used up. A
 -- suspect, one that lost a worker before, whose turn had not come there is none the worse for it.
-create or replace function florin.queue_reap() returns table (queue text, dead boolean)
-language sql volatile set search_path = florin, pg_temp
+create function queue_reap() returns table (queue text, dead boolean)
+language sql volatile set search_path from current
 set enable_seqscan = off as $$
   update florin.queue_job j
   set state = case when j.begun and j.attempts >= r.attempts then 2 else 0 end, fence = null,
@@ -249,8 +248,8 @@ set enable_seqscan = off as $$
 $$;
 
 -- Begin: the turn of a suspect has come. False when the lease was lost.
-create or replace function florin.queue_begin(p_id bigint, p_fence bigint) returns boolean
-language plpgsql volatile set search_path = florin, pg_temp as $$
+create function queue_begin(p_id bigint, p_fence bigint) returns boolean
+language plpgsql volatile set search_path from current as $$
 begin
   update queue_job j set begun = true where j.id = p_id and j.fence = p_fence;
   return found;
@@ -258,11 +257,11 @@ end $$;
 
 -- Put jobs into the queue. One whose dedupe key waits or runs already is left out. Returns how
 -- many were put.
-create or replace function florin.queue_put(
+create function queue_put(
   p_queue text[], p_kind text[], p_version integer[], p_payload text[], p_priority integer[],
   p_due_at timestamptz[], p_dedupe text[], p_trace text[], p_position text
 ) returns integer
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 declare
   n integer;
   merchants constant uuid[] := array(select (i.payload::jsonb->>'merchant')::uuid
@@ -276,13 +275,13 @@ begin
       case when i.due_at > clock_timestamp() then 3 else 0 end, i.merchant,
       case when i.due_at > clock_timestamp() then 0 else i.place end
     from unnest(p_queue, p_kind, p_version, p_payload, p_priority, p_due_at, p_dedupe, p_trace,
-        merchants, florin.queue_places(p_queue, p_priority, merchants))
+        merchants, queue_places(p_queue, p_priority, merchants))
       as i (queue, kind, version, payload, priority, due_at, dedupe, trace, merchant, place)
     on conflict (queue, dedupe) where state <> 2 and dedupe is not null do nothing
     returning queue
   ), counted as (
     insert into queue_flow as f (queue, slot, shard, arrived)
-    select m.queue, florin.queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
+    select m.queue, queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
     order by 1
     on conflict (queue, slot, shard) do update set arrived = f.arrived + excluded.arrived
   )
@@ -290,19 +289,19 @@ begin
   return n;
 end $$;
 
-create or replace function florin.queue_slot() returns timestamptz
-language sql volatile set search_path = florin, pg_temp as $$
+create function queue_slot() returns timestamptz
+language sql volatile set search_path from current as $$
   select date_bin('5 seconds', clock_timestamp(), timestamptz '2020-01-01')
 $$;
 
 -- Relay: move what lies in the outbox into the queue, in one statement: a row is here or there.
 -- A job goes to the queue it names, a message to everyone who follows its topic. Returns how many
 -- rows were taken and how many jobs came of them.
-create or replace function florin.queue_relay(
+create function queue_relay(
   p_patterns text[], p_queues text[], p_kinds text[], p_versions integer[], p_most integer,
   out taken integer, out put integer
 )
-language plpgsql volatile set search_path = florin, pg_temp
+language plpgsql volatile set search_path from current
 set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off
 set enable_mergejoin = off as $$
 declare
@@ -328,7 +327,7 @@ begin
   ), wanted as materialized (
     select a.*, row_number() over (order by a.id) n from asked a
   ), line as materialized (
-    select florin.queue_places(array_agg(w.queue order by w.n),
+    select queue_places(array_agg(w.queue order by w.n),
       array_agg(w.priority::integer order by w.n), array_agg(w.merchant order by w.n)) places
     from wanted w having count(*) > 0
   ), made as (
@@ -343,7 +342,7 @@ begin
     returning queue
   ), counted as (
     insert into queue_flow as f (queue, slot, shard, arrived)
-    select m.queue, florin.queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
+    select m.queue, queue_slot(), pg_backend_pid() % 8, count(*) from made m group by 1
     order by 1
     on conflict (queue, slot, shard) do update set arrived = f.arrived + excluded.arrived
   )
@@ -351,28 +350,28 @@ begin
 end $$;
 
 -- Tick: put the job of a schedule's tick, once for each tick, by the first worker.
-create or replace function florin.queue_tick(
+create function queue_tick(
   p_schedule text, p_tick timestamptz, p_queue text, p_kind text, p_version integer, p_payload text
 ) returns boolean
-language plpgsql volatile set search_path = florin, pg_temp as $$
+language plpgsql volatile set search_path from current as $$
 begin
   insert into queue_tick (schedule, tick) values (p_schedule, p_tick) on conflict do nothing;
   if not found then
     return false;
   end if;
-  perform florin.queue_put(array[p_queue], array[p_kind], array[p_version], array[p_payload],
+  perform queue_put(array[p_queue], array[p_kind], array[p_version], array[p_payload],
     array[0], array[null::timestamptz], array['tick:' || p_schedule], array[null::text], null);
   return true;
 end $$;
 
 -- Count what a worker did since it counted last.
-create or replace function florin.queue_count(
+create function queue_count(
   p_queue text[], p_completed bigint[], p_failed bigint[], p_dead bigint[],
   p_run_s double precision[]
 ) returns void
-language sql volatile set search_path = florin, pg_temp as $$
+language sql volatile set search_path from current as $$
   insert into florin.queue_flow as f (queue, slot, shard, completed, failed, dead, run_s)
-  select i.queue, florin.queue_slot(), pg_backend_pid() % 8, i.completed, i.failed, i.dead, i.run_s
+  select i.queue, queue_slot(), pg_backend_pid() % 8, i.completed, i.failed, i.dead, i.run_s
   from unnest(p_queue, p_completed, p_failed, p_dead, p_run_s)
     as i (queue, completed, failed, dead, run_s)
   on conflict (queue, slot, shard) do update set completed = f.completed + excluded.completed,
@@ -381,8 +380,8 @@ language sql volatile set search_path = florin, pg_temp as $$
 $$;
 
 -- Prune what only the last hour needs; totals stay.
-create or replace function florin.queue_prune() returns void
-language plpgsql volatile set search_path = florin, pg_temp as $$
+create function queue_prune() returns void
+language plpgsql volatile set search_path from current as $$
 begin
   with old as (
     delete from queue_flow f where f.slot < clock_timestamp() - interval '1 hour'
@@ -403,13 +402,13 @@ end $$;
 -- What there is to see of each queue, empty ones too: for metrics, for the operator, and for
 -- the function that decides how many workers there should be. Rates are of whole slots: the last two (ten
 -- seconds) and the last six (thirty).
-create or replace function florin.queue_facts() returns table (
+create function queue_facts() returns table (
   name text, importance smallint, paused boolean, objective_s double precision, waiting bigint, delayed bigint, active bigint,
   dead bigint, oldest_s double precision, arrived bigint, completed bigint, failed bigint,
   died bigint, arrivals_10s double precision, arrivals_30s double precision,
   completions_30s double precision, service_s double precision, failing double precision
 )
-language sql stable set search_path = florin, pg_temp as $$
+language sql stable set search_path from current as $$
   select q.name, q.importance, q.paused, q.objective_s::float8, coalesce(j.waiting, 0), coalesce(j.delayed, 0),
     coalesce(j.active, 0), coalesce(j.dead, 0), coalesce(j.oldest_s, 0),
     coalesce(f.arrived, 0), coalesce(f.completed, 0), coalesce(f.failed, 0), coalesce(f.dead, 0),
@@ -437,7 +436,7 @@ language sql stable set search_path = florin, pg_temp as $$
       sum(z.failed) filter (where z.slot >= s.slot - interval '60 s')::float8
         / nullif(sum(z.completed + z.failed) filter (
           where z.slot >= s.slot - interval '60 s'), 0) failing
-    from queue_flow z, (select florin.queue_slot() slot) s group by 1
+    from queue_flow z, (select queue_slot() slot) s group by 1
   ) f on f.queue = q.name
   order by q.importance, q.name
 $$;

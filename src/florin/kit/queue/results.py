@@ -103,7 +103,7 @@ class ResultWriter:
 
     async def begin(self, job: QueuedJob) -> None:
         """Record the start of a job that lost a worker before. Raises LeaseLost."""
-        if not await self._value("select florin.queue_begin($1, $2) as value", job.id, job.fence):
+        if not await self._value("select queue_begin($1, $2) as value", job.id, job.fence):
             raise LeaseLost
 
     async def give_back(self, jobs: list[QueuedJob]) -> None:
@@ -112,7 +112,7 @@ class ResultWriter:
             return
         async with self.database.connection() as connection:
             await connection.execute(
-                "select florin.queue_give_back($1, $2)",
+                "select queue_give_back($1, $2)",
                 [job.id for job in jobs],
                 [job.fence for job in jobs],
             )
@@ -128,7 +128,7 @@ class ResultWriter:
         try:
             async with self.database.connection() as connection:
                 await connection.execute(
-                    "select florin.queue_count($1, $2, $3, $4, $5)",
+                    "select queue_count($1, $2, $3, $4, $5)",
                     [name for name, _ in rows],
                     [tally.completed for _, tally in rows],
                     [tally.failed for _, tally in rows],
@@ -142,7 +142,7 @@ class ResultWriter:
 
     async def _write_done(self, jobs: list[QueuedJob]) -> None:
         rows = await self.database.all(
-            "select id from florin.queue_complete($1, $2) as id",
+            "select id from queue_complete($1, $2) as id",
             [job.id for job in jobs],
             [job.fence for job in jobs],
         )
@@ -157,14 +157,14 @@ class ResultWriter:
     async def _write_other(self, job: QueuedJob, ended: Continue | JobFailure) -> None:
         if isinstance(ended, Continue):
             written = await self._value(
-                "select florin.queue_continue($1, $2, $3) as value",
+                "select queue_continue($1, $2, $3) as value",
                 job.id,
                 job.fence,
                 timedelta(seconds=ended.delay_s),
             )
         else:
             dead = await self._value(
-                "select florin.queue_fail($1, $2, $3, $4, $5) as value",
+                "select queue_fail($1, $2, $3, $4, $5) as value",
                 job.id,
                 job.fence,
                 ended.message,

@@ -15,7 +15,7 @@ SILENT_S = 30.0  # a worker without a heartbeat for so long counts as lost
 
 _QUEUES = """
 select f.*, q.max_running, q.max_running_per_worker
-from florin.queue_facts() f join florin.queue q on q.name = f.name order by f.importance, f.name
+from queue_facts() f join florin.queue q on q.name = f.name order by f.importance, f.name
 """
 _WORKERS = """
 select id::text, name, release, concurrency, busy, stopping, started_at, heartbeat_at,

@@ -34,7 +34,7 @@ _AWAY_S = 0.5
 _MOVE_MOST = 2000
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
 
-_CLAIM = "select * from florin.queue_claim($1, $2, $3, $4, $5, $6, $7)"
+_CLAIM = "select * from queue_claim($1, $2, $3, $4, $5, $6, $7)"
 _BEAT = """
 insert into florin.queue_worker (id, name, release, concurrency, busy, stopping)
 values ($1, $2, $3, $4, $5, $6)
@@ -166,7 +166,7 @@ class QueueWorker:
         followers = self._plan.followers
         taken, put = (
             await self._control.all(
-                "select taken, put from florin.queue_relay($1, $2, $3, $4, $5)",
+                "select taken, put from queue_relay($1, $2, $3, $4, $5)",
                 [follower.topic.replace("*", "%") for follower in followers],
                 [follower.queue for follower in followers],
                 [follower.kind for follower in followers],
@@ -200,7 +200,7 @@ class QueueWorker:
         self._runners.leave_overdue()
         held = list(self._slots.held.values())
         lost = await self._control.all(
-            "select fence from florin.queue_heartbeat($1, $2, $3) as fence",
+            "select fence from queue_heartbeat($1, $2, $3) as fence",
             [job.id for job in held],
             [job.fence for job in held],
             self._plan.lease,

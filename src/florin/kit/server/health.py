@@ -37,11 +37,13 @@ class HealthMonitor:
         release: str,
         instance: str,
         first: Callable[[Connection], Awaitable[None]],
+        last: Callable[[Connection], Awaitable[None]],
     ) -> None:
         self._drain = drain
         self._dsn = dsn
         self._ping = ping
-        self._first = first  # a check that must pass before the instance is ready
+        self._first = first  # a check that must pass, at each probe, for the instance to be ready
+        self._last = last  # what to do with the connection at the end
         self._release = release
         self._instance = instance
         self._started = time.monotonic()
@@ -64,6 +66,9 @@ class HealthMonitor:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         if self._connection is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_TIMEOUT_S):
+                    await self._last(self._connection)
             self._connection.terminate()
 
     def ready(self) -> int:

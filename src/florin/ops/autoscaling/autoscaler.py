@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from florin.kit.postgres.database import PoolLimits
+from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.queue import stats
 from florin.kit.queue.stats import QueueFacts
 from florin.ops.autoscaling import decision_log
@@ -141,6 +142,7 @@ class Autoscaler:
         fleet = self._running.fleet.fleet
         try:
             async with asyncio.timeout(_WITHIN_S), open_session(pool.dsn) as connection:
+                await use_installed_functions(connection)
                 facts = await stats.read_queues(connection)
                 crew = await stats.read_workers(connection)
                 if self._running.spec.limits is None:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
+from florin.kit.postgres.function_sets import FunctionSet
 from florin.ops.backups import status as saved
 from florin.ops.diagnostics import queue_stats
 from florin.ops.diagnostics.serving import (
@@ -63,6 +65,7 @@ class FleetStatus(msgspec.Struct, frozen=True, kw_only=True):
     queues: list[dict[str, Any]]
     books: dict[str, Any]
     backups: dict[str, Any]  # see `backup_document`
+    function_sets: list[FunctionSet]
 
 
 async def read_status(home: Home) -> FleetStatus:
@@ -105,6 +108,7 @@ async def read_status(home: Home) -> FleetStatus:
         queues=msgspec.to_builtins(looked.queues),
         books=books if isinstance(books, dict) else {"balanced": None},
         backups=saved.backup_document(home),
+        function_sets=list(looked.function_sets),
     )
 
 
@@ -215,12 +219,21 @@ def format_status(shown: FleetStatus) -> str:
     proof = {True: "balanced", False: "NOT BALANCED", None: "not checked (no instance answers)"}
     lines.append(f"Ledger: {proof[balanced]}.")
     lines += filter(None, [saved.backup_line(shown.backups)])
+    lines += function_set_lines(shown.function_sets)
     lines += _queues(shown.queues)
     lines += [f"{part.name}: {part.note}" for part in shown.parts if part.note]
     leader = next((part for part in shown.parts if part.role == "supervisor"), None)
     if leader is None or leader.pid is None:
         lines.append("No supervisor is running. Run florin up: it adopts the running parts.")
     return "\n".join(lines)
+
+
+def function_set_lines(sets: Iterable[FunctionSet]) -> list[str]:
+    return [
+        f"SQL functions {each.name}: of {', '.join(each.releases) or 'no stored release'};"
+        f" called by {', '.join(each.processes) or 'no process'}"
+        for each in sets
+    ]
 
 
 def _queues(queues: list[dict[str, Any]]) -> list[str]:

@@ -90,6 +90,7 @@ class FleetObserver:
             queues=msgspec.to_builtins(self._queues.value.queues),
             books=ledger_view.describe_ledger(self._ledger, now),
             backups=_with_ages(facts, now),
+            function_sets=list(self._queues.value.function_sets),
             summary=_NOTHING,
             serving=read_serving(facts.desired),
             release=facts.desired.release,

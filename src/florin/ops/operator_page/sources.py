@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 
 from prometheus_client.samples import Sample
 
-from florin.kit.queue import stats
 from florin.ops.alerting.samples import read_samples
-from florin.ops.diagnostics.queue_stats import QueueStats
+from florin.ops.diagnostics.queue_stats import QueueStats, query_queue_stats
 from florin.ops.fleet.model import Fleet, Part
 from florin.ops.fleet.observe import is_serving
 from florin.ops.haproxy.metrics import collect_metrics
@@ -46,10 +45,7 @@ class FleetSources:
         if self.database_url is None:
             raise SourceUnreachable("DATABASE_URL is not set")
         async with open_session(self.database_url, within_s=_WITHIN_S) as connection:
-            return QueueStats(
-                tuple(await stats.read_queues(connection)),
-                tuple(await stats.read_workers(connection)),
-            )
+            return await query_queue_stats(connection)
 
     async def lag(self) -> dict[str, ReplicationLag]:
         return await replication_lag.read_lag_at(self.fleet(), self._url_at)

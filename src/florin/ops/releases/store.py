@@ -106,6 +106,13 @@ def has_other_lock(home: Home, name: str, checkout: Path | None) -> bool:
     return False
 
 
+def stored_releases(home: Home) -> list[str]:
+    """Return the names of the releases in the home."""
+    with contextlib.suppress(OSError):
+        return [each.name for each in _folder(home).iterdir() if not each.name.startswith(".")]
+    return []
+
+
 def prune_releases(home: Home, keep: set[str]) -> None:
     """Remove old releases: all but the newest ones and those in `keep`."""
     try:

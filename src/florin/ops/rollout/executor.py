@@ -14,7 +14,7 @@ from florin.ops.fleet.orders import OrderUndone, ReportProgress
 from florin.ops.planning import blue_green, rollout
 from florin.ops.planning.rollout import Goal, ReleaseMark, RolloutStep
 from florin.ops.releases import store
-from florin.ops.rollout import settlement
+from florin.ops.rollout import function_pruning, settlement
 from florin.ops.rollout.gate import Verification
 from florin.ops.rollout.guards import PHASES, DeployGuards, open_guards
 from florin.ops.rollout.instances import InstanceProcesses
@@ -79,7 +79,7 @@ async def execute_change(
     if not change.undoing:
         try:
             async with open_guards(running, change, report) as guards:
-                if change.release and not change.back:
+                if change.release and not change.flip:  # whose functions are there: they are called
                     await guards.around("migrate", (), migrate_release(running, change.release))
                 outcome = await _reach(running, change, change.goal, report, guards)
                 outcome.verification = await guards.promote()
@@ -93,9 +93,9 @@ async def execute_change(
     else:
         await _undo(running, change, report)
         raise _undone(change, "the interrupted change was already being undone")
-    if change.release and change.back:
-        await _put_back_routines(running, change.release, report)
     settlement.settle_change(running.home, change)
+    if change.release and not change.flip:
+        await function_pruning.remove_unused_functions(running.home, running.topology, report)
     return outcome
 
 
@@ -185,21 +185,12 @@ async def _reach(
 
 
 async def migrate_release(running: FleetContext, release: str) -> None:
-    """Migrate the schema to this release. Raises OperatorError with the release's own message."""
+    """Migrate the schema and install the functions of this release, next to those of the others.
+
+    Raises OperatorError with the release's own message.
+    """
     environ = running.topology.environ | store.release_environ(running.home, release)
     await run_migrate(running.spec.commands.migrate, environ)
-
-
-async def _put_back_routines(running: FleetContext, release: str, report: ReportProgress) -> None:
-    """Let an earlier release define its SQL functions again, once no process calls the later ones.
-
-    Tables stay as they are: additions do not disturb the earlier release. Its code also runs with
-    the later functions, so a failure is only reported.
-    """
-    try:
-        await migrate_release(running, release)
-    except OperatorError as error:
-        report(f"The SQL functions of {release} were not restored: {error}")
 
 
 async def run_migrate(command: tuple[str, ...], environ: Mapping[str, str]) -> None:
