@@ -152,6 +152,12 @@ async def test_a_release_that_answers_wrongly_gets_no_request(fleet: BenchFleet)
 
 
 @pytest.fixture
+def long_form(pytestconfig: pytest.Config) -> None:
+    if not pytestconfig.getoption("--every-step"):
+        pytest.skip("only in the long form")
+
+
+@pytest.fixture
 def strategy(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
     """Return how to deploy; the short form deploys blue-green only."""
     if request.param == "rolling" and not pytestconfig.getoption("--every-step"):
@@ -270,6 +276,7 @@ async def test_a_verified_deployment_that_is_killed_is_undone(fleet: BenchFleet)
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")  # the short form does it with stubs: test_deploy_with_workers
 async def test_a_flip_that_is_killed_is_finished(fleet: BenchFleet) -> None:
     await to_blue(fleet)
     await fleet.deploy("good", soak="0s", strategy="blue-green")
@@ -295,6 +302,7 @@ async def test_a_flip_that_is_killed_is_finished(fleet: BenchFleet) -> None:
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_an_instance_of_the_standby_that_dies_comes_back_without_requests(
     fleet: BenchFleet,
 ) -> None:

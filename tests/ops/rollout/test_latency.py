@@ -3,10 +3,12 @@
 from collections import Counter
 from math import inf
 
+import httpx
 import pytest
 
 from florin.ops.rollout.latency import LatencyWindows, quantile_s
-from florin.ops.rollout.soak import RequestCounts, parse_counts
+from florin.ops.rollout.soak import RequestCounts, parse_counts, read_counts
+from tests.support.instance import Instance
 
 _BOUNDS = (0.005, 0.05, 0.25, 0.5, 1.0, 2.5, inf)
 
@@ -83,3 +85,12 @@ florin_http_request_seconds_bucket{le="+Inf",method="GET",route="/api/v1/events/
 florin_http_request_seconds_bucket{le="+Inf",method="GET",route="/health/ready"} 9.0
 """
     assert parse_counts(text).within == {0.005: 3, inf: 4}
+
+
+async def test_what_a_real_instance_measures_is_read(
+    api: Instance, http: httpx.AsyncClient
+) -> None:
+    assert (await http.get("/cards")).status_code == 200
+    counts = await read_counts([api.operations.removeprefix("http://")])
+    assert counts.within[inf] >= 1
+    assert quantile_s(counts.within) > 0
