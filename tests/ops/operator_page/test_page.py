@@ -94,7 +94,9 @@ def test_every_runbook_can_be_read_on_the_page() -> None:
             assert page.render_runbook(target) is not None, (each.name, target)
 
 
-@pytest.mark.parametrize("name", ["../../../README", "a/b", "", "none-of-this-name", "queue.grows"])
+@pytest.mark.parametrize(
+    "name", ["../fleet", "../../../README", "a/b", "", "none-of-this-name", "queue.grows"]
+)
 def test_only_runbooks_are_served(name: str) -> None:
     assert page.render_runbook(name) is None
 
