@@ -71,7 +71,8 @@ class Books:
     async def line(self) -> str:
         names = await self._owner.fetch(
             "select tablename as name from pg_tables where schemaname = 'florin'"
-            " and tablename not in ('failed_attempt', 'heartbeat') and tablename not like 'queue%'"
+            " and tablename not in ('failed_attempt', 'heartbeat', 'process')"
+            " and tablename not like 'queue%'"
             " order by 1"
         )
         lines = [await self._owner.fetchval(_SUM.format(each["name"])) for each in names]

@@ -64,7 +64,7 @@ async def misled(
                 "reap()",
             ):
                 args = ([1], [1]) if "$1" in verb else ()
-                await connection.fetch(f"select florin.queue_{verb}", *args)
+                await connection.fetch(f"select queue_{verb}", *args)
             await connection.fetch(RELAY, FEW)
     await fill_misled(owner, *(word(n) for n in range(MANY)))
     await owner.execute(_OUTBOX, MANY)
