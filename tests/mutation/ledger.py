@@ -184,7 +184,8 @@ _WAITING = (
       "                    raise Overloaded from None\n            except asyncpg.DiskFullError",
       LANES),
     _("a failing item fails the other items", LANE,
-      "                if len(items) == 1:\n                    return [error]\n",
+      "                if len(items) == 1:\n"
+      "                    return [_error_answer(error, sent=sent_before)]\n",
       "                return [error for _ in items]\n",
       f"{MANY}::test_one_bad_item_does_not_fail_its_neighbours"),
     _("the waiting queue is not limited", COALESCE,

@@ -212,8 +212,8 @@ class PostingBatcher:
                 if len(items) == 1:
                     return [_error_answer(error, sent=sent_before)]
                 # An error in one item must not fail the others: call each item alone.
-                alone = (self._call([each], lock_timeout_ms, sent=sent_before) for each in items)
-                return [(await call)[0] for call in alone]
+                alone = (self._call([each], lock_timeout_ms, sent=sent_before) for each in called)
+                return _answers(items, called, [(await call)[0] for call in alone])
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, 0.5)
 
@@ -246,7 +246,7 @@ def _with_client(items: list[Any]) -> list[Any]:
 
 
 def _answers(
-    items: list[Any], called: list[Any], answers: list[Answered]
+    items: list[Any], called: list[Any], answers: Sequence[Answered | BaseException]
 ) -> list[Answered | BaseException]:
     """An answer for each item: ClientGone for those that were not called."""
     by_item = dict(zip(map(id, called), answers, strict=True))
