@@ -135,7 +135,7 @@ KINDS: tuple[tuple[str, Change, bool], ...] = (
     ("is slow", _bad("is slow"), False),
     ("answers 500", _bad("answers 500"), True),
     ("500 to a fifth", _bad("answers 500 to a fifth", soak="20s"), True),
-    ("wrong amounts", _bad("takes ten times as much", strategy="blue-green"), False),
+    ("wrong amounts", _bad("takes twice as much", strategy="blue-green"), False),
     ("takes a cent", _bad("takes a cent", "--verify", strategy="blue-green"), True),
     ("loses its database", _bad("loses its database", strategy="blue-green", soak="30s"), True),
     ("migration waits", _migration_waits, False),

@@ -68,10 +68,10 @@ FAULTS = {
         "TransactionOperations.redeem = _greedy\n",
         "the ledger differs from the client's log",
     ),
-    "takes ten times as much": Fault(
+    "takes twice as much": Fault(
         "cards/transactions/operations.py",
         "_exact = TransactionOperations.redeem\n\n\nasync def _greedy(self, context, request):\n"
-        "    more = msgspec.structs.replace(request, amount=request.amount * 10)\n"
+        "    more = msgspec.structs.replace(request, amount=request.amount * 2)\n"
         "    return await _exact(self, context, more)\n\n\n"
         "TransactionOperations.redeem = _greedy\n",
         "did not pass its check",
