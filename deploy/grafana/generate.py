@@ -252,7 +252,7 @@ DASHBOARDS: dict[str, tuple[str, tuple[Panel, ...]]] = {
             graph(
                 "Wrong codes refused",
                 "reqps",
-                ('sum by (kind) (rate(florin_limited_total{kind=~"code-.*"}[5m]))', "{{kind}}"),
+                ('sum by (kind) (rate(florin_limited_total{kind="code"}[5m]))', "{{kind}}"),
             ),
             graph(
                 "Refusals of money",

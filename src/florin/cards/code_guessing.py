@@ -17,6 +17,7 @@ from florin.cards.codes import CodeMalformed
 from florin.cards.request_context import RequestContext
 from florin.kit.errors import RateLimited, Refusal
 from florin.kit.http.client_address import block, client_network
+from florin.kit.observability import metrics
 from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_limit_refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
@@ -26,6 +27,7 @@ PREFIX = 8  # symbols: 40 bits, so that unrelated cards do not share a prefix
 # A malformed code is not a guess, however often a client sends it: it is not looked up, and the
 # refusal says nothing that the client could not compute itself.
 _WRONG = CardNotFound
+_KIND = "code"  # of all limits on wrong codes, in metrics
 
 Answer = TypeVar("Answer")
 
@@ -35,6 +37,7 @@ class CodeGuessLimiter:
 
     def __init__(self, limits: RateLimiter, settings: Settings) -> None:
         self._limits = limits
+        metrics.limited.labels(_KIND)  # 0 from the start, so that the first refusal counts
         self._pepper = hashlib.sha256(settings.code_pepper.get_secret_value().encode()).digest()
         self._address = Limit("code-address", settings.guesses_per_address)
         self._principal = Limit("code-principal", settings.guesses_per_principal)
@@ -64,7 +67,7 @@ class CodeGuessLimiter:
             return
         wait = await self._limits.blocked(*self._subjects(context, typed))
         if wait is not None:
-            raise rate_limit_refusal("code", wait)
+            raise rate_limit_refusal(_KIND, wait)
 
     async def record_failure(
         self, context: RequestContext, typed: str | None, *, times: float
@@ -72,7 +75,7 @@ class CodeGuessLimiter:
         """Count a wrong code. Raises RateLimited when it exceeds the limit."""
         wait = await self._limits.count(*self._subjects(context, typed), times=times)
         if wait is not None:
-            raise rate_limit_refusal("code", wait)
+            raise rate_limit_refusal(_KIND, wait)
 
     async def record_batch(
         self, context: RequestContext, tried: Sequence[tuple[str | None, Answer | Refusal]]

@@ -65,7 +65,7 @@ async def test_every_route_has_its_failures_at_zero_before_the_first_request(api
         )
     for code in ("overloaded", "outcome_unknown", "card_not_found", "rate_limited"):
         assert value(text, "florin_refusals_total", code=code) == 0
-    assert value(text, "florin_limited_total", kind="code-address") == 0
+    assert value(text, "florin_limited_total", kind="code") == 0
 
 
 async def test_a_request_counts_once_under_its_template(http: Any, api: Instance) -> None:

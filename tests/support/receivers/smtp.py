@@ -78,6 +78,7 @@ class MailServer:
             hostname="127.0.0.1",
             port=self.port,
             authenticator=_authenticate,
+            auth_exclude_mechanism=["LOGIN"],  # its prompts are not those of other servers
             auth_require_tls=context is not None,
             tls_context=context,
             require_starttls=context is not None,
