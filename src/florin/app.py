@@ -28,6 +28,7 @@ from florin.kit.http.litestar_adapter import (
 )
 from florin.kit.http.middleware import BODY_MAX, RequestMiddleware
 from florin.kit.observability import logging
+from florin.kit.observability.telemetry import process_telemetry
 from florin.kit.openapi.routes import ApiDocumentation
 from florin.kit.postgres import commit_tracking
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, StatementTimeout
@@ -141,7 +142,7 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
         position=position,
         token=parts.signer.token,
         wrote=parts.routing.record_write if parts.routing.tokens is not None else None,
-        instance=settings.instance if settings.log_level in {"debug", "info"} else None,
+        instance=settings.instance,
         headers=headers.response_headers(settings.public_url),
     )
 
@@ -178,8 +179,8 @@ def main() -> int:
     settings = settings_of_process()
     if settings is None:
         return 2
-    logging.configure_logging(level=settings.log_level, instance=settings.instance)
-    for advice in settings_advice():
-        _log.warning("a setting", detail=advice)
-    parts = ApiServices(settings)
-    return serve_app(create_app(settings, parts), settings, endpoints(parts))
+    with process_telemetry(settings):
+        for advice in settings_advice():
+            _log.warning("a setting", detail=advice)
+        parts = ApiServices(settings)
+        return serve_app(create_app(settings, parts), settings, endpoints(parts))

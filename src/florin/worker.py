@@ -7,7 +7,7 @@ from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
 from florin.identity import jobs
 from florin.kit.encryption import Sealer
-from florin.kit.observability import logging
+from florin.kit.observability.telemetry import process_telemetry
 from florin.kit.postgres.database import Database
 from florin.kit.queue import main as process
 from florin.kit.queue.config import JobType, QueueConfig, Schedule, WorkPlan
@@ -136,13 +136,13 @@ def main(concurrency: int = 5, one: tuple[int, int] | None = None) -> int:
     settings = settings_of_process()
     if settings is None:
         return 2
-    logging.configure_logging(level=settings.log_level, instance=settings.instance)
-    if one is not None:
-        return process.serve_one_job(settings, PLAN, WorkerServices, job=one[0], fence=one[1])
-    return process.serve_worker(
-        settings,
-        PLAN,
-        WorkerServices,
-        concurrency=concurrency,
-        command=[sys.executable, "-P", "-m", "florin", "worker", ONE],
-    )
+    with process_telemetry(settings):
+        if one is not None:
+            return process.serve_one_job(settings, PLAN, WorkerServices, job=one[0], fence=one[1])
+        return process.serve_worker(
+            settings,
+            PLAN,
+            WorkerServices,
+            concurrency=concurrency,
+            command=[sys.executable, "-P", "-m", "florin", "worker", ONE],
+        )

@@ -34,7 +34,7 @@ def florin(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 COMMANDS = [
     *("up", "down", "status", "balance", "scale", "deploy", "rollback", "drain", "restart"),
     *("failover", "backup", "restore", "queue", "migrate", "doctor", "demo", "bench"),
-    *("api", "worker", "audit"),
+    *("api", "worker", "audit", "logs", "log-level"),
 ]
 
 
@@ -93,6 +93,8 @@ def test_decimal_digits_are_a_whole_number(number: str | int, value: int) -> Non
         ("up", "--prot", "8000"),
         ("down", "now"),
         ("audit", "-n", "many"),
+        ("logs", "--since", "soon"),
+        ("log-level", "api-1", "loud"),
         ("queue", "frobnicate"),
         ("no-such-command",),
         ("restart",),

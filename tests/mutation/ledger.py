@@ -13,6 +13,7 @@ from tests.mutation.jobs import JOBS
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.network import NETWORK
+from tests.mutation.observability import OBSERVABILITY
 from tests.mutation.operations import OPERATIONS
 from tests.mutation.operator import OPERATOR
 from tests.mutation.queue import QUEUE
@@ -233,5 +234,5 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR,
-    *JOBS, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
+    *JOBS, *RELEASES, *REQUEST_COSTS, *DEPLOYS, *OBSERVABILITY,
 )  # fmt: skip

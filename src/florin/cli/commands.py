@@ -9,6 +9,7 @@ from florin.cli import (
     alerts,
     backups,
     fleet,
+    logs,
     merchants,
     operate,
     options,
@@ -50,6 +51,7 @@ def _before(
 _PAGES = (
     fleet.COMMANDS,
     operate.COMMANDS,
+    logs.COMMANDS,
     processes.COMMANDS,
     queues.COMMANDS,
     quotas.COMMANDS,

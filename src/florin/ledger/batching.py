@@ -23,6 +23,7 @@ from florin.kit.observability import metrics
 from florin.kit.postgres.commit_tracking import record_commit
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout, Row, read_position
 from florin.kit.postgres.pool import Connection, terminate_after
+from florin.ledger.call_traces import CallTraces
 
 DISK_FULL = "the disk of the database is full"
 LOCKED = "the ledger is locked by another operation; repeat the request later"
@@ -36,7 +37,6 @@ MANY_WAIT_S = 5.0
 REPEAT_FOR_S = 10.0  # how long a call is repeated after a broken connection
 ANSWERED_WITHIN_S = 10.0  # in addition to the lock timeout; then the connection counts as broken
 _TRANSIENT_ATTEMPTS = 5
-
 _TRANSIENT = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 
 
@@ -86,11 +86,12 @@ class PostingBatcher:
         self._together: Batcher[Any, Answered] = Batcher(self._call_together)
         self._alone = asyncio.Semaphore(ALONE_MAX)
         self._batch_calls = asyncio.Semaphore(MANY_IN_FLIGHT_MAX)
-        # By the card or key that is locked elsewhere.
-        self._held: dict[object, _ContendedGroup] = {}
+        self._held: dict[object, _ContendedGroup] = {}  # by the card or key that is locked
+        self._traces = CallTraces()
 
     async def submit(self, item: BatchItem) -> Answered:
-        answered = await self._submit(item)
+        with self._traces.during((item,)):
+            answered = await self._submit(item)
         record_commit()
         return answered
 
@@ -164,10 +165,11 @@ class PostingBatcher:
                         del self._held[name]
 
     async def _call_some(self, items: list[Any]) -> list[Answered | BaseException]:
-        try:
-            return await self._call(items, LOCK_TIMEOUT_MS)
-        except Refusal as refusal:
-            return [refusal for _ in items]
+        with self._traces.during(items):
+            try:
+                return await self._call(items, LOCK_TIMEOUT_MS)
+            except Refusal as refusal:
+                return [refusal for _ in items]
 
     async def _call_together(self, items: list[Any]) -> Sequence[Answered | BaseException]:
         return await self._call(items, LOCK_TIMEOUT_MS)
@@ -222,8 +224,8 @@ class PostingBatcher:
     ) -> list[Answered]:
         if not called:
             return []
-        within_s = ANSWERED_WITHIN_S + lock_timeout_ms / 1000
-        with metrics.ledger_seconds.time(), terminate_after(connection, within_s):
+        watch = terminate_after(connection, ANSWERED_WITHIN_S + lock_timeout_ms / 1000)
+        with metrics.ledger_seconds.time(), watch, self._traces.step(called):
             rows = await connection.fetch(self._sql, *self._arguments(called, lock_timeout_ms))
         metrics.batch_items.observe(len(called))
         where = await read_position(connection)
@@ -245,9 +247,7 @@ def _with_client(items: list[Any]) -> list[Any]:
     return [item for item in items if item.client is None or not item.client.gone]
 
 
-def _answers(
-    items: list[Any], called: list[Any], answers: Sequence[Answered | BaseException]
-) -> list[Answered | BaseException]:
+def _answers(items: list[Any], called: list[Any], answers: Sequence[Any]) -> list[Any]:
     """An answer for each item: ClientGone for those that were not called."""
     by_item = dict(zip(map(id, called), answers, strict=True))
     return [by_item.get(id(item)) or ClientGone() for item in items]

@@ -62,7 +62,7 @@ def main(port: int) -> int:
     environ = {"FLORIN_ENV": "test", "DATABASE_URL": "postgresql://none@127.0.0.1:1/none"}
     settings = read_settings({**os.environ, **environ, **SECRETS, "FLORIN_PORT": str(port)})
     drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
-    edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance=None)
+    edge = RequestMiddleware(App(drain), {}, lambda _error, _method: None, drain, instance="test")
     return serve_app(edge, settings, {})
 
 

@@ -92,3 +92,25 @@ async def test_a_draining_instance_serves_metrics(urls: Urls) -> None:
             assert "florin_http_in_flight" in (await http.get("/metrics")).text
         assert await asyncio.to_thread(running.stop) == 0
     assert ports.is_free_port(int(running.environ["FLORIN_OPERATIONS_PORT"]))
+
+
+async def test_the_log_level_is_changed_while_the_instance_runs(urls: Urls) -> None:
+    with instance(f"{urls.app}?connection_limit=2") as running:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
+            level = f"{running.operations}/log-level"
+            assert (await http.get(level)).json() == {"level": "info"}
+            for body in (b"", b'{"level":"loud"}', b'{"level":"debug","more":1}', b"x" * 1000):
+                refused = await http.put(level, content=body)
+                assert refused.status_code == 400
+                assert "debug" in refused.json()["detail"]
+            for number, name in enumerate(("error", "info"), 1):
+                changed = await http.put(level, json={"level": name})
+                assert changed.json()["level"] == name
+                names = {"x-request-id": f"till-{number}"}
+                await http.get(f"{running.base}/api/v1/cards", headers=names)
+            assert (await http.post(level, json={"level": "debug"})).status_code == 405
+            assert (await http.put(f"{running.base}/log-level", json={})).status_code == 404
+        running.stop()
+        written = running.log.read_text("utf-8")
+    assert "till-2" in written
+    assert "till-1" not in written

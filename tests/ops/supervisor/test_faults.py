@@ -15,7 +15,6 @@ import pytest
 from florin.ops.fleet import home
 from florin.ops.postgres.connection import open_session
 from florin.ops.supervisor import supervisor as supervise
-from florin.ops.supervisor.launch import truncate_log
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system import bundled_programs, processes
 from florin.ops.system.console import OperatorError
@@ -240,14 +239,3 @@ def test_another_port_replaces_the_balancer_only(fleet: TestFleet) -> None:
     assert fleet.part("balancer").address == f"127.0.0.1:{fleet.port}"
     until(lambda: not processes.is_alive(before["balancer"]), "the one before to finish")
     fleet.end(child)
-
-
-def test_a_log_that_grows_under_its_writer_is_trimmed(tmp_path: Path) -> None:
-    log = tmp_path / "api-1.log"
-    with log.open("ab", buffering=0) as writer:
-        writer.write(b"old " * 10)
-        assert not truncate_log(log, limit=1000)
-        assert truncate_log(log, limit=10)
-        writer.write(b"new")
-    assert log.read_bytes() == b"new"
-    assert log.with_name("api-1.log.1").read_bytes() == b"old " * 10

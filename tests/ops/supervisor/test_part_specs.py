@@ -14,7 +14,6 @@ from florin.ops.fleet.pid_files import pid_file, recorded_process
 from florin.ops.postgres import tuning
 from florin.ops.supervisor import start_stop
 from florin.ops.supervisor import supervisor as supervise
-from florin.ops.supervisor.launch import rotate_log
 from florin.ops.supervisor.part_spec import PartStep, plan_parts
 from florin.ops.supervisor.supervisor import Supervisor, restart_delay
 from tests.ops.conftest import TestFleet, make_spec
@@ -126,16 +125,6 @@ def test_the_home_is_an_option_a_variable_or_a_default(tmp_path: Path) -> None:
     del environ["FLORIN_HOME"]
     assert locate_home(None, environ).path == tmp_path / ".florin"
     assert locate_home(None, {}).path == Path.cwd() / ".florin"
-
-
-def test_a_large_log_is_rotated(tmp_path: Path) -> None:
-    log = tmp_path / "api-1.log"
-    for round_number in range(6):
-        log.write_text(f"{round_number}" * 10, "utf-8")
-        rotate_log(log, limit=5)
-    kept = sorted(path.name for path in tmp_path.iterdir())
-    assert kept == ["api-1.log.1", "api-1.log.2", "api-1.log.3"]
-    assert log.with_name("api-1.log.1").read_text("utf-8")[0] == "5"
 
 
 def test_a_pid_file_older_than_its_process_is_ignored(tmp_path: Path) -> None:

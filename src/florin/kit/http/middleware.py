@@ -5,14 +5,12 @@ several times cheaper than a route of the framework, and documented in OpenAPI b
 handlers of the same routes.
 """
 
-import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
-from prometheus_client import Counter, Histogram
 
-from florin.kit import client_departure, ids
+from florin.kit import client_departure
 from florin.kit.errors import ClientGone, Refusal, TooLarge
 from florin.kit.http import paths, sse
 from florin.kit.http.asgi import App, Message, Receive, Scope, Send
@@ -20,12 +18,12 @@ from florin.kit.http.body import problem_document, problem_headers
 from florin.kit.http.drain import Drain
 from florin.kit.http.head_checks import check_head
 from florin.kit.http.headers import Headers, response_headers
-from florin.kit.observability import logging, metrics, redaction
+from florin.kit.observability import logging, metrics, tracing
+from florin.kit.observability.context import bind_work
+from florin.kit.observability.request_records import RequestRecorder, read_ids
 from florin.kit.postgres import commit_tracking
 
 BODY_MAX = 256 * 1024  # bytes
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
-_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})  # as labels
 _encode = msgspec.json.Encoder().encode
 _log = logging.get_logger()
 
@@ -40,7 +38,7 @@ class RequestMiddleware:
         translate: Callable[[Exception, Scope], Refusal | None],
         drain: Drain,
         *,
-        instance: str | None,
+        instance: str,
         position: Callable[[Scope], Awaitable[str | None]] | None = None,
         token: Callable[[str], bytes] = str.encode,
         wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
@@ -51,12 +49,11 @@ class RequestMiddleware:
         self._hot_paths = frozenset(path.encode() for _, path in hot)
         self._translate = translate
         self.drain = drain
-        self._instance = instance  # None if requests are not logged
+        self._records = RequestRecorder(instance)
         self._position = position  # log position of a write that changed nothing
         self._token = token  # encodes a position as Florin-Consistency
         self._wrote = wrote
         self._add_headers = headers or response_headers(None)
-        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,9 +61,9 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(scope["headers"])
-        scope["request_id"] = request_id
-        logging.bind_request(request_id)
+        scope["request_id"], traceparent = read_ids(scope["headers"])
+        trace = tracing.begin_trace(traceparent, "request", "server")
+        bind_work(scope["request_id"], trace)
         commit_tracking.begin_request()
         client_departure.during(scope.get("client_connection"))
         scope = self._normalize(scope)
@@ -96,18 +93,19 @@ class RequestMiddleware:
         except Exception as error:
             refusal = error if isinstance(error, Refusal) else self._translate(error, scope)
             if refusal is None:
-                _log.exception("a bug", request_id=request_id, route=_route(scope))
+                _log.exception("a bug", route=_route(scope))
             if begun:
                 raise
             if refusal is not None:
                 await send_refusal(scope, answer, refusal)
             else:
                 scope.pop("position", None)  # recording it may have been what failed
-                await send_response(answer, 500, _bug(request_id), kind=b"application/problem+json")
+                await _send_bug(answer, scope["request_id"])
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
-            self._account(scope, status, scope.get("begun", time.perf_counter()) - started)
+            seconds = scope.get("begun", time.perf_counter()) - started
+            self._records.record(scope, status, seconds, _route(scope), trace)
 
     def _normalize(self, scope: Scope) -> Scope:
         """The request with a normalized path, and HEAD as GET, so that every rule applies."""
@@ -132,30 +130,6 @@ class RequestMiddleware:
         if self.drain.draining:
             headers.append((b"connection", b"close"))
         return headers
-
-    def _account(self, scope: Scope, status: int, seconds: float) -> None:
-        route = _route(scope)
-        labels = (scope["method"] if scope["method"] in _METHODS else "other", route, status)
-        counted = self._counted.get(labels)
-        if counted is None:
-            counted = self._counted[labels] = (
-                metrics.requests.labels(*labels),
-                metrics.request_seconds.labels(*labels[:2]),
-            )
-        counted[0].inc()
-        counted[1].observe(seconds)
-        if self._instance is not None:
-            logging.log_request(
-                self._instance,
-                {
-                    "request_id": scope["request_id"],
-                    "method": labels[0],
-                    "route": route,
-                    "status": status,
-                    "ms": round(seconds * 1000, 2),
-                    "actor": scope.get("actor"),
-                },
-            )
 
 
 async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
@@ -217,15 +191,6 @@ def header(scope: Scope, name: bytes) -> str | None:
     return next((value.decode("latin-1") for value in found), None)
 
 
-def _request_id(headers: Headers) -> str:
-    for key, value in headers:
-        if key == b"x-request-id" and _REQUEST_ID.fullmatch(value):
-            given = value.decode()
-            if not redaction.looks_secret(given):  # the log contains the request id
-                return given
-    return f"req_{ids.new_id().hex}"
-
-
 def _head_as_get(scope: Scope) -> Scope:
     """HEAD is handled as GET; the server omits the body."""
     return {**scope, "method": "GET", "head": True} if scope["method"] == "HEAD" else scope
@@ -236,14 +201,13 @@ def _route(scope: Scope) -> str:
     return scope.get("path_template") or "other"
 
 
-def _bug(request_id: str) -> bytes:
-    return _encode(
-        {
-            "type": "/api/v1/docs#internal_error",
-            "title": "Internal error.",
-            "status": 500,
-            "detail": "This is a bug in Florin; search its log for the request id.",
-            "code": "internal_error",
-            "request_id": request_id,
-        }
-    )
+async def _send_bug(send: Send, request_id: str) -> None:
+    problem = {
+        "type": "/api/v1/docs#internal_error",
+        "title": "Internal error.",
+        "status": 500,
+        "detail": "This is a bug in Florin; search its log for the request id.",
+        "code": "internal_error",
+        "request_id": request_id,
+    }
+    await send_response(send, 500, _encode(problem), kind=b"application/problem+json")

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 
+from florin.kit.observability.context import current_work
 from florin.kit.postgres.database import Connection, Tx
 
 
@@ -80,7 +80,5 @@ def _columns(jobs: Sequence[NewJob]) -> tuple[list[Any], ...]:
 
 
 def _trace() -> str | None:
-    """The trace or request id of the cause, as in the logs."""
-    bound = structlog.contextvars.get_contextvars()
-    trace = bound.get("traceparent") or bound.get("request_id")
-    return str(trace) if trace else None
+    """The trace and the request id of the cause; see context.parse_cause."""
+    return current_work().to_text()

@@ -114,8 +114,14 @@ async def _serve(
         if listener is not None:
             await listener.stop()
     if worker.unresponsive:
-        _log.warning("exit while jobs ignore cancellation", jobs=worker.unresponsive)
-        os._exit(0)  # the loop would wait for them without end; their leases were released
+        _abandon_jobs(worker.unresponsive)
+
+
+def _abandon_jobs(count: int) -> None:
+    """End at once: the loop would wait for them without end; their leases were released."""
+    _log.warning("exit while jobs ignore cancellation", jobs=count)
+    logging.flush()
+    os._exit(0)
 
 
 def _check_database(settings: Settings, database: Database) -> list[asyncio.Future[None]]:

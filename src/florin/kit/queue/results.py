@@ -11,6 +11,7 @@ import asyncpg
 import msgspec
 
 from florin.kit.observability import logging, metrics
+from florin.kit.observability.context import parse_cause
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.queue.config import QueueConfig
 from florin.kit.queue.job import Continue, LeaseLost, PermanentFailure, QueuedJob
@@ -199,7 +200,7 @@ class ResultWriter:
             job=job.id,
             attempt=job.attempts,
             dead=dead,
-            trace=job.trace,
+            **parse_cause(job.trace).log_fields(),
             error=message,
         )
 

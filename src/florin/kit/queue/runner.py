@@ -9,10 +9,12 @@ from typing import Any
 import asyncpg
 import structlog
 
-from florin.kit.observability import metrics
+from florin.kit.errors import Refusal
+from florin.kit.observability import error_reports, metrics, tracing
+from florin.kit.observability.context import TraceContext, bind_work, parse_cause
 from florin.kit.postgres.database import BROKEN, PoolTimeout
 from florin.kit.queue.config import QueueConfig
-from florin.kit.queue.job import Continue, LeaseLost, QueuedJob
+from florin.kit.queue.job import Continue, LeaseLost, PermanentFailure, QueuedJob
 from florin.kit.queue.results import Ended, JobFailure, ResultWriter, job_failure
 from florin.kit.queue.slots import JobSlots
 
@@ -20,6 +22,7 @@ OVERDUE_S = 5.0  # after its timeout, a job that ignores cancellation is abandon
 ALONE_S = 3.0  # for the start of an isolated process
 LOST_MOST = 2  # workers lost with a job; one loss may have been caused by another job
 _AWAY = (*BROKEN, PoolTimeout, asyncpg.PostgresError)
+_EXPECTED = (PermanentFailure, TimeoutError, Refusal, *BROKEN, PoolTimeout)  # not reported
 
 
 class SlotRunners:
@@ -88,8 +91,17 @@ class SlotRunners:
 
     async def _run(self, job: QueuedJob) -> Ended:
         """Run the job's function until it ends, fails or times out."""
+        structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue)
+        cause = parse_cause(job.trace)
+        trace = tracing.begin_caused(cause.trace, f"job {job.queue} {job.kind}", "consumer")
+        bind_work(cause.request_id, trace)
+        ended = await self._run_within_limits(job)
+        if trace is not None:
+            _end_trace(trace, job, ended)
+        return ended
+
+    async def _run_within_limits(self, job: QueuedJob) -> Ended:
         queue = self._queues[job.queue]
-        structlog.contextvars.bind_contextvars(job=job.id, queue=job.queue, trace=job.trace)
         try:
             extra_s = ALONE_S if job.crashes >= LOST_MOST else 0
             async with asyncio.timeout(queue.timeout_s + extra_s) as timeout:
@@ -107,6 +119,9 @@ class SlotRunners:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
+            if not isinstance(error, _EXPECTED):
+                fields = {"event": "a job failed", "queue": job.queue, "kind": job.kind}
+                error_reports.report_error(error, fields)
             return job_failure(error)
 
     def leave_overdue(self) -> None:
@@ -117,3 +132,16 @@ class SlotRunners:
             if timeout.expired() and when is not None and now > when + OVERDUE_S:
                 self._slots.leave(fence)
                 self._start_one()
+
+
+def _end_trace(trace: TraceContext, job: QueuedJob, ended: Ended) -> None:
+    attributes = {
+        "messaging.destination.name": job.queue,
+        "florin.job.kind": job.kind,
+        "florin.job.id": job.id,
+        "florin.job.attempt": job.attempts,
+        "florin.job.waited_s": round(job.waited_s, 3),
+    }
+    # The type of the exception; its text may quote values.
+    error = ended.message.partition(":")[0] if isinstance(ended, JobFailure) else None
+    tracing.end_trace(trace, attributes, error)

@@ -10,11 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from redis.exceptions import RedisError
-
 from florin.kit.batcher import Batcher
 from florin.kit.errors import Overloaded
 from florin.kit.observability import logging
+from florin.kit.valkey import RedisError
 
 SLOW_MAX = 3  # consecutive late answers before Valkey is not used for a while
 REST_S = 1.0  # how long it is then not used

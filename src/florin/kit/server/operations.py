@@ -1,7 +1,7 @@
 """Operations: the listener for operators, separate from the public one.
 
-It serves metrics and health without authentication, so it listens on loopback unless
-FLORIN_OPERATIONS_HOST is set. It runs in the event loop of the process.
+It serves metrics, health and the log level without authentication, so it listens on loopback
+unless FLORIN_OPERATIONS_HOST is set. It runs in the event loop of the process.
 """
 
 import asyncio
@@ -13,8 +13,11 @@ from dataclasses import dataclass
 import msgspec
 import uvicorn
 
+from florin.kit.errors import Refusal
 from florin.kit.http import paths
 from florin.kit.http.asgi import App, Receive, Scope, Send
+from florin.kit.http.middleware import read_body
+from florin.kit.observability import logging
 from florin.kit.server.uvicorn_config import uvicorn_config
 from florin.kit.settings import Settings
 
@@ -33,6 +36,15 @@ class Answer:
 
 Endpoint = Callable[[], Awaitable[Answer]]
 
+LOG_LEVEL = "/log-level"
+_LEVEL_MAX = 256  # bytes of its body
+
+
+class LevelChange(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of PUT /log-level."""
+
+    level: logging.LogLevel
+
 
 def document(status: int, content: object) -> Answer:
     return Answer(status, msgspec.json.encode(content))
@@ -41,6 +53,25 @@ def document(status: int, content: object) -> Answer:
 async def alive() -> Answer:
     """GET /health/live: the event loop runs."""
     return document(200, {"status": "alive"})
+
+
+async def log_level() -> Answer:
+    """GET /log-level: the lowest level that this process logs."""
+    return document(200, {"level": logging.current_level()})
+
+
+async def change_log_level(receive: Receive) -> Answer:
+    """PUT /log-level: change it, until the process ends."""
+    try:
+        body = await read_body(receive, most=_LEVEL_MAX)
+        level = msgspec.json.decode(body, type=LevelChange).level
+    except (Refusal, msgspec.MsgspecError):
+        example = {"level": "debug"}
+        detail = f"send {msgspec.json.encode(example).decode()}; one of {', '.join(logging.LEVELS)}"
+        return document(400, {"status": "invalid body", "detail": detail})
+    before = logging.current_level()
+    logging.set_level(level)
+    return document(200, {"level": level, "before": before})
 
 
 class PortUnavailable(Exception):
@@ -86,15 +117,20 @@ def listener(settings: Settings, endpoints: Mapping[str, Endpoint]) -> Operation
 
 
 def application(endpoints: Mapping[str, Endpoint]) -> App:
-    """Return the ASGI application: GET and HEAD of these paths, 404 for all others."""
+    """Return the ASGI application: GET and HEAD of these paths and of the log level, PUT of the
+    log level, 404 for all others.
+    """
+    endpoints = {**endpoints, LOG_LEVEL: log_level}
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        del receive
-        endpoint = endpoints.get(paths.normalized(scope["raw_path"]))
+        path = paths.normalized(scope["raw_path"])
+        endpoint = endpoints.get(path)
         if endpoint is None:
             response = document(404, {"status": "not found", "paths": sorted(endpoints)})
+        elif (scope["method"], path) == ("PUT", LOG_LEVEL):
+            response = await change_log_level(receive)
         elif scope["method"] not in {"GET", "HEAD"}:
-            response = document(405, {"status": "only GET and HEAD are answered"})
+            response = document(405, {"status": "only GET and HEAD are answered here"})
         else:
             response = await endpoint()
         headers = [

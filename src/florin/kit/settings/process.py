@@ -142,3 +142,13 @@ class FleetSettings(BaseSettings):
         None,
         example="alice",
     )
+    log_max_mb: int = variable(
+        "FLORIN_LOG_MAX_MB",
+        "Megabytes from which on a log file in the home is rotated.",
+        64,
+        ge=1,
+        le=10_000,
+    )
+    log_archives: int = variable(
+        "FLORIN_LOG_ARCHIVES", "Rotated files that are kept of each log.", 3, ge=1, le=100
+    )

@@ -25,6 +25,7 @@ from florin.kit.settings.process import (
 )
 from florin.kit.settings.rate_limits import RateLimitSettings
 from florin.kit.settings.secrets import SecretSettings
+from florin.kit.settings.telemetry import TelemetrySettings
 from florin.kit.settings.workers import WorkerSettings
 
 _FILE_MAX = 64 * 1024  # bytes
@@ -66,6 +67,7 @@ class Settings(
     AccessSettings,
     WorkerSettings,
     RateLimitSettings,
+    TelemetrySettings,
     SecretManagerSettings,
     BackupSettings,
     MailSettings,

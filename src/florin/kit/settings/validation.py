@@ -5,6 +5,7 @@ from urllib.parse import unquote
 
 from florin.kit.settings import network_rules
 from florin.kit.settings.secret_strength import weakness_reason
+from florin.kit.settings.telemetry import telemetry_violations
 from florin.kit.settings.variable import is_local, urls_of
 from florin.kit.urls import split_url
 
@@ -93,6 +94,7 @@ _ALWAYS: tuple[Callable[[Given], Iterator[str]], ...] = (
     _distinct,
     _together,
     _mail,
+    telemetry_violations,
 )
 _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (
     _strong,

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, get_args
 
+from florin.kit.observability import error_reports
 from florin.ops.control import failover, release_commands
 from florin.ops.control.plan_reply import format_plan
 from florin.ops.fleet import audit_log, desired_state, operation_lock
@@ -65,6 +66,7 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
         raise OperatorError(said) from None
     except Exception as error:
         outcome, said = "failed", described(error)
+        error_reports.report_error(error, {"event": "an order of the operator failed"})
         raise
     else:
         return reply
@@ -104,6 +106,7 @@ async def carry_out_change(running: FleetContext, change: Operation, message: st
         say(message)
     except Exception as error:  # noqa: BLE001 -- supervision of the fleet must continue
         outcome, message = "failed", described(error)
+        error_reports.report_error(error, {"event": "a change of the fleet failed"})
         say(f"Error: {change.describe()} failed: {message}")
     finally:
         operation_lock.release_lock(running.home)

@@ -1,13 +1,15 @@
 """Background: start the supervisor in the background and wait until the fleet serves."""
 
+import contextlib
 import os
 import subprocess
 import time
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from florin.ops.fleet.home import Home
-from florin.ops.supervisor.launch import rotate_log
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError, say
 from florin.ops.system.processes import ProcessId
@@ -17,6 +19,12 @@ _POLL_S = 0.1
 _VERDICT = "florin: "  # the prefix of the error message with which a command ends
 
 
+class _LogLine(msgspec.Struct):
+    """What is read of a line of the supervisor's log."""
+
+    event: str
+
+
 def start_in_background(home: Home, command: Sequence[str]) -> None:
     """Start the supervisor and return once the fleet serves.
 
@@ -24,7 +32,6 @@ def start_in_background(home: Home, command: Sequence[str]) -> None:
     """
     home.make()
     log = home.log(LOG)
-    rotate_log(log)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     read_from = os.fstat(handle).st_size
     try:
@@ -60,12 +67,19 @@ def _await(
             if line.startswith(_VERDICT):
                 verdict = line.removeprefix(_VERDICT)
             else:
-                say(line)
+                say(_sentence(line))
         if ended:
             raise OperatorError(verdict or f"The supervisor ended; see {home.log(LOG)}.")
         if ready:
             return
         time.sleep(_POLL_S)
+
+
+def _sentence(line: str) -> str:
+    """Return what the supervisor says in a line of its log."""
+    with contextlib.suppress(msgspec.MsgspecError):
+        return msgspec.json.decode(line, type=_LogLine).event
+    return line
 
 
 def _is_ready(home: Home, process: ProcessId | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from florin.kit.observability import error_reports
 from florin.ops.autoscaling.autoscaler import Autoscaler
 from florin.ops.backups import upload
 from florin.ops.control import commands, socket, standby
@@ -17,14 +18,14 @@ from florin.ops.fleet import welcome
 from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
-from florin.ops.lifecycle import publisher, takeover
+from florin.ops.lifecycle import publisher, supervisor_reports, takeover
 from florin.ops.lifecycle.startup import start_fleet
 from florin.ops.lifecycle.succession import AGAIN, HAND_OVER, leave_fleet
+from florin.ops.logs import rotation
 from florin.ops.metrics.endpoint import serve_metrics
 from florin.ops.postgres.failover_monitor import FailoverMonitor
 from florin.ops.releases import version
 from florin.ops.rollout.executor import FleetContext
-from florin.ops.supervisor.launch import truncate_log
 from florin.ops.supervisor.start_stop import PartEnded
 from florin.ops.supervisor.supervisor import Supervisor
 from florin.ops.system.console import OperatorError, say, voice
@@ -34,17 +35,20 @@ from florin.ops.valkey.topology import SingleDeployment
 
 
 def run_fleet(options: UpOptions) -> int:
-    """Run the fleet in this process until a signal; return the exit code, or AGAIN.
-
-    Also returns when another supervisor takes over; the other parts keep running then.
+    """Run the fleet in this process until a signal, or until another supervisor takes over; return
+    the exit code, or AGAIN.
     """
+    rotation.rotation_limits(options.environ)  # an invalid setting stops the start
     options.home.make()
+    voice.log_to(options.home.log("supervisor"), only=options.detached)
     handle = options.home.lock()
     if handle is None:
         handle = takeover.take_over(options)
     try:
+        supervisor_reports.start_supervisor_reports(options)
         return asyncio.run(_run(options))
     finally:
+        error_reports.shut_down()
         os.close(handle)
 
 
@@ -132,8 +136,7 @@ async def _upkeep(running: FleetContext, renewal: CertificateRenewal, begun: flo
     """Once a second: the status line, the logs, the certificate."""
     while True:
         voice.status(_line(running.fleet, time.monotonic() - begun))
-        for part in running.fleet.fleet.parts:
-            await asyncio.to_thread(truncate_log, running.home.log(part.name))
+        await asyncio.to_thread(rotation.rotate_logs, running.home, running.spec.environ)
         await renewal.reload_if_changed()
         await asyncio.sleep(1)
 

@@ -41,7 +41,7 @@ def main() -> int:
         database = read_variable("DATABASE_URL_PRIMARY") or read_variable("DATABASE_URL")
         receivers = read_receivers()
         logging.configure_logging(
-            level=read_variable("FLORIN_LOG_LEVEL") or "info",
+            level=logging.find_level(read_variable("FLORIN_LOG_LEVEL") or "info"),
             instance=read_variable("FLORIN_INSTANCE") or "operator",
         )
     except (InvalidSettings, ValueError) as error:

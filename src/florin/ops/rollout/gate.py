@@ -16,7 +16,7 @@ from typing import Self
 import msgspec
 
 from florin.kit.gate_orders import GateOrder, GateReply
-from florin.ops.supervisor.launch import log_tail, rotate_log
+from florin.ops.supervisor.launch import log_tail
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
 from florin.ops.system.processes import ProcessId
@@ -58,7 +58,6 @@ class GateProcess:
         self._child: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
-        rotate_log(self._log)
         log = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._child = await asyncio.create_subprocess_exec(

@@ -1,7 +1,6 @@
 """Launch: start a process that outlives the supervisor."""
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from florin.ops.system.console import OperatorError
 from florin.ops.system.os_user import OsAccount
 from florin.ops.system.processes import ProcessId
 
-_KEPT_LOGS = 3
 # The shell writes its pid to the pid file before it executes the part: the next supervisor knows
 # what runs even if this one is killed at that moment. It also writes /proc/PID/stat: its start time
 # distinguishes the process from a later one with the same pid, independent of the clock. A failed
@@ -53,7 +51,6 @@ class StartedProcess:
 
 def launch_process(home: Home, what: Launch) -> StartedProcess:
     """Start a process in its own session, without pipes, so that it survives the supervisor."""
-    rotate_log(home.log(what.name))
     account = what.account
     options = {} if account is None else account.options()
     try:
@@ -79,37 +76,6 @@ def launch_process(home: Home, what: Launch) -> StartedProcess:
         os.close(number)
         os.close(log)
     return StartedProcess(child, processes.find_process(child.pid))
-
-
-def rotate_log(log: Path, limit: int = 4 * 2**20) -> None:
-    """Rotate a log that exceeds `limit` bytes before its part starts."""
-    try:
-        if log.stat().st_size < limit:
-            return
-    except OSError:
-        return
-    _shift(log)
-    log.replace(log.with_name(f"{log.name}.1"))
-
-
-def truncate_log(log: Path, limit: int = 64 * 2**20) -> bool:
-    """Copy and truncate a log that exceeds `limit` bytes while its part appends to it."""
-    try:
-        if log.stat().st_size < limit:
-            return False
-        _shift(log)
-        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
-        os.truncate(log, 0)
-    except OSError:
-        return False  # the next check tries again; a full disk is reported by other writes
-    return True
-
-
-def _shift(log: Path) -> None:
-    for number in range(_KEPT_LOGS - 1, 0, -1):
-        older = log.with_name(f"{log.name}.{number}")
-        if older.exists():
-            older.replace(log.with_name(f"{log.name}.{number + 1}"))
 
 
 def log_tail(log: Path, lines: int = 3) -> str:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from florin.kit.observability import error_reports
 from florin.ops.system.console import say
 
 _METRIC = "florin_supervisor_task_errors_total"
@@ -43,6 +44,7 @@ class Watchdog:
     def report(self, name: str, error: BaseException) -> None:
         """Count an unexpected error and log where it was raised."""
         self.errors[name] += 1
+        error_reports.report_error(error, {"event": "a task of the supervisor failed"})
         say(f"Error: the task '{name}' failed: {described(error)}. It is restarted.")
 
     def metrics(self) -> str:

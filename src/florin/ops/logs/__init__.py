@@ -1,0 +1,1 @@
+"""Logs: the log files of a fleet's parts: their rotation, and reading them as one stream."""

@@ -1,0 +1,73 @@
+"""Mutations of observability: logs, traces, error reports and the audit."""
+
+from tests.mutation.mutation import without as _
+
+ROTATION = "src/florin/ops/logs/rotation.py"
+READING = "src/florin/ops/logs/reading.py"
+OUTPUT = "src/florin/kit/observability/log_output.py"
+LOGGING = "src/florin/kit/observability/logging.py"
+ROTATED = "tests/ops/logs/test_rotation.py"
+WRITTEN = "tests/kit/observability/test_log_output.py"
+LOGGED = "tests/kit/observability/test_logging.py"
+
+TRACING = "src/florin/kit/observability/tracing.py"
+EXPORT = "src/florin/kit/observability/trace_export.py"
+REPORTS = "src/florin/kit/observability/error_reports.py"
+RECORDS = "src/florin/kit/observability/request_records.py"
+TRACED = "tests/kit/observability/test_tracing.py"
+REPORTED = "tests/kit/observability/test_error_reports.py"
+
+OBSERVABILITY = (
+    _("a rotation truncates the log of a part that writes", ROTATION,
+      "            if not _remove_start(file.fileno(), end):\n",
+      "            _remove_start(file.fileno(), end)\n            if True:\n",
+      f"{ROTATED}::test_no_line_is_lost_or_split_while_a_process_writes"),
+    _("the rest of an archived line stays in the log", ROTATION,
+      "    if end > removed:\n", "    if False:\n",
+      f"{ROTATED}::test_no_line_is_lost_or_split_while_a_process_writes"),
+    _("archives are kept without limit", ROTATION,
+      "_remove_archives(log, limits.kept)", "_remove_archives(log, 10_000)",
+      f"{ROTATED}::test_only_as_many_archives_are_kept_as_allowed"),
+    _("a rotation does not wait for a reader", ROTATION,
+      "            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n", "",
+      f"{ROTATED}::test_a_reader_in_the_middle_of_a_read_postpones_the_rotation"),
+    _("a follower ignores a rotation", READING,
+      "            if _identity(path) == self._archived:\n", "            if True:\n",
+      f"{ROTATED}::test_without_collapse_the_file_is_copied_and_truncated"),
+    _("log lines wait without limit", OUTPUT,
+      "if len(self._lines) >= LINES_MAX:", "if False:",
+      f"{WRITTEN}::test_lines_wait_in_memory_while_no_one_reads_and_some_are_dropped_and_counted"),
+    _("a full disk fails the request that is logged", OUTPUT,
+      "        except OSError:  # a full disk", "        except BlockingIOError:  # a full disk",
+      f"{WRITTEN}::test_a_full_disk_is_counted_and_raises_nothing"),
+    _("an uncaught exception is printed with its values", LOGGING,
+      "    sys.excepthook = _log_uncaught\n", "",
+      f"{LOGGED}::test_bugs_and_libraries_speak_the_same_json"),
+    _("a request that its caller does not trace is traced", TRACING,
+      "        sampled = parent.sampled\n", "        sampled = True\n",
+      f"{TRACED}::test_the_caller_decides_what_is_traced"),
+    _("a caller decides although it is not followed", TRACING,
+      "if parent is not None and _Sampling.follows_caller:", "if parent is not None:",
+      f"{TRACED}::test_florin_alone_decides_where_callers_are_not_followed"),
+    _("a call of the ledger has no links", TRACING,
+      "parent=causes[0], links=causes)", "parent=causes[0])",
+      f"{TRACED}::test_a_call_of_the_ledger_is_linked_to_its_requests"),
+    _("spans wait without a count of the dropped", EXPORT,
+      "            if self.added - counting.taken >= QUEUE_MAX:\n", "            if False:\n",
+      f"{TRACED}::test_a_collector_that_does_not_answer_costs_spans_not_requests"),
+    _("a caller's own request id leaves with a span", RECORDS,
+      'if _OWN_REQUEST_ID.fullmatch(event["request_id"]):', "if True:",
+      f"{TRACED}::test_the_caller_decides_what_is_traced"),
+    _("an error report has any text", REPORTS,
+      "    if not isinstance(value, str) or not _TEXT.fullmatch(value) or"
+      " redaction.looks_secret(value):\n",
+      "    if not isinstance(value, str):\n",
+      f"{REPORTED}::test_a_text_that_is_not_allowed_stops_the_event"),
+    _("an error report has every field of the log line", REPORTS,
+      "for name in _TAGS if isinstance(fields.get(name), str)",
+      "for name in fields if isinstance(fields.get(name), str)",
+      f"{REPORTED}::test_an_event_has_types_places_and_ids_and_no_values"),
+    _("error reports are not limited", REPORTS,
+      "return self._reported <= REPORTS_PER_MINUTE", "return True",
+      f"{REPORTED}::test_a_storm_of_errors_is_limited"),
+)  # fmt: skip
