@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from florin.bench.catalog import BENCHMARKS, COMPARED
+from florin.bench.catalog import BENCHMARKS, COMPARED, INSTRUMENTATION
 from florin.ops.system import processes
 from tests.bench.command import bench, start
 
@@ -60,6 +60,14 @@ def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) ->
     assert (books["answered"] > 0) == moved
     assert (books["pgbench_answered"] > 0) == moved
     assert books["entries"] == cards + books["recorded"] + books["pgbench_recorded"]
+
+
+@pytest.mark.parametrize("name", INSTRUMENTATION)
+def test_instrumentation_is_compared_with_an_instance_without_it(place: Path, name: str) -> None:
+    document = measure(place, name, "--cards", "50")
+    assert document["api_cpu_growth"] > 0
+    assert document["target"]["what"] == "api_cpu_growth"
+    assert document["beside_rate"] > 0
 
 
 def test_growth_compares_a_new_dataset_with_an_aged_one(place: Path) -> None:
@@ -177,4 +185,5 @@ def _until_serving(process: "subprocess.Popen[str]", place: Path) -> list[proces
 
 
 def test_every_benchmark_has_a_test_here() -> None:
-    assert set(BENCHMARKS) == {*COMPARED, "growth", "held-card", "memory"}
+    others = {"growth", "held-card", "memory", *INSTRUMENTATION}
+    assert set(BENCHMARKS) == {*COMPARED, *others}

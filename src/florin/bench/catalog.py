@@ -28,6 +28,12 @@ class BenchmarkConfig:
         return BENCHMARKS[self.name].target
 
     @property
+    def card_count(self) -> int:
+        own = BENCHMARKS[self.name].cards
+        hot = self.name in {"hot-card", "hot-cards"}  # these fix the number of cards
+        return own if hot or self.cards is None else self.cards
+
+    @property
     def driven(self) -> int:
         """The number of connections that the load uses."""
         return min(self.connections, BENCHMARKS[self.name].connections_max)
@@ -110,6 +116,26 @@ BENCHMARKS: dict[str, Benchmark] = {
         says="the peak memory of an instance under redemptions",
     ),
 }
+INSTRUMENTATION = ("metrics", "access-log", "traces")
+BENCHMARKS.update(
+    {
+        name: Benchmark(
+            kind="redeem",
+            cards=10_000,
+            target=Target(what="api_cpu_growth", sense="at most", bound=bound),
+            says=says,
+        )
+        for name, bound, says in (
+            ("metrics", 1.05, "redemptions with metrics, compared with none"),
+            ("access-log", 1.1, "redemptions with the access log, compared with none"),
+            (
+                "traces",
+                1.05,
+                "redemptions of which 1 % are traced and exported, compared with none",
+            ),
+        )
+    }
+)
 MUTANTS = "mutants"
 AUTOSCALE = "autoscale"
 DEPLOYS = "deploys"

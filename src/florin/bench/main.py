@@ -13,6 +13,7 @@ from florin.bench.catalog import (
     COMPARED,
     DEPLOYS,
     FAILOVER,
+    INSTRUMENTATION,
     MUTANTS,
     NAMES,
     REPLICAS,
@@ -165,7 +166,7 @@ def _check(terms: BenchmarkConfig) -> None:
         )
     if not 1 <= terms.instances <= 8 or terms.instances > terms.connections:
         raise OperatorError("--instances must be from 1 to 8, and not more than --connections.")
-    if terms.balancer and terms.name in {"growth", "held-card"}:
+    if terms.balancer and terms.name in {"growth", "held-card", *INSTRUMENTATION}:
         raise OperatorError(f"{terms.name} takes no --balancer; leave it out.")
     if terms.seconds < 1 or terms.rounds < 1 or (terms.cards is not None and terms.cards < 1):
         raise OperatorError("--seconds, --rounds and --cards must be 1 or more.")

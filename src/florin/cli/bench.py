@@ -12,8 +12,9 @@ def bench(
     name: Annotated[
         str,
         typer.Argument(
-            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory; queue,"
-            " expiry, bulk, beside; mutants; autoscale; deploys; replicas, failover."
+            help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory;"
+            " metrics, access-log, traces; queue, expiry, bulk, beside; mutants; autoscale;"
+            " deploys; replicas, failover."
         ),
     ],
     against: Annotated[

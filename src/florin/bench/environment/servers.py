@@ -134,14 +134,17 @@ class BenchServers:
         return await open_connection(self.url(postgres.SUPERUSER, database), name="florin bench")
 
     async def start_instance(
-        self, database: str = postgres.DATABASE, *, settings: Mapping[str, str] | None = None
+        self,
+        database: str = postgres.DATABASE,
+        *,
+        settings: Mapping[str, str] | None = None,
+        module: Sequence[str] = ("florin", "api"),
     ) -> BenchInstance:
         name = f"api-{len(self.instances) + 1}"
         settings = {"FLORIN_DRAIN_S": "0", **(settings or {})}
-        started = await self._start_own(name, "api", ("florin", "api"), database, settings)
-        instance = BenchInstance(address=started.address, pid=started.process.pid)
-        self.instances.append(instance)
-        return instance
+        started = await self._start_own(name, "api", module, database, settings)
+        self.instances.append(BenchInstance(address=started.address, pid=started.process.pid))
+        return self.instances[-1]
 
     async def start_worker(
         self,

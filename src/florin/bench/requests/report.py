@@ -33,6 +33,7 @@ def _rows(document: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
         rows.append(("p99 growth", f"{document['p99_growth']:.2f}"))
+        rows.append(("API CPU", f"{document['api_cpu_growth']:.3f} times the baseline's"))
     rows += [("count", f"{document['count']:,}"), ("failures", str(document["failures"]))]
     for part, used in document["cpu"].items():
         share = f"{used['percent']:.0f} % of the machine"

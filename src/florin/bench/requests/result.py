@@ -70,6 +70,7 @@ class BenchmarkResult:
             "beside_rate": _median(d.rate for d in baseline),
             "beside_p99_ms": _median(d.p99_ms for d in baseline),
             "p99_growth": _share(p99, _median(d.p99_ms for d in baseline)),
+            "api_cpu_growth": _share(_api_cpu(drives), _api_cpu(baseline)),
             "peak_rss_mb": self.peak_rss_mb,
         }
 
@@ -174,6 +175,11 @@ def _books(check: LedgerCheck) -> dict[str, Any]:
         "pgbench_answered": check.pgbench_answered,
         "pgbench_recorded": check.pgbench_recorded,
     }
+
+
+def _api_cpu(drives: Sequence[Drive]) -> float | None:
+    """Return the median of the API's CPU seconds per request."""
+    return _median(drive.used.api / drive.requests for drive in drives if drive.requests)
 
 
 def _median(values: Any) -> float | None:

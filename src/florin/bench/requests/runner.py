@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from florin.bench.catalog import BATCH, BENCHMARKS, BenchmarkConfig
+from florin.bench.catalog import BATCH, BENCHMARKS, INSTRUMENTATION, BenchmarkConfig
 from florin.bench.environment import aged_dataset
 from florin.bench.environment.balancer import start_balancer
 from florin.bench.environment.dataset import Dataset, make_dataset
@@ -80,11 +80,19 @@ class BenchmarkRun:
 
 async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
     """Start the servers, run a benchmark, and return its result."""
-    run_rounds = {"growth": _growth, "held-card": _held_card}.get(terms.name, _ordinary)
+    from florin.bench.requests.instrumentation import compare_instrumentation
+
+    run_rounds = {
+        "growth": _growth,
+        "held-card": _held_card,
+        **dict.fromkeys(INSTRUMENTATION, compare_instrumentation),
+    }.get(terms.name, _ordinary)
     async with bench_servers(commit) as bench:
         run = BenchmarkRun(terms, bench)
         space_mb = (
-            aged_dataset.aged_dataset_space_mb(_cards(terms)) if terms.name == "growth" else 3_000
+            aged_dataset.aged_dataset_space_mb(terms.card_count)
+            if terms.name == "growth"
+            else 3_000
         )
         await bench.start_postgres(space_mb=space_mb)
         datasets, rounds = await run_rounds(run)
@@ -92,7 +100,7 @@ async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
         books = tuple([await check_ledger(bench, dataset, run.of(dataset)) for dataset in datasets])
         return BenchmarkResult(
             terms=terms,
-            cards=_cards(terms),
+            cards=terms.card_count,
             rounds=tuple(rounds),
             books=books,
             peak_rss_mb=rss,
@@ -102,19 +110,13 @@ async def run_benchmark(terms: BenchmarkConfig, commit: str) -> BenchmarkResult:
         )
 
 
-def _cards(terms: BenchmarkConfig) -> int:
-    own = BENCHMARKS[terms.name].cards
-    hot = terms.name in {"hot-card", "hot-cards"}  # these fix the number of cards
-    return own if hot or terms.cards is None else terms.cards
-
-
 async def _ordinary(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Run pgbench, HTTP, pgbench, so that other load of the machine affects both equally."""
     terms, bench = run.terms, run.bench
     if terms.against is not None:
         pgbench.pgbench_program(bench)
-    dataset = await make_dataset(bench, cards=_cards(terms))
-    await _settle(bench, dataset)
+    dataset = await make_dataset(bench, cards=terms.card_count)
+    await settle(bench, dataset)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     if terms.balancer:
         instances = [await start_balancer(bench)]  # the load uses this address only
@@ -127,7 +129,7 @@ async def _ordinary(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
         done = await run.drive(dataset, instances)
         after = [await run.run_pgbench(dataset, clients, terms.seconds)] if clients else []
         rounds.append(Round(drive=done, pgbench=(*before, *after)))
-        _print_round(number, rounds[-1])
+        print_round(number, rounds[-1])
     return [dataset], rounds
 
 
@@ -143,12 +145,12 @@ async def _clients(run: BenchmarkRun, dataset: Dataset) -> int:
 async def _growth(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Compare few cards with many, in two databases of one server, with instances for each."""
     terms, bench = run.terms, run.bench
-    many = _cards(terms)
+    many = terms.card_count
     few = min(FEW_CARDS, max(1, many // 2))
     small = await make_dataset(bench, cards=few)
     await bench.add_database(_LARGE)
     large = await aged_dataset.make_aged_dataset(bench, cards=many, database=_LARGE)
-    await _settle(bench, small)
+    await settle(bench, small)
     of_small = [await bench.start_instance() for _ in range(terms.instances)]
     of_large = [await bench.start_instance(_LARGE) for _ in range(terms.instances)]
     await run.warm(small, of_small)
@@ -160,15 +162,15 @@ async def _growth(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
         done = await run.drive(large, of_large)
         after = await run.drive(small, of_small)
         rounds.append(Round(drive=done, baseline=(before, after)))
-        _print_round(number, rounds[-1])
+        print_round(number, rounds[-1])
     return [small, large], rounds
 
 
 async def _held_card(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
     """Measure without, with and without a lock that this process holds on the last card."""
     terms, bench = run.terms, run.bench
-    dataset = await make_dataset(bench, cards=max(2, _cards(terms)))
-    await _settle(bench, dataset)
+    dataset = await make_dataset(bench, cards=max(2, terms.card_count))
+    await settle(bench, dataset)
     instances = [await bench.start_instance() for _ in range(terms.instances)]
     await run.warm(dataset, instances)
     seconds = min(_HELD_S, terms.seconds)
@@ -180,7 +182,7 @@ async def _held_card(run: BenchmarkRun) -> tuple[list[Dataset], list[Round]]:
             done = await run.drive(dataset, instances, seconds=seconds, leave_out=1)
         after = await run.drive(dataset, instances, seconds=seconds, leave_out=1)
         rounds.append(Round(drive=done, baseline=(before, after)))
-        _print_round(number, rounds[-1])
+        print_round(number, rounds[-1])
     return [dataset], rounds
 
 
@@ -212,7 +214,7 @@ async def _held(
     run.of(dataset).add(sum(await asyncio.gather(*waiters)), in_flight=0)
 
 
-async def _settle(bench: BenchServers, dataset: Dataset) -> None:
+async def settle(bench: BenchServers, dataset: Dataset) -> None:
     """Analyze and checkpoint now, so that the measurement does not include work of the seeding."""
     voice.status("Analysing …")
     admin = await bench.admin(dataset.database)
@@ -223,7 +225,8 @@ async def _settle(bench: BenchServers, dataset: Dataset) -> None:
         await admin.close()
 
 
-def _print_round(number: int, round_: Round) -> None:
+def print_round(number: int, round_: Round) -> None:
+    """Show the figures of a round as soon as it has ended."""
     drive_, pgbench_rate = round_.drive, round_.pgbench_rate
     line = f"Round {number}: {drive_.rate:,.0f}/s, p50 {drive_.p50_ms:.1f} ms,"
     line += f" p99 {drive_.p99_ms:.1f} ms, {drive_.failures} failures"
