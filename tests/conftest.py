@@ -36,6 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     parser.addoption("--reads", type=int, default=3_000, help="how many reads replicas are asked")
     parser.addoption("--only-embedded", action="store_true", help="leave the oldest PostgreSQL out")
+    parser.addoption("--containers", action="store_true", help="also those that need an engine")
     parser.addoption("--patroni", action="store_true", help="also on a Patroni cluster (a minute)")
     parser.addoption(
         "--rounds",

@@ -9,6 +9,8 @@ QUOTING = "src/florin/ops/system/quoting.py"
 NAMES = "tests/ops/lifecycle/test_home_names.py"
 CLOCK = "tests/ops/fleet/test_clock_jumps.py"
 SPECS = "tests/ops/topology/test_fleet_spec.py"
+HEALTHY = "src/florin/cli/healthy.py"
+HEALTHY_TESTS = "tests/cli/test_healthy.py"
 WATCHED = "tests/ops/supervisor/test_watchdog.py"
 
 OPERATIONS = (
@@ -78,4 +80,12 @@ OPERATIONS = (
     _("a reused pid is taken for the part", "src/florin/ops/fleet/pid_files.py",
       "processes.parse_stat(process.pid, stat) == process", "True",
       f"{CLOCK}::test_a_part_that_was_just_started_is_found_after_a_clock_jump"),
+    _("a container is healthy if it answers an error", HEALTHY,
+      "    if status != http.HTTPStatus.OK:\n", "    if False:\n",
+      f"{HEALTHY_TESTS}::test_another_answer_than_200_is_unhealthy"),
+    _("a container is healthy for the process of another", HEALTHY,
+      ' or _text(proc / str(number) / "cgroup") != here', "",
+      f"{HEALTHY_TESTS}::test_processes_of_other_containers_do_not_count"),
+    _("a worker's container is asked at the port of the API", HEALTHY,
+      "    elif role in _ON_OPERATIONS_PORT:\n", "    elif False:\n", HEALTHY_TESTS),
 )  # fmt: skip

@@ -17,6 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopping during start-up is no error
         return run_api()
+    if words == ["healthy"]:
+        from florin.cli import healthy
+
+        return healthy.main()
     import typer
 
     from florin.cli import usage_errors

@@ -55,9 +55,15 @@ def demo(
     )
 
 
-def demo_merchant(as_json: JsonOption = False) -> None:
+def demo_merchant(
+    only_print: Annotated[
+        bool,
+        typer.Option("--print", help="Create a new one and store nothing in the home directory."),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Create the demo merchant if it is missing; print its program and key."""
-    raise typer.Exit(call("florin.demo.merchant", as_json=as_json))
+    raise typer.Exit(call("florin.demo.merchant", as_json=as_json, stored=not only_print))
 
 
 def gate() -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from florin.cli import healthy as container
 from florin.cli.bench import bench
 from florin.cli.database_url import know_engines
 from florin.cli.demo import demo, demo_merchant, gate
@@ -15,6 +16,11 @@ from florin.cli.options import HomeOption, JsonOption, PlanOption, home_of
 def api() -> None:
     """Serve the API as one process, configured by the environment only."""
     raise typer.Exit(run_api())
+
+
+def healthy() -> None:
+    """Exit with 0 if what this container's role serves answers, for its health check."""
+    raise typer.Exit(container.main())
 
 
 def migrate(
@@ -41,6 +47,7 @@ def operator() -> None:
 COMMANDS = (
     ("api", api, "DATABASE_URL=postgresql://… florin api"),
     ("operator", operator, "FLORIN_OPERATIONS_PORT=8001 florin operator"),
+    ("healthy", healthy, "docker exec CONTAINER florin healthy"),
     ("migrate", migrate, "florin migrate --plan"),
     ("demo", demo, "florin demo"),
     ("bench", bench, "florin bench redeem --against pgbench"),

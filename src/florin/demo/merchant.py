@@ -86,23 +86,30 @@ def _program() -> ProgramRequest:
     )
 
 
-def main(*, as_json: bool = False) -> int:
-    """Run `florin demo-merchant`; return the exit code."""
+def _store(path: Path, merchant: dict[str, str]) -> None:
+    fresh = path.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(merchant, file)
+    fresh.replace(path)
+
+
+def main(*, as_json: bool = False, stored: bool = True) -> int:
+    """Run `florin demo-merchant`; return the exit code.
+
+    Unless `stored`, nothing is read from or written to the home: the merchant is a new one.
+    """
     settings = settings_of_process()
     if settings is None:
         return 2
     path = Path(os.environ.get("FLORIN_HOME", ".florin")) / "demo.json"
     try:
-        kept: dict[str, str] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        kept: dict[str, str] = {}
+        if stored and path.exists():
+            kept = json.loads(path.read_text("utf-8"))
         found = asyncio.run(ensure(settings, kept))
-        if found != kept:
-            fresh = path.with_suffix(".new")
-            fresh.unlink(missing_ok=True)
-            with os.fdopen(
-                os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w"
-            ) as file:
-                json.dump(found, file)
-            fresh.replace(path)
+        if stored and found != kept:
+            _store(path, found)
     except (OSError, ValueError, asyncpg.PostgresError) as error:
         print(f"The demo merchant could not be created: {error}", file=sys.stderr)
         return 1

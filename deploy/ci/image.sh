@@ -1,0 +1,26 @@
+#!/bin/sh
+# Image: builds the image of this checkout.
+#
+#   deploy/ci/image.sh TAG [OPTION OF docker build…]
+#
+# BASE and BASE_DIGEST (sha256:…) choose the base image; SOURCE is the address of the source code
+# for the label of that name.
+set -eu
+if [ $# -lt 1 ]; then
+    printf 'Give the tag of the image: deploy/ci/image.sh TAG [OPTION OF docker build…]\n' >&2
+    exit 2
+fi
+cd "$(dirname "$0")/../.."
+tag=$1
+shift
+release=$(git rev-parse --short=12 HEAD)
+[ -z "$(git status --porcelain -- src requirements deploy/Dockerfile)" ] || release=$release-changed
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' src/florin/__init__.py)
+# The time of the commit, not of the build: the same commit gives the same labels.
+created=$(git log -1 --format=%cI)
+[ -n "${BASE_DIGEST:-}" ] ||
+    printf 'BASE_DIGEST is not given: the base image is what its tag means today.\n' >&2
+exec docker build -f deploy/Dockerfile -t "$tag" \
+    ${BASE:+--build-arg "BASE=$BASE"} ${BASE_DIGEST:+--build-arg "BASE_DIGEST=$BASE_DIGEST"} \
+    --build-arg "RELEASE=$release" --build-arg "VERSION=$version" \
+    --build-arg "CREATED=$created" --build-arg "SOURCE=${SOURCE:-}" "$@" .

@@ -1,0 +1,198 @@
+"""Engine: a Docker engine of the tests' own, with its own directory and socket, ended by its pid.
+
+It makes no bridge and no firewall rules, so nothing of the machine changes: containers share the
+host's network, and listen on loopback.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+# Fetched once: the programs are 80 MB, the base 180 MB.
+KEPT = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "florin" / "containers"
+_STAND_INS = Path(__file__).parent / "stand_ins"
+_CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+_OLDEST = 25  # the first engine whose health checks have a start interval
+_STARTS_WITHIN_S = 60
+_FETCHED_WITHIN_S = 600
+
+
+class EngineUnavailable(Exception):
+    """No engine can be started here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A running engine; `environ` makes `docker` and the scripts in deploy/ci use it."""
+
+    place: Path
+    environ: Mapping[str, str]
+
+    def docker(
+        self, *words: str, fails: bool = False, within_s: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `docker` with these words; unless it `fails`, it must not."""
+        return self.run(["docker", *words], fails=fails, within_s=within_s)
+
+    def run(
+        self, command: list[str], *, fails: bool = False, within_s: float = 300
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the checkout; its exit code must be 0, or another if it `fails`."""
+        done = subprocess.run(
+            command,
+            env=dict(self.environ),
+            cwd=CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+            check=False,
+        )
+        said = f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}"
+        assert (done.returncode != 0) == fails, said[-4000:]
+        return done
+
+
+@contextmanager
+def running_engine() -> Generator[Engine]:
+    """Start an engine. Raises EngineUnavailable."""
+    if os.geteuid() != 0:
+        raise EngineUnavailable("an engine starts as root only")
+    programs = _programs()
+    place = Path(tempfile.mkdtemp(prefix="florin-engine-"))
+    environ = {
+        **os.environ,
+        "PATH": f"{programs}/usr/sbin:{programs}/usr/bin:{os.environ.get('PATH', os.defpath)}",
+        "DOCKER_HOST": f"unix://{place}/socket",
+        "DOCKER_CONFIG": f"{place}/config",
+    }
+    plugins = place / "config" / "cli-plugins"
+    plugins.mkdir(parents=True)
+    for plugin in (programs / "usr/libexec/docker/cli-plugins").glob("docker-*"):
+        (plugins / plugin.name).symlink_to(plugin)
+    try:
+        with (place / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [
+                    "dockerd",
+                    *("--data-root", f"{place}/data"),
+                    *("--exec-root", f"{place}/exec"),
+                    *("--pidfile", f"{place}/pid"),
+                    *("--host", environ["DOCKER_HOST"]),
+                    *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+                    "--ip-forward=false",
+                ],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        engine = Engine(place, environ)
+        try:
+            _wait_until_started(engine, process)
+            yield engine
+        finally:
+            _stop(process)
+    finally:
+        _unmount(place)
+        shutil.rmtree(place)
+
+
+def load_base(engine: Engine) -> str:
+    """Load the stand-in for the base image; return its tag.
+
+    It trusts the certificates of this machine and reads its package index, as the Dockerfile must
+    not know them.
+    """
+    archive = KEPT / "base.tar"
+    if not archive.exists():
+        _fetch("base.sh", archive)
+    context = engine.place / "base"
+    context.mkdir()
+    shutil.copy(_CERTIFICATES, context / "ca-certificates.crt")
+    found = subprocess.run(
+        ["pip", "config", "get", "global.index-url"], capture_output=True, text=True, check=False
+    )
+    index = f"index-url = {found.stdout.strip()}\n" if found.returncode == 0 else ""
+    (context / "pip.conf").write_text(f"[global]\ncert = {_CERTIFICATES}\n{index}", "utf-8")
+    (context / "Dockerfile").write_text(
+        f"FROM stand-in-root\nCOPY ca-certificates.crt {_CERTIFICATES}\nCOPY pip.conf /etc/\n",
+        "utf-8",
+    )
+    engine.docker("import", str(archive), "stand-in-root")
+    engine.docker("build", "-q", "-t", "stand-in-base", str(context))
+    return "stand-in-base"
+
+
+def _programs() -> Path:
+    """The directory with an engine's programs: this system's if they are new enough."""
+    if shutil.which("dockerd") is not None:
+        said = subprocess.run(
+            ["dockerd", "--version"], capture_output=True, text=True, check=False
+        ).stdout  # Docker version 26.1.5, build …
+        version = said.removeprefix("Docker version ").partition(".")[0]
+        if version.isdigit() and int(version) >= _OLDEST:
+            return Path("/")
+    kept = KEPT / "engine"
+    if not kept.exists():
+        _fetch("engine.sh", kept)
+    return kept
+
+
+def _fetch(script: str, target: Path) -> None:
+    done = subprocess.run(
+        [str(_STAND_INS / script), str(target)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_FETCHED_WITHIN_S,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise EngineUnavailable(f"{script} failed: {done.stderr.strip()[-500:]}")
+
+
+def _wait_until_started(engine: Engine, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _STARTS_WITHIN_S
+    while True:
+        if process.poll() is not None or time.monotonic() > deadline:
+            said = (engine.place / "log").read_text("utf-8", "replace").strip().splitlines()
+            raise EngineUnavailable(f"dockerd did not start: {said[-1] if said else 'no log'}")
+        asked = subprocess.run(
+            ["docker", "version", "--format", "{{.Server.Version}}"],
+            env=dict(engine.environ),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if asked.returncode == 0:
+            return
+        time.sleep(0.1)
+
+
+def _unmount(place: Path) -> None:
+    """Unmount what an engine leaves mounted: the host's network, by its name."""
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text("utf-8").splitlines()]
+    for mount in sorted(mounts, reverse=True):
+        if Path(mount).is_relative_to(place):
+            subprocess.run(["umount", mount], check=True)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End it; it ends the containers and its containerd first."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
