@@ -204,5 +204,6 @@ def test_the_supervisor_killed_at_every_step_of_a_switch_and_of_the_way_back(
             fleet.environ["STANDIN_DIES_AT"] = "1"
             fleet.kill_supervisor(child)
             child = fleet.up()
+            assert fleet.part(waits).drained is True
     assert wrong == []
     assert fleet.process("api-1") == before

@@ -77,5 +77,6 @@ DEPLOYS = (
     _("the standby gets requests after a restart of the supervisor",
       "src/florin/ops/lifecycle/startup.py",
       'drained = [part.name for part in parts if part.state == "draining"]',
-      "drained = list[str]()", f"{_LIVE}::test_a_flip_that_is_killed_is_finished"),
+      "drained = list[str]()", "tests/journeys/test_deploy_with_workers.py"
+      "::test_the_supervisor_killed_at_every_step_of_a_switch_and_of_the_way_back"),
 )  # fmt: skip
