@@ -5,7 +5,6 @@ knows the owner, so the check runs when the database first answers.
 """
 
 import asyncio
-import logging
 import os
 
 import asyncpg
@@ -59,7 +58,7 @@ class OwnershipCheck:
             _log.warning("a setting", detail=f"{MISSING}; {ADVICE}")
             return
         _log.error("refused to start", detail=f"{MISSING}; {ADVICE}")
-        logging.shutdown()
+        log.flush()
         # An immediate exit, no drain: the process was not ready yet and must not continue.
         os._exit(REFUSED)
 
