@@ -42,7 +42,7 @@ OBSERVABILITY = (
       f"{WRITTEN}::test_a_full_disk_is_counted_and_raises_nothing"),
     _("an uncaught exception is printed with its values", LOGGING,
       "    sys.excepthook = _log_uncaught\n", "",
-      f"{LOGGED}::test_bugs_and_libraries_speak_the_same_json"),
+      f"{LOGGED}::test_errors_and_libraries_log_the_same_json"),
     _("a request that its caller does not trace is traced", TRACING,
       "        sampled = parent.sampled\n", "        sampled = True\n",
       f"{TRACED}::test_the_caller_decides_what_is_traced"),

@@ -57,16 +57,16 @@ _GUESSING = (
       "        merchant = context.merchant.hex\n", '        merchant = ""\n',
       f"{GUESSES}::test_the_guesses_of_one_client_do_not_block_others"),
     _("a caller over the limit is not refused", GUESSING,
-      '        if wait is not None:\n            raise rate_limit_refusal("code", wait)\n\n'
+      "        if wait is not None:\n            raise rate_limit_refusal(_KIND, wait)\n\n"
       "    async def record_failure",
-      '        if False:\n            raise rate_limit_refusal("code", wait)\n\n'
-      '    async def record_failure',
+      "        if False:\n            raise rate_limit_refusal(_KIND, wait)\n\n"
+      "    async def record_failure",
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("concurrent guesses exceed the limit", GUESSING,
-      '        if wait is not None:\n            raise rate_limit_refusal("code", wait)\n\n'
+      "        if wait is not None:\n            raise rate_limit_refusal(_KIND, wait)\n\n"
       "    async def record_batch",
-      '        if False:\n            raise rate_limit_refusal("code", wait)\n\n'
-      '    async def record_batch',
+      "        if False:\n            raise rate_limit_refusal(_KIND, wait)\n\n"
+      "    async def record_batch",
       f"{GUESSES}::test_concurrent_attempts_are_counted_exactly"),
     _("right codes are counted as guesses", GUESSING,
       "            wrong = typed is not None and isinstance(answer, _WRONG)\n",
@@ -130,10 +130,9 @@ _READING = (
     _("every origin may read responses", "src/florin/kit/http/headers.py",
       "if origin is not None and origin in known:", "if origin is not None:",
       f"{HTTP}::test_only_named_origins_may_read_answers"),
-    _("any request id of a caller is logged", EDGE,
-      "            if not redaction.looks_secret(given):  # the log contains the request id\n",
-      "            if given:\n",
-      "tests/kit/observability/test_logging.py::test_no_secret_of_a_request_is_logged"),
+    _("any request id of a caller is logged", "src/florin/kit/observability/request_records.py",
+      "None if redaction.looks_secret(given) else given", "given",
+      "tests/kit/observability/test_logging.py::test_no_secret_of_a_request_leaves"),
     _("a refused write has no consistency token", EDGE,
       "elif status < 500 and self._position is not None:", "elif False:",
       "tests/kit/http/test_refusals.py"),
