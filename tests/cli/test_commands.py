@@ -17,7 +17,7 @@ from florin.ops.system import processes
 from tests.ops.conftest import WITHIN_S, TestFleet, document, run_cli, until
 from tests.support.ports import free_port
 
-ROLES = {"supervisor", "balancer", "api", "postgres-primary", "valkey-primary"}
+ROLES = {"supervisor", "balancer", "operator", "api", "postgres-primary", "valkey-primary"}
 
 
 def florin(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -89,7 +89,6 @@ def test_decimal_digits_are_a_whole_number(number: str | int, value: int) -> Non
         ("scale", "api=many"),
         ("scale", "api=2", "postgres=3"),
         ("deploy", "--soak", "soon"),
-        ("deploy", "--blue-green"),
         ("up", "--prot", "8000"),
         ("down", "now"),
         ("audit", "-n", "many"),
@@ -218,7 +217,7 @@ def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
     assert said.returncode == 0
     assert not any(processes.is_alive(process) for process in running.values())
     stops = [line.split(":")[0] for line in said.stderr.splitlines() if "Stopped" in line]
-    wanted = ["balancer", "api-1", "api-2", "valkey-1", "postgres-1"]
+    wanted = ["balancer", "operator", "api-1", "api-2", "valkey-1", "postgres-1"]
     assert stops == [f"Stopped {name}" for name in wanted]
     assert "Nothing runs" in run_cli(fleet, "down").stdout
 

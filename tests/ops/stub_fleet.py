@@ -83,7 +83,9 @@ def die_at(number: int) -> None:
         if next(begun) == number:
             if step.verb in ("start", "admit", "check", "stop", "switch"):
                 loop = asyncio.get_running_loop()
-                loop.call_later(0.05, os.kill, os.getpid(), signal.SIGKILL)
+                # A switch is over within milliseconds: the kill must meet it.
+                delay_s = 0 if step.verb == "switch" else 0.05
+                loop.call_later(delay_s, os.kill, os.getpid(), signal.SIGKILL)
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
         await take(self, step, soak_s, gate)

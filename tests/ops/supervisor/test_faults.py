@@ -79,7 +79,7 @@ def test_a_fleet_restarts_after_all_its_processes_were_killed(fleet: TestFleet) 
     child = fleet.up()
     running = fleet.processes()
     fleet.kill_supervisor(child)
-    for process in running.values():
+    for process in (*running.values(), fleet.process("operator")):
         processes.send_signal(process, signal.SIGKILL)
     stopped = run_cli(fleet, "status", "--json")
     assert stopped.returncode == 3

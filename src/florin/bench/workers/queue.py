@@ -33,7 +33,7 @@ _WITHIN_S = 600
 _FILL_WITHIN_S = 300
 _LEFT = (
     "select exists (select from florin.queue_job) or exists (select from florin.outbox)",
-    "select exists (select from pgqueuer)",
+    "select exists (select from public.pgqueuer)",
 )
 
 

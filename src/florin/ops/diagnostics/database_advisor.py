@@ -19,6 +19,15 @@ _ROWS_OF_LARGE = 10_000
 _FREEZE_WARN = 0.9  # of autovacuum_freeze_max_age: autovacuum should have run before
 _WRAP_FAIL = 1_500_000_000  # transactions; at two thousand million the server refuses writes
 
+
+def _full_name(oid: str) -> str:
+    """SQL: the name of a relation with its schema, for every search path."""
+    return (
+        "(select format('%I.%I', n.nspname, k.relname) from pg_class k"
+        f" join pg_namespace n on n.oid = k.relnamespace where k.oid = {oid})"  # noqa: S608 -- our own text
+    )
+
+
 _UNUSED = """
 select s.relname as "table", s.indexrelname as "index", pg_relation_size(s.indexrelid) as size,
        coalesce(d.stats_reset, pg_postmaster_start_time()) as since
@@ -33,9 +42,9 @@ select s.relname as "table", s.indexrelname as "index", pg_relation_size(s.index
 
 # An index is redundant when its columns, with operator classes and order, are a prefix of another
 # one's; of two equal indexes the newer one is named. A unique index is never redundant.
-_DUPLICATE = """
-select a.indrelid::regclass::text as "table", a.indexrelid::regclass::text as "index",
-       b.indexrelid::regclass::text as other, pg_relation_size(a.indexrelid) as size
+_DUPLICATE = f"""
+select {_full_name("a.indrelid")} as "table", {_full_name("a.indexrelid")} as "index",
+       {_full_name("b.indexrelid")} as other, pg_relation_size(a.indexrelid) as size
   from pg_index a
   join pg_index b on b.indrelid = a.indrelid and b.indexrelid <> a.indexrelid
   join pg_class r on r.oid = a.indrelid
@@ -48,18 +57,18 @@ select a.indrelid::regclass::text as "table", a.indexrelid::regclass::text as "i
    and (b.indoption::text || ' ') like (a.indoption::text || ' %')
    and (length(b.indkey::text) > length(a.indkey::text) or b.indisunique
      or a.indexrelid > b.indexrelid)
-"""
+"""  # noqa: S608 -- our own text
 
-_INVALID = """
-select i.indrelid::regclass::text as "table", i.indexrelid::regclass::text as "index"
+_INVALID = f"""
+select {_full_name("i.indrelid")} as "table", {_full_name("i.indexrelid")} as "index"
   from pg_index i join pg_class r on r.oid = i.indrelid
  where r.relnamespace = $1::regnamespace and not (i.indisvalid and i.indisready)
-"""
+"""  # noqa: S608 -- our own text
 
 # An index serves a foreign key when its first columns are the key's, in any order. A partial index
 # without nulls serves as well: a key with a null refers to nothing.
-_FOREIGN = """
-select c.conrelid::regclass::text as "table", c.conname as name,
+_FOREIGN = f"""
+select {_full_name("c.conrelid")} as "table", c.conname as name,
        (select array_agg(a.attname::text order by k.n)
           from unnest(c.conkey) with ordinality k (a, n)
           join pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.a) as columns
@@ -71,7 +80,7 @@ select c.conrelid::regclass::text as "table", c.conname as name,
             where k.n <= cardinality(c.conkey))
         = (select array_agg(k.a order by k.a) from unnest(c.conkey) k (a)))
    and r.reltuples > $2
-"""
+"""  # noqa: S608 -- our own text
 
 _TABLES = """
 select s.relname as "table", n_live_tup as live, n_dead_tup as dead, seq_scan,
