@@ -81,11 +81,12 @@ def die_at(number: int) -> None:
         self: InstanceProcesses, step: RolloutStep, soak_s: float, gate: GateProcess | None = None
     ) -> None:
         if next(begun) == number:
-            if step.verb in ("start", "admit", "check", "stop", "switch"):
+            if step.verb == "switch":  # over within milliseconds: killed before it is recorded
+                await take(self, step, soak_s, gate)
+                os.kill(os.getpid(), signal.SIGKILL)
+            if step.verb in ("start", "admit", "check", "stop"):
                 loop = asyncio.get_running_loop()
-                # A switch is over within milliseconds: the kill must meet it.
-                delay_s = 0 if step.verb == "switch" else 0.05
-                loop.call_later(delay_s, os.kill, os.getpid(), signal.SIGKILL)
+                loop.call_later(0.05, os.kill, os.getpid(), signal.SIGKILL)
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
         await take(self, step, soak_s, gate)

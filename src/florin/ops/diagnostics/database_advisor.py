@@ -23,8 +23,8 @@ _WRAP_FAIL = 1_500_000_000  # transactions; at two thousand million the server r
 def _full_name(oid: str) -> str:
     """SQL: the name of a relation with its schema, for every search path."""
     return (
-        "(select format('%I.%I', n.nspname, k.relname) from pg_class k"
-        f" join pg_namespace n on n.oid = k.relnamespace where k.oid = {oid})"  # noqa: S608 -- our own text
+        "(select format('%I.%I', n.nspname, k.relname) from pg_class k"  # noqa: S608 -- our own text
+        f" join pg_namespace n on n.oid = k.relnamespace where k.oid = {oid})"
     )
 
 
