@@ -20,8 +20,8 @@ from florin.ops.alerting.dispatcher import AlertDispatcher
 from florin.ops.alerting.fleet_metrics import LEDGER_UNBALANCED, FleetMetrics
 from florin.ops.alerting.receivers import make_receivers, open_client
 from tests.support.receivers import MailServer, PagerDuty, Slack, mail_server, pagerduty, slack
+from tests.support.receivers.settings import receiver_settings
 from tests.support.receivers.slack import OUTAGE
-from tests.support.receivers.smtp import PASSWORD, USER
 
 WITHIN_S = 20.0
 
@@ -39,17 +39,7 @@ class Fleet:
     ) -> None:
         self.folder, self.mails, self.chat, self.pager = folder, mails, chat, pager
         self.wrong = 0
-        environ = {
-            "FLORIN_ALERT_EMAIL": "oncall@example.com",
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(mails.port),
-            "SMTP_TLS": "off",
-            "SMTP_USER": USER,
-            "SMTP_PASSWORD": PASSWORD,
-            "SLACK_WEBHOOK_URL": chat.url,
-            "PAGERDUTY_ROUTING_KEY": pager.routing_key,
-            "PAGERDUTY_URL": pager.url,
-        }
+        environ = receiver_settings(mails, chat, pager)
         self.receivers = make_receivers(read_receivers(environ), client)
 
     def readings(self) -> tuple[FleetMetrics, dict[str, float]]:

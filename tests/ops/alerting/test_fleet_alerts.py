@@ -14,8 +14,8 @@ import pytest
 
 from tests.ops.conftest import TestFleet, document, run_cli, until
 from tests.support.receivers import MailServer, PagerDuty, Slack, mail_server, pagerduty, slack
+from tests.support.receivers.settings import receiver_settings
 from tests.support.receivers.slack import OUTAGE
-from tests.support.receivers.smtp import PASSWORD, USER
 
 ARRIVES_WITHIN_S = 60.0
 ENDS_WITHIN_S = 150.0
@@ -40,17 +40,7 @@ def alerted() -> Iterator[AlertedFleet]:
         stack.callback(fleet.clean_up)
         mails = stack.enter_context(mail_server())
         chat, pager = stack.enter_context(slack()), stack.enter_context(pagerduty())
-        fleet.environ |= {
-            "FLORIN_ALERT_EMAIL": "oncall@example.com",
-            "SMTP_HOST": "127.0.0.1",
-            "SMTP_PORT": str(mails.port),
-            "SMTP_TLS": "off",
-            "SMTP_USER": USER,
-            "SMTP_PASSWORD": PASSWORD,
-            "SLACK_WEBHOOK_URL": chat.url,
-            "PAGERDUTY_ROUTING_KEY": pager.routing_key,
-            "PAGERDUTY_URL": pager.url,
-        }
+        fleet.environ |= receiver_settings(mails, chat, pager)
         fleet.up()
         yield AlertedFleet(fleet, mails, chat, pager)
 
