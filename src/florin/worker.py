@@ -5,7 +5,7 @@ import sys
 from florin.cards.jobs import expiry, retention
 from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
-from florin.identity import jobs
+from florin.identity import audit_seals, jobs
 from florin.kit.encryption import Sealer
 from florin.kit.observability.telemetry import process_telemetry
 from florin.kit.postgres.database import Database
@@ -61,6 +61,10 @@ async def _forget_keys(job: QueuedJob, parts: WorkerServices) -> Continue | None
     return await retention.forget_keys(job, days=parts.settings.keys_kept_days)
 
 
+async def _seal_audit(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await audit_seals.seal_records(job)
+
+
 async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
     async with job.effect(last=True) as tx:
         await tx.run("select queue_prune()")
@@ -114,6 +118,7 @@ PLAN = WorkPlan(
                 "sheets": JobType(run=_erase_sheets),
                 "keys": JobType(run=_forget_keys),
                 "queue": JobType(run=_prune),
+                "seal": JobType(run=_seal_audit),
             },
         ),
     ),
@@ -123,6 +128,7 @@ PLAN = WorkPlan(
         Schedule(name="codes", cron="*/10 * * * *", queue="retention", kind="codes"),
         Schedule(name="sheets", cron="41 4 * * *", queue="retention", kind="sheets"),
         Schedule(name="keys", cron="23 3 * * *", queue="retention", kind="keys"),
+        Schedule(name="audit", cron="* * * * *", queue="retention", kind="seal"),
         Schedule(name="queue", cron="*/15 * * * *", queue="retention", kind="queue"),
     ),
 )

@@ -177,6 +177,7 @@ INSTALLATION = {
     "merchant", "migration", "heartbeat", "failed_attempt",
     "function_set", "function_set_release", "process", "ledger_check",
     "outbox", "queue", "queue_job", "queue_tick", "queue_worker", "queue_audit", "queue_flow",
+    "audit_checkpoint",
 }  # fmt: skip
 
 
@@ -210,7 +211,7 @@ async def test_functions_of_the_owner_pin_their_search_path_and_are_not_public(o
     )
     assert {row["proname"] for row in rows if row["prosecdef"]} == {
         "post", "issue", "rotate_code", "take_job_quota", "reset_pin", "once", "analyze_grown",
-        "expire_due", "finish_job", "erase_codes", "forget_keys",
+        "expire_due", "finish_job", "erase_codes", "forget_keys", "seal_audit",
     }  # fmt: skip
     for row in rows:
         if row["prosecdef"]:

@@ -14,8 +14,14 @@ TRACING = "src/florin/kit/observability/tracing.py"
 EXPORT = "src/florin/kit/observability/trace_export.py"
 REPORTS = "src/florin/kit/observability/error_reports.py"
 RECORDS = "src/florin/kit/observability/request_records.py"
+SEALS = "src/florin/identity/audit_seals.py"
+SEAL = "src/florin/identity/audit_seal.sql"
+LINES = "src/florin/ops/fleet/audit_seals.py"
 TRACED = "tests/kit/observability/test_tracing.py"
 REPORTED = "tests/kit/observability/test_error_reports.py"
+SEALED = "tests/identity/test_audit_seals.py"
+LINES_SEALED = "tests/ops/fleet/test_audit_seals.py"
+SEALING = "tests/ops/lifecycle/test_audit_sealing.py"
 
 OBSERVABILITY = (
     _("a rotation truncates the log of a part that writes", ROTATION,
@@ -70,4 +76,25 @@ OBSERVABILITY = (
     _("error reports are not limited", REPORTS,
       "return self._reported <= REPORTS_PER_MINUTE", "return True",
       f"{REPORTED}::test_a_storm_of_errors_is_limited"),
+    _("a changed audit record is not compared", SEALS,
+      '        elif _content(row) != row["content"]:\n', "        elif False:\n",
+      f"{SEALED}::test_a_changed_record_is_named"),
+    _("noted checkpoints are not compared", SEALS,
+      "            if hashes.get(number) != noted:\n", "            if False:\n",
+      f"{SEALED}::test_a_history_written_again_with_its_seals_differs_from_what_was_noted"),
+    _("a seal does not depend on the one before it", SEALS,
+      'hashlib.sha256(before + row["content"])', 'hashlib.sha256(row["content"])',
+      f"{SEALED}::test_what_was_sealed_is_intact"),
+    _("a backlog of audit records is sealed in part", SEAL,
+      "last.complete then", "last.number > 0 then",
+      f"{SEALED}::test_a_backlog_is_sealed_in_parts_and_nothing_is_missed"),
+    _("seals can be changed", "src/florin/migrations/0008_expand_audit_seals.sql",
+      "before update or delete or truncate on audit_seal\n", "before truncate on audit_seal\n",
+      f"{SEALED}::test_neither_role_changes_the_audit_or_its_seals"),
+    _("the order of the fleet's operations is not compared", LINES,
+      "        if before != after:\n", "        if False:\n",
+      f"{LINES_SEALED}::test_a_change_is_found"),
+    _("the supervisor notes no checkpoint", "src/florin/ops/lifecycle/audit_sealing.py",
+      "        if passed % NOTE_EVERY == 0:\n", "        if False:\n",
+      f"{SEALING}::test_new_lines_are_sealed_and_the_checkpoint_is_noted"),
 )  # fmt: skip

@@ -7,6 +7,7 @@ import typer
 import florin
 from florin.cli import (
     alerts,
+    audit,
     backups,
     fleet,
     logs,
@@ -51,6 +52,7 @@ def _before(
 _PAGES = (
     fleet.COMMANDS,
     operate.COMMANDS,
+    audit.COMMANDS,
     logs.COMMANDS,
     processes.COMMANDS,
     queues.COMMANDS,

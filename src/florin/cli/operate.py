@@ -146,50 +146,6 @@ def failover(
     _give(home, as_json, "failover", to, options={"accept_loss": accept_loss})
 
 
-def audit(
-    last: Annotated[int, whole_number("-n", "--last", least=1, help="Number of lines.")] = 20,
-    *,
-    autoscale: Annotated[
-        bool, typer.Option("--autoscale", help="Show the decisions about the number of workers.")
-    ] = False,
-    replay: Annotated[
-        bool,
-        typer.Option("--replay", help="With --autoscale: compute all again and compare."),
-    ] = False,
-    home: HomeOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the operations on the fleet: who, what, when, and the result."""
-    if autoscale or replay:
-        _decided(home_of(home), last, replay=replay, as_json=as_json)
-        return
-    entries = trail.read_operations(home_of(home), last)
-    if as_json:
-        print(msgspec.json.encode({"entries": entries}).decode())
-    else:
-        print(trail.format_operations(entries) or "No operations yet.")
-
-
-def _decided(home: Home, last: int, *, replay: bool, as_json: bool) -> None:
-    from florin.ops.autoscaling import decision_log
-
-    entries = decision_log.read_decisions(home, None if replay else last)
-    if not replay:
-        document = msgspec.json.encode({"decisions": entries}).decode()
-        print(
-            document if as_json else decision_log.format_decisions(entries) or "No decisions yet."
-        )
-        return
-    other = decision_log.replay_differences(entries)
-    equal = len(entries) - len(other)
-    if as_json:
-        print(msgspec.json.encode({"decisions": len(entries), "equal": equal}).decode())
-    else:
-        print(f"{equal} of {len(entries)} decisions are the same when computed again.")
-    if other:
-        raise OperatorError(f"The decision of {other[0].at} differs: other code made it.")
-
-
 def _give(
     option: Any, as_json: bool, verb: str, name: str = "", *, options: dict[str, Any] | None = None
 ) -> None:
@@ -239,5 +195,4 @@ COMMANDS = (
     ("drain", drain, "florin drain api-2"),
     ("restart", restart, "florin restart api-1"),
     ("failover", failover, "florin failover --to postgres-2"),
-    ("audit", audit, "florin audit -n 50"),
 )

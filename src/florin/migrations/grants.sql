@@ -31,6 +31,7 @@ grant select on sequence posting_counter to {role};
 grant execute on function queue_claim, queue_places, queue_allowance, queue_heartbeat, queue_hold, queue_complete,
   queue_fail, queue_give_back, queue_continue, queue_reap, queue_begin, queue_put, queue_slot, queue_relay,
   queue_tick, queue_count, queue_prune, queue_facts to {role};
+grant execute on function seal_audit to {role};
 grant execute on function quotas, quota_limit, cards_left, take_job_quota, exceeded_quota to {role};
 grant insert, update, delete on quota to {role};
 grant delete on quota_use to {role};

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from florin.ops.fleet import secrets
+from florin.ops.fleet import audit_log, audit_seals, secrets
 from florin.ops.postgres.connection import open_session
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
@@ -45,6 +45,17 @@ async def test_a_first_start_serves_and_sigterm_stops_everything(fleet: TestFlee
     assert stops[:2] == ["Stopped balancer", "Stopped operator"]
     assert set(stops[2:4]) == {"Stopped api-1", "Stopped api-2"}
     assert stops[4:] == ["Stopped valkey-1", "Stopped postgres-1"]
+
+
+def test_a_running_fleet_seals_its_audit_log(fleet: TestFleet) -> None:
+    child = fleet.up()
+    for n in range(2):  # one line after another: the task goes on
+        audit_log.append_operation(fleet.home, "alice", f"florin scale api={n}", "done")
+        until(lambda: audit_seals.verify_operations(fleet.home).unsealed == 0, "the line's seal")
+    found = audit_seals.verify_operations(fleet.home)
+    assert found.lines >= 2
+    assert found.findings == []
+    fleet.end(child)
 
 
 async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:

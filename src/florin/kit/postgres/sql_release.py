@@ -18,6 +18,7 @@ FUNCTION_FILES = (
     "ledger/idempotency_keys.sql",
     "ledger/quotas.sql",
     "identity/exceeded_quota.sql",
+    "identity/audit_seal.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
     "ledger/reset_pin.sql",

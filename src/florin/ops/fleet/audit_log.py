@@ -1,4 +1,7 @@
-"""Audit log: who changed the fleet, how, when, and with which outcome. Append-only."""
+"""Audit log: who changed the fleet, how, when, and with which outcome. Append-only.
+
+audit_seals.py seals it.
+"""
 
 import getpass
 import os
@@ -27,6 +30,10 @@ class OperationRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     message: str = ""
     seconds: float | None = None
     details: dict[str, Any] | None = None  # of a deployment or rollback: releases, verification
+
+
+def audit_file(home: Home) -> Path:
+    return home.path / _FILE
 
 
 def append_operation(
@@ -59,16 +66,16 @@ def append_operation(
     if details is not None:
         say(f"Event: {msgspec.json.encode(entry).decode()}")
     try:
-        handle = os.open(home.path / _FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        handle = os.open(audit_file(home), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             # A line that a power cut left incomplete must not corrupt this one.
-            torn = b"" if _whole(home.path / _FILE) else b"\n"
+            torn = b"" if _whole(audit_file(home)) else b"\n"
             os.write(handle, torn + msgspec.json.encode(entry) + b"\n")
             os.fsync(handle)
         finally:
             os.close(handle)
     except OSError as error:
-        say(f"The audit log {home.path / _FILE} could not be written: {error.strerror}.")
+        say(f"The audit log {audit_file(home)} could not be written: {error.strerror}.")
 
 
 def _whole(path: Path) -> bool:
@@ -81,7 +88,7 @@ def _whole(path: Path) -> bool:
 def read_operations(home: Home, last: int | None = None) -> list[OperationRecord]:
     """Return the newest `last` lines, oldest first. A line truncated by a power cut is left out."""
     try:
-        lines = (home.path / _FILE).read_bytes().splitlines()
+        lines = (audit_file(home)).read_bytes().splitlines()
     except FileNotFoundError:
         return []
     found: list[OperationRecord] = []

@@ -18,7 +18,7 @@ from florin.ops.fleet import welcome
 from florin.ops.fleet.options import UpOptions, given_variable
 from florin.ops.fleet.orders import Order, Reply, ReportProgress
 from florin.ops.haproxy.certificate_renewal import CertificateRenewal
-from florin.ops.lifecycle import publisher, supervisor_reports, takeover
+from florin.ops.lifecycle import audit_sealing, publisher, supervisor_reports, takeover
 from florin.ops.lifecycle.startup import start_fleet
 from florin.ops.lifecycle.succession import AGAIN, HAND_OVER, leave_fleet
 from florin.ops.logs import rotation
@@ -149,10 +149,12 @@ def _watches(
     watch = fleet.watchdog.watch
     upkeep = partial(_upkeep, running, renewal, time.monotonic())
     publishing = partial(publisher.publish_facts, running, lambda: scaling.wanted)
+    sealing = partial(audit_sealing.seal_audit, running.home, running.topology.database)
     watches = [
         watch("scaling", scaling.watch),
         watch("upkeep", upkeep),
         watch("operator facts", publishing),
+        watch("audit", sealing),
         watch("standby", partial(standby.watch_standby, running)),
     ]
     if members is not None and len(members.servers) > 1:
