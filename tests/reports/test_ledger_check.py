@@ -54,6 +54,34 @@ async def test_a_smuggled_cent_is_found_and_one_that_is_put_back_is_gone(
     assert (await totals(urls)).unbalanced == 0
 
 
+async def test_the_ledger_is_balanced_since_the_first_comparison_after_a_difference(
+    owner: Any, urls: Urls, superuser: Any
+) -> None:
+    async def stored() -> float | None:
+        text = "select (totals ->> 'balanced_since')::float8 from florin.ledger_check"
+        return await owner.fetchval(text)
+
+    _, cards = await calls.make_shop(owner, 1)
+    begun = await owner.fetchval("select extract(epoch from clock_timestamp())::float8")
+    await owner.execute("update florin.ledger_check set totals = null")
+    await totals(urls)
+    first = await stored()
+    assert first is not None
+    assert first >= begun
+    await totals(urls)
+    assert await stored() == first
+    change = "update florin.account set balance = balance + $2 where id = $1"
+    await superuser.execute("set session_replication_role = replica")  # no trigger objects
+    await superuser.execute(change, cards[0], 1)
+    await totals(urls)
+    assert await stored() is None
+    await superuser.execute(change, cards[0], -1)
+    await totals(urls)
+    again = await stored()
+    assert again is not None
+    assert again > first
+
+
 async def test_two_merchants_that_differ_in_opposite_ways_are_both_counted(
     owner: Any, urls: Urls, superuser: Any
 ) -> None:
@@ -96,9 +124,11 @@ async def test_instances_report_it_as_metrics(api: Instance, owner: Any, superus
     change = "update florin.account set balance = balance + $2 where id = $1"
     await superuser.execute(change, cards[0], 1)
     await reported(api, owner, 1)
+    assert await metric(api, "florin_ledger_balanced_since_timestamp_seconds") == 0
     await superuser.execute(change, cards[0], -1)
     await reported(api, owner, 0)
     assert await metric(api, "florin_ledger_checked_timestamp_seconds") > 1e9
+    assert await metric(api, "florin_ledger_balanced_since_timestamp_seconds") > 1e9
 
 
 async def reported(api: Instance, owner: Any, unbalanced: int) -> None:

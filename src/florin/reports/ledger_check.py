@@ -29,9 +29,14 @@ _CLAIM = """
 update florin.ledger_check set due_at = clock_timestamp() + make_interval(secs => $1)
 where due_at <= clock_timestamp() returning true
 """
+# With the time of the first comparison without a difference after the last one with a difference.
 _STORE = """
 update florin.ledger_check set checked_at = clock_timestamp(), seconds = $1,
-  totals = $2::text::jsonb, due_at = clock_timestamp() + make_interval(secs => $3)
+  totals = $2::text::jsonb || jsonb_build_object('balanced_since',
+    case when ($2::text::jsonb ->> 'unbalanced')::bigint = 0 then
+      coalesce((totals ->> 'balanced_since')::float8, extract(epoch from clock_timestamp()))
+    end),
+  due_at = clock_timestamp() + make_interval(secs => $3)
 """
 _LOAD = """
 select extract(epoch from checked_at)::float8 as checked_at, seconds, totals::text as totals
@@ -41,12 +46,16 @@ _log = logging.get_logger()
 
 
 class LedgerTotals(msgspec.Struct, kw_only=True):
-    """The result of a comparison. `moved` has kind, currency, number of entries and amount."""
+    """The result of a comparison. `moved` has kind, currency, number of entries and amount.
+
+    `balanced_since` is Unix time; None if it does not balance, and before it is stored.
+    """
 
     unbalanced: int
     differences: dict[str, int]
     liability: dict[str, int]
     moved: list[tuple[str, str, int, int]]
+    balanced_since: float | None = None
 
 
 class LedgerCheck:
@@ -121,6 +130,7 @@ def set_metrics(row: Any, totals: LedgerTotals) -> None:
     metrics.ledger_checked.set(row["checked_at"])
     metrics.ledger_check_seconds.set(row["seconds"])
     metrics.ledger_unbalanced.set(totals.unbalanced)
+    metrics.ledger_balanced_since.set(totals.balanced_since or 0)
     for currency, amount in totals.differences.items():
         metrics.ledger_difference.labels(currency).set(amount)
     for currency, amount in totals.liability.items():

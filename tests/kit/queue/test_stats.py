@@ -103,6 +103,11 @@ async def test_metrics_show_queues_workers_and_durations(
         assert own[f"{times}_bucket", "+Inf", "retention"] == 1
         assert own[f"{times}_sum", "retention"] > 0
 
+    for server, limit in (("primary control", 3), ("primary jobs", 5)):
+        assert own["florin_pool_limit", server] == limit
+        assert own["florin_pool_open", server] >= own["florin_pool_idle", server]
+    assert own["florin_pool_open", "primary control"] >= 1
+
     # A killed worker reports nothing more, and is counted as lost.
     workers.kill(worker)
     await owner.execute("update florin.queue_worker set heartbeat_at = now() - interval '31 s'")

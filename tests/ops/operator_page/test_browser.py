@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.ops.operator_page.conftest import PageFleet
+from tests.support.accessibility import violations
 from tests.support.browser import Browser, needs_chromium, open_browser
 
 pytestmark = needs_chromium
@@ -36,6 +37,7 @@ def test_the_page_fits_its_window_and_breaks_no_policy(
     browser.wait_for("document.querySelectorAll('.node--full').length > 5", within_s=10)
     browser.screenshot(tmp_path / f"operator-{width}-{'dark' if dark else 'light'}.png")
     assert not browser.complaints()
+    assert violations(browser) == []
     hosts = {url.split("/")[2] for url in browser.requested() if url.startswith("http")}
     assert hosts == {page_fleet.base.removeprefix("http://")}
 

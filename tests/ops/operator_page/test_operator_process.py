@@ -20,6 +20,7 @@ from florin.ops.operator_page.document import OperatorState
 from florin.ops.system import processes as pids
 from tests.ops.conftest import run_cli, until
 from tests.ops.operator_page.conftest import ROOT, PageFleet, shown_part
+from tests.support.ports import free_port
 
 SHOWN_WITHIN_S = 3.0
 
@@ -192,6 +193,34 @@ def test_after_a_deployment_it_runs_the_new_release(page_fleet: PageFleet, tmp_p
     assert releases == {state["release"]}
     assert state["audit"][0]["what"].startswith("florin deploy")
     assert state["deploy"] is None
+
+
+def test_a_stop_is_no_error(tmp_path: Path) -> None:
+    """The supervisor stops it with SIGTERM, for example after each deployment."""
+    (tmp_path / "alerts").mkdir()
+    port = free_port()
+    environ = {"PATH": os.environ["PATH"], "FLORIN_OPERATIONS_PORT": str(port)}
+    environ |= {"FLORIN_FACTS": str(tmp_path / "facts.json"), "PYTHONPATH": str(ROOT / "src")}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "florin", "operator"],
+        env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    ) as child:  # fmt: skip
+        try:
+            until(lambda: _is_alive(port), "the process to serve", 20)
+            child.terminate()
+            said, _ = child.communicate(timeout=20)
+        finally:
+            child.kill()
+    assert child.returncode == 0
+    events = [json.loads(line) for line in said.splitlines()]
+    assert [each["event"] for each in events] == ["starting", "stopped"]
+
+
+def _is_alive(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def test_a_killed_operator_process_starts_again(page_fleet: PageFleet) -> None:

@@ -51,6 +51,7 @@ def test_the_page_says_what_the_document_says() -> None:
     assert "184 MB, 41.0 s behind" in text
     assert "<span>Green · b77c01d</span><span>kept</span>" in text
     assert "<span>Blue · e9129af</span><span>serving</span>" in text
+    assert "Ledger balanced since 3 November 2026, 09:14 UTC" in text
     assert "48,211,907 entries" in text
     assert "slack: sent 17:04:12; email: failed (451 busy)" in text
     assert "<b>jana</b> florin scale api=4: done in 2.1 s" in text

@@ -87,6 +87,11 @@ ledger_unbalanced = Gauge(
     "Merchants and currencies whose balances differ from their entries; must be 0.",
     registry=registry,
 )
+ledger_balanced_since = Gauge(
+    "florin_ledger_balanced_since_timestamp_seconds",
+    "Since when every comparison found no difference; 0 if the last one found one.",
+    registry=registry,
+)
 ledger_difference = Gauge(
     "florin_ledger_difference_minor_units",
     "Money that no entry explains, in minor units, added up without signs.",

@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from florin.kit.observability import logging, metrics
 from florin.kit.observability.process_metrics import ProcessMetrics
 from florin.kit.postgres.database import Database
+from florin.kit.postgres.pool import Pool
 from florin.kit.postgres.process_registry import ProcessRegistration
 from florin.kit.postgres.role_check import OwnershipCheck
 from florin.kit.queue import isolation
@@ -38,13 +39,15 @@ def serve_worker(
     """Run jobs until SIGTERM or SIGINT; return the exit code. `command`: see isolation.py."""
     _limit_memory(settings.worker_memory_mb)
     _begin_at_zero(plan)
+    control = _database(settings, "control", CONTROL_CONNECTIONS)
+    database = _database(settings, "jobs", concurrency)
     try:
-        listener = operations.listener(settings, _ENDPOINTS)
+        listener = operations.listener(settings, _endpoints((control.pool, database.pool)))
     except operations.PortUnavailable as error:
         _log.error("not started", detail=str(error))
         return 1
     _log.info("starting", concurrency=concurrency, release=settings.release)
-    uvloop.run(_serve(settings, plan, open_, concurrency, command, listener))
+    uvloop.run(_serve(settings, plan, open_, concurrency, command, listener, control, database))
     _log.info("stopped")
     return 0
 
@@ -58,12 +61,14 @@ def serve_one_job(settings: Settings, plan: WorkPlan, open_: Open, *, job: int, 
     return 0
 
 
-async def _metrics_text() -> operations.Answer:
-    text = await asyncio.to_thread(generate_latest, metrics.registry)
-    return operations.Answer(200, text, CONTENT_TYPE_LATEST)
+def _endpoints(pools: Sequence[Pool]) -> dict[str, operations.Endpoint]:
+    async def metrics_text() -> operations.Answer:
+        for pool in pools:
+            pool.measure()
+        text = await asyncio.to_thread(generate_latest, metrics.registry)
+        return operations.Answer(200, text, CONTENT_TYPE_LATEST)
 
-
-_ENDPOINTS = {"/metrics": _metrics_text, "/health/live": operations.alive}
+    return {"/metrics": metrics_text, "/health/live": operations.alive}
 
 
 async def _serve(
@@ -73,9 +78,9 @@ async def _serve(
     concurrency: int,
     command: Sequence[str],
     listener: OperationsListener | None,
+    control: Database,
+    database: Database,
 ) -> None:
-    control = _database(settings, "control", CONTROL_CONNECTIONS)
-    database = _database(settings, "jobs", concurrency)
     client = _valkey(settings)
     notifier = Notifier(client)
     await control.open()
@@ -147,7 +152,8 @@ async def _serve_one(settings: Settings, plan: WorkPlan, open_: Open, job: int, 
 
 
 def _database(settings: Settings, use: str, connections: int) -> Database:
-    database = Database(settings.primary_url, name=f"florin {settings.instance} {use}")
+    name = f"florin {settings.instance} {use}"
+    database = Database(settings.primary_url, name=name, server=f"primary {use}")
     database.limits.connections = connections
     return database
 

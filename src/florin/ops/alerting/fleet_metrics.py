@@ -20,6 +20,7 @@ BALANCER_REQUESTS = "haproxy_frontend_http_requests_total"
 BALANCER_ANSWERS = "haproxy_frontend_http_responses_total"
 ACTIVE_SERVERS = "haproxy_backend_active_servers"
 LEDGER_CHECKED = "florin_ledger_checked_timestamp_seconds"
+LEDGER_BALANCED_SINCE = "florin_ledger_balanced_since_timestamp_seconds"
 LEDGER_UNBALANCED = "florin_ledger_unbalanced"
 LEDGER_ENTRIES = "florin_ledger_entries_total"
 QUEUE_OLDEST = "florin_queue_oldest_seconds"
@@ -57,7 +58,7 @@ NAMES = frozenset(
             DISK_FREE,
             DISK_SIZE,
         ),
-        *(LEDGER_CHECKED, LEDGER_UNBALANCED, LEDGER_ENTRIES),
+        *(LEDGER_CHECKED, LEDGER_BALANCED_SINCE, LEDGER_UNBALANCED, LEDGER_ENTRIES),
         *(QUEUE_OLDEST, QUEUE_OBJECTIVE, QUEUE_WORKERS, WORKERS_WANTED),
     )
 )

@@ -86,7 +86,7 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    observing = asyncio.gather(observer.run(), dispatcher.run())
+    observing = asyncio.ensure_future(_observe(observer, dispatcher))
     host, port = listener.getsockname()[:2]
     _log.info("starting", host=host, port=port, pid=os.getpid())
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -99,6 +99,13 @@ async def _serve(
     await client.aclose()
     if not observing.cancelled() and observing.exception() is not None:
         _log.error("the operator process failed", error=repr(observing.exception()))
+
+
+async def _observe(observer: FleetObserver, dispatcher: AlertDispatcher) -> None:
+    # A task of its own, unlike a gathering, is cancelled without an error.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(observer.run())
+        group.create_task(dispatcher.run())
 
 
 def _server(application: OperatorApplication) -> InnerServer:

@@ -1,5 +1,6 @@
 """Page: renders the state as HTML. Works without JavaScript; nothing comes from another host."""
 
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -84,8 +85,16 @@ def _books(state: OperatorState) -> dict[str, str]:
     ago = format_seconds(int(books["checked_s"]))
     detail = f"checked {ago} ago: {books['entries']:,} entries"
     if books["balanced"]:
-        return {"level": "ok", "title": "Ledger balanced", "detail": detail}
+        return {"level": "ok", "title": f"Ledger balanced{_since(books)}", "detail": detail}
     return {"level": "stop", "title": "The ledger does not balance", "detail": detail}
+
+
+def _since(books: dict[str, Any]) -> str:
+    since = books.get("balanced_since")
+    if since is None:  # by a process of an earlier release
+        return ""
+    at = datetime.fromisoformat(since)
+    return f" since {at.day} {at:%B %Y, %H:%M} UTC"
 
 
 def _tiles(state: OperatorState) -> list[dict[str, Any]]:
