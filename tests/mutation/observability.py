@@ -21,6 +21,8 @@ TRACED = "tests/kit/observability/test_tracing.py"
 REPORTED = "tests/kit/observability/test_error_reports.py"
 SEALED = "tests/identity/test_audit_seals.py"
 LINES_SEALED = "tests/ops/fleet/test_audit_seals.py"
+EVENTS = "src/florin/ops/alerting/change_events.py"
+SENT = "tests/ops/alerting/test_dispatcher.py"
 SEALING = "tests/ops/lifecycle/test_audit_sealing.py"
 
 OBSERVABILITY = (
@@ -97,4 +99,22 @@ OBSERVABILITY = (
     _("the supervisor notes no checkpoint", "src/florin/ops/lifecycle/audit_sealing.py",
       "        if passed % NOTE_EVERY == 0:\n", "        if False:\n",
       f"{SEALING}::test_new_lines_are_sealed_and_the_checkpoint_is_noted"),
+    _("an event of a deployment is sent again", EVENTS,
+      "known is not None and not known.sent and", "known is not None and",
+      f"{SENT}::test_every_receiver_gets_a_deployment_once_also_after_a_restart"),
+    _("what happened before the first start is sent", EVENTS,
+      "if self._first_at is None or each.at >= self._first_at", "if True",
+      f"{SENT}::test_what_happened_before_the_first_start_or_long_ago_is_not_sent"),
+    _("an event is sent days later", EVENTS,
+      "if waits and now - each.at < GIVEN_UP_S:", "if waits:",
+      f"{SENT}::test_what_happened_before_the_first_start_or_long_ago_is_not_sent"),
+    _("a receiver that is set later gets old events", EVENTS,
+      "known = each.deliveries.get(receiver)\n",
+      "known = each.deliveries.get(receiver, Delivery())\n",
+      f"{SENT}::test_a_receiver_that_is_set_later_gets_no_earlier_event"),
+    _("a receiver that is away loses an event", EVENTS.replace("change_events", "dispatcher"),
+      "lambda known: after_failure(known, str(error), now, wait_s=error.wait_s),\n        )\n\n"
+      "    async def _test", 'lambda known: after_success(known, "firing", now),\n        )\n\n'
+      "    async def _test",
+      f"{SENT}::test_an_event_waits_for_a_receiver_that_is_away_and_delays_no_other"),
 )  # fmt: skip

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -15,15 +16,18 @@ from florin.kit.settings.settings import read_receivers
 from florin.ops.alerting import dispatcher as dispatcher_
 from florin.ops.alerting import orders
 from florin.ops.alerting.alert_book import AlertBook
+from florin.ops.alerting.change_events import EventBook
 from florin.ops.alerting.conditions import CONDITIONS, Condition
 from florin.ops.alerting.dispatcher import AlertDispatcher
 from florin.ops.alerting.fleet_metrics import LEDGER_UNBALANCED, FleetMetrics
 from florin.ops.alerting.receivers import make_receivers, open_client
+from florin.ops.fleet.audit_log import OperationRecord
 from tests.support.receivers import MailServer, PagerDuty, Slack, mail_server, pagerduty, slack
 from tests.support.receivers.settings import receiver_settings
 from tests.support.receivers.slack import OUTAGE
 
 WITHIN_S = 20.0
+NAMES = ("email", "slack", "pagerduty")
 
 
 class Fleet:
@@ -39,6 +43,7 @@ class Fleet:
     ) -> None:
         self.folder, self.mails, self.chat, self.pager = folder, mails, chat, pager
         self.wrong = 0
+        self.records: list[OperationRecord] = []
         environ = receiver_settings(mails, chat, pager)
         self.receivers = make_receivers(read_receivers(environ), client)
 
@@ -46,6 +51,15 @@ class Fleet:
         metrics = FleetMetrics()
         metrics.add_processes(0, [Sample(LEDGER_UNBALANCED, {}, self.wrong)])
         return metrics, {"processes": time.time(), "balancer": time.time()}
+
+    def record(self, outcome: str, message: str = "", *, age_s: float = 0) -> None:
+        at = datetime.fromtimestamp(time.time() - age_s, UTC).isoformat(timespec="milliseconds")
+        self.records.append(
+            OperationRecord(
+                at=at.replace("+00:00", "Z"), who="jana", what="florin deploy", outcome=outcome,
+                message=message, details={"outcome": outcome},
+            )
+        )  # fmt: skip
 
     @property
     def orders(self) -> Path:
@@ -60,6 +74,8 @@ class Fleet:
             orders=self.orders,
             place="tests",
             page=lambda: "http://127.0.0.1:1/operator",
+            events=EventBook(self.folder / "events.json"),
+            changes=lambda: self.records,
         )
         running = asyncio.create_task(made.run())
         try:
@@ -224,3 +240,63 @@ async def test_old_collections_end_no_alert(fleet: Fleet) -> None:
         evaluated = running.evaluated
         await until(lambda: running.evaluated > evaluated + 1.0)
         assert running.book.alerts[0].state == "firing"
+
+
+def change_counts(fleet: Fleet) -> tuple[int, int, int]:
+    return len(fleet.mails.mails), len(fleet.chat.messages), len(fleet.pager.changes)
+
+
+async def test_every_receiver_gets_a_deployment_once_also_after_a_restart(fleet: Fleet) -> None:
+    async with fleet.dispatching() as running:
+        await until(lambda: running.evaluated)
+        fleet.record("begun")
+        await until(lambda: change_counts(fleet) == (1, 1, 1))
+        await until(lambda: not any(running.events.due(n, time.time()) for n in NAMES))
+    fleet.record("undone", "12 requests failed")
+    async with fleet.dispatching() as running:
+        await until(lambda: change_counts(fleet) == (2, 2, 2))
+        evaluated = running.evaluated
+        await until(lambda: running.evaluated > evaluated + 1.5)
+    assert change_counts(fleet) == (2, 2, 2)
+    titles = [each.subject.partition(" florin")[0] for each in fleet.mails.mails]
+    assert titles == ["[DEPLOYMENT STARTED]", "[DEPLOYMENT UNDONE]"]
+    assert "12 requests failed" in fleet.chat.messages[1].text
+    assert not fleet.pager.events
+
+
+async def test_an_event_waits_for_a_receiver_that_is_away_and_delays_no_other(fleet: Fleet) -> None:
+    fleet.pager.stop()
+    async with fleet.dispatching() as running:
+        await until(lambda: running.evaluated)
+        fleet.record("begun")
+        await until(lambda: change_counts(fleet)[:2] == (1, 1))
+        await until(lambda: "not reachable" in running.errors.get("pagerduty", ""))
+        fleet.pager.start()
+        await until(lambda: change_counts(fleet) == (1, 1, 1))
+
+
+async def test_what_happened_before_the_first_start_or_long_ago_is_not_sent(fleet: Fleet) -> None:
+    fleet.record("done", age_s=60)
+    async with fleet.dispatching() as running:
+        await until(lambda: running.events.events)
+        fleet.record("done", age_s=25 * 3600)
+    async with fleet.dispatching() as running:
+        await until(lambda: len(running.events.events) == 2)
+        fleet.record("done", "the last one")
+        await until(lambda: change_counts(fleet) == (1, 1, 1))
+    assert "the last one" in fleet.chat.messages[0].text
+
+
+async def test_a_receiver_that_is_set_later_gets_no_earlier_event(fleet: Fleet) -> None:
+    every, fleet.receivers = fleet.receivers, fleet.receivers[:1]
+    async with fleet.dispatching() as running:
+        await until(lambda: running.evaluated)
+        fleet.record("done", "an earlier one")
+        await until(lambda: change_counts(fleet) == (1, 0, 0))
+        await until(lambda: not running.events.due("email", time.time()))
+    fleet.receivers = every
+    async with fleet.dispatching() as running:
+        await until(lambda: running.evaluated)
+        fleet.record("done", "the next one")
+        await until(lambda: change_counts(fleet) == (2, 1, 1))
+    assert "the next one" in fleet.chat.messages[0].text

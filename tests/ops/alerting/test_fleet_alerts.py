@@ -17,6 +17,7 @@ from tests.support.receivers import MailServer, PagerDuty, Slack, mail_server, p
 from tests.support.receivers.settings import receiver_settings
 from tests.support.receivers.slack import OUTAGE
 
+ROOT = Path(__file__).parents[3]
 ARRIVES_WITHIN_S = 60.0
 ENDS_WITHIN_S = 150.0
 
@@ -66,6 +67,32 @@ def test_a_receiver_that_refuses_the_test_is_named(alerted: AlertedFleet) -> Non
     assert found["slack"]["error"] == "503 service_unavailable"
     assert found["email"]["state"] == found["pagerduty"]["state"] == "sent"
     assert "Not every receiver accepted the test" in said.stderr
+
+
+def test_a_deployment_and_why_it_was_undone_arrive_everywhere(alerted: AlertedFleet) -> None:
+    fleet, pager = alerted.fleet, alerted.pager
+    folder = fleet.home.path / "hooks"
+    folder.mkdir(mode=0o700)
+    hook = folder / "before-start"
+    hook.write_text("#!/bin/sh\necho no change on Fridays\nexit 1\n", "utf-8")
+    hook.chmod(0o700)
+    try:
+        said = run_cli(fleet, "deploy", "--soak", "0s", "--release", str(ROOT))
+    finally:
+        shutil.rmtree(folder)
+    assert said.returncode == 1
+    why = "The hook before-start failed (exit code 1): no change on Fridays"
+    assert why in said.stderr
+    for outcome in ("STARTED", "UNDONE"):
+        title = f"[DEPLOYMENT {outcome}] florin deploy --soak 0s"
+        message, mail = alerted.chat.wait_for(title, 20), alerted.mails.wait_for(title, 20)
+        assert (why in message.text, why in mail.text) == (outcome == "UNDONE",) * 2
+    assert pager.wait_until(lambda: len(pager.changes) == 2, 20)
+    started, undone = (each["payload"] for each in pager.changes)
+    assert "[DEPLOYMENT STARTED] florin deploy" in started["summary"]
+    assert "[DEPLOYMENT UNDONE] florin deploy" in undone["summary"]
+    assert why in undone["custom_details"]["why"]
+    assert not pager.open_incidents()
 
 
 def test_an_outage_arrives_everywhere_and_ends(alerted: AlertedFleet) -> None:

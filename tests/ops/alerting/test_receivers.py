@@ -12,9 +12,11 @@ import pytest
 from florin.kit.settings import InvalidSettings
 from florin.kit.settings.settings import read_receivers
 from florin.ops.alerting.alert_states import Alert, Delivery
+from florin.ops.alerting.change_events import ChangeEvent
 from florin.ops.alerting.delivery_plan import Kind
-from florin.ops.alerting.notice import Notice, ReceiverError
+from florin.ops.alerting.notice import ChangeNotice, Notice, ReceiverError
 from florin.ops.alerting.receivers import make_receivers, open_client
+from florin.ops.fleet.audit_log import OperationRecord
 from tests.support import certificate
 from tests.support.receivers import MailServer, mail_server, pagerduty, slack
 from tests.support.receivers.pagerduty import OUTAGE as PAGERDUTY_OUTAGE
@@ -32,6 +34,16 @@ ALERT = Alert(
 def notice(kind: Kind, alert: Alert = ALERT) -> Notice:
     page = "http://127.0.0.1:8001/operator"
     return Notice(kind=kind, alert=alert, place="cards.example.com", page=page)
+
+
+def change(outcome: str, message: str = "") -> ChangeNotice:
+    record = OperationRecord(
+        at="2026-11-30T09:14:00.000Z", who="jana", what="florin deploy --verify", outcome=outcome,
+        message=message, seconds=None if outcome == "begun" else 41.2,
+        details={"outcome": outcome, "release": "b77c01d"},
+    )  # fmt: skip
+    page = "http://127.0.0.1:8001/operator"
+    return ChangeNotice(event=ChangeEvent(record=record), place="cards.example.com", page=page)
 
 
 @pytest.fixture
@@ -78,6 +90,46 @@ async def test_an_incident_is_opened_repeated_and_resolved_under_one_key(
         assert not incident.open
         await made.send(notice("firing"))
         assert len(server.incidents) == 2
+
+
+async def test_a_deployment_is_a_change_event_and_no_incident(client: httpx.AsyncClient) -> None:
+    with pagerduty() as server:
+        made = receiver(client, PAGERDUTY_ROUTING_KEY=server.routing_key, PAGERDUTY_URL=server.url)
+        await made.send_change(change("begun"))
+        await made.send_change(change("undone", "12 requests failed"))
+        assert not server.incidents
+        payloads = [each["payload"] for each in server.changes]
+        assert [each["summary"] for each in payloads] == [
+            "[DEPLOYMENT STARTED] florin deploy --verify, by jana (cards.example.com)",
+            "[DEPLOYMENT UNDONE] florin deploy --verify, by jana (cards.example.com)",
+        ]
+        assert payloads[1]["timestamp"] == "2026-11-30T09:14:00.000Z"
+        assert payloads[1]["custom_details"]["why"] == "12 requests failed"
+        assert payloads[1]["custom_details"]["release"] == "b77c01d"
+        server.fail(PAGERDUTY_OUTAGE)
+        with pytest.raises(ReceiverError, match="500"):
+            await made.send_change(change("done"))
+
+
+async def test_the_reason_of_an_undone_deployment_is_in_the_message(
+    client: httpx.AsyncClient,
+) -> None:
+    why = "12 requests of <GET /cards> failed"
+    with slack() as chat, mail() as (mails, environ):
+        await receiver(client, SLACK_WEBHOOK_URL=chat.url).send_change(change("undone", why))
+        [text] = [each.text for each in chat.messages]
+        assert "[DEPLOYMENT UNDONE] florin deploy --verify, by jana" in text
+        assert "12 requests of &lt;GET /cards&gt; failed" in text
+        assert "2026-11-30 09:14:00 UTC, took 41.2 s" in text
+        made = receiver(client, **environ)
+        await made.send_change(change("undone", why))
+        await made.send_change(change("undone", why))
+        first, again = mails.mails
+        assert first.subject.lstrip() == (  # a long one is folded
+            "[DEPLOYMENT UNDONE] florin deploy --verify, by jana (cards.example.com)"
+        )
+        assert why in first.text
+        assert first.message["Message-ID"] == again.message["Message-ID"]
 
 
 async def test_slack_gets_text_that_no_alert_can_format(client: httpx.AsyncClient) -> None:

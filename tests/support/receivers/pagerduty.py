@@ -1,6 +1,6 @@
 """PagerDuty: a server for the Events API v2, with the answers of the real one.
 
-https://developer.pagerduty.com/docs/send-alert-event
+https://developer.pagerduty.com/docs/send-alert-event, …/docs/send-change-event
 """
 
 import json
@@ -9,11 +9,12 @@ import uuid
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, cast
 
 from tests.support.receivers.http_receiver import HttpReceiver, JsonBody, Reply
 
-_PATH = "/v2/enqueue"
+_PATH, _CHANGES = "/v2/enqueue", "/v2/change/enqueue"
 _ACTIONS = frozenset({"trigger", "acknowledge", "resolve"})
 _SEVERITIES = frozenset({"critical", "error", "warning", "info"})
 _SUMMARY_MAX, _DEDUP_MAX, _KEY_LENGTH = 1024, 255, 32
@@ -55,6 +56,7 @@ class PagerDuty(HttpReceiver):
         self.routing_key = ROUTING_KEY
         self.incidents: list[Incident] = []
         self.events: list[dict[str, Any]] = []
+        self.changes: list[dict[str, Any]] = []
 
     @property
     def url(self) -> str:
@@ -64,17 +66,32 @@ class PagerDuty(HttpReceiver):
         return [each for each in self.incidents if each.open]
 
     def accept(self, path: str, content_type: str, body: bytes) -> Reply:
-        if path != _PATH:
+        if path not in (_PATH, _CHANGES):
             return Reply(404, '{"status":"not found"}', _JSON)
         event = JsonBody(body).value
         if content_type != _JSON or event is None:
             return _invalid("the body is not a JSON object")
+        if path == _CHANGES:
+            return self._accept_change(event)
         if errors := self._errors(event):
             return _invalid(*errors)
         key = event.get("dedup_key") or uuid.uuid4().hex
         self.events.append(event)
         self._apply(event, key)
         said = {"status": "success", "message": "Event processed", "dedup_key": key}
+        return Reply(202, json.dumps(said), _JSON)
+
+    def _accept_change(self, event: dict[str, Any]) -> Reply:
+        payload: Any = event.get("payload")
+        errors = self._key_errors(event)
+        if not isinstance(payload, dict):
+            errors.append("'payload' is missing or blank")
+        else:
+            errors += _change_errors(cast("dict[str, Any]", payload))
+        if errors:
+            return _invalid(*errors)
+        self.changes.append(event)
+        said = {"status": "success", "message": "Change event processed"}
         return Reply(202, json.dumps(said), _JSON)
 
     def wait_for(self, words: str, within_s: float) -> Incident:
@@ -92,13 +109,14 @@ class PagerDuty(HttpReceiver):
         assert incident.resolved_at is not None
         return incident.resolved_at
 
-    def _errors(self, event: dict[str, Any]) -> list[str]:
-        found: list[str] = []
-        key, action = event.get("routing_key"), event.get("event_action")
+    def _key_errors(self, event: dict[str, Any]) -> list[str]:
+        key = event.get("routing_key")
         if not isinstance(key, str) or len(key) != _KEY_LENGTH:
-            found.append("Length of 'routing_key' is incorrect (should be 32 characters)")
-        elif key != self.routing_key:
-            found.append("'routing_key' is unknown")
+            return ["Length of 'routing_key' is incorrect (should be 32 characters)"]
+        return [] if key == self.routing_key else ["'routing_key' is unknown"]
+
+    def _errors(self, event: dict[str, Any]) -> list[str]:
+        found, action = self._key_errors(event), event.get("event_action")
         if action not in _ACTIONS:
             found.append("'event_action' is invalid (must be trigger, acknowledge or resolve)")
         dedup = event.get("dedup_key")
@@ -137,6 +155,19 @@ def _payload_errors(payload: dict[str, Any]) -> list[str]:
     if len(str(payload.get("summary") or "")) > _SUMMARY_MAX:
         found.append("'payload.summary' is longer than 1024 characters")
     return found
+
+
+def _change_errors(payload: dict[str, Any]) -> list[str]:
+    summary = payload.get("summary")
+    if not summary:
+        return ["'payload.summary' is missing or blank"]
+    if len(str(summary)) > _SUMMARY_MAX:
+        return ["'payload.summary' is longer than 1024 characters"]
+    try:
+        datetime.fromisoformat(payload.get("timestamp") or "2026-01-01T00:00:00Z")
+    except ValueError:
+        return ["'payload.timestamp' is invalid (must be ISO 8601)"]
+    return []
 
 
 def _invalid(*errors: str) -> Reply:

@@ -67,6 +67,28 @@ def test_pagerduty_refuses_invalid_events(wrong: dict[str, Any], named: str) -> 
         assert not server.events
 
 
+@pytest.mark.parametrize(
+    ("payload", "named"),
+    [
+        (None, "'payload' is missing"),
+        ({"summary": ""}, "'payload.summary'"),
+        ({"summary": "x" * 1025}, "1024"),
+        ({"summary": "A deployment", "timestamp": "yesterday"}, "'payload.timestamp'"),
+        ({"summary": "A deployment", "timestamp": "2026-11-30T09:14:00.000Z"}, None),
+    ],
+)
+def test_pagerduty_takes_change_events(payload: dict[str, Any] | None, named: str | None) -> None:
+    with pagerduty() as server:
+        url = server.url.replace("/v2/enqueue", "/v2/change/enqueue")
+        body = {"routing_key": ROUTING_KEY, "payload": payload}
+        answer = httpx.post(url, json=body)
+        assert answer.status_code == (400 if named else 202)
+        assert named is None or named in json.dumps(answer.json()["errors"])
+        assert len(server.changes) == (named is None)
+        assert not server.incidents
+        assert httpx.post(url, json={**body, "routing_key": "f" * 32}).status_code == 400
+
+
 def test_slack_takes_messages_and_refuses_invalid_ones() -> None:
     with slack() as server, httpx.Client() as http:
         attachment = {

@@ -1,8 +1,11 @@
-"""Dispatcher: evaluates the conditions and sends notices, in one task for each receiver."""
+"""Dispatcher: evaluates the conditions and sends notices, in one task for each receiver.
+
+It sends the events of deployments, too. Silences do not concern them.
+"""
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from prometheus_client import Counter, Gauge
@@ -11,6 +14,7 @@ from florin.kit.observability import logging, metrics
 from florin.ops.alerting import orders as orders_
 from florin.ops.alerting.alert_book import AlertBook
 from florin.ops.alerting.alert_states import Alert, Delivery, inhibited_keys
+from florin.ops.alerting.change_events import ChangeEvent, EventBook
 from florin.ops.alerting.conditions import CONDITIONS, Condition, Violations
 from florin.ops.alerting.delivery_plan import (
     SEVERITIES,
@@ -20,8 +24,9 @@ from florin.ops.alerting.delivery_plan import (
     due_notice,
 )
 from florin.ops.alerting.fleet_metrics import FleetMetrics
-from florin.ops.alerting.notice import Notice, Receiver, ReceiverError
+from florin.ops.alerting.notice import ChangeNotice, Notice, Receiver, ReceiverError
 from florin.ops.alerting.orders import AlertOrders
+from florin.ops.fleet.audit_log import OperationRecord
 
 EVALUATE_EVERY_S, _SEND_EVERY_S = 2.0, 0.5
 STALE_S = 60.0  # a collection that is older says nothing about now
@@ -44,7 +49,9 @@ firing = Gauge(
 
 
 class AlertDispatcher:
-    """Runs until cancelled. `readings` returns the metrics and the times of their collections."""
+    """Runs until cancelled. `readings` returns the metrics and the times of their collections;
+    `changes` the last records of the audit log that are events.
+    """
 
     def __init__(
         self,
@@ -55,8 +62,11 @@ class AlertDispatcher:
         orders: Path | None,
         place: str,
         page: Callable[[], str],
+        events: EventBook | None = None,
+        changes: Callable[[], Sequence[OperationRecord]] = tuple,
     ) -> None:
         self.book, self.receivers = book, tuple(receivers)
+        self.events, self._changes = events or EventBook(None), changes
         self.readings, self._orders_file = readings, orders
         self._place, self._page = place, page
         self.orders = AlertOrders()
@@ -71,6 +81,7 @@ class AlertDispatcher:
 
     async def run(self) -> None:
         self.book.load()
+        self.events.load()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._evaluate_forever())
             for receiver in self.receivers:
@@ -109,12 +120,15 @@ class AlertDispatcher:
             if self._orders_file is not None:
                 self.orders = await asyncio.to_thread(orders_.read_orders, self._orders_file)
             self.evaluate(time.time())
+            self.events.add(self._changes(), [each.name for each in self.receivers])
             await asyncio.sleep(EVALUATE_EVERY_S)
 
     async def _send_forever(self, receiver: Receiver) -> None:
         while True:
             now = time.time()
             await self.send_due(receiver, now)
+            for event in self.events.due(receiver.name, now):
+                await self._send_change(receiver, event)
             wanted = self.orders.test
             fresh = now - self.orders.tested <= orders_.TEST_WITHIN_S
             if wanted and fresh and receiver.name not in self.tests.get(wanted, {}):
@@ -122,7 +136,7 @@ class AlertDispatcher:
             await asyncio.sleep(_SEND_EVERY_S)
 
     async def _send(self, receiver: Receiver, alert: Alert, kind: Kind) -> None:
-        error = await self._attempt(receiver, alert, kind)
+        error = await self._attempt(receiver, self._notify(receiver, alert, kind))
         now = time.time()
         if error is None:
             self.book.record_delivery(
@@ -132,6 +146,22 @@ class AlertDispatcher:
         _log.warning("alert not delivered", receiver=receiver.name, alert=alert.key, why=str(error))
         self.book.record_delivery(
             alert,
+            receiver.name,
+            lambda known: after_failure(known, str(error), now, wait_s=error.wait_s),
+        )
+
+    async def _send_change(self, receiver: Receiver, event: ChangeEvent) -> None:
+        notice = ChangeNotice(event=event, place=self._place, page=self._page())
+        error = await self._attempt(receiver, receiver.send_change(notice))
+        now = time.time()
+        if error is None:
+            self.events.record_delivery(
+                event, receiver.name, lambda known: after_success(known, "firing", now)
+            )
+            return
+        _log.warning("event not delivered", receiver=receiver.name, what=event.key, why=str(error))
+        self.events.record_delivery(
+            event,
             receiver.name,
             lambda known: after_failure(known, str(error), now, wait_s=error.wait_s),
         )
@@ -149,18 +179,20 @@ class AlertDispatcher:
             seen=now,
             fired=now,
         )
-        error = await self._attempt(receiver, alert, "test")
+        error = await self._attempt(receiver, self._notify(receiver, alert, "test"))
         done = Delivery(sent=time.time()) if error is None else Delivery(tries=1, error=str(error))
         for old in list(self.tests)[:-_TESTS_KEPT]:
             del self.tests[old]
         self.tests.setdefault(name, {})[receiver.name] = done
 
-    async def _attempt(self, receiver: Receiver, alert: Alert, kind: Kind) -> ReceiverError | None:
-        notice = Notice(kind=kind, alert=alert, place=self._place, page=self._page())
+    def _notify(self, receiver: Receiver, alert: Alert, kind: Kind) -> Awaitable[None]:
+        return receiver.send(Notice(kind=kind, alert=alert, place=self._place, page=self._page()))
+
+    async def _attempt(self, receiver: Receiver, sending: Awaitable[None]) -> ReceiverError | None:
         failure: ReceiverError | None = None
         try:
             async with asyncio.timeout(_SEND_WITHIN_S):
-                await receiver.send(notice)
+                await sending
         except ReceiverError as error:
             failure = error
         except TimeoutError:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from florin.ops.alerting.alert_states import Alert
+from florin.ops.alerting.change_events import ChangeEvent
 from florin.ops.alerting.delivery_plan import Kind
 
 _TITLES = {
@@ -45,6 +46,45 @@ class Notice:
         return self.kind in ("ended", "missed")
 
 
+_OUTCOMES = {
+    "begun": "STARTED",
+    "done": "FINISHED",
+    "undone": "UNDONE",
+    "failed": "FAILED",
+    "cut off": "CUT OFF",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeNotice:
+    """What a receiver is sent about a deployment or a rollback; see Notice."""
+
+    event: ChangeEvent
+    place: str
+    page: str
+
+    @property
+    def title(self) -> str:
+        record = self.event.record
+        said = _OUTCOMES.get(record.outcome, record.outcome.upper())
+        return f"[DEPLOYMENT {said}] {record.what}, by {record.who}"
+
+    @property
+    def why(self) -> str:
+        """What the command said at its end: the result, or why it was undone. Else empty."""
+        return self.event.record.message
+
+    @property
+    def times(self) -> str:
+        seconds = self.event.record.seconds
+        took = f", took {seconds:.1f} s" if seconds is not None else ""
+        return f"{format_moment(self.event.at)}{took}"
+
+    @property
+    def well(self) -> bool:
+        return self.event.record.outcome in ("begun", "done")
+
+
 class ReceiverError(Exception):
     """A receiver did not accept a notice; `wait_s` is the pause that it asked for."""
 
@@ -64,6 +104,10 @@ class Receiver(Protocol):
 
     async def send(self, notice: Notice) -> None:
         """Return once the receiver has accepted the notice. Raises ReceiverError."""
+        ...
+
+    async def send_change(self, notice: ChangeNotice) -> None:
+        """Return once the receiver has accepted the event. Raises ReceiverError."""
         ...
 
 

@@ -14,10 +14,11 @@ import httpx
 
 from florin.kit.settings.settings import ReceiverSettings
 from florin.ops.alerting.alert_states import Delivery
-from florin.ops.alerting.notice import Notice, Receiver, ReceiverError
+from florin.ops.alerting.notice import ChangeNotice, Notice, Receiver, ReceiverError
 
 _WITHIN_S = 10.0
 _SUMMARY_MAX = 1024  # characters; PagerDuty refuses more
+_EVENTS_PATH, _CHANGES_PATH = "/v2/enqueue", "/v2/change/enqueue"  # of the Events API v2
 _SEVERITIES = {"page": "critical", "ticket": "warning", "test": "info"}
 _COLOURS = {True: ":white_check_mark:", False: ":rotating_light:"}
 
@@ -34,11 +35,24 @@ class EmailReceiver:
         return ", ".join(self.settings.alert_email)
 
     async def send(self, notice: Notice) -> None:
+        await self._deliver(self._message(notice))
+
+    async def send_change(self, notice: ChangeNotice) -> None:
+        message = self._new_message(f"{notice.title} ({notice.place})")
+        message["Message-ID"] = _message_id(f"{notice.place} {notice.event.key}")
+        why = f"{notice.why}\n\n" if notice.why else ""
+        message.set_content(
+            f"{notice.title}\n\n{why}{notice.times}\nInstallation: {notice.place}\n"
+            f"State of the fleet: {notice.page}\n"
+        )
+        await self._deliver(message)
+
+    async def _deliver(self, message: EmailMessage) -> None:
         chosen = self.settings
         password = chosen.smtp_password.get_secret_value() if chosen.smtp_password else None
         try:
             await aiosmtplib.send(
-                self._message(notice),
+                message,
                 hostname=chosen.smtp_host,
                 port=chosen.smtp_port,
                 username=chosen.smtp_user,
@@ -52,15 +66,19 @@ class EmailReceiver:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise ReceiverError(f"{type(error).__name__}: {error}"[:200]) from None
 
-    def _message(self, notice: Notice) -> EmailMessage:
-        alert = notice.alert
+    def _new_message(self, subject: str) -> EmailMessage:
         message = EmailMessage()
         # One line: a summary has the name of a folder or a queue in it.
-        message["Subject"] = " ".join(f"{notice.title} ({notice.place})".split())
+        message["Subject"] = " ".join(subject.split())
         message["From"] = self.settings.smtp_from or self.settings.alert_email[0]
         message["To"] = self.to
         message["Date"] = format_datetime(datetime.now(UTC))
         message["Auto-Submitted"] = "auto-generated"
+        return message
+
+    def _message(self, notice: Notice) -> EmailMessage:
+        alert = notice.alert
+        message = self._new_message(f"{notice.title} ({notice.place})")
         first = f"{notice.place} {alert.key} {alert.since}"
         # The same for each attempt to send it: a mail server that has it already can drop it.
         own = f"{first} {notice.kind} {alert.deliveries.get(self.name, Delivery()).repeats}"
@@ -93,10 +111,21 @@ class SlackReceiver:
         )
         await _post(self.client, self.url, {"text": text}, accepted=200)
 
+    async def send_change(self, notice: ChangeNotice) -> None:
+        mark = ":rocket:" if notice.well else ":leftwards_arrow_with_hook:"
+        why = f"{_escape(notice.why)}\n" if notice.why else ""
+        text = (
+            f"{mark} *{_escape(notice.title)}*\n{why}{notice.times} · {_escape(notice.place)}\n"
+            f"<{notice.page}|Operator page>"
+        )
+        await _post(self.client, self.url, {"text": text}, accepted=200)
+
 
 @dataclass(frozen=True, slots=True)
 class PagerDutyReceiver:
-    """One incident for each alert: the key of all its events is the same."""
+    """One incident for each alert: the key of all its events is the same. Deployments are change
+    events, which open no incident: PagerDuty shows them next to the incidents that follow.
+    """
 
     url: str
     routing_key: str
@@ -113,6 +142,24 @@ class PagerDutyReceiver:
             await self._send(notice, "resolve")
         else:
             await self._send(notice, "resolve" if notice.over else "trigger")
+
+    async def send_change(self, notice: ChangeNotice) -> None:
+        """https://developer.pagerduty.com/docs/send-change-event; other services have none."""
+        if not self.url.endswith(_EVENTS_PATH):
+            return
+        record = notice.event.record
+        event = {
+            "routing_key": self.routing_key,
+            "payload": {
+                "summary": f"{notice.title} ({notice.place})"[:_SUMMARY_MAX],
+                "timestamp": record.at,
+                "source": notice.place,
+                "custom_details": {"why": notice.why, **(record.details or {})},
+            },
+            "links": [{"href": notice.page, "text": "Operator page"}],
+        }
+        url = self.url.removesuffix(_EVENTS_PATH) + _CHANGES_PATH
+        await _post(self.client, url, event, accepted=202)
 
     async def _send(self, notice: Notice, action: str) -> None:
         alert = notice.alert

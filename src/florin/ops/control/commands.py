@@ -53,7 +53,8 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
         log_and_report(
             f"Took over the operation lock of {left.describe()}: its process no longer runs."
         )
-    audit_log.append_operation(running.home, taken.who, taken.what, "begun")
+    event = {"outcome": "begun"} if verb in RELEASE_VERBS else None
+    audit_log.append_operation(running.home, taken.who, taken.what, "begun", details=event)
     outcome, said, details = "cut off", "", dict[str, Any]()
     try:
         reply = await verb(running, order, taken, log_and_report)
@@ -72,12 +73,11 @@ async def execute_order(running: FleetContext, order: Order, report: ReportProgr
         return reply
     finally:
         operation_lock.release_lock(running.home)
-        event = (details or {"outcome": outcome}) if verb in RELEASE_VERBS else None
         audit_log.append_operation(
             *(running.home, taken.who, taken.what, outcome),
             message=said,
             begun=begun,
-            details=event,
+            details=event and (details or {"outcome": outcome}),
         )
 
 
@@ -247,4 +247,4 @@ VERBS: dict[str, Verb] = {
     "deploy": release_commands.deploy_release,
     "rollback": release_commands.roll_back,
 }
-RELEASE_VERBS = (VERBS["deploy"], VERBS["rollback"])  # each is an event
+RELEASE_VERBS = (VERBS["deploy"], VERBS["rollback"])  # their starts and ends are events

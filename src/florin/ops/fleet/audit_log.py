@@ -48,7 +48,8 @@ def append_operation(
 ) -> None:
     """Append a line; `begun` is the monotonic time at which the operation began.
 
-    An operation with `details` is an event of the fleet, which is logged as well.
+    A record with `details` is an event of the fleet: it is logged and sent to the receivers of
+    alerts as well.
 
     One write of one line to a file opened for appending: lines of several writers do not mix. A
     failure, such as a full disk, is only reported: it must not stop the operation.

@@ -21,7 +21,7 @@ from florin.ops.fleet.model import Fleet
 from florin.ops.fleet.operation_lock import Operation
 from florin.ops.fleet.operator_folder import FACTS
 
-_LAST_OPERATIONS = 12
+_LAST_OPERATIONS, _LAST_EVENTS = 12, 12
 
 
 class OperatorFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +32,8 @@ class OperatorFacts(msgspec.Struct, frozen=True, kw_only=True):
     desired: DesiredState = DesiredState()
     wanted_workers: int | None = None
     operation: Operation | None = None
-    operations: list[OperationRecord] = []
+    operations: list[OperationRecord] = []  # the newest first
+    events: list[OperationRecord] = []  # of deployments and rollbacks, the newest last
     backups: dict[str, Any] = {}
 
 
@@ -69,13 +70,15 @@ class FactsFile:
 def collect_facts(home: Home, fleet: Fleet, *, wanted_workers: int | None) -> OperatorFacts:
     """Read the home. `fleet` and `wanted_workers` are the supervisor's own state."""
     kept = desired_state.load_desired_state(home)
+    operations = audit_log.read_operations(home)
     return OperatorFacts(
         home=str(home.path),
         fleet=status.order_parts(fleet),
         desired=kept,
         wanted_workers=wanted_workers if kept.workers is None else kept.workers,
         operation=operation_lock.load_operation(home),
-        operations=audit_log.read_operations(home, _LAST_OPERATIONS)[::-1],
+        operations=operations[: -_LAST_OPERATIONS - 1 : -1],
+        events=[each for each in operations if each.details is not None][-_LAST_EVENTS:],
         backups=_backups(home),
     )
 

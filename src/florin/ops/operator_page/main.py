@@ -21,6 +21,7 @@ from florin.kit.server.protocol import BoundedHttpProtocol
 from florin.kit.settings import InvalidSettings, read_variable
 from florin.kit.settings.settings import ReceiverSettings, read_receivers
 from florin.ops.alerting.alert_book import AlertBook
+from florin.ops.alerting.change_events import EventBook
 from florin.ops.alerting.dispatcher import AlertDispatcher
 from florin.ops.alerting.receivers import make_receivers, open_client
 from florin.ops.fleet.home import locate_home
@@ -71,6 +72,8 @@ async def _serve(
         orders=facts.parent / ORDERS,
         place=_place(),
         page=observer.page_url,
+        events=EventBook(facts.parent / ALERTS / "events.json"),
+        changes=lambda: observer.facts.value.events,
     )
 
     async def metrics_text() -> bytes:
