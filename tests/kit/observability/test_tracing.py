@@ -7,10 +7,11 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 
 from tests.conftest import Urls
 from tests.support.api_calls import issue, key, spend
@@ -100,6 +101,34 @@ async def test_the_caller_decides_what_is_traced(
     assert "trace_id" not in events["without"]
     assert "trace_id" not in events["twice"]
     assert len(receiver.spans) == 2
+
+
+async def test_a_bucket_names_the_trace_of_a_sampled_request(
+    urls: Urls, shop: Shop, receiver: Collector
+) -> None:
+    with instance(
+        url(urls), OTEL_EXPORTER_OTLP_ENDPOINT=receiver.url, OTEL_TRACES_SAMPLER_ARG="0"
+    ) as api:
+        async with client(api, shop) as http:
+            traced, headers = traceparent()
+            await http.get("/cards", headers=headers)
+            _, declined = traceparent("00")
+            for _ in range(3):
+                await http.get("/cards", headers=declined)
+        asked = {"accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4"}
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
+            answer = await http.get(f"{api.operations}/metrics", headers=asked)
+            plain = await http.get(f"{api.operations}/metrics")
+    assert answer.headers["content-type"].startswith("application/openmetrics-text")
+    exemplars = [
+        sample.exemplar.labels
+        for family in cast("Any", openmetrics).text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.exemplar is not None
+    ]
+    assert exemplars == [{"trace_id": traced}]
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert traced not in plain.text
 
 
 async def test_florin_alone_decides_where_callers_are_not_followed(

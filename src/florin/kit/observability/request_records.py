@@ -54,7 +54,9 @@ class RequestRecorder:
                 metrics.request_seconds.labels(*labels[:2]),
             )
         counted[0].inc()
-        counted[1].observe(seconds)
+        # An exemplar only of a trace that someone can look at.
+        sampled = trace if trace is not None and trace.span is not None else None
+        counted[1].observe(seconds, {"trace_id": sampled.trace_id} if sampled else None)
         event: dict[str, Any] = {
             "request_id": scope["request_id"],
             "method": labels[0],

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvloop
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from florin.kit.observability import logging, metrics
 from florin.kit.observability.process_metrics import ProcessMetrics
@@ -62,13 +61,12 @@ def serve_one_job(settings: Settings, plan: WorkPlan, open_: Open, *, job: int, 
 
 
 def _endpoints(pools: Sequence[Pool]) -> dict[str, operations.Endpoint]:
-    async def metrics_text() -> operations.Answer:
+    async def measure() -> operations.MeasuredMetrics:
         for pool in pools:
             pool.measure()
-        text = await asyncio.to_thread(generate_latest, metrics.registry)
-        return operations.Answer(200, text, CONTENT_TYPE_LATEST)
+        return operations.MeasuredMetrics()
 
-    return {"/metrics": metrics_text, "/health/live": operations.alive}
+    return {"/metrics": measure, "/health/live": operations.alive}
 
 
 async def _serve(

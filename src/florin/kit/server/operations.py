@@ -12,12 +12,13 @@ from dataclasses import dataclass
 
 import msgspec
 import uvicorn
+from prometheus_client.exposition import choose_encoder
 
 from florin.kit.errors import Refusal
 from florin.kit.http import paths
 from florin.kit.http.asgi import App, Receive, Scope, Send
-from florin.kit.http.middleware import read_body
-from florin.kit.observability import logging
+from florin.kit.http.middleware import header, read_body
+from florin.kit.observability import logging, metrics
 from florin.kit.server.uvicorn_config import uvicorn_config
 from florin.kit.settings import Settings
 
@@ -34,7 +35,12 @@ class Answer:
     content_type: str = "application/json"
 
 
-Endpoint = Callable[[], Awaitable[Answer]]
+@dataclass(frozen=True, slots=True)
+class MeasuredMetrics:
+    """The response of /metrics: the registry is up to date, to be written as the scraper asks."""
+
+
+Endpoint = Callable[[], Awaitable[Answer | MeasuredMetrics]]
 
 LOG_LEVEL = "/log-level"
 _LEVEL_MAX = 256  # bytes of its body
@@ -48,6 +54,15 @@ class LevelChange(msgspec.Struct, forbid_unknown_fields=True):
 
 def document(status: int, content: object) -> Answer:
     return Answer(status, msgspec.json.encode(content))
+
+
+async def render_metrics(accept: str) -> Answer:
+    """Write the metrics in Prometheus' text format, or in OpenMetrics if `accept` names it: only
+    that format has exemplars.
+    """
+    encode, kind = choose_encoder(accept)
+    # In a thread: it takes milliseconds, which requests would wait for.
+    return Answer(200, await asyncio.to_thread(encode, metrics.registry), kind)
 
 
 async def alive() -> Answer:
@@ -133,6 +148,8 @@ def application(endpoints: Mapping[str, Endpoint]) -> App:
             response = document(405, {"status": "only GET and HEAD are answered here"})
         else:
             response = await endpoint()
+        if isinstance(response, MeasuredMetrics):
+            response = await render_metrics(header(scope, b"accept") or "")
         headers = [
             (b"content-type", response.content_type.encode()),
             (b"content-length", str(len(response.body)).encode()),
