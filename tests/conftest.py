@@ -14,7 +14,7 @@ import pytest
 from hypothesis import settings
 
 from florin.kit.postgres.database import Database
-from tests.support import postgres_server
+from tests.support import long_forms, postgres_server
 from tests.support.connections import connected
 from tests.support.hostile_requests import Books
 from tests.support.instance import NO_TLS, Instance, Shop, instance, make_shop
@@ -26,13 +26,14 @@ settings.load_profile("ci")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    long_forms.add_option(parser)
     parser.addoption("--minutes", type=float, default=0, help="how long Schemathesis goes on")
     parser.addoption(
         "--every-step", action="store_true", help="deployments: killed at every step (minutes)"
     )
     parser.addoption("--seed", type=int, default=None, help="repeat a random run")
     parser.addoption(
-        "--operations", type=int, default=200_000, help="how many operations the model is asked for"
+        "--operations", type=int, default=100_000, help="how many operations the model is asked for"
     )
     parser.addoption("--reads", type=int, default=3_000, help="how many reads replicas are asked")
     parser.addoption("--only-embedded", action="store_true", help="leave the oldest PostgreSQL out")
@@ -44,6 +45,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=2,
         help="how often each part is killed in the middle of a load",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    long_forms.select_tests(config, items)
 
 
 def pytest_configure() -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,13 @@ from florin.ops.system import processes
 from tests.bench.command import bench, start
 
 _TINY = ("--seconds", "1", "--rounds", "1", "--connections", "4")
+
+
+def short_form(every: Iterable[object], only: object) -> list[object]:
+    """Parameters of which the short form runs `only`."""
+    assert only in every
+    marks = pytest.mark.long_form("benchmarks")
+    return [each if each == only else pytest.param(each, marks=marks) for each in every]
 
 
 def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, Any]:
@@ -45,7 +53,7 @@ def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, An
     return document
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", short_form(COMPARED, "hot-card"))
 def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) -> None:
     document = measure(place, name, "--against", "pgbench", "--cards", "50")
     assert document["ratio"] > 0
@@ -62,7 +70,7 @@ def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) ->
     assert books["entries"] == cards + books["recorded"] + books["pgbench_recorded"]
 
 
-@pytest.mark.parametrize("name", INSTRUMENTATION)
+@pytest.mark.parametrize("name", short_form(INSTRUMENTATION, "metrics"))
 def test_instrumentation_is_compared_with_an_instance_without_it(place: Path, name: str) -> None:
     document = measure(place, name, "--cards", "50")
     assert document["api_cpu_growth"] > 0
@@ -70,6 +78,7 @@ def test_instrumentation_is_compared_with_an_instance_without_it(place: Path, na
     assert document["beside_rate"] > 0
 
 
+@pytest.mark.long_form("benchmarks")
 def test_growth_compares_a_new_dataset_with_an_aged_one(place: Path) -> None:
     document = measure(place, "growth", "--cards", "300")
     small, large = document["books"]
@@ -79,6 +88,7 @@ def test_growth_compares_a_new_dataset_with_an_aged_one(place: Path) -> None:
     assert document["p99_growth"] > 0
 
 
+@pytest.mark.long_form("benchmarks")
 def test_a_locked_card_is_redeemed_after_its_lock_is_released(place: Path) -> None:
     document = measure(place, "held-card", "--cards", "20", "--instances", "2")
     assert document["terms"]["instances"] == 2
@@ -100,12 +110,13 @@ def test_memory_is_measured(place: Path) -> None:
     assert document["ratio"] is None
 
 
-@pytest.mark.parametrize("name", ["redeem", "batch", "balance"])
+@pytest.mark.parametrize("name", short_form(("redeem", "batch", "balance"), "batch"))
 def test_without_wrk_the_python_client_generates_the_load(place: Path, name: str) -> None:
     document = measure(place, name, "--cards", "20", PATH=str(place))
     assert document["machine"]["generator"] == "florin"
 
 
+@pytest.mark.long_form("benchmarks")
 def test_own_reads_are_never_stale_and_money_reads_use_no_replica(place: Path) -> None:
     process = bench(place, "replicas", "--requests", "400", "--connections", "8", "--json")
     assert process.returncode == 0, process.stderr + process.stdout
@@ -153,7 +164,7 @@ def test_invalid_options_are_rejected_in_one_sentence(
     assert process.stdout == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", short_form((signal.SIGINT, signal.SIGTERM), signal.SIGTERM))
 def test_an_interrupted_benchmark_leaves_no_processes_or_files(
     place: Path, number: signal.Signals
 ) -> None:

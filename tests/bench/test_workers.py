@@ -18,9 +18,16 @@ TINY = {
     "bulk": ("--cards", "2500"),
     "beside": ("--cards", "60000", "--seconds", "1", "--connections", "4", "--rate", "50"),
 }
+SHORT = {"bulk", "queue"}
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=pytest.mark.long_form("benchmarks")) if each not in SHORT else each
+        for each in BENCHMARKS
+    ],
+)
 def test_worker_benchmark_reports_its_figures(place: Path, name: str) -> None:
     output = bench(place, name, *TINY[name], "--rounds", "1", "--json")
     assert output.returncode == 0, output.stderr + output.stdout

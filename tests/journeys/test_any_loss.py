@@ -54,7 +54,9 @@ async def lose(fleet: Fleet, name: str) -> None:
         pytest.fail("\n".join([str(failed), *map(repr, observe_fleet(fleet.home).parts), *log]))
 
 
-@pytest.mark.parametrize("valkey", ["sentinel", "cluster"])
+@pytest.mark.parametrize(
+    "valkey", ["sentinel", pytest.param("cluster", marks=pytest.mark.long_form("fleets"))]
+)
 async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valkey: str) -> None:
     words = ("--api", "3", "--replicas", "2", "--workers", "1", "--valkey", valkey)
     with running(tmp_path, *words) as fleet:

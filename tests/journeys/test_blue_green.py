@@ -26,6 +26,7 @@ from florin.ops.fleet.observe import observe_fleet
 from florin.ops.fleet.options import florin_command
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
+from tests.support.long_forms import EVERY
 
 BLUE, GREEN = ("api-1", "api-2"), ("api-green-1", "api-green-2")
 SHORT_STEPS = (3,)  # of six: the switch
@@ -119,6 +120,7 @@ async def test_all_is_switched_at_once_kept_and_returned_to(fleet: BenchFleet) -
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_the_standby_is_removed_after_its_time_and_a_rollback_deploys_again(
     fleet: BenchFleet,
 ) -> None:
@@ -159,18 +161,23 @@ async def test_a_release_that_answers_wrongly_gets_no_request(fleet: BenchFleet)
 
 @pytest.fixture
 def long_form(pytestconfig: pytest.Config) -> None:
-    if not pytestconfig.getoption("--every-step"):
-        pytest.skip("only in the long form")
+    if not every_step(pytestconfig):
+        pytest.skip("bin/test --long deploys runs it")
+
+
+def every_step(config: pytest.Config) -> bool:
+    return bool(config.getoption("--every-step")) or config.getoption("--form") == EVERY
 
 
 @pytest.fixture
 def strategy(request: pytest.FixtureRequest, pytestconfig: pytest.Config) -> str:
     """Return how to deploy; the short form deploys blue-green only."""
-    if request.param == "rolling" and not pytestconfig.getoption("--every-step"):
-        pytest.skip("only in the long form")
+    if request.param == "rolling" and not every_step(pytestconfig):
+        pytest.skip("bin/test --long deploys runs it")
     return str(request.param)
 
 
+@pytest.mark.usefixtures("long_form")  # the short form has it in tests/gate
 @pytest.mark.parametrize("strategy", ["rolling", "blue-green"], indirect=True)
 async def test_a_cent_that_only_the_gate_sees_is_undone(fleet: BenchFleet, strategy: str) -> None:
     await to_blue(fleet)
@@ -196,6 +203,7 @@ async def test_a_verified_deployment_says_what_it_proved(fleet: BenchFleet, stra
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_green_that_loses_its_database_is_left_at_once(fleet: BenchFleet) -> None:
     await to_blue(fleet)
     before = pids(fleet)
@@ -232,7 +240,7 @@ async def test_a_supervisor_killed_at_any_step(
     fleet: BenchFleet, step: int, pytestconfig: pytest.Config
 ) -> None:
     if step not in SHORT_STEPS and not pytestconfig.getoption("--every-step"):
-        pytest.skip("only in the long form")
+        pytest.skip("bin/test --long deploys runs it")
     await to_blue(fleet)
     before = pids(fleet)
     async with load(fleet) as log:
@@ -244,6 +252,7 @@ async def test_a_supervisor_killed_at_any_step(
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_a_deployer_that_is_killed_interrupts_nothing(fleet: BenchFleet) -> None:
     await to_blue(fleet)
     async with load(fleet) as log:
@@ -270,6 +279,7 @@ async def test_a_deployer_that_is_killed_interrupts_nothing(fleet: BenchFleet) -
     assert failed(log) == []
 
 
+@pytest.mark.usefixtures("long_form")
 async def test_a_verified_deployment_that_is_killed_is_undone(fleet: BenchFleet) -> None:
     """The log of the requests so far is lost, so nothing is proved."""
     await to_blue(fleet)

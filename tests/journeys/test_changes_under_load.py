@@ -30,6 +30,8 @@ from florin.ops.system.console import OperatorError
 from tests.support.event_reader import follow, since
 from tests.support.instance import NO_TLS
 
+LONG = pytest.mark.long_form("fleets")
+
 
 @pytest.fixture(scope="module")
 async def fleet() -> AsyncIterator[BenchFleet]:
@@ -99,6 +101,7 @@ async def test_rolled_to_another_release_and_back(fleet: BenchFleet) -> None:
     assert failed(log) == []
 
 
+@LONG
 async def test_what_already_runs_is_deployed_all_the_same(fleet: BenchFleet) -> None:
     before = processes(fleet)
     said = msgspec.json.decode(await fleet.florin("deploy", "--soak", "0s", "--plan", "--json"))
@@ -112,6 +115,7 @@ async def test_what_already_runs_is_deployed_all_the_same(fleet: BenchFleet) -> 
     assert failed(log) == []
 
 
+@LONG
 async def test_the_only_instance_is_restarted(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         await fleet.florin("scale", "api=1")
@@ -124,6 +128,7 @@ async def test_the_only_instance_is_restarted(fleet: BenchFleet) -> None:
     assert failed(log) == []
 
 
+@LONG
 async def test_a_drained_instance_gets_nothing_until_it_is_restarted(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         await fleet.florin("drain", "api-2")
@@ -149,7 +154,12 @@ async def _answered(fleet: BenchFleet, name: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "fault", ["does not start", "dies soon", "takes one cent more and does not start"]
+    "fault",
+    [
+        "dies soon",
+        pytest.param("does not start", marks=LONG),
+        pytest.param("takes one cent more and does not start", marks=LONG),
+    ],
 )
 async def test_a_bad_release_is_rolled_back_without_failed_requests(
     fleet: BenchFleet, fault: str
@@ -165,6 +175,7 @@ async def test_a_bad_release_is_rolled_back_without_failed_requests(
     assert failed(log) == []
 
 
+@LONG
 async def test_a_release_whose_requests_fail_is_undone(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
@@ -177,13 +188,21 @@ async def test_a_release_whose_requests_fail_is_undone(fleet: BenchFleet) -> Non
     assert [asked for asked in failed(log) if asked.at > undone] == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        pytest.param(signal.SIGTERM, marks=LONG),
+        pytest.param(signal.SIGSTOP, marks=LONG),
+    ],
+)
 async def test_an_instance_that_ends_or_freezes(fleet: BenchFleet, number: signal.Signals) -> None:
     async with load(fleet) as log:
         await fleet.kill("api-1", number)
     assert failed(log) == []
 
 
+@LONG
 async def test_instances_killed_in_turn_cost_no_request(fleet: BenchFleet) -> None:
     """Requests are in flight at every kill: each is repeated on the other instance."""
     async with load(fleet, rate=300, connections=16) as log:
@@ -192,6 +211,7 @@ async def test_instances_killed_in_turn_cost_no_request(fleet: BenchFleet) -> No
     assert failed(log) == []
 
 
+@LONG
 async def test_an_instance_that_is_slow(fleet: BenchFleet) -> None:
     """It gets the processor a quarter of the time."""
     async with load(fleet) as log:
@@ -199,6 +219,7 @@ async def test_an_instance_that_is_slow(fleet: BenchFleet) -> None:
     assert failed(log) == []
 
 
+@LONG
 @pytest.mark.parametrize("step", [1, 9])  # at every step of stand-ins: test_deployed
 async def test_a_supervisor_killed_in_the_middle(fleet: BenchFleet, step: int) -> None:
     async with load(fleet) as log:
@@ -211,6 +232,7 @@ async def test_a_supervisor_killed_in_the_middle(fleet: BenchFleet, step: int) -
     assert failed(log) == []
 
 
+@LONG
 async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = {part.name: part.process for part in observe_fleet(fleet.home).parts}
@@ -221,6 +243,7 @@ async def test_the_supervisor_becomes_another_and_all_else_runs_on(fleet: BenchF
     assert failed(log) == []
 
 
+@LONG
 async def test_another_supervisor_takes_over_and_gives_back(fleet: BenchFleet) -> None:
     """A second `florin up`, in a terminal; then that one goes to the background again."""
     async with load(fleet) as log:
@@ -254,6 +277,7 @@ async def test_the_balancer_is_restarted_without_a_broken_connection(fleet: Benc
     assert failed(log) == []
 
 
+@LONG
 async def test_followers_of_events_miss_none_during_changes(fleet: BenchFleet) -> None:
     shop = await fleet.sell_cards(cards=1)
     async with httpx.AsyncClient(
@@ -276,6 +300,7 @@ async def test_followers_of_events_miss_none_during_changes(fleet: BenchFleet) -
     assert seen[1:] == there
 
 
+@LONG
 async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: BenchFleet) -> None:
     await fleet.florin("balance", "leastconn")
     await fleet.florin("drain", "api-2")
@@ -290,6 +315,7 @@ async def test_the_balancer_killed_breaks_connections_and_nothing_else(fleet: Be
     await fleet.florin("restart", "api-2")
 
 
+@LONG
 async def test_one_operator_at_a_time(fleet: BenchFleet) -> None:
     first = asyncio.create_task(fleet.florin("deploy", "--soak", "1s"))
     try:

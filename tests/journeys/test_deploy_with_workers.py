@@ -59,7 +59,9 @@ async def ran(connection: Any) -> dict[str, list[int]]:
     return {row["word"]: row["pids"] for row in rows}
 
 
-@pytest.mark.parametrize("strategy", ["rolling", "blue-green"])
+@pytest.mark.parametrize(
+    "strategy", ["rolling", pytest.param("blue-green", marks=pytest.mark.long_form("fleets"))]
+)
 async def test_no_job_is_lost_or_doubled_and_none_is_read_by_who_cannot(
     fleet: TestFleet, tmp_path: Path, strategy: str
 ) -> None:

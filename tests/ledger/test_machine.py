@@ -1,4 +1,4 @@
-"""200,000 random operations against the model; on the oldest PostgreSQL a tenth of them.
+"""100,000 random operations against the model; on the oldest PostgreSQL a tenth of them.
 
 `bin/test tests/ledger/test_machine.py --operations 10000000 --seed 7` is the long form; a seed
 repeats the same run. The short form always has the same seed, because every change must pass it.

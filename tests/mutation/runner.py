@@ -175,7 +175,7 @@ def _pytest(copy: Path, tests: Sequence[str], within_s: float) -> tuple[int | No
                 "-p",
                 "no:cacheprovider",
             ),
-            *("--only-embedded", "--rounds", "1", "--seed", str(SEED)),
+            *("--form", "every", "--only-embedded", "--rounds", "1", "--seed", str(SEED)),
             *("--operations", str(OPERATIONS), *tests),
         ],
         cwd=copy,

@@ -21,6 +21,7 @@ from tests.support.receivers.smtp import PASSWORD, USER
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules.yaml"
 _READY_WITHIN_S = 60
+BEAT_EVERY = "5s"
 _PACKAGES = {
     "prometheus": "prometheus",
     "promtool": "prometheus",
@@ -79,7 +80,8 @@ def prometheus(
     """Scrape the fleet whose operations port has the address `operations` (host:port).
 
     The configuration is that of deploy/, with other addresses. `shorter` replaces texts of the
-    rules, for tests that cannot wait for hours.
+    rules, for tests that cannot wait for hours. Alerts are sent again after seconds, not a minute:
+    what Prometheus sends before it has found Alertmanager is lost.
     """
     with tempfile.TemporaryDirectory(prefix="florin-test-") as name:
         folder, port = Path(name), free_port()
@@ -107,19 +109,26 @@ def prometheus(
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config), "utf-8")
         argv = [program("prometheus"), f"--config.file={folder / 'prometheus.yaml'}"]
         argv += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address={own[0]}"]
+        argv += [f"--rules.alert.resend-delay={every_s}s"]
         with _running(argv, folder / "log", f"http://{own[0]}/-/ready"):
             yield Prometheus(port)
 
 
 @contextmanager
 def alertmanager(mail: MailServer, chat: Slack, pager: PagerDuty, heartbeat: str) -> Generator[int]:
-    """Run Alertmanager with the configuration of deploy/ and these receivers; return its port."""
+    """Run Alertmanager with the configuration of deploy/ and these receivers; return its port.
+
+    The dead man's switch beats every few seconds instead of every minute.
+    """
     with tempfile.TemporaryDirectory(prefix="florin-test-") as name:
         folder, port = Path(name), free_port()
         config = alertmanager_config(folder, mail.address, heartbeat)
         for receiver in config["receivers"]:
             for each in receiver.get("pagerduty_configs", []):
                 each["url"] = pager.url
+        [beat] = [each for each in config["route"]["routes"] if each["receiver"] == "heartbeat"]
+        assert beat["repeat_interval"] == beat["group_interval"] == "1m"
+        beat |= {"repeat_interval": BEAT_EVERY, "group_interval": BEAT_EVERY}
         config["global"] |= {"smtp_require_tls": False, "smtp_auth_username": USER}
         secrets = folder / "secrets"
         (secrets / "smtp-password").write_text(PASSWORD, "utf-8")

@@ -98,6 +98,11 @@ def test_the_dead_mans_switch_is_held(watched: WatchedFleet) -> None:
     assert not watched.beats.refused
 
 
+def test_a_fault_arrives_and_resolves(watched: WatchedFleet) -> None:
+    prove(watched, CASES[0], resolves=True)
+
+
+@pytest.mark.long_form("alerts")
 def test_faults_arrive_and_resolve(watched: WatchedFleet) -> None:
     for case in CASES:
         prove(watched, case, resolves=case.heals_s <= QUICK_S)

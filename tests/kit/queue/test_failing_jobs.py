@@ -48,7 +48,13 @@ async def test_a_job_that_fails_is_tried_three_times_and_kept(
     assert play.stop(worker) == 0, "its worker was harmed"
 
 
-@pytest.mark.parametrize(("how", "says"), [("die", "signal 9"), ("block", "time limit")])
+@pytest.mark.parametrize(
+    ("how", "says"),
+    [
+        ("die", "signal 9"),
+        pytest.param("block", "time limit", marks=pytest.mark.long_form("fleets")),
+    ],
+)
 async def test_a_job_that_kills_its_worker_is_isolated(
     play: Crew, owner: Any, how: str, says: str
 ) -> None:

@@ -90,7 +90,9 @@ async def test_the_document_is_that_of_the_contract(watched: Watched) -> None:
     assert {answer.status_code for answer in await watched.many("/health/ready")} == {200}
 
 
-@pytest.mark.parametrize("fault", ["hold", "cut"])
+@pytest.mark.parametrize(
+    "fault", ["cut", pytest.param("hold", marks=pytest.mark.long_form("fleets"))]
+)
 async def test_a_database_that_is_away_makes_it_unhealthy_then_unready_never_dead(
     watched: Watched, fault: str
 ) -> None:
@@ -112,7 +114,9 @@ async def test_a_database_that_is_away_makes_it_unhealthy_then_unready_never_dea
     assert (await watched.ask("/health/ready")).status_code == 200
 
 
-@pytest.mark.parametrize("fault", ["hold", "cut"])
+@pytest.mark.parametrize(
+    "fault", ["cut", pytest.param("hold", marks=pytest.mark.long_form("fleets"))]
+)
 async def test_a_valkey_that_is_away_makes_it_unhealthy_and_it_stays_ready(
     watched: Watched, fault: str
 ) -> None:

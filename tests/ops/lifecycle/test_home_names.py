@@ -66,6 +66,7 @@ async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> No
     assert {"postgres-replica", "sentinel", "balancer"} <= roles
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_backup_without_its_log_is_not_recorded(fleet: Fleet) -> None:
     """The server cannot write the archive: the copy is made, but its log is missing."""
     await asyncio.to_thread(fleet.up, "--replicas", "0", "--api", "1", "--workers", "0")

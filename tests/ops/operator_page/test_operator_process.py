@@ -178,6 +178,7 @@ def test_it_is_up_while_every_instance_the_database_and_the_supervisor_are_dead(
     page_fleet.shown(lambda each: each["summary"]["level"] == "ok", "all to be well again", 60)
 
 
+@pytest.mark.long_form("fleets")
 def test_after_a_deployment_it_runs_the_new_release(page_fleet: PageFleet, tmp_path: Path) -> None:
     for name in ("src", "requirements"):
         ignored = shutil.ignore_patterns("__pycache__")

@@ -84,6 +84,7 @@ async def test_the_primary_is_killed(fleet: Fleet) -> None:
     assert verified.returncode == 0, verified.stderr
 
 
+@pytest.mark.long_form("fleets")
 async def test_the_primary_is_frozen(fleet: Fleet) -> None:
     """It is stopped before another one takes over: it cannot acknowledge writes when it resumes."""
     async with fleet.http() as http:
@@ -122,6 +123,7 @@ async def test_a_primary_cut_off_from_its_replicas_acknowledges_nothing(fleet: F
     assert found.losses[0].again_s < inf
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_primary_that_died_without_a_supervisor_is_replaced(fleet: Fleet) -> None:
     supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
     assert supervisor.pid is not None
@@ -134,6 +136,7 @@ async def test_a_primary_that_died_without_a_supervisor_is_replaced(fleet: Fleet
     await asyncio.to_thread(until, fleet.whole, "all three")
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_stopped_fleet_starts_with_its_last_primary(fleet: Fleet) -> None:
     before = fleet.primary().name
     assert (await asyncio.to_thread(fleet.florin, "down")).returncode == 0
@@ -143,6 +146,7 @@ async def test_a_stopped_fleet_starts_with_its_last_primary(fleet: Fleet) -> Non
         await fleet.judge(http, await fleet.load(http, 1))
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_primary_without_its_database_does_not_create_a_new_one(fleet: Fleet) -> None:
     """A new, empty primary would be copied over the replicas' data."""
     async with fleet.http() as http:
@@ -155,6 +159,7 @@ async def test_a_primary_without_its_database_does_not_create_a_new_one(fleet: F
         assert (fleet.data(before) / "standby.signal").exists()
 
 
+@pytest.mark.long_form("fleets")
 async def test_the_control_loses_writes_that_no_replica_confirmed(fleet: Fleet) -> None:
     """This is the last test: from here on commits wait for no replica."""
     await failover.disable_synchronous_commit(fleet.bench())

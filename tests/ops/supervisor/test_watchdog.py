@@ -146,6 +146,7 @@ async def test_a_failed_start_is_repeated_without_an_operator(
         await supervisor.stop_all()
 
 
+@pytest.mark.long_form("fleets")
 def test_valkey_restarts_once_its_port_is_free_again(fleet: TestFleet) -> None:
     """The port is in use for longer than all attempts; a waiting caller would wait for ever."""
     fleet.up()

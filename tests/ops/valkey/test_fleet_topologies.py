@@ -211,6 +211,7 @@ async def test_each_part_of_a_sentinel_topology_is_killed_under_load(fleet: Flee
     await losses(fleet, SENTINEL)
 
 
+@pytest.mark.long_form("fleets")
 async def test_without_a_supervisor_the_sentinels_go_on(fleet: Fleet) -> None:
     """No part stops; another one becomes the primary; the next supervisor adopts the parts."""
     supervisor = next(iter(observe_fleet(fleet.home).of("supervisor")))
@@ -248,6 +249,7 @@ async def test_a_fleet_that_was_stopped_starts_as_it_was(fleet: Fleet) -> None:
         await writable(client)
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_stopped_fleet_becomes_a_cluster_each_is_killed_under_load(fleet: Fleet) -> None:
     await again(fleet, "--valkey", "cluster")
     await seen(fleet, CLUSTER)
@@ -255,6 +257,7 @@ async def test_a_stopped_fleet_becomes_a_cluster_each_is_killed_under_load(fleet
     await losses(fleet, CLUSTER)
 
 
+@pytest.mark.long_form("fleets")
 async def test_a_cluster_that_was_stopped_starts_as_it_was(fleet: Fleet) -> None:
     urls = running_urls(fleet.home)
     roles = {part.name: part.role for part in await memory(fleet)}
