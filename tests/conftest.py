@@ -202,7 +202,8 @@ async def workers(urls: Urls, owner: Any) -> AsyncGenerator[Crew]:
     await owner.execute(
         "insert into florin.queue_tick (schedule, tick)"
         " select s, date_trunc('minute', now()) + n * interval '1 minute'"
-        " from unnest(array['expiry', 'tokens', 'codes', 'sheets', 'keys', 'queue', 'audit']) s,"
+        " from unnest(array['expiry', 'tokens', 'codes', 'sheets', 'keys', 'queue', "
+        "'audit', 'deliveries', 'secrets', 'reminders']) s,"
         " generate_series(-1440, 10) n on conflict do nothing"
     )
     with crew(urls.app, "florin", "worker") as made:

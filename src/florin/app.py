@@ -40,6 +40,7 @@ from florin.ledger.batching import DISK_FULL, LOCKED
 from florin.operations_api import endpoints, health, health_live, health_ready
 from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
 from florin.services import DEPENDENCIES, ApiServices
+from florin.web import card_page
 
 _log = logging.get_logger()
 
@@ -101,6 +102,7 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
     litestar = Litestar(
         route_handlers=[
             api,
+            *card_page.handlers,
             *docs.routes(),
             health,
             health_live,

@@ -9,6 +9,8 @@ from typing import Any
 from litestar import Router
 
 from florin.cards.api import cards
+from florin.cards.api import deliveries as card_deliveries
+from florin.deliveries import api as deliveries
 from florin.events import api as webhooks
 from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
@@ -27,6 +29,8 @@ api = Router(
         *members.handlers,
         *api_keys.handlers,
         *cards.handlers,
+        *card_deliveries.handlers,
+        *deliveries.handlers,
         *reports.handlers,
         *queues.handlers,
         *webhooks.handlers,
@@ -88,6 +92,13 @@ NEEDS: dict[str, str] = {
     "POST /jobs/{job}/codes": "cards:write",
     "GET /queues": "queues:read",
     "POST /cards/{card}/rotate-code": "cards:write",
+    "POST /cards/{card}/link": "deliveries:write",
+    "GET /cards/{card}/voucher.pdf": "cards:write",
+    "GET /deliveries": "deliveries:read",
+    "GET /deliveries/{delivery}": "deliveries:read",
+    "PATCH /deliveries/{delivery}": "deliveries:write",
+    "POST /deliveries/{delivery}/cancel": "deliveries:write",
+    "POST /deliveries/{delivery}/resend": "deliveries:write",
     "POST /cards/{card}/reset-pin": "cards:write",
     "POST /cards/{card}/activate": "cards:write",
     "POST /cards/{card}/block": "cards:write",

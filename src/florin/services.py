@@ -4,9 +4,11 @@ from uuid import UUID
 
 from florin.cards.api.frequent_operations import FrequentOperations
 from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.delivering import CardDeliveries
 from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
 from florin.cards.transactions.operations import TransactionOperations
+from florin.deliveries.card_links import CardLinks
 from florin.events.stream import EVENTS_TOPIC, EventStreams
 from florin.identity.authentication import Authenticator
 from florin.identity.services import IdentityServices
@@ -49,6 +51,7 @@ DEPENDENCIES = (
     "ledger",
     "transactions",
     "cards",
+    "card_links",
     "proxies",
     "operations",
 )
@@ -92,7 +95,13 @@ class ApiServices:
         self.transactions = TransactionOperations(
             self.ledger, self.database, settings.key_ring("code_pepper"), self.guesses
         )
-        self.cards = CardIssuer(self.issuer, self.database, pepper, sealer)
+        self.card_links = CardLinks(
+            seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
+        )
+        deliveries = CardDeliveries(
+            links=self.card_links, sealer=sealer, public_url=settings.page_origin
+        )
+        self.cards = CardIssuer(self.issuer, self.database, pepper, sealer, deliveries)
         self.lookups = CardLookup(self.database, settings.key_ring("code_pepper"), self.guesses)
         self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)

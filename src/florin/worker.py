@@ -5,7 +5,10 @@ import sys
 from florin.cards.jobs import expiry, retention
 from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
+from florin.deliveries import account_mails, reminders, schedule
+from florin.deliveries.sending import DeliverySender
 from florin.identity import audit_seals, jobs
+from florin.identity.credentials.email_tokens import EmailTokens
 from florin.kit.encryption import Sealer
 from florin.kit.observability.telemetry import process_telemetry
 from florin.kit.postgres.database import Database
@@ -27,6 +30,9 @@ class WorkerServices:
         sealer = Sealer(*settings.key_ring("seal_key"))
         self.bulk = BulkIssuer(database, settings.code_pepper.get_secret_value(), sealer)
         self.imports = CardImporter(database, settings.key_ring("code_pepper"), sealer)
+        self.sealer = sealer
+        self.email_tokens = EmailTokens(sealer=sealer, peppers=())
+        self.deliveries = DeliverySender(settings, sealer)
 
 
 async def _issue(job: QueuedJob, parts: WorkerServices) -> Continue | None:
@@ -65,6 +71,26 @@ async def _seal_audit(job: QueuedJob, _parts: WorkerServices) -> Continue | None
     return await audit_seals.seal_records(job)
 
 
+async def _send_delivery(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await parts.deliveries.send(job)
+
+
+async def _prepare_account_mail(job: QueuedJob, parts: WorkerServices) -> None:
+    await account_mails.prepare_account_mail(job, parts.email_tokens, parts.sealer)
+
+
+async def _send_due_deliveries(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await schedule.send_due_deliveries(job)
+
+
+async def _remind(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await reminders.remind_recipients(job, parts.sealer)
+
+
+async def _erase_secrets(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await schedule.erase_secrets(job)
+
+
 async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
     async with job.effect(last=True) as tx:
         await tx.run("select queue_prune()")
@@ -80,10 +106,23 @@ async def _cleanup(job: QueuedJob, parts: WorkerServices) -> Continue | None:
 # The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(
     queues=(
-        QueueConfig(name="email-delivery", importance=10, objective_s=60),
+        QueueConfig(
+            name="email-delivery",
+            importance=10,
+            objective_s=60,
+            kinds={
+                "send": JobType(run=_send_delivery),
+                "account": JobType(run=_prepare_account_mail),
+            },
+        ),
         QueueConfig(name="sms-delivery", importance=11, objective_s=60),
         QueueConfig(name="webhook-delivery", importance=20, objective_s=60),
-        QueueConfig(name="scheduled-delivery", importance=21, objective_s=60),
+        QueueConfig(
+            name="scheduled-delivery",
+            importance=21,
+            objective_s=60,
+            kinds={"sweep": JobType(run=_send_due_deliveries)},
+        ),
         QueueConfig(
             name="gift-card-expiry",
             importance=30,
@@ -97,7 +136,13 @@ PLAN = WorkPlan(
                 "lapse": JobType(run=_lapse),
             },
         ),
-        QueueConfig(name="expiry-reminders", importance=40, objective_s=600),
+        QueueConfig(
+            name="expiry-reminders",
+            importance=40,
+            objective_s=600,
+            timeout_s=300,
+            kinds={"find": JobType(run=_remind)},
+        ),
         QueueConfig(
             name="bulk",
             importance=50,
@@ -119,11 +164,15 @@ PLAN = WorkPlan(
                 "keys": JobType(run=_forget_keys),
                 "queue": JobType(run=_prune),
                 "seal": JobType(run=_seal_audit),
+                "secrets": JobType(run=_erase_secrets),
             },
         ),
     ),
     schedules=(
         Schedule(name="expiry", cron="* * * * *", queue="gift-card-expiry", kind="sweep"),
+        Schedule(name="deliveries", cron="* * * * *", queue="scheduled-delivery", kind="sweep"),
+        Schedule(name="reminders", cron="7 * * * *", queue="expiry-reminders", kind="find"),
+        Schedule(name="secrets", cron="29 * * * *", queue="retention", kind="secrets"),
         Schedule(name="tokens", cron="17 * * * *", queue="cleanup-tokens", kind="cleanup"),
         Schedule(name="codes", cron="*/10 * * * *", queue="retention", kind="codes"),
         Schedule(name="sheets", cron="41 4 * * *", queue="retention", kind="sheets"),

@@ -98,6 +98,8 @@ async def _things(
     program = await make("/programs", {"name": "P", "currency": "EUR", **limits})
     card = await make("/cards", {"program": program["id"], "amount": 10000})
     other = await make("/cards", {"program": program["id"], "amount": 10000})
+    gift = {"recipient": {"email": "tomas@home.example"}, "deliver": {"channel": "email"}}
+    await make("/cards", {"program": program["id"], "amount": 10000, **gift})
     spent = {"card": card["id"], "amount": 100, "currency": "EUR"}
     redemption = await make("/redemptions", spent)
     made = [
@@ -112,7 +114,7 @@ async def _things(
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
         await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
     ]
-    lists = ("/entries", "/events", "/sessions", "/audit", "/members")
+    lists = ("/entries", "/events", "/sessions", "/audit", "/members", "/deliveries")
     made += [(await http.get(path, headers=owner.headers)).json()["data"][0] for path in lists]
     mine = {each["id"].partition("_")[0]: each["id"] for each in made}
     return mine, [card["code"], other["code"], owner.email, *mine.values()]

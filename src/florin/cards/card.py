@@ -25,7 +25,8 @@ class Recipient(Request, kw_only=True):
 
 class Card(msgspec.Struct, kw_only=True):
     """A gift card. Amounts are in minor units of `currency`; `available` is `balance` minus `held`.
-    `code` and `pin` are present only in the response that created them. `blocked` is independent of
+    `code` and `pin` are present only in the response that created them, as are `delivery` and, for
+    a delivery by `link`, the `url` of the card's page. `blocked` is independent of
     expiry: a card that was blocked before it expired is blocked when it is reinstated.
     """
 
@@ -46,6 +47,8 @@ class Card(msgspec.Struct, kw_only=True):
     expires_at: datetime | None
     metadata: dict[str, str]
     created_at: datetime
+    delivery: str | msgspec.UnsetType = msgspec.UNSET
+    url: str | msgspec.UnsetType = msgspec.UNSET
 
 
 # The card at this instant: a card past its expiry date reads as expired, and a hold past its own

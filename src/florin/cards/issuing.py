@@ -9,6 +9,8 @@ import msgspec
 
 from florin.cards import codes, pins
 from florin.cards.card import Card, Recipient, State, find_card
+from florin.cards.delivering import CardDeliveries
+from florin.cards.delivery_plan import plan_request
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardRequest
 from florin.kit import ids
@@ -54,8 +56,14 @@ class CardIssuer:
     """Issues cards and replaces their codes and PINs."""
 
     def __init__(
-        self, issuer: IssuingLedger, database: Database, pepper: str, sealer: Sealer
+        self,
+        issuer: IssuingLedger,
+        database: Database,
+        pepper: str,
+        sealer: Sealer,
+        deliveries: CardDeliveries,
     ) -> None:
+        self.deliveries = deliveries
         self._issuer = issuer
         self._database = database
         self._pepper = pepper.encode()
@@ -64,16 +72,24 @@ class CardIssuer:
     async def issue(
         self, context: RequestContext, request: CardRequest
     ) -> tuple[Card, IssueResult]:
-        """Issue one card. Raises ProgramNotFound, AmountNotAllowed and the ledger's refusals."""
+        """Issue one card; with `deliver`, its delivery is made in the same transaction.
+
+        Raises ProgramNotFound, AmountNotAllowed, InvalidRequest and the ledger's refusals.
+        """
         program = ids.parse_id("prg", request.program)
         if program is None:
             raise ProgramNotFound(param="program")
+        plan = await plan_request(self._database, context.merchant, request)
         for _ in range(_ATTEMPTS):
             card, code, pin = ids.new_id(), codes.make_code(), pins.make_pin()
+            issuance = self._issuance(
+                context, request, program=program, card=card, code=code, pin=pin
+            )
             try:
-                issued = await self._issuer.issue(
-                    self._issuance(context, request, program=program, card=card, code=code, pin=pin)
-                )
+                if plan is None:
+                    issued = await self._issuer.issue(issuance)
+                else:
+                    issued = await self.deliveries.issue(self._database, issuance, plan, code, pin)
             except asyncpg.UniqueViolationError:
                 continue
             shown = _Shown(last4=code[-4:], code=code, pin=pin)
@@ -83,7 +99,12 @@ class CardIssuer:
                     # Only the copy sealed at issue holds both secrets. One that replaced the code
                     # or the PIN since then belongs to the response that made it, not to this one.
                     shown = _Shown(last4=shown.last4)
-            return _card(request, issued, shown), issued
+            made = _card(request, issued, shown)
+            if plan is not None:
+                made = await self.deliveries.with_delivery(
+                    self._database, context.merchant, issued.id, made
+                )
+            return made, issued
         msg = "three new codes in a row were in use already"
         raise AssertionError(msg)
 

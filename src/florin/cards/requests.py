@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.cards.card import Recipient
+from florin.cards.delivery_plan import DeliverRequest
 from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, SignedAmount, Text
 
 HOLD_MAX_S = 31_536_000  # a year
@@ -27,7 +28,7 @@ Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 
 class CardRequest(Request, kw_only=True):
     """Issue a card of a program. With `activate` false it stays pending. `pin`: whether it has
-    a PIN; by default as in its program.
+    a PIN; by default as in its program. `deliver`: how its recipient gets it.
     """
 
     program: str
@@ -36,6 +37,8 @@ class CardRequest(Request, kw_only=True):
     activate: bool = True
     metadata: Metadata | None = None
     pin: bool | msgspec.UnsetType = msgspec.UNSET
+    # If unset, it is not part of the fingerprint, as before the field existed.
+    deliver: DeliverRequest | msgspec.UnsetType = msgspec.UNSET
 
 
 class LookupRequest(Request, kw_only=True):

@@ -12,6 +12,8 @@ SCOPES: frozenset[str] = frozenset(
         "programs:write",
         "reports:read",
         "events:read",
+        "deliveries:read",
+        "deliveries:write",
         "webhooks:write",
         "keys:write",
         "members:read",

@@ -88,22 +88,34 @@ class IssuingLedger:
         Raises asyncpg.UniqueViolationError when the code is in use: make another.
         """
         row, position = await self._batcher.submit(issuance)
-        outcome: str = row["outcome"]
-        if outcome == "quota_exceeded":
-            limit: int = msgspec.json.decode(row["answer"])["limit"]
-            raise QuotaExceeded.of("cards_per_day", limit, position=position)
-        if outcome not in {"ok", "replayed"}:
-            raise BY_OUTCOME[outcome](param=_PARAM_OF.get(outcome), position=position)
-        return IssueResult(
-            id=row["id"],
-            recalled=outcome == "replayed",
-            replayed=outcome == "replayed" and row["id"] != issuance.id,
-            first=msgspec.json.decode(row["answer"], type=FirstAnswer),
-            position=position,
-        )
+        return _result(issuance, row, position)
 
     async def settle(self) -> None:
         await self._batcher.settle()
+
+
+def _result(issuance: Issuance, row: Row, position: str | None) -> IssueResult:
+    outcome: str = row["outcome"]
+    if outcome == "quota_exceeded":
+        limit: int = msgspec.json.decode(row["answer"])["limit"]
+        raise QuotaExceeded.of("cards_per_day", limit, position=position)
+    if outcome not in {"ok", "replayed"}:
+        raise BY_OUTCOME[outcome](param=_PARAM_OF.get(outcome), position=position)
+    return IssueResult(
+        id=row["id"],
+        recalled=outcome == "replayed",
+        replayed=outcome == "replayed" and row["id"] != issuance.id,
+        first=msgspec.json.decode(row["answer"], type=FirstAnswer),
+        position=position or "",
+    )
+
+
+async def issue_one_in(tx: Tx, issuance: Issuance) -> IssueResult:
+    """Issue one card of a request in the caller's transaction, with what belongs to it. The result
+    has no position: it is known after the commit. Raises as `IssuingLedger.issue` does.
+    """
+    rows = await tx.all(_SQL, *_call_arguments([issuance], LOCK_TIMEOUT_MS))
+    return _result(issuance, rows[0], None)
 
 
 async def issue_in(tx: Tx, issuances: list[Issuance], *, job: UUID) -> FirstAnswer:

@@ -17,7 +17,16 @@ from florin.kit.http.list_filters import Bounds, Conditions
 from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database, Tx
 
+REMINDER_DAYS = [30, 7]
 Months = Annotated[int, Meta(ge=1, le=1200)]
+ReminderDays = Annotated[
+    list[Annotated[int, Meta(ge=1, le=365)]],
+    Meta(
+        max_length=5,
+        description="Days before the expiry of a card on which its recipient is reminded.",
+        examples=[[30, 7]],
+    ),
+]
 Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
 
 
@@ -35,6 +44,7 @@ class ProgramRequest(Request, kw_only=True):
     partial_redemption: bool = True
     metadata: Metadata | None = None
     pin: bool | msgspec.UnsetType = msgspec.UNSET
+    reminder_days: ReminderDays | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
@@ -46,6 +56,7 @@ class ProgramChange(Request, kw_only=True):
     denominations: Denominations | msgspec.UnsetType | None = msgspec.UNSET
     expires_after_months: Months | msgspec.UnsetType | None = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+    reminder_days: ReminderDays | msgspec.UnsetType = msgspec.UNSET
 
 
 class Program(msgspec.Struct, kw_only=True):
@@ -61,6 +72,7 @@ class Program(msgspec.Struct, kw_only=True):
     expires_after_months: int | None
     partial_redemption: bool
     pin: bool
+    reminder_days: list[int]
     metadata: dict[str, str]
     created_at: datetime
 
@@ -73,8 +85,8 @@ async def create_program(
     denominations = _checked(request.min_amount, request.max_amount, request.denominations)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
-        " denominations, expires_after_months, partial_redemption, metadata, pin)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11)",
+        " denominations, expires_after_months, partial_redemption, metadata, pin,"
+        " reminder_days) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12)",
         merchant,
         program,
         request.name,
@@ -86,6 +98,7 @@ async def create_program(
         request.partial_redemption,
         json_text(request.metadata or {}),
         request.pin is True,
+        _days(REMINDER_DAYS if request.reminder_days is msgspec.UNSET else request.reminder_days),
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     facts = {
@@ -120,7 +133,8 @@ async def change_program(
         denominations = _checked(then.min_amount, then.max_amount, then.denominations)
         changed = await tx.one(
             "update florin.program set name = $3, min_amount = $4, max_amount = $5,"
-            " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb"
+            " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb,"
+            " reminder_days = $9"
             " where merchant = $1 and id = $2 returning *",
             by.merchant,
             row["id"],
@@ -130,6 +144,7 @@ async def change_program(
             denominations,
             then.expires_after_months,
             json_text(then.metadata),
+            _days(then.reminder_days),
         )
         before = {field: getattr(now, field) for field in given}
         await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
@@ -175,6 +190,7 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
         expires_after_months=row["expires_after_months"],
         partial_redemption=row["partial_redemption"],
         pin=row["pin"],
+        reminder_days=list(row["reminder_days"]),
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],
     )
@@ -182,6 +198,10 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
 
 def parse_program_id(text: str) -> UUID:
     return ids.require_id("prg", text)
+
+
+def _days(given: list[int]) -> list[int]:
+    return sorted(set(given), reverse=True)
 
 
 def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:

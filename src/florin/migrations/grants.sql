@@ -11,11 +11,14 @@ grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirme
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,
   revoked_at, reused) on session to {role};
 grant update (sealed, delivered_at, used_at) on email_token to {role};
+grant insert, update on delivery to {role};
+grant insert on card_link to {role};
+grant update (sealed_code, revoked_at) on card_link to {role};
 grant update on failed_attempt to {role};
 grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
-grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata)
-  on program to {role};
+grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata,
+  reminder_days) on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, once

@@ -18,6 +18,7 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.queue.enqueue import NewJob
 from tests.cards.jobs.cleanup_effects import CARDS, KEPT, Check
+from tests.cards.jobs.delivery_effects import DELIVERIES
 from tests.cards.jobs.test_expiry import cards, later, proof, states
 from tests.ledger.calls import make_merchant, make_program, post
 from tests.ledger.model import Op
@@ -166,4 +167,5 @@ EFFECTS: dict[tuple[str, str], Effect] = {
     ("gift-card-expiry", "expire"): expiry_expire,
     ("gift-card-expiry", "lapse"): expiry_lapse,
     **KEPT,
+    **DELIVERIES,
 }

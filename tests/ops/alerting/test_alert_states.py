@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from florin.ops.alerting import delivery_plan as plan
-from florin.ops.alerting.alert_states import Alert, Delivery, advance_alerts, inhibited_keys
+from florin.ops.alerting.alert_states import Alert, AlertDelivery, advance_alerts, inhibited_keys
 from florin.ops.alerting.conditions import CONDITIONS, Condition
 from florin.ops.alerting.fleet_metrics import FleetMetrics
 
@@ -73,22 +73,24 @@ FIRING = Alert(
 RESOLVED = msgspec.structs.replace(FIRING, state="resolved", ended=50)
 
 
-def due(alert: Alert, known: Delivery, now: float = 100, receiver: str = "slack") -> str | None:
+def due(
+    alert: Alert, known: AlertDelivery, now: float = 100, receiver: str = "slack"
+) -> str | None:
     alert = msgspec.structs.replace(alert, deliveries={receiver: known})
     return plan.due_notice(alert, receiver, now, muted=False)
 
 
 def test_a_receiver_is_sent_an_alert_once_and_its_end_once() -> None:
-    assert due(FIRING, Delivery()) == "firing"
-    assert due(FIRING, Delivery(sent=90)) is None
-    assert due(RESOLVED, Delivery(sent=90)) == "ended"
-    assert due(RESOLVED, Delivery(sent=90, ended=95)) is None
-    assert due(RESOLVED, Delivery()) is None
+    assert due(FIRING, AlertDelivery()) == "firing"
+    assert due(FIRING, AlertDelivery(sent=90)) is None
+    assert due(RESOLVED, AlertDelivery(sent=90)) == "ended"
+    assert due(RESOLVED, AlertDelivery(sent=90, ended=95)) is None
+    assert due(RESOLVED, AlertDelivery()) is None
 
 
 def test_what_was_missed_is_one_message_and_wakes_no_one() -> None:
-    assert due(RESOLVED, Delivery(tries=2)) == "missed"
-    assert due(RESOLVED, Delivery(tries=2), receiver="pagerduty") is None
+    assert due(RESOLVED, AlertDelivery(tries=2)) == "missed"
+    assert due(RESOLVED, AlertDelivery(tries=2), receiver="pagerduty") is None
 
 
 def test_a_ticket_wakes_no_one() -> None:
@@ -99,30 +101,30 @@ def test_a_ticket_wakes_no_one() -> None:
 
 def test_a_silenced_alert_is_not_sent_but_its_end_is() -> None:
     assert plan.due_notice(FIRING, "slack", 100, muted=True) is None
-    ended = msgspec.structs.replace(RESOLVED, deliveries={"slack": Delivery(sent=90)})
+    ended = msgspec.structs.replace(RESOLVED, deliveries={"slack": AlertDelivery(sent=90)})
     assert plan.due_notice(ended, "slack", 100, muted=True) == "ended"
 
 
 def test_an_alert_is_repeated_with_growing_distances() -> None:
     hours = [plan.repeat_delay(n) / 3600 for n in range(7)]
     assert hours == [1, 2, 4, 8, 16, 24, 24]
-    assert due(FIRING, Delivery(sent=1), now=3600) is None
-    assert due(FIRING, Delivery(sent=1), now=3601) == "repeated"
-    assert due(FIRING, Delivery(sent=3600, repeats=1), now=3600 + 7199) is None
+    assert due(FIRING, AlertDelivery(sent=1), now=3600) is None
+    assert due(FIRING, AlertDelivery(sent=1), now=3601) == "repeated"
+    assert due(FIRING, AlertDelivery(sent=3600, repeats=1), now=3600 + 7199) is None
 
 
 def test_a_failed_attempt_is_repeated_with_growing_distances() -> None:
     seconds = [plan.retry_delay(tries) for tries in range(1, 10)]
     assert seconds == [2, 4, 8, 16, 32, 64, 128, 256, 300]
-    failed = plan.after_failure(Delivery(), "451", 100, wait_s=0)
+    failed = plan.after_failure(AlertDelivery(), "451", 100, wait_s=0)
     assert due(FIRING, failed, now=101) is None
     assert due(FIRING, failed, now=102) == "firing"
-    assert plan.after_failure(Delivery(), "429", 100, wait_s=30).due == 130
+    assert plan.after_failure(AlertDelivery(), "429", 100, wait_s=30).due == 130
 
 
 @pytest.mark.parametrize("kind", ["firing", "repeated", "ended", "missed"])
 def test_success_clears_the_failures(kind: plan.Kind) -> None:
-    before = Delivery(sent=0, tries=4, due=999, error="451")
+    before = AlertDelivery(sent=0, tries=4, due=999, error="451")
     known = plan.after_success(before, kind, 100)
     assert (known.tries, known.due, known.error) == (0, 0, "")
     assert bool(known.ended) == (kind in ("ended", "missed"))

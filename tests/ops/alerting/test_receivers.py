@@ -11,7 +11,7 @@ import pytest
 
 from florin.kit.settings import InvalidSettings
 from florin.kit.settings.settings import read_receivers
-from florin.ops.alerting.alert_states import Alert, Delivery
+from florin.ops.alerting.alert_states import Alert, AlertDelivery
 from florin.ops.alerting.change_events import ChangeEvent
 from florin.ops.alerting.delivery_plan import Kind
 from florin.ops.alerting.notice import ChangeNotice, Notice, ReceiverError
@@ -166,7 +166,9 @@ async def test_a_mail_goes_to_all_addresses_and_its_end_into_the_same_thread(
 async def test_a_repeated_attempt_has_the_same_message_id(client: httpx.AsyncClient) -> None:
     with mail() as (server, environ):
         made = receiver(client, **environ)
-        tried = msgspec.structs.replace(ALERT, deliveries={"email": Delivery(tries=3, error="451")})
+        tried = msgspec.structs.replace(
+            ALERT, deliveries={"email": AlertDelivery(tries=3, error="451")}
+        )
         await made.send(notice("firing"))
         await made.send(notice("firing", tried))
         first, second = server.mails

@@ -1,5 +1,6 @@
 """SMTP: a mail server for tests (aiosmtpd) with sign-in and, if asked for, STARTTLS."""
 
+import asyncio
 import email
 import email.policy
 import ssl
@@ -56,6 +57,8 @@ class MailServer:
         self.attempts = 0
         self.mails: list[Mail] = []
         self._certificate = certificate
+        self.answers_after_s = 0.0  # after it took a message
+        self.unknown: set[str] = set()  # recipients that it refuses
         self._failures: deque[str] = deque()
         self._changed = threading.Condition()
         self._controller: Any = None
@@ -100,6 +103,16 @@ class MailServer:
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        del server, session
+        if address in self.unknown:
+            return REJECTED
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 2.1.5 OK"
+
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         del server
         with self._changed:
@@ -114,6 +127,7 @@ class MailServer:
                 Mail(time.monotonic(), envelope.mail_from, recipients, message, encrypted)
             )
             self._changed.notify_all()
+        await asyncio.sleep(self.answers_after_s)
         return "250 2.0.0 OK"
 
     def wait_for(self, words: str, within_s: float) -> Mail:

@@ -1,7 +1,8 @@
 """Email tokens: sent by e-mail to accept an invitation, reset a password or verify an address.
 
 A token is stored as a keyed hash, and is valid once and for a limited time. An encrypted copy waits
-for the delivery and is erased then, or when the token is used: the rows are the mailer's outbox.
+for the delivery and is erased then, or when the token is used. A job of the same transaction makes
+the delivery (see deliveries/account_mails.py).
 """
 
 import secrets
@@ -14,6 +15,7 @@ from uuid import UUID
 from florin.kit import ids
 from florin.kit.encryption import Sealer, keyed_hash
 from florin.kit.errors import Refusal
+from florin.kit.observability.context import current_work
 from florin.kit.postgres.database import Database, Row, Tx
 
 Kind = Literal["invitation", "password_reset", "email_verification"]
@@ -29,6 +31,19 @@ _BYTES = 32
 _UNUSED = "used_at is null"
 _GOOD = f"hash = any($1) and kind = $2 and {_UNUSED} and expires_at > clock_timestamp()"
 _FIND = f"select merchant, member, id from florin.email_token where {_GOOD}"  # noqa: S608 -- our own text
+# One statement for the token and its job: for an unknown member neither is written.
+_WRITE = """
+with written as (
+  insert into florin.email_token (merchant, id, member, kind, hash, sealed, expires_at)
+  select m.merchant, $2, m.id, $4, $5, $6, clock_timestamp() + $7::interval
+  from florin.member m where m.merchant = $1 and m.id = $3
+  returning merchant, id
+)
+insert into florin.outbox (queue, kind, payload, version, priority, trace, merchant)
+select 'email-delivery', 'account', jsonb_build_object('merchant', w.merchant, 'token', w.id), 1, 0,
+  $8, w.merchant
+from written w
+"""
 # Locked in order: concurrent uses of two tokens of one member cannot deadlock.
 _TAKE = f"""
 update florin.email_token l set used_at = clock_timestamp(), sealed = null
@@ -64,9 +79,7 @@ class EmailTokens:
         """
         token_id, token = ids.new_id(), _PREFIX + secrets.token_urlsafe(_BYTES)
         await tx.run(
-            "insert into florin.email_token (merchant, id, member, kind, hash, sealed, expires_at)"
-            " select m.merchant, $2, m.id, $4, $5, $6, clock_timestamp() + $7::interval"
-            " from florin.member m where m.merchant = $1 and m.id = $3",
+            _WRITE,
             merchant,
             token_id,
             member,
@@ -74,6 +87,7 @@ class EmailTokens:
             _hash(self.peppers[0], token),
             self.sealer.seal(token, bound_to=token_binding(merchant, token_id)),
             LIVES[kind],
+            current_work().to_text(),
         )
         return token_id
 

@@ -90,6 +90,12 @@ limits_alone = Counter(
 ledger_waiting = Gauge(
     "florin_ledger_waiting", "Items waiting for a call of the ledger.", registry=registry
 )
+delivery_attempts = Counter(
+    "florin_delivery_attempts_total",
+    "Attempts to send a message, by the state of its delivery afterwards.",
+    ["channel", "state"],
+    registry=registry,
+)
 pool_limit = Gauge(
     "florin_pool_limit",
     "The most connections that the pool may open.",

@@ -24,6 +24,7 @@ ID: dict[str, str] = {
     "transfers": "trf",
     "adjustments": "adj",
     "holds": "hld",
+    "deliveries": "dlv",
     "entries": "ent",
     "events": "evt",
     "jobs": "job",
@@ -35,6 +36,7 @@ ID: dict[str, str] = {
     "program": "prg",
     "redemption": "red",
     "hold": "hld",
+    "delivery": "dlv",
     "actor": "usr",
     "user": "usr",
     "member": "usr",
@@ -56,6 +58,7 @@ _KINDS = {
     "User": "usr",
     "Member": "usr",
     "Job": "job",
+    "Delivery": "dlv",
 }
 _VALUES: dict[str, Any] = {
     "name": "Ada",
@@ -90,6 +93,7 @@ _VALUES: dict[str, Any] = {
     "Last-Event-ID": "evt_01a20e61e846768583118b9d6d8d48f4",
 }
 TEXTS = {  # by media type
+    "application/pdf": "%PDF-1.7 …",
     "text/csv": "code\nM4H0-0NX1-8FT6-GXMN\n",
     sse.KIND: 'id: evt_01a20e61e846768583118b9d6d8d48f4\ndata: {"id":'
     '"evt_01a20e61e846768583118b9d6d8d48f4","object":"event","type":"card.redeemed"}\n\n',

@@ -35,6 +35,7 @@ TAGS: dict[str, str] = {
     "members": "The members of a merchant and their roles.",
     "programs": "The rules of a kind of card.",
     "cards": "Issue cards, look them up, change their state.",
+    "deliveries": "What is sent to people: cards, reminders, the e-mail of accounts.",
     "redemptions": "Spend from cards.",
     "refunds": "Return the money of a redemption to its card.",
     "loads": "Add money to cards.",

@@ -82,6 +82,11 @@ class Settings(
         return self.signup == "open" or (self.signup is None and self.env != "production")
 
     @property
+    def page_origin(self) -> str:
+        """The beginning of the addresses of pages, without a slash at the end."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
     def needs_verified_email(self) -> bool:
         required = self.verify_email == "required"
         return required or (self.verify_email is None and self.env == "production")

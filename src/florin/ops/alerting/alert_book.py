@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from florin.kit.observability import logging
-from florin.ops.alerting.alert_states import Alert, Delivery, advance_alerts
+from florin.ops.alerting.alert_states import Alert, AlertDelivery, advance_alerts
 from florin.ops.alerting.conditions import Condition, Violations
 from florin.ops.fleet.home import write_file
 from florin.ops.system.console import OperatorError
@@ -49,12 +49,12 @@ class AlertBook:
         self._save()
 
     def record_delivery(
-        self, alert: Alert, receiver: str, change: Callable[[Delivery], Delivery]
+        self, alert: Alert, receiver: str, change: Callable[[AlertDelivery], AlertDelivery]
     ) -> None:
         """Record an attempt; the alert may have changed in the meantime, or been forgotten."""
         for place, each in enumerate(self.alerts):
             if each.key == alert.key and each.since == alert.since:
-                known = each.deliveries.get(receiver, Delivery())
+                known = each.deliveries.get(receiver, AlertDelivery())
                 deliveries = each.deliveries | {receiver: change(known)}
                 self.alerts[place] = msgspec.structs.replace(each, deliveries=deliveries)
         self._save()

@@ -11,7 +11,7 @@ State = Literal["pending", "firing", "resolved"]
 _ENDED_KEPT = 30
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class AlertDelivery(msgspec.Struct, frozen=True, kw_only=True):
     """What one receiver knows of an alert. Times are Unix time, 0 for never.
 
     `sent` and `ended` are when it accepted the alert and its end; `repeats` counts what it got
@@ -39,7 +39,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     seen: float  # the last violation
     fired: float = 0.0
     ended: float = 0.0
-    deliveries: dict[str, Delivery] = {}
+    deliveries: dict[str, AlertDelivery] = {}
 
     @property
     def key(self) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from florin.kit.observability import logging
-from florin.ops.alerting.alert_states import Delivery
+from florin.ops.alerting.alert_states import AlertDelivery
 from florin.ops.fleet.audit_log import OperationRecord
 from florin.ops.fleet.home import write_file
 from florin.ops.system.console import OperatorError
@@ -27,7 +27,7 @@ class ChangeEvent(msgspec.Struct, frozen=True, kw_only=True):
     """A record of the audit log, and the receivers that get it."""
 
     record: OperationRecord
-    deliveries: dict[str, Delivery] = {}
+    deliveries: dict[str, AlertDelivery] = {}
 
     @property
     def key(self) -> str:
@@ -67,7 +67,7 @@ class EventBook:
         ]
         if not found:
             return
-        named = {name: Delivery() for name in receivers}
+        named = {name: AlertDelivery() for name in receivers}
         self.events += [
             msgspec.structs.replace(each, deliveries=named)
             if self._first_at is None or each.at >= self._first_at
@@ -88,7 +88,7 @@ class EventBook:
         return found
 
     def record_delivery(
-        self, event: ChangeEvent, receiver: str, change: Callable[[Delivery], Delivery]
+        self, event: ChangeEvent, receiver: str, change: Callable[[AlertDelivery], AlertDelivery]
     ) -> None:
         for place, each in enumerate(self.events):
             if each.key == event.key:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from florin.ops.alerting.alert_states import Alert, Delivery
+from florin.ops.alerting.alert_states import Alert, AlertDelivery
 
 Kind = Literal["firing", "repeated", "ended", "missed", "test"]
 _FIRST_REPEAT_S, _LAST_REPEAT_S = 3600.0, 24 * 3600.0
@@ -25,7 +25,7 @@ def due_notice(alert: Alert, receiver: str, now: float, *, muted: bool) -> Kind 
     """
     if alert.severity not in SEVERITIES[receiver]:
         return None
-    known = alert.deliveries.get(receiver, Delivery())
+    known = alert.deliveries.get(receiver, AlertDelivery())
     if now < known.due:
         return None
     if alert.state == "firing" and not muted:
@@ -51,14 +51,14 @@ def retry_delay(tries: int) -> float:
     return min(_FIRST_RETRY_S * 2 ** min(tries - 1, 10), _LAST_RETRY_S)
 
 
-def after_success(known: Delivery, kind: Kind, now: float) -> Delivery:
+def after_success(known: AlertDelivery, kind: Kind, now: float) -> AlertDelivery:
     if kind in ("ended", "missed"):
         return msgspec.structs.replace(known, ended=now, tries=0, due=0.0, error="")
     repeats = known.repeats + (kind == "repeated")
     return msgspec.structs.replace(known, sent=now, repeats=repeats, tries=0, due=0.0, error="")
 
 
-def after_failure(known: Delivery, error: str, now: float, *, wait_s: float) -> Delivery:
+def after_failure(known: AlertDelivery, error: str, now: float, *, wait_s: float) -> AlertDelivery:
     """Return the state after a failed attempt; `wait_s` is what the receiver asked for, else 0."""
     tries = known.tries + 1
     due = now + max(retry_delay(tries), min(wait_s, 3600.0))

@@ -13,7 +13,7 @@ from prometheus_client import Counter, Gauge
 from florin.kit.observability import logging, metrics
 from florin.ops.alerting import orders as orders_
 from florin.ops.alerting.alert_book import AlertBook
-from florin.ops.alerting.alert_states import Alert, Delivery, inhibited_keys
+from florin.ops.alerting.alert_states import Alert, AlertDelivery, inhibited_keys
 from florin.ops.alerting.change_events import ChangeEvent, EventBook
 from florin.ops.alerting.conditions import CONDITIONS, Condition, Violations
 from florin.ops.alerting.delivery_plan import (
@@ -71,7 +71,7 @@ class AlertDispatcher:
         self._place, self._page = place, page
         self.orders = AlertOrders()
         self.evaluated = 0.0
-        self.tests: dict[str, dict[str, Delivery]] = {}
+        self.tests: dict[str, dict[str, AlertDelivery]] = {}
         self.errors: dict[str, str] = {}  # the last failure of each receiver
         for receiver in self.receivers:
             for outcome in ("accepted", "failed"):
@@ -180,7 +180,11 @@ class AlertDispatcher:
             fired=now,
         )
         error = await self._attempt(receiver, self._notify(receiver, alert, "test"))
-        done = Delivery(sent=time.time()) if error is None else Delivery(tries=1, error=str(error))
+        done = (
+            AlertDelivery(sent=time.time())
+            if error is None
+            else AlertDelivery(tries=1, error=str(error))
+        )
         for old in list(self.tests)[:-_TESTS_KEPT]:
             del self.tests[old]
         self.tests.setdefault(name, {})[receiver.name] = done

@@ -13,7 +13,7 @@ import aiosmtplib
 import httpx
 
 from florin.kit.settings.settings import ReceiverSettings
-from florin.ops.alerting.alert_states import Delivery
+from florin.ops.alerting.alert_states import AlertDelivery
 from florin.ops.alerting.notice import ChangeNotice, Notice, Receiver, ReceiverError
 
 _WITHIN_S = 10.0
@@ -81,7 +81,7 @@ class EmailReceiver:
         message = self._new_message(f"{notice.title} ({notice.place})")
         first = f"{notice.place} {alert.key} {alert.since}"
         # The same for each attempt to send it: a mail server that has it already can drop it.
-        own = f"{first} {notice.kind} {alert.deliveries.get(self.name, Delivery()).repeats}"
+        own = f"{first} {notice.kind} {alert.deliveries.get(self.name, AlertDelivery()).repeats}"
         message["Message-ID"] = _message_id(own)
         message["References"] = _message_id(first)
         message.set_content(

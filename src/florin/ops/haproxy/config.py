@@ -7,7 +7,13 @@ the others follow it. The state is rendered into the configuration as well: a re
 serves with the same servers before it receives any command.
 """
 
-from florin.ops.haproxy.config_fragments import BOUNDS, ONE_FORM, RULES, problem_response
+from florin.ops.haproxy.config_fragments import (
+    BOUNDS,
+    LOG_FORMAT,
+    ONE_FORM,
+    RULES,
+    problem_response,
+)
 from florin.ops.haproxy.server_slots import BalancerState
 from florin.ops.haproxy.settings import CERTIFICATE, MAP, READING_POSTS, SOCKET, BalancerSettings
 
@@ -83,7 +89,7 @@ def _defaults(edge: BalancerSettings) -> str:
 defaults
   mode http
   log global
-  option httplog
+  log-format '{LOG_FORMAT}'
   option dontlog-normal
   option log-separate-errors
   option http-keep-alive

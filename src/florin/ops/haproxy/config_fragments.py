@@ -20,7 +20,15 @@ ONE_FORM = """\
   http-request normalize-uri path-strip-dotdot full
   http-request set-path %[path,regsub(/$,)] if { path -m end / } !{ path / }
 """
+# As `option httplog` writes it, but of the address of a secret page only its beginning.
+LOG_FORMAT = (
+    "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc"
+    ' %sq/%bq %hr %hs "%HM %[var(txn.logged)] %HV"'
+)
 RULES = """\
+  acl has_token path_beg /c/ /o/ /g/ /invite/ /verify/
+  http-request set-var(txn.logged) path unless has_token
+  http-request set-var(txn.logged) path,field(2,/) if has_token
   http-request set-header X-Forwarded-Proto {scheme}{unless_proxied}
 {clients}\
   acl has_id req.hdr(x-request-id) -m reg ^[A-Za-z0-9._:-]{{1,128}}$

@@ -1,6 +1,6 @@
 """Alerts view: the alerts, their deliveries and the receivers as a part of the document."""
 
-from florin.ops.alerting.alert_states import Alert, Delivery, inhibited_keys
+from florin.ops.alerting.alert_states import Alert, AlertDelivery, inhibited_keys
 from florin.ops.alerting.delivery_plan import SEVERITIES
 from florin.ops.alerting.dispatcher import AlertDispatcher
 from florin.ops.operator_page.document import Alerts, AlertState, DeliveryState, ReceiverState
@@ -57,11 +57,11 @@ def _describe(alert: Alert, dispatcher: AlertDispatcher) -> AlertState:
         symptom=alert.key in symptoms,
         deliveries=[]
         if alert.state == "pending"
-        else [_delivery(name, alert.deliveries.get(name, Delivery())) for name in wanted],
+        else [_delivery(name, alert.deliveries.get(name, AlertDelivery())) for name in wanted],
     )
 
 
-def _delivery(receiver: str, known: Delivery) -> DeliveryState:
+def _delivery(receiver: str, known: AlertDelivery) -> DeliveryState:
     at = known.ended or known.sent
     state = "failed" if known.tries else "sent" if at else "waiting"
     return DeliveryState(

@@ -1,0 +1,149 @@
+"""Composing: the content of each kind of message, from the rows that it is about."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from florin.deliveries.content import CardTile, MessageContent
+from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
+from florin.deliveries.texts import text_of
+from florin.kit.amounts import format_amount, format_last_day
+from florin.kit.postgres.database import Row, Tx
+
+_FACTS = """
+select m.name as merchant_name, m.timezone, b.role, a.state::text as card_state, a.currency,
+  a.balance, a.expires_at, c.recipient_name, c.last4,
+  a.expires_at <= clock(m.id) as over,
+  t.used_at is not null or t.expires_at <= clock_timestamp() as token_over
+from florin.merchant m
+left join florin.email_token t on t.merchant = m.id and t.id = $4
+left join florin.member b on b.merchant = m.id and b.id = $3
+left join florin.account a on a.merchant = m.id and a.id = $2
+left join florin.card c on c.merchant = m.id and c.id = $2
+where m.id = $1
+"""
+
+
+class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
+    """What a message is about: its merchant, and the card and the member, if any, as they are."""
+
+    merchant_name: str
+    timezone: str
+    role: str | None
+    card_state: str | None
+    currency: str | None
+    balance: int | None
+    expires_at: datetime | None
+    recipient_name: str | None
+    last4: str | None
+    over: bool | None
+    token_over: bool | None
+
+    def obstacle(self, kind: str) -> str | None:
+        """Why a message of this kind must not be sent any more."""
+        if self.token_over:
+            return "the token that it brings was used or has expired"
+        if self.card_state is None:
+            return None
+        if kind == "reminder" and self.balance == 0:
+            return "the card is empty"
+        if self.card_state == "active" and not self.over:
+            return None
+        state = "expired" if self.over else self.card_state
+        return f"the card is {state}"
+
+
+async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
+    cause: str = row["cause"]
+    token = (
+        UUID(cause.removeprefix(CAUSE_OF_ACCOUNT)) if cause.startswith(CAUSE_OF_ACCOUNT) else None
+    )
+    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token)
+    assert facts is not None, "merchants are never deleted"
+    values: Mapping[str, Any] = facts
+    return MessageFacts(**values)
+
+
+def compose_message(
+    row: Row, facts: MessageFacts, *, public_url: str, secret: str | None
+) -> MessageContent:
+    """Compose the message of a delivery. `secret`: its token."""
+    if row["kind"] == "gift":
+        return _gift(row, facts, f"{public_url}/c/{secret}")
+    if row["kind"] == "reminder":
+        return _reminder(row, facts)
+    return _account_mail(row, facts, secret or "")
+
+
+def _gift(row: Row, facts: MessageFacts, url: str) -> MessageContent:
+    locale, merchant = row["locale"], facts.merchant_name
+    assert facts.balance is not None
+    assert facts.currency is not None
+    amount = format_amount(facts.balance, facts.currency, locale)
+    validity = ""
+    if facts.expires_at is not None:
+        day = format_last_day(facts.expires_at, facts.timezone, locale)
+        validity = text_of(locale, "valid_until", day=day)
+    heading = text_of(locale, "gift.heading")
+    if facts.recipient_name is not None:
+        heading = text_of(locale, "gift.heading_name", name=facts.recipient_name)
+    return MessageContent(
+        locale=locale,
+        sender=merchant,
+        subject=text_of(locale, "gift.subject", amount=amount, merchant=merchant),
+        preview=text_of(locale, "gift.preview", merchant=merchant, validity=validity),
+        heading=heading,
+        tile=CardTile(amount=amount, title=text_of(locale, "gift_card"), validity=validity or None),
+        quote=row["message"],
+        button=(text_of(locale, "gift.button"), url),
+        paragraphs=(text_of(locale, "gift.page"),),
+        footer=text_of(locale, "gift.footer", merchant=merchant),
+    )
+
+
+def _reminder(row: Row, facts: MessageFacts) -> MessageContent:
+    locale, merchant = row["locale"], facts.merchant_name
+    assert facts.balance is not None
+    assert facts.currency is not None
+    assert facts.expires_at is not None
+    amount = format_amount(facts.balance, facts.currency, locale)
+    day = format_last_day(facts.expires_at, facts.timezone, locale)
+    values = {"amount": amount, "merchant": merchant, "day": day, "last4": facts.last4 or ""}
+    intro = text_of(locale, "reminder.intro", **values)
+    return MessageContent(
+        locale=locale,
+        sender=merchant,
+        subject=text_of(locale, "reminder.subject", **values),
+        preview=intro,
+        heading=text_of(locale, "reminder.heading", **values),
+        tile=CardTile(
+            amount=amount,
+            title=text_of(locale, "gift_card"),
+            validity=text_of(locale, "valid_until", day=day),
+        ),
+        paragraphs=(intro, text_of(locale, "reminder.page", **values)),
+        footer=text_of(locale, "gift.footer", merchant=merchant),
+    )
+
+
+def _account_mail(row: Row, facts: MessageFacts, token: str) -> MessageContent:
+    locale, kind = row["locale"], row["kind"]
+    values = {
+        "merchant": facts.merchant_name,
+        "address": row["address"],
+        "role": facts.role or "",
+    }
+    intro = text_of(locale, f"{kind}.intro", **values)
+    return MessageContent(
+        locale=locale,
+        sender="Florin",
+        subject=text_of(locale, f"{kind}.subject", **values),
+        preview=intro,
+        heading=text_of(locale, f"{kind}.heading", **values),
+        token=token,
+        paragraphs=(intro,),
+        footer=text_of(locale, "account.footer"),
+    )

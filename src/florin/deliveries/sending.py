@@ -1,0 +1,148 @@
+"""Sending: one job sends one delivery.
+
+The job claims the row (`due` to `sending`) and commits, sends, and records the outcome in the
+transaction that ends the job. A worker that is lost in between leaves `sending`: the next one sends
+it again under the same Message-ID, by which servers and readers recognise it, and counts it in
+`repeated`. No delivery is lost, and no worker that lost its lease records anything.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from florin.deliveries.channels.email import Envelope, MessageNotSent, SmtpSender
+from florin.deliveries.composing import MessageFacts, compose_message, find_message_facts
+from florin.deliveries.delivery import FAILURE_MAX, secret_binding
+from florin.kit import ids
+from florin.kit.encryption import Sealer, UnsealFailed
+from florin.kit.observability import logging, metrics
+from florin.kit.postgres.database import Row, Tx
+from florin.kit.queue.job import Continue, QueuedJob
+from florin.kit.settings import Settings
+
+# After each failed attempt; the last one is repeated. About a day, then the delivery has failed.
+DELAYS_S = (2, 10, 60, 300, 900, 1800, 3600)
+ATTEMPTS = 30
+_ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
+_log = logging.get_logger()
+
+_CLAIM = """
+update florin.delivery d set state = 'sending', attempts = d.attempts + 1,
+  repeated = d.repeated + (d.state = 'sending')::integer, changed_at = clock_timestamp()
+where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state in ('due', 'sending')
+returning d.*
+"""
+_RECORD = """
+update florin.delivery d set state = $4, failure = $5, changed_at = clock_timestamp(),
+  sent_at = case when $4 = 'sent' then clock(d.merchant) else d.sent_at end,
+  secret_sealed = case when $6 then null else d.secret_sealed end,
+  secret_until = case when $6 then null else d.secret_until end
+where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state = 'sending'
+"""
+
+
+# The sweep puts it into the queue again; no attempt is counted.
+_POSTPONE = """
+update florin.delivery d set failure = $4, changed_at = clock_timestamp()
+where d.merchant = $1 and d.id = $2 and d.generation = $3 and d.state in ('due', 'sending')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The outcome of an attempt. `again_s`: when to try again."""
+
+    state: str
+    failure: str | None = None
+    again_s: float | None = None
+
+
+class DeliverySender:
+    """Sends deliveries by e-mail."""
+
+    def __init__(self, settings: Settings, sealer: Sealer) -> None:
+        self._settings = settings
+        self._sealer = sealer
+        self._smtp = SmtpSender(settings)
+
+    @property
+    def obstacle(self) -> str | None:
+        """The setting without which nothing can be sent; None: all are there."""
+        if self._settings.smtp_host is None:
+            return "SMTP_HOST is not set: there is no mail server to send by"
+        if self._settings.public_url is None:
+            return "FLORIN_PUBLIC_URL is not set: links cannot be written"
+        return None
+
+    async def send(self, job: QueuedJob) -> Continue | None:
+        """Send the delivery of a job."""
+        payload: dict[str, Any] = job.payload
+        key = (UUID(payload["merchant"]), UUID(payload["delivery"]), payload["generation"])
+        if self.obstacle is not None:
+            async with job.effect(last=True) as tx:
+                await tx.run(_POSTPONE, *key, self.obstacle)
+            return None
+        async with job.effect() as tx:
+            row = await tx.one(_CLAIM, *key)
+            if row is None:
+                return None  # sent, cancelled, or asked for again since
+            facts = await find_message_facts(tx, key[0], row)
+        ended = await self._attempt(row, facts)
+        metrics.delivery_attempts.labels(row["channel"], ended.state).inc()
+        if ended.again_s is not None:
+            async with job.effect() as tx:
+                await _record(tx, key, row, ended)
+            return Continue(ended.again_s)
+        async with job.effect(last=True) as tx:
+            await _record(tx, key, row, ended)
+        return None
+
+    async def _attempt(self, row: Row, facts: MessageFacts) -> _Ended:
+        obstacle = facts.obstacle(row["kind"])
+        if obstacle is not None:
+            return _Ended("cancelled", obstacle)
+        try:
+            secret = self._secret(row)
+        except UnsealFailed:
+            return _Ended("failed", "the key that sealed its link was removed: make a new link")
+        public_url = (self._settings.public_url or "").rstrip("/")
+        content = compose_message(row, facts, public_url=public_url, secret=secret)
+        message_id = f"{ids.show_id('dlv', row['id'])}.{row['generation']}"
+        try:
+            await self._smtp.send(
+                content, Envelope(recipient=row["address"], message_id=message_id)
+            )
+        except MessageNotSent as failure:
+            return _after_failure(row["attempts"], failure)
+        return _Ended("sent")
+
+    def _secret(self, row: Row) -> str | None:
+        """Raises UnsealFailed."""
+        if row["secret_sealed"] is None:
+            return None
+        binding = secret_binding(row["merchant"], row["id"])
+        return self._sealer.unseal(row["secret_sealed"], bound_to=binding)
+
+
+def _after_failure(attempts: int, failure: MessageNotSent) -> _Ended:
+    reason = str(failure)[:FAILURE_MAX]
+    if failure.bounced:
+        return _Ended("bounced", reason)
+    if not failure.again or attempts >= ATTEMPTS:
+        return _Ended("failed", reason)
+    delay_s = DELAYS_S[min(attempts, len(DELAYS_S)) - 1]
+    # After an unknown outcome it stays `sending`: the next attempt may be a repetition.
+    return _Ended("sending" if failure.unknown else "due", reason, delay_s)
+
+
+async def _record(tx: Tx, key: tuple[UUID, UUID, int], row: Row, ended: _Ended) -> None:
+    if ended.failure is not None:
+        _log.warning(
+            "a delivery was not sent",
+            delivery=ids.show_id("dlv", row["id"]),
+            kind=row["kind"],
+            attempt=row["attempts"],
+            state=ended.state,
+        )
+    erased = ended.again_s is None and row["kind"] in _ACCOUNT_MAILS
+    await tx.run(_RECORD, *key, ended.state, ended.failure, erased)

@@ -1,0 +1,120 @@
+"""Texts: what messages say, by language. A language without texts reads English, with amounts and
+dates in its own form.
+"""
+
+TEXTS: dict[str, dict[str, str]] = {
+    "en": {
+        "gift_card": "Gift card",
+        "valid_until": "Valid until {day}",
+        "gift.subject": "{amount} for {merchant}",
+        "gift.heading_name": "{name}, this is for you",
+        "gift.heading": "This is for you",
+        "gift.preview": "A gift card for {merchant}. {validity}",
+        "gift.button": "Open your card",
+        "gift.page": (
+            "On its page you find the code to show at the till and the balance. The address is"
+            " yours alone: anyone who has it can spend the card, so do not pass this message on."
+        ),
+        "gift.footer": "Sent by {merchant}.",
+        "reminder.subject": "{amount} at {merchant} until {day}",
+        "reminder.heading": "{amount} are waiting for you",
+        "reminder.intro": (
+            "Your card for {merchant} that ends in {last4} holds {amount} and expires at the end of"
+            " {day}. What is left on it then is lost."
+        ),
+        "reminder.page": (
+            "The message with which you got the card leads to its page, with the code to show at"
+            " the till. {merchant} can send it again."
+        ),
+        "voucher.pin": "PIN {pin}",
+        "voucher.qr": "QR code of the card",
+        "voucher.barcode": "Barcode of the card",
+        "voucher.footer": (
+            "Show this page at the till of {merchant}, or type the code in the shop. Anyone who has"
+            " the code can spend the card: keep it to yourself."
+        ),
+        "invitation.subject": "You are invited to {merchant} on Florin",
+        "invitation.heading": "Join {merchant}",
+        "invitation.intro": (
+            "You are invited to work with {merchant} on Florin as {role}. Choose a password with"
+            " this token; it is valid for 7 days and can be used once."
+        ),
+        "password_reset.subject": "Set a new password for Florin",
+        "password_reset.heading": "Set a new password",
+        "password_reset.intro": (
+            "A new password was requested for {address}. Set it with this token; it is valid for"
+            " one hour and can be used once. If you did not ask for it, do nothing: your password"
+            " stays as it is."
+        ),
+        "email_verification.subject": "Confirm your e-mail address for Florin",
+        "email_verification.heading": "Confirm your e-mail address",
+        "email_verification.intro": (
+            "{address} was given as your address at {merchant}. Confirm it with this token; it is"
+            " valid for 2 days and can be used once."
+        ),
+        "account.footer": "Florin never asks for a password or for the code of a card by e-mail.",
+    },
+    "de": {
+        "gift_card": "Geschenkkarte",
+        "valid_until": "Gültig bis {day}",
+        "gift.subject": "{amount} für {merchant}",
+        "gift.heading_name": "{name}, das ist für Sie",
+        "gift.heading": "Das ist für Sie",
+        "gift.preview": "Eine Geschenkkarte für {merchant}. {validity}",
+        "gift.button": "Karte öffnen",
+        "gift.page": (
+            "Auf ihrer Seite stehen der Code für die Kasse und das Guthaben. Die Adresse gehört nur"
+            " Ihnen: Wer sie hat, kann die Karte ausgeben. Leiten Sie diese Nachricht deshalb nicht"
+            " weiter."
+        ),
+        "gift.footer": "Gesendet von {merchant}.",
+        "reminder.subject": "{amount} bei {merchant} bis {day}",
+        "reminder.heading": "{amount} warten auf Sie",
+        "reminder.intro": (
+            "Ihre Karte für {merchant}, die auf {last4} endet, hat ein Guthaben von {amount} und"
+            " läuft am Ende des {day} ab. Was dann noch darauf ist, verfällt."
+        ),
+        "reminder.page": (
+            "Die Nachricht, mit der Sie die Karte bekamen, führt zu ihrer Seite mit dem Code für"
+            " die Kasse. {merchant} kann sie erneut senden."
+        ),
+        "voucher.pin": "PIN {pin}",
+        "voucher.qr": "QR-Code der Karte",
+        "voucher.barcode": "Strichcode der Karte",
+        "voucher.footer": (
+            "Zeigen Sie diese Seite an der Kasse von {merchant}, oder geben Sie den Code im Shop"
+            " ein. Wer den Code hat, kann die Karte ausgeben: Behalten Sie ihn für sich."
+        ),
+        "invitation.subject": "Einladung zu {merchant} bei Florin",
+        "invitation.heading": "Willkommen bei {merchant}",
+        "invitation.intro": (
+            "Sie sind eingeladen, mit {merchant} bei Florin als {role} zu arbeiten. Wählen Sie ein"
+            " Passwort mit diesem Token; es gilt 7 Tage und nur einmal."
+        ),
+        "password_reset.subject": "Neues Passwort für Florin",
+        "password_reset.heading": "Neues Passwort festlegen",
+        "password_reset.intro": (
+            "Für {address} wurde ein neues Passwort angefordert. Legen Sie es mit diesem Token"
+            " fest; es gilt eine Stunde und nur einmal. Wenn Sie es nicht angefordert haben, ist"
+            " nichts zu tun: Ihr Passwort bleibt, wie es ist."
+        ),
+        "email_verification.subject": "E-Mail-Adresse für Florin bestätigen",
+        "email_verification.heading": "E-Mail-Adresse bestätigen",
+        "email_verification.intro": (
+            "{address} wurde als Ihre Adresse bei {merchant} angegeben. Bestätigen Sie sie mit"
+            " diesem Token; es gilt 2 Tage und nur einmal."
+        ),
+        "account.footer": "Florin fragt nie per E-Mail nach einem Passwort oder Kartencode.",
+    },
+}
+
+
+def text_of(locale: str, key: str, /, **values: str) -> str:
+    """The text of a key, with its values, in the language of a tag such as `de-AT`."""
+    return TEXTS[language_of(locale)][key].format(**values)
+
+
+def language_of(locale: str) -> str:
+    """The language in which a reader of a tag gets texts."""
+    language = locale.partition("-")[0].lower()
+    return language if language in TEXTS else "en"

@@ -1,0 +1,65 @@
+"""Mutations of deliveries: once for each cause, repetitions, links, codes that were replaced."""
+
+from tests.mutation.mutation import without as _
+
+DELIVERY = "src/florin/deliveries/delivery.py"
+SENDING = "src/florin/deliveries/sending.py"
+LINKS = "src/florin/deliveries/card_links.py"
+DELIVERING = "src/florin/cards/delivering.py"
+FACTS = "src/florin/cards/page_facts.py"
+COMPOSING = "src/florin/deliveries/composing.py"
+_MAILS = "tests/deliveries/test_sending.py"
+_API = "tests/deliveries/test_delivery_api.py"
+_UNIT = "tests/deliveries/test_delivery.py"
+
+DELIVERIES = (
+    _("a repetition is not counted", SENDING,
+      "d.repeated + (d.state = 'sending')::integer", "d.repeated",
+      f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
+    _("each attempt has its own Message-ID", SENDING,
+      ".{row['generation']}\"", ".{row['attempts']}\"",
+      f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
+    _("a delivery that is being sent is not sent again", SENDING,
+      "d.generation = $3 and d.state in ('due', 'sending')\nreturning d.*",
+      "d.generation = $3 and d.state = 'due'\nreturning d.*",
+      f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),
+    _("an outage ends a delivery", SENDING,
+      "if not failure.again or attempts >= ATTEMPTS:", "if failure:",
+      f"{_MAILS}::test_an_outage_delays_and_a_refusal_ends"),
+    _("a blocked card is sent", COMPOSING,
+      'return f"the card is {state}"', "return None",
+      f"{_MAILS}::test_a_card_that_was_blocked_is_not_sent"),
+    _("a token that is over is sent", COMPOSING,
+      "if self.token_over:", "if False:",
+      "tests/deliveries/test_account_mails.py::test_a_token_that_was_used_meanwhile_is_not_sent"),
+    _("an empty card is reminded of", "src/florin/deliveries/reminders.py",
+      "and a.balance > 0 and", "and",
+      "tests/deliveries/test_reminders.py::test_each_reminder_is_made_once"),
+    _("a card is reminded of before it was made", "src/florin/deliveries/reminders.py",
+      "  and a.issued_at <= a.expires_at - make_interval(days => n.days)\n", "",
+      "tests/deliveries/test_reminders.py::test_a_card_of_few_days_is_not_reminded_at_once"),
+    _("a delivery for later is sent now", DELIVERY,
+      "when $16 > n.now then 'waiting'", "when false then 'waiting'",
+      f"{_UNIT}::test_a_delivery_for_later_has_no_job"),
+    _("the second of two equal local times counts", DELIVERY,
+      "select min(u)", "select ($1::timestamp at time zone $2) as min",
+      f"{_UNIT}::test_local_times_across_changes_of_summer_time"),
+    _("a link's code needs no token", LINKS,
+      'b"card link\\0" + token.encode(), "sha256").hex()', 'b"card link", "sha256").hex()',
+      f"{_UNIT}::test_the_row_and_the_keys_alone_do_not_open_a_link"),
+    _("a revoked link keeps its code", LINKS,
+      "set revoked_at = clock_timestamp(), sealed_code = null", "set revoked_at = null",
+      f"{_UNIT}::test_revoked_links_are_unknown_and_their_codes_erased"),
+    _("a page shows a code that was replaced", FACTS,
+      "codes.code_hash(pepper.encode(), merchant, code) == code_hash", "True",
+      f"{_API}::test_a_page_never_shows_a_code_that_was_replaced"),
+    _("a new link leaves the older ones", DELIVERING,
+      "revoked = await self.links.revoke_all(tx, merchant, card)", "revoked = 1",
+      f"{_API}::test_a_new_link_revokes_the_older_ones"),
+    _("a code is readable without end", DELIVERING,
+      "case when c.sealed_until > clock_timestamp() then c.sealed_code end", "c.sealed_code",
+      f"{_API}::test_after_a_day_a_link_needs_a_new_code"),
+    _("a resend uses a link that was revoked", DELIVERING,
+      "or token is None or not await self.links.is_open(tx, token)", "or token is None",
+      f"{_API}::test_a_resend_uses_its_link_until_that_is_revoked"),
+)  # fmt: skip
