@@ -6,26 +6,22 @@
 import asyncio
 import contextlib
 import signal
-import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
 from florin.bench.scenarios import faulty_releases
-from florin.bench.scenarios.fleet import BenchFleet, own_fleet
+from florin.bench.scenarios.fleet import BenchFleet
 from florin.ops.diagnostics.status import read_status
 from florin.ops.fleet import audit_log, desired_state, operation_lock
 from florin.ops.fleet.observe import observe_fleet
 from florin.ops.fleet.options import florin_command
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
+from tests.support.loaded_fleet import failed, load, running_fleet
 from tests.support.long_forms import EVERY
 
 BLUE, GREEN = ("api-1", "api-2"), ("api-green-1", "api-green-2")
@@ -34,36 +30,8 @@ SHORT_STEPS = (3,)  # of six: the switch
 
 @pytest.fixture(scope="module")
 async def fleet() -> AsyncIterator[BenchFleet]:
-    with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
-        made = own_fleet(Path(folder), instances=2)
-        try:
-            await made.up()
-            yield made
-        finally:
-            with contextlib.suppress(OperatorError):
-                await made.florin("down")
-            for part in observe_fleet(made.home).parts:
-                if part.process is not None:
-                    processes.send_signal(part.process, signal.SIGKILL)
-
-
-@asynccontextmanager
-async def load(fleet: BenchFleet) -> AsyncGenerator[list[LoggedRequest]]:
-    """Send requests while the body runs; afterwards the list has them, and the ledger agrees."""
-    running = ConstantRateLoad(await fleet.sell_cards(cards=5), rate=80, connections=6)
-    log: list[LoggedRequest] = []
-    async with running.running():
-        yield log
-        begun = len(running.log)
-        async with asyncio.timeout(60):
-            while len(running.log) < begun + 40:  # noqa: ASYNC110 -- it counts for itself
-                await asyncio.sleep(0.1)
-    log += running.cut()
-    assert await constant_rate.ledger_differences(running) == []
-
-
-def failed(log: list[LoggedRequest]) -> list[LoggedRequest]:
-    return [asked for asked in log if asked.failed]
+    async with running_fleet(instances=2) as made:
+        yield made
 
 
 async def status(fleet: BenchFleet) -> Any:

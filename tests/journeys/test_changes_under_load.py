@@ -5,69 +5,32 @@ responses.
 """
 
 import asyncio
-import contextlib
 import signal
-import tempfile
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator
 
 import httpx
 import msgspec
 import pytest
 
-from florin.bench.load import constant_rate
-from florin.bench.load.constant_rate import ConstantRateLoad, LoggedRequest
 from florin.bench.scenarios import faulty_releases
-from florin.bench.scenarios.fleet import BenchFleet, own_fleet
+from florin.bench.scenarios.fleet import BenchFleet
 from florin.ops.fleet import audit_log, desired_state
 from florin.ops.fleet.observe import observe_fleet
 from florin.ops.haproxy import frontend
 from florin.ops.system import http_probe
 from florin.ops.system import processes as pids
-from florin.ops.system.console import OperatorError
 from tests.support.event_reader import follow, since
 from tests.support.instance import NO_TLS
+from tests.support.loaded_fleet import failed, load, running_fleet
 
 LONG = pytest.mark.long_form("fleets")
 
 
 @pytest.fixture(scope="module")
 async def fleet() -> AsyncIterator[BenchFleet]:
-    with tempfile.TemporaryDirectory(prefix="florin-test-") as folder:
-        made = own_fleet(Path(folder), instances=2)
-        try:
-            await made.up()
-            yield made
-        finally:
-            with contextlib.suppress(OperatorError):
-                await made.florin("down")
-            for part in observe_fleet(made.home).parts:
-                if part.process is not None:
-                    pids.send_signal(part.process, signal.SIGKILL)
-
-
-@asynccontextmanager
-async def load(
-    fleet: BenchFleet, *, rate: float = 100, connections: int = 8
-) -> AsyncGenerator[list[LoggedRequest]]:
-    """Ask while the body runs; the books must agree with the answers, the list then holds them."""
-    target = await fleet.sell_cards(cards=5)
-    running = ConstantRateLoad(target, rate=rate, connections=connections)
-    log: list[LoggedRequest] = []
-    async with running.running():
-        yield log
-        begun = len(running.log)
-        async with asyncio.timeout(60):
-            while len(running.log) < max(begun + 40, 60):  # noqa: ASYNC110 -- it counts for itself
-                await asyncio.sleep(0.1)
-    log += running.cut()
-    assert await constant_rate.ledger_differences(running) == []
-
-
-def failed(log: list[LoggedRequest]) -> list[LoggedRequest]:
-    return [asked for asked in log if asked.failed]
+    async with running_fleet(instances=2) as made:
+        yield made
 
 
 def processes(fleet: BenchFleet) -> dict[str, int | None]:
