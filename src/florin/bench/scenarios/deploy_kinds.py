@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from florin.bench.environment.small_disk import filled_disk
+from florin.bench.scenarios import faulty_releases
 from florin.bench.scenarios.fleet import BenchFleet
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.postgres.connection import open_session
@@ -15,6 +17,8 @@ from florin.ops.topology.topology import running_urls
 _IN_A_ROW = 10
 _FLIP_MAX_S = 1.0
 _LOCKED_S = 120.0  # how long a reader keeps its lock; a migration gives up earlier
+_DOES_NOT_FIT = "does not fit"
+DISK_FULL = "disk full"  # needs a disk of its own for the stored releases
 _BETWEEN_S = 15  # the supervisor gives up a part that dies much more often
 
 Change = Callable[[BenchFleet], Awaitable[object]]
@@ -100,6 +104,14 @@ async def _migration_waits(fleet: BenchFleet) -> None:
         await fleet.deploy("migration waits", expect=1)
 
 
+async def _disk_full(fleet: BenchFleet) -> None:
+    """The copy of the release does not fit; see DISK_FULL."""
+    with filled_disk(fleet.home.path / "releases"):
+        said = await fleet.deploy(_DOES_NOT_FIT, expect=1)
+    if faulty_releases.FAULTS[_DOES_NOT_FIT].says not in said:
+        raise OperatorError(f"A full disk was not reported clearly: {said}")
+
+
 def _bad(release: str, *more: str, strategy: str = "rolling", soak: str = "5s") -> Change:
     return lambda fleet: fleet.deploy(release, *more, expect=1, soak=soak, strategy=strategy)
 
@@ -140,6 +152,7 @@ KINDS: tuple[tuple[str, Change, bool], ...] = (
     ("loses its database", _bad("loses its database", strategy="blue-green", soak="30s"), True),
     ("migration waits", _migration_waits, False),
     ("migration fails", _bad("migration fails"), False),
+    (DISK_FULL, _disk_full, False),
     ("kill -9 x 12", _kills, False),
     ("terminated", lambda fleet: fleet.kill("api-1", signal.SIGTERM), False),
     ("frozen", lambda fleet: fleet.kill("api-1", signal.SIGSTOP), False),

@@ -24,6 +24,7 @@ class Fault:
 
 FAULTS = {
     "good": Fault("__init__.py", "# Another release.\n", ""),
+    "does not fit": Fault("__init__.py", "# It is deployed onto a full disk.\n", "No space left"),
     "does not start": Fault("app.py", 'raise RuntimeError("this release is broken")\n', "ended"),
     "takes one cent more and does not start": Fault(
         "app.py",
