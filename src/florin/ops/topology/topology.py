@@ -72,7 +72,10 @@ class Topology:
         return make(
             home=home,
             command=commands.worker if works else commands.api,
-            environ=self.environ,
+            # In development the addresses of pages are those of the balancer, if none is set.
+            environ={"FLORIN_PUBLIC_URL": self.url} | self.environ
+            if self.environ["FLORIN_ENV"] == "development"
+            else self.environ,
             name=name,
             port=kept[name],
             operations_port=kept[keys[-1]],
