@@ -118,10 +118,28 @@ async def prune(owner: Any) -> tuple[NewJob, Check]:
     return NewJob(queue="retention", kind="queue"), check
 
 
+async def seal_audit(owner: Any) -> tuple[NewJob, Check]:
+    merchant, records = await make_merchant(owner), [ids.new_id() for _ in range(CARDS)]
+    await owner.execute(
+        "insert into florin.audit (merchant, id, actor, action, subject)"
+        " select $1, r, 'tests', 'tests.done', 'tests' from unnest($2::uuid[]) r",
+        *(merchant, records),
+    )
+
+    async def check() -> None:
+        rows = await owner.fetch(
+            "select record from florin.audit_seal where merchant = $1", merchant
+        )
+        assert sorted(row["record"] for row in rows) == sorted(records), "each once"
+
+    return NewJob(queue="retention", kind="seal"), check
+
+
 KEPT = {
     ("cleanup-tokens", "cleanup"): cleanup,
     ("retention", "codes"): erase_codes,
     ("retention", "sheets"): erase_sheets,
     ("retention", "keys"): forget_keys,
     ("retention", "queue"): prune,
+    ("retention", "seal"): seal_audit,
 }
