@@ -114,7 +114,7 @@ OBSERVABILITY = (
       f"{SENT}::test_what_happened_before_the_first_start_or_long_ago_is_not_sent"),
     _("a receiver that is set later gets old events", EVENTS,
       "known = each.deliveries.get(receiver)\n",
-      "known = each.deliveries.get(receiver, Delivery())\n",
+      "known = each.deliveries.get(receiver, AlertDelivery())\n",
       f"{SENT}::test_a_receiver_that_is_set_later_gets_no_earlier_event"),
     _("a receiver that is away loses an event", EVENTS.replace("change_events", "dispatcher"),
       "lambda known: after_failure(known, str(error), now, wait_s=error.wait_s),\n        )\n\n"

@@ -78,7 +78,7 @@ OPERATOR = (
       'return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")',
       "return text", f"{RECEIVED}::test_slack_gets_text_that_no_alert_can_format"),
     _("a repeated attempt is another mail", RECEIVERS,
-      ".get(self.name, AlertDelivery()).repeats}", ".get(self.name, Delivery())}",
+      ".get(self.name, AlertDelivery()).repeats}", ".get(self.name, AlertDelivery())}",
       f"{RECEIVED}::test_a_repeated_attempt_has_the_same_message_id"),
     _("a password of the mail server is sent unencrypted",
       "src/florin/kit/settings/validation.py",
