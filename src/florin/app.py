@@ -38,9 +38,20 @@ from florin.kit.settings import Settings, settings_advice
 from florin.kit.settings.startup import settings_of_process
 from florin.ledger.batching import DISK_FULL, LOCKED
 from florin.operations_api import endpoints, health, health_live, health_ready
-from florin.routes import BASE, FRESH_PROOF, NEEDS, api, reads_only, require_allowed, writes
+from florin.routes import (
+    BASE,
+    FRESH_PROOF,
+    NEEDS,
+    api,
+    reads_only,
+    require_allowed,
+    writes,
+)
 from florin.services import DEPENDENCIES, ApiServices
 from florin.web import card_page
+from florin.web.error_pages import show_problem
+from florin.web.origin_check import checks_origin
+from florin.web.page_routes import pages, require_page_allowed
 
 _log = logging.get_logger()
 
@@ -72,7 +83,10 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
             scope["actor"] = caller.actor  # for the request log
             await count_request(caller.actor)
             require_allowed(caller, name)
-        check_query(connection)
+        if route.opt.get("page"):
+            await admit_visitor(parts, connection, route)
+        else:
+            check_query(connection)
 
     async def caller(request: Request[Any, Any, Any]) -> Caller:
         scope: Any = request.scope
@@ -107,6 +121,7 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
             health,
             health_live,
             health_ready,
+            pages,
         ],
         dependencies={
             "caller": Provide(caller),
@@ -117,7 +132,7 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
             **{name: provide_attribute(parts, name) for name in DEPENDENCIES},
         },
         guards=[authenticate],
-        exception_handlers=exception_handlers(translate_error),
+        exception_handlers=exception_handlers(translate_error, show_problem),
         before_request=docs.options,
         openapi_config=OpenAPIConfig(
             title="Florin",
@@ -135,9 +150,12 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
     )
     fast_routes = FastRoutes(parts.access, parts.operations, count_request)
     lists = docs.lists(litestar)
-    return RequestMiddleware(
-        # Litestar narrows the ASGI types
-        compress_responses(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
+    served = RequestMiddleware(
+        checks_origin(
+            # Litestar narrows the ASGI types
+            compress_responses(litestar, lists.__contains__),  # pyright: ignore[reportArgumentType]
+            settings.public_url,
+        ),
         hot=fast_routes.by_path(BASE) if fast else {},
         translate=translate_error,
         drain=parts.drain,
@@ -146,7 +164,22 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
         wrote=parts.routing.record_write if parts.routing.tokens is not None else None,
         instance=settings.instance,
         headers=headers.response_headers(settings.public_url),
+        show=show_problem,
     )
+    parts.internal_api.connect(served)
+    return served
+
+
+async def admit_visitor(parts: ApiServices, connection: Any, route: Any) -> None:
+    """Find the visitor of a page that is for people who signed in, before its body is read.
+
+    Raises SignInNeeded, Forbidden, SecondFactorRequired.
+    """
+    if "visitor" in route.parsed_fn_signature.parameters:
+        visitor = await parts.visitors.find(connection)
+        scope: Any = connection.scope
+        scope["visitor"] = visitor
+        require_page_allowed(visitor.caller, f"{scope['method']} {scope['path_template']}")
 
 
 def provide_attribute(parts: ApiServices, name: str) -> Provide:

@@ -17,6 +17,7 @@ from florin.identity.authentication import Caller
 from florin.merchants import api as merchants
 from florin.operator import queues
 from florin.reports import api as reports
+from florin.web.page_routes import ANYONE, PERSON, PUBLIC
 
 BASE = "/api/v1"
 
@@ -36,10 +37,6 @@ api = Router(
         *webhooks.handlers,
     ],
 )
-
-PUBLIC = "public"  # no credentials required
-ANYONE = "anyone"  # any valid credentials
-PERSON = "person"  # a signed-in member, for the own account; no API key
 
 NEEDS: dict[str, str] = {
     "POST /auth/register": PUBLIC,

@@ -33,8 +33,12 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
+from florin.reports.activity import ActivityReports
 from florin.reports.ledger_check import LedgerCheck
 from florin.reports.report_runner import ReportRunner
+from florin.web.internal_api import InternalApi
+from florin.web.sign_in_cookie import SignInCookie
+from florin.web.visitors import Visitors
 
 _log = logging.get_logger()
 
@@ -54,6 +58,9 @@ DEPENDENCIES = (
     "card_links",
     "proxies",
     "operations",
+    "activity",
+    "internal_api",
+    "visitors",
 )
 
 
@@ -77,18 +84,17 @@ class ApiServices:
         self.notifier = Notifier(self.valkey)
         name = f"florin {settings.instance}"
         self.reports = ReportRunner(settings.primary_url, name=name)
+        self.activity = ActivityReports(self.reports.database)
         self.queues = QueueGauges(self.reports.database)
         self.ledger_check = LedgerCheck(self.database, self.reports.database, name=name)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)
         self.issuer = IssuingLedger(self.database, self._notify_streams)
         self.access = Authenticator(self.database, settings)
-        self.limits = RateLimiter(
-            self.valkey,
-            shares=settings.limit_shares if self.valkey is not None else 1,
-            patience_s=settings.limit_patience_ms / 1000,
-        )
+        self.limits = self._rate_limiter()
         self.identity = IdentityServices.of(settings, self.database, sealer, self.limits)
+        self.internal_api = InternalApi()
+        self.visitors = Visitors(self.access, self.identity, SignInCookie(sealer, settings))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
@@ -110,6 +116,13 @@ class ApiServices:
         self._registration = ProcessRegistration(name=settings.instance, release=settings.release)
         self.health = self._health_monitor()
         self.process = ProcessMetrics(settings.release)
+
+    def _rate_limiter(self) -> RateLimiter:
+        return RateLimiter(
+            self.valkey,
+            shares=self.settings.limit_shares if self.valkey is not None else 1,
+            patience_s=self.settings.limit_patience_ms / 1000,
+        )
 
     def _health_monitor(self) -> HealthMonitor:
         return HealthMonitor(

@@ -17,6 +17,7 @@ from tests.mutation.network import NETWORK
 from tests.mutation.observability import OBSERVABILITY
 from tests.mutation.operations import OPERATIONS
 from tests.mutation.operator import OPERATOR
+from tests.mutation.pages import PAGES
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
 from tests.mutation.releases import RELEASES
@@ -234,6 +235,6 @@ _BELTS = (
 
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
-    *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR,
+    *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *PAGES,
     *JOBS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS, *OBSERVABILITY,
 )  # fmt: skip

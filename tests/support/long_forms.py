@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 EVERY = "every"
-FORMS = ("alerts", "benchmarks", "fleets")
+FORMS = ("alerts", "benchmarks", "fleets", "pages")
 
 # Files of more than 15 s, longest first: what begins last must be short, or one process ends late.
 LONGEST_FIRST = (
@@ -17,6 +17,7 @@ LONGEST_FIRST = (
     "tests/journeys/alerts/test_alerts.py",
     "tests/journeys/test_blue_green.py",
     "tests/bench/test_requests.py",
+    "tests/web/test_journeys.py",
     "tests/ops/lifecycle/test_up.py",
     "tests/cli/test_commands.py",
     "tests/ops/lifecycle/test_home_names.py",

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,8 +11,9 @@ from uuid import UUID
 
 import asyncpg
 
-from florin.identity import api_keys
+from florin.identity import api_keys, members
 from florin.identity.api_keys import KeyRequest
+from florin.identity.credentials import passwords
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
@@ -37,8 +39,11 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
                 "select 1 from florin.api_key where hash = $1 and revoked_at is null",
                 api_keys.key_hash(pepper, kept["api_key"]),
             )
-            if row is not None:
+            if row is not None and "password" in kept:
                 return kept
+            if row is not None:  # a home of before the pages: its owner gets a sign-in
+                known = ids.require_id("mer", kept["merchant"])
+                return kept | await _owner(database, known)
         merchant, program = ids.new_id(), ids.new_id()
         async with database.transaction() as tx:
             await tx.run(
@@ -59,9 +64,28 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
             "merchant": ids.show_id("mer", merchant),
             "program": ids.show_id("prg", program),
             "api_key": made,
+            **await _owner(database, merchant),
         }
     finally:
         await database.close()
+
+
+async def _owner(database: Database, merchant: UUID) -> dict[str, str]:
+    """Add an owner who can sign in; return the address and the password."""
+    member = ids.new_id()
+    email = f"owner@{merchant.hex[-8:]}.demo.example"
+    password = f"demo-{secrets.token_urlsafe(9)}"
+    hashed = await passwords.hash_password(password)
+    async with database.transaction() as tx:
+        await members.add_member(
+            tx,
+            merchant=merchant,
+            member=member,
+            email=email,
+            role="owner",
+            password_hash=hashed,
+        )
+    return {"email": email, "password": password}
 
 
 async def _key(database: Database, merchant: UUID, pepper: bytes) -> str:

@@ -1,1 +1,1 @@
-"""Web: the pages of Florin."""
+"""Web: the pages for people: rendered by the server, complete without JavaScript."""

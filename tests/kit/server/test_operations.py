@@ -24,7 +24,8 @@ SPELLINGS = (
 async def test_the_public_port_serves_no_metrics_in_any_spelling(api: Instance, path: str) -> None:
     status, answer = await ask(api.port, path)
     assert status == 404, answer
-    assert b"application/problem+json" in answer
+    kind = b"application/problem+json" if path.startswith("/api") else b"text/html; charset=utf-8"
+    assert b"content-type: " + kind in answer.lower()
     assert b"florin_http_requests" not in answer
 
 

@@ -35,12 +35,15 @@ def response_headers(public_url: str | None) -> Callable[[Headers], None]:
     """Return a function that adds the missing security headers to a response's headers."""
     fixed = [
         (b"x-content-type-options", b"nosniff"),
-        (b"referrer-policy", b"no-referrer"),
         (b"x-frame-options", b"DENY"),
     ]
     if public_url is not None and public_url.startswith("https://"):
         fixed.append((b"strict-transport-security", HSTS))
-    defaults = ((b"cache-control", b"no-store"), (b"content-security-policy", POLICY))
+    defaults = (
+        (b"cache-control", b"no-store"),
+        (b"content-security-policy", POLICY),
+        (b"referrer-policy", b"no-referrer"),
+    )
 
     def add(headers: Headers) -> None:
         own = {name for name, _ in headers}

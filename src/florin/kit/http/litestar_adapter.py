@@ -40,6 +40,7 @@ from florin.kit.http.body import (
     problem_headers,
 )
 from florin.kit.http.explanations import NOTHING, explained
+from florin.kit.http.middleware import ProblemView
 from florin.kit.observability import logging, metrics
 
 AnyRequest = Request[Any, Any, Any]
@@ -185,8 +186,10 @@ def _explained(request: Any, name: str, message: str) -> dict[str, str]:
     return {"param": param, "detail": explained(message, param, field.raw, value, about)}
 
 
-def exception_handlers(translate: Translate) -> dict[Any, Any]:
-    """One handler for all exceptions; `translate` makes refusals of failed dependencies."""
+def exception_handlers(translate: Translate, show: ProblemView) -> dict[Any, Any]:
+    """One handler for all exceptions; `translate` makes refusals of failed dependencies, `show`
+    renders them.
+    """
 
     def answer(request: Any, error: Exception) -> Response[Any]:
         refusal = _refusal(request, error) or translate(error, request.scope)
@@ -195,10 +198,11 @@ def exception_handlers(translate: Translate) -> dict[Any, Any]:
         if refusal.position is not None:
             request.scope["position"] = refusal.position
         metrics.refusals.labels(refusal.code).inc()
+        kind, body = show(request.scope, problem_document(refusal, request.scope["request_id"]))
         return Response(
-            problem_document(refusal, request.scope["request_id"]),
+            body,
             status_code=refusal.status,
-            media_type="application/problem+json",
+            media_type=kind.decode().removesuffix("; charset=utf-8"),  # which it adds
             headers={
                 "cache-control": "no-store",
                 **problem_headers(refusal),

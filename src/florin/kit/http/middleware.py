@@ -6,7 +6,8 @@ handlers of the same routes.
 """
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -43,6 +44,7 @@ class RequestMiddleware:
         token: Callable[[str], bytes] = str.encode,
         wrote: Callable[[Sequence[str], str], Awaitable[None]] | None = None,
         headers: Callable[[Headers], None] | None = None,
+        show: "ProblemView | None" = None,
     ) -> None:
         self._app = app
         self._hot = hot
@@ -54,6 +56,7 @@ class RequestMiddleware:
         self._token = token  # encodes a position as Florin-Consistency
         self._wrote = wrote
         self._add_headers = headers or response_headers(None)
+        self._show = show or problem_json
         self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,10 +100,10 @@ class RequestMiddleware:
             if begun:
                 raise
             if refusal is not None:
-                await send_refusal(scope, answer, refusal)
+                await send_refusal(scope, answer, refusal, self._show)
             else:
                 scope.pop("position", None)  # recording it may have been what failed
-                await _send_bug(answer, scope["request_id"])
+                await _send_bug(scope, answer, self._show)
         finally:
             self.in_flight -= 1
             metrics.in_flight.dec()
@@ -124,6 +127,7 @@ class RequestMiddleware:
         if sse.CONTENT_TYPE in headers:  # a stream's duration is no response time
             scope["begun"] = time.perf_counter()
         headers.append((b"x-request-id", scope["request_id"].encode()))
+        headers.extend(scope.get("response_headers", ()))  # of any answer, also of a refusal
         self._add_headers(headers)
         if "position" in scope:
             headers.append((b"florin-consistency", self._token(scope["position"])))
@@ -132,16 +136,27 @@ class RequestMiddleware:
         return headers
 
 
-async def send_refusal(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """Answer a refusal as a problem document."""
+ProblemView = Callable[[Scope, Mapping[str, Any]], tuple[bytes, bytes]]
+
+
+def problem_json(_scope: Scope, problem: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """The media type and the body of a problem document (RFC 9457)."""
+    return b"application/problem+json", _encode(problem)
+
+
+async def send_refusal(
+    scope: Scope, send: Send, refusal: Refusal, show: ProblemView = problem_json
+) -> None:
+    """Answer a refusal as a problem document, or as `show` renders it."""
     if refusal.position is not None:
         scope["position"] = refusal.position
     metrics.refusals.labels(refusal.code).inc()
+    kind, body = show(scope, problem_document(refusal, scope["request_id"]))
     await send_response(
         send,
         refusal.status,
-        _encode(problem_document(refusal, scope["request_id"])),
-        kind=b"application/problem+json",
+        body,
+        kind=kind,
         headers=[(k.encode(), v.encode()) for k, v in problem_headers(refusal).items()],
     )
 
@@ -201,13 +216,14 @@ def _route(scope: Scope) -> str:
     return scope.get("path_template") or "other"
 
 
-async def _send_bug(send: Send, request_id: str) -> None:
+async def _send_bug(scope: Scope, send: Send, show: ProblemView) -> None:
     problem = {
         "type": "/api/v1/docs#internal_error",
         "title": "Internal error.",
         "status": 500,
         "detail": "This is a bug in Florin; search its log for the request id.",
         "code": "internal_error",
-        "request_id": request_id,
+        "request_id": scope["request_id"],
     }
-    await send_response(send, 500, _encode(problem), kind=b"application/problem+json")
+    kind, body = show(scope, problem)
+    await send_response(send, 500, body, kind=kind)

@@ -8,6 +8,7 @@ get the files of an old one, and a CDN needs no purge.
 import gzip
 import hashlib
 import mimetypes
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -20,6 +21,9 @@ from florin.kit.http.compression import LEAST, accepts_gzip
 
 STATIC = "/static"
 _FOREVER = "public, max-age=31536000, immutable"
+# A file that a sheet or a manifest names.
+_OTHER = re.compile(rb'(?<=url\()[\w.-]+(?=\))|(?<="src": ")[\w.-]+(?=")')
+_NAMING = (".css", ".webmanifest")
 _REVALIDATE = "no-cache"  # cached, but revalidated each time: a new release is seen at once
 
 
@@ -68,10 +72,15 @@ def has_tag(if_none_match: str, tag: str) -> bool:
 def _static() -> dict[str, tuple[str, CachedBody]]:
     """Every file of web/static by name, with its fingerprinted name and its content."""
     static: dict[str, tuple[str, CachedBody]] = {}
-    for file in files("florin").joinpath("web", "static").iterdir():
+    found = files("florin").joinpath("web", "static").iterdir()
+    # Last what names other files, by their fingerprints.
+    for file in sorted(found, key=lambda each: (each.name.endswith(_NAMING), each.name)):
         stem, dot, suffix = file.name.rpartition(".")
         kind = mimetypes.guess_type(file.name)[0] or "application/octet-stream"
-        kept = cache_body(file.read_bytes(), kind)
+        body = file.read_bytes()
+        if file.name.endswith(_NAMING):
+            body = _OTHER.sub(lambda match: static[match[0].decode()][0].encode(), body)
+        kept = cache_body(body, kind)
         static[file.name] = (f"{stem}.{kept.tag[:12]}{dot}{suffix}", kept)
     return static
 

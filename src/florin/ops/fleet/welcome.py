@@ -1,7 +1,7 @@
 """Welcome: the addresses of a running fleet, and three commands to try."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,14 @@ from florin.ops.system.console import OperatorError
 
 @dataclass(frozen=True, slots=True)
 class DemoMerchant:
-    """The demo merchant of a development home, and its API key."""
+    """The demo merchant of a development home, its API key, and the sign-in of its owner."""
 
     merchant: str
     program: str
     api_key: str
     currency: str = "USD"
+    email: str | None = None
+    password: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,11 @@ async def ensure_demo(
 ) -> DemoMerchant:
     """Return the home's demo merchant; create it at the first start and when its key is invalid."""
     kept = read_demo(home)
-    if kept is not None and await _program(address, kept.api_key, kept.program) is not None:
+    if (
+        kept is not None
+        and kept.password is not None
+        and await _program(address, kept.api_key, kept.program) is not None
+    ):
         return kept
     child = await asyncio.create_subprocess_exec(
         *command,
@@ -64,9 +70,7 @@ async def ensure_demo(
         raise OperatorError(lines[-1] if lines else no_output) from None
     program = await _program(address, demo.api_key, demo.program)
     if program is not None:
-        demo = DemoMerchant(
-            demo.merchant, demo.program, demo.api_key, str(program.get("currency", "USD"))
-        )
+        demo = replace(demo, currency=str(program.get("currency", "USD")))
     write_file(home.demo, msgspec.json.encode(demo))
     return demo
 
@@ -97,6 +101,8 @@ def format_welcome(welcome: Welcome) -> str:
     lines = [
         "",
         f"  Florin serves at   {welcome.url}",
+        f"  Console            {welcome.url}/console",
+        f"  Till               {welcome.url}/till",
         f"  Documentation      {welcome.docs}",
         *([f"  Operator page      {welcome.operator}"] if welcome.operator else []),
         *([f"  Metrics            {welcome.metrics}"] if welcome.metrics else []),
@@ -110,6 +116,7 @@ def format_welcome(welcome: Welcome) -> str:
         f"  Demo merchant      {demo.merchant}",
         f"  Program            {demo.program} ({demo.currency})",
         f"  API key            {demo.api_key}",
+        *([f"  Sign-in            {demo.email}  {demo.password}"] if demo.password else []),
         "",
         "  Try it, line by line: issue a card, redeem from it, read the ledger's balances.",
         "",

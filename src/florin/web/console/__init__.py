@@ -1,0 +1,1 @@
+"""Console: the pages with which a merchant's staff runs its cards."""

@@ -1,0 +1,107 @@
+"""Reports: the roll-forward of what is owed, the liability at an instant, and the proof."""
+
+import csv
+import io
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from litestar import Response, get
+
+from florin.reports.activity import ActivityReports, MonthActivity
+from florin.web.console.frame import open_frame
+from florin.web.internal_api import ApiProblem
+from florin.web.pages import PAGE, PageResponse, PageView
+from florin.web.visitors import Visitor
+
+_MONTHS = 13
+# The columns of the roll-forward: each with the kinds of movements that it sums.
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "sold": ("issue", "activate"),
+    "loaded": ("load",),
+    "redeemed": ("redeem",),
+    "refunded": ("refund",),
+    "adjusted": ("adjust",),
+    "expired": ("expire", "reinstate"),
+}
+
+
+@get("/console/reports", **PAGE)
+async def reports_page(
+    view: PageView,
+    visitor: Visitor,
+    activity: ActivityReports,
+    day: str = "",
+    time: str = "",
+) -> PageResponse:
+    frame = await open_frame(view, visitor)
+    merchant = visitor.caller.merchant
+    states = await activity.states(merchant, frame.currency)
+    months = await activity.months(merchant, frame.currency, _MONTHS)
+    asked, error = None, ""
+    if day:
+        try:
+            at = datetime.fromisoformat(f"{day}T{time or '23:59:59'}")
+            instant = at.replace(tzinfo=ZoneInfo(view.formats.zone)).isoformat()
+            asked = await frame.api.get("/ledger/balances", as_of=instant)
+        except ValueError:
+            error = view.word("Type a day such as 2026-10-31.")
+        except ApiProblem as refused:
+            if refused.status not in {409, 422}:
+                raise
+            error = refused.detail
+    return frame.show(
+        "console/reports.html",
+        status=422 if error else 200,
+        lines=_roll_forward(months, sum(each.owed for each in states)),
+        columns=COLUMNS,
+        asked=asked,
+        error=error,
+        day=day,
+        time=time,
+    )
+
+
+@get("/console/reports/roll-forward.csv", **PAGE)
+async def roll_forward_csv(
+    view: PageView, visitor: Visitor, activity: ActivityReports
+) -> PageResponse:
+    """By month, oldest first, in minor units: exact for every program that reads it."""
+    frame = await open_frame(view, visitor)
+    merchant = visitor.caller.merchant
+    states = await activity.states(merchant, frame.currency)
+    months = await activity.months(merchant, frame.currency, _MONTHS)
+    text = io.StringIO()
+    lines = csv.writer(text)
+    lines.writerow(["month", "currency", "opening", *COLUMNS, "closing"])
+    for month, opening, closing in reversed(
+        _roll_forward(months, sum(each.owed for each in states))
+    ):
+        sums = [month.change(*kinds) for kinds in COLUMNS.values()]
+        lines.writerow([f"{month.first:%Y-%m}", frame.currency, opening, *sums, closing])
+    return Response(
+        text.getvalue().encode(),
+        media_type="text/csv",
+        headers={"content-disposition": 'attachment; filename="roll-forward.csv"'},
+    )
+
+
+@get("/console/reports/proof", **PAGE)
+async def proof_page(view: PageView, visitor: Visitor) -> PageResponse:
+    frame = await open_frame(view, visitor)
+    return frame.show("console/proof.html", proof=await frame.api.get("/ledger/proof"))
+
+
+def _roll_forward(months: list[MonthActivity], owed: int) -> list[tuple[MonthActivity, int, int]]:
+    """Each month, newest first, with what was owed before and after it: back from what is owed now,
+    so that the newest line ends in the balances of all cards.
+    """
+    lines: list[tuple[MonthActivity, int, int]] = []
+    closing = owed
+    for month in reversed(months):
+        opening = closing - sum(month.change(*kinds) for kinds in COLUMNS.values())
+        lines.append((month, opening, closing))
+        closing = opening
+    return lines
+
+
+handlers = [reports_page, roll_forward_csv, proof_page]

@@ -1,0 +1,1 @@
+"""Drawing: what the server draws into a page as SVG, with attributes only."""

@@ -1,0 +1,135 @@
+"""Formats: money, numbers and times as a reader of a language and a time zone writes them.
+
+An amount is a whole number of minor units; the currency's own exponent (ISO 4217) says where the
+decimal separator is. No float ever holds one.
+"""
+
+import re
+from datetime import datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from babel import Locale
+from babel.dates import format_date, format_datetime, format_time
+from babel.numbers import (
+    format_compact_decimal,
+    format_currency,
+    format_decimal,
+    get_currency_precision,
+    get_currency_symbol,
+    get_decimal_symbol,
+)
+from markupsafe import Markup
+
+_TICK = timedelta(microseconds=1)
+MINUS = "\N{MINUS SIGN}"
+_TYPED = re.compile(r"(\d{1,13})(?:[.,](\d{0,4}))?")
+_GROUPED = re.compile(r"(?<=\d)[\s.,'\u2019](?=\d{3}(?:\D|\Z))")
+
+
+def currency_exponent(currency: str) -> int:
+    """How many decimal digits a currency has: 2 of EUR, 0 of JPY, 3 of KWD."""
+    return get_currency_precision(currency)
+
+
+def minor_units(typed: str, currency: str) -> int | None:
+    """Read an amount as a person types it, with a point or a comma; None if it is not one.
+
+    `25`, `25.5`, `25,50`, `1,250.00` and `1.250,00` are accepted; a digit beyond the currency's
+    exponent is not.
+    """
+    exponent = currency_exponent(currency)
+    text = typed.strip().replace("\N{NO-BREAK SPACE}", " ").strip("€$£¥ ")
+    whole = text
+    if len(re.findall(r"[.,]", text)) > 1 or " " in text or "'" in text:
+        whole = _GROUPED.sub("", text)
+    if exponent == 0:  # then each separator groups
+        whole = _GROUPED.sub("", text)
+    match = _TYPED.fullmatch(whole)
+    if match is None or len(match[2] or "") > exponent:
+        return None
+    return int(match[1]) * 10**exponent + int((match[2] or "").ljust(exponent, "0") or 0)
+
+
+class Formats:
+    """The formats of one page: of its language, and of the time zone of its merchant."""
+
+    def __init__(self, locale: Locale, zone: str = "UTC") -> None:
+        self._locale = locale
+        self._zone = ZoneInfo(zone)
+        self.zone = zone
+
+    def plain(self, minor: int, currency: str, *, sign: bool = False) -> str:
+        """An amount as text, such as €1,250.00; `sign`: with a plus, too."""
+        value = Decimal(abs(minor)).scaleb(-currency_exponent(currency))
+        text = format_currency(value, currency, locale=self._locale)
+        return f"{MINUS if minor < 0 else '+' if sign and minor else ''}{text}"
+
+    def money(self, minor: int, currency: str, *, sign: bool = False) -> Markup:
+        """An amount in a table or a sentence."""
+        return Markup('<span class="money">{}</span>').format(
+            self.plain(minor, currency, sign=sign)
+        )
+
+    def amount(self, minor: int, currency: str, css: str = "") -> Markup:
+        """An amount as a figure of its own, with paler decimals."""
+        text = self.plain(minor, currency)
+        exponent = currency_exponent(currency)
+        at = text.rfind(get_decimal_symbol(self._locale)) if exponent else -1
+        start = Markup('<span class="amount {}">').format(css)
+        if at < 0:
+            return start + text + Markup("</span>")
+        end = at + 1 + exponent
+        real = " min--real" if minor % 10**exponent else ""
+        decimals = Markup('<span class="min{}">{}</span>').format(real, text[at:end])
+        return start + text[:at] + decimals + text[end:] + Markup("</span>")
+
+    def typed(self, minor: int, currency: str) -> str:
+        """An amount as a form field holds it, such as 1250.00."""
+        return f"{Decimal(minor).scaleb(-currency_exponent(currency)):f}"
+
+    def short(self, minor: int, currency: str) -> str:
+        """An amount on the axis of a chart, such as €12K."""
+        whole = minor // 10 ** currency_exponent(currency)
+        text = format_compact_decimal(whole, locale=self._locale)
+        return f"{self.symbol(currency)}{text}" if minor else "0"
+
+    def exponent(self, currency: str) -> int:
+        return currency_exponent(currency)
+
+    def symbol(self, currency: str) -> str:
+        return get_currency_symbol(currency, locale=self._locale)
+
+    def number(self, value: int) -> str:
+        return format_decimal(value, locale=self._locale)
+
+    def day(self, at: datetime | str) -> str:
+        """A day, such as 2 Nov 2031."""
+        return format_date(self._local(at), "medium", locale=self._locale)
+
+    def last_day(self, at: datetime | str) -> str:
+        """The last day on which something is valid that ends at an instant."""
+        return format_date(self._local(at) - _TICK, "medium", locale=self._locale)
+
+    def long_day(self, at: datetime | str) -> str:
+        """A day with its name, such as Sunday 2 November 2031."""
+        return format_date(self._local(at), "full", locale=self._locale)
+
+    def minute(self, at: datetime | str) -> str:
+        """A day and a time."""
+        return format_datetime(self._local(at), "medium", locale=self._locale).rpartition(":")[0]
+
+    def hour(self, at: datetime | str) -> str:
+        """A time of the day, such as 17:04."""
+        return format_time(self._local(at), "short", locale=self._locale)
+
+    def machine(self, at: datetime | str) -> str:
+        """A time as a `datetime` attribute holds it."""
+        return self._local(at).isoformat(timespec="seconds")
+
+    def month(self, at: datetime | str) -> str:
+        return format_date(self._local(at), "MMM", locale=self._locale)
+
+    def _local(self, at: datetime | str) -> datetime:
+        moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+        return moment.astimezone(self._zone)

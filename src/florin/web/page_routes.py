@@ -1,0 +1,100 @@
+"""Page routes: every URL of the pages, and the scope that a person needs for each."""
+
+from florin.identity.authentication import Caller
+from florin.web import account, till
+from florin.web import sign_in as sign_in_pages
+from florin.web.console import card as console_card
+from florin.web.console import cards as console_cards
+from florin.web.console import jobs as console_jobs
+from florin.web.console import organisation, overview
+from florin.web.console import programs as console_programs
+from florin.web.console import reports as console_reports
+from florin.web.router import pages_router
+
+PUBLIC = "public"  # no credentials required
+ANYONE = "anyone"  # any valid credentials
+PERSON = "person"  # a signed-in member, for the own account; no API key
+
+pages = pages_router(
+    [
+        *sign_in_pages.handlers,
+        *account.handlers,
+        *till.handlers,
+        *overview.handlers,
+        *console_cards.handlers,
+        *console_card.handlers,
+        *console_programs.handlers,
+        *console_jobs.handlers,
+        *console_reports.handlers,
+        *organisation.handlers,
+    ]
+)
+
+
+# The pages, by the scope that a person who signed in needs. What a page does, it does through the
+# API, which checks the scope of each action again.
+PAGES: dict[str, str] = {
+    "GET /sign-in": PUBLIC,
+    "POST /sign-in": PUBLIC,
+    "GET /sign-in/second": PUBLIC,
+    "POST /sign-in/second": PUBLIC,
+    "GET /sign-in/again": PERSON,
+    "POST /sign-in/again": PERSON,
+    "POST /sign-out": PERSON,
+    "GET /sign-up": PUBLIC,
+    "POST /sign-up": PUBLIC,
+    "GET /reset": PUBLIC,
+    "POST /reset": PUBLIC,
+    "GET /invite/{token}": PUBLIC,
+    "POST /invite/{token}": PUBLIC,
+    "GET /verify/{token}": PUBLIC,
+    "POST /verify/{token}": PUBLIC,
+    "GET /account": PERSON,
+    "POST /account/password": PERSON,
+    "POST /account/sessions/{session_id}/end": PERSON,
+    "POST /account/sign-out-everywhere": PERSON,
+    "GET /account/second-factor": PERSON,
+    "POST /account/second-factor": PERSON,
+    "GET /till": "redemptions:write",
+    "POST /till/card": "redemptions:write",
+    "POST /till/take": "redemptions:write",
+    "GET /till/r/{redemption}": "redemptions:read",
+    "GET /till/undo/{redemption}": "redemptions:write",
+    "POST /till/undo/{redemption}": "redemptions:write",
+    "GET /till/shift": "redemptions:read",
+    "GET /console": PERSON,  # leads a cashier to the till
+    "GET /console/cards": "cards:read",
+    "GET /console/cards/new": "cards:write",
+    "POST /console/cards/new": "cards:write",
+    "GET /console/cards/{card}": "cards:read",
+    "POST /console/cards/{card}/{action}": "redemptions:write",
+    "GET /console/programs": "programs:read",
+    "GET /console/programs/new": "programs:write",
+    "POST /console/programs/new": "programs:write",
+    "GET /console/programs/{program}": "programs:read",
+    "POST /console/programs/{program}": "programs:write",
+    "GET /console/bulk": "cards:write",
+    "POST /console/bulk": "cards:write",
+    "GET /console/import": "cards:write",
+    "POST /console/import": "cards:write",
+    "GET /console/jobs/{job}": "cards:read",
+    "POST /console/jobs/{job}/codes": "cards:write",
+    "GET /console/reports": "reports:read",
+    "GET /console/reports/roll-forward.csv": "reports:read",
+    "GET /console/reports/proof": "reports:read",
+    "GET /console/members": "members:read",
+    "POST /console/members": "members:write",
+    "POST /console/members/{member}/{action}": "members:write",
+    "GET /console/keys": "keys:write",
+    "POST /console/keys": "keys:write",
+    "POST /console/keys/{key_id}/revoke": "keys:write",
+    "GET /console/audit": "audit:read",
+    "GET /console/settings": "members:write",
+    "POST /console/settings": "members:write",
+}
+
+
+def require_page_allowed(caller: Caller, name: str) -> None:
+    """Raises Forbidden, SecondFactorRequired."""
+    if ":" in PAGES[name]:
+        caller.needs(PAGES[name])

@@ -1,0 +1,140 @@
+"""Pages: what a handler of a page needs: its language, its form, and its answer.
+
+A page is a route outside `/api`:
+
+    @get("/balance", **PAGE)
+    async def balance(view: PageView) -> PageResponse:
+        return view.show("balance.html", found=None)
+
+`view` is provided to every route of the router of pages; a route that names `visitor` is for people
+who signed in. `page_routes.py` has the permission of each. A POST answers with a page that repeats
+what was typed, or leads on by `view.go` (303), so that a reload repeats nothing.
+"""
+
+import secrets
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from litestar import Response
+
+from florin.kit.http.asgi import asgi_scope
+from florin.kit.http.litestar_adapter import AnyRequest
+from florin.kit.http.static_files import cache_body, send_cached
+from florin.web.environment import POLICY, render_template
+from florin.web.formats import Formats
+from florin.web.forms import PageForm, read_form
+from florin.web.internal_api import ApiClient, InternalApi
+from florin.web.languages import (
+    choose_language,
+    format_locale,
+    language_codes,
+    read_catalogue,
+)
+from florin.web.visitors import Visitor, keep_header
+
+PageResponse = Response[bytes]
+HTML = "text/html"  # the framework adds the character set
+# Options of every page's route: not in the OpenAPI document, and a campaign's parameters in the
+# URL do not refuse it.
+PAGE: dict[str, Any] = {"include_in_schema": False, "opt": {"page": True}}
+PUBLIC_S = 60
+_STALE_S = 600
+
+
+class PageView:
+    """One request for a page."""
+
+    def __init__(self, request: AnyRequest, api: InternalApi) -> None:
+        self.request = request
+        self.scope = asgi_scope(request)
+        self.language = choose_language(
+            request.headers.get("accept-language", ""), request.query_params.get("lang")
+        )
+        self._api = api
+        self._formats = Formats(format_locale(self.language))
+
+    @property
+    def formats(self) -> Formats:
+        return self._formats
+
+    def in_zone(self, zone: str) -> None:
+        """Write times in the time zone of a merchant from now on."""
+        self._formats = Formats(format_locale(self.language), zone)
+
+    def api(self, visitor: Visitor | None = None) -> ApiClient:
+        """The API, with the rights of the visitor."""
+        authorization = None if visitor is None else visitor.authorization
+        return ApiClient(self._api, self.scope, authorization)
+
+    def word(self, text: str) -> str:
+        """A text of the catalogue, in the language of the page."""
+        return read_catalogue(self.language).gettext(text)
+
+    async def form(self) -> PageForm:
+        """Raises InvalidRequest."""
+        return await read_form(self.request)
+
+    def new_key(self) -> str:
+        """An idempotency key for a form: a second press of its button changes nothing more."""
+        return f"page-{secrets.token_urlsafe(18)}"
+
+    def keep_header(self, header: tuple[bytes, bytes]) -> None:
+        keep_header(self.scope, header)
+
+    def render(self, template: str, **context: Any) -> bytes:
+        query = self.request.query_params
+        return render_template(
+            template,
+            self.language,
+            self._formats,
+            languages=language_codes(),
+            path=self.scope["path"],
+            done=query.get("done", ""),
+            **context,
+        ).encode()
+
+    def show(
+        self, template: str, *, status: int = 200, referrer: str = "same-origin", **context: Any
+    ) -> PageResponse:
+        """A page for one person: no cache keeps it."""
+        return Response(
+            self.render(template, **context),
+            status_code=status,
+            media_type=HTML,
+            headers={
+                "content-security-policy": POLICY,
+                "referrer-policy": referrer,
+                "vary": "Cookie, Accept-Language",
+            },
+        )
+
+    def show_public(self, template: str, **context: Any) -> PageResponse:
+        """A page that is the same for everyone in this language: a CDN may keep it."""
+        return send_cached(
+            self.request,
+            cache_body(self.render(template, **context), HTML),
+            cache_control=f"public, max-age={PUBLIC_S}, stale-while-revalidate={_STALE_S}",
+            content_security_policy=POLICY,
+            referrer_policy="same-origin",
+            vary="Accept-Encoding, Accept-Language",
+        )
+
+    def go(self, path: str, **query: Any) -> PageResponse:
+        """Lead on to a page of this origin, after a change (303, RFC 9110, 15.4.4)."""
+        given = urlencode({name: value for name, value in query.items() if value})
+        return Response(
+            b"",
+            status_code=303,
+            media_type=HTML,
+            headers={"location": f"{path}?{given}" if given else path},
+        )
+
+
+def local_path(text: str, default: str) -> str:
+    """A path of this origin to lead on to; the default for anything else (open redirects)."""
+    if len(text) > 512 or not text.startswith("/") or text.startswith(("//", "/\\")):  # noqa: PLR2004 -- longer than any page's
+        return default
+    if any(ord(each) <= 32 or each in '\\"<>' for each in text):  # noqa: PLR2004 -- control characters
+        return default
+    parts = urlsplit(text)
+    return default if parts.scheme or parts.netloc else text

@@ -1,0 +1,250 @@
+"""Till: take money from a card at the counter, undo it, and see the shift.
+
+The form of each change has its idempotency key. When the outcome is not known, the page keeps the
+form and sends it again with the same key: the answer is then that of the first request, whether it
+had happened or not.
+"""
+
+from typing import Any
+
+from litestar import get, post
+
+from florin.cards.transactions.shift import SHOWN_MAX, Shift, read_shift
+from florin.kit.postgres.database import Database
+from florin.web.formats import minor_units
+from florin.web.forms import PageForm
+from florin.web.internal_api import ApiClient, ApiProblem
+from florin.web.pages import PAGE, PageResponse, PageView
+from florin.web.visitors import Visitor
+
+_RECENT = 5
+# The same form with the same key is the right answer to both.
+_UNKNOWN = frozenset(("outcome_unknown", "overloaded"))
+_TYPED = ("code", "due", "reference")
+
+
+@get("/till", **PAGE)
+async def till_page(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
+    return await _show_till(view, visitor, db, typed={})
+
+
+@post("/till/card", status_code=200, **PAGE)
+async def find_card(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
+    """Look the card up and ask how much to take. A POST: its code is in no URL."""
+    form = await view.form()
+    typed = {name: form.text(name) for name in _TYPED}
+    api = view.api(visitor)
+    try:
+        card = await api.post("/cards/lookup", {"code": typed["code"]})
+    except ApiProblem as refused:
+        return await _show_till(view, visitor, db, typed=typed, refused=refused)
+    due = minor_units(typed["due"], card["currency"]) if typed["due"] else None
+    return await _show_amount(view, api, card=card, typed=typed, due=due)
+
+
+@post("/till/take", status_code=200, **PAGE)
+async def take(view: PageView, visitor: Visitor) -> PageResponse:
+    """Redeem what was asked for, or what the card has if that is less."""
+    form = await view.form()
+    api = view.api(visitor)
+    currency = form.text("currency")
+    asked = form.whole("has") if form.text("take") == "all" else None
+    asked = asked or minor_units(form.text("amount"), currency)
+    typed = {name: form.text(name) for name in _TYPED}
+    if not asked:
+        card = await api.post("/cards/lookup", {"code": typed["code"]})
+        return await _show_amount(
+            view, api, card=card, typed=typed, due=None, error="amount", key=form.text("key")
+        )
+    body: dict[str, Any] = {
+        "code": typed["code"],
+        "amount": asked,
+        "currency": currency,
+        "allow_remainder": True,
+    }
+    body |= {name: form.text(name) for name in ("pin", "reference") if form.text(name)}
+    try:
+        made = await api.post("/redemptions", body, key=form.text("key"))
+    except ApiProblem as refused:
+        return await _show_refusal(view, api, form, refused, asked=asked, currency=currency)
+    whole = minor_units(form.text("amount"), currency) or asked
+    return view.go(f"/till/r/{made['id']}", asked=max(whole, made["amount"]), done="taken")
+
+
+@get("/till/r/{redemption:str}", **PAGE)
+async def taken_page(
+    view: PageView, visitor: Visitor, redemption: str, asked: str = ""
+) -> PageResponse:
+    api = view.api(visitor)
+    me = await _me(view, api)
+    found = await api.get(f"/redemptions/{redemption}")
+    card = await api.get(f"/cards/{found['card']}")
+    wanted = int(asked) if asked.isdecimal() and len(asked) < 14 else found["amount"]  # noqa: PLR2004 -- more than any amount
+    return view.show(
+        "till/taken.html",
+        me=me,
+        r=found,
+        card=card,
+        rest=max(0, wanted - found["amount"]),
+        asked=max(wanted, found["amount"]),
+    )
+
+
+@get("/till/undo/{redemption:str}", **PAGE)
+async def undo_page(view: PageView, visitor: Visitor, redemption: str) -> PageResponse:
+    return await _show_undo(view, view.api(visitor), redemption, error="")
+
+
+@post("/till/undo/{redemption:str}", status_code=200, **PAGE)
+async def undo(view: PageView, visitor: Visitor, redemption: str) -> PageResponse:
+    form = await view.form()
+    api = view.api(visitor)
+    body: dict[str, Any] = {"redemption": redemption}
+    if form.text("how") == "part":
+        amount = minor_units(form.text("amount"), form.text("currency"))
+        if not amount:
+            return await _show_undo(view, api, redemption, error="amount")
+        body["amount"] = amount
+    try:
+        await api.post("/refunds", body, key=form.text("key"))
+    except ApiProblem as refused:
+        if refused.code in _UNKNOWN:
+            return await _show_unknown(view, api, form, f"/till/undo/{redemption}")
+        if refused.status not in {402, 422}:
+            raise
+        return await _show_undo(view, api, redemption, error=refused.code, status=refused.status)
+    return view.go(f"/till/r/{redemption}", done="undone")
+
+
+@get("/till/shift", **PAGE)
+async def shift_page(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
+    api = view.api(visitor)
+    me = await _me(view, api)
+    shift = await _shift(db, visitor, SHOWN_MAX)
+    return view.show("till/shift.html", me=me, shift=shift)
+
+
+async def _show_till(
+    view: PageView,
+    visitor: Visitor,
+    db: Database,
+    *,
+    typed: dict[str, str],
+    refused: ApiProblem | None = None,
+) -> PageResponse:
+    api = view.api(visitor)
+    me = await _me(view, api)
+    shift = await _shift(db, visitor, _RECENT)
+    return view.show(
+        "till/till.html",
+        status=refused.status if refused is not None else 200,
+        me=me,
+        shift=shift,
+        typed=typed,
+        error=refused.code if refused is not None else "",
+        detail=refused.detail if refused is not None else "",
+    )
+
+
+async def _show_amount(
+    view: PageView,
+    api: ApiClient,
+    *,
+    card: dict[str, Any],
+    typed: dict[str, str],
+    due: int | None,
+    error: str = "",
+    key: str = "",
+) -> PageResponse:
+    me = await _me(view, api)
+    program = await api.get(f"/programs/{card['program']}")
+    return view.show(
+        "till/amount.html",
+        status=422 if error else 200,
+        me=me,
+        card=card,
+        program=program,
+        typed=typed,
+        due=due,
+        error=error,
+        key=key or view.new_key(),
+    )
+
+
+async def _show_refusal(
+    view: PageView,
+    api: ApiClient,
+    form: PageForm,
+    refused: ApiProblem,
+    *,
+    asked: int,
+    currency: str,
+) -> PageResponse:
+    if refused.code in _UNKNOWN:
+        return await _show_unknown(view, api, form, "/till/take")
+    if refused.status not in {402, 404, 422, 429}:
+        raise refused
+    me = await _me(view, api)
+    return view.show(
+        "till/refused.html",
+        status=refused.status,
+        me=me,
+        code=refused.code,
+        detail=refused.detail,
+        available=refused.problem.get("available"),
+        asked=asked,
+        currency=currency,
+        typed={name: form.text(name) for name in _TYPED},
+    )
+
+
+async def _show_unknown(
+    view: PageView, api: ApiClient, form: PageForm, action: str
+) -> PageResponse:
+    """The outcome is a state of its own: the same form again, with the same key."""
+    try:
+        me = await _me(view, api)
+    except ApiProblem:  # the database still does not answer
+        me = None
+    names = ("code", "amount", "currency", "reference", "key", "take", "has", "pin", "how")
+    fields = {name: form.text(name) for name in names if form.text(name)}
+    return view.show("till/unknown.html", status=503, me=me, action=action, fields=fields)
+
+
+async def _show_undo(
+    view: PageView, api: ApiClient, redemption: str, *, error: str, status: int = 422
+) -> PageResponse:
+    me = await _me(view, api)
+    found = await api.get(f"/redemptions/{redemption}")
+    card = await api.get(f"/cards/{found['card']}")
+    return view.show(
+        "till/undo.html",
+        status=status if error else 200,
+        me=me,
+        r=found,
+        card=card,
+        error=error,
+        key=view.new_key(),
+    )
+
+
+async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
+    caller = visitor.caller
+    return await read_shift(db, caller.merchant, caller.actor, limit=limit)
+
+
+async def _me(view: PageView, api: ApiClient) -> Any:
+    me = await api.get("/auth/me")
+    view.in_zone(me["merchant"]["timezone"])
+    return me
+
+
+handlers = [
+    till_page,
+    find_card,
+    take,
+    taken_page,
+    undo_page,
+    undo,
+    shift_page,
+]

@@ -1,0 +1,72 @@
+"""Mutations of the pages: their origin check, cookie, visitors, escaping and leading on."""
+
+from tests.mutation.mutation import without as _
+
+ORIGIN = "src/florin/web/origin_check.py"
+COOKIE = "src/florin/web/sign_in_cookie.py"
+VISITORS = "src/florin/web/visitors.py"
+VIEW = "src/florin/web/pages.py"
+SHAPES = "src/florin/web/environment.py"
+ROUTES = "src/florin/web/page_routes.py"
+
+OVER_HTTP = "tests/web/test_pages.py"
+SIGNING = "tests/web/test_sign_in.py"
+
+PAGES = (
+    _(
+        "a form of another site is accepted",
+        ORIGIN,
+        '        if site not in {"same-origin", "none"}:',
+        '        if site in {"cross-site-x"}:',
+        f"{OVER_HTTP}::test_a_form_of_another_site_is_refused",
+    ),
+    _(
+        "a foreign Origin is accepted where the browser sends no Sec-Fetch-Site",
+        ORIGIN,
+        "    if origin is None:\n        return\n",
+        "    return\n",
+        f"{OVER_HTTP}::test_a_form_of_another_site_is_refused",
+    ),
+    _(
+        "the sign-in cookie is readable",
+        COOKIE,
+        "; HttpOnly; SameSite=Strict",
+        "; SameSite=Strict",
+        f"{SIGNING}::test_sign_in_keeps_a_sealed_strict_cookie",
+    ),
+    _(
+        "behind https the cookie is not bound to the host",
+        COOKIE,
+        'public.startswith("https://")',
+        'public.startswith("never")',
+        f"{SIGNING}::test_behind_https_the_cookie_is_bound_to_the_host",
+    ),
+    _(
+        "a page leads on to another origin",
+        VIEW,
+        'text.startswith(("//", "/\\\\"))',
+        'text.startswith("never")',
+        f"{OVER_HTTP}::test_no_page_leads_on_to_another_origin",
+    ),
+    _(
+        "a renewed pair of tokens is not kept in the browser",
+        VISITORS,
+        "        keep_header(scope, self.cookie.keep_tokens(renewed))\n",
+        "",
+        f"{SIGNING}::test_tabs_that_refresh_together_on_two_instances_stay_signed_in",
+    ),
+    _(
+        "what people type is written as HTML",
+        SHAPES,
+        "        autoescape=True,\n",
+        "        autoescape=False,\n",
+        f"{SIGNING}::test_sign_up_makes_a_merchant_and_signs_in",
+    ),
+    _(
+        "a page does not check the scope of its visitor",
+        ROUTES,
+        '    if ":" in PAGES[name]:',
+        "    if False:",
+        f"{SIGNING}::test_a_role_sees_and_does_only_its_own",
+    ),
+)
