@@ -1,31 +1,17 @@
 """Faults: what can go wrong, how to see that it did, and the alert that must arrive."""
 
 import json
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 
+from florin.bench.scenarios import faulty_releases
 from florin.cards.codes import make_code
 from florin.kit import ids
+from florin.ops.fleet.observe import observe_fleet
+from tests.journeys.alerts.fault_case import PAGE, TICKET, Inject, case
 from tests.journeys.alerts.watched_fleet import WatchedFleet, kept_frozen
-
-Inject = Callable[[WatchedFleet], AbstractContextManager[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class FaultCase:
-    """`inject` lasts as long as its context. `also` may fire too: consequences that are no noise.
-
-    `within_s` is from the injection to the receivers, `heals_s` from its end to the resolution.
-    """
-
-    name: str
-    alert: str
-    inject: Inject
-    page: bool
-    within_s: float
-    also: frozenset[str] = frozenset()
-    heals_s: float = 120
 
 
 def frozen(role: str) -> Inject:
@@ -72,12 +58,48 @@ def guessed_codes(watched: WatchedFleet) -> Generator[None]:
     yield
 
 
-PAGE, TICKET = True, False
+@contextmanager
+def undone_deploy(watched: WatchedFleet) -> Generator[None]:
+    release = faulty_releases.make_faulty_release(
+        watched.fleet.home.path.parent / "releases", "does not start"
+    )
+    said = watched.fleet.florin("deploy", "--soak", "1s", "--release", str(release))
+    assert said.returncode != 0
+    yield
+
+
+@contextmanager
+def killed_supervisor(watched: WatchedFleet) -> Generator[None]:
+    part = observe_fleet(watched.fleet.home).part("supervisor")
+    assert part is not None
+    assert part.pid is not None
+    os.kill(part.pid, signal.SIGKILL)
+    yield
+    watched.fleet.up()
+
+
+@contextmanager
+def full_disk(watched: WatchedFleet) -> Generator[None]:
+    """Fill the home's disk, which is a small one of the test, but for 400 MB."""
+    home = watched.fleet.home.path
+    filler, least = home / "filler", 400 * 2**20
+    free = os.statvfs(home).f_bavail * os.statvfs(home).f_frsize
+    assert 512 * 2**20 < free < 1024 * 2**20, "the fleet has no disk of its own"
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free - least)
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 CASES = (
-    FaultCase("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
-    FaultCase("codes are guessed", "CodesGuessed", guessed_codes, TICKET, 60, heals_s=420),
-    FaultCase("a job dies", "JobsDead", dead_job, TICKET, 60, heals_s=720),
-    FaultCase("no instance answers", "InstancesDown", frozen("api"), PAGE, 60),
+    case("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
+    case("a job dies", "JobsDead", dead_job, TICKET, 60, heals_s=720),
+    case("codes are guessed", "CodesGuessed", guessed_codes, TICKET, 60, heals_s=420),
+    case("a deploy is undone", "ChangeUndone", undone_deploy, TICKET, 60, heals_s=1020),
+    case("the disk is almost full", "DiskFull", full_disk, PAGE, 120, heals_s=240),
+    # Outages last: their symptoms are silenced for eleven minutes.
+    case("no instance answers", "InstancesDown", frozen("api"), PAGE, 60),
+    case("the supervisor is killed", "SupervisorDown", killed_supervisor, PAGE, 120),
 )

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from florin.ops.fleet.observe import observe_fleet
 from florin.ops.gameday.faults import process_tree
 from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import open_session
+from tests.journeys.faults import disks
 from tests.ops.replicated_fleet import Fleet
 from tests.support import monitoring
 from tests.support.monitoring import Prometheus
@@ -34,6 +35,7 @@ from tests.support.receivers import (
 )
 
 EVERY_S = 2  # scrapes and evaluations; deploy/ has 5
+DISK_MB = 600  # of the home's own disk, in the long form
 _QUIET_WITHIN_S = 120.0
 
 
@@ -47,7 +49,6 @@ class WatchedFleet:
     chat: Slack
     pager: PagerDuty
     beats: Heartbeat
-    seconds: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
 
     @property
     def operations(self) -> str:
@@ -99,12 +100,17 @@ def alert_of(summary: str) -> str:
 
 
 @contextmanager
-def watched_fleet(folder: Path, *options: str) -> Generator[WatchedFleet]:
-    """Start all of it."""
+def watched_fleet(
+    folder: Path, *options: str, disk_mb: int | None = None
+) -> Generator[WatchedFleet]:
+    """Start all of it; with `disk_mb` the home is on a disk of its own (root)."""
     for name in ("prometheus", "prometheus-alertmanager"):
         monitoring.program(name)  # skips the test before anything is started
     fleet = Fleet(folder / "home", *options)
     with ExitStack() as stack:
+        if disk_mb is not None:
+            fleet.home.path.mkdir(mode=0o700)
+            stack.enter_context(disks.small(disk_mb, at=fleet.home.path))
         stack.callback(_remove, fleet)
         fleet.up()
         mail, chat = stack.enter_context(mail_server()), stack.enter_context(slack())
