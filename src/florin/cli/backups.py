@@ -10,6 +10,10 @@ import msgspec
 import typer
 
 from florin.cli.options import HomeOption, JsonOption, home_of, whole_number
+from florin.ops.backups.encryption import key_of
+from florin.ops.backups.own_database import OwnDatabase, find_own_database
+from florin.ops.fleet.home import Home
+from florin.ops.fleet.options import UpOptions
 from florin.ops.system.console import OperatorError
 
 
@@ -24,6 +28,14 @@ def backup(
             "--verify", help="Take none; restore the last one to a scratch directory and check it."
         ),
     ] = False,
+    secrets: Annotated[
+        Path | None,
+        typer.Option(
+            "--secrets",
+            metavar="FILE",
+            help="Take none; write the secrets, which no backup holds, to a new file.",
+        ),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -31,7 +43,10 @@ def backup(
     from florin.ops.backups import status
 
     chosen = home_of(home)
-    own = _own(chosen)
+    if secrets is not None:
+        _export(chosen, secrets, as_json=as_json)
+        return
+    own = find_own_database(chosen)
     what: status.What = "verified" if verify else "taken"
     try:
         document = _verify(own) if verify else _take(own, keep)
@@ -40,6 +55,29 @@ def backup(
         raise
     status.record_success(chosen, what, **document)
     print(msgspec.json.encode(document).decode() if as_json else _format_outcome(document))
+
+
+def _export(home: Home, file: Path, *, as_json: bool) -> None:
+    from florin.ops.backups.secrets_export import export_secrets
+
+    options = UpOptions(home=home, environ=os.environ)
+    key = key_of(options.given)
+    names = export_secrets(home, options.given, file, key)
+    if as_json:
+        document = {"file": str(file), "secrets": names, "encrypted": key is not None}
+        print(msgspec.json.encode(document).decode())
+        return
+    how = "encrypted with BACKUP_KEY" if key else "NOT encrypted, since BACKUP_KEY is not set"
+    print(
+        f"{len(names)} secrets are in {file}, {how}. Keep it apart from the backups; florin restore"
+        " --secrets reads it."
+    )
+
+
+def _import(home: Home, file: Path) -> None:
+    from florin.ops.backups.secrets_export import import_secrets
+
+    import_secrets(home, file, key_of(UpOptions(home=home, environ=os.environ).given))
 
 
 def _format_outcome(document: dict[str, Any]) -> str:
@@ -57,7 +95,7 @@ def _format_outcome(document: dict[str, Any]) -> str:
     )
 
 
-def _take(own: "_Own", keep: int) -> dict[str, Any]:
+def _take(own: "OwnDatabase", keep: int) -> dict[str, Any]:
     from florin.ops.backups import archive_delay, base_backup, upload
     from florin.ops.backups import restore as recovery
     from florin.ops.postgres import server as postgres
@@ -84,7 +122,7 @@ def _take(own: "_Own", keep: int) -> dict[str, Any]:
     return {"backup": str(made.path), "from": made.ended.isoformat(), "stored": stored}
 
 
-def _verify(own: "_Own") -> dict[str, Any]:
+def _verify(own: "OwnDatabase") -> dict[str, Any]:
     """Restore from the storage that a lost machine would use, and check the ledger proof."""
     from florin.cli.ledger_proof import prove_all
     from florin.ops.backups import archive_delay, download, restore_test, upload
@@ -130,6 +168,10 @@ def restore(
         str | None,
         typer.Option(metavar="ID", help="Which database, if BACKUP_URL holds several."),
     ] = None,
+    secrets: Annotated[
+        Path | None,
+        typer.Option("--secrets", metavar="FILE", help="What florin backup --secrets wrote."),
+    ] = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -143,7 +185,9 @@ def restore(
     runs = [part.name for part in observe_fleet(chosen).parts if part.process is not None]
     if runs:
         raise OperatorError(f"The fleet runs ({', '.join(runs)}); run florin down first.")
-    own = _own(chosen, restoring=True)
+    if secrets is not None:
+        _import(chosen, secrets)
+    own = find_own_database(chosen, restoring=True)
     primary = own.members.primary()
     others = [server.data for server in own.members.others(primary.name).values()]
     saved = own.place
@@ -159,8 +203,8 @@ def restore(
             shutil.rmtree(saved, ignore_errors=True)
     document = {"restored": str(primary.data), "before": before and str(before), "at": at}
     there = f"; what was there: {before}" if before else ""
-    said = f"Restored. florin up starts it, then florin backup{there}."
-    print(msgspec.json.encode(document).decode() if as_json else said)
+    text = f"Restored. florin up starts it, then florin backup{there}."
+    print(msgspec.json.encode(document).decode() if as_json else text)
 
 
 def _instant(at: str | None) -> datetime | None:
@@ -175,64 +219,6 @@ def _instant(at: str | None) -> datetime | None:
             f"Invalid --at {at}: give an instant with its offset, such as 2030-01-01T12:00:00Z."
         )
     return instant
-
-
-class _Own(msgspec.Struct, frozen=True):
-    """The database servers of the home, their directory, and the bucket of the backups."""
-
-    place: Path
-    members: Any
-    bucket: Any
-
-
-def _own(home: Any, *, restoring: bool = False) -> _Own:
-    """Raises OperatorError if the home has no database and none can be restored from a bucket."""
-    from florin.ops.backups.s3 import open_bucket
-    from florin.ops.fleet import secrets
-    from florin.ops.fleet.options import UpOptions
-    from florin.ops.postgres import replica_set
-    from florin.ops.postgres import server as postgres
-    from florin.ops.system import os_user
-
-    home.require_own()
-    bucket = open_bucket(UpOptions(home=home, environ=os.environ).given)
-    layout = home.layout()
-    if layout.data_dir is None and restoring and bucket is not None:
-        layout = _make(home)
-    known = [name for name in layout.ports if name == "postgres" or name.startswith("postgres-")]
-    if layout.data_dir is None or not known:
-        raise OperatorError(
-            f"{home.path} has no database of its own; back up DATABASE_URL with its own tools."
-        )
-    place = Path(layout.data_dir)
-    user = os_user.choose_account([place / "postgres"])
-    own = secrets.ensure_secrets(home)
-    servers = {
-        name: postgres.embedded_postgres(place, layout.ports[port], own, user, name=name)
-        for port in known
-        for name in [postgres.NAME if port == "postgres" else port]
-    }
-    return _Own(place, replica_set.arrange_members(home, servers, place), bucket)
-
-
-def _make(home: Any) -> Any:
-    """Create a home on another machine, for a database whose machine is lost."""
-    from dataclasses import replace
-
-    from florin.ops.system import os_user
-    from florin.ops.system.ports import free_port
-
-    if not home.secrets.exists():
-        raise OperatorError(
-            f"Put the secrets.json of the lost home into {home.path} first: without it neither the"
-            " database nor any card code can be opened."
-        )
-    home.make()
-    place, _ = os_user.prepare_account(home.path, None)
-    layout = home.layout()
-    layout = replace(layout, data_dir=str(place), ports=layout.ports | {"postgres": free_port()})
-    home.write_layout(layout)
-    return layout
 
 
 COMMANDS = (

@@ -1,5 +1,7 @@
 """Processes: the commands that run one process of Florin."""
 
+import asyncio
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,6 +46,21 @@ def operator() -> None:
     raise typer.Exit(call("florin.ops.operator_page.main"))
 
 
+def renew_certificate(
+    *,
+    socket: Annotated[Path, typer.Option(metavar="FILE", help="HAProxy's socket.")],
+    loaded: Annotated[
+        str, typer.Option(metavar="NAME", help="The certificate in HAProxy's configuration.")
+    ],
+    certificate: Annotated[Path, typer.Option(metavar="FILE", help="Certificate and chain.")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="Its key.")],
+) -> None:
+    """Load a certificate that is renewed on disk into a running HAProxy, until stopped."""
+    from florin.ops.haproxy.certificate_watch import watch_certificate
+
+    asyncio.run(watch_certificate(socket, loaded, (certificate, key)))
+
+
 COMMANDS = (
     ("api", api, "DATABASE_URL=postgresql://… florin api"),
     ("operator", operator, "FLORIN_OPERATIONS_PORT=8001 florin operator"),
@@ -53,4 +70,8 @@ COMMANDS = (
     ("bench", bench, "florin bench redeem --against pgbench"),
     ("doctor", doctor, "florin doctor db"),
 )
-HIDDEN = (("demo-merchant", demo_merchant), ("gate", gate))
+HIDDEN = (
+    ("demo-merchant", demo_merchant),
+    ("gate", gate),
+    ("renew-certificate", renew_certificate),
+)

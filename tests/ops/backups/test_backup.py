@@ -35,6 +35,45 @@ async def sell(http: httpx.AsyncClient, key: str) -> str:
     return answer.json()["id"]
 
 
+codes: dict[str, str] = {}  # by card, as their buyers have them
+
+
+async def shown_code(http: httpx.AsyncClient, key: str) -> str:
+    """The code of a card: its issue repeated under the same key, opened with the seal key."""
+    answer = await http.post(
+        "/cards",
+        json={"program": http.headers["x-program"], "amount": 1000},
+        headers={"Idempotency-Key": key},
+    )
+    assert answer.status_code == 201, answer.text
+    return answer.json()["code"]
+
+
+def exported(fleet: Fleet, file: Path) -> None:
+    """Export the secrets; the doctor warns before, and not after."""
+
+    def advice() -> dict[str, str]:
+        found = json.loads(fleet.florin("doctor", "fleet", "--json").stdout)["checks"]
+        [one] = [each for each in found if each["name"] == "secrets export"]
+        return one
+
+    assert advice()["result"] == "warn"
+    assert "never exported" in advice()["message"]
+    said = fleet.florin("backup", "--secrets", str(file))
+    assert said.returncode == 0, said.stderr
+    assert file.read_bytes().startswith(b"age-encryption.org/")
+    assert file.stat().st_mode & 0o077 == 0
+    assert advice()["result"] == "ok"
+
+
+async def opened(http: httpx.AsyncClient, card: str) -> None:
+    """The card is found by its code (pepper), and the code is shown again (seal key)."""
+    found = await http.post("/cards/lookup", json={"code": codes[card]})
+    assert found.status_code == 200, found.text
+    assert found.json()["id"] == card
+    assert await shown_code(http, "before") == codes[card]
+
+
 async def test_a_fleet_is_restored_to_an_instant(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -51,6 +90,7 @@ async def test_a_fleet_is_restored_to_an_instant(
                 result = await asyncio.to_thread(first.florin, "backup", "--json")
                 assert result.returncode == 0, result.stderr
                 before = await sell(http, "before")
+                codes[before] = await shown_code(http, "before")
                 await asyncio.sleep(1.2)
                 at = datetime.now(UTC)
                 await asyncio.sleep(0.2)
@@ -63,13 +103,19 @@ async def test_a_fleet_is_restored_to_an_instant(
                 running = first.florin("restore", "--at", at.isoformat())
                 assert running.returncode != 0
                 assert "florin down" in running.stderr
+            kept = tmp_path_factory.mktemp("safe") / "secrets.age"
+            exported(first, kept)
             move(first, second)
             restored_in_place(first, at)
             lose(first)
-            result = second.florin("restore", "--at", at.isoformat())
+            refused = second.florin("restore", "--at", at.isoformat())
+            assert refused.returncode == 1
+            assert "Give --secrets FILE" in refused.stderr
+            result = second.florin("restore", "--at", at.isoformat(), "--secrets", str(kept))
             assert result.returncode == 0, result.stderr
             second.up(*ONE)
             async with second.http() as http:
+                await opened(http, before)
                 assert (await http.get(f"/cards/{before}")).status_code == 200
                 assert (await http.get(f"/cards/{after}")).status_code == 404
                 proof = (await http.get("/ledger/proof")).json()
@@ -141,8 +187,7 @@ def move(fleet: Fleet, other: Fleet) -> None:
     """Another machine: it has only what an operator keeps apart from the backups."""
     other.environ |= {n: v for n, v in fleet.environ.items() if n.startswith("BACKUP_")}
     other.home.path.chmod(0o755)
-    for name in ("secrets.json", "demo.json"):
-        shutil.copy2(fleet.home.path / name, other.home.path / name)
+    shutil.copy2(fleet.home.path / "demo.json", other.home.path / "demo.json")
 
 
 def everything(bucket: Bucket) -> list[str]:

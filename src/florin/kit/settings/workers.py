@@ -17,6 +17,15 @@ class WorkerSettings(BaseSettings):
     keys_kept_days: int = variable(
         "FLORIN_KEYS_KEPT_DAYS", "Days for which an idempotency key is kept.", 90, ge=30
     )
+    workers_max: int | None = variable(
+        "FLORIN_WORKERS_MAX",
+        "Only for `florin operator` where another system, such as KEDA, starts the workers: it then"
+        " decides their number, up to this one, and serves it at `/workers`.",
+        None,
+        ge=1,
+        le=1_000,
+        example="20",
+    )
     operators: str = variable(
         "FLORIN_OPERATORS",
         "Merchants whose owners may see the installation's queues: ids with commas, or `any`;"

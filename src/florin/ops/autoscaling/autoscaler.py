@@ -4,7 +4,6 @@ import asyncio
 import os
 import time
 import traceback
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,13 +13,12 @@ import msgspec
 from florin.kit.postgres.database import PoolLimits
 from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.queue import stats
-from florin.kit.queue.stats import QueueFacts
 from florin.ops.autoscaling import decision_log
+from florin.ops.autoscaling.queue_reading import failed_share, queue_load
 from florin.ops.fleet import desired_state, operation_lock
 from florin.ops.planning import autoscaling
 from florin.ops.planning.autoscaling import (
     AutoscalerState,
-    QueueLoad,
     ScalingDecision,
     ScalingLimits,
     ScalingReading,
@@ -35,7 +33,6 @@ _MOST = 8
 _WITHIN_S = 4.0
 _NOTE_EVERY_S = 60.0
 _REST_S = 30.0  # after a failed start
-_SERVICE_S = 0.5  # assumed for a kind of job that has not run yet
 
 
 class Autoscaler:
@@ -159,11 +156,11 @@ class Autoscaler:
         there = self._running.workers.there()
         return ScalingReading(
             at=time.monotonic(),
-            loads=tuple(_load(queue) for queue in facts),
+            loads=tuple(queue_load(queue) for queue in facts),
             workers=len(there),
             starting=sum(part.state == "starting" for part in there),
             done=sum(queue.completions_30s for queue in facts),
-            failed=_failed(facts),
+            failed=failed_share(facts),
             deploying=operation_lock.load_operation(self._running.home) is not None,
         )
 
@@ -183,26 +180,3 @@ class Autoscaler:
         decision_log.append_decision(
             self._running.home, decision_log.DecisionEntry(at=stamp, there=there, decision=decision)
         )
-
-
-def _load(queue: QueueFacts) -> QueueLoad:
-    return QueueLoad(
-        name=queue.name,
-        waiting=0 if queue.paused else queue.waiting,
-        oldest_s=0.0 if queue.paused else queue.oldest_s,
-        rate=max(queue.arrivals_10s, queue.arrivals_30s),
-        service_s=_SERVICE_S if queue.service_s is None else queue.service_s,
-        objective_s=queue.objective_s,
-        max_running=queue.max_running,
-        max_running_per_worker=queue.max_running_per_worker,
-    )
-
-
-def _failed(facts: Iterable[QueueFacts]) -> float:
-    """Return the failed share of all attempts, weighted by each queue's estimated attempts."""
-    attempts = [
-        (max(q.arrivals_30s, q.completions_30s / max(0.01, 1 - q.failing)), q.failing)
-        for q in facts
-    ]
-    total = sum(weight for weight, _ in attempts)
-    return sum(weight * failing for weight, failing in attempts) / total if total else 0.0

@@ -14,6 +14,7 @@ from florin.ops.backups.status import backup_document, backup_line, failing_back
 from florin.ops.diagnostics import accounts, archive_check, time_zones
 from florin.ops.diagnostics.database_advisor import advise_database
 from florin.ops.diagnostics.finding import Finding, Result, Topic
+from florin.ops.diagnostics.secrets_check import check_exported_secrets
 from florin.ops.fleet import secrets
 from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet
@@ -39,6 +40,7 @@ async def run_checks(home: Home, environ: Mapping[str, str], topic: Topic | None
         found += _config(options)
     if topic in (None, "fleet"):
         found += [*_machine(home, options), *await _fleet(home, fleet)]
+        found += check_exported_secrets(options)
         if options.database_url is None:
             found += backup_checks(home, runs=find_supervisor(fleet) is not None)
             found += await asyncio.to_thread(archive_check.check_archive, home, fleet)

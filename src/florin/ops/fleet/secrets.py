@@ -16,6 +16,7 @@ APPLICATION = (
     "FLORIN_SEAL_KEY",
     "FLORIN_KEY_PEPPER",
 )
+PREVIOUS = tuple(f"{name}_PREVIOUS" for name in APPLICATION)  # of an import, after a rotation
 ENGINES = (
     "POSTGRES_PASSWORD",
     "OWNER_PASSWORD",
@@ -58,8 +59,8 @@ def application_secrets(secrets: Secrets, environ: Mapping[str, str]) -> dict[st
     """Return the application's secrets, except those that the environment sets."""
     return {
         name: secrets[name]
-        for name in APPLICATION
-        if not environ.get(name) and not environ.get(f"{name}_FILE")
+        for name in (*APPLICATION, *PREVIOUS)
+        if name in secrets and not environ.get(name) and not environ.get(f"{name}_FILE")
     }
 
 

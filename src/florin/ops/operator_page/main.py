@@ -24,6 +24,7 @@ from florin.ops.alerting.alert_book import AlertBook
 from florin.ops.alerting.change_events import EventBook
 from florin.ops.alerting.dispatcher import AlertDispatcher
 from florin.ops.alerting.receivers import make_receivers, open_client
+from florin.ops.autoscaling.wanted_workers import WantedWorkers
 from florin.ops.fleet.home import locate_home
 from florin.ops.fleet.operator_folder import ALERTS, FACTS, ORDERS, operator_folder
 from florin.ops.operator_page.alerts_view import describe_alerts
@@ -31,6 +32,7 @@ from florin.ops.operator_page.observer import FleetObserver
 from florin.ops.operator_page.server import OperatorApplication
 
 _PORT = 8001
+_WORKERS_MOST = 1_000
 _log = logging.get_logger()
 
 
@@ -41,6 +43,7 @@ def main() -> int:
         port = int(read_variable("FLORIN_OPERATIONS_PORT") or _PORT)
         database = read_variable("DATABASE_URL_PRIMARY") or read_variable("DATABASE_URL")
         receivers = read_receivers()
+        workers = _wanted_workers(database)
         logging.configure_logging(
             level=logging.find_level(read_variable("FLORIN_LOG_LEVEL") or "info"),
             instance=read_variable("FLORIN_INSTANCE") or "operator",
@@ -54,13 +57,17 @@ def main() -> int:
         detail = f"FLORIN_OPERATIONS_PORT: cannot listen on port {port} of {host}: {error.strerror}"
         _log.error("not started", detail=detail)
         return 1
-    uvloop.run(_serve(_facts_file(), database, receivers, listener))
+    uvloop.run(_serve(_facts_file(), database, receivers, listener, workers))
     _log.info("stopped")
     return 0
 
 
 async def _serve(
-    facts: Path, database: str | None, settings: ReceiverSettings, listener: socket.socket
+    facts: Path,
+    database: str | None,
+    settings: ReceiverSettings,
+    listener: socket.socket,
+    workers: WantedWorkers | None,
 ) -> None:
     drain = Drain(least_s=0.0, most_s=0.0)
     client = open_client()
@@ -77,9 +84,10 @@ async def _serve(
     )
 
     async def metrics_text() -> bytes:
-        return generate_latest(metrics.registry)
+        own = "" if workers is None else workers.metrics()
+        return generate_latest(metrics.registry) + own.encode()
 
-    server = _server(OperatorApplication(observer, drain, metrics_text))
+    server = _server(OperatorApplication(observer, drain, metrics_text, workers))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
@@ -89,7 +97,7 @@ async def _serve(
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
-    observing = asyncio.ensure_future(_observe(observer, dispatcher))
+    observing = asyncio.ensure_future(_observe(observer, dispatcher, workers))
     host, port = listener.getsockname()[:2]
     _log.info("starting", host=host, port=port, pid=os.getpid())
     serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -104,11 +112,15 @@ async def _serve(
         _log.error("the operator process failed", error=repr(observing.exception()))
 
 
-async def _observe(observer: FleetObserver, dispatcher: AlertDispatcher) -> None:
+async def _observe(
+    observer: FleetObserver, dispatcher: AlertDispatcher, workers: WantedWorkers | None
+) -> None:
     # A task of its own, unlike a gathering, is cancelled without an error.
     async with asyncio.TaskGroup() as group:
         group.create_task(observer.run())
         group.create_task(dispatcher.run())
+        if workers is not None:
+            group.create_task(workers.run())
 
 
 def _server(application: OperatorApplication) -> InnerServer:
@@ -131,6 +143,20 @@ def _server(application: OperatorApplication) -> InnerServer:
 def _facts_file() -> Path:
     named = read_variable("FLORIN_FACTS")
     return Path(named) if named else operator_folder(locate_home(None, os.environ)) / FACTS
+
+
+def _wanted_workers(database: str | None) -> WantedWorkers | None:
+    """Return what decides the number of workers, where another system starts them."""
+    most = read_variable("FLORIN_WORKERS_MAX")
+    if most is None:
+        return None
+    if not most.isdecimal() or not 1 <= int(most) <= _WORKERS_MOST:
+        raise ValueError(
+            f"FLORIN_WORKERS_MAX: must be a whole number from 1 to {_WORKERS_MOST}, is {most}"
+        )
+    if database is None:
+        raise ValueError("FLORIN_WORKERS_MAX: needs DATABASE_URL, to read the queues")
+    return WantedWorkers(database, int(most))
 
 
 def _place() -> str:

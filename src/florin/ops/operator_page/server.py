@@ -7,11 +7,13 @@ import msgspec
 from florin.kit.http import paths, sse
 from florin.kit.http.asgi import Receive, Scope, Send
 from florin.kit.http.drain import Drain
+from florin.ops.autoscaling.wanted_workers import WantedWorkers
 from florin.ops.operator_page import page
 from florin.ops.operator_page.observer import FleetObserver
 from florin.ops.operator_page.static_files import PREFIX, static_file
 
 PAGE, STATE, RUNBOOKS = "/operator", "/operator/state", "/operator/runbooks/"
+WORKERS = "/workers"
 STREAMS_MOST = 50
 _POLICY = (
     b"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; font-src 'self';"
@@ -20,6 +22,7 @@ _POLICY = (
 _HTML, _JSON = "text/html; charset=utf-8", "application/json"
 _TEXT = "text/plain; charset=utf-8"
 _NOT_FOUND = b"Not found. The page is at /operator.\n"
+_UNKNOWN = b'{"detail":"the queues cannot be read"}'
 _FOREVER = b"public, max-age=31536000, immutable"
 
 
@@ -27,9 +30,14 @@ class OperatorApplication:
     """The ASGI application: GET and HEAD only; it changes nothing."""
 
     def __init__(
-        self, observer: FleetObserver, drain: Drain, metrics: Callable[[], Awaitable[bytes]]
+        self,
+        observer: FleetObserver,
+        drain: Drain,
+        metrics: Callable[[], Awaitable[bytes]],
+        workers: WantedWorkers | None = None,
     ) -> None:
         self._observer, self._drain, self._metrics = observer, drain, metrics
+        self._workers = workers
         self._streams = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,6 +46,10 @@ class OperatorApplication:
             await _send(scope, send, 405, b"Only GET and HEAD are answered.\n", _TEXT)
         elif path == STATE and _wants_stream(scope):
             await self._stream(scope, receive, send)
+        elif path == WORKERS and self._workers is not None:
+            number = self._workers.document()
+            body = _UNKNOWN if number is None else number
+            await _send(scope, send, 503 if number is None else 200, body, _JSON)
         elif path.startswith(PREFIX):
             file = static_file(path.removeprefix(PREFIX))
             if file is None:

@@ -1,0 +1,47 @@
+#!/bin/sh
+# Production: deploys a published image blue-green, verifies what serves, and rolls back if that
+# fails. Ends with 1 whenever the new image does not serve.
+#
+#   deploy/ci/production.sh REPOSITORY@sha256:…
+#
+# TARGET      kubernetes (kubectl's current context), or compose on the host that DEPLOY_HOST names
+# DEPLOY_HOST user@host, reached by ssh, with a checkout in DEPLOY_FOLDER (default: florin)
+# PUBLIC_URL  where clients reach Florin: after the switch /health must answer there
+set -eu
+image=${1:-}
+case $image in
+    *@sha256:*) ;;
+    *)
+        printf 'Give the image by digest: deploy/ci/production.sh REPOSITORY@sha256:…\n' >&2
+        exit 2
+        ;;
+esac
+: "${PUBLIC_URL:?is the address at which clients reach Florin}"
+target=${TARGET:-kubernetes}
+cd "$(dirname "$0")/../.."
+
+florin() {
+    if [ "$target" = kubernetes ]; then
+        ${FLORIN:-bin/florin} "$@" --target "$target"
+    else
+        : "${DEPLOY_HOST:?is the host to deploy to, user@host}"
+        # The words are ours or a digest: nothing in them needs quoting.
+        ssh -o BatchMode=yes "$DEPLOY_HOST" "cd ${DEPLOY_FOLDER:-florin} && bin/florin $* --target $target"
+    fi
+}
+
+serves() {
+    for _ in 1 2 3 4 5 6 7 8 9 10; do # ten in a row
+        curl --silent --fail --max-time 5 --output /dev/null "$PUBLIC_URL/health" || return 1
+    done
+}
+
+florin deploy --blue-green --release "$image"
+if serves; then
+    printf '%s serves at %s.\n' "$image" "$PUBLIC_URL"
+    exit 0
+fi
+printf '%s/health does not answer; rolling back.\n' "$PUBLIC_URL" >&2
+florin rollback
+serves || printf 'It does not answer after the rollback either.\n' >&2
+exit 1

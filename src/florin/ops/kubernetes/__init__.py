@@ -1,0 +1,1 @@
+"""Kubernetes: deployments in a cluster, by kubectl and with the planner of the fleet."""
