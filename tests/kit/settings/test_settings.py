@@ -5,9 +5,9 @@ import json
 import random
 import secrets
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
-from threading import Thread
+from typing import Any
 
 import pytest
 
@@ -20,6 +20,7 @@ from florin.kit.settings import (
     settings_advice,
 )
 from florin.kit.settings.validation import KEYS
+from tests.support import s3_storage
 
 CHECKOUT = Path(__file__).parents[3]
 Environ = dict[str, str]
@@ -327,66 +328,52 @@ def test_the_example_is_valid_once_its_blanks_are_filled(good: Environ) -> None:
     assert set(everything) == set(settings.variable_names())
 
 
-class _SecretsManager(BaseHTTPRequestHandler):
-    """The protocol of AWS Secrets Manager (JSON 1.1), as far as reading one secret needs it."""
-
-    held: str = ""
-
-    def do_POST(self) -> None:
-        wanted = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        signed = self.headers["authorization"].startswith("AWS4-HMAC-SHA256")
-        target = self.headers["x-amz-target"] == "secretsmanager.GetSecretValue"
-        found = signed and target and wanted["SecretId"] == "prod/florin"
-        answer = {"Name": "prod/florin", "SecretString": self.held, "VersionId": "1" * 32}
-        refused = {"__type": "ResourceNotFoundException", "Message": "k4n4rY"}
-        body = json.dumps(answer if found else refused).encode()
-        self.send_response(200 if found else 400)
-        self.send_header("content-type", "application/x-amz-json-1.1")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the name in the base class
-        pass
-
-
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_SecretsManager]]:
-    server = HTTPServer(("127.0.0.1", 0), _SecretsManager)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    for name, value in {
-        "AWS_ENDPOINT_URL_SECRETS_MANAGER": f"http://127.0.0.1:{server.server_port}",
-        "AWS_REGION": "eu-west-1",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_MAX_ATTEMPTS": "1",
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
-    try:
-        yield _SecretsManager
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of AWS Secrets Manager, as moto's server speaks it."""
+    with s3_storage.storage() as stored:
+        for name, value in {
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": stored.endpoint,
+            "AWS_REGION": "eu-west-1",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_MAX_ATTEMPTS": "1",
+            "NO_PROXY": "127.0.0.1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        boto3: Any = import_module("boto3")  # it has no type information
+        yield boto3.client("secretsmanager")
 
 
-def test_aws_secrets_manager_supplies_missing_settings(
-    good: Environ, aws: type[_SecretsManager]
-) -> None:
-    aws.held = json.dumps(good | {"FLORIN_CORS_ORIGINS": "https://a.example,https://b.example"})
+def test_aws_secrets_manager_supplies_missing_settings(good: Environ, aws: Any) -> None:
+    held = good | {"FLORIN_CORS_ORIGINS": "https://a.example,https://b.example"}
+    aws.create_secret(Name="prod/florin", SecretString=json.dumps(held))
     found = read_settings(
         {"FLORIN_SECRETS_FROM": "aws:prod/florin", "JWT_SECRET": (own := "Z9" + good["JWT_SECRET"])}
     )
     assert found.jwt_secret.get_secret_value() == own
     assert found.seal_key.get_secret_value() == good["FLORIN_SEAL_KEY"]
     assert found.cors_origins == ("https://a.example", "https://b.example")
-    found = mistakes(good | {"FLORIN_SECRETS_FROM": "aws:prod/other"})
-    assert found == [
+    rotated = "Y8" + good["FLORIN_KEY_PEPPER"]
+    aws.put_secret_value(
+        SecretId="prod/florin", SecretString=json.dumps(held | {"FLORIN_KEY_PEPPER": rotated})
+    )
+    again = read_settings({"FLORIN_SECRETS_FROM": "aws:prod/florin"})
+    assert again.key_pepper.get_secret_value() == rotated
+    assert mistakes(good | {"FLORIN_SECRETS_FROM": "aws:prod/other"}) == [
         "FLORIN_SECRETS_FROM: aws:prod/other cannot be read (ResourceNotFoundException)"
     ]
+
+
+@pytest.mark.parametrize("name", settings.variable_names())
+def test_every_variable_can_be_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "value").write_text("of the file\n", "utf-8")
+    given = {f"{name}_FILE": str(tmp_path / "value"), name: "of the environment"}
+    assert settings.read_variable(name, given) == "of the file"
+    (tmp_path / "value").unlink()
+    with pytest.raises(InvalidSettings, match=f"{name}_FILE: No such file"):
+        settings.read_variable(name, given)
 
 
 def test_a_missing_package_of_a_secrets_manager_is_named(good: Environ) -> None:

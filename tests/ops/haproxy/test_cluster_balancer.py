@@ -185,12 +185,14 @@ async def test_a_renewed_certificate_is_loaded_and_open_connections_go_on(tmp_pa
         names = ("socket", "loaded", "certificate", "key")
         files = ("balancer.sock", "certificate.pem", "certificate.pem", "certificate.pem.key")
         options = [f"--{n}={tmp_path / f}" for n, f in zip(names, files, strict=True)]
-        watch = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
-            [sys.executable, "-P", "-m", "florin", "renew-certificate", *options],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        with (tmp_path / "watch.log").open("w") as log:
+            watch = subprocess.Popen(  # noqa: ASYNC220 - takes a millisecond
+                [sys.executable, "-P", "-m", "florin", "renew-certificate", *options],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         try:
+            await until(lambda: "is loaded" in (tmp_path / "watch.log").read_text("utf-8"))
             assert _subject(run.public) == "CN=first.example.com"
             async with _client(run) as http:
                 assert (await http.get("/api/v1/cards")).status_code == 200

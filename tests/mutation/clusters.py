@@ -1,0 +1,51 @@
+"""Mutations of what runs in clusters: deployments, wanted workers, certificates, secrets."""
+
+from tests.mutation.mutation import without as _
+
+KUBE, DEPLOYED = "src/florin/ops/kubernetes", "tests/ops/kubernetes/test_cluster_deployment.py"
+DEPLOYMENT = f"{KUBE}/cluster_deployment.py"
+EXPORT = "src/florin/ops/backups/secrets_export.py"
+EXPORTED = "tests/ops/backups/test_secrets_export.py"
+WANTED = "src/florin/ops/autoscaling/wanted_workers.py"
+WATCH = "src/florin/ops/haproxy/certificate_watch.py"
+
+CLUSTERS = (
+    _("two deployments run in a cluster at once", DEPLOYMENT,
+      "await self.kubectl.create([lock])", "pass",
+      f"{DEPLOYED}::test_two_at_once_are_refused_and_say_who_deploys"),
+    _("a cluster's deployment switches to pods that were not checked", DEPLOYMENT,
+      "await check_pods(self.kubectl, await self._pods(goal))", "pass",
+      f"{DEPLOYED}::test_blue_green_is_undone_when_a_pod_does_not_pass_its_check"),
+    _("a cluster's deployment is not watched", DEPLOYMENT,
+      "await watch_pods(self.kubectl, await self._pods(goal), before, order.soak_s)", "pass",
+      f"{DEPLOYED}::test_it_switches_back_when_the_new_pods_answer_worse"),
+    _("a failed deployment in a cluster is not undone", DEPLOYMENT,
+      "            await self._undo(state, goal, image, changed)\n", "",
+      f"{DEPLOYED}::test_it_switches_back_when_the_workers_do_not_start"),
+    _("a set that is not available counts as ready", f"{KUBE}/colour_set.py",
+      "return seen and wanted == updated == there == status", "return True or status",
+      f"{DEPLOYED}::test_blue_green_switches_once_when_the_new_set_is_ready"),
+    _("a cluster's release starts before its migration is complete",
+      f"{KUBE}/migration_job.py",
+      'each["type"] == "Failed"', 'each["type"] == "Never"',
+      f"{DEPLOYED}::test_nothing_changes_when_the_migration_fails"),
+    _("a number of workers is served that was not decided", WANTED,
+      "            self.wanted = None\n            return\n",
+      "            self.wanted = decision.workers\n            return\n",
+      "tests/ops/autoscaling/test_wanted_workers.py"
+      "::test_it_answers_503_and_never_a_number_without_the_database"),
+    _("a renewed certificate is not loaded", WATCH,
+      "if stamp != used:", "if used == ():",
+      "tests/ops/haproxy/test_cluster_balancer.py"
+      "::test_a_renewed_certificate_is_loaded_and_open_connections_go_on"),
+    _("the secrets of another home are overwritten", EXPORT,
+      "if there and there != held:", "if False:",
+      f"{EXPORTED}::test_nothing_is_overwritten"),
+    _("exported secrets are not encrypted", EXPORT,
+      "content if key is None else key.encrypted(content)", "content",
+      f"{EXPORTED}::test_with_a_key_it_is_encrypted_and_needs_that_key"),
+    _("the doctor trusts an export of other secrets",
+      "src/florin/ops/diagnostics/secrets_check.py",
+      "if not same:", "if False:",
+      f"{EXPORTED}::test_the_doctor_warns_until_it_was_done_and_after_a_change"),
+)  # fmt: skip
