@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 Object = dict[str, Any]
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
-_LOOKS = 2  # until a controller has done its work
+_LOOKS = 1  # until a controller has done its work
 _RESOURCES: dict[str, list[tuple[str, str]]] = {
     "v1": [("pods", "Pod"), ("services", "Service"), ("configmaps", "ConfigMap")],
     "apps/v1": [("deployments", "Deployment")],

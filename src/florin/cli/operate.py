@@ -19,6 +19,11 @@ from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.fleet.orders import Order, Reply
 from florin.ops.system.console import OperatorError, say
 
+Target = Literal["local", "kubernetes"]
+_TargetOption = Annotated[
+    Target,
+    typer.Option("--target", help="What runs the release; kubernetes takes an image."),
+]
 _Name = Annotated[str, typer.Argument(help="A part's name, from florin status.")]
 _AGAIN_WITHIN_S = 60
 
@@ -81,7 +86,9 @@ def deploy(
     ] = False,
     release: Annotated[
         str | None,
-        typer.Option(metavar="REF|PATH", help="Release to deploy; default: the current checkout."),
+        typer.Option(
+            metavar="REF|PATH|IMAGE", help="Release to deploy; default: the current checkout."
+        ),
     ] = None,
     plan: PlanOption = False,
     verify: Annotated[
@@ -102,18 +109,19 @@ def deploy(
             metavar="TIME", help="--blue-green: how long the old set stays; default 10m, 0s: not."
         ),
     ] = None,
+    target: _TargetOption = "local",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Deploy a release; roll back automatically if its instances fail or get worse."""
-    if rolling and blue_green:
-        raise typer.BadParameter("give one of them", param_hint="--rolling, --blue-green")
-    if keep is not None and not blue_green:
-        raise typer.BadParameter("only --blue-green keeps the old set", param_hint="--keep")
+    _require_one_way(rolling=rolling, blue_green=blue_green, keep=keep)
     options: dict[str, Any] = {"plan": plan, "batch": batch, "soak_s": _seconds(soak, "--soak")}
     options |= {"blue_green": True} if blue_green else {}
     options |= {"verify": True} if verify else {}
     options |= {"keep_s": _seconds(keep, "--keep")} if keep is not None else {}
+    if target != "local":
+        _deploy_image(release, options, as_json=as_json)
+        return
     options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a Git ref is passed on as it is
     options["checkout"] = os.environ.get("FLORIN_CHECKOUT")
     _give(home, as_json, "deploy", options=options)
@@ -123,13 +131,41 @@ def rollback(
     *,
     plan: PlanOption = False,
     batch: Annotated[int, whole_number(least=1, help="Instances replaced at a time.")] = 1,
+    target: _TargetOption = "local",
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Return to the previous release without failed requests: to the kept instances of a
     blue-green deployment within a second, otherwise by deploying the release before.
     """
+    if target != "local":
+        from florin.ops.kubernetes.command import deploy_in_cluster
+
+        deploy_in_cluster("", {"plan": plan}, back=True, as_json=as_json)
+        return
     _give(home, as_json, "rollback", options={"plan": plan, "batch": batch})
+
+
+def _require_one_way(*, rolling: bool, blue_green: bool, keep: str | None) -> None:
+    if rolling and blue_green:
+        raise typer.BadParameter("give one of them", param_hint="--rolling, --blue-green")
+    if keep is not None and not blue_green:
+        raise typer.BadParameter("only --blue-green keeps the old set", param_hint="--keep")
+
+
+def _deploy_image(image: str | None, options: dict[str, Any], *, as_json: bool) -> None:
+    from florin.ops.kubernetes.command import deploy_in_cluster
+
+    if not image:
+        raise typer.BadParameter("--target kubernetes needs an image", param_hint="--release")
+    keep_s = options.pop("keep_s", None)
+    if keep_s:
+        raise typer.BadParameter(
+            "with --target kubernetes the old set stays until the next deployment, or 0s: not at"
+            " all",
+            param_hint="--keep",
+        )
+    deploy_in_cluster(image, {**options, "keep": keep_s is None}, back=False, as_json=as_json)
 
 
 def failover(

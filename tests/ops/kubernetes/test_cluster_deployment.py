@@ -4,12 +4,15 @@ What kubectl sends and how a deployment reacts is real; the controllers are imit
 a client is sent: what a switch does to those was not measured with these tests.
 """
 
+import json
+import os
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from florin.cli import main
 from florin.ops.kubernetes.cluster_deployment import ClusterDeployment, ClusterOrder
 from florin.ops.kubernetes.colour_set import image_of, recoloured_set
 from florin.ops.kubernetes.kubectl import KubectlCommand
@@ -262,6 +265,26 @@ async def test_the_plan_changes_nothing(cluster: Cluster, deployment: ClusterDep
         "watch api-green",
     ]
     assert cluster.requests == []
+
+
+def test_the_command_deploys_and_says_what_it_does_not_do(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", f"{KUBECTL.parent}:{os.environ['PATH']}")
+    words = ["deploy", "--target", "kubernetes"]
+    assert main([*words, "--release", NEW, "--soak", "0s", "--blue-green", "--keep", "0s"]) == 0
+    assert f"{NEW} serves in api-green" in capfd.readouterr().out
+    assert cluster.selected == ["green"]
+    assert main(["rollback", "--target", "kubernetes", "--plan", "--json"]) == 0
+    steps = json.loads(capfd.readouterr().out)["steps"]
+    assert steps[0] == f"start api-green of {OLD}"
+    for wrong, words_of in (
+        ([], "needs an image"),
+        (["--release", NEW, "--verify"], "does not run in a cluster"),
+        (["--release", NEW, "--blue-green", "--keep", "5m"], "stays until the next deployment"),
+    ):
+        assert main([*words, *wrong]) != 0
+        assert words_of in capfd.readouterr().err
 
 
 async def test_a_namespace_without_florin_is_named(

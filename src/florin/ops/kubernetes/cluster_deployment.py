@@ -27,8 +27,7 @@ from florin.ops.system.console import OperatorError
 LOCK = "florin-deploy"
 PREVIOUS = "florin/previous-image"
 OTHERS = ("florin-worker", "florin-operator")
-_SPARE_S = 30.0
-_POLL_S = 1.0
+_SPARE_S, _POLL_S = 30.0, 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +52,14 @@ class ClusterDeployment:
     done: list[str] = field(default_factory=list[str])
 
     async def plan(self, order: ClusterOrder) -> list[str]:
-        """Return the steps that `deploy` would take."""
+        """Return the steps that `deploy` would take, or those of `rollback` without an image."""
         state = await self.observe()
-        steps, _, _ = self._plan(state, order)
-        return [f"migrate to {order.image}", *map(str, steps), *(f"replace {n}" for n in OTHERS)]
+        after = [f"replace {name}" for name in OTHERS]
+        if order.image is None and _kept(state) is not None:
+            return [f"switch to {set_name(other_colour(state.serving))}", *after]
+        steps, _, mark = self._plan(state, order, order.image or _image_before(state))
+        first = [] if order.image is None else [f"migrate to {mark.release}"]
+        return [*first, *map(str, steps), *after]
 
     async def deploy(self, order: ClusterOrder) -> str:
         """Deploy an image; return what was done. Raises OperatorError, undone unless it says so."""
@@ -73,17 +76,14 @@ class ClusterDeployment:
         """Return to the set that was kept, in one step, else to the image before."""
         async with self._alone(order):
             state = await self.observe()
-            kept = state.sets.get(other_colour(state.serving))
-            if kept is not None and colour_set.rollout_state(kept)[0]:
-                await self._switch(other_colour(state.serving))
-                image = colour_set.image_of(kept)
-                await self._others(image, state.generation + 1)
-                await self._remember(state.image)
-                return f"Requests go to {set_name(other_colour(state.serving))} ({image}) again."
-            image = state.service["metadata"].get("annotations", {}).get(PREVIOUS)
-            if not image:
-                raise OperatorError("No release before is known; deploy one with --release IMAGE.")
-            return await self._change(state, order, image)
+            kept = _kept(state)
+            if kept is None:
+                return await self._change(state, order, _image_before(state))
+            await self._switch(other_colour(state.serving))
+            image = colour_set.image_of(kept)
+            await self._others(image, state.generation + 1)
+            await self._remember(state.image)
+            return f"Requests go to {set_name(other_colour(state.serving))} ({image}) again."
 
     async def observe(self) -> ClusterState:
         """Read the cluster. Raises OperatorError if Florin is not installed there."""
@@ -110,9 +110,9 @@ class ClusterDeployment:
         return f"{image} serves in {set_name(goal)}; {state.image} did before."
 
     def _plan(
-        self, state: ClusterState, order: ClusterOrder, image: str | None = None
+        self, state: ClusterState, order: ClusterOrder, image: str
     ) -> tuple[tuple[RolloutStep, ...], Colour, ReleaseMark]:
-        mark = ReleaseMark(image or order.image or state.image, state.generation + 1)
+        mark = ReleaseMark(image, state.generation + 1)
         goal = other_colour(state.serving) if order.blue_green else state.serving
         name = set_name(goal)
         if order.blue_green:
@@ -235,3 +235,16 @@ class ClusterDeployment:
             yield
         finally:
             await self.kubectl.delete("configmap", LOCK)
+
+
+def _kept(state: ClusterState) -> Manifest | None:
+    """Return the set that was kept, if requests can be sent to it at once."""
+    kept = state.sets.get(other_colour(state.serving))
+    return kept if kept is not None and colour_set.rollout_state(kept)[0] else None
+
+
+def _image_before(state: ClusterState) -> str:
+    image = state.service["metadata"].get("annotations", {}).get(PREVIOUS)
+    if not image:
+        raise OperatorError("No release before is known; deploy one with --release IMAGE.")
+    return str(image)
