@@ -291,7 +291,7 @@ _ROWS = """
 select string_agg(format('select %L || t.xmin::text || t::text as row from florin.%I t', c.relname,
   c.relname), ' union all ')
 from pg_class c where c.relnamespace = 'florin'::regnamespace and c.relkind = 'r'
-  and c.relname not in ('heartbeat', 'process')
+  and c.relname not in ('heartbeat', 'ledger_check', 'process')
 """
 
 

@@ -71,7 +71,7 @@ class Books:
     async def line(self) -> str:
         names = await self._owner.fetch(
             "select tablename as name from pg_tables where schemaname = 'florin'"
-            " and tablename not in ('failed_attempt', 'heartbeat', 'process')"
+            " and tablename not in ('failed_attempt', 'heartbeat', 'ledger_check', 'process')"
             " and tablename not like 'queue%'"
             " order by 1"
         )
