@@ -12,6 +12,7 @@ import pytest
 
 from florin.ops.system import processes
 from tests.containers.engine import Engine, EngineUnavailable, load_base, running_engine
+from tests.containers.topology import engine_with_images
 from tests.support.instance import SECRETS
 
 _HERE = Path(__file__).parent
@@ -113,6 +114,17 @@ def engine() -> Iterator[Engine]:
         except EngineUnavailable as reason:
             pytest.skip(f"no Docker engine can be started here: {reason}")
         yield started
+
+
+@pytest.fixture(scope="session")
+def networked() -> Iterator[Engine]:
+    """An engine with networks, for Compose, which has all images."""
+    with ExitStack() as stack:
+        try:
+            engine = stack.enter_context(engine_with_images())
+        except EngineUnavailable as reason:
+            pytest.skip(f"no Docker engine with networks can be started here: {reason}")
+        yield engine
 
 
 @pytest.fixture(scope="session")

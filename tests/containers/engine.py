@@ -1,7 +1,8 @@
 """Engine: a Docker engine of the tests' own, with its own directory and socket, ended by its pid.
 
-It makes no bridge and no firewall rules, so nothing of the machine changes: containers share the
-host's network, and listen on loopback.
+By default it makes no bridge and no firewall rules, so nothing of the machine changes: containers
+share the host's network, and listen on loopback. Compose needs networks: its engine
+runs in a network namespace of its own, where its bridges and rules are.
 """
 
 import os
@@ -23,6 +24,10 @@ _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _OLDEST = 25  # the first engine whose health checks have a start interval
 _STARTS_WITHIN_S = 60
 _FETCHED_WITHIN_S = 600
+_OUTER_HOST, _NAMESPACE_HOST = (
+    "198.51.100.1",
+    "198.51.100.2",
+)  # for documentation: nothing else has them
 
 
 class EngineUnavailable(Exception):
@@ -35,6 +40,7 @@ class Engine:
 
     place: Path
     environ: Mapping[str, str]
+    host: str = "127.0.0.1"  # where published ports are
 
     def docker(
         self, *words: str, fails: bool = False, within_s: float = 300
@@ -43,12 +49,17 @@ class Engine:
         return self.run(["docker", *words], fails=fails, within_s=within_s)
 
     def run(
-        self, command: list[str], *, fails: bool = False, within_s: float = 300
+        self,
+        command: list[str],
+        *,
+        fails: bool = False,
+        within_s: float = 300,
+        environ: Mapping[str, str] | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command in the checkout; its exit code must be 0, or another if it `fails`."""
         done = subprocess.run(
             command,
-            env=dict(self.environ),
+            env={**self.environ, **(environ or {})},
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -62,41 +73,21 @@ class Engine:
 
 
 @contextmanager
-def running_engine() -> Generator[Engine]:
-    """Start an engine. Raises EngineUnavailable."""
+def running_engine(place: Path | None = None, *, namespace: str | None = None) -> Generator[Engine]:
+    """Start an engine. Raises EngineUnavailable.
+
+    `place` has the images of an engine that ran there before, and stays; without it the engine has
+    a directory that is removed. In a network `namespace` it makes bridges and rules.
+    """
     if os.geteuid() != 0:
         raise EngineUnavailable("an engine starts as root only")
     programs = _programs()
-    place = Path(tempfile.mkdtemp(prefix="florin-engine-"))
-    environ = {
-        **os.environ,
-        "PATH": f"{programs}/usr/sbin:{programs}/usr/bin:{os.environ.get('PATH', os.defpath)}",
-        "DOCKER_HOST": f"unix://{place}/socket",
-        "DOCKER_CONFIG": f"{place}/config",
-    }
-    plugins = place / "config" / "cli-plugins"
-    plugins.mkdir(parents=True)
-    for plugin in (programs / "usr/libexec/docker/cli-plugins").glob("docker-*"):
-        (plugins / plugin.name).symlink_to(plugin)
+    kept = place is not None
+    place = place or Path(tempfile.mkdtemp(prefix="florin-engine-"))
     try:
-        with (place / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    "dockerd",
-                    *("--data-root", f"{place}/data"),
-                    *("--exec-root", f"{place}/exec"),
-                    *("--pidfile", f"{place}/pid"),
-                    *("--host", environ["DOCKER_HOST"]),
-                    *("--bridge=none", "--iptables=false", "--ip6tables=false"),
-                    "--ip-forward=false",
-                ],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        engine = Engine(place, environ)
+        environ = _environ(programs, place)
+        engine = Engine(place, environ, _NAMESPACE_HOST if namespace else "127.0.0.1")
+        process = _start(engine, namespace)
         try:
             _wait_until_started(engine, process)
             yield engine
@@ -104,7 +95,71 @@ def running_engine() -> Generator[Engine]:
             _stop(process)
     finally:
         _unmount(place)
-        shutil.rmtree(place)
+        if not kept:
+            shutil.rmtree(place)
+
+
+def _environ(programs: Path, place: Path) -> dict[str, str]:
+    plugins = place / "config" / "cli-plugins"
+    plugins.mkdir(parents=True, exist_ok=True)
+    for plugin in (programs / "usr/libexec/docker/cli-plugins").glob("docker-*"):
+        if not (plugins / plugin.name).is_symlink():
+            (plugins / plugin.name).symlink_to(plugin)
+    return {
+        **os.environ,
+        "PATH": f"{programs}/usr/sbin:{programs}/usr/bin:{os.environ.get('PATH', os.defpath)}",
+        "DOCKER_HOST": f"unix://{place}/socket",
+        "DOCKER_CONFIG": f"{place}/config",
+    }
+
+
+def _start(engine: Engine, namespace: str | None) -> subprocess.Popen[bytes]:
+    place, environ = engine.place, dict(engine.environ)
+    command = ["dockerd", "--data-root", f"{place}/data", "--exec-root", f"{place}/exec"]
+    command += ["--pidfile", f"{place}/pid", "--host", environ["DOCKER_HOST"]]
+    if namespace is None:
+        command += ["--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+    else:
+        # `ip netns exec` would mount /sys again, without the control groups of devices.
+        command = ["nsenter", f"--net=/run/netns/{namespace}", *command]
+        libraries = next((_programs() / "usr/lib").glob("*/xtables"), None)
+        if libraries is not None and shutil.which("iptables") is None:
+            environ |= {"LD_LIBRARY_PATH": str(libraries.parent), "XTABLES_LIBDIR": str(libraries)}
+    with (place / "log").open("wb") as log:
+        return subprocess.Popen(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def network_namespace() -> Generator[str]:
+    """Make a network namespace that this machine reaches, and that reaches nothing else."""
+    name = f"florin-{os.getpid()}"
+    outer, inner = f"fl{os.getpid() % 10_000_000}a", f"fl{os.getpid() % 10_000_000}b"
+    inside = ["nsenter", f"--net=/run/netns/{name}"]
+    try:
+        for command in (
+            ["ip", "netns", "add", name],
+            ["ip", "link", "add", outer, "type", "veth", "peer", "name", inner],
+            ["ip", "link", "set", inner, "netns", name],
+            ["ip", "address", "add", f"{_OUTER_HOST}/30", "dev", outer],
+            ["ip", "link", "set", outer, "up"],
+            [*inside, "ip", "address", "add", f"{_NAMESPACE_HOST}/30", "dev", inner],
+            [*inside, "ip", "link", "set", inner, "up"],
+            [*inside, "ip", "link", "set", "lo", "up"],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise EngineUnavailable(f"{' '.join(command)}: {done.stderr.strip()}")
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
+        subprocess.run(["ip", "link", "delete", outer], capture_output=True, check=False)
 
 
 def load_base(engine: Engine) -> str:
@@ -143,7 +198,7 @@ def _programs() -> Path:
         if version.isdigit() and int(version) >= _OLDEST:
             return Path("/")
     kept = KEPT / "engine"
-    if not kept.exists():
+    if not (kept / "usr/libexec/docker/cli-plugins/docker-compose").exists():
         _fetch("engine.sh", kept)
     return kept
 

@@ -55,6 +55,10 @@ class Timing:
     finish_s: float = 30.0
     stop_grace_s: float = 50.0  # from the request to stop to the kill
 
+    # Containers.
+    gone_within_s: float = 3.0  # after which a connection that acknowledges nothing is closed
+    dns_every_s: float = 1.0  # how often the balancer asks for the addresses of a service
+
     # The balancer itself.
     slots: int = 32
     balancer_back_s: float = 1.0
@@ -194,6 +198,18 @@ RULES: tuple[TimingRule, ...] = (
         lambda t: t.start_s * 4,
         lambda t: t.panic_retries * min(1.0, t.connect_timeout_s),
         "requests refused while a single instance is replaced (moby#25464)",
+    ),
+    TimingRule(
+        "a connection to an address that is gone is closed before a client has waited long",
+        lambda t: t.gone_within_s,
+        lambda _: 4.0,
+        "requests that wait for the whole server time-out when a node is unplugged",
+    ),
+    TimingRule(
+        "a stopped container still serves when the balancer has forgotten its address",
+        lambda t: t.dns_every_s + t.drain_noticed_within_s,
+        lambda t: t.drain_s,
+        "requests to an address that is gone, in every update of containers (moby#30321)",
     ),
     TimingRule(
         "the body of a retried request fits the buffer, with room for its headers",

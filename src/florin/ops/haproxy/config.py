@@ -7,6 +7,7 @@ the others follow it. The state is rendered into the configuration as well: a re
 serves with the same servers before it receives any command.
 """
 
+from florin.ops.fleet.timing import Timing
 from florin.ops.haproxy.config_fragments import (
     BOUNDS,
     LOG_FORMAT,
@@ -33,7 +34,7 @@ def server_name(slot: int) -> str:
 def render_config(edge: BalancerSettings, facts: BalancerState) -> str:
     parts = (
         _global(edge),
-        _defaults(edge),
+        render_defaults(edge.timing),
         _public(edge),
         _operations(edge),
         _backends(edge, facts),
@@ -69,8 +70,11 @@ global
 """
 
 
-def _defaults(edge: BalancerSettings) -> str:
-    t = edge.timing
+def render_defaults(t: Timing, *, end_sessions: bool = True) -> str:
+    """Return the section that every frontend and backend inherits.
+
+    `end_sessions`: those of a server that is marked down end at once.
+    """
     probes = (
         f"inter {format_seconds(t.probe_every_s)}"
         f" fastinter {format_seconds(t.probe_when_doubtful_s)}"
@@ -78,7 +82,8 @@ def _defaults(edge: BalancerSettings) -> str:
     )
     # A failed connection only makes the next probe come sooner; the probe decides. If the failure
     # itself marked the server down, all requests of the server would be ended with it.
-    watch = "observe layer4 error-limit 1 on-error fastinter on-marked-down shutdown-sessions"
+    watch = "observe layer4 error-limit 1 on-error fastinter"
+    watch += " on-marked-down shutdown-sessions" if end_sessions else ""
     pool = (
         f"pool-max-conn {t.idle_per_server} pool-purge-delay {format_seconds(t.idle_purge_every_s)}"
     )
