@@ -4,9 +4,9 @@
 #
 #   deploy/ci/production.sh REPOSITORY@sha256:…
 #
-# TARGET      kubernetes (kubectl's current context), or compose on the host that DEPLOY_HOST names
-# DEPLOY_HOST user@host, reached by ssh, with a checkout in DEPLOY_FOLDER (default: florin)
 # PUBLIC_URL  where clients reach Florin: after the switch /health must answer there
+#
+# It deploys to the cluster and the namespace of kubectl's current context.
 set -eu
 image=${1:-}
 case $image in
@@ -17,18 +17,9 @@ case $image in
         ;;
 esac
 : "${PUBLIC_URL:?is the address at which clients reach Florin}"
-target=${TARGET:-kubernetes}
 cd "$(dirname "$0")/../.."
 
-florin() {
-    if [ "$target" = kubernetes ]; then
-        ${FLORIN:-bin/florin} "$@" --target "$target"
-    else
-        : "${DEPLOY_HOST:?is the host to deploy to, user@host}"
-        # The words are ours or a digest: nothing in them needs quoting.
-        ssh -o BatchMode=yes "$DEPLOY_HOST" "cd ${DEPLOY_FOLDER:-florin} && bin/florin $* --target $target"
-    fi
-}
+florin() { ${FLORIN:-bin/florin} "$@" --target kubernetes; }
 
 serves() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do # ten in a row
