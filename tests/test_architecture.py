@@ -17,13 +17,17 @@ FILE_LINES, FUNCTION_LINES, FOLDER_MODULES = 250, 50, 20
 # Each exception: its limit, and why it is one idea.
 LONG_FILES: dict[str, tuple[int, str]] = {
     "cards/api/cards.py": (270, "routes with their documentation"),
-    "cards/api/transactions.py": (320, "routes with their documentation"),
-    "cards/jobs/import_upload.py": (290, "one upload: read, check, seal, record"),
+    "cards/api/transactions.py": (340, "routes with their documentation"),
+    "cards/issuing.py": (260, "one card: issue it, replace its secrets, show them"),
+    "cards/jobs/import_upload.py": (300, "one upload: read, check, seal, record"),
+    "cards/transactions/operations.py": (260, "one operation after the other"),
     "demo/load.py": (270, "one load with its phases"),
     "identity/members.py": (290, "members and the rules of their roles"),
     "identity/sessions.py": (270, "one sign-in: begin, refresh, revoke"),
     "kit/queue/worker.py": (260, "one worker: claim, run, renew, stop"),
     "ledger/batching.py": (270, "one batcher: items together, alone, and repeated"),
+    "ledger/issue.py": (260, "one call with its arguments"),
+    "merchants/programs.py": (260, "one program with its rules"),
     "ops/diagnostics/database_advisor.py": (280, "one finding per query"),
     "ops/diagnostics/doctor.py": (290, "one check after the other"),
     "ops/planning/autoscaling.py": (280, "one pure decision with its rules"),
@@ -31,11 +35,13 @@ LONG_FILES: dict[str, tuple[int, str]] = {
 LONG_FUNCTIONS: dict[str, tuple[int, str]] = {
     "app.py:create_app": (120, "what an application is made of, in one place"),
     "bench/main.py:main": (80, "options of a command"),
+    "cards/api/imports.py:import_cards": (70, "a route with its parameters"),
     "cards/transactions/spend.py:spend_posting": (70, "one posting from one request"),
     "cli/bench.py:bench": (80, "options of a command"),
     "cli/fleet.py:up": (100, "options of a command"),
     "identity/api_keys.py:create_key": (60, "one transaction"),
     "ops/diagnostics/doctor.py:_facts": (70, "one check after the other"),
+    "services.py:__init__": (60, "the resources of an instance, in their order"),
     "ops/topology/app_process.py:part": (70, "one specification of a part"),
 }
 

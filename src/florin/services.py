@@ -5,6 +5,7 @@ from uuid import UUID
 from florin.cards.api.frequent_operations import FrequentOperations
 from florin.cards.code_guessing import CodeGuessLimiter
 from florin.cards.delivering import CardDeliveries
+from florin.cards.imported_codes import ImportedCodes
 from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
 from florin.cards.transactions.operations import TransactionOperations
@@ -79,8 +80,7 @@ class ApiServices:
         self.position = PositionReader(self.database)
         self.signer = PositionSigner(settings.key_ring("key_pepper"))
         pepper = settings.code_pepper.get_secret_value()
-        sealer = Sealer(*settings.key_ring("seal_key"))
-        self.sealer = sealer
+        self.sealer = sealer = Sealer(*settings.key_ring("seal_key"))
         self.notifier = Notifier(self.valkey)
         name = f"florin {settings.instance}"
         self.reports = ReportRunner(settings.primary_url, name=name)
@@ -97,9 +97,14 @@ class ApiServices:
         self.visitors = Visitors(self.access, self.identity, SignInCookie(sealer, settings))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
+        self.imported_codes = ImportedCodes(self.database)
         self.requests = Limit("requests", settings.requests_per_minute, 60)
         self.transactions = TransactionOperations(
-            self.ledger, self.database, settings.key_ring("code_pepper"), self.guesses
+            self.ledger,
+            self.database,
+            settings.key_ring("code_pepper"),
+            self.guesses,
+            self.imported_codes,
         )
         self.card_links = CardLinks(
             seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
@@ -108,7 +113,9 @@ class ApiServices:
             links=self.card_links, sealer=sealer, public_url=settings.page_origin
         )
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer, deliveries)
-        self.lookups = CardLookup(self.database, settings.key_ring("code_pepper"), self.guesses)
+        self.lookups = CardLookup(
+            self.database, settings.key_ring("code_pepper"), self.guesses, self.imported_codes
+        )
         self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.event_streams = EventStreams(self.database, self.happened, self.access)

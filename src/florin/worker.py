@@ -3,6 +3,7 @@
 import sys
 
 from florin.cards.jobs import expiry, retention
+from florin.cards.jobs.batch_change import BatchChanger
 from florin.cards.jobs.bulk_issue import BulkIssuer
 from florin.cards.jobs.import_cards import CardImporter
 from florin.deliveries import account_mails, reminders, schedule
@@ -33,6 +34,7 @@ class WorkerServices:
         self.sealer = sealer
         self.email_tokens = EmailTokens(sealer=sealer, peppers=())
         self.deliveries = DeliverySender(settings, sealer)
+        self.batches = BatchChanger(database)
 
 
 async def _issue(job: QueuedJob, parts: WorkerServices) -> Continue | None:
@@ -41,6 +43,10 @@ async def _issue(job: QueuedJob, parts: WorkerServices) -> Continue | None:
 
 async def _import(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await parts.imports.run(job)
+
+
+async def _change(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await parts.batches.run(job)
 
 
 async def _sweep(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
@@ -150,7 +156,11 @@ PLAN = WorkPlan(
             max_running=4,
             max_running_per_worker=2,
             max_running_per_merchant=2,
-            kinds={"issue": JobType(run=_issue), "import": JobType(run=_import)},
+            kinds={
+                "issue": JobType(run=_issue),
+                "import": JobType(run=_import),
+                "change": JobType(run=_change),
+            },
         ),
         QueueConfig(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),
         QueueConfig(

@@ -120,6 +120,34 @@ async def test_a_scheduled_delivery_is_moved_and_cancelled(
     assert (resent.status_code, resent.json()["state"]) == (200, "due")
 
 
+async def test_a_person_is_erased_from_deliveries(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    at = {"at": "2099-07-01T09:00", "message": "for Tomás"}
+    waiting = await made(http, shop, "waiting", **at)
+    corrected = await made(http, shop, "corrected", **at)
+    other = await issue(
+        http, shop, "other", recipient={"email": "b@b.example"}, deliver={"channel": "email", **at}
+    )
+    for card in (corrected, other.json()):
+        path = f"/deliveries/{card['delivery']}"
+        await http.patch(path, json={"address": "x@x.example"})
+    for email, erased_cards in (("tomas@home.example", 2), ("X@x.example", 0)):
+        erased = await http.post("/people/erase", json={"email": email})
+        assert (erased.status_code, erased.json()["cards"]) == (200, erased_cards)
+        found = await delivery(http, other.json())
+        assert (found["state"] == "waiting") == (erased_cards == 2)
+    for card in (waiting, corrected, other.json()):
+        found = await delivery(http, card)
+        assert (found["state"], found["address"], found["message"]) == ("cancelled", "erased", None)
+        again = await http.post(f"/deliveries/{card['delivery']}/resend")
+        problem(again, 409, "delivery_state")
+    rows = await owner.fetch(
+        "select t::text from florin.delivery t where merchant = $1", shop.merchant
+    )
+    assert "@" not in str(rows)
+
+
 async def test_the_page_of_a_link_shows_balance_and_code(
     http: httpx.AsyncClient, shop: Shop
 ) -> None:

@@ -5,6 +5,7 @@ A mutant whose text is not found any more is as bad as one that no test notices.
 """
 
 from tests.mutation.accounts import ACCOUNTS
+from tests.mutation.cards import CARDS as CARD_MUTATIONS
 from tests.mutation.clusters import CLUSTERS
 from tests.mutation.deliveries import DELIVERIES
 from tests.mutation.deploys import DEPLOYS
@@ -237,5 +238,6 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *CLUSTERS, *PAGES,
-    *JOBS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS, *OBSERVABILITY,
+    *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
+    *OBSERVABILITY,
 )  # fmt: skip

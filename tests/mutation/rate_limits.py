@@ -18,7 +18,8 @@ HTTP = "tests/kit/http/test_middleware.py"
 
 _GUESSING = (
     _("a wrong code is not counted", GUESSING,
-      "            await self.record_failure(context, typed, times=1)\n            raise\n",
+      "            await self.record_failure(context, typed, times=guess_weight(typed))\n"
+      "            raise\n",
       "            raise\n",
       f"{GUESSES}::test_wrong_codes_are_counted_together_wherever_they_are_tried"),
     _("the wrong codes of a batch are not counted", "src/florin/cards/transactions/batch.py",

@@ -67,7 +67,8 @@ _ENCODINGS = (
 
 _PASTED = (
     _("a code is not normalized", "src/florin/cards/codes.py",
-      "    symbols = compacted(typed).upper() if", "    symbols = typed.upper() if",
+      "compacted(typed).upper() if len(typed) <= _TYPED_MAX",
+      "typed.upper() if len(typed) <= _TYPED_MAX",
       f"{CODES}::test_a_pasted_or_scanned_code_is_accepted"),
     _("invisible characters are kept in a code", PASTED,
       "unicodedata.category(symbol) in _FILLING:\n", "symbol.isspace():\n",

@@ -18,11 +18,13 @@ from florin.cards.request_context import RequestContext
 from florin.kit.errors import RateLimited, Refusal
 from florin.kit.http.client_address import block, client_network
 from florin.kit.observability import metrics
+from florin.kit.pasted_text import compacted
 from florin.kit.rate_limits.limiter import Limit, RateLimiter, Subject, rate_limit_refusal
 from florin.kit.settings import Settings
 from florin.ledger.refusals import CardNotFound
 
 SITES = 10  # client limits that one network may use up: one customer may have 65,536 networks
+SHORT_WEIGHT = 5  # a wrong code of another system that is shorter than Florin's
 PREFIX = 8  # symbols: 40 bits, so that unrelated cards do not share a prefix
 # A malformed code is not a guess, however often a client sends it: it is not looked up, and the
 # refusal says nothing that the client could not compute itself.
@@ -30,6 +32,11 @@ _WRONG = CardNotFound
 _KIND = "code"  # of all limits on wrong codes, in metrics
 
 Answer = TypeVar("Answer")
+
+
+def guess_weight(typed: str) -> int:
+    """How often a wrong code counts: codes shorter than Florin's have less entropy."""
+    return 1 if len(compacted(typed)) >= codes.LENGTH else SHORT_WEIGHT
 
 
 class CodeGuessLimiter:
@@ -58,7 +65,7 @@ class CodeGuessLimiter:
         try:
             return await attempt()
         except _WRONG:
-            await self.record_failure(context, typed, times=1)
+            await self.record_failure(context, typed, times=guess_weight(typed))
             raise
 
     async def admit(self, context: RequestContext, typed: str) -> None:
@@ -90,11 +97,13 @@ class CodeGuessLimiter:
             wrong = typed is not None and isinstance(answer, _WRONG)
             if wrong and limited is None:
                 try:
-                    await self.record_failure(context, typed, times=1)
+                    assert typed is not None
+                    await self.record_failure(context, typed, times=guess_weight(typed))
                 except RateLimited as refused:
                     limited = refused
             elif wrong:
-                uncounted += 1
+                assert typed is not None
+                uncounted += guess_weight(typed)
             answers.append(limited if wrong and limited is not None else answer)
         if uncounted:
             await self._limits.count(*self._subjects(context, None), times=uncounted)
@@ -111,7 +120,7 @@ class CodeGuessLimiter:
             ]
         if typed is not None and self._prefix.max:
             try:
-                begins = codes.read_code(typed)[:PREFIX]
+                begins = codes.read_any_code(typed, imported=True)[:PREFIX]
             except CodeMalformed:
                 return subjects
             # Keyed, so that what is stored in Valkey reveals nothing about a code.

@@ -18,6 +18,7 @@ LENGTH = 16
 RANDOM_SYMBOLS = LENGTH - 1
 _SYMBOL_BITS, _SYMBOL_MAX = 5, 31
 _TYPED_MAX = 64
+IMPORTED_LEAST = 6
 
 _VALUE = {symbol: value for value, symbol in enumerate(ALPHABET)} | {"O": 0, "I": 1, "L": 1}
 _LAST = 4
@@ -87,6 +88,34 @@ def read_code(typed: str) -> str:
     return "".join(ALPHABET[value] for value in values)
 
 
+def read_any_code(typed: str, *, imported: bool) -> str:
+    """Parse a code of Florin or, where `imported`, of another system: 6 to 64 letters and digits,
+    without a check symbol, compared without case, spaces and hyphens. Raises CodeMalformed.
+    """
+    try:
+        return read_code(typed)
+    except CodeMalformed:
+        if not imported:
+            raise
+    symbols = compacted(typed).upper() if len(typed) <= 2 * _TYPED_MAX else typed
+    if not IMPORTED_LEAST <= len(symbols) <= _TYPED_MAX:
+        detail = (
+            f"a code has {IMPORTED_LEAST} to {_TYPED_MAX} letters and digits, not {len(symbols)}"
+        )
+        raise CodeMalformed(detail, param="code")
+    if not (symbols.isascii() and symbols.isalnum()):
+        raise CodeMalformed("a code has only letters and digits", param="code")
+    return symbols
+
+
+def is_own(code: str) -> bool:
+    """Whether a parsed code has the form of Florin's."""
+    try:
+        return read_code(code) == code
+    except CodeMalformed:
+        return False
+
+
 def read_last4(typed: str) -> str:
     """Parse the last four symbols of a code, as they are stored. Raises InvalidRequest."""
     symbols = compacted(typed).upper()
@@ -97,7 +126,9 @@ def read_last4(typed: str) -> str:
 
 
 def show_code(code: str) -> str:
-    """Format a code as printed: four groups of four symbols."""
+    """Format a code as printed: four groups of four symbols. A code of another system stays."""
+    if len(code) != LENGTH or not is_own(code):
+        return code
     return "-".join(code[start : start + 4] for start in range(0, LENGTH, 4))
 
 

@@ -17,6 +17,7 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import Database
+from florin.kit.timestamps import in_utc
 from florin.ledger import issue as ledger
 from florin.ledger.issue import Issuance, IssueResult, IssuingLedger
 from florin.ledger.refusals import ProgramNotFound
@@ -178,6 +179,9 @@ class CardIssuer:
             metadata=msgspec.json.encode(request.metadata, order="sorted").decode()
             if request.metadata
             else None,
+            expires_at=None
+            if request.expires_at is msgspec.UNSET
+            else in_utc(request.expires_at, param="expires_at"),
         )
 
     async def _recall(self, merchant: UUID, card: UUID) -> _Shown:

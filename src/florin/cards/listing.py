@@ -1,7 +1,7 @@
 """Listing: a merchant's cards, newest first, with filters."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -42,6 +42,15 @@ class CardFilter(msgspec.Struct, kw_only=True, frozen=True):
     recipient: str | None = None  # an e-mail address or a name, in any case
     created: Bounds = ()
     metadata: Mapping[str, str] = {}
+    job: UUID | None = None  # that issued it
+
+
+class _Listed(NamedTuple):
+    """What a list is read from, in its order: the table, and its columns of the time and card."""
+
+    table: str
+    at: str
+    card: str
 
 
 async def list_cards(
@@ -53,17 +62,24 @@ async def list_cards(
     where.add_equal("a.program", only.program)
     where.add_equal("c.last4", only.last4)
     pairs = list(only.metadata.items())
-    at, card = ("s.issued_at", "s.card") if pairs else ("a.issued_at", "a.id")
-    for pair in pairs[1:]:
+    listed_from = _Listed("florin.account a", "a.issued_at", "a.id")
+    if only.job is not None:
+        listed_from = _Listed("florin.card s", "s.issued_at", "s.id")
+    elif pairs:
+        listed_from = _Listed("florin.card_metadata s", "s.issued_at", "s.card")
+    at, card = listed_from.at, listed_from.card
+    for pair in pairs if only.job is not None else pairs[1:]:
         where.add(_HAS, *pair)
     outer = where.with_alias()
-    if pairs:
+    if only.job is not None:
+        outer.add_equal("s.job", only.job)
+    elif pairs:
         outer.add("s.token = florin.metadata_token({}, {})", *pairs[0])
     outer.add_bounds(at, only.created)
     if last is not None:
         outer.add(f"({at}, {card}) < ({{}}, {{}})", last["issued_at"], last["id"])
     branches = [
-        _select(f"{where}{more}", str(outer), by_pair=bool(pairs), lapsed=_PAST_EXPIRY in more)
+        _select(f"{where}{more}", str(outer), listed_from, lapsed=_PAST_EXPIRY in more)
         for more in _branches(where, only)
     ]
     page = where.bind(limit)
@@ -71,14 +87,15 @@ async def list_cards(
     return [card_from_row(row) for row in rows]
 
 
-def _select(inner: str, outer: str, *, by_pair: bool, lapsed: bool) -> str:
+def _select(inner: str, outer: str, listed_from: _Listed, *, lapsed: bool) -> str:
     cards = f"select {COLUMNS} from florin.account a {JOINS} where a.merchant = $1{inner}"  # noqa: S608 -- our own text
-    if by_pair:
-        # The metadata index has the order of the list. LATERAL … LIMIT 1 probes the cards one by
-        # one: for a join the planner would expect hardly any rows and sort all of them.
+    if listed_from.card.startswith("s."):
+        # Its index has the order of the list. LATERAL … LIMIT 1 probes the cards one by one: for a
+        # join the planner would expect hardly any rows and sort all of them.
         return (
-            "select r.*, s.issued_at as listed_at, s.card as listed_id from florin.card_metadata s"  # noqa: S608 -- our own text
-            f" cross join lateral ({cards} and a.id = s.card limit 1) r"
+            f"select r.*, {listed_from.at} as listed_at, {listed_from.card} as listed_id"  # noqa: S608 -- our own text
+            f" from {listed_from.table}"
+            f" cross join lateral ({cards} and a.id = {listed_from.card} limit 1) r"
             f" where s.merchant = $1{outer}"
         )
     if lapsed:

@@ -6,6 +6,8 @@ from uuid import UUID
 from florin.cards import codes
 from florin.cards.card import COLUMNS, JOINS, Card, card_from_row
 from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.codes import CodeMalformed
+from florin.cards.imported_codes import ImportedCodes
 from florin.cards.request_context import RequestContext
 from florin.kit.batcher import Batcher
 from florin.kit.postgres.database import Database, Row
@@ -27,9 +29,14 @@ class CardLookup:
     """Finds cards by code."""
 
     def __init__(
-        self, database: Database, peppers: Sequence[str], guesses: CodeGuessLimiter
+        self,
+        database: Database,
+        peppers: Sequence[str],
+        guesses: CodeGuessLimiter,
+        imported: ImportedCodes,
     ) -> None:
         self._database = database
+        self._imported = imported
         self._peppers = [pepper.encode() for pepper in peppers]
         self._guesses = guesses
         self._waiting: Batcher[_Key, Row] = Batcher(self._find)
@@ -45,7 +52,7 @@ class CardLookup:
         return await self._guesses.watch(context, typed, attempt)
 
     async def _find_by(self, merchant: UUID, typed: str) -> Card:
-        code = codes.read_code(typed)
+        code = await self._read(merchant, typed)
         *before, last = self._peppers
         for pepper in before:  # more than one only while the secret is changed
             try:
@@ -53,6 +60,14 @@ class CardLookup:
             except CardNotFound:
                 continue
         return await self._one(merchant, codes.code_hash(last, merchant, code))
+
+    async def _read(self, merchant: UUID, typed: str) -> str:
+        try:
+            return codes.read_code(typed)
+        except CodeMalformed:
+            if not await self._imported.accepts(merchant):
+                raise
+        return codes.read_any_code(typed, imported=True)
 
     async def _one(self, merchant: UUID, hashed: bytes) -> Card:
         return card_from_row(await self._waiting.submit((merchant, hashed)))

@@ -10,6 +10,7 @@ from florin.kit.errors import InvalidRequest
 from florin.kit.pasted_text import compacted
 
 DIGITS = 6
+IMPORTED_LEAST, IMPORTED_MOST = 3, 12
 
 
 def make_pin() -> str:
@@ -21,6 +22,20 @@ def read(typed: str) -> str:
     pin = compacted(typed)
     if len(pin) != DIGITS or not (pin.isascii() and pin.isdigit()):
         raise InvalidRequest(f"pin must be {DIGITS} digits", param="pin")
+    return pin
+
+
+def read_any(typed: str, *, imported: bool) -> str:
+    """Parse a PIN of Florin or, where `imported`, of another system: 3 to 12 letters and digits,
+    compared without case. Raises InvalidRequest.
+    """
+    if not imported:
+        return read(typed)
+    pin = compacted(typed).upper()
+    if not IMPORTED_LEAST <= len(pin) <= IMPORTED_MOST or not (pin.isascii() and pin.isalnum()):
+        raise InvalidRequest(
+            f"pin must have {IMPORTED_LEAST} to {IMPORTED_MOST} letters and digits", param="pin"
+        )
     return pin
 
 

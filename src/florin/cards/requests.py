@@ -7,7 +7,16 @@ from msgspec import Meta
 
 from florin.cards.card import Recipient
 from florin.cards.delivery_plan import DeliverRequest
-from florin.kit.http.body import Amount, Currency, LongText, Metadata, Request, SignedAmount, Text
+from florin.kit.http.body import (
+    Amount,
+    Currency,
+    Instant,
+    LongText,
+    Metadata,
+    Request,
+    SignedAmount,
+    Text,
+)
 
 HOLD_MAX_S = 31_536_000  # a year
 BATCH_MAX = 1000
@@ -28,7 +37,8 @@ Seconds = Annotated[int, Meta(ge=1, le=HOLD_MAX_S)]
 
 class CardRequest(Request, kw_only=True):
     """Issue a card of a program. With `activate` false it stays pending. `pin`: whether it has
-    a PIN; by default as in its program. `deliver`: how its recipient gets it.
+    a PIN; by default as in its program. `deliver`: how its recipient gets it. `expires_at`: instead
+    of the date by its program; a pending card keeps it when it is activated.
     """
 
     program: str
@@ -39,6 +49,21 @@ class CardRequest(Request, kw_only=True):
     pin: bool | msgspec.UnsetType = msgspec.UNSET
     # If unset, it is not part of the fingerprint, as before the field existed.
     deliver: DeliverRequest | msgspec.UnsetType = msgspec.UNSET
+    expires_at: Instant | msgspec.UnsetType = msgspec.UNSET
+
+
+class CardChange(Request, kw_only=True):
+    """A field that is left out is not changed; `recipient: null` removes the recipient."""
+
+    recipient: Recipient | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class ExtendRequest(Request, kw_only=True):
+    """A later expiry date of a card, and why."""
+
+    expires_at: Instant
+    reason: LongText
 
 
 class LookupRequest(Request, kw_only=True):
@@ -127,23 +152,30 @@ class LoadRequest(Request, kw_only=True):
 
 
 class TransferRequest(Request, kw_only=True):
-    """Move money from one card to another."""
+    """Move money from one card to another. `from_blocked`: by an owner, with a `reason`, also from
+    a blocked card, which stays blocked.
+    """
 
     from_: str = msgspec.field(name="from")
     to: str
     amount: Amount
     reference: Text | None = None
     metadata: Metadata | None = None
+    reason: LongText | msgspec.UnsetType = msgspec.UNSET
+    from_blocked: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class AdjustmentRequest(Request, kw_only=True):
-    """Correct a balance by hand."""
+    """Correct a balance by hand. `from_blocked`: by an owner, write money of a blocked card off; it
+    stays blocked.
+    """
 
     card: str
     amount: SignedAmount
     reason: LongText
     reference: Text | None = None
     metadata: Metadata | None = None
+    from_blocked: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 Movement = RefundRequest | LoadRequest | TransferRequest | AdjustmentRequest

@@ -42,6 +42,13 @@ async def change_state(
             location=context.location,
         )
     )
+    return await answered_card(database, context, card, posted), posted
+
+
+async def answered_card(
+    database: Database, context: RequestContext, card: UUID, posted: PostResult
+) -> Card:
+    """The card as it was right after the posting, also when its key is repeated."""
     current = await find_card(database, context.merchant, card)
     answer = await _first_answer(database, context) if posted.recalled else None
     if answer is None:
@@ -52,17 +59,14 @@ async def change_state(
             expires_at=posted.expires_at if posted.state else current.expires_at,
             blocked=current.blocked,
         )
-    return (
-        msgspec.structs.replace(
-            current,
-            state=cast("State", answer.state),
-            balance=answer.balance,
-            held=answer.held,
-            available=answer.balance - answer.held,
-            expires_at=answer.expires_at,
-            blocked=answer.blocked,
-        ),
-        posted,
+    return msgspec.structs.replace(
+        current,
+        state=cast("State", answer.state),
+        balance=answer.balance,
+        held=answer.held,
+        available=answer.balance - answer.held,
+        expires_at=answer.expires_at,
+        blocked=answer.blocked,
     )
 
 

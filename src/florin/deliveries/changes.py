@@ -27,6 +27,7 @@ from florin.kit.timestamps import parse_instant
 _LOCK = "select * from florin.delivery where merchant = $1 and id = $2 for no key update"
 _UNSENT = ("waiting", "due")
 _CORRECTABLE = (*_UNSENT, "bounced", "failed")
+ERASED = "erased"  # the address of a person who was erased (erase_person.sql)
 ENDED = ("sent", "delivered", "bounced", "failed", "cancelled")
 
 
@@ -128,6 +129,8 @@ def require_ended(row: Row) -> None:
         _refuse(row, "it was not sent yet; change it instead")
     if row["card"] is None or row["channel"] == "link":
         raise DeliveryStateConflict("this delivery cannot be sent again: request another one")
+    if row["address"] == ERASED:
+        raise DeliveryStateConflict("its recipient was erased: issue another delivery")
 
 
 async def send_again(

@@ -25,3 +25,11 @@ def parse_instant(text: str, *, param: str) -> datetime:
         f" not {text[:40]!r}",
         param=param,
     )
+
+
+def in_utc(at: datetime, *, param: str) -> datetime:
+    """The same instant in UTC. Raises InvalidRequest for one before year 1 or after 9999."""
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise InvalidRequest(f"{param} is out of range", param=param) from None

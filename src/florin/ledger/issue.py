@@ -21,10 +21,14 @@ _SQL = (
     "select * from issue($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bigint[], $9::boolean[], $10::bytea[], $11::text[],"
     " $12::text[], $13::text[], $14::text[], $15::bytea[], $16::interval, $17::text[],"
-    " $18::integer, $19::uuid)"
+    " $18::integer, $19::uuid, $20::timestamptz[])"
 )
 
-_PARAM_OF = {"amount_not_allowed": "amount", "program_not_found": "program"}
+_PARAM_OF = {
+    "amount_not_allowed": "amount",
+    "expiry_not_allowed": "expires_at",
+    "program_not_found": "program",
+}
 
 
 class Issuance(msgspec.Struct, kw_only=True, gc=False):
@@ -49,6 +53,7 @@ class Issuance(msgspec.Struct, kw_only=True, gc=False):
     recipient_name: str | None = None
     recipient_email: str | None = None
     metadata: str | None = None  # JSON
+    expires_at: datetime | None = None  # instead of the date by its program
     # The connection that the item came from; None in a job.
     client: ClientConnection | None = msgspec.field(default_factory=client_departure.current)
 
@@ -242,4 +247,5 @@ def _call_arguments(
         [_actor_and_location(item) for item in items],
         lock_timeout_ms,
         job,
+        [item.expires_at for item in items],
     ]

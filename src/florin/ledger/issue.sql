@@ -6,13 +6,13 @@
 -- program has none. p_actor: the actor, followed by a unit separator (U+001F) and the location if the
 -- actor is bound to one.
 -- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
--- program's limits changed since.
+-- program's limits changed since. p_expires: where a card has another expiry date than by its program.
 create function issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
   p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
   p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50,
-  p_job uuid default null
+  p_job uuid default null, p_expires timestamptz[] default null
 ) returns table (outcome text, id uuid, answer jsonb)
 language plpgsql volatile security definer
 set search_path from current
@@ -54,6 +54,7 @@ begin
           case when q.operation = 'issue' and q.fingerprint = i.fingerprint then 'replayed'
             else 'idempotency_key_reused' end
         when p.id is null then 'program_not_found'
+        when i.expires <= m.at or i.expires > m.at + interval '100 years' then 'expiry_not_allowed'
         when i.m = accepted.merchant and (accepted.kind = 'import'
           or (i.program = accepted.program and i.amount = accepted.amount)) then 'ok'
         when i.amount not between p.min_amount and p.max_amount
@@ -66,13 +67,14 @@ begin
       q.resource_id, q.answer, p.currency, p.partial_redemption, p.expires_after_months, m.at,
       case when octet_length(i.code) > case when p.pin then 32 else 64 end
         then substr(i.code, 33, 32) end as pin_hash,
-      case when i.activate then
-        expiry(m.at, p.expires_after_months, m.timezone) end as expires_at
+      coalesce(i.expires, case when i.activate then
+        expiry(m.at, p.expires_after_months, m.timezone) end) as expires_at,
+      p.max_balance, p.max_per_payment
     from unnest(p_merchant, p_id, p_transfer, p_event, p_key, p_fingerprint, p_program, p_amount,
         p_activate, p_code, p_last4, p_recipient_name, p_recipient_email, p_metadata, p_sealed,
-        p_actor) with ordinality
+        p_actor, p_expires) with ordinality
       as i (m, id, transfer, event, key, fingerprint, program, amount, activate, code, last4,
-        recipient_name, recipient_email, metadata, sealed, actor, n)
+        recipient_name, recipient_email, metadata, sealed, actor, expires, n)
     left join lateral (select z.timezone, clock_timestamp() + z.clock_offset as at from merchant z
       where z.id = i.m limit 1) m on true
     left join lateral (select z.* from program z
@@ -94,18 +96,19 @@ begin
     select d.* from decided d where d.outcome = 'ok'
   ), accounts as (
     insert into account (merchant, id, program, currency, state, partial, code_hash, face, balance,
-      sequence, revision, expires_at, issued_at, pin_hash, expires_after_months)
+      sequence, revision, expires_at, issued_at, pin_hash, expires_after_months, max_balance,
+      max_per_payment)
     select i.m, i.id, i.program, i.currency,
       case when i.activate then 'active'::card_state else 'pending' end, i.partial_redemption,
-      substr(i.code, 1, 32), i.amount, case when i.activate then i.amount else 0 end,
-      case when i.activate then 1 else 0 end, 1, i.expires_at, i.at, i.pin_hash,
-      i.expires_after_months
+      substr(i.code, 1, 32), greatest(i.amount, 1), case when i.activate then i.amount else 0 end,
+      case when i.activate and i.amount > 0 then 1 else 0 end, 1, i.expires_at, i.at, i.pin_hash,
+      i.expires_after_months, i.max_balance, i.max_per_payment
     from made i
   ), cards as (
     insert into card (merchant, id, last4, recipient_name, recipient_email, metadata, sealed_code,
-      sealed_until, issued_at)
+      sealed_until, issued_at, job)
     select i.m, i.id, i.last4, i.recipient_name, i.recipient_email,
-      coalesce(i.metadata::jsonb, '{}'), i.sealed, clock_timestamp() + p_sealed_for, i.at
+      coalesce(i.metadata::jsonb, '{}'), i.sealed, clock_timestamp() + p_sealed_for, i.at, p_job
     from made i
   ), transfers as (
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
@@ -113,7 +116,7 @@ begin
     select i.m, i.transfer, 'issue', i.currency, i.amount, 'merchant_clearing', 'card', i.id, 1,
       i.amount, split_part(i.actor, E'\x1f', 1),
       nullif(substr(i.actor, length(split_part(i.actor, E'\x1f', 1)) + 2), ''), i.at
-    from made i where i.activate
+    from made i where i.activate and i.amount > 0
   ), events as (
     insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1,

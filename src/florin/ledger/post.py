@@ -20,7 +20,8 @@ _SQL = (
     "select * from post($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::text[],"
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
     " $12::boolean[], $13::boolean[], $14::integer[], $15::text[], $16::text[], $17::text[],"
-    " $18::text[], $19::text[], $20::integer)"
+    " $18::text[], $19::text[], $20::integer, $21::timestamptz[], $22::boolean,"
+    " $23::boolean[])"
 )
 
 
@@ -46,6 +47,8 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     reference: str | None = None
     location: str | None = None
     reason: str | None = None
+    until: datetime | None = None  # of an extension
+    from_blocked: bool = False  # by an owner: also from a blocked card
     metadata: str | None = None  # JSON
     # The same item under the previous secret of codes: used when this one is unknown.
     previous_pepper: "Posting | None" = None
@@ -135,7 +138,7 @@ async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
     """Post in the caller's transaction; return the outcomes. For background jobs: an item whose
     card is locked elsewhere is `busy` and must be posted again.
     """
-    rows = await tx.all(_SQL, *_call_arguments(postings, LOCK_TIMEOUT_MS))
+    rows = await tx.all(_SQL, *_call_arguments(postings, LOCK_TIMEOUT_MS, background=True))
     return [row["outcome"] for row in rows]
 
 
@@ -196,7 +199,9 @@ def _detail(refusal: type[Refusal], param: str | None, posting: Posting) -> str 
     return None if card is None else f"{param} {ids.show_id('crd', card)}: {refusal.title()}"
 
 
-def _call_arguments(items: list[Posting], lock_timeout_ms: int) -> list[object]:
+def _call_arguments(
+    items: list[Posting], lock_timeout_ms: int, *, background: bool = False
+) -> list[object]:
     return [
         [item.merchant for item in items],
         [item.op for item in items],
@@ -218,4 +223,7 @@ def _call_arguments(items: list[Posting], lock_timeout_ms: int) -> list[object]:
         [item.reason for item in items],
         [item.metadata for item in items],
         lock_timeout_ms,
+        [item.until for item in items],
+        background,
+        [item.from_blocked for item in items],
     ]

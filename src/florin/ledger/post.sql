@@ -10,13 +10,16 @@
 -- locked elsewhere for longer than p_patience ms; nothing happened) | the code of a refusal.
 -- p_code: the keyed hash of the code (32 bytes) and, where a PIN was given, that of the PIN under each
 -- secret that may have keyed it (32 bytes each). A wrong PIN is counted although its item is refused.
--- Amounts are in minor units. p_amount null means all: the rest of a redemption, a whole hold.
+-- Amounts are in minor units. p_amount null means all: the rest of a redemption, a whole hold. p_until:
+-- of an extension the new expiry date. p_background: no client waits.
+-- p_from_blocked: an owner takes money from a blocked card, by a transfer or an adjustment; it stays blocked.
 create function post(
   p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
   p_card uuid[], p_code bytea[], p_other uuid[], p_amount bigint[], p_currency text[],
   p_remainder boolean[], p_simulate boolean[], p_expires_in integer[],
   p_actor text[], p_reference text[], p_location text[], p_reason text[], p_metadata text[],
-  p_patience integer default 50
+  p_patience integer default 50, p_until timestamptz[] default null,
+  p_background boolean default false, p_from_blocked boolean[] default null
 ) returns table (
   outcome text, id uuid, card uuid, currency text, amount bigint, part bigint, balance bigint,
   held bigint, state text, expires_at timestamptz, noun uuid, sequence bigint, at timestamptz
@@ -37,7 +40,7 @@ declare
   c_merchant uuid[]; c_id uuid[]; c_code bytea[]; c_currency text[]; c_state card_state[];
   c_partial boolean[]; c_face bigint[]; c_balance bigint[]; c_held bigint[]; c_sequence bigint[];
   c_before bigint[]; c_revision bigint[]; c_expires timestamptz[]; c_changed boolean[];
-  c_pin bytea[]; c_failed bytea[];
+  c_pin bytea[]; c_failed bytea[]; c_most bigint[]; c_payment bigint[];
   -- the items: the card, the second card, and the result
   x integer[]; y integer[]; y_item integer[]; y_rank integer[];
   o_outcome text[]; o_kind transfer_kind[]; o_amount bigint[]; o_part bigint[];
@@ -64,7 +67,7 @@ declare
   any_audit boolean := false;
 begin
   perform begin_money();
-  if p_op[1] <> 'expire' then -- no client waits for those
+  if p_op[1] <> 'expire' and not p_background then -- a client waits
     perform nextval('posting_counter');
   end if;
   perform set_config('lock_timeout', p_patience || 'ms', true);
@@ -116,9 +119,9 @@ begin
     select array_agg(l.code_hash), array_agg(l.currency), array_agg(l.state), array_agg(l.partial),
       array_agg(l.face), array_agg(l.balance), array_agg(l.held), array_agg(l.sequence),
       array_agg(l.revision), array_agg(l.expires_at), array_agg(l.pin_hash),
-      array_agg(l.pin_failed)
+      array_agg(l.pin_failed), array_agg(l.max_balance), array_agg(l.max_per_payment)
     into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
-      c_revision, c_expires, c_pin, c_failed
+      c_revision, c_expires, c_pin, c_failed, c_most, c_payment
     from (
       select a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
       join account a on a.merchant = w.m and a.id = w.c
@@ -130,9 +133,10 @@ begin
       array_agg(l.face order by w.r), array_agg(l.balance order by w.r),
       array_agg(l.held order by w.r), array_agg(l.sequence order by w.r),
       array_agg(l.revision order by w.r), array_agg(l.expires_at order by w.r),
-      array_agg(l.pin_hash order by w.r), array_agg(l.pin_failed order by w.r)
+      array_agg(l.pin_hash order by w.r), array_agg(l.pin_failed order by w.r),
+      array_agg(l.max_balance order by w.r), array_agg(l.max_per_payment order by w.r)
     into c_code, c_currency, c_state, c_partial, c_face, c_balance, c_held, c_sequence,
-      c_revision, c_expires, c_pin, c_failed
+      c_revision, c_expires, c_pin, c_failed, c_most, c_payment
     from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
     left join (
       select w.r, a.* from unnest(c_merchant, c_id) with ordinality as w (m, c, r)
@@ -187,13 +191,15 @@ begin
   -- 4. Decide, item by item.
   for item in
     select i.n::integer as n, i.op, i.id, i.m, i.card, i.code, i.other, i.amount, i.currency,
-      i.remainder, i.simulate, i.expires_in, i.key, i.event,
+      i.remainder, i.simulate, i.expires_in, i.key, i.event, i.until,
+      i.from_blocked,
       real_now + z.clock_offset as at,
       q.resource_id as claimed_by, q.operation = i.op and q.fingerprint = i.fingerprint as same
     from unnest(p_op, p_id, p_merchant, p_card, p_code, p_other, p_amount, p_currency, p_remainder,
-        p_simulate, p_expires_in, p_key, p_fingerprint, p_event)
+        p_simulate, p_expires_in, p_key, p_fingerprint, p_event, p_until,
+        p_from_blocked)
       with ordinality as i (op, id, m, card, code, other, amount, currency, remainder,
-        simulate, expires_in, key, fingerprint, event, n)
+        simulate, expires_in, key, fingerprint, event, until, from_blocked, n)
     left join lateral (select z.clock_offset from merchant z where z.id = i.m limit 1) z on true
     left join lateral (select q.resource_id, q.operation, q.fingerprint from idempotency q
       where i.key is not null and not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q
@@ -254,6 +260,9 @@ begin
       else 'card_closed' end;
     free := c_balance[c] - c_held[c];
     take := item.amount;
+    if item.from_blocked and refusal = 'card_blocked' and (item.op = 'transfer' or take < 0) then
+      refusal := null;
+    end if;
     kind := null; happened := null; held_change := 0; out_of := true;
 
     pin_said := null;
@@ -290,11 +299,13 @@ begin
     elsif item.op in ('redeem', 'hold') then
       if refusal is not null then null;
       else
-        if item.remainder and take > free then
-          take := free;
+        if item.remainder then
+          take := least(take, free, c_payment[c]);
         end if;
         if take > free or take = 0 then
           refusal := 'insufficient_funds';
+        elsif take > c_payment[c] then
+          refusal := 'payment_limit_exceeded';
         elsif not c_partial[c] and take <> c_balance[c] then
           refusal := 'partial_redemption_not_allowed';
         elsif item.op = 'redeem' then
@@ -386,11 +397,24 @@ begin
     elsif item.op = 'activate' then
       if st = 'active' then
         refusal := null; -- already in this state
+      elsif st = 'pending' and c_expires[c] <= now_here then
+        refusal := 'card_expired'; -- a date that was given when it was issued
       elsif st = 'pending' then
         refusal := null;
         kind := 'activate'; happened := 'card.activated'; out_of := false; take := c_face[c];
         st := 'active';
-        c_expires[c] := expiry_of(item.m, c_id[c], now_here);
+        c_expires[c] := coalesce(c_expires[c], expiry_of(item.m, c_id[c], now_here));
+      end if;
+    elsif item.op = 'extend' then
+      if st in ('pending', 'active', 'blocked') then
+        refusal := null;
+        if item.until <= now_here or item.until < c_expires[c]
+            or c_expires[c] is null and st <> 'pending' then
+          refusal := 'expiry_not_allowed';
+        elsif item.until is distinct from c_expires[c] then
+          happened := 'card.extended';
+          c_expires[c] := item.until;
+        end if;
       end if;
     elsif item.op = 'block' then
       if st in ('active', 'expired') then
@@ -463,8 +487,9 @@ begin
     end if;
 
     if refusal is null and kind is not null and (not out_of
-        and c_balance[c] + take > 9000000000000000
-        or kind = 'transfer' and c_balance[d] + take > 9000000000000000) then
+        and c_balance[c] + take > least(9000000000000000,
+          case when kind in ('load', 'adjust') then c_most[c] end) -- what was spent always returns
+        or kind = 'transfer' and c_balance[d] + take > least(9000000000000000, c_most[d])) then
       refusal := 'balance_limit_exceeded';
     end if;
 
@@ -510,7 +535,7 @@ begin
     end if;
     c_held[c] := c_held[c] + held_change;
     o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
-    if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate') then
+    if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate', 'extend') then
       if st <> 'expired' or item.op not in ('block', 'unblock') then
         c_state[c] := st; -- otherwise the entry that expires it still has to move its money
       end if;
@@ -520,6 +545,8 @@ begin
           where a.merchant = item.m and a.id = c_id[c]));
       any_answer := any_answer or item.key is not null;
       any_audit := any_audit or happened is not null;
+    elsif item.from_blocked then
+      any_audit := true;
     elsif item.op = 'hold' then
       o_data[i] := jsonb_build_object('state', 'open', 'captured', 0);
       insert into hold (merchant, id, card, currency, amount, actor, reference, location, metadata,
@@ -626,10 +653,14 @@ begin
 
   if any_audit then
     insert into audit (merchant, id, actor, action, subject, after)
-    select u.m, u.event, u.actor, u.type, 'crd_' || replace(c_id[u.c]::text, '-', ''), u.data
-    from unnest(p_merchant, p_op, p_event, o_event, x, o_data, p_actor)
-      as u (m, op, event, type, c, data, actor)
-    where u.op in ('block', 'unblock', 'close', 'reinstate') and u.type is not null;
+    select u.m, u.event, u.actor, u.type, 'crd_' || replace(c_id[u.c]::text, '-', ''),
+      coalesce(u.data, jsonb_build_object('amount', abs(u.amount)))
+        || jsonb_strip_nulls(jsonb_build_object('reason', u.reason))
+    from unnest(p_merchant, p_op, p_event, o_event, x, o_data, p_actor, p_reason, p_from_blocked,
+        o_amount)
+      as u (m, op, event, type, c, data, actor, reason, from_blocked, amount)
+    where (u.op in ('block', 'unblock', 'close', 'reinstate', 'extend') or u.from_blocked)
+      and u.type is not null;
   end if;
 
   if any_key and any_thief then

@@ -93,6 +93,13 @@ class BalanceLimitExceeded(Refusal):
     status = 402
 
 
+class PaymentLimitExceeded(Refusal):
+    """A card of this program pays at most its max_per_payment at a time."""
+
+    code = "payment_limit_exceeded"
+    status = 402
+
+
 class PinRequired(Refusal):
     """This card needs its PIN together with its code."""
 
@@ -147,6 +154,13 @@ class AmountNotAllowed(Refusal):
     status = 422
 
 
+class ExpiryNotAllowed(Refusal):
+    """The date must be in the future, at most 100 years away, and not before the card's own."""
+
+    code = "expiry_not_allowed"
+    status = 422
+
+
 # The outcomes of the ledger's functions, and their refusals.
 _NAMED: tuple[type[Refusal], ...] = (
     InsufficientFunds,
@@ -161,6 +175,8 @@ _NAMED: tuple[type[Refusal], ...] = (
     CaptureExceedsHold,
     HoldNotOpen,
     BalanceLimitExceeded,
+    PaymentLimitExceeded,
+    ExpiryNotAllowed,
     PinRequired,
     PinIncorrect,
     PinLocked,

@@ -32,7 +32,10 @@ Denominations = Annotated[list[Amount], Meta(min_length=1, max_length=100)]
 
 class ProgramRequest(Request, kw_only=True):
     """Cards of this program are issued in `currency`, within the limits and in the denominations.
-    `pin`: whether they have a PIN in addition to the code.
+    `pin`: whether they have a PIN in addition to the code. `max_balance`: what loads, transfers
+    and adjustments may bring a card to; `max_per_payment`: what a redemption or hold may take.
+    `imported_codes`: imports may bring codes of other systems, 6 to 64 letters and digits, which
+    are easier to guess; it cannot be undone.
     """
 
     name: Text
@@ -45,6 +48,9 @@ class ProgramRequest(Request, kw_only=True):
     metadata: Metadata | None = None
     pin: bool | msgspec.UnsetType = msgspec.UNSET
     reminder_days: ReminderDays | msgspec.UnsetType = msgspec.UNSET
+    max_balance: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    max_per_payment: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    imported_codes: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
@@ -57,6 +63,9 @@ class ProgramChange(Request, kw_only=True):
     expires_after_months: Months | msgspec.UnsetType | None = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
     reminder_days: ReminderDays | msgspec.UnsetType = msgspec.UNSET
+    max_balance: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    max_per_payment: Amount | msgspec.UnsetType | None = msgspec.UNSET
+    imported_codes: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Program(msgspec.Struct, kw_only=True):
@@ -73,6 +82,9 @@ class Program(msgspec.Struct, kw_only=True):
     partial_redemption: bool
     pin: bool
     reminder_days: list[int]
+    max_balance: int | None
+    max_per_payment: int | None
+    imported_codes: bool
     metadata: dict[str, str]
     created_at: datetime
 
@@ -83,10 +95,13 @@ async def create_program(
     """Create a program. Raises InvalidRequest."""
     check_currency(request.currency, param="currency")
     denominations = _checked(request.min_amount, request.max_amount, request.denominations)
+    max_balance = None if request.max_balance is msgspec.UNSET else request.max_balance
+    _check_max_balance(request.max_amount, max_balance)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
-        " denominations, expires_after_months, partial_redemption, metadata, pin,"
-        " reminder_days) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12)",
+        " denominations, expires_after_months, partial_redemption, metadata, pin, reminder_days,"
+        " max_balance, max_per_payment, imported_codes)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15)",
         merchant,
         program,
         request.name,
@@ -99,6 +114,9 @@ async def create_program(
         json_text(request.metadata or {}),
         request.pin is True,
         _days(REMINDER_DAYS if request.reminder_days is msgspec.UNSET else request.reminder_days),
+        max_balance,
+        None if request.max_per_payment is msgspec.UNSET else request.max_per_payment,
+        request.imported_codes is True,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     facts = {
@@ -131,10 +149,13 @@ async def change_program(
         }
         then = msgspec.structs.replace(now, **given)
         denominations = _checked(then.min_amount, then.max_amount, then.denominations)
+        _check_max_balance(then.max_amount, then.max_balance)
+        if now.imported_codes and not then.imported_codes:
+            raise InvalidRequest("cards have such codes already", param="imported_codes")
         changed = await tx.one(
             "update florin.program set name = $3, min_amount = $4, max_amount = $5,"
             " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb,"
-            " reminder_days = $9"
+            " reminder_days = $9, max_balance = $10, max_per_payment = $11, imported_codes = $12"
             " where merchant = $1 and id = $2 returning *",
             by.merchant,
             row["id"],
@@ -145,6 +166,9 @@ async def change_program(
             then.expires_after_months,
             json_text(then.metadata),
             _days(then.reminder_days),
+            then.max_balance,
+            then.max_per_payment,
+            then.imported_codes,
         )
         before = {field: getattr(now, field) for field in given}
         await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
@@ -191,6 +215,9 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
         partial_redemption=row["partial_redemption"],
         pin=row["pin"],
         reminder_days=list(row["reminder_days"]),
+        max_balance=row["max_balance"],
+        max_per_payment=row["max_per_payment"],
+        imported_codes=row["imported_codes"],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],
     )
@@ -202,6 +229,15 @@ def parse_program_id(text: str) -> UUID:
 
 def _days(given: list[int]) -> list[int]:
     return sorted(set(given), reverse=True)
+
+
+def _check_max_balance(highest: int, max_balance: int | None) -> None:
+    if max_balance is not None and max_balance < highest:
+        raise InvalidRequest(
+            f"max_balance {max_balance} is less than max_amount {highest}: a new card of"
+            " max_amount would exceed it",
+            param="max_balance",
+        )
 
 
 def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:

@@ -18,10 +18,10 @@ grant update on failed_attempt to {role};
 grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata,
-  reminder_days) on program to {role};
+  reminder_days, max_balance, max_per_payment, imported_codes) on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
-grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, once
+grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, change_card, once
   to {role};
 grant insert, update, delete on queue_job, outbox, queue_flow, queue_worker to {role};
 grant insert, delete on queue_tick to {role};
@@ -39,6 +39,6 @@ grant execute on function quotas, quota_limit, cards_left, take_job_quota, excee
 grant insert, update, delete on quota to {role};
 grant delete on quota_use to {role};
 grant execute on function analyze_grown, expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
-  finish_job to {role};
+  finish_job, erase_person to {role};
 grant insert, update on job to {role};
 grant insert, delete on job_code_export, job_part to {role};

@@ -5,6 +5,7 @@ Debits are positive and credits negative, so that all accounts together add up t
 
 import asyncio
 import time
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -77,16 +78,46 @@ async def read_balances(
 
     Raises AsOfNotSettled; InvalidRequest for an instant in the future.
     """
+    settled = await settled_instant(database, merchant, as_of, param="as_of")
+    at, currency = settled.at, currency or settled.currency
+    # A separate statement: it sees all commits of the time of waiting, on a replica, too.
+    reads.require_position(await database.position())
+    rows = await reads.all(_BALANCES, merchant, currency, at)
+    by_account = {row["account"]: row["balance"] for row in rows}
+    return Balances(
+        as_of=at,
+        currency=currency,
+        liability=-by_account.get("card", 0),
+        accounts=[Account(account=name, balance=by_account.get(name, 0)) for name in ACCOUNTS],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SettledInstant:
+    """An instant at or before which nothing can be added any more, and facts of its merchant."""
+
+    at: datetime
+    currency: str
+    zone: str
+
+
+async def settled_instant(
+    database: Database, merchant: UUID, as_of: datetime | None, *, param: str
+) -> SettledInstant:
+    """Return `as_of` once it is settled, or the latest settled instant. `param`: its name.
+
+    Raises AsOfNotSettled; InvalidRequest for an instant in the future.
+    """
     now_row = await database.one(
-        "select clock(id) as here, clock_timestamp() as real, clock_offset, currency"
+        "select clock(id) as here, clock_timestamp() as real, clock_offset, currency, timezone"
         " from florin.merchant where id = $1",
         merchant,
     )
     assert now_row is not None
     if as_of is not None and as_of > now_row["here"]:
         now = now_row["here"].isoformat()
-        detail = f"as_of is in the future: {as_of.isoformat()}; the current time is {now}"
-        raise InvalidRequest(detail, param="as_of")
+        detail = f"{param} is in the future: {as_of.isoformat()}; the current time is {now}"
+        raise InvalidRequest(detail, param=param)
     # The dates of a test merchant's transactions depend on when its clock was moved: for a test
     # merchant the query waits for every transaction that is running now.
     until = now_row["real"]
@@ -98,16 +129,7 @@ async def read_balances(
         if as_of is not None:
             raise AsOfNotSettled
         at = oldest + now_row["clock_offset"] - _MILLISECOND
-    # A separate statement: it sees all commits of the time of waiting, on a replica, too.
-    reads.require_position(await database.position())
-    rows = await reads.all(_BALANCES, merchant, currency or now_row["currency"], at)
-    by_account = {row["account"]: row["balance"] for row in rows}
-    return Balances(
-        as_of=at,
-        currency=currency or now_row["currency"],
-        liability=-by_account.get("card", 0),
-        accounts=[Account(account=name, balance=by_account.get(name, 0)) for name in ACCOUNTS],
-    )
+    return SettledInstant(at, now_row["currency"], now_row["timezone"])
 
 
 async def _settled(database: Database, until: datetime) -> datetime | None:

@@ -8,17 +8,17 @@ are cached.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from florin.kit.errors import Overloaded
-from florin.kit.postgres.database import Database, StatementTimeout
+from florin.kit.postgres.database import Database, Row, StatementTimeout
 from florin.kit.replicas.routing import RoutedReader
 from florin.reports import balances, proof
-from florin.reports.balances import Balances
+from florin.reports.balances import Balances, SettledInstant, settled_instant
 from florin.reports.proof import Proof
 
 REPORT_CONNECTIONS = 2  # counted in florin.ops.postgres.connection_budget
@@ -102,6 +102,16 @@ class ReportRunner:
             while len(self._balances) > BALANCES_KEPT:
                 self._balances.popitem(last=False)
         return answer
+
+    async def rows(self, merchant: UUID, sql: str, *arguments: object) -> Sequence[Row]:
+        """Run one statement of an export, in the merchant's turn. Raises Overloaded."""
+        async with self._turn(merchant):
+            return await self.database.all(sql, *arguments)
+
+    async def settle(self, merchant: UUID, as_of: datetime | None, *, param: str) -> SettledInstant:
+        """Wait until nothing can be added at `as_of` or before; see florin.reports.balances."""
+        async with self._turn(merchant):
+            return await settled_instant(self.database, merchant, as_of, param=param)
 
     def _keep_proof(self, merchant: UUID, made: _KeptProof) -> None:
         oldest = time.monotonic() - PROOF_KEPT_S

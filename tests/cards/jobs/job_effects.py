@@ -20,7 +20,7 @@ from florin.kit.queue.enqueue import NewJob
 from tests.cards.jobs.cleanup_effects import CARDS, KEPT, Check
 from tests.cards.jobs.delivery_effects import DELIVERIES
 from tests.cards.jobs.test_expiry import cards, later, proof, states
-from tests.ledger.calls import make_merchant, make_program, post
+from tests.ledger.calls import issue, make_merchant, make_program, post
 from tests.ledger.model import Op
 from tests.support.instance import SECRETS
 
@@ -98,6 +98,37 @@ async def bulk_import(owner: Any) -> tuple[NewJob, Check]:
     return NewJob(queue="bulk", kind="import", payload=payload), check
 
 
+async def batch_change(owner: Any) -> tuple[NewJob, Check]:
+    merchant, batch, job = await make_merchant(owner), ids.new_id(), ids.new_id()
+    program = await make_program(owner, merchant)
+    made = [ids.new_id() for _ in range(CARDS)]
+    await issue(owner, merchant, program, made, [100] * CARDS, activate=[False] * CARDS)
+    await owner.execute(
+        "update florin.card set job = $2 where merchant = $1",
+        *(merchant, batch),
+    )
+    await owner.execute(
+        "insert into florin.job (merchant, id, kind, total, actor, codes, change, cards_of)"
+        " values ($1, $2, 'bulk', $3, 'tests', 'none', 'activate', $4)",
+        *(merchant, job, CARDS, batch),
+    )
+
+    async def check() -> None:
+        row = await owner.fetchrow("select state, done, refused from florin.job where id = $1", job)
+        assert tuple(row) == ("finished", CARDS, 0)
+        moved = await owner.fetch(
+            "select credit_card, amount from florin.transfer where merchant = $1", merchant
+        )
+        assert sorted(row["credit_card"] for row in moved) == sorted(made)
+        assert [row["amount"] for row in moved] == [100] * CARDS
+        assert await _events(owner, merchant) == {
+            "card.issued": CARDS, "card.activated": CARDS, "job.finished": 1,
+        }  # fmt: skip
+
+    payload = {"merchant": str(merchant), "job": str(job)}
+    return NewJob(queue="bulk", kind="change", payload=payload), check
+
+
 async def _expiry(owner: Any, asked: Callable[[UUID], NewJob]) -> tuple[NewJob, Check]:
     merchant, _ = await cards(owner, CARDS)
     await later(owner, merchant, timedelta(days=60))
@@ -163,6 +194,7 @@ async def _events(owner: Any, merchant: UUID) -> dict[str, int]:
 EFFECTS: dict[tuple[str, str], Effect] = {
     ("bulk", "issue"): bulk_issue,
     ("bulk", "import"): bulk_import,
+    ("bulk", "change"): batch_change,
     ("gift-card-expiry", "sweep"): expiry_sweep,
     ("gift-card-expiry", "expire"): expiry_expire,
     ("gift-card-expiry", "lapse"): expiry_lapse,

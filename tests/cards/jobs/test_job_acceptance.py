@@ -48,7 +48,7 @@ async def test_limits_changed_since_do_not_concern_what_was_accepted(
     assert (refused.status_code, refused.json()["code"]) == (422, "amount_not_allowed")
     late = (await send(http, file((2500, ""), (2, "")), "late-file")).json()
     assert [error["line"] for error in late["errors"]] == [2]
-    assert "allows 1 to 2, not 2500" in late["errors"][0]["detail"]
+    assert "allows at most 2, not 2500" in late["errors"][0]["detail"]
 
 
 @pytest.mark.parametrize("changed", ["amount", "job", "finished"])

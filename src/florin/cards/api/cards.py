@@ -8,8 +8,8 @@ from litestar.params import Parameter
 
 from florin.cards import card as cards_
 from florin.cards import codes, listing, requests
+from florin.cards.api import changes, imports, jobs, people, secrets, transactions
 from florin.cards.api import history as history_api
-from florin.cards.api import imports, jobs, secrets, transactions
 from florin.cards.api.end_client import ClientIp
 from florin.cards.api.frequent_operations import FrequentOperations
 from florin.cards.api.responses import request_context, respond_posted
@@ -52,6 +52,7 @@ from florin.ledger.post import Ledger
     summary="Issue a card",
     responses=refusal_responses(
         no.AmountNotAllowed,
+        no.ExpiryNotAllowed,
         no.ProgramNotFound,
         IdempotencyKeyRequired,
         IdempotencyKeyReused,
@@ -88,6 +89,7 @@ async def list_cards(
     limit: Limit = 20,
     starting_after: After = None,
     program: str | None = None,
+    job: Annotated[str | None, Parameter(description="The job that issued the cards.")] = None,
     card_state: Annotated[cards_.State | None, Parameter(query="state")] = None,
     last4: Annotated[
         str | None, Parameter(max_length=16, description="The last four characters of the code.")
@@ -103,6 +105,7 @@ async def list_cards(
     caller.needs("cards:read")
     only = CardFilter(
         program=Pagination.only("prg", program),
+        job=Pagination.only("job", job),
         state=card_state,
         last4=codes.read_last4(last4) if last4 else None,
         recipient=recipient,
@@ -246,6 +249,8 @@ handlers = [
     card_entries,
     look_up,
     *secrets.handlers,
+    *changes.handlers,
+    *people.handlers,
     *(_state_route(operation) for operation in _STATES),
     *jobs.handlers,
     *imports.handlers,

@@ -1,10 +1,11 @@
 """API: the route that imports cards from a CSV file."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from litestar import Response, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import (
     OpenAPIMediaType,
     OpenAPIType,
@@ -17,7 +18,7 @@ from litestar.params import Parameter
 from florin.cards.api.responses import request_context, respond
 from florin.cards.jobs import import_upload
 from florin.cards.jobs.bulk_issue import MOST
-from florin.cards.jobs.import_upload import ControlTotals
+from florin.cards.jobs.import_file import ControlTotals, FileFormat
 from florin.cards.jobs.job import Job
 from florin.identity.authentication import Caller, EmailNotVerified
 from florin.kit.encryption import Sealer
@@ -56,13 +57,16 @@ class TakesCsv(Operation):
     operation_class=TakesCsv,
     request_max_body_size=BYTES_MAX,
     opt={"streams": True},
-    responses=refusal_responses(
-        no.ProgramNotFound,
-        EmailNotVerified,
-        IdempotencyKeyRequired,
-        IdempotencyKeyReused,
-        QuotaExceeded,
-    ),
+    responses={
+        **refusal_responses(
+            no.ProgramNotFound,
+            EmailNotVerified,
+            IdempotencyKeyRequired,
+            IdempotencyKeyReused,
+            QuotaExceeded,
+        ),
+        200: ResponseSpec(Job, description="A dry run.", generate_examples=False),
+    },
 )
 async def import_cards(
     request: AnyRequest,
@@ -81,21 +85,48 @@ async def import_cards(
     program: Annotated[
         str | None, Parameter(description="The program of lines without one.")
     ] = None,
+    columns: Annotated[
+        str | None,
+        Parameter(
+            max_length=2000,
+            description="What columns are: `amount:Balance,code:Card no,metadata.order:Order`.",
+        ),
+    ] = None,
+    amounts: Annotated[
+        Literal["minor", "decimal"],
+        Parameter(description="`minor`: 2500; `decimal`: 25.00, 25,00 or $25.00."),
+    ] = "minor",
+    dates: Annotated[
+        Literal["dmy", "mdy"] | None,
+        Parameter(description="How dates with slashes are written: day or month first."),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Parameter(description="Only read the file; 200 with what its job would begin with."),
+    ] = False,
 ) -> Response[Job]:
-    """Create active cards from a CSV file, in the background. The first line names the columns:
-    `amount` and, optionally, `program`, `code`, `currency`, `recipient_name` and
-    `recipient_email`; each further line is one card. A card without a code gets one; download it
-    from the job. With `count` and `amount` the file is refused unless they match. A refused line
-    is listed in the job's `errors`; the others are imported.
+    """Create cards from a CSV file, in the background. The first line names the columns, by
+    Florin's names or those of the usual exports: `amount` and, optionally, `program`, `code`,
+    `pin`, `currency`, `expires_at`, `state`, `recipient_name`, `recipient_email` and
+    `metadata.KEY`; each further line is one card. A card without a code gets one; download it
+    from the job. With `count` and `amount` (in minor units) the file is refused unless they match.
+    A refused line is listed in the job's `errors`; the others are imported. The job's `file` says
+    how the file was read.
     """
     caller.needs("cards:write")
-    context = request_context(caller, key)
+    context = request_context(caller, key, required=not dry_run)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "text/csv":
         raise InvalidRequest("Content-Type must be text/csv", param="Content-Type")
     totals = ControlTotals(count=count, amount=amount, program=program)
+    form = FileFormat(columns=columns, amounts=amounts, dates=dates)
     with import_upload.upload_slot(caller.merchant):
+        if dry_run:
+            check = await import_upload.check_import(
+                db, caller.merchant, request.stream(), totals, form
+            )
+            return Response(check, status_code=200)
         job, replayed = await import_upload.start_import(
-            db, sealer, context, request.stream(), totals
+            db, sealer, context, request.stream(), totals, form
         )
     notifier.notify_all()
     return respond(request, job, status=202, position=await db.position(), replayed=replayed)

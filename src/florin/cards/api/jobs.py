@@ -4,6 +4,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
+from florin.cards.api import batches
 from florin.cards.api.responses import request_context, respond
 from florin.cards.jobs import bulk_issue, code_export
 from florin.cards.jobs import job as jobs
@@ -45,8 +46,9 @@ async def bulk_cards(
     data: BulkRequest,
     key: Key = "",
 ) -> Response[Job]:
-    """Issue up to 1,000,000 active cards in the background. The job shows the progress; when it is
-    finished, its codes can be downloaded once.
+    """Issue up to 1,000,000 cards in the background. The job shows the progress; when it is
+    finished, its codes can be downloaded once. With `activate: false` they are pending and carry no
+    liability; `POST /jobs/{id}/activate` activates all of them.
     """
     caller.needs("cards:write")
     job, replayed = await bulk_issue.start_bulk_issue(db, request_context(caller, key), data)
@@ -105,4 +107,10 @@ async def take_job_codes(
     return Stream(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
 
-handlers: list[HTTPRouteHandler] = [bulk_cards, list_jobs, get_job, take_job_codes]
+handlers: list[HTTPRouteHandler] = [
+    bulk_cards,
+    list_jobs,
+    get_job,
+    take_job_codes,
+    *batches.handlers,
+]

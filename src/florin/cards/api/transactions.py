@@ -14,7 +14,7 @@ from florin.cards.codes import CodeMalformed
 from florin.cards.transactions.models import Adjustment, Hold, Load, Redemption, Refund, Transfer
 from florin.cards.transactions.operations import TransactionOperations
 from florin.identity.authentication import Caller
-from florin.kit.errors import IdempotencyKeyRequired, IdempotencyKeyReused, Refusal
+from florin.kit.errors import Forbidden, IdempotencyKeyRequired, IdempotencyKeyReused, Refusal
 from florin.kit.http.asgi import asgi_scope
 from florin.kit.http.client_address import TrustedProxies
 from florin.kit.http.idempotency_key import Key
@@ -33,6 +33,7 @@ _SPEND: tuple[type[Refusal], ...] = (
     *_STATES,
     no.InsufficientFunds,
     no.CurrencyMismatch,
+    no.PaymentLimitExceeded,
     no.PartialRedemptionNotAllowed,
     no.PinRequired,
     no.PinIncorrect,
@@ -187,10 +188,23 @@ async def transfer(
     data: requests.TransferRequest,
     key: Key = "",
 ) -> Response[Transfer]:
-    """Move money from one card to another of the same currency."""
+    """Move money from one card to another of the same currency. With `from_blocked` an owner
+    who is signed in moves the money of a blocked card, for the `reason` in the audit log; the card
+    stays blocked.
+    """
     caller.needs("cards:write")
+    _require_owner(caller, data.from_blocked)
     made, posted = await transactions.transfer(request_context(caller, key), data)
     return respond_posted(request, made, posted)
+
+
+def _require_owner(caller: Caller, from_blocked: object) -> None:
+    """Raises Forbidden if money is taken from a blocked card."""
+    if from_blocked is not True:
+        return
+    caller.signed_in()
+    if caller.role != "owner":
+        raise Forbidden("only an owner takes money from a blocked card")
 
 
 @post(
@@ -211,8 +225,11 @@ async def adjust(
     data: requests.AdjustmentRequest,
     key: Key = "",
 ) -> Response[Adjustment]:
-    """Correct a balance by hand, up or down, with a reason."""
+    """Correct a balance by hand, up or down, with a reason. With `from_blocked` an owner who is
+    signed in writes money of a blocked card off; the card stays blocked.
+    """
     caller.needs("cards:write")
+    _require_owner(caller, data.from_blocked)
     made, posted = await transactions.adjust(request_context(caller, key), data)
     return respond_posted(request, made, posted)
 

@@ -44,7 +44,7 @@ select currency, min_amount, max_amount, denominations from florin.program
 where merchant = $1 and id = $2
 """
 _JOB = """
-select j.program, j.amount, j.total, j.done, j.state, j.actor, j.location,
+select j.program, j.amount, j.total, j.done, j.state, j.actor, j.location, j.activate,
   (select p.pin from florin.program p where p.merchant = j.merchant and p.id = j.program) as pin
 from florin.job j where j.merchant = $1 and j.id = $2
 """
@@ -55,11 +55,14 @@ update florin.job set state = 'running', done = done + $3,
 
 
 class BulkRequest(Request, kw_only=True):
-    """Issue `quantity` cards of `amount` each."""
+    """Issue `quantity` cards of `amount` each; with `activate` false they are pending, such as
+    printed cards that are not sold yet.
+    """
 
     program: str
     amount: Amount
     quantity: Annotated[int, Meta(ge=1, le=MOST)]
+    activate: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 async def start_bulk_issue(
@@ -89,8 +92,8 @@ async def start_bulk_issue(
             await quotas.take_job(tx, context.merchant, QUEUE, request.quantity)
             await tx.run(
                 "insert into florin.job"
-                " (merchant, id, kind, program, amount, total, actor, location, amounts_accepted)"
-                " values ($1, $2, 'bulk', $3, $4, $5, $6, $7, true)",
+                " (merchant, id, kind, program, amount, total, actor, location, activate,"
+                " amounts_accepted) values ($1, $2, 'bulk', $3, $4, $5, $6, $7, $8, true)",
                 context.merchant,
                 job,
                 program,
@@ -98,15 +101,13 @@ async def start_bulk_issue(
                 request.quantity,
                 context.actor,
                 context.location,
+                request.activate is not False,
             )
             await jobs.enqueue_job(
                 tx, queue=QUEUE, kind="issue", merchant=context.merchant, job=job
             )
     current = await jobs.find_job(database, context.merchant, first)
-    as_first = msgspec.structs.replace(
-        current, state="queued", done=0, codes="waiting", errors=[], finished_at=None
-    )
-    return as_first, first != job
+    return jobs.job_as_created(current, codes="waiting"), first != job
 
 
 async def _check(tx: Tx, merchant: UUID, program: UUID, amount: int) -> None:
@@ -150,7 +151,7 @@ class BulkIssuer:
             following = chunk.first + len(chunk.codes)
             try:
                 # The codes of the next chunk are made while the database commits this one.
-                _, chunk_after = await asyncio.gather(
+                whole, chunk_after = await asyncio.gather(
                     self._commit_chunk(job, merchant, uuid, chunk),
                     asyncio.to_thread(self.prepare, merchant, row, following, pace.size),
                 )
@@ -163,6 +164,8 @@ class BulkIssuer:
             except Refusal as refusal:  # a retry would not help
                 raise PermanentFailure(f"{refusal.code}: {refusal.detail}") from refusal
             chunk = chunk_after
+            if whole:
+                return None
             if chunk.codes:
                 await pace.rest_after(time.monotonic() - started)
         return None
@@ -188,15 +191,19 @@ class BulkIssuer:
                     sealed=None,
                     actor=row["actor"],
                     location=row["location"],
+                    activate=row["activate"],
                 )
                 for card, code, pin in zip(cards, drawn, drawn_pins, strict=True)
             ],
         )
 
-    async def _commit_chunk(self, job: QueueJob, merchant: UUID, uuid: UUID, chunk: Chunk) -> None:
+    async def _commit_chunk(self, job: QueueJob, merchant: UUID, uuid: UUID, chunk: Chunk) -> bool:
+        """Issue the cards of a chunk. Returns whether the job has ended: it may be cancelled."""
         number = len(chunk.codes)
         async with job.effect() as tx:
             row = await tx.one(f"{_JOB} for no key update", merchant, uuid)
+            if row is not None and row["state"] == "finished":
+                return True
             if row is None or row["done"] != chunk.first:
                 raise RuntimeError(f"another worker continued job {ids.show_id('job', uuid)}")
             first = await issue_in(tx, chunk.issuances, job=uuid)
@@ -217,8 +224,10 @@ class BulkIssuer:
             )
             await tx.run(_COUNT, merchant, uuid, number)
             await job.step(tx)
-            if chunk.first + number == row["total"]:
+            whole = chunk.first + number == row["total"]
+            if whole:
                 await tx.value("select finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
+        return bool(whole)
 
 
 def code_export_binding(merchant: UUID, job: UUID, nth: int) -> bytes:

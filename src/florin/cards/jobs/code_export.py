@@ -29,7 +29,7 @@ update florin.job j set codes = 'downloading', download_actor = $3,
   downloading_until = clock_timestamp() + $4::text::interval
 where merchant = $1 and id = $2 and (state = 'finished' or {jobs.FAILED}) and (codes = 'waiting'
   or codes = 'downloading' and download_actor = $3 and downloading_until <= clock_timestamp())
-returning download_number, done - refused as cards
+returning download_number, done - refused - cancelled as cards
 """  # noqa: S608 -- our own text
 _BEGUN_BY = "select download_actor from florin.job where merchant = $1 and id = $2"
 _SHEETS = """
@@ -89,7 +89,7 @@ class CodesBeingTaken(Refusal):
 
 
 class JobNotFinished(Refusal):
-    """The job is not finished; its codes can be downloaded when it has finished or failed."""
+    """The job is not finished: wait for it, or cancel what it has not begun."""
 
     code = "job_not_finished"
     status = 409

@@ -6,9 +6,10 @@ or the one that gives the most known columns in the first line. Each byte is rea
 times, and the length of a record is limited.
 """
 
+import codecs
 import csv
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Collection
+from collections.abc import AsyncGenerator, AsyncIterator, Container
 from typing import NamedTuple
 
 from florin.kit.errors import InvalidRequest
@@ -17,6 +18,7 @@ RECORD_MAX = 8192  # bytes
 SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 _BOM = b"\xef\xbb\xbf"
 _SEP = re.compile(rb'"?sep=(.?)"?', re.IGNORECASE)
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 # A quotation mark opens a field only where the field begins.
 _OPENS = {each: re.compile(rb'(?:\A|%s)"' % each.encode()) for each in SEPARATORS}
 _CLOSES = re.compile(rb'(?:[^"]|"")*+"')
@@ -36,9 +38,9 @@ class NotCsv(Exception):
 class RecordSplitter:
     """Splits one file. `separator` is set when its first record has been split."""
 
-    def __init__(self, columns: Collection[str]) -> None:
+    def __init__(self, columns: Container[str]) -> None:
         self.separator: str | None = None
-        self._columns = frozenset(columns)
+        self._columns = columns
         self._named: str | None = None  # by a line `sep=`
         self._rest = b""  # of a line that has not ended
         self._line = 0  # lines that have ended
@@ -124,12 +126,63 @@ async def split_records(
         yield ready[start : start + most]
 
 
+async def to_utf8(blocks: AsyncIterator[bytes], encodings: list[str]) -> AsyncGenerator[bytes]:
+    """The blocks of a file, in UTF-8 if a byte-order mark says that they are UTF-16, as in "Unicode
+    text" of spreadsheets. The encoding is added to `encodings`. Raises InvalidRequest.
+    """
+    decoder: codecs.IncrementalDecoder | None = None
+    begin = b""
+    async for block in blocks:
+        if not encodings:
+            begin += block
+            if len(begin) < len(_BOM):
+                continue
+            block, begin = begin, b""  # noqa: PLW2901 -- with what came before
+            decoder = _decoder(block, encodings)
+        yield _utf8(block, decoder)
+    if begin:
+        yield begin
+    encodings.extend([] if encodings else ["utf-8"])
+
+
+def _decoder(begin: bytes, encodings: list[str]) -> codecs.IncrementalDecoder | None:
+    name = _UTF16.get(begin[:2])
+    encodings.append("utf-8" if name is None else "utf-16")
+    return None if name is None else codecs.getincrementaldecoder(name)()
+
+
+def _utf8(block: bytes, decoder: codecs.IncrementalDecoder | None) -> bytes:
+    if decoder is None:
+        return block
+    try:
+        return decoder.decode(block).encode()
+    except UnicodeError:
+        raise InvalidRequest("the file begins as UTF-16 but is not; save it in UTF-8") from None
+
+
 def parse_fields(text: bytes, separator: str) -> list[str]:
     """The fields of a record. Raises NotCsv."""
+    return split_fields(decode_record(text)[0], separator)
+
+
+def decode_record(text: bytes) -> tuple[str, bool]:
+    """The text of a record, and whether it is not UTF-8 but Windows-1252. Raises NotCsv."""
     try:
-        fields = next(csv.reader([text.decode()], delimiter=separator, strict=True))
+        return text.decode(), False
     except UnicodeDecodeError:
-        raise NotCsv("this is not UTF-8; save the file as CSV in UTF-8") from None
+        pass
+    try:
+        return text.decode("cp1252"), True
+    except UnicodeDecodeError:
+        raise NotCsv(
+            "this is neither UTF-8 nor Windows-1252; save the file as CSV in UTF-8"
+        ) from None
+
+
+def split_fields(text: str, separator: str) -> list[str]:
+    """The fields of a record. Raises NotCsv."""
+    try:
+        fields = next(csv.reader([text], delimiter=separator, strict=True))
     except (csv.Error, StopIteration):
         raise NotCsv(
             "a quotation mark is missing or in the wrong place; a field is quoted as a whole, and"
@@ -153,7 +206,7 @@ def _stays_open(text: bytes, separator: str, is_open: bool) -> bool:
         at, is_open = opening.end(), True
 
 
-def _detected(head: bytes, columns: frozenset[str]) -> str:
+def _detected(head: bytes, columns: Container[str]) -> str:
     """The separator that makes the most known columns of the first line; else a comma."""
 
     def known(separator: str) -> int:

@@ -11,7 +11,7 @@ begin
   perform begin_money();
   insert into event (merchant, id, type, resource_id, sequence, data, actor, created_at)
   select p_merchant, p_event, 'job.finished', p_job, 1,
-    jsonb_build_object('state', 'finished', 'done', j.done - j.refused), j.actor, clock(p_merchant)
+    jsonb_build_object('state', 'finished', 'done', j.done - j.refused - j.cancelled), j.actor, clock(p_merchant)
   from job j where j.merchant = p_merchant and j.id = p_job;
   insert into outbox (topic, merchant, resource_id)
   select 'job.finished', p_merchant, p_event from merchant m where m.id = p_merchant and m.followed;

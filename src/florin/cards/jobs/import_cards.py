@@ -23,11 +23,13 @@ from florin.cards.jobs.job import ERRORS_MAX, LineError
 from florin.cards.jobs.throttle import JobThrottle
 from florin.kit import ids
 from florin.kit.encryption import Sealer
+from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.database import Row as Record
 from florin.kit.queue.job import Continue
 from florin.kit.queue.job import QueuedJob as QueueJob
 from florin.ledger.issue import FirstAnswer, Issuance, issue_each_in
+from florin.ledger.post import Posting, post_in
 from florin.ledger.refusals import BY_OUTCOME
 
 _COLLISIONS_MAX = 3  # of a new code, or of one that another import uses at the same time
@@ -123,7 +125,7 @@ class CardImporter:
 
     def _draw_one(self, merchant: UUID, job: Record, row: ImportRow, has_pin: bool) -> PreparedRow:
         code, card = row.code or codes.make_code(), ids.new_id()
-        pin = pins.make_pin() if has_pin else ""
+        pin = row.pin or (pins.make_pin() if has_pin else "")
         hashes = [codes.code_hash(pepper, merchant, code) for pepper in self._peppers]
         issuance = Issuance(
             id=card,
@@ -132,12 +134,16 @@ class CardImporter:
             amount=row.amount,
             code=hashes[0],
             pin=pins.pin_hash(self._peppers[0], merchant, card, pin) if pin else None,
+            pin_wanted=row.pin is not None,
             last4=code[-4:],
             sealed=None,
             actor=job["actor"],
             location=job["location"],
             recipient_name=row.name,
             recipient_email=row.email,
+            activate=row.state != "pending",
+            metadata=json_text(row.metadata) if row.metadata else None,
+            expires_at=row.expires_at,
         )
         return PreparedRow(row, code, pin, issuance, hashes)
 
@@ -146,16 +152,19 @@ class CardImporter:
     ) -> bool:
         """Issue the cards of some parts. Returns whether they were the last."""
         async with job.effect() as tx:
-            await tx.one(f"{_JOB} for no key update", merchant, uuid)
+            row = await tx.one(f"{_JOB} for no key update", merchant, uuid)
+            if row is not None and row["state"] == "finished":
+                return True  # it was cancelled
             if len(await tx.all(_END, merchant, uuid, parts)) < len(parts):
                 raise RuntimeError(f"another worker continued job {ids.show_id('job', uuid)}")
             fresh, errors = await _split_known_codes(tx, merchant, drawn)
             lines: list[str] = []
             rows = await issue_each_in(tx, [each.issuance for each in fresh], job=uuid)
+            await _block(tx, [each.issuance for each in fresh if each.row.state == "blocked"])
             for each, row in zip(fresh, rows, strict=True):
                 if row["outcome"] != "ok":
                     errors.append(_error(each.row, BY_OUTCOME[row["outcome"]].title()))
-                elif each.row.code is None or each.pin:
+                elif each.row.code is None or (each.pin and each.row.pin is None):
                     lines.append(_line(each, msgspec.json.decode(row["answer"], type=FirstAnswer)))
             if lines:
                 bound = code_export_binding(merchant, uuid, parts[0])
@@ -173,6 +182,22 @@ class CardImporter:
         """Finish a job whose file has no valid row; any other is finished with its last part."""
         async with job.effect() as tx:
             await tx.value("select finish_job($1, $2, $3)", merchant, uuid, ids.new_id())
+
+
+async def _block(tx: Tx, issuances: list[Issuance]) -> None:
+    """Block the cards that were blocked in the other system. No one else knows them yet."""
+    if issuances:
+        postings = [
+            Posting(
+                merchant=each.merchant,
+                op="block",
+                actor=each.actor,
+                card=each.id,
+                location=each.location,
+            )
+            for each in issuances
+        ]
+        await post_in(tx, postings)
 
 
 async def _split_known_codes(

@@ -4,30 +4,36 @@ The first line names the columns, in any order. A message names the column, the 
 expected; it never repeats a code.
 """
 
-import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import msgspec
 
 from florin.cards import codes
-from florin.cards.card import Recipient
-from florin.cards.jobs.csv_records import SEPARATORS, NotCsv, Record, parse_fields
+from florin.cards.jobs.card_fields import read_code, read_metadata, read_pin, read_recipient
+from florin.cards.jobs.csv_records import SEPARATORS, NotCsv, Record, decode_record, split_fields
+from florin.cards.jobs.import_columns import FIELDS, Column, match_columns
+from florin.cards.jobs.import_values import (
+    Amounts,
+    CardState,
+    Dates,
+    LineRefused,
+    may_be_secret,
+    read_amount,
+    read_expiry,
+    read_state,
+    shown_value,
+)
 from florin.cards.jobs.job import LineError
 from florin.kit import ids
-from florin.kit.email_address import Email
+from florin.kit.currencies import minor_digits
 from florin.kit.errors import InvalidRequest
-from florin.kit.http.body import AMOUNT_MAX, Text
-from florin.kit.http.explanations import explained, shown
-from florin.kit.observability import redaction
 
-COLUMNS = ("program", "amount", "code", "currency", "recipient_name", "recipient_email")
+COLUMNS = FIELDS
 CHUNK = 1000  # records that are parsed and stored together
 _EMPTY = "this row is empty; leave out rows without values"
-_AMOUNT = re.compile(r"[0-9]{1,13}")
-_SHORTENED = re.compile(r"[0-9]+([.,][0-9]+)?[Ee]\+?[0-9]+")
-_LINE_BREAK = re.compile(r"[ \t]*[\n\v\f\r\x85\u2028\u2029][\s]*")
-_MAY_BE_CODE = re.compile(r"(?:[A-Za-z0-9][ _-]*){14,}")
 
 
 class ImportRow(msgspec.Struct, array_like=True, frozen=True):
@@ -39,11 +45,16 @@ class ImportRow(msgspec.Struct, array_like=True, frozen=True):
     code: str | None = None
     name: str | None = None
     email: str | None = None
+    pin: str | None = None
+    expires_at: datetime | None = None
+    state: CardState = "active"
+    metadata: dict[str, str] | None = None
 
 
 class ImportPart(msgspec.Struct):
     """Records that were parsed together. `count`, `amount`: of all of them, for the control totals;
-    `empty`: rows without any value, which are refused and not counted as cards.
+    `empty`: rows without any value, which are refused and not counted as cards; `western`: some are
+    not UTF-8 and were read as Windows-1252; `shortest`: symbols of the shortest foreign code.
     """
 
     rows: list[ImportRow]
@@ -51,6 +62,8 @@ class ImportPart(msgspec.Struct):
     count: int
     amount: int
     empty: int = 0
+    western: bool = False
+    shortest: int | None = None
 
 
 class ProgramFacts(msgspec.Struct, frozen=True):
@@ -59,10 +72,20 @@ class ProgramFacts(msgspec.Struct, frozen=True):
     min_amount: int
     max_amount: int
     denominations: tuple[int, ...]
+    imported_codes: bool = False
+    expires: bool = False
 
 
-class LineRefused(Exception):
-    """A record that is refused; the message says why."""
+class ImportOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the values of a file are written. `columns`: by name, the field that it is; `dates`: of
+    dates such as 03/04/2027; `zone`: of the merchant, in which a day ends; `now`: its clock.
+    """
+
+    columns: Mapping[str, str] = {}
+    amounts: Amounts = "minor"
+    dates: Dates | None = None
+    zone: str = "UTC"
+    now: datetime = datetime.min.replace(tzinfo=UTC)
 
 
 class ImportReader:
@@ -74,136 +97,127 @@ class ImportReader:
         separator: str,
         programs: Mapping[UUID, ProgramFacts],
         default: UUID | None,
+        options: ImportOptions | None = None,
     ) -> None:
         """Parse the line of column names. Raises InvalidRequest."""
+        self._options = options or ImportOptions()
         try:
-            names = [name.strip().lower() for name in parse_fields(head.text, separator)]
+            text, self.western = decode_record(head.text)
+            names = [name.strip() for name in split_fields(text, separator)]
         except NotCsv as wrong:
             raise InvalidRequest(f"line {head.line}: {wrong}") from None
-        for name in names:
-            if name not in COLUMNS or names.count(name) > 1:
-                known = ", ".join(COLUMNS)
-                detail = (
-                    f"line {head.line}: {_shown(name)} is no column or is named twice; the columns"
-                    f" are {known}, separated by {', '.join(SEPARATORS.values())}"
-                )
-                may_show = name.isprintable() and not _may_be_secret(name)
-                raise InvalidRequest(detail, param=name[:100] if may_show else None)
-        if "amount" not in names:
-            raise InvalidRequest(f"line {head.line}: there is no column amount", param="amount")
-        if "program" not in names and default is None:
+        harmless = {name for name in names if name.isprintable() and not may_be_secret(name)}
+        self.columns = match_columns(
+            names, self._options.columns, line=head.line, may_show=harmless
+        )
+        fields = [column.field for column in self.columns]
+        if "amount" not in fields:
+            raise InvalidRequest(
+                f"line {head.line}: there is no column amount; say which one has the balance, with"
+                " columns=amount:NAME",
+                param="amount",
+            )
+        if "program" not in fields and default is None:
             raise InvalidRequest(
                 "give the program in a column, or in the query parameter program", param="program"
             )
-        self._names, self._separator = names, separator
+        self._separator = separator
         self._programs, self._default = programs, default
+        self._zone = ZoneInfo(self._options.zone)
 
     def read(self, records: list[Record]) -> ImportPart:
-        part = ImportPart(rows=[], errors=[], count=len(records), amount=0)
+        part = ImportPart(rows=[], errors=[], count=len(records), amount=0, western=self.western)
         for record in records:
             try:
-                values = self._values(record)
+                text, western = decode_record(record.text)
+                part.western = part.western or western
+                values = [field.strip() for field in split_fields(text, self._separator)]
                 if not any(values):
                     part.empty += 1
                     part.count -= 1
                     part.errors.append(LineError(line=record.line, detail=_EMPTY))
                     continue
                 fields = self._fields(values)
-                part.amount += int(fields["amount"]) if _AMOUNT.fullmatch(fields["amount"]) else 0
-                part.rows.append(self._row(record.line, fields))
+                part.amount += self._counted(fields)
+                row = self._row(record.line, fields)
             except (NotCsv, LineRefused) as wrong:
                 part.errors.append(LineError(line=record.line, detail=str(wrong)))
+                continue
+            part.rows.append(row)
+            if row.code is not None and not codes.is_own(row.code):
+                part.shortest = min(len(row.code), part.shortest or len(row.code))
         return part
 
-    def _values(self, record: Record) -> list[str]:
-        return [field.strip() for field in parse_fields(record.text, self._separator)]
-
     def _fields(self, values: list[str]) -> dict[str, str]:
-        if len(values) != len(self._names):
+        if len(values) != len(self.columns):
             raise LineRefused(
-                f"there are {len(values)} fields, not {len(self._names)}; a value that holds"
+                f"there are {len(values)} fields, not {len(self.columns)}; a value that holds"
                 f" {SEPARATORS[self._separator]} must be in quotation marks"
             )
-        return dict(zip(self._names, values, strict=True))
+        named = zip(self.columns, values, strict=True)
+        return {column.field: value for column, value in named if column.field is not None}
+
+    def _counted(self, fields: Mapping[str, str]) -> int:
+        """The amount of a row for the control total, also when another field is wrong."""
+        program = ids.parse_id("prg", fields.get("program") or "") or self._default
+        facts = self._programs.get(program) if program is not None else None
+        digits = minor_digits(facts.currency if facts else fields.get("currency", "").upper())
+        try:
+            return read_amount(fields["amount"], self._options.amounts, digits)
+        except LineRefused:
+            return 0
 
     def _row(self, line: int, fields: Mapping[str, str]) -> ImportRow:
-        amount = _amount(fields["amount"])
         program, facts = self._program(fields)
-        _check_limits(amount, facts)
-        code, recipient = _code(fields.get("code")), _recipient(fields)
-        return ImportRow(line, program, amount, code, recipient.name, recipient.email)
+        amount = read_amount(fields["amount"], self._options.amounts, minor_digits(facts.currency))
+        if amount > facts.max_amount:
+            raise LineRefused(
+                f"amount: the program allows at most {facts.max_amount}, not {amount}"
+            )
+        state = read_state(fields["state"]) if fields.get("state") else "active"
+        if state == "pending" and amount == 0:
+            raise LineRefused("amount: a pending card needs the amount that it is activated with")
+        recipient = read_recipient(fields)
+        return ImportRow(
+            line,
+            program,
+            amount,
+            read_code(fields.get("code"), imported=facts.imported_codes),
+            recipient.name,
+            recipient.email,
+            read_pin(fields.get("pin"), imported=facts.imported_codes),
+            self._expires_at(fields.get("expires_at"), facts),
+            state,
+            read_metadata(fields),
+        )
 
     def _program(self, fields: Mapping[str, str]) -> tuple[UUID, ProgramFacts]:
         text = fields.get("program")
         program = ids.parse_id("prg", text) if text else self._default
         facts = self._programs.get(program) if program is not None else None
         if program is None or facts is None:
-            given = f" {_shown(text)}" if text else ""
+            given = f" {shown_value(text)}" if text else ""
             raise LineRefused(f"program: there is no program{given}; give the id of one of yours")
-        if fields.get("currency") and fields["currency"] != facts.currency:
-            given = _shown(fields["currency"])
+        if fields.get("currency") and fields["currency"].upper() != facts.currency:
+            given = shown_value(fields["currency"])
             raise LineRefused(
                 f"currency: must be that of the program, {facts.currency}, not {given}"
             )
         return program, facts
 
-
-def _amount(text: str) -> int:
-    amount = int(text) if _AMOUNT.fullmatch(text) else 0
-    if 1 <= amount <= AMOUNT_MAX:
-        return amount
-    if _SHORTENED.fullmatch(text):
-        raise LineRefused(
-            f"amount: a spreadsheet shortened this number to {_shown(text)}; format the column as"
-            " text, so that all digits are in the file"
-        )
-    raise LineRefused(
-        "amount: must be a whole number of the minor unit from 1 to 1000000000000, such as 2500 for"
-        f" 25.00, not {_shown(text)}"
-    )
-
-
-def _check_limits(amount: int, facts: ProgramFacts) -> None:
-    """Check the program's limits as they are now, when the file is accepted."""
-    if not facts.min_amount <= amount <= facts.max_amount:
-        limits = f"{facts.min_amount} to {facts.max_amount}"
-        raise LineRefused(f"amount: the program allows {limits}, not {amount}")
-    if facts.denominations and amount not in facts.denominations:
-        raise LineRefused(f"amount: {amount} is not one of the program's denominations")
-
-
-def _code(text: str | None) -> str | None:
-    if not text:
-        return None
-    try:
-        return codes.read_code(text)
-    except codes.CodeMalformed as malformed:
-        if _SHORTENED.fullmatch(text):
+    def _expires_at(self, text: str | None, facts: ProgramFacts) -> datetime | None:
+        if not text:
+            return None
+        at = read_expiry(text, self._options.dates, self._zone, self._options.now)
+        if at is None and facts.expires:
             raise LineRefused(
-                "code: a spreadsheet shortened this number; format the column as text, so that all"
-                " digits are in the file"
-            ) from None
-        raise LineRefused(f"code: {malformed.detail}") from None
+                "expires_at: cards of this program expire; import cards that never do into a"
+                " program without expires_after_months"
+            )
+        return at
 
 
-def _recipient(fields: Mapping[str, str]) -> Recipient:
-    name = _LINE_BREAK.sub(" ", fields.get("recipient_name") or "") or None
-    email = fields.get("recipient_email") or None
-    try:
-        return msgspec.convert({"name": name, "email": email}, Recipient)
-    except msgspec.ValidationError as wrong:
-        text, _, where = str(wrong).partition(" - at `$.")
-        field = where.removesuffix("`")
-        kind, value = {"name": (Text, name), "email": (Email, email)}[field]
-        raise LineRefused(f"recipient_{field}: {explained(text, field, kind, value)}") from None
-
-
-def _shown(text: str) -> str:
-    """Format a value for a message; what may be a secret is not shown."""
-    return "what is there" if _may_be_secret(text) else shown(text)
-
-
-def _may_be_secret(text: str) -> bool:
-    """Whether the value may be a code: in a wrong column, or in a file without column names."""
-    is_id = text.startswith("prg_")
-    return redaction.looks_secret(text) or (not is_id and _MAY_BE_CODE.fullmatch(text) is not None)
+def file_columns(columns: list[Column]) -> tuple[dict[str, str], list[str]]:
+    """The names that were used, by field, and those that were ignored."""
+    used = {column.field: column.name for column in columns if column.field is not None}
+    return used, [column.name for column in columns if column.field is None]

@@ -8,9 +8,9 @@ with wrong control totals, leaves only parts without a job; they are deleted.
 
 import asyncio
 import contextlib
-import hashlib
 from collections import Counter
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -19,21 +19,23 @@ import msgspec
 
 from florin.cards.jobs import job as jobs
 from florin.cards.jobs.bulk_issue import MOST, QUEUE
-from florin.cards.jobs.csv_records import RecordSplitter, split_records
+from florin.cards.jobs.csv_records import RecordSplitter, split_records, to_utf8
+from florin.cards.jobs.import_columns import KnownColumns, read_columns
+from florin.cards.jobs.import_file import ControlTotals, FileFormat, ParsedImport
 from florin.cards.jobs.import_parser import (
     CHUNK,
-    COLUMNS,
+    ImportOptions,
     ImportPart,
     ImportReader,
     ImportRow,
     ProgramFacts,
 )
-from florin.cards.jobs.job import ERRORS_MAX, Job, LineError
+from florin.cards.jobs.job import Job
 from florin.cards.jobs.throttle import LEAST
 from florin.cards.request_context import RequestContext
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.kit.errors import InvalidRequest, RateLimited, TooLarge
+from florin.kit.errors import RateLimited, TooLarge
 from florin.kit.http.body import fingerprint
 from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
 from florin.kit.postgres.idempotency import claim_key
@@ -41,9 +43,11 @@ from florin.ledger import quotas
 from florin.ledger.refusals import ProgramNotFound
 
 _PROGRAMS = """
-select id, currency, pin, min_amount, max_amount, denominations from florin.program
-where merchant = $1
+select id, currency, pin, min_amount, max_amount, denominations, imported_codes,
+  expires_after_months is not null as expires
+from florin.program where merchant = $1
 """
+_MERCHANT = "select timezone, clock(id) as now from florin.merchant where id = $1"
 PART = LEAST  # rows; a transaction of the job processes whole parts
 _KEEP = """
 insert into florin.job_part (merchant, job, part_number, sealed)
@@ -52,8 +56,8 @@ select $1, $2, $3::integer + n - 1, sealed from unnest($4::bytea[]) with ordinal
 _DROP = "delete from florin.job_part where merchant = $1 and job = $2"
 _JOB = """
 insert into florin.job (merchant, id, kind, total, done, refused, errors, codes, actor,
-  location, amounts_accepted)
-values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8, true)
+  location, file, amounts_accepted)
+values ($1, $2, 'import', $3, $4, $4, $5::text::jsonb, $6, $7, $8, $9::text::jsonb, true)
 """
 
 
@@ -78,33 +82,13 @@ def upload_slot(merchant: UUID) -> Generator[None]:
             del _uploads[merchant]
 
 
-class ControlTotals(msgspec.Struct, kw_only=True, frozen=True):
-    """What the caller says is in the file; `program` is that of rows without one."""
-
-    count: int | None = None
-    amount: int | None = None
-    program: str | None = None
-
-
-class ParsedImport(msgspec.Struct):
-    """The result of reading a file so far."""
-
-    parts: int = 0
-    count: int = 0
-    empty: int = 0  # rows without values: refused, not counted as cards
-    amount: int = 0
-    refused: int = 0
-    errors: list[LineError] = msgspec.field(default_factory=list[LineError])
-    gives_codes: bool = False  # the job makes codes or PINs that must be downloaded
-    digest: Any = msgspec.field(default_factory=hashlib.sha256)
-
-
 async def start_import(
     database: Database,
     sealer: Sealer,
     context: RequestContext,
     blocks: AsyncIterator[bytes],
     totals: ControlTotals,
+    form: FileFormat,
 ) -> tuple[Job, bool]:
     """Store the file and create its job. Returns the job, and whether its key was used before.
 
@@ -113,35 +97,71 @@ async def start_import(
     job, kept = ids.new_id(), ParsedImport()
     known = False
     try:
-        await _keep(database, sealer, context.merchant, job, blocks, totals, kept)
-        _check(kept, totals)
-        first = await _record(database, context, job, totals, kept)
+        async for part in _parse(database, context.merchant, blocks, totals, form, kept):
+            parts = await asyncio.to_thread(
+                _sealed, sealer, part.rows, context.merchant, job, kept.parts
+            )
+            async with database.connection() as connection:
+                await connection.execute(_KEEP, context.merchant, job, kept.parts, parts)
+            kept.parts += len(parts)
+        kept.check(totals)
+        first = await _record(database, context, job, totals, form, kept)
         known = first == job
     finally:
         if not known and kept.parts:
             await asyncio.shield(asyncio.ensure_future(_drop(database, context.merchant, job)))
     current = await jobs.find_job(database, context.merchant, first)
-    as_first = msgspec.structs.replace(
+    as_first = jobs.job_as_created(
         current,
-        state="queued",
-        done=0,
-        refused=kept.refused,
         codes="waiting" if kept.gives_codes else "none",
+        refused=kept.refused,
         errors=kept.errors,
-        finished_at=None,
     )
     return as_first, not known
 
 
-async def _keep(
+async def check_import(
     database: Database,
-    sealer: Sealer,
     merchant: UUID,
-    job: UUID,
     blocks: AsyncIterator[bytes],
     totals: ControlTotals,
+    form: FileFormat,
+) -> Job:
+    """Read the file as an import does, and store nothing; the job has no id. Raises as
+    `start_import` does.
+    """
+    kept = ParsedImport()
+    async for _ in _parse(database, merchant, blocks, totals, form, kept):
+        pass
+    kept.check(totals)
+    return Job(
+        id=ids.show_id("job", ids.NONE),
+        kind="import",
+        state="queued",
+        done=0,
+        total=kept.count + kept.empty,
+        refused=kept.refused,
+        cancelled=0,
+        batch=None,
+        file=kept.file(),
+        program=None,
+        amount=None,
+        codes="waiting" if kept.gives_codes else "none",
+        errors=kept.errors,
+        created_at=datetime.now(UTC),
+        finished_at=None,
+    )
+
+
+async def _parse(
+    database: Database,
+    merchant: UUID,
+    blocks: AsyncIterator[bytes],
+    totals: ControlTotals,
+    form: FileFormat,
     kept: ParsedImport,
-) -> None:
+) -> AsyncGenerator[ImportPart]:
+    """Parse the file and count it in `kept`; yield the parts that have valid rows."""
     programs = {
         row["id"]: ProgramFacts(
             row["currency"],
@@ -149,31 +169,38 @@ async def _keep(
             row["min_amount"],
             row["max_amount"],
             tuple(row["denominations"] or ()),
+            row["imported_codes"],
+            row["expires"],
         )
         for row in await database.all(_PROGRAMS, merchant)
     }
+    given = read_columns(form.columns)
+    facts = await database.one(_MERCHANT, merchant)
+    assert facts is not None  # of the caller
+    options = ImportOptions(
+        columns=given,
+        amounts=form.amounts,
+        dates=form.dates,
+        zone=facts["timezone"],
+        now=facts["now"],
+    )
     reader: ImportReader | None = None
-    splitter = RecordSplitter(COLUMNS)
-    async for records in split_records(_hashed(blocks, kept.digest), splitter, CHUNK):
+    splitter = RecordSplitter(KnownColumns(given))
+    source = to_utf8(_hashed(blocks, kept.digest), kept.encodings)
+    async for records in split_records(source, splitter, CHUNK):
         if reader is None:
             assert splitter.separator is not None  # there is a first record
             default = _default(programs, totals)
-            reader = ImportReader(records[0], splitter.separator, programs, default)
+            reader = ImportReader(records[0], splitter.separator, programs, default, options)
+            kept.separator, kept.columns = splitter.separator, reader.columns
             records = records[1:]  # noqa: PLW2901 -- without the header
         part = await asyncio.to_thread(reader.read, records)
-        kept.count += part.count
-        kept.amount += part.amount
-        kept.empty += part.empty
+        kept.add(part)
         if kept.count + kept.empty > MOST:
             raise TooLarge(f"a file has at most {MOST} rows")
-        kept.refused += len(part.errors)
-        kept.errors += part.errors[: max(0, ERRORS_MAX - len(kept.errors))]
         if part.rows:
             kept.gives_codes = kept.gives_codes or _gives_codes(part, programs)
-            parts = await asyncio.to_thread(_sealed, sealer, part.rows, merchant, job, kept.parts)
-            async with database.connection() as connection:
-                await connection.execute(_KEEP, merchant, job, kept.parts, parts)
-            kept.parts += len(parts)
+            yield part
 
 
 def _sealed(
@@ -201,19 +228,9 @@ def _default(programs: dict[UUID, ProgramFacts], totals: ControlTotals) -> UUID 
 
 
 def _gives_codes(part: ImportPart, programs: dict[UUID, ProgramFacts]) -> bool:
-    return any(row.code is None or programs[row.program].pin for row in part.rows)
-
-
-def _check(kept: ParsedImport, totals: ControlTotals) -> None:
-    if kept.count == 0:
-        raise InvalidRequest(
-            "the file has no cards; give at least one row after the line of column names"
-        )
-    if totals.count is not None and totals.count != kept.count:
-        raise InvalidRequest(f"the file has {kept.count} cards, not {totals.count}", param="count")
-    if totals.amount is not None and totals.amount != kept.amount:
-        detail = f"the amounts of the file add up to {kept.amount}, not {totals.amount}"
-        raise InvalidRequest(detail, param="amount")
+    return any(
+        row.code is None or (programs[row.program].pin and row.pin is None) for row in part.rows
+    )
 
 
 async def _record(
@@ -221,6 +238,7 @@ async def _record(
     context: RequestContext,
     job: UUID,
     totals: ControlTotals,
+    form: FileFormat,
     kept: ParsedImport,
 ) -> UUID:
     """Create the job unless its key was used before; return the first job of the key."""
@@ -231,7 +249,7 @@ async def _record(
             merchant=context.merchant,
             key=context.key,
             operation="import",
-            fingerprint=fingerprint("import", totals, kept.digest.hexdigest()),
+            fingerprint=fingerprint("import", totals, kept.digest.hexdigest(), *form.given()),
             noun=job,
         )
         if first == job:
@@ -246,6 +264,7 @@ async def _record(
                 "waiting" if kept.gives_codes else "none",
                 context.actor,
                 context.location,
+                msgspec.json.encode(kept.file()).decode(),
             )
             await jobs.enqueue_job(
                 tx, queue=QUEUE, kind="import", merchant=context.merchant, job=job

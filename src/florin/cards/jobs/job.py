@@ -1,7 +1,7 @@
 """Job: a bulk issue or an import that runs in the background, with its progress and result."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, cast
 from uuid import UUID
@@ -17,6 +17,7 @@ from florin.kit.queue.job import PermanentFailure
 ERRORS_MAX = 1000  # kept for a job; `refused` counts all
 
 State = Literal["queued", "running", "finished", "failed"]
+Codes = Literal["waiting", "downloading", "taken", "expired", "none"]
 
 
 class LineError(msgspec.Struct, kw_only=True):
@@ -26,10 +27,28 @@ class LineError(msgspec.Struct, kw_only=True):
     detail: str
 
 
+class ImportFile(msgspec.Struct, kw_only=True):
+    """How an imported file was read. `count`, `amount`: the cards of the file and the sum of their
+    amounts in minor units, refused ones included, as the control totals count them; `columns`: by
+    field, the name in the file; `ignored`: the names that are no field; `warnings`: what to know
+    before these cards are used.
+    """
+
+    count: int
+    amount: int
+    separator: str
+    encoding: Literal["utf-8", "utf-16", "windows-1252"]
+    columns: dict[str, str]
+    ignored: list[str]
+    warnings: list[str]
+
+
 class Job(msgspec.Struct, kw_only=True):
-    """A job that issues cards. `done` of `total` cards were issued and `refused` were not; `errors`
-    has the reasons of the first thousand, and why a job failed. `codes`: waiting to be downloaded,
-    downloading (started, not complete), taken, expired, or none.
+    """A job that issues cards, or changes those of another job, its `batch`. `done` of `total`
+    cards were issued or changed and `refused` were not; `errors` has the reasons of the first
+    thousand, and why a job failed. `cancelled`: cards that were not begun when it was stopped.
+    `codes`: waiting to be downloaded, downloading (started, not complete), taken, expired, or none.
+    `file`: of an import, how it was read.
 
     A failed job continues where it stopped when the operator retries it. The codes of the cards
     that it issued can be downloaded.
@@ -37,14 +56,17 @@ class Job(msgspec.Struct, kw_only=True):
 
     id: str
     object: Literal["job"] = "job"
-    kind: Literal["bulk", "import"]
+    kind: Literal["bulk", "import", "activate", "block", "extend", "close"]
     state: State
     done: int
     total: int
     refused: int
+    cancelled: int
+    batch: str | None
+    file: ImportFile | None
     program: str | None
     amount: int | None
-    codes: Literal["waiting", "downloading", "taken", "expired", "none"]
+    codes: Codes
     errors: list[LineError]
     created_at: datetime
     finished_at: datetime | None
@@ -118,17 +140,37 @@ async def list_jobs(
     return [job_from_row(row) for row in rows]
 
 
+def job_as_created(
+    job: Job, *, codes: Codes, refused: int = 0, errors: Sequence[LineError] = ()
+) -> Job:
+    """The job as its first answer showed it: nothing is done. `refused`: by the file itself."""
+    return msgspec.structs.replace(
+        job,
+        state="queued",
+        done=0,
+        refused=refused,
+        cancelled=0,
+        codes=codes,
+        errors=list(errors),
+        finished_at=None,
+    )
+
+
 def job_from_row(row: Mapping[str, Any]) -> Job:
     errors = msgspec.json.decode(row["errors"], type=list[LineError])
     if row.get("failed"):
         errors.append(LineError(line=None, detail=_failure(row["failure"])))
     return Job(
         id=ids.show_id("job", row["id"]),
-        kind=row["kind"],
+        kind=row["change"] or row["kind"],
         state="failed" if row.get("failed") else cast("State", row["state"]),
-        done=row["done"] - row["refused"],  # `done` of the row includes the refused ones
+        # `done` of the row includes the refused and the cancelled ones.
+        done=row["done"] - row["refused"] - row["cancelled"],
         total=row["total"],
         refused=row["refused"],
+        cancelled=row["cancelled"],
+        batch=ids.show_id("job", row["cards_of"]) if row["cards_of"] else None,
+        file=msgspec.json.decode(row["file"], type=ImportFile) if row["file"] else None,
         program=ids.show_id("prg", row["program"]) if row["program"] else None,
         amount=row["amount"],
         codes=row["codes"],

@@ -54,6 +54,6 @@ async def _read(
     try:
         if request.code is not None:
             await transactions.guesses.admit(context, request.code)
-        return transactions.spending(context, "redeem", request)
+        return await transactions.spending(context, "redeem", request)
     except Refusal as refusal:
         return refusal

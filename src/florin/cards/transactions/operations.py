@@ -14,6 +14,8 @@ import msgspec
 from florin.cards import requests
 from florin.cards.card import parse_card_id
 from florin.cards.code_guessing import CodeGuessLimiter
+from florin.cards.codes import CodeMalformed
+from florin.cards.imported_codes import ImportedCodes
 from florin.cards.locations import OF_HOLD, OF_REDEMPTION, location_of, require_own
 from florin.cards.request_context import RequestContext
 from florin.cards.transactions.models import (
@@ -50,22 +52,35 @@ class TransactionOperations:
     """The operations that move money on cards."""
 
     def __init__(
-        self, ledger: Ledger, database: Database, peppers: Sequence[str], guesses: CodeGuessLimiter
+        self,
+        ledger: Ledger,
+        database: Database,
+        peppers: Sequence[str],
+        guesses: CodeGuessLimiter,
+        imported: ImportedCodes,
     ) -> None:
         self.ledger = ledger
+        self._imported = imported
         self._database = database
         self.guesses = guesses
         self._peppers = [pepper.encode() for pepper in peppers]
 
-    def spending(self, context: RequestContext, op: str, request: requests.SpendRequest) -> Posting:
+    async def spending(
+        self, context: RequestContext, op: str, request: requests.SpendRequest
+    ) -> Posting:
         """Make the posting of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
-        return spend_posting(self._peppers, context, op, request)
+        try:
+            return spend_posting(self._peppers, context, op, request)
+        except (InvalidRequest, CodeMalformed):
+            if request.code is None or not await self._imported.accepts(context.merchant):
+                raise
+        return spend_posting(self._peppers, context, op, request, imported=True)
 
     async def _spend(
         self, context: RequestContext, op: str, request: requests.SpendRequest
     ) -> tuple[Posting, PostResult]:
         async def attempt() -> tuple[Posting, PostResult]:
-            posting = self.spending(context, op, request)
+            posting = await self.spending(context, op, request)
             return posting, await self.ledger.post(posting)
 
         return await (
@@ -127,7 +142,12 @@ class TransactionOperations:
             parse_card_id(request.from_, param="from"),
             parse_card_id(request.to, param="to"),
         )
-        return await self._post(Transfer, context, "transfer", request, card=payer, other=paid)
+        reason = None if request.reason is msgspec.UNSET else request.reason
+        if request.from_blocked is True and reason is None:
+            raise InvalidRequest("from_blocked needs a reason", param="reason")
+        return await self._post(
+            Transfer, context, "transfer", request, card=payer, other=paid, reason=reason
+        )
 
     async def adjust(
         self, context: RequestContext, request: requests.AdjustmentRequest
@@ -212,6 +232,7 @@ class TransactionOperations:
                 location=location or context.location,
                 reason=reason,
                 metadata=json_text(request.metadata) if request.metadata else None,
+                from_blocked=getattr(request, "from_blocked", None) is True,
             )
         )
         return await self._find_transaction(model, context.merchant, posted.id), posted

@@ -20,9 +20,16 @@ from florin.ledger.post import Posting
 
 
 def spend_posting(
-    peppers: Sequence[bytes], context: RequestContext, op: str, request: requests.SpendRequest
+    peppers: Sequence[bytes],
+    context: RequestContext,
+    op: str,
+    request: requests.SpendRequest,
+    *,
+    imported: bool = False,
 ) -> Posting:
-    """Make the posting of a redemption or a hold. Raises InvalidRequest, CodeMalformed, …"""
+    """Make the posting of a redemption or a hold. `imported`: the code and the PIN may be those of
+    another system. Raises InvalidRequest, CodeMalformed, …
+    """
     card, code, typed = None, None, None
     if (request.card is None) == (request.code is None):
         raise InvalidRequest("give exactly one of code and card", param="card")
@@ -33,11 +40,11 @@ def spend_posting(
             )
         card = parse_card_id(request.card)
     elif request.code is not None:
-        typed = codes.read_code(request.code)
+        typed = codes.read_any_code(request.code, imported=imported)
         code = codes.code_hash(peppers[0], context.merchant, typed)
     if request.pin is not None and request.code is None:
         raise InvalidRequest("pin is allowed only together with code", param="pin")
-    pin = None if request.pin is None else pins.read(request.pin)
+    pin = None if request.pin is None else pins.read_any(request.pin, imported=imported)
     location = location_of(context, request.location)
     expires_in = request.expires_in if isinstance(request, requests.HoldRequest) else None
     simulate = isinstance(request, requests.RedemptionRequest) and request.simulate

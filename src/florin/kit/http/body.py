@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -57,6 +58,7 @@ Metadata = Annotated[
     Meta(max_length=METADATA_PAIRS_MAX, description="At most 50 pairs of strings."),
 ]
 
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"

@@ -43,6 +43,8 @@ TAGS: dict[str, str] = {
     "adjustments": "Correct a balance by hand.",
     "holds": "Reserve money, and capture or void the hold later.",
     "entries": "All entries of all cards.",
+    "people": "What is stored of a person.",
+    "reports": "Files for bookkeeping.",
     "ledger": "The balances of the ledger at any instant, and the ledger's proof.",
     "events": "Events, as they were when they happened.",
     "queues": "The state of the job queues, for operators.",

@@ -22,11 +22,13 @@ FUNCTION_FILES = (
     "ledger/post.sql",
     "ledger/issue.sql",
     "ledger/reset_pin.sql",
+    "ledger/change_card.sql",
     "ledger/expire.sql",
     "ledger/analyze.sql",
     "kit/postgres/idempotency.sql",
     "kit/queue/queue.sql",
     "cards/jobs/finish_job.sql",
+    "cards/erase_person.sql",
 )
 _FORMAT = b"1\0"  # of an installation; another way to install makes other sets
 _CREATES = re.compile(r"^create function (\w+)", re.MULTILINE)

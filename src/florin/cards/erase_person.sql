@@ -1,0 +1,24 @@
+-- Erase what cards and their deliveries know of the person with this e-mail address; return the number of
+-- cards. Money, codes and dates stay: they name no one. A message that was not sent is cancelled; the next
+-- generation makes a worker that has it in hand leave the row alone.
+create function erase_person(p_merchant uuid, p_email text) returns integer
+language plpgsql volatile security definer set search_path from current as $$
+declare
+  found_cards integer;
+begin
+  update delivery d set message = null, secret_sealed = null, secret_until = null,
+    address = case when d.address is not null then 'erased' end,
+    failure = case when d.state in ('waiting', 'due', 'sending') then 'its recipient was erased' end,
+    state = case when d.state in ('waiting', 'due', 'sending') then 'cancelled' else d.state end,
+    generation = d.generation + 1, changed_at = clock_timestamp()
+  where d.merchant = p_merchant and (
+    d.card in (select c.id from card c
+      where c.merchant = p_merchant and lower(c.recipient_email) = lower(p_email))
+    or (d.card is not null and lower(d.address) = lower(p_email)));
+  update card c set recipient_name = null, recipient_email = null,
+    metadata = (select coalesce(jsonb_object_agg(p.key, p.value), '{}')
+      from jsonb_each_text(c.metadata) p where position(lower(p_email) in lower(p.value)) = 0)
+  where c.merchant = p_merchant and lower(c.recipient_email) = lower(p_email);
+  get diagnostics found_cards = row_count;
+  return found_cards;
+end $$;

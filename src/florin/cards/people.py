@@ -1,0 +1,80 @@
+"""People: what is stored of one person, as it is exported and erased.
+
+A person is a recipient, known by the address. The ledger has pseudonyms only: ids of cards.
+"""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.card import COLUMNS, JOINS, Card, card_from_row
+from florin.cards.transactions.models import Entry
+from florin.cards.transactions.queries import SIDES, entry_from_row
+from florin.identity import audit_log
+from florin.identity.audit_log import AuditActor
+from florin.kit import ids, plain_text
+from florin.kit.email_address import Email
+from florin.kit.http.body import Request
+from florin.kit.postgres.database import Database, Reader
+
+CARDS_MOST, ENTRIES_MOST = 1000, 10_000
+
+_CARDS = f"""
+select {COLUMNS} from florin.account a {JOINS}
+where a.merchant = $1 and lower(c.recipient_email) = lower($2) order by a.issued_at, a.id limit $3
+"""  # noqa: S608 -- our own text
+_ENTRIES = f"""
+select t.*, e.* from (
+  select t.* from florin.transfer t where t.merchant = $1 and t.debit_card = any ($2)
+  union
+  select t.* from florin.transfer t where t.merchant = $1 and t.credit_card = any ($2)
+) t {SIDES} where e.card = any ($2) order by t.created_at, t.id, e.side limit $3
+"""  # noqa: S608 -- our own text
+
+
+class EraseRequest(Request, kw_only=True):
+    """The person whose data is erased."""
+
+    email: Email
+
+
+class Person(msgspec.Struct, kw_only=True):
+    """What is stored of a person: the cards of which it is the recipient, oldest first, and their
+    entries. `complete`: false if there are more cards or entries than are listed.
+    """
+
+    object: Literal["person"] = "person"
+    email: str
+    cards: list[Card]
+    entries: list[Entry]
+    complete: bool
+
+
+class Erasure(msgspec.Struct, kw_only=True):
+    """What was erased: the recipient of `cards` cards, and metadata with the address."""
+
+    object: Literal["erasure"] = "erasure"
+    cards: int
+
+
+async def export_person(reads: Reader, merchant: UUID, email: str) -> Person:
+    wanted = plain_text.clean_filter(email) or ""
+    rows = await reads.all(_CARDS, merchant, wanted, CARDS_MOST + 1)
+    found = [row["id"] for row in rows[:CARDS_MOST]]
+    entries = await reads.all(_ENTRIES, merchant, found, ENTRIES_MOST + 1)
+    return Person(
+        email=wanted,
+        cards=[card_from_row(row) for row in rows[:CARDS_MOST]],
+        entries=[entry_from_row(row) for row in entries[:ENTRIES_MOST]],
+        complete=len(rows) <= CARDS_MOST and len(entries) <= ENTRIES_MOST,
+    )
+
+
+async def erase_person(database: Database, by: AuditActor, email: str) -> Erasure:
+    """Erase a person. The audit record counts the cards and does not name the person."""
+    async with database.transaction() as tx:
+        cards: int = await tx.value("select erase_person($1, $2)", by.merchant, email)
+        subject = ids.show_id("mer", by.merchant)
+        await audit_log.record_audit(tx, by, "person.erased", subject, after={"cards": cards})
+    return Erasure(cards=cards)
