@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 
 from florin.kit.postgres.database import Database
+from florin.worker import PLAN
 from tests.support import long_forms, postgres_server
 from tests.support.connections import connected
 from tests.support.hostile_requests import Books
@@ -202,9 +203,9 @@ async def workers(urls: Urls, owner: Any) -> AsyncGenerator[Crew]:
     await owner.execute(
         "insert into florin.queue_tick (schedule, tick)"
         " select s, date_trunc('minute', now()) + n * interval '1 minute'"
-        " from unnest(array['expiry', 'tokens', 'codes', 'sheets', 'keys', 'queue', "
-        "'audit', 'deliveries', 'secrets', 'reminders']) s,"
-        " generate_series(-1440, 10) n on conflict do nothing"
+        " from unnest($1::text[]) s,"
+        " generate_series(-1440, 10) n on conflict do nothing",
+        [schedule.name for schedule in PLAN.schedules],
     )
     with crew(urls.app, "florin", "worker") as made:
         yield made

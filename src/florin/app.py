@@ -47,6 +47,7 @@ from florin.routes import (
     require_allowed,
     writes,
 )
+from florin.routes import pages as order_pages
 from florin.services import DEPENDENCIES, ApiServices
 from florin.web import card_page
 from florin.web.error_pages import show_problem
@@ -116,6 +117,7 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
     litestar = Litestar(
         route_handlers=[
             api,
+            order_pages,
             *card_page.handlers,
             *docs.routes(),
             health,

@@ -16,6 +16,10 @@ from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
 from florin.merchants import api as merchants
 from florin.operator import queues
+from florin.orders import api as orders
+from florin.orders import pages as order_pages
+from florin.orders import test_gateway_api
+from florin.payments import api as payments
 from florin.reports import api as reports
 from florin.web.page_routes import ANYONE, PERSON, PUBLIC
 
@@ -35,8 +39,15 @@ api = Router(
         *reports.handlers,
         *queues.handlers,
         *webhooks.handlers,
+        *orders.handlers,
+        *payments.handlers,
+        *test_gateway_api.handlers,
     ],
 )
+
+# Pages: outside of the API, without credentials; their addresses hold a token.
+pages = Router(path="/", route_handlers=[*order_pages.handlers])
+
 
 NEEDS: dict[str, str] = {
     "POST /auth/register": PUBLIC,
@@ -142,6 +153,24 @@ NEEDS: dict[str, str] = {
     "GET /events": "events:read",
     "GET /events/stream": "events:read",
     "GET /events/{event_id}": "events:read",
+    "POST /orders": "orders:write",
+    "GET /orders": "orders:read",
+    "GET /orders/{order}": "orders:read",
+    "POST /orders/{order}/cancel": "orders:write",
+    "POST /orders/{order}/retry": "orders:write",
+    "POST /orders/{order}/refunds": "orders:write",
+    "POST /orders/{order}/withdraw": "orders:write",
+    "GET /payments": "orders:read",
+    "GET /payments/{payment}": "orders:read",
+    "GET /payment-refunds": "orders:read",
+    "GET /payment-refunds/{payment_refund}": "orders:read",
+    "GET /disputes": "orders:read",
+    "GET /reports/gateway": "reports:read",
+    "GET /disputes/{dispute}": "orders:read",
+    "POST /test-gateway/payments/{payment}/refund": "orders:write",
+    "POST /test-gateway/payments/{payment}/dispute": "orders:write",
+    "POST /test-gateway/payments/{payment}/win": "orders:write",
+    "POST /test-gateway/payments/{payment}/lose": "orders:write",
 }
 
 # Only a signed-in member who authenticated recently grants or revokes rights, with any scopes an

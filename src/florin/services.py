@@ -34,6 +34,7 @@ from florin.kit.valkey import client as valkey
 from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
+from florin.orders.services import OrderServices
 from florin.reports.activity import ActivityReports
 from florin.reports.ledger_check import LedgerCheck
 from florin.reports.report_runner import ReportRunner
@@ -62,6 +63,7 @@ DEPENDENCIES = (
     "activity",
     "internal_api",
     "visitors",
+    "selling",
 )
 
 
@@ -117,6 +119,7 @@ class ApiServices:
             self.database, settings.key_ring("code_pepper"), self.guesses, self.imported_codes
         )
         self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
+        self.selling = OrderServices.of(settings, self.database, sealer)
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.event_streams = EventStreams(self.database, self.happened, self.access)
         self._ownership = OwnershipCheck(settings)

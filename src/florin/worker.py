@@ -18,6 +18,8 @@ from florin.kit.queue.config import JobType, QueueConfig, Schedule, WorkPlan
 from florin.kit.queue.job import Continue, QueuedJob
 from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
+from florin.orders import jobs as orders
+from florin.orders.services import OrderServices
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
@@ -30,6 +32,7 @@ class WorkerServices:
         self.database = database
         sealer = Sealer(*settings.key_ring("seal_key"))
         self.bulk = BulkIssuer(database, settings.code_pepper.get_secret_value(), sealer)
+        self.selling = OrderServices.of(settings, database, sealer)
         self.imports = CardImporter(database, settings.key_ring("code_pepper"), sealer)
         self.sealer = sealer
         self.email_tokens = EmailTokens(sealer=sealer, peppers=())
@@ -109,9 +112,33 @@ async def _cleanup(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return Continue()
 
 
+async def _look(job: QueuedJob, parts: WorkerServices) -> None:
+    await orders.look_at_payment(job, parts.selling.looker)
+
+
+async def _refund(job: QueuedJob, parts: WorkerServices) -> None:
+    await orders.send_refund(job, parts.selling.looker)
+
+
+async def _due(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await orders.find_due(job, parts.database)
+
+
 # The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(
     queues=(
+        QueueConfig(
+            name="payments",
+            importance=5,
+            objective_s=60,
+            attempts=8,
+            timeout_s=60,
+            kinds={
+                "look": JobType(run=_look),
+                "refund": JobType(run=_refund),
+                "due": JobType(run=_due),
+            },
+        ),
         QueueConfig(
             name="email-delivery",
             importance=10,
@@ -180,6 +207,7 @@ PLAN = WorkPlan(
     ),
     schedules=(
         Schedule(name="expiry", cron="* * * * *", queue="gift-card-expiry", kind="sweep"),
+        Schedule(name="payments", cron="* * * * *", queue="payments", kind="due"),
         Schedule(name="deliveries", cron="* * * * *", queue="scheduled-delivery", kind="sweep"),
         Schedule(name="reminders", cron="7 * * * *", queue="expiry-reminders", kind="find"),
         Schedule(name="secrets", cron="29 * * * *", queue="retention", kind="secrets"),

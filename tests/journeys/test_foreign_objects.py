@@ -8,6 +8,7 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
+from tests.orders.selling import buy, dashboard
 from tests.support.api_calls import Json, issue, made, post, problem, read, redeem, spend
 from tests.support.instance import Instance, Shop, make_shop
 
@@ -42,7 +43,12 @@ async def nouns(theirs: tuple[httpx.AsyncClient, Shop]) -> dict[str, Json]:
     other = await issue(http, shop, 5)
     move = {"from": card["id"], "to": other["id"], "amount": 1}
     found["transfers"] = await made(http, "/transfers", move)
-    for plural in ("programs", "entries", "events", "api-keys"):
+    order = await buy(http, shop)
+    found["orders"] = order
+    await made(http, f"/orders/{order['id']}/refunds", {"amount": 1})
+    await dashboard(http, order, "dispute")
+    paid = ("payments", "payment-refunds", "disputes")
+    for plural in ("programs", "entries", "events", "api-keys", *paid):
         found[plural] = (await read(http, f"/{plural}"))["data"][0]
     return found
 

@@ -114,10 +114,26 @@ async def _things(
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
         await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
     ]
+    order = await made_order(http, owner, program["id"])
+    made += [order, {"id": order["payment"]}]
+    refund = await make(f"/orders/{order['id']}/refunds", {"amount": 1})
+    await make(f"/test-gateway/payments/{order['payment']}/dispute", {})
+    disputes = await http.get("/disputes", headers=owner.headers)
+    made += [refund, disputes.json()["data"][0]]
     lists = ("/entries", "/events", "/sessions", "/audit", "/members", "/deliveries")
     made += [(await http.get(path, headers=owner.headers)).json()["data"][0] for path in lists]
     mine = {each["id"].partition("_")[0]: each["id"] for each in made}
     return mine, [card["code"], other["code"], owner.email, *mine.values()]
+
+
+async def made_order(http: httpx.AsyncClient, owner: SignedInMember, program: str) -> Json:
+    """A paid order."""
+    body = {"items": [{"program": program, "amount": 100}], "buyer": {"email": "b@example.com"}}
+    answer = await http.post("/orders", json=body, headers=owner.headers | key())
+    assert answer.status_code == 201, answer.text
+    order: Json = answer.json()
+    assert (await http.post(order["pay_url"], data={"outcome": "paid"})).status_code == 303
+    return order
 
 
 def _ours(world: World, value: Any) -> Any:

@@ -20,6 +20,7 @@ from tests.mutation.observability import OBSERVABILITY
 from tests.mutation.operations import OPERATIONS
 from tests.mutation.operator import OPERATOR
 from tests.mutation.pages import PAGES
+from tests.mutation.payments import PAYMENTS
 from tests.mutation.queue import QUEUE
 from tests.mutation.rate_limits import LIMITS
 from tests.mutation.releases import RELEASES
@@ -238,6 +239,6 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *CLUSTERS, *PAGES,
-    *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
+    *PAYMENTS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
     *OBSERVABILITY,
 )  # fmt: skip

@@ -21,6 +21,10 @@ TRANSACTION_EVENTS = frozenset(
 )
 
 
+# The events of orders and payments record their whole object, as it was.
+RECORDED_WHOLE = ("order.", "payment.", "payment_refund.", "dispute.", "gateway.")
+
+
 class Event(msgspec.Struct, kw_only=True):
     """A change. `sequence` numbers the events of a card without gaps. `actor` caused it: a member,
     a key, or `florin` itself; null in events that are older than this field.
@@ -142,7 +146,9 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
     moved = [row["resource_id"] for row in rows if row["type"] in TRANSACTION_EVENTS]
     held = [row["resource_id"] for row in rows if row["type"].startswith("hold.")]
     jobs = [row["resource_id"] for row in rows if row["type"].startswith("job.")]
-    other = [row["card"] for row in rows if _object_id(row) not in {*moved, *held, *jobs}]
+    whole = [row["resource_id"] for row in rows if row["type"].startswith(RECORDED_WHOLE)]
+    known = {*moved, *held, *jobs, *whole}
+    other = [row["card"] for row in rows if _object_id(row) not in known]
     objects: dict[UUID, Any] = {}
     for row in await _read_by_ids(reads, "select * from florin.transfer", merchant, moved):
         objects[row["id"]] = transaction_from_row(row)
@@ -155,7 +161,7 @@ async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[
         objects[row["id"]] = cards.card_from_row(row)
     for row in await _read_by_ids(reads, "select * from florin.job", merchant, jobs):
         objects[row["id"]] = from_job(row)
-    return [_event(row, objects[_object_id(row)]) for row in rows]
+    return [_event(row, objects.get(_object_id(row))) for row in rows]
 
 
 def _object_id(row: Row) -> UUID:
@@ -163,7 +169,9 @@ def _object_id(row: Row) -> UUID:
     For a change of state, the column has the id of the change itself; it is the id of a
     transaction only when the card was activated, expired or reinstated.
     """
-    itself = row["type"] in TRANSACTION_EVENTS or row["type"].startswith(("hold.", "job."))
+    itself = row["type"] in TRANSACTION_EVENTS or row["type"].startswith(
+        ("hold.", "job.", *RECORDED_WHOLE)
+    )
     about: UUID = row["resource_id"] if itself else row["card"]
     return about
 
@@ -181,8 +189,10 @@ async def _read_by_ids(
 
 
 def _event(row: Mapping[str, Any], current: Any) -> Event:
-    was: dict[str, Any] = msgspec.to_builtins(current)
-    if row["data"] is not None:
+    was: dict[str, Any] = msgspec.to_builtins(current) if current is not None else {}
+    if row["type"].startswith(RECORDED_WHOLE):
+        was = msgspec.json.decode(row["data"])
+    elif row["data"] is not None:
         then: dict[str, Any] = msgspec.json.decode(row["data"])
         was |= {field: value for field, value in then.items() if field in was}
         if was["object"] == "card":

@@ -10,6 +10,8 @@ SCOPES: frozenset[str] = frozenset(
         "redemptions:write",
         "programs:read",
         "programs:write",
+        "orders:read",
+        "orders:write",
         "reports:read",
         "events:read",
         "deliveries:read",

@@ -7,12 +7,14 @@
 -- actor is bound to one.
 -- p_job: the job of these cards; an amount that was accepted with the job is not refused because the
 -- program's limits changed since. p_expires: where a card has another expiry date than by its program.
+-- p_payment: the payment of an order whose cards these are. A gateway collected their money, and their
+-- amounts were accepted with the order.
 create function issue(
   p_merchant uuid[], p_id uuid[], p_transfer uuid[], p_event uuid[], p_key text[],
   p_fingerprint bytea[], p_program uuid[], p_amount bigint[], p_activate boolean[], p_code bytea[],
   p_last4 text[], p_recipient_name text[], p_recipient_email text[], p_metadata text[],
   p_sealed bytea[], p_sealed_for interval, p_actor text[], p_patience integer default 50,
-  p_job uuid default null, p_expires timestamptz[] default null
+  p_job uuid default null, p_expires timestamptz[] default null, p_payment uuid default null
 ) returns table (outcome text, id uuid, answer jsonb)
 language plpgsql volatile security definer
 set search_path from current
@@ -57,6 +59,7 @@ begin
         when i.expires <= m.at or i.expires > m.at + interval '100 years' then 'expiry_not_allowed'
         when i.m = accepted.merchant and (accepted.kind = 'import'
           or (i.program = accepted.program and i.amount = accepted.amount)) then 'ok'
+        when p_payment is not null then 'ok'
         when i.amount not between p.min_amount and p.max_amount
           or not i.amount = any (coalesce(p.denominations, array[i.amount]))
           then 'amount_not_allowed'
@@ -112,11 +115,17 @@ begin
     from made i
   ), transfers as (
     insert into transfer (merchant, id, kind, currency, amount, debit, credit, credit_card,
-      credit_sequence, credit_balance, actor, location, created_at)
-    select i.m, i.transfer, 'issue', i.currency, i.amount, 'merchant_clearing', 'card', i.id, 1,
-      i.amount, split_part(i.actor, E'\x1f', 1),
+      credit_sequence, credit_balance, reference, actor, location, created_at)
+    select i.m, i.transfer, 'issue', i.currency, i.amount,
+      case when p_payment is null then 'merchant_clearing'::account_kind
+        else 'gateway_clearing' end, 'card', i.id, 1, i.amount,
+      'pay_' || replace(p_payment::text, '-', ''), split_part(i.actor, E'\x1f', 1),
       nullif(substr(i.actor, length(split_part(i.actor, E'\x1f', 1)) + 2), ''), i.at
     from made i where i.activate and i.amount > 0
+  ), collected as (
+    insert into gateway_posting (merchant, transfer, payment, kind, currency, amount, created_at)
+    select i.m, i.transfer, p_payment, 'sale', i.currency, i.amount, i.at
+    from made i where i.activate and p_payment is not null
   ), events as (
     insert into event (merchant, id, type, card, resource_id, sequence, data, actor, created_at)
     select i.m, i.event, 'card.issued', i.id, i.id, 1,

@@ -8,7 +8,7 @@ import msgspec
 
 from florin.kit import client_departure, ids
 from florin.kit.client_departure import ClientConnection
-from florin.kit.errors import IdempotencyKeyReused, Refusal
+from florin.kit.errors import IdempotencyKeyReused, Overloaded, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
 from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
@@ -140,6 +140,22 @@ async def post_in(tx: Tx, postings: list[Posting]) -> list[str]:
     """
     rows = await tx.all(_SQL, *_call_arguments(postings, LOCK_TIMEOUT_MS, background=True))
     return [row["outcome"] for row in rows]
+
+
+async def post_rows_in(
+    tx: Tx, postings: Sequence[Posting], *, lock_timeout_ms: int = LOCK_TIMEOUT_MS
+) -> Sequence[Row]:
+    """Post in the caller's transaction; return a row with outcome and amount for each item.
+
+    Raises Overloaded if a card is locked elsewhere for longer than `lock_timeout_ms`: the caller's
+    transaction must be given up and begun again.
+    """
+    if not postings:
+        return []
+    rows = await tx.all(_SQL, *_call_arguments(list(postings), lock_timeout_ms))
+    if any(row["outcome"] == "busy" for row in rows):
+        raise Overloaded("a card is in use by another request; repeat the request")
+    return rows
 
 
 def _posted(posting: Posting, row: Row, position: str) -> PostResult:

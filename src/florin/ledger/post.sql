@@ -482,6 +482,35 @@ begin
           c_lost[c] := coalesce(c_lost[c], 0) - take;
         end if;
       end if;
+    elsif item.op = 'top-up' then -- other: the payment that paid for it
+      if refusal is null then
+        kind := 'load'; happened := 'card.loaded'; out_of := false;
+      end if;
+    elsif item.op in ('clawback', 'seize') then
+      -- What is left of an amount goes back to the buyer, or to the gateway after a lost dispute;
+      -- a block does not keep it, and money that a hold reserves is not left.
+      refusal := null;
+      take := least(take, free);
+      if st in ('pending', 'closed') or take = 0 then
+        take := 0;
+      else
+        kind := case item.op when 'clawback' then 'clawback'::transfer_kind else 'dispute' end;
+        happened := 'card.clawed_back';
+      end if;
+    elsif item.op = 'giveback' then -- what a refund took before it failed; also to a card closed since
+      refusal := null;
+      kind := 'giveback'; happened := 'card.given_back'; out_of := false;
+      if st = 'closed' then
+        st := 'active'; c_state[c] := 'active';
+      end if;
+    elsif item.op = 'cash-out' then
+      if refusal is null then
+        if take > free then
+          refusal := 'insufficient_funds';
+        else
+          kind := 'cash_out'; happened := 'card.cashed_out';
+        end if;
+      end if;
     else
       raise exception 'unknown operation %', item.op using errcode = 'invalid_parameter_value';
     end if;
@@ -535,6 +564,9 @@ begin
     end if;
     c_held[c] := c_held[c] + held_change;
     o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
+    if item.op in ('clawback', 'seize', 'giveback', 'cash-out') and happened is not null then
+      o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c]);
+    end if;
     if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate', 'extend') then
       if st <> 'expired' or item.op not in ('block', 'unblock') then
         c_state[c] := st; -- otherwise the entry that expires it still has to move its money
@@ -620,7 +652,11 @@ begin
       w.actor, w.reference, w.location, w.reason, w.metadata::jsonb, w.at
     from (
       select u.*, case u.kind when 'redeem' then 'merchant_payable'::account_kind
-          when 'refund' then 'merchant_payable' when 'load' then 'merchant_clearing'
+          when 'refund' then 'merchant_payable'
+          when 'load' then case u.op when 'top-up' then 'gateway_clearing'::account_kind
+            else 'merchant_clearing' end
+          when 'clawback' then 'refunds_pending' when 'giveback' then 'refunds_pending'
+          when 'dispute' then 'disputes' when 'cash_out' then 'cash_out'
           when 'activate' then 'merchant_clearing' when 'adjust' then 'adjustments'
           when 'expire' then 'breakage' when 'reinstate' then 'breakage' end as against,
         case when u.op = 'capture' then u.part else u.whole end as amount
@@ -631,6 +667,13 @@ begin
           origin, origin_amount, actor, reference, location, reason, metadata, at)
       where u.kind is not null
     ) w;
+    if 'top-up' = any (p_op) then
+      insert into gateway_posting (merchant, transfer, payment, kind, currency, amount, created_at)
+      select u.m, u.id, u.payment, 'sale', c_currency[u.c], u.amount, u.at
+      from unnest(p_merchant, p_op, p_id, p_other, o_kind, x, o_amount, o_at)
+        as u (m, op, id, payment, kind, c, amount, at)
+      where u.op = 'top-up' and u.kind is not null;
+    end if;
   end if;
 
   if any_event or e_id is not null then

@@ -27,6 +27,13 @@ ACCOUNTS = (
     "breakage",
     "promotions",
     "adjustments",
+    "gateway_fees",
+    "bank",
+    "refunds_pending",
+    "refund_loss",
+    "disputes",
+    "chargeback_loss",
+    "cash_out",
 )
 
 

@@ -115,8 +115,12 @@ async def list_entries(
         where.add(f"(t.created_at, t.id) <= ({at}, {transfer})")
         rest = f" and (t.created_at, t.id, e.side) < ({at}, {transfer}, {side}::text)"
     page = where.bind(limit)
-    inner = "select t.* from florin.transfer t where t.merchant = $1"
-    # Every transfer has at least one entry, so this many transfers fill a page.
+    # Each of these transfers has at least one entry, so this many of them fill a page. Money that
+    # moves between other accounts has none.
+    inner = (
+        "select t.* from florin.transfer t where t.merchant = $1"
+        " and (t.debit_card is not null or t.credit_card is not null)"
+    )
     ordered = f"order by t.created_at desc, t.id desc limit {page} + 1"
     if kind is not None:
         inner += f" and t.kind = '{kind}'{where} {ordered}"

@@ -132,7 +132,19 @@ class Entry(msgspec.Struct, kw_only=True):
 
 HoldState = Literal["open", "captured", "voided", "expired"]
 EntryKind = Literal[
-    "issue", "activate", "load", "redeem", "refund", "transfer", "adjust", "expire", "reinstate"
+    "issue",
+    "activate",
+    "load",
+    "redeem",
+    "refund",
+    "transfer",
+    "adjust",
+    "expire",
+    "reinstate",
+    "clawback",
+    "giveback",
+    "dispute",
+    "cash_out",
 ]
 PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", "adjust": "adj"}
 

@@ -46,7 +46,13 @@ TAGS: dict[str, str] = {
     "people": "What is stored of a person.",
     "reports": "Files for bookkeeping.",
     "ledger": "The balances of the ledger at any instant, and the ledger's proof.",
+    "reports": "Reports: what gateways collected, kept and returned.",
     "events": "Events, as they were when they happened.",
+    "orders": "Sell cards: place orders, refund them, cancel them.",
+    "payments": "Attempts to pay orders.",
+    "payment-refunds": "Money returned to buyers.",
+    "disputes": "Payments that buyers dispute.",
+    "test-gateway": "The dashboard of Florin's own gateway; never in production.",
     "queues": "The state of the job queues, for operators.",
     "jobs": "Jobs: work that takes longer than a request.",
 }

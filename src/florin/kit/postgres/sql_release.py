@@ -21,6 +21,7 @@ FUNCTION_FILES = (
     "identity/audit_seal.sql",
     "ledger/post.sql",
     "ledger/issue.sql",
+    "ledger/gateway_postings.sql",
     "ledger/reset_pin.sql",
     "ledger/change_card.sql",
     "ledger/expire.sql",

@@ -1,0 +1,1 @@
+"""Orders: selling cards, from the order to its cards, refunds and disputes."""

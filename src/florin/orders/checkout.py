@@ -1,0 +1,363 @@
+"""Checkout: place an order, open its payment at the gateway, cancel it, try to pay it again.
+
+The price comes from the order that the merchant's program allows, never from the page where the
+buyer pays. The payment's row exists before the gateway is asked, and its id is the key there: a
+repetition after a lost answer finds what the first request made.
+"""
+
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from florin.cards.card import parse_card_id
+from florin.kit import ids
+from florin.kit.amounts import is_known_locale
+from florin.kit.encryption import Sealer
+from florin.kit.errors import InvalidRequest, NotFound, OutcomeUnknown, Refusal
+from florin.kit.http.body import fingerprint
+from florin.kit.json_text import json_text
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.kit.postgres.idempotency import claim_key
+from florin.ledger.refusals import AmountNotAllowed, CardNotFound, CurrencyMismatch, ProgramNotFound
+from florin.orders.events import record_order
+from florin.orders.order import CARDS_MAX, OrderItemRequest, OrderRequest
+from florin.orders.payment_rows import read_payment_row
+from florin.payments.gateway import GatewayRefused, GatewayUnavailable
+from florin.payments.gateway_directory import GatewayDirectory
+from florin.payments.page_token import make_page_token, page_token_hash
+
+OPEN_FOR = timedelta(minutes=35)  # Stripe's least is 30 minutes
+ATTEMPTS_MAX = 10
+_log = logging.get_logger()
+
+_PROGRAM = """
+select currency, min_amount, max_amount, denominations from florin.program
+where merchant = $1 and id = $2
+"""
+_ORDER = """
+insert into florin.orders (merchant, id, number, token_hash, token_sealed, currency, amount,
+  buyer_email, buyer_name, locale, gateway, return_url, base_url, actor, metadata, placed_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, clock($1))
+"""
+_ITEM = """
+insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
+  recipient_name, recipient_email, message)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+"""
+# Last in its transaction: orders of one merchant wait here for each other.
+_NUMBER = """
+insert into florin.order_number as n (merchant, last) values ($1, 1)
+on conflict (merchant) do update set last = n.last + 1 returning last
+"""
+_PAYMENT = """
+insert into florin.payment (merchant, id, orders, attempt, provider, gateway, currency, amount,
+  expires_at, look_due, created_at)
+select o.merchant, $3, o.id, $4, $5, $6, o.currency, o.amount, clock(o.merchant) + $7,
+  clock_timestamp() + interval '1 minute', clock(o.merchant)
+from florin.orders o where o.merchant = $1 and o.id = $2
+"""
+_LATEST = """
+select * from florin.payment where merchant = $1 and orders = $2 order by attempt desc limit 1
+"""
+
+
+class OrderNotPayable(Refusal):
+    """The order cannot be paid any more, or is being paid."""
+
+    code = "order_not_payable"
+    status = 402
+
+
+class OrderPaid(Refusal):
+    """The order is paid: refund it instead."""
+
+    code = "order_paid"
+    status = 402
+
+
+class OrderOrigin(NamedTuple):
+    """Who places an order, and where buyers reach Florin."""
+
+    merchant: UUID
+    actor: str
+    base_url: str
+
+
+class _PricedItem(NamedTuple):
+    request: OrderItemRequest
+    program: UUID
+    card: UUID | None
+
+
+class Checkout:
+    """Places orders and opens their payments."""
+
+    def __init__(self, database: Database, gateways: GatewayDirectory, sealer: Sealer) -> None:
+        self._database = database
+        self._gateways = gateways
+        self._sealer = sealer
+
+    async def place_order(
+        self, origin: OrderOrigin, request: OrderRequest, *, key: str | None
+    ) -> tuple[UUID, bool]:
+        """Place an order and open its payment; return its id, and whether it is a repetition.
+
+        Raises ProgramNotFound, AmountNotAllowed, CurrencyMismatch, CardNotFound, GatewayOff,
+        CurrencyNotSupportedByGateway, IdempotencyKeyReused; OutcomeUnknown if the gateway did not
+        answer: the order exists, and a repetition with the same key opens its payment.
+        """
+        merchant = origin.merchant
+        order, payment = ids.new_id(), ids.new_id()
+        provider, gateway = await self._gateways.choose(request.gateway)
+        connected = await self._gateways.gateway(provider)
+        async with self._database.transaction() as tx:
+            first = order
+            if key is not None:
+                first = await claim_key(
+                    tx,
+                    merchant=merchant,
+                    key=key,
+                    operation="place-order",
+                    fingerprint=fingerprint("place-order", request),
+                    noun=order,
+                )
+            if first == order:
+                items, currency = await _price_items(tx, merchant, request)
+                amount = sum(item.request.amount * item.request.count for item in items)
+                connected.check_amount(currency, amount)
+                await self._insert(tx, origin, request, order, items, currency, amount)
+                await tx.run(_PAYMENT, merchant, order, payment, 1, provider, gateway, OPEN_FOR)
+                await record_order(tx, merchant, order, "order.placed", origin.actor)
+        if first != order:
+            latest = await self._database.one(_LATEST, merchant, first)
+            assert latest is not None
+            payment = latest["id"]
+        await self.open_payment(merchant, payment)
+        return first, first != order
+
+    async def _insert(
+        self,
+        tx: Tx,
+        origin: OrderOrigin,
+        request: OrderRequest,
+        order: UUID,
+        items: list[_PricedItem],
+        currency: str,
+        amount: int,
+    ) -> None:
+        token = make_page_token()
+        number = await tx.value(_NUMBER, origin.merchant)
+        await tx.run(
+            _ORDER,
+            origin.merchant,
+            order,
+            number,
+            page_token_hash(token),
+            self._sealer.seal(token, bound_to=origin.merchant.bytes + order.bytes),
+            currency,
+            amount,
+            request.buyer.email,
+            request.buyer.name,
+            request.locale,
+            request.gateway or "",
+            request.return_url,
+            origin.base_url,
+            origin.actor,
+            json_text(request.metadata or {}),
+        )
+        for position, (item, program, card) in enumerate(items):
+            recipient = item.recipient
+            await tx.run(
+                _ITEM,
+                origin.merchant,
+                ids.new_id(),
+                order,
+                position,
+                program,
+                card,
+                item.amount,
+                item.count,
+                recipient.name if recipient else None,
+                recipient.email if recipient else None,
+                item.message,
+            )
+
+    async def open_payment(self, merchant: UUID, payment: UUID) -> None:
+        """Ask the gateway for the page where the buyer pays, unless it was asked before.
+
+        Raises OutcomeUnknown, OrderNotPayable if the gateway refuses definitely.
+        """
+        row = await read_payment_row(self._database, self._sealer, merchant, payment)
+        if row.state != "created":
+            return
+        try:
+            gateway = await self._gateways.gateway_of(row)
+            opened = await gateway.open(row)
+        except GatewayUnavailable as error:
+            _log.warning("gateway unavailable", provider=row.provider, reason=str(error)[:200])
+            raise OutcomeUnknown(
+                "The payment gateway did not answer; repeat the request with the same key"
+            ) from error
+        except GatewayRefused as error:
+            await _fail(self._database, merchant, payment, str(error))
+            raise OrderNotPayable(f"The payment gateway refused: {error}") from error
+        async with self._database.transaction() as tx:
+            await tx.run(
+                "update florin.payment set state = 'open', reference = $3, url = $4"
+                " where merchant = $1 and id = $2 and state = 'created'",
+                merchant,
+                payment,
+                opened.reference,
+                opened.url,
+            )
+
+    async def cancel_order(self, merchant: UUID, order: UUID, actor: str) -> None:
+        """Cancel an order that is not paid; cancelled already is no error. Money that arrives all
+        the same is returned. Raises NotFound, OrderPaid.
+        """
+        async with self._database.transaction() as tx:
+            row = await _locked_order(tx, merchant, order)
+            if row["state"] in {"paid", "fulfilled", "review"}:
+                raise OrderPaid
+            if row["state"] == "placed":
+                await tx.run(
+                    "update florin.orders set state = 'cancelled', closed_at = clock(merchant)"
+                    " where merchant = $1 and id = $2",
+                    merchant,
+                    order,
+                )
+                await record_order(tx, merchant, order, "order.cancelled", actor)
+        await self.expire_payments(merchant, order)
+
+    async def expire_payments(self, merchant: UUID, order: UUID) -> None:
+        """Close the pages where the order could still be paid. A gateway that does not answer is
+        asked again by the job that looks at the payment when it ends.
+        """
+        for row in await self._database.all(
+            "select id from florin.payment where merchant = $1 and orders = $2"
+            " and state in ('created', 'open')",
+            merchant,
+            order,
+        ):
+            payment = await read_payment_row(self._database, self._sealer, merchant, row["id"])
+            try:
+                if payment.reference is not None:
+                    gateway = await self._gateways.gateway_of(payment)
+                    await gateway.expire(payment)
+            except (GatewayUnavailable, GatewayRefused) as error:
+                _log.warning("payment not closed at gateway", reason=str(error)[:200])
+
+    async def retry_order(self, merchant: UUID, order: UUID) -> None:
+        """Begin another attempt to pay. The caller has closed the older ones and looked at them.
+
+        Raises NotFound, OrderNotPayable, GatewayOff, OutcomeUnknown.
+        """
+        found = await self._database.one(
+            "select gateway from florin.orders where merchant = $1 and id = $2", merchant, order
+        )
+        if found is None:
+            raise NotFound
+        provider, gateway = await self._gateways.choose(found["gateway"] or None)
+        payment = ids.new_id()
+        async with self._database.transaction() as tx:
+            # In the order of settling: payments before the order.
+            payments = await tx.all(
+                "select id, state, attempt from florin.payment where merchant = $1 and orders = $2"
+                " order by id for no key update",
+                merchant,
+                order,
+            )
+            row = await _locked_order(tx, merchant, order)
+            pending = any(each["state"] in {"processing", "paid"} for each in payments)
+            if row["state"] not in {"placed", "lapsed"} or pending:
+                raise OrderNotPayable
+            attempt = max(each["attempt"] for each in payments) + 1
+            if attempt > ATTEMPTS_MAX:
+                raise OrderNotPayable(f"{ATTEMPTS_MAX} attempts to pay this order were made")
+            await tx.run(_PAYMENT, merchant, order, payment, attempt, provider, gateway, OPEN_FOR)
+            if row["state"] == "lapsed":
+                await tx.run(
+                    "update florin.orders set state = 'placed', closed_at = null"
+                    " where merchant = $1 and id = $2",
+                    merchant,
+                    order,
+                )
+        await self.open_payment(merchant, payment)
+
+    def page_url(self, row: Row) -> str:
+        """The address of an order's own page, from a row of `orders`."""
+        token = self._sealer.unseal(
+            row["token_sealed"], bound_to=row["merchant"].bytes + row["id"].bytes
+        )
+        return f"{row['base_url']}/o/{token}"
+
+
+async def _price_items(
+    tx: Tx, merchant: UUID, request: OrderRequest
+) -> tuple[list[_PricedItem], str]:
+    """Check the items against their programs; return them and their currency."""
+    if request.locale is not None and not is_known_locale(request.locale):
+        detail = f"{request.locale} is not a known language tag; give one such as en or pt-BR"
+        raise InvalidRequest(detail, param="locale")
+    items: list[_PricedItem] = []
+    currency = ""
+    for n, item in enumerate(request.items):
+        program = ids.parse_id("prg", item.program)
+        row = program and await tx.one(_PROGRAM, merchant, program)
+        if program is None or not row:
+            raise ProgramNotFound(param=f"items[{n}].program")
+        allowed = row["denominations"] or [item.amount]
+        card = None
+        if item.card is not None:
+            card = parse_card_id(item.card, param=f"items[{n}].card")
+            await _check_top_up(tx, merchant, item, program, card, n)
+        elif not row["min_amount"] <= item.amount <= row["max_amount"] or (
+            item.amount not in allowed
+        ):
+            raise AmountNotAllowed(param=f"items[{n}].amount")
+        if currency and row["currency"] != currency:
+            detail = f"all items of an order have one currency, {currency}"
+            raise CurrencyMismatch(detail, param=f"items[{n}].program")
+        currency = row["currency"]
+        items.append(_PricedItem(item, program, card))
+    cards = sum(item.request.count for item in items)
+    if cards > CARDS_MAX:
+        raise InvalidRequest(f"an order has at most {CARDS_MAX} cards, not {cards}", param="items")
+    return items, currency
+
+
+async def _check_top_up(
+    tx: Tx, merchant: UUID, item: OrderItemRequest, program: UUID, card: UUID, n: int
+) -> None:
+    row = await tx.one(
+        "select program, state from florin.account where merchant = $1 and id = $2", merchant, card
+    )
+    if row is None or row["program"] != program:
+        raise CardNotFound(param=f"items[{n}].card")
+    if item.count != 1 or item.recipient is not None:
+        detail = "a top-up is of one card and has no recipient"
+        raise InvalidRequest(detail, param=f"items[{n}].count")
+
+
+async def _locked_order(tx: Tx, merchant: UUID, order: UUID) -> Row:
+    """Raises NotFound."""
+    row = await tx.one(
+        "select * from florin.orders where merchant = $1 and id = $2 for no key update",
+        merchant,
+        order,
+    )
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def _fail(database: Database, merchant: UUID, payment: UUID, failure: str) -> None:
+    async with database.transaction() as tx:
+        await tx.run(
+            "update florin.payment set state = 'failed', failure = $3, look_due = null"
+            " where merchant = $1 and id = $2 and state = 'created'",
+            merchant,
+            payment,
+            failure[:500],
+        )

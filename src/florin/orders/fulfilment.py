@@ -1,0 +1,125 @@
+"""Fulfilment: issue and top up the cards of a paid order, in the transaction that settles it."""
+
+from typing import NamedTuple
+from uuid import UUID
+
+from florin.cards import codes, pins
+from florin.cards.delivering import CardDeliveries
+from florin.cards.delivery_plan import DeliveryPlan
+from florin.kit import ids
+from florin.kit.amounts import DEFAULT_LOCALE
+from florin.kit.email_address import normalized
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Row, Tx
+from florin.ledger.issue import Issuance, issue_paid_in
+from florin.ledger.post import Posting, post_rows_in
+from florin.ledger.refusals import BY_OUTCOME
+
+CARD_WAIT_MS = 2000  # for a card that another transaction uses
+
+_ITEMS = """
+select i.*, p.pin, coalesce(i.recipient_email, o.buyer_email) as address, o.locale
+from florin.order_item i
+join florin.orders o on o.merchant = i.merchant and o.id = i.orders
+join florin.program p on p.merchant = i.merchant and p.id = i.program
+where i.merchant = $1 and i.orders = $2 order by i.position
+"""
+_CLAIM = """
+insert into florin.order_card (merchant, item, position, card, amount) values ($1, $2, $3, $4, $5)
+"""
+
+
+class _Sent(NamedTuple):
+    """A card to send. `secret`: its code, followed by the PIN if it has one."""
+
+    card: UUID
+    secret: str
+    plan: DeliveryPlan
+
+
+class CardFulfilment:
+    """Makes the cards of orders and their deliveries, to the recipient or else to the buyer."""
+
+    def __init__(self, pepper: str, sealer: Sealer, deliveries: CardDeliveries) -> None:
+        self._pepper = pepper.encode()
+        self._sealer = sealer
+        self._deliveries = deliveries
+
+    async def fulfil_in(
+        self, tx: Tx, merchant: UUID, order: UUID, payment: UUID, actor: str
+    ) -> list[UUID]:
+        """Put the money of an order on its cards; return them. The key of `order_card` admits each
+        card once.
+
+        Raises Overloaded, a refusal of the ledger, and asyncpg.UniqueViolationError when a code is
+        in use already: the transaction must be given up then.
+        """
+        issuances: list[Issuance] = []
+        sent: list[_Sent] = []
+        top_ups: list[Posting] = []
+        for item in await tx.all(_ITEMS, merchant, order):
+            for position in range(item["count"]):
+                if item["card"] is None:
+                    code, pin = codes.make_code(), pins.make_pin() if item["pin"] else ""
+                    issuance = self._issuance(item, code, pin, actor)
+                    issuances.append(issuance)
+                    card = issuance.id
+                    if (plan := _plan(item)) is not None:
+                        sent.append(_Sent(card, code + pin, plan))
+                else:
+                    card = item["card"]
+                    top_ups.append(_top_up(item, payment, actor))
+                await tx.run(_CLAIM, merchant, item["id"], position, card, item["amount"])
+        if issuances:
+            await issue_paid_in(tx, issuances, payment=payment)
+        for each in sent:
+            await self._deliveries.deliver_issued(tx, merchant, each.card, each.secret, each.plan)
+        for row in await post_rows_in(tx, top_ups, lock_timeout_ms=CARD_WAIT_MS):
+            if row["outcome"] != "ok":
+                raise BY_OUTCOME[row["outcome"]]
+        return [each.id for each in issuances] + [each.card for each in top_ups if each.card]
+
+    def _issuance(self, item: Row, code: str, pin: str, actor: str) -> Issuance:
+        merchant, card = item["merchant"], ids.new_id()
+        return Issuance(
+            merchant=merchant,
+            id=card,
+            program=item["program"],
+            amount=item["amount"],
+            code=codes.code_hash(self._pepper, merchant, code),
+            pin=pins.pin_hash(self._pepper, merchant, card, pin) if pin else None,
+            last4=code[-4:],
+            sealed=self._sealer.seal(code + pin, bound_to=merchant.bytes + card.bytes),
+            actor=actor,
+            recipient_name=item["recipient_name"],
+            recipient_email=item["recipient_email"],
+            client=None,
+        )
+
+
+def _plan(item: Row) -> DeliveryPlan | None:
+    """None: the addresses were erased."""
+    if item["address"] is None:
+        return None
+    return DeliveryPlan(
+        channel="email",
+        address=normalized(item["address"]),
+        due_at=None,
+        local_time=None,
+        timezone=None,
+        message=item["message"],
+        locale=item["locale"] or DEFAULT_LOCALE,
+    )
+
+
+def _top_up(item: Row, payment: UUID, actor: str) -> Posting:
+    return Posting(
+        merchant=item["merchant"],
+        op="top-up",
+        card=item["card"],
+        other=payment,
+        amount=item["amount"],
+        reference=ids.show_id("pay", payment),
+        actor=actor,
+        client=None,
+    )

@@ -1,0 +1,207 @@
+"""Order: what a buyer ordered, as the API shows it, and how it is read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Literal, cast
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from florin.cards.card import Recipient
+from florin.kit import ids
+from florin.kit.email_address import Email
+from florin.kit.errors import NotFound
+from florin.kit.http.body import Amount, LongText, Metadata, Request, Text
+from florin.kit.http.list_filters import Conditions
+from florin.kit.postgres.database import Database, Tx
+
+OrderState = Literal["placed", "paid", "fulfilled", "cancelled", "lapsed", "review"]
+ITEMS_MAX, COUNT_MAX, CARDS_MAX = 50, 100, 200
+Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
+ReturnUrl = Annotated[
+    str,
+    Meta(
+        max_length=1000,
+        pattern=r"^https?://[^\s\x00-\x20]+$(?!\n)",
+        description="Where the buyer goes after paying: an address with http or https.",
+        examples=["https://shop.example/thanks"],
+    ),
+]
+Locale = Annotated[
+    str,
+    Meta(
+        max_length=35,
+        pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)",
+        description="A language tag (BCP 47), such as de or de-AT.",
+        examples=["de"],
+    ),
+]
+GatewayText = Annotated[
+    str,
+    Meta(
+        max_length=40,
+        pattern=r"^test$(?!\n)",
+        description="test, Florin's own gateway.",
+        examples=["test"],
+    ),
+]
+
+
+class OrderItemRequest(Request, kw_only=True):
+    """New cards of a program, `amount` each; or with `card` a top-up of that card."""
+
+    program: str
+    amount: Amount
+    count: Count = 1
+    card: str | None = None
+    recipient: Recipient | None = None
+    message: LongText | None = None
+
+
+class Buyer(Request, kw_only=True):
+    """The person who pays; the receipt goes to `email`."""
+
+    email: Email
+    name: Text | None = None
+
+
+class OrderRequest(Request, kw_only=True):
+    """An order. All items have one currency. `gateway`: by default the one that is connected."""
+
+    items: Annotated[list[OrderItemRequest], Meta(min_length=1, max_length=ITEMS_MAX)]
+    buyer: Buyer
+    gateway: GatewayText | None = None
+    return_url: ReturnUrl | None = None
+    locale: Locale | None = None
+    metadata: Metadata | None = None
+
+
+class OrderItem(msgspec.Struct, kw_only=True):
+    """An item of an order. `cards`: what was issued or topped up, once it is paid."""
+
+    program: str
+    amount: int
+    count: int
+    card: str | None
+    recipient: Recipient | None
+    message: str | None
+    cards: list[str]
+
+
+class Order(msgspec.Struct, kw_only=True):
+    """An order. `payment` is its latest attempt, and `pay_url` where the buyer pays it. `url` is
+    the order's own page. `refunded`: returned to the buyer or on its way. `review`: why a member
+    has to decide; nothing was issued then.
+    """
+
+    id: str
+    object: Literal["order"] = "order"
+    number: int
+    state: OrderState
+    amount: int
+    currency: str
+    refunded: int
+    disputed: bool
+    items: list[OrderItem]
+    buyer: Buyer | None
+    payment: str
+    pay_url: str | None
+    url: str | msgspec.UnsetType = msgspec.UNSET
+    review: str | None
+    locale: str | None
+    metadata: dict[str, str]
+    created_at: datetime
+    paid_at: datetime | None
+    closed_at: datetime | None
+    withdrawn_at: datetime | None
+
+
+_ORDERS = """
+select o.*, p.id as payment, p.state as payment_state, p.url as pay_url,
+  (select coalesce(sum(z.refunded), 0)::bigint from florin.payment z
+    where z.merchant = o.merchant and z.orders = o.id) as refunded,
+  exists (select from florin.payment z join florin.dispute d
+    on d.merchant = z.merchant and d.payment = z.id
+    where z.merchant = o.merchant and z.orders = o.id and d.state in ('open', 'lost')) as disputed
+from florin.orders o
+cross join lateral (select z.id, z.state, z.url from florin.payment z
+  where z.merchant = o.merchant and z.orders = o.id order by z.attempt desc limit 1) p
+where o.merchant = $1
+"""
+_ITEMS = """
+select i.*, coalesce((select array_agg(c.card order by c.position) from florin.order_card c
+  where c.merchant = i.merchant and c.item = i.id), '{}') as cards
+from florin.order_item i where i.merchant = $1 and i.orders = any($2) order by i.orders, i.position
+"""
+
+
+async def find_order(reads: Database | Tx, merchant: UUID, order: UUID) -> Order:
+    """Raises NotFound."""
+    row = await reads.one(f"{_ORDERS} and o.id = $2", merchant, order)
+    if row is None:
+        raise NotFound
+    return order_from_rows(row, await reads.all(_ITEMS, merchant, [order]))
+
+
+async def list_orders(
+    database: Database,
+    merchant: UUID,
+    *,
+    limit: int,
+    after: UUID | None,
+    state: OrderState | None,
+    email: str | None,
+) -> list[Order]:
+    where = Conditions([merchant])
+    if after is not None:
+        where.add("o.id < {}", after)
+    where.add_equal("o.state", state)
+    where.add_equal("o.buyer_email", email)
+    page = where.bind(limit)
+    rows = await database.all(f"{_ORDERS}{where} order by o.id desc limit {page}", *where.arguments)
+    items = await database.all(_ITEMS, merchant, [row["id"] for row in rows])
+    return [order_from_rows(row, [i for i in items if i["orders"] == row["id"]]) for row in rows]
+
+
+def parse_order_id(text: str) -> UUID:
+    """Raises NotFound."""
+    return ids.require_id("ord", text)
+
+
+def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) -> Order:
+    open_ = row["state"] == "placed" and row["payment_state"] in {"created", "open"}
+    email = row["buyer_email"]
+    return Order(
+        id=ids.show_id("ord", row["id"]),
+        number=row["number"],
+        state=cast("OrderState", row["state"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        refunded=row["refunded"],
+        disputed=row["disputed"],
+        items=[_item(item) for item in items],
+        buyer=Buyer(email=email, name=row["buyer_name"]) if email is not None else None,
+        payment=ids.show_id("pay", row["payment"]),
+        pay_url=row["pay_url"] if open_ else None,
+        review=row["review"],
+        locale=row["locale"],
+        metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
+        created_at=row["placed_at"],
+        paid_at=row["paid_at"],
+        closed_at=row["closed_at"],
+        withdrawn_at=row["withdrawn_at"],
+    )
+
+
+def _item(row: Mapping[str, Any]) -> OrderItem:
+    recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"])
+    return OrderItem(
+        program=ids.show_id("prg", row["program"]),
+        amount=row["amount"],
+        count=row["count"],
+        card=ids.show_id("crd", row["card"]) if row["card"] is not None else None,
+        recipient=None if recipient == Recipient() else recipient,
+        message=row["message"],
+        cards=[ids.show_id("crd", card) for card in row["cards"]],
+    )

@@ -1,0 +1,41 @@
+"""Services: what selling needs, made once for a process."""
+
+from dataclasses import dataclass
+
+from florin.cards.delivering import CardDeliveries
+from florin.deliveries.card_links import CardLinks
+from florin.kit.encryption import Sealer
+from florin.kit.postgres.database import Database
+from florin.kit.settings import Settings
+from florin.orders.checkout import Checkout
+from florin.orders.fulfilment import CardFulfilment
+from florin.orders.looking import PaymentLooker
+from florin.orders.settlement import Settlement
+from florin.payments.gateway_directory import GatewayDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class OrderServices:
+    """Placing orders, looking at their payments, settling them."""
+
+    gateways: GatewayDirectory
+    checkout: Checkout
+    settlement: Settlement
+    looker: PaymentLooker
+
+    @staticmethod
+    def of(settings: Settings, database: Database, sealer: Sealer) -> "OrderServices":
+        gateways = GatewayDirectory(settings, database)
+        checkout = Checkout(database, gateways, sealer)
+        pepper = settings.code_pepper.get_secret_value()
+        links = CardLinks(
+            seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
+        )
+        deliveries = CardDeliveries(links=links, sealer=sealer, public_url=settings.page_origin)
+        settlement = Settlement(database, CardFulfilment(pepper, sealer, deliveries))
+        return OrderServices(
+            gateways=gateways,
+            checkout=checkout,
+            settlement=settlement,
+            looker=PaymentLooker(database, sealer, gateways, checkout, settlement),
+        )

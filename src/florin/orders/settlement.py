@@ -1,0 +1,228 @@
+"""Settlement: the one transaction that makes of paid money a card.
+
+The return page, the webhook, the poll and the reconciliation all end here, with what the gateway
+said when it was asked. The second one finds the payment settled: settlers of one payment wait
+for each other at its row, `orders.paid_by` admits one payment, and the key of `order_card` admits
+each card once. Locks are taken in one order: payment, order, cards.
+"""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+
+from florin.kit import ids
+from florin.kit.errors import Overloaded, Refusal
+from florin.kit.observability import logging
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.orders.clawback import post_gateway
+from florin.orders.disputes import sync_disputes_in
+from florin.orders.events import record_order, record_payment
+from florin.orders.fulfilment import CardFulfilment
+from florin.orders.refunds import insert_refund_in, sync_refunds_in
+from florin.payments.gateway import PaymentRow, Seen
+
+FLORIN = "florin"
+ATTEMPTS = 10
+_PAUSE_S = 0.05
+# The states that a payment may go to without money. `paid` never goes back, and what has ended can
+# only still be paid (late money).
+_FOLLOWS = {
+    "created": {"processing", "failed", "expired"},
+    "open": {"processing", "failed", "expired"},
+    "processing": {"failed", "expired"},
+}
+# After how long an open payment is looked at again, by its age.
+_LOOKS = tuple(
+    (timedelta(minutes=age), timedelta(minutes=pause))
+    for age, pause in ((3, 1), (30, 5), (120, 30), (60 * 24, 120), (60 * 24 * 40, 60 * 24))
+)
+_log = logging.get_logger()
+
+_PAID = """
+update florin.payment set state = 'paid', received = $3, received_currency = $4, capture_ref = $5,
+  reference = coalesce(reference, $6), failure = null, paid_at = clock(merchant),
+  look_due = null
+where merchant = $1 and id = $2 and state <> 'paid'
+"""
+
+
+class Settlement:
+    """Settles payments by what their gateways say."""
+
+    def __init__(self, database: Database, fulfilment: CardFulfilment) -> None:
+        self._database = database
+        self._fulfilment = fulfilment
+
+    async def settle(self, payment: PaymentRow, seen: Seen, *, real_money: bool) -> None:
+        """Record what the gateway said. Repetitions and concurrent calls change nothing more.
+
+        `real_money`: whether the gateway is for real money.
+        Raises Overloaded if cards of the order stay in use by others.
+        """
+        review: str | None = None
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self._database.transaction() as tx:
+                    await self._settle_in(tx, payment, seen, review, real_money=real_money)
+            except asyncpg.UniqueViolationError as error:
+                # A new code is in use already (one in 2^75): others are drawn.
+                if "account_merchant_code_hash_key" not in str(error):
+                    raise
+            except (Overloaded, asyncpg.DeadlockDetectedError, asyncpg.SerializationError):
+                if attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(_PAUSE_S * (attempt + 1))
+            except Refusal as refusal:
+                if review is not None:
+                    raise
+                review = f"{refusal.code}: {refusal.detail}"  # the money is kept for its buyer
+            else:
+                return
+
+    async def _settle_in(
+        self, tx: Tx, payment: PaymentRow, seen: Seen, review: str | None, *, real_money: bool
+    ) -> None:
+        merchant = payment.merchant
+        row = await tx.one(
+            "select *, clock_timestamp() as now from florin.payment"
+            " where merchant = $1 and id = $2 for no key update",
+            merchant,
+            payment.id,
+        )
+        order = row and await tx.one(
+            "select * from florin.orders where merchant = $1 and id = $2 for no key update",
+            merchant,
+            row["orders"],
+        )
+        assert row is not None
+        assert order
+        if row["state"] != "paid":
+            if seen.state != "paid":
+                await self._record_unpaid(tx, row, seen)
+                return
+            wrong = difference(row, seen, real_money=real_money) or review
+            await self._receive(tx, row, order, seen, wrong)
+            row = await tx.one(
+                "select * from florin.payment where merchant = $1 and id = $2", merchant, payment.id
+            )
+            order = await tx.one(
+                "select * from florin.orders where merchant = $1 and id = $2",
+                merchant,
+                payment.order,
+            )
+            assert row is not None
+            assert order is not None
+        await self._record_fee(tx, row, seen)
+        has_cards = order["paid_by"] == row["id"]
+        await sync_refunds_in(tx, row, seen.refunds, has_cards=has_cards, actor=FLORIN)
+        await sync_disputes_in(tx, row, seen.disputes, has_cards=has_cards, actor=FLORIN)
+
+    async def _record_fee(self, tx: Tx, row: Row, seen: Seen) -> None:
+        """The gateway's fees for the payment so far: it keeps them, also for disputes."""
+        if (more := seen.fee - row["fee"]) > 0:
+            currency = row["received_currency"]
+            await post_gateway(
+                tx, row["merchant"], "gateway_fee", currency, more, row["id"], actor=FLORIN
+            )
+            await tx.run(
+                "update florin.payment set fee = $3 where merchant = $1 and id = $2",
+                row["merchant"],
+                row["id"],
+                seen.fee,
+            )
+
+    async def _record_unpaid(self, tx: Tx, row: Row, seen: Seen) -> None:
+        """A payment without money: its state, and when it is looked at again."""
+        follows = seen.state in _FOLLOWS.get(row["state"], ())
+        state = seen.state if follows else row["state"]
+        due = next_look(row) if state in {"created", "open", "processing"} else None
+        await tx.run(
+            "update florin.payment set state = $3, failure = coalesce($4, failure), look_due = $5"
+            " where merchant = $1 and id = $2",
+            row["merchant"],
+            row["id"],
+            state,
+            seen.failure if follows else None,
+            due,
+        )
+        if follows:
+            await record_payment(tx, row["merchant"], row["id"], f"payment.{state}", FLORIN)
+
+    async def _receive(self, tx: Tx, row: Row, order: Row, seen: Seen, wrong: str | None) -> None:
+        """Money has arrived: for cards, or else it is kept for its buyer and returned."""
+        merchant, payment = row["merchant"], row["id"]
+        await tx.run(
+            _PAID, merchant, payment, seen.amount, seen.currency, seen.capture_ref, seen.reference,
+        )  # fmt: skip
+        stands = order["state"] == "placed" and order["paid_by"] is None
+        if wrong is None and stands:
+            await self._fulfil(tx, row, order)
+            return
+        await post_gateway(
+            tx, merchant, "receipt", seen.currency, seen.amount, payment, actor=FLORIN
+        )
+        if stands:
+            _log.error("a payment needs a review", payment=payment.hex, reason=wrong)
+            await tx.run(
+                "update florin.orders set state = 'review', review = $3"
+                " where merchant = $1 and id = $2",
+                merchant,
+                order["id"],
+                wrong,
+            )
+            await record_order(tx, merchant, order["id"], "order.review", FLORIN)
+        else:
+            await self._return_surplus(tx, row, seen)
+        await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
+
+    async def _fulfil(self, tx: Tx, row: Row, order: Row) -> None:
+        merchant, payment = row["merchant"], row["id"]
+        await tx.run(
+            "update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)"
+            " where merchant = $1 and id = $2 and paid_by is null",
+            merchant,
+            order["id"],
+            payment,
+        )
+        await self._fulfilment.fulfil_in(tx, merchant, order["id"], payment, FLORIN)
+        await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
+        await record_order(tx, merchant, order["id"], "order.paid", FLORIN)
+        await record_order(tx, merchant, order["id"], "order.fulfilled", FLORIN)
+
+    async def _return_surplus(self, tx: Tx, row: Row, seen: Seen) -> None:
+        """The order was paid by another payment, or does not stand any more."""
+        merchant, payment = row["merchant"], row["id"]
+        await tx.run(
+            "update florin.payment set surplus = true where merchant = $1 and id = $2",
+            merchant,
+            payment,
+        )
+        await insert_refund_in(
+            tx, merchant, payment, ids.new_id(), seen.amount, seen.currency, [],
+            loss=0, reason="the order was paid by another payment or does not stand any more",
+            actor=FLORIN,
+        )  # fmt: skip
+        await record_payment(tx, merchant, payment, "payment.surplus", FLORIN)
+
+
+def difference(row: Row, seen: Seen, *, real_money: bool) -> str | None:
+    """What of the money differs from the payment; None if nothing does."""
+    if seen.ours != row["id"]:
+        return "the gateway's object names another payment"
+    if row["reference"] is not None and seen.reference != row["reference"]:
+        return "the gateway's object is not the one that was made for this payment"
+    if seen.currency != row["currency"]:
+        return f"paid in {seen.currency} instead of {row['currency']}"
+    if seen.amount != row["amount"]:
+        return f"paid {seen.amount} instead of {row['amount']}"
+    if seen.real_money != real_money:
+        return f"paid with {'real' if seen.real_money else 'test'} money"
+    return None
+
+
+def next_look(row: Row) -> object:
+    """When an open payment is looked at again; None after 40 days."""
+    age = row["now"] - row["created_at"]
+    pause = next((pause for most, pause in _LOOKS if age < most), None)
+    return None if pause is None else row["now"] + pause

@@ -1,0 +1,1 @@
+"""Gateways: Florin's own one for development and tests."""

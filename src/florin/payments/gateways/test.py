@@ -1,0 +1,266 @@
+"""Test gateway: a payment gateway of Florin's own, for development and tests; never in production.
+
+It keeps what it knows in tables of its own (`test_payment`, `test_refund`, `test_dispute`), which
+stand for the records of a real gateway: the rest of Florin learns of them by `look` only.
+"""
+
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from florin.kit import ids
+from florin.kit.errors import InvalidRequest, NotFound, Refusal
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.kit.queue.enqueue import enqueue
+from florin.payments.gateway import (
+    GatewayRefused,
+    Opened,
+    PaymentRow,
+    RefundRow,
+    Seen,
+    SeenDispute,
+    SeenRefund,
+)
+from florin.payments.jobs import look_job
+from florin.payments.page_token import make_page_token, page_token_hash
+
+DELAY = timedelta(seconds=15)  # after which the money of a delayed payment arrives
+Outcome = Literal["paid", "declined", "delayed", "expired"]
+OUTCOMES: tuple[Outcome, ...] = ("paid", "declined", "delayed", "expired")
+
+_LOOK = """
+select t.outcome, t.closed, t.decided_at <= clock(t.merchant) - $3::interval as arrived,
+  p.amount, p.currency,
+  coalesce((select jsonb_agg(jsonb_build_object('ref', r.id, 'amount', r.amount, 'ours', r.ours)
+    order by r.id) from florin.test_refund r
+    where r.merchant = t.merchant and r.payment = t.payment), '[]')::text as refunds
+from florin.test_payment t join florin.payment p on p.merchant = t.merchant and p.id = t.payment
+where t.merchant = $1 and t.payment = $2
+"""
+_DISPUTES = """
+select id, state, amount from florin.test_dispute where merchant = $1 and payment = $2 order by id
+"""
+
+
+class TestPaymentNotPaid(Refusal):
+    """The payment is not paid, or was refunded already."""
+
+    code = "payment_not_paid"
+    status = 402
+    __test__ = False
+
+
+class TestGateway:
+    """The test gateway on the database of the installation."""
+
+    __test__ = False  # no class of tests
+    real_money = False
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def check_amount(self, currency: str, amount: int) -> None:
+        """Every currency and amount."""
+
+    async def open(self, payment: PaymentRow) -> Opened:
+        token = make_page_token()
+        async with self._database.transaction() as tx:
+            await tx.run(
+                "insert into florin.test_payment (merchant, payment, token_hash, return_url)"
+                " values ($1, $2, $3, $4) on conflict (merchant, payment)"
+                " do update set token_hash = excluded.token_hash",
+                payment.merchant,
+                payment.id,
+                page_token_hash(token),
+                payment.return_url,
+            )
+        return Opened(reference=f"test_{payment.id.hex}", url=f"{payment.base_url}/pay/{token}")
+
+    async def look(self, payment: PaymentRow) -> Seen:
+        row = await self._database.one(_LOOK, payment.merchant, payment.id, DELAY)
+        if row is None:
+            return Seen(state="open", ours=payment.id)
+        paid = row["outcome"] == "paid" or (row["outcome"] == "delayed" and row["arrived"])
+        seen = Seen(
+            state="open", reference=f"test_{payment.id.hex}", ours=payment.id, real_money=False
+        )
+        if paid:
+            disputes = await self._database.all(_DISPUTES, payment.merchant, payment.id)
+            return msgspec.structs.replace(
+                seen,
+                state="paid",
+                capture_ref=f"tch_{payment.id.hex}",
+                amount=row["amount"],
+                currency=row["currency"],
+                refunds=_refunds(row["refunds"]),
+                disputes=tuple(map(_dispute, disputes)),
+            )
+        if row["outcome"] == "declined":
+            return msgspec.structs.replace(seen, state="failed", failure="declined")
+        if row["outcome"] == "expired" or (row["closed"] and row["outcome"] is None):
+            return msgspec.structs.replace(seen, state="expired")
+        return seen if row["outcome"] is None else msgspec.structs.replace(seen, state="processing")
+
+    async def expire(self, payment: PaymentRow) -> None:
+        async with self._database.transaction() as tx:
+            await tx.run(
+                "update florin.test_payment set closed = true where merchant = $1 and payment = $2",
+                payment.merchant,
+                payment.id,
+            )
+
+    async def refund(self, payment: PaymentRow, refund: RefundRow) -> SeenRefund:
+        try:
+            async with self._database.transaction() as tx:
+                await add_refund(tx, payment.merchant, payment.id, refund.amount, ours=refund.id)
+        except TestPaymentNotPaid as refusal:
+            raise GatewayRefused(refusal.detail) from refusal
+        return SeenRefund(ref=refund.id.hex, amount=refund.amount, state="done", ours=refund.id)
+
+
+async def decide_outcome(database: Database, token: str, outcome: Outcome) -> tuple[Row, bool]:
+    """The buyer's choice on the payment page; return the payment's row and whether it counted. What
+    was paid stays paid. Raises NotFound.
+    """
+    async with database.transaction() as tx:
+        row = await tx.one(
+            "select t.*, p.orders from florin.test_payment t join florin.payment p"
+            " on p.merchant = t.merchant and p.id = t.payment"
+            " where t.token_hash = $1 for no key update of t",
+            page_token_hash(token),
+        )
+        if row is None:
+            raise NotFound
+        counts = row["outcome"] != "paid" and not (row["closed"] and outcome != "paid")
+        if counts:
+            await tx.run(
+                "update florin.test_payment set outcome = $3, decided_at = clock(merchant)"
+                " where merchant = $1 and payment = $2",
+                row["merchant"],
+                row["payment"],
+                outcome,
+            )
+        # Durable like the webhook of a real gateway, should this request be cut off.
+        await enqueue(tx, look_job(row["merchant"], row["payment"], cause=ids.new_id().hex))
+    return row, counts
+
+
+async def find_test_payment(database: Database, token: str) -> Row:
+    """The payment of a payment page. Raises NotFound."""
+    row = await database.one(
+        "select t.merchant, t.payment, t.outcome, t.closed, t.return_url, p.amount, p.currency,"
+        " p.state, o.number, m.name from florin.test_payment t"
+        " join florin.payment p on p.merchant = t.merchant and p.id = t.payment"
+        " join florin.orders o on o.merchant = p.merchant and o.id = p.orders"
+        " join florin.merchant m on m.id = p.merchant where t.token_hash = $1",
+        page_token_hash(token),
+    )
+    if row is None:
+        raise NotFound
+    return row
+
+
+async def add_refund(
+    tx: Tx, merchant: UUID, payment: UUID, amount: int | None, *, ours: UUID | None = None
+) -> None:
+    """Refund `amount`, or what is left; `ours`: Florin's refund that asks for it.
+
+    Raises NotFound, TestPaymentNotPaid.
+    """
+    row = await _locked(tx, merchant, payment)
+    if ours is not None and await tx.value(
+        "select true from florin.test_refund where merchant = $1 and id = $2", merchant, ours
+    ):
+        return  # the same key: the same refund
+    taken: int = await tx.value(
+        "select coalesce(sum(amount), 0)::bigint from florin.test_refund"
+        " where merchant = $1 and payment = $2",
+        merchant,
+        payment,
+    )
+    left = row["amount"] - taken
+    whole = left if amount is None else amount
+    if not 1 <= whole <= left:
+        raise TestPaymentNotPaid(f"{left} of the payment can still be refunded, not {whole}")
+    await tx.run(
+        "insert into florin.test_refund (merchant, id, payment, amount, ours)"
+        " values ($1, $2, $3, $4, $5)",
+        merchant,
+        ours or ids.new_id(),
+        payment,
+        whole,
+        ours is not None,
+    )
+
+
+async def add_dispute(tx: Tx, merchant: UUID, payment: UUID) -> None:
+    """The buyer disputes the whole payment; once. Raises NotFound, TestPaymentNotPaid."""
+    row = await _locked(tx, merchant, payment)
+    if await tx.one(
+        "select id from florin.test_dispute where merchant = $1 and payment = $2", merchant, payment
+    ):
+        return
+    await tx.run(
+        "insert into florin.test_dispute (merchant, id, payment, amount) values ($1, $2, $3, $4)",
+        merchant,
+        ids.new_id(),
+        payment,
+        row["amount"],
+    )
+
+
+async def resolve_dispute(tx: Tx, merchant: UUID, payment: UUID, state: str) -> None:
+    """Win or lose the dispute. Raises NotFound, InvalidRequest without an open one."""
+    await _locked(tx, merchant, payment)
+    status = await tx.run(
+        "update florin.test_dispute set state = $3"
+        " where merchant = $1 and payment = $2 and state in ('open', $3)",
+        merchant,
+        payment,
+        state,
+    )
+    if status.endswith(" 0"):
+        raise InvalidRequest("This payment has no open dispute; POST …/dispute begins one")
+
+
+async def _locked(tx: Tx, merchant: UUID, payment: UUID) -> Row:
+    """The paid payment. Raises NotFound, TestPaymentNotPaid."""
+    row = await tx.one(
+        "select t.outcome, t.decided_at <= clock(t.merchant) - $3::interval as arrived, p.amount"
+        " from florin.test_payment t join florin.payment p"
+        " on p.merchant = t.merchant and p.id = t.payment"
+        " where t.merchant = $1 and t.payment = $2 for no key update of t",
+        merchant,
+        payment,
+        DELAY,
+    )
+    if row is None:
+        raise NotFound
+    if row["outcome"] != "paid" and not (row["outcome"] == "delayed" and row["arrived"]):
+        raise TestPaymentNotPaid
+    return row
+
+
+def _refunds(text: str) -> tuple[SeenRefund, ...]:
+    found: list[dict[str, object]] = msgspec.json.decode(text)
+    return tuple(
+        SeenRefund(
+            ref=UUID(str(each["ref"])).hex,
+            amount=int(str(each["amount"])),
+            state="done",
+            ours=UUID(str(each["ref"])) if each["ours"] else None,
+        )
+        for each in found
+    )
+
+
+def _dispute(row: Row) -> SeenDispute:
+    return SeenDispute(
+        ref=row["id"].hex,
+        kind="chargeback",
+        state=row["state"],
+        amount=row["amount"],
+        withdrawn=0 if row["state"] == "won" else row["amount"],
+    )

@@ -1,0 +1,29 @@
+"""Jobs: what is enqueued about payments, in the transaction that causes it."""
+
+from uuid import UUID
+
+from florin.kit.queue.enqueue import NewJob
+
+QUEUE = "payments"
+
+
+def look_job(merchant: UUID, payment: UUID, *, cause: str = "due") -> NewJob:
+    """Look at the payment at its gateway, and settle it. `cause`: the event that asks for it. Each
+    event has a look of its own: one that runs already may have asked the gateway before it.
+    """
+    return NewJob(
+        queue=QUEUE,
+        kind="look",
+        payload={"merchant": str(merchant), "payment": str(payment)},
+        dedupe=f"look:{payment}:{cause}",
+    )
+
+
+def refund_job(merchant: UUID, refund: UUID) -> NewJob:
+    """Ask the gateway for the refund."""
+    return NewJob(
+        queue=QUEUE,
+        kind="refund",
+        payload={"merchant": str(merchant), "refund": str(refund)},
+        dedupe=f"refund:{refund}",
+    )

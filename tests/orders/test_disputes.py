@@ -1,0 +1,123 @@
+"""Disputes: the cards stop with the dispute; won, lost, and value that moved on."""
+
+from typing import Any
+
+import httpx
+
+from tests.orders.selling import accounts, buy, dashboard, explained
+from tests.orders.test_orders import settle_by
+from tests.orders.test_refunds import card_of, refund
+from tests.support.api_calls import balanced, issue, made, post, problem, read, redeem, spend
+from tests.support.instance import Shop
+
+
+async def test_a_dispute_blocks_the_card_and_is_won(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    """R35: in the same transaction; R34: nothing else clears it."""
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    await redeem(http, card, 2000)
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "dispute")
+    [dispute] = (await read(http, "/disputes"))["data"]
+    assert (dispute["state"], dispute["amount"], dispute["withdrawn"]) == ("open", 5000, 5000)
+    assert dispute["cards"] == [card["id"]]
+    problem(await post(http, "/redemptions", spend(card, 1)), 402, "card_blocked")
+    problem(await post(http, f"/orders/{order['id']}/refunds", {}), 402, "payment_disputed")
+    assert (await accounts(http))["disputes"] == 5000
+    assert "gateway_clearing" not in await accounts(http)
+    assert (await read(http, f"/orders/{order['id']}"))["disputed"] is True
+    await dashboard(http, order, "win")
+    assert (await card_of(http, order))["state"] == "active"
+    await redeem(http, card, 3000)
+    assert await accounts(http) == {"gateway_clearing": 5000, "merchant_payable": -5000}
+    [won] = (await read(http, "/disputes"))["data"]
+    assert (won["state"], won["withdrawn"]) == ("won", 0)
+    await explained(owner, shop)
+    await balanced(http)
+
+
+async def test_a_settlement_does_not_clear_a_dispute(
+    http: httpx.AsyncClient, shop: Shop, database: Any
+) -> None:
+    """R34: a repeated "paid" after the chargeback."""
+    order = await buy(http, shop, 5000)
+    await dashboard(http, order, "dispute")
+    await settle_by(database, shop, order)
+    assert (await read(http, "/disputes"))["data"][0]["state"] == "open"
+    assert (await card_of(http, order))["state"] == "blocked"
+
+
+async def test_a_lost_dispute_takes_what_is_left(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    await redeem(http, card, 2000)
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "lose")
+    await dashboard(http, order, "lose")
+    [dispute] = (await read(http, "/disputes"))["data"]
+    assert (dispute["state"], dispute["clawed"], dispute["loss"]) == ("lost", 3000, 2000)
+    found = await card_of(http, order)
+    assert (found["state"], found["balance"]) == ("closed", 0)
+    assert await accounts(http) == {"chargeback_loss": 2000, "merchant_payable": -2000}
+    await explained(owner, shop)
+    await balanced(http)
+
+
+async def test_a_dispute_follows_value_to_another_card(
+    http: httpx.AsyncClient, shop: Shop, owner: Any
+) -> None:
+    """Only what came from the disputed card is taken from the other one."""
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    other = await issue(http, shop, 1000)
+    await made(http, "/transfers", {"from": card["id"], "to": other["id"], "amount": 4000})
+    await dashboard(http, order, "dispute")
+    [dispute] = (await read(http, "/disputes"))["data"]
+    assert set(dispute["cards"]) == {card["id"], other["id"]}
+    problem(await post(http, "/redemptions", spend(other, 1)), 402, "card_blocked")
+    await dashboard(http, order, "lose")
+    assert (await read(http, f"/cards/{other['id']}"))["balance"] == 1000
+    assert (await read(http, "/disputes"))["data"][0]["clawed"] == 5000
+    assert await accounts(http) == {"card": -1000, "merchant_clearing": 1000}
+    await explained(owner, shop)
+    await balanced(http)
+
+
+async def test_a_lost_dispute_leaves_other_money_on_the_card(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    """A card that was topped up twice: only the disputed money is taken from it."""
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    await made(http, "/loads", {"card": card["id"], "amount": 300})
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "lose")
+    found = await card_of(http, order)
+    assert (found["state"], found["balance"]) == ("blocked", 300)
+    assert await accounts(http) == {"card": -300, "merchant_clearing": 300}
+
+
+async def test_a_member_s_block_outlives_the_dispute(http: httpx.AsyncClient, shop: Shop) -> None:
+    order = await buy(http, shop, 5000)
+    card = await card_of(http, order)
+    await made(http, f"/cards/{card['id']}/block", status=200)
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "win")
+    assert (await card_of(http, order))["state"] == "blocked"
+
+
+async def test_a_dispute_after_a_refund(http: httpx.AsyncClient, shop: Shop, owner: Any) -> None:
+    """The gateway withholds the whole amount; what the refund returned is borne as a loss."""
+    order = await buy(http, shop, 5000)
+    await refund(http, order, amount=2000)
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "lose")
+    [dispute] = (await read(http, "/disputes"))["data"]
+    assert (dispute["clawed"], dispute["loss"]) == (3000, 2000)
+    assert await accounts(http) == {"chargeback_loss": 2000, "gateway_clearing": -2000}
+    await explained(owner, shop)
+    await balanced(http)
