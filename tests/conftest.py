@@ -41,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--containers", action="store_true", help="also those that need an engine")
     parser.addoption("--patroni", action="store_true", help="also on a Patroni cluster (a minute)")
     parser.addoption(
+        "--endpoints", type=int, default=60, help="webhook endpoints, of which a third is dead"
+    )
+    parser.addoption(
         "--rounds",
         type=int,
         default=2,

@@ -11,7 +11,7 @@ from litestar import Router
 from florin.cards.api import cards
 from florin.cards.api import deliveries as card_deliveries
 from florin.deliveries import api as deliveries
-from florin.events import api as webhooks
+from florin.events import api as events
 from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
 from florin.merchants import api as merchants
@@ -21,7 +21,10 @@ from florin.orders import pages as order_pages
 from florin.orders import test_gateway_api
 from florin.payments import api as payments
 from florin.reports import api as reports
+from florin.test_clock import api as test_clock
 from florin.web.page_routes import ANYONE, PERSON, PUBLIC
+from florin.webhooks import api as webhooks
+from florin.webhooks import deliveries_api as webhook_deliveries
 
 BASE = "/api/v1"
 
@@ -38,10 +41,13 @@ api = Router(
         *deliveries.handlers,
         *reports.handlers,
         *queues.handlers,
+        *events.handlers,
         *webhooks.handlers,
         *orders.handlers,
         *payments.handlers,
         *test_gateway_api.handlers,
+        *webhook_deliveries.handlers,
+        *test_clock.handlers,
     ],
 )
 
@@ -171,6 +177,19 @@ NEEDS: dict[str, str] = {
     "POST /test-gateway/payments/{payment}/dispute": "orders:write",
     "POST /test-gateway/payments/{payment}/win": "orders:write",
     "POST /test-gateway/payments/{payment}/lose": "orders:write",
+    "GET /test-clock": ANYONE,
+    "POST /test-clock/advance": "programs:write",
+    "POST /webhook-endpoints": "webhooks:write",
+    "GET /webhook-endpoints": "webhooks:read",
+    "GET /webhook-endpoints/{endpoint_id}": "webhooks:read",
+    "PATCH /webhook-endpoints/{endpoint_id}": "webhooks:write",
+    "DELETE /webhook-endpoints/{endpoint_id}": "webhooks:write",
+    "POST /webhook-endpoints/{endpoint_id}/rotate-secret": "webhooks:write",
+    "POST /webhook-endpoints/{endpoint_id}/replay": "webhooks:write",
+    "GET /webhook-endpoints/{endpoint_id}/deliveries": "webhooks:read",
+    "GET /webhook-deliveries": "webhooks:read",
+    "GET /webhook-deliveries/{delivery_id}": "webhooks:read",
+    "POST /webhook-deliveries/{delivery_id}/resend": "webhooks:write",
 }
 
 # Only a signed-in member who authenticated recently grants or revokes rights, with any scopes an
@@ -190,7 +209,13 @@ FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {"POST /api-keys", "DELETE /api-keys
 
 # Routes with lasting cost, closed to accounts registered with an invented e-mail address.
 VERIFIED_EMAIL: frozenset[str] = frozenset(
-    {"POST /cards/bulk", "POST /cards/import", "POST /api-keys", "GET /events/stream"}
+    {
+        "POST /cards/bulk",
+        "POST /cards/import",
+        "POST /api-keys",
+        "GET /events/stream",
+        "POST /webhook-endpoints",
+    }
 )
 
 

@@ -41,6 +41,7 @@ from florin.reports.report_runner import ReportRunner
 from florin.web.internal_api import InternalApi
 from florin.web.sign_in_cookie import SignInCookie
 from florin.web.visitors import Visitors
+from florin.webhooks.gauges import WebhookGauges
 
 _log = logging.get_logger()
 
@@ -88,6 +89,7 @@ class ApiServices:
         self.reports = ReportRunner(settings.primary_url, name=name)
         self.activity = ActivityReports(self.reports.database)
         self.queues = QueueGauges(self.reports.database)
+        self.webhooks = WebhookGauges(self.reports.database)
         self.ledger_check = LedgerCheck(self.database, self.reports.database, name=name)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)

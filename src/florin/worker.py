@@ -20,6 +20,12 @@ from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.orders import jobs as orders
 from florin.orders.services import OrderServices
+from florin.test_clock.advance import advance_clock
+from florin.test_clock.due_work import EXPIRY, DueWork
+from florin.webhooks import jobs as webhook_jobs
+from florin.webhooks.addresses import AddressRules
+from florin.webhooks.lane import WebhookSender, deliver_lane
+from florin.webhooks.settled import webhooks_are_settled
 
 ONE = "job"  # florin worker job ID FENCE: one job in a process of its own
 
@@ -38,6 +44,8 @@ class WorkerServices:
         self.email_tokens = EmailTokens(sealer=sealer, peppers=())
         self.deliveries = DeliverySender(settings, sealer)
         self.batches = BatchChanger(database)
+        allowed = AddressRules.of(settings.env, settings.webhook_allow)
+        self.webhooks = WebhookSender(database, sealer, allowed)
 
 
 async def _issue(job: QueuedJob, parts: WorkerServices) -> Continue | None:
@@ -100,6 +108,26 @@ async def _erase_secrets(job: QueuedJob, _parts: WorkerServices) -> Continue | N
     return await schedule.erase_secrets(job)
 
 
+async def _advance(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await advance_clock(job, parts.database, DUE_WORK)
+
+
+async def _follow(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await webhook_jobs.follow_events(job)
+
+
+async def _start_following(job: QueuedJob, _parts: WorkerServices) -> None:
+    await webhook_jobs.start_following(job)
+
+
+async def _deliver_lane(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await deliver_lane(job, parts.webhooks)
+
+
+async def _delete_deliveries(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
+    return await webhook_jobs.delete_old_deliveries(job)
+
+
 async def _prune(job: QueuedJob, _parts: WorkerServices) -> None:
     async with job.effect(last=True) as tx:
         await tx.run("select queue_prune()")
@@ -123,6 +151,8 @@ async def _refund(job: QueuedJob, parts: WorkerServices) -> None:
 async def _due(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await orders.find_due(job, parts.database)
 
+
+DUE_WORK = (EXPIRY, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
 
 # The most important first. Queues without kinds are reserved for planned deliveries.
 PLAN = WorkPlan(
@@ -149,7 +179,17 @@ PLAN = WorkPlan(
             },
         ),
         QueueConfig(name="sms-delivery", importance=11, objective_s=60),
-        QueueConfig(name="webhook-delivery", importance=20, objective_s=60),
+        QueueConfig(
+            name="webhook-delivery",
+            importance=20,
+            objective_s=60,
+            timeout_s=700,
+            kinds={
+                "follow": JobType(run=_follow),
+                "start": JobType(run=_start_following),
+                "deliver": JobType(run=_deliver_lane),
+            },
+        ),
         QueueConfig(
             name="scheduled-delivery",
             importance=21,
@@ -187,6 +227,7 @@ PLAN = WorkPlan(
                 "issue": JobType(run=_issue),
                 "import": JobType(run=_import),
                 "change": JobType(run=_change),
+                "advance": JobType(run=_advance),
             },
         ),
         QueueConfig(name="cleanup-tokens", importance=60, kinds={"cleanup": JobType(run=_cleanup)}),
@@ -202,6 +243,7 @@ PLAN = WorkPlan(
                 "queue": JobType(run=_prune),
                 "seal": JobType(run=_seal_audit),
                 "secrets": JobType(run=_erase_secrets),
+                "webhooks": JobType(run=_delete_deliveries),
             },
         ),
     ),
@@ -216,6 +258,8 @@ PLAN = WorkPlan(
         Schedule(name="sheets", cron="41 4 * * *", queue="retention", kind="sheets"),
         Schedule(name="keys", cron="23 3 * * *", queue="retention", kind="keys"),
         Schedule(name="audit", cron="* * * * *", queue="retention", kind="seal"),
+        Schedule(name="webhooks", cron="* * * * *", queue="webhook-delivery", kind="start"),
+        Schedule(name="webhook-log", cron="11 * * * *", queue="retention", kind="webhooks"),
         Schedule(name="queue", cron="*/15 * * * *", queue="retention", kind="queue"),
     ),
 )

@@ -16,6 +16,7 @@ TINY = {
     "queue": ("--jobs", "300"),
     "expiry": ("--cards", "2500"),
     "bulk": ("--cards", "2500"),
+    "webhooks": ("--cards", "500"),
     "beside": ("--cards", "60000", "--seconds", "1", "--connections", "4", "--rate", "50"),
 }
 SHORT = {"bulk", "queue"}

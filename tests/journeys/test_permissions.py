@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from florin.identity.scopes import ROLES, SCOPES
+from florin.kit import ids
 from florin.kit.postgres.database import Database
 from tests.support.api_calls import key
 from tests.support.instance import Instance, Shop, make_shop
@@ -70,6 +71,7 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
         ]
         owner, stranger = await register(http), await register(http)
         mine, secrets = await _things(http, owner)
+        mine["whd"] = await _webhook_delivery(database, mine)
         made = await http.post(
             "/api-keys", json={"name": "k", "scopes": sorted(SCOPES)}, headers=stranger.headers
         )
@@ -80,7 +82,7 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
             "another's manager": (await member(http, stranger, "manager")).headers,
         }
         yield World(http, routes, mine, secrets, owner, strangers)
-    del urls, database
+    del urls
 
 
 async def _things(
@@ -112,6 +114,7 @@ async def _things(
         await make("/adjustments", {"card": card["id"], "amount": -1, "reason": "r"}),
         await make("/holds", spent),
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
+        await make("/webhook-endpoints", {"url": "https://hooks.example.com/", "events": ["*"]}),
         await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
     ]
     order = await made_order(http, owner, program["id"])
@@ -134,6 +137,22 @@ async def made_order(http: httpx.AsyncClient, owner: SignedInMember, program: st
     order: Json = answer.json()
     assert (await http.post(order["pay_url"], data={"outcome": "paid"})).status_code == 303
     return order
+
+
+async def _webhook_delivery(database: Database, mine: dict[str, str]) -> str:
+    """A delivery, as a worker makes it."""
+    made, card = ids.new_id(), ids.parse_id("crd", mine["crd"])
+    async with database.transaction() as tx:
+        await tx.run(
+            "insert into florin.webhook_delivery"
+            " (merchant, id, endpoint, event, type, card, next_at, give_up_at)"
+            " select merchant, $1, $2, id, type, card, now(), now() from florin.event"
+            " where card = $3 limit 1",
+            made,
+            ids.parse_id("whe", mine["whe"]),
+            card,
+        )
+    return ids.show_id("whd", made)
 
 
 def _ours(world: World, value: Any) -> Any:

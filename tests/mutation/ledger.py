@@ -26,6 +26,7 @@ from tests.mutation.rate_limits import LIMITS
 from tests.mutation.releases import RELEASES
 from tests.mutation.request_costs import REQUEST_COSTS
 from tests.mutation.requests import REQUESTS
+from tests.mutation.webhooks import WEBHOOKS
 
 POST = "src/florin/ledger/post.sql"
 ISSUE = "src/florin/ledger/issue.sql"
@@ -240,5 +241,5 @@ MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *CLUSTERS, *PAGES,
     *PAYMENTS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
-    *OBSERVABILITY,
+    *OBSERVABILITY, *WEBHOOKS,
 )  # fmt: skip

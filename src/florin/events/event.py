@@ -141,6 +141,14 @@ async def find_event(reads: Reader, merchant: UUID, text: str) -> Event:
     return (await _rendered(reads, merchant, [row]))[0]
 
 
+async def find_events(reads: Reader, merchant: UUID, events: Sequence[UUID]) -> list[Event]:
+    """The events with these ids, in no order."""
+    rows = await reads.all(
+        "select * from florin.event where merchant = $1 and id = any($2)", merchant, events
+    )
+    return await _rendered(reads, merchant, rows)
+
+
 async def _rendered(reads: Reader, merchant: UUID, rows: Sequence[Row]) -> list[Event]:
     """Make events of rows: each with its object, on which the recorded fields are laid."""
     moved = [row["resource_id"] for row in rows if row["type"] in TRANSACTION_EVENTS]

@@ -1,4 +1,5 @@
--- Check the quota of API keys that are not revoked, or of members; a removed member has no row.
+-- Check the quota of API keys that are not revoked, of members, or of webhook endpoints that are not
+-- deleted; a removed member has no row.
 -- Returns null, or the limit that one more would exceed. The merchant's row is locked until the end of
 -- the transaction, so that the second of two concurrent requests sees what the first created.
 create function exceeded_quota(p_merchant uuid, p_name text) returns bigint
@@ -13,6 +14,9 @@ begin
     when 'api_keys' then
       select count(*) into used from api_key k
       where k.merchant = p_merchant and k.revoked_at is null;
+    when 'webhook_endpoints' then
+      select count(*) into used from webhook_endpoint e
+      where e.merchant = p_merchant and e.state <> 'deleted';
     when 'members' then
       select count(*) into used from member m where m.merchant = p_merchant;
   end case;

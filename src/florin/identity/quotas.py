@@ -1,4 +1,4 @@
-"""Quotas of API keys and members. `ledger/quotas.sql` has the default limits."""
+"""Quotas of API keys, members and webhook endpoints. `ledger/quotas.sql` has the default limits."""
 
 from typing import Literal
 from uuid import UUID
@@ -6,8 +6,10 @@ from uuid import UUID
 from florin.kit.errors import QuotaExceeded
 from florin.kit.postgres.database import Tx
 
+QuotaName = Literal["api_keys", "members", "webhook_endpoints"]
 
-async def require_quota_left(tx: Tx, merchant: UUID, name: Literal["api_keys", "members"]) -> None:
+
+async def require_quota_left(tx: Tx, merchant: UUID, name: QuotaName) -> None:
     """Require that the merchant may have one more, in the transaction that creates it. Raises
     QuotaExceeded.
     """

@@ -16,6 +16,7 @@ SCOPES: frozenset[str] = frozenset(
         "events:read",
         "deliveries:read",
         "deliveries:write",
+        "webhooks:read",
         "webhooks:write",
         "keys:write",
         "members:read",

@@ -5,7 +5,7 @@
 grant select on all tables in schema florin to {role};
 grant execute on function florin.metadata_token to {role};
 grant insert on merchant, member, api_key, program, session, email_token, failed_attempt, audit to {role};
-grant update (second_factor_roles, timezone) on merchant to {role};
+grant update (second_factor_roles, timezone, clock_offset, clock_moving) on merchant to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
   recovery_hashes) on member to {role};
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,
@@ -41,6 +41,9 @@ grant delete on quota_use to {role};
 grant execute on function analyze_grown, expire_due, merchants_due, cards_with_holds_due, erase_codes, forget_keys,
   finish_job, erase_person to {role};
 grant insert, update on job to {role};
+grant insert, update, delete on webhook_endpoint, webhook_delivery to {role};
+grant usage on sequence webhook_delivery_position to {role};
+grant execute on function webhook_fan_out, webhook_due_lanes, webhook_due to {role};
 grant insert, delete on job_code_export, job_part to {role};
 grant execute on function post_gateway, record_event to {role};
 grant insert on orders, order_item, order_card, payment, payment_refund, dispute,

@@ -20,6 +20,7 @@ from florin.kit.queue.enqueue import NewJob
 from tests.cards.jobs.cleanup_effects import CARDS, KEPT, Check
 from tests.cards.jobs.delivery_effects import DELIVERIES
 from tests.cards.jobs.test_expiry import cards, later, proof, states
+from tests.cards.jobs.webhook_effects import WEBHOOKS
 from tests.ledger.calls import issue, make_merchant, make_program, post
 from tests.ledger.model import Op
 from tests.support.instance import SECRETS
@@ -200,4 +201,5 @@ EFFECTS: dict[tuple[str, str], Effect] = {
     ("gift-card-expiry", "lapse"): expiry_lapse,
     **KEPT,
     **DELIVERIES,
+    **WEBHOOKS,
 }

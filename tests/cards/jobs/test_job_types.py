@@ -11,6 +11,7 @@ import pytest
 from florin.cards.jobs import retention, throttle
 from florin.kit.postgres.database import Database
 from florin.kit.settings import read_settings
+from florin.webhooks import lane
 from florin.worker import PLAN
 from tests.cards.jobs.interrupted_run import Runs, counting
 from tests.cards.jobs.job_effects import EFFECTS
@@ -28,6 +29,7 @@ async def runs(
     """An empty queue, and batches so small that a job has several."""
     for where, name in ((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")):
         monkeypatch.setattr(where, name, 3)
+    monkeypatch.setattr(lane, "LINGER_S", 0.0)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
     settings = read_settings({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})
     yield Runs(urls.app, owner, database, settings)

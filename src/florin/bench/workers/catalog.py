@@ -59,6 +59,12 @@ BENCHMARKS: dict[str, WorkerBenchmark] = {
         targets=(_least("rate", 10_000), _least("ratio", 0.2), _most("peak_rss_mb", 300)),
         shares=(("ratio", "rate", "copy_rate"),),
     ),
+    "webhooks": WorkerBenchmark(
+        says="messages to a receiver that answers at once, one worker",
+        cards=30_000,
+        targets=(_least("rate", 1_000),),
+        shares=(),
+    ),
     "beside": WorkerBenchmark(
         says="redemptions at a constant rate, while cards are made, and while cards expire",
         cards=600_000,

@@ -44,8 +44,8 @@ class ImportFile(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A job that issues cards, or changes those of another job, its `batch`. `done` of `total`
-    cards were issued or changed and `refused` were not; `errors` has the reasons of the first
+    """A job that issues cards, changes those of another job, its `batch`, or moves the test
+    clock (`advance`, with a `total` of 1). `done` of `total` cards were issued or changed and `refused` were not; `errors` has the reasons of the first
     thousand, and why a job failed. `cancelled`: cards that were not begun when it was stopped.
     `codes`: waiting to be downloaded, downloading (started, not complete), taken, expired, or none.
     `file`: of an import, how it was read.
@@ -56,7 +56,7 @@ class Job(msgspec.Struct, kw_only=True):
 
     id: str
     object: Literal["job"] = "job"
-    kind: Literal["bulk", "import", "activate", "block", "extend", "close"]
+    kind: Literal["bulk", "import", "activate", "block", "extend", "close", "advance"]
     state: State
     done: int
     total: int
@@ -162,7 +162,7 @@ def job_from_row(row: Mapping[str, Any]) -> Job:
         errors.append(LineError(line=None, detail=_failure(row["failure"])))
     return Job(
         id=ids.show_id("job", row["id"]),
-        kind=row["change"] or row["kind"],
+        kind="advance" if row["advance_to"] else row["change"] or row["kind"],
         state="failed" if row.get("failed") else cast("State", row["state"]),
         # `done` of the row includes the refused and the cancelled ones.
         done=row["done"] - row["refused"] - row["cancelled"],

@@ -42,6 +42,7 @@ Currency = Annotated[
 _text_rule = partial(
     Meta, min_length=1, pattern=plain_text.PATTERN, description=plain_text.DESCRIPTION
 )
+Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its UTC offset.")]
 Text = Annotated[str, _text_rule(max_length=255)]
 LongText = Annotated[str, _text_rule(max_length=1000)]
 MetadataKey = Annotated[str, _text_rule(max_length=40)]

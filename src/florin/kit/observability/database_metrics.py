@@ -10,6 +10,7 @@ from florin.kit.observability.metrics import registry
 
 JOB_EVENTS = ("arrived", "completed", "failed", "died")
 JOB_STATES = ("waiting", "delayed", "active", "dead")
+WEBHOOK_ENDPOINT_STATES = ("enabled", "failing", "disabled")
 WORKER_STATES = ("live", "stopping", "silent")
 
 
@@ -47,6 +48,20 @@ queue_workers = Gauge(
 outbox_waiting = Gauge("florin_outbox_waiting", "Rows of the outbox.", registry=registry)
 outbox_oldest_seconds = Gauge(
     "florin_outbox_oldest_seconds", "Age of the oldest row of the outbox.", registry=registry
+)
+
+webhook_endpoints = Gauge(
+    "florin_webhook_endpoints",
+    "Webhook endpoints by state: enabled, failing since their last attempt, disabled.",
+    ["state"],
+    registry=registry,
+)
+for _state in WEBHOOK_ENDPOINT_STATES:
+    webhook_endpoints.labels(_state)
+webhook_oldest_seconds = Gauge(
+    "florin_webhook_oldest_seconds",
+    "How long the oldest due webhook waits, of endpoints that do not fail.",
+    registry=registry,
 )
 
 database_connections = Gauge(

@@ -202,6 +202,25 @@ queue_run_seconds = Histogram(
     buckets=_RUN_SECONDS,
     registry=registry,
 )
+webhook_attempts = Counter(
+    "florin_webhook_attempts_total",
+    "Attempts to deliver a webhook, by outcome: delivered, failed.",
+    ["outcome"],
+    registry=registry,
+)
+for _outcome in ("delivered", "failed"):  # all series from the start
+    webhook_attempts.labels(_outcome)
+webhook_attempt_seconds = Histogram(
+    "florin_webhook_attempt_seconds",
+    "Time that an endpoint took to answer, or until the attempt was given up.",
+    buckets=_SECONDS,
+    registry=registry,
+)
+webhook_endpoints_disabled = Counter(
+    "florin_webhook_endpoints_disabled_total",
+    "Webhook endpoints that were disabled after days of failure.",
+    registry=registry,
+)
 queue_busy = Gauge("florin_queue_busy", "Jobs that this worker runs now.", registry=registry)
 
 

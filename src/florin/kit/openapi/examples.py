@@ -37,6 +37,11 @@ ID: dict[str, str] = {
     "test-gateway": "pay",
     "order": "ord",
     "payment": "pay",
+    "webhook-endpoints": "whe",
+    "webhook-deliveries": "whd",
+    "endpoint": "whe",
+    "event": "evt",
+    "job": "job",
     "card": "crd",
     "from": "crd",
     "to": "crd",
@@ -70,6 +75,8 @@ _KINDS = {
     "PaymentRefund": "prf",
     "Dispute": "dsp",
     "Delivery": "dlv",
+    "WebhookEndpoint": "whe",
+    "WebhookDelivery": "whd",
 }
 _VALUES: dict[str, Any] = {
     "name": "Ada",

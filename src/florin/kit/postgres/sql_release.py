@@ -30,6 +30,7 @@ FUNCTION_FILES = (
     "kit/queue/queue.sql",
     "cards/jobs/finish_job.sql",
     "cards/erase_person.sql",
+    "webhooks/fan_out.sql",
 )
 _FORMAT = b"1\0"  # of an installation; another way to install makes other sets
 _CREATES = re.compile(r"^create function (\w+)", re.MULTILINE)

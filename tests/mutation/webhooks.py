@@ -1,0 +1,54 @@
+"""Mutations of webhooks and the test clock: guards of addresses, order, isolation and settling."""
+
+from tests.mutation.mutation import without as _
+
+ADDRESSES = "src/florin/webhooks/addresses.py"
+CLIENT = "src/florin/webhooks/http_client.py"
+FAN_OUT = "src/florin/webhooks/fan_out.sql"
+SAFE = "tests/webhooks/test_addresses.py"
+SENT = "tests/webhooks/test_delivery.py"
+CLOCK = "tests/test_clock/test_advance.py"
+CORPUS = f"{SAFE}::test_no_url_of_the_corpus_is_accepted_or_connected"
+
+WEBHOOKS = (
+    _("IPv4 addresses inside IPv6 are not looked at", ADDRESSES,
+      "return self.reason_against(address.ipv4_mapped)", "return None", CORPUS),
+    _("networks that reach IPv4 inside IPv6 are not blocked", ADDRESSES,
+      "blocked = any(address in network for network in _BLOCKED)", "blocked = False", CORPUS),
+    _("unusual forms of IP addresses are accepted", ADDRESSES,
+      "            socket.inet_aton(host)\n", "            socket.inet_aton('x')\n", CORPUS),
+    _("only the first address of a name is checked", ADDRESSES,
+      "    for address in found:\n", "    for address in found[:1]:\n", CORPUS),
+    _("a connection resolves the name again", CLIENT,
+      "                    address, port, timeout", "                    host, port, timeout",
+      f"{SAFE}::test_the_connection_goes_to_the_address_that_was_checked"),
+    _("an answer without an end is awaited", CLIENT,
+      "async with asyncio.timeout(ANSWER_WITHIN_S):", "async with asyncio.timeout(None):",
+      f"{SAFE}::test_answers_are_cut_at_a_size_and_a_time"),
+    _("endpoints that hang use the connections of others", "src/florin/webhooks/lane.py",
+      "        self.unproven = asyncio.Semaphore(room - room // 3)",
+      "        self.unproven = asyncio.Semaphore(1)",
+      f"{SENT}::test_dead_endpoints_do_not_delay_others"),
+    _("the previous secret does not sign during a rotation", FAN_OUT,
+      "case when e.previous_until > clock_timestamp() then e.previous_sealed end",
+      "null::bytea", f"{SENT}::test_both_secrets_sign_during_a_rotation"),
+    _("outcomes are written after the lease was lost", "src/florin/webhooks/lane.py",
+      "async with self._job.effect() as tx:",
+      "async with self._sender.database.transaction() as tx:",
+      "tests/webhooks/test_fan_out.py::test_a_lane_that_lost_its_lease_writes_nothing"),
+    _("events of transactions that still run are skipped", FAN_OUT,
+      "coalesce(oldest_money(), statement_timestamp())", "statement_timestamp()",
+      "tests/webhooks/test_fan_out.py::test_an_event_of_a_long_transaction_is_not_skipped"),
+    _("deliveries are made while the clock moves", FAN_OUT,
+      "where e.state = 'enabled' and not m.clock_moving", "where e.state = 'enabled'",
+      "tests/webhooks/test_fan_out.py::test_nothing_is_made_while_the_clock_moves"),
+    _("a fan-out undoes a replay", FAN_OUT,
+      "      and e.cursor_at = l.cursor_at and e.cursor_event = l.cursor_event\n", "",
+      "tests/webhooks/test_fan_out.py::test_a_replay_during_a_fan_out_is_kept"),
+    _("two jobs move a clock", "src/florin/test_clock/clock.py",
+      '    if row["job"] is not None:\n', "    if False:\n",
+      f"{CLOCK}::test_the_clock_goes_ahead_only_and_by_one_job_at_a_time"),
+    _("the clock jumps to its end", "src/florin/test_clock/advance.py",
+      "min([to, *(each for", "max([to, *(each for",
+      f"{CLOCK}::test_holds_and_cards_expire_in_order_and_webhooks_follow"),
+)  # fmt: skip
