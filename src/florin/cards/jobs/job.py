@@ -44,11 +44,11 @@ class ImportFile(msgspec.Struct, kw_only=True):
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """A job that issues cards, changes those of another job, its `batch`, or moves the test
-    clock (`advance`, with a `total` of 1). `done` of `total` cards were issued or changed and `refused` were not; `errors` has the reasons of the first
-    thousand, and why a job failed. `cancelled`: cards that were not begun when it was stopped.
-    `codes`: waiting to be downloaded, downloading (started, not complete), taken, expired, or none.
-    `file`: of an import, how it was read.
+    """A job that issues cards, changes those of another job, its `batch`, or moves the test clock
+    (`advance`, with a `total` of 1). `done` of `total` cards were issued or changed and `refused`
+    were not; `errors` has the reasons of the first thousand, and why a job failed. `cancelled`:
+    cards that were not begun when it was stopped. `codes`: waiting to be downloaded, downloading
+    (started, not complete), taken, expired, or none. `file`: of an import, how it was read.
 
     A failed job continues where it stopped when the operator retries it. The codes of the cards
     that it issued can be downloaded.

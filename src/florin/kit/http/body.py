@@ -59,7 +59,6 @@ Metadata = Annotated[
     Meta(max_length=METADATA_PAIRS_MAX, description="At most 50 pairs of strings."),
 ]
 
-Instant = Annotated[datetime, Meta(tz=True, description="RFC 3339, with its offset.")]
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
