@@ -15,6 +15,7 @@ POST = "src/florin/ledger/post.sql"
 ORDERS = "tests/orders/test_orders.py"
 REFUNDS = "tests/orders/test_refunds.py"
 DISPUTES = "tests/orders/test_disputes.py"
+KINDS = "tests/cards/jobs/test_job_types.py"
 _REVIEW = f"{ORDERS}::test_what_differs_from_the_order_goes_to_review"
 _SECOND = f"{ORDERS}::test_the_second_paid_attempt_is_returned"
 
@@ -63,6 +64,15 @@ PAYMENTS = (
       '        await enqueue(tx, look_job(row["merchant"], row["payment"],'
       " cause=ids.new_id().hex))\n", "",
       f"{ORDERS}::test_the_worker_settles_without_the_buyer"),
+    _("two requests that open a payment make two pages", TEST_GATEWAY,
+      "payment_page_token(self._pepper, ", "payment_page_token(ids.new_id().bytes, ",
+      f"{KINDS}::test_at_once"),
+    _("an ended refund is recorded again", REFUND,
+      'if seen.state == "pending" or row["state"] == seen.state or row["state"] == "failed":',
+      'if seen.state == "pending" or row["state"] == "failed":',
+      f"{KINDS}::test_at_once"),
+    _("what is due is not enqueued", "src/florin/orders/jobs.py",
+      "        if jobs:\n", "        if False:\n", f"{KINDS}::test_twice"),
     _("a card is issued and not sent", "src/florin/orders/fulfilment.py",
       "        for each in sent:\n", "        for each in sent[:0]:\n",
       f"{ORDERS}::test_each_new_card_is_sent_once"),

@@ -21,7 +21,8 @@ class GatewayDirectory:
 
     @cached_property
     def _test(self) -> TestGateway:
-        return TestGateway(self._database)
+        pepper = self._settings.key_pepper.get_secret_value().encode()
+        return TestGateway(self._database, pepper=pepper)
 
     @property
     def test_allowed(self) -> bool:

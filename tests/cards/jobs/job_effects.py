@@ -19,6 +19,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.queue.enqueue import NewJob
 from tests.cards.jobs.cleanup_effects import CARDS, KEPT, Check
 from tests.cards.jobs.delivery_effects import DELIVERIES
+from tests.cards.jobs.payment_effects import PAYMENTS
 from tests.cards.jobs.test_expiry import cards, later, proof, states
 from tests.cards.jobs.webhook_effects import WEBHOOKS
 from tests.ledger.calls import issue, make_merchant, make_program, post
@@ -202,4 +203,5 @@ EFFECTS: dict[tuple[str, str], Effect] = {
     **KEPT,
     **DELIVERIES,
     **WEBHOOKS,
+    **PAYMENTS,
 }

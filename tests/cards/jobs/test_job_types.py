@@ -10,6 +10,7 @@ import pytest
 
 from florin.cards.jobs import retention, throttle
 from florin.kit.postgres.database import Database
+from florin.kit.queue.maintenance import declare_queues
 from florin.kit.settings import read_settings
 from florin.webhooks import lane
 from florin.worker import PLAN
@@ -31,6 +32,7 @@ async def runs(
         monkeypatch.setattr(where, name, 3)
     monkeypatch.setattr(lane, "LINGER_S", 0.0)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
+    await declare_queues(database, PLAN)  # as a worker does when it starts
     settings = read_settings({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})
     yield Runs(urls.app, owner, database, settings)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")

@@ -24,7 +24,7 @@ from florin.payments.gateway import (
     SeenRefund,
 )
 from florin.payments.jobs import look_job
-from florin.payments.page_token import make_page_token, page_token_hash
+from florin.payments.page_token import page_token_hash, payment_page_token
 
 DELAY = timedelta(seconds=15)  # after which the money of a delayed payment arrives
 Outcome = Literal["paid", "declined", "delayed", "expired"]
@@ -53,19 +53,22 @@ class TestPaymentNotPaid(Refusal):
 
 
 class TestGateway:
-    """The test gateway on the database of the installation."""
+    """The test gateway on the database of the installation. `pepper`: makes its pages' tokens."""
 
     __test__ = False  # no class of tests
     real_money = False
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, pepper: bytes) -> None:
         self._database = database
+        self._pepper = pepper
 
     def check_amount(self, currency: str, amount: int) -> None:
         """Every currency and amount."""
 
     async def open(self, payment: PaymentRow) -> Opened:
-        token = make_page_token()
+        # A repetition, also one at the same time, gets the page of the first: either's address may
+        # be the one that is kept.
+        token = payment_page_token(self._pepper, payment.merchant, payment.id)
         async with self._database.transaction() as tx:
             await tx.run(
                 "insert into florin.test_payment (merchant, payment, token_hash, return_url)"
