@@ -119,6 +119,29 @@ async def test_the_clock_goes_ahead_only_and_by_one_job_at_a_time(
     assert len(records["data"]) == 1
 
 
+async def test_the_job_is_neither_stopped_nor_a_batch(
+    client: httpx.AsyncClient, test_shop: Shop, workers: Crew
+) -> None:
+    card = await issue(client, test_shop, 500)
+    hold = await made(client, "/holds", spend(card, 100, expires_in=60))
+    answer = await post(client, "/test-clock/advance", {"to": await ahead(client, days=1)})
+    job = answer.json()["id"]
+    for state in ("queued", "finished"):
+        for action in ("cancel", "activate", "block", "close"):
+            refused = await post(client, f"/jobs/{job}/{action}")
+            assert "test clock" in problem(refused, 422, "invalid_request", param="job")["detail"]
+        later = {"expires_at": "2099-01-01T00:00:00Z", "reason": "late"}
+        refused = await post(client, f"/jobs/{job}/extend", later)
+        assert "test clock" in problem(refused, 422, "invalid_request", param="job")["detail"]
+        assert (await read(client, f"/jobs/{job}"))["state"] == state
+        if state == "queued":
+            assert (await read(client, "/test-clock"))["job"] == job
+            workers.start(**ALLOW)
+            done = await finished(client, job)
+            assert (done["done"], done["cancelled"]) == (1, 0)
+    assert (await read(client, f"/holds/{hold['id']}"))["state"] == "expired"
+
+
 async def test_a_killed_worker_does_not_let_anything_happen_twice(
     client: httpx.AsyncClient, test_shop: Shop, workers: Crew
 ) -> None:

@@ -109,11 +109,12 @@ async def _start(
     "/jobs/{job:str}/cancel",
     status_code=200,
     summary="Stop a job",
-    responses=refusal_responses(NotFound),
+    responses=refusal_responses(NotFound, InvalidRequest),
 )
 async def cancel_job(request: AnyRequest, caller: Caller, db: Database, job: str) -> Response[Job]:
     """Stop what the job has not begun. The cards that it issued or changed stay so, and their codes
-    can be downloaded; `cancelled` counts the others. A finished job is returned unchanged.
+    can be downloaded; `cancelled` counts the others. A finished job is returned unchanged; one
+    that moves the test clock is refused.
     """
     caller.needs("cards:write")
     context = request_context(caller, None, required=False)

@@ -40,7 +40,7 @@ _BUSY_PAUSE_S = 0.05
 _FIRST_AT, _FIRST_CARD = datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0)
 
 _BATCH = """
-select j.kind, j.program, j.state, j.change,
+select j.kind, j.program, j.state, j.change, j.advance_to,
   (select count(*) from florin.card c where c.merchant = j.merchant and c.job = j.id) as cards
 from florin.job j where j.merchant = $1 and j.id = $2
 """
@@ -68,7 +68,7 @@ where merchant = $1 and id = $2 returning done = total as whole
 _CANCEL = """
 update florin.job set cancelled = total - done, done = total, codes = case
   when codes = 'waiting' and done = refused then 'none' else codes end
-where merchant = $1 and id = $2 and state <> 'finished' returning id
+where merchant = $1 and id = $2 and state <> 'finished' and advance_to is null returning id
 """
 _DROP_PARTS = "delete from florin.job_part where merchant = $1 and job = $2"
 
@@ -131,6 +131,8 @@ def _check_batch(row: Row | None) -> None:
     """Raises NotFound, JobNotFinished, InvalidRequest."""
     if row is None:
         raise NotFound
+    if row["advance_to"] is not None:
+        raise InvalidRequest("this job moves the test clock and issued no cards", param="job")
     if row["change"] is not None:
         raise InvalidRequest("this job changes cards; give the job that issued them", param="job")
     if row["state"] != "finished":
@@ -141,14 +143,19 @@ def _check_batch(row: Row | None) -> None:
 
 async def cancel_job(database: Database, merchant: UUID, job: UUID) -> Job:
     """Stop what a job has not begun: its cards stay, and it is finished. A finished job is returned
-    unchanged. Raises NotFound.
+    unchanged. Raises NotFound, and InvalidRequest for a job that moves the test clock: stopped half
+    way, it would leave the clock marked as moving.
     """
     async with database.transaction() as tx:
         # A running chunk holds the row of the job: it is counted first, or finds the job finished.
         if await tx.value(_CANCEL, merchant, job) is not None:
             await tx.run(_DROP_PARTS, merchant, job)
             await tx.value("select finish_job($1, $2, $3)", merchant, job, ids.new_id())
-    return await jobs.find_job(database, merchant, job)
+    current = await jobs.find_job(database, merchant, job)
+    if current.kind == "advance":
+        detail = "a job that moves the test clock cannot be stopped; wait until it is finished"
+        raise InvalidRequest(detail, param="job")
+    return current
 
 
 class BatchChanger:
