@@ -44,11 +44,17 @@ FAULTS = {
         ),
     ),
     "is never ready": Fault(
-        "kit/server/health.py", "Health.ready = lambda self: 503\n", "did not serve within"
+        "kit/server/health.py", "HealthMonitor.ready = lambda self: 503\n", "did not serve within"
     ),
     "dies soon": Fault(
-        "app.py",
-        "import os, threading\nthreading.Timer(2.5, os._exit, [3]).start()\n",
+        "kit/server/health.py",
+        # Counted from when it is ready, however long its start takes.
+        "import os, threading\n_ready = HealthMonitor.ready\n"
+        "_end = threading.Timer(2, os._exit, [3])\n\n\n"
+        "def _ready_and_ending(self):\n    status = _ready(self)\n"
+        "    if status == 200 and _end.ident is None:\n        _end.start()\n"
+        "    return status\n\n\n"
+        "HealthMonitor.ready = _ready_and_ending\n",
         "soon after",
     ),
     "answers 500": Fault(
