@@ -30,12 +30,15 @@ FITTING = {
     "^[A-Z]{2}$": "NL",
     r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
     r"^(aws|gcp|azure):\S+$": "aws:one",
+    r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$": "2026-12-24T09:00",
+    r"^https?://[^\s\x00-\x20]+$(?!\n)": "https://shop.example/back",
 }
 # Fields of requests that are not plain text; their parsers refuse invalid values.
 READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
-    "role", "country", "currency", "email", "metadata",
+    "role", "country", "currency", "email", "metadata", "at", "locale", "gateway", "return_url",
+    "events",
 }  # fmt: skip
 
 

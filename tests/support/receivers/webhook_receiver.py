@@ -58,12 +58,14 @@ class WebhookReceiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with contextlib.suppress(
-            ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
-        ):
-            while await self._exchange(reader, writer):
-                pass
-        writer.close()
+        try:
+            with contextlib.suppress(
+                ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError
+            ):
+                while await self._exchange(reader, writer):
+                    pass
+        finally:
+            writer.close()
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -94,6 +96,9 @@ class WebhookReceiver:
                 self.invalid.append(f"{path}: {error!r}")
                 return
         message = json.loads(body)
+        if "id" not in message or "created_at" not in message:
+            self.invalid.append(f"{path}: no event: {body[:100]!r}")
+            return
         if message["id"] != headers["webhook-id"]:
             self.invalid.append(f"{path}: {headers['webhook-id']}")
         self.messages[path].append(message)
