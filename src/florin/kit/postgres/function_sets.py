@@ -106,11 +106,15 @@ async def install_function_set(connection: Connection, sql: SqlRelease) -> None:
 
 def _require_only_grants(text: str) -> None:
     """Raises MigrationFailed: another statement would act on the grants of other releases."""
-    plain = re.sub(r"--[^\n]*", "", text)
-    for statement in filter(None, map(str.strip, plain.split(";"))):
+    for statement in _statements(text):
         if not re.match(r"grant\s", statement, re.IGNORECASE):
             msg = f"grants.sql may only have GRANT statements, not: {' '.join(statement.split())}"
             raise MigrationFailed(msg)
+
+
+def _statements(text: str) -> list[str]:
+    plain = re.sub(r"--[^\n]*", "", text)
+    return [statement.strip() for statement in plain.split(";") if statement.strip()]
 
 
 async def apply_grants(connection: Connection, role: str) -> None:
@@ -130,7 +134,12 @@ async def apply_grants(connection: Connection, role: str) -> None:
         )
         for row in rows:
             await connection.execute(_SET_GRANTS.format(set=row["name"], role=quoted))
-            await connection.execute(row["grants"].replace("{role}", quoted))
+            for statement in _statements(row["grants"]):
+                # A function's name must mean the set's: 0.1.0 has functions among the tables.
+                of_function = statement.lower().startswith("grant execute on function")
+                tables = "" if of_function else "florin, "
+                await connection.execute(f"set local search_path = {row['name']}, {tables}pg_temp")
+                await connection.execute(statement.replace("{role}", quoted))
 
     await in_short_locks(connection, "the change of grants", apply)
 
