@@ -1,5 +1,7 @@
 """Test gateway API: the dashboard of the gateway `test`; never in production."""
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from uuid import UUID
 
 from litestar import post
@@ -11,7 +13,7 @@ from florin.kit.errors import NotFound
 from florin.kit.http.body import Amount, Request
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.openapi.responses import refusal_responses
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, Tx
 from florin.kit.queue.enqueue import enqueue
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff
@@ -31,18 +33,24 @@ class DashboardRefundRequest(Request, kw_only=True):
     amount: Amount | None = None
 
 
-def _begin(caller: Caller, selling: OrderServices, payment: str) -> UUID:
+async def _change_at_gateway(
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    selling: OrderServices,
+    payment: str,
+    change: Callable[[Tx, UUID, UUID], Awaitable[None]],
+) -> Payment:
+    """Carry out `change(tx, merchant, payment)` at the gateway, and let Florin look at it."""
     caller.needs("orders:write")
     selling.gateways.require_test()
-    return ids.require_id("pay", payment)
-
-
-async def _look(
-    request: AnyRequest, caller: Caller, db: Database, selling: OrderServices, payment: UUID
-) -> Payment:
-    await selling.looker.look(caller.merchant, payment)
+    uuid = ids.require_id("pay", payment)
+    async with db.transaction() as tx:
+        await change(tx, caller.merchant, uuid)
+        await enqueue(tx, look_job(caller.merchant, uuid, cause=ids.new_id().hex))
+    await selling.looker.look(caller.merchant, uuid)
     await send_position(request, db)
-    return await find_payment(db, caller.merchant, ids.show_id("pay", payment))
+    return await find_payment(db, caller.merchant, ids.show_id("pay", uuid))
 
 
 @post(
@@ -60,12 +68,10 @@ async def refund_at_test_gateway(
     data: DashboardRefundRequest | None = None,
 ) -> Payment:
     """As if an employee had refunded in the gateway's dashboard: Florin learns of it afterwards."""
-    uuid = _begin(caller, selling, payment)
     amount = data.amount if data is not None else None
-    async with db.transaction() as tx:
-        await add_refund(tx, caller.merchant, uuid, amount)
-        await enqueue(tx, look_job(caller.merchant, uuid, cause=ids.new_id().hex))
-    return await _look(request, caller, db, selling, uuid)
+    return await _change_at_gateway(
+        request, caller, db, selling, payment, partial(add_refund, amount=amount)
+    )
 
 
 @post(
@@ -78,11 +84,7 @@ async def dispute_at_test_gateway(
     request: AnyRequest, caller: Caller, db: Database, selling: OrderServices, payment: str
 ) -> Payment:
     """As if the buyer had disputed the payment at the bank."""
-    uuid = _begin(caller, selling, payment)
-    async with db.transaction() as tx:
-        await add_dispute(tx, caller.merchant, uuid)
-        await enqueue(tx, look_job(caller.merchant, uuid, cause=ids.new_id().hex))
-    return await _look(request, caller, db, selling, uuid)
+    return await _change_at_gateway(request, caller, db, selling, payment, add_dispute)
 
 
 @post(
@@ -94,11 +96,9 @@ async def dispute_at_test_gateway(
 async def win_at_test_gateway(
     request: AnyRequest, caller: Caller, db: Database, selling: OrderServices, payment: str
 ) -> Payment:
-    uuid = _begin(caller, selling, payment)
-    async with db.transaction() as tx:
-        await resolve_dispute(tx, caller.merchant, uuid, "won")
-        await enqueue(tx, look_job(caller.merchant, uuid, cause=ids.new_id().hex))
-    return await _look(request, caller, db, selling, uuid)
+    return await _change_at_gateway(
+        request, caller, db, selling, payment, partial(resolve_dispute, state="won")
+    )
 
 
 @post(
@@ -110,11 +110,9 @@ async def win_at_test_gateway(
 async def lose_at_test_gateway(
     request: AnyRequest, caller: Caller, db: Database, selling: OrderServices, payment: str
 ) -> Payment:
-    uuid = _begin(caller, selling, payment)
-    async with db.transaction() as tx:
-        await resolve_dispute(tx, caller.merchant, uuid, "lost")
-        await enqueue(tx, look_job(caller.merchant, uuid, cause=ids.new_id().hex))
-    return await _look(request, caller, db, selling, uuid)
+    return await _change_at_gateway(
+        request, caller, db, selling, payment, partial(resolve_dispute, state="lost")
+    )
 
 
 handlers = [

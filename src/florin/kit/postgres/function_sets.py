@@ -28,7 +28,6 @@ revoke all on all sequences in schema florin from {role};
 revoke all on all functions in schema florin from public;
 """
 _SET_GRANTS = """
-set local search_path = {set}, florin, pg_temp;
 revoke all on schema {set} from public;
 revoke all on all functions in schema {set} from {role};
 grant usage on schema {set} to {role};
