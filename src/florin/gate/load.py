@@ -4,6 +4,7 @@ Every request is valid and none is repeated, so every answer that is not a succe
 """
 
 import asyncio
+import contextlib
 import random
 import time
 
@@ -14,6 +15,7 @@ from florin.gate.till import CheckTill
 
 RATE = 40.0  # steps per second at most, of one to two requests
 TILLS = 8
+_ANSWERED_WITHIN_S = 10.0  # the deployment ends this process 15 s after it asked it to end
 
 
 class CheckLoad:
@@ -55,6 +57,11 @@ class CheckLoad:
                 raise CheckFailed(f"an answer was not as documented: {error!r}")
 
     async def stop(self) -> None:
+        """End once what was sent is answered: a card without its answer is not in the log."""
+        self._running.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWERED_WITHIN_S):
+                await self._idle.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
