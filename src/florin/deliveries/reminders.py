@@ -5,9 +5,6 @@ the clock sends a second one. A card that is closer to its expiry than several o
 gets the reminder of the smallest number only, and none that is older than the card itself.
 """
 
-from datetime import datetime
-from uuid import UUID
-
 from florin.deliveries.delivery import NewDelivery, enqueue_delivery
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Row
@@ -18,7 +15,7 @@ FARTHEST_DAYS = 365
 
 # Sent at nine in the morning of the merchant's zone, or at once when it is later than that.
 _DUE = """
-select a.merchant, a.id, a.expires_at, n.days, c.recipient_email,
+select a.merchant, a.id, n.days, c.recipient_email, n.cause,
   greatest(k.at, (date_trunc('day', k.at at time zone m.timezone) + interval '9 hours')
     at time zone m.timezone) as due_at,
   coalesce((select d.locale from florin.delivery d where d.merchant = a.merchant and d.card = a.id
@@ -28,14 +25,13 @@ cross join lateral (select clock_timestamp() + m.clock_offset as at) k
 join florin.account a on a.merchant = m.id and a.state in ('active', 'blocked')
   and a.expires_at > k.at and a.expires_at <= k.at + make_interval(days => $2)
 join florin.program p on p.merchant = a.merchant and p.id = a.program
-cross join lateral (select min(d) as days from unnest(p.reminder_days) d
-  where a.expires_at <= k.at + make_interval(days => d)) n
+cross join lateral (select min(d) as days, 'reminder:' || replace(a.id::text, '-', '') || ':'
+    || min(d) || ':' || floor(extract(epoch from a.expires_at)) as cause
+  from unnest(p.reminder_days) d where a.expires_at <= k.at + make_interval(days => d)) n
 join florin.card c on c.merchant = a.merchant and c.id = a.id
 where a.state = 'active' and a.balance > 0 and c.recipient_email is not null
   and a.issued_at <= a.expires_at - make_interval(days => n.days)
-  and not exists (select from florin.delivery d where d.merchant = a.merchant
-    and d.cause = 'reminder:' || replace(a.id::text, '-', '') || ':' || n.days || ':'
-      || extract(epoch from a.expires_at)::bigint)
+  and not exists (select from florin.delivery d where d.merchant = a.merchant and d.cause = n.cause)
 limit $1
 """
 
@@ -55,7 +51,7 @@ async def remind_recipients(job: QueuedJob, sealer: Sealer) -> Continue | None:
 def _reminder(row: Row) -> NewDelivery:
     return NewDelivery(
         merchant=row["merchant"],
-        cause=reminder_cause(row["id"], row["days"], row["expires_at"]),
+        cause=row["cause"],
         kind="reminder",
         channel="email",
         card=row["id"],
@@ -64,8 +60,3 @@ def _reminder(row: Row) -> NewDelivery:
         data={"days": row["days"]},
         due_at=row["due_at"],
     )
-
-
-def reminder_cause(card: UUID, days: int, expires_at: datetime) -> str:
-    """The cause, as the query above writes it."""
-    return f"reminder:{card.hex}:{days}:{int(expires_at.timestamp())}"

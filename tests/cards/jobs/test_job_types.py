@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from florin.cards.jobs import retention, throttle
+from florin.deliveries import reminders
 from florin.kit.postgres.database import Database
 from florin.kit.queue.maintenance import declare_queues
 from florin.kit.settings import read_settings
@@ -28,7 +29,10 @@ async def runs(
     urls: Urls, owner: Any, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Runs]:
     """An empty queue, and batches so small that a job has several."""
-    for where, name in ((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")):
+    for where, name in (
+        *((throttle, "LEAST"), (throttle, "MOST"), (retention, "CODES")),
+        (reminders, "BATCH"),
+    ):
         monkeypatch.setattr(where, name, 3)
     monkeypatch.setattr(lane, "LINGER_S", 0.0)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
