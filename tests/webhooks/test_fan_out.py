@@ -172,7 +172,6 @@ async def test_the_gauges_show_what_waits_and_who_fails(
     assert states == [1, 1]
 
 
-@pytest.mark.long_form("fleets")  # after a run of all files it did not end; alone it takes 1 s
 async def test_a_lane_that_lost_its_lease_writes_nothing(
     http: httpx.AsyncClient,
     shop: Shop,

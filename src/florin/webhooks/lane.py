@@ -209,7 +209,7 @@ class Lane:
     # -- write -------------------------------------------------------------------------------
 
     async def _write_forever(self) -> None:
-        """Write outcomes; also without any, to see in time that the lease was lost."""
+        """Write outcomes as they come. Raises LeaseLost, which ends the run."""
         while True:
             await self._write()
             await asyncio.sleep(_WRITE_S)
