@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from tests.support.ports import free_port
+from tests.support.stream_server import stop_listening
 
 
 @dataclass(slots=True)
@@ -64,5 +65,5 @@ async def gate(target: int) -> AsyncGenerator[Gate]:
     try:
         yield made
     finally:
-        server.close()
+        await stop_listening(server)
         made.cut()

@@ -15,6 +15,7 @@ from florin.webhooks import addresses
 from florin.webhooks.addresses import AddressRules, parse_target, require_url_allowed
 from florin.webhooks.http_client import EndpointClient, GuardedNetwork, make_tls_context
 from tests.support.receivers.webhook_receiver import OK, status, webhook_receiver
+from tests.support.stream_server import stop_listening
 
 STRICT = AddressRules(plain_http=True)
 LOOPBACK = AddressRules.of("development", None)
@@ -99,7 +100,7 @@ async def sniffer() -> AsyncGenerator[tuple[int, list[Any]]]:
         yield port, seen
     finally:
         for server in servers:
-            server.close()
+            await stop_listening(server)
 
 
 def resolves(names: dict[str, list[str]]) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.support.stream_server import stop_listening
+
 REASONS = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}
 
 
@@ -58,7 +60,7 @@ class StandIn:
     async def die(self) -> None:
         """Stop like a killed process: close the port and reset every connection."""
         if self._server is not None:
-            self._server.close()
+            await stop_listening(self._server)
             self._server = None
         for writer in list(self._writers):
             writer.transport.abort()

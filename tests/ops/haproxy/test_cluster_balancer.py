@@ -21,6 +21,7 @@ from tests.deploy.manifests import rendered
 from tests.deploy.test_kubernetes import haproxy_of
 from tests.support import certificate
 from tests.support.ports import free_port
+from tests.support.stream_server import stop_listening
 from tests.support.waiting import until
 
 
@@ -129,7 +130,7 @@ async def cluster_balancer(folder: Path) -> AsyncGenerator[ClusterBalancer]:
         process.wait()
         for pod in run.pods.values():
             assert pod.server is not None
-            pod.server.close()
+            await stop_listening(pod.server)
         transport.close()
 
 
@@ -162,7 +163,7 @@ async def test_pods_come_and_go_by_dns_and_drain_by_their_readiness(tmp_path: Pa
                 before = first.served
             run.names.addresses = ["127.0.0.3"]
             assert first.server is not None
-            first.server.close()
+            await stop_listening(first.server)
             assert {await ask() for _ in range(40)} == {"127.0.0.3"}
         assert second.served > 40
 

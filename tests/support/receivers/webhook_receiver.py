@@ -14,6 +14,8 @@ from typing import Any
 
 from standardwebhooks.webhooks import Webhook
 
+from tests.support.stream_server import stop_listening
+
 Headers = dict[str, str]
 Answer = bytes | None  # None: hang until the client gives up
 
@@ -121,4 +123,4 @@ async def webhook_receiver() -> AsyncGenerator[WebhookReceiver]:
     try:
         yield made
     finally:
-        server.close()
+        await stop_listening(server)
