@@ -71,6 +71,7 @@ def test_a_commit_that_is_not_there_is_an_error(repository: Path) -> None:
         previous_release.run_previous_tests(repository, [])
 
 
+@pytest.mark.slow
 async def test_tests_get_the_schema_of_another_checkout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def measure(place: Path, name: str, *words: str, **environ: str) -> dict[str, An
     return document
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", short_form(COMPARED, "hot-card"))
 def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) -> None:
     document = measure(place, name, "--against", "pgbench", "--cards", "50")
@@ -70,6 +71,7 @@ def test_each_compared_benchmark_runs_against_pgbench(place: Path, name: str) ->
     assert books["entries"] == cards + books["recorded"] + books["pgbench_recorded"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", short_form(INSTRUMENTATION, "metrics"))
 def test_instrumentation_is_compared_with_an_instance_without_it(place: Path, name: str) -> None:
     document = measure(place, name, "--cards", "50")
@@ -96,6 +98,7 @@ def test_a_locked_card_is_redeemed_after_its_lock_is_released(place: Path) -> No
     assert document["p99_growth"] > 0
 
 
+@pytest.mark.slow
 def test_a_benchmark_runs_through_the_balancer(place: Path) -> None:
     words = ("--against", "pgbench", "--balancer", "--instances", "2", "--cards", "20")
     document = measure(place, "redeem", *words)
@@ -104,12 +107,14 @@ def test_a_benchmark_runs_through_the_balancer(place: Path) -> None:
     assert document["cpu"]["balancer"]["percent"] > 0
 
 
+@pytest.mark.slow
 def test_memory_is_measured(place: Path) -> None:
     document = measure(place, "memory", "--cards", "20")
     assert document["target"]["what"] == "peak_rss_mb"
     assert document["ratio"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", short_form(("redeem", "batch", "balance"), "batch"))
 def test_without_wrk_the_python_client_generates_the_load(place: Path, name: str) -> None:
     document = measure(place, name, "--cards", "20", PATH=str(place))
@@ -134,6 +139,7 @@ def test_own_reads_are_never_stale_and_money_reads_use_no_replica(place: Path) -
     assert list(place.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_report_names_every_figure(place: Path) -> None:
     process = bench(place, "redeem", *_TINY, "--cards", "20")
     assert process.returncode == 0, process.stderr

@@ -175,6 +175,7 @@ def test_status_is_the_document_of_the_contract(fleet: TestFleet) -> None:
     assert all(part["name"] in text for part in parts.values())
 
 
+@pytest.mark.slow
 def test_a_part_that_hangs_is_shown_degraded(fleet: TestFleet) -> None:
     fleet.up()
     api = fleet.process("api-1")
@@ -222,6 +223,7 @@ def test_down_stops_what_a_killed_supervisor_left(fleet: TestFleet) -> None:
     assert "Nothing runs" in run_cli(fleet, "down").stdout
 
 
+@pytest.mark.slow
 def test_detached_it_returns_when_ready_and_down_ends_it(fleet: TestFleet) -> None:
     port = free_port()
     said = run_cli(fleet, "up", "--detach", "--port", str(port), "--json")

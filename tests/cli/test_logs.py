@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from florin.cli import main
 from florin.ops.fleet import audit_log
@@ -24,6 +25,7 @@ def events(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_logs_of_a_fleet_are_one_stream_of_json(fleet: TestFleet) -> None:
     child = fleet.up()
     said = run_cli(fleet, "logs")

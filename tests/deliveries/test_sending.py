@@ -3,6 +3,8 @@
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from florin.deliveries.card_links import CardLinks
 from florin.deliveries.delivery import NewDelivery, enqueue_delivery
 from florin.kit import ids
@@ -99,6 +101,7 @@ async def test_an_outage_delays_and_a_refusal_ends(
     assert [mail.recipients for mail in mails.mails] == [("late@home.example",)]
 
 
+@pytest.mark.slow
 async def test_a_killed_worker_repeats_under_the_same_message_id(
     owner: Any, database: Database, workers: Crew, mails: MailServer
 ) -> None:

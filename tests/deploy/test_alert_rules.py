@@ -79,6 +79,7 @@ def test_every_alert_has_a_case_that_fires_and_one_that_stays_quiet() -> None:
     assert quiet == set(alerts()) - {"Watchdog"}  # which always fires
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", CASES)
 def test_promtool_runs_the_cases(file: str) -> None:
     run_tool("promtool", "test", "rules", str(FOLDER / file))

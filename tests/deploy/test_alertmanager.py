@@ -73,6 +73,7 @@ def test_secrets_are_in_files() -> None:
         assert not re.search(rf"\b{secret}:", text)
 
 
+@pytest.mark.slow
 def test_an_alert_that_silences_another_fires_longer() -> None:
     """Otherwise the other one would be sent when the outage is over."""
     assert len(inhibitions()) >= 10
@@ -84,6 +85,7 @@ def test_an_alert_that_silences_another_fires_longer() -> None:
             assert own > kept, (source, target)
 
 
+@pytest.mark.slow
 def test_symptoms_stay_silenced_while_their_windows_contain_the_outage() -> None:
     [(source, targets)] = [each for each in inhibitions() if each[0] == "OutageSymptoms"]
     own = seconds(alerts()[source]["keep_firing_for"])

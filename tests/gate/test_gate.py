@@ -70,6 +70,7 @@ where m.name = $1 and (a.balance <> 0 or a.state <> 'closed')
 """
 
 
+@pytest.mark.slow
 async def test_a_cent_that_no_answer_shows_is_found_in_the_ledger(
     api: Instance, urls: Any, tmp_path: Path
 ) -> None:
@@ -83,6 +84,7 @@ async def test_a_cent_that_no_answer_shows_is_found_in_the_ledger(
                 await running.compare(100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "says"),
     [

@@ -48,6 +48,7 @@ async def timed(ask: Ask) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", LETTERS)
 async def test_an_email_to_an_unknown_address_takes_as_long(
     http: httpx.AsyncClient, fresh: Ask, path: str

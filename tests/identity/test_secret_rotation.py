@@ -136,6 +136,7 @@ class Load:
         return first.json()["code"] is not None and first.json()["code"] == again.json()["code"]
 
 
+@pytest.mark.slow
 async def test_every_secret_is_rotated_and_nothing_fails(
     pair: list[Instance], serving: Serving, shop: Shop, owner: Any
 ) -> None:

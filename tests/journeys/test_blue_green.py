@@ -62,6 +62,7 @@ async def to_blue(fleet: BenchFleet) -> None:
     assert set(pids(fleet)) == set(BLUE)
 
 
+@pytest.mark.slow
 async def test_all_is_switched_at_once_kept_and_returned_to(fleet: BenchFleet) -> None:
     before, kept = pids(fleet), desired_state.load_desired_state(fleet.home)
     async with load(fleet) as log:
@@ -112,6 +113,7 @@ async def test_the_standby_is_removed_after_its_time_and_a_rollback_deploys_agai
     assert failed(log) == []
 
 
+@pytest.mark.slow
 async def test_a_release_that_answers_wrongly_gets_no_request(fleet: BenchFleet) -> None:
     await to_blue(fleet)
     before = pids(fleet)
@@ -156,6 +158,7 @@ async def test_a_cent_that_only_the_gate_sees_is_undone(fleet: BenchFleet, strat
     assert "ledger differs" in audit_log.read_operations(fleet.home)[-1].message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["rolling", "blue-green"], indirect=True)
 async def test_a_verified_deployment_says_what_it_proved(fleet: BenchFleet, strategy: str) -> None:
     await to_blue(fleet)
@@ -185,6 +188,7 @@ async def test_green_that_loses_its_database_is_left_at_once(fleet: BenchFleet) 
     assert [asked for asked in failed(log) if asked.at > undone] == []
 
 
+@pytest.mark.slow
 async def test_a_hook_that_fails_stops_the_deployment(fleet: BenchFleet) -> None:
     await to_blue(fleet)
     before, folder = pids(fleet), fleet.home.path / "hooks"
@@ -203,6 +207,7 @@ async def test_a_hook_that_fails_stops_the_deployment(fleet: BenchFleet) -> None
         folder.rmdir()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(1, 7))
 async def test_a_supervisor_killed_at_any_step(
     fleet: BenchFleet, step: int, pytestconfig: pytest.Config

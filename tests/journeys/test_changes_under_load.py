@@ -42,6 +42,7 @@ def release_of(fleet: BenchFleet) -> set[str]:
     return {part.release for part in observe_fleet(fleet.home).of("api")}
 
 
+@pytest.mark.slow
 async def test_scaled_up_and_down(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         before = processes(fleet)
@@ -52,6 +53,7 @@ async def test_scaled_up_and_down(fleet: BenchFleet) -> None:
     assert failed(log) == []
 
 
+@pytest.mark.slow
 async def test_rolled_to_another_release_and_back(fleet: BenchFleet) -> None:
     async with load(fleet) as log:
         old, before = release_of(fleet), processes(fleet)
@@ -116,6 +118,7 @@ async def _answered(fleet: BenchFleet, name: str) -> float:
     return (await soak.read_counts([fleet.part(name).operations or ""])).total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -5,6 +5,8 @@ import os
 import signal
 from functools import partial
 
+import pytest
+
 from florin.demo.load import DemoLoad
 from florin.demo.load_report import LoadReport, Sample
 from florin.ops.autoscaling import decision_log
@@ -17,6 +19,7 @@ WAVE, CARDS = 200, 50
 WITHIN_S = 240
 
 
+@pytest.mark.slow
 async def test_workers_come_with_the_load_and_go_after_it(fleet: TestFleet) -> None:
     fleet.workers, fleet.whole = "auto", True
     child = fleet.up()

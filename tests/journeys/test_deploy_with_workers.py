@@ -147,6 +147,7 @@ def ended(fleet: TestFleet, child: subprocess.Popen[str]) -> bool:
     return child.poll() is not None
 
 
+@pytest.mark.slow
 def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_path: Path) -> None:
     """Each that follows finishes one step and is killed in its second, the last one excepted."""
     of_one(fleet)
@@ -172,6 +173,7 @@ def test_the_supervisor_killed_at_every_step_of_a_plan(fleet: TestFleet, tmp_pat
     assert audit_log.read_operations(fleet.home)[-1].message == "finished after an interruption"
 
 
+@pytest.mark.slow
 def test_the_supervisor_killed_at_every_step_of_a_switch_and_of_the_way_back(
     fleet: TestFleet, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ BATCHES: dict[str, bytes] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BATCHES)
 async def test_an_instance_answers_while_hostile_batches_arrive(
     open_api: Instance, till: httpx.AsyncClient, name: str

@@ -280,6 +280,7 @@ async def test_lists_show_nothing_of_another_merchant(world: World) -> None:
     assert tried > 100
 
 
+@pytest.mark.slow
 async def test_one_scope_less_is_not_enough(world: World) -> None:
     """A key with every scope but the needed one, and one with no other."""
     for scope in sorted({route.need for route in world.routes if ":" in route.need}):

@@ -62,6 +62,7 @@ async def card_of(clients: Clients, card: Json) -> Json:
     return seen[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["card", "code"])
 async def test_as_many_redemptions_as_the_card_covers(
     clients: Clients, shop: Shop, named: str

@@ -57,6 +57,7 @@ def run(api: Instance, folder: Path, *words: str, seconds: int) -> str:
     return said.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [True, False], ids=["authenticated", "stranger"])
 def test_every_response_is_documented(
     api: Instance, shop: Shop, tmp_path: Path, request: pytest.FixtureRequest, known: bool

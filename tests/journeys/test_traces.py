@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.conftest import Urls
 from tests.ops.haproxy.haproxy_process import running
@@ -17,6 +18,7 @@ from tests.support.workers import Crew
 CONSUMER = 5
 
 
+@pytest.mark.slow
 async def test_one_trace_id_leads_from_the_balancer_to_the_job(
     urls: Urls, shop: Shop, workers: Crew, tmp_path: Path
 ) -> None:

@@ -64,6 +64,7 @@ async def test_overloaded_leaves_its_key_unused(urls: Urls, shop: Shop, owner: A
     assert both(), Counter(outcomes.values())
 
 
+@pytest.mark.slow
 async def test_a_lookup_without_a_database_is_overloaded(
     urls: Urls, shop: Shop, database: Database
 ) -> None:

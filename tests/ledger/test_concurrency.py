@@ -294,6 +294,7 @@ async def test_a_cancelled_request_is_executed_once(
     assert row["balance"] == 995
 
 
+@pytest.mark.slow
 async def test_a_balance_at_an_instant_never_changes(
     elsewhere: Any, ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:
@@ -342,6 +343,7 @@ async def test_a_balance_waits_for_a_card_that_is_being_issued(
     assert then.liability == 100
 
 
+@pytest.mark.slow
 async def test_balances_under_load_never_change_afterwards(
     ledger: Ledger, database: Database, shop: tuple[UUID, list[UUID]]
 ) -> None:

@@ -244,6 +244,7 @@ def every_list() -> dict[str, List]:
 LISTS = every_list()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 async def test_a_list_reads_about_what_it_shows(app: Any, loaded: Loaded, mode: str) -> None:
     await app.execute(f"set plan_cache_mode = {mode}; set jit = off")

@@ -17,6 +17,7 @@ _SEED = 1764
 _RUNS = 4  # concurrent runs, each with its own database
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(_RUNS))
 async def test_the_ledger_agrees_with_its_model(
     part: int,

@@ -79,6 +79,7 @@ def nodes(plan: Any) -> Iterator[Any]:
         yield from nodes(below)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 async def test_frequent_queries_use_an_index(
     app: Any, shop: tuple[UUID, UUID, list[UUID]], mode: str

@@ -33,6 +33,7 @@ def test_every_mutation_still_finds_its_guard_and_its_tests() -> None:
             assert not function or f"def {function}(" in path.read_text("utf-8"), each.name
 
 
+@pytest.mark.slow
 def test_some_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
     assert runner.main(as_json=True, only=SOME) == 0
     document: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -43,6 +44,7 @@ def test_some_are_caught(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(one["by"].startswith("tests/") for one in document["mutants"])
 
 
+@pytest.mark.slow
 def test_a_surviving_mutant_is_reported(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ async def test_the_pause_grows_with_the_duration(urls: Urls, owner: Any) -> None
     assert row["totals"] is not None
 
 
+@pytest.mark.slow
 async def test_instances_report_it_as_metrics(api: Instance, owner: Any, superuser: Any) -> None:
     _, cards = await calls.make_shop(owner, 1)
     await superuser.execute("set session_replication_role = replica")

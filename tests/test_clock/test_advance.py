@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from florin.kit.postgres.database import Database
 from tests.support.api_calls import balanced, issue, made, post, problem, read, redeem, spend
@@ -143,6 +144,7 @@ async def test_the_job_is_neither_stopped_nor_a_batch(
     assert (await read(client, f"/holds/{hold['id']}"))["state"] == "expired"
 
 
+@pytest.mark.slow
 async def test_a_killed_worker_does_not_let_anything_happen_twice(
     client: httpx.AsyncClient, test_shop: Shop, workers: Crew
 ) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from tests.support.api_calls import Json, balanced, issue, made, post, read
 from tests.support.instance import Shop
@@ -78,6 +79,7 @@ def end_of_life(issued: datetime, months: int) -> datetime:
     return datetime(year, month, day, tzinfo=UTC) + timedelta(days=1)
 
 
+@pytest.mark.slow
 async def test_a_year_is_as_the_model_says(
     client: httpx.AsyncClient, test_shop: Shop, worker: Any
 ) -> None:

@@ -153,6 +153,7 @@ async def look_at_the_rest(seen: Measured) -> None:
         await seen.look(path.rpartition("/")[2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS)
 async def test_a_merchant_sells_a_card_and_takes_it(
     api: Instance, browser: Browser, settings: dict[str, Any], request: pytest.FixtureRequest

@@ -79,6 +79,7 @@ async def test_a_second_press_takes_nothing_more(
         assert again["key"] != form["key"]
 
 
+@pytest.mark.slow
 async def test_an_unknown_outcome_settles_by_its_key(
     urls: Urls, http: httpx.AsyncClient, boss: SignedInMember
 ) -> None:

@@ -64,6 +64,7 @@ async def test_events_arrive_signed_once_and_in_order(
     assert all(count == 1 for count in receiver.tries.values() if count != 2)
 
 
+@pytest.mark.slow
 async def test_a_failed_message_comes_again_under_its_id(
     http: httpx.AsyncClient, shop: Shop, receiver: WebhookReceiver, start_worker: Start
 ) -> None:
@@ -227,6 +228,7 @@ async def test_dead_endpoints_do_not_delay_others(
     assert all(len(set(receiver.ids(path))) == 4 for path in healthy)
 
 
+@pytest.mark.slow
 async def test_every_event_arrives_although_workers_are_killed_and_receivers_fail(
     http: httpx.AsyncClient,
     shop: Shop,

@@ -172,6 +172,7 @@ async def test_the_gauges_show_what_waits_and_who_fails(
     assert states == [1, 1]
 
 
+@pytest.mark.slow
 async def test_a_lane_that_lost_its_lease_writes_nothing(
     http: httpx.AsyncClient,
     shop: Shop,

@@ -138,6 +138,7 @@ async def test_a_running_job_is_stopped_at_an_exact_number(
     assert (await read(http, "/ledger/balances"))["liability"] == number * 2500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kills", [3])
 async def test_a_killed_worker_changes_each_card_once(
     http: Client, shop: Shop, owner: Any, workers: Crew, kills: int

@@ -101,6 +101,7 @@ async def look_up(http: Client, code: str) -> Json:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "content", "query", "expected"), EXPORTS, ids=[each[0] for each in EXPORTS]
 )

@@ -87,6 +87,7 @@ async def test_a_worker_that_lost_its_lease_has_no_effect(
     await check()
 
 
+@pytest.mark.slow
 @by_kind
 async def test_killed_at_each_await(runs: Runs, owner: Any, kind: tuple[str, str]) -> None:
     with counting():

@@ -5,6 +5,7 @@ import itertools
 from typing import Any
 
 import httpx
+import pytest
 
 from florin.cards.jobs import bulk_issue
 from florin.cards.jobs.throttle import LEAST, MOST, JobThrottle
@@ -76,6 +77,7 @@ async def test_concurrent_jobs_pause_in_proportion_to_their_number(
     await owner.execute("delete from florin.queue_job")
 
 
+@pytest.mark.slow
 async def test_a_worker_commits_small_chunks_while_requests_arrive(
     http: Client, shop: Shop, owner: Any, workers: Crew
 ) -> None:

@@ -63,6 +63,7 @@ def sell_and_redeem(watched: WatchedFleet) -> None:
             assert http.get("/cards").status_code == 200
 
 
+@pytest.mark.slow
 def test_the_whole_fleet_has_metrics_that_promtool_accepts(watched: WatchedFleet) -> None:
     text = httpx.get(f"http://{watched.operations}/metrics/fleet", timeout=10).text
     done = subprocess.run(
@@ -87,6 +88,7 @@ def test_the_whole_fleet_has_metrics_that_promtool_accepts(watched: WatchedFleet
             assert f'florin_part_{name}{{part="{part}"' in text, (part, name)
 
 
+@pytest.mark.slow
 def test_every_query_of_the_dashboards_has_an_answer(watched: WatchedFleet) -> None:
     deadline = time.monotonic() + 120  # rates need two samples, some of them seconds apart
     queries = [
@@ -108,12 +110,14 @@ def test_nothing_fires_on_a_healthy_fleet(watched: WatchedFleet) -> None:
     assert not watched.mail.mails
 
 
+@pytest.mark.slow
 def test_the_dead_mans_switch_is_held(watched: WatchedFleet) -> None:
     before = len(watched.beats.beats)
     assert watched.beats.wait_until(lambda: len(watched.beats.beats) > before, 120)
     assert not watched.beats.refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_arrives_and_resolves(watched: WatchedFleet, fault: FaultCase) -> None:
     seconds, resolved = prove(watched, fault)

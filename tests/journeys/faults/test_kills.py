@@ -59,6 +59,7 @@ async def kill_again_and_again(fleet: Fleet, fault: str, log: Log, rounds: int) 
         assert log.interrupted > interrupted or fault not in NOTICED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_the_tills_log_equals_the_books(
     fleet: Fleet,

@@ -64,6 +64,7 @@ async def answered(log: Log, more: int) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 async def test_what_was_acknowledged_survives_a_power_cut(
     shop: Shop, pytestconfig: pytest.Config
 ) -> None:

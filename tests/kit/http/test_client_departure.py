@@ -119,6 +119,7 @@ async def test_a_read_is_cancelled_when_its_client_disconnects(
     assert (await read(http, f"/cards/{card['id']}"))["id"] == card["id"]
 
 
+@pytest.mark.slow
 async def test_a_read_that_takes_too_long_is_refused(
     http: httpx.AsyncClient, shop: Shop, owner: Any
 ) -> None:

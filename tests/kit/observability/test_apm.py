@@ -30,6 +30,7 @@ def test_the_page_has_a_configuration_for_each_vendor() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(3))
 async def test_a_documented_configuration_sends_its_headers(
     urls: Urls, shop: Shop, number: int

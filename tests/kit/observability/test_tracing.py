@@ -190,6 +190,7 @@ async def test_a_call_of_the_ledger_is_linked_to_its_requests(
         assert call.kind == INTERNAL
 
 
+@pytest.mark.slow
 async def test_a_collector_that_does_not_answer_costs_spans_not_requests(
     urls: Urls, shop: Shop, receiver: Collector
 ) -> None:

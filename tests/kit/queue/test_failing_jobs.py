@@ -20,6 +20,7 @@ async def dead(owner: Any) -> Any:
     return await owner.fetchrow("select * from florin.queue_job where state = 2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("how", "says"),
     [
@@ -86,6 +87,7 @@ async def test_a_worker_with_a_blocked_loop_ends_itself(play: Crew, owner: Any) 
     assert "time.sleep" in play.log(worker) or "poison" in play.log(worker)
 
 
+@pytest.mark.slow
 async def test_a_job_that_ignores_cancellation_blocks_no_slot(play: Crew, owner: Any) -> None:
     worker = play.start("1", TOYS_OVERDUE_S="1")
     await fill(owner, word("bad", "poison", "poison", how="ignores-cancel"))

@@ -30,6 +30,7 @@ async def durable() -> AsyncGenerator[postgres_server.Server]:
         yield server
 
 
+@pytest.mark.slow
 async def test_workers_survive_a_restart_of_postgresql(durable: postgres_server.Server) -> None:
     url = durable.url("florin_app", "florin_template")
     with crew(url, "tests.kit.queue.toys") as play:

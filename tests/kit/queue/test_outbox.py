@@ -57,6 +57,7 @@ async def test_a_message_is_delivered_to_every_subscriber(
     assert not await noted(owner, "other.thing")
 
 
+@pytest.mark.slow
 async def test_killed_movers_lose_and_repeat_no_message(
     play: Crew, owner: Any, database: Database
 ) -> None:

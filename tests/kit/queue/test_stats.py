@@ -53,6 +53,7 @@ async def samples(base: str) -> dict[tuple[str, ...], float]:
     }
 
 
+@pytest.mark.slow
 async def test_metrics_show_queues_workers_and_durations(
     api: Instance, http: Client, owner: Any, workers: Crew
 ) -> None:

@@ -5,6 +5,8 @@ import os
 import signal
 from typing import Any
 
+import pytest
+
 from tests.kit.queue.toys import LEASE_S, fill, fill_misled, word
 from tests.support.waiting import until
 from tests.support.workers import Crew
@@ -21,6 +23,7 @@ async def noted(owner: Any, what: str) -> list[Any]:
     return await owner.fetch("select * from florin.toy where word like $1 order by id", what)
 
 
+@pytest.mark.slow
 async def test_every_job_runs_once(play: Crew, owner: Any) -> None:
     before = await _totals(owner)
     for start in range(0, HERE, 1000):
@@ -76,6 +79,7 @@ async def test_a_worker_killed_during_an_effect_leaves_one_effect(play: Crew, ow
     assert len(await noted(owner, "cut")) == 1
 
 
+@pytest.mark.slow
 async def test_a_resumed_worker_without_its_lease_changes_nothing(play: Crew, owner: Any) -> None:
     await fill(owner, word("zombie", "stopped"))
     zombie = play.start("1")
@@ -127,6 +131,7 @@ async def test_a_job_that_cannot_finish_is_returned(play: Crew, owner: Any) -> N
     assert not await noted(owner, "long")
 
 
+@pytest.mark.slow
 async def test_a_long_job_resumes_at_its_progress(play: Crew, owner: Any) -> None:
     await fill(owner, word("long", "steps"))
     for steps in (2, 5, 8):

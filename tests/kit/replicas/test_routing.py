@@ -397,6 +397,7 @@ def listed(fleet: Fleet) -> bool:
     return all(any(kind in what for what in statements) for kind in kinds)
 
 
+@pytest.mark.slow
 async def test_an_unconfirmed_commit_has_an_unknown_outcome(fleet: Fleet) -> None:
     """Without a confirmation the commit is not acknowledged, cancelled, or done twice."""
     owner = await open_connection(fleet.url(fleet.primary, "florin_owner"), name="tests")

@@ -83,6 +83,7 @@ async def _until_asleep(database: Database) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_a_slow_read_is_ended_by_the_server_and_not_repeated(urls: Urls) -> None:
     async with _router(urls) as routing:
         for reads in (routing.reader("x"), routing.reading):

@@ -31,6 +31,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     allow_long_answers(monkeypatch)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("kind", [valkey_topologies.single, *TWO])
 async def test_every_topology_runs_the_same_code(kind: Kind) -> None:
@@ -51,6 +52,7 @@ async def test_every_topology_runs_the_same_code(kind: Kind) -> None:
                 await client.execute_command("MSET", *(f"k{n}" for n in range(6)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("kind", TWO)
 async def test_a_killed_master_is_replaced(kind: Kind) -> None:
@@ -266,6 +268,7 @@ async def front() -> AsyncGenerator[Shopfront]:
             yield Shopfront(primary, copy, shop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TWO)
 async def test_no_payment_fails_when_a_master_is_killed(kind: Kind, front: Shopfront) -> None:
     """Nor when all of Valkey is killed: nothing that it holds is required."""

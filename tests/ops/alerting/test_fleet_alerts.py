@@ -54,6 +54,7 @@ def alerted() -> Iterator[AlertedFleet]:
         yield AlertedFleet(fleet, mails, chat, pager)
 
 
+@pytest.mark.slow
 def test_the_test_reaches_every_receiver(alerted: AlertedFleet) -> None:
     said = run_cli(alerted.fleet, "alerts", "test")
     assert said.returncode == 0, said.stderr
@@ -103,6 +104,7 @@ def test_a_deployment_and_why_it_was_undone_arrive_everywhere(alerted: AlertedFl
     assert not pager.open_incidents()
 
 
+@pytest.mark.slow
 def test_an_outage_arrives_everywhere(alerted: AlertedFleet) -> None:
     with outage(alerted):
         pass

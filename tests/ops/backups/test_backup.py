@@ -74,6 +74,7 @@ async def opened(http: httpx.AsyncClient, card: str) -> None:
     assert await shown_code(http, "before") == codes[card]
 
 
+@pytest.mark.slow
 async def test_a_fleet_is_restored_to_an_instant(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

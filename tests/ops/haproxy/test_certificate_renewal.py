@@ -34,6 +34,7 @@ def put(pair: Certificate, folder: Path) -> None:
         (folder / f"{path.name}.new").rename(folder / path.name)
 
 
+@pytest.mark.slow
 def test_a_renewed_certificate_is_served_and_survives_a_takeover(
     fleet: TestFleet, tmp_path: Path
 ) -> None:

@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.ops.haproxy.haproxy_process import FAST, Running, running
 from tests.ops.haproxy.stub_instances import standins
 
@@ -112,6 +114,7 @@ async def test_a_connection_is_not_kept_when_it_is_nearly_full(tmp_path: Path) -
         assert await answer(connection) is not None
 
 
+@pytest.mark.slow
 async def test_the_operations_port_answers_while_the_public_one_is_full(tmp_path: Path) -> None:
     few = replace(FAST, connections=64)
     async with running(tmp_path, timing=few) as run, crowd() as many:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
 from florin.kit.http.sse import RECONNECT
 from florin.ops.fleet.timing import Timing, timing_violations
@@ -84,6 +85,7 @@ async def _load(
         await asyncio.gather(*tasks)
 
 
+@pytest.mark.slow
 async def test_a_rolling_restart_by_signals_alone_loses_nothing(tmp_path: Path) -> None:
     assert timing_violations(TIMING) == []
     seen, leavers = Seen(), list[Leaver]()

@@ -90,6 +90,7 @@ async def _shop(server: postgres_server.Server) -> Shop:
         await database.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_no_request_with_a_key_fails_and_the_ledger_agrees(
     balanced: Balanced, fault: str

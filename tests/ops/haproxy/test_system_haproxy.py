@@ -52,6 +52,7 @@ def of_the_system(monkeypatch: pytest.MonkeyPatch) -> program.HaproxyProgram:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.__name__.removeprefix("test_"))
 async def test_the_systems_haproxy_keeps_the_guarantees(
     tmp_path: Path, of_the_system: program.HaproxyProgram, claim: Claim

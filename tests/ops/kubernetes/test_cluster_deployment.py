@@ -196,6 +196,7 @@ def _metrics(status: int, requests: int) -> str:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blue_green", [True, False])
 async def test_it_switches_back_when_the_new_pods_answer_worse(
     cluster: Cluster, deployment: ClusterDeployment, blue_green: bool
@@ -267,6 +268,7 @@ async def test_the_plan_changes_nothing(cluster: Cluster, deployment: ClusterDep
     assert cluster.requests == []
 
 
+@pytest.mark.slow
 def test_the_command_deploys_and_says_what_it_does_not_do(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

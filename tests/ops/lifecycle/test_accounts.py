@@ -33,6 +33,7 @@ def recorded(fleet: TestFleet, log: Path) -> dict[str, set[Path]]:
     return found
 
 
+@pytest.mark.slow
 def test_root_follows_no_symlink_of_the_engines_account(fleet: TestFleet, tmp_path: Path) -> None:
     """With symlinks at every name that root writes, renames or removes, nothing outside changes."""
     log = tmp_path / "paths"
@@ -91,6 +92,7 @@ def check(fleet: TestFleet) -> str:
     )
 
 
+@pytest.mark.slow
 def test_every_process_runs_as_an_account_with_the_access_it_needs(
     fleet: TestFleet, tmp_path: Path
 ) -> None:
@@ -127,6 +129,7 @@ def test_every_process_runs_as_an_account_with_the_access_it_needs(
     assert accounts(fleet)["api-1"] == "florin-app"
 
 
+@pytest.mark.slow
 def test_a_process_that_an_older_release_ran_as_root_is_replaced(fleet: TestFleet) -> None:
     fleet.environ["STANDIN_AS_ROOT"] = "1"
     child = fleet.up()
@@ -150,6 +153,7 @@ def test_a_process_that_an_older_release_ran_as_root_is_replaced(fleet: TestFlee
     fleet.end(child)
 
 
+@pytest.mark.slow
 def test_under_a_closed_directory_the_releases_go_outside(make_fleet: MakeFleet) -> None:
     fleet = make_fleet()
     fleet.home.path.chmod(0o700)

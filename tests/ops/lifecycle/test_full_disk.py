@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import pytest
+
 from florin.ops.fleet.home import Home
 from florin.ops.system import os_user
 from tests.journeys.faults import disks
@@ -15,6 +17,7 @@ def state(fleet: TestFleet) -> str:
     return document(run_cli(fleet, "status", "--json"))["state"]
 
 
+@pytest.mark.slow
 def test_a_backup_that_fills_its_disk_leaves_no_files(fleet: TestFleet) -> None:
     fleet.up()
     running = fleet.processes()

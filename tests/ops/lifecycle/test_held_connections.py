@@ -5,6 +5,8 @@ import socket
 import time
 from contextlib import ExitStack
 
+import pytest
+
 from florin.ops.control.socket import socket_path
 from florin.ops.fleet import secrets, welcome
 from florin.ops.fleet.timing import DEFAULT
@@ -30,6 +32,7 @@ def held(address: str, words: bytes) -> socket.socket:
     return made
 
 
+@pytest.mark.slow
 async def test_a_fleet_stops_in_order_with_held_connections(fleet: TestFleet) -> None:
     fleet.workers, fleet.whole = "0", True
     child = await asyncio.to_thread(fleet.up)

@@ -47,6 +47,7 @@ async def test_a_first_start_serves_and_sigterm_stops_everything(fleet: TestFlee
     assert stops[4:] == ["Stopped valkey-1", "Stopped postgres-1"]
 
 
+@pytest.mark.slow
 def test_a_running_fleet_seals_its_audit_log(fleet: TestFleet) -> None:
     child = fleet.up()
     for n in range(2):  # one line after another: the task goes on
@@ -58,6 +59,7 @@ def test_a_running_fleet_seals_its_audit_log(fleet: TestFleet) -> None:
     fleet.end(child)
 
 
+@pytest.mark.slow
 async def test_data_secrets_and_ports_survive(fleet: TestFleet) -> None:
     child = fleet.up()
     urls, own = running_urls(fleet.home), secrets.read_secrets(fleet.home)
@@ -81,6 +83,7 @@ def test_only_the_owner_can_read_secrets(fleet: TestFleet) -> None:
     assert "JWT_SECRET" not in chosen
 
 
+@pytest.mark.slow
 def test_ctrl_c_reaches_the_supervisor_only(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
@@ -193,6 +196,7 @@ def test_other_secrets_do_not_open_the_database(fleet: TestFleet) -> None:
     assert "secrets.json" in output
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root hands its engines to another user")
 def test_under_a_closed_directory_the_data_goes_outside(make_fleet: MakeFleet) -> None:
     fleet = make_fleet()
@@ -228,6 +232,7 @@ def _metrics(address: str | None) -> str:
     return answer.body.decode()
 
 
+@pytest.mark.slow
 def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: TestFleet) -> None:
     with socket.create_server(("127.0.0.1", fleet.port + 1)):
         fleet.up()
@@ -245,6 +250,7 @@ def test_the_operations_port_is_the_next_free_one_and_serves_the_fleet(fleet: Te
     assert _operations(fleet)["balancer"] == balancer
 
 
+@pytest.mark.slow
 def test_the_operations_port_moves_to_the_requested_one(fleet: TestFleet) -> None:
     fleet.up()
     assert _operations(fleet)["balancer"] == f"127.0.0.1:{fleet.port + 1}"

@@ -23,6 +23,7 @@ def browser() -> Iterator[Browser]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 1440])
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_page_fits_its_window_and_breaks_no_policy(
@@ -74,6 +75,7 @@ def test_without_scripts_the_page_is_the_same_and_can_be_refreshed(
     assert browser.evaluate(refresh) != "none"
 
 
+@pytest.mark.slow
 def test_a_page_that_hears_nothing_says_so_and_recovers(
     page_fleet: PageFleet, browser: Browser
 ) -> None:

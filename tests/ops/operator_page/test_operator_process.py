@@ -25,6 +25,7 @@ from tests.support.ports import free_port
 SHOWN_WITHIN_S = 3.0
 
 
+@pytest.mark.slow
 def test_up_prints_the_address_and_the_page_is_there(page_fleet: PageFleet) -> None:
     shown = welcome.welcome_of(page_fleet.home, "http://127.0.0.1:1")
     assert shown.operator == f"{page_fleet.base}/operator"
@@ -146,6 +147,7 @@ def test_it_runs_as_an_ordinary_user_without_the_keys_of_money(page_fleet: PageF
         assert (folder / "facts.json").stat().st_mode & 0o007 == 0
 
 
+@pytest.mark.slow
 def test_it_is_up_while_every_instance_the_database_and_the_supervisor_are_dead(
     page_fleet: PageFleet,
 ) -> None:

@@ -1,6 +1,7 @@
 """Autoscaling: the function that decides the number of workers."""
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -170,6 +171,7 @@ def test_workers_that_do_not_add_throughput_are_removed() -> None:
     assert "saturated" not in [decision.reason for decision in play(useful)]
 
 
+@pytest.mark.slow
 def test_it_meets_its_target_on_the_traces_at_a_bounded_cost() -> None:
     """The two figures of `florin bench autoscale` that have a target."""
     by_name = {trace.name: trace for trace in TRACES}

@@ -51,6 +51,7 @@ def test_connections_of_an_instance_to_one_server(replicas: str, each: int) -> N
     assert three.workers_max == (1000 - 3 - 6 - 3 * each) // 8
 
 
+@pytest.mark.slow
 def test_too_many_connections_are_refused_at_up_and_scale_and_shown(
     make_fleet: Callable[[], TestFleet],
 ) -> None:

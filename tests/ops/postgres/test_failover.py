@@ -61,6 +61,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         yield made
 
 
+@pytest.mark.slow
 async def test_the_primary_is_killed(fleet: Fleet) -> None:
     """Log that the primary had not archived is archived by a replica."""
     assert (await asyncio.to_thread(fleet.florin, "backup")).returncode == 0
@@ -115,6 +116,7 @@ async def test_the_primary_is_switched_on_purpose(fleet: Fleet) -> None:
     await asyncio.to_thread(until, fleet.whole, "the old primary to follow the new one")
 
 
+@pytest.mark.slow
 async def test_a_primary_cut_off_from_its_replicas_acknowledges_nothing(fleet: Fleet) -> None:
     """The primary is cut off from its replicas for a moment, then killed, as in the benchmark."""
     found = await failover.run_phase(fleet.bench(), TERMS, ["cut off"])

@@ -91,6 +91,7 @@ def pid_of(fleet: Fleet, name: str) -> int:
     return part.pid
 
 
+@pytest.mark.slow
 async def test_the_number_of_replicas_is_kept(fleet: Fleet) -> None:
     """Down and up without --replicas: the same number, the same primary, all data."""
     said = await asyncio.to_thread(fleet.florin, "failover", "--to", "postgres-2")
@@ -150,6 +151,7 @@ async def test_paused_replicas_are_not_asked(fleet: Fleet) -> None:
     assert all(seen[name]["bytes"] > 0 for name in names_)
 
 
+@pytest.mark.slow
 async def test_a_replica_is_cut_off_frozen_and_killed(fleet: Fleet) -> None:
     """The other replica confirms the commits; only the status shows the loss."""
     name = observe_fleet(fleet.home).of("postgres-replica")[0].name
@@ -189,6 +191,7 @@ async def test_a_replica_that_lost_its_database_is_copied_anew(fleet: Fleet) -> 
         assert await connection.fetchval("select count(*) from florin.transfer") > 0
 
 
+@pytest.mark.slow
 async def test_removing_replicas_keeps_the_primary(fleet: Fleet) -> None:
     before = fleet.primary().name
     assert before != "postgres-1"

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
+import pytest
 
 from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.postgres.sql_release import PACKAGED
@@ -63,6 +64,7 @@ async def effects(connection: Any) -> list[int]:
     return [row["times"] for row in rows]
 
 
+@pytest.mark.slow
 async def test_a_fixed_number_works_is_healed_scaled_and_stopped_in_order(
     fleet: TestFleet,
 ) -> None:
@@ -117,6 +119,7 @@ async def _all(connection: Any, count: int) -> bool:
     return len(await effects(connection)) >= count
 
 
+@pytest.mark.slow
 async def test_workers_come_with_the_work_and_go_after_it(fleet: TestFleet) -> None:
     fleet.workers = "auto"
     child = fleet.up()

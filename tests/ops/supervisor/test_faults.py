@@ -68,6 +68,7 @@ async def test_a_killed_postgres_restarts_with_all_committed_data(fleet: TestFle
         assert await connection.fetchval("select n from kept") == 7
 
 
+@pytest.mark.slow
 def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
     fleet.up()
     before = fleet.process("valkey-1")
@@ -75,6 +76,7 @@ def test_a_killed_valkey_is_started_again(fleet: TestFleet) -> None:
     fleet.successor("valkey-1", before)
 
 
+@pytest.mark.slow
 def test_a_fleet_restarts_after_all_its_processes_were_killed(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
@@ -89,6 +91,7 @@ def test_a_fleet_restarts_after_all_its_processes_were_killed(fleet: TestFleet) 
     fleet.end(child)
 
 
+@pytest.mark.slow
 def test_a_started_part_without_a_record_is_found(fleet: TestFleet) -> None:
     child = fleet.up()
     running = fleet.processes()
@@ -104,6 +107,7 @@ def test_a_started_part_without_a_record_is_found(fleet: TestFleet) -> None:
     fleet.end(child)
 
 
+@pytest.mark.slow
 def test_a_lock_file_with_an_unrelated_pid_is_removed(fleet: TestFleet) -> None:
     fleet.end(fleet.up())
     folder, user = prepare_account(fleet.home.path, fleet.home.layout().data_dir)
@@ -228,6 +232,7 @@ async def test_an_unresponsive_part_is_restarted(
     assert not processes.is_alive(before)
 
 
+@pytest.mark.slow
 def test_another_port_replaces_the_balancer_only(fleet: TestFleet) -> None:
     child = fleet.up()
     before = fleet.processes()

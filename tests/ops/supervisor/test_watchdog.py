@@ -248,6 +248,7 @@ async def test_the_error_counter_is_exported_at_zero() -> None:
     assert 'florin_supervisor_task_errors_total{task="any"} 0\n' in Watchdog().metrics()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["refused", "fault"])
 def test_a_change_that_an_error_interrupts_is_undone(fleet: TestFleet, kind: str) -> None:
     fleet.environ["STANDIN_FAILS_AT"] = f"2:{kind}"

@@ -205,6 +205,7 @@ async def has_url_scheme(fleet: Fleet, scheme: str) -> None:
             await ask.send_command(part.address or "", known[APPLICATION_SECRET], "PING")
 
 
+@pytest.mark.slow
 async def test_each_part_of_a_sentinel_topology_is_killed_under_load(fleet: Fleet) -> None:
     await seen(fleet, SENTINEL)
     await has_url_scheme(fleet, "redis+sentinel")
@@ -237,6 +238,7 @@ async def test_without_a_supervisor_the_sentinels_go_on(fleet: Fleet) -> None:
     assert (await one(fleet, "valkey-primary")).name == successor
 
 
+@pytest.mark.slow
 async def test_a_fleet_that_was_stopped_starts_as_it_was(fleet: Fleet) -> None:
     urls, primary = running_urls(fleet.home), (await one(fleet, "valkey-primary")).name
     processes = [part.process for part in await memory(fleet)]

@@ -55,6 +55,7 @@ async def heard(client: Any, other: Any) -> None:
         await two.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 async def test_the_application_needs_no_other_right(
     kind: Kind, monkeypatch: pytest.MonkeyPatch
