@@ -20,6 +20,7 @@ from florin.orders import api as orders
 from florin.orders import pages as order_pages
 from florin.orders import test_gateway_api
 from florin.payments import api as payments
+from florin.payments import gateways_api as gateways
 from florin.reports import api as reports
 from florin.test_clock import api as test_clock
 from florin.web.page_routes import ANYONE, PERSON, PUBLIC
@@ -45,6 +46,7 @@ api = Router(
         *webhooks.handlers,
         *orders.handlers,
         *payments.handlers,
+        *gateways.handlers,
         *test_gateway_api.handlers,
         *webhook_deliveries.handlers,
         *test_clock.handlers,
@@ -173,6 +175,7 @@ NEEDS: dict[str, str] = {
     "GET /disputes": "orders:read",
     "GET /reports/gateway": "reports:read",
     "GET /disputes/{dispute}": "orders:read",
+    "POST /hooks/stripe/{gateway}": PUBLIC,
     "POST /test-gateway/payments/{payment}/refund": "orders:write",
     "POST /test-gateway/payments/{payment}/dispute": "orders:write",
     "POST /test-gateway/payments/{payment}/win": "orders:write",

@@ -65,6 +65,7 @@ DEPENDENCIES = (
     "internal_api",
     "visitors",
     "selling",
+    "gateways",
 )
 
 
@@ -122,6 +123,7 @@ class ApiServices:
         )
         self.operations = FrequentOperations(self.transactions, self.lookups, self.proxies)
         self.selling = OrderServices.of(settings, self.database, sealer)
+        self.gateways = self.selling.gateways
         self.drain = Drain(least_s=settings.drain_s, most_s=settings.drain_max_s)
         self.event_streams = EventStreams(self.database, self.happened, self.access)
         self._ownership = OwnershipCheck(settings)

@@ -20,6 +20,7 @@ from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.orders import jobs as orders
 from florin.orders.services import OrderServices
+from florin.payments.catch_up import catch_up_with_gateways
 from florin.test_clock.advance import advance_clock
 from florin.test_clock.due_work import EXPIRY, DueWork
 from florin.webhooks import jobs as webhook_jobs
@@ -152,6 +153,10 @@ async def _due(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await orders.find_due(job, parts.database)
 
 
+async def _catch_up(_job: QueuedJob, parts: WorkerServices) -> None:
+    await catch_up_with_gateways(parts.database, parts.selling.gateways)
+
+
 DUE_WORK = (EXPIRY, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
 
 # The most important first. Queues without kinds are reserved for planned deliveries.
@@ -167,6 +172,7 @@ PLAN = WorkPlan(
                 "look": JobType(run=_look),
                 "refund": JobType(run=_refund),
                 "due": JobType(run=_due),
+                "catch-up": JobType(run=_catch_up),
             },
         ),
         QueueConfig(
@@ -249,6 +255,7 @@ PLAN = WorkPlan(
     ),
     schedules=(
         Schedule(name="expiry", cron="* * * * *", queue="gift-card-expiry", kind="sweep"),
+        Schedule(name="gateways", cron="*/5 * * * *", queue="payments", kind="catch-up"),
         Schedule(name="payments", cron="* * * * *", queue="payments", kind="due"),
         Schedule(name="deliveries", cron="* * * * *", queue="scheduled-delivery", kind="sweep"),
         Schedule(name="reminders", cron="7 * * * *", queue="expiry-reminders", kind="find"),

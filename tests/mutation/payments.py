@@ -15,6 +15,7 @@ POST = "src/florin/ledger/post.sql"
 ORDERS = "tests/orders/test_orders.py"
 REFUNDS = "tests/orders/test_refunds.py"
 DISPUTES = "tests/orders/test_disputes.py"
+STRIPE = "tests/payments/test_stripe.py"
 KINDS = "tests/cards/jobs/test_job_types.py"
 _REVIEW = f"{ORDERS}::test_what_differs_from_the_order_goes_to_review"
 _SECOND = f"{ORDERS}::test_the_second_paid_attempt_is_returned"
@@ -52,6 +53,23 @@ PAYMENTS = (
     _("the test gateway works in production", DIRECTORY,
       "        return self._settings.env != PRODUCTION\n", "        return True\n",
       f"{ORDERS}::test_the_test_gateway_is_refused_in_production"),
+    _("test money buys cards in production", DIRECTORY,
+      "        if not real_money and not is_test and not self.test_allowed:\n",
+      "        if False:\n", f"{ORDERS}::test_test_money_buys_nothing_in_production"),
+    _("a test merchant takes real money", DIRECTORY, "        if real_money and is_test:\n",
+      "        if False:\n", f"{ORDERS}::test_test_money_buys_nothing_in_production"),
+    _("an order lapses while it is paid again", "src/florin/orders/jobs.py",
+      "where o.merchant = $1 and o.id = $2 and {_UNPAID} returning",
+      "where o.merchant = $1 and o.id = $2 returning",
+      "tests/orders/test_lapsing.py"
+      "::test_an_order_that_is_paid_again_meanwhile_does_not_lapse"),
+    _("an unsigned webhook is received", "src/florin/payments/gateways/stripe.py",
+      "        raise WebhookNotAuthentic\n",
+      "        return read_stripe_event(msgspec.json.decode(body, type=StripeEvent))\n",
+      f"{STRIPE}::test_only_authentic_webhooks_are_received"),
+    _("webhooks are received without a secret", DIRECTORY,
+      "and each.gateway.takes_webhooks:\n", "and True:\n",
+      f"{STRIPE}::test_only_authentic_webhooks_are_received"),
     _("the page to pay a cancelled order stays open", LOOK, "(not row.order_stands or await",
       "(False or await", f"{ORDERS}::test_the_page_to_pay_a_cancelled_order_is_closed"),
     _("an order is paid again without a look", "src/florin/orders/api.py",

@@ -23,9 +23,9 @@ from tests.support.receivers import mail_server
 from tests.support.waiting import until
 
 
-def selling(database: Database, env: str = "test") -> tuple[OrderServices, Sealer]:
+def selling(database: Database, env: str = "test", **more: str) -> tuple[OrderServices, Sealer]:
     """The services of another process on the same database."""
-    given = {"DATABASE_URL": "postgresql:///x", "FLORIN_ENV": "test", **SECRETS}
+    given = {"DATABASE_URL": "postgresql:///x", "FLORIN_ENV": "test", **SECRETS, **more}
     settings = read_settings(given)
     settings = settings.model_copy(update={"env": env})
     sealer = Sealer(*settings.key_ring("seal_key"))
@@ -420,11 +420,32 @@ async def test_the_test_gateway_is_refused_in_production(
     assert not services.gateways.test_allowed
     for requested in ("test", None):
         with pytest.raises(GatewayOff):
-            await services.gateways.choose(requested)
+            await services.gateways.choose(shop.merchant, requested)
     order = await place(http, shop)
     await choose(order, "expired")
     with pytest.raises(GatewayUnavailable):
         await services.looker.look(shop.merchant, ids.require_id("pay", order["payment"]))
+
+
+async def test_test_money_buys_nothing_in_production(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    """And a test merchant takes no real money anywhere."""
+    del http
+    test_mode = {"STRIPE_SECRET_KEY": "sk_test_1"}
+    production, _ = selling(database, "production", **test_mode)
+    elsewhere, _ = selling(database, **test_mode)
+    live, _ = selling(database, "production", STRIPE_SECRET_KEY="sk_live_1")
+    with pytest.raises(GatewayOff, match="test money"):
+        await production.gateways.choose(shop.merchant, "stripe")
+    assert (await elsewhere.gateways.choose(shop.merchant, None))[0] == "stripe"
+    assert (await live.gateways.choose(shop.merchant, None))[0] == "stripe"
+    await owner.execute("update florin.merchant set test = true where id = $1", shop.merchant)
+    assert (await production.gateways.choose(shop.merchant, "stripe"))[0] == "stripe"
+    with pytest.raises(GatewayOff, match="real money"):
+        await live.gateways.choose(shop.merchant, "stripe")
+    with pytest.raises(GatewayOff, match="not connected"):
+        await selling(database)[0].gateways.choose(shop.merchant, "stripe")
 
 
 async def test_pages_reveal_nothing_without_their_token(http: httpx.AsyncClient, api: Any) -> None:

@@ -47,7 +47,7 @@ grant execute on function webhook_fan_out, webhook_due_lanes, webhook_due to {ro
 grant insert, delete on job_code_export, job_part to {role};
 grant execute on function post_gateway, record_event to {role};
 grant insert on orders, order_item, order_card, payment, payment_refund, dispute,
-  test_payment, test_refund, test_dispute to {role};
+  gateway_event, test_payment, test_refund, test_dispute to {role};
 grant insert, update on order_number to {role};
 grant update (state, buyer_email, buyer_name, paid_by, review, paid_at, closed_at, withdrawn_at) on orders
   to {role};
@@ -58,3 +58,4 @@ grant update (state, gateway_ref, failure, attempts, due_at, resolved_at) on pay
 grant update (kind, state, amount, withdrawn, clawed, loss, cards, due_at, resolved_at) on dispute to {role};
 grant update (token_hash, outcome, decided_at, closed) on test_payment to {role};
 grant update (state) on test_dispute to {role};
+grant update (seen), delete on gateway_event to {role};

@@ -109,7 +109,7 @@ class Checkout:
         """
         merchant = origin.merchant
         order, payment = ids.new_id(), ids.new_id()
-        provider, gateway = await self._gateways.choose(request.gateway)
+        provider, gateway = await self._gateways.choose(merchant, request.gateway)
         connected = await self._gateways.gateway(provider)
         async with self._database.transaction() as tx:
             first = order
@@ -258,7 +258,7 @@ class Checkout:
         )
         if found is None:
             raise NotFound
-        provider, gateway = await self._gateways.choose(found["gateway"] or None)
+        provider, gateway = await self._gateways.choose(merchant, found["gateway"] or None)
         payment = ids.new_id()
         async with self._database.transaction() as tx:
             # In the order of settling: payments before the order.

@@ -23,14 +23,20 @@ _DUE_REFUNDS = """
 select merchant, id from florin.payment_refund where due_at <= clock_timestamp()
 order by due_at limit $1
 """
-_LAPSED = f"""
-select o.merchant, o.id from florin.orders o
-where o.state = 'placed' and clock(o.merchant) > o.placed_at + interval '{LAPSE_AFTER}'
+_UNPAID = f"""o.state = 'placed' and clock(o.merchant) > o.placed_at + interval '{LAPSE_AFTER}'
   and not exists (select from florin.payment p where p.merchant = o.merchant and p.orders = o.id
     and (p.state in ('created', 'open', 'processing', 'paid')
-      or p.created_at > clock(o.merchant) - interval '{LAPSE_AFTER}'))
+      or p.created_at > clock(o.merchant) - interval '{LAPSE_AFTER}'))"""
+LAPSED = f"""
+select o.merchant, o.id from florin.orders o where {_UNPAID}
 order by o.merchant, o.id limit $1 for no key update of o skip locked
-"""  # noqa: S608 -- our own text
+"""  # noqa: S608 -- as above
+# Compared once more, now that the order is locked: another attempt to pay it may have begun after
+# the query above took its snapshot. One that begins later waits for the order, and opens it again.
+_LAPSE = f"""
+update florin.orders o set state = 'lapsed', closed_at = clock(o.merchant)
+where o.merchant = $1 and o.id = $2 and {_UNPAID} returning o.id
+"""  # noqa: S608 -- as above
 
 
 async def look_at_payment(job: QueuedJob, looker: PaymentLooker) -> None:
@@ -52,18 +58,18 @@ async def find_due(job: QueuedJob, _database: Database) -> Continue | None:
         jobs += [refund_job(row["merchant"], row["id"]) for row in refunds]
         if jobs:
             await enqueue_now(tx, *jobs)
-        lapsed = await _lapse(tx)
+        lapsed = await lapse_orders(tx)
+        await tx.run(
+            "delete from florin.gateway_event where received_at < clock_timestamp()"
+            " - interval '90 days'"
+        )
     return Continue() if max(len(found), lapsed) == DUE_MAX else None
 
 
-async def _lapse(tx: Tx) -> int:
-    rows = await tx.all(_LAPSED, DUE_MAX)
+async def lapse_orders(tx: Tx) -> int:
+    """Let unpaid orders lapse; return how many were found."""
+    rows = await tx.all(LAPSED, DUE_MAX)
     for row in rows:
-        await tx.run(
-            "update florin.orders set state = 'lapsed', closed_at = clock(merchant)"
-            " where merchant = $1 and id = $2",
-            row["merchant"],
-            row["id"],
-        )
-        await record_order(tx, row["merchant"], row["id"], "order.lapsed", FLORIN)
+        if await tx.one(_LAPSE, row["merchant"], row["id"]) is not None:
+            await record_order(tx, row["merchant"], row["id"], "order.lapsed", FLORIN)
     return len(rows)

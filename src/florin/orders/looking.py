@@ -12,7 +12,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.errors import OutcomeUnknown
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row
-from florin.orders.checkout import Checkout
+from florin.orders.checkout import Checkout, OrderNotPayable
 from florin.orders.payment_rows import read_payment_row
 from florin.orders.refunds import resolve_refund_in
 from florin.orders.settlement import FLORIN, Settlement
@@ -66,7 +66,12 @@ class PaymentLooker:
         if row.state == "created":
             # Also for an order that does not stand: a lost answer may have made a page to pay it,
             # and the same key finds that page, to close it.
-            await self._checkout.open_payment(merchant, payment)
+            try:
+                await self._checkout.open_payment(merchant, payment)
+            except OutcomeUnknown as error:
+                raise GatewayUnavailable(error.detail) from error
+            except OrderNotPayable:
+                return  # refused definitely, and recorded as failed
             row = await read_payment_row(self._database, self._sealer, merchant, payment)
         gateway = await self._gateways.gateway_of(row)
         seen = await gateway.look(row)

@@ -41,8 +41,8 @@ GatewayText = Annotated[
     str,
     Meta(
         max_length=40,
-        pattern=r"^test$(?!\n)",
-        description="test, Florin's own gateway.",
+        pattern=r"^(test|stripe)$(?!\n)",
+        description="test, Florin's own gateway, or stripe.",
         examples=["test"],
     ),
 ]

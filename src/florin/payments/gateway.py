@@ -13,7 +13,7 @@ import msgspec
 from florin.kit.errors import Refusal
 
 PaymentState = Literal["created", "open", "processing", "paid", "failed", "expired"]
-Provider = Literal["test"]
+Provider = Literal["test", "stripe"]
 
 
 class GatewayUnavailable(Exception):
@@ -118,7 +118,7 @@ class RefundRow(msgspec.Struct, kw_only=True):
 
 
 class Gateway(Protocol):
-    """A payment gateway. Every method uses the network and holds no transaction. Each raises
+    """A payment gateway. Its methods use the network and hold no transaction. Each of these raises
     GatewayUnavailable; the ones that change something raise GatewayRefused, too.
     """
 

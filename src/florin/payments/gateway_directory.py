@@ -1,15 +1,31 @@
-"""Gateway directory: which gateways there are, and the one of a payment."""
+"""Gateway directory: which gateways there are, and the one of a payment.
 
+The installation's own accounts come from the settings. What they receive belongs to the merchant of
+the payment.
+"""
+
+from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID
 
 from florin.kit import ids
+from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.payments.gateway import Gateway, GatewayOff, GatewayUnavailable, PaymentRow
+from florin.payments.gateways.stripe import StripeGateway
 from florin.payments.gateways.test import TestGateway
 
 PRODUCTION = "production"
+DEFAULT = "default"  # the installation's own account, in addresses of webhooks
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectedGateway:
+    """An account at a gateway. `id`: all zeros for the installation's own."""
+
+    gateway: StripeGateway
+    id: UUID
 
 
 class GatewayDirectory:
@@ -24,6 +40,22 @@ class GatewayDirectory:
         pepper = self._settings.key_pepper.get_secret_value().encode()
         return TestGateway(self._database, pepper=pepper)
 
+    @cached_property
+    def _stripe(self) -> StripeGateway | None:
+        """The installation's own account at Stripe."""
+        key, secret = self._settings.stripe_secret_key, self._settings.stripe_webhook_secret
+        if key is None:
+            return None
+        secrets = (secret.get_secret_value(),) if secret is not None else ()
+        return StripeGateway(
+            key.get_secret_value(), webhook_secrets=secrets, url=self._settings.stripe_url
+        )
+
+    def _installed(self) -> dict[str, StripeGateway]:
+        """The installation's own gateways by provider, in the order of preference."""
+        accounts = {"stripe": self._stripe}
+        return {name: account for name, account in accounts.items() if account is not None}
+
     @property
     def test_allowed(self) -> bool:
         """Whether the test gateway may be used: never in production."""
@@ -34,11 +66,33 @@ class GatewayDirectory:
         if not self.test_allowed:
             raise GatewayOff("The test gateway is refused in production", param="gateway")
 
-    async def choose(self, requested: str | None) -> tuple[str, UUID]:
-        """The provider and gateway for a new payment. Raises GatewayOff."""
-        del requested  # `test` is the only one
-        self.require_test()
-        return "test", ids.NONE
+    async def choose(self, merchant: UUID, requested: str | None) -> tuple[str, UUID]:
+        """The provider and gateway for a new payment: the requested one, else the installation's,
+        else `test`. Raises GatewayOff.
+        """
+        if requested == "test":
+            self.require_test()
+            return "test", ids.NONE
+        installed = self._installed()
+        provider = requested or next(iter(installed), None)
+        if provider is None:
+            self.require_test()
+            return "test", ids.NONE
+        if provider not in installed:
+            raise GatewayOff(f"The gateway {provider[:40]} is not connected", param="gateway")
+        await self._require_money(merchant, real_money=installed[provider].real_money)
+        return provider, ids.NONE
+
+    async def _require_money(self, merchant: UUID, *, real_money: bool) -> None:
+        """A test merchant never takes real money; others take test money outside of production
+        only. Raises GatewayOff.
+        """
+        row = await self._database.one("select test from florin.merchant where id = $1", merchant)
+        is_test = row is not None and row["test"]
+        if real_money and is_test:
+            raise GatewayOff("This gateway is for real money", param="gateway")
+        if not real_money and not is_test and not self.test_allowed:
+            raise GatewayOff("This gateway is for test money", param="gateway")
 
     async def gateway_of(self, payment: PaymentRow) -> Gateway:
         """The gateway of a payment. Raises GatewayUnavailable if it was disconnected."""
@@ -48,4 +102,21 @@ class GatewayDirectory:
         """Raises GatewayUnavailable."""
         if provider == "test" and self.test_allowed:
             return self._test
-        raise GatewayUnavailable(f"the gateway {provider} is not connected any more")
+        installed = self._installed().get(provider)
+        if installed is None:
+            raise GatewayUnavailable(f"the gateway {provider} is not connected any more")
+        return installed
+
+    async def hook(self, provider: str, name: str) -> ConnectedGateway:
+        """The gateway that a webhook's address names: `default`. Without a secret, with which a
+        webhook is verified, the address does not exist. Raises NotFound.
+        """
+        for each in await self.connected(provider):
+            if name == DEFAULT and each.gateway.takes_webhooks:
+                return each
+        raise NotFound
+
+    async def connected(self, provider: str) -> list[ConnectedGateway]:
+        """The accounts at a provider."""
+        found = self._installed().get(provider)
+        return [] if found is None else [ConnectedGateway(found, ids.NONE)]

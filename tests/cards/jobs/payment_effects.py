@@ -14,6 +14,7 @@ from florin.kit.postgres.database import Tx
 from florin.kit.queue.enqueue import NewJob
 from florin.orders.fulfilment import CardFulfilment
 from florin.orders.refunds import RefundPlan, begin_refund_in
+from florin.payments.gateway_event import GatewayEvent
 from florin.payments.jobs import QUEUE, look_job, refund_job
 from florin.payments.page_token import make_page_token, page_token_hash
 from tests.cards.jobs.cleanup_effects import Check
@@ -60,6 +61,16 @@ _FULFILLED = """
 update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)
 where merchant = $1 and id = $2
 """
+
+
+_LOST: list[GatewayEvent] = []
+
+
+async def recent_events(_gateway: Any, _since: Any) -> list[GatewayEvent]:
+    """The events that a gateway has: in place of its network, whose connections a killed job would
+    leave open. tests/payments asks over a socket.
+    """
+    return list(_LOST)
 
 
 class _Sale(NamedTuple):
@@ -226,4 +237,28 @@ async def due(owner: Any) -> tuple[NewJob, Check]:
     return NewJob(queue=QUEUE, kind="due"), check
 
 
-PAYMENTS = {(QUEUE, "look"): look, (QUEUE, "refund"): refund, (QUEUE, "due"): due}
+async def catch_up(owner: Any) -> tuple[NewJob, Check]:
+    """A paid payment, of which the gateway has an event that never arrived as a webhook."""
+    sale = await _paid_at_gateway(owner, opened=True)
+    lost = GatewayEvent(
+        ref=f"evt_{sale.payment.hex}",
+        kind="checkout.session.completed",
+        merchant=sale.merchant,
+        payment=sale.payment,
+    )
+    _LOST[:] = [lost]
+
+    async def check() -> None:
+        await _check_sold(owner, sale)
+        found = "select event_ref from florin.gateway_event where merchant = $1"
+        assert [row["event_ref"] for row in await owner.fetch(found, sale.merchant)] == [lost.ref]
+
+    return NewJob(queue=QUEUE, kind="catch-up"), check
+
+
+PAYMENTS = {
+    (QUEUE, "look"): look,
+    (QUEUE, "refund"): refund,
+    (QUEUE, "due"): due,
+    (QUEUE, "catch-up"): catch_up,
+}

@@ -13,10 +13,12 @@ from florin.deliveries import reminders
 from florin.kit.postgres.database import Database
 from florin.kit.queue.maintenance import declare_queues
 from florin.kit.settings import read_settings
+from florin.payments.gateways.stripe import StripeGateway
 from florin.webhooks import lane
 from florin.worker import PLAN
 from tests.cards.jobs.interrupted_run import Runs, counting
 from tests.cards.jobs.job_effects import EFFECTS
+from tests.cards.jobs.payment_effects import recent_events
 from tests.conftest import Urls
 from tests.support.instance import SECRETS
 
@@ -37,7 +39,9 @@ async def runs(
     monkeypatch.setattr(lane, "LINGER_S", 0.0)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
     await declare_queues(database, PLAN)  # as a worker does when it starts
-    settings = read_settings({"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS})
+    monkeypatch.setattr(StripeGateway, "recent_events", recent_events)
+    given = {"DATABASE_URL": urls.app, "FLORIN_ENV": "test", "STRIPE_SECRET_KEY": "sk_test_1"}
+    settings = read_settings({**given, **SECRETS})
     yield Runs(urls.app, owner, database, settings)
     await owner.execute("delete from florin.queue_job; delete from florin.outbox")
 

@@ -162,6 +162,8 @@ def _without_null(shape: Json) -> Json:
 def _example_of(path: str, parameter: Json) -> Any:
     if parameter["in"] == "path":
         noun = path.split("/")[1]
+        if noun == "hooks":
+            return "default"  # the installation's own gateway
         return f"{ID.get(noun, 'obj')}_{ID['']}"
     return example_value(parameter["schema"], parameter["name"], {})
 

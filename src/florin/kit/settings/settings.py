@@ -17,6 +17,7 @@ from florin.kit.settings import secret_managers, validation
 from florin.kit.settings.alerts import AlertSettings, MailSettings
 from florin.kit.settings.backups import BackupSettings
 from florin.kit.settings.databases import DatabaseSettings, SecretManagerSettings
+from florin.kit.settings.payments import PaymentSettings
 from florin.kit.settings.process import (
     AccessSettings,
     FleetSettings,
@@ -72,6 +73,7 @@ class Settings(
     BackupSettings,
     MailSettings,
     AlertSettings,
+    PaymentSettings,
     FleetSettings,
     GivenSettings,
 ):

@@ -1,6 +1,7 @@
 """Validation: rules between variables. Each rule takes the values and yields the errors."""
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from urllib.parse import unquote
 
 from florin.kit.settings import network_rules
@@ -62,6 +63,13 @@ def _mail(given: Given) -> Iterator[str]:
         yield "SMTP_TLS: is off, and the password would be sent unencrypted; use starttls or tls"
 
 
+def _payments(given: Given) -> Iterator[str]:
+    if "STRIPE_WEBHOOK_SECRET" in given and "STRIPE_SECRET_KEY" not in given:
+        yield "STRIPE_SECRET_KEY: is missing, STRIPE_WEBHOOK_SECRET needs it"
+    if "STRIPE_SECRET_KEY" in given and find_spec("stripe") is None:
+        yield "STRIPE_SECRET_KEY: needs the package stripe; install florin[stripe]"
+
+
 def _strong(given: Given) -> Iterator[str]:
     for name in KEYS:
         if name in given and (why := weakness_reason(given[name])):
@@ -94,6 +102,7 @@ _ALWAYS: tuple[Callable[[Given], Iterator[str]], ...] = (
     _distinct,
     _together,
     _mail,
+    _payments,
     telemetry_violations,
 )
 _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (

@@ -1,0 +1,38 @@
+"""API: the addresses to which gateways send webhooks."""
+
+import msgspec
+from litestar import Response, post
+
+from florin.kit.errors import NotFound
+from florin.kit.http.litestar_adapter import AnyRequest
+from florin.kit.openapi.responses import refusal_responses
+from florin.kit.postgres.database import Database
+from florin.payments.gateway_directory import GatewayDirectory
+from florin.payments.gateway_event import WebhookNotAuthentic, receive_event
+
+
+class HookReceipt(msgspec.Struct, kw_only=True):
+    """The answer to a webhook: received, also when it is about nothing of ours."""
+
+    received: bool
+
+
+@post(
+    "/hooks/stripe/{gateway:str}",
+    status_code=200,
+    summary="Receive a webhook of Stripe",
+    responses=refusal_responses(NotFound, WebhookNotAuthentic, public=True),
+)
+async def receive_stripe_webhook(
+    request: AnyRequest, db: Database, gateways: GatewayDirectory, gateway: str
+) -> Response[HookReceipt]:
+    """For Stripe. `gateway` is `default`: the installation's account. The signature over the raw
+    bytes is checked; any authentic event is answered with 200.
+    """
+    connected = await gateways.hook("stripe", gateway)
+    event = await connected.gateway.read_event(await request.body(), request.headers)
+    await receive_event(db, connected.id, event)
+    return Response(HookReceipt(received=True))
+
+
+handlers = [receive_stripe_webhook]
