@@ -176,6 +176,7 @@ NEEDS: dict[str, str] = {
     "GET /reports/gateway": "reports:read",
     "GET /disputes/{dispute}": "orders:read",
     "POST /hooks/stripe/{gateway}": PUBLIC,
+    "POST /hooks/paypal/{gateway}": PUBLIC,
     "POST /test-gateway/payments/{payment}/refund": "orders:write",
     "POST /test-gateway/payments/{payment}/dispute": "orders:write",
     "POST /test-gateway/payments/{payment}/win": "orders:write",

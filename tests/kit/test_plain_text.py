@@ -32,7 +32,7 @@ FITTING = {
     r"^(aws|gcp|azure):\S+$": "aws:one",
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$": "2026-12-24T09:00",
     r"^https?://[^\s\x00-\x20]+$(?!\n)": "https://shop.example/back",
-    r"^(test|stripe)$(?!\n)": "test",
+    r"^(test|stripe|paypal)$(?!\n)": "test",
     r"^(\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*))$(?!\n)": "card.issued",
     r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)": "de-AT",
 }

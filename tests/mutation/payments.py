@@ -15,6 +15,7 @@ POST = "src/florin/ledger/post.sql"
 ORDERS = "tests/orders/test_orders.py"
 REFUNDS = "tests/orders/test_refunds.py"
 DISPUTES = "tests/orders/test_disputes.py"
+PAYPAL = "tests/payments/test_paypal.py"
 STRIPE = "tests/payments/test_stripe.py"
 KINDS = "tests/cards/jobs/test_job_types.py"
 _REVIEW = f"{ORDERS}::test_what_differs_from_the_order_goes_to_review"
@@ -70,6 +71,16 @@ PAYMENTS = (
     _("webhooks are received without a secret", DIRECTORY,
       "and each.gateway.takes_webhooks:\n", "and True:\n",
       f"{STRIPE}::test_only_authentic_webhooks_are_received"),
+    _("a pending capture is money", "src/florin/payments/gateways/paypal_objects.py",
+      '    "PENDING": "processing",\n', '    "PENDING": "paid",\n',
+      f"{PAYPAL}::test_a_pending_capture_is_no_money"),
+    _("a cancelled order is captured", "src/florin/payments/gateways/paypal.py",
+      'if order["status"] == "APPROVED" and payment.order_stands:\n',
+      'if order["status"] == "APPROVED":\n',
+      f"{PAYPAL}::test_nothing_is_captured_for_a_cancelled_order"),
+    _("a webhook that PayPal does not know is received", "src/florin/payments/gateways/paypal.py",
+      '        if answer.get("verification_status") != "SUCCESS":\n', "        if False:\n",
+      f"{PAYPAL}::test_only_authentic_webhooks_are_received"),
     _("the page to pay a cancelled order stays open", LOOK, "(not row.order_stands or await",
       "(False or await", f"{ORDERS}::test_the_page_to_pay_a_cancelled_order_is_closed"),
     _("an order is paid again without a look", "src/florin/orders/api.py",

@@ -9,7 +9,10 @@ import httpx
 import pytest
 
 from florin.kit import ids
+from florin.kit.errors import NotFound
+from florin.kit.postgres.database import Database
 from tests.orders.selling import accounts, explained
+from tests.orders.test_orders import selling
 from tests.support import stripe_server
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
 from tests.support.instance import NO_TLS, Instance, Shop, instance
@@ -314,7 +317,12 @@ async def test_disputes_and_warnings_block_the_card(
 
 
 async def test_only_authentic_webhooks_are_received(
-    till: httpx.AsyncClient, shop: Shop, paid_api: Instance, api: Instance, owner: Any
+    till: httpx.AsyncClient,
+    shop: Shop,
+    paid_api: Instance,
+    api: Instance,
+    owner: Any,
+    database: Database,
 ) -> None:
     """R13, R37, R40: raw bytes, old, unsigned, another's secret; other systems' events."""
     url = f"{paid_api.base}/api/v1/hooks/stripe/default"
@@ -344,5 +352,8 @@ async def test_only_authentic_webhooks_are_received(
     assert post_webhook(url, foreign, sign(foreign)) == 200
     assert await events(owner, shop) == [("evt_1", 2)]
     assert post_webhook(url.replace("default", "gtw_" + "0" * 32), body, sign(body)) == 404
-    # Without a secret there is no address.
+    # Without a secret there is no address, and without a key neither.
+    no_secret, _ = selling(database, STRIPE_SECRET_KEY=KEY)
+    with pytest.raises(NotFound):
+        await no_secret.gateways.hook("stripe", "default")
     assert post_webhook(f"{api.base}/api/v1/hooks/stripe/default", body, sign(body, "")) == 404

@@ -41,8 +41,8 @@ GatewayText = Annotated[
     str,
     Meta(
         max_length=40,
-        pattern=r"^(test|stripe)$(?!\n)",
-        description="test, Florin's own gateway, or stripe.",
+        pattern=r"^(test|stripe|paypal)$(?!\n)",
+        description="test, Florin's own gateway; stripe; or paypal.",
         examples=["test"],
     ),
 ]

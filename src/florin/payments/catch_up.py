@@ -14,7 +14,7 @@ from florin.payments.gateway_directory import GatewayDirectory
 from florin.payments.gateway_event import receive_event
 
 WINDOW = timedelta(hours=1)
-PROVIDERS = ("stripe",)
+PROVIDERS = ("stripe", "paypal")
 _log = logging.get_logger()
 
 

@@ -13,7 +13,7 @@ import msgspec
 from florin.kit.errors import Refusal
 
 PaymentState = Literal["created", "open", "processing", "paid", "failed", "expired"]
-Provider = Literal["test", "stripe"]
+Provider = Literal["test", "stripe", "paypal"]
 
 
 class GatewayUnavailable(Exception):

@@ -13,6 +13,7 @@ from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.payments.gateway import Gateway, GatewayOff, GatewayUnavailable, PaymentRow
+from florin.payments.gateways.paypal import PayPalGateway
 from florin.payments.gateways.stripe import StripeGateway
 from florin.payments.gateways.test import TestGateway
 
@@ -20,11 +21,14 @@ PRODUCTION = "production"
 DEFAULT = "default"  # the installation's own account, in addresses of webhooks
 
 
+AccountGateway = StripeGateway | PayPalGateway
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectedGateway:
     """An account at a gateway. `id`: all zeros for the installation's own."""
 
-    gateway: StripeGateway
+    gateway: AccountGateway
     id: UUID
 
 
@@ -51,9 +55,23 @@ class GatewayDirectory:
             key.get_secret_value(), webhook_secrets=secrets, url=self._settings.stripe_url
         )
 
-    def _installed(self) -> dict[str, StripeGateway]:
+    @cached_property
+    def _paypal(self) -> PayPalGateway | None:
+        """The installation's own account at PayPal."""
+        settings = self._settings
+        if settings.paypal_client_id is None or settings.paypal_client_secret is None:
+            return None
+        return PayPalGateway(
+            settings.paypal_client_id,
+            settings.paypal_client_secret.get_secret_value(),
+            webhook_id=settings.paypal_webhook_id,
+            real_money=settings.paypal_mode == "live",
+            url=settings.paypal_url,
+        )
+
+    def _installed(self) -> dict[str, AccountGateway]:
         """The installation's own gateways by provider, in the order of preference."""
-        accounts = {"stripe": self._stripe}
+        accounts = {"stripe": self._stripe, "paypal": self._paypal}
         return {name: account for name, account in accounts.items() if account is not None}
 
     @property

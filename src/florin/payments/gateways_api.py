@@ -3,10 +3,11 @@
 import msgspec
 from litestar import Response, post
 
-from florin.kit.errors import NotFound
+from florin.kit.errors import NotFound, Overloaded
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
+from florin.payments.gateway import GatewayUnavailable
 from florin.payments.gateway_directory import GatewayDirectory
 from florin.payments.gateway_event import WebhookNotAuthentic, receive_event
 
@@ -35,4 +36,25 @@ async def receive_stripe_webhook(
     return Response(HookReceipt(received=True))
 
 
-handlers = [receive_stripe_webhook]
+@post(
+    "/hooks/paypal/{gateway:str}",
+    status_code=200,
+    summary="Receive a webhook of PayPal",
+    responses=refusal_responses(NotFound, WebhookNotAuthentic, public=True),
+)
+async def receive_paypal_webhook(
+    request: AnyRequest, db: Database, gateways: GatewayDirectory, gateway: str
+) -> Response[HookReceipt]:
+    """For PayPal. `gateway` is `default`: the installation's account. PayPal verifies the signature
+    of the raw bytes; any authentic event is answered with 200.
+    """
+    connected = await gateways.hook("paypal", gateway)
+    try:
+        event = await connected.gateway.read_event(await request.body(), request.headers)
+    except GatewayUnavailable as error:
+        raise Overloaded("PayPal could not be asked whether this is authentic") from error
+    await receive_event(db, connected.id, event)
+    return Response(HookReceipt(received=True))
+
+
+handlers = [receive_stripe_webhook, receive_paypal_webhook]

@@ -1,6 +1,6 @@
 """Payments: the installation's own accounts at payment gateways."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, SecretStr
 from pydantic_settings import BaseSettings
@@ -30,6 +30,24 @@ class PaymentSettings(BaseSettings):
         "Signing secret of its webhook, whose address is `/api/v1/hooks/stripe/default`. Without it"
         " that address does not exist, and Florin asks Stripe every few minutes.",
         None,
+    )
+    paypal_client_id: str | None = variable(
+        "PAYPAL_CLIENT_ID", "Client id of the installation's account at PayPal.", None
+    )
+    paypal_client_secret: SecretStr | None = variable(
+        "PAYPAL_CLIENT_SECRET", "Secret of that client; both are needed.", None
+    )
+    paypal_webhook_id: str | None = variable(
+        "PAYPAL_WEBHOOK_ID",
+        "Id of its webhook, whose address is `/api/v1/hooks/paypal/default`. Without it that"
+        " address does not exist, and Florin asks PayPal every few minutes.",
+        None,
+    )
+    paypal_mode: Literal["sandbox", "live"] = variable(
+        "PAYPAL_MODE", "Whether that account moves real money.", "sandbox"
+    )
+    paypal_url: WebUrl | None = variable(
+        "PAYPAL_URL", "Another address of PayPal's API, for tests.", None
     )
     stripe_url: WebUrl | None = variable(
         "STRIPE_URL", "Another address of Stripe's API, for tests.", None

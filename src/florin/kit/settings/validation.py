@@ -21,6 +21,7 @@ KEYS = (
 _TOGETHER = (
     ("BACKUP_ACCESS_KEY_ID", "BACKUP_SECRET_ACCESS_KEY"),
     ("SMTP_USER", "SMTP_PASSWORD"),
+    ("PAYPAL_CLIENT_ID", "PAYPAL_CLIENT_SECRET"),
 )
 _URLS = (*network_rules.DATABASES, "REDIS_URL")
 _DEFAULT_PASSWORDS = {
@@ -66,6 +67,8 @@ def _mail(given: Given) -> Iterator[str]:
 def _payments(given: Given) -> Iterator[str]:
     if "STRIPE_WEBHOOK_SECRET" in given and "STRIPE_SECRET_KEY" not in given:
         yield "STRIPE_SECRET_KEY: is missing, STRIPE_WEBHOOK_SECRET needs it"
+    if "PAYPAL_WEBHOOK_ID" in given and "PAYPAL_CLIENT_ID" not in given:
+        yield "PAYPAL_CLIENT_ID: is missing, PAYPAL_WEBHOOK_ID needs it"
     if "STRIPE_SECRET_KEY" in given and find_spec("stripe") is None:
         yield "STRIPE_SECRET_KEY: needs the package stripe; install florin[stripe]"
 

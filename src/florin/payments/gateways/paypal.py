@@ -1,0 +1,250 @@
+"""PayPal: Orders v2 by httpx. The buyer approves on PayPal's page; Florin captures.
+
+An approved order is not paid: `look` captures it, under a key of the payment, while the order waits
+for its payment. A page that the buyer left open can thus never take money for an order that does
+not stand. PayPal keeps keys for hours only, so an order is always fetched first.
+
+Webhooks are verified by PayPal itself (`verify-webhook-signature`): its signature covers only a
+CRC-32 of the body, and the body decides nothing anyway.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from florin.payments.gateway import (
+    GatewayRefused,
+    GatewayUnavailable,
+    Opened,
+    PaymentRow,
+    RefundRow,
+    Seen,
+    SeenRefund,
+)
+from florin.payments.gateway_amounts import to_paypal
+from florin.payments.gateway_event import GatewayEvent, WebhookNotAuthentic
+from florin.payments.gateways.paypal_objects import (
+    SIGNED_HEADERS,
+    Json,
+    captured_money,
+    captured_state,
+    first_capture,
+    money,
+    order_parameters,
+    read_paypal_event,
+    seen_refund,
+)
+
+LIVE, SANDBOX = "https://api-m.paypal.com", "https://api-m.sandbox.paypal.com"
+TIMEOUT_S = 20
+ATTEMPTS = 3
+EVENTS_MAX = 300  # PayPal lists at most so many at once
+_EARLY_S = 60  # a token is renewed before it ends
+# What became of a capture by another request, or is settled by the buyer on PayPal's page.
+_LOOK_AGAIN = {"ORDER_ALREADY_CAPTURED", "ORDER_COMPLETION_IN_PROGRESS"}
+_BUYER_ACTS = {"INSTRUMENT_DECLINED", "PAYER_ACTION_REQUIRED", "ORDER_NOT_APPROVED"}
+_OK, _UNAUTHORIZED, _BUSY = 200, 401, {409, 429}
+
+
+class PayPalGateway:
+    """An account at PayPal."""
+
+    def __init__(
+        self,
+        client_id: str,
+        secret: str,
+        *,
+        webhook_id: str | None,
+        real_money: bool,
+        url: str | None,
+    ) -> None:
+        self._client_id, self._secret = client_id, secret
+        self._webhook_id = webhook_id
+        self.real_money = real_money
+        self._http = httpx.AsyncClient(
+            base_url=url or (LIVE if real_money else SANDBOX), timeout=TIMEOUT_S
+        )
+        self._token, self._token_until = "", 0.0
+        self._token_lock = asyncio.Lock()
+
+    def check_amount(self, currency: str, amount: int) -> None:
+        """Raises CurrencyNotSupportedByGateway."""
+        to_paypal(amount, currency)
+
+    async def open(self, payment: PaymentRow) -> Opened:
+        order = await self._ask(
+            "POST", "/v2/checkout/orders", json=order_parameters(payment), key=payment.id.hex
+        )
+        url = next(
+            (each["href"] for each in order["links"] if each["rel"] in {"payer-action", "approve"}),
+            None,
+        )
+        if url is None:
+            raise GatewayUnavailable("PayPal named no page to approve the order")
+        return Opened(reference=order["id"], url=url)
+
+    async def look(self, payment: PaymentRow) -> Seen:
+        seen = Seen(
+            state="open", reference=payment.reference, ours=payment.id, real_money=self.real_money
+        )
+        if payment.reference is None:
+            return seen
+        path = f"/v2/checkout/orders/{quote(payment.reference, safe='')}"
+        try:
+            order = await self._ask("GET", path)
+        except GatewayRefused as error:
+            if payment.state == "paid":
+                raise GatewayUnavailable(str(error)) from error
+            # PayPal forgets an order that was not approved for hours.
+            return msgspec.structs.replace(seen, state="expired")
+        failure = None
+        if order["status"] == "APPROVED" and payment.order_stands:
+            try:
+                order = await self._ask(
+                    "POST", f"{path}/capture", json={}, key=f"{payment.id.hex}-capture"
+                )
+            except GatewayRefused as error:
+                failure = str(error).partition(":")[0]
+                if failure not in _LOOK_AGAIN | _BUYER_ACTS:
+                    return msgspec.structs.replace(seen, state="failed", failure=failure.lower())
+            order = await self._read(path)  # with everything that the order has now
+        capture = first_capture(order)
+        if capture is None:
+            ended = order["status"] == "VOIDED" or not payment.order_stands
+            return msgspec.structs.replace(seen, state="expired" if ended else "open")
+        return await self._captured(seen, order, capture)
+
+    async def _captured(self, seen: Seen, order: Json, capture: Json) -> Seen:
+        state, noted = captured_state(seen, capture)
+        if state != "paid":
+            return noted
+        found = await self._read(
+            "/v1/customer/disputes", params={"disputed_transaction_id": capture["id"]}
+        )
+        return captured_money(seen, order, capture, found.get("items") or [])
+
+    async def expire(self, payment: PaymentRow) -> None:
+        """Nothing to do: without a capture by Florin an order takes no money."""
+
+    async def refund(self, payment: PaymentRow, refund: RefundRow) -> SeenRefund:
+        made = await self._ask(
+            "POST",
+            f"/v2/payments/captures/{quote(payment.capture_ref or '', safe='')}/refund",
+            json={"amount": money(refund.amount, refund.currency), "custom_id": refund.id.hex},
+            key=refund.id.hex,
+        )
+        if "amount" not in made:  # the short form of the answer
+            made = await self._ask("GET", f"/v2/payments/refunds/{quote(made['id'], safe='')}")
+        return seen_refund(made)
+
+    @property
+    def takes_webhooks(self) -> bool:
+        """Without the webhook's id nothing can be verified."""
+        return bool(self._webhook_id)
+
+    async def read_event(self, body: bytes, headers: Mapping[str, str]) -> GatewayEvent:
+        """Have PayPal verify the raw body; return what the event is about.
+
+        Raises WebhookNotAuthentic, GatewayUnavailable.
+        """
+        named = {field: headers.get(header) for field, header in SIGNED_HEADERS.items()}
+        try:
+            event = msgspec.json.decode(body, type=Json)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            raise WebhookNotAuthentic from None
+        if None in named.values() or not self._webhook_id:
+            raise WebhookNotAuthentic
+        question = {**named, "webhook_id": self._webhook_id, "webhook_event": msgspec.Raw(body)}
+        try:
+            answer = await self._ask(
+                "POST",
+                "/v1/notifications/verify-webhook-signature",
+                content=msgspec.json.encode(question),
+            )
+        except GatewayRefused:
+            raise WebhookNotAuthentic from None
+        if answer.get("verification_status") != "SUCCESS":
+            raise WebhookNotAuthentic
+        return read_paypal_event(event)
+
+    async def recent_events(self, since: datetime) -> list[GatewayEvent]:
+        """The events since an instant, for webhooks that were lost."""
+        question = {
+            "start_time": since.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "page_size": str(EVENTS_MAX),
+        }
+        answer = await self._read("/v1/notifications/webhooks-events", params=question)
+        return [read_paypal_event(each) for each in answer.get("events") or ()]
+
+    async def check(self) -> str:
+        """The client's id, once PayPal accepts its secret. Raises GatewayUnavailable."""
+        self._token_until = 0.0
+        await self._bearer()
+        return self._client_id
+
+    async def _bearer(self) -> str:
+        async with self._token_lock:
+            if time.monotonic() > self._token_until:
+                answer = await self._send(
+                    "POST",
+                    "/v1/oauth2/token",
+                    auth=(self._client_id, self._secret),
+                    data={"grant_type": "client_credentials"},
+                )
+                if answer.status_code != _OK:
+                    raise GatewayUnavailable("PayPal does not accept the client id and secret")
+                granted = answer.json()
+                self._token = granted["access_token"]
+                self._token_until = time.monotonic() + granted["expires_in"] - _EARLY_S
+            return self._token
+
+    async def _read(self, path: str, **more: Any) -> Json:
+        """Ask without changing anything. Raises GatewayUnavailable."""
+        try:
+            return await self._ask("GET", path, **more)
+        except GatewayRefused as error:
+            raise GatewayUnavailable(str(error)) from error
+
+    async def _ask(self, method: str, path: str, *, key: str | None = None, **more: Any) -> Json:
+        """Ask PayPal. Raises GatewayUnavailable, GatewayRefused with the issue it names."""
+        headers = {
+            "authorization": f"Bearer {await self._bearer()}",
+            "content-type": "application/json",
+            "prefer": "return=representation",
+            **({"paypal-request-id": key} if key is not None else {}),
+        }
+        answer = await self._send(method, path, headers=headers, **more)
+        if answer.status_code == _UNAUTHORIZED:
+            self._token_until = 0.0
+            raise GatewayUnavailable("PayPal does not accept the access token")
+        try:
+            found: Json = answer.json() if answer.content else {}
+        except ValueError as error:
+            raise GatewayUnavailable("PayPal's answer is no JSON") from error
+        if answer.is_success:
+            return found
+        issue = next((str(each["issue"]) for each in found.get("details") or ()), found.get("name"))
+        text = f"{issue}: {found.get('message', '')}"[:500]
+        if answer.status_code in _BUSY or answer.is_server_error:
+            raise GatewayUnavailable(text)
+        raise GatewayRefused(text)
+
+    async def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send; repeat after a broken connection or a server error, with the same key."""
+        for attempt in range(ATTEMPTS):
+            try:
+                answer = await self._http.request(method, path, **more)
+            except httpx.HTTPError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise GatewayUnavailable(type(error).__name__) from error
+            else:
+                if not answer.is_server_error or attempt == ATTEMPTS - 1:
+                    return answer
+            await asyncio.sleep(0.2 * 2**attempt)
+        raise AssertionError("unreachable")

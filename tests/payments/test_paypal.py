@@ -1,0 +1,253 @@
+"""Orders paid by PayPal: Florin's client against a server with PayPal's protocol and faults."""
+
+import json
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.kit import ids
+from tests.orders.selling import accounts, explained
+from tests.payments.test_stripe import becomes, events
+from tests.support import paypal_server
+from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
+from tests.support.instance import NO_TLS, Instance, Shop, instance
+from tests.support.members import client_of
+from tests.support.paypal_server import CLIENT, SECRET, WEBHOOK, PayPalServer, post_webhook
+from tests.support.waiting import until
+
+
+@pytest.fixture(scope="module")
+def paypal() -> Iterator[PayPalServer]:
+    with paypal_server.paypal_server() as server:
+        yield server
+
+
+def variables(paypal: PayPalServer) -> dict[str, str]:
+    return {
+        "PAYPAL_CLIENT_ID": CLIENT,
+        "PAYPAL_CLIENT_SECRET": SECRET,
+        "PAYPAL_WEBHOOK_ID": WEBHOOK,
+        "PAYPAL_URL": paypal.url,
+    }
+
+
+@pytest.fixture(scope="module")
+def paid_api(urls: Any, paypal: PayPalServer) -> Iterator[Instance]:
+    with instance(f"{urls.app}?connection_limit=10&pool_timeout=20", **variables(paypal)) as run:
+        yield run
+
+
+@pytest.fixture
+async def till(paid_api: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    async with client_of(paid_api, **shop.headers) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(workers: Any, paypal: PayPalServer, paid_api: Instance) -> Iterator[PayPalServer]:
+    workers.start(**variables(paypal))
+    paypal.webhook_url = f"{paid_api.base}/api/v1/hooks/paypal/default"
+    paypal.answers.clear()
+    yield paypal
+    paypal.settle_webhooks()
+    paypal.webhook_url = None
+    paypal.copies, paypal.drop_answers, paypal.away = 1, 0, False
+
+
+async def place(http: httpx.AsyncClient, shop: Shop, amount: int = 5000) -> tuple[Json, str]:
+    """An order for PayPal; return it and PayPal's own."""
+    body = {
+        "items": [{"program": shop.program, "amount": amount}],
+        "buyer": {"email": "buyer@example.com"},
+        "gateway": "paypal",
+    }
+    order = await made(http, "/orders", body)
+    payment = await read(http, f"/payments/{order['payment']}")
+    return order, payment["reference"]
+
+
+async def browse(url: str) -> str:
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=30) as browser:
+        return (await browser.get(url)).text
+
+
+async def test_an_approved_order_is_captured_without_the_buyer(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, owner: Any
+) -> None:
+    """R11: the webhook of the approval captures, however often it comes."""
+    worker.copies = 4
+    order, reference = await place(till, shop)
+    assert reference in order["pay_url"]
+    worker.approve(reference)
+    found = await becomes(till, order, "fulfilled")
+    worker.settle_webhooks()
+    assert set(worker.answers) == {200}
+    assert len(found["items"][0]["cards"]) == 1
+    assert await accounts(till) == {
+        "card": -5000, "gateway_clearing": 5000 - 175, "gateway_fees": 175,
+    }  # fmt: skip
+    await explained(owner, shop)
+    await balanced(till)
+
+
+async def test_the_return_page_captures_once(
+    till: httpx.AsyncClient, shop: Shop, paypal: PayPalServer
+) -> None:
+    """The answer to the capture is lost: the same key finds it."""
+    order, reference = await place(till, shop)
+    paypal.approve(reference)
+    paypal.drop_answers = 1
+    assert "Paid" in await browse(order["url"])
+    assert (await read(till, f"/orders/{order['id']}"))["state"] == "fulfilled"
+    assert len(paypal.orders[reference]["purchase_units"][0]["payments"]["captures"]) == 1
+
+
+async def test_a_lost_answer_makes_no_second_order(
+    till: httpx.AsyncClient, shop: Shop, paypal: PayPalServer
+) -> None:
+    before = len(paypal.orders)
+    paypal.drop_answers = 1
+    await place(till, shop)
+    assert len(paypal.orders) == before + 1
+
+
+async def test_a_pending_capture_is_no_money(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer
+) -> None:
+    """R28."""
+    worker.pending = True
+    order, reference = await place(till, shop)
+    worker.approve(reference)
+
+    async def processing() -> bool:
+        return (await read(till, f"/payments/{order['payment']}"))["state"] == "processing"
+
+    await until(processing, within_s=40)
+    assert (await read(till, f"/orders/{order['id']}"))["items"][0]["cards"] == []
+    worker.complete(reference)
+    await becomes(till, order, "fulfilled")
+
+
+async def test_a_declined_instrument_can_be_changed(
+    till: httpx.AsyncClient, shop: Shop, paypal: PayPalServer
+) -> None:
+    """The buyer chooses another one on PayPal's page."""
+    order, reference = await place(till, shop)
+    paypal.decline = True
+    paypal.approve(reference)
+    await browse(order["url"])
+    assert (await read(till, f"/payments/{order['payment']}"))["state"] == "open"
+    paypal.approve(reference)
+    problem(await post(till, f"/orders/{order['id']}/cancel"), 402, "order_paid")
+    assert (await read(till, f"/orders/{order['id']}"))["state"] == "fulfilled"
+
+
+async def test_nothing_is_captured_for_a_cancelled_order(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer
+) -> None:
+    order, reference = await place(till, shop)
+    await made(till, f"/orders/{order['id']}/cancel", status=200)
+    worker.approve(reference)
+
+    async def expired() -> bool:
+        return (await read(till, f"/payments/{order['payment']}"))["state"] == "expired"
+
+    await until(expired, within_s=40)
+    assert "payments" not in worker.orders[reference]["purchase_units"][0]
+
+
+async def test_refunds(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, owner: Any
+) -> None:
+    order, reference = await place(till, shop)
+    worker.approve(reference)
+    found = await becomes(till, order, "fulfilled")
+    await redeem(till, {"id": found["items"][0]["cards"][0]}, 2000)
+    worker.drop_answers = 1
+    refund = await made(till, f"/orders/{order['id']}/refunds", {})
+    assert (refund["amount"], refund["state"]) == (3000, "done")
+    [at_paypal] = worker.orders[reference]["purchase_units"][0]["payments"]["refunds"]
+    assert at_paypal["custom_id"] == ids.require_id("prf", refund["id"]).hex
+    worker.refund(reference, "5.00")
+
+    async def adopted() -> bool:
+        return len((await read(till, "/payment-refunds"))["data"]) == 2
+
+    await until(adopted, within_s=40)
+    newest = (await read(till, "/payment-refunds"))["data"][0]
+    assert (newest["adopted"], newest["amount"], newest["loss"]) == (True, 500, 500)
+    await explained(owner, shop)
+    await balanced(till)
+
+
+async def test_disputes(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, owner: Any
+) -> None:
+    order, reference = await place(till, shop)
+    worker.approve(reference)
+    found = await becomes(till, order, "fulfilled")
+    card = f"/cards/{found['items'][0]['cards'][0]}"
+    dispute = worker.dispute(reference)
+
+    async def state(wanted: str) -> None:
+        async def there() -> bool:
+            return (await read(till, card))["state"] == wanted
+
+        await until(there, within_s=40)
+
+    await state("blocked")
+    worker.resolve(dispute, "RESOLVED_BUYER_FAVOUR")
+    await state("closed")
+    assert await accounts(till) == {"gateway_clearing": -175, "gateway_fees": 175}
+    await explained(owner, shop)
+    await balanced(till)
+
+
+async def test_lost_webhooks_are_found_by_listing_events(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, owner: Any
+) -> None:
+    worker.copies = 0
+    order, reference = await place(till, shop)
+    worker.approve(reference)
+    await owner.execute(
+        "insert into florin.queue_job (queue, kind, payload) values ('payments', 'catch-up', '{}')"
+    )
+    await becomes(till, order, "fulfilled")
+
+
+async def test_only_authentic_webhooks_are_received(
+    till: httpx.AsyncClient,
+    shop: Shop,
+    paid_api: Instance,
+    api: Instance,
+    paypal: PayPalServer,
+    owner: Any,
+) -> None:
+    """R13, R37: PayPal itself verifies the raw bytes."""
+    url = f"{paid_api.base}/api/v1/hooks/paypal/default"
+    _, reference = await place(till, shop)
+    event = {"id": "WH-1", "event_type": "CHECKOUT.ORDER.APPROVED", "resource": {"id": reference}}
+    body = json.dumps({**event, "x": 1.0, "y": {}, "z": "é"}, indent=3).encode()
+    good = paypal.sign(body)
+    for wrong in (
+        {},
+        {**good, "paypal-transmission-sig": "another"},
+        {name: value for name, value in good.items() if name != "paypal-cert-url"},
+        paypal.sign(body + b" "),
+    ):
+        assert post_webhook(url, body, wrong) == 400, wrong
+    assert post_webhook(url, b"\xff", paypal.sign(b"\xff")) == 400
+    assert await events(owner, shop) == []
+    assert post_webhook(url, body, good) == 200
+    assert await events(owner, shop) == [("WH-1", 1)]
+    foreign = json.dumps({"id": "WH-2", "event_type": "X", "resource": {}}).encode()
+    assert post_webhook(url, foreign, paypal.sign(foreign)) == 200
+    paypal.away = True
+    try:
+        assert post_webhook(url, body, good) == 503  # PayPal sends it again later
+    finally:
+        paypal.away = False
+    # Without the id of the webhook there is no address.
+    assert post_webhook(f"{api.base}/api/v1/hooks/paypal/default", body, good) == 404
