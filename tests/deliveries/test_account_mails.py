@@ -3,9 +3,10 @@
 import re
 from typing import Any
 
-from tests.deliveries.conftest import mail_settings
+from tests.deliveries.conftest import PUBLIC_URL, mail_settings
 from tests.support.instance import Instance
-from tests.support.members import client_of, register
+from tests.support.members import address, client_of, register
+from tests.support.page_client import hidden_fields, page_client
 from tests.support.receivers import MailServer
 from tests.support.waiting import until
 from tests.support.workers import Crew
@@ -86,3 +87,34 @@ async def test_a_token_that_was_used_meanwhile_is_not_sent(
 
     await until(over)
     assert mails.attempts == 0
+
+
+async def test_each_mail_leads_to_the_page_that_uses_its_token(
+    api: Instance, workers: Crew, mails: MailServer
+) -> None:
+    workers.start(**mail_settings(mails))
+    async with client_of(api) as http:
+        owner = await register(http)
+        guest = {"email": address("guest"), "role": "cashier"}
+        invited = await http.post("/members", json=guest, headers=owner.headers)
+        assert invited.status_code == 201, invited.text
+        await http.post("/auth/email-verifications", json={"email": owner.email})
+        await http.post("/auth/password-resets", json={"email": owner.email})
+    password = {"password": "an unguessable sentence"}
+    async with page_client(api) as browser:
+        for subject, path, sent in (
+            ("invited", "/invite/", password),
+            ("Confirm your e-mail address", "/verify/", {}),
+            ("Set a new password", "/reset?token=", password),
+        ):
+            text = mails.wait_for(subject, 30).text
+            links = set(re.findall(rf"{re.escape(PUBLIC_URL + path)}flt_[\w-]{{40,}}", text))
+            assert len(links) == 1, text  # the same in both forms of the message
+            link = links.pop().removeprefix(PUBLIC_URL)
+            page = await browser.get(link)
+            assert page.status_code == 200
+            assert page.headers["referrer-policy"] == "no-referrer"
+            to = link.partition("?")[0]
+            done = await browser.post(to, data=hidden_fields(page.text) | sent)
+            assert done.status_code == 303, done.text
+            assert done.headers["location"].startswith("/sign-in")

@@ -29,6 +29,10 @@ DELIVERIES = (
     _("a blocked card is sent", COMPOSING,
       'return f"the card is {state}"', "return None",
       f"{_MAILS}::test_a_card_that_was_blocked_is_not_sent"),
+    _("the mail of a reset leads to another page", COMPOSING,
+      '"/reset?token="', '"/reset/"',
+      "tests/deliveries/test_account_mails.py"
+      "::test_each_mail_leads_to_the_page_that_uses_its_token"),
     _("a token that is over is sent", COMPOSING,
       "if self.token_over:", "if False:",
       "tests/deliveries/test_account_mails.py::test_a_token_that_was_used_meanwhile_is_not_sent"),

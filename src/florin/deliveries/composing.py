@@ -25,6 +25,12 @@ left join florin.account a on a.merchant = m.id and a.id = $2
 left join florin.card c on c.merchant = m.id and c.id = $2
 where m.id = $1
 """
+# The pages that take the tokens of account mails, by kind; a token is safe in a URL.
+_PAGES = {
+    "invitation": "/invite/",
+    "password_reset": "/reset?token=",
+    "email_verification": "/verify/",
+}
 
 
 class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
@@ -75,7 +81,7 @@ def compose_message(
         return _gift(row, facts, f"{public_url}/c/{secret}")
     if row["kind"] == "reminder":
         return _reminder(row, facts)
-    return _account_mail(row, facts, secret or "")
+    return _account_mail(row, facts, f"{public_url}{_PAGES[row['kind']]}{secret}")
 
 
 def _gift(row: Row, facts: MessageFacts, url: str) -> MessageContent:
@@ -129,7 +135,7 @@ def _reminder(row: Row, facts: MessageFacts) -> MessageContent:
     )
 
 
-def _account_mail(row: Row, facts: MessageFacts, token: str) -> MessageContent:
+def _account_mail(row: Row, facts: MessageFacts, url: str) -> MessageContent:
     locale, kind = row["locale"], row["kind"]
     values = {
         "merchant": facts.merchant_name,
@@ -143,7 +149,7 @@ def _account_mail(row: Row, facts: MessageFacts, token: str) -> MessageContent:
         subject=text_of(locale, f"{kind}.subject", **values),
         preview=intro,
         heading=text_of(locale, f"{kind}.heading", **values),
-        token=token,
+        button=(text_of(locale, f"{kind}.button"), url),
         paragraphs=(intro,),
         footer=text_of(locale, "account.footer"),
     )

@@ -18,7 +18,7 @@ class CardTile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContent:
     """What a message says, in its reader's language, as plain text. `quote` is the personal message
-    of a giver; `button` the label and address of its one link; `token` what is typed or pasted.
+    of a giver; `button` the label and address of its one link.
     """
 
     locale: str
@@ -29,7 +29,6 @@ class MessageContent:
     tile: CardTile | None = None
     quote: str | None = None
     button: tuple[str, str] | None = None
-    token: str | None = None
     paragraphs: tuple[str, ...] = ()
     footer: str
 

@@ -36,22 +36,25 @@ TEXTS: dict[str, dict[str, str]] = {
         "invitation.subject": "You are invited to {merchant} on Florin",
         "invitation.heading": "Join {merchant}",
         "invitation.intro": (
-            "You are invited to work with {merchant} on Florin as {role}. Choose a password with"
-            " this token; it is valid for 7 days and can be used once."
+            "You are invited to work with {merchant} on Florin as {role}. The link to join is"
+            " valid for 7 days and can be used once."
         ),
+        "invitation.button": "Choose a password",
         "password_reset.subject": "Set a new password for Florin",
         "password_reset.heading": "Set a new password",
         "password_reset.intro": (
-            "A new password was requested for {address}. Set it with this token; it is valid for"
-            " one hour and can be used once. If you did not ask for it, do nothing: your password"
-            " stays as it is."
+            "A new password was requested for {address}. The link to set it is valid for one hour"
+            " and can be used once. If you did not ask for it, do nothing: your password stays as"
+            " it is."
         ),
+        "password_reset.button": "Set a new password",
         "email_verification.subject": "Confirm your e-mail address for Florin",
         "email_verification.heading": "Confirm your e-mail address",
         "email_verification.intro": (
-            "{address} was given as your address at {merchant}. Confirm it with this token; it is"
+            "{address} was given as your address at {merchant}. The link to confirm it is"
             " valid for 2 days and can be used once."
         ),
+        "email_verification.button": "Confirm the address",
         "account.footer": "Florin never asks for a password or for the code of a card by e-mail.",
     },
     "de": {
@@ -88,22 +91,25 @@ TEXTS: dict[str, dict[str, str]] = {
         "invitation.subject": "Einladung zu {merchant} bei Florin",
         "invitation.heading": "Willkommen bei {merchant}",
         "invitation.intro": (
-            "Sie sind eingeladen, mit {merchant} bei Florin als {role} zu arbeiten. Wählen Sie ein"
-            " Passwort mit diesem Token; es gilt 7 Tage und nur einmal."
+            "Sie sind eingeladen, mit {merchant} bei Florin als {role} zu arbeiten. Der Link"
+            " gilt 7 Tage und nur einmal."
         ),
+        "invitation.button": "Passwort wählen",
         "password_reset.subject": "Neues Passwort für Florin",
         "password_reset.heading": "Neues Passwort festlegen",
         "password_reset.intro": (
-            "Für {address} wurde ein neues Passwort angefordert. Legen Sie es mit diesem Token"
-            " fest; es gilt eine Stunde und nur einmal. Wenn Sie es nicht angefordert haben, ist"
+            "Für {address} wurde ein neues Passwort angefordert. Der Link dafür gilt eine"
+            " Stunde und nur einmal. Wenn Sie es nicht angefordert haben, ist"
             " nichts zu tun: Ihr Passwort bleibt, wie es ist."
         ),
+        "password_reset.button": "Neues Passwort festlegen",
         "email_verification.subject": "E-Mail-Adresse für Florin bestätigen",
         "email_verification.heading": "E-Mail-Adresse bestätigen",
         "email_verification.intro": (
-            "{address} wurde als Ihre Adresse bei {merchant} angegeben. Bestätigen Sie sie mit"
-            " diesem Token; es gilt 2 Tage und nur einmal."
+            "{address} wurde als Ihre Adresse bei {merchant} angegeben. Der Link zur"
+            " Bestätigung gilt 2 Tage und nur einmal."
         ),
+        "email_verification.button": "Adresse bestätigen",
         "account.footer": "Florin fragt nie per E-Mail nach einem Passwort oder Kartencode.",
     },
 }

@@ -13,7 +13,14 @@ from florin.web.visitors import Visitor, Visitors
 @get("/reset", **PAGE)
 async def reset_page(view: PageView, token: str = "") -> PageResponse:
     """Without a token, the page that asks for the e-mail; with the one from it, a new password."""
-    return view.show("sign-in/reset.html", token=token, asked=False, errors={}, email="")
+    return view.show(
+        "sign-in/reset.html",
+        referrer="no-referrer" if token else "same-origin",
+        token=token,
+        asked=False,
+        errors={},
+        email="",
+    )
 
 
 @post("/reset", status_code=200, **PAGE)
