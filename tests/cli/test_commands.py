@@ -34,7 +34,7 @@ def florin(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
 COMMANDS = [
     *("up", "down", "status", "balance", "scale", "deploy", "rollback", "drain", "restart"),
     *("failover", "backup", "restore", "queue", "migrate", "doctor", "demo", "bench"),
-    *("api", "worker", "healthy", "audit", "logs", "log-level"),
+    *("api", "worker", "healthy", "audit", "logs", "log-level", "mailbox"),
 ]
 
 

@@ -26,6 +26,24 @@ OPERATOR = (
     _("the operator page accepts other methods", f"{PAGE}/server.py",
       'if scope["method"] not in {"GET", "HEAD"}:', "if False:",
       f"{TESTS}/test_operator_process.py::test_it_changes_nothing_and_serves_nothing_else"),
+    _("the mailbox starts in production", "src/florin/ops/mailbox/main.py",
+      'if environment == "production":', "if False:",
+      "tests/ops/mailbox/test_mailbox_process.py::test_it_does_not_start_in_production"),
+    _("a fleet of production keeps its mails", "src/florin/ops/fleet/options.py",
+      "and not production and", "and",
+      "tests/ops/topology/test_fleet_spec.py"
+      "::test_mails_are_kept_outside_production_if_no_mail_server_is_named"),
+    _("any file is a kept mail", "src/florin/ops/mailbox/kept_mails.py",
+      "        if not _ID.fullmatch(name):\n            return None\n", "",
+      "tests/ops/mailbox/test_kept_mails.py::test_other_names_are_no_mails"),
+    _("mails are kept for ever", "src/florin/ops/mailbox/kept_mails.py",
+      "names[self._most - 1 :]", "names[:0]",
+      "tests/ops/mailbox/test_kept_mails.py"
+      "::test_the_list_is_newest_first_and_old_mails_are_removed"),
+    _("scripts of mails run on the operator page", f"{PAGE}/mailbox_view.py",
+      "MailboxPage(html.encode(), _MAIL_POLICY)", "MailboxPage(html.encode(), None)",
+      f"{TESTS}/test_operator_process.py"
+      "::test_a_card_that_is_issued_is_mailed_and_read_in_the_mailbox"),
     _("the operator process gets the keys of money",
       "src/florin/ops/topology/operator_process.py", "environ = {**hidden, ", "environ = {",
       f"{TESTS}/test_operator_process.py"

@@ -160,6 +160,7 @@ def supervise(home: str, port: str, workers: str = "", whole: str = "") -> int:
         api=me("api"),
         worker=me("toil"),
         operator=me("operator"),
+        mailbox=None,
         migrate=migrate,
         demo=me("demo"),
         gate=me("gate"),

@@ -17,6 +17,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # stopping during start-up is no error
         return run_api()
+    if words == ["keep-mails"]:
+        from florin.ops.mailbox.main import main as keep_mails
+
+        return keep_mails()
     if words == ["healthy"]:
         from florin.cli import healthy
 

@@ -1,4 +1,4 @@
-"""Logs: read the fleet's logs, and change how much is logged."""
+"""Logs: read the fleet's logs and kept mails, and change how much is logged."""
 
 import asyncio
 import contextlib
@@ -77,6 +77,30 @@ def log_level(
         print(f"{name} logs from level {level} on (before: {before}), until it restarts.")
 
 
+def mailbox(
+    mail: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="The mail to show, from the list.")
+    ] = None,
+    *,
+    last: Annotated[bool, typer.Option("--last", help="Show the newest mail.")] = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the mails that a development fleet kept instead of sending, or show one."""
+    from florin.ops.mailbox import reading
+
+    if mail is not None and last:
+        raise typer.BadParameter("give one of them", param_hint="ID, --last")
+    chosen, name = home_of(home), reading.LAST if last else mail
+    if name is None:
+        mails = reading.list_mails(chosen, os.environ)
+        text, document = reading.format_list(mails), msgspec.json.encode({"mails": mails})
+    else:
+        shown = reading.find_mail(chosen, os.environ, name)
+        text, document = reading.format_mail(shown), msgspec.json.encode(shown)
+    print(document.decode() if as_json else text)
+
+
 def _print(lines: Iterable[bytes]) -> None:
     for line in lines:
         sys.stdout.buffer.write(line + b"\n")
@@ -101,4 +125,5 @@ def _since(text: str | None) -> float:
 COMMANDS = (
     ("logs", logs, "florin logs api-1 worker-1 --since 10m --level warn"),
     ("log-level", log_level, "florin log-level api-1 debug"),
+    ("mailbox", mailbox, "florin mailbox --last"),
 )

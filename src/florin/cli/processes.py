@@ -46,6 +46,11 @@ def operator() -> None:
     raise typer.Exit(call("florin.ops.operator_page.main"))
 
 
+def keep_mails() -> None:
+    """Keep the mails of a development fleet; `florin up` starts it."""
+    raise typer.Exit(call("florin.ops.mailbox.main"))
+
+
 def renew_certificate(
     *,
     socket: Annotated[Path, typer.Option(metavar="FILE", help="HAProxy's socket.")],
@@ -73,5 +78,6 @@ COMMANDS = (
 HIDDEN = (
     ("demo-merchant", demo_merchant),
     ("gate", gate),
+    ("keep-mails", keep_mails),
     ("renew-certificate", renew_certificate),
 )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -231,3 +232,46 @@ def test_a_killed_operator_process_starts_again(page_fleet: PageFleet) -> None:
     os.kill(before.pid, signal.SIGKILL)
     page_fleet.successor("operator", before)
     until(lambda: page_fleet.state()["state"] == "ready", "the page to be back", 20)
+
+
+def test_a_card_that_is_issued_is_mailed_and_read_in_the_mailbox(page_fleet: PageFleet) -> None:
+    demo = welcome.read_demo(page_fleet.home)
+    assert demo is not None
+    card = {"program": demo.program, "amount": 5000, "deliver": {"channel": "email"}}
+    card |= {"recipient": {"name": "Ana", "email": "ana@example.org"}}
+    headers = {"Authorization": f"Bearer {demo.api_key}", "Idempotency-Key": "mailed"}
+    with httpx.Client(base_url=f"http://127.0.0.1:{page_fleet.port}", headers=headers) as http:
+        issued = http.post("/api/v1/cards", json=card)
+    assert issued.status_code == 201, issued.text
+
+    def arrived() -> dict[str, Any] | None:
+        listed = json.loads(run_cli(page_fleet, "mailbox", "--json").stdout)["mails"]
+        return next((each for each in listed if each["recipients"] == ["ana@example.org"]), None)
+
+    mail = until(arrived, "the mail of the card", 30)
+    assert mail["id"] in run_cli(page_fleet, "mailbox").stdout
+    shown = run_cli(page_fleet, "mailbox", mail["id"])
+    link = re.search(rf"http://127.0.0.1:{page_fleet.port}/c/[A-Za-z0-9_-]{{22}}", shown.stdout)
+    assert link is not None, shown.stdout
+    assert httpx.get(link[0]).status_code == 200
+    assert "Subject:" in run_cli(page_fleet, "mailbox", "--last").stdout
+    root = f"{page_fleet.base}/operator/mailbox"
+    assert f'href="/operator/mailbox/{mail["id"]}"' in httpx.get(root).text
+    assert 'href="/operator/mailbox"' in httpx.get(f"{page_fleet.base}/operator").text
+    assert f'<a href="{link[0]}"' in httpx.get(f"{root}/{mail['id']}").text
+    html = httpx.get(f"{root}/{mail['id']}/html")
+    assert link[0] in html.text
+    # A mail is foreign HTML: no script of it runs.
+    policy = html.headers["content-security-policy"]
+    assert policy.startswith("sandbox allow-popups")
+    assert "allow-scripts" not in policy
+    assert httpx.get(f"{root}/{'0' * 16}").status_code == 404
+    assert shown_part(page_fleet.state(), "mailbox")["state"] == "ready"
+    environ = page_fleet.environ
+    page_fleet.environ = {**environ, "FLORIN_ENV": "production"}
+    try:
+        refused = run_cli(page_fleet, "mailbox")
+    finally:
+        page_fleet.environ = environ
+    assert refused.returncode == 1
+    assert "no mailbox in production" in refused.stderr

@@ -16,6 +16,7 @@ from florin.ops.fleet.options import RequestedState, UpOptions
 from florin.ops.haproxy import frontend
 from florin.ops.system import processes
 from florin.ops.system.console import OperatorError
+from florin.ops.topology import mailbox_process
 from florin.ops.topology.fleet_spec import resolve_fleet_spec
 from tests.support.ports import free_port
 
@@ -104,3 +105,32 @@ def test_a_port_in_use_and_a_broken_certificate_are_refused(tmp_path: Path) -> N
     pair = (tmp_path / "cert.pem", tmp_path / "cert.pem")
     with pytest.raises(OperatorError, match="contains no PEM certificate"):
         resolve_fleet_spec(replace(options, port=free_port(), tls=pair), Fleet())
+
+
+@pytest.mark.parametrize(
+    ("environ", "kept"),
+    [
+        ({}, True),
+        ({"FLORIN_ENV": "test"}, True),
+        ({"FLORIN_ENV": "production"}, False),
+        ({"SMTP_HOST": "mail.example.org"}, False),
+    ],
+)
+def test_mails_are_kept_outside_production_if_no_mail_server_is_named(
+    tmp_path: Path, environ: dict[str, str], kept: bool
+) -> None:
+    options = UpOptions(home=Home(tmp_path), environ=environ, port=free_port())
+    spec = resolve_fleet_spec(options, Fleet())
+    assert spec.mailbox == kept
+    assert (frontend.MAILBOX in spec.layout.ports) == kept
+
+
+def test_the_mailbox_replaces_all_settings_of_a_mail_server() -> None:
+    given = {"SMTP_USER": "u", "SMTP_PASSWORD_FILE": "/p", "SMTP_FROM": "a@b.example", "A": "b"}
+    assert mailbox_process.mail_environ(given, 2525) == {
+        "SMTP_HOST": "127.0.0.1",
+        "SMTP_PORT": "2525",
+        "SMTP_TLS": "off",
+        "SMTP_FROM": "a@b.example",
+        "A": "b",
+    }

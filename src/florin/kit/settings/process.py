@@ -136,6 +136,11 @@ class FleetSettings(BaseSettings):
         "File with the fleet's state for `florin operator`; set by `florin up`.",
         None,
     )
+    mailbox: str | None = variable(
+        "FLORIN_MAILBOX",
+        "Directory of the mails that a development fleet keeps; set by `florin up`.",
+        None,
+    )
     operator: str | None = variable(
         "FLORIN_OPERATOR",
         "Your name, for the lock and the audit trail; by default the system user.",

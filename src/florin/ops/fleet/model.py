@@ -21,6 +21,7 @@ Role = Literal[
     "api",
     "worker",
     "operator",
+    "mailbox",
     "postgres-primary",
     "postgres-replica",
     "valkey-primary",

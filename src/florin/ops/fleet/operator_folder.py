@@ -10,6 +10,7 @@ from florin.ops.system.os_user import OsAccount
 
 FACTS = "facts.json"  # what the supervisor publishes
 ALERTS = "alerts"  # the directory of the operator process itself
+MAILBOX = "mailbox"  # the directory of the mailbox process
 ORDERS = "orders.json"  # silences and tests, from the command line
 
 
@@ -20,7 +21,7 @@ def operator_folder(home: Home) -> Path:
 
 
 def prepare_folder(home: Home, account: OsAccount | None, *, keep: bool) -> Path:
-    """Create the directory: the account may read it, and write only into `alerts`.
+    """Create the directory: the account may read it, and write only into `alerts` and `mailbox`.
 
     `keep`: the operator process runs and uses the facts. Else they are those of an earlier start,
     whose parts have ended: that is no outage.
@@ -37,7 +38,8 @@ def prepare_folder(home: Home, account: OsAccount | None, *, keep: bool) -> Path
         public_files.require_own(folder)
         os.chown(folder, 0, account.gid)
         folder.chmod(0o2750)  # files in it get its group
-    os_user.make_private_dir(folder / ALERTS, account)
+    for own in (ALERTS, MAILBOX):
+        os_user.make_private_dir(folder / own, account)
     if not keep:
         (folder / FACTS).unlink(missing_ok=True)
     return folder

@@ -25,6 +25,8 @@ class Commands:
     api: tuple[str, ...] = field(default_factory=lambda: florin_command("api"))
     worker: tuple[str, ...] = field(default_factory=lambda: florin_command("worker"))
     operator: tuple[str, ...] = field(default_factory=lambda: florin_command("operator"))
+    # None: no mailbox.
+    mailbox: tuple[str, ...] | None = field(default_factory=lambda: florin_command("keep-mails"))
     migrate: tuple[str, ...] = field(default_factory=lambda: florin_command("migrate"))
     demo: tuple[str, ...] = field(default_factory=lambda: florin_command("demo-merchant", "--json"))
     gate: tuple[str, ...] = field(default_factory=lambda: florin_command("gate"))
@@ -77,6 +79,12 @@ class UpOptions:
     @property
     def development(self) -> bool:
         return self.environ.get("FLORIN_ENV", "development") == "development"
+
+    @property
+    def keeps_mails(self) -> bool:
+        """Whether mails go into the mailbox: outside production, if no mail server is named."""
+        production = self.environ.get("FLORIN_ENV") == "production"
+        return self.commands.mailbox is not None and not production and not self.given("SMTP_HOST")
 
     @property
     def checkout(self) -> Path | None:

@@ -37,6 +37,7 @@ __all__ = [
 DEFAULT_PORT = 8000
 OPERATIONS = "balancer-operations"  # statistics and metrics of the fleet, on loopback
 _PER_SOURCE = "FLORIN_CONNECTIONS_PER_SOURCE"
+MAILBOX = "mailbox"  # of the mailbox process; next to the operator's, among the ports of the fleet
 OPERATOR = "operator"  # of the operator process, which the operations port forwards to
 METRICS = "fleet-metrics"  # of the supervisor: the metrics of all processes as one document
 

@@ -28,6 +28,7 @@ from florin.ops.autoscaling.wanted_workers import WantedWorkers
 from florin.ops.fleet.home import locate_home
 from florin.ops.fleet.operator_folder import ALERTS, FACTS, ORDERS, operator_folder
 from florin.ops.operator_page.alerts_view import describe_alerts
+from florin.ops.operator_page.mailbox_view import open_mailbox
 from florin.ops.operator_page.observer import FleetObserver
 from florin.ops.operator_page.server import OperatorApplication
 
@@ -87,7 +88,8 @@ async def _serve(
         own = "" if workers is None else workers.metrics()
         return generate_latest(metrics.registry) + own.encode()
 
-    server = _server(OperatorApplication(observer, drain, metrics_text, workers))
+    mailbox = open_mailbox(facts.parent)
+    server = _server(OperatorApplication(observer, drain, metrics_text, workers, mailbox))
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

@@ -22,7 +22,7 @@ _SHOWN_ALERTS = 8
 
 
 @cache
-def _environment() -> Environment:
+def page_templates() -> Environment:
     folder = files("florin.ops.operator_page").joinpath("templates")
     texts = {each.name: each.read_text("utf-8") for each in folder.iterdir() if each.is_file()}
     made = Environment(
@@ -47,7 +47,7 @@ def _hour(at: str | None) -> str:
 
 def render_page(state: OperatorState) -> bytes:
     text = (
-        _environment()
+        page_templates()
         .get_template("operator.html")
         .render(
             s=state,
@@ -74,7 +74,7 @@ def render_runbook(name: str) -> bytes | None:
     if runbook is None:
         return None
     title, body = runbook
-    return _environment().get_template("runbook.html").render(title=title, body=body).encode()
+    return page_templates().get_template("runbook.html").render(title=title, body=body).encode()
 
 
 def _books(state: OperatorState) -> dict[str, str]:

@@ -8,7 +8,10 @@ from florin.kit.http import paths, sse
 from florin.kit.http.asgi import Receive, Scope, Send
 from florin.kit.http.drain import Drain
 from florin.ops.autoscaling.wanted_workers import WantedWorkers
+from florin.ops.mailbox.kept_mails import MailFolder
 from florin.ops.operator_page import page
+from florin.ops.operator_page.mailbox_view import ROOT as MAILBOX
+from florin.ops.operator_page.mailbox_view import mailbox_page
 from florin.ops.operator_page.observer import FleetObserver
 from florin.ops.operator_page.static_files import PREFIX, static_file
 
@@ -35,9 +38,10 @@ class OperatorApplication:
         drain: Drain,
         metrics: Callable[[], Awaitable[bytes]],
         workers: WantedWorkers | None = None,
+        mailbox: MailFolder | None = None,
     ) -> None:
         self._observer, self._drain, self._metrics = observer, drain, metrics
-        self._workers = workers
+        self._workers, self._mailbox = workers, mailbox
         self._streams = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -56,6 +60,8 @@ class OperatorApplication:
                 await _send(scope, send, 404, _NOT_FOUND, _TEXT)
             else:
                 await _send(scope, send, 200, file.body, file.kind, cache=_FOREVER)
+        elif path == MAILBOX or path.startswith(f"{MAILBOX}/"):
+            await self._show_mailbox(scope, send, path)
         else:
             document = await self._document(path)
             if document is None:
@@ -76,6 +82,13 @@ class OperatorApplication:
             document = page.render_runbook(path.removeprefix(RUNBOOKS))
             return None if document is None else (document, _HTML)
         return None
+
+    async def _show_mailbox(self, scope: Scope, send: Send, path: str) -> None:
+        shown = None if self._mailbox is None else mailbox_page(self._mailbox, path)
+        if shown is None:
+            await _send(scope, send, 404, _NOT_FOUND, _TEXT)
+        else:
+            await _send(scope, send, 200, shown.html, _HTML, policy=shown.policy or _POLICY)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._streams >= STREAMS_MOST:
@@ -103,7 +116,14 @@ def _wants_stream(scope: Scope) -> bool:
 
 
 async def _send(
-    scope: Scope, send: Send, status: int, body: bytes, kind: str, *, cache: bytes = b"no-store"
+    scope: Scope,
+    send: Send,
+    status: int,
+    body: bytes,
+    kind: str,
+    *,
+    cache: bytes = b"no-store",
+    policy: bytes = _POLICY,
 ) -> None:
     headers = [
         (b"content-type", kind.encode()),
@@ -112,7 +132,7 @@ async def _send(
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", b"no-referrer"),
         (b"cross-origin-resource-policy", b"same-origin"),
-        (b"content-security-policy", _POLICY),
+        (b"content-security-policy", policy),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     shown = b"" if scope["method"] == "HEAD" else body

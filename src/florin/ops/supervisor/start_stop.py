@@ -51,6 +51,7 @@ STOPS: dict[Role, tuple[StopSignal, ...]] = {
     "operator": _POLITE,  # early: what an operator stops is no alert
     "api": _SERVING,
     "worker": _SERVING,
+    "mailbox": _POLITE,  # after the workers, which send to it
     "sentinel": _POLITE,
     "valkey-replica": _POLITE,
     "valkey-primary": _POLITE,

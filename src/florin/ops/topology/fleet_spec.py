@@ -1,7 +1,8 @@
 """Fleet spec: what a start of the fleet runs. Options, stored state and layout, resolved once."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -38,6 +39,7 @@ class FleetSpec:
     database_url: str | None  # of a server that the fleet does not run
     redis_url: str | None
     members: tuple[str, ...]  # the names of the PostgreSQL servers; with `database_url` none
+    mailbox: bool  # whether a part of the fleet keeps its mails
     limits: ScalingLimits | None  # None: derived from the machine and its database
     scale_every_s: float
     as_json: bool
@@ -60,18 +62,17 @@ def resolve_fleet_spec(options: UpOptions, fleet: Fleet) -> FleetSpec:
         certificate.join_certificate(*tls)
     require_same_database(options.database_url, fleet)
     requested = replace(options.requested, valkey=_resolve_valkey(options, kept.valkey, fleet))
-    desired = requested.applied_to(kept)
-    desired = replace(desired, tls=None if tls is None else (str(tls[0]), str(tls[1])))
+    desired = replace(requested.applied_to(kept), tls=tls and (str(tls[0]), str(tls[1])))
     members: tuple[str, ...] = ()
     if options.database_url is None:
         primary = replica_set.recorded_primary(home).primary
         members = replica_set.member_names(desired.replicas, primary)
-    needed = _needed_ports(members, desired.valkey if options.redis_url is None else None)
-    layout, notices = _resolve_layout(layout, fleet, needed)
+    mailbox = options.keeps_mails and find_spec("aiosmtpd") is not None
+    own_valkey = desired.valkey if options.redis_url is None else None
+    needed = _needed_ports(members, own_valkey, mailbox=mailbox)
+    layout, moves = _resolve_layout(layout, fleet, needed)
     operations = frontend.operations_port(options.operations_port, port, fleet, layout.ports)
     layout = replace(layout, ports=layout.ports | {frontend.OPERATIONS: operations})
-    if options.valkey is not None and options.redis_url is not None:
-        notices.append("--valkey has no effect: REDIS_URL names the server to use.")
     return FleetSpec(
         home=home,
         environ=options.environ,
@@ -89,12 +90,24 @@ def resolve_fleet_spec(options: UpOptions, fleet: Fleet) -> FleetSpec:
         database_url=options.database_url,
         redis_url=options.redis_url,
         members=members,
+        mailbox=mailbox,
         limits=options.limits,
         scale_every_s=options.scale_every_s,
         as_json=options.as_json,
         detached=options.detached,
-        notices=tuple(notices),
+        notices=(*moves, *_limitations(options, mailbox=mailbox)),
     )
+
+
+def _limitations(options: UpOptions, *, mailbox: bool) -> Iterator[str]:
+    """Yield a sentence for each thing that the fleet will not do as one may expect."""
+    if options.valkey is not None and options.redis_url is not None:
+        yield "--valkey has no effect: REDIS_URL names the server to use."
+    if options.keeps_mails and not mailbox:
+        yield (
+            "No mail is sent or kept: install aiosmtpd for the mailbox, or set SMTP_HOST to a mail"
+            " server."
+        )
 
 
 def require_same_database(url: str | None, fleet: Fleet) -> None:
@@ -136,10 +149,13 @@ def _resolve_valkey(options: UpOptions, kept: Kind, fleet: Fleet) -> Kind:
     return requested
 
 
-def _needed_ports(members: tuple[str, ...], valkey: Kind | None) -> dict[str, str]:
+def _needed_ports(
+    members: tuple[str, ...], valkey: Kind | None, *, mailbox: bool
+) -> dict[str, str]:
     """Return the needed ports: the key in the layout and the part that listens on each."""
     needed = {postgres_port_key(name): name for name in members}
     needed |= topology.valkey_ports(valkey) if valkey is not None else {}
+    needed |= {frontend.MAILBOX: frontend.MAILBOX} if mailbox else {}
     return needed | {frontend.METRICS: frontend.NAME, frontend.OPERATOR: frontend.OPERATOR}
 
 

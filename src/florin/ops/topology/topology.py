@@ -23,7 +23,7 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.system import http_probe, os_user, ports, processes
 from florin.ops.system.console import say
 from florin.ops.system.os_user import OsAccount
-from florin.ops.topology import api_process, operator_process, worker_process
+from florin.ops.topology import api_process, mailbox_process, operator_process, worker_process
 from florin.ops.topology.fleet_spec import FleetSpec, postgres_port_key
 from florin.ops.valkey import topology
 from florin.ops.valkey.topology import ValkeyDeployment
@@ -98,11 +98,31 @@ class Topology:
             folder=self.operator_folder,
         ).wanted()
 
+    def mailbox(self, mark: ReleaseMark) -> PartSpec | None:
+        """Return the mailbox process; None if mails are sent."""
+        command = self.spec.commands.mailbox
+        if not self.spec.mailbox or command is None:
+            return None
+        port = self.spec.layout.ports[frontend.MAILBOX]
+        return mailbox_process.MailboxProcess(
+            home=self.spec.home,
+            command=command,
+            environ=self.environ,
+            name=frontend.MAILBOX,
+            port=port,
+            operations_port=port,
+            mark=mark,
+            folder=self.operator_folder,
+            account=self.account,
+        ).wanted()
+
     def wanted(self, marks: Mapping[str, ReleaseMark]) -> tuple[PartSpec, ...]:
         """Return all parts in start order: the balancer starts once an instance serves."""
         instances = (self.instance(name, mark) for name, mark in marks.items())
         newest = max(marks.values(), key=lambda mark: mark.generation)
-        return (*self.engines, *instances, self.operator(newest), self.balancer.wanted())
+        mailbox = self.mailbox(newest)
+        kept = () if mailbox is None else (mailbox,)
+        return (*self.engines, *kept, *instances, self.operator(newest), self.balancer.wanted())
 
 
 async def arrange_topology(spec: FleetSpec, fleet: Fleet) -> Topology:
@@ -166,6 +186,8 @@ def _app_environ(spec: FleetSpec, own: dict[str, str]) -> dict[str, str]:
     # Processes that serve requests need no backup keys.
     passed = {name: v for name, v in spec.environ.items() if not name.startswith("BACKUP_")}
     environ = passed | secrets.application_secrets(own, spec.environ)
+    if spec.mailbox:
+        environ = mailbox_process.mail_environ(environ, spec.layout.ports[frontend.MAILBOX])
     environ |= {"FLORIN_ENV": spec.environ.get("FLORIN_ENV") or "development"}
     return environ | {"FLORIN_HOME": str(spec.home.path), "PYTHONSAFEPATH": "1"}
 

@@ -4,7 +4,7 @@ from florin.ops.supervisor.part_spec import PartSpec
 from florin.ops.topology.app_process import AppProcess
 
 SLOTS = 5  # jobs at once
-_WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_OPERATIONS_PORT")
+_WIRES = ("DATABASE_URL", "REDIS_URL", "FLORIN_OPERATIONS_PORT", "SMTP_HOST", "SMTP_PORT")
 
 
 class WorkerProcess(AppProcess):

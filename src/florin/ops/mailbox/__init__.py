@@ -1,0 +1,1 @@
+"""Mailbox: keeps the mails of a development fleet instead of sending them."""
