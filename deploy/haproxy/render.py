@@ -14,6 +14,7 @@ def rendered() -> dict[str, str]:
     """Return the text of each file by its name."""
     return {
         "haproxy.cfg": render_discovery_config(DiscoverySettings()),
+        "haproxy-tls.cfg": render_discovery_config(DiscoverySettings(tls=True)),
     }
 
 

@@ -1,11 +1,16 @@
 """Compose: the project from nothing, then used, broken and deployed to under load."""
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from florin.gate.merchant import CheckMerchant
@@ -116,10 +121,124 @@ async def test_a_killed_instance_fails_no_request(
             await until(partial(both_are_up, project), within_s=60)
 
 
+async def test_a_rolling_deployment_fails_no_request(
+    project: Topology, merchant: CheckMerchant
+) -> None:
+    async with project.load(merchant, rate=RATE) as load:
+        await load.until(50, 30)
+        said = await asyncio.to_thread(
+            project.florin,
+            *("deploy", "--target", "compose", "--release", "florin:2", "--soak", "1s", "--json"),
+        )
+        outcome = msgspec.json.decode(said.stdout)
+        await load.until(load.log.requests + 50, 30)
+    assert outcome["outcome"] == "done"
+    assert [step.split()[0] for step in outcome["steps"]] == [
+        *("start", "admit", "watch", "drain", "stop") * 2
+    ]
+    running = project.containers("api-blue", "api-green", "worker", "operator")
+    assert {one["Config"]["Image"] for one in running} == {"florin:2"}
+
+
+async def test_a_release_that_does_not_start_is_undone(
+    project: Topology, merchant: CheckMerchant
+) -> None:
+    before = {one["Id"] for one in project.containers("api-blue", "api-green", "worker")}
+    async with project.load(merchant, rate=RATE):
+        for way in ((), ("--blue-green",)):
+            words = ("deploy", "--target", "compose", "--release", "florin:bad", *way)
+            said = await asyncio.to_thread(project.florin, *words, fails=True)
+            assert "The change was undone" in said.stderr
+            assert "broken" in said.stderr
+    assert {one["Id"] for one in project.containers("api-blue", "api-green", "worker")} == before
+
+
+async def test_blue_green_and_the_way_back_fail_no_request(
+    project: Topology, merchant: CheckMerchant
+) -> None:
+    async with project.load(merchant, rate=RATE) as load:
+        await load.until(50, 30)
+        words = ("--target", "compose", "--json")
+        said = await asyncio.to_thread(
+            project.florin,
+            *(
+                "deploy",
+                "--blue-green",
+                "--release",
+                "florin:1",
+                "--soak",
+                "1s",
+                "--verify",
+                *words,
+            ),
+        )
+        there = msgspec.json.decode(said.stdout)
+        assert serving(project) == "green"
+        said = await asyncio.to_thread(project.florin, "rollback", *words)
+        back = msgspec.json.decode(said.stdout)
+        assert serving(project) == "blue"
+    print(f"switched in {there['flip_s']:.2f} s, back in {back['flip_s']:.2f} s")
+    assert there["failed"] == 0
+    assert there["requests"] >= 400
+    assert back["release"] == "florin:2"
+
+
+def test_a_balancer_that_restarts_serves_the_same_colour(project: Topology) -> None:
+    project.compose("restart", "--timeout", "1", "balancer")
+    assert serving(project) == "blue"
+
+
+def test_a_renewed_certificate_is_served_without_a_restart(
+    project: Topology, tmp_path: Path
+) -> None:
+    edge = project.folder / "edge"
+    edge.mkdir()
+    first, second = (make_pem(tmp_path, name) for name in ("first", "second"))
+    install(first, edge)
+    files = ("-f", str(project.folder / "compose.tls.yaml"))
+    project.compose(*files, "up", "--detach", "--no-deps", "--wait", "balancer")
+    assert served_certificate(project) == first.read_text("utf-8").split("-----END C")[0]
+    started = project.containers("balancer")[0]["State"]["StartedAt"]
+    install(second, edge)
+    project.compose(*files, "kill", "--signal", "USR2", "balancer")
+    deadline = time.monotonic() + 20
+    while served_certificate(project) != second.read_text("utf-8").split("-----END C")[0]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert project.containers("balancer")[0]["State"]["StartedAt"] == started
+    project.compose("up", "--detach", "--no-deps", "--wait", "balancer")
+
+
+def make_pem(folder: Path, name: str) -> Path:
+    """A certificate with its key, signed by itself."""
+    key, certificate, pem = (folder / f"{name}.{kind}" for kind in ("key", "crt", "pem"))
+    words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    words += ["-nodes", "-days", "2", "-subj", f"/CN={name}", "-keyout", str(key)]
+    subprocess.run([*words, "-out", str(certificate)], check=True, capture_output=True)
+    pem.write_text(certificate.read_text("utf-8") + key.read_text("utf-8"), "utf-8")
+    return pem
+
+
+def install(pem: Path, edge: Path) -> None:
+    shutil.copy(pem, edge / "new")
+    (edge / "new").chmod(0o644)
+    (edge / "new").rename(edge / "certificate.pem")
+
+
+def served_certificate(project: Topology) -> str:
+    served = ssl.get_server_certificate((project.engine.host, project.port), timeout=5)
+    return served.split("-----END C")[0]
+
+
 def both_are_up(project: Topology) -> bool:
     """Whether the balancer's health checks of two instances pass."""
     rows = ask_balancer(project, "show stat").splitlines()
     return sum(row.startswith("blue,s") and ",UP," in row for row in rows) == 2
+
+
+def serving(project: Topology) -> str:
+    """The colour by the balancer itself."""
+    return ask_balancer(project, "show map /usr/local/etc/haproxy/live/colour.map").split()[-1]
 
 
 def ask_balancer(project: Topology, command: str) -> str:

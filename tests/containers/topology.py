@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -29,6 +30,7 @@ PARTS = ("postgres", "valkey", "haproxy", "prometheus", "alertmanager")
 _PARTS = Path(__file__).parent / "stand_ins" / "parts"
 _FILES = (
     "compose.yaml",
+    "compose.tls.yaml",
     "secrets.sh",
     "haproxy",
     "postgres",
@@ -96,6 +98,16 @@ class Topology:
     def containers(self, *services: str) -> list[Any]:
         ids = self.compose("ps", "--all", "--quiet", *services).split()
         return msgspec.json.decode(self.engine.docker("inspect", *ids).stdout)
+
+    def florin(self, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        """Run `florin` of this checkout against the project."""
+        more = {
+            "COMPOSE_FILE": str(self.folder / "compose.yaml"),
+            "PYTHONPATH": str(CHECKOUT / "src"),
+            **self.environ(),
+        }
+        command = [sys.executable, "-P", "-m", "florin", *words]
+        return self.engine.run(command, fails=fails, within_s=500, environ=more)
 
     def merchant(self) -> CheckMerchant:
         said = self.compose(

@@ -19,10 +19,11 @@ from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.fleet.orders import Order, Reply
 from florin.ops.system.console import OperatorError, say
 
-Target = Literal["local", "kubernetes"]
+Engine = Literal["compose", "kubernetes"]
+Target = Literal["local", Engine]
 _TargetOption = Annotated[
     Target,
-    typer.Option("--target", help="What runs the release; kubernetes takes an image."),
+    typer.Option("--target", help="What runs the release; all but local take an image."),
 ]
 _Name = Annotated[str, typer.Argument(help="A part's name, from florin status.")]
 _AGAIN_WITHIN_S = 60
@@ -120,7 +121,7 @@ def deploy(
     options |= {"verify": True} if verify else {}
     options |= {"keep_s": _seconds(keep, "--keep")} if keep is not None else {}
     if target != "local":
-        _deploy_image(release, options, as_json=as_json)
+        _deploy_image(target, release, options, as_json=as_json)
         return
     options["release"] = os.path.abspath(release) if release and os.path.isdir(release) else release  # noqa: PTH100, PTH112 - a Git ref is passed on as it is
     options["checkout"] = os.environ.get("FLORIN_CHECKOUT")
@@ -139,9 +140,7 @@ def rollback(
     blue-green deployment within a second, otherwise by deploying the release before.
     """
     if target != "local":
-        from florin.ops.kubernetes.command import deploy_in_cluster
-
-        deploy_in_cluster("", {"plan": plan}, back=True, as_json=as_json)
+        _change_release(target, "", {"plan": plan, "batch": batch}, back=True, as_json=as_json)
         return
     _give(home, as_json, "rollback", options={"plan": plan, "batch": batch})
 
@@ -153,19 +152,31 @@ def _require_one_way(*, rolling: bool, blue_green: bool, keep: str | None) -> No
         raise typer.BadParameter("only --blue-green keeps the old set", param_hint="--keep")
 
 
-def _deploy_image(image: str | None, options: dict[str, Any], *, as_json: bool) -> None:
-    from florin.ops.kubernetes.command import deploy_in_cluster
-
+def _deploy_image(
+    engine: Engine, image: str | None, options: dict[str, Any], *, as_json: bool
+) -> None:
     if not image:
-        raise typer.BadParameter("--target kubernetes needs an image", param_hint="--release")
+        raise typer.BadParameter(f"--target {engine} needs an image", param_hint="--release")
     keep_s = options.pop("keep_s", None)
     if keep_s:
         raise typer.BadParameter(
-            "with --target kubernetes the old set stays until the next deployment, or 0s: not at"
+            f"with --target {engine} the old set stays until the next deployment, or 0s: not at"
             " all",
             param_hint="--keep",
         )
-    deploy_in_cluster(image, {**options, "keep": keep_s is None}, back=False, as_json=as_json)
+    options["keep"] = keep_s is None
+    _change_release(engine, image, options, back=False, as_json=as_json)
+
+
+def _change_release(
+    engine: Engine, image: str, options: dict[str, Any], *, back: bool, as_json: bool
+) -> None:
+    """Deploy an image to the containers of an engine, or return to the one before (`back`)."""
+    if engine == "compose":
+        from florin.ops.containers.release_command import change_release as change
+    else:
+        from florin.ops.kubernetes.command import deploy_in_cluster as change
+    change(image, options, back=back, as_json=as_json)
 
 
 def failover(

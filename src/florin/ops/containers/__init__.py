@@ -1,0 +1,1 @@
+"""Containers: deployments on an engine that others run: Docker with Compose."""
