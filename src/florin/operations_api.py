@@ -75,7 +75,12 @@ def _refusals(kind: type[Refusal]) -> list[type[Refusal]]:
 def endpoints(parts: ApiServices) -> Mapping[str, Endpoint]:
     """Return the endpoints of an instance's operations listener, by path."""
     zero_series()
-    facts = DatabaseFacts(parts.queues.refresh, parts.ledger_check.refresh, parts.webhooks.refresh)
+    facts = DatabaseFacts(
+        parts.queues.refresh,
+        parts.ledger_check.refresh,
+        parts.webhooks.refresh,
+        parts.deliveries_due.refresh,
+    )
 
     async def measure() -> MeasuredMetrics:
         primary = (parts.database.pool, parts.routing.reading.pool, parts.reports.database.pool)

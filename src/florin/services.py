@@ -10,6 +10,7 @@ from florin.cards.issuing import CardIssuer
 from florin.cards.lookup import CardLookup
 from florin.cards.transactions.operations import TransactionOperations
 from florin.deliveries.card_links import CardLinks
+from florin.deliveries.gauges import DeliveryGauges
 from florin.events.stream import EVENTS_TOPIC, EventStreams
 from florin.identity.authentication import Authenticator
 from florin.identity.services import IdentityServices
@@ -91,6 +92,7 @@ class ApiServices:
         self.activity = ActivityReports(self.reports.database)
         self.queues = QueueGauges(self.reports.database)
         self.webhooks = WebhookGauges(self.reports.database)
+        self.deliveries_due = DeliveryGauges(self.reports.database)
         self.ledger_check = LedgerCheck(self.database, self.reports.database, name=name)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)

@@ -1,18 +1,21 @@
 """Delivery: one row for each cause, local times, and the links to the pages of cards."""
 
 import hmac
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from florin.deliveries.card_links import CardLinks
 from florin.deliveries.delivery import NewDelivery, enqueue_delivery, find_delivery, local_instant
+from florin.deliveries.gauges import DeliveryGauges
 from florin.kit import ids
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.errors import NotFound
+from florin.kit.observability.database_metrics import registry
 from florin.kit.postgres.database import Database
-from tests.support.instance import Shop
+from tests.support.instance import Shop, make_shop
 
 SEALER = Sealer("a-seal-key-of-the-tests-and-long-enough")
 SECRET = "ABCDEFGHJKMNPQRS482913"
@@ -161,3 +164,32 @@ async def test_the_row_and_the_keys_alone_do_not_open_a_link(
     for key in ("seal", hmac.digest(b"seal", b"card link", "sha256").hex()):
         with pytest.raises(UnsealFailed):
             Sealer(key).unseal(row["sealed_code"], bound_to=binding)
+
+
+async def test_the_gauges_show_what_is_due_and_for_how_long(
+    database: Database, owner: Any, shop: Shop
+) -> None:
+    async def shown() -> tuple[float, float]:
+        await DeliveryGauges(database).refresh()
+        names = ("florin_deliveries_due", "florin_deliveries_oldest_seconds")
+        due, oldest = (registry.get_sample_value(name) for name in names)
+        assert due is not None
+        assert oldest is not None
+        return due, oldest / 86_400
+
+    async def owe(merchant: UUID, days: int, state: str) -> None:
+        async with database.transaction() as tx:
+            made = await enqueue_delivery(tx, gift(merchant, ids.new_id()), SEALER)
+        since = datetime.now(UTC) - timedelta(days=days)
+        await owner.execute(
+            "update florin.delivery set due_at = $2, state = $3 where id = $1", made, since, state
+        )
+
+    before, _ = await shown()
+    await owe(shop.merchant, 1000, "sending")
+    await owe(shop.merchant, 2000, "sent")
+    await owe((await make_shop(owner, database, test=True)).merchant, 3000, "due")
+    due, oldest = await shown()
+    assert due == before + 1
+    assert oldest == pytest.approx(1000, abs=0.1)
+    await owner.execute("delete from florin.delivery where merchant = $1", shop.merchant)

@@ -33,6 +33,9 @@ DELIVERIES = (
       '"/reset?token="', '"/reset/"',
       "tests/deliveries/test_account_mails.py"
       "::test_each_mail_leads_to_the_page_that_uses_its_token"),
+    _("messages of test merchants are late", "src/florin/deliveries/gauges.py",
+      " and not m.test", "",
+      f"{_UNIT}::test_the_gauges_show_what_is_due_and_for_how_long"),
     _("a token that is over is sent", COMPOSING,
       "if self.token_over:", "if False:",
       "tests/deliveries/test_account_mails.py::test_a_token_that_was_used_meanwhile_is_not_sent"),

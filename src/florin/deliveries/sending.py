@@ -25,6 +25,8 @@ DELAYS_S = (2, 10, 60, 300, 900, 1800, 3600)
 ATTEMPTS = 30
 _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 _log = logging.get_logger()
+for _state in ("sent", "due", "sending", "bounced", "failed", "cancelled"):
+    metrics.delivery_attempts.labels("email", _state)  # all series from the start
 
 _CLAIM = """
 update florin.delivery d set state = 'sending', attempts = d.attempts + 1,

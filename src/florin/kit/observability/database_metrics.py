@@ -50,6 +50,15 @@ outbox_oldest_seconds = Gauge(
     "florin_outbox_oldest_seconds", "Age of the oldest row of the outbox.", registry=registry
 )
 
+deliveries_due = Gauge(
+    "florin_deliveries_due",
+    "Messages to people that are due and not sent, without those of test merchants.",
+    registry=registry,
+)
+deliveries_oldest_seconds = Gauge(
+    "florin_deliveries_oldest_seconds", "How long the oldest of them is due.", registry=registry
+)
+
 webhook_endpoints = Gauge(
     "florin_webhook_endpoints",
     "Webhook endpoints by state: enabled, failing since their last attempt, disabled.",
