@@ -33,6 +33,9 @@ FITTING = {
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$": "2026-12-24T09:00",
     r"^https?://[^\s\x00-\x20]+$(?!\n)": "https://shop.example/back",
     r"^(test|stripe|paypal)$(?!\n)": "test",
+    r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)": "harbour-rye",
+    r"^#[0-9A-Fa-f]{6}$(?!\n)": "#1D3B5C",
+    r"^data:image/[a-z]+;base64,[A-Za-z0-9+/=]+$(?!\n)": "data:image/png;base64,iVBORw0KGgo=",
     r"^(\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*))$(?!\n)": "card.issued",
     r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)": "de-AT",
 }
@@ -41,7 +44,7 @@ READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
     "role", "country", "currency", "email", "metadata", "at", "locale", "gateway", "return_url",
-    "events",
+    "events", "slug", "card_color", "line_color", "logo",
 }  # fmt: skip
 
 

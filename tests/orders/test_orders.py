@@ -133,7 +133,7 @@ async def test_no_unpaid_order_has_cards(http: httpx.AsyncClient, shop: Shop) ->
         assert (found["state"], found["items"][0]["cards"]) == ("placed", [])
         assert (await read(http, f"/payments/{order['payment']}"))["state"] == state
         text = (await page(order["url"])).text
-        assert ("We are checking" in text) == (outcome == "delayed"), text
+        assert ("is being checked" in text) == (outcome == "delayed"), text
     assert await accounts(http) == {}
 
 

@@ -82,12 +82,13 @@ async def plan_request(
     if not request.activate:
         detail = "a pending card cannot be delivered; issue it active"
         raise InvalidRequest(detail, param="deliver")
-    return await _plan_delivery(database, merchant, request.deliver, request.recipient)
+    return await plan_delivery(database, merchant, request.deliver, request.recipient)
 
 
-async def _plan_delivery(
+async def plan_delivery(
     database: Database, merchant: UUID, request: DeliverRequest, recipient: Recipient | None
 ) -> DeliveryPlan:
+    """Check a delivery. Raises InvalidRequest."""
     address = None
     if request.channel == "email":
         if recipient is None or recipient.email is None:

@@ -16,13 +16,15 @@ from florin.identity.api_keys import KeyRequest
 from florin.identity.credentials import passwords
 from florin.identity.scopes import SCOPES
 from florin.kit import ids
-from florin.kit.postgres.database import Database
+from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
+from florin.merchants.branding import SlugTaken, require_free_slug
 from florin.merchants.programs import ProgramRequest, create_program
 
-_NAME = "Demo Roasters"
+_NAME, _SLUG = "Demo Roasters", "demo-roasters"
+_COLORS = ("#3B2418", "#E9BE6B")
 _OPEN_JOBS = 1000
 
 
@@ -53,6 +55,7 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
                 _NAME,
             )
             await create_program(tx, merchant, _program(), program=program)
+            slug = await _open_shop(tx, merchant)
             # `florin demo --load` requests a hundred jobs at a time.
             await tx.run(
                 "insert into florin.quota (merchant, name, most) values ($1, 'open_jobs', $2)",
@@ -64,10 +67,28 @@ async def ensure(settings: Settings, kept: dict[str, str]) -> dict[str, str]:
             "merchant": ids.show_id("mer", merchant),
             "program": ids.show_id("prg", program),
             "api_key": made,
+            "slug": slug,
             **await _owner(database, merchant),
         }
     finally:
         await database.close()
+
+
+async def _open_shop(tx: Tx, merchant: UUID) -> str:
+    """Open the storefront of a demo merchant; return its slug. Other demos may have the first."""
+    slug = _SLUG
+    try:
+        await require_free_slug(tx, merchant, slug)
+    except SlugTaken:
+        slug = f"{_SLUG}-{merchant.hex[-8:]}"
+    await tx.run(
+        "insert into florin.branding (merchant, slug, card_color, line_color)"
+        " values ($1, $2, $3, $4)",
+        merchant,
+        slug,
+        *_COLORS,
+    )
+    return slug
 
 
 async def _owner(database: Database, merchant: UUID) -> dict[str, str]:

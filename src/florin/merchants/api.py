@@ -21,6 +21,7 @@ from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.merchants import programs
+from florin.merchants.branding import SlugTaken
 from florin.merchants.merchant import Merchant, find_merchant
 from florin.merchants.policy import MerchantChange, change_merchant_policy
 from florin.merchants.programs import Program, ProgramChange, ProgramRequest
@@ -145,14 +146,15 @@ async def get_merchant(caller: Caller, db: Database) -> Merchant:
 @patch(
     "/merchant",
     summary="Change your merchant",
-    responses=refusal_responses(ReauthenticationRequired),
+    responses=refusal_responses(ReauthenticationRequired, SlugTaken),
 )
 async def change_merchant(
     request: AnyRequest, caller: Caller, db: Database, data: MerchantChange
 ) -> Merchant:
     """`second_factor_roles`: members of these roles must set up a second factor before they can do
     anything else; effective on all instances within five seconds. `timezone`: cards issued from
-    now on expire at the end of a day in this time zone.
+    now on expire at the end of a day in this time zone. `slug`: opens the storefront at
+    `/s/{slug}`; null closes it.
     """
     caller.needs("members:write")
     changed = await change_merchant_policy(db, audit_actor(request, caller), data)

@@ -13,6 +13,7 @@ from florin.kit.errors import InvalidRequest, NotFound
 from florin.kit.http.body import Currency, Request, Text
 from florin.kit.postgres.database import Database, Reader
 from florin.kit.time_zones import is_known_zone
+from florin.merchants.branding import Branding, branding_from
 
 Country = Annotated[
     str,
@@ -36,7 +37,10 @@ class MerchantRequest(Request, kw_only=True):
 
 
 class Merchant(msgspec.Struct, kw_only=True):
-    """A business with cards. `second_factor_roles`: the roles that must have a second factor."""
+    """A business with cards. `second_factor_roles`: the roles that must have a second factor.
+    `slug`: its storefront is at `/s/{slug}`; null: it has none. `card_color` and `line_color`: how
+    its cards look; `logo`: the path of its image.
+    """
 
     id: str
     object: Literal["merchant"] = "merchant"
@@ -46,7 +50,17 @@ class Merchant(msgspec.Struct, kw_only=True):
     timezone: str
     test: bool
     second_factor_roles: list[str]
+    slug: str | None
+    card_color: str
+    line_color: str
+    logo: str | None
     created_at: datetime
+
+
+MERCHANTS = """
+select m.*, b.slug, b.card_color, b.line_color, b.logo_tag
+from florin.merchant m left join florin.branding b on b.merchant = m.id
+"""
 
 
 async def check_time_zone(database: Database, name: str, *, param: str) -> None:
@@ -62,13 +76,19 @@ async def check_time_zone(database: Database, name: str, *, param: str) -> None:
 
 async def find_merchant(database: Reader, merchant: UUID) -> Merchant:
     """Read a merchant. Raises NotFound."""
-    row = await database.one("select * from florin.merchant where id = $1", merchant)
+    row = await database.one(f"{MERCHANTS} where m.id = $1", merchant)
     if row is None:
         raise NotFound
     return merchant_from(row)
 
 
+def logo_path(merchant: UUID, look: Branding) -> str | None:
+    """Where the image of a merchant is: another address for each image."""
+    return f"/brand/{ids.show_id('mer', merchant)}/{look.logo}" if look.logo else None
+
+
 def merchant_from(row: Mapping[str, Any]) -> Merchant:
+    look = branding_from(row)
     return Merchant(
         id=ids.show_id("mer", row["id"]),
         name=row["name"],
@@ -77,5 +97,9 @@ def merchant_from(row: Mapping[str, Any]) -> Merchant:
         timezone=row["timezone"],
         test=row["test"],
         second_factor_roles=list(row["second_factor_roles"]),
+        slug=look.slug,
+        card_color=look.card_color,
+        line_color=look.line_color,
+        logo=logo_path(row["id"], look),
         created_at=row["created_at"],
     )

@@ -4,8 +4,9 @@
 -- grants is revoked then. Function names mean those of the set.
 grant select on all tables in schema florin to {role};
 grant execute on function florin.metadata_token to {role};
-grant insert on merchant, member, api_key, program, session, email_token, failed_attempt, audit to {role};
-grant update (second_factor_roles, timezone, clock_offset, clock_moving) on merchant to {role};
+grant insert on merchant, branding, member, api_key, program, session, email_token, failed_attempt, audit to {role};
+grant update (name, second_factor_roles, timezone, clock_offset, clock_moving) on merchant to {role};
+grant update (slug, card_color, line_color, logo, logo_kind, logo_tag, changed_at) on branding to {role};
 grant update (role, password_hash, email_verified_at, totp_sealed, totp_confirmed_at, totp_step,
   recovery_hashes) on member to {role};
 grant update (current_hash, previous_hash, nonce, client_hash, second_factor, proved_at, rotated_at,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from florin.cards.card import parse_card_id
+from florin.cards.delivery_plan import DeliveryPlan
 from florin.kit import ids
 from florin.kit.amounts import is_known_locale
 from florin.kit.encryption import Sealer
@@ -21,6 +22,7 @@ from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.postgres.idempotency import claim_key
 from florin.ledger.refusals import AmountNotAllowed, CardNotFound, CurrencyMismatch, ProgramNotFound
 from florin.orders.events import record_order
+from florin.orders.item_delivery import plan_columns, plan_items
 from florin.orders.order import CARDS_MAX, OrderItemRequest, OrderRequest
 from florin.orders.payment_rows import read_payment_row
 from florin.payments.gateway import GatewayRefused, GatewayUnavailable
@@ -42,8 +44,9 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::
 """
 _ITEM = """
 insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
-  recipient_name, recipient_email, message)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+  recipient_name, recipient_email, message, deliver_channel, deliver_at, deliver_zone, deliver_due,
+  deliver_locale)
+values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
 """
 # Last in its transaction: orders of one merchant wait here for each other.
 _NUMBER = """
@@ -88,6 +91,7 @@ class _PricedItem(NamedTuple):
     request: OrderItemRequest
     program: UUID
     card: UUID | None
+    currency: str
 
 
 class Checkout:
@@ -111,6 +115,7 @@ class Checkout:
         order, payment = ids.new_id(), ids.new_id()
         provider, gateway = await self._gateways.choose(merchant, request.gateway)
         connected = await self._gateways.gateway(provider)
+        plans = await plan_items(self._database, merchant, request)
         async with self._database.transaction() as tx:
             first = order
             if key is not None:
@@ -123,10 +128,9 @@ class Checkout:
                     noun=order,
                 )
             if first == order:
-                items, currency = await _price_items(tx, merchant, request)
-                amount = sum(item.request.amount * item.request.count for item in items)
-                connected.check_amount(currency, amount)
-                await self._insert(tx, origin, request, order, items, currency, amount)
+                items = await _price_items(tx, merchant, request)
+                connected.check_amount(items[0].currency, _total(items))
+                await self._insert(tx, origin, request, order, items, plans)
                 await tx.run(_PAYMENT, merchant, order, payment, 1, provider, gateway, OPEN_FOR)
                 await record_order(tx, merchant, order, "order.placed", origin.actor)
         if first != order:
@@ -143,9 +147,9 @@ class Checkout:
         request: OrderRequest,
         order: UUID,
         items: list[_PricedItem],
-        currency: str,
-        amount: int,
+        plans: list[DeliveryPlan | None],
     ) -> None:
+        currency, amount = items[0].currency, _total(items)
         token = make_page_token()
         number = await tx.value(_NUMBER, origin.merchant)
         await tx.run(
@@ -166,7 +170,7 @@ class Checkout:
             origin.actor,
             json_text(request.metadata or {}),
         )
-        for position, (item, program, card) in enumerate(items):
+        for position, (item, program, card, _) in enumerate(items):
             recipient = item.recipient
             await tx.run(
                 _ITEM,
@@ -180,7 +184,7 @@ class Checkout:
                 item.count,
                 recipient.name if recipient else None,
                 recipient.email if recipient else None,
-                item.message,
+                *plan_columns(item, plans[position]),
             )
 
     async def open_payment(self, merchant: UUID, payment: UUID) -> None:
@@ -293,10 +297,12 @@ class Checkout:
         return f"{row['base_url']}/o/{token}"
 
 
-async def _price_items(
-    tx: Tx, merchant: UUID, request: OrderRequest
-) -> tuple[list[_PricedItem], str]:
-    """Check the items against their programs; return them and their currency."""
+def _total(items: list[_PricedItem]) -> int:
+    return sum(item.request.amount * item.request.count for item in items)
+
+
+async def _price_items(tx: Tx, merchant: UUID, request: OrderRequest) -> list[_PricedItem]:
+    """Check the items against their programs; all have one currency."""
     if request.locale is not None and not is_known_locale(request.locale):
         detail = f"{request.locale} is not a known language tag; give one such as en or pt-BR"
         raise InvalidRequest(detail, param="locale")
@@ -320,11 +326,11 @@ async def _price_items(
             detail = f"all items of an order have one currency, {currency}"
             raise CurrencyMismatch(detail, param=f"items[{n}].program")
         currency = row["currency"]
-        items.append(_PricedItem(item, program, card))
+        items.append(_PricedItem(item, program, card, currency))
     cards = sum(item.request.count for item in items)
     if cards > CARDS_MAX:
         raise InvalidRequest(f"an order has at most {CARDS_MAX} cards, not {cards}", param="items")
-    return items, currency
+    return items
 
 
 async def _check_top_up(

@@ -7,13 +7,12 @@ from florin.cards import codes, pins
 from florin.cards.delivering import CardDeliveries
 from florin.cards.delivery_plan import DeliveryPlan
 from florin.kit import ids
-from florin.kit.amounts import DEFAULT_LOCALE
-from florin.kit.email_address import normalized
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Row, Tx
 from florin.ledger.issue import Issuance, issue_paid_in
 from florin.ledger.post import Posting, post_rows_in
 from florin.ledger.refusals import BY_OUTCOME
+from florin.orders.item_delivery import plan_of_item
 
 CARD_WAIT_MS = 2000  # for a card that another transaction uses
 
@@ -64,7 +63,7 @@ class CardFulfilment:
                     issuance = self._issuance(item, code, pin, actor)
                     issuances.append(issuance)
                     card = issuance.id
-                    if (plan := _plan(item)) is not None:
+                    if (plan := plan_of_item(item)) is not None:
                         sent.append(_Sent(card, code + pin, plan))
                 else:
                     card = item["card"]
@@ -95,21 +94,6 @@ class CardFulfilment:
             recipient_email=item["recipient_email"],
             client=None,
         )
-
-
-def _plan(item: Row) -> DeliveryPlan | None:
-    """None: the addresses were erased."""
-    if item["address"] is None:
-        return None
-    return DeliveryPlan(
-        channel="email",
-        address=normalized(item["address"]),
-        due_at=None,
-        local_time=None,
-        timezone=None,
-        message=item["message"],
-        locale=item["locale"] or DEFAULT_LOCALE,
-    )
 
 
 def _top_up(item: Row, payment: UUID, actor: str) -> Posting:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.cards.card import Recipient
+from florin.cards.delivery_plan import DeliverRequest
 from florin.kit import ids
 from florin.kit.email_address import Email
 from florin.kit.errors import NotFound
@@ -57,6 +58,7 @@ class OrderItemRequest(Request, kw_only=True):
     card: str | None = None
     recipient: Recipient | None = None
     message: LongText | None = None
+    deliver: DeliverRequest | msgspec.UnsetType = msgspec.UNSET
 
 
 class Buyer(Request, kw_only=True):
@@ -77,6 +79,14 @@ class OrderRequest(Request, kw_only=True):
     metadata: Metadata | None = None
 
 
+class ItemDelivery(msgspec.Struct, kw_only=True):
+    """How cards of an order are delivered. `at`: a local time in `timezone`."""
+
+    channel: str
+    at: str | None
+    timezone: str | None
+
+
 class OrderItem(msgspec.Struct, kw_only=True):
     """An item of an order. `cards`: what was issued or topped up, once it is paid."""
 
@@ -86,6 +96,7 @@ class OrderItem(msgspec.Struct, kw_only=True):
     card: str | None
     recipient: Recipient | None
     message: str | None
+    deliver: ItemDelivery | None
     cards: list[str]
 
 
@@ -203,5 +214,16 @@ def _item(row: Mapping[str, Any]) -> OrderItem:
         card=ids.show_id("crd", row["card"]) if row["card"] is not None else None,
         recipient=None if recipient == Recipient() else recipient,
         message=row["message"],
+        deliver=_delivery(row),
         cards=[ids.show_id("crd", card) for card in row["cards"]],
+    )
+
+
+def _delivery(row: Mapping[str, Any]) -> ItemDelivery | None:
+    if row["deliver_channel"] is None:
+        return None
+    return ItemDelivery(
+        channel=row["deliver_channel"],
+        at=row["deliver_at"],
+        timezone=row["deliver_zone"],
     )

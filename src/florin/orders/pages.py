@@ -1,4 +1,4 @@
-"""Pages: the plain page of an order, and the payment page of the test gateway.
+"""Pages: the payment page of the test gateway.
 
 Plain HTML without scripts. The addresses hold a secret token, so nothing is cached, and no other
 site learns them (`Referrer-Policy`). A page with a form sends its origin to its own site only, as
@@ -18,7 +18,6 @@ from florin.kit.errors import NotFound, Overloaded
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.minor_units import decimal_text
 from florin.kit.postgres.database import Database
-from florin.orders.order_page import OrderView, find_token, read_order_view
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff, GatewayUnavailable
 from florin.payments.gateways.test import Outcome, decide_outcome, find_test_payment
@@ -30,27 +29,6 @@ _HEADERS = {
     "content-security-policy": f"{_POLICY} 'none'",
     "x-robots-tag": "noindex",
 }
-_WORDS = {
-    "paid": "Paid. Thank you.",
-    "not_paid": "Not paid. Nothing was charged.",
-    "checking": "We are checking the payment. This page looks again by itself.",
-    "open": "Not paid yet.",
-}
-
-
-@get("/o/{token:str}", include_in_schema=False)
-async def order_page(db: Database, selling: OrderServices, token: str) -> Response[str]:
-    """The page of an order. Loading it has no effect but a look at the payment."""
-    try:
-        row = await find_token(db, token)
-        if row["state"] == "placed":
-            with suppress(Overloaded):  # a later look settles it
-                await selling.looker.look_by_page(row["merchant"], row["payment"])
-        view = await read_order_view(db, token)
-    except NotFound:
-        return _page("Unknown order", "<p>There is no order at this address.</p>", status=404)
-    refresh = view.outcome == "checking"
-    return _page(f"Order {view.order.number}", _order_body(view), refresh=refresh)
 
 
 @get("/pay/{token:str}", include_in_schema=False)
@@ -109,44 +87,17 @@ async def decide_payment(
     return Response("", status_code=303, headers={**_HEADERS, "location": row["return_url"]})
 
 
-def _order_body(view: OrderView) -> str:
-    order = view.order
-    amount = f"{decimal_text(order.amount, order.currency)} {order.currency}"
-    lines = [
-        f"<p>{escape(view.merchant_name)}: {amount}</p>",
-        f"<p><strong>{_WORDS[view.outcome]}</strong></p>",
-    ]
-    if order.state == "review":
-        lines.append("<p>The payment differs from the order; the shop will contact you.</p>")
-    if view.outcome == "open" and order.pay_url is not None:
-        lines.append(f'<p><a href="{escape(order.pay_url)}">Pay</a></p>')
-    if order.refunded:
-        refunded = decimal_text(order.refunded, order.currency)
-        lines.append(f"<p>Refunded: {refunded} {order.currency}</p>")
-    if view.cards:
-        lines.append("<ul>")
-        lines += [
-            f"<li>Card ending in {escape(card['last4'])}:"
-            f" {decimal_text(card['balance'], order.currency)} {order.currency}</li>"
-            for card in view.cards
-        ]
-        lines.append("</ul>")
-    return "".join(lines)
-
-
 def _page(
     title: str,
     body: str,
     *,
     status: int = 200,
-    refresh: bool = False,
     headers: Mapping[str, str] | None = None,
 ) -> Response[str]:
-    again = '<meta http-equiv="refresh" content="5">' if refresh else ""
     html = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{again}<title>{escape(title)}</title></head>"
+        f"<title>{escape(title)}</title></head>"
         f"<body><main><h1>{escape(title)}</h1>{body}</main></body></html>"
     )
     return Response(
@@ -154,4 +105,4 @@ def _page(
     )
 
 
-handlers = [order_page, payment_page, decide_payment]
+handlers = [payment_page, decide_payment]

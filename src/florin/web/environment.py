@@ -73,6 +73,7 @@ def render_with(
         icon=symbols.icon,
         coin=symbols.coin,
         mark=symbols.mark,
+        art=symbols.art,
         state=symbols.state,
         sprite=SPRITE,
         **context,

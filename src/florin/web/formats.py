@@ -10,7 +10,7 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_time
+from babel.dates import format_date, format_datetime, format_time, get_timezone_location
 from babel.numbers import (
     format_compact_decimal,
     format_currency,
@@ -65,6 +65,17 @@ class Formats:
         text = format_currency(value, currency, locale=self._locale)
         return f"{MINUS if minor < 0 else '+' if sign and minor else ''}{text}"
 
+    def face(self, minor: int, currency: str) -> str:
+        """An amount as a card shows it: without decimals that are all zero, such as €50."""
+        exponent = currency_exponent(currency)
+        zeros = get_decimal_symbol(self._locale) + "0" * exponent
+        text = self.plain(minor, currency)
+        return text.replace(zeros, "", 1) if exponent and minor % 10**exponent == 0 else text
+
+    def place(self, zone: str) -> str:
+        """A time zone by a city in it, such as Lisbon."""
+        return get_timezone_location(zone, locale=self._locale, return_city=True)
+
     def money(self, minor: int, currency: str, *, sign: bool = False) -> Markup:
         """An amount in a table or a sentence."""
         return Markup('<span class="money">{}</span>').format(
@@ -114,6 +125,10 @@ class Formats:
     def long_day(self, at: datetime | str) -> str:
         """A day with its name, such as Sunday 2 November 2031."""
         return format_date(self._local(at), "full", locale=self._locale)
+
+    def wall_day(self, local: str) -> str:
+        """The day of a local time without offset, such as 2026-12-24T09:00, with its name."""
+        return format_date(datetime.fromisoformat(local).date(), "full", locale=self._locale)
 
     def minute(self, at: datetime | str) -> str:
         """A day and a time."""

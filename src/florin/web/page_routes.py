@@ -9,6 +9,8 @@ from florin.web.console import jobs as console_jobs
 from florin.web.console import organisation, overview
 from florin.web.console import programs as console_programs
 from florin.web.console import reports as console_reports
+from florin.web.customer import brand, storefront
+from florin.web.customer import order as order_page
 from florin.web.router import pages_router
 
 PUBLIC = "public"  # no credentials required
@@ -27,6 +29,9 @@ pages = pages_router(
         *console_jobs.handlers,
         *console_reports.handlers,
         *organisation.handlers,
+        *brand.handlers,
+        *storefront.handlers,
+        *order_page.handlers,
     ]
 )
 
@@ -49,6 +54,13 @@ PAGES: dict[str, str] = {
     "POST /invite/{token}": PUBLIC,
     "GET /verify/{token}": PUBLIC,
     "POST /verify/{token}": PUBLIC,
+    "GET /brand/{colors}": PUBLIC,
+    "GET /brand/{merchant}/{logo}": PUBLIC,
+    "GET /s/{slug}": PUBLIC,
+    "GET /s/{slug}/{program}": PUBLIC,
+    "POST /s/{slug}/{program}": PUBLIC,
+    "POST /s/{slug}/orders": PUBLIC,
+    "GET /o/{token}": PUBLIC,
     "GET /account": PERSON,
     "POST /account/password": PERSON,
     "POST /account/sessions/{session_id}/end": PERSON,

@@ -22,6 +22,7 @@ class DemoMerchant:
     currency: str = "USD"
     email: str | None = None
     password: str | None = None
+    slug: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def format_welcome(welcome: Welcome) -> str:
         f"  Demo merchant      {demo.merchant}",
         f"  Program            {demo.program} ({demo.currency})",
         f"  API key            {demo.api_key}",
+        *([f"  Shop               {welcome.url}/s/{demo.slug}"] if demo.slug else []),
         *([f"  Sign-in            {demo.email}  {demo.password}"] if demo.password else []),
         "",
         "  Try it, line by line: issue a card, redeem from it, read the ledger's balances.",

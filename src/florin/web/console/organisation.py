@@ -11,7 +11,7 @@ from florin.web.internal_api import ApiProblem
 from florin.web.pages import PAGE, PageResponse, PageView
 from florin.web.visitors import Visitor
 
-_BLAMED = frozenset((402, 404, 422, 429))
+_BLAMED = frozenset((402, 404, 409, 422, 429))
 
 
 @get("/console/members", **PAGE)
@@ -100,14 +100,18 @@ async def settings_page(view: PageView, visitor: Visitor) -> PageResponse:
 async def change_settings(view: PageView, visitor: Visitor) -> PageResponse:
     frame = await open_frame(view, visitor)
     form = await view.form()
-    body = {
+    body: dict[str, Any] = {
+        "name": form.text("name"),
         "timezone": form.text("timezone"),
+        "slug": form.optional("slug"),
+        "card_color": form.text("card_color"),
+        "line_color": form.text("line_color"),
         "second_factor_roles": [role for role in ROLES if role in form.all("roles")],
     }
     try:
         await frame.api.patch("/merchant", body)
     except ApiProblem as refused:
-        return _show_settings(frame, errors=_blamed(refused))
+        return _show_settings(frame, errors=_blamed(refused), typed=body)
     return view.go("/console/settings", done="saved")
 
 
@@ -157,9 +161,15 @@ async def _show_keys(
     )
 
 
-def _show_settings(frame: ConsoleFrame, *, errors: dict[str, str]) -> PageResponse:
+def _show_settings(
+    frame: ConsoleFrame, *, errors: dict[str, str], typed: dict[str, Any] | None = None
+) -> PageResponse:
     return frame.show(
-        "console/settings.html", status=422 if errors else 200, errors=errors, roles=list(ROLES)
+        "console/settings.html",
+        status=422 if errors else 200,
+        errors=errors,
+        roles=list(ROLES),
+        typed={**frame.me["merchant"], **(typed or {})},
     )
 
 

@@ -45,6 +45,10 @@ class PageSymbols:
     def mark(self) -> Markup:
         return self._use("mark", box="0 0 24 24")
 
+    def art(self) -> Markup:
+        """The drawing of a card, in the colours of its merchant."""
+        return self._use("d-rosette", box="0 0 340 214")
+
     def state(self, state: str, word: str) -> Markup:
         """A state as a coin and a word."""
         coin = _COINS.get(state, "empty")

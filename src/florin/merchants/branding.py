@@ -1,0 +1,193 @@
+"""Branding: how a merchant looks on the pages, mails and vouchers of its customers.
+
+Two colours and an image. Text on the card is black or white, whichever reads better (at least
+4.5 : 1 on any colour), so only the second colour, of its lines, can be refused.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+from uuid import UUID
+
+from msgspec import Meta
+
+from florin.kit.errors import InvalidRequest, NotFound, Refusal
+from florin.kit.postgres.database import Database, Tx
+
+CARD_COLOR, LINE_COLOR = "#1D3B5C", "#E9BE6B"
+LOGO_BYTES, LOGO_LEAST, LOGO_MOST = 96_000, 32, 1024
+_LINES_LEAST = 3.0  # contrast of a graphical object (WCAG 2.2, 1.4.11)
+_LINEAR_BELOW = 0.04045  # of sRGB (IEC 61966-2-1)
+_URL = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/]+={0,2})")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+Slug = Annotated[
+    str,
+    Meta(
+        min_length=2,
+        max_length=40,
+        pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)",
+        description="The merchant's part of its addresses: small letters, digits, single hyphens.",
+        examples=["harbour-rye"],
+    ),
+]
+Color = Annotated[
+    str,
+    Meta(
+        max_length=7,
+        pattern=r"^#[0-9A-Fa-f]{6}$(?!\n)",
+        description="A colour as # with six hexadecimal digits.",
+        examples=["#1D3B5C"],
+    ),
+]
+LogoUrl = Annotated[
+    str,
+    Meta(
+        max_length=130_000,
+        pattern=r"^data:image/[a-z]+;base64,[A-Za-z0-9+/=]+$(?!\n)",
+        description="A PNG or JPEG image as a data URL (RFC 2397), at most 96 kB.",
+        examples=["data:image/png;base64,iVBORw0KGgo="],
+    ),
+]
+
+
+class SlugTaken(Refusal):
+    """Another merchant has this slug; choose another one."""
+
+    code = "slug_taken"
+    status = 409
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logo:
+    """An image whose type and size were checked. `tag`: names its content in addresses."""
+
+    kind: str
+    content: bytes
+
+    @property
+    def tag(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branding:
+    """How a merchant looks. `logo`: the tag of its image."""
+
+    slug: str | None
+    card_color: str
+    line_color: str
+    logo: str | None
+
+
+def branding_from(row: Mapping[str, Any]) -> Branding:
+    """The branding in a row with the columns of `florin.branding`, or without."""
+    return Branding(
+        slug=row.get("slug"),
+        card_color=row.get("card_color") or CARD_COLOR,
+        line_color=row.get("line_color") or LINE_COLOR,
+        logo=row.get("logo_tag"),
+    )
+
+
+def read_logo(url: str) -> Logo:
+    """Read a data URL: its bytes decide, not what it claims. Raises InvalidRequest."""
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise InvalidRequest("an image is a data URL of type image/png or image/jpeg", param="logo")
+    try:
+        content = base64.b64decode(match[2], validate=True)
+    except binascii.Error:
+        raise InvalidRequest("the data URL is not valid base64", param="logo") from None
+    if len(content) > LOGO_BYTES:
+        raise InvalidRequest(
+            f"the image has {len(content)} bytes; at most {LOGO_BYTES} are accepted", param="logo"
+        )
+    kind, size = _measure(content)
+    if kind != match[1] or size is None:
+        raise InvalidRequest(f"the content is not a valid {match[1]} image", param="logo")
+    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in size):
+        raise InvalidRequest(
+            f"the image has {size[0]} x {size[1]} pixels; each side must have"
+            f" {LOGO_LEAST} to {LOGO_MOST}",
+            param="logo",
+        )
+    return Logo(kind=kind, content=content)
+
+
+def check_colors(card: str, line: str) -> None:
+    """Raises InvalidRequest if the lines could not be seen on the card."""
+    contrast = measure_contrast(card, line)
+    if contrast < _LINES_LEAST:
+        raise InvalidRequest(
+            f"{line} on {card} has a contrast of {contrast:.1f} : 1; choose two colours with at"
+            f" least {_LINES_LEAST:.0f} : 1",
+            param="line_color",
+        )
+
+
+def measure_contrast(one: str, other: str) -> float:
+    """The contrast of two colours, 1 to 21 (WCAG 2.2, 1.4.3)."""
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+async def require_free_slug(tx: Tx, merchant: UUID, slug: str) -> None:
+    """Hold a slug until the transaction ends. Raises SlugTaken."""
+    # An index that does not begin with the merchant cannot be unique, so changes follow each other.
+    number = hashlib.sha256(b"slug\0" + slug.encode()).digest()[:8]
+    await tx.run("select pg_advisory_xact_lock($1)", int.from_bytes(number, "big", signed=True))
+    taken = await tx.one(
+        "select 1 from florin.branding where slug = $1 and merchant <> $2", slug, merchant
+    )
+    if taken is not None:
+        raise SlugTaken(f"Another merchant has the slug {slug}; choose another one", param="slug")
+
+
+async def find_logo(database: Database, merchant: UUID, tag: str) -> Logo:
+    """Raises NotFound, also for an image that was replaced."""
+    row = await database.one(
+        "select logo, logo_kind from florin.branding where merchant = $1 and logo_tag = $2",
+        merchant,
+        tag,
+    )
+    if row is None:
+        raise NotFound
+    return Logo(kind=row["logo_kind"], content=row["logo"])
+
+
+def _measure(content: bytes) -> tuple[str, tuple[int, int] | None]:
+    """The media type of an image, and its width and height in pixels."""
+    if content.startswith(_PNG) and content[12:16] == b"IHDR" and len(content) > 24:  # noqa: PLR2004 -- its header
+        width, height = struct.unpack(">II", content[16:24])
+        return "image/png", (width, height)
+    if content.startswith(_JPEG):
+        return "image/jpeg", _jpeg_size(content)
+    return "", None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """From the frame header (ITU T.81, B.2.2)."""
+    at = 2
+    while at + 9 < len(content) and content[at] == 0xFF:  # noqa: PLR2004 -- a marker
+        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4])
+        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # noqa: PLR2004 -- SOFn
+            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
+            return width, height
+        at += 2 + max(length, 2)
+    return None
+
+
+def _luminance(color: str) -> float:
+    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    red, green, blue = (
+        each / 12.92 if each <= _LINEAR_BELOW else ((each + 0.055) / 1.055) ** 2.4
+        for each in channels
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

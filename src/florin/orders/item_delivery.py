@@ -1,0 +1,63 @@
+"""Item delivery: how the cards of an order's item are delivered once it is paid."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from florin.cards.delivery_plan import DeliveryPlan, plan_delivery
+from florin.kit.amounts import DEFAULT_LOCALE
+from florin.kit.email_address import normalized
+from florin.kit.errors import InvalidRequest
+from florin.kit.postgres.database import Database, Row
+from florin.orders.order import OrderItemRequest, OrderRequest
+
+
+async def plan_items(
+    database: Database, merchant: UUID, request: OrderRequest
+) -> list[DeliveryPlan | None]:
+    """The delivery of each item; None: by e-mail, once the order is paid. Raises InvalidRequest
+    with the item's field.
+    """
+    plans: list[DeliveryPlan | None] = []
+    for n, item in enumerate(request.items):
+        if item.deliver is msgspec.UNSET:
+            plans.append(None)
+            continue
+        if item.card is not None:
+            detail = "a top-up is of a card that its holder has; leave deliver out"
+            raise InvalidRequest(detail, param=f"items[{n}].deliver")
+        try:
+            plans.append(await plan_delivery(database, merchant, item.deliver, item.recipient))
+        except InvalidRequest as error:
+            raise InvalidRequest(error.detail, param=f"items[{n}].{error.param}") from None
+    return plans
+
+
+def plan_columns(item: OrderItemRequest, plan: DeliveryPlan | None) -> tuple[Any, ...]:
+    """`message` and the columns `deliver_…` of `order_item`, in their order."""
+    if plan is None:
+        return item.message, None, None, None, None, None
+    message = item.message if plan.message is None else plan.message
+    local = None if plan.local_time is None else plan.local_time.isoformat(timespec="minutes")
+    return message, plan.channel, local, plan.timezone, plan.due_at, plan.locale
+
+
+def plan_of_item(item: Row) -> DeliveryPlan | None:
+    """The delivery of a paid item, to its recipient or else to the buyer; None: the addresses were
+    erased.
+    """
+    channel = item["deliver_channel"] or "email"
+    if channel == "email" and item["address"] is None:
+        return None
+    local = item["deliver_at"]
+    return DeliveryPlan(
+        channel=channel,
+        address=normalized(item["address"]) if channel == "email" else None,
+        due_at=item["deliver_due"],
+        local_time=None if local is None else datetime.fromisoformat(local),
+        timezone=item["deliver_zone"],
+        message=item["message"],
+        locale=item["deliver_locale"] or item["locale"] or DEFAULT_LOCALE,
+    )
