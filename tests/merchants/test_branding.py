@@ -1,17 +1,20 @@
 """A merchant's look: its slug, colours and image, what is refused, and what its pages get."""
 
+import asyncio
 import base64
 import itertools
 import struct
 import zlib
+from typing import Any
 
 import httpx
 import pytest
 
-from florin.merchants.branding import measure_contrast
+from florin.kit.postgres.database import Database
+from florin.merchants.branding import SlugTaken, measure_contrast, require_free_slug
 from florin.web.customer.brand import draw_sheet
 from tests.support.api_calls import problem
-from tests.support.instance import Instance
+from tests.support.instance import Instance, make_shop
 from tests.support.members import SignedInMember, audited, register
 
 LEVELS = (0x00, 0x40, 0x80, 0xC0, 0xFF)
@@ -74,6 +77,28 @@ async def test_a_slug_belongs_to_one_merchant(
     assert (await change(http, boss, slug=slug)).status_code == 200
     assert (await change(http, boss, slug=None)).status_code == 200
     assert (await change(http, other, slug=slug)).status_code == 200
+
+
+async def test_a_slug_that_is_being_taken_is_waited_for(owner: Any, database: Database) -> None:
+    one = (await make_shop(owner, database)).merchant
+    other = (await make_shop(owner, database)).merchant
+    slug = f"race-{one.hex[-8:]}"
+
+    async def take() -> None:
+        async with database.transaction() as tx:
+            await require_free_slug(tx, other, slug)
+
+    async with database.transaction() as tx:
+        await require_free_slug(tx, one, slug)
+        second = asyncio.create_task(take())
+        while not await owner.fetchval(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        ):
+            assert not second.done(), "both took it"
+            await asyncio.sleep(0.01)
+        await tx.run("insert into florin.branding (merchant, slug) values ($1, $2)", one, slug)
+    with pytest.raises(SlugTaken):
+        await second
 
 
 @pytest.mark.parametrize(

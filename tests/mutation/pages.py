@@ -11,6 +11,11 @@ ROUTES = "src/florin/web/page_routes.py"
 
 OVER_HTTP = "tests/web/test_pages.py"
 SIGNING = "tests/web/test_sign_in.py"
+STOREFRONT = "src/florin/web/customer/storefront.py"
+GIFT = "src/florin/web/customer/gift.py"
+BRANDING = "src/florin/merchants/branding.py"
+SHOPS = "tests/web/test_storefront.py"
+LOOKS = "tests/merchants/test_branding.py"
 
 PAGES = (
     _(
@@ -68,5 +73,54 @@ PAGES = (
         '    if ":" in PAGES[name]:',
         "    if False:",
         f"{SIGNING}::test_a_role_sees_and_does_only_its_own",
+    ),
+    _(
+        "a draft makes an order each time it is sent",
+        STOREFRONT,
+        "request, key=draft.key)",
+        "request, key=None)",
+        f"{SHOPS}::test_a_draft_is_one_order_and_cannot_be_changed",
+    ),
+    _(
+        "a storefront takes any amount of orders from one address",
+        STOREFRONT,
+        "    await identity.limits.take(ORDERS, identity.client(view.request).address)\n",
+        "",
+        f"{SHOPS}::test_new_orders_of_one_address_are_limited",
+    ),
+    _(
+        "a card may be asked for at a time that is over",
+        GIFT,
+        '    if not row["ahead"]:\n',
+        "    if False:\n",
+        f"{SHOPS}::test_a_mistake_is_named_and_nothing_is_lost",
+    ),
+    _(
+        "two merchants have one slug",
+        BRANDING,
+        "    if taken is not None:\n",
+        "    if False:\n",
+        f"{LOOKS}::test_a_slug_belongs_to_one_merchant",
+    ),
+    _(
+        "merchants do not wait for each other to take a slug",
+        BRANDING,
+        '"select pg_advisory_xact_lock($1)"',
+        '"select $1::bigint"',
+        f"{LOOKS}::test_a_slug_that_is_being_taken_is_waited_for",
+    ),
+    _(
+        "lines that cannot be seen on the card are accepted",
+        BRANDING,
+        "    if contrast < _LINES_LEAST:\n",
+        "    if False:\n",
+        f"{LOOKS}::test_what_is_no_look_is_refused",
+    ),
+    _(
+        "an image of any size in pixels is accepted",
+        BRANDING,
+        "    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in size):\n",
+        "    if False:\n",
+        f"{LOOKS}::test_what_is_no_look_is_refused",
     ),
 )

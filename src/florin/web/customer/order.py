@@ -90,13 +90,13 @@ async def _deliveries(
     return found
 
 
-def _outcome(found: OrderView) -> str:
+def _outcome(shown: OrderView) -> str:
     """review, refunded, or the outcome of the payment."""
-    if found.order.state == "review":
+    if shown.order.state == "review":
         return "review"
-    if found.outcome == "paid" and found.order.refunded >= found.order.amount:
+    if shown.outcome == "paid" and shown.order.refunded >= shown.order.amount:
         return "refunded"
-    return found.outcome
+    return shown.outcome
 
 
 handlers = [order_page]
