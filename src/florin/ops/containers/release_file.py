@@ -16,7 +16,7 @@ from florin.ops.system.console import OperatorError
 
 COLOURS: tuple[Colour, Colour] = ("blue", "green")
 IMAGE, PREVIOUS, GENERATION = "FLORIN_IMAGE", "FLORIN_PREVIOUS_IMAGE", "FLORIN_GENERATION"
-_LINE = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)$")
+_LINE = re.compile(r"^\s*([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 _IMAGE_DEFAULT, _INSTANCES_DEFAULT = "florin:1", {"blue": "2", "green": "0"}
 
 
