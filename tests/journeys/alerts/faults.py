@@ -10,6 +10,7 @@ from florin.bench.scenarios import faulty_releases
 from florin.cards.codes import make_code
 from florin.kit import ids
 from florin.ops.fleet.observe import observe_fleet
+from tests.journeys.alerts import database_faults
 from tests.journeys.alerts.fault_case import PAGE, TICKET, Inject, case
 from tests.journeys.alerts.watched_fleet import WatchedFleet, kept_frozen
 
@@ -69,6 +70,14 @@ def undone_deploy(watched: WatchedFleet) -> Generator[None]:
 
 
 @contextmanager
+def paused_queue(watched: WatchedFleet) -> Generator[None]:
+    """The queue of expiry is paused; its schedule adds a job every minute."""
+    assert watched.fleet.florin("queue", "pause", "gift-card-expiry").returncode == 0
+    yield
+    assert watched.fleet.florin("queue", "resume", "gift-card-expiry").returncode == 0
+
+
+@contextmanager
 def killed_supervisor(watched: WatchedFleet) -> Generator[None]:
     part = observe_fleet(watched.fleet.home).part("supervisor")
     assert part is not None
@@ -97,7 +106,26 @@ CASES = (
     case("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
     case("a job dies", "JobsDead", dead_job, TICKET, 60, heals_s=720),
     case("codes are guessed", "CodesGuessed", guessed_codes, TICKET, 60, heals_s=420),
+    case(
+        "the replica is frozen", "ReplicaLag", frozen("postgres-replica"), TICKET, 120, heals_s=240
+    ),
+    case(
+        "connections are used up",
+        "ConnectionsExhausted",
+        database_faults.no_connections,
+        PAGE,
+        120,
+        heals_s=240,
+    ),
     case("a deploy is undone", "ChangeUndone", undone_deploy, TICKET, 60, heals_s=1020),
+    case("a queue is paused", "QueueLate", paused_queue, TICKET, 300),
+    case(
+        "a transaction stays open",
+        "IdleTransaction",
+        database_faults.idle_transaction,
+        TICKET,
+        240,
+    ),
     case("the disk is almost full", "DiskFull", full_disk, PAGE, 120, heals_s=240),
     # Outages last: their symptoms are silenced for eleven minutes.
     case("no instance answers", "InstancesDown", frozen("api"), PAGE, 60),
