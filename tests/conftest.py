@@ -43,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--endpoints", type=int, default=60, help="webhook endpoints, of which a third is dead"
     )
+    parser.addoption("--orders", type=int, default=40, help="how many orders are paid under faults")
     parser.addoption(
         "--rounds",
         type=int,

@@ -80,6 +80,7 @@ def endpoints(parts: ApiServices) -> Mapping[str, Endpoint]:
         parts.ledger_check.refresh,
         parts.webhooks.refresh,
         parts.deliveries_due.refresh,
+        parts.payments.refresh,
     )
 
     async def measure() -> MeasuredMetrics:

@@ -36,6 +36,7 @@ from florin.kit.valkey.notifications import Notifier
 from florin.ledger.issue import IssuingLedger
 from florin.ledger.post import Ledger
 from florin.orders.services import OrderServices
+from florin.payments.gauges import PaymentGauges
 from florin.reports.activity import ActivityReports
 from florin.reports.ledger_check import LedgerCheck
 from florin.reports.report_runner import ReportRunner
@@ -93,6 +94,7 @@ class ApiServices:
         self.queues = QueueGauges(self.reports.database)
         self.webhooks = WebhookGauges(self.reports.database)
         self.deliveries_due = DeliveryGauges(self.reports.database)
+        self.payments = PaymentGauges(self.reports.database)
         self.ledger_check = LedgerCheck(self.database, self.reports.database, name=name)
         self.happened = Notifier(self.valkey, EVENTS_TOPIC)
         self.ledger = Ledger(self.database, self._notify_streams)

@@ -6,6 +6,7 @@ dashboard; its switches are the faults of a network.
 
 import base64
 import json
+import random
 import secrets
 import threading
 import time
@@ -42,6 +43,8 @@ class PayPalServer:
     away: bool = False
     drop_answers: int = 0  # close the connection after the effect of a POST, so many times
     copies: int = 1  # of each webhook; 0: lost
+    delay_s: float = 0  # of each webhook, at most
+    chaos: random.Random | None = None  # draws the faults of each request and webhook
     decline: bool = False  # the next capture finds no money
     pending: bool = False  # the next capture waits for a review
     log: list[str] = field(default_factory=list[str])
@@ -119,12 +122,15 @@ class PayPalServer:
                 "resource": json.loads(json.dumps(noun)),
             }
             self.events.insert(0, event)
-        for _ in range(self.copies):
+        copies = self.copies if self.chaos is None else self.chaos.choice((0, 1, 1, 2, 4))
+        for _ in range(copies):
             thread = threading.Thread(target=self._deliver, args=(event,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _deliver(self, event: Json) -> None:
+        if self.delay_s:
+            time.sleep(secrets.randbelow(1000) / 1000 * self.delay_s)
         if self.webhook_url is not None:
             body = json.dumps(event).encode()
             self.answers.append(post_webhook(self.webhook_url, body, self.sign(body)))
@@ -325,6 +331,9 @@ def paypal_server() -> Generator[PayPalServer]:
             else:
                 query = dict(parse_qsl(url.query))
                 status, answer = server.request(self.command, url.path, query, body, key)
+            if server.chaos is not None and server.chaos.random() < 0.15:
+                self.close_connection = True
+                return
             if server.drop_answers and key is not None:
                 server.drop_answers -= 1
                 self.close_connection = True

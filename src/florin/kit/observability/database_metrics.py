@@ -73,6 +73,17 @@ webhook_oldest_seconds = Gauge(
     registry=registry,
 )
 
+unexplained_payments = Gauge(
+    "florin_unexplained_payments",
+    "Payments whose money has no counterpart: neither cards nor a refund.",
+    registry=registry,
+)
+unexplained_oldest_seconds = Gauge(
+    "florin_unexplained_payments_oldest_seconds",
+    "How long the oldest of them waits for a decision.",
+    registry=registry,
+)
+
 database_connections = Gauge(
     "florin_database_connections",
     "Connections of clients to the primary, of all programs.",
