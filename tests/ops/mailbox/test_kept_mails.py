@@ -53,8 +53,10 @@ def test_a_clock_that_was_set_back_does_not_overwrite(
 @pytest.mark.parametrize("name", ["../secrets", "0" * 15, "0" * 16, "", ".." + "0" * 14])
 def test_other_names_are_no_mails(tmp_path: Path, name: str) -> None:
     (tmp_path / "secrets.eml").write_text("Subject: secret\n\n")
-    assert MailFolder(tmp_path / "mailbox").find_mail(name) is None
-    assert MailFolder(tmp_path / "mailbox").find_html(name) is None
+    (tmp_path / "mailbox").mkdir()
+    folder = MailFolder(tmp_path / "mailbox")
+    assert folder.find_mail(name) is None
+    assert folder.find_html(name) is None
 
 
 def test_no_text_moves_the_cursor_of_a_terminal(tmp_path: Path) -> None:

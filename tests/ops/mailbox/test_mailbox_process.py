@@ -55,6 +55,9 @@ def test_it_keeps_what_it_is_sent_and_stops_in_order(tmp_path: Path) -> None:
 
 def test_it_does_not_start_in_production(tmp_path: Path) -> None:
     with _start(tmp_path, free_port(), "production") as child:
-        said, _ = child.communicate(timeout=20)
+        try:
+            said, _ = child.communicate(timeout=20)
+        finally:
+            child.kill()
     assert child.returncode == 1
     assert "set SMTP_HOST" in said
