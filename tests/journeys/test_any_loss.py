@@ -76,7 +76,7 @@ async def test_whichever_process_is_killed_no_request_fails(tmp_path: Path, valk
 
         await more()
         names = [part.name for part in parts(fleet)]
-        assert len(names) == len({*names}) == 16
+        assert len(names) == len({*names}) == 17
         for name in names:
             assert found.broken == 0, f"before {name} was killed"
             await lose(fleet, name)
