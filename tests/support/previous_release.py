@@ -34,8 +34,11 @@ OTHERS = (
     "tests/ledger/test_list_plans.py",
     "tests/ledger/test_query_plans.py",
 )
+# Refused requests write nothing, and the ids of these tests of 0.1.0 hold the second in which they
+# are collected, so that two processes can differ.
+_REFUSED = "tests/cards/api/test_entry_points.py::test_both_entry_points_refuse_alike"
 ARGUMENTS = (
-    *(*FAST, *(f"--ignore={path}" for path in OTHERS)),
+    *(*FAST, *(f"--ignore={path}" for path in OTHERS), f"--deselect={_REFUSED}"),
     *("--only-embedded", "--operations", "80000", "-n", "2", "--dist", "loadfile"),
 )
 # Tests of 0.1.0 that list all tables; later ones have the marker `schema`.
