@@ -25,6 +25,7 @@ KINDS = [(kind, each.version) for queue in PLAN.queues for kind, each in queue.k
 # Jobs that look for work as long as they are needed.
 ENDLESS = {("webhook-delivery", "follow")}
 ROUNDS_MAX = 60
+BROKEN_POOL_S = 1.0
 _TASK: Any = asyncio.Task
 
 _CLAIM = "select * from queue_claim($1, $2, $3, 1, $4, $5, $6)"
@@ -48,6 +49,8 @@ class Cut:
     def here(self) -> None:
         if not self.dead and self.passed == self.at:
             self.dead = True
+            # What a killed job still asks the broken pool for is not waited for long.
+            self.database.pool.limits.timeout_s = BROKEN_POOL_S
             self.database.terminate()
         self.passed += 1
 
@@ -111,8 +114,8 @@ class Runs:
         self._url, self._owner, self._healthy, self._settings = url, owner, healthy, settings
 
     @asynccontextmanager
-    async def database(self, pool_timeout_s: int = 20) -> AsyncGenerator[Database]:
-        database = Database(f"{self._url}?connection_limit=4&pool_timeout={pool_timeout_s}")
+    async def database(self) -> AsyncGenerator[Database]:
+        database = Database(f"{self._url}?connection_limit=4&pool_timeout=60")
         await database.open()
         await database.one("select 1")  # connect before anything is counted
         try:
@@ -181,8 +184,7 @@ class Runs:
 
     async def killed(self, at: int) -> bool:
         """Run the next job and kill it at await number `at`; return whether it got there."""
-        # What a killed job still asks the broken pool for is not waited for long.
-        async with self.database(pool_timeout_s=1) as database:
+        async with self.database() as database:
             job = await self.claim(database)
             assert job is not None
             cut = Cut(database, at)
