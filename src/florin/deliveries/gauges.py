@@ -1,13 +1,8 @@
 """Gauges: metrics of deliveries that the database knows."""
 
-import time
-
-import asyncpg
-
 from florin.kit.observability import database_metrics as metrics
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-
-CACHED_S = 5.0
+from florin.kit.postgres.database import Row
+from florin.kit.postgres.row_gauges import RowGauges
 
 # Test merchants are left out: their clocks move, so the age of what they are owed has no meaning.
 _READ = """
@@ -18,22 +13,11 @@ where d.state in ('due', 'sending') and not m.test
 """
 
 
-class DeliveryGauges:
-    """Updates the metrics of deliveries, at most once in CACHED_S seconds."""
+class DeliveryGauges(RowGauges):
+    """Updates the metrics of deliveries."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._at = 0.0
+    query = _READ
 
-    async def refresh(self) -> None:
-        """Update the gauges; while the database is unreachable they keep their values."""
-        if time.monotonic() < self._at + CACHED_S:
-            return
-        self._at = time.monotonic()
-        try:
-            row = await self._database.one(_READ)
-        except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
-            return
-        assert row is not None
+    def show(self, row: Row) -> None:
         metrics.deliveries_due.set(row["due"])
         metrics.deliveries_oldest_seconds.set(max(0.0, row["oldest_s"]))

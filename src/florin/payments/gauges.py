@@ -1,13 +1,8 @@
 """Gauges: money at gateways that is not explained, as the database knows it."""
 
-import time
-
-import asyncpg
-
 from florin.kit.observability import database_metrics as metrics
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-
-CACHED_S = 5.0
+from florin.kit.postgres.database import Row
+from florin.kit.postgres.row_gauges import RowGauges
 
 # As the report of gateways has it, of all merchants that take real money.
 _READ = """
@@ -19,22 +14,11 @@ where o.state = 'review' and p.state = 'paid' and p.received > p.refunded
 """
 
 
-class PaymentGauges:
-    """Updates the metrics of payments, at most once in CACHED_S seconds."""
+class PaymentGauges(RowGauges):
+    """Updates the metrics of payments."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._at = 0.0
+    query = _READ
 
-    async def refresh(self) -> None:
-        """Update the gauges; while the database is unreachable they keep their values."""
-        if time.monotonic() < self._at + CACHED_S:
-            return
-        self._at = time.monotonic()
-        try:
-            row = await self._database.one(_READ)
-        except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
-            return
-        assert row is not None
+    def show(self, row: Row) -> None:
         metrics.unexplained_payments.set(row["payments"])
         metrics.unexplained_oldest_seconds.set(row["oldest_s"])

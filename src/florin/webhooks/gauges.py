@@ -1,13 +1,8 @@
 """Gauges: metrics of webhooks that the database knows."""
 
-import time
-
-import asyncpg
-
 from florin.kit.observability import database_metrics as metrics
-from florin.kit.postgres.database import BROKEN, Database, PoolTimeout
-
-CACHED_S = 5.0
+from florin.kit.postgres.database import Row
+from florin.kit.postgres.row_gauges import RowGauges
 
 # How long the oldest due delivery waits, of endpoints whose last attempt did not fail: those of
 # others wait for their receiver.
@@ -25,23 +20,12 @@ from florin.webhook_endpoint e left join lateral (
 """
 
 
-class WebhookGauges:
-    """Updates the metrics of webhooks, at most once in CACHED_S seconds."""
+class WebhookGauges(RowGauges):
+    """Updates the metrics of webhooks."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._at = 0.0
+    query = _READ
 
-    async def refresh(self) -> None:
-        """Update the gauges; while the database is unreachable they keep their values."""
-        if time.monotonic() < self._at + CACHED_S:
-            return
-        self._at = time.monotonic()
-        try:
-            row = await self._database.one(_READ)
-        except (*BROKEN, PoolTimeout, asyncpg.PostgresError):
-            return
-        assert row is not None
+    def show(self, row: Row) -> None:
         for state in metrics.WEBHOOK_ENDPOINT_STATES:
             metrics.webhook_endpoints.labels(state).set(row[state])
         metrics.webhook_oldest_seconds.set(row["oldest_s"])
