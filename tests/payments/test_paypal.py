@@ -14,8 +14,9 @@ from tests.support import paypal_server
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
 from tests.support.instance import NO_TLS, Instance, Shop, instance
 from tests.support.members import client_of
-from tests.support.paypal_server import CLIENT, SECRET, WEBHOOK, PayPalServer, post_webhook
+from tests.support.paypal_server import CLIENT, SECRET, WEBHOOK, PayPalServer
 from tests.support.waiting import until
+from tests.support.webhook_sender import post_webhook
 
 
 @pytest.fixture(scope="module")

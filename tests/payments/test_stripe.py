@@ -17,8 +17,9 @@ from tests.support import stripe_server
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
 from tests.support.instance import NO_TLS, Instance, Shop, instance
 from tests.support.members import client_of
-from tests.support.stripe_server import KEY, SECRET, StripeServer, post_webhook, sign
+from tests.support.stripe_server import KEY, SECRET, StripeServer, sign
 from tests.support.waiting import until
+from tests.support.webhook_sender import post_webhook
 
 
 @pytest.fixture(scope="module")
@@ -334,8 +335,8 @@ async def test_only_authentic_webhooks_are_received(
     body = json.dumps(event, indent=3).encode()
     now = int(time.time())
     for signature in (
-        "",
-        "t=1,v1=00",
+        {"stripe-signature": ""},
+        {"stripe-signature": "t=1,v1=00"},
         sign(body, "whsec_of_another_merchant"),
         sign(body, at=now - 400),
         sign(body + b" "),

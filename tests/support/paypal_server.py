@@ -6,12 +6,9 @@ dashboard; its switches are the faults of a network.
 
 import base64
 import json
-import random
 import secrets
 import threading
 import time
-import urllib.error
-import urllib.request
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,6 +17,8 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.support.webhook_sender import WebhookSender
 
 Json = dict[str, Any]
 CLIENT, SECRET, WEBHOOK = "client-of-the-tests", "secret-of-the-tests", "webhook-of-the-tests"
@@ -35,20 +34,15 @@ class Refused(Exception):
 
 
 @dataclass(slots=True)
-class PayPalServer:
+class PayPalServer(WebhookSender):
     """Its state, and the switches of its faults."""
 
     port: int = 0
-    webhook_url: str | None = None
     away: bool = False
     drop_answers: int = 0  # close the connection after the effect of a POST, so many times
-    copies: int = 1  # of each webhook; 0: lost
-    delay_s: float = 0  # of each webhook, at most
-    chaos: random.Random | None = None  # draws the faults of each request and webhook
     decline: bool = False  # the next capture finds no money
     pending: bool = False  # the next capture waits for a review
     log: list[str] = field(default_factory=list[str])
-    answers: list[int] = field(default_factory=list[int])
     orders: dict[str, Json] = field(default_factory=dict[str, Json])
     refunds: dict[str, Json] = field(default_factory=dict[str, Json])
     disputes: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -58,7 +52,6 @@ class PayPalServer:
     )
     _signed: dict[str, str] = field(default_factory=dict[str, str])
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
 
     @property
     def url(self) -> str:
@@ -108,10 +101,6 @@ class PayPalServer:
             made |= {"status": "RESOLVED", "dispute_outcome": {"outcome_code": outcome}}
         self.happened("CUSTOMER.DISPUTE.RESOLVED", made)
 
-    def settle_webhooks(self) -> None:
-        while self._threads:
-            self._threads.pop().join(60)
-
     # Its own affairs.
 
     def happened(self, kind: str, noun: Json) -> None:
@@ -122,18 +111,7 @@ class PayPalServer:
                 "resource": json.loads(json.dumps(noun)),
             }
             self.events.insert(0, event)
-        copies = self.copies if self.chaos is None else self.chaos.choice((0, 1, 1, 2, 4))
-        for _ in range(copies):
-            thread = threading.Thread(target=self._deliver, args=(event,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
-
-    def _deliver(self, event: Json) -> None:
-        if self.delay_s:
-            time.sleep(secrets.randbelow(1000) / 1000 * self.delay_s)
-        if self.webhook_url is not None:
-            body = json.dumps(event).encode()
-            self.answers.append(post_webhook(self.webhook_url, body, self.sign(body)))
+        self.send_webhook(event)
 
     def sign(self, body: bytes) -> dict[str, str]:
         """The headers of a webhook: the signature covers the CRC-32 of the raw body."""
@@ -285,20 +263,6 @@ class PayPalServer:
             "REFUNDED" if taken + Decimal(amount["value"]) == whole else "PARTIALLY_REFUNDED"
         )
         return made
-
-
-def post_webhook(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """Send a webhook; return its status, 0 if there was no answer."""
-    request = urllib.request.Request(  # noqa: S310 -- an address of the tests
-        url, body, {"content-type": "application/json", **headers}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 -- as above
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
 
 
 @contextmanager

@@ -9,20 +9,18 @@ import functools
 import hashlib
 import hmac
 import json
-import random
 import secrets
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import import_module
 from typing import Any, cast, get_args, get_origin, get_type_hints
-from urllib.error import URLError
 from urllib.parse import parse_qsl, urlsplit
+
+from tests.support.webhook_sender import WebhookSender
 
 Json = dict[str, Any]
 KEY = "sk_test_of_the_tests_0123456789"
@@ -90,24 +88,18 @@ def _options(hint: Any) -> list[Any]:
 
 
 @dataclass(slots=True)
-class StripeServer:
+class StripeServer(WebhookSender):
     """Its state, and the switches of its faults."""
 
     port: int = 0
-    webhook_url: str | None = None
     away: bool = False  # refuse every request
     drop_answers: int = 0  # close the connection after the effect, so many times
-    copies: int = 1  # of each webhook; 0: lost
-    delay_s: float = 0
-    chaos: random.Random | None = None  # draws the faults of each request and webhook
     log: list[str] = field(default_factory=list[str])
-    answers: list[int] = field(default_factory=list[int])  # of webhooks
     _nouns: dict[str, Json] = field(default_factory=dict[str, Json])
     _keys: dict[str, tuple[str, int, Json]] = field(
         default_factory=dict[str, tuple[str, int, Json]]
     )
     _lock: threading.RLock = field(default_factory=threading.RLock)
-    _threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
 
     @property
     def url(self) -> str:
@@ -197,11 +189,6 @@ class StripeServer:
             )
         self._happened("radar.early_fraud_warning.created", made)
 
-    def settle_webhooks(self) -> None:
-        """Wait until all webhooks were sent."""
-        while self._threads:
-            self._threads.pop().join(60)
-
     # Its own affairs.
 
     def _add(self, prefix: str, **noun: Any) -> Json:
@@ -267,18 +254,10 @@ class StripeServer:
         with self._lock:
             shown = {name: each for name, each in noun.items() if not name.startswith("_")}
             event = self._add("evt", object="event", type=kind, data={"object": shown})
-        copies = self.copies if self.chaos is None else self.chaos.choice((0, 1, 1, 2, 4))
-        for _ in range(copies):
-            thread = threading.Thread(target=self._deliver, args=(event,), daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        self.send_webhook(event)
 
-    def _deliver(self, event: Json) -> None:
-        if self.delay_s:
-            time.sleep(secrets.randbelow(1000) / 1000 * self.delay_s)
-        if self.webhook_url is not None:
-            body = json.dumps(event).encode()
-            self.answers.append(post_webhook(self.webhook_url, body, sign(body)))
+    def sign(self, body: bytes) -> dict[str, str]:
+        return sign(body)
 
     def request(self, method: str, path: str, form: Json, key: str | None) -> tuple[int, Json]:
         """Answer a request. One key is one answer."""
@@ -376,25 +355,11 @@ def problem(kind: str, code: str | None, message: str) -> Json:
     return {"error": {"type": kind, "code": code, "message": message}}
 
 
-def sign(body: bytes, secret: str = SECRET, *, at: int | None = None) -> str:
+def sign(body: bytes, secret: str = SECRET, *, at: int | None = None) -> dict[str, str]:
     """The header Stripe-Signature: HMAC-SHA-256 over the time and the raw body."""
     at = int(time.time()) if at is None else at
     mac = hmac.digest(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hex()
-    return f"t={at},v1={mac}"
-
-
-def post_webhook(url: str, body: bytes, signature: str) -> int:
-    """Send a webhook; return its status, 0 if there was no answer."""
-    request = urllib.request.Request(  # noqa: S310 -- an address of the tests
-        url, body, {"content-type": "application/json", "stripe-signature": signature}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 -- as above
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except (URLError, OSError):
-        return 0
+    return {"stripe-signature": f"t={at},v1={mac}"}
 
 
 @contextmanager
