@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -94,5 +95,18 @@ def encode_fleet(fleet: Fleet) -> bytes:
     return msgspec.json.format(msgspec.json.encode(fleet), indent=2)
 
 
+class _StoredParts(msgspec.Struct):
+    parts: list[msgspec.Raw] = []
+
+
 def decode_fleet(text: bytes) -> Fleet:
-    return msgspec.json.decode(text, type=Fleet)
+    """Decode what was stored. A part that cannot be read is left out, such as one whose role only a
+    newer release knows: the others are there, so that a release that is undone keeps its fleet.
+
+    Raises msgspec.DecodeError if it is no fleet at all.
+    """
+    parts: list[Part] = []
+    for stored in msgspec.json.decode(text, type=_StoredParts).parts:
+        with suppress(msgspec.ValidationError):
+            parts.append(msgspec.json.decode(stored, type=Part))
+    return Fleet(parts=tuple(parts))
