@@ -14,6 +14,7 @@ from pathlib import Path
 _PATH = "/health/live"
 _ON_OPERATIONS_PORT = ("worker", "operator")
 _TIMEOUT_S = 2.0
+_SMTP_OK = 250
 _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - addresses to replace, not to listen on
 
 
@@ -22,6 +23,9 @@ def main(proc: Path = Path("/proc")) -> int:
     role = _role(proc)
     if role is None:
         return _unhealthy("no process of Florin runs in this container")
+    if role == "keep-mails":
+        host = _setting("FLORIN_MAILBOX_HOST", "127.0.0.1")
+        return _check_mailbox(_ANY.get(host, host), _setting("SMTP_PORT", "0"))
     if role == "api":
         host, port = _setting("FLORIN_HOST", "127.0.0.1"), _setting("FLORIN_PORT", "8000")
     elif role in _ON_OPERATIONS_PORT:
@@ -49,6 +53,20 @@ def _check(role: str, host: str, port: str) -> int:
     if status != http.HTTPStatus.OK:
         return _unhealthy(f"the {role} answers {status} at {address}")
     print(f"The {role} is alive.")
+    return 0
+
+
+def _check_mailbox(host: str, port: str) -> int:
+    import smtplib  # as long to load as the rest of this check; one role needs it
+
+    try:
+        with closing(smtplib.SMTP(host, int(port), timeout=_TIMEOUT_S)) as asking:
+            status, _ = asking.noop()
+    except (OSError, ValueError) as error:  # errors of smtplib are OSErrors
+        return _unhealthy(f"the mailbox does not answer at {host}:{port}: {error}")
+    if status != _SMTP_OK:
+        return _unhealthy(f"the mailbox answers {status} at {host}:{port}")
+    print("The mailbox is alive.")
     return 0
 
 

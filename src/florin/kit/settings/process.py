@@ -141,6 +141,11 @@ class FleetSettings(BaseSettings):
         "Directory of the mails that a development fleet keeps; set by `florin up`.",
         None,
     )
+    mailbox_host: str = variable(
+        "FLORIN_MAILBOX_HOST",
+        "Address that this mailbox listens on; in a container, 0.0.0.0.",
+        "127.0.0.1",
+    )
     operator: str | None = variable(
         "FLORIN_OPERATOR",
         "Your name, for the lock and the audit trail; by default the system user.",

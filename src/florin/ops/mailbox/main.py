@@ -1,4 +1,4 @@
-"""Main: the mailbox process: an SMTP server on loopback that takes every mail and sends none."""
+"""Main: the mailbox process: an SMTP server that takes every mail and sends none."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from florin.kit.settings import InvalidSettings, read_variable
 from florin.ops.mailbox.kept_mails import MailFolder
 from florin.ops.system.console import OperatorError
 
-HOST = "127.0.0.1"
+_LOOPBACK = "127.0.0.1"
 SIZE_MAX = 10 * 2**20  # bytes of one mail
 _log = logging.get_logger()
 
@@ -46,6 +46,7 @@ def main() -> int:
     try:
         environment = read_variable("FLORIN_ENV") or "production"
         folder, port = read_variable("FLORIN_MAILBOX"), int(read_variable("SMTP_PORT") or 0)
+        host = read_variable("FLORIN_MAILBOX_HOST") or _LOOPBACK
     except (InvalidSettings, ValueError) as error:
         return _not_started(str(error))
     logging.configure_logging(
@@ -60,9 +61,9 @@ def main() -> int:
     if folder is None:
         return _not_started("FLORIN_MAILBOX is missing: the directory of the kept mails")
     try:
-        listener = socket.create_server((HOST, port), backlog=64)
+        listener = socket.create_server((host, port), backlog=64)
     except OSError as error:
-        return _not_started(f"SMTP_PORT: cannot listen on port {port} of {HOST}: {error.strerror}")
+        return _not_started(f"SMTP_PORT: cannot listen on port {port} of {host}: {error.strerror}")
     asyncio.run(_serve(MailFolder(Path(folder)), listener))
     _log.info("stopped")
     return 0
@@ -89,6 +90,7 @@ async def _serve(folder: MailFolder, listener: socket.socket) -> None:
         )
 
     server = await loop.create_server(connection, sock=listener)
-    _log.info("starting", host=HOST, port=listener.getsockname()[1], pid=os.getpid())
+    host, port = listener.getsockname()[:2]
+    _log.info("starting", host=host, port=port, pid=os.getpid())
     await stop.wait()
     server.close()
