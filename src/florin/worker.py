@@ -179,6 +179,7 @@ PLAN = WorkPlan(
             name="email-delivery",
             importance=10,
             objective_s=60,
+            attempts=8,
             kinds={
                 "send": JobType(run=_send_delivery),
                 "account": JobType(run=_prepare_account_mail),

@@ -6,12 +6,15 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from florin.cli import queues
 from florin.kit.queue.enqueue import NewJob, enqueue_now
+from florin.ops.fleet.audit_log import read_operations
+from florin.ops.fleet.home import Home
 from florin.ops.system.console import OperatorError
 from tests.conftest import Urls
 
@@ -41,8 +44,10 @@ async def hand(
     owner: Any,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> AsyncGenerator[Hand]:
     monkeypatch.setenv("DATABASE_URL", f"{urls.app}?connection_limit=5&pool_timeout=5")
+    monkeypatch.setenv("FLORIN_HOME", str(tmp_path))
     await owner.execute("update florin.queue set paused = false")
     yield Hand(capsys)
     await owner.execute("delete from florin.queue_job; delete from florin.queue_worker")
@@ -126,7 +131,7 @@ async def test_discard_keeps_a_record(hand: Hand, owner: Any) -> None:
     assert json.loads(detail)["error"] == "it is broken"
 
 
-async def test_pause_and_resume(hand: Hand, owner: Any) -> None:
+async def test_pause_and_resume(hand: Hand, owner: Any, tmp_path: Path) -> None:
     paused = "select array_agg(name) from florin.queue where paused"
     assert await hand.says("pause", "bulk") == "Paused: bulk.\n"
     assert await owner.fetchval(paused) == ["bulk"]
@@ -135,6 +140,8 @@ async def test_pause_and_resume(hand: Hand, owner: Any) -> None:
         await hand.says("pause", "bulc")
     assert await hand.says("resume", "bulk") == "Resumed: bulk.\n"
     assert await owner.fetchval(paused) is None
+    shown = [(each.what, each.outcome) for each in read_operations(Home(tmp_path))]
+    assert shown == [("queue pause bulk", "done"), ("queue resume bulk", "done")]
     acts = await owner.fetch(
         "select verb, subject from florin.queue_audit where verb in ('pause', 'resume') order by id"
     )

@@ -37,6 +37,7 @@ def queue(
 ) -> None:
     """List queues or dead jobs, retry or discard dead jobs, pause or resume queues."""
     from florin.cli.database_url import know_engines
+    from florin.ops.fleet.audit_log import append_operation, operator_name
 
     given = list(names or ())
     if (verb in ("list", "failed")) is bool(given):
@@ -49,6 +50,13 @@ def queue(
     if not url:
         raise OperatorError("Set DATABASE_URL to the database, or run from a home that is up.")
     document = asyncio.run(_do(url, verb, given))
+    place = home_of(home)
+    if (
+        given and place.path.is_dir()
+    ):  # an operation on the fleet, as others that florin audit shows
+        append_operation(
+            place, operator_name(os.environ), f"queue {verb} {' '.join(given)}", "done"
+        )
     print(msgspec.json.encode(document).decode() if as_json else _text(verb, document))
 
 

@@ -1,5 +1,6 @@
 """Database advisor: each fault is found in a database that has it."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -86,3 +87,26 @@ async def test_a_slot_without_a_reader_is_named(urls: Urls, owner: Any) -> None:
     finally:
         await superuser.execute("select pg_drop_replication_slot('forgotten')")
         await superuser.close()
+
+
+async def test_a_lock_that_others_wait_for_is_named(urls: Urls, owner: Any) -> None:
+    await owner.execute("create table florin.shelf (id int)")
+    holder = await open_connection(urls.owner, name="month-end export")
+    waiter = await open_connection(urls.owner, name="till")
+    held = holder.transaction()
+    await held.start()
+    await holder.execute("lock table florin.shelf in access exclusive mode")
+    pid = await holder.fetchval("select pg_backend_pid()")
+    waits = asyncio.ensure_future(waiter.fetch("select from florin.shelf"))
+    advice: list[str] = []
+    while not advice:  # a transaction that has just begun is none that others wait for in vain
+        advice = (await named(owner)).get("locks", [])
+    [said] = advice
+    assert said.startswith(f"1 wait for a lock on florin.shelf that the session {pid} holds since ")
+    assert "month-end export, idle in transaction; last statement: select pg_backend_pid()" in said
+    assert f"pg_terminate_backend({pid})" in said
+    await held.rollback()
+    await waits
+    assert "locks" not in await named(owner)
+    await holder.close()
+    await waiter.close()

@@ -47,7 +47,7 @@ def test_all_parts_are_merged_by_time(home: Home) -> None:
     events = shown(home)
     assert [(each["instance"], each["level"]) for each in events] == [
         ("postgres-1", "error"),
-        ("postgres-1", "info"),
+        ("postgres-1", "error"),
         ("api-1", "info"),
         ("worker-1", "warn"),
         ("postgres-1", "info"),
@@ -55,6 +55,23 @@ def test_all_parts_are_merged_by_time(home: Home) -> None:
     ]
     assert "4242" not in events[0]["event"]
     assert events[0]["at"] == events[1]["at"] == "2026-11-29T22:00:00.123000Z"
+
+
+def test_what_explains_a_message_of_postgresql_has_its_level() -> None:
+    parser = LineParser("postgres-1", 0.0)
+    at = "2026-11-29 22:00:00.123 UTC [17] florin api-1"
+    lines = (
+        f"{at} ERROR:  canceling statement due to lock timeout",
+        f"{at} DETAIL:  Process holding the lock: 30836.",
+        f"{at} STATEMENT:  select",
+        "\t  1",
+        f"{at} LOG:  checkpoint starting: time",
+        f"{at} DETAIL:  Last completed transaction was at log time",
+        f"{at} LOG:  archive command failed with exit code 2",
+        f"{at} DETAIL:  The failed archive command was: cp",
+    )
+    levels = [entry.level for line in lines if (entry := parser.parse(line.encode()))]
+    assert levels == [*["error"] * 4, "info", "info", "warn", "warn"]
 
 
 def test_filters_apply_together(home: Home) -> None:

@@ -50,6 +50,12 @@ CASES: dict[str, tuple[dict[str, Any], str, str, str]] = {
         *("stop", "The database does not answer. What comes from it is from 17:04:12 UTC.",
           "database-not-reachable"),
     ),
+    "a paused queue": (
+        {"queues": [queue("bulk", paused=True, waiting=14, oldest_s=900.0)]},
+        "warn",
+        "Serving. Queue bulk is paused; 14 jobs wait. Resume it: florin queue resume bulk.",
+        "queue-grows",
+    ),
     "two primaries": (
         {"parts": parts(postgres_2={"role": "postgres-primary", "lag": None})},
         *("stop", "postgres-1 and postgres-2 are both primaries.", "primary-lost"),

@@ -98,6 +98,25 @@ select (select max(clock_timestamp() - xact_start) from pg_stat_activity
        (select array_agg(slot_name::text) from pg_replication_slots where not active) as slots
 """
 
+# A transaction that holds a lock for longer than a request may take, and what waits for it.
+_LOCKS = f"""
+select b.pid, b.usename, b.application_name, b.state, b.query,
+       extract(epoch from clock_timestamp() - b.xact_start)::float as held_s,
+       count(distinct w.pid) as waiting,
+       array_agg(distinct {_full_name("l.relation")}) filter (where l.relation is not null)
+         as tables
+  from pg_stat_activity w
+ cross join unnest(pg_blocking_pids(w.pid)) p (pid)
+  join pg_stat_activity b on b.pid = p.pid
+  left join pg_locks l on l.pid = w.pid and not l.granted
+ where w.datname = current_database() and w.wait_event_type = 'Lock'
+   and cardinality(pg_blocking_pids(b.pid)) = 0
+   and (b.xact_start is null or clock_timestamp() - b.xact_start > interval '2 seconds')
+ group by 1, 2, 3, 4, 5, 6
+ order by waiting desc
+"""  # noqa: S608 -- our own text
+
+_EXTENSION = "select to_regclass('pg_stat_statements') is not null"
 _STATEMENTS = """
 select calls, mean_exec_time as mean_ms, total_exec_time as total_ms, query
   from pg_stat_statements
@@ -118,6 +137,7 @@ async def advise_database(connection: Any) -> list[Finding]:
         *_scans(tables),
         *_vacuum(tables),
         *_held(await connection.fetchrow(_HELD)),
+        *_locks(await connection.fetch(_LOCKS)),
         *await _statements(connection),
     ]
 
@@ -251,7 +271,25 @@ def _held(row: Any) -> list[Finding]:
     return _all_or("held back", found, "no idle transaction, no unused replication slot")
 
 
+def _locks(rows: Sequence[Any]) -> list[Finding]:
+    found: list[str] = []
+    for row in rows:
+        since = "" if row["held_s"] is None else f" since {row['held_s']:.0f} s"
+        what = f", {row['state']}" if row["state"] else ""
+        on = f" on {', '.join(row['tables'])}" if row["tables"] else ""
+        statement = " ".join((row["query"] or "").split())[:99]
+        found.append(
+            f"{row['waiting']} wait for a lock{on} that the session {row['pid']} holds{since}"
+            f" ({row['usename']}, {row['application_name'] or 'no name'}{what}; last statement:"
+            f" {statement}); if it is not needed, end it on the primary: select"
+            f" pg_terminate_backend({row['pid']})"
+        )
+    return _all_or("locks", found, "no session waits for a long transaction", "fail")
+
+
 async def _statements(connection: Any) -> list[Finding]:
+    if not await connection.fetchval(_EXTENSION):  # an error would fill the log of the server
+        return []
     try:
         rows = await connection.fetch(_STATEMENTS, float(_SLOW_MS))
     except (asyncpg.UndefinedTableError, asyncpg.ObjectNotInPrerequisiteStateError):

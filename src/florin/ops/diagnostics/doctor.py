@@ -20,6 +20,7 @@ from florin.ops.fleet.home import Home
 from florin.ops.fleet.model import Fleet
 from florin.ops.fleet.observe import find_supervisor, is_serving, observe_fleet
 from florin.ops.fleet.options import UpOptions
+from florin.ops.postgres import server as postgres
 from florin.ops.postgres.connection import NotYet, open_session
 from florin.ops.postgres.connection_budget import ConnectionBudget, replica_connections
 from florin.ops.system import bundled_programs
@@ -165,8 +166,19 @@ async def _database(options: UpOptions, fleet: Fleet) -> list[Finding]:
     return [
         *_facts(dict(row), budget, strict=strict),
         *await time_zones.compare_time_zones(limits.dsn),
-        *await _advised(owner or url),
+        *await _advised(_superuser_url(options.home, fleet) or owner or url),
     ]
+
+
+def _superuser_url(home: Home, fleet: Fleet) -> str | None:
+    """Return the URL of the fleet's own primary; only a superuser sees what the sessions of other
+    accounts do. None if the database is not the fleet's.
+    """
+    primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
+    if primary is None or primary.address is None:
+        return None
+    url = postgres.postgres_url(primary.address, postgres.SUPERUSER, secrets.read_secrets(home))
+    return f"{url.rpartition('/')[0]}/{postgres.DATABASE}"
 
 
 async def _advised(url: str) -> list[Finding]:

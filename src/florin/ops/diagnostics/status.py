@@ -237,12 +237,13 @@ def function_set_lines(sets: Iterable[FunctionSet]) -> list[str]:
 
 
 def _queues(queues: list[dict[str, Any]]) -> list[str]:
-    """Return one line for each queue with jobs."""
+    """Return one line for each queue that has jobs or is paused."""
     states = ("waiting", "active", "delayed", "dead")
     return [
-        f"Queue {queue['name']}: {', '.join(f'{queue[s]} {s}' for s in states if queue[s])}"
+        f"Queue {queue['name']}: "
+        + ("paused (resume: florin queue resume); " if queue["paused"] else "")
+        + (", ".join(f"{queue[s]} {s}" for s in states if queue[s]) or "no jobs")
         + (f"; the oldest has waited {queue['oldest_s']:.0f} s" if queue["waiting"] else "")
-        + ("; paused" if queue["paused"] else "")
         for queue in queues
-        if any(queue[state] for state in states)
+        if queue["paused"] or any(queue[state] for state in states)
     ]

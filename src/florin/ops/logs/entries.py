@@ -15,6 +15,12 @@ from florin.kit.observability.logging import LEVELS, LogLevel
 
 _encode = msgspec.json.Encoder().encode
 _POSTGRES = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}) UTC \[\d+\] .*?([A-Z]+[1-5]?):  ")
+# A line that explains the message before it, or continues a line.
+_DETAIL = re.compile(
+    r"\t|\d{4}-\d\d-\d\d [\d:.]{12} UTC \[\d+\] .*?"
+    r"(?:DETAIL|HINT|CONTEXT|STATEMENT|QUERY|LOCATION):  "
+)
+_ARCHIVER = "archive command failed"  # the server says it as LOG, until it gives up for a while
 _VALKEY = re.compile(r"\d+:\w (\d\d? \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3}) ([.*#-]) ")
 _HAPROXY = re.compile(r"\[(NOTICE|WARNING|ALERT)\]")
 _REQUEST = re.compile(r"\[(\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d\.\d{3})\]")  # HAProxy's of a request
@@ -60,11 +66,14 @@ class LogFilter:
 
 
 class LineParser:
-    """Makes entries of the lines of one part. A line without a time has that of the line before."""
+    """Makes entries of the lines of one part. A line without a time has that of the line before;
+    the details of a message of PostgreSQL have its level.
+    """
 
     def __init__(self, part: str, at: float) -> None:
         self._part = part
         self._at = at
+        self._level: LogLevel = "info"  # of the last message of PostgreSQL
 
     def begin(self, at: float) -> None:
         """Set the time of lines that have none."""
@@ -87,6 +96,9 @@ class LineParser:
 
     def _wrap(self, text: str) -> LogEntry:
         at, level = _time_and_level(text)
+        if _DETAIL.match(text):
+            level = self._level
+        self._level = level
         self._at = self._at if at is None else at
         event = {
             "at": datetime.fromtimestamp(self._at, UTC).isoformat().replace("+00:00", "Z"),
@@ -100,7 +112,8 @@ class LineParser:
 def _time_and_level(text: str) -> tuple[float | None, LogLevel]:
     if match := _POSTGRES.match(text):
         at = datetime.strptime(match[1], "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
-        return at.timestamp(), _WORDS.get(match[2], "info")
+        level = "warn" if _ARCHIVER in text else _WORDS.get(match[2], "info")
+        return at.timestamp(), level
     if match := _VALKEY.match(text):
         at = datetime.strptime(match[1], "%d %b %Y %H:%M:%S.%f").astimezone()  # local time
         return at.timestamp(), _WORDS.get(match[2], "info")

@@ -133,7 +133,13 @@ def _queues(state: OperatorState) -> Iterator[Finding]:
         return
     for queue in state.queues:
         limit = queue["objective_s"]
-        if limit is not None and queue["oldest_s"] > limit and queue["waiting"]:
+        if queue["paused"]:
+            yield _warn(
+                f"Queue {queue['name']} is paused; {queue['waiting']} jobs wait."
+                f" Resume it: florin queue resume {queue['name']}.",
+                "queue-grows",
+            )
+        elif limit is not None and queue["oldest_s"] > limit and queue["waiting"]:
             age, most = format_seconds(queue["oldest_s"]), format_seconds(limit)
             yield _warn(
                 f"Queue {queue['name']}: the oldest job waits {age} (objective {most}).",
