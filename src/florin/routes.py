@@ -20,6 +20,7 @@ from florin.orders import api as orders
 from florin.orders import pages as order_pages
 from florin.orders import test_gateway_api
 from florin.payments import api as payments
+from florin.payments import gateway_accounts_api as gateway_accounts
 from florin.payments import gateways_api as gateways
 from florin.reports import api as reports
 from florin.test_clock import api as test_clock
@@ -47,6 +48,7 @@ api = Router(
         *orders.handlers,
         *payments.handlers,
         *gateways.handlers,
+        *gateway_accounts.handlers,
         *test_gateway_api.handlers,
         *webhook_deliveries.handlers,
         *test_clock.handlers,
@@ -175,6 +177,12 @@ NEEDS: dict[str, str] = {
     "GET /disputes": "orders:read",
     "GET /reports/gateway": "reports:read",
     "GET /disputes/{dispute}": "orders:read",
+    "POST /gateways": "keys:write",
+    "GET /gateways": "keys:write",
+    "GET /gateways/{gateway}": "keys:write",
+    "PATCH /gateways/{gateway}": "keys:write",
+    "DELETE /gateways/{gateway}": "keys:write",
+    "POST /gateways/{gateway}/test": "keys:write",
     "POST /hooks/stripe/{gateway}": PUBLIC,
     "POST /hooks/paypal/{gateway}": PUBLIC,
     "POST /test-gateway/payments/{payment}/refund": "orders:write",
@@ -207,8 +215,16 @@ PEOPLE_ONLY: frozenset[str] = frozenset(
         "PATCH /merchant",
     }
 )
-# An API key may also create and revoke keys whose scopes do not exceed its own.
-FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {"POST /api-keys", "DELETE /api-keys/{key_id}"}
+# An API key may also create and revoke keys whose scopes do not exceed its own, and connect
+# gateways.
+FRESH_PROOF: frozenset[str] = PEOPLE_ONLY | {
+    "POST /api-keys",
+    "DELETE /api-keys/{key_id}",
+    "POST /gateways",
+    "PATCH /gateways/{gateway}",
+    "DELETE /gateways/{gateway}",
+    "POST /gateways/{gateway}/test",
+}
 
 
 # Routes with lasting cost, closed to accounts registered with an invented e-mail address.
@@ -219,6 +235,7 @@ VERIFIED_EMAIL: frozenset[str] = frozenset(
         "POST /api-keys",
         "GET /events/stream",
         "POST /webhook-endpoints",
+        "POST /gateways",
     }
 )
 

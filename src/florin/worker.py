@@ -20,7 +20,7 @@ from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.orders import jobs as orders
 from florin.orders.services import OrderServices
-from florin.payments.catch_up import catch_up_with_gateways
+from florin.payments.catch_up import catch_up_with_account, catch_up_with_gateways
 from florin.test_clock.advance import advance_clock
 from florin.test_clock.due_work import EXPIRY, DueWork
 from florin.webhooks import jobs as webhook_jobs
@@ -153,8 +153,12 @@ async def _due(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await orders.find_due(job, parts.database)
 
 
-async def _catch_up(_job: QueuedJob, parts: WorkerServices) -> None:
-    await catch_up_with_gateways(parts.database, parts.selling.gateways)
+async def _catch_up(job: QueuedJob, parts: WorkerServices) -> None:
+    await catch_up_with_gateways(job, parts.database, parts.selling.gateways)
+
+
+async def _account_events(job: QueuedJob, parts: WorkerServices) -> None:
+    await catch_up_with_account(job, parts.database, parts.selling.gateways)
 
 
 DUE_WORK = (EXPIRY, DueWork(is_settled=webhooks_are_settled))  # of time alone, in order
@@ -173,6 +177,7 @@ PLAN = WorkPlan(
                 "refund": JobType(run=_refund),
                 "due": JobType(run=_due),
                 "catch-up": JobType(run=_catch_up),
+                "account-events": JobType(run=_account_events),
             },
         ),
         QueueConfig(

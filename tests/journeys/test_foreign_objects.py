@@ -8,7 +8,7 @@ import pytest
 
 from florin.kit import ids
 from florin.kit.postgres.database import Database
-from tests.orders.selling import buy, dashboard
+from tests.orders.selling import OWN_STRIPE, buy, dashboard
 from tests.support.api_calls import Json, issue, made, post, problem, read, redeem, spend
 from tests.support.instance import Instance, Shop, make_shop
 
@@ -47,7 +47,8 @@ async def nouns(theirs: tuple[httpx.AsyncClient, Shop]) -> dict[str, Json]:
     found["orders"] = order
     await made(http, f"/orders/{order['id']}/refunds", {"amount": 1})
     await dashboard(http, order, "dispute")
-    paid = ("payments", "payment-refunds", "disputes")
+    await made(http, "/gateways", OWN_STRIPE)
+    paid = ("payments", "payment-refunds", "disputes", "gateways")
     for plural in ("programs", "entries", "events", "api-keys", *paid):
         found[plural] = (await read(http, f"/{plural}"))["data"][0]
     return found

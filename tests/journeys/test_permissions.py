@@ -16,6 +16,7 @@ import pytest
 from florin.identity.scopes import ROLES, SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
+from tests.orders.selling import OWN_STRIPE
 from tests.support.api_calls import key
 from tests.support.instance import Instance, Shop, make_shop
 from tests.support.members import SignedInMember, client_of, member, register
@@ -115,6 +116,7 @@ async def _things(
         await make("/holds", spent),
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
         await make("/webhook-endpoints", {"url": "https://hooks.example.com/", "events": ["*"]}),
+        await make("/gateways", OWN_STRIPE),
         await make("/cards/bulk", {"program": program["id"], "amount": 1, "quantity": 1}),
     ]
     order = await made_order(http, owner, program["id"])
@@ -131,7 +133,8 @@ async def _things(
 
 async def made_order(http: httpx.AsyncClient, owner: SignedInMember, program: str) -> Json:
     """A paid order."""
-    body = {"items": [{"program": program, "amount": 100}], "buyer": {"email": "b@example.com"}}
+    items = [{"program": program, "amount": 100}]
+    body = {"items": items, "buyer": {"email": "b@example.com"}, "gateway": "test"}
     answer = await http.post("/orders", json=body, headers=owner.headers | key())
     assert answer.status_code == 201, answer.text
     order: Json = answer.json()

@@ -32,7 +32,9 @@ FITTING = {
     r"^(aws|gcp|azure):\S+$": "aws:one",
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$": "2026-12-24T09:00",
     r"^https?://[^\s\x00-\x20]+$(?!\n)": "https://shop.example/back",
-    r"^(test|stripe|paypal)$(?!\n)": "test",
+    r"^(test|stripe|paypal|gtw_[0-9a-f]{32})$(?!\n)": "test",
+    r"^[!-~]+$(?!\n)": "whsec_12345678",
+    r"^(sk|rk)_(live|test)_[!-~]+$(?!\n)": "sk_test_12345678",
     r"^[a-z0-9]+(-[a-z0-9]+)*$(?!\n)": "harbour-rye",
     r"^#[0-9A-Fa-f]{6}$(?!\n)": "#1D3B5C",
     r"^data:image/[a-z]+;base64,[A-Za-z0-9+/=]+$(?!\n)": "data:image/png;base64,iVBORw0KGgo=",
@@ -44,7 +46,8 @@ READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
     "role", "country", "currency", "email", "metadata", "at", "locale", "gateway", "return_url",
-    "events", "slug", "card_color", "line_color", "logo",
+    "events", "slug", "card_color", "line_color", "logo", "provider", "secret_key",
+    "webhook_secret", "client_id", "client_secret", "webhook_id",
 }  # fmt: skip
 
 

@@ -7,6 +7,13 @@ import httpx
 from tests.support.api_calls import Json, made, post, read
 from tests.support.instance import NO_TLS, Shop
 
+# A merchant's own gateway, with a key that no one has.
+OWN_STRIPE: dict[str, Any] = {
+    "provider": "stripe",
+    "live": False,
+    "secret_key": "sk_test_of_the_tests_of_gateways",
+}
+
 
 def order_body(shop: Shop, amount: int = 5000, **more: Any) -> Json:
     return {

@@ -1,19 +1,25 @@
 """Money to card exactly once: Stripe and PayPal lose, repeat and reorder webhooks and drop answers,
-while API and worker are killed. Judged by the gateways' own records and the ledger.
+while API, worker and, in the long form, PostgreSQL are killed. Judged by the gateways' own records
+and the ledger.
 """
 
 import asyncio
 import random
+import time
+import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.conftest import Urls
 from tests.orders.selling import accounts, explained
 from tests.payments import test_paypal, test_stripe
-from tests.support import paypal_server, stripe_server
+from tests.support import paypal_server, postgres_server, stripe_server
 from tests.support.api_calls import Json, balanced, key
+from tests.support.connections import connected
 from tests.support.instance import Instance, Shop, instance
 from tests.support.members import client_of
 from tests.support.paypal_server import PayPalServer
@@ -74,11 +80,69 @@ async def buy(
     return {**order, "reference": reference, "number": number}
 
 
+class DurableServer:
+    """A PostgreSQL server that is killed: what it has answered is on the disk."""
+
+    def __init__(self, server: postgres_server.Server) -> None:
+        self.server = server
+        self._process = server.process
+
+    def kill_and_start(self) -> None:
+        """`kill -9` of the postmaster, whose children end by themselves; then crash recovery."""
+        self._process.kill()
+        self._process.wait()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self._process, _ = postgres_server.start(
+                    postgres_server.program(), self.server.data, self.server.port
+                )
+            except AssertionError:  # its shared memory is in use until the last child has ended
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+    def stop(self) -> None:
+        postgres_server.stop(self._process)
+
+
+@pytest.fixture(scope="module")
+def durable(request: pytest.FixtureRequest) -> Iterator[DurableServer | None]:
+    """A server that may be killed; none in the short form, which shares the server of all tests."""
+    if int(str(request.config.getoption("--orders"))) < ORDERS_A_KILL:
+        yield None
+        return
+    with postgres_server.server(postgres_server.program(), durable=True) as server:
+        made_ = DurableServer(server)
+        try:
+            yield made_
+        finally:
+            made_.stop()
+
+
+@pytest.fixture(scope="module")
+async def urls(durable: DurableServer | None, template: postgres_server.Server) -> Urls:
+    at = template
+    if durable is not None:
+        at = durable.server
+        await postgres_server.make_template(at)
+    name = f"faults_{uuid.uuid4().hex[:8]}"
+    await postgres_server.make_database(at, name)
+    return Urls(at.url("florin_app", name), at.url("florin_owner", name), at.url("postgres", name))
+
+
 async def kill_parts(
-    api: Instance, workers: Any, settings: dict[str, str], progress: list[int], count: int
+    api: Instance,
+    workers: Any,
+    durable: DurableServer | None,
+    settings: dict[str, str],
+    progress: list[int],
+    count: int,
 ) -> None:
-    """Kill the worker, then the API, whenever another share of the buyers is done, in the middle of
-    what the others do; start them again.
+    """Kill the worker, then the API, then PostgreSQL, whenever another share of the buyers is done,
+    in the middle of what the others do; start them again.
     """
     worker = workers.start(**settings)
     kills = max(count // ORDERS_A_KILL, 1)
@@ -89,11 +153,17 @@ async def kill_parts(
         worker = workers.start(**settings)
         api.kill()
         await asyncio.to_thread(api.start)
+        if durable is not None:
+            await asyncio.to_thread(durable.kill_and_start)
 
 
 @pytest.mark.slow
 async def test_every_paid_order_has_its_cards_once(
-    urls: Any, owner: Any, shop: Shop, workers: Any, request: pytest.FixtureRequest
+    urls: Urls,
+    durable: DurableServer | None,
+    shop: Shop,
+    workers: Any,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Long form: `bin/test --long payments`, 1,000 orders."""
     count = int(str(request.config.getoption("--orders")))
@@ -108,7 +178,9 @@ async def test_every_paid_order_has_its_cards_once(
                 server.chaos, server.delay_s = random.Random(seed), 1.0
             async with client_of(api, **shop.headers) as http:
                 progress: list[int] = []
-                killer = asyncio.create_task(kill_parts(api, workers, settings, progress, count))
+                killer = asyncio.create_task(
+                    kill_parts(api, workers, durable, settings, progress, count)
+                )
                 slots = asyncio.Semaphore(AT_ONCE)
 
                 async def one(number: int) -> Json:
@@ -122,7 +194,8 @@ async def test_every_paid_order_has_its_cards_once(
                 for server in (stripe, paypal):
                     server.chaos, server.copies = None, 0  # what was lost is found by looking
                     await asyncio.to_thread(server.settle_webhooks)
-                await judge(http, owner, shop, (stripe, paypal), orders)
+                async with connected(urls.owner) as owner:
+                    await judge(http, owner, shop, (stripe, paypal), orders)
 
 
 async def judge(
@@ -169,6 +242,12 @@ async def judge(
     assert len(paid) == await owner.fetchval(
         "select count(*) from florin.account where merchant = $1", shop.merchant
     ), "no card without an order"
+    assert len(paid) == await owner.fetchval(
+        "select count(*) from florin.delivery d join florin.orders o on o.merchant = d.merchant"
+        " and d.cause = 'receipt:' || replace(o.id::text, '-', '')"
+        " where d.merchant = $1 and o.state = 'fulfilled'",
+        shop.merchant,
+    ), "one receipt for each paid order"
     collected = [
         each["amount_total"]
         for each in stripe.all_of("checkout.session")

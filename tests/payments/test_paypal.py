@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from florin.kit import ids
+from florin.payments.gateways.paypal import PayPalGateway
 from tests.orders.selling import accounts, explained
 from tests.payments.test_stripe import becomes, events
 from tests.support import paypal_server
@@ -252,3 +254,79 @@ async def test_only_authentic_webhooks_are_received(
         paypal.away = False
     # Without the id of the webhook there is no address.
     assert post_webhook(f"{api.base}/api/v1/hooks/paypal/default", body, good) == 404
+
+
+async def test_an_order_is_paid_into_the_own_gateway(
+    till: httpx.AsyncClient, shop: Shop, worker: PayPalServer, paid_api: Instance, owner: Any
+) -> None:
+    body = {"provider": "paypal", "live": False, "client_id": CLIENT, "client_secret": SECRET}
+    for change, param in (
+        ({"client_id": None}, "client_id"),
+        ({"secret_key": "sk_test_of_the_tests"}, "secret_key"),
+        ({"webhook_id": "a b c d e f"}, "webhook_id"),
+    ):
+        refused = await till.post("/gateways", json={**body, **change})
+        problem(refused, 422, "invalid_request", param=param)
+    gateway = await made(till, "/gateways", {**body, "webhook_id": WEBHOOK})
+    assert SECRET not in str(gateway)
+    check = (await till.post(f"/gateways/{gateway['id']}/test")).json()
+    assert (check["ok"], check["account"], check["webhook_problem"]) == (True, CLIENT, None)
+    worker.webhook_url = f"{paid_api.base}{gateway['webhook_path']}"
+    order, reference = await place(till, shop)
+    assert (await read(till, f"/payments/{order['payment']}"))["gateway"] == gateway["id"]
+    worker.approve(reference)
+    await becomes(till, order, "fulfilled")
+    refund = await made(till, f"/orders/{order['id']}/refunds", {"amount": 200})
+
+    async def done() -> bool:
+        return (await read(till, f"/payment-refunds/{refund['id']}"))["state"] == "done"
+
+    await until(done, within_s=40)
+    await explained(owner, shop)
+    await balanced(till)
+    await till.patch(f"/gateways/{gateway['id']}", json={"client_secret": "another-secret"})
+    check = (await till.post(f"/gateways/{gateway['id']}/test")).json()
+    assert check["ok"] is False
+
+
+async def test_more_events_than_paypal_lists_at_once(paypal: PayPalServer) -> None:
+    """400 events, of which most are of a few seconds: each window is read in halves."""
+    gateway = PayPalGateway(CLIENT, SECRET, webhook_id=WEBHOOK, real_money=False, url=paypal.url)
+    now, before = datetime.now(UTC), list(paypal.events)
+
+    def event(n: int) -> Json:
+        at = (
+            now - timedelta(seconds=1800 - (n // 40))
+            if n < 380
+            else now - timedelta(minutes=n - 375)
+        )
+        made_at = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return {"id": f"WH-{n}", "event_type": "X", "create_time": made_at, "resource": {}}
+
+    paypal.events[:] = [event(n) for n in range(400)]
+    paypal.log.clear()
+    try:
+        found = await gateway.recent_events(now - timedelta(hours=1))
+    finally:
+        paypal.events[:] = before
+        await gateway.close()
+    assert sorted(each.ref for each in found) == sorted(f"WH-{n}" for n in range(400))
+    assert len(paypal.log) > 2
+
+
+async def test_a_fee_in_the_currency_of_the_account_is_booked_in_it(
+    till: httpx.AsyncClient, shop: Shop, paypal: PayPalServer, owner: Any
+) -> None:
+    order, reference = await place(till, shop)
+    paypal.fee_currency = "USD"
+    try:
+        paypal.approve(reference)
+        assert "Paid" in await browse(order["url"])
+    finally:
+        paypal.fee_currency = None
+    payment = await read(till, f"/payments/{order['payment']}")
+    assert (payment["fee"], payment["fee_currency"]) == (175, "USD")
+    found = await read(till, "/reports/gateway", currency="USD")
+    assert (found["fees"], found["pending"]) == (175, -175)
+    await explained(owner, shop)
+    await balanced(till)

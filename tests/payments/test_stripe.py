@@ -3,21 +3,36 @@
 import json
 import time
 from collections.abc import AsyncGenerator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from florin.cli.doctor import check_gateways
 from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database
+from florin.ops.fleet.home import Home
+from florin.payments.gateway import GatewayOff
 from tests.orders.selling import accounts, explained
 from tests.orders.test_orders import selling
 from tests.support import stripe_server
-from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
-from tests.support.instance import NO_TLS, Instance, Shop, instance
+from tests.support.api_calls import (
+    Json,
+    balanced,
+    exceeded,
+    made,
+    post,
+    problem,
+    read,
+    redeem,
+    together,
+)
+from tests.support.instance import NO_TLS, SECRETS, Instance, Shop, instance, make_shop
 from tests.support.members import client_of
-from tests.support.stripe_server import KEY, SECRET, StripeServer, sign
+from tests.support.ports import free_port
+from tests.support.stripe_server import KEY, OWN_KEY, SECRET, StripeServer, sign
 from tests.support.waiting import until
 from tests.support.webhook_sender import post_webhook
 
@@ -358,3 +373,329 @@ async def test_only_authentic_webhooks_are_received(
     with pytest.raises(NotFound):
         await no_secret.gateways.hook("stripe", "default")
     assert post_webhook(f"{api.base}/api/v1/hooks/stripe/default", body, sign(body, "")) == 404
+
+
+OWN_SECRET = "whsec_of_a_merchant_1"
+
+
+async def connect(http: httpx.AsyncClient, **more: Any) -> Json:
+    """Connect the merchant's own account."""
+    body = {"provider": "stripe", "live": False, "secret_key": OWN_KEY}
+    return await made(http, "/gateways", {**body, "webhook_secret": OWN_SECRET, **more})
+
+
+async def place_own(http: httpx.AsyncClient, shop: Shop) -> tuple[Json, str]:
+    """An order for the gateway that Florin chooses; return it and its session."""
+    order = await made(
+        http,
+        "/orders",
+        {
+            "items": [{"program": shop.program, "amount": 700}],
+            "buyer": {"email": "buyer@example.com"},
+        },
+    )
+    payment = await read(http, f"/payments/{order['payment']}")
+    return {**order, "gateway": payment["gateway"]}, payment["reference"]
+
+
+async def test_the_secrets_of_an_own_gateway_are_never_shown(
+    till: httpx.AsyncClient, shop: Shop, stripe: StripeServer, paid_api: Instance, owner: Any
+) -> None:
+    del stripe
+    body = {"provider": "stripe", "live": False, "secret_key": OWN_KEY}
+    for change, code, param in (
+        ({"live": True}, "invalid_request", "secret_key"),
+        ({"secret_key": None}, "invalid_request", "secret_key"),
+        ({"client_id": "client-of-a-merchant"}, "invalid_request", "client_id"),
+        ({"secret_key": "pk_test_0123456789"}, "invalid_request", "secret_key"),
+        ({"provider": "cash"}, "invalid_request", "provider"),
+    ):
+        problem(await till.post("/gateways", json={**body, **change}), 422, code, param=param)
+    gateway = await connect(till)
+    problem(await till.post("/gateways", json=body), 409, "gateway_taken")
+    path = f"/gateways/{gateway['id']}"
+    assert gateway == await read(till, path) == (await read(till, "/gateways"))["data"][0]
+    assert (gateway["takes_webhooks"], gateway["account"]) == (True, None)
+    check = (await till.post(f"{path}/test")).json()
+    assert (check["ok"], check["account"]) == (True, "acct_of_a_merchant")
+    assert check["webhook_url"] == f"{paid_api.base}{gateway['webhook_path']}"
+    assert check["webhook_problem"] is None
+    await till.patch(path, json={"webhook_secret": "whsec_of_a_merchant_2"})
+    stored = str(
+        await owner.fetch("select * from florin.gateway where merchant = $1", shop.merchant)
+    )
+    audit = str((await read(till, "/audit"))["data"])
+    assert "gateway.connected" in audit
+    assert "gateway.changed" in audit
+    for secret in (OWN_KEY, "whsec_of_a_merchant"):
+        assert secret not in stored + audit + str(await read(till, "/gateways"))
+    await owner.execute(
+        "insert into florin.quota (merchant, name, most) values ($1, 'gateways', 1)", shop.merchant
+    )
+    exceeded(await till.post("/gateways", json=body), "gateways", 1)
+
+
+async def test_an_order_is_paid_into_the_own_gateway(
+    till: httpx.AsyncClient, shop: Shop, worker: StripeServer, paid_api: Instance, owner: Any
+) -> None:
+    """Settled, refunded and caught up with there; also once it takes no new orders."""
+    gateway = await connect(till)
+    worker.webhook_url = None
+    order, session = await place_own(till, shop)
+    assert order["gateway"] == gateway["id"]
+    assert worker.owner_of(session) == "acct_of_a_merchant"
+    worker.pay(session)
+    url = f"{paid_api.base}{gateway['webhook_path']}"
+    noun = {"id": session, "object": "checkout.session"}
+    event = {"id": "evt_own", "type": "checkout.session.completed", "data": {"object": noun}}
+    body = json.dumps(event).encode()
+    assert post_webhook(url, body, sign(body)) == 400  # the installation's secret is another one
+    assert post_webhook(url, body, sign(body, OWN_SECRET)) == 200
+    await becomes(till, order, "fulfilled")
+    off = (await till.delete(f"/gateways/{gateway['id']}")).json()
+    assert off["state"] == "off"
+    refund = await made(till, f"/orders/{order['id']}/refunds", {"amount": 200})
+    await until(lambda: _done(till, refund), within_s=40)
+    (returned,) = [each for each in worker.all_of("refund") if each["amount"] == 200]
+    assert worker.owner_of(returned["id"]) == "acct_of_a_merchant"
+    assert (await place_own(till, shop))[0]["gateway"] == "stripe"
+    # A refund at Stripe without a webhook: its account is still asked for events.
+    worker.refund(session, 100)
+    await owner.execute(
+        "insert into florin.queue_job (queue, kind, payload) values ('payments', 'catch-up', '{}')"
+    )
+
+    async def adopted() -> bool:
+        return (await read(till, f"/payments/{order['payment']}"))["refunded"] == 300
+
+    await until(adopted, within_s=40)
+    await explained(owner, shop)
+    await balanced(till)
+
+
+async def _done(http: httpx.AsyncClient, refund: Json) -> bool:
+    return (await read(http, f"/payment-refunds/{refund['id']}"))["state"] == "done"
+
+
+async def test_events_of_an_own_gateway_reach_its_merchant_alone(
+    till: httpx.AsyncClient,
+    shop: Shop,
+    paid_api: Instance,
+    owner: Any,
+    database: Database,
+) -> None:
+    """A merchant can sign any event with its own secret."""
+    order, session = await place(till, shop)  # at the installation's account
+    payment = ids.require_id("pay", order["payment"])
+    other = await make_shop(owner, database)
+    async with client_of(paid_api, **other.headers) as http:
+        gateway = await connect(http)
+    url = f"{paid_api.base}{gateway['webhook_path']}"
+    marks = {"florin_merchant": shop.merchant.hex, "florin_payment": payment.hex}
+    for given in (marks, {}):
+        noun = {"id": session, "object": "checkout.session", "metadata": given}
+        event = {"id": "evt_x", "type": "checkout.session.completed", "data": {"object": noun}}
+        body = json.dumps(event).encode()
+        for named in ("gateway", "other"):  # even if the payment named its gateway
+            assert post_webhook(url, body, sign(body, OWN_SECRET)) == 200, named
+            await owner.execute(
+                "update florin.payment set gateway = $2 where id = $1",
+                payment,
+                ids.require_id("gtw", gateway["id"]),
+            )
+        await owner.execute(
+            "update florin.payment set gateway = $2 where id = $1", payment, ids.NONE
+        )
+    assert await events(owner, shop) == []
+    wrong = url.replace("/stripe/", "/paypal/")
+    assert post_webhook(wrong, body, sign(body, OWN_SECRET)) == 404
+
+
+async def test_both_webhook_secrets_are_accepted_for_a_day(
+    till: httpx.AsyncClient, shop: Shop, paid_api: Instance, owner: Any
+) -> None:
+    gateway = await connect(till)
+    url, body = f"{paid_api.base}{gateway['webhook_path']}", b'{"id": "evt_1", "type": "x", '
+    body += b'"data": {"object": {}}}'
+    path = f"/gateways/{gateway['id']}"
+    await till.patch(path, json={"webhook_secret": "whsec_of_a_merchant_2"})
+    await till.patch(path, json={"secret_key": OWN_KEY})  # changes nothing about it
+    for secret in (OWN_SECRET, "whsec_of_a_merchant_2"):
+        assert post_webhook(url, body, sign(body, secret)) == 200
+    await owner.execute(
+        "update florin.gateway set previous_until = clock_timestamp() where merchant = $1",
+        shop.merchant,
+    )
+    assert post_webhook(url, body, sign(body, OWN_SECRET)) == 400
+    assert post_webhook(url, body, sign(body, "whsec_of_a_merchant_2")) == 200
+
+
+async def test_a_key_of_another_account_is_refused(
+    till: httpx.AsyncClient, shop: Shop, stripe: StripeServer
+) -> None:
+    """The payments of the gateway could not be found there."""
+    del shop
+    gateway = await connect(till, webhook_secret=None)
+    path = f"/gateways/{gateway['id']}"
+    check = (await till.post(f"{path}/test")).json()
+    assert "does not exist" in check["webhook_problem"]
+    problem(await till.patch(path, json={"secret_key": KEY}), 422, "invalid_request")
+    assert (await till.patch(path, json={"secret_key": "sk_test_unknown"})).status_code == 200
+    check = (await till.post(f"{path}/test")).json()
+    assert (check["ok"], check["account"]) == (False, None)
+    stripe.accounts["sk_test_unknown"] = "acct_of_another"
+    check = (await till.post(f"{path}/test")).json()
+    assert check["ok"] is False
+    assert "acct_of_another" in check["key_problem"]
+
+
+async def test_one_gateway_of_a_mode_is_on(till: httpx.AsyncClient, shop: Shop) -> None:
+    del shop
+    made_: list[str] = []
+    for _ in range(4):
+        gateway = await connect(till)
+        await till.delete(f"/gateways/{gateway['id']}")
+        made_.append(gateway["id"])
+    answers = await together(
+        till.patch(f"/gateways/{each}", json={"state": "on"}) for each in made_
+    )
+    assert sorted(each.status_code for each in answers) == [200, 409, 409, 409]
+    listed = (await read(till, "/gateways"))["data"]
+    assert sorted(each["state"] for each in listed) == ["off", "off", "off", "on"]
+
+
+async def test_real_and_test_money_are_kept_apart(
+    till: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    production, _ = selling(database, "production")
+    with pytest.raises(GatewayOff, match="test money"):
+        await production.gateways.require_money(shop.merchant, real_money=False, param="live")
+    gateway = await connect(till)
+    for requested in (gateway["id"], "stripe", None):
+        with pytest.raises(GatewayOff, match="test money"):
+            await production.gateways.choose(shop.merchant, requested)
+    await owner.execute("update florin.merchant set test = true where id = $1", shop.merchant)
+    chosen = await production.gateways.choose(shop.merchant, None)
+    assert chosen == ("stripe", ids.require_id("gtw", gateway["id"]))
+    body = {"provider": "stripe", "live": True, "secret_key": "sk_live_0123456789"}
+    problem(await till.post("/gateways", json=body), 422, "gateway_off", param="live")
+    theirs = await make_shop(owner, database)
+    with pytest.raises(GatewayOff, match="not connected"):
+        await production.gateways.choose(theirs.merchant, gateway["id"])
+
+
+async def test_a_fee_in_the_currency_of_the_account_is_booked_in_it(
+    till: httpx.AsyncClient, shop: Shop, worker: StripeServer, owner: Any
+) -> None:
+    worker.settled_in = "usd"
+    try:
+        order, session = await place(till, shop)
+        worker.pay(session)
+        await becomes(till, order, "fulfilled")
+    finally:
+        worker.settled_in = "eur"
+    payment = await read(till, f"/payments/{order['payment']}")
+    assert (payment["fee"], payment["fee_currency"], payment["currency"]) == (59, "USD", "EUR")
+    found = await read(till, "/reports/gateway", currency="USD")
+    assert (found["charges"], found["fees"], found["pending"]) == (0, 59, -59)
+    found = await read(till, "/reports/gateway", currency="EUR")
+    assert (found["charges"], found["fees"], found["pending"]) == (5000, 0, 5000)
+    # The account is settled in the payment's currency from now on: nothing is booked twice.
+    worker.refund(session, 100)
+
+    async def adopted() -> bool:
+        return (await read(till, f"/payments/{order['payment']}"))["refunded"] == 100
+
+    await until(adopted, within_s=40)
+    await explained(owner, shop)
+    await balanced(till)
+
+
+async def test_a_request_under_a_running_key_is_asked_again(
+    till: httpx.AsyncClient, shop: Shop, stripe: StripeServer
+) -> None:
+    """R9: 409 in progress is no failure of the payment; the same key finds the same session."""
+    before = len(stripe.all_of("checkout.session"))
+    body = {
+        "items": [{"program": shop.program, "amount": 900}],
+        "buyer": {"email": "buyer@example.com"},
+        "gateway": "stripe",
+    }
+    stripe.busy = 100
+    try:
+        problem(await post(till, "/orders", body, under="busy"), 503, "outcome_unknown")
+    finally:
+        stripe.busy = 0
+    [payment] = (await read(till, "/payments"))["data"]
+    assert (payment["state"], payment["failure"]) == ("created", None)
+    answer = await post(till, "/orders", body, under="busy")
+    assert answer.status_code == 201
+    assert answer.json()["pay_url"]
+    assert len(stripe.all_of("checkout.session")) == before + 1
+
+
+async def test_the_way_back_needs_no_cookie(
+    till: httpx.AsyncClient, shop: Shop, stripe: StripeServer
+) -> None:
+    """R12: another browser returns, from another site and with cookies of others."""
+    order, session = await place(till, shop)
+    stripe.pay(session)
+    headers = {
+        "origin": "null",
+        "referer": "https://checkout.stripe.example/",
+        "sec-fetch-site": "cross-site",
+        "cookie": "cart=of-another-site",
+    }
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=30, headers=headers) as browser:
+        shown = await browser.get(order["url"])
+    assert shown.status_code == 200
+    assert "Paid" in shown.text
+    assert (await read(till, f"/orders/{order['id']}"))["state"] == "fulfilled"
+
+
+async def test_the_doctor_checks_keys_and_webhook_addresses(
+    till: httpx.AsyncClient,
+    shop: Shop,
+    stripe: StripeServer,
+    paid_api: Instance,
+    urls: Any,
+    tmp_path: Path,
+) -> None:
+    gateway = await connect(till, webhook_secret=None)
+    given = {"DATABASE_URL": urls.app, "FLORIN_ENV": "test", **SECRETS, **variables(stripe)}
+    given["FLORIN_PUBLIC_URL"] = paid_api.base
+    name = f"gateway {gateway['id']} of {ids.show_id('mer', shop.merchant)}"
+
+    async def found(**more: str) -> dict[str, tuple[str, str]]:
+        checks = await check_gateways(Home(tmp_path), given | more)
+        return {each.name: (each.result, each.message) for each in checks}
+
+    well = await found()
+    assert well["gateway stripe"] == (
+        "ok",
+        "accepts its key (acct_of_the_tests), and gets webhooks",
+    )
+    assert well[name][0] == "warn"
+    assert "no webhooks" in well[name][1]
+    await till.patch(f"/gateways/{gateway['id']}", json={"webhook_secret": OWN_SECRET})
+    assert name not in await found()
+    wrong = await found(STRIPE_SECRET_KEY="sk_test_of_no_account")
+    assert wrong["gateway stripe"][0] == "fail"
+    away = await found(FLORIN_PUBLIC_URL=f"http://127.0.0.1:{free_port()}")
+    assert away["gateway stripe"][0] == "warn"
+    assert "does not answer" in away["gateway stripe"][1]
+    other = await found(FLORIN_PUBLIC_URL=stripe.url)  # a server, but not Florin
+    assert "not by Florin" in other["gateway stripe"][1]
+    nothing = {"FLORIN_ENV": "test", **SECRETS}
+    assert await check_gateways(Home(tmp_path), nothing) == []
+
+
+async def test_keys_are_tested_few_times_an_hour(till: httpx.AsyncClient, shop: Shop) -> None:
+    """Otherwise anyone could find out which stolen keys work."""
+    del shop
+    gateway = await connect(till, secret_key="sk_test_stolen_1")
+    answers = [await till.post(f"/gateways/{gateway['id']}/test") for _ in range(31)]
+    assert {each.status_code for each in answers[:30]} == {200}
+    problem(answers[30], 429, "rate_limited")
+    change = {"secret_key": "sk_test_stolen_2"}
+    problem(await till.patch(f"/gateways/{gateway['id']}", json=change), 429, "rate_limited")

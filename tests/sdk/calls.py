@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from florin_client import ApiError, Florin
 from florin_client.calls import Call
 from florin_client.nouns import Order
+from tests.orders.selling import OWN_STRIPE
 from tests.support.instance import NO_TLS
 
 T = TypeVar("T")
@@ -431,6 +432,14 @@ CALLS: dict[str, Callable[[World], Any]] = {
     ),
     "withdraw_order": lambda w: w.florin.withdraw_order(_paid_order(w).id),
     "get_gateway_report": lambda w: w.florin.get_gateway_report(from_=EXPIRES, to=EXPIRES),
+    "connect_gateway": lambda w: w.keep("gateway", w.florin.connect_gateway(**OWN_STRIPE)),
+    "list_gateways": _lists("list_gateways"),
+    "get_gateway": _gets("get_gateway", "gateway"),
+    "change_gateway": lambda w: w.florin.change_gateway(w.id("gateway"), state="on"),
+    "disconnect_gateway": _gets("disconnect_gateway", "gateway"),
+    "check_gateway": lambda w: refused(  # it would ask the gateway itself
+        "not_found", lambda: w.florin.check_gateway("gtw_" + "0" * 32)
+    ),
     "receive_stripe_webhook": lambda w: refused(
         "not_found", lambda: w.florin.receive_stripe_webhook("default", b"{}", {})
     ),

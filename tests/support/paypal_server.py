@@ -42,6 +42,7 @@ class PayPalServer(WebhookSender):
     drop_answers: int = 0  # close the connection after the effect of a POST, so many times
     decline: bool = False  # the next capture finds no money
     pending: bool = False  # the next capture waits for a review
+    fee_currency: str | None = None  # None: that of the payment
     log: list[str] = field(default_factory=list[str])
     orders: dict[str, Json] = field(default_factory=dict[str, Json])
     refunds: dict[str, Json] = field(default_factory=dict[str, Json])
@@ -108,6 +109,7 @@ class PayPalServer(WebhookSender):
             event: Json = {
                 "id": f"WH-{secrets.token_hex(12)}",
                 "event_type": kind,
+                "create_time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
                 "resource": json.loads(json.dumps(noun)),
             }
             self.events.insert(0, event)
@@ -160,7 +162,7 @@ class PayPalServer(WebhookSender):
         if path == "/v1/notifications/verify-webhook-signature":
             return 200, self._verify(body)
         if path == "/v1/notifications/webhooks-events":
-            return 200, {"events": self.events}
+            return 200, {"events": self._events(query)}
         if path == "/v1/customer/disputes":
             wanted = query["disputed_transaction_id"]
             found = [
@@ -181,6 +183,15 @@ class PayPalServer(WebhookSender):
             asked = json.loads(body)
             return 201, self._refund(capture, asked["amount"], asked.get("custom_id"))
         raise Refused("NOT_FOUND", 404)
+
+    def _events(self, query: Json) -> list[Json]:
+        """The newest of a window, at most so many as are asked for, and never more than 300."""
+        inside = [
+            each
+            for each in self.events
+            if query["start_time"] <= each["create_time"] <= query["end_time"]
+        ]
+        return inside[: min(int(query["page_size"]), 300)]
 
     def _order(self, asked: Json) -> Json:
         [unit] = asked["purchase_units"]
@@ -231,7 +242,8 @@ class PayPalServer(WebhookSender):
 
     def _receive(self, capture: Json) -> None:
         capture.pop("status_details", None)
-        fee = {"value": FEE, "currency_code": capture["amount"]["currency_code"]}
+        currency = self.fee_currency or capture["amount"]["currency_code"]
+        fee = {"value": FEE, "currency_code": currency}
         capture["seller_receivable_breakdown"] = {"paypal_fee": fee}
 
     def _captures(self, order: str) -> list[Json]:

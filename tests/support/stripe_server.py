@@ -25,6 +25,7 @@ from tests.support.webhook_sender import WebhookSender
 Json = dict[str, Any]
 KEY = "sk_test_of_the_tests_0123456789"
 SECRET = "whsec_of_the_tests_0123456789"
+OWN_KEY = "rk_test_of_a_merchant_0123456789"  # of an account of its own
 FEE = 59  # of each charge, in the minor unit
 _SESSION: Any = import_module("stripe.params.checkout._session_create_params").SessionCreateParams
 _OPTIONS: Any = import_module("stripe").RequestOptions.__annotations__
@@ -94,7 +95,14 @@ class StripeServer(WebhookSender):
     port: int = 0
     away: bool = False  # refuse every request
     drop_answers: int = 0  # close the connection after the effect, so many times
+    settled_in: str = "eur"  # the currency of the account
+    busy: int = 0  # so many requests under a key are refused: one under that key is running
     log: list[str] = field(default_factory=list[str])
+    accounts: dict[str, str] = field(  # by their keys
+        default_factory=lambda: {KEY: "acct_of_the_tests", OWN_KEY: "acct_of_a_merchant"}
+    )
+    _account: str = ""  # of the request that is answered
+    _owners: dict[str, str] = field(default_factory=dict[str, str])  # the account of each noun
     _nouns: dict[str, Json] = field(default_factory=dict[str, Json])
     _keys: dict[str, tuple[str, int, Json]] = field(
         default_factory=dict[str, tuple[str, int, Json]]
@@ -191,13 +199,19 @@ class StripeServer(WebhookSender):
 
     # Its own affairs.
 
-    def _add(self, prefix: str, **noun: Any) -> Json:
+    def owner_of(self, noun: str) -> str:
+        """The account that a noun belongs to."""
+        return self._owners[noun]
+
+    def _add(self, prefix: str, *, account: str | None = None, **noun: Any) -> Json:
         made: Json = {
             "id": f"{prefix}_{secrets.token_hex(12)}",
             "created": int(time.time()),
             **noun,
         }
         self._nouns[made["id"]] = made
+        of_intent = self._owners.get(str(noun.get("payment_intent")), self._account)
+        self._owners[made["id"]] = account or of_intent
         return made
 
     def _move(self, amount: int, fee: int) -> Json:
@@ -207,12 +221,13 @@ class StripeServer(WebhookSender):
             "amount": amount,
             "fee": fee,
             "net": amount - fee,
-            "currency": "eur",
+            "currency": self.settled_in,
         }
 
     def _intent(self, session: Json, amount: int) -> Json:
         return self._add(
             "pi",
+            account=self._owners[session["id"]],
             object="payment_intent",
             amount=amount,
             currency=session["currency"],
@@ -253,16 +268,25 @@ class StripeServer(WebhookSender):
     def _happened(self, kind: str, noun: Json) -> None:
         with self._lock:
             shown = {name: each for name, each in noun.items() if not name.startswith("_")}
-            event = self._add("evt", object="event", type=kind, data={"object": shown})
+            event = self._add(
+                "evt",
+                account=self._owners[noun["id"]],
+                object="event",
+                type=kind,
+                data={"object": shown},
+            )
         self.send_webhook(event)
 
     def sign(self, body: bytes) -> dict[str, str]:
         return sign(body)
 
-    def request(self, method: str, path: str, form: Json, key: str | None) -> tuple[int, Json]:
-        """Answer a request. One key is one answer."""
-        text = json.dumps([method, path, form], sort_keys=True)
+    def request(
+        self, method: str, path: str, form: Json, key: str | None, *, account: str
+    ) -> tuple[int, Json]:
+        """Answer a request of an account. One key is one answer."""
+        text = json.dumps([account, method, path, form], sort_keys=True)
         with self._lock:
+            self._account = account
             self.log.append(f"{method} {path}")
             if key is not None and key in self._keys:
                 before, status, answer = self._keys[key]
@@ -280,13 +304,11 @@ class StripeServer(WebhookSender):
     def _route(self, method: str, path: str, form: Json) -> Json:
         parts = path.split("/")
         if path == "account":
-            return {"id": "acct_of_the_tests", "object": "account"}
+            return {"id": self._account, "object": "account"}
         if path == "checkout/sessions" and method == "POST":
             return self._show(self._session(form))
         if parts[:2] == ["checkout", "sessions"]:
-            session = self._nouns.get(parts[2])
-            if session is None:
-                raise Refused("resource_missing", "No such session")
+            session = self._own(parts[2])
             if parts[-1] == "expire":
                 if session["status"] != "open":
                     raise Refused("checkout_session_not_open", "This session is not open")
@@ -296,7 +318,7 @@ class StripeServer(WebhookSender):
             wrong = check(_REFUND, form)
             if wrong is not None:
                 raise Refused("parameter_unknown", f"Received unknown parameter: {wrong}")
-            intent = self._nouns[form["payment_intent"]]
+            intent = self._own(form["payment_intent"])
             return self._refund(intent, int(form["amount"]), form.get("metadata", {}))
         kinds = {
             "refunds": "refund",
@@ -307,10 +329,19 @@ class StripeServer(WebhookSender):
         if path in kinds:
             wanted = form.get("payment_intent")
             found = [
-                n for n in self.all_of(kinds[path]) if wanted in {None, n.get("payment_intent")}
+                n
+                for n in self.all_of(kinds[path])
+                if wanted in {None, n.get("payment_intent")}
+                and self._owners[n["id"]] == self._account
             ]
             return {"object": "list", "data": found[::-1], "has_more": False, "url": f"/v1/{path}"}
         raise Refused("url_invalid", f"Unrecognized request URL ({method}: /v1/{path})")
+
+    def _own(self, noun: str) -> Json:
+        """A noun of the account that asks."""
+        if self._owners.get(noun) != self._account:
+            raise Refused("resource_missing", f"No such object: {noun}")
+        return self._nouns[noun]
 
     def _session(self, form: Json) -> Json:
         wrong = check(_SESSION, form)
@@ -381,10 +412,17 @@ def stripe_server() -> Generator[StripeServer]:
                 self.close_connection = True
                 return
             key = self.headers.get("idempotency-key")
-            if self.headers.get("authorization") != f"Bearer {KEY}":
+            bearer = self.headers.get("authorization", "").removeprefix("Bearer ")
+            account = server.accounts.get(bearer)
+            if server.busy and key is not None:
+                server.busy -= 1
+                running = "There is currently another in-progress request using this key"
+                status = 409
+                answer = problem("idempotency_error", "idempotency_key_in_use", running)
+            elif account is None:
                 status, answer = 401, problem("invalid_request_error", None, "Invalid API key")
             else:
-                status, answer = server.request(self.command, url.path, form, key)
+                status, answer = server.request(self.command, url.path, form, key, account=account)
             if server.chaos is not None and server.chaos.random() < 0.15:
                 self.close_connection = True
                 return

@@ -1,5 +1,5 @@
--- Check the quota of API keys that are not revoked, of members, or of webhook endpoints that are not
--- deleted; a removed member has no row.
+-- Check the quota of API keys that are not revoked, of members, of webhook endpoints that are not
+-- deleted, or of gateways, also those that are off; a removed member has no row.
 -- Returns null, or the limit that one more would exceed. The merchant's row is locked until the end of
 -- the transaction, so that the second of two concurrent requests sees what the first created.
 create function exceeded_quota(p_merchant uuid, p_name text) returns bigint
@@ -17,6 +17,8 @@ begin
     when 'webhook_endpoints' then
       select count(*) into used from webhook_endpoint e
       where e.merchant = p_merchant and e.state <> 'deleted';
+    when 'gateways' then
+      select count(*) into used from gateway g where g.merchant = p_merchant;
     when 'members' then
       select count(*) into used from member m where m.merchant = p_merchant;
   end case;

@@ -1,4 +1,7 @@
-"""Quotas of API keys, members and webhook endpoints. `ledger/quotas.sql` has the default limits."""
+"""Quotas of API keys, members, webhook endpoints and gateways.
+
+`ledger/quotas.sql` has the default limits.
+"""
 
 from typing import Literal
 from uuid import UUID
@@ -6,7 +9,7 @@ from uuid import UUID
 from florin.kit.errors import QuotaExceeded
 from florin.kit.postgres.database import Tx
 
-QuotaName = Literal["api_keys", "members", "webhook_endpoints"]
+QuotaName = Literal["api_keys", "members", "webhook_endpoints", "gateways"]
 
 
 async def require_quota_left(tx: Tx, merchant: UUID, name: QuotaName) -> None:

@@ -2,7 +2,7 @@
 create function quotas() returns table (name text, most bigint)
 language sql immutable set search_path from current as $$
   values ('cards_per_day', 5000000::bigint), ('open_jobs', 20), ('event_streams', 20),
-    ('api_keys', 1000), ('members', 1000), ('webhook_endpoints', 50)
+    ('api_keys', 1000), ('members', 1000), ('webhook_endpoints', 50), ('gateways', 20)
 $$;
 
 create function quota_limit(p_merchant uuid, p_name text) returns bigint

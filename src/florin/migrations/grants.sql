@@ -48,12 +48,13 @@ grant execute on function webhook_fan_out, webhook_due_lanes, webhook_due to {ro
 grant insert, delete on job_code_export, job_part to {role};
 grant execute on function post_gateway, record_event to {role};
 grant insert on orders, order_item, order_card, payment, payment_refund, dispute,
-  gateway_event, test_payment, test_refund, test_dispute to {role};
+  gateway_event, gateway, test_payment, test_refund, test_dispute to {role};
+grant update (state, account, sealed, previous_until, off_at) on gateway to {role};
 grant insert, update on order_number to {role};
 grant update (state, buyer_email, buyer_name, paid_by, review, paid_at, closed_at, withdrawn_at) on orders
   to {role};
 grant update (clawed) on order_card to {role};
-grant update (state, reference, url, capture_ref, received, received_currency, refunded, fee, surplus, failure,
+grant update (state, reference, url, capture_ref, received, received_currency, refunded, fee, fee_currency, surplus, failure,
   expires_at, looked_at, look_due, paid_at) on payment to {role};
 grant update (state, gateway_ref, failure, attempts, due_at, resolved_at) on payment_refund to {role};
 grant update (kind, state, amount, withdrawn, clawed, loss, cards, due_at, resolved_at) on dispute to {role};

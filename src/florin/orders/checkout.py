@@ -114,7 +114,7 @@ class Checkout:
         merchant = origin.merchant
         order, payment = ids.new_id(), ids.new_id()
         provider, gateway = await self._gateways.choose(merchant, request.gateway)
-        connected = await self._gateways.gateway(provider)
+        connected = await self._gateways.gateway(merchant, provider, gateway)
         plans = await plan_items(self._database, merchant, request)
         async with self._database.transaction() as tx:
             first = order

@@ -42,8 +42,8 @@ GatewayText = Annotated[
     str,
     Meta(
         max_length=40,
-        pattern=r"^(test|stripe|paypal)$(?!\n)",
-        description="test, Florin's own gateway; stripe; or paypal.",
+        pattern=r"^(test|stripe|paypal|gtw_[0-9a-f]{32})$(?!\n)",
+        description="test, Florin's own gateway; stripe; paypal; or the id of a gateway of yours.",
         examples=["test"],
     ),
 ]

@@ -25,7 +25,7 @@ class OrderServices:
 
     @staticmethod
     def of(settings: Settings, database: Database, sealer: Sealer) -> "OrderServices":
-        gateways = GatewayDirectory(settings, database)
+        gateways = GatewayDirectory(settings, database, sealer)
         checkout = Checkout(database, gateways, sealer)
         pepper = settings.code_pepper.get_secret_value()
         links = CardLinks(

@@ -119,17 +119,26 @@ class Settlement:
         await sync_disputes_in(tx, row, seen.disputes, has_cards=has_cards, actor=FLORIN)
 
     async def _record_fee(self, tx: Tx, row: Row, seen: Seen) -> None:
-        """The gateway's fees for the payment so far: it keeps them, also for disputes."""
+        """The gateway's fees for the payment so far: it keeps them, also for disputes, in the
+        currency in which the account is settled. An account that is settled in another one since
+        the first fee shows sums that cannot be compared.
+        """
+        known = row["fee_currency"] or row["received_currency"]
+        currency = seen.fee_currency or known
+        if row["fee"] > 0 and currency != known:
+            _log.warning("the currency of a fee has changed", payment=row["id"].hex)
+            return
         if (more := seen.fee - row["fee"]) > 0:
-            currency = row["received_currency"]
             await post_gateway(
                 tx, row["merchant"], "gateway_fee", currency, more, row["id"], actor=FLORIN
             )
             await tx.run(
-                "update florin.payment set fee = $3 where merchant = $1 and id = $2",
+                "update florin.payment set fee = $3, fee_currency = $4"
+                " where merchant = $1 and id = $2",
                 row["merchant"],
                 row["id"],
                 seen.fee,
+                currency,
             )
 
     async def _record_unpaid(self, tx: Tx, row: Row, seen: Seen) -> None:

@@ -93,7 +93,9 @@ class SeenDispute(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Seen(msgspec.Struct, kw_only=True, frozen=True):
-    """What a gateway says about a payment now. `ours`: the payment that its object names."""
+    """What a gateway says about a payment now. `ours`: the payment that its object names.
+    `fee_currency`: of the fee, if the account is settled in another one than the payment's.
+    """
 
     state: PaymentState
     reference: str | None = None
@@ -104,6 +106,7 @@ class Seen(msgspec.Struct, kw_only=True, frozen=True):
     ours: UUID | None = None
     failure: str | None = None
     fee: int = 0
+    fee_currency: str = ""
     refunds: tuple[SeenRefund, ...] = ()
     disputes: tuple[SeenDispute, ...] = ()
 

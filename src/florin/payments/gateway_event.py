@@ -19,13 +19,16 @@ from florin.payments.jobs import look_job
 _log = logging.get_logger()
 
 _BY_MARKS = """
-select merchant, id from florin.payment where merchant = $1 and id = $2 and gateway = $3
+select merchant, id from florin.payment
+where merchant = $3 and id = $4 and gateway = $1 and ($2::uuid is null or merchant = $2)
 """
 _BY_REFERENCE = """
-select merchant, id from florin.payment where reference = $1 and gateway = $2
+select merchant, id from florin.payment
+where reference = $3 and gateway = $1 and ($2::uuid is null or merchant = $2)
 """
 _BY_CAPTURE = """
-select merchant, id from florin.payment where capture_ref = $1 and gateway = $2
+select merchant, id from florin.payment
+where capture_ref = $3 and gateway = $1 and ($2::uuid is null or merchant = $2)
 """
 _INSERT = """
 insert into florin.gateway_event as e (merchant, gateway, event_ref, type, object_ref, received_at)
@@ -54,12 +57,18 @@ class GatewayEvent(msgspec.Struct, kw_only=True, frozen=True):
 
 
 async def receive_event(
-    database: Database, gateway: UUID, event: GatewayEvent, *, in_job: bool = False
+    database: Database,
+    gateway: UUID,
+    owner: UUID | None,
+    event: GatewayEvent,
+    *,
+    in_job: bool = False,
 ) -> bool:
     """Record an authentic event and enqueue a look; return whether it is about a payment of ours
-    and new. `in_job`: a job found it, so the look goes straight to the queue.
+    and new. `owner`: the merchant whose own gateway it is, and whose payments alone it is about.
+    `in_job`: a job found it, so the look goes straight to the queue.
     """
-    row = await _find_payment(database, gateway, event)
+    row = await _find_payment(database, gateway, owner, event)
     if row is None:
         _log.info("an event of another system", reference=event.ref, kind=event.kind)
         return False
@@ -73,12 +82,14 @@ async def receive_event(
     return seen == 1
 
 
-async def _find_payment(database: Database, gateway: UUID, event: GatewayEvent) -> Row | None:
+async def _find_payment(
+    database: Database, gateway: UUID, owner: UUID | None, event: GatewayEvent
+) -> Row | None:
     if event.payment is not None and event.merchant is not None:
-        return await database.one(_BY_MARKS, event.merchant, event.payment, gateway)
+        return await database.one(_BY_MARKS, gateway, owner, event.merchant, event.payment)
     row = None
     if event.reference is not None:
-        row = await database.one(_BY_REFERENCE, event.reference, gateway)
+        row = await database.one(_BY_REFERENCE, gateway, owner, event.reference)
     if row is None and event.capture_ref is not None:
-        row = await database.one(_BY_CAPTURE, event.capture_ref, gateway)
+        row = await database.one(_BY_CAPTURE, gateway, owner, event.capture_ref)
     return row

@@ -27,3 +27,13 @@ def refund_job(merchant: UUID, refund: UUID) -> NewJob:
         payload={"merchant": str(merchant), "refund": str(refund)},
         dedupe=f"refund:{refund}",
     )
+
+
+def account_events_job(merchant: UUID, gateway: UUID) -> NewJob:
+    """List the events of a merchant's own account, for webhooks that were lost."""
+    return NewJob(
+        queue=QUEUE,
+        kind="account-events",
+        payload={"merchant": str(merchant), "gateway": str(gateway)},
+        dedupe=f"account-events:{gateway}",
+    )

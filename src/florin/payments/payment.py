@@ -30,6 +30,7 @@ class Payment(msgspec.Struct, kw_only=True):
     received: int
     refunded: int
     fee: int
+    fee_currency: str | None
     surplus: bool
     disputed: bool
     failure: str | None
@@ -139,6 +140,7 @@ def payment_from_row(row: Mapping[str, Any]) -> Payment:
         received=row["received"],
         refunded=row["refunded"],
         fee=row["fee"],
+        fee_currency=row["fee_currency"],
         surplus=row["surplus"],
         disputed=row["disputed"],
         failure=row["failure"],

@@ -102,7 +102,7 @@ async def test_the_operator_changes_a_limit_and_the_audit_has_it(
     assert done == {"merchant": merchant, "quota": "open_jobs", "limit": 50, "was": 20}
     listed = {each["quota"]: each for each in (await operator("list"))["quotas"]}
     usual = {"cards_per_day": 5_000_000, "open_jobs": 20, "event_streams": 20}
-    usual |= {"api_keys": 1000, "members": 1000, "webhook_endpoints": 50}
+    usual |= {"api_keys": 1000, "members": 1000, "webhook_endpoints": 50, "gateways": 20}
     assert {name: each["default"] for name, each in listed.items()} == usual
     assert listed["open_jobs"]["merchants"][merchant] == 50
     (record,) = (await read(http, "/audit", action="quota.changed"))["data"]

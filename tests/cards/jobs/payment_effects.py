@@ -14,8 +14,9 @@ from florin.kit.postgres.database import Tx
 from florin.kit.queue.enqueue import NewJob
 from florin.orders.fulfilment import CardFulfilment
 from florin.orders.refunds import RefundPlan, begin_refund_in
+from florin.payments.gateway_account import GatewaySecrets, seal_secrets
 from florin.payments.gateway_event import GatewayEvent
-from florin.payments.jobs import QUEUE, look_job, refund_job
+from florin.payments.jobs import QUEUE, account_events_job, look_job, refund_job
 from florin.payments.page_token import make_page_token, page_token_hash
 from tests.cards.jobs.cleanup_effects import Check
 from tests.ledger.calls import make_merchant, make_program
@@ -154,9 +155,14 @@ async def _check_sold(owner: Any, sale: _Sale) -> None:
     assert (order["state"], order["paid_by"]) == ("fulfilled", sale.payment)
     assert await _balances(owner, merchant) == [AMOUNT] * COUNT
     sold = await owner.fetch("select card from florin.order_card where merchant = $1", merchant)
-    sent = await owner.fetch("select card from florin.delivery where merchant = $1", merchant)
+    sent = await owner.fetch(
+        "select card, cause from florin.delivery where merchant = $1", merchant
+    )
     assert len(sold) == COUNT
-    assert sorted(row["card"] for row in sold) == sorted(row["card"] for row in sent)
+    cards = sorted(row["card"] for row in sent if row["card"] is not None)
+    assert sorted(row["card"] for row in sold) == cards
+    causes = {row["cause"] for row in sent if row["card"] is None}
+    assert f"receipt:{sale.order.hex}" in causes
     assert await _clearing(owner, merchant) == (PAID, PAID)
     found = await _events(owner, merchant)
     once = {"payment.paid": 1, "order.paid": 1, "order.fulfilled": 1}
@@ -256,9 +262,31 @@ async def catch_up(owner: Any) -> tuple[NewJob, Check]:
     return NewJob(queue=QUEUE, kind="catch-up"), check
 
 
+async def account_events(owner: Any) -> tuple[NewJob, Check]:
+    """The same of a merchant's own account."""
+    _, check = await catch_up(owner)
+    merchant, gateway = _LOST[0].merchant, ids.new_id()
+    assert merchant is not None
+    sealed = seal_secrets(
+        Sealer(SECRETS["FLORIN_SEAL_KEY"]), merchant, gateway, GatewaySecrets(secret_key="sk_test_")
+    )
+    await owner.execute(
+        "insert into florin.gateway (merchant, id, provider, live, sealed, made_by)"
+        " values ($1, $2, 'stripe', false, $3, 'tests')",
+        merchant,
+        gateway,
+        sealed,
+    )
+    await owner.execute(
+        "update florin.payment set gateway = $2 where merchant = $1", merchant, gateway
+    )
+    return account_events_job(merchant, gateway), check
+
+
 PAYMENTS = {
     (QUEUE, "look"): look,
     (QUEUE, "refund"): refund,
     (QUEUE, "due"): due,
     (QUEUE, "catch-up"): catch_up,
+    (QUEUE, "account-events"): account_events,
 }

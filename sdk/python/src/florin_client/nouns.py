@@ -364,6 +364,7 @@ class Payment(Named, kw_only=True):
     received: int = 0
     refunded: int = 0
     fee: int = 0
+    fee_currency: str | None = None
     surplus: bool = False
     disputed: bool = False
     failure: str | None = None
@@ -371,6 +372,27 @@ class Payment(Named, kw_only=True):
     url: str | None = None
     expires_at: datetime | None = None
     paid_at: datetime | None = None
+
+
+class Gateway(Named, kw_only=True):
+    """An account at a payment gateway. Its secrets are never shown."""
+
+    provider: str
+    live: bool
+    state: str
+    webhook_path: str
+    takes_webhooks: bool
+    account: str | None = None
+
+
+class GatewayCheck(Noun, kw_only=True):
+    """Whether a gateway accepts its key, and whether its webhooks would arrive."""
+
+    ok: bool
+    webhook_url: str
+    account: str | None = None
+    key_problem: str | None = None
+    webhook_problem: str | None = None
 
 
 class PaymentRefund(Named, kw_only=True):

@@ -419,6 +419,12 @@ class Operations:
     get_payment_refund = Operation(nouns.PaymentRefund, "GET /payment-refunds/{}", by_id)
     list_disputes = ListOperation(nouns.Dispute, "GET /disputes", filters)
     get_dispute = Operation(nouns.Dispute, "GET /disputes/{}", by_id)
+    list_gateways = ListOperation(nouns.Gateway, "GET /gateways", filters)
+    connect_gateway = Operation(nouns.Gateway, "POST /gateways", fields)
+    get_gateway = Operation(nouns.Gateway, "GET /gateways/{}", by_id)
+    change_gateway = Operation(nouns.Gateway, "PATCH /gateways/{}", by_id_fields)
+    disconnect_gateway = Operation(nouns.Gateway, "DELETE /gateways/{}", by_id)
+    check_gateway = Operation(nouns.GatewayCheck, "POST /gateways/{}/test", by_id)
     receive_stripe_webhook = Operation(
         nouns.HookReceipt, "POST /hooks/stripe/{}", a_gateway_message, repeatable=True
     )

@@ -51,6 +51,7 @@ TAGS: dict[str, str] = {
     "payments": "Attempts to pay orders.",
     "payment-refunds": "Money returned to buyers.",
     "disputes": "Payments that buyers dispute.",
+    "gateways": "Your own accounts at payment gateways.",
     "hooks": "Where gateways send webhooks.",
     "test-gateway": "The dashboard of Florin's own gateway; never in production.",
     "webhook-endpoints": "Where events are sent, as Standard Webhooks.",

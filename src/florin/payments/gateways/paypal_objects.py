@@ -71,6 +71,7 @@ def captured_state(
 def captured_money(seen: Seen, order: Json, capture: Json, disputes: list[Json]) -> Seen:
     """What a complete capture says."""
     currency = capture["amount"]["currency_code"]
+    fee, fee_currency = _fee(capture)
     return msgspec.structs.replace(
         seen,
         state="paid",
@@ -78,7 +79,8 @@ def captured_money(seen: Seen, order: Json, capture: Json, disputes: list[Json])
         amount=from_paypal(capture["amount"]["value"], currency),
         currency=currency,
         ours=_uuid(capture.get("custom_id")),
-        fee=_fee(capture, currency),
+        fee=fee,
+        fee_currency=fee_currency,
         refunds=tuple(seen_refund(each) for each in _several(order, "refunds")),
         disputes=tuple(_dispute(each) for each in disputes),
     )
@@ -105,12 +107,12 @@ def _part(noun: Json, name: str) -> Json:
     return part
 
 
-def _fee(capture: Json, currency: str) -> int:
-    """The fee, if it is in the currency of the payment."""
+def _fee(capture: Json) -> tuple[int, str]:
+    """The fee and its currency, which follows the account if PayPal converts."""
     fee = _part(_part(capture, "seller_receivable_breakdown"), "paypal_fee")
-    if fee.get("currency_code") != currency:
-        return 0
-    return from_paypal(fee["value"], currency)
+    if not fee:
+        return 0, ""
+    return from_paypal(fee["value"], fee["currency_code"]), fee["currency_code"]
 
 
 def seen_refund(each: Json) -> SeenRefund:

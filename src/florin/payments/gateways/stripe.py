@@ -59,11 +59,15 @@ class StripeGateway:
         return import_module("stripe")
 
     @cached_property
+    def _http(self) -> Any:
+        return self._library.HTTPXClient(timeout=TIMEOUT_S, allow_sync_methods=False)
+
+    @cached_property
     def _client(self) -> Any:
         where = {"base_addresses": {"api": self._url}} if self._url is not None else {}
         return self._library.StripeClient(
             self._key,
-            http_client=self._library.HTTPXClient(timeout=TIMEOUT_S, allow_sync_methods=False),
+            http_client=self._http,
             max_network_retries=NETWORK_RETRIES,
             **where,
         )
@@ -74,6 +78,11 @@ class StripeGateway:
         """
         await asyncio.to_thread(import_module, "stripe")
         return self._client
+
+    async def close(self) -> None:
+        """Close its connections, if there are any."""
+        if "_http" in vars(self):
+            await self._http.close_async()
 
     def check_amount(self, currency: str, amount: int) -> None:
         """Raises CurrencyNotSupportedByGateway."""
@@ -115,11 +124,13 @@ class StripeGateway:
             self._list(client.v1.disputes, intent.id, "data.balance_transactions"),
             self._list(client.v1.radar.early_fraud_warnings, intent.id),
         )
+        fee, fee_currency = fees_kept(intent, disputes, currency)
         return msgspec.structs.replace(
             seen,
             state="paid",
             capture_ref=intent.id,
-            fee=fees_kept(intent, disputes, currency),
+            fee=fee,
+            fee_currency=fee_currency,
             refunds=tuple(seen_refund(each) for each in refunds),
             disputes=(
                 *(seen_dispute(each) for each in disputes),

@@ -121,20 +121,17 @@ def unpaid_state(
     return "processing", None
 
 
-def fees_kept(intent: Any, disputes: list[Any], currency: str) -> int:
-    """The fees for a charge and its disputes in the currency of the payment; those in another one
-    are the account's affair.
+def fees_kept(intent: Any, disputes: list[Any], currency: str) -> tuple[int, str]:
+    """The fees for a charge and its disputes, and their currency: that in which the account is
+    settled, which may not be the payment's.
     """
-    moves = [getattr(intent.latest_charge, "balance_transaction", None)]
-    moves += [move for each in disputes for move in (each.balance_transactions or ())]
-    return stripe_fee(
-        sum(
-            int(move.fee or 0)
-            for move in moves
-            if move is not None and str(move.currency).upper() == currency
-        ),
-        currency,
-    )
+    charge = getattr(intent.latest_charge, "balance_transaction", None)
+    moves = [move for each in disputes for move in (each.balance_transactions or ())]
+    if charge is not None:
+        moves.insert(0, charge)
+    settled = str(moves[0].currency).upper() if moves else currency
+    kept = sum(int(move.fee or 0) for move in moves if str(move.currency).upper() == settled)
+    return stripe_fee(kept, settled), settled
 
 
 def seen_refund(each: Any) -> SeenRefund:

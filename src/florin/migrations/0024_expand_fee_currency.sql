@@ -1,0 +1,2 @@
+-- The currency of a gateway's fees: that in which the account is settled. Null: no fee was booked since.
+alter table payment add column fee_currency text;
