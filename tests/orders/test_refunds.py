@@ -178,6 +178,8 @@ async def test_a_refund_that_fails_gives_the_value_back(
     kinds = [e["type"] for e in (await read(http, "/events", limit=100))["data"]]
     assert "card.given_back" in kinds
     assert "payment_refund.failed" in kinds
+    mails = (await read(http, "/deliveries"))["data"]  # the receipt alone
+    assert [each["kind"] for each in mails].count("notice") == 1
     await balanced(http)
     await explained(owner, shop)
 

@@ -179,7 +179,9 @@ class CardDeliveries:
             changes.require_ended(row)
             token = self._token(row)
             fresh = None
-            if rotated is not None or token is None or not await self.links.is_open(tx, token):
+            if row["card"] is not None and (
+                rotated is not None or token is None or not await self.links.is_open(tx, token)
+            ):
                 secret = rotated or await self._readable_code(tx, by.merchant, row["card"])
                 fresh, _ = await self._replace_links(tx, by.merchant, row["card"], secret)
             again = await changes.send_again(tx, by, row, self.sealer, secret=fresh)

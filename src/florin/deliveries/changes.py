@@ -127,7 +127,7 @@ def require_ended(row: Row) -> None:
     """Raises DeliveryStateConflict for a delivery that cannot be sent again."""
     if row["state"] not in ENDED:
         _refuse(row, "it was not sent yet; change it instead")
-    if row["card"] is None or row["channel"] == "link":
+    if (row["card"] is None and row["kind"] != "notice") or row["channel"] == "link":
         raise DeliveryStateConflict("this delivery cannot be sent again: request another one")
     if row["address"] == ERASED:
         raise DeliveryStateConflict("its recipient was erased: issue another delivery")

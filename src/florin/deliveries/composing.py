@@ -9,6 +9,7 @@ import msgspec
 
 from florin.deliveries.content import CardTile, MessageContent
 from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
+from florin.deliveries.payment_mails import compose_payment_mail, read_notice
 from florin.deliveries.texts import text_of
 from florin.kit.amounts import format_amount, format_last_day
 from florin.kit.postgres.database import Row, Tx
@@ -17,8 +18,10 @@ _FACTS = """
 select m.name as merchant_name, m.timezone, b.role, a.state::text as card_state, a.currency,
   a.balance, a.expires_at, c.recipient_name, c.last4,
   a.expires_at <= clock(m.id) as over,
-  t.used_at is not null or t.expires_at <= clock_timestamp() as token_over
+  t.used_at is not null or t.expires_at <= clock_timestamp() as token_over,
+  o.id as orders, o.token_sealed as order_token
 from florin.merchant m
+left join florin.orders o on o.merchant = m.id and o.id = $5
 left join florin.email_token t on t.merchant = m.id and t.id = $4
 left join florin.member b on b.merchant = m.id and b.id = $3
 left join florin.account a on a.merchant = m.id and a.id = $2
@@ -34,7 +37,9 @@ _PAGES = {
 
 
 class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
-    """What a message is about: its merchant, and the card and the member, if any, as they are."""
+    """What a message is about, as it is now: its merchant, and the card, the member and the order,
+    if any.
+    """
 
     merchant_name: str
     timezone: str
@@ -47,6 +52,8 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
     last4: str | None
     over: bool | None
     token_over: bool | None
+    orders: UUID | None
+    order_token: bytes | None  # sealed, as the order has it
 
     def obstacle(self, kind: str) -> str | None:
         """Why a message of this kind must not be sent any more."""
@@ -67,7 +74,9 @@ async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
     token = (
         UUID(cause.removeprefix(CAUSE_OF_ACCOUNT)) if cause.startswith(CAUSE_OF_ACCOUNT) else None
     )
-    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token)
+    notice = read_notice(row)
+    order = None if notice is None else notice.order
+    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order)
     assert facts is not None, "merchants are never deleted"
     values: Mapping[str, Any] = facts
     return MessageFacts(**values)
@@ -81,6 +90,15 @@ def compose_message(
         return _gift(row, facts, f"{public_url}/c/{secret}")
     if row["kind"] == "reminder":
         return _reminder(row, facts)
+    notice = read_notice(row)
+    if notice is not None:
+        return compose_payment_mail(
+            row,
+            notice,
+            merchant=facts.merchant_name,
+            timezone=facts.timezone,
+            url=None if secret is None else f"{public_url}/o/{secret}",
+        )
     return _account_mail(row, facts, f"{public_url}{_PAGES[row['kind']]}{secret}")
 
 

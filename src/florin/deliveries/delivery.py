@@ -96,12 +96,13 @@ class Delivery(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
-async def enqueue_delivery(tx: Tx, new: NewDelivery, sealer: Sealer) -> UUID:
+async def enqueue_delivery(tx: Tx, new: NewDelivery, sealer: Sealer | None = None) -> UUID:
     """Write a delivery in the transaction of its cause; return its id. If the cause has a delivery
-    already, nothing is written and that one's id is returned.
+    already, nothing is written and that one's id is returned. `sealer`: of one with a secret.
     """
     sealed = None
     if new.secret is not None:
+        assert sealer is not None
         sealed = sealer.seal(new.secret, bound_to=secret_binding(new.merchant, new.id))
     made = await tx.one(
         _INSERT,

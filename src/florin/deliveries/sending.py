@@ -101,10 +101,12 @@ class DeliverySender:
 
     async def _attempt(self, row: Row, facts: MessageFacts) -> _Ended:
         obstacle = facts.obstacle(row["kind"])
+        if row["kind"] == "notice" and row["member"] is not None and facts.role is None:
+            obstacle = "its reader is no member any more"
         if obstacle is not None:
             return _Ended("cancelled", obstacle)
         try:
-            secret = self._secret(row)
+            secret = self._secret(row) or self._order_token(row["merchant"], facts)
         except UnsealFailed:
             return _Ended("failed", "the key that sealed its link was removed: make a new link")
         public_url = (self._settings.public_url or "").rstrip("/")
@@ -124,6 +126,17 @@ class DeliverySender:
             return None
         binding = secret_binding(row["merchant"], row["id"])
         return self._sealer.unseal(row["secret_sealed"], bound_to=binding)
+
+    def _order_token(self, merchant: UUID, facts: MessageFacts) -> str | None:
+        """The token of an order's page; None if its key was removed: the mail says enough."""
+        if facts.order_token is None or facts.orders is None:
+            return None
+        try:
+            return self._sealer.unseal(
+                facts.order_token, bound_to=merchant.bytes + facts.orders.bytes
+            )
+        except UnsealFailed:
+            return None
 
 
 def _after_failure(attempts: int, failure: MessageNotSent) -> _Ended:

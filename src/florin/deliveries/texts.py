@@ -55,6 +55,58 @@ TEXTS: dict[str, dict[str, str]] = {
             " valid for 2 days and can be used once."
         ),
         "email_verification.button": "Confirm the address",
+        "payment.order": "Order {number}",
+        "payment.button": "Open your order",
+        "payment.test": "This was a test: no real money moved.",
+        "receipt.subject": "Receipt for your order {number} at {merchant}",
+        "receipt.heading": "Thank you for your order",
+        "receipt.intro": "{merchant} has received your payment of {amount} for order {number}.",
+        "receipt.item": "{count} × {name}, {each} each",  # noqa: RUF001 -- typography
+        "receipt.top_up": "Top-up of a card, {name}: {each}",
+        "receipt.total": "Total: {amount}",
+        "receipt.total_by": "Total: {amount}, paid by {gateway}",
+        "refund.subject": "{amount} refunded for your order {number} at {merchant}",
+        "refund.heading": "Your refund is on its way",
+        "refund.intro": (
+            "{merchant} has refunded {amount} of your order {number} to the means by which you"
+            " paid."
+        ),
+        "refund.cards": "What was refunded is no longer on the cards of the order.",
+        "refund.when": "Until your bank shows it, five to ten working days may pass.",
+        "dispute.opened.subject": "Dispute over {amount}, order {number}",
+        "dispute.opened.heading": "A payment is disputed",
+        "dispute.chargeback": (
+            "The buyer of order {number} at {merchant} disputes the payment of {amount} through the"
+            " bank. The gateway withholds the money until the dispute is decided."
+        ),
+        "dispute.inquiry": (
+            "The buyer's bank asks about the payment of {amount} for order {number} at {merchant}."
+            " Without an answer this becomes a dispute."
+        ),
+        "dispute.warning": (
+            "The buyer's bank reports the payment of {amount} for order {number} at {merchant} as"
+            " fraud. A refund now usually avoids a dispute and its fee."
+        ),
+        "dispute.blocked": "Cards that are blocked because of it: {cards}.",
+        "dispute.answer": "Answer in the dashboard of the gateway by {day}.",
+        "dispute.won.subject": "Dispute over {amount} won, order {number}",
+        "dispute.won.heading": "The dispute is won",
+        "dispute.won.intro": (
+            "The dispute over {amount} for order {number} at {merchant} was decided for you: the"
+            " gateway returns the money, and the cards are active again."
+        ),
+        "dispute.lost.subject": "Dispute over {amount} lost, order {number}",
+        "dispute.lost.heading": "The dispute is lost",
+        "dispute.lost.intro": (
+            "The dispute over {amount} for order {number} at {merchant} was decided for the buyer."
+            " What was left on the cards was taken back; the rest is booked as a loss."
+        ),
+        "dispute.closed.subject": "Dispute over {amount} closed, order {number}",
+        "dispute.closed.heading": "The dispute is closed",
+        "dispute.closed.intro": (
+            "The dispute over {amount} for order {number} at {merchant} was closed without a loss:"
+            " the cards are active again."
+        ),
         "account.footer": "Florin never asks for a password or for the code of a card by e-mail.",
     },
     "de": {
@@ -110,6 +162,60 @@ TEXTS: dict[str, dict[str, str]] = {
             " Bestätigung gilt 2 Tage und nur einmal."
         ),
         "email_verification.button": "Adresse bestätigen",
+        "payment.order": "Bestellung {number}",
+        "payment.button": "Bestellung öffnen",
+        "payment.test": "Das war ein Test: Es floss kein echtes Geld.",
+        "receipt.subject": "Beleg für Ihre Bestellung {number} bei {merchant}",
+        "receipt.heading": "Vielen Dank für Ihre Bestellung",
+        "receipt.intro": "{merchant} hat Ihre Zahlung von {amount} erhalten, Bestellung {number}.",
+        "receipt.item": "{count} × {name}, je {each}",  # noqa: RUF001 -- typography
+        "receipt.top_up": "Aufladung einer Karte, {name}: {each}",
+        "receipt.total": "Summe: {amount}",
+        "receipt.total_by": "Summe: {amount}, bezahlt mit {gateway}",
+        "refund.subject": "{amount} erstattet, Bestellung {number} bei {merchant}",
+        "refund.heading": "Ihre Erstattung ist unterwegs",
+        "refund.intro": (
+            "{merchant} hat {amount} Ihrer Bestellung {number} auf das Zahlungsmittel erstattet,"
+            " mit dem Sie bezahlt haben."
+        ),
+        "refund.cards": "Was erstattet wurde, ist nicht mehr auf den Karten der Bestellung.",
+        "refund.when": "Bis Ihre Bank sie zeigt, können fünf bis zehn Werktage vergehen.",
+        "dispute.opened.subject": "Zahlung von {amount} angefochten, Bestellung {number}",
+        "dispute.opened.heading": "Eine Zahlung wird angefochten",
+        "dispute.chargeback": (
+            "Der Käufer der Bestellung {number} bei {merchant} ficht die Zahlung von {amount} über"
+            " die Bank an. Bis zur Entscheidung behält der Zahlungsdienst das Geld ein."
+        ),
+        "dispute.inquiry": (
+            "Die Bank des Käufers fragt nach der Zahlung von {amount} für Bestellung {number} bei"
+            " {merchant}. Ohne Antwort wird daraus eine Anfechtung."
+        ),
+        "dispute.warning": (
+            "Die Bank des Käufers meldet die Zahlung von {amount} für Bestellung {number} bei"
+            " {merchant} als Betrug. Eine Erstattung jetzt vermeidet meist die Anfechtung und ihre"
+            " Gebühr."
+        ),
+        "dispute.blocked": "Deshalb gesperrte Karten: {cards}.",
+        "dispute.answer": "Antworten Sie beim Zahlungsdienst bis zum {day}.",
+        "dispute.won.subject": "Anfechtung über {amount} gewonnen, Bestellung {number}",
+        "dispute.won.heading": "Die Anfechtung ist gewonnen",
+        "dispute.won.intro": (
+            "Die Anfechtung über {amount} für Bestellung {number} bei {merchant} wurde für Sie"
+            " entschieden: Der Zahlungsdienst zahlt das Geld zurück, die Karten sind wieder aktiv."
+        ),
+        "dispute.lost.subject": "Anfechtung über {amount} verloren, Bestellung {number}",
+        "dispute.lost.heading": "Die Anfechtung ist verloren",
+        "dispute.lost.intro": (
+            "Die Anfechtung über {amount} für Bestellung {number} bei {merchant} wurde für den"
+            " Käufer entschieden. Was noch auf den Karten war, wurde zurückgenommen; der Rest ist"
+            " als Verlust gebucht."
+        ),
+        "dispute.closed.subject": "Anfechtung über {amount} beendet, Bestellung {number}",
+        "dispute.closed.heading": "Die Anfechtung ist beendet",
+        "dispute.closed.intro": (
+            "Die Anfechtung über {amount} für Bestellung {number} bei {merchant} wurde ohne Verlust"
+            " beendet: Die Karten sind wieder aktiv."
+        ),
         "account.footer": "Florin fragt nie per E-Mail nach einem Passwort oder Kartencode.",
     },
 }

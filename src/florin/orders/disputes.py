@@ -7,6 +7,7 @@ order or a refund never ends a dispute.
 
 import msgspec
 
+from florin.deliveries.payment_mails import About
 from florin.kit import ids
 from florin.kit.errors import Refusal
 from florin.kit.json_text import json_text
@@ -14,9 +15,15 @@ from florin.kit.postgres.database import Row, Tx
 from florin.ledger.refusals import CardClosed, CardNotActive, CardNotEmpty
 from florin.orders.clawback import claw_back_in, post_card, post_gateway
 from florin.orders.events import record_dispute
+from florin.orders.payment_mails import send_dispute_mails_in
 from florin.payments.gateway import SeenDispute
 
 FOLLOWED_MAX = 100  # cards
+_ENDS: dict[str, About] = {
+    "won": "dispute.won",
+    "lost": "dispute.lost",
+    "closed": "dispute.closed",
+}
 
 # Value of the order's cards that was transferred on, oldest first; `limit` bounds what of a card's
 # balance can have come from the disputed money.
@@ -94,6 +101,7 @@ async def _open(tx: Tx, payment: Row, seen: SeenDispute, *, has_cards: bool, act
         seen.due_at,
     )
     await record_dispute(tx, merchant, dispute, "dispute.opened", actor)
+    await send_dispute_mails_in(tx, merchant, dispute, "dispute.opened")
 
 
 async def _update(
@@ -134,7 +142,9 @@ async def _update(
         clawed,
         loss,
     )
-    await record_dispute(tx, merchant, row["id"], f"dispute.{seen.state}", actor)
+    about = _ENDS[seen.state]
+    await record_dispute(tx, merchant, row["id"], about, actor)
+    await send_dispute_mails_in(tx, merchant, row["id"], about)
 
 
 async def _bear(

@@ -15,6 +15,7 @@ from florin.kit.postgres.database import Row, Tx
 from florin.kit.queue.enqueue import enqueue
 from florin.orders.clawback import Clawed, claw_back_in, give_back_in, post_gateway
 from florin.orders.events import record_refund
+from florin.orders.payment_mails import send_refund_mail_in
 from florin.payments.gateway import SeenRefund
 from florin.payments.jobs import refund_job
 
@@ -195,6 +196,8 @@ async def resolve_refund_in(tx: Tx, row: Row, seen: SeenRefund, *, actor: str) -
         seen.failure,
     )
     await record_refund(tx, merchant, refund, f"payment_refund.{seen.state}", actor)
+    if seen.state == "done":
+        await send_refund_mail_in(tx, row)
 
 
 async def _undo(tx: Tx, row: Row, *, actor: str) -> None:

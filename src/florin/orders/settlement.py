@@ -19,6 +19,7 @@ from florin.orders.clawback import post_gateway
 from florin.orders.disputes import sync_disputes_in
 from florin.orders.events import record_order, record_payment
 from florin.orders.fulfilment import CardFulfilment
+from florin.orders.payment_mails import send_receipt_in
 from florin.orders.refunds import insert_refund_in, sync_refunds_in
 from florin.payments.gateway import PaymentRow, Seen
 
@@ -167,6 +168,7 @@ class Settlement:
         stands = order["state"] == "placed" and order["paid_by"] is None
         if wrong is None and stands:
             await self._fulfil(tx, row, order)
+            await send_receipt_in(tx, order, row["provider"], test=not seen.real_money)
             return
         await post_gateway(
             tx, merchant, "receipt", seen.currency, seen.amount, payment, actor=FLORIN

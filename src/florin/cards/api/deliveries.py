@@ -75,7 +75,7 @@ async def resend_delivery(
     caller.needs("deliveries:write")
     was = await find_delivery(db, caller.merchant, delivery)
     # Before the code is replaced; `resend` checks it again, under a lock.
-    known = {"state": was.state, "card": was.card, "channel": was.channel}
+    known = {"state": was.state, "card": was.card, "channel": was.channel, "kind": was.kind}
     require_ended({**known, "address": was.address})
     card = None if was.card is None else parse_card_id(was.card)
     rotated = None if card is None else await _rotated(caller, cards, db, card, data)

@@ -1,0 +1,140 @@
+"""Payment mails: deliveries of receipts, refunds and disputes, in the transaction of their cause.
+
+One for each cause: the key of a delivery is its cause, and each cause happens once.
+"""
+
+from uuid import UUID
+
+from babel import Locale, UnknownLocaleError
+from msgspec import to_builtins
+
+from florin.deliveries.delivery import NewDelivery, enqueue_delivery
+from florin.deliveries.payment_mails import About, PaidItem, PaymentNotice
+from florin.kit.amounts import is_known_locale
+from florin.kit.postgres.database import Row, Tx
+
+_ITEMS = """
+select p.name, i.amount, i.count, i.card is not null as top_up
+from florin.order_item i join florin.program p on p.merchant = i.merchant and p.id = i.program
+where i.merchant = $1 and i.orders = $2 order by i.position
+"""
+_REFUNDED = """
+select o.id, o.number, o.buyer_email, o.locale, p.provider
+from florin.payment p join florin.orders o on o.merchant = p.merchant and o.id = p.orders
+where p.merchant = $1 and p.id = $2
+"""
+_DISPUTED = """
+select o.id, o.number, p.provider, d.amount, d.currency, d.kind, d.due_at,
+  jsonb_array_length(d.cards) as cards, m.country
+from florin.dispute d
+join florin.payment p on p.merchant = d.merchant and p.id = d.payment
+join florin.orders o on o.merchant = p.merchant and o.id = p.orders
+join florin.merchant m on m.id = d.merchant
+where d.merchant = $1 and d.id = $2
+"""
+# Who may refund, and who decides about a dispute. Those who only were invited have no password.
+_STAFF = """
+select id, email from florin.member
+where merchant = $1 and role in ('owner', 'manager') and password_hash is not null order by id
+"""
+
+
+async def send_receipt_in(tx: Tx, order: Row, provider: str, *, test: bool) -> None:
+    """The receipt of a paid order, to its buyer."""
+    if order["buyer_email"] is None:
+        return  # erased
+    items = [PaidItem(**dict(row)) for row in await tx.all(_ITEMS, order["merchant"], order["id"])]
+    notice = PaymentNotice(
+        about="receipt",
+        order=order["id"],
+        number=order["number"],
+        amount=order["amount"],
+        currency=order["currency"],
+        provider=provider,
+        test=test,
+        items=items,
+    )
+    await _send(
+        tx,
+        order["merchant"],
+        f"receipt:{order['id'].hex}",
+        order["buyer_email"],
+        notice,
+        locale=order["locale"],
+    )
+
+
+async def send_refund_mail_in(tx: Tx, refund: Row) -> None:
+    """A refund that the gateway has made, to the buyer; from a row of `payment_refund`."""
+    merchant = refund["merchant"]
+    order = await tx.one(_REFUNDED, merchant, refund["payment"])
+    if order is None or order["buyer_email"] is None:
+        return
+    notice = PaymentNotice(
+        about="refund",
+        order=order["id"],
+        number=order["number"],
+        amount=refund["amount"],
+        currency=refund["currency"],
+        provider=order["provider"],
+        test=order["provider"] == "test",
+        from_cards=refund["clawed"] > 0,
+    )
+    cause = f"refund:{refund['id'].hex}"
+    await _send(tx, merchant, cause, order["buyer_email"], notice, locale=order["locale"])
+
+
+async def send_dispute_mails_in(tx: Tx, merchant: UUID, dispute: UUID, about: About) -> None:
+    """A dispute that began or ended, to the owners and managers of the merchant."""
+    row = await tx.one(_DISPUTED, merchant, dispute)
+    assert row is not None
+    notice = PaymentNotice(
+        about=about,
+        order=row["id"],
+        number=row["number"],
+        amount=row["amount"],
+        currency=row["currency"],
+        provider=row["provider"],
+        test=row["provider"] == "test",
+        kind=row["kind"],
+        due_at=row["due_at"],
+        cards=row["cards"],
+    )
+    for member in await tx.all(_STAFF, merchant):
+        cause = f"{about}:{dispute.hex}:{member['id'].hex}"
+        locale = _usual_locale(row["country"])
+        await _send(
+            tx, merchant, cause, member["email"], notice, locale=locale, member=member["id"]
+        )
+
+
+async def _send(
+    tx: Tx,
+    merchant: UUID,
+    cause: str,
+    address: str,
+    notice: PaymentNotice,
+    *,
+    locale: str | None,
+    member: UUID | None = None,
+) -> None:
+    known = locale if locale is not None and is_known_locale(locale) else "en"
+    new = NewDelivery(
+        merchant=merchant,
+        cause=cause,
+        kind="notice",
+        channel="email",
+        address=address,
+        member=member,
+        locale=known,
+        data=to_builtins(notice),
+    )
+    await enqueue_delivery(tx, new)
+
+
+def _usual_locale(country: str) -> str:
+    """The language that most people of a country read (CLDR, likely subtags), such as `de-AT`."""
+    try:
+        return str(Locale.parse(f"und_{country}")).replace("_", "-")
+    except (UnknownLocaleError, ValueError):
+        return "en"
