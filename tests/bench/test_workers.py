@@ -17,6 +17,7 @@ TINY = {
     "expiry": ("--cards", "2500"),
     "bulk": ("--cards", "2500"),
     "webhooks": ("--cards", "500"),
+    "checkout": ("--cards", "300", "--connections", "4"),
     "beside": ("--cards", "60000", "--seconds", "1", "--connections", "4", "--rate", "50"),
 }
 SHORT = {"bulk", "queue"}

@@ -139,7 +139,7 @@ BENCHMARKS.update(
 MUTANTS = "mutants"
 AUTOSCALE = "autoscale"
 DEPLOYS = "deploys"
-WORK = ("queue", "expiry", "bulk", "webhooks", "beside")  # benchmarks of workers
+WORK = ("queue", "expiry", "bulk", "webhooks", "checkout", "beside")  # benchmarks of workers
 REPLICAS = "replicas"
 FAILOVER = "failover"
 NAMES = (*BENCHMARKS, *WORK, MUTANTS, AUTOSCALE, DEPLOYS, REPLICAS, FAILOVER)

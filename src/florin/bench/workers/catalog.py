@@ -7,7 +7,7 @@ from florin.bench.catalog import Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerBenchConfig:
-    """How to measure; only the benchmark `beside` uses `seconds`, `rate` and `connections`."""
+    """How to measure; `seconds` and `rate` are of the benchmark `beside` alone."""
 
     name: str
     jobs: int
@@ -63,6 +63,12 @@ BENCHMARKS: dict[str, WorkerBenchmark] = {
         says="messages to a receiver that answers at once, one worker",
         cards=30_000,
         targets=(_least("rate", 1_000),),
+        shares=(),
+    ),
+    "checkout": WorkerBenchmark(
+        says="orders, each paid at the test gateway, settled, and its card issued; two instances",
+        cards=5_000,
+        targets=(_least("rate", 500),),
         shares=(),
     ),
     "beside": WorkerBenchmark(

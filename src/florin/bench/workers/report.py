@@ -23,9 +23,13 @@ _LINES: dict[str, tuple[str, str]] = {
     "expiry_rate": ("expired", "{:,.0f} cards/s meanwhile"),
     "requests_rate": ("load", "{:,.0f} requests/s"),
     "rest_load": ("load", "{:.0f} % of the machine at rest, generator included"),
+    "p50_ms": ("p50", "{:.1f} ms"),
+    "p99_ms": ("p99", "{:.1f} ms"),
+    "api_ms": ("CPU, API", "{:.3f} ms each"),
     "worker_ms": ("CPU, worker", "{:.4f} ms each"),
     "postgres_ms": ("CPU, PostgreSQL", "{:.4f} ms each"),
-    "peak_rss_mb": ("memory", "{:.0f} MB at most, of the worker"),
+    "cpu_ms": ("CPU, both", "{:.3f} ms each"),
+    "peak_rss_mb": ("memory", "{:.0f} MB at most, of a process"),
 }
 
 

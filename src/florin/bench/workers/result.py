@@ -76,6 +76,8 @@ class WorkerBenchResult:
                     "rate": terms.rate,
                     "connections": terms.connections,
                 }
+            case "checkout":
+                return {"checkouts": terms.cards, "connections": terms.connections}
             case _:
                 return {"cards": terms.cards}
 
