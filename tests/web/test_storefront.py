@@ -125,7 +125,7 @@ async def test_a_card_waits_for_its_time_where_the_recipient_is(
         assert "08:00 (Sydney)" in shown.text
     row = await owner.fetchrow(
         "select *, due_at at time zone 'Australia/Sydney' as there from florin.delivery"
-        " where merchant = $1",
+        " where merchant = $1 and kind = 'gift'",
         shop.merchant,
     )
     assert (row["state"], row["address"]) == ("waiting", "tomas@example.com")
