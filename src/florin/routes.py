@@ -11,6 +11,7 @@ from litestar import Router
 from florin.cards.api import cards
 from florin.cards.api import deliveries as card_deliveries
 from florin.deliveries import api as deliveries
+from florin.deliveries import hooks_api as delivery_hooks
 from florin.events import api as events
 from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
@@ -41,6 +42,7 @@ api = Router(
         *cards.handlers,
         *card_deliveries.handlers,
         *deliveries.handlers,
+        *delivery_hooks.handlers,
         *reports.handlers,
         *queues.handlers,
         *events.handlers,
@@ -185,6 +187,7 @@ NEEDS: dict[str, str] = {
     "POST /gateways/{gateway}/test": "keys:write",
     "POST /hooks/stripe/{gateway}": PUBLIC,
     "POST /hooks/paypal/{gateway}": PUBLIC,
+    "POST /hooks/twilio/{merchant}/{delivery}/{generation}": PUBLIC,
     "POST /test-gateway/payments/{payment}/refund": "orders:write",
     "POST /test-gateway/payments/{payment}/dispute": "orders:write",
     "POST /test-gateway/payments/{payment}/win": "orders:write",

@@ -118,9 +118,7 @@ class ApiServices:
         self.card_links = CardLinks(
             seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
         )
-        deliveries = CardDeliveries(
-            links=self.card_links, sealer=sealer, public_url=settings.page_origin
-        )
+        deliveries = CardDeliveries.of(settings, self.card_links, sealer)
         self.cards = CardIssuer(self.issuer, self.database, pepper, sealer, deliveries)
         self.lookups = CardLookup(
             self.database, settings.key_ring("code_pepper"), self.guesses, self.imported_codes

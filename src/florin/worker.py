@@ -190,7 +190,12 @@ PLAN = WorkPlan(
                 "account": JobType(run=_prepare_account_mail),
             },
         ),
-        QueueConfig(name="sms-delivery", importance=11, objective_s=60),
+        QueueConfig(
+            name="sms-delivery",
+            importance=11,
+            objective_s=60,
+            kinds={"send": JobType(run=_send_delivery)},
+        ),
         QueueConfig(
             name="webhook-delivery",
             importance=20,

@@ -173,7 +173,7 @@ def _path(world: World, route: Route) -> str:
     path = route.path
     for parameter in route.operation["parameters"]:
         if parameter.get("in") == "path":
-            ours = _ours(world, parameter["example"])
+            ours = str(_ours(world, parameter["example"]))
             assert not ours.endswith(HIDDEN), f"{route.name}: make one of these in _things"
             path = path.replace(f"{{{parameter['name']}}}", ours)
     return path

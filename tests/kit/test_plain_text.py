@@ -39,6 +39,8 @@ FITTING = {
     r"^#[0-9A-Fa-f]{6}$(?!\n)": "#1D3B5C",
     r"^data:image/[a-z]+;base64,[A-Za-z0-9+/=]+$(?!\n)": "data:image/png;base64,iVBORw0KGgo=",
     r"^(\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*))$(?!\n)": "card.issued",
+    r"^[0-9+(][0-9 ()./-]*$(?!\n)": "+49 1512 3456789",
+    r"^AC[0-9a-f]{32}$": "AC" + "0" * 32,
     r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)": "de-AT",
 }
 # Fields of requests that are not plain text; their parsers refuse invalid values.
@@ -46,7 +48,7 @@ READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
     "role", "country", "currency", "email", "metadata", "at", "locale", "gateway", "return_url",
-    "events", "slug", "card_color", "line_color", "logo", "provider", "secret_key",
+    "phone", "events", "slug", "card_color", "line_color", "logo", "provider", "secret_key",
     "webhook_secret", "client_id", "client_secret", "webhook_id",
 }  # fmt: skip
 

@@ -12,7 +12,25 @@ _MAILS = "tests/deliveries/test_sending.py"
 _API = "tests/deliveries/test_delivery_api.py"
 _UNIT = "tests/deliveries/test_delivery.py"
 
+_SMS = "tests/deliveries/test_sms.py"
+_REPORTS = "src/florin/deliveries/sms_reports.py"
+
 DELIVERIES = (
+    _("a report of a message is not signed", _REPORTS,
+      "    if not is_signed(", "    if False and not is_signed(",
+      f"{_SMS}::test_a_card_arrives_by_its_link_and_its_reports_are_written"),
+    _("a late report undoes a delivery", _REPORTS,
+      "and d.state in ('sending', 'sent')", "and d.state in ('sending', 'sent', 'delivered')",
+      f"{_SMS}::test_a_card_arrives_by_its_link_and_its_reports_are_written"),
+    _("a report of the message before counts for the resend", _REPORTS,
+      "d.generation = $3 and d.channel", "$3 > 0 and d.channel",
+      f"{_SMS}::test_a_card_arrives_by_its_link_and_its_reports_are_written"),
+    _("a report of an unknown outcome is dropped", _REPORTS,
+      "and d.state in ('sending', 'sent')", "and d.state = 'sent'",
+      f"{_SMS}::test_a_report_ends_a_message_whose_answer_was_lost"),
+    _("a number that is dropped is accepted", "src/florin/cards/card_changes.py",
+      "        refuse_phone(recipient)\n", "",
+      f"{_SMS}::test_a_number_is_not_kept_without_its_delivery"),
     _("a repetition is not counted", SENDING,
       "d.repeated + (d.state = 'sending')::integer", "d.repeated",
       f"{_MAILS}::test_a_killed_worker_repeats_under_the_same_message_id"),

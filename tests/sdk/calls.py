@@ -446,6 +446,9 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "receive_paypal_webhook": lambda w: refused(
         "not_found", lambda: w.florin.receive_paypal_webhook("default", b"{}", {})
     ),
+    "receive_twilio_report": lambda w: refused(
+        "not_found", lambda: w.florin.receive_twilio_report("mer_1", "dlv_1", 1, b"", {})
+    ),
     "get_test_clock": lambda w: w.florin.get_test_clock(),
     "advance_test_clock": _advance,
     "list_audit": lambda w: (

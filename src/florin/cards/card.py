@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from florin.deliveries.channels.phone_number import Phone
 from florin.kit import ids
 from florin.kit.email_address import Email
 from florin.kit.http.body import Request, Text
@@ -17,10 +18,14 @@ State = Literal["pending", "active", "blocked", "expired", "closed"]
 
 
 class Recipient(Request, kw_only=True):
-    """The person whom the card is for."""
+    """The person whom the card is for. `phone`: for a delivery by SMS, with which alone it is kept;
+    it is in the response that issues the card.
+    """
 
     name: Text | None = None
     email: Email | None = None
+    # If unset, it is not part of the fingerprint, as before the field existed.
+    phone: Phone | msgspec.UnsetType = msgspec.UNSET
 
 
 class Card(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 
 from florin.cards.card import Card, Recipient, find_card
+from florin.cards.delivery_plan import refuse_phone
 from florin.cards.request_context import RequestContext
 from florin.cards.requests import CardChange, ExtendRequest
 from florin.cards.state_changes import answered_card
@@ -34,6 +35,9 @@ async def change_card(
         raise InvalidRequest("give recipient or metadata, or both")
     recipient = Recipient() if request.recipient in (msgspec.UNSET, None) else request.recipient
     assert isinstance(recipient, Recipient)
+    if recipient.phone is not msgspec.UNSET:
+        await find_card(database, context.merchant, card)  # another's card is not there
+        refuse_phone(recipient)
     async with database.connection() as connection:
         try:
             outcome: str = await connection.fetchval(

@@ -34,6 +34,7 @@ from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.errors import Refusal
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database, Row, Tx
+from florin.kit.settings import Settings
 from florin.ledger.issue import Issuance, IssueResult, issue_one_in
 from florin.ledger.refusals import CardNotFound
 
@@ -77,11 +78,20 @@ class CardLink(msgspec.Struct, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardDeliveries:
-    """Makes the links and deliveries of cards. `public_url`: where their pages are."""
+    """Makes the links and deliveries of cards. `public_url`: where their pages are. `sms`: whether
+    messages by SMS can be sent.
+    """
 
     links: CardLinks
     sealer: Sealer
     public_url: str
+    sms: bool = False
+
+    @staticmethod
+    def of(settings: Settings, links: CardLinks, sealer: Sealer) -> "CardDeliveries":
+        return CardDeliveries(
+            links=links, sealer=sealer, public_url=settings.page_origin, sms=settings.sends_sms
+        )
 
     def page_url(self, token: str) -> str:
         return f"{self.public_url}/c/{token}"

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.cards.card import Recipient
+from florin.deliveries.channels.phone_number import read_phone
 from florin.deliveries.delivery import local_instant
 from florin.kit.amounts import DEFAULT_LOCALE, is_known_locale
 from florin.kit.email_address import normalized
@@ -21,13 +22,13 @@ LOCAL_PATTERN = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$"
 
 
 class DeliverRequest(Request, kw_only=True):
-    """Deliver the card. `email` goes to the address of the recipient; `link` makes the address of
-    the card's page, which is in this response. `at`: a local time such as `2026-12-24T09:00` in
-    `timezone`, by default the merchant's; without it, now. `message`: from the giver. `locale`: the
-    language, with the form of amounts and dates.
+    """Deliver the card. `email` and `sms` go to `email` and `phone` of the recipient; `link` makes
+    the address of the card's page, which is in this response. `at`: a local time such as
+    `2026-12-24T09:00` in `timezone`, by default the merchant's; without it, now. `message`: from
+    the giver. `locale`: the language, with the form of amounts and dates.
     """
 
-    channel: Literal["email", "link"]
+    channel: Literal["email", "sms", "link"]
     at: (
         Annotated[
             str,
@@ -51,7 +52,7 @@ class DeliverRequest(Request, kw_only=True):
 class DeliveryPlan:
     """A delivery that was asked for with a card, checked."""
 
-    channel: Literal["email", "link"]
+    channel: Literal["email", "sms", "link"]
     address: str | None
     due_at: datetime | None
     local_time: datetime | None
@@ -74,22 +75,45 @@ class DeliverableRequest(Protocol):
 
 
 async def plan_request(
-    database: Database, merchant: UUID, request: DeliverableRequest
+    database: Database, merchant: UUID, request: DeliverableRequest, *, sms: bool
 ) -> DeliveryPlan | None:
-    """The delivery that was asked for with a card; None: none. Raises InvalidRequest."""
+    """The delivery that was asked for with a card; None: none. `sms`: whether this installation
+    sends messages by SMS. Raises InvalidRequest.
+    """
+    if request.deliver is msgspec.UNSET or request.deliver.channel != "sms":
+        refuse_phone(request.recipient)
     if request.deliver is msgspec.UNSET:
         return None
     if not request.activate:
         detail = "a pending card cannot be delivered; issue it active"
         raise InvalidRequest(detail, param="deliver")
-    return await plan_delivery(database, merchant, request.deliver, request.recipient)
+    return await plan_delivery(database, merchant, request.deliver, request.recipient, sms=sms)
+
+
+def refuse_phone(recipient: Recipient | None) -> None:
+    """Where a number would be dropped. Raises InvalidRequest."""
+    if recipient is not None and recipient.phone is not msgspec.UNSET:
+        detail = (
+            'a number is kept only with a delivery by SMS: add deliver.channel "sms" or omit it'
+        )
+        raise InvalidRequest(detail, param="recipient.phone")
 
 
 async def plan_delivery(
-    database: Database, merchant: UUID, request: DeliverRequest, recipient: Recipient | None
+    database: Database,
+    merchant: UUID,
+    request: DeliverRequest,
+    recipient: Recipient | None,
+    *,
+    sms: bool = False,
 ) -> DeliveryPlan:
     """Check a delivery. Raises InvalidRequest."""
     address = None
+    if request.channel == "sms":
+        if not sms:
+            detail = "cards are not delivered by SMS here; choose email or link"
+            raise InvalidRequest(detail, param="deliver.channel")
+        address = await _mobile_number(database, merchant, recipient)
     if request.channel == "email":
         if recipient is None or recipient.email is None:
             raise InvalidRequest(
@@ -113,6 +137,19 @@ async def plan_delivery(
         message=request.message,
         locale=request.locale,
     )
+
+
+async def _mobile_number(database: Database, merchant: UUID, recipient: Recipient | None) -> str:
+    if recipient is None or recipient.phone is msgspec.UNSET:
+        detail = "a delivery by SMS needs the number of the recipient"
+        raise InvalidRequest(detail, param="recipient.phone")
+    row = await database.one("select country from florin.merchant where id = $1", merchant)
+    assert row is not None
+    number = read_phone(recipient.phone, row["country"])
+    if number is None:
+        detail = "this is no telephone number that exists; give it as in +49 1512 3456789"
+        raise InvalidRequest(detail, param="recipient.phone")
+    return number
 
 
 async def _due_at(

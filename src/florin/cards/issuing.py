@@ -80,7 +80,9 @@ class CardIssuer:
         program = ids.parse_id("prg", request.program)
         if program is None:
             raise ProgramNotFound(param="program")
-        plan = await plan_request(self._database, context.merchant, request)
+        plan = await plan_request(
+            self._database, context.merchant, request, sms=self.deliveries.sms
+        )
         for _ in range(_ATTEMPTS):
             card, code, pin = ids.new_id(), codes.make_code(), pins.make_pin()
             issuance = self._issuance(

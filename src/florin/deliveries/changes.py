@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from florin.deliveries.channels.phone_number import read_phone
 from florin.deliveries.delivery import (
     Delivery,
     delivery_from_row,
@@ -16,7 +17,7 @@ from florin.deliveries.delivery import (
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
 from florin.kit import ids
-from florin.kit.email_address import Email, normalized
+from florin.kit.email_address import is_email, normalized
 from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, NotFound, Refusal
 from florin.kit.http.body import Request, Text
@@ -39,9 +40,11 @@ class DeliveryStateConflict(Refusal):
 
 
 class DeliveryChange(Request, kw_only=True):
-    """A field that is left out is not changed. `due_at`: an RFC 3339 instant."""
+    """A field that is left out is not changed. `address`: an e-mail address, or for a delivery by
+    SMS a number with its country code. `due_at`: an RFC 3339 instant.
+    """
 
-    address: Email | msgspec.UnsetType = msgspec.UNSET
+    address: Text | msgspec.UnsetType = msgspec.UNSET
     due_at: Text | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -62,14 +65,27 @@ async def change_delivery(
             _refuse(row, f"it can be changed while it is {' or '.join(allowed)}")
         address = row["address"]
         if request.address is not msgspec.UNSET:
-            if row["channel"] != "email" or row["card"] is None:
+            if row["channel"] == "link" or row["card"] is None:
                 raise InvalidRequest("this delivery has no address to change", param="address")
-            address = normalized(request.address)
+            address = _read_address(row["channel"], request.address)
         changed = await _write_change(tx, row, address, due_at)
         # No address: the log is append-only, and personal data can be erased.
         fields = [name for name in ("address", "due_at") if changed[name] != row[name]]
         await audit_log.record_audit(tx, by, "delivery.changed", text, after={"fields": fields})
     return delivery_from_row(changed)
+
+
+def _read_address(channel: str, text: str) -> str:
+    """Raises InvalidRequest."""
+    if channel == "sms":
+        number = read_phone(text)
+        if number is None:
+            detail = "this is no telephone number that exists; give it as in +49 1512 3456789"
+            raise InvalidRequest(detail, param="address")
+        return number
+    if not is_email(text):
+        raise InvalidRequest("this is no e-mail address; give it as in a@shop.nl", param="address")
+    return normalized(text)
 
 
 async def _write_change(tx: Tx, row: Row, address: str | None, due_at: datetime | None) -> Row:

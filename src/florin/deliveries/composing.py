@@ -102,6 +102,18 @@ def compose_message(
     return _account_mail(row, facts, f"{public_url}{_PAGES[row['kind']]}{secret}")
 
 
+def compose_text_message(
+    row: Row, facts: MessageFacts, *, public_url: str, secret: str | None
+) -> str:
+    """The text of a gift by SMS: the giver's words, who sends it, and the link, never the code."""
+    assert facts.balance is not None
+    assert facts.currency is not None
+    amount = format_amount(facts.balance, facts.currency, row["locale"])
+    text = text_of(row["locale"], "gift.text", amount=amount, merchant=facts.merchant_name)
+    quote = [] if row["message"] is None else [row["message"]]
+    return "\n".join([*quote, text, f"{public_url}/c/{secret}"])
+
+
 def _gift(row: Row, facts: MessageFacts, url: str) -> MessageContent:
     locale, merchant = row["locale"], facts.merchant_name
     assert facts.balance is not None

@@ -11,8 +11,15 @@ from typing import Any
 from uuid import UUID
 
 from florin.deliveries.channels.email import Envelope, MessageNotSent, SmtpSender
-from florin.deliveries.composing import MessageFacts, compose_message, find_message_facts
-from florin.deliveries.delivery import FAILURE_MAX, secret_binding
+from florin.deliveries.channels.sms import TextMessage, TwilioSender
+from florin.deliveries.composing import (
+    MessageFacts,
+    compose_message,
+    compose_text_message,
+    find_message_facts,
+)
+from florin.deliveries.delivery import FAILURE_MAX, QUEUES, secret_binding
+from florin.deliveries.sms_reports import report_url
 from florin.kit import ids
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.observability import logging, metrics
@@ -25,8 +32,9 @@ DELAYS_S = (2, 10, 60, 300, 900, 1800, 3600)
 ATTEMPTS = 30
 _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 _log = logging.get_logger()
-for _state in ("sent", "due", "sending", "bounced", "failed", "cancelled"):
-    metrics.delivery_attempts.labels("email", _state)  # all series from the start
+for _channel in ("email", "sms"):
+    for _state in ("sent", "due", "sending", "bounced", "failed", "cancelled"):
+        metrics.delivery_attempts.labels(_channel, _state)  # all series from the start
 
 _CLAIM = """
 update florin.delivery d set state = 'sending', attempts = d.attempts + 1,
@@ -60,17 +68,19 @@ class _Ended:
 
 
 class DeliverySender:
-    """Sends deliveries by e-mail."""
+    """Sends deliveries by e-mail and SMS."""
 
     def __init__(self, settings: Settings, sealer: Sealer) -> None:
         self._settings = settings
         self._sealer = sealer
         self._smtp = SmtpSender(settings)
+        self._twilio = TwilioSender(settings)
 
-    @property
-    def obstacle(self) -> str | None:
+    def obstacle(self, channel: str) -> str | None:
         """The setting without which nothing can be sent; None: all are there."""
-        if self._settings.smtp_host is None:
+        if channel == "sms" and self._settings.twilio_account_sid is None:
+            return "TWILIO_ACCOUNT_SID is not set: there is no account to send by"
+        if channel == "email" and self._settings.smtp_host is None:
             return "SMTP_HOST is not set: there is no mail server to send by"
         if self._settings.public_url is None:
             return "FLORIN_PUBLIC_URL is not set: links cannot be written"
@@ -80,9 +90,10 @@ class DeliverySender:
         """Send the delivery of a job."""
         payload: dict[str, Any] = job.payload
         key = (UUID(payload["merchant"]), UUID(payload["delivery"]), payload["generation"])
-        if self.obstacle is not None:
+        obstacle = self.obstacle("sms" if job.queue == QUEUES["sms"] else "email")
+        if obstacle is not None:
             async with job.effect(last=True) as tx:
-                await tx.run(_POSTPONE, *key, self.obstacle)
+                await tx.run(_POSTPONE, *key, obstacle)
             return None
         async with job.effect() as tx:
             row = await tx.one(_CLAIM, *key)
@@ -110,15 +121,26 @@ class DeliverySender:
         except UnsealFailed:
             return _Ended("failed", "the key that sealed its link was removed: make a new link")
         public_url = (self._settings.public_url or "").rstrip("/")
-        content = compose_message(row, facts, public_url=public_url, secret=secret)
-        message_id = f"{ids.show_id('dlv', row['id'])}.{row['generation']}"
         try:
-            await self._smtp.send(
-                content, Envelope(recipient=row["address"], message_id=message_id)
-            )
+            if row["channel"] == "sms":
+                await self._send_text(row, facts, public_url, secret)
+            else:
+                content = compose_message(row, facts, public_url=public_url, secret=secret)
+                message_id = f"{ids.show_id('dlv', row['id'])}.{row['generation']}"
+                await self._smtp.send(
+                    content, Envelope(recipient=row["address"], message_id=message_id)
+                )
         except MessageNotSent as failure:
             return _after_failure(row["attempts"], failure)
         return _Ended("sent")
+
+    async def _send_text(
+        self, row: Row, facts: MessageFacts, public_url: str, secret: str | None
+    ) -> None:
+        """Raises MessageNotSent."""
+        body = compose_text_message(row, facts, public_url=public_url, secret=secret)
+        report_to = report_url(public_url, row["merchant"], row["id"], row["generation"])
+        await self._twilio.send(TextMessage(to=row["address"], body=body, report_to=report_to))
 
     def _secret(self, row: Row) -> str | None:
         """Raises UnsealFailed."""

@@ -11,6 +11,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "gift.heading": "This is for you",
         "gift.preview": "A gift card for {merchant}. {validity}",
         "gift.button": "Open your card",
+        "gift.text": "{merchant}: a gift card of {amount} for you. Open it here, for you alone:",
         "gift.page": (
             "On its page you find the code to show at the till and the balance. The address is"
             " yours alone: anyone who has it can spend the card, so do not pass this message on."
@@ -117,6 +118,7 @@ TEXTS: dict[str, dict[str, str]] = {
         "gift.heading": "Das ist für Sie",
         "gift.preview": "Eine Geschenkkarte für {merchant}. {validity}",
         "gift.button": "Karte öffnen",
+        "gift.text": "{merchant}: eine Geschenkkarte über {amount} für Sie. Nur für Sie:",
         "gift.page": (
             "Auf ihrer Seite stehen der Code für die Kasse und das Guthaben. Die Adresse gehört nur"
             " Ihnen: Wer sie hat, kann die Karte ausgeben. Leiten Sie diese Nachricht deshalb nicht"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from florin.cards.delivery_plan import DeliveryPlan, plan_delivery
+from florin.cards.delivery_plan import DeliveryPlan, plan_delivery, refuse_phone
 from florin.kit.amounts import DEFAULT_LOCALE
 from florin.kit.email_address import normalized
 from florin.kit.errors import InvalidRequest
@@ -22,6 +22,13 @@ async def plan_items(
     """
     plans: list[DeliveryPlan | None] = []
     for n, item in enumerate(request.items):
+        if item.deliver is not msgspec.UNSET and item.deliver.channel == "sms":
+            detail = "cards of an order are delivered by e-mail or by a link"
+            raise InvalidRequest(detail, param=f"items[{n}].deliver.channel")
+        try:
+            refuse_phone(item.recipient)
+        except InvalidRequest as error:
+            raise InvalidRequest(error.detail, param=f"items[{n}].recipient.phone") from None
         if item.deliver is msgspec.UNSET:
             plans.append(None)
             continue

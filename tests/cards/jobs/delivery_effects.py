@@ -46,6 +46,20 @@ async def send(owner: Any) -> tuple[NewJob, Check]:
     return NewJob(queue="email-delivery", kind="send", payload=payload), check
 
 
+async def send_sms(owner: Any) -> tuple[NewJob, Check]:
+    """Without an account at a gateway it waits, and no attempt is counted."""
+    merchant, made = await _delivery(owner, "due", kept=timedelta(days=1))
+    await owner.execute("update florin.delivery set channel = 'sms' where id = $1", made)
+
+    async def check() -> None:
+        row = await owner.fetchrow("select * from florin.delivery where id = $1", made)
+        assert (row["state"], row["attempts"]) == ("due", 0)
+        assert "TWILIO_ACCOUNT_SID" in row["failure"]
+
+    payload = {"merchant": str(merchant), "delivery": str(made), "generation": 1}
+    return NewJob(queue="sms-delivery", kind="send", payload=payload), check
+
+
 async def account(owner: Any) -> tuple[NewJob, Check]:
     merchant, member, token = await make_merchant(owner), ids.new_id(), ids.new_id()
     await owner.execute(
@@ -122,6 +136,7 @@ async def erase_secrets(owner: Any) -> tuple[NewJob, Check]:
 
 DELIVERIES = {
     ("email-delivery", "send"): send,
+    ("sms-delivery", "send"): send_sms,
     ("email-delivery", "account"): account,
     ("scheduled-delivery", "sweep"): sweep,
     ("expiry-reminders", "find"): reminders,

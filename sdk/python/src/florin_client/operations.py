@@ -261,6 +261,15 @@ def a_period(
     return Arguments(query=_query({"from_": from_, "to": to, **query}))
 
 
+def a_report(
+    merchant: str, delivery: str, generation: int, body: bytes, headers: Mapping[str, str], /
+) -> Arguments:
+    """What Twilio sends about a message, as it came."""
+    return Arguments(
+        path=(merchant, delivery, str(generation)), content=body, headers=dict(headers)
+    )
+
+
 def a_gateway_message(gateway: str, body: bytes, headers: Mapping[str, str], /) -> Arguments:
     """What a gateway sends, as it came: for tests, and for a proxy that passes it on."""
     return Arguments(path=(gateway,), content=body, headers=dict(headers))
@@ -430,6 +439,9 @@ class Operations:
     )
     receive_paypal_webhook = Operation(
         nouns.HookReceipt, "POST /hooks/paypal/{}", a_gateway_message, repeatable=True
+    )
+    receive_twilio_report = Operation(
+        nouns.HookReceipt, "POST /hooks/twilio/{}/{}/{}", a_report, repeatable=True
     )
     refund_at_test_gateway = Operation(
         nouns.Payment, "POST /test-gateway/payments/{}/refund", by_id_fields

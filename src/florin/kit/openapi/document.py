@@ -160,6 +160,8 @@ def _without_null(shape: Json) -> Json:
 
 
 def _example_of(path: str, parameter: Json) -> Any:
+    if parameter["in"] == "path" and parameter["schema"].get("type") == "integer":
+        return 1
     if parameter["in"] == "path":
         noun = path.split("/")[1]
         if noun == "hooks":

@@ -26,6 +26,7 @@ from florin.kit.settings.process import (
 )
 from florin.kit.settings.rate_limits import RateLimitSettings
 from florin.kit.settings.secrets import SecretSettings
+from florin.kit.settings.sms import SmsSettings
 from florin.kit.settings.telemetry import TelemetrySettings
 from florin.kit.settings.workers import WorkerSettings
 
@@ -72,6 +73,7 @@ class Settings(
     SecretManagerSettings,
     BackupSettings,
     MailSettings,
+    SmsSettings,
     AlertSettings,
     PaymentSettings,
     FleetSettings,
@@ -87,6 +89,10 @@ class Settings(
     def page_origin(self) -> str:
         """The beginning of the addresses of pages, without a slash at the end."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def sends_sms(self) -> bool:
+        return self.twilio_account_sid is not None and self.public_url is not None
 
     @property
     def needs_verified_email(self) -> bool:

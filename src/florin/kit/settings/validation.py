@@ -22,6 +22,7 @@ _TOGETHER = (
     ("BACKUP_ACCESS_KEY_ID", "BACKUP_SECRET_ACCESS_KEY"),
     ("SMTP_USER", "SMTP_PASSWORD"),
     ("PAYPAL_CLIENT_ID", "PAYPAL_CLIENT_SECRET"),
+    ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM"),
 )
 _URLS = (*network_rules.DATABASES, "REDIS_URL")
 _DEFAULT_PASSWORDS = {
@@ -73,6 +74,14 @@ def _payments(given: Given) -> Iterator[str]:
         yield "STRIPE_SECRET_KEY: needs the package stripe; install florin[stripe]"
 
 
+def _sms(given: Given) -> Iterator[str]:
+    if "TWILIO_ACCOUNT_SID" in given and "FLORIN_PUBLIC_URL" not in given:
+        yield "FLORIN_PUBLIC_URL: is missing, TWILIO_ACCOUNT_SID needs it for links and reports"
+    url = given.get("TWILIO_URL", "")
+    if url.startswith("http://") and not is_local(split_url(url).hostname):
+        yield "TWILIO_URL: must begin with https://, since the auth token is sent there"
+
+
 def _strong(given: Given) -> Iterator[str]:
     for name in KEYS:
         if name in given and (why := weakness_reason(given[name])):
@@ -106,6 +115,7 @@ _ALWAYS: tuple[Callable[[Given], Iterator[str]], ...] = (
     _together,
     _mail,
     _payments,
+    _sms,
     telemetry_violations,
 )
 _IN_PRODUCTION: tuple[Callable[[Given], Iterator[str]], ...] = (

@@ -1,0 +1,253 @@
+"""SMS: from the card that is issued to the message and its report, counted at Twilio's protocol."""
+
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from florin.deliveries.channels.phone_number import read_phone
+from florin.kit.settings import InvalidSettings, read_settings
+from tests.conftest import Urls
+from tests.deliveries.conftest import PUBLIC_URL
+from tests.support.api_calls import problem
+from tests.support.instance import SECRETS, Instance, Shop, instance
+from tests.support.members import client_of
+from tests.support.twilio_server import (
+    BROKEN,
+    BUSY,
+    INVALID,
+    OPTED_OUT,
+    TwilioServer,
+    twilio_server,
+)
+from tests.support.waiting import until
+from tests.support.workers import Crew
+
+Json = dict[str, Any]
+NUMBER = "+4915123456789"
+
+
+@pytest.fixture(scope="module")
+def twilio() -> Iterator[TwilioServer]:
+    with twilio_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def texting(urls: Urls, twilio: TwilioServer) -> Iterator[Instance]:
+    with instance(
+        f"{urls.app}?connection_limit=5", FLORIN_PUBLIC_URL=PUBLIC_URL, **twilio.settings
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+async def http(texting: Instance, shop: Shop) -> AsyncGenerator[httpx.AsyncClient]:
+    async with client_of(texting, **shop.headers) as client:
+        yield client
+
+
+@pytest.fixture
+def sending(workers: Crew, twilio: TwilioServer) -> None:
+    workers.start(FLORIN_PUBLIC_URL=PUBLIC_URL, **twilio.settings)
+
+
+async def issue(http: httpx.AsyncClient, shop: Shop, phone: str, **more: Any) -> httpx.Response:
+    body = {
+        "program": shop.program,
+        "amount": 5000,
+        "recipient": {"name": "Tomás", "phone": phone},
+        "deliver": {"channel": "sms"},
+        **more,
+    }
+    return await http.post("/cards", json=body, headers={"idempotency-key": ascii((phone, more))})
+
+
+async def delivered(http: httpx.AsyncClient, shop: Shop, phone: str, **more: Any) -> Json:
+    answer = await issue(http, shop, phone, **more)
+    assert answer.status_code == 201, answer.text
+    card: Json = answer.json()
+    return card
+
+
+async def state_of(http: httpx.AsyncClient, card: Json) -> Json:
+    found: Json = (await http.get(f"/deliveries/{card['delivery']}")).json()
+    return found
+
+
+async def reached(http: httpx.AsyncClient, card: Json, state: str) -> Json:
+    async def there() -> bool:
+        return (await state_of(http, card))["state"] == state
+
+    await until(there, within_s=30)
+    return await state_of(http, card)
+
+
+@pytest.mark.usefixtures("sending")
+async def test_a_card_arrives_by_its_link_and_its_reports_are_written(
+    http: httpx.AsyncClient, shop: Shop, twilio: TwilioServer, texting: Instance
+) -> None:
+    deliver = {"channel": "sms", "message": "Breakfast is on me", "locale": "de"}
+    card = await delivered(http, shop, "06 12345678", deliver=deliver)
+    assert card["recipient"]["phone"] == "06 12345678"
+    found = await reached(http, card, "sent")
+    assert (found["channel"], found["address"]) == ("sms", "+31612345678")
+    [text] = [each for each in twilio.texts if each.to == "+31612345678"]
+    quote, who, link = text.body.splitlines()
+    assert quote == "Breakfast is on me"
+    assert "Shop: eine Geschenkkarte über 50,00" in who
+    assert link.startswith(f"{PUBLIC_URL}/c/")
+    assert card["code"].replace("-", "") not in text.body.replace("-", "")
+    report = twilio.report
+    # None of these is from Twilio, or about this message.
+    assert report(text, "delivered", texting.base, token="another") == 400
+    assert report(text, "delivered", texting.base, MessageStatus="failed") == 400
+    other = text.callback.removeprefix(PUBLIC_URL).replace("/1", "/2")
+    assert report(text, "delivered", texting.base, path=other) == 400
+    assert (await state_of(http, card))["state"] == "sent"
+    assert report(text, "sending", texting.base) == 200
+    assert (await state_of(http, card))["state"] == "sent"
+    assert report(text, "delivered", texting.base) == 200
+    assert report(text, "undelivered", texting.base, error=30003) == 200
+    assert (await state_of(http, card))["state"] == "delivered"
+    again = await http.post(f"/deliveries/{card['delivery']}/resend", json={})
+    assert again.status_code == 200, again.text
+    found = await reached(http, card, "sent")
+    assert report(text, "undelivered", texting.base) == 200, "of the message before"
+    assert (await state_of(http, card))["state"] == "sent"
+    newest = twilio.texts[-1]
+    assert newest.body.splitlines()[2] == link
+    assert report(newest, "undelivered", texting.base, error=30003) == 200
+    found = await state_of(http, card)
+    assert (found["state"], found["failure"]) == ("bounced", "Twilio: undelivered, error 30003")
+
+
+@pytest.mark.usefixtures("sending")
+async def test_refusals_end_and_outages_delay(
+    http: httpx.AsyncClient, shop: Shop, twilio: TwilioServer
+) -> None:
+    twilio.refuse |= {"+4915123456701": OPTED_OUT, "+4915123456702": INVALID}
+    twilio.refuse["+4915123456703"] = 21617  # the body is too long: nothing of the number
+    for number, state in (("701", "bounced"), ("702", "bounced"), ("703", "failed")):
+        card = await delivered(http, shop, f"+4915123456{number}")
+        found = await reached(http, card, state)
+        assert found["attempts"] == 1
+        assert "Twilio answered 400 2" in found["failure"]
+    changed = await http.patch(
+        f"/deliveries/{card['delivery']}", json={"address": "+49 151 23456704"}
+    )
+    assert changed.json()["address"] == "+4915123456704"
+    problem(
+        await http.patch(f"/deliveries/{card['delivery']}", json={"address": "a@home.example"}),
+        422,
+        "invalid_request",
+        param="address",
+    )
+    twilio.faults += [BUSY]
+    card = await delivered(http, shop, "+4915123456705")
+    found = await reached(http, card, "sent")
+    assert (found["attempts"], found["repeated"]) == (2, 0)
+
+
+@pytest.mark.usefixtures("sending")
+async def test_a_report_ends_a_message_whose_answer_was_lost(
+    http: httpx.AsyncClient, shop: Shop, twilio: TwilioServer, texting: Instance
+) -> None:
+    """Twilio has no idempotency keys: only its report keeps the message from being sent twice."""
+    twilio.drop_answers = 1
+    card = await delivered(http, shop, "+4915123456706")
+    await until(lambda: [each for each in twilio.texts if each.to == "+4915123456706"], within_s=30)
+    [text] = [each for each in twilio.texts if each.to == "+4915123456706"]
+    assert twilio.report(text, "delivered", texting.base) == 200
+    twilio.faults += [BROKEN]  # the outcome of a 500 is unknown, too
+    other = await delivered(http, shop, "+4915123456707")
+    found = await reached(http, other, "sent")
+    assert (found["attempts"], found["repeated"]) == (2, 1)
+    assert (await state_of(http, card))["state"] == "delivered"
+    assert [each.to for each in twilio.texts].count("+4915123456706") == 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"recipient": {"name": "Tomás"}}, "recipient.phone"),
+        ({"recipient": {"phone": "12"}}, "recipient.phone"),
+        ({"recipient": {"phone": "+49 1"}}, "recipient.phone"),
+        ({"recipient": {"phone": "+1 555 0100 ext. 3"}}, "recipient.phone"),
+        ({"deliver": {"channel": "link"}}, "recipient.phone"),
+    ],
+)
+async def test_a_number_that_is_none_is_refused(
+    http: httpx.AsyncClient, shop: Shop, fields: Json, param: str
+) -> None:
+    problem(await issue(http, shop, NUMBER, **fields), 422, "invalid_request", param=param)
+
+
+async def test_a_number_is_not_kept_without_its_delivery(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    card = await delivered(http, shop, "+4915123456708", deliver={"channel": "sms", "locale": "en"})
+    shown = (await http.get(f"/cards/{card['id']}")).json()
+    assert shown["recipient"] == {"name": "Tomás", "email": None}
+    for recipient in ({"phone": NUMBER}, {"email": "a@home.example", "phone": NUMBER}):
+        answer = await http.patch(f"/cards/{card['id']}", json={"recipient": recipient})
+        problem(answer, 422, "invalid_request", param="recipient.phone")
+
+
+async def test_without_an_account_nothing_is_sent_by_sms(
+    api: Instance, shop: Shop, texting: Instance
+) -> None:
+    del texting  # on the same database
+    async with client_of(api, **shop.headers) as http:
+        refused = await issue(http, shop, NUMBER)
+        problem(refused, 422, "invalid_request", param="deliver.channel")
+        address = f"/hooks/twilio/mer_{'0' * 32}/dlv_{'0' * 32}/1"
+        problem(await http.post(address, content=b"MessageStatus=sent"), 404, "not_found")
+
+
+async def test_no_order_is_delivered_by_sms(http: httpx.AsyncClient, shop: Shop) -> None:
+    item: Json = {"program": shop.program, "amount": 1000, "deliver": {"channel": "sms"}}
+    body = {"items": [item], "buyer": {"email": "b@home.example"}}
+    answer = await http.post("/orders", json=body, headers={"idempotency-key": "o"})
+    problem(answer, 422, "invalid_request", param="items[0].deliver.channel")
+    item |= {
+        "deliver": {"channel": "email"},
+        "recipient": {"email": "a@b.example", "phone": NUMBER},
+    }
+    answer = await http.post("/orders", json=body, headers={"idempotency-key": "o"})
+    problem(answer, 422, "invalid_request", param="items[0].recipient.phone")
+
+
+@pytest.mark.parametrize(
+    ("text", "country", "number"),
+    [
+        ("+49 1512 3456789", None, "+4915123456789"),
+        ("01512 3456789", "DE", "+4915123456789"),
+        ("(020) 7946 0958", "GB", "+442079460958"),
+        ("01512 3456789", None, None),
+        ("+49 1", "DE", None),
+        ("+999 123456", "DE", None),
+        ("", "DE", None),
+    ],
+)
+def test_numbers_are_read(text: str, country: str | None, number: str | None) -> None:
+    assert read_phone(text, country) == number
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN: is missing"),
+        ({"TWILIO_FROM": "twelve letters"}, "TWILIO_FROM: must be a number"),
+        ({"TWILIO_ACCOUNT_SID": "SK1"}, "TWILIO_ACCOUNT_SID"),
+        ({"TWILIO_URL": "http://sms.example"}, "TWILIO_URL: must begin with https"),
+        ({"FLORIN_PUBLIC_URL": ""}, "FLORIN_PUBLIC_URL: is missing"),
+    ],
+)
+def test_settings_that_cannot_work_are_named(change: dict[str, str], why: str) -> None:
+    given = {"DATABASE_URL": "postgresql:///x", "FLORIN_ENV": "test", **SECRETS}
+    given |= TwilioServer(port=1).settings | {"FLORIN_PUBLIC_URL": PUBLIC_URL}
+    assert read_settings(given).sends_sms
+    with pytest.raises(InvalidSettings, match=why):
+        read_settings(given | change)
