@@ -12,6 +12,7 @@ from florin.cards.api import cards
 from florin.cards.api import deliveries as card_deliveries
 from florin.deliveries import api as deliveries
 from florin.deliveries import hooks_api as delivery_hooks
+from florin.deliveries import suppressions_api as suppressions
 from florin.events import api as events
 from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
@@ -43,6 +44,7 @@ api = Router(
         *card_deliveries.handlers,
         *deliveries.handlers,
         *delivery_hooks.handlers,
+        *suppressions.handlers,
         *reports.handlers,
         *queues.handlers,
         *events.handlers,
@@ -126,6 +128,9 @@ NEEDS: dict[str, str] = {
     "PATCH /deliveries/{delivery}": "deliveries:write",
     "POST /deliveries/{delivery}/cancel": "deliveries:write",
     "POST /deliveries/{delivery}/resend": "deliveries:write",
+    "GET /suppressions": "deliveries:read",
+    "GET /suppressions/{suppression}": "deliveries:read",
+    "DELETE /suppressions/{suppression}": "deliveries:write",
     "POST /cards/{card}/reset-pin": "cards:write",
     "POST /cards/{card}/activate": "cards:write",
     "POST /cards/{card}/block": "cards:write",
@@ -187,6 +192,7 @@ NEEDS: dict[str, str] = {
     "POST /gateways/{gateway}/test": "keys:write",
     "POST /hooks/stripe/{gateway}": PUBLIC,
     "POST /hooks/paypal/{gateway}": PUBLIC,
+    "POST /hooks/mail": PUBLIC,
     "POST /hooks/twilio/{merchant}/{delivery}/{generation}": PUBLIC,
     "POST /test-gateway/payments/{payment}/refund": "orders:write",
     "POST /test-gateway/payments/{payment}/dispute": "orders:write",

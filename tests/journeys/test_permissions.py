@@ -73,6 +73,7 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
         owner, stranger = await register(http), await register(http)
         mine, secrets = await _things(http, owner)
         mine["whd"] = await _webhook_delivery(database, mine)
+        mine["sup"] = await _suppression(database, mine)
         made = await http.post(
             "/api-keys", json={"name": "k", "scopes": sorted(SCOPES)}, headers=stranger.headers
         )
@@ -156,6 +157,21 @@ async def _webhook_delivery(database: Database, mine: dict[str, str]) -> str:
             card,
         )
     return ids.show_id("whd", made)
+
+
+async def _suppression(database: Database, mine: dict[str, str]) -> str:
+    """An address that is suppressed, as a report of the mail server makes it."""
+    delivery = ids.parse_id("dlv", mine["dlv"])
+    made = ids.new_id()
+    async with database.transaction() as tx:
+        await tx.run(
+            "insert into florin.suppression (merchant, id, address, reason, delivery)"
+            " select merchant, $1, 'gone@home.example', 'bounced', id from florin.delivery"
+            " where id = $2",
+            made,
+            delivery,
+        )
+    return ids.show_id("sup", made)
 
 
 def _ours(world: World, value: Any) -> Any:

@@ -12,6 +12,7 @@ _MAILS = "tests/deliveries/test_sending.py"
 _API = "tests/deliveries/test_delivery_api.py"
 _UNIT = "tests/deliveries/test_delivery.py"
 
+_BOUNCES = "tests/deliveries/test_bounces.py"
 _SMS = "tests/deliveries/test_sms.py"
 _REPORTS = "src/florin/deliveries/sms_reports.py"
 
@@ -28,6 +29,15 @@ DELIVERIES = (
     _("a report of an unknown outcome is dropped", _REPORTS,
       "and d.state in ('sending', 'sent')", "and d.state = 'sent'",
       f"{_SMS}::test_a_report_ends_a_message_whose_answer_was_lost"),
+    _("a report of a mail server is not signed", "src/florin/deliveries/mail_reports.py",
+      "        raise MailReportNotAuthentic\n", "        pass\n",
+      f"{_BOUNCES}::test_a_report_that_is_not_authentic_changes_nothing"),
+    _("an old report is believed", "src/florin/deliveries/mail_reports.py",
+      "abs(time.time() - int(at)) > TOLERANCE_S", "False",
+      f"{_BOUNCES}::test_a_report_that_is_not_authentic_changes_nothing"),
+    _("a suppressed address gets a gift", SENDING,
+      "if facts.suppressed is not None and", "if False and",
+      f"{_BOUNCES}::test_an_address_that_bounced_gets_nothing_until_it_is_allowed_again"),
     _("a number that is dropped is accepted", "src/florin/cards/card_changes.py",
       "        refuse_phone(recipient)\n", "",
       f"{_SMS}::test_a_number_is_not_kept_without_its_delivery"),

@@ -446,6 +446,16 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "receive_paypal_webhook": lambda w: refused(
         "not_found", lambda: w.florin.receive_paypal_webhook("default", b"{}", {})
     ),
+    "receive_mail_report_hook": lambda w: refused(
+        "not_found", lambda: w.florin.receive_mail_report_hook(b"{}", {})
+    ),
+    "list_suppressions": lambda w: w.florin.list_suppressions(address="a@home.example"),
+    "get_suppression": lambda w: refused(
+        "not_found", lambda: w.florin.get_suppression("sup_" + "0" * 32)
+    ),
+    "lift_suppression": lambda w: refused(
+        "not_found", lambda: w.florin.lift_suppression("sup_" + "0" * 32)
+    ),
     "receive_twilio_report": lambda w: refused(
         "not_found", lambda: w.florin.receive_twilio_report("mer_1", "dlv_1", 1, b"", {})
     ),

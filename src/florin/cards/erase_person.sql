@@ -17,6 +17,7 @@ begin
     -- A member's own mails stay; of notices those to buyers are erased.
     or ((d.card is not null or (d.kind = 'notice' and d.member is null))
       and lower(d.address) = lower(p_email)));
+  delete from suppression s where s.merchant = p_merchant and lower(s.address) = lower(p_email);
   update card c set recipient_name = null, recipient_email = null,
     metadata = (select coalesce(jsonb_object_agg(p.key, p.value), '{}')
       from jsonb_each_text(c.metadata) p where position(lower(p_email) in lower(p.value)) = 0)

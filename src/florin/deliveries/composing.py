@@ -18,6 +18,8 @@ _FACTS = """
 select m.name as merchant_name, m.timezone, b.role, a.state::text as card_state, a.currency,
   a.balance, a.expires_at, c.recipient_name, c.last4,
   a.expires_at <= clock(m.id) as over,
+  (select s.reason from florin.suppression s
+    where s.merchant = m.id and s.address = $6) as suppressed,
   t.used_at is not null or t.expires_at <= clock_timestamp() as token_over,
   o.id as orders, o.token_sealed as order_token
 from florin.merchant m
@@ -54,6 +56,7 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
     token_over: bool | None
     orders: UUID | None
     order_token: bytes | None  # sealed, as the order has it
+    suppressed: str | None  # why its address gets no gifts and reminders
 
     def obstacle(self, kind: str) -> str | None:
         """Why a message of this kind must not be sent any more."""
@@ -76,7 +79,7 @@ async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
     )
     notice = read_notice(row)
     order = None if notice is None else notice.order
-    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order)
+    facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order, row["address"])
     assert facts is not None, "merchants are never deleted"
     values: Mapping[str, Any] = facts
     return MessageFacts(**values)

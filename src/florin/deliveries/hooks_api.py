@@ -1,8 +1,13 @@
-"""API: the address at which Twilio reports the state of messages by SMS."""
+"""API: the addresses at which Twilio and mail servers report what became of messages."""
 
 import msgspec
 from litestar import Response, post
 
+from florin.deliveries.mail_reports import (
+    MailReportInvalid,
+    MailReportNotAuthentic,
+    receive_mail_report,
+)
 from florin.deliveries.sms_reports import ReportNotAuthentic, receive_report
 from florin.kit.errors import NotFound
 from florin.kit.http.litestar_adapter import AnyRequest
@@ -40,4 +45,21 @@ async def receive_twilio_report(
     return Response(ReportReceipt(received=True))
 
 
-handlers = [receive_twilio_report]
+@post(
+    "/hooks/mail",
+    status_code=200,
+    summary="Receive a report of a mail server",
+    responses=refusal_responses(NotFound, MailReportNotAuthentic, MailReportInvalid, public=True),
+)
+async def receive_mail_report_hook(
+    request: AnyRequest, db: Database, settings: Settings
+) -> Response[ReportReceipt]:
+    """For the mail server: `type` (`delivered`, `bounced` or `complained`), `message_id` and
+    `detail`, signed as a Standard Webhook. `delivered` and `bounced` become the state of the
+    delivery; after `bounced` and `complained` its address gets no more gifts and reminders.
+    """
+    await receive_mail_report(db, settings, await request.body(), request.headers)
+    return Response(ReportReceipt(received=True))
+
+
+handlers = [receive_twilio_report, receive_mail_report_hook]

@@ -30,6 +30,11 @@ from florin.kit.settings import Settings
 # After each failed attempt; the last one is repeated. About a day, then the delivery has failed.
 DELAYS_S = (2, 10, 60, 300, 900, 1800, 3600)
 ATTEMPTS = 30
+_SUPPRESSED = (
+    "the address is suppressed, since an earlier message {}: correct the address, or lift the"
+    " suppression"
+)
+_SUPPRESSIBLE = ("gift", "reminder")
 _ACCOUNT_MAILS = ("invitation", "password_reset", "email_verification")
 _log = logging.get_logger()
 for _channel in ("email", "sms"):
@@ -116,6 +121,9 @@ class DeliverySender:
             obstacle = "its reader is no member any more"
         if obstacle is not None:
             return _Ended("cancelled", obstacle)
+        # Not mails of accounts and receipts: their recipients ask for them or need them.
+        if facts.suppressed is not None and row["kind"] in _SUPPRESSIBLE:
+            return _Ended("bounced", _SUPPRESSED.format(facts.suppressed))
         try:
             secret = self._secret(row) or self._order_token(row["merchant"], facts)
         except UnsealFailed:

@@ -13,6 +13,7 @@ grant update (current_hash, previous_hash, nonce, client_hash, second_factor, pr
   revoked_at, reused) on session to {role};
 grant update (sealed, delivered_at, used_at) on email_token to {role};
 grant insert, update on delivery to {role};
+grant insert, update, delete on suppression to {role};
 grant insert on card_link to {role};
 grant update (sealed_code, revoked_at) on card_link to {role};
 grant update on failed_attempt to {role};

@@ -214,6 +214,12 @@ class Delivery(Named, kw_only=True):
     failure: str | None = None
 
 
+class Suppression(Named, kw_only=True):
+    address: str
+    reason: str
+    delivery: str
+
+
 class Event(Named, kw_only=True):
     """`data["object"]`: the object as it was then. `sequence`: without gaps for each card."""
 

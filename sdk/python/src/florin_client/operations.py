@@ -270,6 +270,11 @@ def a_report(
     )
 
 
+def a_mail_report(body: bytes, headers: Mapping[str, str], /) -> Arguments:
+    """What a mail server reports, signed."""
+    return Arguments(content=body, headers=dict(headers))
+
+
 def a_gateway_message(gateway: str, body: bytes, headers: Mapping[str, str], /) -> Arguments:
     """What a gateway sends, as it came: for tests, and for a proxy that passes it on."""
     return Arguments(path=(gateway,), content=body, headers=dict(headers))
@@ -379,6 +384,10 @@ class Operations:
     cancel_delivery = Operation(nouns.Delivery, "POST /deliveries/{}/cancel", by_id)
     resend_delivery = Operation(nouns.Delivery, "POST /deliveries/{}/resend", by_id_fields)
 
+    list_suppressions = ListOperation(nouns.Suppression, "GET /suppressions", filters)
+    get_suppression = Operation(nouns.Suppression, "GET /suppressions/{}", by_id)
+    lift_suppression = Operation(nouns.Suppression, "DELETE /suppressions/{}", by_id)
+
     get_balances = Operation(nouns.Balances, "GET /ledger/balances", filters)
     get_proof = Operation(nouns.Proof, "GET /ledger/proof", none)
     export_cards = FileOperation("GET /cards/export", a_period)
@@ -439,6 +448,9 @@ class Operations:
     )
     receive_paypal_webhook = Operation(
         nouns.HookReceipt, "POST /hooks/paypal/{}", a_gateway_message, repeatable=True
+    )
+    receive_mail_report_hook = Operation(
+        nouns.HookReceipt, "POST /hooks/mail", a_mail_report, repeatable=True
     )
     receive_twilio_report = Operation(
         nouns.HookReceipt, "POST /hooks/twilio/{}/{}/{}", a_report, repeatable=True

@@ -25,6 +25,7 @@ ID: dict[str, str] = {
     "adjustments": "adj",
     "holds": "hld",
     "deliveries": "dlv",
+    "suppressions": "sup",
     "entries": "ent",
     "events": "evt",
     "jobs": "job",

@@ -1,5 +1,7 @@
 """Alerts: the mail server, and the receivers of alerts that the fleet sends itself."""
 
+import base64
+import binascii
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, SecretStr
@@ -7,6 +9,8 @@ from pydantic_settings import BaseSettings, NoDecode
 
 from florin.kit.email_address import is_email
 from florin.kit.settings.variable import WebUrl, variable
+
+_SECRET_MIN = 24  # bytes, of the standard
 
 
 def _addresses(value: object) -> object:
@@ -32,6 +36,21 @@ def _slack(value: object) -> object:
     return value
 
 
+def _webhook_secret(value: object) -> object:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    if isinstance(text, str):
+        try:
+            key = base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        except binascii.Error:
+            key = b""
+        if not text.startswith("whsec_") or len(key) < _SECRET_MIN:
+            raise ValueError(
+                f"must be whsec_ and at least {_SECRET_MIN} bytes in base64; make one with"
+                ' echo "whsec_$(openssl rand -base64 32)"'
+            )
+    return value
+
+
 Addresses = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_addresses)]
 
 
@@ -52,6 +71,13 @@ class MailSettings(BaseSettings):
     smtp_password: SecretStr | None = variable("SMTP_PASSWORD", "Password of that user.", None)
     smtp_from: Annotated[str, BeforeValidator(_address)] | None = variable(
         "SMTP_FROM", "Sender of all e-mail.", None, example="florin@example.com"
+    )
+    mail_report_secret: Annotated[SecretStr, BeforeValidator(_webhook_secret)] | None = variable(
+        "FLORIN_MAIL_REPORT_SECRET",
+        "Secret with which the mail server signs its reports of bounces and complaints to"
+        " `/api/v1/hooks/mail` (Standard Webhooks): `whsec_` and at least 24 random bytes in"
+        " base64. Without it that address does not exist.",
+        None,
     )
 
 
