@@ -11,14 +11,16 @@ import msgspec
 from florin.cards.card import COLUMNS, JOINS, Card, card_from_row
 from florin.cards.transactions.models import Entry
 from florin.cards.transactions.queries import SIDES, entry_from_row
+from florin.deliveries.delivery import Delivery, delivery_from_row
+from florin.deliveries.suppressions import SuppressionReason, list_suppressions
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
 from florin.kit import ids, plain_text
-from florin.kit.email_address import Email
+from florin.kit.email_address import Email, normalized
 from florin.kit.http.body import Request
 from florin.kit.postgres.database import Database, Reader
 
-CARDS_MOST, ENTRIES_MOST = 1000, 10_000
+CARDS_MOST, ENTRIES_MOST, DELIVERIES_MOST = 1000, 10_000, 10_000
 
 _CARDS = f"""
 select {COLUMNS} from florin.account a {JOINS}
@@ -33,6 +35,13 @@ select t.*, e.* from (
 """  # noqa: S608 -- our own text
 
 
+# Of the cards, and what was sent to the address about cards of others (erase_person.sql).
+_DELIVERIES = """
+select d.* from florin.delivery d where d.merchant = $1 and d.card is not null
+  and (d.card = any ($2) or lower(d.address) = lower($3)) order by d.id limit $4
+"""
+
+
 class EraseRequest(Request, kw_only=True):
     """The person whose data is erased."""
 
@@ -40,14 +49,17 @@ class EraseRequest(Request, kw_only=True):
 
 
 class Person(msgspec.Struct, kw_only=True):
-    """What is stored of a person: the cards of which it is the recipient, oldest first, and their
-    entries. `complete`: false if there are more cards or entries than are listed.
+    """What is stored of a person: the cards of which it is the recipient, oldest first, their
+    entries, and what was or will be sent to it. `suppressed`: why its address gets no gifts and
+    reminders. `complete`: false if there is more than is listed.
     """
 
     object: Literal["person"] = "person"
     email: str
     cards: list[Card]
     entries: list[Entry]
+    deliveries: list[Delivery]
+    suppressed: SuppressionReason | None
     complete: bool
 
 
@@ -63,11 +75,19 @@ async def export_person(reads: Reader, merchant: UUID, email: str) -> Person:
     rows = await reads.all(_CARDS, merchant, wanted, CARDS_MOST + 1)
     found = [row["id"] for row in rows[:CARDS_MOST]]
     entries = await reads.all(_ENTRIES, merchant, found, ENTRIES_MOST + 1)
+    sent = await reads.all(_DELIVERIES, merchant, found, wanted, DELIVERIES_MOST + 1)
+    blocked = await list_suppressions(
+        reads, merchant, limit=1, after=None, address=normalized(wanted)
+    )
     return Person(
         email=wanted,
         cards=[card_from_row(row) for row in rows[:CARDS_MOST]],
         entries=[entry_from_row(row) for row in entries[:ENTRIES_MOST]],
-        complete=len(rows) <= CARDS_MOST and len(entries) <= ENTRIES_MOST,
+        deliveries=[delivery_from_row(row) for row in sent[:DELIVERIES_MOST]],
+        suppressed=blocked[0].reason if blocked else None,
+        complete=len(rows) <= CARDS_MOST
+        and len(entries) <= ENTRIES_MOST
+        and len(sent) <= DELIVERIES_MOST,
     )
 
 

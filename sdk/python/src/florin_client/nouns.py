@@ -334,6 +334,8 @@ class Person(Noun, kw_only=True):
     cards: list[Card]
     entries: list[Entry]
     complete: bool
+    deliveries: list[Delivery] = msgspec.field(default_factory=list[Delivery])
+    suppressed: str | None = None
 
 
 class Erasure(Noun, kw_only=True):

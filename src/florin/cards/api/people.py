@@ -22,7 +22,9 @@ async def export_person(
     reads: RoutedReader,
     email: Annotated[str, Parameter(max_length=255, description="The recipient's e-mail address.")],
 ) -> Person:
-    """Everything that is stored of a recipient: its cards, their metadata and their entries."""
+    """Everything that is stored of a recipient: its cards, their metadata and their entries, and
+    what was sent to it.
+    """
     caller.needs("cards:read")
     return await people.export_person(reads, caller.merchant, email)
 
