@@ -16,6 +16,7 @@ TINY = {
     "queue": ("--jobs", "300"),
     "expiry": ("--cards", "2500"),
     "bulk": ("--cards", "2500"),
+    "deliveries": ("--cards", "300"),
     "webhooks": ("--cards", "500"),
     "checkout": ("--cards", "300", "--connections", "4"),
     "beside": ("--cards", "60000", "--seconds", "1", "--connections", "4", "--rate", "50"),

@@ -139,7 +139,8 @@ BENCHMARKS.update(
 MUTANTS = "mutants"
 AUTOSCALE = "autoscale"
 DEPLOYS = "deploys"
-WORK = ("queue", "expiry", "bulk", "webhooks", "checkout", "beside")  # benchmarks of workers
+# Benchmarks of workers.
+WORK = ("queue", "expiry", "bulk", "deliveries", "webhooks", "checkout", "beside")
 REPLICAS = "replicas"
 FAILOVER = "failover"
 NAMES = (*BENCHMARKS, *WORK, MUTANTS, AUTOSCALE, DEPLOYS, REPLICAS, FAILOVER)

@@ -13,7 +13,8 @@ def bench(
         str,
         typer.Argument(
             help="redeem, hot-card, hot-cards, batch, balance, growth, held-card, memory;"
-            " metrics, access-log, traces; queue, expiry, bulk, webhooks, checkout, beside;"
+            " metrics, access-log, traces; queue, expiry, bulk, deliveries, webhooks, checkout,"
+            " beside;"
             " mutants; autoscale; deploys; replicas, failover."
         ),
     ],

@@ -59,6 +59,12 @@ BENCHMARKS: dict[str, WorkerBenchmark] = {
         targets=(_least("rate", 10_000), _least("ratio", 0.2), _most("peak_rss_mb", 300)),
         shares=(("ratio", "rate", "copy_rate"),),
     ),
+    "deliveries": WorkerBenchmark(
+        says="e-mails to a mail server that takes them at once, one worker",
+        cards=5_000,
+        targets=(_least("rate", 100),),
+        shares=(),
+    ),
     "webhooks": WorkerBenchmark(
         says="messages to a receiver that answers at once, one worker",
         cards=30_000,
