@@ -1,5 +1,6 @@
 """Services: the resources of one API instance, created once and closed in order."""
 
+from typing import Any
 from uuid import UUID
 
 from florin.cards.api.frequent_operations import FrequentOperations
@@ -41,6 +42,7 @@ from florin.reports.activity import ActivityReports
 from florin.reports.ledger_check import LedgerCheck
 from florin.reports.report_runner import ReportRunner
 from florin.web.internal_api import InternalApi
+from florin.web.operator import OperatorPage
 from florin.web.sign_in_cookie import SignInCookie
 from florin.web.visitors import Visitors
 from florin.webhooks.gauges import WebhookGauges
@@ -65,6 +67,7 @@ DEPENDENCIES = (
     "operations",
     "activity",
     "internal_api",
+    "operator_page",
     "visitors",
     "selling",
     "gateways",
@@ -77,11 +80,7 @@ class ApiServices:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.primary_url, name=f"florin {settings.instance}")
-        self.valkey = (
-            valkey.connect_valkey(settings.redis_url.get_secret_value())
-            if settings.redis_url
-            else None
-        )
+        self.valkey = self._connect_valkey()
         self.routing = self._routing()
         self.position = PositionReader(self.database)
         self.signer = PositionSigner(settings.key_ring("key_pepper"))
@@ -103,6 +102,7 @@ class ApiServices:
         self.limits = self._rate_limiter()
         self.identity = IdentityServices.of(settings, self.database, sealer, self.limits)
         self.internal_api = InternalApi()
+        self.operator_page = OperatorPage(settings.operator_url)
         self.visitors = Visitors(self.access, self.identity, SignInCookie(sealer, settings))
         self.proxies = TrustedProxies(settings.trusted_proxies)
         self.guesses = CodeGuessLimiter(self.limits, settings)
@@ -132,6 +132,10 @@ class ApiServices:
         self._registration = ProcessRegistration(name=settings.instance, release=settings.release)
         self.health = self._health_monitor()
         self.process = ProcessMetrics(settings.release)
+
+    def _connect_valkey(self) -> Any:
+        url = self.settings.redis_url
+        return valkey.connect_valkey(url.get_secret_value()) if url else None
 
     def _rate_limiter(self) -> RateLimiter:
         return RateLimiter(
@@ -190,6 +194,7 @@ class ApiServices:
         await self.ledger_check.stop()
         await self.happened.stop()
         await self.routing.close()
+        await self.operator_page.close()
         await self.reports.close()
         await self.database.close()
         if self.valkey is not None:

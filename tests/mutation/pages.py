@@ -16,6 +16,12 @@ GIFT = "src/florin/web/customer/gift.py"
 BRANDING = "src/florin/merchants/branding.py"
 SHOPS = "tests/web/test_storefront.py"
 LOOKS = "tests/merchants/test_branding.py"
+ORDERS = "src/florin/web/console/orders.py"
+HOOKS = "src/florin/web/console/webhooks.py"
+CLOCK = "src/florin/web/console/clock.py"
+CONSOLE = "tests/web/test_console.py"
+OPERATOR = "src/florin/web/operator.py"
+AT_PUBLIC_PORT = "tests/web/test_operator.py"
 
 PAGES = (
     _(
@@ -122,5 +128,68 @@ PAGES = (
         "    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in size):\n",
         "    if False:\n",
         f"{LOOKS}::test_what_is_no_look_is_refused",
+    ),
+    _(
+        "a refund needs no reason",
+        ORDERS,
+        "    if not reason:\n",
+        "    if False:\n",
+        f"{CONSOLE}::test_an_order_is_refunded_with_a_reason",
+    ),
+    _(
+        "a second press refunds again",
+        ORDERS,
+        'body, key=form.text("key"))',
+        "body, key=frame.view.new_key())",
+        f"{CONSOLE}::test_an_order_is_refunded_with_a_reason",
+    ),
+    _(
+        "a hidden field of an order reaches other routes",
+        ORDERS,
+        '            ids.require_id("pay", payment)  # nothing else may become part of a path\n',
+        "",
+        f"{CONSOLE}::test_a_hidden_field_names_a_thing_and_no_other_route",
+    ),
+    _(
+        "a hidden field of a webhook reaches other routes",
+        HOOKS,
+        '            ids.require_id("whd", delivery)  # nothing else may become part of a path\n',
+        "",
+        f"{CONSOLE}::test_a_hidden_field_names_a_thing_and_no_other_route",
+    ),
+    _(
+        "the console of a merchant without a test clock has its page",
+        CLOCK,
+        "    if frame.clock is None:\n        raise NotFound",
+        "    if False:\n        raise NotFound",
+        f"{CONSOLE}::test_the_clock_of_a_test_merchant_is_moved",
+    ),
+    _(
+        "an owner of any merchant sees the operator's page",
+        OPERATOR,
+        "or not is_operator(visitor.caller, settings)",
+        "or False",
+        f"{AT_PUBLIC_PORT}::test_everyone_else_gets_the_answer_of_what_does_not_exist",
+    ),
+    _(
+        "any member of an operator's merchant sees its page",
+        OPERATOR,
+        'if "queues:read" not in visitor.caller.scopes or',
+        "if",
+        f"{AT_PUBLIC_PORT}::test_everyone_else_gets_the_answer_of_what_does_not_exist",
+    ),
+    _(
+        "every path of the operator process is forwarded",
+        OPERATOR,
+        "    if _FORWARDED.fullmatch(path) is None:\n",
+        "    if False:\n",
+        f"{AT_PUBLIC_PORT}::test_nothing_else_of_the_operator_process_is_reached",
+    ),
+    _(
+        "a kept mail is shown under the policy of a page",
+        OPERATOR,
+        'answer.headers["content-security-policy"]',
+        "\"default-src 'self'\"",
+        f"{AT_PUBLIC_PORT}::test_a_mail_of_the_mailbox_stays_confined",
     ),
 )

@@ -44,6 +44,16 @@ async def buy(http: httpx.AsyncClient, shop: Shop, amount: int = 5000, **more: A
     return {**found, "url": order["url"]}
 
 
+async def buy_in_review(http: httpx.AsyncClient, shop: Shop, amount: int) -> Json:
+    """Pay for a top-up of a card that was blocked meanwhile: a member has to decide."""
+    card = await made(http, "/cards", {"program": shop.program, "amount": 5000})
+    item = {"program": shop.program, "amount": amount, "card": card["id"]}
+    order = await place(http, shop, amount, items=[item])
+    await made(http, f"/cards/{card['id']}/block", status=200)
+    await choose(order, "paid")
+    return await read(http, f"/orders/{order['id']}")
+
+
 async def dashboard(http: httpx.AsyncClient, order: Json, action: str, **body: Any) -> Json:
     """Act as the dashboard of the test gateway."""
     path = f"/test-gateway/payments/{order['payment']}/{action}"

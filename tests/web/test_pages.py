@@ -83,6 +83,18 @@ CROSS = [
     {"origin": "{own}.evil.example"},
     {"origin": "http://sub.127.0.0.1"},
 ]
+FORMS = [
+    "/sign-in",
+    "/reset",
+    "/sign-out",
+    "/till/take",
+    "/console/orders/ord_x/refund",
+    "/console/deliveries/dlv_x/resend-new-code",
+    "/console/webhooks",
+    "/console/webhooks/whe_x/rotate-secret",
+    "/console/clock",
+    "/nothing",
+]
 OWN = [
     SAME_ORIGIN,
     {"sec-fetch-site": "none"},
@@ -91,7 +103,7 @@ OWN = [
 ]
 
 
-@pytest.mark.parametrize("path", ["/sign-in", "/reset", "/sign-out", "/till/take", "/nothing"])
+@pytest.mark.parametrize("path", FORMS)
 @pytest.mark.parametrize("headers", CROSS)
 async def test_a_form_of_another_site_is_refused(
     api: Instance, raw: httpx.AsyncClient, path: str, headers: dict[str, str]

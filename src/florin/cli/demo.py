@@ -15,6 +15,10 @@ def demo(
     minutes: Annotated[
         float | None, typer.Option(min=0.01, help="--load: duration; default: until Ctrl-C.")
     ] = None,
+    year: Annotated[
+        bool,
+        typer.Option("--year", help="Fill a test merchant of its own with a year, by its clock."),
+    ] = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -28,6 +32,8 @@ def demo(
     found = welcome.read_demo(chosen)
     if not bases:
         raise OperatorError(f"Nothing runs from {chosen.path}; florin up starts it.")
+    if year:
+        raise typer.Exit(call("florin.demo.year", base=bases[0], as_json=as_json))
     if found is None:
         raise OperatorError(
             f"{chosen.path} has no demo merchant; FLORIN_ENV=development florin up creates one."

@@ -7,13 +7,13 @@ from litestar import get
 from litestar.handlers import HTTPRouteHandler
 
 from florin.identity.authentication import Caller
-from florin.kit import ids
 from florin.kit.errors import Forbidden
 from florin.kit.http.body import Page
 from florin.kit.openapi.responses import refusal_responses
 from florin.kit.postgres.database import Database
 from florin.kit.queue import stats
 from florin.kit.settings import Settings
+from florin.operator.operators import is_operator
 
 
 class Queue(msgspec.Struct, kw_only=True):
@@ -43,7 +43,10 @@ async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[
     with `queues:read`, of the merchants in the setting `FLORIN_OPERATORS`.
     """
     caller.needs("queues:read")
-    _require_operator(caller, settings)
+    if not is_operator(caller, settings):
+        raise Forbidden(
+            "this merchant is not in FLORIN_OPERATORS, the operators of the installation"
+        )
     async with db.connection() as connection:
         facts = await stats.read_queues(connection)
     return Page(
@@ -66,17 +69,6 @@ async def list_queues(caller: Caller, db: Database, settings: Settings) -> Page[
         ],
         has_more=False,
     )
-
-
-def _require_operator(caller: Caller, settings: Settings) -> None:
-    """Raises Forbidden unless the caller's merchant is an operator."""
-    named = [each.strip() for each in settings.operators.split(",") if each.strip()]
-    if "any" in named or (not named and settings.env != "production"):
-        return
-    if ids.show_id("mer", caller.merchant) not in named:
-        raise Forbidden(
-            "this merchant is not in FLORIN_OPERATORS, the operators of the installation"
-        )
 
 
 handlers: list[HTTPRouteHandler] = [list_queues]

@@ -10,7 +10,13 @@ from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from babel import Locale
-from babel.dates import format_date, format_datetime, format_time, get_timezone_location
+from babel.dates import (
+    format_date,
+    format_datetime,
+    format_time,
+    format_timedelta,
+    get_timezone_location,
+)
 from babel.numbers import (
     format_compact_decimal,
     format_currency,
@@ -141,6 +147,14 @@ class Formats:
     def machine(self, at: datetime | str) -> str:
         """A time as a `datetime` attribute holds it."""
         return self._local(at).isoformat(timespec="seconds")
+
+    def wall(self, at: datetime | str) -> str:
+        """A local time without offset, such as 2026-12-24T09:00, as form fields hold it."""
+        return self._local(at).replace(tzinfo=None).isoformat(timespec="minutes")
+
+    def duration(self, seconds: int) -> str:
+        """How long something has lasted, in its largest unit, such as 3 days."""
+        return format_timedelta(timedelta(seconds=seconds), locale=self._locale)
 
     def month(self, at: datetime | str) -> str:
         return format_date(self._local(at), "MMM", locale=self._locale)

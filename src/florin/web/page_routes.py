@@ -1,17 +1,24 @@
 """Page routes: every URL of the pages, and the scope that a person needs for each."""
 
 from florin.identity.authentication import Caller
-from florin.web import account, till
+from florin.web import account
+from florin.web import operator as operator_pages
 from florin.web import sign_in as sign_in_pages
 from florin.web.console import card as console_card
 from florin.web.console import cards as console_cards
+from florin.web.console import clock as console_clock
+from florin.web.console import deliveries as console_deliveries
+from florin.web.console import gateway_report, organisation, overview
 from florin.web.console import jobs as console_jobs
-from florin.web.console import organisation, overview
+from florin.web.console import orders as console_orders
 from florin.web.console import programs as console_programs
 from florin.web.console import reports as console_reports
+from florin.web.console import webhooks as console_webhooks
 from florin.web.customer import brand, storefront
 from florin.web.customer import order as order_page
 from florin.web.router import pages_router
+from florin.web.till import location as till_location
+from florin.web.till import selling, taking
 
 PUBLIC = "public"  # no credentials required
 ANYONE = "anyone"  # any valid credentials
@@ -21,14 +28,22 @@ pages = pages_router(
     [
         *sign_in_pages.handlers,
         *account.handlers,
-        *till.handlers,
+        *taking.handlers,
+        *till_location.handlers,
+        *selling.handlers,
         *overview.handlers,
         *console_cards.handlers,
         *console_card.handlers,
         *console_programs.handlers,
         *console_jobs.handlers,
+        *console_orders.handlers,
+        *console_deliveries.handlers,
+        *console_webhooks.handlers,
+        *console_clock.handlers,
         *console_reports.handlers,
+        *gateway_report.handlers,
         *organisation.handlers,
+        *operator_pages.handlers,
         *brand.handlers,
         *storefront.handlers,
         *order_page.handlers,
@@ -73,6 +88,9 @@ PAGES: dict[str, str] = {
     "GET /till/r/{redemption}": "redemptions:read",
     "GET /till/undo/{redemption}": "redemptions:write",
     "POST /till/undo/{redemption}": "redemptions:write",
+    "POST /till/location": "redemptions:write",
+    "GET /till/sell": "cards:write",
+    "POST /till/sell": "cards:write",
     "GET /till/shift": "redemptions:read",
     "GET /console": PERSON,  # leads a cashier to the till
     "GET /console/cards": "cards:read",
@@ -91,8 +109,22 @@ PAGES: dict[str, str] = {
     "POST /console/import": "cards:write",
     "GET /console/jobs/{job}": "cards:read",
     "POST /console/jobs/{job}/codes": "cards:write",
+    "GET /console/orders": "orders:read",
+    "GET /console/orders/{order}": "orders:read",
+    "POST /console/orders/{order}/{action}": "orders:write",
+    "GET /console/disputes": "orders:read",
+    "GET /console/deliveries": "deliveries:read",
+    "GET /console/deliveries/{delivery}": "deliveries:read",
+    "POST /console/deliveries/{delivery}/{action}": "deliveries:write",
+    "GET /console/webhooks": "webhooks:read",
+    "POST /console/webhooks": "webhooks:write",
+    "GET /console/webhooks/{endpoint}": "webhooks:read",
+    "POST /console/webhooks/{endpoint}/{action}": "webhooks:write",
+    "GET /console/clock": "programs:write",
+    "POST /console/clock": "programs:write",
     "GET /console/reports": "reports:read",
     "GET /console/reports/roll-forward.csv": "reports:read",
+    "GET /console/reports/gateway": "reports:read",
     "GET /console/reports/proof": "reports:read",
     "GET /console/members": "members:read",
     "POST /console/members": "members:write",
@@ -102,6 +134,9 @@ PAGES: dict[str, str] = {
     "POST /console/keys/{key_id}/revoke": "keys:write",
     "GET /console/audit": "audit:read",
     "GET /console/settings": "members:write",
+    "GET /operator": PERSON,  # what is below it says to everyone else that it does not exist
+    "GET /operator/installation": PERSON,
+    "GET /operator/{rest}": PERSON,
     "POST /console/settings": "members:write",
 }
 

@@ -39,13 +39,18 @@ _tokens = msgspec.json.Decoder(CookieTokens)
 _second = msgspec.json.Decoder(SecondStep)
 
 
+def has_secure_cookies(settings: Settings) -> bool:
+    """Whether browsers may send cookies over https alone."""
+    public = settings.public_url or ""
+    return settings.env == "production" or public.startswith("https://")
+
+
 class SignInCookie:
     """Reads and writes the cookies of sign-in."""
 
     def __init__(self, sealer: Sealer, settings: Settings) -> None:
         self._sealer = sealer
-        public = settings.public_url or ""
-        self._secure = settings.env == "production" or public.startswith("https://")
+        self._secure = has_secure_cookies(settings)
         self.name = "__Host-florin" if self._secure else "florin"
         self._step_name = f"{self.name}-step"
 

@@ -239,6 +239,20 @@ def test_a_killed_operator_process_starts_again(page_fleet: PageFleet) -> None:
     until(lambda: page_fleet.state()["state"] == "ready", "the page to be back", 20)
 
 
+def test_the_demo_owner_sees_it_on_the_public_port(page_fleet: PageFleet) -> None:
+    demo = welcome.read_demo(page_fleet.home)
+    assert demo is not None
+    with httpx.Client(base_url=f"http://127.0.0.1:{page_fleet.port}", timeout=30) as browser:
+        assert browser.get("/operator").headers["location"].startswith("/sign-in")
+        person = {"email": demo.email, "password": demo.password}
+        assert browser.post("/sign-in", data=person).status_code == 303
+        page = browser.get("/operator")
+        state = browser.get("/operator/state")
+    assert '<h2 id="topo">Topology</h2>' in page.text
+    assert page.headers["cache-control"] == "no-store"
+    assert state.json()["home"] == page_fleet.state()["home"]
+
+
 def test_a_card_that_is_issued_is_mailed_and_read_in_the_mailbox(page_fleet: PageFleet) -> None:
     demo = welcome.read_demo(page_fleet.home)
     assert demo is not None

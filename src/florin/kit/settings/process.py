@@ -37,6 +37,13 @@ class ProcessSettings(BaseSettings):
         None,
         example="https://cards.example.com",
     )
+    operator_url: WebUrl | None = variable(
+        "FLORIN_OPERATOR_URL",
+        "Address of the operator process, whose page instances show at `/operator` to owners of"
+        " merchants in `FLORIN_OPERATORS`; `florin up` sets it.",
+        None,
+        example="http://operator:8001",
+    )
     instance: str = variable(
         "FLORIN_INSTANCE",
         "Name of this process in logs and metrics; without it the host's name.",

@@ -28,8 +28,8 @@ class WorkerSettings(BaseSettings):
     )
     operators: str = variable(
         "FLORIN_OPERATORS",
-        "Merchants whose owners may see the installation's queues: ids with commas, or `any`;"
-        " in development and test any, else none.",
+        "Merchants whose owners may see the installation's queues and its page `/operator`: ids"
+        " with commas, or `any`; in development and test any, else none.",
         "",
         example="mer_01a20e61ab827384bc9d91e5e40eeb26",
     )

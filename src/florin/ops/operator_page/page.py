@@ -45,12 +45,14 @@ def _hour(at: str | None) -> str:
     return at[11:16] if at else ""
 
 
-def render_page(state: OperatorState) -> bytes:
+def render_page(state: OperatorState, *, public: bool = False) -> bytes:
+    """`public`: shown by an instance on the public port, which has further pages."""
     text = (
         page_templates()
         .get_template("operator.html")
         .render(
             s=state,
+            public=public,
             books=_books(state),
             topology=topology_columns(state),
             tiles=_tiles(state),

@@ -63,17 +63,17 @@ class OperatorApplication:
         elif path == MAILBOX or path.startswith(f"{MAILBOX}/"):
             await self._show_mailbox(scope, send, path)
         else:
-            document = await self._document(path)
+            document = await self._document(path, public=_is_public(scope))
             if document is None:
                 await _send(scope, send, 404, _NOT_FOUND, _TEXT)
             else:
                 await _send(scope, send, 200, *document)
 
-    async def _document(self, path: str) -> tuple[bytes, str] | None:
+    async def _document(self, path: str, *, public: bool) -> tuple[bytes, str] | None:
         if path == STATE:
             return msgspec.json.encode(self._observer.state()), _JSON
         if path == PAGE:
-            return page.render_page(self._observer.state()), _HTML
+            return page.render_page(self._observer.state(), public=public), _HTML
         if path == "/health/live":
             return b'{"status":"alive"}', _JSON
         if path == "/metrics":
@@ -113,6 +113,11 @@ async def _events(observer: FleetObserver) -> AsyncGenerator[bytes]:
 def _wants_stream(scope: Scope) -> bool:
     kinds = [value for name, value in scope["headers"] if name == b"accept"]
     return any(sse.KIND.encode() in kind for kind in kinds)
+
+
+def _is_public(scope: Scope) -> bool:
+    """Whether an instance asks for a person who signed in on the public port."""
+    return any(name == b"florin-public" for name, _ in scope["headers"])
 
 
 async def _send(

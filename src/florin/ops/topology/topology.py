@@ -69,13 +69,16 @@ class Topology:
         home.write_layout(replace(layout, ports=kept))
         commands = self.spec.commands
         make = worker_process.WorkerProcess if works else api_process.ApiProcess
+        operator = {
+            "FLORIN_OPERATOR_URL": f"http://127.0.0.1:{self.spec.layout.ports[frontend.OPERATOR]}"
+        }
         return make(
             home=home,
             command=commands.worker if works else commands.api,
             # In development the addresses of pages are those of the balancer, if none is set.
-            environ={"FLORIN_PUBLIC_URL": self.url} | self.environ
+            environ={"FLORIN_PUBLIC_URL": self.url} | operator | self.environ
             if self.environ["FLORIN_ENV"] == "development"
-            else self.environ,
+            else operator | self.environ,
             name=name,
             port=kept[name],
             operations_port=kept[keys[-1]],

@@ -10,11 +10,14 @@ from florin.web.visitors import Visitor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleFrame:
-    """One request for a page of the console. `me`: the answer of GET /auth/me."""
+    """One request for a page of the console. `me`: the answer of GET /auth/me; `clock`: of a test
+    merchant, the answer of GET /test-clock.
+    """
 
     view: PageView
     api: ApiClient
     me: dict[str, Any]
+    clock: dict[str, Any] | None = None
 
     @property
     def currency(self) -> str:
@@ -24,11 +27,12 @@ class ConsoleFrame:
         return scope in self.me["scopes"]
 
     def show(self, template: str, *, status: int = 200, **context: Any) -> PageResponse:
-        return self.view.show(template, status=status, me=self.me, **context)
+        return self.view.show(template, status=status, me=self.me, clock=self.clock, **context)
 
 
 async def open_frame(view: PageView, visitor: Visitor) -> ConsoleFrame:
     api = view.api(visitor)
     me = await api.get("/auth/me")
     view.in_zone(me["merchant"]["timezone"])
-    return ConsoleFrame(view=view, api=api, me=me)
+    clock = await api.get("/test-clock") if me["merchant"]["test"] else None
+    return ConsoleFrame(view=view, api=api, me=me, clock=clock)

@@ -19,6 +19,8 @@ _COINS = {
     "bounced": "cross", "cancelled": "off", "retrying": "half",
     "placed": "wait", "paid": "full", "fulfilled": "check", "lapsed": "clip", "review": "barred",
     "created": "wait", "processing": "half", "refunded": "off",
+    "asked": "wait", "done": "check", "won": "check", "lost": "cross", "disputed": "barred",
+    "enabled": "full",
 }  # fmt: skip
 _PLAIN = {"off": "", "empty": "", "check": "full"}  # the colour of a coin, where it differs
 

@@ -1,4 +1,4 @@
-"""Till: take money from a card at the counter, undo it, and see the shift.
+"""Taking: take money from a card at the counter, undo it, and see the shift.
 
 The form of each change has its idempotency key. When the outcome is not known, the page keeps the
 form and sends it again with the same key: the answer is then that of the first request, whether it
@@ -15,12 +15,11 @@ from florin.web.formats import minor_units
 from florin.web.forms import PageForm
 from florin.web.internal_api import ApiClient, ApiProblem
 from florin.web.pages import PAGE, PageResponse, PageView
+from florin.web.till.frame import TYPED, UNKNOWN, read_me, show_unknown
+from florin.web.till.location import read_location
 from florin.web.visitors import Visitor
 
 _RECENT = 5
-# The same form with the same key is the right answer to both.
-_UNKNOWN = frozenset(("outcome_unknown", "overloaded"))
-_TYPED = ("code", "due", "reference")
 
 
 @get("/till", **PAGE)
@@ -32,7 +31,8 @@ async def till_page(view: PageView, visitor: Visitor, db: Database) -> PageRespo
 async def find_card(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     """Look the card up and ask how much to take. A POST: its code is in no URL."""
     form = await view.form()
-    typed = {name: form.text(name) for name in _TYPED}
+    # In the form, not in the cookie alone: a repetition is the same request.
+    typed = {name: form.text(name) for name in TYPED} | {"location": read_location(view)}
     api = view.api(visitor)
     try:
         card = await api.post("/cards/lookup", {"code": typed["code"]})
@@ -50,7 +50,7 @@ async def take(view: PageView, visitor: Visitor) -> PageResponse:
     currency = form.text("currency")
     asked = form.whole("has") if form.text("take") == "all" else None
     asked = asked or minor_units(form.text("amount"), currency)
-    typed = {name: form.text(name) for name in _TYPED}
+    typed = {name: form.text(name) for name in TYPED}
     if not asked:
         card = await api.post("/cards/lookup", {"code": typed["code"]})
         return await _show_amount(
@@ -62,7 +62,8 @@ async def take(view: PageView, visitor: Visitor) -> PageResponse:
         "currency": currency,
         "allow_remainder": True,
     }
-    body |= {name: form.text(name) for name in ("pin", "reference") if form.text(name)}
+    given = ("pin", "reference", "location")
+    body |= {name: form.text(name) for name in given if form.text(name)}
     try:
         made = await api.post("/redemptions", body, key=form.text("key"))
     except ApiProblem as refused:
@@ -76,7 +77,7 @@ async def taken_page(
     view: PageView, visitor: Visitor, redemption: str, asked: str = ""
 ) -> PageResponse:
     api = view.api(visitor)
-    me = await _me(view, api)
+    me = await read_me(view, api)
     found = await api.get(f"/redemptions/{redemption}")
     card = await api.get(f"/cards/{found['card']}")
     wanted = int(asked) if asked.isdecimal() and len(asked) < 14 else found["amount"]  # noqa: PLR2004 -- more than any amount
@@ -108,8 +109,8 @@ async def undo(view: PageView, visitor: Visitor, redemption: str) -> PageRespons
     try:
         await api.post("/refunds", body, key=form.text("key"))
     except ApiProblem as refused:
-        if refused.code in _UNKNOWN:
-            return await _show_unknown(view, api, form, f"/till/undo/{redemption}")
+        if refused.code in UNKNOWN:
+            return await show_unknown(view, api, form, f"/till/undo/{redemption}")
         if refused.status not in {402, 422}:
             raise
         return await _show_undo(view, api, redemption, error=refused.code, status=refused.status)
@@ -119,7 +120,7 @@ async def undo(view: PageView, visitor: Visitor, redemption: str) -> PageRespons
 @get("/till/shift", **PAGE)
 async def shift_page(view: PageView, visitor: Visitor, db: Database) -> PageResponse:
     api = view.api(visitor)
-    me = await _me(view, api)
+    me = await read_me(view, api)
     shift = await _shift(db, visitor, SHOWN_MAX)
     return view.show("till/shift.html", me=me, shift=shift)
 
@@ -133,7 +134,7 @@ async def _show_till(
     refused: ApiProblem | None = None,
 ) -> PageResponse:
     api = view.api(visitor)
-    me = await _me(view, api)
+    me = await read_me(view, api)
     shift = await _shift(db, visitor, _RECENT)
     return view.show(
         "till/till.html",
@@ -141,6 +142,7 @@ async def _show_till(
         me=me,
         shift=shift,
         typed=typed,
+        location=read_location(view),
         error=refused.code if refused is not None else "",
         detail=refused.detail if refused is not None else "",
     )
@@ -156,7 +158,7 @@ async def _show_amount(
     error: str = "",
     key: str = "",
 ) -> PageResponse:
-    me = await _me(view, api)
+    me = await read_me(view, api)
     program = await api.get(f"/programs/{card['program']}")
     return view.show(
         "till/amount.html",
@@ -180,11 +182,11 @@ async def _show_refusal(
     asked: int,
     currency: str,
 ) -> PageResponse:
-    if refused.code in _UNKNOWN:
-        return await _show_unknown(view, api, form, "/till/take")
+    if refused.code in UNKNOWN:
+        return await show_unknown(view, api, form, "/till/take")
     if refused.status not in {402, 404, 422, 429}:
         raise refused
-    me = await _me(view, api)
+    me = await read_me(view, api)
     return view.show(
         "till/refused.html",
         status=refused.status,
@@ -194,27 +196,14 @@ async def _show_refusal(
         available=refused.problem.get("available"),
         asked=asked,
         currency=currency,
-        typed={name: form.text(name) for name in _TYPED},
+        typed={name: form.text(name) for name in TYPED},
     )
-
-
-async def _show_unknown(
-    view: PageView, api: ApiClient, form: PageForm, action: str
-) -> PageResponse:
-    """The outcome is a state of its own: the same form again, with the same key."""
-    try:
-        me = await _me(view, api)
-    except ApiProblem:  # the database still does not answer
-        me = None
-    names = ("code", "amount", "currency", "reference", "key", "take", "has", "pin", "how")
-    fields = {name: form.text(name) for name in names if form.text(name)}
-    return view.show("till/unknown.html", status=503, me=me, action=action, fields=fields)
 
 
 async def _show_undo(
     view: PageView, api: ApiClient, redemption: str, *, error: str, status: int = 422
 ) -> PageResponse:
-    me = await _me(view, api)
+    me = await read_me(view, api)
     found = await api.get(f"/redemptions/{redemption}")
     card = await api.get(f"/cards/{found['card']}")
     return view.show(
@@ -231,12 +220,6 @@ async def _show_undo(
 async def _shift(db: Database, visitor: Visitor, limit: int) -> Shift:
     caller = visitor.caller
     return await read_shift(db, caller.merchant, caller.actor, limit=limit)
-
-
-async def _me(view: PageView, api: ApiClient) -> Any:
-    me = await api.get("/auth/me")
-    view.in_zone(me["merchant"]["timezone"])
-    return me
 
 
 handlers = [

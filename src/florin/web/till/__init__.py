@@ -1,0 +1,1 @@
+"""Till: the pages of the counter: take money from cards, sell cards."""
