@@ -47,7 +47,8 @@ if [ ! -s ca_certificate ] || [ ! -s server_key ]; then
     openssl ecparam -name prime256v1 -genkey -noout -out "$work/server.key"
     openssl req -new -key "$work/server.key" -subj '/CN=florin' -out "$work/server.csr"
     names=DNS:localhost
-    for name in database database-replica valkey-1 valkey-2 sentinel-1 sentinel-2 sentinel-3; do
+    for name in database database-replica valkey-1 valkey-2 valkey-3 \
+        valkey-4 valkey-5 valkey-6 sentinel-1 sentinel-2 sentinel-3; do
         names=$names,DNS:$name
     done
     printf 'subjectAltName=%s,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n' "$names" >"$work/extensions"
@@ -58,15 +59,24 @@ if [ ! -s ca_certificate ] || [ ! -s server_key ]; then
     keep ca_certificate <"$work/ca.crt"
 fi
 
-# The URLs hold passwords, so they are secrets, too.
+# The URLs hold passwords, so they are secrets, too. One that is there is kept, since it may name a
+# database of yours: after changing a password, remove the URLs that contain it.
+make() {
+    name=$1
+    shift
+    [ -s "$name" ] || "$@" | keep "$name"
+}
 tls='sslmode=verify-full&sslrootcert=/run/secrets/ca_certificate'
 database() { printf 'postgresql://%s:%s@%s/florin?%s\n' "$1" "$(cat "$2")" "$3" "$tls"; }
-database florin_owner owner_password database:5432 | keep database_url_owner
-database florin_app app_password database:5432 | keep database_url
-database florin_app app_password database-replica:5432 | keep database_url_replica
+make database_url_owner database florin_owner owner_password database:5432
+make database_url database florin_app app_password database:5432
+make database_url_replica database florin_app app_password database-replica:5432
 valkey=$(cat valkey_password)
-printf 'rediss+sentinel://:%s@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/florin?sentinel_password=%s&ssl_ca_certs=/run/secrets/ca_certificate\n' \
-    "$valkey" "$valkey" | keep redis_url
+trust='ssl_ca_certs=/run/secrets/ca_certificate'
+make redis_url printf 'rediss+sentinel://:%s@sentinel-1:26379,sentinel-2:26379,sentinel-3:26379/florin?sentinel_password=%s&%s\n' \
+    "$valkey" "$valkey" "$trust"
+# For compose.valkey-cluster.yaml; some of its nodes are sufficient.
+make cluster_redis_url printf 'rediss+cluster://:%s@valkey-1:6379,valkey-2:6379,valkey-3:6379?%s\n' "$valkey" "$trust"
 
 # The colour that serves; deployments change it.
 [ -s "$here/live/colour.map" ] || { printf 'colour blue\n' >"$here/live/colour.map"; }

@@ -15,6 +15,10 @@ def rendered() -> dict[str, str]:
     return {
         "haproxy.cfg": render_discovery_config(DiscoverySettings()),
         "haproxy-tls.cfg": render_discovery_config(DiscoverySettings(tls=True)),
+        # Swarm gives no fixed addresses; it needs no commands either, since it rolls releases itself.
+        "haproxy-swarm.cfg": render_discovery_config(
+            DiscoverySettings(control_host="127.0.0.1", operations_host="")
+        ),
     }
 
 

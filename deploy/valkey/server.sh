@@ -3,6 +3,8 @@
 #
 #   server.sh valkey NAME     a server; it asks the Sentinels which server is the primary
 #   server.sh sentinel NAME   a Sentinel
+#   server.sh cluster NAME    a node of a cluster (compose.valkey-cluster.yaml)
+#   server.sh join NAME       makes one cluster of the nodes, unless they are one already
 #
 # A primary that comes back after its successor was elected would be empty, and its replicas would
 # copy that: so a server takes its role from the Sentinels, and is the first primary only without them.
@@ -30,6 +32,32 @@ leader() {
         case $found in valkey-[1-9]) printf '%s\n' "$found"; return ;; esac
     done
     printf '%s\n' "$first"
+}
+
+nodes='valkey-1 valkey-2 valkey-3 valkey-4 valkey-5 valkey-6'
+ask() {
+    host=$1
+    shift
+    # shellcheck disable=SC2086 # the options are words
+    REDISCLI_AUTH=$operator timeout 3 valkey-cli -h "$host" $tls --user florin-operator "$@"
+}
+
+# A master that comes back before its replica was elected would be empty, and the replica would copy
+# that: it waits until another node has its slots, as long as the others can elect one.
+await_successor() {
+    own=$(sed -n 's/^\([0-9a-f]*\) .*myself,master.*/\1/p' /data/nodes.conf)
+    [ -n "$own" ] || return 0
+    for _ in 1 2 3 4 5 6 7 8; do
+        for each in $nodes; do
+            [ "$each" = "$name" ] && continue
+            # Its line by another node: the ninth field is its first slot.
+            line=$(ask "$each" cluster nodes 2>/dev/null | grep "^$own ") || continue
+            # shellcheck disable=SC2086 # the fields are words
+            set -- $line
+            [ $# -gt 8 ] || return 0
+        done
+        sleep 1
+    done
 }
 
 settings() {
@@ -71,6 +99,49 @@ END
         mv /data/sentinel.conf.new /data/sentinel.conf
     fi
     exec valkey-server /data/sentinel.conf --sentinel
+    ;;
+cluster)
+    [ ! -s /data/nodes.conf ] || await_successor
+    {
+        settings
+        cat <<END
+port 0
+tls-port 6379
+tls-cluster yes
+save ""
+appendonly no
+dir /data
+maxmemory-policy volatile-lru
+masteruser florin-operator
+masterauth $operator
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-node-timeout 1500
+cluster-require-full-coverage no
+cluster-announce-hostname $name
+cluster-preferred-endpoint-type hostname
+END
+    } >/data/valkey.conf
+    exec valkey-server /data/valkey.conf
+    ;;
+join)
+    if ask valkey-1 cluster info | grep -q 'cluster_state:ok'; then
+        printf 'The nodes are one cluster already.\n'
+        exit 0
+    fi
+    addresses=''
+    for each in $nodes; do
+        addresses="$addresses $(getent hosts "$each" | cut -d ' ' -f 1):6379"
+    done
+    # shellcheck disable=SC2086 # the addresses and options are words
+    REDISCLI_AUTH=$operator valkey-cli $tls --user florin-operator \
+        --cluster create $addresses --cluster-replicas 1 --cluster-yes
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        ask valkey-1 cluster info | grep -q 'cluster_state:ok' && exit 0
+        sleep 1
+    done
+    printf 'The nodes did not become one cluster.\n' >&2
+    exit 1
     ;;
 esac
 {

@@ -14,7 +14,9 @@ from florin.ops.system import processes
 from tests.containers.engine import Engine, EngineUnavailable, load_base, running_engine
 from tests.containers.topology import engine_with_images
 from tests.support.instance import SECRETS
+from tests.support.long_forms import EVERY
 
+FORM = "containers"  # the long form
 _HERE = Path(__file__).parent
 # As in docs/operations/containers.md.
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -89,9 +91,9 @@ class Image:
 
     @contextmanager
     def start(self, *role: str, **environ: str) -> Generator[Container]:
-        made = self.engine.docker(
-            "run", "-d", "--network", "host", *HARDENED, *_given(environ), self.tag, *role
-        )
+        # A worker that hangs is ended by its own watchdog after 20 s: its check must fail before.
+        words = ("run", "-d", "--network", "host", "--health-interval", "1s", *HARDENED)
+        made = self.engine.docker(*words, *_given(environ), self.tag, *role)
         container = Container(self.engine, made.stdout.strip())
         try:
             yield container
@@ -117,11 +119,12 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def networked() -> Iterator[Engine]:
-    """An engine with networks, for Compose, which has all images."""
+def networked(pytestconfig: pytest.Config) -> Iterator[Engine]:
+    """An engine with networks, for Compose and Swarm, which has all images."""
     with ExitStack() as stack:
         try:
-            engine = stack.enter_context(engine_with_images())
+            more = pytestconfig.getoption("--form") in (FORM, EVERY)
+            engine = stack.enter_context(engine_with_images(more=more))
         except EngineUnavailable as reason:
             pytest.skip(f"no Docker engine with networks can be started here: {reason}")
         yield engine

@@ -1,7 +1,7 @@
 """Engine: a Docker engine of the tests' own, with its own directory and socket, ended by its pid.
 
 By default it makes no bridge and no firewall rules, so nothing of the machine changes: containers
-share the host's network, and listen on loopback. Compose needs networks: its engine
+share the host's network, and listen on loopback. Compose and Swarm need networks: their engine
 runs in a network namespace of its own, where its bridges and rules are.
 """
 
@@ -73,11 +73,14 @@ class Engine:
 
 
 @contextmanager
-def running_engine(place: Path | None = None, *, namespace: str | None = None) -> Generator[Engine]:
+def running_engine(
+    place: Path | None = None, *, namespace: str | None = None, host: str | None = None
+) -> Generator[Engine]:
     """Start an engine. Raises EngineUnavailable.
 
     `place` has the images of an engine that ran there before, and stays; without it the engine has
-    a directory that is removed. In a network `namespace` it makes bridges and rules.
+    a directory that is removed. In a network `namespace`, whose address is `host`, it makes bridges
+    and rules.
     """
     if os.geteuid() != 0:
         raise EngineUnavailable("an engine starts as root only")
@@ -86,7 +89,8 @@ def running_engine(place: Path | None = None, *, namespace: str | None = None) -
     place = place or Path(tempfile.mkdtemp(prefix="florin-engine-"))
     try:
         environ = _environ(programs, place)
-        engine = Engine(place, environ, _NAMESPACE_HOST if namespace else "127.0.0.1")
+        inside = host or _NAMESPACE_HOST
+        engine = Engine(place, environ, inside if namespace else "127.0.0.1")
         process = _start(engine, namespace)
         try:
             _wait_until_started(engine, process)

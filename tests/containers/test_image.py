@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.conftest import Urls
-from tests.containers.conftest import Image
+from tests.containers.conftest import FORM, Image
 from tests.containers.engine import CHECKOUT
 from tests.support.connections import connected
 from tests.support.instance import NO_TLS
@@ -19,6 +20,7 @@ from tests.support.postgres_server import Server
 from tests.support.waiting import until
 
 SIZE_MAX = 95_000_000  # bytes above the base
+FULL_SIZE_MAX = 200_000_000
 READY_CPU_MAX_S = 2.0
 NOT_IN_IMAGE = {"faker", "polyfactory", "pygments"}
 WITHIN_S = 60
@@ -48,6 +50,23 @@ def test_the_image_is_small(image: Image) -> None:
     size = image.inspect()["Size"] - image.inspect(image.base)["Size"]
     print(f"\nabove the base: {size / 1e6:.1f} MB")
     assert 0 < size <= SIZE_MAX
+
+
+@pytest.mark.long_form(FORM)
+def test_the_full_image_has_what_vouchers_and_stripe_need(image: Image) -> None:
+    words = ["env", "LOCK=full", f"BASE={image.base}", "deploy/ci/image.sh", "florin:full"]
+    image.engine.run([*words, "--network", "host"], within_s=600)
+    full = replace(image, tag="florin:full")
+    size = full.inspect()["Size"] - full.inspect(image.base)["Size"]
+    print(f"\nwith LOCK=full, above the base: {size / 1e6:.1f} MB")
+    assert full.inspect()["Config"]["Labels"]["florin.lock"] == "full"
+    program = "import typst, stripe; print(len(typst.compile(b'A voucher')) > 1000)"
+    assert full.shell(f'python -P -c "{program}"') == "True\n"
+    assert size <= FULL_SIZE_MAX
+    missing = image.engine.docker(
+        "run", "--rm", "--entrypoint", "python", image.tag, "-P", "-c", "import typst", fails=True
+    )
+    assert "No module named 'typst'" in missing.stderr
 
 
 def test_the_image_says_what_it_is(image: Image) -> None:

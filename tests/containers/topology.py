@@ -1,5 +1,6 @@
 """Topology: deploy/compose.yaml on an engine of the tests' own, with stand-in images."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import tempfile
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,9 @@ _PARTS = Path(__file__).parent / "stand_ins" / "parts"
 _FILES = (
     "compose.yaml",
     "compose.tls.yaml",
+    "compose.valkey-cluster.yaml",
+    "stack.yaml",
+    "stack.sh",
     "secrets.sh",
     "haproxy",
     "postgres",
@@ -46,13 +50,18 @@ ENTRYPOINT ["sh", "-c", "[ $0 != api ] || { echo broken >&2; exit 3; }; exec flo
 
 
 @contextmanager
-def engine_with_images() -> Generator[Engine]:
-    """An engine with networks, and the images of the product and stand-ins for the others."""
+def engine_with_images(*, more: bool = False) -> Generator[Engine]:
+    """An engine with networks, and the images of the product and stand-ins for the others.
+
+    `more`: also the older PostgreSQL, which only the long form needs.
+    """
     place = Path(tempfile.mkdtemp(prefix="florin-engine-"))
     try:
         with running_engine(place) as engine:  # builds need this machine's network
             began = time.monotonic()
-            _build(engine)
+            build_images(engine)
+            if more:
+                _build_part(engine, "postgres-15")
             print(f"\nimages built in {time.monotonic() - began:.1f} s")
         with network_namespace() as namespace, running_engine(place, namespace=namespace) as engine:
             yield engine
@@ -60,7 +69,8 @@ def engine_with_images() -> Generator[Engine]:
         shutil.rmtree(place)
 
 
-def _build(engine: Engine) -> None:
+def build_images(engine: Engine) -> None:
+    """Build the image of this checkout, two others from it, and the stand-ins for the rest."""
     base = load_base(engine)
     command = ["env", f"BASE={base}", "deploy/ci/image.sh", "florin:1", "--network", "host"]
     engine.run(command, within_s=600)
@@ -70,8 +80,12 @@ def _build(engine: Engine) -> None:
         (folder / "Dockerfile").write_text(text, "utf-8")
         engine.docker("build", "-q", "-t", tag, str(folder))
     for part in PARTS:
-        words = ("--network", "host", "--target", part, "-t", f"stand-in-{part}", str(_PARTS))
-        engine.docker("build", "-q", *words, within_s=600)
+        _build_part(engine, part)
+
+
+def _build_part(engine: Engine, part: str) -> None:
+    words = ("--network", "host", "--target", part, "-t", f"stand-in-{part}", str(_PARTS))
+    engine.docker("build", "-q", *words, within_s=600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +96,22 @@ class Topology:
     folder: Path
     port: int
     healthy_s: float
+    files: tuple[str, ...] = ("compose.yaml",)
+    postgres: str = "stand-in-postgres"
 
     @property
     def address(self) -> str:
         return f"{self.engine.host}:{self.port}"
 
     def compose(self, *words: str, fails: bool = False, within_s: float = 300) -> str:
-        command = ["docker", "compose", "-f", str(self.folder / "compose.yaml"), *words]
+        files = [word for each in self.files for word in ("-f", str(self.folder / each))]
+        command = ["docker", "compose", *files, *words]
         done = self.engine.run(command, fails=fails, within_s=within_s, environ=self.environ())
         return done.stdout
 
     def environ(self) -> dict[str, str]:
-        return images() | {"FLORIN_LISTEN": str(self.port), "FLORIN_PROJECT": "florin"}
+        own = {"FLORIN_LISTEN": str(self.port), "FLORIN_PROJECT": "florin"}
+        return images() | own | {"POSTGRES_IMAGE": self.postgres}
 
     def containers(self, *services: str) -> list[Any]:
         ids = self.compose("ps", "--all", "--quiet", *services).split()
@@ -102,7 +120,7 @@ class Topology:
     def florin(self, *words: str, fails: bool = False) -> subprocess.CompletedProcess[str]:
         """Run `florin` of this checkout against the project."""
         more = {
-            "COMPOSE_FILE": str(self.folder / "compose.yaml"),
+            "COMPOSE_FILE": os.pathsep.join(str(self.folder / each) for each in self.files),
             "PYTHONPATH": str(CHECKOUT / "src"),
             **self.environ(),
         }
@@ -151,7 +169,7 @@ def images() -> dict[str, str]:
     return {f"{part.upper()}_IMAGE": f"stand-in-{part}" for part in PARTS}
 
 
-def project_folder() -> Path:
+def project_folder(*, secrets: bool = True) -> Path:
     """A copy of the files in deploy, with secrets of its own."""
     folder = Path(tempfile.mkdtemp(prefix="florin-compose-"))
     folder.chmod(0o755)  # files in it are mounted for the containers' users
@@ -161,25 +179,29 @@ def project_folder() -> Path:
             shutil.copytree(source, folder / name)
         else:
             shutil.copy(source, folder / name)
-    subprocess.run([str(folder / "secrets.sh")], check=True)
+    if secrets:
+        subprocess.run([str(folder / "secrets.sh")], check=True)
     return folder
 
 
 @contextmanager
-def running_topology(engine: Engine, port: int) -> Generator[Topology]:
-    """Start the project from nothing; remove it with its volumes."""
+def running_topology(
+    engine: Engine, port: int, *more: str, postgres: str = "stand-in-postgres"
+) -> Generator[Topology]:
+    """Start the project from nothing, with `more` override files; remove it with its volumes."""
     folder = project_folder()
-    project = Topology(engine, folder, port, 0.0)
+    files = ("compose.yaml", *more)
+    project = Topology(engine, folder, port, 0.0, files, postgres)
     try:
         began = time.monotonic()
         project.compose("up", "--detach", "--wait", "--no-build")
         wait_until_served(project.address)
-        yield Topology(engine, folder, port, time.monotonic() - began)
+        yield replace(project, healthy_s=time.monotonic() - began)
     except BaseException:
         print(project.compose("ps", "--all"), project.compose("logs", "--tail", "15")[-12000:])
         raise
     finally:
-        project.compose("down", "--volumes", "--timeout", "1")
+        project.compose("--profile", "*", "down", "--volumes", "--timeout", "1")
         shutil.rmtree(folder)
 
 

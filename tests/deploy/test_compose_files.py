@@ -1,7 +1,9 @@
-"""The files for Compose: rendered, complete, and with the numbers of the timing model."""
+"""The files for Compose and Swarm: rendered, complete, and with the numbers of the timing model."""
 
 import importlib.util
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,27 @@ BEFORE_MIGRATION = {"database", "database-replica"} | {
 PUBLISHED = {"balancer", "grafana"}  # Grafana on loopback only
 
 
+OVERRIDES = ("compose.valkey-cluster.yaml",)
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads Compose's own tags, which say how an override is merged, as what follows them."""
+
+
+def _plain(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
+    del suffix
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return None
+
+
+yaml.add_multi_constructor("!", _plain, Loader=_Loader)
+
+
 def load(name: str) -> dict[str, Any]:
-    return yaml.safe_load((DEPLOY / name).read_text("utf-8"))
+    return yaml.load((DEPLOY / name).read_text("utf-8"), Loader=_Loader)  # noqa: S506 -- a SafeLoader
 
 
 def script(name: str) -> Any:
@@ -36,6 +57,7 @@ def script(name: str) -> Any:
 
 COMPOSE = load("compose.yaml")
 SERVICES: dict[str, Any] = COMPOSE["services"]
+STACK = load("stack.yaml")
 
 
 def seconds(text: str) -> float:
@@ -50,15 +72,42 @@ def test_the_balancers_files_are_those_that_the_renderer_writes() -> None:
         )
 
 
+def test_the_stack_is_that_of_the_compose_file() -> None:
+    assert (DEPLOY / "stack.yaml").read_text("utf-8") == script("render_stack.py").rendered()
+
+
+def test_no_service_of_the_stack_has_a_config_twice() -> None:
+    """Docker gives two of one name a random order, which it takes for a change."""
+    used = [each["source"] for each in STACK["services"]["database"]["configs"]]
+    assert {"postgres_roles_sh", "postgres_server_sh"} == set(used)
+    for name, service in STACK["services"].items():
+        configs = [each["source"] for each in service.get("configs", ())]
+        assert len(configs) == len(set(configs)), name
+
+
 def test_a_stopped_container_has_the_time_that_the_model_gives() -> None:
-    for name in ("api-blue", "api-green", "worker", "operator", "balancer"):
-        assert seconds(SERVICES[name]["stop_grace_period"]) == DEFAULT.stop_grace_s, name
+    for services in (SERVICES, STACK["services"]):
+        for name in {"api", "api-blue", "api-green", "worker", "operator", "balancer"} & set(
+            services
+        ):
+            assert seconds(services[name]["stop_grace_period"]) == DEFAULT.stop_grace_s, name
 
 
 def test_instances_drain_as_the_model_says() -> None:
-    for name in ("api-blue", "api-green", "worker"):
-        environment = SERVICES[name]["environment"]
-        assert {key: environment[key] for key in DEFAULT.environ()} == DEFAULT.environ(), name
+    for services in (SERVICES, STACK["services"]):
+        for name in {"api", "api-blue", "api-green", "worker"} & set(services):
+            environment = services[name]["environment"]
+            assert {key: environment[key] for key in DEFAULT.environ()} == DEFAULT.environ(), name
+
+
+def test_swarm_watches_a_new_task_as_long_as_the_model_says() -> None:
+    for name, service in STACK["services"].items():
+        if name == "migrate":
+            continue
+        for change in ("update_config", "rollback_config"):
+            assert seconds(service["deploy"][change]["monitor"]) == DEFAULT.update_watch_s
+    api = STACK["services"]["api"]["deploy"]["update_config"]
+    assert (api["order"], api["failure_action"]) == ("start-first", "rollback")
 
 
 def test_every_variable_is_a_setting() -> None:
@@ -76,6 +125,7 @@ def test_containers_have_no_rights_and_write_to_no_image() -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         if service.get("deploy", {}).get("replicas") != 0 and name != "tool":
             assert service["deploy"]["resources"]["limits"]["memory"], name
+    assert all(service["read_only"] for service in STACK["services"].values())
 
 
 def test_every_service_waits_for_the_schema() -> None:
@@ -114,6 +164,39 @@ def test_secrets_are_files_and_each_is_made() -> None:
         assert re.search(rf"\b{name}\b", made), name
     text = (DEPLOY / "compose.yaml").read_text("utf-8")
     assert not re.search(r"(?i)(password|secret|pepper|_key): +[^/\s{$&\[]", text)
+
+
+def test_the_overrides_add_services_without_rights_and_publish_nothing() -> None:
+    made = (DEPLOY / "secrets.sh").read_text("utf-8")
+    for file in OVERRIDES:
+        override = load(file)
+        for name, service in override["services"].items():
+            assert "ports" not in service, name
+            if name in SERVICES:
+                assert not {"read_only", "cap_drop", "security_opt"} & set(service), name
+                continue
+            assert service["read_only"] is True, name
+            assert service["cap_drop"] == ["ALL"], name
+            assert service["security_opt"] == ["no-new-privileges:true"], name
+            assert service["deploy"]["resources"]["limits"]["memory"], name
+            for secret in service.get("secrets", ()):
+                assert secret in COMPOSE["secrets"], name
+        for secret in override.get("secrets", {}).values():
+            assert re.search(rf"\b{secret['file'].rpartition('/')[2]}\b", made), secret
+
+
+def test_secrets_that_are_there_are_kept(tmp_path: Path) -> None:
+    shutil.copy(DEPLOY / "secrets.sh", tmp_path)
+    script_path = tmp_path / "secrets.sh"
+    subprocess.run([str(script_path)], check=True)
+    own = tmp_path / "secrets" / "database_url"
+    own.chmod(0o600)
+    own.write_text("postgresql://florin_app@managed.example/florin\n", "utf-8")
+    before = {each.name: each.read_bytes() for each in (tmp_path / "secrets").iterdir()}
+    subprocess.run([str(script_path)], check=True)
+    assert {each.name: each.read_bytes() for each in (tmp_path / "secrets").iterdir()} == before
+    assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
+    assert len(before) > 15
 
 
 def test_only_the_migration_gets_the_owner_of_the_schema() -> None:

@@ -6,6 +6,7 @@ KUBE, DEPLOYED = "src/florin/ops/kubernetes", "tests/ops/kubernetes/test_cluster
 DEPLOYMENT = f"{KUBE}/cluster_deployment.py"
 EXPORT = "src/florin/ops/backups/secrets_export.py"
 EXPORTED = "tests/ops/backups/test_secrets_export.py"
+_FILES = "tests/deploy/test_compose_files.py"
 WANTED = "src/florin/ops/autoscaling/wanted_workers.py"
 WATCH = "src/florin/ops/haproxy/certificate_watch.py"
 
@@ -48,4 +49,7 @@ CLUSTERS = (
       "src/florin/ops/diagnostics/secrets_check.py",
       "if not same:", "if False:",
       f"{EXPORTED}::test_the_doctor_warns_until_it_was_done_and_after_a_change"),
+    _("the URLs of an operator's own database are overwritten", "deploy/secrets.sh",
+      '    [ -s "$name" ] || "$@" | keep', '    "$@" | keep',
+      f"{_FILES}::test_secrets_that_are_there_are_kept"),
 )  # fmt: skip

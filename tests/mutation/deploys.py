@@ -8,6 +8,9 @@ _LIVE = "tests/journeys/test_blue_green.py"
 _PLANS = "tests/ops/planning/test_blue_green.py"
 _GATED = "tests/gate/test_gate.py"
 _HOOKED = "tests/ops/rollout/test_hooks.py"
+SWARM = "src/florin/ops/containers/swarm_deployment.py"
+_SWARMED = "tests/ops/containers/test_swarm_deployment.py"
+_FILES = "tests/deploy/test_compose_files.py"
 
 DEPLOYS = (
     _("a switch drains before it admits", "src/florin/ops/haproxy/balancer.py",
@@ -79,4 +82,29 @@ DEPLOYS = (
       'drained = [part.name for part in parts if part.state == "draining"]',
       "drained = list[str]()", "tests/journeys/test_deploy_with_workers.py"
       "::test_the_supervisor_killed_at_every_step_of_a_switch_and_of_the_way_back"),
+    _("a Swarm's services change although the migration failed", SWARM,
+      "            if len(failed) > _RETRIES_MOST or time.monotonic() > deadline:",
+      "            if failed:\n                return\n            if False:",
+      f"{_SWARMED}::test_nothing_is_changed_when_the_migration_fails"),
+    _("old failures of a Swarm's migration count", SWARM,
+      "if task not in earlier}", "if task}",
+      f"{_SWARMED}::test_earlier_failures_of_the_migration_do_not_count"),
+    _("a Swarm keeps the services that were changed before one failed", SWARM,
+      "            await self._undo(order, before, begun, error)\n",
+      "            await self._undo(order, before, [], error)\n",
+      f"{_SWARMED}::test_a_failure_of_one_service_takes_the_others_back"),
+    _("a Swarm that went back counts as deployed", SWARM,
+      'if state == "completed":', 'if state.endswith("completed"):',
+      f"{_SWARMED}::test_a_failure_of_one_service_takes_the_others_back"),
+    _("two deployments change a Swarm's services at once", SWARM,
+      'if _update_status(details).get("State") in _CHANGING:', "if False:",
+      f"{_SWARMED}::test_a_service_that_is_being_changed_is_left_alone"),
+    _("a new task of a Swarm is watched for a moment", SWARM,
+      "max(order.soak_s, DEFAULT.update_watch_s)", "order.soak_s", _SWARMED),
+    _("a replaced task of the stack is not waited for", "deploy/render_stack.py",
+      '"start-first" if name in', '"stop-first" if name in',
+      f"{_FILES}::test_swarm_watches_a_new_task_as_long_as_the_model_says"),
+    _("the stack's timing is not guarded", "src/florin/ops/fleet/timing.py",
+      "lambda t: t.update_watch_s", "lambda t: t.update_watch_s * 100",
+      "tests/ops/fleet/test_timing.py"),
 )  # fmt: skip

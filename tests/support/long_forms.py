@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 EVERY = "every"
-FORMS = ("alerts", "benchmarks", "fleets", "pages")
+FORMS = ("alerts", "benchmarks", "containers", "fleets", "pages")
 
 # Files of more than 25 s, longest first: what begins last must be short, or one process ends late.
 LONGEST_FIRST = (

@@ -19,7 +19,7 @@ from florin.ops.fleet.observe import find_supervisor, observe_fleet
 from florin.ops.fleet.orders import Order, Reply
 from florin.ops.system.console import OperatorError, say
 
-Engine = Literal["compose", "kubernetes"]
+Engine = Literal["compose", "swarm", "kubernetes"]
 Target = Literal["local", Engine]
 _TargetOption = Annotated[
     Target,
@@ -172,11 +172,14 @@ def _change_release(
     engine: Engine, image: str, options: dict[str, Any], *, back: bool, as_json: bool
 ) -> None:
     """Deploy an image to the containers of an engine, or return to the one before (`back`)."""
-    if engine == "compose":
-        from florin.ops.containers.release_command import change_release as change
+    if engine == "kubernetes":
+        from florin.ops.kubernetes.command import deploy_in_cluster
+
+        deploy_in_cluster(image, options, back=back, as_json=as_json)
     else:
-        from florin.ops.kubernetes.command import deploy_in_cluster as change
-    change(image, options, back=back, as_json=as_json)
+        from florin.ops.containers.release_command import change_release
+
+        change_release(engine, image, options, back=back, as_json=as_json)
 
 
 def failover(

@@ -1,1 +1,1 @@
-"""Containers: deployments on an engine that others run: Docker with Compose."""
+"""Containers: deployments on the engines that others run: Compose on one host, and Swarm."""

@@ -1,22 +1,28 @@
-"""Release command: deploy to the containers of Compose or roll back, and print how it ended."""
+"""Release command: deploy to an engine's containers or roll back, and print how it ended."""
 
 import os
 from typing import Any
 
 import msgspec
 
-from florin.ops.containers import compose_deployment, compose_project
+from florin.ops.containers import compose_deployment, compose_project, swarm_deployment
 from florin.ops.containers.release_order import ReleaseOrder
 from florin.ops.fleet.orders import OrderUndone
 from florin.ops.system.console import OperatorError, say
 
 
-def change_release(image: str, options: dict[str, Any], *, back: bool, as_json: bool) -> None:
-    """Deploy an image or roll back, and print how it ended. Raises OperatorError."""
+def change_release(
+    target: str, image: str, options: dict[str, Any], *, back: bool, as_json: bool
+) -> None:
+    """Deploy or roll back on an engine, and print how it ended."""
     try:
-        project = compose_project.find_project(os.environ.get("FLORIN_CHECKOUT"))
-        order = ReleaseOrder(image=image, tls=project.tls, **options)
-        outcome = compose_deployment.run_deployment(project, order, say, back=back)
+        if target == "swarm":
+            order = ReleaseOrder(image=image, **options)
+            outcome = swarm_deployment.run_deployment(order, say, back=back)
+        else:
+            project = compose_project.find_project(os.environ.get("FLORIN_CHECKOUT"))
+            order = ReleaseOrder(image=image, tls=project.tls, **options)
+            outcome = compose_deployment.run_deployment(project, order, say, back=back)
     except OrderUndone as undone:
         if as_json:
             print(msgspec.json.encode(undone.document).decode())

@@ -58,6 +58,7 @@ class Timing:
     # Containers.
     gone_within_s: float = 3.0  # after which a connection that acknowledges nothing is closed
     dns_every_s: float = 1.0  # how often the balancer asks for the addresses of a service
+    update_watch_s: float = 7.5  # how long a new task is watched before the next is replaced
 
     # The balancer itself.
     slots: int = 32
@@ -210,6 +211,12 @@ RULES: tuple[TimingRule, ...] = (
         lambda t: t.dns_every_s + t.drain_noticed_within_s,
         lambda t: t.drain_s,
         "requests to an address that is gone, in every update of containers (moby#30321)",
+    ),
+    TimingRule(
+        "a new container is watched for longer than it needs to start and to be admitted",
+        lambda t: t.start_s + t.dns_every_s + t.readmitted_within_s,
+        lambda t: t.update_watch_s,
+        "an update that goes on although the new containers fail at their first request",
     ),
     TimingRule(
         "the body of a retried request fits the buffer, with room for its headers",

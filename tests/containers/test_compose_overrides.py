@@ -1,0 +1,75 @@
+"""The override files of Compose: Valkey as a cluster."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from florin.gate.merchant import CheckMerchant
+from tests.containers.conftest import FORM
+from tests.containers.engine import Engine
+from tests.containers.topology import Topology, running_topology
+
+pytestmark = pytest.mark.long_form(FORM)
+NODES = tuple(f"valkey-{number}" for number in range(1, 7))
+
+
+@pytest.fixture
+def clustered(networked: Engine) -> Iterator[Topology]:
+    with running_topology(networked, 8000, "compose.valkey-cluster.yaml") as running:
+        print(f"\nwith a Valkey cluster from nothing to served in {running.healthy_s:.1f} s")
+        yield running
+
+
+async def test_a_valkey_cluster_loses_a_master_and_no_request_fails(
+    clustered: Topology,
+) -> None:
+    merchant: CheckMerchant = await asyncio.to_thread(clustered.merchant)
+    await until_valkey_answers(clustered)
+    lost = await asyncio.to_thread(find_master, clustered)
+    by = next(name for name in NODES if name != lost)
+    async with clustered.load(merchant, rate=15.0) as load:
+        await load.until(50, 30)
+        began = time.monotonic()
+        await asyncio.to_thread(clustered.compose, "kill", "--signal", "KILL", lost)
+        deadline = time.monotonic() + 30
+        while not await asyncio.to_thread(is_complete, clustered, by, lost):
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.2)
+        print(f"every slot has a master {time.monotonic() - began:.1f} s after {lost} was killed")
+        await load.until(load.log.requests + 50, 30)
+        await asyncio.to_thread(clustered.compose, "start", lost)
+        await until_valkey_answers(clustered)
+    role = await asyncio.to_thread(ask, clustered, lost, "role")
+    assert role.split()[0] == "slave", "it came back as a replica of its successor"
+
+
+def ask(project: Topology, node: str, *words: str) -> str:
+    tls = "--tls --cacert /run/secrets/ca_certificate --user florin-operator"
+    shell = f"REDISCLI_AUTH=$(cat /run/secrets/valkey_operator_password) valkey-cli {tls}"
+    return project.compose("exec", "-T", node, "sh", "-c", f"{shell} {' '.join(words)}")
+
+
+def find_master(project: Topology) -> str:
+    """A master other than the first node, which all URLs name first."""
+    return next(name for name in NODES[1:] if ask(project, name, "role").startswith("master"))
+
+
+def is_complete(project: Topology, by: str, lost: str) -> bool:
+    """Whether every slot has a master that is not `lost`."""
+    state = ask(project, by, "cluster", "info")
+    line = next(each for each in ask(project, by, "cluster", "nodes").splitlines() if lost in each)
+    return "cluster_state:ok" in state and "cluster_slots_fail:0" in state and "fail" in line
+
+
+async def until_valkey_answers(project: Topology) -> None:
+    deadline = time.monotonic() + 60
+    async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
+        while True:
+            answer = await http.get(f"http://{project.address}/health")
+            if answer.status_code == 200 and answer.json()["checks"]["redis"]:
+                return
+            assert time.monotonic() < deadline, answer.text
+            await asyncio.sleep(0.5)
