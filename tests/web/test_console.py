@@ -248,6 +248,8 @@ async def test_the_clock_of_a_test_merchant_is_moved(api: Instance, workers: Cre
         page = await browser.get("/console/clock")
         assert 'class="clock"' in page.text
         before = _shown_time(page.text)
+        for wrong in ("../cards", "job_x", "x/../../cards"):
+            assert (await browser.get("/console/clock", params={"job": wrong})).status_code == 404
         for wrong in ({"by": "century"}, {"day": "2020-01-01"}, {"day": "x"}):
             assert (await browser.post("/console/clock", data=wrong)).status_code in {404, 422}
         moved = await browser.post("/console/clock", data={"by": "week"})

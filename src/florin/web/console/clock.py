@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from litestar import get, post
 
+from florin.kit import ids
 from florin.kit.errors import NotFound
 from florin.web.console.frame import ConsoleFrame, open_frame
 from florin.web.internal_api import ApiProblem
@@ -61,6 +62,8 @@ async def _show_clock(frame: ConsoleFrame, *, job: str = "", error: str = "") ->
     if frame.clock is None:
         raise NotFound  # only a test merchant has one
     shown: dict[str, Any] | None = None
+    if job:
+        ids.require_id("job", job)  # nothing else may become part of a path
     last = frame.clock["job"] or job
     if last and frame.may("cards:read"):
         shown = await frame.api.get(f"/jobs/{last}")
