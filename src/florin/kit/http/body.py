@@ -9,7 +9,7 @@ from functools import partial
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta
 
 from florin.kit import plain_text
 from florin.kit.countries import COUNTRIES
@@ -220,7 +220,7 @@ def _canonical(part: object) -> object:
 
 def _empty(value: object) -> bool:
     if isinstance(value, msgspec.Struct):
-        return all(each is None or _empty(each) for each in msgspec.structs.astuple(value))
+        return all(each in (None, UNSET) or _empty(each) for each in msgspec.structs.astuple(value))
     return isinstance(value, (dict, list)) and not value
 
 
