@@ -98,7 +98,7 @@ def test_a_locked_card_is_redeemed_after_its_lock_is_released(place: Path) -> No
     assert document["p99_growth"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long_form("benchmarks")
 def test_a_benchmark_runs_through_the_balancer(place: Path) -> None:
     words = ("--against", "pgbench", "--balancer", "--instances", "2", "--cards", "20")
     document = measure(place, "redeem", *words)
@@ -107,7 +107,7 @@ def test_a_benchmark_runs_through_the_balancer(place: Path) -> None:
     assert document["cpu"]["balancer"]["percent"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long_form("benchmarks")
 def test_memory_is_measured(place: Path) -> None:
     document = measure(place, "memory", "--cards", "20")
     assert document["target"]["what"] == "peak_rss_mb"

@@ -22,7 +22,6 @@ LONGEST_FIRST = (
     "tests/journeys/alerts/test_alerts.py",
     "tests/bench/test_requests.py",
     "tests/cli/test_commands.py",
-    "tests/ops/lifecycle/test_home_names.py",
     "tests/kit/valkey/test_topologies.py",
     "tests/ops/supervisor/test_faults.py",
     "tests/journeys/test_changes_under_load.py",

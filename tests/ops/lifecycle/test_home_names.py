@@ -36,7 +36,7 @@ def fleet() -> Iterator[Fleet]:
         shutil.rmtree(parent, ignore_errors=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long_form("fleets")
 async def test_up_backup_and_restore_in_a_home_with_any_name(fleet: Fleet) -> None:
     await asyncio.to_thread(fleet.up, *WHOLE)
     assert fleet.home.layout().data_dir == str(fleet.home.path)
