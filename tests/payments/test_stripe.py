@@ -1,5 +1,6 @@
 """Orders paid by Stripe: the real SDK against a server with Stripe's protocol and faults."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncGenerator, Iterator
@@ -549,16 +550,22 @@ async def test_a_key_of_another_account_is_refused(
     assert "acct_of_another" in check["key_problem"]
 
 
-async def test_one_gateway_of_a_mode_is_on(till: httpx.AsyncClient, shop: Shop) -> None:
-    del shop
+async def test_one_gateway_of_a_mode_is_on(till: httpx.AsyncClient, shop: Shop, owner: Any) -> None:
     made_: list[str] = []
     for _ in range(4):
         gateway = await connect(till)
         await till.delete(f"/gateways/{gateway['id']}")
         made_.append(gateway["id"])
-    answers = await together(
-        till.patch(f"/gateways/{each}", json={"state": "on"}) for each in made_
-    )
+    waiting = "select count(*) > 1 from pg_locks where not granted"
+    async with owner.transaction():  # the requests meet at the merchant, and go on one by one
+        await owner.execute(
+            "select from florin.merchant where id = $1 for no key update", shop.merchant
+        )
+        sent = asyncio.ensure_future(
+            together(till.patch(f"/gateways/{each}", json={"state": "on"}) for each in made_)
+        )
+        await until(lambda: owner.fetchval(waiting), within_s=20)
+    answers = await sent
     assert sorted(each.status_code for each in answers) == [200, 409, 409, 409]
     listed = (await read(till, "/gateways"))["data"]
     assert sorted(each["state"] for each in listed) == ["off", "off", "off", "on"]
