@@ -27,7 +27,6 @@ LONG_FILES: dict[str, tuple[int, str]] = {
     "kit/queue/worker.py": (260, "one worker: claim, run, renew, stop"),
     "ledger/issue.py": (270, "one issuance: of requests, jobs and orders"),
     "ledger/batching.py": (270, "one batcher: items together, alone, and repeated"),
-    "merchants/programs.py": (260, "one program with its rules"),
     "orders/checkout.py": (370, "one checkout: place, open, cancel, try again"),
     "orders/refunds.py": (270, "one refund: begin, adopt, resolve, undo"),
     "payments/gateways/test.py": (280, "one gateway with its dashboard"),

@@ -84,6 +84,32 @@ async def test_a_draft_is_one_order_and_cannot_be_changed(
     assert order["items"][0]["recipient"]["email"] == "tomas@example.com"
 
 
+async def test_a_program_that_is_not_for_sale_is_not_sold(
+    api: Instance, http: httpx.AsyncClient, shop: Shop, slug: str
+) -> None:
+    rules = {"name": "Staff", "currency": "EUR", "min_amount": 1000, "max_amount": 9000}
+    staff = (await http.post("/programs", json={**rules, "for_sale": False})).json()
+    assert staff["for_sale"] is False
+    old = (await http.post("/programs", json={**rules, "imported_codes": True})).json()
+    assert old["for_sale"] is False
+    refused = await http.patch(f"/programs/{old['id']}", json={"for_sale": True})
+    assert (refused.status_code, refused.json()["param"]) == (422, "for_sale")
+    async with page_client(api) as client:
+        page = f"/s/{slug}/{staff['id']}"
+        draft = hidden_fields(await checkout(client, shop, slug))["draft"]
+        assert (await client.get(page)).status_code == 404
+        assert "Staff" not in (await client.get(f"/s/{slug}")).text
+        sold = await http.patch(f"/programs/{staff['id']}", json={"for_sale": True})
+        assert sold.json()["for_sale"] is True
+        assert (await client.get(page)).status_code == 200
+        await http.patch(f"/programs/{shop.program}", json={"for_sale": False})
+        late = {"draft": draft, "email": "aoife@example.com"}
+        assert (await client.post(f"/s/{slug}/orders", data=late)).status_code == 404
+        await http.patch(f"/programs/{staff['id']}", json={"for_sale": False})
+        closed = await client.get(f"/s/{slug}")
+        assert "No gift cards for sale now" in closed.text
+
+
 @pytest.mark.parametrize(
     ("typed", "field"),
     [

@@ -16,6 +16,7 @@ from florin.kit.http.body import Amount, Currency, Metadata, Request, Text, chec
 from florin.kit.http.list_filters import Bounds, Conditions
 from florin.kit.json_text import json_text
 from florin.kit.postgres.database import Database, Tx
+from florin.merchants.program_rules import check_amounts, check_for_sale, check_max_balance
 
 REMINDER_DAYS = [30, 7]
 Months = Annotated[int, Meta(ge=1, le=1200)]
@@ -35,7 +36,8 @@ class ProgramRequest(Request, kw_only=True):
     `pin`: whether they have a PIN in addition to the code. `max_balance`: what loads, transfers
     and adjustments may bring a card to; `max_per_payment`: what a redemption or hold may take.
     `imported_codes`: imports may bring codes of other systems, 6 to 64 letters and digits, which
-    are easier to guess; it cannot be undone.
+    are easier to guess; it cannot be undone. `for_sale`: whether the storefront sells its cards, by
+    default unless it has `imported_codes`.
     """
 
     name: Text
@@ -51,10 +53,13 @@ class ProgramRequest(Request, kw_only=True):
     max_balance: Amount | msgspec.UnsetType | None = msgspec.UNSET
     max_per_payment: Amount | msgspec.UnsetType | None = msgspec.UNSET
     imported_codes: bool | msgspec.UnsetType = msgspec.UNSET
+    for_sale: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class ProgramChange(Request, kw_only=True):
-    """A field that is left out is not changed. A change applies to cards issued afterwards."""
+    """A field that is left out is not changed. A change applies to cards issued afterwards, and
+    `for_sale` at once. A program that gets `imported_codes` is no longer for sale.
+    """
 
     name: Text | msgspec.UnsetType = msgspec.UNSET
     min_amount: Amount | msgspec.UnsetType = msgspec.UNSET
@@ -66,6 +71,7 @@ class ProgramChange(Request, kw_only=True):
     max_balance: Amount | msgspec.UnsetType | None = msgspec.UNSET
     max_per_payment: Amount | msgspec.UnsetType | None = msgspec.UNSET
     imported_codes: bool | msgspec.UnsetType = msgspec.UNSET
+    for_sale: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Program(msgspec.Struct, kw_only=True):
@@ -85,6 +91,7 @@ class Program(msgspec.Struct, kw_only=True):
     max_balance: int | None
     max_per_payment: int | None
     imported_codes: bool
+    for_sale: bool
     metadata: dict[str, str]
     created_at: datetime
 
@@ -94,14 +101,17 @@ async def create_program(
 ) -> None:
     """Create a program. Raises InvalidRequest."""
     check_currency(request.currency, param="currency")
-    denominations = _checked(request.min_amount, request.max_amount, request.denominations)
+    denominations = check_amounts(request.min_amount, request.max_amount, request.denominations)
     max_balance = None if request.max_balance is msgspec.UNSET else request.max_balance
-    _check_max_balance(request.max_amount, max_balance)
+    check_max_balance(request.max_amount, max_balance)
+    imported = request.imported_codes is True
+    check_for_sale(imported=imported, for_sale=request.for_sale)
     await tx.run(
         "insert into florin.program (merchant, id, name, currency, min_amount, max_amount,"
         " denominations, expires_after_months, partial_redemption, metadata, pin, reminder_days,"
-        " max_balance, max_per_payment, imported_codes)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15)",
+        " max_balance, max_per_payment, imported_codes, for_sale)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::jsonb, $11, $12, $13, $14, $15,"
+        " $16)",
         merchant,
         program,
         request.name,
@@ -116,7 +126,8 @@ async def create_program(
         _days(REMINDER_DAYS if request.reminder_days is msgspec.UNSET else request.reminder_days),
         max_balance,
         None if request.max_per_payment is msgspec.UNSET else request.max_per_payment,
-        request.imported_codes is True,
+        imported,
+        not imported if request.for_sale is msgspec.UNSET else request.for_sale,
     )
     by = by or AuditActor(merchant=merchant, actor=audit_log.FLORIN)
     facts = {
@@ -148,15 +159,17 @@ async def change_program(
             if (value := getattr(request, field)) is not msgspec.UNSET
         }
         then = msgspec.structs.replace(now, **given)
-        denominations = _checked(then.min_amount, then.max_amount, then.denominations)
-        _check_max_balance(then.max_amount, then.max_balance)
+        denominations = check_amounts(then.min_amount, then.max_amount, then.denominations)
+        check_max_balance(then.max_amount, then.max_balance)
         if now.imported_codes and not then.imported_codes:
             raise InvalidRequest("cards have such codes already", param="imported_codes")
+        check_for_sale(imported=then.imported_codes, for_sale=request.for_sale)
+        for_sale = then.for_sale and not then.imported_codes
         changed = await tx.one(
             "update florin.program set name = $3, min_amount = $4, max_amount = $5,"
             " denominations = $6, expires_after_months = $7, metadata = $8::text::jsonb,"
-            " reminder_days = $9, max_balance = $10, max_per_payment = $11, imported_codes = $12"
-            " where merchant = $1 and id = $2 returning *",
+            " reminder_days = $9, max_balance = $10, max_per_payment = $11, imported_codes = $12,"
+            " for_sale = $13 where merchant = $1 and id = $2 returning *",
             by.merchant,
             row["id"],
             then.name,
@@ -169,6 +182,7 @@ async def change_program(
             then.max_balance,
             then.max_per_payment,
             then.imported_codes,
+            for_sale,
         )
         before = {field: getattr(now, field) for field in given}
         await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
@@ -218,6 +232,7 @@ def program_from_row(row: Mapping[str, Any]) -> Program:
         max_balance=row["max_balance"],
         max_per_payment=row["max_per_payment"],
         imported_codes=row["imported_codes"],
+        for_sale=row["for_sale"] and not row["imported_codes"],
         metadata=msgspec.json.decode(row["metadata"], type=dict[str, str]),
         created_at=row["created_at"],
     )
@@ -229,28 +244,3 @@ def parse_program_id(text: str) -> UUID:
 
 def _days(given: list[int]) -> list[int]:
     return sorted(set(given), reverse=True)
-
-
-def _check_max_balance(highest: int, max_balance: int | None) -> None:
-    if max_balance is not None and max_balance < highest:
-        raise InvalidRequest(
-            f"max_balance {max_balance} is less than max_amount {highest}: a new card of"
-            " max_amount would exceed it",
-            param="max_balance",
-        )
-
-
-def _checked(lowest: int, highest: int, denominations: list[int] | None) -> list[int] | None:
-    if lowest > highest:
-        raise InvalidRequest(
-            f"min_amount {lowest} is more than max_amount {highest}", param="min_amount"
-        )
-    if denominations is None:
-        return None
-    for amount in denominations:
-        if not lowest <= amount <= highest:
-            raise InvalidRequest(
-                f"{amount} is not between min_amount {lowest} and max_amount {highest}",
-                param="denominations",
-            )
-    return sorted(set(denominations))

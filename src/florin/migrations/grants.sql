@@ -20,7 +20,7 @@ grant update on failed_attempt to {role};
 grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata,
-  reminder_days, max_balance, max_per_payment, imported_codes) on program to {role};
+  reminder_days, max_balance, max_per_payment, imported_codes, for_sale) on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, change_card, once

@@ -99,6 +99,7 @@ class Program(Named, kw_only=True):
     max_balance: int | None = None
     max_per_payment: int | None = None
     imported_codes: bool = False
+    for_sale: bool = True
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 

@@ -24,7 +24,12 @@ async def list_programs(view: PageView, visitor: Visitor, after: str = "") -> Pa
 @get("/console/programs/new", **PAGE)
 async def new_program(view: PageView, visitor: Visitor) -> PageResponse:
     frame = await open_frame(view, visitor)
-    typed = {"currency": frame.currency, "expires_after_months": "60", "partial": "on"}
+    typed = {
+        "currency": frame.currency,
+        "expires_after_months": "60",
+        "partial": "on",
+        "for_sale": "on",
+    }
     return _show(frame, None, typed=typed, errors={})
 
 
@@ -38,6 +43,7 @@ async def create_program(view: PageView, visitor: Visitor) -> PageResponse:
         "currency": currency,
         "partial_redemption": form.ticked("partial"),
         "pin": form.ticked("pin"),
+        "for_sale": form.ticked("for_sale"),
     }
     if not errors:
         try:
@@ -46,7 +52,7 @@ async def create_program(view: PageView, visitor: Visitor) -> PageResponse:
             errors = _blamed(refused)
         else:
             return view.go(f"/console/programs/{made['id']}", done="created")
-    typed = {name: form.text(name) for name in (*_FIELDS, "currency", "partial", "pin")}
+    typed = {name: form.text(name) for name in (*_FIELDS, "currency", "partial", "pin", "for_sale")}
     return _show(frame, None, typed=typed, errors=errors)
 
 
@@ -63,6 +69,7 @@ async def program_page(view: PageView, visitor: Visitor, program: str) -> PageRe
         "max_amount": view.formats.typed(found["max_amount"], currency),
         "denominations": "; ".join(amounts),
         "expires_after_months": "" if months is None else str(months),
+        "for_sale": "on" if found["for_sale"] else "",
     }
     return _show(frame, found, typed=typed, errors={})
 
@@ -73,6 +80,8 @@ async def change_program(view: PageView, visitor: Visitor, program: str) -> Page
     found = await frame.api.get(f"/programs/{program}")
     form = await view.form()
     body, errors = _read(view, form, found["currency"])
+    if not found["imported_codes"]:
+        body["for_sale"] = form.ticked("for_sale")
     if not errors:
         try:
             await frame.api.patch(f"/programs/{program}", body)
@@ -80,7 +89,8 @@ async def change_program(view: PageView, visitor: Visitor, program: str) -> Page
             errors = _blamed(refused)
         else:
             return view.go(f"/console/programs/{program}", done="saved")
-    return _show(frame, found, typed={name: form.text(name) for name in _FIELDS}, errors=errors)
+    typed = {name: form.text(name) for name in (*_FIELDS, "for_sale")}
+    return _show(frame, found, typed=typed, errors=errors)
 
 
 def _read(view: PageView, form: PageForm, currency: str) -> tuple[dict[str, Any], dict[str, str]]:

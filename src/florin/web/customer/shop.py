@@ -14,7 +14,8 @@ from florin.web.customer.brand import sheet_path
 PROGRAMS_MAX = 20
 # Cards with codes of another system are imported, not sold.
 _PROGRAMS = """
-select * from florin.program where merchant = $1 and not imported_codes order by id limit $2
+select * from florin.program where merchant = $1 and for_sale and not imported_codes
+order by id limit $2
 """
 
 
