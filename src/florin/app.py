@@ -49,7 +49,6 @@ from florin.routes import (
 )
 from florin.routes import pages as order_pages
 from florin.services import DEPENDENCIES, ApiServices
-from florin.web import card_page
 from florin.web.error_pages import show_problem
 from florin.web.origin_check import checks_origin
 from florin.web.page_routes import pages, require_page_allowed
@@ -118,7 +117,6 @@ def create_app(settings: Settings, parts: ApiServices, *, fast: bool = True) -> 
         route_handlers=[
             api,
             order_pages,
-            *card_page.handlers,
             *docs.routes(),
             health,
             health_live,

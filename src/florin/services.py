@@ -65,6 +65,8 @@ DEPENDENCIES = (
     "card_links",
     "proxies",
     "operations",
+    "lookups",
+    "imported_codes",
     "activity",
     "internal_api",
     "operator_page",

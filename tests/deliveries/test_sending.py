@@ -21,6 +21,7 @@ from tests.support.workers import Crew
 SEALER = Sealer(SECRETS["FLORIN_SEAL_KEY"])
 LINKS = CardLinks(seal_keys=(SECRETS["FLORIN_SEAL_KEY"],), peppers=(SECRETS["FLORIN_KEY_PEPPER"],))
 CODE = "ABCDEFGHJKMNPQRS"
+LOGO = b"\x89PNG\r\n\x1a\n and more"
 
 
 async def make_card(owner: Any) -> tuple[UUID, UUID]:
@@ -78,6 +79,30 @@ async def test_a_gift_arrives_with_its_link_and_without_its_code(
         assert "Breakfast is on me." in text
     assert "<b>Soon</b>" not in parts[1].get_content()
     assert "<b>Soon</b>" in parts[0].get_content()
+
+
+async def test_a_gift_arrives_in_the_look_of_its_merchant(
+    owner: Any, database: Database, workers: Crew, mails: MailServer
+) -> None:
+    """Its image is in the message: nothing is fetched when it is opened."""
+    merchant, card = await make_card(owner)
+    await owner.execute(
+        "insert into florin.branding (merchant, card_color, line_color, logo, logo_kind, logo_tag)"
+        " values ($1, '#7A1F2B', '#F2D08A', $2, 'image/png', 'tag')",
+        merchant,
+        LOGO,
+    )
+    await gift(database, merchant, card, "tomas@home.example")
+    workers.start(**mail_settings(mails))
+    mail = mails.wait_for("€50.00", 30)
+    parts = [each for each in mail.message.walk() if not each.is_multipart()]
+    assert [each.get_content_type() for each in parts] == ["text/plain", "text/html", "image/png"]
+    html, image = parts[1].get_content(), parts[2]
+    assert image.get_content() == LOGO
+    assert f'src="cid:{image["content-id"].strip("<>")}"' in html
+    assert html.count("#7A1F2B") >= 2  # the card and the button
+    assert "#1D3B5C" not in html
+    assert "http" not in html.replace(PUBLIC_URL, "")
 
 
 async def test_an_outage_delays_and_a_refusal_ends(

@@ -23,6 +23,16 @@ CONSOLE = "tests/web/test_console.py"
 OPERATOR = "src/florin/web/operator.py"
 AT_PUBLIC_PORT = "tests/web/test_operator.py"
 
+CARD = "src/florin/web/customer/card.py"
+BALANCE = "src/florin/web/customer/balance.py"
+CHANGES = "src/florin/web/customer/order_changes.py"
+CHECKOUT = "src/florin/orders/checkout.py"
+IMAGES = "src/florin/merchants/images.py"
+HELD_CARDS = "tests/web/test_card_page.py"
+BALANCES = "tests/web/test_balance_page.py"
+ORDER_PAGES = "tests/web/test_order_page.py"
+PICTURES = "tests/merchants/test_images.py"
+
 PAGES = (
     _(
         "a form of another site is accepted",
@@ -125,8 +135,8 @@ PAGES = (
     _(
         "an image of any size in pixels is accepted",
         BRANDING,
-        "    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in size):\n",
-        "    if False:\n",
+        "LOGO_LEAST <= side <= LOGO_MOST for side",
+        "True for side",
         f"{LOOKS}::test_what_is_no_look_is_refused",
     ),
     _(
@@ -191,5 +201,89 @@ PAGES = (
         'answer.headers["content-security-policy"]',
         "\"default-src 'self'\"",
         f"{AT_PUBLIC_PORT}::test_a_mail_of_the_mailbox_stays_confined",
+    ),
+    _(
+        "a card that cannot be spent is printed",
+        CARD,
+        "    if card is None or not is_usable(card):\n        return _refuse(view)\n    voucher",
+        "    if card is None:\n        return _refuse(view)\n    voucher",
+        f"{HELD_CARDS}::test_a_card_that_cannot_be_spent_shows_no_code",
+    ),
+    _(
+        "the page of a card may be found by search engines",
+        CARD,
+        "    shown.headers.update(_HIDDEN)\n",
+        "",
+        f"{HELD_CARDS}::test_nothing_of_a_card_is_kept_or_found",
+    ),
+    _(
+        "a wrong PIN on the balance page does not count as a wrong code",
+        BALANCE,
+        "await transactions.guesses.record_failure(context, code, times=guess_weight(code))",
+        "pass",
+        f"{BALANCES}::test_wrong_codes_and_wrong_pins_are_limited_alike",
+    ),
+    _(
+        "the balance page answers a wrong code at once",
+        BALANCE,
+        "await asyncio.sleep(begun + REFUSED_AFTER_S - asyncio.get_running_loop().time())",
+        "pass",
+        f"{BALANCES}::test_a_wrong_code_and_a_wrong_pin_have_one_answer",
+    ),
+    _(
+        "one visitor of the balance page locks out all others",
+        BALANCE,
+        "        client_named=True,\n",
+        "        client_named=False,\n",
+        f"{BALANCES}::test_one_visitor_locks_no_other_out",
+    ),
+    _(
+        "an order's page sends any number of messages",
+        CHANGES,
+        "    await identity.limits.take_of(SENDS, parse_order_id(found.order.id).hex)\n",
+        "",
+        f"{ORDER_PAGES}::test_an_order_causes_few_messages",
+    ),
+    _(
+        "an order's page changes a delivery of another order",
+        CHANGES,
+        "    raise NotFound\n\n\ndef _explain",
+        '    return {"correctable": True, "resendable": False}\n\n\ndef _explain',
+        f"{ORDER_PAGES}::test_only_the_deliveries_of_the_order_are_changed",
+    ),
+    _(
+        "pressed together, paying again begins several attempts",
+        CHECKOUT,
+        '            if after is not None and latest["id"] != after:\n',
+        "            if False:\n",
+        f"{ORDER_PAGES}::test_a_declined_order_is_paid_again_once",
+    ),
+    _(
+        "a damaged image is stored",
+        IMAGES,
+        "        if check != zlib.crc32(kind + body) or unknown:\n",
+        "        if unknown:\n",
+        f"{PICTURES}::test_what_is_no_image_is_refused",
+    ),
+    _(
+        "an image may unpack to any size",
+        IMAGES,
+        "    if not unpacking.eof or not least <= len(pixels) <= most:\n",
+        "    if False:\n",
+        f"{PICTURES}::test_what_is_no_image_is_refused",
+    ),
+    _(
+        "the place where a picture was taken is stored",
+        IMAGES,
+        "_JPEG_KEPT = frozenset((*_FRAMES,",
+        "_JPEG_KEPT = frozenset((*_FRAMES, 0xE1,",
+        f"{PICTURES}::test_a_jpeg_is_kept_without_what_does_not_belong_to_the_picture",
+    ),
+    _(
+        "the storefront sells programs that are not for sale",
+        "src/florin/web/customer/shop.py",
+        "and for_sale and not imported_codes",
+        "and not imported_codes",
+        f"{SHOPS}::test_a_program_that_is_not_for_sale_is_not_sold",
     ),
 )

@@ -8,6 +8,7 @@ REFUND = "src/florin/orders/refunds.py"
 DISPUTE = "src/florin/orders/disputes.py"
 LOOK = "src/florin/orders/looking.py"
 CHECKOUT = "src/florin/orders/checkout.py"
+ATTEMPTS = "src/florin/orders/payment_attempts.py"
 DIRECTORY = "src/florin/payments/gateway_directory.py"
 TEST_GATEWAY = "src/florin/payments/gateways/test.py"
 POST = "src/florin/ledger/post.sql"
@@ -46,7 +47,7 @@ PAYMENTS = (
       f"{ORDERS}::test_paid_is_final"),
     _("surplus is kept", SETTLE, "            await self._return_surplus(tx, row, seen)\n",
       "            pass\n", _SECOND),
-    _("a retry leaves a processing payment alone", CHECKOUT,
+    _("a retry leaves a processing payment alone", ATTEMPTS,
       'pending = any(each["state"] in {"processing", "paid"} for each in payments)',
       "pending = False", f"{ORDERS}::test_no_new_attempt_while_one_is_processing"),
     _("a paid order is cancelled", CHECKOUT,

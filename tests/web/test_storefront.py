@@ -104,10 +104,30 @@ async def test_a_program_that_is_not_for_sale_is_not_sold(
         assert (await client.get(page)).status_code == 200
         await http.patch(f"/programs/{shop.program}", json={"for_sale": False})
         late = {"draft": draft, "email": "aoife@example.com"}
-        assert (await client.post(f"/s/{slug}/orders", data=late)).status_code == 404
+        answer = await client.post(f"/s/{slug}/orders", data=late)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/s/{slug}")
         await http.patch(f"/programs/{staff['id']}", json={"for_sale": False})
         closed = await client.get(f"/s/{slug}")
         assert "No gift cards for sale now" in closed.text
+
+
+async def test_a_page_that_was_sent_can_change_its_language(
+    api: Instance, shop: Shop, slug: str
+) -> None:
+    """Its address has no page of its own: the draft, or what was typed, goes with the request."""
+    async with page_client(api) as client:
+        page = await checkout(client, shop, slug)
+        draft = hidden_fields(page)["draft"]
+        sent = {"draft": draft, "show": "1"}
+        german = await client.post(f"/s/{slug}/{shop.program}?lang=de", data=sent)
+        assert german.status_code == 200
+        assert "Prüfen und bezahlen" in german.text
+        assert hidden_fields(german.text)["draft"] == draft
+        ended = await client.post(f"/s/{slug}/{shop.program}", data={"draft": "x", "show": "1"})
+        assert ended.headers["location"] == f"/s/{slug}"
+        refused = await client.post(f"/s/{slug}/orders", data={"draft": draft, "email": "x"})
+        assert refused.status_code == 422
+        assert 'href="?lang=de"' not in refused.text
 
 
 @pytest.mark.parametrize(

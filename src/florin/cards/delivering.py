@@ -27,6 +27,7 @@ from florin.deliveries.delivery import (
     enqueue_delivery,
     secret_binding,
 )
+from florin.deliveries.look import read_look
 from florin.identity import audit_log
 from florin.identity.audit_log import AuditActor
 from florin.kit import ids
@@ -172,7 +173,8 @@ class CardDeliveries:
     ) -> Voucher:
         """The voucher of a card. Raises CardNotFound, CardNotDeliverable, CodeNotAvailable."""
         secret = await self._readable_code(database, merchant, card)
-        made = voucher_of(await read_card_facts(database, merchant, card, secret, peppers))
+        facts = await read_card_facts(database, merchant, card, secret, peppers)
+        made = voucher_of(facts, await read_look(database, merchant))
         if made is None:  # it was replaced or blocked meanwhile
             raise CodeNotAvailable
         return made

@@ -8,15 +8,18 @@ from uuid import UUID
 from florin.cards import codes
 from florin.deliveries.card_links import CardLinks
 from florin.deliveries.channels.pdf import Voucher
+from florin.deliveries.look import MerchantLook
 from florin.kit.amounts import format_amount, format_last_day
 from florin.kit.postgres.database import Database
 
 _FACTS = """
-select m.name as merchant_name, m.timezone, p.name as program_name, a.currency, c.last4,
-  c.recipient_name, a.code_hash, a.balance, a.expires_at,
+select m.name as merchant_name, m.timezone, m.country, p.name as program_name, a.currency, c.last4,
+  c.recipient_name, a.code_hash, a.balance, a.face, a.partial, a.expires_at,
   a.balance - a.held + coalesce((select sum(h.amount) from florin.hold h
     where h.merchant = a.merchant and h.card = a.id and h.state = 'open'
       and h.expires_at <= clock($1)), 0)::bigint as available,
+  (select max(h.expires_at) from florin.hold h where h.merchant = a.merchant and h.card = a.id
+    and h.state = 'open' and h.expires_at > clock($1)) as held_until,
   case when a.state in ('active', 'blocked') and a.expires_at <= clock($1) then 'expired'
     else a.state::text end as state,
   (select d.locale from florin.delivery d where d.merchant = $1 and d.card = $2 and d.kind = 'gift'
@@ -34,18 +37,25 @@ where a.merchant = $1 and a.id = $2
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardPageFacts:
     """A card for its holder. `code`, 16 characters, and `pin`: None if the link's copy can not be
-    read, or belongs to a code that was replaced. Amounts are in minor units.
+    read, or belongs to a code that was replaced. Amounts are in minor units; `face` is what the
+    card was or will be activated with. `held_until`: when the last open hold ends.
     """
 
+    merchant_id: UUID
+    card: UUID
     merchant: str
     program: str
     timezone: str
+    country: str
     locale: str
     message: str | None
     state: str
     currency: str
+    face: int
+    partial: bool
     balance: int
     available: int
+    held_until: datetime | None
     last4: str
     recipient_name: str | None
     expires_at: datetime | None
@@ -72,15 +82,21 @@ async def read_card_facts(
     if secret is not None and not _is_current(peppers, merchant, secret, row["code_hash"]):
         secret = None
     return CardPageFacts(
+        merchant_id=merchant,
+        card=card,
         merchant=row["merchant_name"],
         program=row["program_name"],
         timezone=row["timezone"],
+        country=row["country"],
         locale=row["locale"] or "en",
         message=row["message"],
         state=row["state"],
         currency=row["currency"],
+        face=row["face"],
+        partial=row["partial"],
         balance=row["balance"],
         available=row["available"],
+        held_until=row["held_until"],
         last4=row["last4"],
         recipient_name=row["recipient_name"],
         expires_at=row["expires_at"],
@@ -89,23 +105,29 @@ async def read_card_facts(
     )
 
 
-def voucher_of(facts: CardPageFacts) -> Voucher | None:
-    """The voucher of a card; None if it cannot be spent, or its code cannot be read."""
+def voucher_of(
+    facts: CardPageFacts, look: MerchantLook, language: str | None = None
+) -> Voucher | None:
+    """The voucher of a card, in the language of its delivery or another one; None if it cannot be
+    spent, or its code cannot be read.
+    """
+    locale = language or facts.locale
     if facts.code is None or facts.state != "active":
         return None
     last_day = None
     if facts.expires_at is not None:
-        last_day = format_last_day(facts.expires_at, facts.timezone, facts.locale)
+        last_day = format_last_day(facts.expires_at, facts.timezone, locale)
     return Voucher(
         merchant=facts.merchant,
-        locale=facts.locale,
-        amount=format_amount(facts.balance, facts.currency, facts.locale),
+        locale=locale,
+        amount=format_amount(facts.balance, facts.currency, locale),
         last_day=last_day,
         name=facts.recipient_name,
         message=facts.message,
         code=codes.show_code(facts.code),
         barcode=facts.code,
         pin=facts.pin,
+        look=look,
     )
 
 

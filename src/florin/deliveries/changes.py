@@ -27,7 +27,7 @@ from florin.kit.timestamps import parse_instant
 
 _LOCK = "select * from florin.delivery where merchant = $1 and id = $2 for no key update"
 _UNSENT = ("waiting", "due")
-_CORRECTABLE = (*_UNSENT, "bounced", "failed")
+CORRECTABLE = (*_UNSENT, "bounced", "failed")
 ERASED = "erased"  # the address of a person who was erased (erase_person.sql)
 ENDED = ("sent", "delivered", "bounced", "failed", "cancelled")
 
@@ -60,7 +60,7 @@ async def change_delivery(
         due_at = parse_instant(request.due_at, param="due_at")
     async with database.transaction() as tx:
         row = await lock_delivery(tx, by.merchant, text)
-        allowed = _UNSENT if due_at is not None else _CORRECTABLE
+        allowed = _UNSENT if due_at is not None else CORRECTABLE
         if row["state"] not in allowed:
             _refuse(row, f"it can be changed while it is {' or '.join(allowed)}")
         address = row["address"]

@@ -9,6 +9,7 @@ import msgspec
 
 from florin.deliveries.content import CardTile, MessageContent
 from florin.deliveries.delivery import CAUSE_OF_ACCOUNT
+from florin.deliveries.look import HOUSE, MerchantLook, read_look
 from florin.deliveries.payment_mails import compose_payment_mail, read_notice
 from florin.deliveries.texts import text_of
 from florin.kit.amounts import format_amount, format_last_day
@@ -57,6 +58,7 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
     orders: UUID | None
     order_token: bytes | None  # sealed, as the order has it
     suppressed: str | None  # why its address gets no gifts and reminders
+    look: MerchantLook = HOUSE
 
     def obstacle(self, kind: str) -> str | None:
         """Why a message of this kind must not be sent any more."""
@@ -82,7 +84,8 @@ async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:
     facts = await tx.one(_FACTS, merchant, row["card"], row["member"], token, order, row["address"])
     assert facts is not None, "merchants are never deleted"
     values: Mapping[str, Any] = facts
-    return MessageFacts(**values)
+    look = HOUSE if row["card"] is None and notice is None else await read_look(tx, merchant)
+    return MessageFacts(**values, look=look)
 
 
 def compose_message(
@@ -101,6 +104,7 @@ def compose_message(
             merchant=facts.merchant_name,
             timezone=facts.timezone,
             url=None if secret is None else f"{public_url}/o/{secret}",
+            look=facts.look,
         )
     return _account_mail(row, facts, f"{public_url}{_PAGES[row['kind']]}{secret}")
 
@@ -140,6 +144,7 @@ def _gift(row: Row, facts: MessageFacts, url: str) -> MessageContent:
         button=(text_of(locale, "gift.button"), url),
         paragraphs=(text_of(locale, "gift.page"),),
         footer=text_of(locale, "gift.footer", merchant=merchant),
+        look=facts.look,
     )
 
 
@@ -165,6 +170,7 @@ def _reminder(row: Row, facts: MessageFacts) -> MessageContent:
         ),
         paragraphs=(intro, text_of(locale, "reminder.page", **values)),
         footer=text_of(locale, "gift.footer", merchant=merchant),
+        look=facts.look,
     )
 
 

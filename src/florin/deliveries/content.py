@@ -5,6 +5,10 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from florin.deliveries.look import HOUSE, MerchantLook
+
+LOGO_ID = "logo@florin"  # Content-ID (RFC 2392)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CardTile:
@@ -18,7 +22,8 @@ class CardTile:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageContent:
     """What a message says, in its reader's language, as plain text. `quote` is the personal message
-    of a giver; `button` the label and address of its one link.
+    of a giver; `button` the label and address of its one link. The image of the look is a part of
+    its own, which the HTML names by LOGO_ID.
     """
 
     locale: str
@@ -31,10 +36,11 @@ class MessageContent:
     button: tuple[str, str] | None = None
     paragraphs: tuple[str, ...] = ()
     footer: str
+    look: MerchantLook = HOUSE
 
 
 def render_html(content: MessageContent) -> str:
-    return _templates().get_template("mail.html").render(mail=content)
+    return _templates().get_template("mail.html").render(mail=content, logo_id=LOGO_ID)
 
 
 def render_text(content: MessageContent) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from florin.deliveries.content import CardTile, MessageContent
+from florin.deliveries.look import HOUSE, MerchantLook
 from florin.deliveries.texts import text_of
 from florin.kit.amounts import format_amount, format_last_day
 from florin.kit.postgres.database import Row
@@ -57,9 +58,15 @@ def read_notice(row: Row) -> PaymentNotice | None:
 
 
 def compose_payment_mail(
-    row: Row, notice: PaymentNotice, *, merchant: str, timezone: str, url: str | None
+    row: Row,
+    notice: PaymentNotice,
+    *,
+    merchant: str,
+    timezone: str,
+    url: str | None,
+    look: MerchantLook,
 ) -> MessageContent:
-    """`url`: the page of the order, for its buyer."""
+    """`url`: the page of the order, for its buyer, who reads the merchant's look."""
     locale: str = row["locale"]
     amount = format_amount(notice.amount, notice.currency, locale)
     values = {"merchant": merchant, "number": str(notice.number), "amount": amount}
@@ -87,6 +94,7 @@ def compose_payment_mail(
         button=button,
         paragraphs=tuple(paragraphs),
         footer=text_of(locale, "account.footer" if staff else "gift.footer", merchant=merchant),
+        look=HOUSE if staff else look,
     )
 
 

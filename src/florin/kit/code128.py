@@ -34,15 +34,20 @@ def code128_widths(text: str) -> list[int]:
 
 def code128_svg(text: str, *, height: int = 40) -> str:
     """An SVG image; its unit is a module, `height` is in modules."""
+    total, bars = code128_path(text, height=height)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}"'
+        f' shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{total}v{height}H0z"/>'
+        f'<path d="{bars}"/></svg>'
+    )
+
+
+def code128_path(text: str, *, height: int) -> tuple[int, str]:
+    """The width in modules with the quiet zones, and the bars as the path of an SVG image."""
     widths = code128_widths(text)
     starts = [QUIET_ZONE + start for start in accumulate(widths, initial=0)]
     bars = "".join(
         f"M{start} 0h{width}v{height}h-{width}z"
         for start, width in list(zip(starts, widths, strict=False))[::2]
     )
-    total = sum(widths) + 2 * QUIET_ZONE
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {height}"'
-        f' shape-rendering="crispEdges"><path fill="#fff" d="M0 0h{total}v{height}H0z"/>'
-        f'<path d="{bars}"/></svg>'
-    )
+    return sum(widths) + 2 * QUIET_ZONE, bars

@@ -8,7 +8,6 @@ import base64
 import binascii
 import hashlib
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -16,16 +15,15 @@ from uuid import UUID
 
 from msgspec import Meta
 
+from florin.kit.colors import measure_contrast
 from florin.kit.errors import InvalidRequest, NotFound, Refusal
 from florin.kit.postgres.database import Database, Tx
+from florin.merchants.images import ImageInvalid, read_image
 
 CARD_COLOR, LINE_COLOR = "#1D3B5C", "#E9BE6B"
 LOGO_BYTES, LOGO_LEAST, LOGO_MOST = 96_000, 32, 1024
 _LINES_LEAST = 3.0  # contrast of a graphical object (WCAG 2.2, 1.4.11)
-_LINEAR_BELOW = 0.04045  # of sRGB (IEC 61966-2-1)
 _URL = re.compile(r"data:(image/(?:png|jpeg));base64,([A-Za-z0-9+/]+={0,2})")
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
 
 Slug = Annotated[
     str,
@@ -97,7 +95,9 @@ def branding_from(row: Mapping[str, Any]) -> Branding:
 
 
 def read_logo(url: str) -> Logo:
-    """Read a data URL: its bytes decide, not what it claims. Raises InvalidRequest."""
+    """Read a data URL: its bytes decide, not what it claims; they are stored without what does not
+    belong to the picture. Raises InvalidRequest.
+    """
     match = _URL.fullmatch(url)
     if match is None:
         raise InvalidRequest("an image is a data URL of type image/png or image/jpeg", param="logo")
@@ -109,16 +109,19 @@ def read_logo(url: str) -> Logo:
         raise InvalidRequest(
             f"the image has {len(content)} bytes; at most {LOGO_BYTES} are accepted", param="logo"
         )
-    kind, size = _measure(content)
-    if kind != match[1] or size is None:
+    try:
+        picture = read_image(content, side_max=LOGO_MOST)
+    except ImageInvalid:
+        picture = None
+    if picture is None or picture.kind != match[1]:
         raise InvalidRequest(f"the content is not a valid {match[1]} image", param="logo")
-    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in size):
+    if not all(LOGO_LEAST <= side <= LOGO_MOST for side in (picture.width, picture.height)):
         raise InvalidRequest(
-            f"the image has {size[0]} x {size[1]} pixels; each side must have"
+            f"the image has {picture.width} x {picture.height} pixels; each side must have"
             f" {LOGO_LEAST} to {LOGO_MOST}",
             param="logo",
         )
-    return Logo(kind=kind, content=content)
+    return Logo(kind=picture.kind, content=picture.content)
 
 
 def check_colors(card: str, line: str) -> None:
@@ -130,12 +133,6 @@ def check_colors(card: str, line: str) -> None:
             f" least {_LINES_LEAST:.0f} : 1",
             param="line_color",
         )
-
-
-def measure_contrast(one: str, other: str) -> float:
-    """The contrast of two colours, 1 to 21 (WCAG 2.2, 1.4.3)."""
-    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
-    return (lighter + 0.05) / (darker + 0.05)
 
 
 async def require_free_slug(tx: Tx, merchant: UUID, slug: str) -> None:
@@ -160,34 +157,3 @@ async def find_logo(database: Database, merchant: UUID, tag: str) -> Logo:
     if row is None:
         raise NotFound
     return Logo(kind=row["logo_kind"], content=row["logo"])
-
-
-def _measure(content: bytes) -> tuple[str, tuple[int, int] | None]:
-    """The media type of an image, and its width and height in pixels."""
-    if content.startswith(_PNG) and content[12:16] == b"IHDR" and len(content) > 24:  # noqa: PLR2004 -- its header
-        width, height = struct.unpack(">II", content[16:24])
-        return "image/png", (width, height)
-    if content.startswith(_JPEG):
-        return "image/jpeg", _jpeg_size(content)
-    return "", None
-
-
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """From the frame header (ITU T.81, B.2.2)."""
-    at = 2
-    while at + 9 < len(content) and content[at] == 0xFF:  # noqa: PLR2004 -- a marker
-        marker, length = content[at + 1], int.from_bytes(content[at + 2 : at + 4])
-        if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # noqa: PLR2004 -- SOFn
-            height, width = struct.unpack(">HH", content[at + 5 : at + 9])
-            return width, height
-        at += 2 + max(length, 2)
-    return None
-
-
-def _luminance(color: str) -> float:
-    channels = (int(color[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    red, green, blue = (
-        each / 12.92 if each <= _LINEAR_BELOW else ((each + 0.055) / 1.055) ** 2.4
-        for each in channels
-    )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

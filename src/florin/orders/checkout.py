@@ -5,7 +5,6 @@ buyer pays. The payment's row exists before the gateway is asked, and its id is 
 repetition after a lost answer finds what the first request made.
 """
 
-from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -24,13 +23,12 @@ from florin.ledger.refusals import AmountNotAllowed, CardNotFound, CurrencyMisma
 from florin.orders.events import record_order
 from florin.orders.item_delivery import plan_columns, plan_items
 from florin.orders.order import CARDS_MAX, OrderItemRequest, OrderRequest
+from florin.orders.payment_attempts import OrderNotPayable, begin_attempt, insert_attempt
 from florin.orders.payment_rows import read_payment_row
 from florin.payments.gateway import GatewayRefused, GatewayUnavailable
 from florin.payments.gateway_directory import GatewayDirectory
 from florin.payments.page_token import make_page_token, page_token_hash
 
-OPEN_FOR = timedelta(minutes=35)  # Stripe's least is 30 minutes
-ATTEMPTS_MAX = 10
 _log = logging.get_logger()
 
 _PROGRAM = """
@@ -53,23 +51,9 @@ _NUMBER = """
 insert into florin.order_number as n (merchant, last) values ($1, 1)
 on conflict (merchant) do update set last = n.last + 1 returning last
 """
-_PAYMENT = """
-insert into florin.payment (merchant, id, orders, attempt, provider, gateway, currency, amount,
-  expires_at, look_due, created_at)
-select o.merchant, $3, o.id, $4, $5, $6, o.currency, o.amount, clock(o.merchant) + $7,
-  clock_timestamp() + interval '1 minute', clock(o.merchant)
-from florin.orders o where o.merchant = $1 and o.id = $2
-"""
 _LATEST = """
 select * from florin.payment where merchant = $1 and orders = $2 order by attempt desc limit 1
 """
-
-
-class OrderNotPayable(Refusal):
-    """The order cannot be paid any more, or is being paid."""
-
-    code = "order_not_payable"
-    status = 402
 
 
 class OrderPaid(Refusal):
@@ -131,7 +115,7 @@ class Checkout:
                 items = await _price_items(tx, merchant, request)
                 connected.check_amount(items[0].currency, _total(items))
                 await self._insert(tx, origin, request, order, items, plans)
-                await tx.run(_PAYMENT, merchant, order, payment, 1, provider, gateway, OPEN_FOR)
+                await insert_attempt(tx, merchant, order, payment, 1, (provider, gateway))
                 await record_order(tx, merchant, order, "order.placed", origin.actor)
         if first != order:
             latest = await self._database.one(_LATEST, merchant, first)
@@ -252,8 +236,9 @@ class Checkout:
             except (GatewayUnavailable, GatewayRefused) as error:
                 _log.warning("payment not closed at gateway", reason=str(error)[:200])
 
-    async def retry_order(self, merchant: UUID, order: UUID) -> None:
+    async def retry_order(self, merchant: UUID, order: UUID, *, after: UUID | None = None) -> None:
         """Begin another attempt to pay. The caller has closed the older ones and looked at them.
+        `after`: the attempt that failed; if another one follows it already, nothing is begun.
 
         Raises NotFound, OrderNotPayable, GatewayOff, OutcomeUnknown.
         """
@@ -273,20 +258,13 @@ class Checkout:
                 order,
             )
             row = await _locked_order(tx, merchant, order)
-            pending = any(each["state"] in {"processing", "paid"} for each in payments)
-            if row["state"] not in {"placed", "lapsed"} or pending:
-                raise OrderNotPayable
-            attempt = max(each["attempt"] for each in payments) + 1
-            if attempt > ATTEMPTS_MAX:
-                raise OrderNotPayable(f"{ATTEMPTS_MAX} attempts to pay this order were made")
-            await tx.run(_PAYMENT, merchant, order, payment, attempt, provider, gateway, OPEN_FOR)
-            if row["state"] == "lapsed":
-                await tx.run(
-                    "update florin.orders set state = 'placed', closed_at = null"
-                    " where merchant = $1 and id = $2",
-                    merchant,
-                    order,
-                )
+            # Read again, under the lock: a request that held the order may have begun one.
+            latest = await tx.one(_LATEST, merchant, order)
+            assert latest is not None
+            if after is not None and latest["id"] != after:
+                payment = latest["id"]
+            else:
+                await begin_attempt(tx, row, payments, payment, (provider, gateway))
         await self.open_payment(merchant, payment)
 
     def page_url(self, row: Row) -> str:

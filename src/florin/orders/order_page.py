@@ -1,5 +1,6 @@
 """Order page: what a buyer sees of an order, found by the token in its address."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,11 @@ from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Row
 from florin.orders.checkout import Checkout
 from florin.orders.order import Order, find_order
+from florin.orders.refunding import WITHDRAWAL
 from florin.payments.page_token import page_token_hash
 
 _ORDER_OF_PAGE = """
-select o.merchant, o.id, o.state, m.name as merchant_name,
+select o.merchant, o.id, o.state, m.name as merchant_name, clock(o.merchant) - o.paid_at as age,
   (select p.id from florin.payment p where p.merchant = o.merchant and p.orders = o.id
     order by p.attempt desc limit 1) as payment,
   (select p.state from florin.payment p where p.merchant = o.merchant and p.orders = o.id
@@ -29,7 +31,10 @@ where k.merchant = $1 and i.orders = $2 order by i.position, k.position
 
 
 class OrderView(msgspec.Struct, kw_only=True):
-    """What the page of an order shows. `outcome`: paid, not_paid, or checking while it is open."""
+    """What the page of an order shows. `outcome`: paid, not_paid, or checking while it is open.
+    `payable`: whether another attempt to pay it may begin; `withdrawable`: whether its buyer may
+    still withdraw.
+    """
 
     merchant: UUID
     merchant_name: str
@@ -37,6 +42,8 @@ class OrderView(msgspec.Struct, kw_only=True):
     payment: UUID
     outcome: str
     cards: list[dict[str, Any]]
+    payable: bool
+    withdrawable: bool
 
 
 async def find_token(database: Database, token: str) -> Row:
@@ -52,13 +59,16 @@ async def read_order_view(database: Database, token: str) -> OrderView:
     row = await find_token(database, token)
     order = await find_order(database, row["merchant"], row["id"])
     cards = await database.all(_CARDS, row["merchant"], row["id"])
+    outcome = _outcome(row["state"], row["payment_state"])
     return OrderView(
         merchant=row["merchant"],
         merchant_name=row["merchant_name"],
         order=order,
         payment=row["payment"],
-        outcome=_outcome(row["state"], row["payment_state"]),
+        outcome=outcome,
         cards=[dict(card) for card in cards],
+        payable=outcome == "not_paid" and row["state"] in {"placed", "lapsed"},
+        withdrawable=_may_withdraw(order, row["age"]),
     )
 
 
@@ -71,6 +81,12 @@ async def find_page_url(database: Database, checkout: Checkout, merchant: UUID, 
     )
     assert row is not None
     return checkout.page_url(row)
+
+
+def _may_withdraw(order: Order, age: timedelta | None) -> bool:
+    if age is None or age > WITHDRAWAL or order.state not in {"paid", "fulfilled"}:
+        return False
+    return order.withdrawn_at is None and order.refunded < order.amount and not order.disputed
 
 
 def _outcome(order: str, payment: str) -> str:

@@ -19,13 +19,14 @@ from babel.dates import (
 )
 from babel.numbers import (
     format_compact_decimal,
-    format_currency,
     format_decimal,
-    get_currency_precision,
     get_currency_symbol,
     get_decimal_symbol,
+    parse_pattern,
 )
 from markupsafe import Markup
+
+from florin.kit.currencies import minor_digits
 
 _TICK = timedelta(microseconds=1)
 MINUS = "\N{MINUS SIGN}"
@@ -35,7 +36,7 @@ _GROUPED = re.compile(r"(?<=\d)[\s.,'\u2019](?=\d{3}(?:\D|\Z))")
 
 def currency_exponent(currency: str) -> int:
     """How many decimal digits a currency has: 2 of EUR, 0 of JPY, 3 of KWD."""
-    return get_currency_precision(currency)
+    return minor_digits(currency)
 
 
 def minor_units(typed: str, currency: str) -> int | None:
@@ -67,8 +68,12 @@ class Formats:
 
     def plain(self, minor: int, currency: str, *, sign: bool = False) -> str:
         """An amount as text, such as €1,250.00; `sign`: with a plus, too."""
-        value = Decimal(abs(minor)).scaleb(-currency_exponent(currency))
-        text = format_currency(value, currency, locale=self._locale)
+        exponent = currency_exponent(currency)
+        value = Decimal(abs(minor)).scaleb(-exponent)
+        # All digits of the minor unit, also of currencies whose decimals a locale leaves out.
+        shape = parse_pattern(self._locale.currency_formats["standard"].pattern)
+        shape.frac_prec = (exponent, exponent)
+        text = shape.apply(value, self._locale, currency=currency, currency_digits=False)
         return f"{MINUS if minor < 0 else '+' if sign and minor else ''}{text}"
 
     def face(self, minor: int, currency: str) -> str:

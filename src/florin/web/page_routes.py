@@ -10,11 +10,13 @@ from florin.web.console import clock as console_clock
 from florin.web.console import deliveries as console_deliveries
 from florin.web.console import gateway_report, organisation, overview
 from florin.web.console import jobs as console_jobs
+from florin.web.console import logo as console_logo
 from florin.web.console import orders as console_orders
 from florin.web.console import programs as console_programs
 from florin.web.console import reports as console_reports
 from florin.web.console import webhooks as console_webhooks
-from florin.web.customer import brand, storefront
+from florin.web.customer import balance, brand, order_changes, storefront
+from florin.web.customer import card as card_page
 from florin.web.customer import order as order_page
 from florin.web.router import pages_router
 from florin.web.till import location as till_location
@@ -44,9 +46,13 @@ pages = pages_router(
         *gateway_report.handlers,
         *organisation.handlers,
         *operator_pages.handlers,
+        *console_logo.handlers,
         *brand.handlers,
+        *balance.handlers,
         *storefront.handlers,
         *order_page.handlers,
+        *order_changes.handlers,
+        *card_page.handlers,
     ]
 )
 
@@ -71,11 +77,22 @@ PAGES: dict[str, str] = {
     "POST /verify/{token}": PUBLIC,
     "GET /brand/{colors}": PUBLIC,
     "GET /brand/{merchant}/{logo}": PUBLIC,
+    "GET /balance": PUBLIC,
     "GET /s/{slug}": PUBLIC,
+    "GET /s/{slug}/balance": PUBLIC,
+    "POST /s/{slug}/balance": PUBLIC,
     "GET /s/{slug}/{program}": PUBLIC,
     "POST /s/{slug}/{program}": PUBLIC,
     "POST /s/{slug}/orders": PUBLIC,
     "GET /o/{token}": PUBLIC,
+    "POST /o/{token}/deliveries/{delivery}": PUBLIC,
+    "POST /o/{token}/pay": PUBLIC,
+    "GET /o/{token}/withdraw": PUBLIC,
+    "POST /o/{token}/withdraw": PUBLIC,
+    "GET /c/{token}": PUBLIC,
+    "GET /c/{token}/till": PUBLIC,
+    "GET /c/{token}/qr.svg": PUBLIC,
+    "GET /c/{token}/card.pdf": PUBLIC,
     "GET /account": PERSON,
     "POST /account/password": PERSON,
     "POST /account/sessions/{session_id}/end": PERSON,
@@ -138,6 +155,7 @@ PAGES: dict[str, str] = {
     "GET /operator/installation": PERSON,
     "GET /operator/{rest}": PERSON,
     "POST /console/settings": "members:write",
+    "POST /console/settings/logo": "members:write",
 }
 
 

@@ -54,6 +54,12 @@ class PageView:
         self._formats = Formats(format_locale(self.language))
 
     @property
+    def asked_language(self) -> str | None:
+        """The language that the URL asks for, if there are texts in it."""
+        asked = self.request.query_params.get("lang")
+        return asked if asked in language_codes() else None
+
+    @property
     def formats(self) -> Formats:
         return self._formats
 

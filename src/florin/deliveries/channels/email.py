@@ -12,7 +12,7 @@ from email.utils import localtime
 
 import aiosmtplib
 
-from florin.deliveries.content import MessageContent, render_html, render_text
+from florin.deliveries.content import LOGO_ID, MessageContent, render_html, render_text
 from florin.kit.settings import Settings
 
 WITHIN_S = 20.0  # for one message, connecting included
@@ -95,6 +95,13 @@ class SmtpSender:
         message["Content-Language"] = content.locale
         message.set_content(render_text(content))
         message.add_alternative(render_html(content), subtype="html")
+        look = content.look
+        if look.logo is not None and look.logo_kind is not None:
+            # Inside the message: nothing is fetched when it is opened, so no one learns of that.
+            html = message.get_body(("html",))
+            assert isinstance(html, EmailMessage)
+            main, _, kind = look.logo_kind.partition("/")
+            html.add_related(look.logo, main, kind, cid=f"<{LOGO_ID}>", disposition="inline")
         return message
 
     @asynccontextmanager

@@ -5,6 +5,7 @@ in as values and never become source text.
 """
 
 import asyncio
+import base64
 import io
 from dataclasses import dataclass
 from functools import cache
@@ -13,12 +14,15 @@ from typing import Any, Literal
 
 import segno
 
+from florin.deliveries.look import PLAIN, MerchantLook
 from florin.deliveries.texts import language_of, text_of
 from florin.kit.code128 import code128_svg
 from florin.kit.errors import Refusal
 
 Paper = Literal["a4", "us-letter"]
 PAPERS: tuple[Paper, ...] = ("a4", "us-letter")
+# Countries that print on US Letter (CLDR, paperSize).
+_LETTER = frozenset("BZ CA CL CO CR GT MX NI PA PH PR SV US VE".split())  # noqa: SIM905
 
 
 class PdfNotInstalled(Refusal):
@@ -41,6 +45,12 @@ class Voucher:
     code: str
     barcode: str
     pin: str | None
+    look: MerchantLook = PLAIN
+
+
+def usual_paper(country: str) -> Paper:
+    """What people in a country print on."""
+    return "us-letter" if country in _LETTER else "a4"
 
 
 async def render_voucher(voucher: Voucher, paper: Paper) -> bytes:
@@ -97,8 +107,25 @@ def voucher_values(voucher: Voucher, paper: Paper) -> dict[str, str]:
         "qr_text": text_of(locale, "voucher.qr"),
         "barcode": code128_svg(voucher.barcode),
         "barcode_text": text_of(locale, "voucher.barcode"),
+        "card": voucher.look.card,
+        "ink": voucher.look.ink,
+        "label": voucher.look.label,
+        "soft": voucher.look.soft,
+        "line": voucher.look.line,
+        "logo": _logo_svg(voucher.look),
         "footer": text_of(locale, "voucher.footer", merchant=voucher.merchant),
     }
+
+
+def _logo_svg(look: MerchantLook) -> str:
+    """The image within an SVG image, as the source of a page takes text only; or nothing."""
+    if look.logo is None:
+        return ""
+    data = base64.b64encode(look.logo).decode()
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 34 34" width="34" height="34">'
+        f'<image href="data:{look.logo_kind};base64,{data}" width="34" height="34"/></svg>'
+    )
 
 
 @cache

@@ -27,7 +27,7 @@ async def invite(view: PageView, visitor: Visitor) -> PageResponse:
     try:
         await frame.api.post("/members", body)
     except ApiProblem as refused:
-        return await _show_members(frame, errors=_blamed(refused), typed=body)
+        return await _show_members(frame, errors=blamed_fields(refused), typed=body)
     return view.go("/console/members", done="invited")
 
 
@@ -45,7 +45,7 @@ async def change_member(view: PageView, visitor: Visitor, member: str, action: s
         else:
             raise NotFound
     except ApiProblem as refused:
-        return await _show_members(frame, errors=_blamed(refused))
+        return await _show_members(frame, errors=blamed_fields(refused))
     return view.go("/console/members", done=action)
 
 
@@ -65,7 +65,7 @@ async def create_key(view: PageView, visitor: Visitor) -> PageResponse:
     try:
         made = await frame.api.post("/api-keys", body, key=form.text("key"))
     except ApiProblem as refused:
-        return await _show_keys(frame, errors=_blamed(refused), typed=body)
+        return await _show_keys(frame, errors=blamed_fields(refused), typed=body)
     return await _show_keys(frame, errors={}, made=made)
 
 
@@ -93,7 +93,7 @@ async def audit_page(
 
 @get("/console/settings", **PAGE)
 async def settings_page(view: PageView, visitor: Visitor) -> PageResponse:
-    return _show_settings(await open_frame(view, visitor), errors={})
+    return show_settings(await open_frame(view, visitor), errors={})
 
 
 @post("/console/settings", status_code=200, **PAGE)
@@ -111,11 +111,11 @@ async def change_settings(view: PageView, visitor: Visitor) -> PageResponse:
     try:
         await frame.api.patch("/merchant", body)
     except ApiProblem as refused:
-        return _show_settings(frame, errors=_blamed(refused), typed=body)
+        return show_settings(frame, errors=blamed_fields(refused), typed=body)
     return view.go("/console/settings", done="saved")
 
 
-def _blamed(refused: ApiProblem) -> dict[str, str]:
+def blamed_fields(refused: ApiProblem) -> dict[str, str]:
     """The reasons by field; anything else than a mistake of the form is an error page."""
     if refused.status not in _BLAMED:
         raise refused
@@ -161,7 +161,7 @@ async def _show_keys(
     )
 
 
-def _show_settings(
+def show_settings(
     frame: ConsoleFrame, *, errors: dict[str, str], typed: dict[str, Any] | None = None
 ) -> PageResponse:
     return frame.show(

@@ -4,20 +4,19 @@ The address of a sheet is its two colours, so it is the same for ever and needs 
 """
 
 import re
-from itertools import pairwise
 
 from litestar import Response, get
 
 from florin.kit import ids
+from florin.kit.colors import ink_on, mix_colors, readable_shade
 from florin.kit.errors import NotFound
 from florin.kit.http.litestar_adapter import AnyRequest
 from florin.kit.http.static_files import cache_body, send_cached
 from florin.kit.postgres.database import Database
-from florin.merchants.branding import Branding, check_colors, find_logo, measure_contrast
+from florin.merchants.branding import Branding, check_colors, find_logo
 from florin.web.pages import PAGE
 
 _NAME = re.compile(r"([0-9A-F]{6})-([0-9A-F]{6})\.css")
-_TEXT_LEAST = 4.5  # contrast of text (WCAG 2.2, 1.4.3)
 _LIGHT = ("#FFFFFF", "#F4F6F2", "#E9EEE8")  # the grounds of text, light and dark: see florin.css
 _DARK = ("#161E1B", "#0E1412", "#0A0F0D")
 _IMAGE_POLICY = "default-src 'none'; sandbox"
@@ -30,23 +29,23 @@ def sheet_path(look: Branding) -> str:
 
 def draw_sheet(card: str, line: str) -> str:
     """The sheet of two colours, each `#` with six digits. Text reads at 4.5 : 1 or more."""
-    ink = _ink_on(card)
-    soft = _mix(card, "#FFFFFF", 0.88)
-    text = _readable(card, "#000000", (*_LIGHT, soft))
-    dark_soft = _mix(card, _DARK[0], 0.82)
-    dark = _readable(card, "#FFFFFF", (*_DARK, dark_soft))
-    hover = _mix(card, "#000000" if ink == "#FFFFFF" else "#FFFFFF", 0.25)
-    dark_hover = _mix(dark, "#FFFFFF", 0.35)
+    ink = ink_on(card)
+    soft = mix_colors(card, "#FFFFFF", 0.88)
+    text = readable_shade(card, "#000000", (*_LIGHT, soft))
+    dark_soft = mix_colors(card, _DARK[0], 0.82)
+    dark = readable_shade(card, "#FFFFFF", (*_DARK, dark_soft))
+    hover = mix_colors(card, "#000000" if ink == "#FFFFFF" else "#FFFFFF", 0.25)
+    dark_hover = mix_colors(dark, "#FFFFFF", 0.35)
     names = ("brand", "brand-h", "brand-ink", "brand-soft", "brand-text")
     light_values = (card, hover, ink, soft, text)
-    dark_values = (dark, dark_hover, _ink_on(dark), dark_soft, dark)
+    dark_values = (dark, dark_hover, ink_on(dark), dark_soft, dark)
     plain = ";".join(f"--{name}:{value}" for name, value in zip(names, light_values, strict=True))
     both = ";".join(
         f"--{name}:light-dark({light},{night})"
         for name, light, night in zip(names, light_values, dark_values, strict=True)
     )
     return (
-        f":root{{--card-bg:{card};--card-ink:{ink};--card-line:{_mix(card, ink, 0.6)};"
+        f":root{{--card-bg:{card};--card-ink:{ink};--card-line:{mix_colors(card, ink, 0.6)};"
         f"--card-gold:{line}}}\n.m{{{plain}}}\n"
         f"@supports (color:light-dark(#000,#fff)){{.m{{{both}}}}}\n"
     )
@@ -75,26 +74,6 @@ async def brand_logo(
         forever=True,
         content_security_policy=_IMAGE_POLICY,
     )
-
-
-def _ink_on(ground: str) -> str:
-    """White or black: one of them reads at 4.58 : 1 or more on any colour."""
-    return "#FFFFFF" if measure_contrast(ground, "#FFFFFF") >= _TEXT_LEAST else "#000000"
-
-
-def _readable(color: str, towards: str, grounds: tuple[str, ...]) -> str:
-    """The colour, or the nearest shade of it that reads on all grounds."""
-    for step in range(101):
-        shade = _mix(color, towards, step / 100)
-        if all(measure_contrast(shade, ground) >= _TEXT_LEAST for ground in grounds):
-            return shade
-    return towards
-
-
-def _mix(color: str, other: str, share: float) -> str:
-    """A colour with a share of another one."""
-    pairs = ((int(color[at:to], 16), int(other[at:to], 16)) for at, to in pairwise((1, 3, 5, 7)))
-    return "#" + "".join(f"{round(one + (two - one) * share):02X}" for one, two in pairs)
 
 
 handlers = [brand_sheet, brand_logo]

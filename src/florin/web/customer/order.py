@@ -1,7 +1,7 @@
 """Order page: what happens to an order, for the person who has its link, `/o/{token}`.
 
 While the outcome of a payment is open, the page does not say that it failed, and offers no other
-payment.
+payment. What the buyer may change is in `order_changes.py`.
 """
 
 from contextlib import suppress
@@ -11,33 +11,27 @@ from uuid import UUID
 from litestar import get
 
 from florin.cards.card import parse_card_id
-from florin.cards.delivering import CardDeliveries
-from florin.deliveries.card_links import CardLinks
+from florin.cards.issuing import CardIssuer
+from florin.deliveries.changes import CORRECTABLE, ENDED, ERASED
 from florin.deliveries.delivery import delivery_from_row
-from florin.kit.encryption import Sealer
 from florin.kit.errors import NotFound, Overloaded
 from florin.kit.postgres.database import Database
-from florin.kit.settings import Settings
 from florin.orders.order_page import OrderView, find_token, read_order_view
 from florin.orders.services import OrderServices
 from florin.web.customer.shop import shop_of
 from florin.web.pages import PAGE, PageResponse, PageView
 
+SHOWN = 20  # deliveries of one order on its page; those that failed come first
 _DELIVERIES = """
 select d.* from unnest($2::text[]) with ordinality w (cause, n)
-join florin.delivery d on d.merchant = $1 and d.cause = w.cause order by w.n
+join florin.delivery d on d.merchant = $1 and d.cause = w.cause
+order by d.state not in ('bounced', 'failed'), w.n
 """
 
 
 @get("/o/{token:str}", **PAGE)
 async def order_page(
-    view: PageView,
-    db: Database,
-    selling: OrderServices,
-    card_links: CardLinks,
-    sealer: Sealer,
-    settings: Settings,
-    token: str,
+    view: PageView, db: Database, selling: OrderServices, cards: CardIssuer, token: str
 ) -> PageResponse:
     """Loading it has no effect but a look at the payment, every two seconds at most."""
     try:
@@ -47,46 +41,82 @@ async def order_page(
                 await selling.looker.look_by_page(row["merchant"], row["payment"])
         found = await read_order_view(db, token)
     except NotFound:
-        return view.show("customer/order-unknown.html", status=404, referrer="no-referrer")
-    shop = await shop_of(db, found.merchant)
+        return refuse_order(view)
+    return await show_order(view, db, cards, token, found)
+
+
+async def show_order(
+    view: PageView,
+    db: Database,
+    cards: CardIssuer,
+    token: str,
+    order_view: OrderView,
+    *,
+    template: str = "customer/order.html",
+    status: int = 200,
+    problem: tuple[str, str] = ("", ""),
+    typed: str = "",
+) -> PageResponse:
+    """The page of an order. `problem`: the id of a delivery, or nothing, and what is wrong;
+    `typed`: the address that was typed for it.
+    """
+    shop = await shop_of(db, order_view.merchant)
     view.in_zone(shop.timezone)
-    cards = [parse_card_id(card, param="card") for item in found.order.items for card in item.cards]
-    sent = await _deliveries(db, found.merchant, cards)
-    links = CardDeliveries(links=card_links, sealer=sealer, public_url=settings.page_origin)
+    merchant, order = order_view.merchant, order_view.order
+    made = [parse_card_id(card, param="card") for item in order.items for card in item.cards]
+    sent = await list_deliveries(db, merchant, made)
     printed = [
         url
-        for card in cards
-        if sent.get(card, {}).get("channel") == "link"
-        and (url := (await links.delivery_of_issue(db, found.merchant, card))[1])
+        for each in sent
+        if each["channel"] == "link"
+        and (url := (await cards.deliveries.delivery_of_issue(db, merchant, each["card"]))[1])
     ]
-    return view.show(
-        "customer/order.html",
-        referrer="no-referrer",
+    shown = view.show(
+        template,
+        status=status,
         shop=shop,
-        order=found.order,
-        outcome=_outcome(found),
-        cards=found.cards,
-        sent=list(sent.values()),
-        printed=printed,
+        order=order,
+        outcome=_outcome(order_view),
+        payment=order_view.payment.hex,
+        payable=order_view.payable,
+        withdrawable=order_view.withdrawable,
+        cards=order_view.cards,
+        sent=[each for each in sent if each["channel"] != "link"][:SHOWN],
+        printed=printed[:SHOWN],
+        token=token,
+        here=f"/o/{token}",
+        problem=problem,
+        typed=typed,
     )
+    shown.headers["x-robots-tag"] = "noindex, nofollow"
+    return shown
 
 
-async def _deliveries(
-    db: Database, merchant: UUID, cards: list[UUID]
-) -> dict[UUID, dict[str, Any]]:
-    """What was sent of each card, in the order of the cards."""
-    rows = await db.all(_DELIVERIES, merchant, [f"issue:{card.hex}" for card in cards])
-    found: dict[UUID, dict[str, Any]] = {}
-    for row in rows:
+def refuse_order(view: PageView) -> PageResponse:
+    """One answer for every address that is not an order's."""
+    return view.show("customer/order-unknown.html", status=404, referrer="no-referrer")
+
+
+async def list_deliveries(db: Database, merchant: UUID, cards: list[UUID]) -> list[dict[str, Any]]:
+    """What was sent of each card: those that failed first, then in the order of the cards."""
+    found: list[dict[str, Any]] = []
+    for row in await db.all(_DELIVERIES, merchant, [f"issue:{card.hex}" for card in cards]):
         shown = delivery_from_row(row)
-        found[row["card"]] = {
-            "channel": shown.channel,
-            "address": shown.address,
-            "state": shown.state,
-            "due_at": shown.due_at,
-            "zone": shown.timezone,
-            "at": row["local_time"],
-        }
+        by_mail = shown.channel == "email" and shown.address != ERASED
+        found.append(
+            {
+                "id": shown.id,
+                "card": row["card"],
+                "channel": shown.channel,
+                "address": shown.address,
+                "state": shown.state,
+                "due_at": shown.due_at,
+                "zone": shown.timezone,
+                "at": row["local_time"],
+                "correctable": by_mail and shown.state in CORRECTABLE,
+                "resendable": by_mail and shown.state in {*ENDED} - {"cancelled"},
+            }
+        )
     return found
 
 

@@ -52,6 +52,14 @@ async def shop_of(database: Database, merchant: UUID) -> ShopFront:
     return _shop(await database.one(f"{MERCHANTS} where m.id = $1", merchant))
 
 
+async def list_slugs(database: Database, *, limit: int) -> list[str]:
+    """The slugs of shops, in their order."""
+    rows = await database.all(
+        "select slug from florin.branding where slug is not null order by slug limit $1", limit
+    )
+    return [row["slug"] for row in rows]
+
+
 async def list_sold(database: Database, merchant: UUID) -> list[Program]:
     """The programs whose cards a storefront sells, the oldest first."""
     rows = await database.all(_PROGRAMS, merchant, PROGRAMS_MAX)

@@ -80,6 +80,12 @@ async def check_order(
         except DraftExpired as expired:
             gift = expired.gift or Gift(program=chosen.id)
         return view.show("customer/shop.html", **_form(view, shop, sold, chosen, gift))
+    if form.text("show"):  # the page with the price, in another language
+        try:
+            draft = open_draft(sealer, shop.merchant, form.text("draft"))
+        except DraftExpired:
+            return view.go(f"/s/{slug}", lang=view.asked_language)
+        return _show_checkout(view, shop, chosen, draft.gift, form.text("draft"))
     gift = read_gift(form, chosen, shop.timezone)
     errors = await check_gift(view, db, shop.merchant, chosen, gift)
     if errors or form.text("preview"):
@@ -113,7 +119,10 @@ async def place_order(
         late = {"": view.word("Two hours have passed. Look at it once more and go on.")}
         context = _form(view, shop, sold, chosen, expired.gift, late)
         return view.show("customer/shop.html", status=410, **context)
-    chosen, email = _find(sold, draft.gift.program), form.text("email")
+    email = form.text("email")
+    chosen = next((each for each in sold if each.id == draft.gift.program), None)
+    if chosen is None:  # it is no longer for sale
+        return view.go(f"/s/{slug}")
     if not is_email(email):
         errors = {"email": view.word("Type a whole e-mail address, such as tomas@example.com.")}
         return _show_checkout(view, shop, chosen, draft.gift, form.text("draft"), email, errors)
@@ -185,7 +194,8 @@ def _form(
     gift: Gift | None = None,
     errors: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What the page with the form shows."""
+    """What the page with the form shows. `gift`: what was typed."""
+    typed = gift is not None
     unit = 10 ** currency_exponent(chosen.currency)
     offered = offered_amounts(chosen, unit)
     if gift is None:
@@ -204,6 +214,7 @@ def _form(
         "errors": errors or {},
         "zones": list_zones(view.formats, gift.zone, shop.timezone),
         "unit": unit,
+        "typed": typed,
     }
 
 

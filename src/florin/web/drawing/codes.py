@@ -1,7 +1,9 @@
-"""Codes: QR codes as SVG, dark on white, one path."""
+"""Codes: QR codes and barcodes as SVG, dark on white, one path."""
 
 import segno
 from markupsafe import Markup
+
+from florin.kit.code128 import code128_path
 
 
 def draw_qr(text: str, label: str) -> Markup:
@@ -22,3 +24,12 @@ def draw_qr(text: str, label: str) -> Markup:
         '<svg class="qr" viewBox="0 0 {0} {0}" shape-rendering="crispEdges" role="img"'
         ' aria-label="{1}"><path d="{2}"/></svg>'
     ).format(size, label, "".join(path))
+
+
+def draw_barcode(text: str, label: str) -> Markup:
+    """A Code 128 of printable ASCII, as wide as its place; bars may be of any height."""
+    width, path = code128_path(text, height=1)
+    return Markup(
+        '<svg class="bar" viewBox="0 0 {} 1" preserveAspectRatio="none"'
+        ' shape-rendering="crispEdges" role="img" aria-label="{}"><path d="{}"/></svg>'
+    ).format(width, label, path)

@@ -37,9 +37,9 @@ class PageSymbols:
     def __init__(self) -> None:
         self._used: set[str] = set()
 
-    def icon(self, name: str, *, flip: bool = False) -> Markup:
+    def icon(self, name: str, *, flip: bool = False, css: str = "") -> Markup:
         """An icon, decorative: a word is next to it. `flip`: mirrored from right to left."""
-        return self._use(f"i-{name}", css="i i--flip" if flip else "i")
+        return self._use(f"i-{name}", css=f"i{' i--flip' if flip else ''}{' ' if css else ''}{css}")
 
     def coin(self, kind: str) -> Markup:
         return self._use(f"s-{kind}", box="0 0 20 20")

@@ -1,0 +1,60 @@
+"""Payment attempts: an order is paid in one of at most ten attempts, each a row of `payment`."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from florin.kit.errors import Refusal
+from florin.kit.postgres.database import Row, Tx
+
+OPEN_FOR = timedelta(minutes=35)  # Stripe's least is 30 minutes
+ATTEMPTS_MAX = 10
+
+_PAYMENT = """
+insert into florin.payment (merchant, id, orders, attempt, provider, gateway, currency, amount,
+  expires_at, look_due, created_at)
+select o.merchant, $3, o.id, $4, $5, $6, o.currency, o.amount, clock(o.merchant) + $7,
+  clock_timestamp() + interval '1 minute', clock(o.merchant)
+from florin.orders o where o.merchant = $1 and o.id = $2
+"""
+
+
+class OrderNotPayable(Refusal):
+    """The order cannot be paid any more, or is being paid."""
+
+    code = "order_not_payable"
+    status = 402
+
+
+async def insert_attempt(
+    tx: Tx,
+    merchant: UUID,
+    order: UUID,
+    payment: UUID,
+    attempt: int,
+    chosen: tuple[str, UUID | None],
+) -> None:
+    """Write an attempt. `chosen`: the provider and the gateway that take the payment."""
+    await tx.run(_PAYMENT, merchant, order, payment, attempt, *chosen, OPEN_FOR)
+
+
+async def begin_attempt(
+    tx: Tx, order: Row, payments: Sequence[Row], payment: UUID, chosen: tuple[str, UUID | None]
+) -> None:
+    """Begin another attempt for a locked order; `payments`: those so far, locked. Raises
+    OrderNotPayable.
+    """
+    pending = any(each["state"] in {"processing", "paid"} for each in payments)
+    if order["state"] not in {"placed", "lapsed"} or pending:
+        raise OrderNotPayable
+    attempt = max(each["attempt"] for each in payments) + 1
+    if attempt > ATTEMPTS_MAX:
+        raise OrderNotPayable(f"{ATTEMPTS_MAX} attempts to pay this order were made")
+    await insert_attempt(tx, order["merchant"], order["id"], payment, attempt, chosen)
+    if order["state"] == "lapsed":
+        await tx.run(
+            "update florin.orders set state = 'placed', closed_at = null"
+            " where merchant = $1 and id = $2",
+            order["merchant"],
+            order["id"],
+        )
