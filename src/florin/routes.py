@@ -18,9 +18,11 @@ from florin.identity.api import api_keys, members, profile, sign_in
 from florin.identity.authentication import Caller
 from florin.merchants import api as merchants
 from florin.operator import queues
+from florin.operator.settlement import api as settlement
 from florin.orders import api as orders
 from florin.orders import pages as order_pages
 from florin.orders import test_gateway_api
+from florin.orders.bulk import api as bulk_orders
 from florin.payments import api as payments
 from florin.payments import gateway_accounts_api as gateway_accounts
 from florin.payments import gateways_api as gateways
@@ -47,9 +49,11 @@ api = Router(
         *suppressions.handlers,
         *reports.handlers,
         *queues.handlers,
+        *settlement.handlers,
         *events.handlers,
         *webhooks.handlers,
         *orders.handlers,
+        *bulk_orders.handlers,
         *payments.handlers,
         *gateways.handlers,
         *gateway_accounts.handlers,
@@ -155,6 +159,9 @@ NEEDS: dict[str, str] = {
     "GET /adjustments": "cards:read",
     "GET /adjustments/{noun_id}": "cards:read",
     "POST /adjustments": "cards:write",
+    "POST /cards/{card}/cash-outs": "redemptions:write",
+    "GET /cash-outs": "redemptions:read",
+    "GET /cash-outs/{noun_id}": "redemptions:read",
     "GET /holds": "redemptions:read",
     "GET /holds/{hold}": "redemptions:read",
     "POST /holds": "redemptions:write",
@@ -165,12 +172,28 @@ NEEDS: dict[str, str] = {
     "GET /cards/export": "cards:read",
     "GET /entries/export": "cards:read",
     "GET /reports/journal": "reports:read",
+    "GET /reports/settlement": "reports:read",
+    "POST /commission-rates": "payouts:write",
+    "GET /commission-rates": "reports:read",
+    "GET /commission-rates/{rate}": "reports:read",
+    "GET /settlement-balances": "reports:read",
+    "POST /payout-batches": "payouts:write",
+    "GET /payout-batches": "reports:read",
+    "GET /payout-batches/{batch}": "reports:read",
+    "GET /payout-batches/{batch}/file": "reports:read",
+    "GET /payouts": "reports:read",
+    "GET /payouts/{payout}": "reports:read",
+    "POST /payouts/{payout}/confirm": "payouts:write",
+    "POST /payouts/{payout}/fail": "payouts:write",
     "GET /ledger/balances": "reports:read",
     "GET /ledger/proof": "reports:read",
     "GET /events": "events:read",
     "GET /events/stream": "events:read",
     "GET /events/{event_id}": "events:read",
     "POST /orders": "orders:write",
+    "POST /orders/bulk": "orders:write",
+    "POST /orders/bulk/check": "orders:read",
+    "GET /orders/{order}/recipients": "orders:read",
     "GET /orders": "orders:read",
     "GET /orders/{order}": "orders:read",
     "POST /orders/{order}/cancel": "orders:write",

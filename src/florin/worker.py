@@ -19,7 +19,9 @@ from florin.kit.queue.job import Continue, QueuedJob
 from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.orders import jobs as orders
+from florin.orders.bulk.fulfilment import fulfil_bulk_order
 from florin.orders.services import OrderServices
+from florin.orders.settlement import FLORIN
 from florin.payments.catch_up import catch_up_with_account, catch_up_with_gateways
 from florin.test_clock.advance import advance_clock
 from florin.test_clock.due_work import EXPIRY, DueWork
@@ -59,6 +61,10 @@ async def _import(job: QueuedJob, parts: WorkerServices) -> Continue | None:
 
 async def _change(job: QueuedJob, parts: WorkerServices) -> Continue | None:
     return await parts.batches.run(job)
+
+
+async def _fulfil_bulk_order(job: QueuedJob, parts: WorkerServices) -> Continue | None:
+    return await fulfil_bulk_order(job, parts.selling.fulfilment, FLORIN)
 
 
 async def _sweep(job: QueuedJob, _parts: WorkerServices) -> Continue | None:
@@ -244,6 +250,7 @@ PLAN = WorkPlan(
                 "issue": JobType(run=_issue),
                 "import": JobType(run=_import),
                 "change": JobType(run=_change),
+                "order": JobType(run=_fulfil_bulk_order),
                 "advance": JobType(run=_advance),
             },
         ),

@@ -98,7 +98,8 @@ async def test_looking_up(http: httpx.AsyncClient, nouns: dict[str, Json]) -> No
     problem(answer, 404, "card_not_found")
 
 
-CHANGES = ("activate", "block", "unblock", "close", "reinstate", "rotate-code", "reset-pin")
+STATES = ("activate", "block", "unblock", "close", "reinstate")
+CHANGES = (*STATES, "rotate-code", "reset-pin", "cash-outs")
 
 
 @pytest.mark.parametrize("change", CHANGES)

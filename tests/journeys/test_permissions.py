@@ -74,6 +74,7 @@ async def world(api: Instance, urls: Any, database: Database) -> AsyncGenerator[
         mine, secrets = await _things(http, owner)
         mine["whd"] = await _webhook_delivery(database, mine)
         mine["sup"] = await _suppression(database, mine)
+        mine |= await _settled(database, owner)
         made = await http.post(
             "/api-keys", json={"name": "k", "scopes": sorted(SCOPES)}, headers=stranger.headers
         )
@@ -99,6 +100,7 @@ async def _things(
         return found
 
     limits = {"min_amount": 1, "max_amount": 10**9}
+    limits["cash_out_limit"] = 10**9
     program = await make("/programs", {"name": "P", "currency": "EUR", **limits})
     card = await make("/cards", {"program": program["id"], "amount": 10000})
     other = await make("/cards", {"program": program["id"], "amount": 10000})
@@ -114,6 +116,7 @@ async def _things(
         await make("/loads", {"card": card["id"], "amount": 10}),
         await make("/transfers", {"from": card["id"], "to": other["id"], "amount": 10}),
         await make("/adjustments", {"card": card["id"], "amount": -1, "reason": "r"}),
+        await make(f"/cards/{other['id']}/cash-outs", {"amount": 1}),
         await make("/holds", spent),
         await make("/api-keys", {"name": "k", "scopes": ["cards:read"]}),
         await make("/webhook-endpoints", {"url": "https://hooks.example.com/", "events": ["*"]}),
@@ -172,6 +175,27 @@ async def _suppression(database: Database, mine: dict[str, str]) -> str:
             delivery,
         )
     return ids.show_id("sup", made)
+
+
+_SETTLED = {
+    "cmr": """commission_rate (merchant, id, basis_points, valid_from, operator, actor, created_at)
+        values ($1, $2, 1, now(), $1, 't', now())""",
+    "pob": """payout_batch (merchant, id, currency, until, minimum, actor, created_at)
+        values ($1, $2, 'EUR', now(), 1, 't', now())""",
+    "pyo": """payout (merchant, id, operator, batch, currency, amount, commission, payments,
+        created_at) values ($1, $2, $1, gen_random_uuid(), 'EUR', 1, 0, 1, now())""",
+}
+
+
+async def _settled(database: Database, owner: SignedInMember) -> dict[str, str]:
+    """A commission, a batch of payouts and a payout, as an operator makes them."""
+    merchant, found = ids.parse_id("mer", owner.tokens["merchant"]["id"]), dict[str, str]()
+    async with database.transaction() as tx:
+        for prefix, sql in _SETTLED.items():
+            made = ids.new_id()
+            await tx.run(f"insert into florin.{sql}", merchant, made)
+            found[prefix] = ids.show_id(prefix, made)
+    return found
 
 
 def _ours(world: World, value: Any) -> Any:

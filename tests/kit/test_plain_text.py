@@ -28,6 +28,7 @@ FITTING = {
     "PATTERN": "a@shop.nl",
     "^[A-Z]{3}$": "EUR",
     "^[A-Z]{2}$": "NL",
+    r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$(?!\n)": "US-CA",
     r"^s3://[a-z0-9][a-z0-9.-]+(/\S*)?$": "s3://bucket/path",
     r"^(aws|gcp|azure):\S+$": "aws:one",
     r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}$": "2026-12-24T09:00",
@@ -48,8 +49,8 @@ READ_OTHERWISE = {
     "token", "mfa_token", "password", "current_password", "new_password", "code", "pin",
     "program", "card", "redemption", "from_", "to", "idempotency_key", "refresh_token", "scopes",
     "role", "country", "currency", "email", "metadata", "at", "locale", "gateway", "return_url",
-    "phone", "events", "slug", "card_color", "line_color", "logo", "provider", "secret_key",
-    "webhook_secret", "client_id", "client_secret", "webhook_id",
+    "phone", "events", "merchant", "places", "recipients", "slug", "card_color", "line_color",
+    "logo", "provider", "secret_key", "webhook_secret", "client_id", "client_secret", "webhook_id",
 }  # fmt: skip
 
 

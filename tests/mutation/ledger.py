@@ -13,6 +13,7 @@ from tests.mutation.events import EVENTS
 from tests.mutation.fleet import FLEET
 from tests.mutation.identity import IDENTITY
 from tests.mutation.jobs import JOBS
+from tests.mutation.law import LAW_MUTATIONS
 from tests.mutation.mutation import Mutation
 from tests.mutation.mutation import without as _
 from tests.mutation.network import NETWORK
@@ -240,6 +241,6 @@ _BELTS = (
 MUTATIONS: tuple[Mutation, ...] = (
     *_LOCKS, *_MONEY, *_KEYS, *_WAITING, *_BELTS, *LIMITS, *IDENTITY, *ACCOUNTS, *QUEUE, *EVENTS,
     *REQUESTS, *FLEET, *NETWORK, *OPERATIONS, *OPERATOR, *CLUSTERS, *PAGES,
-    *PAYMENTS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS, *DEPLOYS,
-    *OBSERVABILITY, *WEBHOOKS,
+    *LAW_MUTATIONS, *PAYMENTS, *JOBS, *CARD_MUTATIONS, *DELIVERIES, *RELEASES, *REQUEST_COSTS,
+    *DEPLOYS, *OBSERVABILITY, *WEBHOOKS,
 )  # fmt: skip

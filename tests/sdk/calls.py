@@ -272,6 +272,8 @@ _GIFT: dict[str, Any] = {
     "recipient": {"name": "Tomás", "email": "tomas@home.example"},
     "deliver": {"channel": "email", "at": "2049-12-24T09:00", "timezone": "Europe/Berlin"},
 }
+_LIST = "email,name\nada@home.example,Ada\nben@home.example,Ben\n"
+_NO_ID = "{}_" + "0" * 32
 _SPEND: dict[str, Any] = {"amount": 100, "currency": "EUR"}
 
 CALLS: dict[str, Callable[[World], Any]] = {
@@ -310,7 +312,9 @@ CALLS: dict[str, Callable[[World], Any]] = {
     ),
     "list_programs": _lists("list_programs"),
     "get_program": _gets("get_program", "program"),
-    "change_program": lambda w: w.florin.change_program(w.id("program"), name="Gift card"),
+    "change_program": lambda w: w.florin.change_program(
+        w.id("program"), name="Gift card", cash_out_limit=10**6
+    ),
     "create_endpoint": lambda w: w.keep(
         "endpoint", w.florin.create_endpoint("https://hooks.example.com/", ["*"])
     ),
@@ -337,6 +341,9 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "load": lambda w: w.keep("load", w.florin.load(w.id("card"), 100)),
     "transfer": lambda w: w.keep("transfer", w.florin.transfer(w.id("card"), w.id("other"), 10)),
     "adjust": lambda w: w.keep("adjustment", w.florin.adjust(w.id("card"), -1, "a reason")),
+    "cash_out": _gives("cash_out", "cash_out", "card", amount=1),
+    "list_cash_outs": _lists("list_cash_outs"),
+    "get_cash_out": _gets("get_cash_out", "cash_out"),
     "place_hold": lambda w: (
         w.keep("hold", w.florin.place_hold(card=w.id("card"), **_SPEND)),
         w.keep("hold2", w.florin.place_hold(card=w.id("card"), **_SPEND, expires_in=60)),
@@ -414,6 +421,45 @@ CALLS: dict[str, Callable[[World], Any]] = {
     "delete_endpoint": _gets("delete_endpoint", "endpoint"),
     "place_order": _order,
     "get_payment": _gets("get_payment", "payment"),
+    "check_bulk_order": lambda w: w.florin.check_bulk_order(
+        program=w.id("program"), recipients=_LIST, amount=100
+    ),
+    "place_bulk_order": lambda w: w.keep(
+        "bulk_order",
+        w.florin.place_bulk_order(w.id("program"), _LIST, {"email": "b@home.example"}, amount=100),
+    ),
+    "list_order_recipients": lambda w: list(
+        w.florin.list_order_recipients.all(w.id("bulk_order"), limit=1)
+    ),
+    # Only a merchant that FLORIN_OPERATORS names pays others out.
+    "set_commission_rate": lambda w: refused(
+        "forbidden",
+        lambda: w.florin.set_commission_rate(merchant=w.florin.get_merchant().id, basis_points=1),
+    ),
+    "list_commission_rates": lambda w: w.florin.list_commission_rates(),
+    "get_commission_rate": lambda w: refused(
+        "not_found", lambda: w.florin.get_commission_rate(_NO_ID.format("cmr"))
+    ),
+    "list_settlement_balances": lambda w: w.florin.list_settlement_balances(),
+    "export_statement": _file("export_statement", b"created_at,"),
+    "make_payout_batch": lambda w: refused(
+        "forbidden", lambda: w.florin.make_payout_batch(currency="EUR")
+    ),
+    "list_payout_batches": lambda w: w.florin.list_payout_batches(),
+    "get_payout_batch": lambda w: refused(
+        "not_found", lambda: w.florin.get_payout_batch(_NO_ID.format("pob"))
+    ),
+    "export_payout_batch": lambda w: refused(
+        "not_found", lambda: w.florin.export_payout_batch(_NO_ID.format("pob"))
+    ),
+    "list_payouts": lambda w: w.florin.list_payouts(),
+    "get_payout": lambda w: refused("not_found", lambda: w.florin.get_payout(_NO_ID.format("pyo"))),
+    "confirm_payout": lambda w: refused(
+        "forbidden", lambda: w.florin.confirm_payout(_NO_ID.format("pyo"))
+    ),
+    "fail_payout": lambda w: refused(
+        "forbidden", lambda: w.florin.fail_payout(_NO_ID.format("pyo"), reason="r")
+    ),
     "list_orders": _lists("list_orders"),
     "get_order": _gets("get_order", "order"),
     "refund_order": _gives("refund_order", "payment_refund", "order", amount=10),

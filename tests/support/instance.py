@@ -21,6 +21,7 @@ from florin.identity.scopes import SCOPES
 from florin.kit import ids
 from florin.kit.postgres.database import Database
 from florin.merchants import programs
+from florin.merchants.program import ProgramRequest
 from tests.support.ports import free_port
 
 SECRETS = {
@@ -150,7 +151,7 @@ async def make_shop(
         merchant,
         test,
     )
-    wanted = programs.ProgramRequest(
+    wanted = ProgramRequest(
         name="Card", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
     )
     async with database.transaction() as tx:

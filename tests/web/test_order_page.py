@@ -187,7 +187,7 @@ async def test_the_buyer_withdraws_from_what_is_unspent(
 async def test_after_fourteen_days_no_one_is_asked_to_withdraw(aging: Any, api: Instance) -> None:
     http, shop, pass_time = aging
     order = await bought(http, shop)
-    await pass_time(days=15)
+    await pass_time(days=18)  # a period that ends on a Saturday lasts until Monday
     async with page_client(api) as client:
         assert "/withdraw" not in (await client.get(path_of(order))).text
         await client.post(f"{path_of(order)}/withdraw")

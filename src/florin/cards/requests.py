@@ -129,6 +129,19 @@ class VoidRequest(Request, kw_only=True):
     location: Text | None = None
 
 
+class CashOutRequest(Request, kw_only=True):
+    """Pay `amount`, or all that is available. Without the scope cards:spend-by-id give the `code`
+    of the card, and its `pin` if it has one.
+    """
+
+    amount: Amount | None = None
+    code: CodeText | None = None
+    pin: PinText | None = None
+    reference: Text | None = None
+    location: Text | None = None
+    metadata: Metadata | None = None
+
+
 class RefundRequest(Request, kw_only=True):
     """Return money of a redemption to its card: `amount`, or all that is not refunded yet.
     `location`: the redemption's by default.

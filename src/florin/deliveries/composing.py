@@ -66,12 +66,11 @@ class MessageFacts(msgspec.Struct, kw_only=True, frozen=True):
             return "the token that it brings was used or has expired"
         if self.card_state is None:
             return None
-        if kind == "reminder" and self.balance == 0:
-            return "the card is empty"
-        if self.card_state == "active" and not self.over:
-            return None
-        state = "expired" if self.over else self.card_state
-        return f"the card is {state}"
+        if self.card_state != "active" or self.over:
+            return f"the card is {'expired' if self.over else self.card_state}"
+        if kind in {"gift", "reminder"} and self.balance == 0:
+            return "the card is empty"  # a gift: its order was refunded before it was sent
+        return None
 
 
 async def find_message_facts(tx: Tx, merchant: UUID, row: Row) -> MessageFacts:

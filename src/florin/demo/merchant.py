@@ -21,7 +21,8 @@ from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.settings import Settings
 from florin.kit.settings.startup import settings_of_process
 from florin.merchants.branding import SlugTaken, require_free_slug
-from florin.merchants.programs import ProgramRequest, create_program
+from florin.merchants.program import ProgramRequest
+from florin.merchants.programs import create_program
 
 _NAME, _SLUG = "Demo Roasters", "demo-roasters"
 _COLORS = ("#3B2418", "#E9BE6B")

@@ -14,7 +14,8 @@ from florin.kit import ids
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.function_sets import use_installed_functions
 from florin.kit.settings import Settings
-from florin.merchants.programs import ProgramRequest, create_program
+from florin.merchants.program import ProgramRequest
+from florin.merchants.programs import create_program
 
 NAME = "Florin deployment check"
 CURRENCY = "EUR"

@@ -13,6 +13,7 @@ SCOPES: frozenset[str] = frozenset(
         "orders:read",
         "orders:write",
         "reports:read",
+        "payouts:write",  # of an operator: commissions and payouts of the merchants it collects for
         "events:read",
         "deliveries:read",
         "deliveries:write",
@@ -28,7 +29,8 @@ SCOPES: frozenset[str] = frozenset(
 
 ROLES: dict[str, frozenset[str]] = {
     "owner": SCOPES,
-    "manager": SCOPES - {"clients:name", "keys:write", "members:write", "queues:read"},
+    "manager": SCOPES
+    - {"clients:name", "keys:write", "members:write", "queues:read", "payouts:write"},
     "cashier": frozenset({"cards:read", "redemptions:read", "redemptions:write", "programs:read"}),
     "viewer": frozenset(scope for scope in SCOPES if scope.endswith(":read"))
     - {"members:read", "audit:read", "queues:read"},

@@ -14,6 +14,7 @@ begin
     ('receipt', 'gateway_clearing', 'refunds_pending'),
     ('gateway_refund', 'refunds_pending', 'gateway_clearing'),
     ('refund_returned', 'gateway_clearing', 'refunds_pending'),
+    ('applied', 'refunds_pending', 'gateway_clearing'), -- a receipt that goes to the cards of its order
     ('gateway_fee', 'gateway_fees', 'gateway_clearing'),
     ('payout', 'bank', 'gateway_clearing'),
     ('dispute', 'disputes', 'gateway_clearing'),
@@ -30,7 +31,7 @@ begin
     created_at)
   values (p_merchant, p_transfer,
     case when p_kind in ('refund_loss', 'refund_loss_undone', 'chargeback_loss') then 'write_off'
-      when p_kind = 'refund_returned' then 'receipt' else p_kind end::transfer_kind,
+      when p_kind in ('refund_returned', 'applied') then 'receipt' else p_kind end::transfer_kind,
     p_currency, p_amount, side.debit::account_kind, side.credit::account_kind, p_actor,
     'pay_' || replace(p_payment::text, '-', ''), p_reason, now_here);
   if 'gateway_clearing' in (side.debit, side.credit) then

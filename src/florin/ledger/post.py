@@ -11,7 +11,13 @@ from florin.kit.client_departure import ClientConnection
 from florin.kit.errors import IdempotencyKeyReused, Overloaded, Refusal
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.ledger.batching import LOCK_TIMEOUT_MS, PostingBatcher, ignore_merchants
-from florin.ledger.refusals import BY_OUTCOME, CardNotFound, InsufficientFunds, PinIncorrect
+from florin.ledger.refusals import (
+    BY_OUTCOME,
+    CardNotFound,
+    CashOutNotAllowed,
+    InsufficientFunds,
+    PinIncorrect,
+)
 
 # The refusals when a card, or the first request of a key, was recorded under another secret.
 _UNKNOWN = (CardNotFound, IdempotencyKeyReused)
@@ -21,7 +27,7 @@ _SQL = (
     " $6::bytea[], $7::uuid[], $8::bytea[], $9::uuid[], $10::bigint[], $11::text[],"
     " $12::boolean[], $13::boolean[], $14::integer[], $15::text[], $16::text[], $17::text[],"
     " $18::text[], $19::text[], $20::integer, $21::timestamptz[], $22::boolean,"
-    " $23::boolean[])"
+    " $23::boolean[], $24::bigint[])"
 )
 
 
@@ -49,6 +55,7 @@ class Posting(msgspec.Struct, kw_only=True, gc=False):
     reason: str | None = None
     until: datetime | None = None  # of an extension
     from_blocked: bool = False  # by an owner: also from a blocked card
+    most: int | None = None  # of a cash-out: the highest balance that is paid out
     metadata: str | None = None  # JSON
     # The same item under the previous secret of codes: used when this one is unknown.
     previous_pepper: "Posting | None" = None
@@ -176,6 +183,8 @@ def _posted(posting: Posting, row: Row, position: str) -> PostResult:
             extra["available"] = row["balance"] - row["held"]
         elif refusal is PinIncorrect:
             extra["attempts_left"] = row["part"]
+        elif refusal is CashOutNotAllowed:
+            extra |= {"balance": row["balance"], "limit": posting.most or 0}
         param = _refused_field(outcome, posting, row["noun"])
         raise refusal(_detail(refusal, param, posting), param=param, extra=extra, position=position)
     return PostResult(
@@ -242,4 +251,5 @@ def _call_arguments(
         [item.until for item in items],
         background,
         [item.from_blocked for item in items],
+        [item.most for item in items],
     ]

@@ -13,13 +13,16 @@
 -- Amounts are in minor units. p_amount null means all: the rest of a redemption, a whole hold. p_until:
 -- of an extension the new expiry date. p_background: no client waits.
 -- p_from_blocked: an owner takes money from a blocked card, by a transfer or an adjustment; it stays blocked.
+-- p_most: of a cash-out, the highest balance with which a card is paid out. A cash-out may name the card and
+-- its code: then both must be of one card.
 create function post(
   p_merchant uuid[], p_op text[], p_id uuid[], p_event uuid[], p_key text[], p_fingerprint bytea[],
   p_card uuid[], p_code bytea[], p_other uuid[], p_amount bigint[], p_currency text[],
   p_remainder boolean[], p_simulate boolean[], p_expires_in integer[],
   p_actor text[], p_reference text[], p_location text[], p_reason text[], p_metadata text[],
   p_patience integer default 50, p_until timestamptz[] default null,
-  p_background boolean default false, p_from_blocked boolean[] default null
+  p_background boolean default false, p_from_blocked boolean[] default null,
+  p_most bigint[] default null
 ) returns table (
   outcome text, id uuid, card uuid, currency text, amount bigint, part bigint, balance bigint,
   held bigint, state text, expires_at timestamptz, noun uuid, sequence bigint, at timestamptz
@@ -192,14 +195,14 @@ begin
   for item in
     select i.n::integer as n, i.op, i.id, i.m, i.card, i.code, i.other, i.amount, i.currency,
       i.remainder, i.simulate, i.expires_in, i.key, i.event, i.until,
-      i.from_blocked,
+      i.from_blocked, i.most,
       real_now + z.clock_offset as at,
       q.resource_id as claimed_by, q.operation = i.op and q.fingerprint = i.fingerprint as same
     from unnest(p_op, p_id, p_merchant, p_card, p_code, p_other, p_amount, p_currency, p_remainder,
         p_simulate, p_expires_in, p_key, p_fingerprint, p_event, p_until,
-        p_from_blocked)
+        p_from_blocked, p_most)
       with ordinality as i (op, id, m, card, code, other, amount, currency, remainder,
-        simulate, expires_in, key, fingerprint, event, until, from_blocked, n)
+        simulate, expires_in, key, fingerprint, event, until, from_blocked, most, n)
     left join lateral (select z.clock_offset from merchant z where z.id = i.m limit 1) z on true
     left join lateral (select q.resource_id, q.operation, q.fingerprint from idempotency q
       where i.key is not null and not i.simulate and q.merchant = i.m and q.key = i.key limit 1) q
@@ -266,7 +269,8 @@ begin
     kind := null; happened := null; held_change := 0; out_of := true;
 
     pin_said := null;
-    if c_pin[c] is not null and item.card is null and item.op in ('redeem', 'hold')
+    if c_pin[c] is not null and (item.card is null and item.op in ('redeem', 'hold')
+          or item.op = 'cash-out' and item.code is not null)
         and c_code[c] = substr(item.code, 1, 32) then
       if octet_length(c_failed[c]) >= 5 * 16 then
         pin_said := 'pin_locked';
@@ -288,7 +292,8 @@ begin
       end if;
     end if;
 
-    if item.code is not null and item.card is null and c_code[c] <> substr(item.code, 1, 32) then
+    if item.code is not null and (item.card is null or item.op = 'cash-out')
+        and c_code[c] <> substr(item.code, 1, 32) then
       refusal := 'card_not_found'; -- its code was replaced during the wait
     elsif pin_said is not null then
       refusal := pin_said;
@@ -505,8 +510,13 @@ begin
       end if;
     elsif item.op = 'cash-out' then
       if refusal is null then
-        if take > free then
+        take := coalesce(take, free);
+        if c_balance[c] > coalesce(item.most, 0) then -- what a hold reserves counts, too: it may be released
+          refusal := 'cash_out_not_allowed';
+        elsif take > free or take = 0 then
           refusal := 'insufficient_funds';
+        elsif not c_partial[c] and take <> c_balance[c] then
+          refusal := 'partial_redemption_not_allowed';
         else
           kind := 'cash_out'; happened := 'card.cashed_out';
         end if;
@@ -566,6 +576,7 @@ begin
     o_balance[i] := c_balance[c]; o_held[i] := c_held[c];
     if item.op in ('clawback', 'seize', 'giveback', 'cash-out') and happened is not null then
       o_data[i] := jsonb_build_object('state', st, 'balance', c_balance[c], 'held', c_held[c]);
+      any_audit := any_audit or item.op = 'cash-out';
     end if;
     if item.op in ('activate', 'block', 'unblock', 'close', 'expire', 'reinstate', 'extend') then
       if st <> 'expired' or item.op not in ('block', 'unblock') then
@@ -697,12 +708,13 @@ begin
   if any_audit then
     insert into audit (merchant, id, actor, action, subject, after)
     select u.m, u.event, u.actor, u.type, 'crd_' || replace(c_id[u.c]::text, '-', ''),
-      coalesce(u.data, jsonb_build_object('amount', abs(u.amount)))
+      case when u.op = 'cash-out' then jsonb_build_object('amount', u.amount)
+        else coalesce(u.data, jsonb_build_object('amount', abs(u.amount))) end
         || jsonb_strip_nulls(jsonb_build_object('reason', u.reason))
     from unnest(p_merchant, p_op, p_event, o_event, x, o_data, p_actor, p_reason, p_from_blocked,
         o_amount)
       as u (m, op, event, type, c, data, actor, reason, from_blocked, amount)
-    where (u.op in ('block', 'unblock', 'close', 'reinstate', 'extend') or u.from_blocked)
+    where (u.op in ('block', 'unblock', 'close', 'reinstate', 'extend', 'cash-out') or u.from_blocked)
       and u.type is not null;
   end if;
 

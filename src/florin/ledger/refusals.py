@@ -65,6 +65,13 @@ class PartialRedemptionNotAllowed(Refusal):
     status = 402
 
 
+class CashOutNotAllowed(Refusal):
+    """A card with this balance is not paid out in cash."""
+
+    code = "cash_out_not_allowed"
+    status = 402
+
+
 class RefundExceedsRedemption(Refusal):
     """The refunds would exceed the amount of the redemption."""
 
@@ -171,6 +178,7 @@ _NAMED: tuple[type[Refusal], ...] = (
     CardNotEmpty,
     CardNotDue,
     PartialRedemptionNotAllowed,
+    CashOutNotAllowed,
     RefundExceedsRedemption,
     CaptureExceedsHold,
     HoldNotOpen,

@@ -11,7 +11,7 @@ from florin.identity.members import EmailTaken, User
 from florin.identity.request_context import audit_actor, send_position
 from florin.identity.services import IdentityServices
 from florin.kit import ids
-from florin.kit.errors import IdempotencyKeyReused, NotFound, Unauthenticated
+from florin.kit.errors import Forbidden, IdempotencyKeyReused, NotFound, Unauthenticated
 from florin.kit.http.body import Page, fingerprint, idempotency_key
 from florin.kit.http.idempotency_key import Key, claim_key
 from florin.kit.http.list_filters import CreatedFilter
@@ -22,9 +22,10 @@ from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
 from florin.merchants import programs
 from florin.merchants.branding import SlugTaken
+from florin.merchants.law.program_law import RuleViolated
 from florin.merchants.merchant import Merchant, find_merchant
 from florin.merchants.policy import MerchantChange, change_merchant_policy
-from florin.merchants.programs import Program, ProgramChange, ProgramRequest
+from florin.merchants.program import Program, ProgramChange, ProgramRequest
 from florin.merchants.registration import Registered, RegisterRequest, SignupClosed, register_owner
 
 
@@ -39,15 +40,25 @@ class Me(msgspec.Struct, kw_only=True):
     user: User | None
 
 
-@post("/programs", summary="Create a program", responses=refusal_responses(IdempotencyKeyReused))
+@post(
+    "/programs",
+    summary="Create a program",
+    responses=refusal_responses(IdempotencyKeyReused, RuleViolated),
+)
 async def create_program(
     request: AnyRequest,
     caller: Caller,
     db: Database,
+    settings: Settings,
     data: ProgramRequest,
     idempotency: Key = "",
 ) -> Response[Program]:
+    """`warnings` in the response are the rules of the `places` that the program does not keep. In
+    production, except for test merchants, they are refused unless an owner who is signed in gives
+    the reason as `override`.
+    """
     caller.needs("programs:write")
+    _require_owner(caller, data.override)
     checked = idempotency_key(idempotency, required=False)
     made = first = ids.new_id()
     async with db.transaction() as tx:
@@ -62,12 +73,23 @@ async def create_program(
             )
         if first == made:
             await programs.create_program(
-                tx, caller.merchant, data, program=made, by=audit_actor(request, caller)
+                tx,
+                caller.merchant,
+                data,
+                program=made,
+                by=audit_actor(request, caller),
+                in_production=settings.env == "production",
             )
     await send_position(request, db)
     answer = await programs.find_program(db, caller.merchant, ids.show_id("prg", first))
     replayed = {"Idempotency-Replayed": "true"} if first != made else None
     return Response(answer, headers=replayed)
+
+
+def _require_owner(caller: Caller, override: str | msgspec.UnsetType) -> None:
+    """Raises Forbidden if someone else than an owner accepts a violation of the law."""
+    if override is not msgspec.UNSET and caller.role != "owner":
+        raise Forbidden("only an owner who is signed in gives an override")
 
 
 @get("/programs", summary="List programs", responses=refusal_responses())
@@ -93,13 +115,30 @@ async def get_program(caller: Caller, db: Database, program_id: str) -> Program:
 
 
 @patch(
-    "/programs/{program_id:str}", summary="Change a program", responses=refusal_responses(NotFound)
+    "/programs/{program_id:str}",
+    summary="Change a program",
+    responses=refusal_responses(NotFound, RuleViolated),
 )
 async def change_program(
-    request: AnyRequest, caller: Caller, db: Database, program_id: str, data: ProgramChange
+    request: AnyRequest,
+    caller: Caller,
+    db: Database,
+    settings: Settings,
+    program_id: str,
+    data: ProgramChange,
 ) -> Program:
+    """`warnings` and `override` are as in creating a program. What the program violated before is
+    not refused again.
+    """
     caller.needs("programs:write")
-    changed = await programs.change_program(db, audit_actor(request, caller), program_id, data)
+    _require_owner(caller, data.override)
+    changed = await programs.change_program(
+        db,
+        audit_actor(request, caller),
+        program_id,
+        data,
+        in_production=settings.env == "production",
+    )
     await send_position(request, db)
     return changed
 

@@ -20,7 +20,8 @@ grant update on failed_attempt to {role};
 grant delete on member, session, email_token, failed_attempt to {role};
 grant update (name, scopes, revoked_at, hash) on api_key to {role};
 grant update (name, min_amount, max_amount, denominations, expires_after_months, metadata,
-  reminder_days, max_balance, max_per_payment, imported_codes, for_sale) on program to {role};
+  reminder_days, max_balance, max_per_payment, imported_codes, for_sale, places, cash_out_limit)
+  on program to {role};
 grant update (at) on heartbeat to {role};
 grant update (due_at, checked_at, seconds, totals) on ledger_check to {role};
 grant execute on function clock, new_id, oldest_money, post, issue, rotate_code, reset_pin, change_card, once
@@ -47,7 +48,10 @@ grant insert, update, delete on webhook_endpoint, webhook_delivery to {role};
 grant usage on sequence webhook_delivery_position to {role};
 grant execute on function webhook_fan_out, webhook_due_lanes, webhook_due to {role};
 grant insert, delete on job_code_export, job_part to {role};
-grant execute on function post_gateway, record_event to {role};
+grant execute on function post_gateway, record_event, pay_out, undo_payout to {role};
+grant insert on commission_rate, payout_batch, payout to {role};
+grant update (payouts, amount) on payout_batch to {role};
+grant update (state, reason, resolved_at) on payout to {role};
 grant insert on orders, order_item, order_card, payment, payment_refund, dispute,
   gateway_event, gateway, test_payment, test_refund, test_dispute to {role};
 grant update (state, account, sealed, previous_until, off_at) on gateway to {role};

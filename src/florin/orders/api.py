@@ -26,9 +26,10 @@ from florin.kit.settings import Settings
 from florin.ledger import refusals as no
 from florin.orders import order as orders
 from florin.orders import refunding, refunds
-from florin.orders.checkout import OrderNotPayable, OrderOrigin, OrderPaid
+from florin.orders.checkout import OrderNotPayable, OrderPaid
 from florin.orders.order import Order, OrderRequest, OrderState
 from florin.orders.order_page import find_page_url
+from florin.orders.order_rows import OrderOrigin
 from florin.orders.refunds import RefundPlan
 from florin.orders.services import OrderServices
 from florin.payments.gateway import CurrencyNotSupportedByGateway, GatewayOff
@@ -57,6 +58,11 @@ class OrderRefundRequest(Request, kw_only=True):
         no.CardNotFound,
         no.AmountNotAllowed,
         no.CurrencyMismatch,
+        no.CardNotActive,
+        no.CardBlocked,
+        no.CardExpired,
+        no.CardClosed,
+        no.BalanceLimitExceeded,
         GatewayOff,
         CurrencyNotSupportedByGateway,
         OrderNotPayable,
@@ -156,6 +162,7 @@ async def retry_order(
         NotFound,
         refunds.OrderNotPaid,
         refunds.PaymentDisputed,
+        refunds.OrderInProgress,
         refunds.RefundExceedsPayment,
         refunds.RefundExceedsUnspent,
         IdempotencyKeyRequired,
@@ -201,13 +208,19 @@ async def refund_order(
     status_code=200,
     summary="Withdraw from an order",
     responses=refusal_responses(
-        NotFound, OrderPaid, refunds.PaymentDisputed, refunding.WithdrawalPeriodOver
+        NotFound,
+        OrderPaid,
+        refunds.PaymentDisputed,
+        refunds.OrderInProgress,
+        refunding.WithdrawalPeriodOver,
     ),
 )
 async def withdraw_order(
     request: AnyRequest, caller: Caller, db: Database, selling: OrderServices, order: str
 ) -> Order:
-    """The buyer withdraws within 14 days: what is unspent is refunded."""
+    """The buyer withdraws within 14 days, to the end of the last day in the merchant's time zone:
+    what is unspent is refunded. An order that is withdrawn already is returned unchanged.
+    """
     caller.needs("orders:write")
     uuid = orders.parse_order_id(order)
     await refunding.withdraw_order(

@@ -5,29 +5,40 @@ buyer pays. The payment's row exists before the gateway is asked, and its id is 
 repetition after a lost answer finds what the first request made.
 """
 
-from typing import NamedTuple
 from uuid import UUID
 
 from florin.cards.card import parse_card_id
-from florin.cards.delivery_plan import DeliveryPlan
 from florin.kit import ids
 from florin.kit.amounts import is_known_locale
 from florin.kit.encryption import Sealer
 from florin.kit.errors import InvalidRequest, NotFound, OutcomeUnknown, Refusal
 from florin.kit.http.body import fingerprint
-from florin.kit.json_text import json_text
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row, Tx
 from florin.kit.postgres.idempotency import claim_key
-from florin.ledger.refusals import AmountNotAllowed, CardNotFound, CurrencyMismatch, ProgramNotFound
+from florin.ledger.refusals import (
+    BY_OUTCOME,
+    AmountNotAllowed,
+    BalanceLimitExceeded,
+    CardNotFound,
+    CurrencyMismatch,
+    ProgramNotFound,
+)
 from florin.orders.events import record_order
-from florin.orders.item_delivery import plan_columns, plan_items
-from florin.orders.order import CARDS_MAX, OrderItemRequest, OrderRequest
+from florin.orders.item_delivery import plan_items
+from florin.orders.order import CARDS_MAX, RECIPIENTS_MAX, OrderItemRequest, OrderRequest
+from florin.orders.order_rows import (
+    OrderOrigin,
+    PricedItem,
+    insert_items_in,
+    insert_order_in,
+    new_page,
+    total_of,
+)
 from florin.orders.payment_attempts import OrderNotPayable, begin_attempt, insert_attempt
 from florin.orders.payment_rows import read_payment_row
 from florin.payments.gateway import GatewayRefused, GatewayUnavailable
 from florin.payments.gateway_directory import GatewayDirectory
-from florin.payments.page_token import make_page_token, page_token_hash
 
 _log = logging.get_logger()
 
@@ -35,25 +46,23 @@ _PROGRAM = """
 select currency, min_amount, max_amount, denominations from florin.program
 where merchant = $1 and id = $2
 """
-_ORDER = """
-insert into florin.orders (merchant, id, number, token_hash, token_sealed, currency, amount,
-  buyer_email, buyer_name, locale, gateway, return_url, base_url, actor, metadata, placed_at)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::jsonb, clock($1))
-"""
-_ITEM = """
-insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
-  recipient_name, recipient_email, message, deliver_channel, deliver_at, deliver_zone, deliver_due,
-  deliver_locale)
-values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
-"""
-# Last in its transaction: orders of one merchant wait here for each other.
-_NUMBER = """
-insert into florin.order_number as n (merchant, last) values ($1, 1)
-on conflict (merchant) do update set last = n.last + 1 returning last
-"""
 _LATEST = """
 select * from florin.payment where merchant = $1 and orders = $2 order by attempt desc limit 1
 """
+
+
+# What would keep a top-up from its card, found before it is paid: afterwards it goes to review.
+_CARD = """
+select program, max_balance, balance, case when state in ('active', 'blocked')
+  and expires_at <= clock($1) then 'expired' else state::text end as state
+from florin.account where merchant = $1 and id = $2
+"""
+_REFUSED = {
+    "pending": "card_not_active",
+    "blocked": "card_blocked",
+    "expired": "card_expired",
+    "closed": "card_closed",
+}
 
 
 class OrderPaid(Refusal):
@@ -61,21 +70,6 @@ class OrderPaid(Refusal):
 
     code = "order_paid"
     status = 402
-
-
-class OrderOrigin(NamedTuple):
-    """Who places an order, and where buyers reach Florin."""
-
-    merchant: UUID
-    actor: str
-    base_url: str
-
-
-class _PricedItem(NamedTuple):
-    request: OrderItemRequest
-    program: UUID
-    card: UUID | None
-    currency: str
 
 
 class Checkout:
@@ -87,9 +81,10 @@ class Checkout:
         self._sealer = sealer
 
     async def place_order(
-        self, origin: OrderOrigin, request: OrderRequest, *, key: str | None
+        self, origin: OrderOrigin, request: OrderRequest, *, key: str | None, bulk: bool = False
     ) -> tuple[UUID, bool]:
         """Place an order and open its payment; return its id, and whether it is a repetition.
+        `bulk`: one card for each of many recipients, issued by a job once the order is paid.
 
         Raises ProgramNotFound, AmountNotAllowed, CurrencyMismatch, CardNotFound, GatewayOff,
         CurrencyNotSupportedByGateway, IdempotencyKeyReused; OutcomeUnknown if the gateway did not
@@ -99,7 +94,7 @@ class Checkout:
         order, payment = ids.new_id(), ids.new_id()
         provider, gateway = await self._gateways.choose(merchant, request.gateway)
         connected = await self._gateways.gateway(merchant, provider, gateway)
-        plans = await plan_items(self._database, merchant, request)
+        plans = await plan_items(self._database, merchant, request, alike=bulk)
         async with self._database.transaction() as tx:
             first = order
             if key is not None:
@@ -107,14 +102,17 @@ class Checkout:
                     tx,
                     merchant=merchant,
                     key=key,
-                    operation="place-order",
+                    operation="place-bulk-order" if bulk else "place-order",
                     fingerprint=fingerprint("place-order", request),
                     noun=order,
                 )
             if first == order:
-                items = await _price_items(tx, merchant, request)
-                connected.check_amount(items[0].currency, _total(items))
-                await self._insert(tx, origin, request, order, items, plans)
+                most = RECIPIENTS_MAX if bulk else CARDS_MAX
+                items = await _price_items(tx, merchant, request, most)
+                connected.check_amount(items[0].currency, total_of(items))
+                page = new_page(self._sealer, merchant, order)
+                await insert_order_in(tx, origin, request, order, page, items, bulk=bulk)
+                await insert_items_in(tx, merchant, order, items, plans)
                 await insert_attempt(tx, merchant, order, payment, 1, (provider, gateway))
                 await record_order(tx, merchant, order, "order.placed", origin.actor)
         if first != order:
@@ -123,53 +121,6 @@ class Checkout:
             payment = latest["id"]
         await self.open_payment(merchant, payment)
         return first, first != order
-
-    async def _insert(
-        self,
-        tx: Tx,
-        origin: OrderOrigin,
-        request: OrderRequest,
-        order: UUID,
-        items: list[_PricedItem],
-        plans: list[DeliveryPlan | None],
-    ) -> None:
-        currency, amount = items[0].currency, _total(items)
-        token = make_page_token()
-        number = await tx.value(_NUMBER, origin.merchant)
-        await tx.run(
-            _ORDER,
-            origin.merchant,
-            order,
-            number,
-            page_token_hash(token),
-            self._sealer.seal(token, bound_to=origin.merchant.bytes + order.bytes),
-            currency,
-            amount,
-            request.buyer.email,
-            request.buyer.name,
-            request.locale,
-            request.gateway or "",
-            request.return_url,
-            origin.base_url,
-            origin.actor,
-            json_text(request.metadata or {}),
-        )
-        for position, (item, program, card, _) in enumerate(items):
-            recipient = item.recipient
-            await tx.run(
-                _ITEM,
-                origin.merchant,
-                ids.new_id(),
-                order,
-                position,
-                program,
-                card,
-                item.amount,
-                item.count,
-                recipient.name if recipient else None,
-                recipient.email if recipient else None,
-                *plan_columns(item, plans[position]),
-            )
 
     async def open_payment(self, merchant: UUID, payment: UUID) -> None:
         """Ask the gateway for the page where the buyer pays, unless it was asked before.
@@ -275,20 +226,21 @@ class Checkout:
         return f"{row['base_url']}/o/{token}"
 
 
-def _total(items: list[_PricedItem]) -> int:
-    return sum(item.request.amount * item.request.count for item in items)
-
-
-async def _price_items(tx: Tx, merchant: UUID, request: OrderRequest) -> list[_PricedItem]:
+async def _price_items(
+    tx: Tx, merchant: UUID, request: OrderRequest, most: int
+) -> list[PricedItem]:
     """Check the items against their programs; all have one currency."""
     if request.locale is not None and not is_known_locale(request.locale):
         detail = f"{request.locale} is not a known language tag; give one such as en or pt-BR"
         raise InvalidRequest(detail, param="locale")
-    items: list[_PricedItem] = []
+    items: list[PricedItem] = []
     currency = ""
+    programs: dict[UUID, Row | None] = {}
     for n, item in enumerate(request.items):
         program = ids.parse_id("prg", item.program)
-        row = program and await tx.one(_PROGRAM, merchant, program)
+        if program is not None and program not in programs:
+            programs[program] = await tx.one(_PROGRAM, merchant, program)
+        row = program and programs[program]
         if program is None or not row:
             raise ProgramNotFound(param=f"items[{n}].program")
         allowed = row["denominations"] or [item.amount]
@@ -304,21 +256,23 @@ async def _price_items(tx: Tx, merchant: UUID, request: OrderRequest) -> list[_P
             detail = f"all items of an order have one currency, {currency}"
             raise CurrencyMismatch(detail, param=f"items[{n}].program")
         currency = row["currency"]
-        items.append(_PricedItem(item, program, card, currency))
+        items.append(PricedItem(item, program, card, currency))
     cards = sum(item.request.count for item in items)
-    if cards > CARDS_MAX:
-        raise InvalidRequest(f"an order has at most {CARDS_MAX} cards, not {cards}", param="items")
+    if cards > most:
+        raise InvalidRequest(f"an order has at most {most} cards, not {cards}", param="items")
     return items
 
 
 async def _check_top_up(
     tx: Tx, merchant: UUID, item: OrderItemRequest, program: UUID, card: UUID, n: int
 ) -> None:
-    row = await tx.one(
-        "select program, state from florin.account where merchant = $1 and id = $2", merchant, card
-    )
+    row = await tx.one(_CARD, merchant, card)
     if row is None or row["program"] != program:
         raise CardNotFound(param=f"items[{n}].card")
+    if (refused := BY_OUTCOME.get(_REFUSED.get(row["state"], ""))) is not None:
+        raise refused(param=f"items[{n}].card")
+    if row["max_balance"] is not None and row["balance"] + item.amount > row["max_balance"]:
+        raise BalanceLimitExceeded(param=f"items[{n}].amount")
     if item.count != 1 or item.recipient is not None:
         detail = "a top-up is of one card and has no recipient"
         raise InvalidRequest(detail, param=f"items[{n}].count")

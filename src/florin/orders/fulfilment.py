@@ -1,5 +1,6 @@
 """Fulfilment: issue and top up the cards of a paid order, in the transaction that settles it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,21 +17,24 @@ from florin.orders.item_delivery import plan_of_item
 
 CARD_WAIT_MS = 2000  # for a card that another transaction uses
 
-_ITEMS = """
+ITEMS = """
 select i.*, p.pin, coalesce(i.recipient_email, o.buyer_email) as address, o.locale
 from florin.order_item i
 join florin.orders o on o.merchant = i.merchant and o.id = i.orders
 join florin.program p on p.merchant = i.merchant and p.id = i.program
-where i.merchant = $1 and i.orders = $2 order by i.position
+where i.merchant = $1 and i.orders = $2
 """
+_ITEMS = f"{ITEMS} order by i.position"
 _CLAIM = """
-insert into florin.order_card (merchant, item, position, card, amount) values ($1, $2, $3, $4, $5)
+insert into florin.order_card (merchant, item, position, card, amount)
+select * from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::uuid[], $5::bigint[])
 """
 
 
 class _Sent(NamedTuple):
     """A card to send. `secret`: its code, followed by the PIN if it has one."""
 
+    merchant: UUID
     card: UUID
     secret: str
     plan: DeliveryPlan
@@ -47,8 +51,15 @@ class CardFulfilment:
     async def fulfil_in(
         self, tx: Tx, merchant: UUID, order: UUID, payment: UUID, actor: str
     ) -> list[UUID]:
-        """Put the money of an order on its cards; return them. The key of `order_card` admits each
-        card once.
+        """Put the money of an order on its cards; return them."""
+        items = await tx.all(_ITEMS, merchant, order)
+        return await self.put_on_cards(tx, items, payment, actor)
+
+    async def put_on_cards(
+        self, tx: Tx, items: Sequence[Row], payment: UUID, actor: str
+    ) -> list[UUID]:
+        """Issue and top up the cards of items, which are rows of ITEMS; return the cards. The key
+        of `order_card` admits each card once.
 
         Raises Overloaded, a refusal of the ledger, and asyncpg.UniqueViolationError when a code is
         in use already: the transaction must be given up then.
@@ -56,7 +67,8 @@ class CardFulfilment:
         issuances: list[Issuance] = []
         sent: list[_Sent] = []
         top_ups: list[Posting] = []
-        for item in await tx.all(_ITEMS, merchant, order):
+        claims: list[tuple[UUID, UUID, int, UUID, int]] = []
+        for item in items:
             for position in range(item["count"]):
                 if item["card"] is None:
                     code, pin = codes.make_code(), pins.make_pin() if item["pin"] else ""
@@ -64,15 +76,18 @@ class CardFulfilment:
                     issuances.append(issuance)
                     card = issuance.id
                     if (plan := plan_of_item(item)) is not None:
-                        sent.append(_Sent(card, code + pin, plan))
+                        sent.append(_Sent(item["merchant"], card, code + pin, plan))
                 else:
                     card = item["card"]
                     top_ups.append(_top_up(item, payment, actor))
-                await tx.run(_CLAIM, merchant, item["id"], position, card, item["amount"])
+                claims.append((item["merchant"], item["id"], position, card, item["amount"]))
+        await tx.run(_CLAIM, *(list(column) for column in zip(*claims, strict=True)))
         if issuances:
             await issue_paid_in(tx, issuances, payment=payment)
         for each in sent:
-            await self._deliveries.deliver_issued(tx, merchant, each.card, each.secret, each.plan)
+            await self._deliveries.deliver_issued(
+                tx, each.merchant, each.card, each.secret, each.plan
+            )
         for row in await post_rows_in(tx, top_ups, lock_timeout_ms=CARD_WAIT_MS):
             if row["outcome"] != "ok":
                 raise BY_OUTCOME[row["outcome"]]

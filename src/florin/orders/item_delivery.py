@@ -1,5 +1,6 @@
 """Item delivery: how the cards of an order's item are delivered once it is paid."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -15,13 +16,18 @@ from florin.orders.order import OrderItemRequest, OrderRequest
 
 
 async def plan_items(
-    database: Database, merchant: UUID, request: OrderRequest
+    database: Database, merchant: UUID, request: OrderRequest, *, alike: bool = False
 ) -> list[DeliveryPlan | None]:
-    """The delivery of each item; None: by e-mail, once the order is paid. Raises InvalidRequest
-    with the item's field.
+    """The delivery of each item; None: by e-mail, once the order is paid. `alike`: they differ in
+    their recipients only. Raises InvalidRequest with the item's field.
     """
     plans: list[DeliveryPlan | None] = []
     for n, item in enumerate(request.items):
+        first = plans[0] if alike and plans else None
+        if first is not None:
+            address = item.recipient and item.recipient.email and normalized(item.recipient.email)
+            plans.append(replace(first, address=first.address and address))
+            continue
         if item.deliver is not msgspec.UNSET and item.deliver.channel == "sms":
             detail = "cards of an order are delivered by e-mail or by a link"
             raise InvalidRequest(detail, param=f"items[{n}].deliver.channel")

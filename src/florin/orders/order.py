@@ -16,9 +16,11 @@ from florin.kit.errors import NotFound
 from florin.kit.http.body import Amount, LongText, Metadata, Request, Text
 from florin.kit.http.list_filters import Conditions
 from florin.kit.postgres.database import Database, Tx
+from florin.merchants.law.withdrawal import withdrawal_by_law
 
 OrderState = Literal["placed", "paid", "fulfilled", "cancelled", "lapsed", "review"]
 ITEMS_MAX, COUNT_MAX, CARDS_MAX = 50, 100, 200
+RECIPIENTS_MAX = 5000  # of a bulk order
 Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
 ReturnUrl = Annotated[
     str,
@@ -103,7 +105,8 @@ class OrderItem(msgspec.Struct, kw_only=True):
 class Order(msgspec.Struct, kw_only=True):
     """An order. `payment` is its latest attempt, and `pay_url` where the buyer pays it. `url` is
     the order's own page. `refunded`: returned to the buyer or on its way. `review`: why a member
-    has to decide; nothing was issued then.
+    has to decide; nothing was issued then. `withdrawal_until`: until when the law lets its buyer
+    withdraw. `bulk`: its items are sums; `/orders/{id}/recipients` lists its cards.
     """
 
     id: str
@@ -115,6 +118,7 @@ class Order(msgspec.Struct, kw_only=True):
     refunded: int
     disputed: bool
     items: list[OrderItem]
+    bulk: bool
     buyer: Buyer | None
     payment: str
     pay_url: str | None
@@ -126,19 +130,32 @@ class Order(msgspec.Struct, kw_only=True):
     paid_at: datetime | None
     closed_at: datetime | None
     withdrawn_at: datetime | None
+    withdrawal_until: datetime | None
 
 
 _ORDERS = """
-select o.*, p.id as payment, p.state as payment_state, p.url as pay_url,
+select o.*, m.timezone, (select array_agg(distinct s.place) from florin.order_item i
+    join florin.program g on g.merchant = i.merchant and g.id = i.program
+    cross join lateral unnest(coalesce(g.places, array[m.country])) s (place)
+    where i.merchant = o.merchant and i.orders = o.id) as places,
+  p.id as payment, p.state as payment_state, p.url as pay_url,
   (select coalesce(sum(z.refunded), 0)::bigint from florin.payment z
     where z.merchant = o.merchant and z.orders = o.id) as refunded,
   exists (select from florin.payment z join florin.dispute d
     on d.merchant = z.merchant and d.payment = z.id
     where z.merchant = o.merchant and z.orders = o.id and d.state in ('open', 'lost')) as disputed
-from florin.orders o
+from florin.orders o join florin.merchant m on m.id = o.merchant
 cross join lateral (select z.id, z.state, z.url from florin.payment z
   where z.merchant = o.merchant and z.orders = o.id order by z.attempt desc limit 1) p
 where o.merchant = $1
+"""
+# The items of a bulk order are not listed one by one, but by their amount.
+_ALIKE = """
+select i.orders, i.program, i.amount, count(*)::integer as count, null::uuid as card,
+  null as recipient_name, null as recipient_email, null as message, i.deliver_channel, i.deliver_at,
+  i.deliver_zone, '{}'::uuid[] as cards
+from florin.order_item i where i.merchant = $1 and i.orders = any($2)
+group by 1, 2, 3, 9, 10, 11 order by i.orders, min(i.position)
 """
 _ITEMS = """
 select i.*, coalesce((select array_agg(c.card order by c.position) from florin.order_card c
@@ -152,7 +169,8 @@ async def find_order(reads: Database | Tx, merchant: UUID, order: UUID) -> Order
     row = await reads.one(f"{_ORDERS} and o.id = $2", merchant, order)
     if row is None:
         raise NotFound
-    return order_from_rows(row, await reads.all(_ITEMS, merchant, [order]))
+    items = await reads.all(_ALIKE if row["bulk"] else _ITEMS, merchant, [order])
+    return order_from_rows(row, items)
 
 
 async def list_orders(
@@ -171,7 +189,10 @@ async def list_orders(
     where.add_equal("o.buyer_email", email)
     page = where.bind(limit)
     rows = await database.all(f"{_ORDERS}{where} order by o.id desc limit {page}", *where.arguments)
-    items = await database.all(_ITEMS, merchant, [row["id"] for row in rows])
+    items = [
+        *await database.all(_ITEMS, merchant, [row["id"] for row in rows if not row["bulk"]]),
+        *await database.all(_ALIKE, merchant, [row["id"] for row in rows if row["bulk"]]),
+    ]
     return [order_from_rows(row, [i for i in items if i["orders"] == row["id"]]) for row in rows]
 
 
@@ -192,6 +213,7 @@ def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
         refunded=row["refunded"],
         disputed=row["disputed"],
         items=[_item(item) for item in items],
+        bulk=row["bulk"],
         buyer=Buyer(email=email, name=row["buyer_name"]) if email is not None else None,
         payment=ids.show_id("pay", row["payment"]),
         pay_url=row["pay_url"] if open_ else None,
@@ -202,6 +224,7 @@ def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
         paid_at=row["paid_at"],
         closed_at=row["closed_at"],
         withdrawn_at=row["withdrawn_at"],
+        withdrawal_until=withdrawal_by_law(row["paid_at"], row["timezone"], row["places"] or ()),
     )
 
 
@@ -223,7 +246,5 @@ def _delivery(row: Mapping[str, Any]) -> ItemDelivery | None:
     if row["deliver_channel"] is None:
         return None
     return ItemDelivery(
-        channel=row["deliver_channel"],
-        at=row["deliver_at"],
-        timezone=row["deliver_zone"],
+        channel=row["deliver_channel"], at=row["deliver_at"], timezone=row["deliver_zone"]
     )

@@ -1,6 +1,5 @@
 """Order page: what a buyer sees of an order, found by the token in its address."""
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -8,13 +7,14 @@ import msgspec
 
 from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database, Row
+from florin.merchants.law.withdrawal import GRANTED_DAYS, end_of_withdrawal
 from florin.orders.checkout import Checkout
 from florin.orders.order import Order, find_order
-from florin.orders.refunding import WITHDRAWAL
 from florin.payments.page_token import page_token_hash
 
 _ORDER_OF_PAGE = """
-select o.merchant, o.id, o.state, m.name as merchant_name, clock(o.merchant) - o.paid_at as age,
+select o.merchant, o.id, o.state, m.name as merchant_name, o.paid_at, m.timezone,
+  clock(o.merchant) as now,
   (select p.id from florin.payment p where p.merchant = o.merchant and p.orders = o.id
     order by p.attempt desc limit 1) as payment,
   (select p.state from florin.payment p where p.merchant = o.merchant and p.orders = o.id
@@ -26,7 +26,7 @@ select a.id, a.balance, a.state, a.blocked, c.last4 from florin.order_card k
 join florin.order_item i on i.merchant = k.merchant and i.id = k.item
 join florin.account a on a.merchant = k.merchant and a.id = k.card
 join florin.card c on c.merchant = k.merchant and c.id = k.card
-where k.merchant = $1 and i.orders = $2 order by i.position, k.position
+where k.merchant = $1 and i.orders = $2 order by i.position, k.position limit 200
 """
 
 
@@ -68,7 +68,7 @@ async def read_order_view(database: Database, token: str) -> OrderView:
         outcome=outcome,
         cards=[dict(card) for card in cards],
         payable=outcome == "not_paid" and row["state"] in {"placed", "lapsed"},
-        withdrawable=_may_withdraw(order, row["age"]),
+        withdrawable=_may_withdraw(order, row),
     )
 
 
@@ -83,8 +83,10 @@ async def find_page_url(database: Database, checkout: Checkout, merchant: UUID, 
     return checkout.page_url(row)
 
 
-def _may_withdraw(order: Order, age: timedelta | None) -> bool:
-    if age is None or age > WITHDRAWAL or order.state not in {"paid", "fulfilled"}:
+def _may_withdraw(order: Order, row: Row) -> bool:
+    if row["paid_at"] is None or order.state != "fulfilled":
+        return False
+    if row["now"] >= end_of_withdrawal(row["paid_at"], row["timezone"], GRANTED_DAYS):
         return False
     return order.withdrawn_at is None and order.refunded < order.amount and not order.disputed
 

@@ -13,10 +13,14 @@ from florin.deliveries.payment_mails import About, PaidItem, PaymentNotice
 from florin.kit.amounts import is_known_locale
 from florin.kit.postgres.database import Row, Tx
 
+# Of a bulk order, one line for all cards of an amount.
 _ITEMS = """
-select p.name, i.amount, i.count, i.card is not null as top_up
+select p.name, i.amount, sum(i.count)::integer as count, i.card is not null as top_up
 from florin.order_item i join florin.program p on p.merchant = i.merchant and p.id = i.program
-where i.merchant = $1 and i.orders = $2 order by i.position
+join florin.orders o on o.merchant = i.merchant and o.id = i.orders
+where i.merchant = $1 and i.orders = $2
+group by p.name, i.amount, i.card is not null, case when not o.bulk then i.position end
+order by min(i.position)
 """
 _REFUNDED = """
 select o.id, o.number, o.buyer_email, o.locale, p.provider

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from florin.kit.http.body import fingerprint
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Tx
 from florin.kit.postgres.idempotency import claim_key
+from florin.merchants.law.withdrawal import GRANTED_DAYS, end_of_withdrawal
 from florin.orders.checkout import Checkout
 from florin.orders.events import record_order
 from florin.orders.looking import PaymentLooker
@@ -20,14 +20,18 @@ from florin.orders.refunds import begin_refund_in as begin
 from florin.payments.gateway import GatewayUnavailable
 from florin.payments.payment import PaymentRefund, find_refund
 
-WITHDRAWAL = timedelta(days=14)  # Directive 2011/83/EU, article 9
 ATTEMPTS = 5
+_PAID = """
+select o.withdrawn_at, o.paid_at, m.timezone, clock(m.id) as now
+from florin.orders o join florin.merchant m on m.id = o.merchant
+where o.merchant = $1 and o.id = $2
+"""
 Result = TypeVar("Result")
 _log = logging.get_logger()
 
 
 class WithdrawalPeriodOver(Refusal):
-    """The period of withdrawal is over: 14 days after the order was paid."""
+    """The period of withdrawal is over: 14 days after the order was paid, to the end of the day."""
 
     code = "withdrawal_period_over"
     status = 402
@@ -81,20 +85,16 @@ async def withdraw_order(
     """Withdraw from an order: cancelled if it is not paid, else what is unspent is refunded. Done
     already is no error. Raises NotFound, WithdrawalPeriodOver, PaymentDisputed.
     """
-    row = await database.one(
-        "select state, withdrawn_at, clock(merchant) - paid_at as age from florin.orders"
-        " where merchant = $1 and id = $2",
-        merchant,
-        order,
-    )
+    row = await database.one(_PAID, merchant, order)
     if row is None:
         raise NotFound
-    if row["age"] is None:
+    if row["paid_at"] is None:
         await checkout.cancel_order(merchant, order, actor)
         return
     if row["withdrawn_at"] is not None:
         return
-    if row["age"] > WITHDRAWAL:
+    until = end_of_withdrawal(row["paid_at"], row["timezone"], GRANTED_DAYS)
+    if row["now"] >= until:
         raise WithdrawalPeriodOver
     refund = ids.new_id()
     plan = RefundPlan(amount=None, beyond_unspent=False, reason="withdrawal", actor=actor)

@@ -19,6 +19,7 @@ from florin.orders.payment_mails import send_refund_mail_in
 from florin.payments.gateway import SeenRefund
 from florin.payments.jobs import refund_job
 
+_STATE = "select state from florin.orders where merchant = $1 and id = $2"
 _INSERT = """
 insert into florin.payment_refund (merchant, id, payment, state, amount, currency, clawed, loss,
   cards, gateway_ref, reason, actor, adopted, due_at, created_at)
@@ -58,6 +59,13 @@ class PaymentDisputed(Refusal):
 
     code = "payment_disputed"
     status = 402
+
+
+class OrderInProgress(Refusal):
+    """The cards of this order are being issued: repeat the request once it is fulfilled."""
+
+    code = "order_in_progress"
+    status = 409
 
 
 class RefundPlan(msgspec.Struct, kw_only=True):
@@ -238,9 +246,8 @@ async def _locked_paid(tx: Tx, merchant: UUID, order: UUID) -> Row:
     """The payment of an order that has money, locked. Raises NotFound, OrderNotPaid,
     PaymentDisputed.
     """
-    if not await tx.one(
-        "select id from florin.orders where merchant = $1 and id = $2", merchant, order
-    ):
+    found = await tx.one(_STATE, merchant, order)
+    if found is None:
         raise NotFound
     row = await tx.one(
         "select p.*, o.paid_by from florin.payment p"
@@ -252,6 +259,9 @@ async def _locked_paid(tx: Tx, merchant: UUID, order: UUID) -> Row:
     )
     if row is None:
         raise OrderNotPaid
+    found = await tx.one(_STATE, merchant, order)
+    if found is not None and found["state"] == "paid":
+        raise OrderInProgress
     # A statement of its own: it sees what was committed while this one waited for the lock.
     if await tx.one(
         "select id from florin.dispute where merchant = $1 and payment = $2"

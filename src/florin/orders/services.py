@@ -21,6 +21,7 @@ class OrderServices:
     gateways: GatewayDirectory
     checkout: Checkout
     settlement: Settlement
+    fulfilment: CardFulfilment
     looker: PaymentLooker
 
     @staticmethod
@@ -32,10 +33,12 @@ class OrderServices:
             seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
         )
         deliveries = CardDeliveries(links=links, sealer=sealer, public_url=settings.page_origin)
-        settlement = Settlement(database, CardFulfilment(pepper, sealer, deliveries))
+        fulfilment = CardFulfilment(pepper, sealer, deliveries)
+        settlement = Settlement(database, fulfilment)
         return OrderServices(
             gateways=gateways,
             checkout=checkout,
             settlement=settlement,
+            fulfilment=fulfilment,
             looker=PaymentLooker(database, sealer, gateways, checkout, settlement),
         )

@@ -15,6 +15,7 @@ from florin.kit import ids
 from florin.kit.errors import Overloaded, Refusal
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row, Tx
+from florin.orders.bulk.fulfilment import begin_bulk_in
 from florin.orders.clawback import post_gateway
 from florin.orders.disputes import sync_disputes_in
 from florin.orders.events import record_order, record_payment
@@ -115,6 +116,8 @@ class Settlement:
             assert row is not None
             assert order is not None
         await self._record_fee(tx, row, seen)
+        if order["state"] == "paid":
+            return  # its cards are being issued; the job looks once more when they are
         has_cards = order["paid_by"] == row["id"]
         await sync_refunds_in(tx, row, seen.refunds, has_cards=has_cards, actor=FLORIN)
         await sync_disputes_in(tx, row, seen.disputes, has_cards=has_cards, actor=FLORIN)
@@ -188,6 +191,9 @@ class Settlement:
         await record_payment(tx, merchant, payment, "payment.paid", FLORIN)
 
     async def _fulfil(self, tx: Tx, row: Row, order: Row) -> None:
+        if order["bulk"]:
+            await begin_bulk_in(tx, row, order, FLORIN)
+            return
         merchant, payment = row["merchant"], row["id"]
         await tx.run(
             "update florin.orders set state = 'fulfilled', paid_by = $3, paid_at = clock(merchant)"

@@ -16,12 +16,14 @@ from florin.kit.postgres.database import Reader
 
 _SUMS = """
 select g.currency,
-  coalesce(sum(g.amount) filter (where g.kind in ('sale', 'receipt')), 0)::bigint as charges,
+  coalesce(sum(g.amount) filter (where g.kind in ('sale', 'receipt', 'applied')), 0)::bigint
+    as charges,
   coalesce(-sum(g.amount) filter (where g.kind = 'gateway_fee'), 0)::bigint as fees,
   coalesce(-sum(g.amount) filter (where g.kind in ('gateway_refund', 'refund_returned')), 0)::bigint
     as refunds,
   coalesce(-sum(g.amount) filter (where g.kind in ('dispute', 'dispute_won')), 0)::bigint
     as disputes,
+  coalesce(-sum(g.amount) filter (where g.kind = 'commission'), 0)::bigint as commissions,
   coalesce(-sum(g.amount) filter (where g.kind = 'payout'), 0)::bigint as payouts
 from florin.gateway_posting g
 where g.merchant = $1 and g.currency = $2 and ($3::timestamptz is null or g.created_at >= $3)
@@ -65,6 +67,7 @@ class GatewayReport(msgspec.Struct, kw_only=True):
     fees: int
     refunds: int
     disputes: int
+    commissions: int
     payouts: int
     pending: int
     unexplained: list[UnexplainedMoney]
@@ -98,6 +101,7 @@ async def read_gateway_report(
         fees=total("fees"),
         refunds=total("refunds"),
         disputes=total("disputes"),
+        commissions=total("commissions"),
         payouts=total("payouts"),
         pending=pending["pending"],
         unexplained=[

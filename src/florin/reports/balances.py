@@ -34,6 +34,7 @@ ACCOUNTS = (
     "disputes",
     "chargeback_loss",
     "cash_out",
+    "commissions",
 )
 
 

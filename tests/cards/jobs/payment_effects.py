@@ -12,6 +12,8 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Tx
 from florin.kit.queue.enqueue import NewJob
+from florin.orders.bulk import fulfilment as bulk
+from florin.orders.bulk.fulfilment import begin_bulk_in, bulk_order_job
 from florin.orders.fulfilment import CardFulfilment
 from florin.orders.refunds import RefundPlan, begin_refund_in
 from florin.payments.gateway_account import GatewaySecrets, seal_secrets
@@ -35,6 +37,12 @@ values ($1, $2, 1, $3, 'x', 'EUR', $4, 'buyer@shop.example', 'test', 'https://sh
 _ITEM = """
 insert into florin.order_item (merchant, id, orders, position, program, amount, count)
 values ($1, $2, $3, 0, $4, $5, $6)
+"""
+_ITEMS_OF_LIST = """
+insert into florin.order_item (merchant, id, orders, position, program, amount, count,
+  recipient_email)
+select $1, gen_random_uuid(), $2, n - 1, $3, $4, 1, 'r' || n || '@home.example'
+from generate_series(1, $5::integer) n
 """
 _PAYMENT = """
 insert into florin.payment (merchant, id, orders, attempt, provider, gateway, state, currency,
@@ -210,6 +218,47 @@ async def look(owner: Any) -> tuple[NewJob, Check]:
     return replace(look_job(sale.merchant, sale.payment), dedupe=None), check
 
 
+async def bulk_order(owner: Any) -> tuple[NewJob, Check]:
+    """An order of a card for each of more recipients than one transaction takes, which is paid."""
+    bulk.PART = 2  # each card takes some awaits, at each of which the job is killed
+    count = 3
+    sale = _Sale(await make_merchant(owner), ids.new_id(), ids.new_id())
+    merchant, paid = sale.merchant, count * AMOUNT
+    program = await make_program(owner, merchant)
+    await owner.execute(_ORDER, merchant, sale.order, sale.order.bytes, paid, timedelta())
+    await owner.execute("update florin.orders set bulk = true where id = $1", sale.order)
+    await owner.execute(_ITEMS_OF_LIST, merchant, sale.order, program, AMOUNT, count)
+    await owner.execute(_PAYMENT, merchant, sale.payment, sale.order, ids.NONE, paid)
+    await owner.execute(_SETTLED, merchant, sale.payment)
+    payment = await owner.fetchrow("select * from florin.payment where id = $1", sale.payment)
+    order = await owner.fetchrow("select * from florin.orders where id = $1", sale.order)
+    async with owner.transaction():
+        await begin_bulk_in(Tx(owner), payment, order, "tests")
+    await owner.execute("delete from florin.outbox where queue = 'bulk'")
+
+    async def check() -> None:
+        state = await owner.fetchval("select state from florin.orders where id = $1", sale.order)
+        assert state == "fulfilled"
+        assert await _balances(owner, merchant) == [AMOUNT] * count
+        sold = await owner.fetch("select card from florin.order_card where merchant = $1", merchant)
+        sent = await owner.fetch(
+            "select card, address from florin.delivery where merchant = $1", merchant
+        )
+        assert sorted(row["card"] for row in sold) == sorted(row["card"] for row in sent)
+        assert len({row["address"] for row in sent}) == len(sold) == count
+        assert await _clearing(owner, merchant) == (paid, paid)
+        owed = await owner.fetchval(
+            "select sum(case credit when 'refunds_pending' then amount else -amount end)::bigint"
+            " from florin.transfer where merchant = $1 and 'refunds_pending' in (debit, credit)",
+            merchant,
+        )
+        assert owed == 0
+        once = {"payment.paid": 1, "order.paid": 1, "order.fulfilled": 1}
+        assert await _events(owner, merchant) == {"card.issued": count, **once}
+
+    return replace(bulk_order_job(merchant, sale.order), dedupe=None), check
+
+
 async def refund(owner: Any) -> tuple[NewJob, Check]:
     sale, asked = await _refund_asked(owner)
 
@@ -284,6 +333,7 @@ async def account_events(owner: Any) -> tuple[NewJob, Check]:
 
 
 PAYMENTS = {
+    ("bulk", "order"): bulk_order,
     (QUEUE, "look"): look,
     (QUEUE, "refund"): refund,
     (QUEUE, "due"): due,

@@ -100,6 +100,9 @@ class Program(Named, kw_only=True):
     max_per_payment: int | None = None
     imported_codes: bool = False
     for_sale: bool = True
+    places: list[str] = msgspec.field(default_factory=list[str])
+    cash_out_limit: int | None = None
+    warnings: list[Json] = msgspec.field(default_factory=list[Json])
     metadata: dict[str, str] = msgspec.field(default_factory=dict[str, str])
 
 
@@ -152,6 +155,12 @@ class Adjustment(Booking, kw_only=True):
     card: str
     balance: int
     reason: str
+
+
+class CashOut(Booking, kw_only=True):
+    card: str
+    balance: int
+    location: str | None = None
 
 
 class Entry(Booking, kw_only=True):
@@ -361,6 +370,61 @@ class Order(Named, kw_only=True):
     paid_at: datetime | None = None
     closed_at: datetime | None = None
     withdrawn_at: datetime | None = None
+    withdrawal_until: datetime | None = None
+    bulk: bool = False
+
+
+class BulkOrderCheck(Noun, kw_only=True):
+    cards: int
+    amount: int
+    currency: str
+
+
+class OrderRecipient(Named, kw_only=True):
+    number: int
+    amount: int
+    recipient: Recipient | None = None
+    message: str | None = None
+    card: str | None = None
+
+
+class CommissionRate(Named, kw_only=True):
+    merchant: str
+    basis_points: int
+    valid_from: datetime
+
+
+class SettlementBalance(Noun, kw_only=True):
+    merchant: str
+    name: str
+    currency: str
+    balance: int
+    collected: int = 0
+    refunds: int = 0
+    disputes: int = 0
+    fees: int = 0
+    commissions: int = 0
+    paid_out: int = 0
+
+
+class PayoutBatch(Named, kw_only=True):
+    currency: str
+    until: datetime
+    minimum: int
+    payouts: int
+    amount: int
+
+
+class Payout(Named, kw_only=True):
+    merchant: str
+    batch: str
+    state: str
+    currency: str
+    amount: int
+    commission: int = 0
+    payments: int = 0
+    reason: str | None = None
+    resolved_at: datetime | None = None
 
 
 class Payment(Named, kw_only=True):

@@ -243,6 +243,28 @@ def an_order(
     return _body(idempotency_key, items=items, buyer=buyer, gateway=gateway, more=more)
 
 
+def a_bulk_order(
+    program: str,
+    recipients: str,
+    buyer: Mapping[str, str],
+    *,
+    amount: int | None = None,
+    gateway: str | None = None,
+    idempotency_key: Key = None,
+    **more: Any,
+) -> Arguments:
+    """`recipients`: CSV with a line of column names, such as email, name, amount."""
+    return _body(
+        idempotency_key,
+        program=program,
+        recipients=recipients,
+        buyer=buyer,
+        amount=amount,
+        gateway=gateway,
+        more=more,
+    )
+
+
 def an_endpoint(
     url: str, events: Sequence[str], *, idempotency_key: Key = None, **more: Any
 ) -> Arguments:
@@ -363,6 +385,9 @@ class Operations:
     place_hold = Operation(nouns.Hold, "POST /holds", a_spending, keyed=True)
     capture_hold = Operation(nouns.Hold, "POST /holds/{}/capture", by_id_fields, keyed=True)
     void_hold = Operation(nouns.Hold, "POST /holds/{}/void", by_id_fields, keyed=True)
+    cash_out = Operation(nouns.CashOut, "POST /cards/{}/cash-outs", by_id_fields, keyed=True)
+    list_cash_outs = ListOperation(nouns.CashOut, "GET /cash-outs", filters)
+    get_cash_out = Operation(nouns.CashOut, "GET /cash-outs/{}", by_id)
     list_redemptions = ListOperation(nouns.Redemption, "GET /redemptions", filters)
     list_refunds = ListOperation(nouns.Refund, "GET /refunds", filters)
     list_loads = ListOperation(nouns.Load, "GET /loads", filters)
@@ -423,6 +448,28 @@ class Operations:
 
     list_orders = ListOperation(nouns.Order, "GET /orders", filters)
     place_order = Operation(nouns.Order, "POST /orders", an_order, keyed=True)
+    place_bulk_order = Operation(nouns.Order, "POST /orders/bulk", a_bulk_order, keyed=True)
+    check_bulk_order = Operation(
+        nouns.BulkOrderCheck, "POST /orders/bulk/check", fields, repeatable=True
+    )
+    list_order_recipients = ListOperation(
+        nouns.OrderRecipient, "GET /orders/{}/recipients", by_id_filters
+    )
+    set_commission_rate = Operation(nouns.CommissionRate, "POST /commission-rates", fields)
+    list_commission_rates = ListOperation(nouns.CommissionRate, "GET /commission-rates", filters)
+    get_commission_rate = Operation(nouns.CommissionRate, "GET /commission-rates/{}", by_id)
+    list_settlement_balances = ListOperation(
+        nouns.SettlementBalance, "GET /settlement-balances", filters
+    )
+    export_statement = FileOperation("GET /reports/settlement", a_period)
+    make_payout_batch = Operation(nouns.PayoutBatch, "POST /payout-batches", fields, keyed=True)
+    list_payout_batches = ListOperation(nouns.PayoutBatch, "GET /payout-batches", filters)
+    get_payout_batch = Operation(nouns.PayoutBatch, "GET /payout-batches/{}", by_id)
+    export_payout_batch = FileOperation("GET /payout-batches/{}/file", by_id)
+    list_payouts = ListOperation(nouns.Payout, "GET /payouts", filters)
+    get_payout = Operation(nouns.Payout, "GET /payouts/{}", by_id)
+    confirm_payout = Operation(nouns.Payout, "POST /payouts/{}/confirm", by_id, repeatable=True)
+    fail_payout = Operation(nouns.Payout, "POST /payouts/{}/fail", by_id_fields)
     get_order = Operation(nouns.Order, "GET /orders/{}", by_id)
     cancel_order = Operation(nouns.Order, "POST /orders/{}/cancel", by_id)
     retry_order = Operation(nouns.Order, "POST /orders/{}/retry", by_id)

@@ -14,6 +14,7 @@ from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
 from florin.ledger.issue import Issuance, IssuingLedger
 from florin.merchants import programs
+from florin.merchants.program import ProgramRequest
 from florin.ops.postgres import server as postgres
 from florin.ops.system.console import voice
 
@@ -83,7 +84,7 @@ async def _merchant(bench: BenchServers, opened: Database, merchant: UUID, progr
             " values ($1, 'Bench', 'NL', 'EUR', 'UTC')",
             merchant,
         )
-        request = programs.ProgramRequest(
+        request = ProgramRequest(
             name="Bench", currency="EUR", min_amount=1, max_amount=10**12, expires_after_months=60
         )
         await programs.create_program(tx, merchant, request, program=program_id)

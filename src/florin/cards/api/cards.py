@@ -8,7 +8,7 @@ from litestar.params import Parameter
 
 from florin.cards import card as cards_
 from florin.cards import codes, listing, requests
-from florin.cards.api import changes, imports, jobs, people, secrets, transactions
+from florin.cards.api import cash_outs, changes, imports, jobs, people, secrets, transactions
 from florin.cards.api import history as history_api
 from florin.cards.api.end_client import ClientIp
 from florin.cards.api.frequent_operations import FrequentOperations
@@ -255,5 +255,6 @@ handlers = [
     *jobs.handlers,
     *imports.handlers,
     *transactions.handlers,
+    *cash_outs.handlers,
     *history_api.handlers,
 ]

@@ -10,6 +10,7 @@ from florin.cards.transactions.history import TransactionFilter
 from florin.cards.transactions.holds import HoldFilter
 from florin.cards.transactions.models import (
     Adjustment,
+    CashOut,
     Entry,
     EntryKind,
     Hold,
@@ -35,12 +36,13 @@ def _transaction_routes(
     plural: str, kind: EntryKind, prefix: str, model: Any, scope: str
 ) -> list[Any]:
     """Make the routes that list and get the transactions of one kind."""
-    name = plural[:-1]
+    many = plural.replace("-", "_")
+    name = many[:-1]
 
     @get(
         f"/{plural}",
         summary=f"List {plural}",
-        operation_id=f"list_{plural}",
+        operation_id=f"list_{many}",
         responses=refusal_responses(),
     )
     async def listed(  # pyright: ignore[reportUnknownParameterType] -- the model is a variable
@@ -150,6 +152,7 @@ handlers = [
     *_transaction_routes("refunds", "refund", "rfd", Refund, "redemptions:read"),
     *_transaction_routes("loads", "load", "lod", Load, "cards:read"),
     *_transaction_routes("transfers", "transfer", "trf", Transfer, "cards:read"),
+    *_transaction_routes("cash-outs", "cash_out", "cso", CashOut, "redemptions:read"),
     *_transaction_routes("adjustments", "adjust", "adj", Adjustment, "cards:read"),
     list_holds,
     get_hold,

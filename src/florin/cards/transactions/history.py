@@ -18,7 +18,12 @@ from florin.transfer where merchant = $1 and id = $2
 _OF_KIND = " and kind = $3::text::florin.transfer_kind"
 _ORDER = "created_at desc, id desc"
 # The side of a transfer on which the card is.
-_SIDES_OF = {"redeem": ("debit",), "refund": ("credit",), "load": ("credit",)}
+_SIDES_OF = {
+    "redeem": ("debit",),
+    "refund": ("credit",),
+    "load": ("credit",),
+    "cash_out": ("debit",),
+}
 _BOTH = ("debit", "credit")
 
 

@@ -92,6 +92,21 @@ class Adjustment(msgspec.Struct, kw_only=True):
     created_at: datetime
 
 
+class CashOut(msgspec.Struct, kw_only=True):
+    """The balance of a card, or a part of it, paid to its holder in cash."""
+
+    id: str
+    object: Literal["cash_out"] = "cash_out"
+    card: str
+    amount: int
+    currency: str
+    balance: int
+    reference: str | None = None
+    location: str | None = None
+    metadata: dict[str, str] = {}
+    created_at: datetime
+
+
 class Hold(msgspec.Struct, kw_only=True):
     """Money reserved on a card until the hold is captured, voided or expires."""
 
@@ -146,9 +161,16 @@ EntryKind = Literal[
     "dispute",
     "cash_out",
 ]
-PREFIXES = {"redeem": "red", "refund": "rfd", "load": "lod", "transfer": "trf", "adjust": "adj"}
+PREFIXES = {
+    "redeem": "red",
+    "refund": "rfd",
+    "load": "lod",
+    "transfer": "trf",
+    "adjust": "adj",
+    "cash_out": "cso",
+}
 
-Transaction = Redemption | Refund | Load | Transfer | Adjustment
+Transaction = Redemption | Refund | Load | Transfer | Adjustment | CashOut
 
 
 def transaction_from_row(row: Mapping[str, Any]) -> Transaction:
@@ -183,6 +205,8 @@ def transaction_from_row(row: Mapping[str, Any]) -> Transaction:
         return Refund(redemption=redemption, location=row["location"], **common)
     if kind == "load":
         return Load(**common)
+    if kind == "cash_out":
+        return CashOut(location=row["location"], **common)
     return Redemption(
         hold=None if row["origin"] is None else ids.show_id("hld", row["origin"]),
         location=row["location"],

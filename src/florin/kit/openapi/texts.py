@@ -42,6 +42,7 @@ TAGS: dict[str, str] = {
     "loads": "Add money to cards.",
     "transfers": "Move money between cards.",
     "adjustments": "Correct a balance by hand.",
+    "cash-outs": "Small balances paid to holders in cash.",
     "holds": "Reserve money, and capture or void the hold later.",
     "entries": "All entries of all cards.",
     "people": "What is stored of a person.",
@@ -58,6 +59,10 @@ TAGS: dict[str, str] = {
     "webhook-endpoints": "Where events are sent, as Standard Webhooks.",
     "webhook-deliveries": "Events on their way to endpoints, with every attempt.",
     "test-clock": "The time of a test merchant.",
+    "commission-rates": "What an operator that collects for many merchants keeps of sales.",
+    "settlement-balances": "What such an operator owes to merchants.",
+    "payout-batches": "Payouts that were made together, with a file for the bank.",
+    "payouts": "Money that an operator paid to merchants.",
     "queues": "The state of the job queues, for operators.",
     "jobs": "Jobs: work that takes longer than a request.",
 }

@@ -22,6 +22,7 @@ FUNCTION_FILES = (
     "ledger/post.sql",
     "ledger/issue.sql",
     "ledger/gateway_postings.sql",
+    "ledger/payouts.sql",
     "ledger/reset_pin.sql",
     "ledger/change_card.sql",
     "ledger/expire.sql",

@@ -21,7 +21,7 @@ from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.errors import InvalidRequest
 from florin.kit.http.body import LongText, Text
 from florin.kit.postgres.database import Database
-from florin.merchants.programs import Program
+from florin.merchants.program import Program
 from florin.orders.order import Buyer, OrderItemRequest, OrderRequest
 from florin.web.formats import minor_units
 from florin.web.forms import PageForm

@@ -8,15 +8,12 @@ from florin.kit.errors import NotFound
 from florin.kit.postgres.database import Database
 from florin.merchants.branding import Branding, branding_from
 from florin.merchants.merchant import MERCHANTS, logo_path
-from florin.merchants.programs import Program, program_from_row
+from florin.merchants.program import PROGRAMS, Program, program_from_row
 from florin.web.customer.brand import sheet_path
 
 PROGRAMS_MAX = 20
 # Cards with codes of another system are imported, not sold.
-_PROGRAMS = """
-select * from florin.program where merchant = $1 and for_sale and not imported_codes
-order by id limit $2
-"""
+_PROGRAMS = f"{PROGRAMS} and p.for_sale and not p.imported_codes order by p.id limit $2"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

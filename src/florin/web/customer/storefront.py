@@ -18,10 +18,11 @@ from florin.kit.postgres.database import Database
 from florin.kit.rate_limits.limiter import Limit
 from florin.kit.settings import Settings
 from florin.ledger.refusals import AmountNotAllowed, ProgramNotFound
-from florin.merchants.programs import Program
-from florin.orders.checkout import OrderNotPayable, OrderOrigin
+from florin.merchants.program import Program
+from florin.orders.checkout import OrderNotPayable
 from florin.orders.order import find_order
 from florin.orders.order_page import find_page_url
+from florin.orders.order_rows import OrderOrigin
 from florin.orders.services import OrderServices
 from florin.payments.gateway import CurrencyNotSupportedByGateway, GatewayOff
 from florin.web.customer.gift import (

@@ -1,0 +1,1 @@
+"""Law: what countries require of cards, as data with dates and sources."""

@@ -1,0 +1,1 @@
+"""Settlement: an operator that collects for many merchants pays them out."""
