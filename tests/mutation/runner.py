@@ -28,7 +28,7 @@ from tests.mutation.ledger import MUTATIONS, Mutation
 OPERATIONS = 20_000  # of the machine: enough for what each mutation breaks to come up
 SEED = 1
 _NAMES = "tests/mutation/*.py"
-_COPIED = ("src", "tests", "docs", "deploy", "requirements", "pyproject.toml")
+_COPIED = ("src", "sdk", "tests", "docs", "deploy", "requirements", "pyproject.toml")
 _UNBROKEN_WITHIN_S = 1800
 _WITHIN_S = 180  # or thrice what all the tests took unbroken, on a machine that is slow
 _STOPPED_WITHIN_S = 60
