@@ -55,7 +55,7 @@ DELIVERIES = (
       "if not failure.again or attempts >= ATTEMPTS:", "if failure:",
       f"{_MAILS}::test_an_outage_delays_and_a_refusal_ends"),
     _("a blocked card is sent", COMPOSING,
-      'return f"the card is {state}"', "return None",
+      "return f\"the card is {'expired' if self.over else self.card_state}\"", "return None",
       f"{_MAILS}::test_a_card_that_was_blocked_is_not_sent"),
     _("the mail of a reset leads to another page", COMPOSING,
       '"/reset?token="', '"/reset/"',

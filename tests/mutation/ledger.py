@@ -82,8 +82,9 @@ _LOCKS = (
 
 _MONEY = (
     _("a card may be overdrawn", POST,
-      "if take > free or take = 0 then\n          refusal := 'insufficient_funds';",
-      "if take = 0 then\n          refusal := 'insufficient_funds';", MACHINE),
+      "end if;\n        if take > free or take = 0 then\n"
+      "          refusal := 'insufficient_funds';",
+      "end if;\n        if take = 0 then\n          refusal := 'insufficient_funds';", MACHINE),
     _("a transfer does not check the balance", POST,
       "elsif take > free then\n          refusal := 'insufficient_funds';\n"
       "        elsif not c_partial[c] and take <> c_balance[c] then\n"

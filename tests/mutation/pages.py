@@ -282,8 +282,8 @@ PAGES = (
     _(
         "the storefront sells programs that are not for sale",
         "src/florin/web/customer/shop.py",
-        "and for_sale and not imported_codes",
-        "and not imported_codes",
+        "and p.for_sale and not p.imported_codes",
+        "and not p.imported_codes",
         f"{SHOPS}::test_a_program_that_is_not_for_sale_is_not_sold",
     ),
 )

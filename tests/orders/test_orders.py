@@ -11,7 +11,7 @@ from florin.kit import ids
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
 from florin.kit.settings import read_settings
-from florin.orders.payment_rows import read_payment_row
+from florin.orders.payment_attempts import read_payment_row
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff, GatewayUnavailable, Seen
 from florin.payments.gateways.test import decide_outcome

@@ -141,11 +141,7 @@ async def change_program(
         }
         new = _new_values(given)
         then = msgspec.structs.replace(now, **new)
-        denominations = check_amounts(then.min_amount, then.max_amount, then.denominations)
-        check_max_balance(then.max_amount, then.max_balance)
-        if now.imported_codes and not then.imported_codes:
-            raise InvalidRequest("cards have such codes already", param="imported_codes")
-        check_for_sale(imported=then.imported_codes, for_sale=request.for_sale)
+        denominations = _check_change(now, then, request)
         scope = _scope(row, request.override, in_production=in_production)
         require_law(terms_of(then), scope, before=terms_of(now))
         await tx.run(
@@ -171,6 +167,15 @@ async def change_program(
         await audit_log.record_audit(tx, by, "program.changed", text, before=before, after=given)
     assert changed is not None
     return program_from_row(changed)
+
+
+def _check_change(now: Program, then: Program, request: ProgramChange) -> list[int] | None:
+    """The denominations in order, each once. Raises InvalidRequest."""
+    if now.imported_codes and not then.imported_codes:
+        raise InvalidRequest("cards have such codes already", param="imported_codes")
+    check_max_balance(then.max_amount, then.max_balance)
+    check_for_sale(imported=then.imported_codes, for_sale=request.for_sale)
+    return check_amounts(then.min_amount, then.max_amount, then.denominations)
 
 
 async def list_programs(

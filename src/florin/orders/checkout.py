@@ -35,8 +35,12 @@ from florin.orders.order_rows import (
     new_page,
     total_of,
 )
-from florin.orders.payment_attempts import OrderNotPayable, begin_attempt, insert_attempt
-from florin.orders.payment_rows import read_payment_row
+from florin.orders.payment_attempts import (
+    OrderNotPayable,
+    begin_attempt,
+    insert_attempt,
+    read_payment_row,
+)
 from florin.payments.gateway import GatewayRefused, GatewayUnavailable
 from florin.payments.gateway_directory import GatewayDirectory
 

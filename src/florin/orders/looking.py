@@ -13,7 +13,7 @@ from florin.kit.errors import OutcomeUnknown
 from florin.kit.observability import logging
 from florin.kit.postgres.database import Database, Row
 from florin.orders.checkout import Checkout, OrderNotPayable
-from florin.orders.payment_rows import read_payment_row
+from florin.orders.payment_attempts import read_payment_row
 from florin.orders.refunds import resolve_refund_in
 from florin.orders.settlement import FLORIN, Settlement
 from florin.payments.gateway import (

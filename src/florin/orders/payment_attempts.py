@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from florin.kit.errors import Refusal
-from florin.kit.postgres.database import Row, Tx
+from florin.kit.encryption import Sealer
+from florin.kit.errors import NotFound, Refusal
+from florin.kit.postgres.database import Database, Row, Tx
+from florin.payments.gateway import PaymentRow
+from florin.payments.payment import ROW, payment_row
 
 OPEN_FOR = timedelta(minutes=35)  # Stripe's least is 30 minutes
 ATTEMPTS_MAX = 10
@@ -24,6 +27,22 @@ class OrderNotPayable(Refusal):
 
     code = "order_not_payable"
     status = 402
+
+
+async def read_payment_row(
+    database: Database, sealer: Sealer, merchant: UUID, payment: UUID
+) -> PaymentRow:
+    """A payment as its gateway needs it, with the address to which the buyer returns. Raises
+    NotFound.
+    """
+    row = await database.one(ROW, merchant, payment)
+    if row is None:
+        raise NotFound
+    back: str | None = row["return_url"]
+    if back is None:
+        token = sealer.unseal(row["token_sealed"], bound_to=merchant.bytes + row["orders"].bytes)
+        back = f"{row['base_url']}/o/{token}"
+    return payment_row(row, back)
 
 
 async def insert_attempt(
