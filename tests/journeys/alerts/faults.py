@@ -12,7 +12,7 @@ from florin.kit import ids
 from florin.ops.fleet.observe import observe_fleet
 from tests.journeys.alerts import database_faults
 from tests.journeys.alerts.fault_case import PAGE, TICKET, Inject, case
-from tests.journeys.alerts.watched_fleet import WatchedFleet, kept_frozen
+from tests.journeys.alerts.watched_fleet import WatchedFleet, kept_frozen, kept_killed
 
 
 def frozen(role: str) -> Inject:
@@ -57,6 +57,15 @@ def guessed_codes(watched: WatchedFleet) -> Generator[None]:
                 break
     assert refused >= 40
     yield
+
+
+def killed(role: str) -> Inject:
+    @contextmanager
+    def inject(watched: WatchedFleet) -> Generator[None]:
+        with kept_killed(watched.fleet, role):
+            yield
+
+    return inject
 
 
 @contextmanager
@@ -106,6 +115,8 @@ CASES = (
     case("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
     case("a job dies", "JobsDead", dead_job, TICKET, 60, heals_s=720),
     case("codes are guessed", "CodesGuessed", guessed_codes, TICKET, 60, heals_s=420),
+    case("no worker stays alive", "NoWorker", killed("worker"), PAGE, 120, heals_s=300),
+    case("Valkey is frozen", "ValkeyDown", frozen("valkey-primary"), TICKET, 120, heals_s=240),
     case(
         "the replica is frozen", "ReplicaLag", frozen("postgres-replica"), TICKET, 120, heals_s=240
     ),

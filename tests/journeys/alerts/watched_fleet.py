@@ -137,6 +137,28 @@ def _remove(fleet: Fleet) -> None:
 
 
 @contextmanager
+def kept_killed(fleet: Fleet, role: str) -> Generator[None]:
+    """Kill all parts of a role, and each successor that the supervisor starts."""
+    ended = threading.Event()
+
+    def kill() -> None:
+        while not ended.is_set():
+            for part in observe_fleet(fleet.home).parts:
+                if part.role == role and part.pid is not None:
+                    with contextlib.suppress(OSError):
+                        os.kill(part.pid, signal.SIGKILL)
+            ended.wait(0.1)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
 def kept_frozen(fleet: Fleet, role: str) -> Generator[None]:
     """Freeze all parts of a role, and each successor that the supervisor starts."""
     ended = threading.Event()
