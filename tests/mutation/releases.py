@@ -17,7 +17,7 @@ RELEASES = (
       f"{_TEST_SETS}::test_another_release_takes_no_cent_from_this_one"),
     _("grants are not part of the set", _FILES,
       "        digest.update(self.grants.encode())\n", "",
-      f"{_TEST_SETS}::test_a_release_that_needs_fewer_rights_takes_none_away"),
+      f"{_TEST_SETS}::test_a_release_that_needs_more_rights_has_them"),
     _("functions of a release may change what others use", _SETS,
       "        if changes:\n", "        if False:\n",
       f"{_TEST_SETS}::test_functions_that_touch_what_others_use_are_not_installed"),

@@ -113,6 +113,19 @@ async def test_a_release_that_needs_fewer_rights_takes_none_away(
         await app.fetch("select begin_money()")  # inside the set, not for the application
 
 
+async def test_a_release_that_needs_more_rights_has_them(
+    urls: Urls, app: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await app.execute("delete from florin.heartbeat where false")
+    grant = "grant update (at) on heartbeat"
+    await install(
+        urls,
+        sql_release(tmp_path, (GRANTS, grant, f"grant delete on heartbeat to {{role}};\n{grant}")),
+    )
+    await app.execute("delete from florin.heartbeat where false")
+
+
 async def test_grants_that_revoke_are_refused(urls: Urls, app: Any, tmp_path: Path) -> None:
     grabs = sql_release(
         tmp_path, (GRANTS, "grant delete on quota_use", "revoke select on card from {role};\ngrant")
@@ -164,27 +177,32 @@ async def test_only_sets_that_nothing_uses_are_removed(
     old = sql_release(tmp_path / "old", CLOCK)
     running = sql_release(tmp_path / "running", (CLOCK[0], CLOCK[1], "-- This clock"))
     kept = sql_release(tmp_path / "kept", (CLOCK[0], CLOCK[1], "-- That clock"))
-    for name, sql in (("old", old), ("running", running), ("kept", kept)):
+    called = sql_release(tmp_path / "called", (CLOCK[0], CLOCK[1], "-- Their clock"))
+    sets = (("old", old), ("running", running), ("kept", kept), ("called", called))
+    for name, sql in sets:
         await install(urls, sql, name)
-    process = ids.new_id()
-    await owner.execute(
-        "insert into florin.process (id, name, release, function_set, schema_number)"
-        " values ($1, 'api-1', 'running', $2, 6)",
-        process,
-        running.set_name,
-    )
+    # The second process has functions that are the same in another release, which is not kept.
+    for name, release, sql in (("api-1", "running", running), ("api-2", "other", called)):
+        await owner.execute(
+            "insert into florin.process (id, name, release, function_set, schema_number)"
+            " values ($1, $2, $3, $4, 6)",
+            *(ids.new_id(), name, release, sql.set_name),
+        )
 
     async def prune() -> list[str]:
         return await migrations.run_prune(owner_url=urls.owner, app_url=urls.app, keep=["kept"])
 
     removed = await prune()
     assert old.set_name in removed
-    assert not {running.set_name, kept.set_name, PACKAGED.set_name} & set(removed)
+    used = {running.set_name, called.set_name, kept.set_name, PACKAGED.set_name}
+    assert not used & set(removed)
     assert await owner.fetchval("select to_regnamespace($1) is null", old.set_name)
     await owner.execute(
         "update florin.process set seen_at = pg_postmaster_start_time() - interval '11 minutes'"
     )
-    assert await prune() == [running.set_name]
+    removed = set(await prune())
+    assert removed >= {running.set_name, called.set_name}
+    assert not removed & {kept.set_name, PACKAGED.set_name}
     # What was removed can be installed again, as a rollback does.
     await install(urls, old, "old")
     async with session_of(urls.app, old) as connection:
