@@ -177,8 +177,8 @@ def _superuser_url(home: Home, fleet: Fleet) -> str | None:
     primary = next((part for part in fleet.of("postgres-primary") if part.process), None)
     if primary is None or primary.address is None:
         return None
-    url = postgres.postgres_url(primary.address, postgres.SUPERUSER, secrets.read_secrets(home))
-    return f"{url.rpartition('/')[0]}/{postgres.DATABASE}"
+    own, database = secrets.read_secrets(home), postgres.DATABASE
+    return postgres.postgres_url(primary.address, postgres.SUPERUSER, own, database=database)
 
 
 async def _advised(url: str) -> list[Finding]:

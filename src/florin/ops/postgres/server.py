@@ -207,9 +207,10 @@ def _why_not(data: Path, output: str) -> str:
     return f"No database could be created in {data}: {(errors or ['initdb gave no reason'])[-1]}"
 
 
-def postgres_url(address: str, role: str, secrets: Secrets) -> str:
+def postgres_url(address: str, role: str, secrets: Secrets, *, database: str | None = None) -> str:
+    """The URL of a server; by default the superuser's own database, and the ledger's for others."""
     password = quote(secrets[_SECRET[role]], safe="")
-    database = "postgres" if role == SUPERUSER else DATABASE
+    database = database or ("postgres" if role == SUPERUSER else DATABASE)
     return f"postgresql://{role}:{password}@{address}/{database}"
 
 
