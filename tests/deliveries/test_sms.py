@@ -1,7 +1,9 @@
 """SMS: from the card that is issued to the message and its report, counted at Twilio's protocol."""
 
+import re
 from collections.abc import AsyncGenerator, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -11,7 +13,7 @@ from florin.kit.settings import InvalidSettings, read_settings
 from tests.conftest import Urls
 from tests.deliveries.conftest import PUBLIC_URL
 from tests.support.api_calls import problem
-from tests.support.instance import SECRETS, Instance, Shop, instance
+from tests.support.instance import NO_TLS, SECRETS, Instance, Shop, instance
 from tests.support.members import client_of
 from tests.support.twilio_server import (
     BROKEN,
@@ -202,21 +204,67 @@ async def test_without_an_account_nothing_is_sent_by_sms(
     async with client_of(api, **shop.headers) as http:
         refused = await issue(http, shop, NUMBER)
         problem(refused, 422, "invalid_request", param="deliver.channel")
+        refused = await order(http, shop, NUMBER)
+        problem(refused, 422, "invalid_request", param="items[0].deliver.channel")
         address = f"/hooks/twilio/mer_{'0' * 32}/dlv_{'0' * 32}/1"
         problem(await http.post(address, content=b"MessageStatus=sent"), 404, "not_found")
 
 
-async def test_no_order_is_delivered_by_sms(http: httpx.AsyncClient, shop: Shop) -> None:
-    item: Json = {"program": shop.program, "amount": 1000, "deliver": {"channel": "sms"}}
-    body = {"items": [item], "buyer": {"email": "b@home.example"}}
-    answer = await http.post("/orders", json=body, headers={"idempotency-key": "o"})
-    problem(answer, 422, "invalid_request", param="items[0].deliver.channel")
-    item |= {
-        "deliver": {"channel": "email"},
-        "recipient": {"email": "a@b.example", "phone": NUMBER},
-    }
-    answer = await http.post("/orders", json=body, headers={"idempotency-key": "o"})
-    problem(answer, 422, "invalid_request", param="items[0].recipient.phone")
+async def order(http: httpx.AsyncClient, shop: Shop, phone: str, **more: Any) -> httpx.Response:
+    recipient = {"name": "Tomás", "phone": phone}
+    item = {"program": shop.program, "amount": 1000, "recipient": recipient, "count": 2}
+    item |= {"deliver": {"channel": "sms", "locale": "de"}, **more}
+    body = {"items": [item], "buyer": {"email": "b@home.example"}, "gateway": "test"}
+    return await http.post("/orders", json=body, headers={"idempotency-key": ascii(item)})
+
+
+@pytest.mark.usefixtures("sending")
+async def test_the_cards_of_an_order_arrive_by_their_links(
+    http: httpx.AsyncClient, shop: Shop, twilio: TwilioServer, texting: Instance
+) -> None:
+    placed = (await order(http, shop, "06 12345679")).json()
+    assert placed["items"][0]["recipient"]["phone"] == "+31612345679"
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=60) as browser:
+        paying = texting.base + urlsplit(str(placed["pay_url"])).path
+        assert (await browser.post(paying, data={"outcome": "paid"})).status_code == 303
+    cards = (await http.get(f"/orders/{placed['id']}")).json()["items"][0]["cards"]
+    assert len(cards) == 2
+    for card in cards:
+        [sent] = (await http.get("/deliveries", params={"card": card})).json()["data"]
+        assert (sent["channel"], sent["address"]) == ("sms", "+31612345679")
+        await reached(http, {"delivery": sent["id"]}, "sent")
+        assert (await http.get(f"/cards/{card}")).json()["recipient"]["email"] is None
+    texts = [each.body for each in twilio.texts if each.to == "+31612345679"]
+    links = {link for body in texts for link in re.findall(rf"{PUBLIC_URL}/c/[\w-]{{22}}", body)}
+    assert (len(texts), len(links)) == (2, 2)
+    assert all("eine Geschenkkarte über 10,00" in body for body in texts)
+    assert not any(re.search(r"[0-9A-Z]{4}-[0-9A-Z]{4}", body) for body in texts), "no code"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"recipient": {"phone": "+49 1"}}, "items[0].recipient.phone"),
+        ({"recipient": {"email": "a@b.example"}}, "items[0].recipient.phone"),
+        (
+            {"recipient": {"phone": NUMBER}, "deliver": {"channel": "link"}},
+            "items[0].recipient.phone",
+        ),
+        ({"deliver": {"channel": "sms", "timezone": "CET-1", "at": "2099-01-01T09:00"}},
+         "items[0].deliver.timezone"),
+    ],
+)  # fmt: skip
+async def test_an_order_names_what_keeps_it_from_being_sent(
+    http: httpx.AsyncClient, shop: Shop, fields: Json, param: str
+) -> None:
+    problem(await order(http, shop, NUMBER, **fields), 422, "invalid_request", param=param)
+
+
+async def test_a_list_of_addresses_is_not_sent_by_sms(http: httpx.AsyncClient, shop: Shop) -> None:
+    body = {"program": shop.program, "amount": 1000, "recipients": "email\na@home.example\n"}
+    body |= {"buyer": {"email": "b@home.example"}, "deliver": {"channel": "sms"}}
+    refused = await http.post("/orders/bulk", json=body, headers={"idempotency-key": "list"})
+    problem(refused, 422, "invalid_request", param="deliver.channel")
 
 
 @pytest.mark.parametrize(

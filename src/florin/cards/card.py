@@ -19,7 +19,7 @@ State = Literal["pending", "active", "blocked", "expired", "closed"]
 
 class Recipient(Request, kw_only=True):
     """The person whom the card is for. `phone`: for a delivery by SMS, with which alone it is kept;
-    it is in the response that issues the card.
+    it is in the response that issues the card, and in the order that sells it.
     """
 
     name: Text | None = None

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from florin.cards.card import Recipient
-from florin.deliveries.channels.phone_number import read_phone
+from florin.deliveries.channels.phone_number import NO_NUMBER, read_local_phone
 from florin.deliveries.delivery import local_instant
 from florin.kit.amounts import DEFAULT_LOCALE, is_known_locale
 from florin.kit.email_address import normalized
@@ -143,12 +143,9 @@ async def _mobile_number(database: Database, merchant: UUID, recipient: Recipien
     if recipient is None or recipient.phone is msgspec.UNSET:
         detail = "a delivery by SMS needs the number of the recipient"
         raise InvalidRequest(detail, param="recipient.phone")
-    row = await database.one("select country from florin.merchant where id = $1", merchant)
-    assert row is not None
-    number = read_phone(recipient.phone, row["country"])
+    number = await read_local_phone(database, merchant, recipient.phone)
     if number is None:
-        detail = "this is no telephone number that exists; give it as in +49 1512 3456789"
-        raise InvalidRequest(detail, param="recipient.phone")
+        raise InvalidRequest(NO_NUMBER, param="recipient.phone")
     return number
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from florin.deliveries.channels.phone_number import read_phone
+from florin.deliveries.channels.phone_number import NO_NUMBER, read_local_phone
 from florin.deliveries.delivery import (
     Delivery,
     delivery_from_row,
@@ -41,7 +41,8 @@ class DeliveryStateConflict(Refusal):
 
 class DeliveryChange(Request, kw_only=True):
     """A field that is left out is not changed. `address`: an e-mail address, or for a delivery by
-    SMS a number with its country code. `due_at`: an RFC 3339 instant.
+    SMS a number, with its country code or as it is dialled in the merchant's country. `due_at`: an
+    RFC 3339 instant.
     """
 
     address: Text | msgspec.UnsetType = msgspec.UNSET
@@ -67,7 +68,7 @@ async def change_delivery(
         if request.address is not msgspec.UNSET:
             if row["channel"] == "link" or row["card"] is None:
                 raise InvalidRequest("this delivery has no address to change", param="address")
-            address = _read_address(row["channel"], request.address)
+            address = await _read_address(tx, row, request.address)
         changed = await _write_change(tx, row, address, due_at)
         # No address: the log is append-only, and personal data can be erased.
         fields = [name for name in ("address", "due_at") if changed[name] != row[name]]
@@ -75,13 +76,12 @@ async def change_delivery(
     return delivery_from_row(changed)
 
 
-def _read_address(channel: str, text: str) -> str:
+async def _read_address(tx: Tx, row: Row, text: str) -> str:
     """Raises InvalidRequest."""
-    if channel == "sms":
-        number = read_phone(text)
+    if row["channel"] == "sms":
+        number = await read_local_phone(tx, row["merchant"], text)
         if number is None:
-            detail = "this is no telephone number that exists; give it as in +49 1512 3456789"
-            raise InvalidRequest(detail, param="address")
+            raise InvalidRequest(NO_NUMBER, param="address")
         return number
     if not is_email(text):
         raise InvalidRequest("this is no e-mail address; give it as in a@shop.nl", param="address")

@@ -77,9 +77,12 @@ class OrderPaid(Refusal):
 
 
 class Checkout:
-    """Places orders and opens their payments."""
+    """Places orders and opens their payments. `sms`: whether messages by SMS can be sent."""
 
-    def __init__(self, database: Database, gateways: GatewayDirectory, sealer: Sealer) -> None:
+    def __init__(
+        self, database: Database, gateways: GatewayDirectory, sealer: Sealer, *, sms: bool = False
+    ) -> None:
+        self.sms = sms
         self._database = database
         self._gateways = gateways
         self._sealer = sealer
@@ -98,7 +101,7 @@ class Checkout:
         order, payment = ids.new_id(), ids.new_id()
         provider, gateway = await self._gateways.choose(merchant, request.gateway)
         connected = await self._gateways.gateway(merchant, provider, gateway)
-        plans = await plan_items(self._database, merchant, request, alike=bulk)
+        plans = await plan_items(self._database, merchant, request, sms=self.sms, alike=bulk)
         async with self._database.transaction() as tx:
             first = order
             if key is not None:

@@ -16,10 +16,16 @@ from florin.orders.order import OrderItemRequest, OrderRequest
 
 
 async def plan_items(
-    database: Database, merchant: UUID, request: OrderRequest, *, alike: bool = False
+    database: Database,
+    merchant: UUID,
+    request: OrderRequest,
+    *,
+    sms: bool,
+    alike: bool = False,
 ) -> list[DeliveryPlan | None]:
-    """The delivery of each item; None: by e-mail, once the order is paid. `alike`: they differ in
-    their recipients only. Raises InvalidRequest with the item's field.
+    """The delivery of each item; None: by e-mail, once the order is paid. `sms`: whether this
+    installation sends messages by SMS; `alike`: the items differ in their recipients only. Raises
+    InvalidRequest with the item's field.
     """
     plans: list[DeliveryPlan | None] = []
     for n, item in enumerate(request.items):
@@ -28,33 +34,39 @@ async def plan_items(
             address = item.recipient and item.recipient.email and normalized(item.recipient.email)
             plans.append(replace(first, address=first.address and address))
             continue
-        if item.deliver is not msgspec.UNSET and item.deliver.channel == "sms":
-            detail = "cards of an order are delivered by e-mail or by a link"
-            raise InvalidRequest(detail, param=f"items[{n}].deliver.channel")
+        if alike and item.deliver is not msgspec.UNSET and item.deliver.channel == "sms":
+            detail = "the cards of a list are delivered by e-mail or by a link"
+            raise InvalidRequest(detail, param="deliver.channel")
         try:
-            refuse_phone(item.recipient)
-        except InvalidRequest as error:
-            raise InvalidRequest(error.detail, param=f"items[{n}].recipient.phone") from None
-        if item.deliver is msgspec.UNSET:
-            plans.append(None)
-            continue
-        if item.card is not None:
-            detail = "a top-up is of a card that its holder has; leave deliver out"
-            raise InvalidRequest(detail, param=f"items[{n}].deliver")
-        try:
-            plans.append(await plan_delivery(database, merchant, item.deliver, item.recipient))
+            plans.append(await _plan_item(database, merchant, item, sms=sms))
         except InvalidRequest as error:
             raise InvalidRequest(error.detail, param=f"items[{n}].{error.param}") from None
     return plans
 
 
+async def _plan_item(
+    database: Database, merchant: UUID, item: OrderItemRequest, *, sms: bool
+) -> DeliveryPlan | None:
+    """Raises InvalidRequest with a field of the item."""
+    deliver = item.deliver
+    if deliver is msgspec.UNSET or deliver.channel != "sms":
+        refuse_phone(item.recipient)
+    if deliver is msgspec.UNSET:
+        return None
+    if item.card is not None:
+        detail = "a top-up is of a card that its holder has; leave deliver out"
+        raise InvalidRequest(detail, param="deliver")
+    return await plan_delivery(database, merchant, deliver, item.recipient, sms=sms)
+
+
 def plan_columns(item: OrderItemRequest, plan: DeliveryPlan | None) -> tuple[Any, ...]:
     """`message` and the columns `deliver_…` of `order_item`, in their order."""
     if plan is None:
-        return item.message, None, None, None, None, None
+        return item.message, None, None, None, None, None, None
     message = item.message if plan.message is None else plan.message
     local = None if plan.local_time is None else plan.local_time.isoformat(timespec="minutes")
-    return message, plan.channel, local, plan.timezone, plan.due_at, plan.locale
+    phone = plan.address if plan.channel == "sms" else None
+    return message, plan.channel, local, plan.timezone, plan.due_at, plan.locale, phone
 
 
 def plan_of_item(item: Row) -> DeliveryPlan | None:
@@ -62,12 +74,15 @@ def plan_of_item(item: Row) -> DeliveryPlan | None:
     erased.
     """
     channel = item["deliver_channel"] or "email"
-    if channel == "email" and item["address"] is None:
-        return None
+    address = item["deliver_phone"]
+    if channel == "email":
+        if item["address"] is None:
+            return None
+        address = normalized(item["address"])
     local = item["deliver_at"]
     return DeliveryPlan(
         channel=channel,
-        address=normalized(item["address"]) if channel == "email" else None,
+        address=address,
         due_at=item["deliver_due"],
         local_time=None if local is None else datetime.fromisoformat(local),
         timezone=item["deliver_zone"],

@@ -153,7 +153,7 @@ where o.merchant = $1
 _ALIKE = """
 select i.orders, i.program, i.amount, count(*)::integer as count, null::uuid as card,
   null as recipient_name, null as recipient_email, null as message, i.deliver_channel, i.deliver_at,
-  i.deliver_zone, '{}'::uuid[] as cards
+  i.deliver_zone, null as deliver_phone, '{}'::uuid[] as cards
 from florin.order_item i where i.merchant = $1 and i.orders = any($2)
 group by 1, 2, 3, 9, 10, 11 order by i.orders, min(i.position)
 """
@@ -229,7 +229,8 @@ def order_from_rows(row: Mapping[str, Any], items: Sequence[Mapping[str, Any]]) 
 
 
 def _item(row: Mapping[str, Any]) -> OrderItem:
-    recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"])
+    phone = msgspec.UNSET if row["deliver_phone"] is None else row["deliver_phone"]
+    recipient = Recipient(name=row["recipient_name"], email=row["recipient_email"], phone=phone)
     return OrderItem(
         program=ids.show_id("prg", row["program"]),
         amount=row["amount"],
@@ -243,8 +244,5 @@ def _item(row: Mapping[str, Any]) -> OrderItem:
 
 
 def _delivery(row: Mapping[str, Any]) -> ItemDelivery | None:
-    if row["deliver_channel"] is None:
-        return None
-    return ItemDelivery(
-        channel=row["deliver_channel"], at=row["deliver_at"], timezone=row["deliver_zone"]
-    )
+    channel, at, zone = row["deliver_channel"], row["deliver_at"], row["deliver_zone"]
+    return None if channel is None else ItemDelivery(channel=channel, at=at, timezone=zone)

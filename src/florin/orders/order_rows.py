@@ -21,13 +21,14 @@ values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15::text::
 _ITEMS = """
 insert into florin.order_item (merchant, id, orders, position, program, card, amount, count,
   recipient_name, recipient_email, message, deliver_channel, deliver_at, deliver_zone, deliver_due,
-  deliver_locale)
+  deliver_locale, deliver_phone)
 select $1, u.id, $2, u.n - 1, u.program, u.card, u.amount, u.count, u.name, u.email, u.message,
-  u.channel, u.at, u.zone, u.due, u.locale
+  u.channel, u.at, u.zone, u.due, u.locale, u.phone
 from unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::bigint[], $7::smallint[], $8::text[],
     $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[],
-    $15::text[]) with ordinality
-  as u (id, program, card, amount, count, name, email, message, channel, at, zone, due, locale, n)
+    $15::text[], $16::text[]) with ordinality
+  as u (id, program, card, amount, count, name, email, message, channel, at, zone, due, locale,
+    phone, n)
 """
 # Orders of one merchant wait here for each other.
 _NUMBER = """

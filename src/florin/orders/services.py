@@ -27,12 +27,12 @@ class OrderServices:
     @staticmethod
     def of(settings: Settings, database: Database, sealer: Sealer) -> "OrderServices":
         gateways = GatewayDirectory(settings, database, sealer)
-        checkout = Checkout(database, gateways, sealer)
+        checkout = Checkout(database, gateways, sealer, sms=settings.sends_sms)
         pepper = settings.code_pepper.get_secret_value()
         links = CardLinks(
             seal_keys=settings.key_ring("seal_key"), peppers=settings.key_ring("key_pepper")
         )
-        deliveries = CardDeliveries(links=links, sealer=sealer, public_url=settings.page_origin)
+        deliveries = CardDeliveries.of(settings, links, sealer)
         fulfilment = CardFulfilment(pepper, sealer, deliveries)
         settlement = Settlement(database, fulfilment)
         return OrderServices(

@@ -1,9 +1,13 @@
 """Phone number: read into E.164, the form in which it is stored and given to a gateway."""
 
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta
 
+from florin.kit.postgres.database import Reader, Tx
+
+NO_NUMBER = "this is no telephone number that exists; give it as in +49 1512 3456789"
 Phone = Annotated[
     str,
     Meta(
@@ -30,3 +34,10 @@ def read_phone(text: str, country: str | None = None) -> str | None:
     if number.extension or not phonenumbers.is_valid_number(number):
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+async def read_local_phone(reader: Reader | Tx, merchant: UUID, text: str) -> str | None:
+    """As `read_phone`, in the country of a merchant."""
+    row = await reader.one("select country from florin.merchant where id = $1", merchant)
+    assert row is not None, "merchants are never deleted"
+    return read_phone(text, row["country"])

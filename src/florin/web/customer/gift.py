@@ -16,6 +16,7 @@ import msgspec
 
 from florin.cards.card import Recipient
 from florin.cards.delivery_plan import DeliverRequest, plan_delivery
+from florin.deliveries.channels.phone_number import read_local_phone
 from florin.kit.email_address import is_email
 from florin.kit.encryption import Sealer, UnsealFailed
 from florin.kit.errors import InvalidRequest
@@ -28,8 +29,9 @@ from florin.web.forms import PageForm
 from florin.web.pages import PageView
 
 DRAFT_S = 2 * 3600
-MESSAGE_MAX, NAME_MAX = 400, 60
-WAYS = ("email", "print", "self")
+MESSAGE_MAX, NAME_MAX, PHONE_MAX = 400, 60, 32
+WAYS = ("email", "sms", "print", "self")
+SENT_WAYS = ("email", "sms")  # to someone, at a time that the customer may choose
 _AHEAD_DAYS = 366
 _OFFERED = (25, 50, 75, 100, 250)  # in whole units, as far as the program allows them
 
@@ -43,6 +45,7 @@ class Gift(msgspec.Struct, kw_only=True):
     way: str = "email"
     to: str = ""
     to_email: str = ""
+    to_phone: str = ""
     giver: str = ""
     message: str = ""
     when: str = "now"
@@ -82,15 +85,19 @@ def offered_amounts(program: Program, unit: int) -> list[int]:
     return fitting[:4] or [program.min_amount]
 
 
-def read_gift(form: PageForm, program: Program, zone: str) -> Gift:
-    """What was typed; a message is one line, as everywhere (kit/plain_text.py)."""
+def read_gift(form: PageForm, program: Program, zone: str, *, sms: bool) -> Gift:
+    """What was typed; a message is one line, as everywhere (kit/plain_text.py). `sms`: whether
+    cards can be sent by SMS.
+    """
+    offered = [way for way in WAYS if sms or way != "sms"]
     return Gift(
         program=program.id,
         amount=form.text("amount"),
         sum=form.text("sum")[:20],
-        way=form.text("way") if form.text("way") in WAYS else "email",
+        way=form.text("way") if form.text("way") in offered else "email",
         to=form.text("to")[:NAME_MAX],
         to_email=form.text("to_email")[:254],
+        to_phone=form.text("to_phone")[:PHONE_MAX],
         giver=form.text("from")[:NAME_MAX],
         message=" ".join(form.text("message").split())[:MESSAGE_MAX],
         when="later" if form.text("when") == "later" else "now",
@@ -115,12 +122,14 @@ async def check_gift(
         gift.minor = minor
     if gift.way == "email" and not is_email(gift.to_email):
         errors["to_email"] = view.word("Type a whole e-mail address, such as tomas@example.com.")
+    if gift.way == "sms":
+        errors |= await _check_phone(view, database, merchant, gift)
     for field, name in (("to", "to"), ("giver", "from"), ("message", "message")):
         try:
             msgspec.convert(getattr(gift, field) or "-", LongText if field == "message" else Text)
         except msgspec.ValidationError:
             errors[name] = view.word("It has a character that cannot be stored. Type it anew.")
-    if gift.way == "email" and gift.when == "later":
+    if gift.way in SENT_WAYS and gift.when == "later":
         errors |= await _check_time(view, database, merchant, gift)
     return errors
 
@@ -128,7 +137,9 @@ async def check_gift(
 def order_request(gift: Gift, email: str, language: str) -> OrderRequest:
     """The order of a checked gift. Raises msgspec.ValidationError."""
     recipient = Recipient(
-        name=gift.to or None, email=gift.to_email if gift.way == "email" else None
+        name=gift.to or None,
+        email=gift.to_email if gift.way == "email" else None,
+        phone=gift.to_phone if gift.way == "sms" else msgspec.UNSET,
     )
     item = OrderItemRequest(
         program=gift.program,
@@ -188,11 +199,27 @@ def _message(gift: Gift) -> str | None:
 def _deliver(gift: Gift, language: str) -> DeliverRequest | msgspec.UnsetType:
     if gift.way == "self":
         return msgspec.UNSET
-    channel: Literal["email", "link"] = "email" if gift.way == "email" else "link"
-    if channel == "email" and gift.when == "later":
+    channels: dict[str, Literal["email", "sms", "link"]] = {
+        "email": "email",
+        "sms": "sms",
+        "print": "link",
+    }
+    channel = channels[gift.way]
+    if channel != "link" and gift.when == "later":
         at = f"{gift.date}T{gift.time}"
         return DeliverRequest(channel=channel, at=at, timezone=gift.zone, locale=language)
     return DeliverRequest(channel=channel, locale=language)
+
+
+async def _check_phone(
+    view: PageView, database: Database, merchant: UUID, gift: Gift
+) -> dict[str, str]:
+    """What is wrong with the number; sets it in E.164, in which it is shown before it is paid."""
+    number = await read_local_phone(database, merchant, gift.to_phone)
+    if number is None:
+        return {"to_phone": view.word("Type a whole mobile number, such as +49 1512 3456789.")}
+    gift.to_phone = number
+    return {}
 
 
 async def _check_time(

@@ -58,7 +58,7 @@ async def show_order(
     typed: str = "",
 ) -> PageResponse:
     """The page of an order. `problem`: the id of a delivery, or nothing, and what is wrong;
-    `typed`: the address that was typed for it.
+    `typed`: the address or number that was typed for it.
     """
     shop = await shop_of(db, order_view.merchant)
     view.in_zone(shop.timezone)
@@ -102,7 +102,7 @@ async def list_deliveries(db: Database, merchant: UUID, cards: list[UUID]) -> li
     found: list[dict[str, Any]] = []
     for row in await db.all(_DELIVERIES, merchant, [f"issue:{card.hex}" for card in cards]):
         shown = delivery_from_row(row)
-        by_mail = shown.channel == "email" and shown.address != ERASED
+        addressed = shown.channel in {"email", "sms"} and shown.address != ERASED
         found.append(
             {
                 "id": shown.id,
@@ -113,8 +113,8 @@ async def list_deliveries(db: Database, merchant: UUID, cards: list[UUID]) -> li
                 "due_at": shown.due_at,
                 "zone": shown.timezone,
                 "at": row["local_time"],
-                "correctable": by_mail and shown.state in CORRECTABLE,
-                "resendable": by_mail and shown.state in {*ENDED} - {"cancelled"},
+                "correctable": addressed and shown.state in CORRECTABLE,
+                "resendable": addressed and shown.state in {*ENDED} - {"cancelled"},
             }
         )
     return found

@@ -1,5 +1,5 @@
-"""Order changes: what the buyer may do on the page of an order: correct the address of a delivery,
-send it again, pay again after a payment failed, withdraw.
+"""Order changes: what the buyer may do on the page of an order: correct the address or the number
+of a delivery, send it again, pay again after a payment failed, withdraw.
 
 The address of the page is the only credential. Each change is checked again where it is made.
 """
@@ -13,6 +13,7 @@ from florin.cards.card import parse_card_id
 from florin.cards.delivering import CardNotDeliverable, CodeNotAvailable
 from florin.cards.issuing import CardIssuer
 from florin.deliveries.changes import DeliveryChange, DeliveryStateConflict, change_delivery
+from florin.deliveries.channels.phone_number import read_local_phone
 from florin.identity.audit_log import AuditActor
 from florin.identity.services import IdentityServices
 from florin.kit.email_address import is_email
@@ -55,18 +56,15 @@ async def change_sending(
     by = AuditActor(
         merchant=found.merchant, actor=ACTOR, request_id=identity.client(view.request).request_id
     )
-    typed, error = form.text("address")[:254], ""
+    typed = form.text("address")[:254]
     change = DeliveryChange()
     if sent["correctable"] and typed:
-        try:
-            change = msgspec.convert({"address": typed}, DeliveryChange)
-        except msgspec.ValidationError:
-            error = "invalid"
-        if error or not is_email(typed):
-            text = view.word("Type a whole e-mail address, such as tomas@example.com.")
+        wrong = await _explain_address(view, db, found.merchant, sent["channel"], typed)
+        if wrong:
             return await show_order(
-                view, db, cards, token, found, status=422, problem=(delivery, text), typed=typed
+                view, db, cards, token, found, status=422, problem=(delivery, wrong), typed=typed
             )
+        change = DeliveryChange(address=typed)
     await identity.limits.take_of(SENDS, parse_order_id(found.order.id).hex)
     try:
         if change.address is not msgspec.UNSET:
@@ -162,6 +160,26 @@ async def _find_sent(db: Database, order_view: OrderView, delivery: str) -> dict
         if each["id"] == delivery and each["channel"] != "link":
             return each
     raise NotFound
+
+
+async def _explain_address(
+    view: PageView, db: Database, merchant: UUID, channel: object, typed: str
+) -> str:
+    """What is wrong with an address or number that was typed; nothing if it can be used."""
+    try:
+        msgspec.convert({"address": typed}, DeliveryChange)
+    except msgspec.ValidationError:
+        usable = False
+    else:
+        if channel == "sms":
+            usable = await read_local_phone(db, merchant, typed) is not None
+        else:
+            usable = is_email(typed)
+    if usable:
+        return ""
+    if channel == "sms":
+        return view.word("Type a whole mobile number, such as +49 1512 3456789.")
+    return view.word("Type a whole e-mail address, such as tomas@example.com.")
 
 
 def _explain(view: PageView, refused: Refusal) -> str:

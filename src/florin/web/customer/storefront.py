@@ -4,8 +4,6 @@ The pages with the form are the same for everyone, so a CDN may keep them. What 
 and shown once more with its price, and that page alone can place an order.
 """
 
-from typing import Any
-
 import msgspec
 from litestar import get, post
 
@@ -30,15 +28,13 @@ from florin.web.customer.gift import (
     DraftExpired,
     Gift,
     check_gift,
-    offered_amounts,
     open_draft,
     order_request,
     read_gift,
     seal_draft,
 )
-from florin.web.customer.shop import ShopFront, find_shop, list_sold
-from florin.web.customer.zones import list_zones
-from florin.web.formats import currency_exponent
+from florin.web.customer.shop import find_shop, list_sold
+from florin.web.customer.storefront_views import form_context, show_checkout
 from florin.web.pages import PAGE, PageResponse, PageView
 
 ACTOR = "storefront"
@@ -51,24 +47,31 @@ _CLOSED = (GatewayOff, CurrencyNotSupportedByGateway, OrderNotPayable)
 
 
 @get("/s/{slug:str}", **PAGE)
-async def storefront(view: PageView, db: Database, slug: str) -> PageResponse:
+async def storefront(
+    view: PageView, db: Database, selling: OrderServices, slug: str
+) -> PageResponse:
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
     if not sold:
         return view.show_public("customer/closed.html", shop=shop)
-    return view.show_public("customer/shop.html", **_form(view, shop, sold, sold[0]))
+    return view.show_public(
+        "customer/shop.html", **form_context(view, selling, shop, sold, sold[0])
+    )
 
 
 @get("/s/{slug:str}/{program:str}", **PAGE)
-async def storefront_program(view: PageView, db: Database, slug: str, program: str) -> PageResponse:
+async def storefront_program(
+    view: PageView, db: Database, selling: OrderServices, slug: str, program: str
+) -> PageResponse:
     shop = await find_shop(db, slug)
     sold = await list_sold(db, shop.merchant)
-    return view.show_public("customer/shop.html", **_form(view, shop, sold, _find(sold, program)))
+    context = form_context(view, selling, shop, sold, _find(sold, program))
+    return view.show_public("customer/shop.html", **context)
 
 
 @post("/s/{slug:str}/{program:str}", status_code=200, **PAGE)
 async def check_order(
-    view: PageView, db: Database, sealer: Sealer, slug: str, program: str
+    view: PageView, db: Database, sealer: Sealer, selling: OrderServices, slug: str, program: str
 ) -> PageResponse:
     """Check what was typed, and show it with its price; or the form again, with what is wrong."""
     shop = await find_shop(db, slug)
@@ -80,21 +83,23 @@ async def check_order(
             gift = open_draft(sealer, shop.merchant, form.text("draft")).gift
         except DraftExpired as expired:
             gift = expired.gift or Gift(program=chosen.id)
-        return view.show("customer/shop.html", **_form(view, shop, sold, chosen, gift))
+        return view.show(
+            "customer/shop.html", **form_context(view, selling, shop, sold, chosen, gift)
+        )
     if form.text("show"):  # the page with the price, in another language
         try:
             draft = open_draft(sealer, shop.merchant, form.text("draft"))
         except DraftExpired:
             return view.go(f"/s/{slug}", lang=view.asked_language)
-        return _show_checkout(view, shop, chosen, draft.gift, form.text("draft"))
-    gift = read_gift(form, chosen, shop.timezone)
+        return show_checkout(view, shop, chosen, draft.gift, form.text("draft"))
+    gift = read_gift(form, chosen, shop.timezone, sms=selling.checkout.sms)
     errors = await check_gift(view, db, shop.merchant, chosen, gift)
     if errors or form.text("preview"):
         shown = {} if form.text("preview") else errors
-        context = _form(view, shop, sold, chosen, gift, shown)
+        context = form_context(view, selling, shop, sold, chosen, gift, shown)
         return view.show("customer/shop.html", status=422 if shown else 200, **context)
     draft = seal_draft(sealer, shop.merchant, gift)
-    return _show_checkout(view, shop, chosen, gift, draft)
+    return show_checkout(view, shop, chosen, gift, draft)
 
 
 @post("/s/{slug:str}/orders", status_code=200, **PAGE)
@@ -118,7 +123,7 @@ async def place_order(
             return view.go(f"/s/{slug}")
         chosen = _find(sold, expired.gift.program)
         late = {"": view.word("Two hours have passed. Look at it once more and go on.")}
-        context = _form(view, shop, sold, chosen, expired.gift, late)
+        context = form_context(view, selling, shop, sold, chosen, expired.gift, late)
         return view.show("customer/shop.html", status=410, **context)
     email = form.text("email")
     chosen = next((each for each in sold if each.id == draft.gift.program), None)
@@ -126,7 +131,7 @@ async def place_order(
         return view.go(f"/s/{slug}")
     if not is_email(email):
         errors = {"email": view.word("Type a whole e-mail address, such as tomas@example.com.")}
-        return _show_checkout(view, shop, chosen, draft.gift, form.text("draft"), email, errors)
+        return show_checkout(view, shop, chosen, draft.gift, form.text("draft"), email, errors)
     await identity.limits.take(ORDERS, identity.client(view.request).address)
     await identity.limits.take_of(ORDERS_OF_MERCHANT, shop.merchant.hex)
     base = settings.public_url or str(view.request.base_url).rstrip("/")
@@ -135,12 +140,12 @@ async def place_order(
         target = await _order(view, db, selling, origin, draft, email)
     except (AmountNotAllowed, ProgramNotFound):
         errors = {"": view.word("What the shop sells has changed meanwhile. Choose again.")}
-        context = _form(view, shop, sold, chosen, draft.gift, errors)
+        context = form_context(view, selling, shop, sold, chosen, draft.gift, errors)
         return view.show("customer/shop.html", status=422, **context)
     except (*_CLOSED, IdempotencyKeyReused, OutcomeUnknown, InvalidRequest) as refused:
         errors = {"": _explain(view, refused)}
         sent = form.text("draft")
-        return _show_checkout(
+        return show_checkout(
             view, shop, chosen, draft.gift, sent, email, errors, status=refused.status
         )
     return view.go(target)
@@ -185,65 +190,6 @@ def _find(sold: list[Program], program: str) -> Program:
     if found is None:
         raise NotFound
     return found
-
-
-def _form(
-    view: PageView,
-    shop: ShopFront,
-    sold: list[Program],
-    chosen: Program,
-    gift: Gift | None = None,
-    errors: dict[str, str] | None = None,
-) -> dict[str, Any]:
-    """What the page with the form shows. `gift`: what was typed."""
-    typed = gift is not None
-    unit = 10 ** currency_exponent(chosen.currency)
-    offered = offered_amounts(chosen, unit)
-    if gift is None:
-        middle = offered[min(1, len(offered) - 1)]
-        gift = Gift(program=chosen.id, amount=str(middle), zone=shop.timezone)
-    if not gift.minor and gift.amount.isdecimal():
-        gift.minor = int(gift.amount[:15])
-    view.in_zone(shop.timezone)
-    return {
-        "shop": shop,
-        "sold": sold,
-        "chosen": chosen,
-        "offered": offered,
-        "free": chosen.denominations is None and chosen.min_amount < chosen.max_amount,
-        "gift": gift,
-        "errors": errors or {},
-        "zones": list_zones(view.formats, gift.zone, shop.timezone),
-        "unit": unit,
-        "typed": typed,
-    }
-
-
-def _show_checkout(
-    view: PageView,
-    shop: ShopFront,
-    chosen: Program,
-    gift: Gift,
-    draft: str,
-    email: str = "",
-    errors: dict[str, str] | None = None,
-    *,
-    status: int = 0,
-) -> PageResponse:
-    at = None
-    if gift.way == "email" and gift.when == "later":
-        at = view.formats.wall_day(gift.date)
-    return view.show(
-        "customer/checkout.html",
-        status=status or (422 if errors else 200),
-        shop=shop,
-        chosen=chosen,
-        gift=gift,
-        at=at,
-        draft=draft,
-        email=email,
-        errors=errors or {},
-    )
 
 
 handlers = [storefront, storefront_program, place_order, check_order]
