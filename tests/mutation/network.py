@@ -16,9 +16,18 @@ CROWDS = "tests/ops/haproxy/test_connections.py"
 BOUNDS = "tests/reports/test_report_runner.py"
 HEALTHS = "tests/kit/server/test_health.py"
 LISTENERS = "tests/kit/server/test_operations.py"
+NAMES = "tests/kit/postgres/test_host_names.py"
 PATHS = "tests/ops/haproxy/test_paths.py"
 
 NETWORK = (
+    _("each connection to a database looks its host's name up by itself",
+      "src/florin/kit/postgres/host_names.py",
+      "    lookup = lookups.get(host)\n", "    lookup = None\n",
+      f"{NAMES}::test_connections_reach_the_next_host_while_a_name_is_not_answered_for"),
+    _("a database's host is asked for before its name is known",
+      "src/florin/kit/postgres/pool.py",
+      "await look_up(name, CONNECT_WITHIN_S)", "pass",
+      f"{NAMES}::test_connections_reach_the_next_host_while_a_name_is_not_answered_for"),
     _("an encoded slash reaches the route of a plain one", EDGE,
       '            scope["path"] = paths.normalized(scope["raw_path"])\n', "            pass\n",
       f"{LISTENERS}::test_a_route_is_the_same_in_every_spelling"),
