@@ -1,14 +1,16 @@
-"""Faults of the database: connections and transactions of other programs."""
+"""Faults of the database: locks, connections and transactions of other programs."""
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 
+from florin.kit import ids
 from florin.kit.postgres.pool import open_connection
 from florin.ops.postgres import server as postgres
 from tests.journeys.alerts.watched_fleet import WatchedFleet
 
+_TILLS = 12  # each is refused after a lock time-out; the alert begins at one refusal a second
 Wait = Callable[[], Awaitable[None]]
 
 
@@ -27,6 +29,37 @@ def another_program(work: Callable[[Wait], Coroutine[None, None, None]]) -> Gene
     finally:
         ended.set()
         thread.join(60)
+
+
+@contextmanager
+def locked_ledger(watched: WatchedFleet) -> Generator[None]:
+    """Another program locks the cards: every request that moves money is refused."""
+    [card] = watched.sql("select id, currency from florin.account order by id limit 1")
+    body = {"card": ids.show_id("crd", card["id"]), "amount": 1, "currency": card["currency"]}
+    url = watched.superuser_url()
+    statuses: list[int] = []
+
+    async def lock(until_ended: Wait) -> None:
+        connection = await open_connection(url, name="a program with a lock")
+        async with connection.transaction():
+            await connection.execute("lock table florin.account in access exclusive mode")
+            await until_ended()
+        await connection.close()
+
+    async def redeem(until_ended: Wait) -> None:
+        ended = asyncio.ensure_future(until_ended())
+        while not ended.done():
+            key = {"Idempotency-Key": str(ids.new_id())}
+            answer = await asyncio.to_thread(http.post, "/redemptions", json=body, headers=key)
+            statuses.append(answer.status_code)
+            await asyncio.sleep(0.05)
+
+    async def redeem_at_many_tills(until_ended: Wait) -> None:
+        await asyncio.gather(*(redeem(until_ended) for _ in range(_TILLS)))
+
+    with watched.http() as http, another_program(lock), another_program(redeem_at_many_tills):
+        yield
+    assert statuses.count(503) > 60, statuses
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 from florin.bench.scenarios import faulty_releases
 from florin.cards.codes import make_code
@@ -111,6 +112,24 @@ def full_disk(watched: WatchedFleet) -> Generator[None]:
         filler.unlink()
 
 
+@contextmanager
+def failing_archive(watched: WatchedFleet) -> Generator[None]:
+    """No server may write into the archive of the log; a backup has created it."""
+    assert watched.fleet.florin("backup").returncode == 0
+    archive = Path(watched.fleet.home.layout().data_dir or "") / "archive"
+    mode = archive.stat().st_mode
+    failed = "select failed_count, pg_switch_wal() from pg_stat_archiver"
+    archive.chmod(0o500)
+    try:
+        watched.sql(failed)
+        yield
+        assert watched.sql(failed)[0]["failed_count"] > 0
+    finally:
+        archive.chmod(mode)
+
+
+LOST = ("NoPrimary", "DatabaseUnreachable")
+ERRORS = ("Overloaded", "MoneyErrorsFast", "MoneySlowFast")
 CASES = (
     case("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
     case("a job dies", "JobsDead", dead_job, TICKET, 60, heals_s=720),
@@ -137,8 +156,28 @@ CASES = (
         TICKET,
         240,
     ),
+    case(
+        "the ledger is locked",
+        "ErrorsFast",
+        database_faults.locked_ledger,
+        PAGE,
+        180,
+        also=ERRORS,
+        heals_s=540,
+    ),
     case("the disk is almost full", "DiskFull", full_disk, PAGE, 120, heals_s=240),
+    case("the archive fails", "ArchiveFails", failing_archive, TICKET, 480, heals_s=240),
     # Outages last: their symptoms are silenced for eleven minutes.
     case("no instance answers", "InstancesDown", frozen("api"), PAGE, 60),
+    case("the balancer is frozen", "BalancerDown", frozen("balancer"), PAGE, 60, heals_s=240),
     case("the supervisor is killed", "SupervisorDown", killed_supervisor, PAGE, 120),
+    case(
+        "the primary hangs",
+        "NoPrimary",
+        frozen("postgres-primary"),
+        PAGE,
+        60,
+        also=LOST,
+        heals_s=240,
+    ),
 )
