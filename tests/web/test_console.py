@@ -94,6 +94,7 @@ async def test_an_order_is_refunded_with_a_reason(seller: Seller) -> None:
     form = hidden_fields((await seller.browser.get(here)).text)
     unsaid = await seller.browser.post(f"{here}/refund", data={**form, "amount": "10.00"})
     assert unsaid.status_code == 422
+    assert "Say why. The reason stays with the refund." in unsaid.text
     too_much = {**form, "amount": "40.00", "reason": "changed mind"}
     refused = await seller.browser.post(f"{here}/refund", data=too_much)
     assert refused.status_code == 402

@@ -128,6 +128,7 @@ async def test_a_form_of_this_site_is_accepted(
     [
         "https://evil.example",
         "//evil.example",
+        "///evil.example",  # no host by RFC 3986, yet one for a browser
         "/\\evil.example",
         "\\\\evil.example",
         "/\t/evil.example",
