@@ -101,6 +101,19 @@ async def test_a_lost_dispute_leaves_other_money_on_the_card(
     assert await accounts(http) == {"card": -300, "merchant_clearing": 300}
 
 
+async def test_a_lost_dispute_takes_from_each_card_what_the_order_put_on_it(
+    http: httpx.AsyncClient, shop: Shop
+) -> None:
+    order = await buy(http, shop, 2500, count=2)
+    cards = (await read(http, f"/orders/{order['id']}"))["items"][0]["cards"]
+    for card in cards:
+        await made(http, "/loads", {"card": card, "amount": 300})
+    await dashboard(http, order, "dispute")
+    await dashboard(http, order, "lose")
+    left = [(await read(http, f"/cards/{card}"))["balance"] for card in cards]
+    assert left == [300, 300]
+
+
 async def test_a_member_s_block_outlives_the_dispute(http: httpx.AsyncClient, shop: Shop) -> None:
     order = await buy(http, shop, 5000)
     card = await card_of(http, order)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -252,6 +253,17 @@ async def test_paid_is_final(http: httpx.AsyncClient, shop: Shop, database: Data
     assert (await read(http, f"/payments/{order['payment']}"))["state"] == "paid"
 
 
+async def test_a_failed_payment_changes_only_by_money(
+    http: httpx.AsyncClient, shop: Shop, database: Database
+) -> None:
+    order = await place(http, shop)
+    for state in ("failed", "processing", "expired", "open"):
+        await settle_by(database, shop, order, state=state, amount=0)
+        assert (await read(http, f"/payments/{order['payment']}"))["state"] == "failed"
+    await settle_by(database, shop, order)
+    assert (await read(http, f"/orders/{order['id']}"))["state"] == "fulfilled"
+
+
 async def test_late_money_fulfils_an_order_that_stands(http: httpx.AsyncClient, shop: Shop) -> None:
     """R21."""
     order = await place(http, shop)
@@ -333,14 +345,34 @@ async def test_the_page_to_pay_a_cancelled_order_is_closed(
 ) -> None:
     order = await place(http, shop)
     payment_id = ids.require_id("pay", order["payment"])
-    await owner.execute(
-        "update florin.payment set state = 'created', url = null where id = $1", payment_id
-    )
+    await lose_answer(owner, payment_id)
     await made(http, f"/orders/{order['id']}/cancel", status=200)
     services, _ = selling(database)
     await services.looker.look(shop.merchant, payment_id)
     payment = await read(http, f"/payments/{order['payment']}")
     assert (payment["state"], payment["url"]) == ("expired", None)
+
+
+async def test_after_a_lost_answer_the_same_page_is_found(
+    http: httpx.AsyncClient, shop: Shop, database: Database, owner: Any
+) -> None:
+    order = await place(http, shop)
+    payment_id = ids.require_id("pay", order["payment"])
+    await lose_answer(owner, payment_id)
+    services, _ = selling(database)
+    await services.looker.look(shop.merchant, payment_id)
+    payment = await read(http, f"/payments/{order['payment']}")
+    assert (payment["state"], payment["url"]) == ("open", order["pay_url"])
+    await choose(order, "paid")
+    assert (await read(http, f"/orders/{order['id']}"))["state"] == "fulfilled"
+
+
+async def lose_answer(owner: Any, payment: UUID) -> None:
+    """The gateway made its page, and its answer was lost."""
+    await owner.execute(
+        "update florin.payment set state = 'created', url = null, reference = null where id = $1",
+        payment,
+    )
 
 
 async def test_the_worker_settles_without_the_buyer(

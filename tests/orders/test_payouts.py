@@ -16,7 +16,7 @@ from florin.kit.postgres.database import Database
 from tests.orders.selling import accounts, buy, dashboard, explained
 from tests.support.api_calls import Json, balanced, made, post, problem, read, redeem
 from tests.support.instance import Instance, Shop, instance, make_shop
-from tests.support.members import client_of
+from tests.support.members import client_of, lock_waits
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ async def test_what_was_collected_is_paid_out_once(market: Market, owner: Any) -
     for _ in range(2):
         failed = await post(market.operator, f"{path}/fail", {"reason": "account closed"})
         assert (failed.json()["state"], failed.json()["reason"]) == ("failed", "account closed")
+    lines = rows(await market.first.get("/reports/settlement"))
+    assert [line["kind"] for line in lines].count("payout") == 2  # made and undone
     problem(await market.operator.post(f"{path}/confirm"), 409, "payout_ended")
     assert await accounts(market.first) == {
         "card": -4000, "gateway_clearing": 3900, "commissions": 100,
@@ -131,13 +133,26 @@ async def _check_statement(market: Market) -> None:
     assert rows(await market.operator.get("/reports/settlement", params=query)) == []
 
 
-async def test_batches_at_once_pay_once(market: Market, owner: Any) -> None:
+async def test_batches_at_once_pay_once(market: Market, owner: Any, urls: Any) -> None:
     shop, _ = market.shops
     for _ in range(3):
         await buy(market.first, shop, 1000)
     batches = await asyncio.gather(*(pay_out(market) for _ in range(4)))
     assert sum(batch["amount"] for batch in batches) == 3000
     assert await accounts(market.first) == {"card": -3000, "bank": 3000}
+
+    # Until one has committed, the next waits; then nothing is left to be paid.
+    await buy(market.first, shop, 500)
+    async with owner.transaction():
+        paid = await owner.fetchval(
+            "select amount from pay_out($1, $2, 'EUR', now(), 1, 'operator')",
+            shop.merchant,
+            ids.new_id(),
+        )
+        waiting = asyncio.create_task(pay_out(market))
+        while not waiting.done() and not await lock_waits(urls.superuser):  # noqa: ASYNC110 -- it happens in PostgreSQL
+            await asyncio.sleep(0.02)
+    assert (paid, (await waiting)["amount"]) == (500, 0)
     await explained(owner, shop)
     await balanced(market.first)
 

@@ -6,11 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 
 from florin.kit import ids
-from florin.kit.postgres.pool import open_connection
+from florin.kit.postgres.pool import Connection, open_connection
 from florin.ops.postgres import server as postgres
 from tests.journeys.alerts.watched_fleet import WatchedFleet
 
 _TILLS = 12  # each is refused after a lock time-out; the alert begins at one refusal a second
+_LOCK_CARDS = "lock table florin.account in access exclusive mode"
 Wait = Callable[[], Awaitable[None]]
 
 
@@ -34,16 +35,47 @@ def another_program(work: Callable[[Wait], Coroutine[None, None, None]]) -> Gene
 @contextmanager
 def locked_ledger(watched: WatchedFleet) -> Generator[None]:
     """Another program locks the cards: every request that moves money is refused."""
-    [card] = watched.sql("select id, currency from florin.account order by id limit 1")
+
+    async def lock(cards: Connection, until_ended: Wait) -> None:
+        async with cards.transaction():
+            await cards.execute(_LOCK_CARDS)
+            await until_ended()
+
+    with redeeming_tills(watched, lock) as statuses:
+        yield
+    assert statuses.count(503) > 60, statuses
+
+
+@contextmanager
+def slow_ledger(watched: WatchedFleet) -> Generator[None]:
+    """Another program locks the cards again and again: redemptions succeed, but late."""
+
+    async def lock(cards: Connection, until_ended: Wait) -> None:
+        ended = asyncio.ensure_future(until_ended())
+        while not ended.done():
+            async with cards.transaction():
+                await cards.execute(_LOCK_CARDS)
+                await asyncio.wait([ended], timeout=0.6)
+            await asyncio.wait([ended], timeout=0.1)
+
+    with redeeming_tills(watched, lock) as statuses:
+        yield
+    assert statuses.count(201) > 100, statuses
+
+
+@contextmanager
+def redeeming_tills(
+    watched: WatchedFleet, lock: Callable[[Connection, Wait], Coroutine[None, None, None]]
+) -> Generator[list[int]]:
+    """Tills redeem one cent of a card after the other; yields the statuses of the answers."""
+    [card] = watched.sql("select id, currency from florin.account order by balance desc limit 1")
     body = {"card": ids.show_id("crd", card["id"]), "amount": 1, "currency": card["currency"]}
     url = watched.superuser_url()
     statuses: list[int] = []
 
-    async def lock(until_ended: Wait) -> None:
+    async def lock_cards(until_ended: Wait) -> None:
         connection = await open_connection(url, name="a program with a lock")
-        async with connection.transaction():
-            await connection.execute("lock table florin.account in access exclusive mode")
-            await until_ended()
+        await lock(connection, until_ended)
         await connection.close()
 
     async def redeem(until_ended: Wait) -> None:
@@ -57,9 +89,12 @@ def locked_ledger(watched: WatchedFleet) -> Generator[None]:
     async def redeem_at_many_tills(until_ended: Wait) -> None:
         await asyncio.gather(*(redeem(until_ended) for _ in range(_TILLS)))
 
-    with watched.http() as http, another_program(lock), another_program(redeem_at_many_tills):
-        yield
-    assert statuses.count(503) > 60, statuses
+    with (
+        watched.http() as http,
+        another_program(lock_cards),
+        another_program(redeem_at_many_tills),
+    ):
+        yield statuses
 
 
 @contextmanager

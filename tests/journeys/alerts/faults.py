@@ -88,6 +88,19 @@ def paused_queue(watched: WatchedFleet) -> Generator[None]:
 
 
 @contextmanager
+def flooded_queue(watched: WatchedFleet) -> Generator[None]:
+    """More jobs arrive than are worked on: the queue of expiry is paused."""
+    assert watched.fleet.florin("queue", "pause", "gift-card-expiry").returncode == 0
+    flood = (
+        "insert into florin.outbox (queue, kind, payload, version, priority)"
+        " select 'gift-card-expiry', 'sweep', '{}', 1, 0 from generate_series(1, 10500)"
+    )
+    watched.sql(flood)
+    yield
+    assert watched.fleet.florin("queue", "resume", "gift-card-expiry").returncode == 0
+
+
+@contextmanager
 def killed_supervisor(watched: WatchedFleet) -> Generator[None]:
     part = observe_fleet(watched.fleet.home).part("supervisor")
     assert part is not None
@@ -155,6 +168,24 @@ CASES = (
         database_faults.idle_transaction,
         TICKET,
         240,
+    ),
+    case(
+        "a queue is flooded",
+        "QueueLong",
+        flooded_queue,
+        TICKET,
+        240,
+        also=("QueueLate", "QueueVeryLate", "QueueGrows"),
+        heals_s=300,
+    ),
+    case(
+        "the ledger is slow",
+        "MoneySlowFast",
+        database_faults.slow_ledger,
+        PAGE,
+        240,
+        also=("IdleTransaction", "RequestsVerySlow"),
+        heals_s=540,
     ),
     case(
         "the ledger is locked",
