@@ -132,7 +132,8 @@ def _run_unbroken(checkout: Path, wanted: Sequence[Mutation]) -> float:
     begun = time.monotonic()
     tests = sorted({test for mutation in wanted for test in mutation.tests})
     voice.status("the same tests on what is not broken …")
-    code, said = _pytest(checkout, tests, _UNBROKEN_WITHIN_S)
+    parallel = ("-n", str(os.cpu_count() or 1), "--dist", "loadfile")
+    code, said = _pytest(checkout, (*parallel, *tests), _UNBROKEN_WITHIN_S)
     if code is None:
         raise OperatorError(
             f"The tests did not end in {_UNBROKEN_WITHIN_S} s; run this when nothing else runs."
@@ -159,8 +160,8 @@ def _copy(checkout: Path, place: Path) -> Generator[Path]:
         shutil.rmtree(copy, ignore_errors=True)
 
 
-def _pytest(copy: Path, tests: Sequence[str], within_s: float) -> tuple[int | None, str]:
-    """Run these tests there: the exit code, None where they had to be ended, and what was said."""
+def _pytest(copy: Path, arguments: Sequence[str], within_s: float) -> tuple[int | None, str]:
+    """Run pytest there: the exit code, None where it had to be ended, and what was said."""
     process = subprocess.Popen(
         [
             *(
@@ -175,7 +176,7 @@ def _pytest(copy: Path, tests: Sequence[str], within_s: float) -> tuple[int | No
                 "no:cacheprovider",
             ),
             *("--form", "every", "--only-embedded", "--rounds", "1", "--seed", str(SEED)),
-            *("--operations", str(OPERATIONS), *tests),
+            *("--operations", str(OPERATIONS), *arguments),
         ],
         cwd=copy,
         env={**os.environ, "PYTHONPATH": str(copy / "src")},
