@@ -121,7 +121,10 @@ class BenchFleet:
         """Deploy a faulty release, or the one named good; `more` are further words."""
         path = self.releases / release.replace(" ", "-")
         if not path.is_dir():
-            path = faulty_releases.make_faulty_release(self.releases, release)
+            # In a thread: the load shares this loop, and no answer may wait for the copy.
+            path = await asyncio.to_thread(
+                faulty_releases.make_faulty_release, self.releases, release
+            )
         words = ("deploy", f"--{strategy}", "--soak", soak, "--release", str(path), *more)
         return await self.florin(*words, expect=expect)
 
