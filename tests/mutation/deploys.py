@@ -103,7 +103,7 @@ DEPLOYS = (
       "max(order.soak_s, DEFAULT.update_watch_s)", "order.soak_s", _SWARMED),
     _("a replaced task of the stack is not waited for", "deploy/render_stack.py",
       '"start-first" if name in', '"stop-first" if name in',
-      f"{_FILES}::test_swarm_watches_a_new_task_as_long_as_the_model_says"),
+      f"{_FILES}::test_the_stack_is_that_of_the_compose_file"),
     _("the stack's timing is not guarded", "src/florin/ops/fleet/timing.py",
       "lambda t: t.update_watch_s", "lambda t: t.update_watch_s * 100",
       "tests/ops/fleet/test_timing.py"),

@@ -130,7 +130,8 @@ class Cluster:
     def _available(self, name: str) -> bool:
         obj = self.objects.get(("deployments", name), {})
         status = obj.get("status", {})
-        return bool(status) and status.get("availableReplicas") == obj["spec"]["replicas"]
+        pods = [status.get(each) for each in ("updatedReplicas", "replicas", "availableReplicas")]
+        return bool(status) and pods == [obj["spec"]["replicas"]] * 3
 
 
 def _image(obj: Object) -> str:

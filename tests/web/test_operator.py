@@ -47,6 +47,7 @@ def fleet_page(urls: Urls, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     port = free_port()
     environ = {
         "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
         "FLORIN_ENV": "test",
         "FLORIN_FACTS": str(folder / FACTS),
         "FLORIN_OPERATIONS_PORT": str(port),

@@ -16,10 +16,10 @@ from tests.journeys.alerts.fault_case import PAGE, TICKET, Inject, case
 from tests.journeys.alerts.watched_fleet import WatchedFleet, kept_frozen, kept_killed
 
 
-def frozen(role: str) -> Inject:
+def frozen(*roles: str) -> Inject:
     @contextmanager
     def inject(watched: WatchedFleet) -> Generator[None]:
-        with kept_frozen(watched.fleet, role):
+        with kept_frozen(watched.fleet, *roles):
             yield
 
     return inject
@@ -67,6 +67,16 @@ def killed(role: str) -> Inject:
             yield
 
     return inject
+
+
+@contextmanager
+def killed_primary(watched: WatchedFleet) -> Generator[None]:
+    """The primary dies once; the replica takes over."""
+    primary = watched.fleet.primary()
+    assert primary.pid is not None
+    os.kill(primary.pid, signal.SIGKILL)
+    yield
+    assert watched.fleet.primary().name != primary.name
 
 
 @contextmanager
@@ -141,7 +151,7 @@ def failing_archive(watched: WatchedFleet) -> Generator[None]:
         archive.chmod(mode)
 
 
-LOST = ("NoPrimary", "DatabaseUnreachable")
+LOST = ("DatabaseUnreachable", "InstancesDown")
 ERRORS = ("Overloaded", "MoneyErrorsFast", "MoneySlowFast")
 CASES = (
     case("a cent is smuggled in", "LedgerUnbalanced", smuggled_cent, PAGE, 60),
@@ -169,6 +179,7 @@ CASES = (
         TICKET,
         240,
     ),
+    case("the primary is killed", "PrimaryChanged", killed_primary, TICKET, 120, heals_s=900),
     case(
         "a queue is flooded",
         "QueueLong",
@@ -203,9 +214,9 @@ CASES = (
     case("the balancer is frozen", "BalancerDown", frozen("balancer"), PAGE, 60, heals_s=240),
     case("the supervisor is killed", "SupervisorDown", killed_supervisor, PAGE, 120),
     case(
-        "the primary hangs",
+        "no database server answers",
         "NoPrimary",
-        frozen("postgres-primary"),
+        frozen("postgres-primary", "postgres-replica"),
         PAGE,
         60,
         also=LOST,

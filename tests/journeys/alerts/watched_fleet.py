@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from florin.ops.fleet import secrets
 from florin.ops.fleet.observe import observe_fleet
 from florin.ops.gameday.faults import process_tree
 from florin.ops.postgres import server as postgres
@@ -56,8 +57,9 @@ class WatchedFleet:
 
     def superuser_url(self) -> str:
         """The database of the ledger on the primary; the superuser's own is another one."""
-        url = self.fleet.url(self.fleet.primary().name, postgres.SUPERUSER)
-        return f"{url.rpartition('/')[0]}/{postgres.DATABASE}"
+        own, address = secrets.read_secrets(self.fleet.home), self.fleet.primary().address
+        assert address is not None
+        return postgres.postgres_url(address, postgres.SUPERUSER, own, database=postgres.DATABASE)
 
     def sql(self, statement: str, *arguments: object) -> list[Any]:
         """Run one statement as the superuser on the primary."""
@@ -159,15 +161,15 @@ def kept_killed(fleet: Fleet, role: str) -> Generator[None]:
 
 
 @contextmanager
-def kept_frozen(fleet: Fleet, role: str) -> Generator[None]:
-    """Freeze all parts of a role, and each successor that the supervisor starts."""
+def kept_frozen(fleet: Fleet, *roles: str) -> Generator[None]:
+    """Freeze all parts of these roles, and each successor that the supervisor starts."""
     ended = threading.Event()
     frozen: set[int] = set()
 
     def freeze() -> None:
         while not ended.is_set():
             for part in observe_fleet(fleet.home).parts:
-                if part.role != role or part.pid is None or part.pid in frozen:
+                if part.role not in roles or part.pid is None or part.pid in frozen:
                     continue
                 with contextlib.suppress(OSError):
                     for pid in process_tree(part.pid):
