@@ -247,8 +247,8 @@ PAGES = (
     _(
         "an order's page changes a delivery of another order",
         CHANGES,
-        "    raise NotFound\n\n\ndef _explain",
-        '    return {"correctable": True, "resendable": False}\n\n\ndef _explain',
+        "    raise NotFound\n\n\nasync def _explain_address",
+        '    return {"id": delivery, "channel": "email"}\n\n\nasync def _explain_address',
         f"{ORDER_PAGES}::test_only_the_deliveries_of_the_order_are_changed",
     ),
     _(
