@@ -14,13 +14,12 @@ from typing import Any
 from florin.bench.environment.dataset import Dataset, card_id, make_dataset
 from florin.bench.environment.servers import BenchServers
 from florin.bench.workers.catalog import WorkerBenchConfig
-from florin.bench.workers.measurement import cards_space_mb, measure_worker
+from florin.bench.workers.measurement import cards_space_mb, measure_worker, run_rounds
 from florin.bench.workers.result import Figures
 from florin.deliveries.delivery import NewDelivery, enqueue_delivery
 from florin.kit.encryption import Sealer
 from florin.kit.postgres.database import Database
 from florin.ops.postgres import server as postgres
-from florin.ops.system.console import say, voice
 
 _DATABASE = "florin_deliveries"
 _LOOK_S = 0.05
@@ -38,23 +37,15 @@ def space_mb(terms: WorkerBenchConfig) -> int:
 async def contest(
     bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
-    rounds: list[Figures] = []
-    wrong: list[str] = []
-    admin = await bench.admin()
-    try:
-        for number in range(1, terms.rounds + 1):
-            voice.status(f"Round {number} of {terms.rounds} …")
-            await admin.execute(f"drop database if exists {_DATABASE}")
-            await bench.add_database(_DATABASE)
-            dataset = await make_dataset(bench, cards=1, database=_DATABASE)
-            figures, received = await _send(bench, dataset, terms.cards)
-            twice = [count for count in received.values() if count != 1]
-            if len(received) != terms.cards or twice:
-                wrong.append(f"{len(received)} of {terms.cards} mails, {len(twice)} not once")
-            rounds.append(figures)
-            say(f"Round {number}: {figures['rate']:,.0f}/s")
-    finally:
-        await admin.close()
+    async def send() -> tuple[Figures, str | None]:
+        dataset = await make_dataset(bench, cards=1, database=_DATABASE)
+        figures, received = await _send(bench, dataset, terms.cards)
+        twice = [count for count in received.values() if count != 1]
+        if len(received) == terms.cards and not twice:
+            return figures, None
+        return figures, f"{len(received)} of {terms.cards} mails, {len(twice)} not once"
+
+    rounds, wrong = await run_rounds(bench, terms, _DATABASE, send)
     return rounds, wrong, {}
 
 

@@ -6,9 +6,11 @@ from uuid import UUID
 
 from florin.bench.environment import cpu_usage
 from florin.bench.environment.servers import BenchServers, BenchWorker
+from florin.bench.workers.catalog import WorkerBenchConfig
 from florin.bench.workers.ledger_check import ledger_faults
 from florin.bench.workers.polling import until
 from florin.bench.workers.result import Figures
+from florin.ops.system.console import say, voice
 
 _CARDS_A_SECOND = 500  # at least; a slower run counts as hung
 _BEGIN_WITHIN_S = 60
@@ -18,6 +20,33 @@ _KB_A_CARD = 6
 def cards_space_mb(cards: int) -> int:
     """The disk space that a contest needs, in MB."""
     return 5_000 + cards * _KB_A_CARD // 1000
+
+
+async def run_rounds(
+    bench: BenchServers,
+    terms: WorkerBenchConfig,
+    database: str,
+    run: Callable[[], Awaitable[tuple[Figures, str | None]]],
+) -> tuple[list[Figures], list[str]]:
+    """Run the rounds of a benchmark, each on a new database of that name, and print their rates.
+    `run` returns the figures of a round and what was lost or doubled; so does this, of all rounds.
+    """
+    rounds: list[Figures] = []
+    wrong: list[str] = []
+    admin = await bench.admin()
+    try:
+        for number in range(1, terms.rounds + 1):
+            voice.status(f"Round {number} of {terms.rounds} …")
+            await admin.execute(f"drop database if exists {database}")
+            await bench.add_database(database)
+            figures, fault = await run()
+            rounds.append(figures)
+            if fault is not None:
+                wrong.append(fault)
+            say(f"Round {number}: {figures['rate']:,.0f}/s")
+    finally:
+        await admin.close()
+    return rounds, wrong
 
 
 async def measure_worker(

@@ -14,11 +14,10 @@ import httptools
 from florin.bench.environment.dataset import Dataset, make_dataset
 from florin.bench.environment.servers import BenchServers
 from florin.bench.workers.catalog import WorkerBenchConfig
-from florin.bench.workers.measurement import cards_space_mb, measure_worker
+from florin.bench.workers.measurement import cards_space_mb, measure_worker, run_rounds
 from florin.bench.workers.result import Figures
 from florin.kit import ids
 from florin.kit.encryption import Sealer
-from florin.ops.system.console import say, voice
 from florin.webhooks.endpoint import LANES, secret_binding
 from florin.webhooks.signing import make_webhook_secret
 
@@ -46,24 +45,17 @@ def space_mb(terms: WorkerBenchConfig) -> int:
 async def contest(
     bench: BenchServers, terms: WorkerBenchConfig
 ) -> tuple[Sequence[Figures], Sequence[str], Mapping[str, str]]:
-    rounds: list[Figures] = []
-    wrong: list[str] = []
-    admin = await bench.admin()
     events = max(1, terms.cards // ENDPOINTS)
-    try:
-        for number in range(1, terms.rounds + 1):
-            voice.status(f"Round {number} of {terms.rounds} …")
-            await admin.execute(f"drop database if exists {_DATABASE}")
-            await bench.add_database(_DATABASE)
-            dataset = await make_dataset(bench, cards=events, database=_DATABASE)
-            figures, received = await _deliver(bench, dataset, events * ENDPOINTS)
-            lost = [count for count in received.values() if count != ENDPOINTS]
-            if len(received) != events or lost:
-                wrong.append(f"{len(received)} of {events} events, {len(lost)} not once each")
-            rounds.append(figures)
-            say(f"Round {number}: {figures['rate']:,.0f}/s")
-    finally:
-        await admin.close()
+
+    async def deliver() -> tuple[Figures, str | None]:
+        dataset = await make_dataset(bench, cards=events, database=_DATABASE)
+        figures, received = await _deliver(bench, dataset, events * ENDPOINTS)
+        lost = [count for count in received.values() if count != ENDPOINTS]
+        if len(received) == events and not lost:
+            return figures, None
+        return figures, f"{len(received)} of {events} events, {len(lost)} not once each"
+
+    rounds, wrong = await run_rounds(bench, terms, _DATABASE, deliver)
     return rounds, wrong, {}
 
 
