@@ -32,6 +32,8 @@ HELD_CARDS = "tests/web/test_card_page.py"
 BALANCES = "tests/web/test_balance_page.py"
 ORDER_PAGES = "tests/web/test_order_page.py"
 PICTURES = "tests/merchants/test_images.py"
+GATEWAYS = "src/florin/web/console/gateways.py"
+CONNECTED = "tests/web/test_gateway_pages.py"
 
 PAGES = (
     _(
@@ -285,5 +287,12 @@ PAGES = (
         "and p.for_sale and not p.imported_codes",
         "and not p.imported_codes",
         f"{SHOPS}::test_a_program_that_is_not_for_sale_is_not_sold",
+    ),
+    _(
+        "a secret is asked for before the proof of identity, and lost",
+        GATEWAYS,
+        "    if not visitor.caller.fresh:",
+        "    if False:",
+        f"{CONNECTED}::test_a_secret_is_asked_for_only_after_a_recent_proof",
     ),
 )

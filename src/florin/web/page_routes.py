@@ -9,6 +9,7 @@ from florin.web.console import cards as console_cards
 from florin.web.console import clock as console_clock
 from florin.web.console import deliveries as console_deliveries
 from florin.web.console import gateway_report, organisation, overview
+from florin.web.console import gateways as console_gateways
 from florin.web.console import jobs as console_jobs
 from florin.web.console import logo as console_logo
 from florin.web.console import orders as console_orders
@@ -44,6 +45,7 @@ pages = pages_router(
         *console_clock.handlers,
         *console_reports.handlers,
         *gateway_report.handlers,
+        *console_gateways.handlers,
         *organisation.handlers,
         *operator_pages.handlers,
         *console_logo.handlers,
@@ -142,6 +144,11 @@ PAGES: dict[str, str] = {
     "GET /console/reports": "reports:read",
     "GET /console/reports/roll-forward.csv": "reports:read",
     "GET /console/reports/gateway": "reports:read",
+    "GET /console/gateways": "keys:write",
+    "GET /console/gateways/new": "keys:write",
+    "POST /console/gateways/new": "keys:write",
+    "GET /console/gateways/{gateway}": "keys:write",
+    "POST /console/gateways/{gateway}/{action}": "keys:write",
     "GET /console/reports/proof": "reports:read",
     "GET /console/members": "members:read",
     "POST /console/members": "members:write",
