@@ -34,6 +34,9 @@ ORDER_PAGES = "tests/web/test_order_page.py"
 PICTURES = "tests/merchants/test_images.py"
 GATEWAYS = "src/florin/web/console/gateways.py"
 CONNECTED = "tests/web/test_gateway_pages.py"
+TOP_UPS = "src/florin/web/customer/top_up.py"
+OFFERS = "src/florin/web/customer/top_up_offer.py"
+TOPPED = "tests/web/test_top_up_page.py"
 
 PAGES = (
     _(
@@ -294,5 +297,47 @@ PAGES = (
         "    if not visitor.caller.fresh:",
         "    if False:",
         f"{CONNECTED}::test_a_secret_is_asked_for_only_after_a_recent_proof",
+    ),
+    _(
+        "a card is topped up whose program is not for sale",
+        OFFERS,
+        "    if not program.for_sale or program.imported_codes:",
+        "    if False:",
+        f"{TOPPED}::test_a_card_that_cannot_be_topped_up_offers_none",
+    ),
+    _(
+        "a card is topped up beyond what it may have",
+        OFFERS,
+        '    if account["room"] is not None:',
+        "    if False:",
+        f"{TOPPED}::test_only_the_denominations_of_a_program_are_taken",
+    ),
+    _(
+        "any amount is taken for a top-up",
+        OFFERS,
+        "        return self.low <= minor <= self.high",
+        "        return True",
+        f"{TOPPED}::test_what_does_not_fit_orders_nothing",
+    ),
+    _(
+        "the key of one card's form finds the order of another",
+        TOP_UPS,
+        "hashlib.sha256(card.bytes + typed.encode())",
+        "hashlib.sha256(typed.encode())",
+        f"{TOPPED}::test_the_key_of_a_form_reaches_no_other_order",
+    ),
+    _(
+        "one address orders any number of top-ups",
+        TOP_UPS,
+        "    await identity.limits.take(ORDERS, identity.client(view.request).address)\n",
+        "",
+        f"{TOPPED}::test_new_orders_of_one_address_are_limited",
+    ),
+    _(
+        "the buyer of a top-up sees and redirects the messages of the card's holder",
+        "src/florin/web/customer/order.py",
+        "        if item.card is None\n",
+        "",
+        f"{TOPPED}::test_the_buyer_of_a_top_up_learns_nothing_of_the_card",
     ),
 )

@@ -74,7 +74,7 @@ async def test_every_refused_address_has_one_answer(http: httpx.AsyncClient, sho
     await made(http, f"/cards/{card['id']}/link", {}, status=200)
     begin = card["url"].rpartition("/")[0]
     addresses = [card["url"], f"{begin}/{'A' * 22}", f"{begin}/x", f"{begin}/{'-' * 22}"]
-    paths = ("", "/till", "/qr.svg", "/card.pdf")
+    paths = ("", "/till", "/qr.svg", "/card.pdf", "/top-up")
     answers = [await page(f"{each}{path}") for each in addresses for path in paths]
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.content for answer in answers}) == 1

@@ -80,8 +80,9 @@ async def test_the_pages_of_a_card(
     await redeem(http, card, 1250, location="Quay Street")
     await made(http, "/holds", {"card": card["id"], "amount": 1000, "currency": "EUR"})
     asking = f"/s/{slug}/balance"
-    for path in (url, f"{url}/till", asking):
+    for path in (url, f"{url}/till", f"{url}/top-up", asking):
         require_marked(await visitor.get(path))
+    require_marked(await visitor.post(f"{url}/top-up", data={"amount": "x"}), 422)
     require_marked(await visitor.post(asking, data={"code": card["code"], "pin": ""}))
     require_marked(await visitor.post(asking, data={"code": "x", "pin": ""}), 422)
     require_marked(await visitor.post(asking, data={"code": card["code"], "pin": "1"}), 422)

@@ -16,7 +16,7 @@ from florin.web.console import orders as console_orders
 from florin.web.console import programs as console_programs
 from florin.web.console import reports as console_reports
 from florin.web.console import webhooks as console_webhooks
-from florin.web.customer import balance, brand, order_changes, storefront
+from florin.web.customer import balance, brand, order_changes, storefront, top_up
 from florin.web.customer import card as card_page
 from florin.web.customer import order as order_page
 from florin.web.router import pages_router
@@ -55,6 +55,7 @@ pages = pages_router(
         *order_page.handlers,
         *order_changes.handlers,
         *card_page.handlers,
+        *top_up.handlers,
     ]
 )
 
@@ -95,6 +96,8 @@ PAGES: dict[str, str] = {
     "GET /c/{token}/till": PUBLIC,
     "GET /c/{token}/qr.svg": PUBLIC,
     "GET /c/{token}/card.pdf": PUBLIC,
+    "GET /c/{token}/top-up": PUBLIC,
+    "POST /c/{token}/top-up": PUBLIC,
     "GET /account": PERSON,
     "POST /account/password": PERSON,
     "POST /account/sessions/{session_id}/end": PERSON,

@@ -16,15 +16,16 @@ from florin.deliveries.channels.pdf import Paper, qr_svg, render_voucher, usual_
 from florin.deliveries.look import read_look
 from florin.kit.postgres.database import Database
 from florin.kit.settings import Settings
-from florin.web.customer.shop import shop_of
+from florin.web.customer.shop import ShopFront, shop_of
+from florin.web.customer.top_up_offer import find_offer
 from florin.web.drawing.codes import draw_barcode, draw_qr
 from florin.web.pages import PAGE, PageResponse, PageView
 
 ENTRIES = 12  # of the statement on one page
 _SEQUENCE_MAX = 2**63 - 1
-_HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
+HIDDEN = {"x-robots-tag": "noindex, nofollow", "referrer-policy": "no-referrer"}
 _FILE = {
-    **_HIDDEN,
+    **HIDDEN,
     "content-security-policy": (
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none';"
         " frame-ancestors 'none'"
@@ -44,7 +45,7 @@ async def card_page(
     """`before`: the sequence number of an entry; the statement shows what happened before it."""
     card = await open_card_page(db, card_links, settings.key_ring("code_pepper"), token)
     if card is None:
-        return _refuse(view)
+        return refuse_card(view)
     paged = 0 < before <= _SEQUENCE_MAX
     entries = await list_card_entries(
         db,
@@ -53,13 +54,15 @@ async def card_page(
         before=before if paged else None,
         only=TransactionFilter(card=card.card),
     )
-    return await _show(
+    shop = await shop_of(db, card.merchant_id)
+    return _show(
         view,
-        db,
+        shop,
         "customer/card.html",
         card,
         token=token,
         usable=is_usable(card),
+        can_top_up=await find_offer(db, shop, card) is not None,
         code=None if card.code is None else codes.show_code(card.code),
         entries=entries[:ENTRIES],
         older=entries[ENTRIES - 1].sequence if len(entries) > ENTRIES else None,
@@ -74,13 +77,13 @@ async def card_at_till(
     """The code as large as the screen allows, for the scanner of a till."""
     card = await open_card_page(db, card_links, settings.key_ring("code_pepper"), token)
     if card is None:
-        return _refuse(view)
+        return refuse_card(view)
     if card.code is None or not is_usable(card):
         return view.go(f"/c/{token}", lang=view.asked_language)
     code = codes.show_code(card.code)
-    return await _show(
+    return _show(
         view,
-        db,
+        await shop_of(db, card.merchant_id),
         "customer/card-till.html",
         card,
         token=token,
@@ -97,7 +100,7 @@ async def card_qr(
     """The code of the card as a QR code."""
     card = await open_card_page(db, card_links, settings.key_ring("code_pepper"), token)
     if card is None or card.code is None or not is_usable(card):
-        return _refuse(view)
+        return refuse_card(view)
     return Response(qr_svg(codes.show_code(card.code)), media_type="image/svg+xml", headers=_FILE)
 
 
@@ -113,10 +116,10 @@ async def card_pdf(
     """The card as a voucher to print, on the usual paper of the merchant's country."""
     card = await open_card_page(db, card_links, settings.key_ring("code_pepper"), token)
     if card is None or not is_usable(card):
-        return _refuse(view)
+        return refuse_card(view)
     voucher = voucher_of(card, await read_look(db, card.merchant_id), view.asked_language)
     if voucher is None:
-        return _refuse(view)
+        return refuse_card(view)
     made = await render_voucher(voucher, paper or usual_paper(card.country))
     headers = {**_FILE, "content-disposition": 'inline; filename="card.pdf"'}
     return Response(made, media_type="application/pdf", headers=headers)
@@ -127,20 +130,19 @@ def is_usable(card: CardPageFacts) -> bool:
     return card.state == "active" and card.balance > 0
 
 
-async def _show(
-    view: PageView, db: Database, template: str, card: CardPageFacts, **context: Any
+def _show(
+    view: PageView, shop: ShopFront, template: str, card: CardPageFacts, **context: Any
 ) -> PageResponse:
-    shop = await shop_of(db, card.merchant_id)
     view.in_zone(card.timezone)
     shown = view.show(template, shop=shop, card=card, **context)
-    shown.headers.update(_HIDDEN)
+    shown.headers.update(HIDDEN)
     return shown
 
 
-def _refuse(view: PageView) -> PageResponse:
+def refuse_card(view: PageView) -> PageResponse:
     """One answer for every reason."""
     refused = view.show("customer/card-none.html", status=404)
-    refused.headers.update(_HIDDEN)
+    refused.headers.update(HIDDEN)
     return refused
 
 

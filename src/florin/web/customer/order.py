@@ -16,6 +16,7 @@ from florin.deliveries.changes import CORRECTABLE, ENDED, ERASED
 from florin.deliveries.delivery import delivery_from_row
 from florin.kit.errors import NotFound, Overloaded
 from florin.kit.postgres.database import Database
+from florin.orders.order import Order
 from florin.orders.order_page import OrderView, find_token, read_order_view
 from florin.orders.services import OrderServices
 from florin.web.customer.shop import shop_of
@@ -63,7 +64,7 @@ async def show_order(
     shop = await shop_of(db, order_view.merchant)
     view.in_zone(shop.timezone)
     merchant, order = order_view.merchant, order_view.order
-    made = [parse_card_id(card, param="card") for item in order.items for card in item.cards]
+    made = list_issued(order)
     sent = await list_deliveries(db, merchant, made)
     printed = [
         url
@@ -95,6 +96,18 @@ async def show_order(
 def refuse_order(view: PageView) -> PageResponse:
     """One answer for every address that is not an order's."""
     return view.show("customer/order-unknown.html", status=404, referrer="no-referrer")
+
+
+def list_issued(order: Order) -> list[UUID]:
+    """The cards that an order made. One that it topped up belongs to someone else: its link, its
+    address and its messages are not the buyer's.
+    """
+    return [
+        parse_card_id(card, param="card")
+        for item in order.items
+        if item.card is None
+        for card in item.cards
+    ]
 
 
 async def list_deliveries(db: Database, merchant: UUID, cards: list[UUID]) -> list[dict[str, Any]]:

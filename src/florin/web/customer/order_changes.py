@@ -9,7 +9,6 @@ from uuid import UUID
 import msgspec
 from litestar import get, post
 
-from florin.cards.card import parse_card_id
 from florin.cards.delivering import CardNotDeliverable, CodeNotAvailable
 from florin.cards.issuing import CardIssuer
 from florin.deliveries.changes import DeliveryChange, DeliveryStateConflict, change_delivery
@@ -28,7 +27,7 @@ from florin.orders.order_page import OrderView, read_order_view
 from florin.orders.refunds import OrderNotPaid, PaymentDisputed
 from florin.orders.services import OrderServices
 from florin.payments.gateway import GatewayOff
-from florin.web.customer.order import list_deliveries, refuse_order, show_order
+from florin.web.customer.order import list_deliveries, list_issued, refuse_order, show_order
 from florin.web.pages import PAGE, PageResponse, PageView
 
 ACTOR = "order-page"
@@ -153,9 +152,7 @@ async def withdraw(
 
 async def _find_sent(db: Database, order_view: OrderView, delivery: str) -> dict[str, object]:
     """The delivery of a card of this order. Raises NotFound."""
-    made: list[UUID] = [
-        parse_card_id(card, param="card") for item in order_view.order.items for card in item.cards
-    ]
+    made = list_issued(order_view.order)
     for each in await list_deliveries(db, order_view.merchant, made):
         if each["id"] == delivery and each["channel"] != "link":
             return each
