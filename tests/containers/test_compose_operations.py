@@ -73,6 +73,31 @@ def until_replica_streams(project: Topology) -> None:
         time.sleep(0.3)
 
 
+def test_prometheus_finds_every_process_and_has_an_alertmanager(project: Topology) -> None:
+    words = ("--profile", "monitoring", "up", "--detach", "--wait", "prometheus", "alertmanager")
+    project.compose(*words)
+    # Two instances, a worker and the operator's process; the balancer.
+    until_value(project, 'sum(up{job="florin"})', "4")
+    until_value(project, 'sum(up{job="florin-balancer"})', "1")
+    assert int(query(project, "sum(prometheus_rule_group_rules)")) > 40
+    until_value(project, "prometheus_notifications_alertmanagers_discovered", "1")
+    project.compose("rm", "--stop", "--force", "prometheus", "alertmanager")
+
+
+def until_value(project: Topology, expression: str, value: str) -> None:
+    deadline = time.monotonic() + 60
+    while (found := query(project, expression)) != value:
+        assert time.monotonic() < deadline, f"{expression} is {found}"
+        time.sleep(1)
+
+
+def query(project: Topology, expression: str) -> str:
+    """The value of an expression; its labels are left out."""
+    words = ("promtool", "query", "instant", "http://127.0.0.1:9090", expression)
+    line = project.compose("exec", "-T", "prometheus", *words).strip()  # {…} => 4 @[1764…]
+    return line.partition("=> ")[2].partition(" @")[0]
+
+
 async def test_instances_are_added_and_removed_without_a_failed_request(
     project: Topology, merchant: CheckMerchant
 ) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -118,6 +119,16 @@ def test_every_variable_is_a_setting() -> None:
             assert used <= known, name
 
 
+def test_instances_reach_the_page_of_the_operator_process() -> None:
+    for services in (SERVICES, STACK["services"]):
+        for name in {"api", "api-blue", "api-green"} & set(services):
+            url = urlsplit(str(services[name]["environment"]["FLORIN_OPERATOR_URL"]))
+            operator = services[str(url.hostname)]
+            assert operator["command"] == ["operator"]
+            assert operator["environment"]["FLORIN_OPERATIONS_PORT"] == str(url.port)
+            assert set(operator["networks"]) & set(services[name]["networks"]), name
+
+
 def test_containers_have_no_rights_and_write_to_no_image() -> None:
     for name, service in SERVICES.items():
         assert service["read_only"] is True, name
@@ -155,6 +166,29 @@ def test_only_the_balancer_is_published_and_takes_commands_in_one_network() -> N
     assert control == {"balancer", "operator", "tool", "prometheus", "alertmanager", "grafana"}
     trusted = SERVICES["api-blue"]["environment"]["FLORIN_TRUSTED_PROXIES"]
     assert trusted == f"{SERVICES['balancer']['networks']['inner']['ipv4_address']}/32"
+
+
+def test_grafana_finds_its_dashboards_and_prometheus() -> None:
+    """No test runs Grafana: its image cannot be pulled, and Debian has no package."""
+    grafana = SERVICES["grafana"]
+    mounts = {target: DEPLOY / source for source, target, *_ in map(_parts, grafana["volumes"])}
+    provisioning = mounts["/etc/grafana/provisioning/dashboards"]
+    for file in provisioning.iterdir():
+        for provider in yaml.safe_load(file.read_text("utf-8"))["providers"]:
+            folder = mounts[provider["options"]["path"]]
+            assert len(list(folder.glob("*.json"))) >= 7
+    [config] = grafana["configs"]
+    source = yaml.safe_load(COMPOSE["configs"][config["source"]]["content"])["datasources"][0]
+    assert (source["type"], source["isDefault"]) == ("prometheus", True)
+    url = urlsplit(str(source["url"]))
+    assert url.port == 9090, "the default port of Prometheus"
+    prometheus = SERVICES[str(url.hostname)]
+    assert set(prometheus["networks"]) & set(grafana["networks"])
+    assert not any("listen" in word for word in prometheus["command"])
+
+
+def _parts(mount: str) -> list[str]:
+    return mount.split(":")
 
 
 def test_secrets_are_files_and_each_is_made() -> None:

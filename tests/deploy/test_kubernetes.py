@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -245,6 +246,31 @@ def test_every_selector_selects_pods(overlay: str) -> None:
         # What a scaler owns has no number of its own: each apply would reset it.
         owned = deployment["metadata"]["name"] in scalers
         assert ("replicas" in deployment["spec"]) != owned, deployment["metadata"]["name"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_instances_may_fetch_the_page_of_the_operator_process(overlay: str) -> None:
+    objects = rendered(overlay)
+    url = urlsplit(settings_of(objects)["FLORIN_OPERATOR_URL"])
+    [service] = [o for o in of_kind(objects, "Service") if o["metadata"]["name"] == url.hostname]
+    [port] = [each for each in service["spec"]["ports"] if each["port"] == url.port]
+    number = settings_of(objects)["FLORIN_OPERATIONS_PORT"]
+    assert port["targetPort"] == "operations"
+    assert str(port["port"]) == number, "egress rules count the port of the pod"
+    api, operator = (
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": name}}}
+        for name in ("florin-api", "florin-operator")
+    )
+    assert service["spec"]["selector"] == operator["podSelector"]["matchLabels"]
+    policies = [each["spec"] for each in of_kind(objects, "NetworkPolicy")]
+    out = [each for each in policies if each["podSelector"] == api["podSelector"]]
+    assert {"to": [operator], "ports": [{"protocol": "TCP", "port": int(number)}]} in [
+        rule for each in out for rule in each.get("egress", ())
+    ]
+    inward = [each for each in policies if each["podSelector"] == operator["podSelector"]]
+    assert {"from": [api], "ports": [{"protocol": "TCP", "port": "operations"}]} in [
+        rule for each in inward for rule in each.get("ingress", ())
+    ]
 
 
 def test_images_are_ours_and_haproxy_and_the_arguments_are_commands() -> None:

@@ -40,7 +40,7 @@ class ProcessSettings(BaseSettings):
     operator_url: WebUrl | None = variable(
         "FLORIN_OPERATOR_URL",
         "Address of the operator process, whose page instances show at `/operator` to owners of"
-        " merchants in `FLORIN_OPERATORS`; `florin up` sets it.",
+        " merchants in `FLORIN_OPERATORS`; `florin up` and the files in `deploy` set it.",
         None,
         example="http://operator:8001",
     )
