@@ -1,10 +1,11 @@
-"""The override files of Compose: Valkey as a cluster."""
+"""The override files of Compose: a project for development, and Valkey as a cluster."""
 
 import asyncio
 import time
 from collections.abc import Iterator
 
 import httpx
+import msgspec
 import pytest
 
 from florin.gate.merchant import CheckMerchant
@@ -17,10 +18,44 @@ NODES = tuple(f"valkey-{number}" for number in range(1, 7))
 
 
 @pytest.fixture
+def development(networked: Engine) -> Iterator[Topology]:
+    with running_topology(networked, 8000, "compose.development.yaml") as running:
+        yield running
+
+
+@pytest.fixture
 def clustered(networked: Engine) -> Iterator[Topology]:
     with running_topology(networked, 8000, "compose.valkey-cluster.yaml") as running:
         print(f"\nwith a Valkey cluster from nothing to served in {running.healthy_s:.1f} s")
         yield running
+
+
+def test_a_project_for_development_keeps_its_mails(development: Topology) -> None:
+    merchant = development.merchant()
+    issued = httpx.post(
+        f"http://{development.address}/api/v1/cards",
+        json={
+            "program": merchant.program,
+            "amount": 2500,
+            "recipient": {"name": "Ana", "email": "ana@example.org"},
+            "deliver": {"channel": "email"},
+        },
+        headers={"authorization": f"Bearer {merchant.api_key}", "idempotency-key": "mail"},
+        trust_env=False,
+        timeout=30,
+    )
+    assert issued.status_code == 201, issued.text
+    command = ("exec", "-T", "operator", "florin", "mailbox", "--json")
+    deadline = time.monotonic() + 30
+    while not (mails := msgspec.json.decode(development.compose(*command))["mails"]):
+        log = development.compose("logs", "--tail", "20", "worker", "mailbox")
+        assert time.monotonic() < deadline, f"no mail was kept: {log}"
+        time.sleep(0.5)
+    assert mails[0]["recipients"] == ["ana@example.org"]
+    development.compose("restart", "--timeout", "5", "mailbox")
+    assert msgspec.json.decode(development.compose(*command))["mails"] == mails
+    health = development.containers("mailbox")[0]["State"]["Health"]
+    assert health["Status"] in ("starting", "healthy")
 
 
 async def test_a_valkey_cluster_loses_a_master_and_no_request_fails(

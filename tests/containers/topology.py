@@ -31,6 +31,7 @@ PARTS = ("postgres", "valkey", "haproxy", "prometheus", "alertmanager")
 _PARTS = Path(__file__).parent / "stand_ins" / "parts"
 _FILES = (
     "compose.yaml",
+    "compose.development.yaml",
     "compose.tls.yaml",
     "compose.valkey-cluster.yaml",
     "stack.yaml",
